@@ -1,0 +1,36 @@
+/* Decoding of one chunk: independent, at most QS_CHUNK_SIZE_MAX bytes decoded (FORMAT.md, "Chunks").
+ *
+ * No allocation, no globals, no I/O; every read and write is bounded by the sizes given. */
+#ifndef QS_CHUNK_H
+#define QS_CHUNK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "status.h"
+
+/* What the index says of a chunk, and what its decoding builds on. */
+typedef struct qs_chunk_desc {
+	uint32_t kind, dtype, rule;   /* of the object */
+	uint32_t n_elems;             /* elements in this chunk */
+	uint64_t cols;                /* row length of the object, in elements, at least 1 */
+	uint64_t first_elem;          /* index in the object of the chunk's first element */
+	const uint8_t *coarse;        /* REFINE: the n_elems codes (I8) of the same elements, else NULL */
+	const uint8_t *scales;        /* REFINE: little-endian F32 of each row the chunk touches, from row
+	                                 first_elem / cols on; need not be aligned */
+	size_t scales_size;           /* bytes */
+} qs_chunk_desc;
+
+/* Bytes of scratch memory that decoding needs, whatever the chunk; 64-byte aligned memory is fastest. */
+size_t qs_chunk_workspace_size(void);
+
+/* Decodes src (exactly one chunk) into dst (exactly n_elems elements).
+ * USAGE: desc makes no sense; MEMORY: work_size too small; CORRUPT: anything wrong in src. On success src was
+ * consumed exactly and dst filled exactly. dst must not overlap src, coarse or work. */
+qstore_status qs_chunk_decode(const qs_chunk_desc *desc, const uint8_t *src, size_t src_size, uint8_t *dst,
+                              size_t dst_size, void *work, size_t work_size);
+
+/* XXH3-64, seed 0, of a chunk's coded bytes: what the index records. */
+uint64_t qs_checksum(const void *src, size_t src_size);
+
+#endif

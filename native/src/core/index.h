@@ -1,0 +1,171 @@
+/* The index: the archive's first member, all that is needed to plan reads (FORMAT.md, "Index").
+ *
+ * The decompressed body is a fixed sequence of arrays of fixed-size little-endian records. qs_index_open()
+ * checks every field once, so that later reads need no checks; JavaScript reads the same validated bytes. */
+#ifndef QS_INDEX_H
+#define QS_INDEX_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "status.h"
+
+#define QS_FORMAT_MAJOR 1
+#define QS_FORMAT_MINOR 0
+#define QS_NONE 0xffffffffu          /* "no object", "no coarser variant" */
+#define QS_INDEX_HEADER_SIZE 64
+#define QS_INDEX_OFFSET 512          /* of the header in the archive file: after one tar header block */
+#define QS_INDEX_BODY_MAX (1u << 30)
+#define QS_CHUNK_SIZE_MAX (1u << 20) /* decoded bytes of one chunk */
+
+/* Element types. Sizes in bits; names as safetensors spells them. */
+#define QS_DTYPE_LIST(X)                                                                                     \
+	X(BYTES, 0, 8, "bytes")                                                                                  \
+	X(BOOL, 1, 8, "BOOL")                                                                                    \
+	X(U8, 2, 8, "U8")                                                                                        \
+	X(I8, 3, 8, "I8")                                                                                        \
+	X(F8_E4M3, 4, 8, "F8_E4M3")                                                                              \
+	X(F8_E5M2, 5, 8, "F8_E5M2")                                                                              \
+	X(U16, 6, 16, "U16")                                                                                     \
+	X(I16, 7, 16, "I16")                                                                                     \
+	X(F16, 8, 16, "F16")                                                                                     \
+	X(BF16, 9, 16, "BF16")                                                                                   \
+	X(U32, 10, 32, "U32")                                                                                    \
+	X(I32, 11, 32, "I32")                                                                                    \
+	X(F32, 12, 32, "F32")                                                                                    \
+	X(U64, 13, 64, "U64")                                                                                    \
+	X(I64, 14, 64, "I64")                                                                                    \
+	X(F64, 15, 64, "F64")                                                                                    \
+	X(C64, 16, 64, "C64")                                                                                    \
+	X(F8_E8M0, 17, 8, "F8_E8M0")
+
+typedef enum qs_dtype {
+#define QS_DTYPE_ENUM(name, value, bits, text) QS_##name = value,
+	QS_DTYPE_LIST(QS_DTYPE_ENUM)
+#undef QS_DTYPE_ENUM
+	QS_DTYPE_COUNT
+} qs_dtype;
+
+const char *qs_dtype_name(uint32_t dtype);         /* NULL when unknown */
+uint32_t qs_dtype_size(uint32_t dtype);            /* bytes of one element, 0 when unknown */
+uint32_t qs_dtype_from_name(const char *name);     /* QS_DTYPE_COUNT when unknown */
+
+/* How an object's chunks are coded (FORMAT.md, "Chunks"). */
+enum {
+	QS_KIND_PLAIN = 0,  /* elements on their own */
+	QS_KIND_CODES = 1,  /* I8 codes of a matrix of `cols` columns, tables by row class */
+	QS_KIND_REFINE = 2, /* F16 or BF16 elements, given the codes in `coarse` and the row scales in `scales` */
+	QS_KIND_COUNT
+};
+
+/* The arithmetic that made codes from values (FORMAT.md, "Rules"). */
+enum {
+	QS_RULE_NONE = 0,
+	QS_RULE_LLM_INT8 = 1,
+	QS_RULE_COUNT
+};
+
+/* How a file is kept. */
+enum {
+	QS_FILE_STORED = 0,    /* one tar member, verbatim */
+	QS_FILE_ZSTD = 1,      /* one tar member, one zstd frame */
+	QS_FILE_ASSEMBLED = 2, /* a sequence of extents of objects */
+	QS_FILE_KIND_COUNT
+};
+
+typedef struct qs_index_header {
+	uint32_t zstd_body;
+	uint64_t body_coded_size, body_size, body_checksum, payload_size;
+} qs_index_header;
+
+/* Reads the 64 bytes at QS_INDEX_OFFSET. NOT_QSTORE, NEWER, TRUNCATED, CORRUPT, LIMIT. */
+qstore_status qs_index_read_header(const uint8_t *src, size_t src_size, qs_index_header *out);
+void qs_index_write_header(const qs_index_header *header, uint8_t dst[QS_INDEX_HEADER_SIZE]);
+
+/* Offset in the archive file of the payload, which all offsets below are relative to. */
+uint64_t qs_index_payload_offset(const qs_index_header *header);
+
+/* Checks the coded body against its checksum and decompresses it into dst (header->body_size bytes).
+ * work: qs_chunk_workspace_size() bytes. */
+qstore_status qs_index_decode_body(const qs_index_header *header, const uint8_t *src, size_t src_size,
+                                   uint8_t *dst, size_t dst_size, void *work, size_t work_size);
+
+/* A validated view of a body. Pointers are into the body, which the caller keeps. */
+typedef struct qs_index {
+	const uint8_t *body;
+	size_t body_size;
+	uint64_t payload_size;
+	uint32_t n_variants, n_files, n_extents, n_tensors, n_objects, n_chunks, n_dims, strings_size;
+	size_t variants, files, extents, tensors, objects, checksums, sizes, dims, strings; /* byte offsets */
+} qs_index;
+
+/* CORRUPT when anything at all is out of bounds or inconsistent. */
+qstore_status qs_index_open(qs_index *index, const uint8_t *body, size_t body_size, uint64_t payload_size);
+
+/* Record sizes in bytes; layouts in FORMAT.md and index.c, which are kept in step. */
+enum {
+	QS_COUNTS_SIZE = 64,
+	QS_VARIANT_SIZE = 64,
+	QS_FILE_SIZE = 80,
+	QS_EXTENT_SIZE = 24,
+	QS_TENSOR_SIZE = 40,
+	QS_OBJECT_SIZE = 64
+};
+
+typedef struct qs_variant {
+	const char *name;            /* "int8", "bf16", … */
+	uint32_t dtype;              /* of its modelled weights */
+	uint32_t coarser;            /* the variant its refinement builds on, or QS_NONE */
+	uint64_t layer_offset, layer_size; /* payload-relative */
+	uint64_t raw_size;           /* bytes of its files, restored */
+} qs_variant;
+
+typedef struct qs_file {
+	const char *name;            /* relative, '/'-separated, safe to create below a folder */
+	uint32_t variants;           /* bit v: variant v has this file */
+	uint32_t kind;
+	uint64_t size;
+	const uint8_t *sha256;       /* 32 bytes */
+	uint32_t first_extent, n_extents; /* ASSEMBLED */
+	uint64_t offset, coded_size; /* STORED, ZSTD: payload-relative place of the member's data */
+} qs_file;
+
+typedef struct qs_extent {
+	uint32_t object;
+	uint64_t offset, size;       /* bytes of the object's decoded data */
+} qs_extent;
+
+typedef struct qs_tensor {
+	const char *name;
+	uint32_t file, dtype, first_dim, n_dims;
+	uint32_t object;             /* that holds exactly this tensor, or QS_NONE */
+	uint64_t offset, size;       /* bytes, in the restored file */
+} qs_tensor;
+
+typedef struct qs_object {
+	uint32_t kind, dtype, variant, rule;
+	uint32_t coarse, scales;     /* objects, or QS_NONE */
+	float error;                 /* REFINE: |coarse − fine|² / |fine|², else 0 */
+	uint64_t n_elems, cols;
+	uint32_t chunk_elems, first_chunk, n_chunks;
+	uint64_t offset, coded_size; /* payload-relative; its chunks stand one after the other */
+} qs_object;
+
+/* i must be below the index's count. */
+void qs_index_variant(const qs_index *index, uint32_t i, qs_variant *out);
+void qs_index_file(const qs_index *index, uint32_t i, qs_file *out);
+void qs_index_extent(const qs_index *index, uint32_t i, qs_extent *out);
+void qs_index_tensor(const qs_index *index, uint32_t i, qs_tensor *out);
+void qs_index_object(const qs_index *index, uint32_t i, qs_object *out);
+uint64_t qs_index_dim(const qs_index *index, uint32_t i);
+uint32_t qs_index_chunk_size(const qs_index *index, uint32_t i);
+uint64_t qs_index_chunk_checksum(const qs_index *index, uint32_t i);
+
+/* True when name may be created below an output folder: relative, no "." or ".." part, no empty part, no
+ * backslash, no control character, no drive letter, at most 1023 bytes. */
+int qs_path_is_safe(const char *name);
+
+/* Building (packer, tests): the same structs, written into a body. dst must hold
+ * qs_index_body_size(counts) bytes; strings are interned by the caller (offsets instead of pointers). */
+
+#endif

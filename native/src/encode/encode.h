@@ -1,0 +1,26 @@
+/* Encoding of one chunk, the inverse of core/chunk.h. Thread-safe: no shared state. */
+#ifndef QS_ENCODE_H
+#define QS_ENCODE_H
+
+#include "../core/chunk.h"
+
+/* Scratch memory of one encoding thread; NULL when memory is out. */
+typedef struct qs_encoder qs_encoder;
+qs_encoder *qs_encoder_create(void);
+void qs_encoder_destroy(qs_encoder *encoder);
+
+/* Largest coded size of any chunk of src_size decoded bytes. */
+size_t qs_chunk_bound(size_t src_size);
+
+typedef struct qs_chunk_stats {
+	uint32_t n_exceptions; /* REFINE: elements outside the cell of their code */
+	uint32_t mode;         /* first byte of the coded chunk (FORMAT.md, "Chunks") */
+} qs_chunk_stats;
+
+/* Encodes src (desc->n_elems elements) into dst, the smallest way that applies; the result decodes to the same
+ * bytes (checked by decoding it). dst_cap must be at least qs_chunk_bound(src_size). stats may be NULL. */
+qstore_status qs_chunk_encode(qs_encoder *encoder, const qs_chunk_desc *desc, const uint8_t *src,
+                              size_t src_size, uint8_t *dst, size_t dst_cap, size_t *dst_size,
+                              qs_chunk_stats *stats);
+
+#endif
