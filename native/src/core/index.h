@@ -17,6 +17,11 @@
 #define QS_INDEX_OFFSET 512          /* of the header in the archive file: after one tar header block */
 #define QS_INDEX_BODY_MAX (1u << 30)
 #define QS_CHUNK_SIZE_MAX (1u << 20) /* decoded bytes of one chunk */
+#define QS_CHUNK_CODED_MAX (QS_CHUNK_SIZE_MAX + 256)
+#define QS_FILE_ZSTD_MAX (1u << 26)  /* bytes of a file that is kept as one zstd frame, and of the frame */
+#define QS_VARIANTS_MAX 32
+#define QS_NAME_MAX 1023             /* bytes of a file's name */
+#define QS_TENSOR_NAME_MAX 4095
 
 /* Element types. Sizes in bits; names as safetensors spells them. */
 #define QS_DTYPE_LIST(X)                                                                                     \
@@ -162,10 +167,7 @@ uint32_t qs_index_chunk_size(const qs_index *index, uint32_t i);
 uint64_t qs_index_chunk_checksum(const qs_index *index, uint32_t i);
 
 /* True when name may be created below an output folder: relative, no "." or ".." part, no empty part, no
- * backslash, no control character, no drive letter, at most 1023 bytes. */
+ * backslash, no control character, no colon, well-formed UTF-8, at most QS_NAME_MAX bytes. */
 int qs_path_is_safe(const char *name);
-
-/* Building (packer, tests): the same structs, written into a body. dst must hold
- * qs_index_body_size(counts) bytes; strings are interned by the caller (offsets instead of pointers). */
 
 #endif
