@@ -21,11 +21,14 @@
 	X(EXISTS, 12, "the output exists already")                                                               \
 	X(CANCELLED, 13, "cancelled")
 
+#ifndef QSTORE_STATUS_DEFINED /* qstore.h has the same enum for the library's users */
+#define QSTORE_STATUS_DEFINED
 typedef enum qstore_status {
 #define QS_STATUS_ENUM(name, value, message) QSTORE_##name = value,
 	QS_STATUS_LIST(QS_STATUS_ENUM)
 #undef QS_STATUS_ENUM
 } qstore_status;
+#endif
 
 /* A sentence for a status; static storage, never NULL. */
 const char *qstore_status_message(qstore_status status);

@@ -1,0 +1,282 @@
+#include "chunk.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "cells.h"
+#include "mode.h"
+#include "planes.h"
+#include "ranks.h"
+#include "symbols.h"
+#include "zstd.h"
+
+/* Scratch memory, in this order. */
+typedef struct workspace {
+	uint8_t *table;          /* QS_SYMBOLS_WORKSPACE_SIZE */
+	qs_cell_cache *cells;
+	uint8_t *scratch;        /* QS_CHUNK_SIZE_MAX: planes, or one class of rows */
+	uint8_t *zstd;
+	size_t zstd_size;
+} workspace;
+
+static size_t align64(size_t n)
+{
+	return (n + 63) & ~(size_t)63;
+}
+
+size_t qs_chunk_workspace_size(void)
+{
+	return 64 + align64(QS_SYMBOLS_WORKSPACE_SIZE) + align64(sizeof(qs_cell_cache)) + QS_CHUNK_SIZE_MAX +
+	       align64(qs_zstd_workspace_size());
+}
+
+static int open_workspace(workspace *w, void *work, size_t work_size)
+{
+	if (!work || work_size < qs_chunk_workspace_size())
+		return 0;
+	uint8_t *p = work;
+	p += (64 - ((uintptr_t)p & 63)) & 63;
+	w->table = p;
+	p += align64(QS_SYMBOLS_WORKSPACE_SIZE);
+	w->cells = (qs_cell_cache *)p;
+	p += align64(sizeof(qs_cell_cache));
+	w->scratch = p;
+	p += QS_CHUNK_SIZE_MAX;
+	w->zstd = p;
+	w->zstd_size = align64(qs_zstd_workspace_size());
+	return 1;
+}
+
+uint64_t qs_checksum(const void *src, size_t src_size)
+{
+	return XXH3_64bits(src, src_size);
+}
+
+qstore_status qs_chunk_desc_check(const qs_chunk_desc *desc)
+{
+	uint32_t size = qs_dtype_size(desc->dtype);
+	if (!size || !desc->cols || desc->kind >= QS_KIND_COUNT || desc->n_elems > QS_CHUNK_SIZE_MAX / size)
+		return QSTORE_USAGE;
+	if (desc->first_elem > UINT64_MAX - desc->n_elems || desc->cols > UINT64_MAX / 2 - QS_CHUNK_SIZE_MAX)
+		return QSTORE_USAGE;
+	if (desc->kind == QS_KIND_CODES && desc->dtype != QS_I8)
+		return QSTORE_USAGE;
+	if (desc->kind != QS_KIND_REFINE)
+		return QSTORE_OK;
+	if ((desc->dtype != QS_F16 && desc->dtype != QS_BF16) || desc->rule == QS_RULE_NONE ||
+	    desc->rule >= QS_RULE_COUNT)
+		return QSTORE_USAGE;
+	if (desc->n_elems && (!desc->coarse || !desc->scales || desc->scales_size / 4 < qs_chunk_rows(desc)))
+		return QSTORE_USAGE;
+	return QSTORE_OK;
+}
+
+static qstore_status decode_planes(qs_reader *r, uint32_t dtype, size_t n, uint8_t *dst, workspace *w)
+{
+	unsigned size = qs_dtype_size(dtype);
+	for (unsigned b = 0; b < size; b++) {
+		qstore_status status = qs_symbols_decode(r, (size == 1 ? dst : w->scratch) + b * n, n, w->table, w->zstd,
+		                                         w->zstd_size);
+		if (status)
+			return status;
+	}
+	if (size > 1)
+		qs_planes_join(w->scratch, n, size, qs_planes_rotated(dtype), dst);
+	return QSTORE_OK;
+}
+
+static qstore_status decode_codes(qs_reader *r, const qs_chunk_desc *desc, uint8_t *dst, workspace *w)
+{
+	uint32_t n_classes = qs_read8(r), n_rows = qs_chunk_rows(desc);
+	if (r->bad || n_classes < 1 || n_classes > QS_CLASSES_MAX)
+		return QSTORE_CORRUPT;
+	if (n_classes == 1)
+		return qs_symbols_decode(r, dst, desc->n_elems, w->table, w->zstd, w->zstd_size);
+	/* Rows' classes in front, one class's rows after them: both fit, there are at most as many rows as elements. */
+	uint8_t *classes = w->scratch, *rows = w->scratch + QS_CHUNK_SIZE_MAX / 2;
+	if (desc->n_elems > QS_CHUNK_SIZE_MAX / 2)
+		return QSTORE_CORRUPT;
+	qstore_status status = qs_symbols_decode(r, classes, n_rows, w->table, w->zstd, w->zstd_size);
+	if (status)
+		return status;
+	for (uint32_t row = 0; row < n_rows; row++)
+		if (classes[row] >= n_classes)
+			return QSTORE_CORRUPT;
+	for (uint32_t c = 0; c < n_classes; c++) {
+		size_t n = 0;
+		for (uint32_t row = 0; row < n_rows; row++)
+			if (classes[row] == c)
+				n += qs_chunk_row(desc, row).count;
+		status = qs_symbols_decode(r, rows, n, w->table, w->zstd, w->zstd_size);
+		if (status)
+			return status;
+		const uint8_t *from = rows;
+		for (uint32_t row = 0; row < n_rows; row++) {
+			if (classes[row] != c)
+				continue;
+			qs_row_part part = qs_chunk_row(desc, row);
+			memcpy(dst + part.begin, from, part.count);
+			from += part.count;
+		}
+	}
+	return QSTORE_OK;
+}
+
+/* Bit 7 of each zero byte of a word. */
+static inline uint64_t zero_bytes(uint64_t v)
+{
+	return ~(((v & 0x7f7f7f7f7f7f7f7fu) + 0x7f7f7f7f7f7f7f7fu) | v | 0x7f7f7f7f7f7f7f7fu);
+}
+
+static size_t count_zeros(const uint8_t *codes, size_t n)
+{
+	size_t zeros = 0;
+	for (size_t i = 0; i < n; i++)
+		zeros += codes[i] == 0;
+	return zeros;
+}
+
+/* Values of the elements whose code is 0 stand apart, in two planes: their cell spans many binades, and its values are far from
+ * equally likely. */
+static void put_zeros(const uint8_t *codes, size_t n, const uint8_t *planes, size_t zeros, uint8_t *dst)
+{
+	const uint8_t *end = planes + zeros;
+	for (size_t i = 0; i < n && planes < end; i += 8) {
+		uint64_t word = 0;
+		memcpy(&word, codes + i, n - i < 8 ? n - i : 8);
+		for (uint64_t mask = zero_bytes(word); mask && planes < end; mask &= mask - 1, planes++) {
+			uint32_t v = (uint32_t)planes[0] << 8 | planes[zeros];
+			qs_store16(dst + 2 * (i + (size_t)(__builtin_ctzll(mask) >> 3)), (uint16_t)(v >> 1 | v << 15));
+		}
+	}
+}
+
+static qstore_status decode_exceptions(qs_reader *r, size_t n, uint8_t *dst)
+{
+	size_t count = qs_read_varint(r), at = 0;
+	if (r->bad || count > n)
+		return QSTORE_CORRUPT;
+	for (size_t i = 0; i < count; i++) {
+		at += qs_read_varint(r) + (i > 0); /* distances less one, after the first */
+		const uint8_t *value = qs_read_bytes(r, 2);
+		if (!value || at >= n)
+			return QSTORE_CORRUPT;
+		memcpy(dst + 2 * at, value, 2);
+	}
+	return QSTORE_OK;
+}
+
+static qstore_status decode_lanes(qs_reader *r, const qs_chunk_desc *desc, unsigned lanes, uint8_t *dst, workspace *w)
+{
+	qs_ranks ranks = {.lanes = lanes};
+	for (unsigned lane = 0; lane < lanes; lane++) {
+		const uint8_t *state = qs_read_bytes(r, 4);
+		if (!state)
+			return QSTORE_CORRUPT;
+		ranks.low[lane] = qs_load16(state);
+		ranks.high[lane] = qs_load16(state + 2);
+	}
+	ranks.src = r->at;
+	ranks.src_end = r->end;
+	if (qs_reader_left(r) & 1)
+		return QSTORE_CORRUPT;
+	qs_ranks_kernel *kernel = qs_ranks_best(lanes);
+	qs_cell_cache_init(w->cells, desc->dtype, desc->rule);
+	uint32_t n_rows = qs_chunk_rows(desc);
+	for (uint32_t row = 0; row < n_rows; row++) {
+		qs_row_part part = qs_chunk_row(desc, row);
+		const qs_cell *cells = qs_cell_cache_get(w->cells, qs_load_f32(desc->scales + 4 * (size_t)row));
+		const uint8_t *codes = desc->coarse + part.begin;
+		uint8_t *out = dst + 2 * (size_t)part.begin;
+		size_t whole = part.count & ~(size_t)(lanes - 1), rest = part.count - whole;
+		if (!kernel(&ranks, cells, codes, whole, out))
+			return QSTORE_CORRUPT;
+		if (rest) {
+			/* A row's end is padded with code 0 to full lanes. */
+			uint8_t tail_codes[QS_LANES_MAX] = {0}, tail[2 * QS_LANES_MAX];
+			memcpy(tail_codes, codes + whole, rest);
+			if (!kernel(&ranks, cells, tail_codes, lanes, tail))
+				return QSTORE_CORRUPT;
+			memcpy(out + 2 * whole, tail, 2 * rest);
+		}
+	}
+	r->at = ranks.src;
+	/* The encoder began where decoding must end. */
+	for (unsigned lane = 0; lane < lanes; lane++)
+		if (ranks.low[lane] != (QS_LANE_START & 0xffff) || ranks.high[lane] != QS_LANE_START >> 16)
+			return QSTORE_CORRUPT;
+	return QSTORE_OK;
+}
+
+static qstore_status decode_ranks(qs_reader *r, const qs_chunk_desc *desc, uint8_t *dst, workspace *w)
+{
+	/* In the chunk stand flags, exceptions, values of zero codes, lanes. The lanes are decoded first, into all of dst, and the
+	 * others put on top. */
+	uint32_t flags = qs_read8(r), n = desc->n_elems;
+	if (r->bad || flags & ~(uint32_t)QS_RANKS_FLAGS)
+		return QSTORE_CORRUPT;
+	qs_reader exceptions = *r;
+	qstore_status status;
+	if (flags & QS_RANKS_EXCEPTIONS) {
+		uint32_t size = qs_read_varint(r);
+		const uint8_t *p = qs_read_bytes(r, size);
+		if (!p)
+			return QSTORE_CORRUPT;
+		exceptions = (qs_reader){p, p + size, 0};
+	}
+	size_t zeros = count_zeros(desc->coarse, n);
+	for (size_t b = 0; b < 2 && zeros; b++) {
+		status = qs_symbols_decode(r, w->scratch + b * zeros, zeros, w->table, w->zstd, w->zstd_size);
+		if (status)
+			return status;
+	}
+	status = decode_lanes(r, desc, flags & QS_RANKS_WIDE ? QS_LANES_MAX : QS_LANES_MIN, dst, w);
+	if (status)
+		return status;
+	put_zeros(desc->coarse, n, w->scratch, zeros, dst);
+	if (flags & QS_RANKS_EXCEPTIONS) {
+		status = decode_exceptions(&exceptions, n, dst);
+		if (status || exceptions.at != exceptions.end)
+			return QSTORE_CORRUPT;
+	}
+	return QSTORE_OK;
+}
+
+qstore_status qs_chunk_decode(const qs_chunk_desc *desc, const uint8_t *src, size_t src_size, uint8_t *dst,
+                              size_t dst_size, void *work, size_t work_size)
+{
+	workspace w;
+	qstore_status status = qs_chunk_desc_check(desc);
+	if (status || dst_size != (size_t)desc->n_elems * qs_dtype_size(desc->dtype))
+		return QSTORE_USAGE;
+	if (!open_workspace(&w, work, work_size))
+		return QSTORE_MEMORY;
+	qs_reader r = {src, src + src_size, 0};
+	switch (qs_read8(&r)) {
+	case QS_MODE_RAW: {
+		const uint8_t *p = qs_read_bytes(&r, dst_size);
+		if (r.bad)
+			return QSTORE_CORRUPT;
+		memcpy(dst, p, dst_size);
+		break;
+	}
+	case QS_MODE_ZSTD:
+		status = qs_zstd_decode(dst, dst_size, r.at, qs_reader_left(&r), w.zstd, w.zstd_size);
+		r.at = r.end;
+		break;
+	case QS_MODE_PLANES:
+		status = decode_planes(&r, desc->dtype, desc->n_elems, dst, &w);
+		break;
+	case QS_MODE_CODES:
+		status = desc->dtype == QS_I8 ? decode_codes(&r, desc, dst, &w) : QSTORE_CORRUPT;
+		break;
+	case QS_MODE_RANKS:
+		status = desc->kind == QS_KIND_REFINE ? decode_ranks(&r, desc, dst, &w) : QSTORE_CORRUPT;
+		break;
+	default:
+		return QSTORE_CORRUPT;
+	}
+	if (!status && (r.bad || r.at != r.end))
+		status = QSTORE_CORRUPT;
+	return status;
+}

@@ -1,0 +1,52 @@
+/* The first byte of a coded chunk, and what decoder and encoder must agree on besides (FORMAT.md, "Chunks"). */
+#ifndef QS_MODE_H
+#define QS_MODE_H
+
+#include "chunk.h"
+#include "index.h"
+
+enum {
+	QS_MODE_RAW = 0,    /* the decoded bytes */
+	QS_MODE_ZSTD = 1,   /* one zstd frame */
+	QS_MODE_PLANES = 2, /* byte planes, each a symbol block */
+	QS_MODE_CODES = 3,  /* row classes, each a symbol block; I8 only */
+	QS_MODE_RANKS = 4,  /* ranks in cells; REFINE only */
+	QS_MODE_COUNT
+};
+
+enum { QS_CLASSES_MAX = 16 };
+
+/* The flags byte of a RANKS chunk. */
+enum {
+	QS_RANKS_WIDE = 1,       /* 32 lanes, else 8 */
+	QS_RANKS_EXCEPTIONS = 2, /* a list of values outside their cells follows */
+	QS_RANKS_FLAGS = 3
+};
+
+/* The part of a chunk that lies in one row of the object. */
+typedef struct qs_row_part {
+	uint64_t row;          /* counted from the chunk's first row */
+	uint32_t begin, count; /* elements, from the chunk's start */
+} qs_row_part;
+
+/* Number of rows that the chunk touches. */
+static inline uint32_t qs_chunk_rows(const qs_chunk_desc *desc)
+{
+	if (!desc->n_elems)
+		return 0;
+	return (uint32_t)((desc->first_elem % desc->cols + desc->n_elems - 1) / desc->cols) + 1;
+}
+
+static inline qs_row_part qs_chunk_row(const qs_chunk_desc *desc, uint32_t row)
+{
+	/* The first row may start before the chunk, the last one end after it. */
+	uint64_t skipped = desc->first_elem % desc->cols, begin = row * desc->cols, end = begin + desc->cols;
+	begin = begin > skipped ? begin - skipped : 0;
+	end = end - skipped < desc->n_elems ? end - skipped : desc->n_elems;
+	return (qs_row_part){row, (uint32_t)begin, (uint32_t)(end - begin)};
+}
+
+/* USAGE unless the description is one that a valid index gives. */
+qstore_status qs_chunk_desc_check(const qs_chunk_desc *desc);
+
+#endif

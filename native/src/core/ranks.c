@@ -1,0 +1,44 @@
+#include "ranks.h"
+
+#include "simd.h"
+
+int qs_ranks_scalar(qs_ranks *ranks, const qs_cell *cells, const uint8_t *codes, size_t n, uint8_t *dst)
+{
+	const uint8_t *src = ranks->src;
+	for (size_t i = 0; i < n; i++) {
+		unsigned lane = (unsigned)i & (ranks->lanes - 1);
+		qs_cell cell = cells[codes[i]];
+		uint32_t slot = ranks->low[lane], f = QS_CELL_F(cell);
+		uint32_t rank = slot * QS_CELL_G(cell) >> 16, rest = (uint16_t)(slot - rank * f);
+		/* G is at most 65536 / F too small by less than 1: the rank is right or one too low. */
+		uint32_t more = rest >= f;
+		rank += more;
+		rest -= more ? f : 0;
+		uint32_t state = f * ranks->high[lane] + rest;
+		if (state < 1u << 16) {
+			if (src == ranks->src_end)
+				return 0;
+			state = state << 16 | qs_load16(src);
+			src += 2;
+		}
+		ranks->low[lane] = (uint16_t)state;
+		ranks->high[lane] = (uint16_t)(state >> 16);
+		qs_store16(dst + 2 * i, (uint16_t)(QS_CELL_FIRST(cell) + rank));
+	}
+	ranks->src = src;
+	return 1;
+}
+
+qs_ranks_kernel *qs_ranks_best(unsigned lanes)
+{
+#if QS_HAVE_AVX512
+	if (lanes == QS_LANES_MAX && qs_cpu_has_avx512())
+		return qs_ranks_avx512;
+#endif
+#if QS_HAVE_SIMD128
+	if (qs_cpu_has_simd128())
+		return qs_ranks_simd128;
+#endif
+	(void)lanes;
+	return qs_ranks_scalar;
+}

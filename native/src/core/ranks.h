@@ -1,0 +1,34 @@
+/* Ranks: the position of each value in the cell of its code, range-ANS coded with all ranks of a cell equally likely, in 8 or 32
+ * interleaved lanes laid out for SIMD (FORMAT.md, "Ranks"; the ANS family: Duda, arXiv 1311.2540; interleaving: Giesen, arXiv
+ * 1402.3392). */
+#ifndef QS_RANKS_H
+#define QS_RANKS_H
+
+#include "bytes.h"
+#include "cells.h"
+
+enum {
+	QS_LANES_MIN = 8,
+	QS_LANES_MAX = 32,
+	QS_LANE_START = 1 << 16 /* state that the encoder starts from and the decoder must end at */
+};
+
+/* The decoder's state: lane i's 32-bit state is high[i] << 16 | low[i], and at least 2^16 between symbols. */
+typedef struct qs_ranks {
+	uint16_t low[QS_LANES_MAX], high[QS_LANES_MAX];
+	const uint8_t *src, *src_end; /* 16-bit units, an even number of bytes */
+	unsigned lanes;
+} qs_ranks;
+
+/* Decodes n values (a multiple of the lanes; the last lanes of a row are padded with code 0) into dst, 2 bytes each.
+ * Returns 0 when the units run out. Any state is safe: bad data gives wrong values, never a bad access. */
+typedef int qs_ranks_kernel(qs_ranks *ranks, const qs_cell *cells, const uint8_t *codes, size_t n, uint8_t *dst);
+
+qs_ranks_kernel qs_ranks_scalar;  /* the oracle: any number of lanes */
+qs_ranks_kernel qs_ranks_simd128; /* WebAssembly SIMD, SSE4.1, NEON */
+qs_ranks_kernel qs_ranks_avx512;  /* 32 lanes only */
+
+/* The fastest kernel that runs on this machine. */
+qs_ranks_kernel *qs_ranks_best(unsigned lanes);
+
+#endif

@@ -1,0 +1,118 @@
+/* The rank decoder in 128-bit SIMD, eight lanes of 16 bits a vector: the oracle is qs_ranks_scalar. Written with WebAssembly's
+ * intrinsics; on x86-64 and ARM the same source through SIMDe. */
+#include "ranks.h"
+#include "simd.h"
+
+#if QS_HAVE_SIMD128
+
+#if defined(__wasm_simd128__)
+#include <wasm_simd128.h>
+#else
+#define SIMDE_ENABLE_NATIVE_ALIASES
+#include <simde/wasm/simd128.h>
+#endif
+
+/* High halves of the unsigned 16-bit products. */
+static inline v128_t mul_high(v128_t a, v128_t b)
+{
+#if defined(__SSE2__)
+	__m128i x, y;
+	memcpy(&x, &a, 16);
+	memcpy(&y, &b, 16);
+	x = _mm_mulhi_epu16(x, y);
+	memcpy(&a, &x, 16);
+	return a;
+#else
+	v128_t low = wasm_u32x4_extmul_low_u16x8(a, b), high = wasm_u32x4_extmul_high_u16x8(a, b);
+	return wasm_i16x8_shuffle(low, high, 1, 3, 5, 7, 9, 11, 13, 15);
+#endif
+}
+
+static inline v128_t load_pair(const qs_cell *a, const qs_cell *b)
+{
+#if defined(__wasm_simd128__)
+	return wasm_v128_load64_lane(b, wasm_v128_load64_zero(a), 1);
+#else
+	return wasm_i64x2_make((int64_t)*a, (int64_t)*b);
+#endif
+}
+
+/* Where each lane's unit comes from, for each set of lanes that take one: byte indices for swizzle. */
+#define BIT(m, j) ((m) >> (j) & 1)
+#define BELOW(m, j) (BIT(m, 0) * ((j) > 0) + BIT(m, 1) * ((j) > 1) + BIT(m, 2) * ((j) > 2) + BIT(m, 3) * ((j) > 3) + \
+                     BIT(m, 4) * ((j) > 4) + BIT(m, 5) * ((j) > 5) + BIT(m, 6) * ((j) > 6))
+#define LANE(m, j) (BIT(m, j) ? 2 * BELOW(m, j) : 0x80), (BIT(m, j) ? 2 * BELOW(m, j) + 1 : 0x80)
+#define ROW(m) {LANE(m, 0), LANE(m, 1), LANE(m, 2), LANE(m, 3), LANE(m, 4), LANE(m, 5), LANE(m, 6), LANE(m, 7)}
+#define ROWS4(m) ROW(m), ROW((m) + 1), ROW((m) + 2), ROW((m) + 3)
+#define ROWS16(m) ROWS4(m), ROWS4((m) + 4), ROWS4((m) + 8), ROWS4((m) + 12)
+#define ROWS64(m) ROWS16(m), ROWS16((m) + 16), ROWS16((m) + 32), ROWS16((m) + 48)
+static const uint8_t expand[256][16] __attribute__((aligned(16))) = {ROWS64(0), ROWS64(64), ROWS64(128), ROWS64(192)};
+
+static inline void step(v128_t *low, v128_t *high, const qs_cell *cells, const uint8_t *codes,
+                        const uint8_t **src, uint8_t *dst)
+{
+	/* Eight cells of four fields to vectors of one field each. */
+	v128_t t0 = load_pair(cells + codes[0], cells + codes[1]), t1 = load_pair(cells + codes[2], cells + codes[3]);
+	v128_t t2 = load_pair(cells + codes[4], cells + codes[5]), t3 = load_pair(cells + codes[6], cells + codes[7]);
+	v128_t u0 = wasm_i16x8_shuffle(t0, t1, 0, 8, 1, 9, 2, 10, 3, 11);
+	v128_t u1 = wasm_i16x8_shuffle(t0, t1, 4, 12, 5, 13, 6, 14, 7, 15);
+	v128_t u2 = wasm_i16x8_shuffle(t2, t3, 0, 8, 1, 9, 2, 10, 3, 11);
+	v128_t u3 = wasm_i16x8_shuffle(t2, t3, 4, 12, 5, 13, 6, 14, 7, 15);
+	v128_t a = wasm_i16x8_shuffle(u0, u1, 0, 8, 1, 9, 2, 10, 3, 11);
+	v128_t b = wasm_i16x8_shuffle(u2, u3, 0, 8, 1, 9, 2, 10, 3, 11);
+	v128_t c = wasm_i16x8_shuffle(u0, u1, 4, 12, 5, 13, 6, 14, 7, 15);
+	v128_t d = wasm_i16x8_shuffle(u2, u3, 4, 12, 5, 13, 6, 14, 7, 15);
+	v128_t first = wasm_i64x2_shuffle(a, b, 0, 2), g = wasm_i64x2_shuffle(a, b, 1, 3);
+	v128_t f = wasm_i64x2_shuffle(c, d, 0, 2);
+
+	v128_t rank = mul_high(*low, g), rest = wasm_i16x8_sub(*low, wasm_i16x8_mul(rank, f));
+	v128_t more = wasm_u16x8_ge(rest, f);
+	rank = wasm_i16x8_sub(rank, more);
+	rest = wasm_i16x8_sub(rest, wasm_v128_and(more, f));
+	v128_t new_low = wasm_i16x8_add(wasm_i16x8_mul(f, *high), rest);
+	v128_t new_high = wasm_i16x8_sub(mul_high(f, *high), wasm_u16x8_lt(new_low, rest)); /* carry */
+
+	v128_t take = wasm_i16x8_eq(new_high, wasm_i16x8_splat(0));
+	unsigned mask = (unsigned)wasm_i16x8_bitmask(take);
+	v128_t units = wasm_i8x16_swizzle(wasm_v128_load(*src), wasm_v128_load(expand[mask]));
+	*src += 2 * (unsigned)__builtin_popcount(mask);
+	*high = wasm_v128_or(new_high, wasm_v128_and(new_low, take));
+	*low = wasm_v128_bitselect(units, new_low, take);
+	wasm_v128_store(dst, wasm_i16x8_add(first, rank));
+}
+
+int qs_ranks_simd128(qs_ranks *ranks, const qs_cell *cells, const uint8_t *codes, size_t n, uint8_t *dst)
+{
+	size_t i = 0;
+	const uint8_t *src = ranks->src;
+	/* A vector takes at most 16 bytes of units and loads 16. */
+	if (ranks->lanes == QS_LANES_MAX) {
+		v128_t low[4], high[4];
+		for (int v = 0; v < 4; v++) {
+			low[v] = wasm_v128_load(ranks->low + 8 * v);
+			high[v] = wasm_v128_load(ranks->high + 8 * v);
+		}
+		for (; i < n && ranks->src_end - src >= 64; i += 32) {
+			step(&low[0], &high[0], cells, codes + i, &src, dst + 2 * i);
+			step(&low[1], &high[1], cells, codes + i + 8, &src, dst + 2 * i + 16);
+			step(&low[2], &high[2], cells, codes + i + 16, &src, dst + 2 * i + 32);
+			step(&low[3], &high[3], cells, codes + i + 24, &src, dst + 2 * i + 48);
+		}
+		for (int v = 0; v < 4; v++) {
+			wasm_v128_store(ranks->low + 8 * v, low[v]);
+			wasm_v128_store(ranks->high + 8 * v, high[v]);
+		}
+	} else {
+		v128_t low = wasm_v128_load(ranks->low), high = wasm_v128_load(ranks->high);
+		for (; i < n && ranks->src_end - src >= 16; i += 8)
+			step(&low, &high, cells, codes + i, &src, dst + 2 * i);
+		wasm_v128_store(ranks->low, low);
+		wasm_v128_store(ranks->high, high);
+	}
+	ranks->src = src;
+	return qs_ranks_scalar(ranks, cells, codes + i, n - i, dst + 2 * i);
+}
+
+#else
+typedef int qs_translation_unit_is_empty;
+#endif

@@ -1,0 +1,35 @@
+/* Which SIMD kernels this build has, and whether this machine runs them. */
+#ifndef QS_SIMD_H
+#define QS_SIMD_H
+
+/* One source, written with WebAssembly's intrinsics; natively they come from SIMDe (SSE4.1, NEON). */
+#if defined(__wasm_simd128__)
+#define QS_HAVE_SIMD128 1
+#define qs_cpu_has_simd128() 1
+#elif defined(__x86_64__) && defined(__has_include)
+#if __has_include(<simde/wasm/simd128.h>)
+#define QS_HAVE_SIMD128 1
+#define qs_cpu_has_simd128() (__builtin_cpu_supports("sse4.1") && __builtin_cpu_supports("popcnt"))
+#endif
+#elif defined(__aarch64__) && defined(__has_include)
+#if __has_include(<simde/wasm/simd128.h>)
+#define QS_HAVE_SIMD128 1
+#define qs_cpu_has_simd128() 1
+#endif
+#endif
+
+#if defined(__x86_64__) && !defined(QS_NO_AVX512)
+#define QS_HAVE_AVX512 1
+#define qs_cpu_has_avx512()                                                                                  \
+	(__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&                             \
+	 __builtin_cpu_supports("avx512vbmi2") && __builtin_cpu_supports("popcnt"))
+#endif
+
+#ifndef QS_HAVE_SIMD128
+#define QS_HAVE_SIMD128 0
+#endif
+#ifndef QS_HAVE_AVX512
+#define QS_HAVE_AVX512 0
+#endif
+
+#endif

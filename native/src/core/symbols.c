@@ -1,0 +1,309 @@
+#include "symbols.h"
+
+#include "zstd.h"
+
+/* One look-up decodes up to six symbols. Entry, from the low end: 6 symbols of 8 bits; 4 bits: bits consumed;
+ * 4 bits: number of symbols; 4 bits: length of the first symbol (0 in unused entries). */
+enum { ENTRY_SYMBOLS = 6 };
+
+#define ENTRY_BITS(e) ((unsigned)((e) >> 48) & 15)
+#define ENTRY_COUNT(e) ((unsigned)((e) >> 52) & 15)
+#define ENTRY_FIRST(e) ((unsigned)((e) >> 56) & 15)
+
+/* Codes are canonical: by length, then by symbol; a stream is read from its low bits on, so codes stand
+ * bit-reversed in the table's index. */
+static int build_table(uint64_t *table, uint16_t *single, const uint8_t *lengths, unsigned first, unsigned n,
+                       unsigned table_log)
+{
+	uint32_t size = 1u << table_log, code = 0, filled = 0;
+	for (unsigned length = 1; length <= table_log; length++) {
+		uint32_t step = 1u << length;
+		for (unsigned s = 0; s < n; s++) {
+			if (lengths[s] != length)
+				continue;
+			uint32_t reversed = 0;
+			for (unsigned b = 0; b < length; b++)
+				reversed |= (code >> b & 1) << (length - 1 - b);
+			if (code >> length)
+				return 0; /* over-subscribed */
+			for (uint32_t i = reversed; i < size; i += step)
+				single[i] = (uint16_t)(length << 8 | (first + s));
+			filled += size >> length;
+			code++;
+		}
+		code <<= 1;
+	}
+	if (filled != size)
+		return 0; /* incomplete */
+	for (uint32_t i = 0; i < size; i++) {
+		unsigned entry = single[i], bits = entry >> 8, count = 1;
+		uint64_t symbols = entry & 255;
+		uint64_t first_length = bits;
+		while (count < ENTRY_SYMBOLS) {
+			entry = single[i >> bits];
+			if (bits + (entry >> 8) > table_log)
+				break;
+			symbols |= (uint64_t)(entry & 255) << (8 * count++);
+			bits += entry >> 8;
+		}
+		table[i] = symbols | (uint64_t)bits << 48 | (uint64_t)count << 52 | first_length << 56;
+	}
+	return 1;
+}
+
+typedef struct stream {
+	const uint8_t *src, *src_end; /* of the bits */
+	unsigned bit;                 /* 0 to 7: bits of *src already used */
+	uint8_t *dst, *dst_end;
+} stream;
+
+/* One symbol at a time, exact at both ends. */
+static int finish_stream(stream *s, const uint64_t *table, unsigned mask)
+{
+	const uint8_t *src = s->src;
+	unsigned bit = s->bit;
+	while (s->dst < s->dst_end) {
+		uint64_t word = 0;
+		if (src > s->src_end)
+			return 0;
+		size_t left = (size_t)(s->src_end - src);
+		if (left >= 4)
+			word = qs_load32(src);
+		else
+			for (size_t i = 0; i < left; i++)
+				word |= (uint64_t)src[i] << (8 * i);
+		word >>= bit;
+		uint64_t entry = table[word & mask];
+		*s->dst++ = (uint8_t)entry;
+		bit += ENTRY_FIRST(entry);
+		src += bit >> 3;
+		bit &= 7;
+	}
+	/* All bits used, the padding zero. */
+	if (bit == 0)
+		return src == s->src_end;
+	return src + 1 == s->src_end && (*src >> bit) == 0;
+}
+
+/* A stream's 64-bit word holds at least 57 fresh bits: five look-ups of at most 11. Each look-up stores 8 bytes and
+ * advances at most 6; each round advances src by at most 7 bytes and reads 8. */
+enum { LOOKUPS = 5, ROUND_DST = LOOKUPS * ENTRY_SYMBOLS + 8, ROUND_SRC = 7 };
+
+#define LOOKUP(k)                                                                                            \
+	{                                                                                                        \
+		uint64_t e = table[w##k & mask];                                                                     \
+		qs_store64(d##k, e);                                                                                 \
+		d##k += ENTRY_COUNT(e);                                                                              \
+		w##k >>= ENTRY_BITS(e);                                                                              \
+		b##k += ENTRY_BITS(e);                                                                               \
+	}
+#define ADVANCE(k)                                                                                           \
+	p##k += b##k >> 3;                                                                                       \
+	b##k &= 7
+
+static size_t rounds_possible(const stream *s, const uint8_t *src_limit)
+{
+	size_t dst_left = (size_t)(s->dst_end - s->dst), src_left = s->src < src_limit ? (size_t)(src_limit - s->src) : 0;
+	if (dst_left < ROUND_DST || src_left < 8)
+		return 0;
+	size_t by_dst = (dst_left - ROUND_DST) / (LOOKUPS * ENTRY_SYMBOLS) + 1, by_src = (src_left - 8) / ROUND_SRC + 1;
+	return by_dst < by_src ? by_dst : by_src;
+}
+
+/* All four streams in step, for as long as none can run over its end. */
+static void fast_streams(stream *s, const uint64_t *table, uint64_t mask, const uint8_t *src_limit)
+{
+	for (;;) {
+		size_t rounds = rounds_possible(&s[0], src_limit);
+		for (int k = 1; k < QS_STREAMS; k++) {
+			size_t r = rounds_possible(&s[k], src_limit);
+			rounds = r < rounds ? r : rounds;
+		}
+		if (!rounds)
+			return;
+		const uint8_t *p0 = s[0].src, *p1 = s[1].src, *p2 = s[2].src, *p3 = s[3].src;
+		uint8_t *d0 = s[0].dst, *d1 = s[1].dst, *d2 = s[2].dst, *d3 = s[3].dst;
+		unsigned b0 = s[0].bit, b1 = s[1].bit, b2 = s[2].bit, b3 = s[3].bit;
+		do {
+			uint64_t w0 = qs_load64(p0) >> b0, w1 = qs_load64(p1) >> b1;
+			uint64_t w2 = qs_load64(p2) >> b2, w3 = qs_load64(p3) >> b3;
+			LOOKUP(0) LOOKUP(1) LOOKUP(2) LOOKUP(3)
+			LOOKUP(0) LOOKUP(1) LOOKUP(2) LOOKUP(3)
+			LOOKUP(0) LOOKUP(1) LOOKUP(2) LOOKUP(3)
+			LOOKUP(0) LOOKUP(1) LOOKUP(2) LOOKUP(3)
+			LOOKUP(0) LOOKUP(1) LOOKUP(2) LOOKUP(3)
+			ADVANCE(0);
+			ADVANCE(1);
+			ADVANCE(2);
+			ADVANCE(3);
+		} while (--rounds);
+		s[0] = (stream){p0, s[0].src_end, b0, d0, s[0].dst_end};
+		s[1] = (stream){p1, s[1].src_end, b1, d1, s[1].dst_end};
+		s[2] = (stream){p2, s[2].src_end, b2, d2, s[2].dst_end};
+		s[3] = (stream){p3, s[3].src_end, b3, d3, s[3].dst_end};
+	}
+}
+
+/* The low bits of one group: a plane of 4 bits a symbol, one of 2 and one of 1, as far as `bits` has them. With `bits`
+ * a constant the compiler unrolls this into straight SIMD. */
+static inline void merge_group(uint8_t *restrict v, const uint8_t *restrict raw, unsigned bits, int zigzag)
+{
+	uint8_t low[QS_RAW_GROUP];
+	unsigned at = 0;
+	memset(low, 0, sizeof low);
+	if (bits & 4) {
+		for (int i = 0; i < 64; i++) {
+			low[i] = raw[i] & 15;
+			low[64 + i] = raw[i] >> 4;
+		}
+		raw += 64;
+		at = 4;
+	}
+	if (bits & 2) {
+		for (int f = 0; f < 4; f++)
+			for (int i = 0; i < 32; i++)
+				low[32 * f + i] |= (uint8_t)((raw[i] >> (2 * f) & 3) << at);
+		raw += 32;
+		at += 2;
+	}
+	if (bits & 1)
+		for (int f = 0; f < 8; f++)
+			for (int i = 0; i < 16; i++)
+				low[16 * f + i] |= (uint8_t)((raw[i] >> f & 1) << at);
+	if (zigzag)
+		for (int i = 0; i < QS_RAW_GROUP; i++) {
+			uint8_t u = (uint8_t)(v[i] << bits | low[i]);
+			v[i] = (uint8_t)((u >> 1) ^ (uint8_t)-(u & 1));
+		}
+	else
+		for (int i = 0; i < QS_RAW_GROUP; i++)
+			v[i] = (uint8_t)(v[i] << bits | low[i]);
+}
+
+static inline void merge_groups(uint8_t *v, const uint8_t *raw, size_t groups, unsigned bits, int zigzag)
+{
+	for (; groups; groups--, v += QS_RAW_GROUP, raw += QS_RAW_GROUP / 8 * bits)
+		merge_group(v, raw, bits, zigzag);
+}
+
+#define MERGE_CASE(k)                                                                                        \
+	case k:                                                                                                  \
+		merge_groups(dst, raw, groups, k, 0);                                                                \
+		break;                                                                                               \
+	case k + 8:                                                                                              \
+		merge_groups(dst, raw, groups, k, 1);                                                                \
+		break;
+
+/* Puts the raw low bits below the decoded top bits, and undoes the zigzag. */
+static void merge_raw(uint8_t *dst, size_t n, const uint8_t *raw, unsigned bits, int zigzag)
+{
+	size_t groups = n / QS_RAW_GROUP;
+	switch (bits + (zigzag ? 8 : 0)) {
+		MERGE_CASE(1)
+		MERGE_CASE(2)
+		MERGE_CASE(3)
+		MERGE_CASE(4)
+		MERGE_CASE(5)
+		MERGE_CASE(6)
+		MERGE_CASE(7)
+	case 8:
+		merge_groups(dst, raw, groups, 0, 1);
+		break;
+	default:
+		return; /* no raw bits, no zigzag */
+	}
+	dst += groups * QS_RAW_GROUP;
+	raw += groups * (QS_RAW_GROUP / 8) * bits;
+	n -= groups * QS_RAW_GROUP;
+	for (size_t i = 0, bit = 0; i < n; i++) {
+		unsigned u = (uint8_t)(dst[i] << bits);
+		for (unsigned b = 0; b < bits; b++, bit++)
+			u |= (unsigned)(raw[bit >> 3] >> (bit & 7) & 1) << b;
+		dst[i] = zigzag ? (uint8_t)((u >> 1) ^ (uint8_t)-(u & 1)) : (uint8_t)u;
+	}
+}
+
+static qstore_status decode_huffman(qs_reader *r, uint8_t *dst, size_t n, void *work)
+{
+	unsigned params = qs_read8(r), raw_bits = params & 7, zigzag = params >> 3 & 1, table_log = params >> 4;
+	unsigned first = qs_read8(r), last = qs_read8(r);
+	if (r->bad || last < first || last >= 256u >> raw_bits)
+		return QSTORE_CORRUPT;
+	unsigned n_lengths = last - first + 1;
+	uint64_t *table = work;
+	uint16_t *single = (uint16_t *)(table + (1u << QS_TABLE_LOG_MAX));
+	if (n_lengths > 1) {
+		if (table_log < QS_TABLE_LOG_MIN || table_log > QS_TABLE_LOG_MAX)
+			return QSTORE_CORRUPT;
+		const uint8_t *packed = qs_read_bytes(r, (n_lengths + 1) / 2);
+		if (!packed)
+			return QSTORE_CORRUPT;
+		uint8_t lengths[256];
+		for (unsigned i = 0; i < n_lengths; i++)
+			lengths[i] = packed[i / 2] >> (4 * (i & 1)) & 15;
+		if (n_lengths & 1 && packed[n_lengths / 2] >> 4)
+			return QSTORE_CORRUPT;
+		if (!build_table(table, single, lengths, first, n_lengths, table_log))
+			return QSTORE_CORRUPT;
+	} else if (table_log)
+		return QSTORE_CORRUPT;
+
+	size_t sizes[QS_STREAMS] = {0};
+	int n_streams = n_lengths == 1 ? 0 : n < QS_SINGLE_STREAM_BELOW ? 1 : QS_STREAMS;
+	for (int k = 0; k < n_streams; k++)
+		sizes[k] = qs_read_varint(r);
+	const uint8_t *raw = qs_read_bytes(r, qs_raw_bits_size(n, raw_bits));
+	if (r->bad)
+		return QSTORE_CORRUPT;
+	if (n_streams == 0)
+		memset(dst, (int)first, n);
+	stream s[QS_STREAMS];
+	size_t per_stream = qs_stream_symbols(n);
+	for (int k = 0; k < n_streams; k++) {
+		const uint8_t *bits = qs_read_bytes(r, sizes[k]);
+		if (!bits)
+			return QSTORE_CORRUPT;
+		size_t begin = (size_t)k * per_stream, end = begin + per_stream < n ? begin + per_stream : n;
+		s[k] = (stream){bits, bits + sizes[k], 0, dst + begin, dst + end};
+	}
+	unsigned mask = (1u << table_log) - 1;
+	if (n_streams == QS_STREAMS)
+		fast_streams(s, table, mask, r->at);
+	for (int k = 0; k < n_streams; k++)
+		if (!finish_stream(&s[k], table, mask))
+			return QSTORE_CORRUPT;
+	merge_raw(dst, n, raw, raw_bits, (int)zigzag);
+	return QSTORE_OK;
+}
+
+qstore_status qs_symbols_decode(qs_reader *r, uint8_t *dst, size_t n, void *table, void *zstd_work,
+                                size_t zstd_work_size)
+{
+	switch (qs_read8(r)) {
+	case QS_BLOCK_RAW: {
+		const uint8_t *p = qs_read_bytes(r, n);
+		if (r->bad)
+			return QSTORE_CORRUPT;
+		memcpy(dst, p, n);
+		return QSTORE_OK;
+	}
+	case QS_BLOCK_CONST: {
+		uint8_t value = qs_read8(r);
+		if (r->bad)
+			return QSTORE_CORRUPT;
+		memset(dst, value, n);
+		return QSTORE_OK;
+	}
+	case QS_BLOCK_HUFFMAN:
+		return decode_huffman(r, dst, n, table);
+	case QS_BLOCK_ZSTD: {
+		size_t size = qs_read_varint(r);
+		const uint8_t *p = qs_read_bytes(r, size);
+		if (r->bad)
+			return QSTORE_CORRUPT;
+		return qs_zstd_decode(dst, n, p, size, zstd_work, zstd_work_size);
+	}
+	default:
+		return QSTORE_CORRUPT;
+	}
+}

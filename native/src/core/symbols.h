@@ -1,0 +1,44 @@
+/* Symbol blocks: n bytes, the top bits Huffman-coded in four interleaved streams, the low bits kept raw
+ * (FORMAT.md, "Symbol blocks"). The codes of INT8 weights, exponents and mantissa bytes are all coded so. */
+#ifndef QS_SYMBOLS_H
+#define QS_SYMBOLS_H
+
+#include "bytes.h"
+#include "status.h"
+
+enum {
+	QS_BLOCK_RAW = 0,     /* n bytes */
+	QS_BLOCK_CONST = 1,   /* one byte, n times */
+	QS_BLOCK_HUFFMAN = 2,
+	QS_BLOCK_ZSTD = 3,    /* varint size, zstd frame */
+	QS_BLOCK_TYPES = 4
+};
+
+enum {
+	QS_TABLE_LOG_MIN = 5,
+	QS_TABLE_LOG_MAX = 11,       /* longest code, and bits of one look-up */
+	QS_STREAMS = 4,
+	QS_SINGLE_STREAM_BELOW = 256, /* shorter blocks have one stream */
+	QS_RAW_GROUP = 128           /* symbols whose raw bits are laid out together */
+};
+
+#define QS_SYMBOLS_WORKSPACE_SIZE ((size_t)(1u << QS_TABLE_LOG_MAX) * 8 + (size_t)(1u << QS_TABLE_LOG_MAX) * 2)
+
+/* Decodes one block of n symbols from r into dst, which it fills exactly.
+ * table: QS_SYMBOLS_WORKSPACE_SIZE bytes, 8-byte aligned; zstd_work as for qs_zstd_decode. */
+qstore_status qs_symbols_decode(qs_reader *r, uint8_t *dst, size_t n, void *table, void *zstd_work,
+                                size_t zstd_work_size);
+
+/* Symbols of each of the four streams but the last, which has the rest. */
+static inline size_t qs_stream_symbols(size_t n)
+{
+	return n < QS_SINGLE_STREAM_BELOW ? n : (n + QS_STREAMS - 1) / QS_STREAMS;
+}
+
+/* Bytes of the raw bits of n symbols with `bits` raw bits each. */
+static inline size_t qs_raw_bits_size(size_t n, unsigned bits)
+{
+	return n / QS_RAW_GROUP * (QS_RAW_GROUP / 8) * bits + (n % QS_RAW_GROUP * bits + 7) / 8;
+}
+
+#endif

@@ -1,0 +1,19 @@
+#define ZSTD_STATIC_LINKING_ONLY
+#include "zstd.h"
+
+#include <zstd.h>
+
+size_t qs_zstd_workspace_size(void)
+{
+	return ZSTD_estimateDCtxSize();
+}
+
+qstore_status qs_zstd_decode(uint8_t *dst, size_t dst_size, const uint8_t *src, size_t src_size, void *work,
+                             size_t work_size)
+{
+	ZSTD_DCtx *context = ZSTD_initStaticDCtx(work, work_size);
+	if (!context)
+		return QSTORE_MEMORY;
+	size_t size = ZSTD_decompressDCtx(context, dst, dst_size, src, src_size);
+	return !ZSTD_isError(size) && size == dst_size ? QSTORE_OK : QSTORE_CORRUPT;
+}
