@@ -1,0 +1,222 @@
+/* qstore: one archive of a model at two precisions, losslessly.
+ *
+ * A .qstore archive holds the files of two (or one, later more) variants of a model: its INT8 version, say, and its
+ * BF16 version. The coarse variant stands first, and the finer one is stored as what is missing to rebuild it bit for
+ * bit. Every file comes back byte for byte; its SHA-256 is in the archive and is checked.
+ *
+ * Conventions
+ * - Functions return a qstore_status; QSTORE_OK is 0. When an `error` is given (it may be NULL) and the status is not
+ *   QSTORE_OK, it is filled with one line for a person that names the file, the tensor and what is wrong.
+ * - Texts are UTF-8 and zero-terminated. Paths are the operating system's.
+ * - Zero-initialised option structs mean the defaults: `qstore_pack_options options = {0};`.
+ * - Pointers inside info structs belong to the archive and live until qstore_close().
+ * - Threads: no global state. Distinct archives are independent. An open archive may be read by several threads at once.
+ *   Callbacks are called by one thread at a time, not always the same one.
+ * - No signal handlers are installed. A handler of yours may set the `cancel` flag.
+ * - Memory: about 8 MiB per thread of work, and the index (below 0.1 % of a large model).
+ */
+#ifndef QSTORE_H
+#define QSTORE_H
+
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define QSTORE_VERSION_MAJOR 0
+#define QSTORE_VERSION_MINOR 1
+#define QSTORE_VERSION_PATCH 0
+#define QSTORE_VERSION_TEXT "0.1.0"
+
+/* Version of the library that is linked, as QSTORE_VERSION_TEXT. */
+const char *qstore_version(void);
+
+/* ---- Status ---------------------------------------------------------------------------------------------------- */
+
+#ifndef QSTORE_STATUS_DEFINED /* src/core/status.h has the same list; src/core/status.c proves it */
+#define QSTORE_STATUS_DEFINED
+typedef enum qstore_status {
+	QSTORE_OK = 0,
+	QSTORE_USAGE = 1,      /* the caller's arguments make no sense */
+	QSTORE_NOT_QSTORE = 2, /* not a qstore archive */
+	QSTORE_NEWER = 3,      /* made by a newer version */
+	QSTORE_TRUNCATED = 4,  /* the archive ends too early; a prefix may still hold all of the coarse variant */
+	QSTORE_CORRUPT = 5,    /* a checksum fails, or fields contradict each other */
+	QSTORE_LIMIT = 6,      /* larger than this implementation handles */
+	QSTORE_MEMORY = 7,
+	QSTORE_IO = 8,         /* the operating system refused: not found, no space, no permission … */
+	QSTORE_INPUT = 9,      /* a model file is not valid, or changed while it was read */
+	QSTORE_MISMATCH = 10,  /* the two models do not belong together */
+	QSTORE_NOT_FOUND = 11, /* no such variant, file or tensor in the archive */
+	QSTORE_EXISTS = 12,    /* the output exists, and `force` is not set */
+	QSTORE_CANCELLED = 13  /* the cancel flag was set; nothing is left behind */
+} qstore_status;
+#endif
+
+/* A sentence for a status; static storage, never NULL. */
+const char *qstore_status_message(qstore_status status);
+
+typedef struct qstore_error {
+	qstore_status status;
+	char text[1024];
+} qstore_error;
+
+/* ---- Work in progress -------------------------------------------------------------------------------------------- */
+
+typedef struct qstore_progress {
+	const char *phase;    /* "reading", "quantizing", "encoding", "verifying", "restoring": static storage */
+	uint64_t done, total; /* bytes of the model's own files, in this phase */
+} qstore_progress;
+
+/* How long work is done. */
+typedef struct qstore_work {
+	unsigned threads; /* 0: one for each core. Results do not depend on it. */
+	void (*on_progress)(void *user, const qstore_progress *progress); /* or NULL */
+	void *user;
+	const volatile sig_atomic_t *cancel; /* polled; when it is not zero the work ends with CANCELLED. Or NULL. */
+} qstore_work;
+
+/* ---- Packing ------------------------------------------------------------------------------------------------------ */
+
+typedef enum qstore_quantize {
+	QSTORE_QUANTIZE_LLM_INT8 = 0, /* without `low`, make an INT8 variant by LLM.int8()'s rule */
+	QSTORE_QUANTIZE_NONE = 1      /* without `low`, store `high` alone */
+} qstore_quantize;
+
+typedef struct qstore_pack_options {
+	const char *high;   /* the model: a folder with safetensors and small files, or one safetensors file */
+	const char *low;    /* its INT8 version, the same way; NULL: see `quantize` */
+	const char *output; /* the archive. It appears, complete and verified, or not at all. */
+	int force;          /* replace an existing output */
+	qstore_quantize quantize;
+	/* Which tensors to quantize (without `low`): NULL-terminated lists of shell patterns on whole tensor names, or
+	 * NULL. By default 2-D 16-bit linear weights, not embeddings, norms or heads. `include` adds any 2-D 16-bit tensor;
+	 * `exclude` wins. */
+	const char *const *include, *const *exclude;
+	int compare; /* also find what each variant weighs under plain zstd: fills zstd_size below, costs time */
+	qstore_work work;
+} qstore_pack_options;
+
+#define QSTORE_VARIANTS_MAX 32
+
+typedef struct qstore_pack_variant {
+	char name[64];          /* "int8", "bf16", … */
+	uint64_t raw_size;      /* its files, as published */
+	uint64_t zstd_size;     /* the same under zstd -3, chunk by chunk; 0 without `compare` */
+	uint64_t download_size; /* the prefix of the archive that holds all of it */
+} qstore_pack_variant;
+
+typedef struct qstore_pack_result {
+	uint64_t archive_size;
+	uint64_t index_size;      /* the index as stored, with its headers */
+	uint32_t n_variants;      /* coarse to fine */
+	qstore_pack_variant variants[QSTORE_VARIANTS_MAX];
+	uint64_t n_paired;        /* weight tensors that have both a coarse and a fine version */
+	uint64_t paired_weights;  /* their elements */
+	uint64_t paired_size;     /* coded bytes of both versions, scales included */
+	uint64_t n_exceptions;    /* weights outside the cell of their code */
+	uint64_t n_equal;         /* tensors that are the same in both variants, stored once */
+	int nothing_quantized;    /* an INT8 variant was asked for, and no tensor was fit for it: `high` is stored alone */
+} qstore_pack_result;
+
+/* Packs a model into an archive and checks it by restoring every file from it. The same inputs give the same bytes,
+ * whatever the number of threads. Temporary files stand beside the output and take about as much room as it.
+ * result may be NULL. USAGE, INPUT, MISMATCH, EXISTS, IO, MEMORY, LIMIT, CANCELLED. */
+qstore_status qstore_pack(const qstore_pack_options *options, qstore_pack_result *result, qstore_error *error);
+
+/* ---- Reading ------------------------------------------------------------------------------------------------------- */
+
+typedef struct qstore_archive qstore_archive;
+
+/* Opens an archive, or a prefix of one, and checks its index. *archive is NULL after a failure.
+ * NOT_QSTORE, NEWER, TRUNCATED, CORRUPT, LIMIT, IO, MEMORY. */
+qstore_status qstore_open(const char *path, qstore_archive **archive, qstore_error *error);
+void qstore_close(qstore_archive *archive); /* NULL is allowed */
+
+typedef struct qstore_archive_info {
+	uint64_t file_size;    /* of the file at hand */
+	uint64_t archive_size; /* of the complete archive; larger than file_size for a prefix */
+	uint64_t index_size;
+	uint32_t n_variants, n_files, n_tensors;
+} qstore_archive_info;
+
+void qstore_get_info(const qstore_archive *archive, qstore_archive_info *info);
+
+typedef struct qstore_variant_info {
+	const char *name;       /* "int8", "bf16", … */
+	const char *dtype;      /* that most of its weights have */
+	const char *coarser;    /* the variant it refines, or NULL */
+	uint64_t raw_size;      /* bytes of its files */
+	uint64_t layer_size;    /* coded bytes that it adds */
+	uint64_t download_size; /* the prefix of the archive that holds all of it */
+	uint32_t n_files, n_tensors;
+} qstore_variant_info;
+
+/* Variants are in order, coarse to fine. number must be below n_variants; so below. */
+void qstore_get_variant(const qstore_archive *archive, uint32_t number, qstore_variant_info *info);
+
+/* The number of a variant by name; "low" is the coarsest and "high" the finest one. NOT_FOUND. */
+qstore_status qstore_find_variant(const qstore_archive *archive, const char *name, uint32_t *number,
+                                  qstore_error *error);
+
+typedef struct qstore_file_info {
+	const char *name;       /* relative, '/'-separated, safe to create below a folder */
+	uint32_t variants;      /* bit v: variant v has this file */
+	uint64_t size;
+	const uint8_t *sha256;  /* 32 bytes */
+	const char *kind;       /* "stored", "zstd" (as one member of the archive) or "assembled" (from coded chunks) */
+	uint64_t coded_size;    /* of the member; 0 for assembled files */
+} qstore_file_info;
+
+void qstore_get_file(const qstore_archive *archive, uint32_t number, qstore_file_info *info);
+
+typedef struct qstore_tensor_info {
+	const char *name;
+	uint32_t file;         /* that it stands in */
+	uint32_t variants;     /* that file's variants */
+	const char *dtype;     /* as safetensors spells it: "BF16", "I8", … */
+	uint32_t n_dims;
+	uint64_t n_elems, size; /* size in bytes */
+	const char *kind;      /* "plain", "codes", "refine", or "literal": kept with the file's header */
+	uint64_t coded_size;   /* bytes in the archive; for "refine" those that it adds to its codes. 0 for "literal". */
+	double error;          /* "refine": Σ(coarse − fine)² / Σ fine²: how much the coarse version loses; else 0 */
+	int shared;            /* another variant has the same tensor; it is stored once */
+} qstore_tensor_info;
+
+void qstore_get_tensor(const qstore_archive *archive, uint32_t number, qstore_tensor_info *info);
+uint64_t qstore_get_tensor_dim(const qstore_archive *archive, uint32_t number, uint32_t dim);
+
+/* ---- Restoring ----------------------------------------------------------------------------------------------------- */
+
+typedef struct qstore_unpack_options {
+	const char *precision; /* a variant's name, "low", "high" (also NULL), or "all": each in a folder of its own */
+	const char *output;    /* folder; made when it does not exist */
+	int force;             /* replace existing files */
+	/* NULL-terminated lists of names in which '*' stands for anything, or NULL. With `files`, only these files. With
+	 * `tensors`, only tensors.safetensors, made of these tensors in the archive's order (and the files of `files`). A name
+	 * that matches nothing is NOT_FOUND. */
+	const char *const *files, *const *tensors;
+	qstore_work work;
+} qstore_unpack_options;
+
+typedef struct qstore_unpack_result {
+	uint64_t n_files, size; /* what was restored */
+} qstore_unpack_result;
+
+/* Restores files. Each one's SHA-256 is checked before any appears under its name. result may be NULL.
+ * USAGE, NOT_FOUND, EXISTS, TRUNCATED, CORRUPT (the tensor is named), IO, MEMORY, CANCELLED. */
+qstore_status qstore_unpack(qstore_archive *archive, const qstore_unpack_options *options,
+                            qstore_unpack_result *result, qstore_error *error);
+
+/* Checks the archive's members against its index, and restores every file of every variant without keeping it, with
+ * all checksums. CORRUPT, TRUNCATED, IO, MEMORY, CANCELLED. */
+qstore_status qstore_verify(qstore_archive *archive, const qstore_work *work, qstore_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

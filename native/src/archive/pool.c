@@ -1,0 +1,128 @@
+#include "pool.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define THREADS_MAX 256u
+
+typedef struct pool {
+	const qs_jobs *jobs;
+	pthread_mutex_t mutex;
+	pthread_cond_t turn; /* committed or failed changed */
+	uint64_t next;       /* job to start */
+	uint64_t committed;  /* jobs committed, all below it */
+	int failed;
+	qs_error error;
+} pool;
+
+unsigned qs_pool_threads(unsigned wanted)
+{
+	if (wanted == 0) {
+		long cores = sysconf(_SC_NPROCESSORS_ONLN);
+		wanted = cores < 1 ? 1 : (unsigned)cores;
+	}
+	return wanted < THREADS_MAX ? wanted : THREADS_MAX;
+}
+
+static qstore_status run_job(const qs_jobs *jobs, void *thread, uint64_t job, qs_error *error)
+{
+	if (jobs->cancel != NULL && *jobs->cancel)
+		return qs_fail(error, QSTORE_CANCELLED, "cancelled");
+	return jobs->work(jobs->user, thread, job, error);
+}
+
+static void pool_fail(pool *p, const qs_error *error)
+{
+	if (!p->failed)
+		p->error = *error;
+	p->failed = 1;
+	pthread_cond_broadcast(&p->turn);
+}
+
+static void *pool_thread(void *argument)
+{
+	pool *p = argument;
+	qs_error error = {QSTORE_OK, ""};
+	void *thread = p->jobs->create(p->jobs->user);
+	pthread_mutex_lock(&p->mutex);
+	if (thread == NULL) {
+		qs_fail(&error, QSTORE_MEMORY, "out of memory");
+		pool_fail(p, &error);
+	}
+	while (!p->failed && p->next < p->jobs->n_jobs) {
+		uint64_t job = p->next++;
+		pthread_mutex_unlock(&p->mutex);
+		qstore_status status = run_job(p->jobs, thread, job, &error);
+		pthread_mutex_lock(&p->mutex);
+		while (!p->failed && p->committed != job)
+			pthread_cond_wait(&p->turn, &p->mutex);
+		if (p->failed)
+			break;
+		pthread_mutex_unlock(&p->mutex);
+		/* No other thread is here: each waits for its own number. */
+		if (status == QSTORE_OK)
+			status = p->jobs->commit(p->jobs->user, thread, job, &error);
+		pthread_mutex_lock(&p->mutex);
+		if (status != QSTORE_OK) {
+			pool_fail(p, &error);
+			break;
+		}
+		p->committed++;
+		pthread_cond_broadcast(&p->turn);
+	}
+	pthread_mutex_unlock(&p->mutex);
+	if (thread != NULL)
+		p->jobs->destroy(p->jobs->user, thread);
+	return NULL;
+}
+
+static qstore_status run_alone(const qs_jobs *jobs, qs_error *error)
+{
+	qstore_status status = QSTORE_OK;
+	void *thread = jobs->create(jobs->user);
+	if (thread == NULL)
+		return qs_fail(error, QSTORE_MEMORY, "out of memory");
+	for (uint64_t job = 0; job < jobs->n_jobs && status == QSTORE_OK; job++) {
+		status = run_job(jobs, thread, job, error);
+		if (status == QSTORE_OK)
+			status = jobs->commit(jobs->user, thread, job, error);
+	}
+	jobs->destroy(jobs->user, thread);
+	return status;
+}
+
+qstore_status qs_pool_run(const qs_jobs *jobs, unsigned threads, qs_error *error)
+{
+	threads = qs_pool_threads(threads);
+	if (jobs->n_jobs < threads)
+		threads = (unsigned)jobs->n_jobs;
+	if (threads == 0)
+		return QSTORE_OK;
+	if (threads == 1)
+		return run_alone(jobs, error);
+	pool p = {.jobs = jobs};
+	pthread_t ids[THREADS_MAX];
+	unsigned started = 0;
+	if (pthread_mutex_init(&p.mutex, NULL) != 0)
+		return qs_fail(error, QSTORE_MEMORY, "out of memory");
+	if (pthread_cond_init(&p.turn, NULL) != 0) {
+		pthread_mutex_destroy(&p.mutex);
+		return qs_fail(error, QSTORE_MEMORY, "out of memory");
+	}
+	while (started < threads && pthread_create(&ids[started], NULL, pool_thread, &p) == 0)
+		started++;
+	/* Fewer threads than wanted do the same work. */
+	if (started == 0)
+		pool_thread(&p);
+	for (unsigned i = 0; i < started; i++)
+		pthread_join(ids[i], NULL);
+	pthread_cond_destroy(&p.turn);
+	pthread_mutex_destroy(&p.mutex);
+	if (p.failed) {
+		if (error != NULL)
+			*error = p.error;
+		return p.error.status;
+	}
+	return QSTORE_OK;
+}
