@@ -22,7 +22,9 @@ typedef struct qs_safetensors {
 	char *path;
 	uint64_t file_size, header_size; /* header_size: 8 + N */
 	size_t n_tensors;
-	qs_st_tensor *tensors;           /* in order of offset, then of the header */
+	qs_st_tensor *tensors;           /* in order of offset, then empty ones first, then of the header: none begins before
+	                                    the end of the one before it */
+	qs_st_tensor **by_name;          /* for qs_safetensors_find */
 } qs_safetensors;
 
 /* Reads and checks the header of the file at path: its length against the file, JSON without duplicate names, known

@@ -1,0 +1,401 @@
+#include "model.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+
+#include <jansson.h>
+
+#define DEPTH_MAX 32
+#define INDEX_SIZE_MAX 100000000u        /* of a model.safetensors.index.json */
+#define SMALL_PICKLE_SIZE_MAX 65536      /* training_args.bin and the like: kept as small files */
+#define WEIGHTS_SUFFIX ".safetensors"
+#define INDEX_SUFFIX ".safetensors.index.json"
+
+/* Messages cut long names, so that what is wrong with them always fits behind them. */
+#define SHOWN "%.300s"
+
+typedef struct scan {
+	qs_model *model;
+	size_t capacity;
+	qs_error *error;
+} scan;
+
+static qstore_status out_of_memory(qs_error *error)
+{
+	return qs_fail(error, QSTORE_MEMORY, "out of memory while reading the model's folder");
+}
+
+static int ends_in(const char *name, const char *suffix)
+{
+	size_t name_size = strlen(name), suffix_size = strlen(suffix);
+	return name_size >= suffix_size && !strcasecmp(name + name_size - suffix_size, suffix);
+}
+
+static char *join(const char *folder, const char *name)
+{
+	size_t folder_size = strlen(folder), name_size = strlen(name);
+	char *path = malloc(folder_size + name_size + 2);
+	if (path) {
+		memcpy(path, folder, folder_size);
+		if (folder_size && folder[folder_size - 1] != '/')
+			path[folder_size++] = '/';
+		memcpy(path + folder_size, name, name_size + 1);
+	}
+	return path;
+}
+
+/* Archives hold names as UTF-8; jansson refuses to make a string of anything else. */
+static int is_utf8(const char *name)
+{
+	json_t *text = json_string(name);
+	json_decref(text);
+	return text != NULL;
+}
+
+/* Zip archives (PyTorch since 1.6) and bare pickles of protocol 2 to 5. A .bin may be something else. */
+static int looks_pickled(const char *path)
+{
+	unsigned char start[4];
+	FILE *stream = fopen(path, "rb");
+	if (!stream)
+		return 0;
+	size_t size = fread(start, 1, sizeof start, stream);
+	fclose(stream);
+	return (size == 4 && !memcmp(start, "PK\3\4", 4)) || (size >= 2 && start[0] == 0x80 && start[1] >= 2 && start[1] <= 5);
+}
+
+static int has_pickle_name(const char *name)
+{
+	static const char *const suffixes[] = { ".bin", ".pt", ".pth", ".ckpt", ".pkl" };
+	for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++)
+		if (ends_in(name, suffixes[i]))
+			return 1;
+	return 0;
+}
+
+static qstore_status refuse_pickle(const char *path, qs_error *error)
+{
+	return qs_fail(error, QSTORE_INPUT, SHOWN ": pickled weights are not read, for a pickle is a program; convert them: load "
+	               "with transformers and save_pretrained(…, safe_serialization=True), or leave the file out", path);
+}
+
+/* Takes name and path over, also on failure. */
+static qstore_status add_file(scan *state, char *name, char *path, uint64_t size)
+{
+	qs_model *model = state->model;
+	qs_model_file *file;
+
+	if (model->n_files == state->capacity) {
+		size_t capacity = state->capacity ? state->capacity * 2 : 16;
+		qs_model_file *files = realloc(model->files, capacity * sizeof *files);
+		if (!files) {
+			free(name);
+			free(path);
+			return out_of_memory(state->error);
+		}
+		model->files = files;
+		state->capacity = capacity;
+	}
+	file = &model->files[model->n_files++];
+	*file = (qs_model_file){ .name = name, .path = path, .size = size };
+	if (!qs_path_is_safe(name) || !is_utf8(name))
+		return qs_fail(state->error, QSTORE_INPUT, SHOWN ": an archive cannot hold a file of this name", path);
+	if (ends_in(name, WEIGHTS_SUFFIX))
+		file->is_weights = 1;
+	else if (has_pickle_name(name) && size >= SMALL_PICKLE_SIZE_MAX && looks_pickled(path))
+		return refuse_pickle(path, state->error);
+	return QSTORE_OK;
+}
+
+static qstore_status scan_folder(scan *state, const char *path, const char *name, int depth);
+
+static qstore_status scan_entry(scan *state, const char *folder_path, const char *folder_name, const char *entry, int depth)
+{
+	struct stat info;
+	int is_link;
+	char *path = join(folder_path, entry), *name = join(folder_name, entry);
+	qstore_status status = QSTORE_OK;
+
+	if (!path || !name) {
+		status = out_of_memory(state->error);
+	} else if (lstat(path, &info)) {
+		status = qs_fail(state->error, QSTORE_IO, SHOWN ": cannot read: %s", path, strerror(errno));
+	} else if ((is_link = S_ISLNK(info.st_mode)) && stat(path, &info)) {
+		status = qs_fail(state->error, QSTORE_INPUT, SHOWN ": a symbolic link to a missing file: %s", path, strerror(errno));
+	} else if (S_ISDIR(info.st_mode)) {
+		if (!is_link) /* a link to a folder may lead anywhere, or round in circles */
+			status = scan_folder(state, path, name, depth + 1);
+	} else if (!S_ISREG(info.st_mode)) {
+		status = qs_fail(state->error, QSTORE_INPUT, SHOWN ": neither a file nor a folder", path);
+	} else {
+		return add_file(state, name, path, (uint64_t)info.st_size);
+	}
+	free(path);
+	free(name);
+	return status;
+}
+
+static qstore_status scan_folder(scan *state, const char *path, const char *name, int depth)
+{
+	qstore_status status = QSTORE_OK;
+	struct dirent *entry;
+	if (depth > DEPTH_MAX)
+		return qs_fail(state->error, QSTORE_LIMIT, SHOWN ": folders are nested more than %d deep", path, DEPTH_MAX);
+	DIR *folder = opendir(path);
+	if (!folder)
+		return qs_fail(state->error, QSTORE_IO, SHOWN ": cannot open: %s", path, strerror(errno));
+	while (!status) {
+		errno = 0;
+		entry = readdir(folder);
+		if (!entry) {
+			if (errno)
+				status = qs_fail(state->error, QSTORE_IO, SHOWN ": cannot read: %s", path, strerror(errno));
+			break;
+		}
+		if (entry->d_name[0] != '.') /* ".", "..", and hidden entries */
+			status = scan_entry(state, path, name, entry->d_name, depth);
+	}
+	closedir(folder);
+	return status;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(((const qs_model_file *)a)->name, ((const qs_model_file *)b)->name);
+}
+
+static const qs_model_file *find_file(const qs_model *model, const char *name)
+{
+	qs_model_file key = { .name = (char *)name };
+	return model->n_files ? bsearch(&key, model->files, model->n_files, sizeof key, by_name) : NULL;
+}
+
+typedef struct tensor_place {
+	const char *name, *path;
+} tensor_place;
+
+static int by_tensor_name(const void *a, const void *b)
+{
+	const tensor_place *x = a, *y = b;
+	int order = strcmp(x->name, y->name);
+	return order ? order : strcmp(x->path, y->path);
+}
+
+static qstore_status check_duplicates(const qs_model *model, qs_error *error)
+{
+	size_t n = 0, at = 0;
+	qstore_status status = QSTORE_OK;
+	for (size_t f = 0; f < model->n_files; f++)
+		n += model->files[f].st.n_tensors;
+	tensor_place *places = malloc((n ? n : 1) * sizeof *places);
+	if (!places)
+		return out_of_memory(error);
+	for (size_t f = 0; f < model->n_files; f++)
+		for (size_t t = 0; t < model->files[f].st.n_tensors; t++)
+			places[at++] = (tensor_place){ model->files[f].st.tensors[t].name, model->files[f].path };
+	qsort(places, n, sizeof *places, by_tensor_name);
+	for (size_t i = 1; i < n && !status; i++)
+		if (!strcmp(places[i].name, places[i - 1].name))
+			status = qs_fail(error, QSTORE_INPUT, SHOWN ": tensor \"%.200s\" is also in " SHOWN
+			                 "; if these are two models, give one of them", places[i].path, places[i].name,
+			                 places[i - 1].path);
+	free(places);
+	return status;
+}
+
+/* model.safetensors.index.json: what its weight_map names must be there. */
+static qstore_status check_index(const qs_model *model, const qs_model_file *index, qs_error *error)
+{
+	json_error_t reason;
+	const char *tensor;
+	json_t *entry;
+	qstore_status status = QSTORE_OK;
+
+	if (index->size > INDEX_SIZE_MAX)
+		return qs_fail(error, QSTORE_LIMIT, SHOWN ": %" PRIu64 " bytes, more than %u", index->path, index->size, INDEX_SIZE_MAX);
+	json_t *root = json_load_file(index->path, JSON_REJECT_DUPLICATES, &reason);
+	if (!root && json_error_code(&reason) == json_error_out_of_memory)
+		return out_of_memory(error);
+	if (!root)
+		return qs_fail(error, QSTORE_INPUT, SHOWN ": not valid JSON: %s (line %d)", index->path, reason.text, reason.line);
+	json_t *map = json_object_get(root, "weight_map");
+	if (!json_is_object(map))
+		status = qs_fail(error, QSTORE_INPUT, SHOWN ": no weight_map", index->path);
+	const char *slash = strrchr(index->name, '/');
+	size_t folder_size = slash ? (size_t)(slash - index->name) : 0;
+	json_object_foreach(map, tensor, entry) {
+		const char *shard = json_string_value(entry);
+		if (status)
+			break;
+		if (!shard) {
+			status = qs_fail(error, QSTORE_INPUT, SHOWN ": tensor \"%.200s\": its shard is not a name", index->path, tensor);
+			break;
+		}
+		char *folder = strndup(index->name, folder_size);
+		char *name = folder ? join(folder, shard) : NULL;
+		const qs_model_file *file = name ? find_file(model, name) : NULL;
+		if (!name)
+			status = out_of_memory(error);
+		else if (!file || !file->is_weights)
+			status = qs_fail(error, QSTORE_INPUT, SHOWN ": tensor \"%.200s\" should be in \"%.200s\", which is missing",
+			                 index->path, tensor, shard);
+		else if (!qs_safetensors_find(&file->st, tensor))
+			status = qs_fail(error, QSTORE_INPUT, SHOWN ": tensor \"%.200s\" should be in \"%.200s\", which has no such tensor",
+			                 index->path, tensor, shard);
+		free(name);
+		free(folder);
+	}
+	json_decref(root);
+	return status;
+}
+
+static qstore_status open_single(scan *state, const char *path, uint64_t size)
+{
+	const char *slash = strrchr(path, '/');
+	char *name = strdup(slash ? slash + 1 : path), *own_path = strdup(path);
+	if (!name || !own_path) {
+		free(name);
+		free(own_path);
+		return out_of_memory(state->error);
+	}
+	if (has_pickle_name(name) && looks_pickled(path)) {
+		free(name);
+		free(own_path);
+		return refuse_pickle(path, state->error);
+	}
+	qstore_status status = add_file(state, name, own_path, size);
+	if (!status)
+		state->model->files[0].is_weights = 1; /* whatever its name: it was named as the model */
+	return status;
+}
+
+static qstore_status open_weights(qs_model *model, qs_error *error)
+{
+	size_t n_weights = 0;
+	const qs_model_file *pickle = NULL;
+	for (size_t f = 0; f < model->n_files; f++) {
+		qs_model_file *file = &model->files[f];
+		if (!file->is_weights) {
+			if (has_pickle_name(file->name) && looks_pickled(file->path))
+				pickle = file;
+			continue;
+		}
+		qstore_status status = qs_safetensors_open(&file->st, file->path, error);
+		if (status)
+			return status;
+		file->size = file->st.file_size;
+		n_weights++;
+	}
+	if (n_weights)
+		return QSTORE_OK;
+	if (pickle)
+		return refuse_pickle(pickle->path, error);
+	return qs_fail(error, QSTORE_INPUT, SHOWN ": no " WEIGHTS_SUFFIX " file in this folder", model->path);
+}
+
+qstore_status qs_model_open(qs_model *model, const char *path, qs_error *error)
+{
+	struct stat info;
+	scan state = { model, 0, error };
+	qstore_status status;
+
+	memset(model, 0, sizeof *model);
+	model->path = strdup(path);
+	if (!model->path)
+		return out_of_memory(error);
+	if (stat(path, &info))
+		return qs_fail(error, QSTORE_IO, SHOWN ": cannot open: %s", path, strerror(errno));
+	status = S_ISDIR(info.st_mode) ? scan_folder(&state, path, "", 0) : open_single(&state, path, (uint64_t)info.st_size);
+	if (status)
+		return status;
+	if (model->n_files)
+		qsort(model->files, model->n_files, sizeof *model->files, by_name);
+	status = open_weights(model, error);
+	if (!status)
+		status = check_duplicates(model, error);
+	for (size_t f = 0; f < model->n_files && !status; f++)
+		if (ends_in(model->files[f].name, INDEX_SUFFIX))
+			status = check_index(model, &model->files[f], error);
+	return status;
+}
+
+void qs_model_close(qs_model *model)
+{
+	for (size_t f = 0; f < model->n_files; f++) {
+		if (model->files[f].is_weights)
+			qs_safetensors_close(&model->files[f].st);
+		free(model->files[f].name);
+		free(model->files[f].path);
+	}
+	free(model->files);
+	free(model->path);
+	memset(model, 0, sizeof *model);
+}
+
+const qs_st_tensor *qs_model_find(const qs_model *model, const char *name, const qs_model_file **file)
+{
+	for (size_t f = 0; f < model->n_files; f++) {
+		const qs_st_tensor *tensor = model->files[f].is_weights ? qs_safetensors_find(&model->files[f].st, name) : NULL;
+		if (tensor) {
+			if (file)
+				*file = &model->files[f];
+			return tensor;
+		}
+	}
+	return NULL;
+}
+
+/* X.weight in I8 with X.SCB in F32 beside it: bitsandbytes' LLM.int8 layout. */
+static int has_int8_linear(const qs_model *model)
+{
+	char name[1024];
+	for (size_t f = 0; f < model->n_files; f++) {
+		for (size_t t = 0; t < model->files[f].st.n_tensors; t++) {
+			const qs_st_tensor *scales = &model->files[f].st.tensors[t];
+			size_t size = strlen(scales->name), stem = size < 4 ? size : size - 4;
+			if (scales->dtype != QS_F32 || strcmp(scales->name + stem, ".SCB") || stem + sizeof ".weight" > sizeof name)
+				continue;
+			memcpy(name, scales->name, stem);
+			memcpy(name + stem, ".weight", sizeof ".weight");
+			const qs_st_tensor *weight = qs_model_find(model, name, NULL);
+			if (weight && weight->dtype == QS_I8 && weight->n_dims == 2)
+				return 1;
+		}
+	}
+	return 0;
+}
+
+const char *qs_model_precision(const qs_model *model, uint32_t *dtype)
+{
+	static const struct {
+		uint32_t dtype;
+		const char *name;
+	} names[] = {
+		{ QS_I8, "int8" }, { QS_BF16, "bf16" }, { QS_F16, "fp16" }, { QS_F32, "fp32" }, { QS_F64, "fp64" },
+		{ QS_F8_E4M3, "fp8" }, { QS_F8_E5M2, "fp8" }, { QS_U8, "uint8" }, { QS_I16, "int16" }, { QS_I32, "int32" },
+		{ QS_I64, "int64" }, { QS_U16, "uint16" }, { QS_U32, "uint32" }, { QS_U64, "uint64" },
+	};
+	uint64_t sizes[QS_DTYPE_COUNT] = { 0 };
+	uint32_t most = QS_BYTES;
+
+	for (size_t f = 0; f < model->n_files; f++)
+		for (size_t t = 0; t < model->files[f].st.n_tensors; t++)
+			sizes[model->files[f].st.tensors[t].dtype] += model->files[f].st.tensors[t].size;
+	for (uint32_t d = 0; d < QS_DTYPE_COUNT; d++)
+		if (sizes[d] > sizes[most])
+			most = d;
+	if (most != QS_I8 && has_int8_linear(model))
+		most = QS_I8; /* its embeddings may weigh more than its linear layers */
+	if (dtype)
+		*dtype = most;
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		if (names[i].dtype == most)
+			return names[i].name;
+	return "other";
+}
