@@ -1,0 +1,290 @@
+#include "encode.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <zstd.h>
+
+#include "../core/planes.h"
+#include "ranks_encode.h"
+#include "symbols_encode.h"
+
+enum {
+	CANDIDATE_SIZE = 8 * QS_CHUNK_SIZE_MAX, /* room for any candidate while it is written */
+	SAMPLE_SIZE = 1 << 14,                  /* bytes that tell whether zstd is worth trying on floats */
+	LEVEL_SAMPLE = 3,
+	LEVEL_BYTES = 19,                       /* headers and other literal bytes: small, and downloaded first */
+	LEVEL_OTHER = 9
+};
+
+struct qs_encoder {
+	ZSTD_CCtx *zstd;
+	uint8_t *candidate, *best; /* CANDIDATE_SIZE each */
+	size_t best_size;
+	uint8_t planes[QS_CHUNK_SIZE_MAX], rows[QS_CHUNK_SIZE_MAX], symbols[QS_CHUNK_SIZE_MAX];
+	qs_ranks_scratch ranks;
+};
+
+qs_encoder *qs_encoder_create(void)
+{
+	qs_encoder *encoder = calloc(1, sizeof *encoder);
+	if (!encoder)
+		return NULL;
+	encoder->zstd = ZSTD_createCCtx();
+	encoder->candidate = malloc(CANDIDATE_SIZE);
+	encoder->best = malloc(CANDIDATE_SIZE);
+	if (!encoder->zstd || !encoder->candidate || !encoder->best) {
+		qs_encoder_destroy(encoder);
+		return NULL;
+	}
+	return encoder;
+}
+
+void qs_encoder_destroy(qs_encoder *encoder)
+{
+	if (!encoder)
+		return;
+	ZSTD_freeCCtx(encoder->zstd);
+	free(encoder->candidate);
+	free(encoder->best);
+	free(encoder);
+}
+
+size_t qs_chunk_bound(size_t src_size)
+{
+	return src_size + 1;
+}
+
+static qs_writer begin_candidate(qs_encoder *encoder)
+{
+	return (qs_writer){encoder->candidate, encoder->candidate + CANDIDATE_SIZE, 0};
+}
+
+/* Keeps the candidate when it is the smallest so far. */
+static void end_candidate(qs_encoder *encoder, const qs_writer *w)
+{
+	size_t size = (size_t)(w->at - encoder->candidate);
+	if (w->bad || size >= encoder->best_size)
+		return;
+	uint8_t *swap = encoder->best;
+	encoder->best = encoder->candidate;
+	encoder->candidate = swap;
+	encoder->best_size = size;
+}
+
+static void try_zstd(qs_encoder *encoder, const uint8_t *src, size_t src_size, int level)
+{
+	qs_writer w = begin_candidate(encoder);
+	qs_write8(&w, QS_MODE_ZSTD);
+	size_t size = ZSTD_compressCCtx(encoder->zstd, w.at, (size_t)(w.end - w.at), src, src_size, level);
+	if (ZSTD_isError(size))
+		return;
+	w.at += size;
+	end_candidate(encoder, &w);
+}
+
+/* Does a piece from the middle shrink to less than `share` under zstd? */
+static int zstd_promises(qs_encoder *encoder, const uint8_t *src, size_t src_size, double share)
+{
+	size_t n = src_size < SAMPLE_SIZE ? src_size : SAMPLE_SIZE;
+	size_t size = ZSTD_compressCCtx(encoder->zstd, encoder->candidate, CANDIDATE_SIZE, src + (src_size - n) / 2, n,
+	                                LEVEL_SAMPLE);
+	return !ZSTD_isError(size) && (double)size < share * (double)n;
+}
+
+static void try_planes(qs_encoder *encoder, uint32_t dtype, const uint8_t *src, size_t n)
+{
+	unsigned size = qs_dtype_size(dtype);
+	qs_writer w = begin_candidate(encoder);
+	qs_planes_split(src, n, size, qs_planes_rotated(dtype), encoder->planes);
+	qs_write8(&w, QS_MODE_PLANES);
+	for (unsigned b = 0; b < size; b++) {
+		uint32_t counts[256];
+		qs_block_plan plan;
+		qs_histogram(encoder->planes + b * n, n, counts);
+		qs_symbols_plan(counts, n, &plan);
+		qs_symbols_write(&w, encoder->planes + b * n, n, &plan, encoder->symbols);
+	}
+	end_candidate(encoder, &w);
+}
+
+/* Rows are first sorted by their mean |code|, to a quarter of an octave. */
+enum { SPREADS = 33 };
+
+typedef struct row_class {
+	uint32_t counts[256];
+	uint32_t n_rows, n_elems;
+	double bits;            /* of its codes, ideally coded */
+	uint8_t from, to;       /* spreads */
+} row_class;
+
+static unsigned row_spread(const uint8_t *codes, size_t n)
+{
+	uint32_t sum = 0;
+	for (size_t i = 0; i < n; i++)
+		sum += (uint32_t)abs((int8_t)codes[i]);
+	/* Integers only: thresholds 2^(k/4) of sum / n in 1/16, so that every machine makes the same archive. */
+	static const uint16_t quarter[4] = {16384, 19484, 23170, 27554}; /* 2^14 · 2^(k/4) */
+	uint64_t mean = n ? ((uint64_t)sum << 14) / n : 0;               /* at most 2^21 */
+	unsigned octave = 0;
+	while (mean >> (octave + 15))
+		octave++;
+	mean >>= octave;
+	if (mean < quarter[0])
+		return 0;
+	unsigned k = 0;
+	while (k < 3 && mean >= quarter[k + 1])
+		k++;
+	return 1 + octave * 4 + k;
+}
+
+static void merge_classes(row_class *a, const row_class *b)
+{
+	for (int s = 0; s < 256; s++)
+		a->counts[s] += b->counts[s];
+	a->n_rows += b->n_rows;
+	a->n_elems += b->n_elems;
+	a->bits = qs_entropy_bits(a->counts);
+	a->to = b->to;
+}
+
+/* Bits lost by giving a class and the next one table. */
+static double merge_loss(const row_class *c)
+{
+	row_class both = c[0];
+	merge_classes(&both, &c[1]);
+	return both.bits - c[0].bits - c[1].bits;
+}
+
+/* Neighbouring classes are merged as long as that costs less than a table does, in bytes and in time to build it. */
+static unsigned find_classes(row_class *classes, unsigned n, uint32_t n_elems)
+{
+	double table_cost = 320 + 0.0004 * 8 * n_elems, loss[SPREADS];
+	for (unsigned c = 0; c + 1 < n; c++)
+		loss[c] = merge_loss(&classes[c]);
+	while (n > 1) {
+		unsigned best = 0;
+		for (unsigned c = 1; c + 1 < n; c++)
+			if (loss[c] < loss[best])
+				best = c;
+		if (loss[best] > table_cost && n <= QS_CLASSES_MAX)
+			break;
+		merge_classes(&classes[best], &classes[best + 1]);
+		memmove(&classes[best + 1], &classes[best + 2], (n - best - 2) * sizeof *classes);
+		memmove(&loss[best], &loss[best + 1], (n - best - 2) * sizeof *loss);
+		n--;
+		if (best + 1 < n)
+			loss[best] = merge_loss(&classes[best]);
+		if (best > 0)
+			loss[best - 1] = merge_loss(&classes[best - 1]);
+	}
+	return n;
+}
+
+static void try_codes(qs_encoder *encoder, const qs_chunk_desc *desc, const uint8_t *src)
+{
+	uint32_t n_rows = qs_chunk_rows(desc), used = 0;
+	row_class classes[SPREADS];
+	uint8_t *spread = encoder->planes, class_of[SPREADS];
+	memset(classes, 0, sizeof classes);
+	for (uint32_t row = 0; row < n_rows; row++) {
+		qs_row_part part = qs_chunk_row(desc, row);
+		unsigned s = row_spread(src + part.begin, part.count);
+		uint32_t counts[256];
+		spread[row] = (uint8_t)s;
+		qs_histogram(src + part.begin, part.count, counts);
+		for (int i = 0; i < 256; i++)
+			classes[s].counts[i] += counts[i];
+		classes[s].n_rows++;
+		classes[s].n_elems += part.count;
+	}
+	for (unsigned s = 0; s < SPREADS; s++)
+		if (classes[s].n_rows) {
+			classes[used] = classes[s];
+			classes[used].from = classes[used].to = (uint8_t)s;
+			classes[used].bits = qs_entropy_bits(classes[used].counts);
+			used++;
+		}
+	unsigned n_classes = find_classes(classes, used, desc->n_elems);
+	qs_writer w = begin_candidate(encoder);
+	qs_write8(&w, QS_MODE_CODES);
+	qs_write8(&w, (uint8_t)n_classes);
+	for (unsigned c = 0; c < n_classes; c++)
+		for (unsigned s = classes[c].from; s <= classes[c].to; s++)
+			class_of[s] = (uint8_t)c;
+	for (uint32_t row = 0; row < n_rows; row++)
+		spread[row] = class_of[spread[row]];
+	qs_block_plan plan;
+	if (n_classes > 1) {
+		uint32_t counts[256];
+		qs_histogram(spread, n_rows, counts);
+		qs_symbols_plan(counts, n_rows, &plan);
+		qs_symbols_write(&w, spread, n_rows, &plan, encoder->symbols);
+	}
+	for (unsigned c = 0; c < n_classes; c++) {
+		uint8_t *to = encoder->rows;
+		for (uint32_t row = 0; row < n_rows; row++)
+			if (spread[row] == c) {
+				qs_row_part part = qs_chunk_row(desc, row);
+				memcpy(to, src + part.begin, part.count);
+				to += part.count;
+			}
+		qs_symbols_plan(classes[c].counts, classes[c].n_elems, &plan);
+		qs_symbols_write(&w, encoder->rows, classes[c].n_elems, &plan, encoder->symbols);
+	}
+	end_candidate(encoder, &w);
+}
+
+/* Order-0 estimate of try_planes for 16-bit floats, in bytes: decides whether it is worth trying beside ranks. */
+static double planes_estimate(qs_encoder *encoder, const uint8_t *src, size_t n)
+{
+	double bits = 0;
+	qs_planes_split(src, n, 2, 1, encoder->planes);
+	for (unsigned b = 0; b < 2; b++) {
+		uint32_t counts[256];
+		qs_histogram(encoder->planes + b * n, n, counts);
+		bits += qs_entropy_bits(counts);
+	}
+	return bits / 8;
+}
+
+qstore_status qs_chunk_encode(qs_encoder *encoder, const qs_chunk_desc *desc, const uint8_t *src,
+                              size_t src_size, uint8_t *dst, size_t dst_cap, size_t *dst_size,
+                              qs_chunk_stats *stats)
+{
+	uint32_t n_exceptions = 0, dtype = desc->dtype;
+	size_t n = desc->n_elems;
+	if (qs_chunk_desc_check(desc) || src_size != n * qs_dtype_size(dtype) || dst_cap < qs_chunk_bound(src_size))
+		return QSTORE_USAGE;
+	encoder->best[0] = QS_MODE_RAW;
+	encoder->best_size = src_size + 1;
+	if (n) {
+		int is_float = qs_planes_rotated(dtype);
+		if (desc->kind == QS_KIND_REFINE) {
+			qs_writer w = begin_candidate(encoder);
+			qs_ranks_encode(&w, desc, src, &encoder->ranks, &n_exceptions);
+			end_candidate(encoder, &w);
+			if (planes_estimate(encoder, src, n) < 1.01 * (double)encoder->best_size)
+				try_planes(encoder, dtype, src, n);
+		} else if (desc->kind == QS_KIND_CODES) {
+			try_codes(encoder, desc, src);
+		} else
+			try_planes(encoder, dtype, src, n);
+		if (dtype == QS_BYTES)
+			try_zstd(encoder, src, src_size, LEVEL_BYTES);
+		else {
+			/* Order-0 coding misses repetition: sparse, tied or integer data shows it in a sample. */
+			double share = (double)encoder->best_size / (double)src_size;
+			if (zstd_promises(encoder, src, src_size, is_float ? 0.9 * share : share))
+				try_zstd(encoder, src, src_size, LEVEL_OTHER);
+		}
+	}
+	if (encoder->best[0] == QS_MODE_RAW) {
+		dst[0] = QS_MODE_RAW;
+		memcpy(dst + 1, src, src_size);
+	} else
+		memcpy(dst, encoder->best, encoder->best_size);
+	*dst_size = encoder->best_size;
+	if (stats)
+		*stats = (qs_chunk_stats){.n_exceptions = n_exceptions, .mode = dst[0]};
+	return QSTORE_OK;
+}

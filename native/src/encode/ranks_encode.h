@@ -1,0 +1,22 @@
+/* Writing RANKS chunks (core/ranks.h). */
+#ifndef QS_RANKS_ENCODE_H
+#define QS_RANKS_ENCODE_H
+
+#include "../core/cells.h"
+#include "../core/mode.h"
+#include "symbols_encode.h"
+
+/* Scratch memory for one chunk. */
+typedef struct qs_ranks_scratch {
+	qs_cell_cache cells;
+	uint8_t planes[QS_CHUNK_SIZE_MAX];       /* of values with code 0 */
+	uint8_t symbols[QS_CHUNK_SIZE_MAX / 2];
+	uint8_t exceptions[QS_CHUNK_SIZE_MAX];
+	uint8_t units[2 * QS_CHUNK_SIZE_MAX];
+} qs_ranks_scratch;
+
+/* Writes the chunk, its mode byte included; w->bad is set when it does not fit or has too many exceptions to be worth it. */
+void qs_ranks_encode(qs_writer *w, const qs_chunk_desc *desc, const uint8_t *src, qs_ranks_scratch *scratch,
+                     uint32_t *n_exceptions);
+
+#endif

@@ -1,0 +1,231 @@
+#include "symbols_encode.h"
+
+#include <math.h>
+
+#include "huffman.h"
+
+void qs_write8(qs_writer *w, uint8_t value)
+{
+	qs_write_bytes(w, &value, 1);
+}
+
+void qs_write_bytes(qs_writer *w, const void *src, size_t n)
+{
+	if (n > (size_t)(w->end - w->at)) {
+		w->bad = 1;
+		return;
+	}
+	memcpy(w->at, src, n);
+	w->at += n;
+}
+
+void qs_write_varint(qs_writer *w, uint32_t value)
+{
+	for (; value > 127; value >>= 7)
+		qs_write8(w, (uint8_t)(value | 128));
+	qs_write8(w, (uint8_t)value);
+}
+
+void qs_histogram(const uint8_t *src, size_t n, uint32_t counts[256])
+{
+	/* Four tables, so that runs of one value do not wait for each other's stores. */
+	uint32_t part[4][256];
+	memset(part, 0, sizeof part);
+	size_t i = 0;
+	for (; i + 4 <= n; i += 4)
+		for (int k = 0; k < 4; k++)
+			part[k][src[i + (size_t)k]]++;
+	for (; i < n; i++)
+		part[0][src[i]]++;
+	for (int s = 0; s < 256; s++)
+		counts[s] = part[0][s] + part[1][s] + part[2][s] + part[3][s];
+}
+
+double qs_entropy_bits(const uint32_t counts[256])
+{
+	double n = 0, bits = 0;
+	for (int s = 0; s < 256; s++)
+		if (counts[s]) {
+			n += counts[s];
+			bits -= counts[s] * log2(counts[s]);
+		}
+	return n > 0 ? bits + n * log2(n) : 0;
+}
+
+static unsigned transformed(unsigned value, unsigned zigzag)
+{
+	/* Two's complement to sign in the lowest bit. */
+	return zigzag ? (value << 1 & 255) ^ (value & 128 ? 255 : 0) : value;
+}
+
+/* Tables cost time to build: short blocks get small ones. */
+static unsigned table_limit(size_t n)
+{
+	unsigned log = 0;
+	while (n >> (log + 1))
+		log++;
+	unsigned limit = log > 5 ? log - 5 : 0;
+	return limit < 8 ? 8 : limit > QS_TABLE_LOG_MAX ? QS_TABLE_LOG_MAX : limit;
+}
+
+/* What a coded bit costs in decoding time against a raw one, in bits: a bias towards raw bits (tests/bench shows what it buys). */
+static const double speed_bias = 0.005;
+
+void qs_symbols_plan(const uint32_t counts[256], size_t n, qs_block_plan *plan)
+{
+	unsigned used = 0;
+	for (unsigned s = 0; s < 256; s++)
+		used += counts[s] > 0;
+	*plan = (qs_block_plan){.type = QS_BLOCK_RAW, .size = 1 + n};
+	if (used <= 1) {
+		*plan = (qs_block_plan){.type = QS_BLOCK_CONST, .size = 2};
+		return;
+	}
+	double best = 8.0 * (double)plan->size;
+	for (unsigned zigzag = 0; zigzag < 2; zigzag++)
+		for (unsigned raw_bits = 0; raw_bits < 8; raw_bits++) {
+			uint32_t top[256] = {0};
+			unsigned first = 255, last = 0, tops = 0, limit = table_limit(n);
+			for (unsigned s = 0; s < 256; s++) {
+				unsigned t = transformed(s, zigzag) >> raw_bits;
+				if (!counts[s])
+					continue;
+				tops += !top[t];
+				top[t] += counts[s];
+				first = t < first ? t : first;
+				last = t > last ? t : last;
+			}
+			qs_block_plan p = {.type = QS_BLOCK_HUFFMAN, .raw_bits = raw_bits, .zigzag = zigzag};
+			uint64_t coded = 0;
+			p.size = 4 + qs_raw_bits_size(n, raw_bits);
+			if (first < last) {
+				while (1u << limit < tops)
+					limit++;
+				coded = qs_huffman_lengths(top, 256u >> raw_bits, limit, p.lengths);
+				for (unsigned t = first; t <= last; t++)
+					p.table_log = p.lengths[t] > p.table_log ? p.lengths[t] : p.table_log;
+				/* Short codes still get a table that decodes several symbols a look-up. */
+				p.table_log = p.table_log < limit ? limit : p.table_log;
+				p.size += (last - first + 2) / 2 + (coded + 7) / 8 + (n < QS_SINGLE_STREAM_BELOW ? 2 : 15);
+			}
+			double score = 8.0 * (double)p.size + speed_bias * (double)coded;
+			if (score < best) {
+				best = score;
+				*plan = p;
+			}
+		}
+}
+
+typedef struct bit_writer {
+	uint8_t *at;
+	uint64_t bits;
+	unsigned n;
+} bit_writer;
+
+static uint8_t *flush_bits(bit_writer *b)
+{
+	for (; b->n; b->n -= b->n < 8 ? b->n : 8, b->bits >>= 8)
+		*b->at++ = (uint8_t)b->bits;
+	return b->at;
+}
+
+/* The inverse of merge_raw in core/symbols.c: the layout is described in FORMAT.md, "Symbol blocks". */
+static void write_raw_bits(const uint8_t *v, size_t n, unsigned bits, uint8_t *dst)
+{
+	for (; n >= QS_RAW_GROUP; n -= QS_RAW_GROUP, v += QS_RAW_GROUP) {
+		unsigned at = 0;
+		for (unsigned width = 4; width; width >>= 1) {
+			if (!(bits & width))
+				continue;
+			unsigned bytes = QS_RAW_GROUP / 8 * width, fields = 8 / width, mask = (1u << width) - 1;
+			memset(dst, 0, bytes);
+			for (unsigned f = 0; f < fields; f++)
+				for (unsigned i = 0; i < bytes; i++)
+					dst[i] |= (uint8_t)((v[f * bytes + i] >> at & mask) << (f * width));
+			dst += bytes;
+			at += width;
+		}
+	}
+	bit_writer b = {.at = dst};
+	for (size_t i = 0; i < n; i++) {
+		b.bits |= (uint64_t)(v[i] & ((1u << bits) - 1)) << b.n;
+		for (b.n += bits; b.n >= 8; b.n -= 8, b.bits >>= 8)
+			*b.at++ = (uint8_t)b.bits;
+	}
+	flush_bits(&b);
+}
+
+static uint8_t *write_stream(const uint8_t *v, size_t n, unsigned raw_bits, const uint8_t *lengths,
+                             const uint16_t *codes, uint8_t *dst)
+{
+	bit_writer b = {.at = dst};
+	for (size_t i = 0; i < n; i++) {
+		unsigned t = v[i] >> raw_bits;
+		b.bits |= (uint64_t)codes[t] << b.n;
+		b.n += lengths[t];
+		if (b.n >= 32) {
+			qs_store32(b.at, (uint32_t)b.bits);
+			b.at += 4;
+			b.bits >>= 32;
+			b.n -= 32;
+		}
+	}
+	return flush_bits(&b);
+}
+
+static void write_huffman(qs_writer *w, const uint8_t *src, size_t n, const qs_block_plan *plan, uint8_t *v)
+{
+	unsigned first = 255, last = 0, raw_bits = plan->raw_bits;
+	uint8_t transform[256];
+	for (unsigned s = 0; s < 256; s++)
+		transform[s] = (uint8_t)transformed(s, plan->zigzag);
+	for (size_t i = 0; i < n; i++)
+		v[i] = transform[src[i]];
+	for (unsigned t = 0; t < 256u >> raw_bits; t++)
+		if (plan->lengths[t]) {
+			first = t < first ? t : first;
+			last = t;
+		}
+	if (!plan->table_log)
+		first = last = n ? v[0] >> raw_bits : 0;
+	qs_write8(w, (uint8_t)(raw_bits | plan->zigzag << 3 | plan->table_log << 4));
+	qs_write8(w, (uint8_t)first);
+	qs_write8(w, (uint8_t)last);
+	if (plan->table_log)
+		for (unsigned t = first; t <= last; t += 2)
+			qs_write8(w, (uint8_t)(plan->lengths[t] | (t < last ? plan->lengths[t + 1] << 4 : 0)));
+	size_t raw_size = qs_raw_bits_size(n, raw_bits);
+	/* Streams go first to where they can be longest, then to their place behind their sizes. */
+	size_t room = (size_t)(w->end - w->at), need = raw_size + n * 2 + 64;
+	if (room < need) {
+		w->bad = 1;
+		return;
+	}
+	uint8_t *streams = w->end - (n * 2 + 32), *at = streams;
+	size_t sizes[QS_STREAMS], per_stream = qs_stream_symbols(n);
+	unsigned n_streams = !plan->table_log ? 0 : n < QS_SINGLE_STREAM_BELOW ? 1 : QS_STREAMS;
+	uint16_t codes[256];
+	qs_huffman_codes(plan->lengths, 256u >> raw_bits, codes);
+	for (unsigned k = 0; k < n_streams; k++) {
+		size_t begin = k * per_stream, end = begin + per_stream < n ? begin + per_stream : n;
+		uint8_t *stream_end = write_stream(v + begin, end - begin, raw_bits, plan->lengths, codes, at);
+		sizes[k] = (size_t)(stream_end - at);
+		at = stream_end;
+		qs_write_varint(w, (uint32_t)sizes[k]);
+	}
+	write_raw_bits(v, n, raw_bits, w->at);
+	w->at += raw_size;
+	memmove(w->at, streams, (size_t)(at - streams));
+	w->at += at - streams;
+}
+
+void qs_symbols_write(qs_writer *w, const uint8_t *src, size_t n, const qs_block_plan *plan, uint8_t *scratch)
+{
+	qs_write8(w, (uint8_t)plan->type);
+	if (plan->type == QS_BLOCK_RAW)
+		qs_write_bytes(w, src, n);
+	else if (plan->type == QS_BLOCK_CONST)
+		qs_write8(w, n ? src[0] : 0);
+	else
+		write_huffman(w, src, n, plan, scratch);
+}
