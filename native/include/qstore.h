@@ -183,7 +183,7 @@ typedef struct qstore_tensor_info {
 	const char *kind;      /* "plain", "codes", "refine", or "literal": kept with the file's header */
 	uint64_t coded_size;   /* bytes in the archive; for "refine" those that it adds to its codes. 0 for "literal". */
 	double error;          /* "refine": Σ(coarse − fine)² / Σ fine²: how much the coarse version loses; else 0 */
-	int shared;            /* another variant has the same tensor; it is stored once */
+	int shared;            /* the same as in a coarser variant, whose layer holds it */
 } qstore_tensor_info;
 
 void qstore_get_tensor(const qstore_archive *archive, uint32_t number, qstore_tensor_info *info);

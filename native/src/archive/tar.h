@@ -2,6 +2,7 @@
 #ifndef QS_TAR_H
 #define QS_TAR_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "../error.h"
@@ -26,8 +27,7 @@ qstore_status qs_tar_writer_data(qs_tar_writer *writer, const void *src, size_t 
 qstore_status qs_tar_writer_finish(qs_tar_writer *writer, uint64_t archive_size, qs_error *error);
 void qs_tar_writer_destroy(qs_tar_writer *writer);
 
-/* Calls `member` for each member of the archive at path, in order. next_offset: where the next member's header, or
- * the archive's end, stands. */
+/* Calls `member` for each member of the archive at path, in order, with the place of its data. */
 qstore_status qs_tar_list(const char *path,
                           qstore_status (*member)(void *user, const char *name, uint64_t size,
                                                   uint64_t data_offset, qs_error *error),

@@ -1,0 +1,46 @@
+/* An open archive, and restoring from it. */
+#ifndef QS_ARCHIVE_H
+#define QS_ARCHIVE_H
+
+#include <qstore.h>
+
+#include "../core/chunk.h"
+#include "../core/index.h"
+#include "../error.h"
+
+struct qstore_archive {
+	char *path;
+	int fd;
+	uint64_t file_size, payload_offset;
+	qs_index_header header;
+	uint8_t *body;
+	qs_index index;
+	uint64_t *chunk_offsets; /* in the file */
+};
+
+/* As the public functions, with the library's own error. */
+qstore_status qs_archive_open(const char *path, qstore_archive **archive, qs_error *error);
+qstore_status qs_archive_verify(qstore_archive *archive, const qstore_work *work, qs_error *error);
+
+qstore_status qs_public_error(qstore_error *to, const qs_error *from, qstore_status status);
+
+/* The variant by name, or QS_NONE. */
+uint32_t qs_archive_variant(const qstore_archive *archive, const char *name);
+
+/* Bytes of the archive up to the end of a variant's layer. */
+uint64_t qs_archive_download_size(const qstore_archive *archive, uint32_t variant);
+
+/* One thread's memory for decoding. NULL when out of memory. */
+typedef struct qs_decoder qs_decoder;
+qs_decoder *qs_decoder_create(void);
+void qs_decoder_destroy(qs_decoder *decoder);
+
+/* Reads, checks and decodes chunk `chunk` (counted within the object). *data lives until the next call. The error names the
+ * tensor. */
+qstore_status qs_decoder_chunk(qs_decoder *decoder, const qstore_archive *archive, uint32_t object, uint32_t chunk,
+                               const uint8_t **data, uint32_t *data_size, qs_error *error);
+
+/* True when name matches pattern, in which '*' stands for any bytes. */
+int qs_wildcard_match(const char *pattern, const char *name);
+
+#endif
