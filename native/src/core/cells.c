@@ -4,6 +4,7 @@
 
 #include "bytes.h"
 #include "index.h"
+#include "simd.h"
 
 /* LLM.int8 (bitsandbytes, backends/default/ops.py and nn/modules.py): the weight is cast to FP16, multiplied by
  * 127 / absmax in single precision and rounded half to even. */
@@ -70,7 +71,7 @@ static uint32_t search_reaching(uint32_t dtype, float inverse, uint32_t code, ui
 }
 
 /* first[k], k = 1 … 127: least magnitude whose code is at least k; first[128]: least one above the row's absmax. */
-static inline void find_borders(uint32_t first[129], uint32_t dtype, float scale)
+static inline __attribute__((always_inline)) void find_borders(uint32_t first[129], uint32_t dtype, float scale)
 {
 	uint32_t end = finite_end(dtype), low = 0, high = end;
 	float inverse = 127.0f / scale, step = scale / 127.0f;
@@ -100,16 +101,45 @@ static inline void find_borders(uint32_t first[129], uint32_t dtype, float scale
 		first[k] = first[k] < first[128] ? first[k] : first[128];
 }
 
+/* Singles divide these integers exactly enough: a quotient below 2^16 that is no integer is further from one than half its spacing. */
 static inline qs_cell make_cell(uint32_t first, uint32_t count)
 {
 	uint32_t n = count ? count : 1;
-	uint32_t f = n == 1 ? 65535 : 65536 / n, g = 65536 / f;
-	return (qs_cell)first | (qs_cell)g << 16 | (qs_cell)f << 32 | (qs_cell)n << 48;
+	uint32_t f = (uint32_t)(int32_t)(65536.0f / (float)(int32_t)n);
+	f = f > 65535 ? 65535 : f;
+	uint32_t g = (uint32_t)(int32_t)(65536.0f / (float)(int32_t)f);
+	return (qs_cell)(first | g << 16) | (qs_cell)(f | n << 16) << 32;
 }
+
+static inline __attribute__((always_inline)) void build_cells(qs_cell *cells, uint32_t dtype, float scale)
+{
+	uint32_t first[129];
+	find_borders(first, dtype, scale);
+	for (uint32_t k = 1; k < 128; k++)
+		cells[k] = make_cell(first[k], first[k + 1] - first[k]);
+	for (uint32_t k = 1; k < 128; k++)
+		cells[256 - k] = cells[k] | 0x8000;
+}
+
+/* The dtype is a constant in each, so that the loops become SIMD. */
+static inline __attribute__((always_inline)) void build_cells_of(qs_cell *cells, uint32_t dtype, float scale)
+{
+	if (dtype == QS_F16)
+		build_cells(cells, QS_F16, scale);
+	else
+		build_cells(cells, QS_BF16, scale);
+}
+
+#if QS_HAVE_AVX512
+static __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq"))) void
+build_cells_avx512(qs_cell *cells, uint32_t dtype, float scale)
+{
+	build_cells_of(cells, dtype, scale);
+}
+#endif
 
 void qs_cells_build(qs_cell cells[QS_CELL_TABLE], uint32_t dtype, uint32_t rule, float scale)
 {
-	uint32_t first[129];
 	(void)rule; /* one so far; chunk.c refuses others */
 	cells[0] = cells[128] = make_cell(0, 1);
 	if (!(scale > 0 && scale <= 65504.0f)) {
@@ -117,15 +147,13 @@ void qs_cells_build(qs_cell cells[QS_CELL_TABLE], uint32_t dtype, uint32_t rule,
 			cells[k] = cells[256 - k] = cells[0];
 		return;
 	}
-	if (dtype == QS_F16)
-		find_borders(first, QS_F16, scale);
-	else
-		find_borders(first, QS_BF16, scale);
-	for (uint32_t k = 1; k < 128; k++) {
-		qs_cell cell = make_cell(first[k], first[k + 1] - first[k]);
-		cells[k] = cell;
-		cells[256 - k] = cell | 0x8000;
+#if QS_HAVE_AVX512
+	if (qs_cpu_has_avx512()) {
+		build_cells_avx512(cells, dtype, scale);
+		return;
 	}
+#endif
+	build_cells_of(cells, dtype, scale);
 }
 
 void qs_cell_cache_init(qs_cell_cache *cache, uint32_t dtype, uint32_t rule)
@@ -137,7 +165,8 @@ void qs_cell_cache_init(qs_cell_cache *cache, uint32_t dtype, uint32_t rule)
 
 const qs_cell *qs_cell_cache_get(qs_cell_cache *cache, float scale)
 {
-	uint32_t bits = f32_bits(scale), slot = (bits * 0x9e3779b1u) >> 25;
+	/* Scales that are 16-bit values differ in bits 13 to 23 of the single first of all. */
+	uint32_t bits = f32_bits(scale), slot = (bits >> 16 ^ bits >> 8 ^ bits) % QS_CELL_CACHE_SLOTS;
 	if (!cache->used[slot] || cache->key[slot] != bits) {
 		qs_cells_build(cache->cells[slot], cache->dtype, cache->rule, scale);
 		cache->used[slot] = 1;

@@ -24,7 +24,7 @@ enum { QS_CELL_TABLE = 256 };
 void qs_cells_build(qs_cell cells[QS_CELL_TABLE], uint32_t dtype, uint32_t rule, float scale);
 
 /* Tables by scale: rows often share one. A direct-mapped cache in the caller's memory. */
-enum { QS_CELL_CACHE_SLOTS = 128 };
+enum { QS_CELL_CACHE_SLOTS = 256 };
 
 typedef struct qs_cell_cache {
 	uint32_t dtype, rule;

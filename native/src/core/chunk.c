@@ -14,7 +14,7 @@
 typedef struct workspace {
 	uint8_t *table;          /* QS_SYMBOLS_WORKSPACE_SIZE */
 	qs_cell_cache *cells;
-	uint8_t *scratch;        /* QS_CHUNK_SIZE_MAX: planes, or one class of rows */
+	uint8_t *scratch;        /* QS_CHUNK_SIZE_MAX + 64: planes, one class of rows, or values of zero codes */
 	uint8_t *zstd;
 	size_t zstd_size;
 } workspace;
@@ -26,7 +26,7 @@ static size_t align64(size_t n)
 
 size_t qs_chunk_workspace_size(void)
 {
-	return 64 + align64(QS_SYMBOLS_WORKSPACE_SIZE) + align64(sizeof(qs_cell_cache)) + QS_CHUNK_SIZE_MAX +
+	return 64 + align64(QS_SYMBOLS_WORKSPACE_SIZE) + align64(sizeof(qs_cell_cache)) + QS_CHUNK_SIZE_MAX + QS_ZEROS_SLACK +
 	       align64(qs_zstd_workspace_size());
 }
 
@@ -41,7 +41,7 @@ static int open_workspace(workspace *w, void *work, size_t work_size)
 	w->cells = (qs_cell_cache *)p;
 	p += align64(sizeof(qs_cell_cache));
 	w->scratch = p;
-	p += QS_CHUNK_SIZE_MAX;
+	p += QS_CHUNK_SIZE_MAX + QS_ZEROS_SLACK;
 	w->zstd = p;
 	w->zstd_size = align64(qs_zstd_workspace_size());
 	return 1;
@@ -122,33 +122,18 @@ static qstore_status decode_codes(qs_reader *r, const qs_chunk_desc *desc, uint8
 	return QSTORE_OK;
 }
 
-/* Bit 7 of each zero byte of a word. */
-static inline uint64_t zero_bytes(uint64_t v)
-{
-	return ~(((v & 0x7f7f7f7f7f7f7f7fu) + 0x7f7f7f7f7f7f7f7fu) | v | 0x7f7f7f7f7f7f7f7fu);
-}
-
 static size_t count_zeros(const uint8_t *codes, size_t n)
 {
-	size_t zeros = 0;
-	for (size_t i = 0; i < n; i++)
+	size_t zeros = 0, i = 0;
+	for (; i + 128 <= n; i += 128) { /* a count that fits a byte, for SIMD */
+		uint8_t some = 0;
+		for (size_t k = 0; k < 128; k++)
+			some = (uint8_t)(some + (codes[i + k] == 0));
+		zeros += some;
+	}
+	for (; i < n; i++)
 		zeros += codes[i] == 0;
 	return zeros;
-}
-
-/* Values of the elements whose code is 0 stand apart, in two planes: their cell spans many binades, and its values are far from
- * equally likely. */
-static void put_zeros(const uint8_t *codes, size_t n, const uint8_t *planes, size_t zeros, uint8_t *dst)
-{
-	const uint8_t *end = planes + zeros;
-	for (size_t i = 0; i < n && planes < end; i += 8) {
-		uint64_t word = 0;
-		memcpy(&word, codes + i, n - i < 8 ? n - i : 8);
-		for (uint64_t mask = zero_bytes(word); mask && planes < end; mask &= mask - 1, planes++) {
-			uint32_t v = (uint32_t)planes[0] << 8 | planes[zeros];
-			qs_store16(dst + 2 * (i + (size_t)(__builtin_ctzll(mask) >> 3)), (uint16_t)(v >> 1 | v << 15));
-		}
-	}
 }
 
 static qstore_status decode_exceptions(qs_reader *r, size_t n, uint8_t *dst)
@@ -168,7 +153,7 @@ static qstore_status decode_exceptions(qs_reader *r, size_t n, uint8_t *dst)
 
 static qstore_status decode_lanes(qs_reader *r, const qs_chunk_desc *desc, unsigned lanes, uint8_t *dst, workspace *w)
 {
-	qs_ranks ranks = {.lanes = lanes};
+	qs_ranks ranks = {.lanes = lanes, .zeros = w->scratch};
 	for (unsigned lane = 0; lane < lanes; lane++) {
 		const uint8_t *state = qs_read_bytes(r, 4);
 		if (!state)
@@ -192,8 +177,8 @@ static qstore_status decode_lanes(qs_reader *r, const qs_chunk_desc *desc, unsig
 		if (!kernel(&ranks, cells, codes, whole, out))
 			return QSTORE_CORRUPT;
 		if (rest) {
-			/* A row's end is padded with code 0 to full lanes. */
-			uint8_t tail_codes[QS_LANES_MAX] = {0}, tail[2 * QS_LANES_MAX];
+			uint8_t tail_codes[QS_LANES_MAX], tail[2 * QS_LANES_MAX];
+			memset(tail_codes, QS_PADDING_CODE, sizeof tail_codes);
 			memcpy(tail_codes, codes + whole, rest);
 			if (!kernel(&ranks, cells, tail_codes, lanes, tail))
 				return QSTORE_CORRUPT;
@@ -210,8 +195,6 @@ static qstore_status decode_lanes(qs_reader *r, const qs_chunk_desc *desc, unsig
 
 static qstore_status decode_ranks(qs_reader *r, const qs_chunk_desc *desc, uint8_t *dst, workspace *w)
 {
-	/* In the chunk stand flags, exceptions, values of zero codes, lanes. The lanes are decoded first, into all of dst, and the
-	 * others put on top. */
 	uint32_t flags = qs_read8(r), n = desc->n_elems;
 	if (r->bad || flags & ~(uint32_t)QS_RANKS_FLAGS)
 		return QSTORE_CORRUPT;
@@ -225,15 +208,18 @@ static qstore_status decode_ranks(qs_reader *r, const qs_chunk_desc *desc, uint8
 		exceptions = (qs_reader){p, p + size, 0};
 	}
 	size_t zeros = count_zeros(desc->coarse, n);
-	for (size_t b = 0; b < 2 && zeros; b++) {
-		status = qs_symbols_decode(r, w->scratch + b * zeros, zeros, w->table, w->zstd, w->zstd_size);
-		if (status)
-			return status;
+	if (zeros) {
+		/* Their planes may stand in dst, which is not needed yet. */
+		for (size_t b = 0; b < 2; b++) {
+			status = qs_symbols_decode(r, dst + b * zeros, zeros, w->table, w->zstd, w->zstd_size);
+			if (status)
+				return status;
+		}
+		qs_planes_join(dst, zeros, 2, 1, w->scratch);
 	}
 	status = decode_lanes(r, desc, flags & QS_RANKS_WIDE ? QS_LANES_MAX : QS_LANES_MIN, dst, w);
 	if (status)
 		return status;
-	put_zeros(desc->coarse, n, w->scratch, zeros, dst);
 	if (flags & QS_RANKS_EXCEPTIONS) {
 		status = decode_exceptions(&exceptions, n, dst);
 		if (status || exceptions.at != exceptions.end)

@@ -4,7 +4,7 @@
 
 int qs_ranks_scalar(qs_ranks *ranks, const qs_cell *cells, const uint8_t *codes, size_t n, uint8_t *dst)
 {
-	const uint8_t *src = ranks->src;
+	const uint8_t *src = ranks->src, *zeros = ranks->zeros;
 	for (size_t i = 0; i < n; i++) {
 		unsigned lane = (unsigned)i & (ranks->lanes - 1);
 		qs_cell cell = cells[codes[i]];
@@ -23,9 +23,15 @@ int qs_ranks_scalar(qs_ranks *ranks, const qs_cell *cells, const uint8_t *codes,
 		}
 		ranks->low[lane] = (uint16_t)state;
 		ranks->high[lane] = (uint16_t)(state >> 16);
-		qs_store16(dst + 2 * i, (uint16_t)(QS_CELL_FIRST(cell) + rank));
+		uint32_t value = QS_CELL_FIRST(cell) + rank;
+		if (!codes[i]) {
+			value = qs_load16(zeros);
+			zeros += 2;
+		}
+		qs_store16(dst + 2 * i, (uint16_t)value);
 	}
 	ranks->src = src;
+	ranks->zeros = zeros;
 	return 1;
 }
 

@@ -34,7 +34,7 @@ int qs_ranks_avx512(qs_ranks *ranks, const qs_cell *cells, const uint8_t *codes,
 		g_table[v] = _mm512_permutex2var_epi16(high[0], pick_even, high[1]);
 	}
 	__m512i low = _mm512_loadu_si512(ranks->low), high = _mm512_loadu_si512(ranks->high);
-	const uint8_t *src = ranks->src;
+	const uint8_t *src = ranks->src, *zeros = ranks->zeros;
 	size_t i = 0;
 	for (; i < n && ranks->src_end - src >= 64; i += 32) {
 		__m512i code = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(codes + i)));
@@ -53,11 +53,16 @@ int qs_ranks_avx512(qs_ranks *ranks, const qs_cell *cells, const uint8_t *codes,
 		high = _mm512_mask_mov_epi16(new_high, take, new_low);
 		low = _mm512_mask_expand_epi16(new_low, take, _mm512_loadu_si512(src));
 		src += 2 * (unsigned)__builtin_popcount(take);
-		_mm512_storeu_si512(dst + 2 * i, _mm512_add_epi16(first, rank));
+		/* Values of zero codes, spread over their lanes. */
+		__mmask32 zero = _mm512_testn_epi16_mask(code, code);
+		__m512i value = _mm512_mask_expand_epi16(_mm512_add_epi16(first, rank), zero, _mm512_loadu_si512(zeros));
+		zeros += 2 * (unsigned)__builtin_popcount(zero);
+		_mm512_storeu_si512(dst + 2 * i, value);
 	}
 	_mm512_storeu_si512(ranks->low, low);
 	_mm512_storeu_si512(ranks->high, high);
 	ranks->src = src;
+	ranks->zeros = zeros;
 	return qs_ranks_scalar(ranks, cells, codes + i, n - i, dst + 2 * i);
 }
 

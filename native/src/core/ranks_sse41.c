@@ -37,7 +37,7 @@ static inline v128_t load_pair(const qs_cell *a, const qs_cell *b)
 #endif
 }
 
-/* Where each lane's unit comes from, for each set of lanes that take one: byte indices for swizzle. */
+/* Where each lane's 16 bits come from, for each set of lanes that take some: byte indices for swizzle, 0x80 for none. */
 #define BIT(m, j) ((m) >> (j) & 1)
 #define BELOW(m, j) (BIT(m, 0) * ((j) > 0) + BIT(m, 1) * ((j) > 1) + BIT(m, 2) * ((j) > 2) + BIT(m, 3) * ((j) > 3) + \
                      BIT(m, 4) * ((j) > 4) + BIT(m, 5) * ((j) > 5) + BIT(m, 6) * ((j) > 6))
@@ -49,7 +49,7 @@ static inline v128_t load_pair(const qs_cell *a, const qs_cell *b)
 static const uint8_t expand[256][16] __attribute__((aligned(16))) = {ROWS64(0), ROWS64(64), ROWS64(128), ROWS64(192)};
 
 static inline void step(v128_t *low, v128_t *high, const qs_cell *cells, const uint8_t *codes,
-                        const uint8_t **src, uint8_t *dst)
+                        const uint8_t **src, const uint8_t **zeros, uint8_t *dst)
 {
 	/* Eight cells of four fields to vectors of one field each. */
 	v128_t t0 = load_pair(cells + codes[0], cells + codes[1]), t1 = load_pair(cells + codes[2], cells + codes[3]);
@@ -78,13 +78,19 @@ static inline void step(v128_t *low, v128_t *high, const qs_cell *cells, const u
 	*src += 2 * (unsigned)__builtin_popcount(mask);
 	*high = wasm_v128_or(new_high, wasm_v128_and(new_low, take));
 	*low = wasm_v128_bitselect(units, new_low, take);
-	wasm_v128_store(dst, wasm_i16x8_add(first, rank));
+
+	/* Values of zero codes, spread over their lanes; other lanes of the swizzle are 0, and so is a zero code's cell. */
+	v128_t zero = wasm_i16x8_eq(wasm_i16x8_load8x8(codes), wasm_i16x8_splat(0));
+	unsigned zero_mask = (unsigned)wasm_i16x8_bitmask(zero);
+	v128_t values = wasm_i8x16_swizzle(wasm_v128_load(*zeros), wasm_v128_load(expand[zero_mask]));
+	*zeros += 2 * (unsigned)__builtin_popcount(zero_mask);
+	wasm_v128_store(dst, wasm_v128_or(wasm_v128_andnot(wasm_i16x8_add(first, rank), zero), values));
 }
 
 int qs_ranks_simd128(qs_ranks *ranks, const qs_cell *cells, const uint8_t *codes, size_t n, uint8_t *dst)
 {
 	size_t i = 0;
-	const uint8_t *src = ranks->src;
+	const uint8_t *src = ranks->src, *zeros = ranks->zeros;
 	/* A vector takes at most 16 bytes of units and loads 16. */
 	if (ranks->lanes == QS_LANES_MAX) {
 		v128_t low[4], high[4];
@@ -93,10 +99,10 @@ int qs_ranks_simd128(qs_ranks *ranks, const qs_cell *cells, const uint8_t *codes
 			high[v] = wasm_v128_load(ranks->high + 8 * v);
 		}
 		for (; i < n && ranks->src_end - src >= 64; i += 32) {
-			step(&low[0], &high[0], cells, codes + i, &src, dst + 2 * i);
-			step(&low[1], &high[1], cells, codes + i + 8, &src, dst + 2 * i + 16);
-			step(&low[2], &high[2], cells, codes + i + 16, &src, dst + 2 * i + 32);
-			step(&low[3], &high[3], cells, codes + i + 24, &src, dst + 2 * i + 48);
+			step(&low[0], &high[0], cells, codes + i, &src, &zeros, dst + 2 * i);
+			step(&low[1], &high[1], cells, codes + i + 8, &src, &zeros, dst + 2 * i + 16);
+			step(&low[2], &high[2], cells, codes + i + 16, &src, &zeros, dst + 2 * i + 32);
+			step(&low[3], &high[3], cells, codes + i + 24, &src, &zeros, dst + 2 * i + 48);
 		}
 		for (int v = 0; v < 4; v++) {
 			wasm_v128_store(ranks->low + 8 * v, low[v]);
@@ -105,11 +111,12 @@ int qs_ranks_simd128(qs_ranks *ranks, const qs_cell *cells, const uint8_t *codes
 	} else {
 		v128_t low = wasm_v128_load(ranks->low), high = wasm_v128_load(ranks->high);
 		for (; i < n && ranks->src_end - src >= 16; i += 8)
-			step(&low, &high, cells, codes + i, &src, dst + 2 * i);
+			step(&low, &high, cells, codes + i, &src, &zeros, dst + 2 * i);
 		wasm_v128_store(ranks->low, low);
 		wasm_v128_store(ranks->high, high);
 	}
 	ranks->src = src;
+	ranks->zeros = zeros;
 	return qs_ranks_scalar(ranks, cells, codes + i, n - i, dst + 2 * i);
 }
 

@@ -2,13 +2,13 @@
 
 #include "zstd.h"
 
-/* One look-up decodes up to six symbols. Entry, from the low end: 6 symbols of 8 bits; 4 bits: bits consumed;
- * 4 bits: number of symbols; 4 bits: length of the first symbol (0 in unused entries). */
+/* One look-up decodes up to six symbols. Entry, from the low end: 6 symbols of 8 bits; 4 bits: number of symbols;
+ * 4 bits: length of the first symbol; 8 bits: bits consumed. */
 enum { ENTRY_SYMBOLS = 6 };
 
-#define ENTRY_BITS(e) ((unsigned)((e) >> 48) & 15)
-#define ENTRY_COUNT(e) ((unsigned)((e) >> 52) & 15)
-#define ENTRY_FIRST(e) ((unsigned)((e) >> 56) & 15)
+#define ENTRY_COUNT(e) ((unsigned)((e) >> 48) & 15)
+#define ENTRY_FIRST(e) ((unsigned)((e) >> 52) & 15)
+#define ENTRY_BITS(e) ((unsigned)((e) >> 56))
 
 /* Codes are canonical: by length, then by symbol; a stream is read from its low bits on, so codes stand
  * bit-reversed in the table's index. */
@@ -46,7 +46,7 @@ static int build_table(uint64_t *table, uint16_t *single, const uint8_t *lengths
 			symbols |= (uint64_t)(entry & 255) << (8 * count++);
 			bits += entry >> 8;
 		}
-		table[i] = symbols | (uint64_t)bits << 48 | (uint64_t)count << 52 | first_length << 56;
+		table[i] = symbols | (uint64_t)count << 48 | first_length << 52 | (uint64_t)bits << 56;
 	}
 	return 1;
 }
@@ -85,19 +85,21 @@ static int finish_stream(stream *s, const uint64_t *table, unsigned mask)
 	return src + 1 == s->src_end && (*src >> bit) == 0;
 }
 
-/* A stream's 64-bit word holds at least 57 fresh bits: five look-ups of at most 11. Each look-up stores 8 bytes and
- * advances at most 6; each round advances src by at most 7 bytes and reads 8. */
+/* A stream's 64-bit word holds at least 57 fresh bits: five look-ups of at most 11. Each look-up stores 8 bytes and advances at most 6; each
+ * round reads 8 bytes of src and advances by at most 7. A one in the word's top bit travels down with the shifts and tells in
+ * the end how many bits were used. */
 enum { LOOKUPS = 5, ROUND_DST = LOOKUPS * ENTRY_SYMBOLS + 8, ROUND_SRC = 7 };
 
+#define REFILL(k) uint64_t w##k = qs_load64(p##k) >> b##k | (uint64_t)1 << 63
 #define LOOKUP(k)                                                                                            \
 	{                                                                                                        \
 		uint64_t e = table[w##k & mask];                                                                     \
 		qs_store64(d##k, e);                                                                                 \
 		d##k += ENTRY_COUNT(e);                                                                              \
-		w##k >>= ENTRY_BITS(e);                                                                              \
-		b##k += ENTRY_BITS(e);                                                                               \
+		w##k >>= ENTRY_BITS(e) & 63;                                                                         \
 	}
 #define ADVANCE(k)                                                                                           \
+	b##k += (unsigned)__builtin_clzll(w##k);                                                                 \
 	p##k += b##k >> 3;                                                                                       \
 	b##k &= 7
 
@@ -111,7 +113,8 @@ static size_t rounds_possible(const stream *s, const uint8_t *src_limit)
 }
 
 /* All four streams in step, for as long as none can run over its end. */
-static void fast_streams(stream *s, const uint64_t *table, uint64_t mask, const uint8_t *src_limit)
+static inline __attribute__((always_inline)) void fast_streams_body(stream *s, const uint64_t *table, uint64_t mask,
+                                                                    const uint8_t *src_limit)
 {
 	for (;;) {
 		size_t rounds = rounds_possible(&s[0], src_limit);
@@ -125,8 +128,10 @@ static void fast_streams(stream *s, const uint64_t *table, uint64_t mask, const 
 		uint8_t *d0 = s[0].dst, *d1 = s[1].dst, *d2 = s[2].dst, *d3 = s[3].dst;
 		unsigned b0 = s[0].bit, b1 = s[1].bit, b2 = s[2].bit, b3 = s[3].bit;
 		do {
-			uint64_t w0 = qs_load64(p0) >> b0, w1 = qs_load64(p1) >> b1;
-			uint64_t w2 = qs_load64(p2) >> b2, w3 = qs_load64(p3) >> b3;
+			REFILL(0);
+			REFILL(1);
+			REFILL(2);
+			REFILL(3);
 			LOOKUP(0) LOOKUP(1) LOOKUP(2) LOOKUP(3)
 			LOOKUP(0) LOOKUP(1) LOOKUP(2) LOOKUP(3)
 			LOOKUP(0) LOOKUP(1) LOOKUP(2) LOOKUP(3)
@@ -144,43 +149,60 @@ static void fast_streams(stream *s, const uint64_t *table, uint64_t mask, const 
 	}
 }
 
-/* The low bits of one group: a plane of 4 bits a symbol, one of 2 and one of 1, as far as `bits` has them. With `bits`
- * a constant the compiler unrolls this into straight SIMD. */
-static inline void merge_group(uint8_t *restrict v, const uint8_t *restrict raw, unsigned bits, int zigzag)
+#if defined(__x86_64__)
+/* Shifts by a register without the flags' cost. */
+static __attribute__((target("bmi,bmi2,lzcnt"))) void fast_streams_bmi2(stream *s, const uint64_t *table, uint64_t mask,
+                                                                        const uint8_t *src_limit)
 {
-	uint8_t low[QS_RAW_GROUP];
-	unsigned at = 0;
-	memset(low, 0, sizeof low);
-	if (bits & 4) {
-		for (int i = 0; i < 64; i++) {
-			low[i] = raw[i] & 15;
-			low[64 + i] = raw[i] >> 4;
-		}
-		raw += 64;
-		at = 4;
+	fast_streams_body(s, table, mask, src_limit);
+}
+#endif
+
+static void fast_streams(stream *s, const uint64_t *table, uint64_t mask, const uint8_t *src_limit)
+{
+#if defined(__x86_64__)
+	if (__builtin_cpu_supports("bmi2")) {
+		fast_streams_bmi2(s, table, mask, src_limit);
+		return;
 	}
-	if (bits & 2) {
-		for (int f = 0; f < 4; f++)
-			for (int i = 0; i < 32; i++)
-				low[32 * f + i] |= (uint8_t)((raw[i] >> (2 * f) & 3) << at);
-		raw += 32;
-		at += 2;
-	}
-	if (bits & 1)
-		for (int f = 0; f < 8; f++)
-			for (int i = 0; i < 16; i++)
-				low[16 * f + i] |= (uint8_t)((raw[i] >> f & 1) << at);
-	if (zigzag)
-		for (int i = 0; i < QS_RAW_GROUP; i++) {
-			uint8_t u = (uint8_t)(v[i] << bits | low[i]);
-			v[i] = (uint8_t)((u >> 1) ^ (uint8_t)-(u & 1));
-		}
-	else
-		for (int i = 0; i < QS_RAW_GROUP; i++)
-			v[i] = (uint8_t)(v[i] << bits | low[i]);
+#endif
+	fast_streams_body(s, table, mask, src_limit);
 }
 
-static inline void merge_groups(uint8_t *v, const uint8_t *raw, size_t groups, unsigned bits, int zigzag)
+typedef uint8_t bytes16 __attribute__((vector_size(16)));
+
+static inline bytes16 load_bytes16(const uint8_t *p)
+{
+	bytes16 v;
+	memcpy(&v, p, sizeof v);
+	return v;
+}
+
+/* The low bits of one group: a plane of 4 bits a symbol, one of 2 and one of 1, as far as `bits` has them. With `bits` a
+ * constant this unrolls into straight SIMD. */
+static inline __attribute__((always_inline)) void merge_group(uint8_t *v, const uint8_t *raw, const unsigned bits,
+                                                              const int zigzag)
+{
+	const uint8_t *plane2 = raw + (bits & 4 ? 64 : 0), *plane1 = plane2 + (bits & 2 ? 32 : 0);
+	const unsigned at2 = bits & 4, at1 = bits & 6;
+#pragma GCC unroll 8
+	for (unsigned j = 0; j < QS_RAW_GROUP / 16; j++) {
+		bytes16 u = load_bytes16(v + 16 * j) << bits;
+		if (bits & 4) {
+			bytes16 p = load_bytes16(raw + 16 * (j & 3));
+			u |= j < 4 ? p & 15 : p >> 4;
+		}
+		if (bits & 2)
+			u |= (load_bytes16(plane2 + 16 * (j & 1)) >> (j >> 1 << 1) & 3) << at2;
+		if (bits & 1)
+			u |= (load_bytes16(plane1) >> j & 1) << at1;
+		if (zigzag)
+			u = (u >> 1) ^ -(u & 1);
+		memcpy(v + 16 * j, &u, sizeof u);
+	}
+}
+
+static inline __attribute__((always_inline)) void merge_groups(uint8_t *v, const uint8_t *raw, size_t groups, unsigned bits, int zigzag)
 {
 	for (; groups; groups--, v += QS_RAW_GROUP, raw += QS_RAW_GROUP / 8 * bits)
 		merge_group(v, raw, bits, zigzag);
