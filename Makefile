@@ -1,0 +1,161 @@
+# The one entry to everything. `make help` lists the targets.
+#
+# Sources are found by wildcard: a new file needs no line here. A file whose name ends in an instruction set
+# (ranks_sse41.c, ranks_avx512.c) is compiled for it on x86-64 and must be an empty or portable unit elsewhere.
+#
+# Variables: CC, CFLAGS, WERROR=1 (warnings are errors), TEST_CC, EMCC, ZSTD_SRC (a zstd source tree), FUZZ_SECONDS.
+
+MAKEFLAGS += --no-builtin-rules
+.SUFFIXES:
+.SECONDARY:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := all
+
+B := build
+WERROR ?= 0
+CFLAGS ?= -O3
+FUZZ_SECONDS ?= 60
+
+# ---- Sources -------------------------------------------------------------------------------------------------------
+
+LIB_SRC := $(wildcard native/src/*.c native/src/*/*.c)
+CORE_SRC := $(wildcard native/src/core/*.c)
+TOOL_SRC := $(wildcard native/cli/qstore-*.c)
+CLI_SRC := $(filter-out $(TOOL_SRC),$(wildcard native/cli/*.c))
+GEN_MAIN := $(wildcard tests/generate/qstore-generate.c tests/generate/main.c)
+GEN_SRC := $(filter-out $(GEN_MAIN),$(wildcard tests/generate/*.c))
+TEST_SRC := $(wildcard tests/native/test_*.c)
+TEST_HELP_SRC := $(filter-out $(TEST_SRC),$(wildcard tests/native/*.c))
+BENCH_SRC := $(wildcard tests/bench/*.c)
+FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
+
+LIB := $(B)/lib/libqstore.a
+TOOLS := $(TOOL_SRC:native/cli/%.c=$(B)/bin/%)
+GENERATE := $(if $(GEN_MAIN),$(B)/bin/qstore-generate)
+BENCH := $(if $(BENCH_SRC),$(B)/bin/qstore-bench)
+TESTS := $(TEST_SRC:tests/native/%.c=$(B)/tests/%)
+FUZZERS := $(FUZZ_SRC:tests/fuzz/%.c=$(B)/fuzz/bin/%)
+
+# ---- Flags ---------------------------------------------------------------------------------------------------------
+
+PKGS := libarchive libzstd jansson libcrypto
+# Asked when needed, once: `make help` and `make setup` work before anything is installed.
+PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(PKGS)))$(PKG_CFLAGS)
+PKG_LIBS = $(eval PKG_LIBS := $$(shell pkg-config --libs $(PKGS)))$(PKG_LIBS)
+CMOCKA_LIBS = $(eval CMOCKA_LIBS := $$(shell pkg-config --libs cmocka))$(CMOCKA_LIBS)
+
+WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla $(if $(filter 1,$(WERROR)),-Werror)
+# No fused multiply-add: restored values must be the same on every machine.
+BASE := -std=c11 $(WARNINGS) -ffp-contract=off -D_FILE_OFFSET_BITS=64 -D_GNU_SOURCE -pthread
+DEPS = -MMD -MP
+SANITIZE := -g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+TEST_CC ?= $(CC)
+FUZZ_CC ?= clang
+
+X86_64 := $(filter x86_64 amd64,$(shell uname -m))
+isa_flags := sse41:-msse4.1,-mpopcnt avx2:-mavx2,-mbmi,-mbmi2,-mlzcnt,-mpopcnt \
+	avx512:-mavx512f,-mavx512bw,-mavx512vl,-mavx512dq,-mavx512vbmi,-mavx512vbmi2,-mbmi,-mbmi2,-mlzcnt,-mpopcnt
+comma := ,
+# isa(source): the flags that its name asks for.
+isa = $(if $(X86_64),$(foreach f,$(isa_flags),$(if $(filter %_$(firstword $(subst :, ,$(f))).c,$(1)), \
+	$(subst $(comma), ,$(lastword $(subst :, ,$(f)))))))
+
+# ---- Groups of targets ---------------------------------------------------------------------------------------------
+
+.PHONY: all native tools lib wasm web dist setup demo test check bench fuzz format clean help tests-build
+
+all: native dist ## build the tools, the library, the WebAssembly modules and the npm package's files
+
+native: lib tools $(GENERATE) ## only what needs no Emscripten and no Node
+
+lib: $(LIB)
+
+tools: $(TOOLS)
+
+setup: ## install what is needed (apt packages, npm modules); quick when all is there
+	@scripts/setup
+
+demo: ## set up, build, pack an example model, restore it natively and in Node, compare SHA-256
+	@scripts/demo
+
+test: setup ## set up, build and run all tests
+	@scripts/test all
+
+check: ## build and run the fast tests, without set-up (under a minute when built)
+	@scripts/test fast
+
+# What the tests need; scripts/test calls it.
+tests-build: native $(TESTS)
+
+bench: native $(BENCH) dist ## print sizes against the bound, and speeds, native and WebAssembly
+	@tests/bench/run
+
+fuzz: $(FUZZERS) ## run each fuzz target for FUZZ_SECONDS
+	@for f in $(FUZZERS); do mkdir -p $(B)/fuzz/corpus/$${f##*/} || exit 1; \
+		"$$f" -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 -artifact_prefix=$(B)/fuzz/ \
+			$(B)/fuzz/corpus/$${f##*/} || exit 1; done
+
+format: ## lay out the C sources with clang-format
+	clang-format -i $(shell git ls-files --cached --others --exclude-standard '*.c' '*.h')
+
+clean: ## remove all that was built; downloaded sources stay
+	rm -rf $(filter-out $(B)/zstd-src $(B)/apt,$(wildcard $(B)/*)) dist
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+# ---- Native --------------------------------------------------------------------------------------------------------
+
+obj = $(patsubst %.c,$(B)/$(1)/%.o,$(2))
+
+$(B)/obj/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(BASE) $(CFLAGS) $(PKG_CFLAGS) $(call isa,$<) $(DEPS) -c -o $@ $<
+
+$(LIB): $(call obj,obj,$(LIB_SRC))
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(B)/bin/qstore-%: $(B)/obj/native/cli/qstore-%.o $(call obj,obj,$(CLI_SRC)) $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -pthread -o $@ $(filter %.o,$^) $(LIB) $(LDFLAGS) $(PKG_LIBS)
+
+$(B)/bin/qstore-generate: $(call obj,obj,$(GEN_MAIN) $(GEN_SRC)) $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -pthread -o $@ $(filter %.o,$^) $(LIB) $(LDFLAGS) $(PKG_LIBS) -lm
+
+$(B)/bin/qstore-bench: $(call obj,obj,$(BENCH_SRC) $(GEN_SRC)) $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -pthread -o $@ $(filter %.o,$^) $(LIB) $(LDFLAGS) $(PKG_LIBS) -llz4 -lm
+
+# ---- Tests, under sanitizers ---------------------------------------------------------------------------------------
+
+$(B)/asan/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(TEST_CC) $(BASE) $(SANITIZE) $(PKG_CFLAGS) $(call isa,$<) $(DEPS) -c -o $@ $<
+
+# One archive, so that each test takes only what it uses: the library, the model generator, the tests' helpers.
+$(B)/asan/libqstore.a: $(call obj,asan,$(LIB_SRC) $(GEN_SRC) $(TEST_HELP_SRC))
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(B)/tests/%: $(B)/asan/tests/native/%.o $(B)/asan/libqstore.a
+	@mkdir -p $(@D)
+	$(TEST_CC) $(SANITIZE) -pthread -o $@ $^ $(LDFLAGS) $(CMOCKA_LIBS) $(PKG_LIBS) -lm
+
+$(B)/fuzz/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(FUZZ_CC) $(BASE) $(SANITIZE) -fsanitize=fuzzer-no-link $(PKG_CFLAGS) $(call isa,$<) $(DEPS) -c -o $@ $<
+
+$(B)/fuzz/bin/%: $(B)/fuzz/tests/fuzz/%.o $(call obj,fuzz,$(LIB_SRC))
+	@mkdir -p $(@D)
+	$(FUZZ_CC) $(SANITIZE) -fsanitize=fuzzer -pthread -o $@ $^ $(LDFLAGS) $(PKG_LIBS)
+
+# ---- WebAssembly and the npm package -------------------------------------------------------------------------------
+
+-include wasm/build.mk
+
+dist: wasm
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)
