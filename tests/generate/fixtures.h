@@ -1,0 +1,13 @@
+/* Small odd models for tests. */
+#ifndef GENERATE_FIXTURES_H
+#define GENERATE_FIXTURES_H
+
+#include <stdint.h>
+
+/* Writes fixture `name` into the folders (low may be NULL). False when there is no such fixture. */
+int generate_fixture(const char *name, uint64_t seed, const char *high, const char *low);
+
+/* Name of fixture i, NULL after the last. */
+const char *fixture_name(unsigned i, const char **description);
+
+#endif

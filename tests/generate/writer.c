@@ -1,0 +1,327 @@
+#include "writer.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "formats/safetensors.h"
+#include "quantize/llm_int8.h"
+#include "random.h"
+
+void die(const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	fputs("qstore-generate: ", stderr);
+	vfprintf(stderr, format, args);
+	fputc('\n', stderr);
+	va_end(args);
+	exit(1);
+}
+
+void *allocate(size_t size)
+{
+	void *memory = calloc(size ? size : 1, 1);
+	if (!memory)
+		die("out of memory");
+	return memory;
+}
+
+uint64_t gen_tensor_elems(const gen_tensor *tensor)
+{
+	uint64_t n = 1;
+	for (uint32_t i = 0; i < tensor->n_dims; i++)
+		n *= tensor->dims[i];
+	return n;
+}
+
+uint64_t gen_tensor_size(const gen_tensor *tensor)
+{
+	return gen_tensor_elems(tensor) * qs_dtype_size(tensor->dtype);
+}
+
+uint64_t gen_tensor_cols(const gen_tensor *tensor)
+{
+	return tensor->n_dims ? tensor->dims[tensor->n_dims - 1] : 1;
+}
+
+void make_folder(const char *path)
+{
+	char part[4096];
+	size_t size = strlen(path);
+	if (size >= sizeof part)
+		die("%s: name too long", path);
+	for (size_t i = 1; i <= size; i++) {
+		if (path[i] && path[i] != '/')
+			continue;
+		memcpy(part, path, i);
+		part[i] = 0;
+		if (mkdir(part, 0777) && errno != EEXIST)
+			die("%s: cannot make this folder: %s", part, strerror(errno));
+	}
+}
+
+typedef struct output {
+	FILE *stream;
+	char path[4200];
+} output;
+
+static void output_open(output *out, const char *folder, const char *name)
+{
+	snprintf(out->path, sizeof out->path, "%s/%s", folder, name);
+	out->stream = fopen(out->path, "wb");
+	if (!out->stream)
+		die("%s: cannot write: %s", out->path, strerror(errno));
+	setvbuf(out->stream, NULL, _IOFBF, 1 << 20);
+}
+
+static void output_write(output *out, const void *src, size_t size)
+{
+	if (size && fwrite(src, 1, size, out->stream) != size)
+		die("%s: cannot write: %s", out->path, strerror(errno));
+}
+
+static void output_close(output *out)
+{
+	if (fclose(out->stream))
+		die("%s: cannot write: %s", out->path, strerror(errno));
+}
+
+void write_text(const char *folder, const char *name, const char *text, size_t text_size)
+{
+	output out;
+	output_open(&out, folder, name);
+	output_write(&out, text, text_size);
+	output_close(&out);
+}
+
+static int all_finite(const gen_tensor *tensor)
+{
+	int finite = 1;
+	if (tensor->data)
+		qs_llm_int8_absmax(tensor->data, (size_t)gen_tensor_elems(tensor), tensor->dtype, &finite);
+	return finite;
+}
+
+/* Single precision is cast to FP16 as the 16-bit types are, so selected by the same names. */
+static int is_quantized(const gen_tensor *tensor)
+{
+	uint32_t dtype = tensor->dtype == QS_F32 && !tensor->data ? QS_F16 : tensor->dtype;
+	return qs_llm_int8_selects(tensor->name, dtype, tensor->n_dims, tensor->dims, NULL, NULL) && all_finite(tensor);
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp((*(gen_tensor *const *)a)->name, (*(gen_tensor *const *)b)->name);
+}
+
+static char *text_of(const char *format, const char *stem, size_t stem_size)
+{
+	char *text = allocate(stem_size + strlen(format) + 1);
+	sprintf(text, format, (int)stem_size, stem);
+	return text;
+}
+
+/* The tensors of a file, as its header has them: one each, or three for a quantized one. */
+typedef struct layout {
+	qs_st_tensor *tensors;
+	size_t n_tensors;
+} layout;
+
+static void layout_add(layout *to, char *name, uint32_t dtype, const uint64_t *dims, uint32_t n_dims)
+{
+	qs_st_tensor *tensor = &to->tensors[to->n_tensors++];
+	tensor->name = name;
+	tensor->dtype = dtype;
+	tensor->n_dims = n_dims;
+	tensor->dims = allocate(n_dims * sizeof *dims);
+	tensor->size = qs_dtype_size(dtype);
+	for (uint32_t i = 0; i < n_dims; i++)
+		tensor->size *= tensor->dims[i] = dims[i];
+}
+
+static layout make_layout(gen_tensor *const *tensors, size_t n_tensors, int low)
+{
+	layout out = { allocate(3 * n_tensors * sizeof *out.tensors), 0 };
+	for (size_t i = 0; i < n_tensors; i++) {
+		const gen_tensor *t = tensors[i];
+		size_t name_size = strlen(t->name);
+		int quantized = low && is_quantized(t);
+		layout_add(&out, text_of("%.*s", t->name, name_size), quantized ? QS_I8 : t->dtype, t->dims, t->n_dims);
+		if (quantized) {
+			size_t stem_size = name_size - strlen(".weight");
+			layout_add(&out, text_of("%.*s.SCB", t->name, stem_size), QS_F32, t->dims, 1);
+			layout_add(&out, text_of("%.*s.weight_format", t->name, stem_size), QS_U8, t->dims, 0);
+		}
+	}
+	return out;
+}
+
+static void layout_free(layout *done)
+{
+	for (size_t i = 0; i < done->n_tensors; i++) {
+		free(done->tensors[i].name);
+		free(done->tensors[i].dims);
+	}
+	free(done->tensors);
+}
+
+static void write_header(output *out, layout *of)
+{
+	uint8_t *header;
+	size_t header_size;
+	qs_error error;
+	if (qs_safetensors_header(of->tensors, of->n_tensors, "{\"format\":\"pt\"}", &header, &header_size, &error))
+		die("%s: %s", out->path, error.text);
+	output_write(out, header, header_size);
+	free(header);
+}
+
+static void store_f32(uint8_t *dst, float value)
+{
+	uint32_t bits;
+	memcpy(&bits, &value, sizeof bits);
+	for (int i = 0; i < 4; i++)
+		dst[i] = (uint8_t)(bits >> 8 * i);
+}
+
+static float load_f32(const uint8_t *src)
+{
+	uint32_t bits = src[0] | (uint32_t)src[1] << 8 | (uint32_t)src[2] << 16 | (uint32_t)src[3] << 24;
+	float value;
+	memcpy(&value, &bits, sizeof value);
+	return value;
+}
+
+static void write_tensor(const gen_files *files, const gen_tensor *tensor, output *high, output *low)
+{
+	uint64_t cols = gen_tensor_cols(tensor), elems = gen_tensor_elems(tensor), rows = cols ? elems / cols : 0;
+	size_t row_size = (size_t)cols * qs_dtype_size(tensor->dtype);
+	uint8_t *row = allocate(row_size), *half = allocate((size_t)cols * 2), *scb = NULL;
+	int8_t *codes = allocate((size_t)cols);
+	int quantized = low && is_quantized(tensor);
+
+	if (quantized)
+		scb = allocate((size_t)rows * 4);
+	for (uint64_t r = 0; r < rows; r++) {
+		const uint8_t *src = tensor->data ? tensor->data + r * row_size : row;
+		if (!tensor->data)
+			files->row(files->context, tensor, r, row);
+		output_write(high, src, row_size);
+		if (low && !quantized)
+			output_write(low, src, row_size);
+		if (!quantized)
+			continue;
+		uint32_t dtype = tensor->dtype;
+		if (dtype == QS_F32) {
+			for (uint64_t c = 0; c < cols; c++) {
+				uint16_t value = f32_to_f16(load_f32(src + 4 * c));
+				half[2 * c] = (uint8_t)value;
+				half[2 * c + 1] = (uint8_t)(value >> 8);
+			}
+			src = half;
+			dtype = QS_F16;
+		}
+		int finite = 1;
+		float absmax = qs_llm_int8_absmax(src, (size_t)cols, dtype, &finite);
+		qs_llm_int8_quantize(src, (size_t)cols, dtype, absmax, codes);
+		output_write(low, codes, (size_t)cols);
+		store_f32(scb + 4 * r, absmax);
+	}
+	if (quantized) {
+		output_write(low, scb, (size_t)rows * 4);
+		output_write(low, "", 1); /* weight_format: 0, "row" */
+	}
+	free(scb);
+	free(codes);
+	free(half);
+	free(row);
+}
+
+static void shard_name(char *name, size_t name_size, uint32_t shard, uint32_t n_shards)
+{
+	if (n_shards == 1)
+		snprintf(name, name_size, "model.safetensors");
+	else
+		snprintf(name, name_size, "model-%05u-of-%05u.safetensors", shard + 1, n_shards);
+}
+
+/* All tensors, sorted by name, whatever their shard. */
+static void write_index(const char *folder, const layout *of, const uint32_t *shards, uint32_t n_shards)
+{
+	output out;
+	uint64_t total = 0;
+	char shard[80];
+	for (size_t i = 0; i < of->n_tensors; i++)
+		total += of->tensors[i].size;
+	output_open(&out, folder, "model.safetensors.index.json");
+	fprintf(out.stream, "{\n  \"metadata\": {\n    \"total_size\": %" PRIu64 "\n  },\n  \"weight_map\": {\n", total);
+	for (size_t i = 0; i < of->n_tensors; i++) {
+		shard_name(shard, sizeof shard, shards[i], n_shards);
+		fprintf(out.stream, "    \"%s\": \"%s\"%s\n", of->tensors[i].name, shard, i + 1 < of->n_tensors ? "," : "");
+	}
+	fprintf(out.stream, "  }\n}\n");
+	if (ferror(out.stream))
+		die("%s: cannot write: %s", out.path, strerror(errno));
+	output_close(&out);
+}
+
+static void write_index_of(const char *folder, gen_tensor *const *sorted, size_t n_tensors, int low, uint32_t n_shards)
+{
+	layout all = make_layout(sorted, n_tensors, low);
+	uint32_t *shards = allocate(all.n_tensors * sizeof *shards);
+	size_t at = 0;
+	for (size_t i = 0; i < n_tensors; i++)
+		for (int k = low && is_quantized(sorted[i]) ? 3 : 1; k; k--)
+			shards[at++] = sorted[i]->shard;
+	write_index(folder, &all, shards, n_shards);
+	free(shards);
+	layout_free(&all);
+}
+
+static void write_shard(const gen_files *files, gen_tensor *const *tensors, size_t n_tensors, uint32_t shard)
+{
+	output high, low;
+	char name[80];
+	shard_name(name, sizeof name, shard, files->n_shards);
+	layout high_layout = make_layout(tensors, n_tensors, 0), low_layout = make_layout(tensors, n_tensors, 1);
+	output_open(&high, files->high, name);
+	write_header(&high, &high_layout);
+	if (files->low) {
+		output_open(&low, files->low, name);
+		write_header(&low, &low_layout);
+	}
+	for (size_t i = 0; i < n_tensors; i++)
+		write_tensor(files, tensors[i], &high, files->low ? &low : NULL);
+	output_close(&high);
+	if (files->low)
+		output_close(&low);
+	layout_free(&high_layout);
+	layout_free(&low_layout);
+}
+
+void write_weights(const gen_files *files, gen_tensor *tensors, size_t n_tensors)
+{
+	gen_tensor **sorted = allocate(n_tensors * sizeof *sorted), **of_shard = allocate(n_tensors * sizeof *of_shard);
+	for (size_t i = 0; i < n_tensors; i++)
+		sorted[i] = &tensors[i];
+	qsort(sorted, n_tensors, sizeof *sorted, by_name);
+	for (uint32_t shard = 0; shard < files->n_shards; shard++) {
+		size_t n = 0;
+		for (size_t i = 0; i < n_tensors; i++)
+			if (sorted[i]->shard == shard)
+				of_shard[n++] = sorted[i];
+		write_shard(files, of_shard, n, shard);
+	}
+	if (files->n_shards > 1) {
+		write_index_of(files->high, sorted, n_tensors, 0, files->n_shards);
+		if (files->low)
+			write_index_of(files->low, sorted, n_tensors, 1, files->n_shards);
+	}
+	free(of_shard);
+	free(sorted);
+}

@@ -1,0 +1,46 @@
+/* Writing model folders: safetensors files row by row, their INT8 twins, and small files. Any failure ends the program. */
+#ifndef GENERATE_WRITER_H
+#define GENERATE_WRITER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/index.h"
+
+typedef struct gen_tensor gen_tensor;
+
+/* Writes row `row` of the tensor (its innermost `cols` elements) into dst. */
+typedef void gen_row(void *context, const gen_tensor *tensor, uint64_t row, uint8_t *dst);
+
+struct gen_tensor {
+	char name[120];
+	uint32_t dtype, n_dims;
+	uint64_t dims[4];
+	const uint8_t *data; /* all of it, or NULL: then rows are asked for */
+	int nature;           /* for the one who is asked */
+	uint32_t shard;
+};
+
+uint64_t gen_tensor_elems(const gen_tensor *tensor);
+uint64_t gen_tensor_size(const gen_tensor *tensor); /* bytes */
+uint64_t gen_tensor_cols(const gen_tensor *tensor); /* the innermost dimension, 1 for a scalar */
+
+__attribute__((noreturn, format(printf, 1, 2)))
+void die(const char *format, ...);
+void *allocate(size_t size); /* zeroed, never NULL */
+
+void make_folder(const char *path); /* with those above it */
+void write_text(const char *folder, const char *name, const char *text, size_t text_size);
+
+typedef struct gen_files {
+	const char *high, *low;  /* folders; low may be NULL */
+	uint32_t n_shards;       /* each tensor says its own; one shard has no index file */
+	gen_row *row;
+	void *context;
+} gen_files;
+
+/* model.safetensors, or the shards and their index, in both folders. In the low one tensors that LLM.int8 quantizes (and whose
+ * values are finite) stand as X.weight, X.SCB, X.weight_format. Within a file tensors are sorted by name. */
+void write_weights(const gen_files *files, gen_tensor *tensors, size_t n_tensors);
+
+#endif
