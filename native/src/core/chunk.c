@@ -12,7 +12,7 @@
 
 /* Scratch memory, in this order. */
 typedef struct workspace {
-	uint8_t *table;          /* QS_SYMBOLS_WORKSPACE_SIZE */
+	uint8_t *tables;         /* qs_symbols_workspace_size() */
 	qs_cell_cache *cells;
 	uint8_t *scratch;        /* QS_CHUNK_SIZE_MAX + 64: planes, one class of rows, or values of zero codes */
 	uint8_t *zstd;
@@ -26,7 +26,7 @@ static size_t align64(size_t n)
 
 size_t qs_chunk_workspace_size(void)
 {
-	return 64 + align64(QS_SYMBOLS_WORKSPACE_SIZE) + align64(sizeof(qs_cell_cache)) + QS_CHUNK_SIZE_MAX + QS_ZEROS_SLACK +
+	return 64 + align64(qs_symbols_workspace_size()) + align64(sizeof(qs_cell_cache)) + QS_CHUNK_SIZE_MAX + QS_ZEROS_SLACK +
 	       align64(qs_zstd_workspace_size());
 }
 
@@ -36,8 +36,8 @@ static int open_workspace(workspace *w, void *work, size_t work_size)
 		return 0;
 	uint8_t *p = work;
 	p += (64 - ((uintptr_t)p & 63)) & 63;
-	w->table = p;
-	p += align64(QS_SYMBOLS_WORKSPACE_SIZE);
+	w->tables = p;
+	p += align64(qs_symbols_workspace_size());
 	w->cells = (qs_cell_cache *)p;
 	p += align64(sizeof(qs_cell_cache));
 	w->scratch = p;
@@ -75,7 +75,7 @@ static qstore_status decode_planes(qs_reader *r, uint32_t dtype, size_t n, uint8
 {
 	unsigned size = qs_dtype_size(dtype);
 	for (unsigned b = 0; b < size; b++) {
-		qstore_status status = qs_symbols_decode(r, (size == 1 ? dst : w->scratch) + b * n, n, w->table, w->zstd,
+		qstore_status status = qs_symbols_decode(r, (size == 1 ? dst : w->scratch) + b * n, n, w->tables, w->zstd,
 		                                         w->zstd_size);
 		if (status)
 			return status;
@@ -91,12 +91,12 @@ static qstore_status decode_codes(qs_reader *r, const qs_chunk_desc *desc, uint8
 	if (r->bad || n_classes < 1 || n_classes > QS_CLASSES_MAX)
 		return QSTORE_CORRUPT;
 	if (n_classes == 1)
-		return qs_symbols_decode(r, dst, desc->n_elems, w->table, w->zstd, w->zstd_size);
+		return qs_symbols_decode(r, dst, desc->n_elems, w->tables, w->zstd, w->zstd_size);
 	/* Rows' classes in front, one class's rows after them: both fit, there are at most as many rows as elements. */
 	uint8_t *classes = w->scratch, *rows = w->scratch + QS_CHUNK_SIZE_MAX / 2;
 	if (desc->n_elems > QS_CHUNK_SIZE_MAX / 2)
 		return QSTORE_CORRUPT;
-	qstore_status status = qs_symbols_decode(r, classes, n_rows, w->table, w->zstd, w->zstd_size);
+	qstore_status status = qs_symbols_decode(r, classes, n_rows, w->tables, w->zstd, w->zstd_size);
 	if (status)
 		return status;
 	for (uint32_t row = 0; row < n_rows; row++)
@@ -107,7 +107,7 @@ static qstore_status decode_codes(qs_reader *r, const qs_chunk_desc *desc, uint8
 		for (uint32_t row = 0; row < n_rows; row++)
 			if (classes[row] == c)
 				n += qs_chunk_row(desc, row).count;
-		status = qs_symbols_decode(r, rows, n, w->table, w->zstd, w->zstd_size);
+		status = qs_symbols_decode(r, rows, n, w->tables, w->zstd, w->zstd_size);
 		if (status)
 			return status;
 		const uint8_t *from = rows;
@@ -211,7 +211,7 @@ static qstore_status decode_ranks(qs_reader *r, const qs_chunk_desc *desc, uint8
 	if (zeros) {
 		/* Their planes may stand in dst, which is not needed yet. */
 		for (size_t b = 0; b < 2; b++) {
-			status = qs_symbols_decode(r, dst + b * zeros, zeros, w->table, w->zstd, w->zstd_size);
+			status = qs_symbols_decode(r, dst + b * zeros, zeros, w->tables, w->zstd, w->zstd_size);
 			if (status)
 				return status;
 		}

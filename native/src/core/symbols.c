@@ -10,43 +10,62 @@ enum { ENTRY_SYMBOLS = 6 };
 #define ENTRY_FIRST(e) ((unsigned)((e) >> 52) & 15)
 #define ENTRY_BITS(e) ((unsigned)((e) >> 56))
 
+typedef struct decode_tables {
+	uint64_t entry[1u << QS_TABLE_LOG_MAX];
+	/* While they are built: for each index, the next eight symbols if zero bits follow it, and how many bits they take up to each. */
+	uint64_t symbols[1u << QS_TABLE_LOG_MAX], ends[1u << QS_TABLE_LOG_MAX];
+	uint16_t single[1u << QS_TABLE_LOG_MAX]; /* symbol, and length << 8 */
+} decode_tables;
+
+size_t qs_symbols_workspace_size(void)
+{
+	return sizeof(decode_tables);
+}
+
 /* Codes are canonical: by length, then by symbol; a stream is read from its low bits on, so codes stand
  * bit-reversed in the table's index. */
-static int build_table(uint64_t *table, uint16_t *single, const uint8_t *lengths, unsigned first, unsigned n,
-                       unsigned table_log)
+static int fill_single(uint16_t *single, const uint8_t *lengths, unsigned first, unsigned n, unsigned table_log)
 {
 	uint32_t size = 1u << table_log, code = 0, filled = 0;
-	for (unsigned length = 1; length <= table_log; length++) {
-		uint32_t step = 1u << length;
+	for (unsigned length = 1; length <= table_log; length++, code <<= 1)
 		for (unsigned s = 0; s < n; s++) {
 			if (lengths[s] != length)
 				continue;
+			if (code >> length)
+				return 0; /* over-subscribed */
 			uint32_t reversed = 0;
 			for (unsigned b = 0; b < length; b++)
 				reversed |= (code >> b & 1) << (length - 1 - b);
-			if (code >> length)
-				return 0; /* over-subscribed */
-			for (uint32_t i = reversed; i < size; i += step)
+			for (uint32_t i = reversed; i < size; i += 1u << length)
 				single[i] = (uint16_t)(length << 8 | (first + s));
 			filled += size >> length;
 			code++;
 		}
-		code <<= 1;
-	}
-	if (filled != size)
-		return 0; /* incomplete */
-	for (uint32_t i = 0; i < size; i++) {
-		unsigned entry = single[i], bits = entry >> 8, count = 1;
-		uint64_t symbols = entry & 255;
-		uint64_t first_length = bits;
-		while (count < ENTRY_SYMBOLS) {
-			entry = single[i >> bits];
-			if (bits + (entry >> 8) > table_log)
-				break;
-			symbols |= (uint64_t)(entry & 255) << (8 * count++);
-			bits += entry >> 8;
+	return filled == size; /* complete */
+}
+
+static int build_tables(decode_tables *t, const uint8_t *lengths, unsigned first, unsigned n, unsigned table_log)
+{
+	const uint64_t ones = 0x0101010101010101u;
+	if (!fill_single(t->single, lengths, first, n, table_log))
+		return 0;
+	/* Index 0 is one symbol again and again; what follows the first symbol of any other index is a smaller index. */
+	t->symbols[0] = ones * (t->single[0] & 255u);
+	t->ends[0] = 0x0807060504030201u * (t->single[0] >> 8);
+	for (uint32_t i = 0; i < 1u << table_log; i++) {
+		uint32_t symbol = t->single[i] & 255, length = t->single[i] >> 8, rest = i >> length;
+		uint64_t symbols = t->symbols[rest] << 8 | symbol, ends = (t->ends[rest] << 8) + ones * length;
+		if (i == 0) {
+			symbols = t->symbols[0];
+			ends = t->ends[0];
 		}
-		table[i] = symbols | (uint64_t)count << 48 | first_length << 52 | (uint64_t)bits << 56;
+		t->symbols[i] = symbols;
+		t->ends[i] = ends;
+		/* Symbols that end inside the index, at most ENTRY_SYMBOLS: bytes of `ends`, ascending and below 128, up to table_log. */
+		uint64_t inside = (((ones * table_log | ones << 7) - ends) & ones << 7) >> 7;
+		uint64_t count = (inside & 0xffffffffffffu) * ones >> 56;
+		uint64_t bits = ends >> (8 * (count - 1)) & 255;
+		t->entry[i] = (symbols & 0xffffffffffffu) | count << 48 | (uint64_t)length << 52 | bits << 56;
 	}
 	return 1;
 }
@@ -57,11 +76,19 @@ typedef struct stream {
 	uint8_t *dst, *dst_end;
 } stream;
 
-/* One symbol at a time, exact at both ends. */
+/* Exact at both ends: whole look-ups while eight bytes may be stored, then one symbol at a time. */
 static int finish_stream(stream *s, const uint64_t *table, unsigned mask)
 {
 	const uint8_t *src = s->src;
 	unsigned bit = s->bit;
+	while (s->dst_end - s->dst >= 8 && s->src_end - src >= 4) {
+		uint64_t entry = table[qs_load32(src) >> bit & mask];
+		qs_store64(s->dst, entry);
+		s->dst += ENTRY_COUNT(entry);
+		bit += ENTRY_BITS(entry);
+		src += bit >> 3;
+		bit &= 7;
+	}
 	while (s->dst < s->dst_end) {
 		uint64_t word = 0;
 		if (src > s->src_end)
@@ -252,8 +279,7 @@ static qstore_status decode_huffman(qs_reader *r, uint8_t *dst, size_t n, void *
 	if (r->bad || last < first || last >= 256u >> raw_bits)
 		return QSTORE_CORRUPT;
 	unsigned n_lengths = last - first + 1;
-	uint64_t *table = work;
-	uint16_t *single = (uint16_t *)(table + (1u << QS_TABLE_LOG_MAX));
+	decode_tables *t = work;
 	if (n_lengths > 1) {
 		if (table_log < QS_TABLE_LOG_MIN || table_log > QS_TABLE_LOG_MAX)
 			return QSTORE_CORRUPT;
@@ -265,7 +291,7 @@ static qstore_status decode_huffman(qs_reader *r, uint8_t *dst, size_t n, void *
 			lengths[i] = packed[i / 2] >> (4 * (i & 1)) & 15;
 		if (n_lengths & 1 && packed[n_lengths / 2] >> 4)
 			return QSTORE_CORRUPT;
-		if (!build_table(table, single, lengths, first, n_lengths, table_log))
+		if (!build_tables(t, lengths, first, n_lengths, table_log))
 			return QSTORE_CORRUPT;
 	} else if (table_log)
 		return QSTORE_CORRUPT;
@@ -290,15 +316,15 @@ static qstore_status decode_huffman(qs_reader *r, uint8_t *dst, size_t n, void *
 	}
 	unsigned mask = (1u << table_log) - 1;
 	if (n_streams == QS_STREAMS)
-		fast_streams(s, table, mask, r->at);
+		fast_streams(s, t->entry, mask, r->at);
 	for (int k = 0; k < n_streams; k++)
-		if (!finish_stream(&s[k], table, mask))
+		if (!finish_stream(&s[k], t->entry, mask))
 			return QSTORE_CORRUPT;
 	merge_raw(dst, n, raw, raw_bits, (int)zigzag);
 	return QSTORE_OK;
 }
 
-qstore_status qs_symbols_decode(qs_reader *r, uint8_t *dst, size_t n, void *table, void *zstd_work,
+qstore_status qs_symbols_decode(qs_reader *r, uint8_t *dst, size_t n, void *tables, void *zstd_work,
                                 size_t zstd_work_size)
 {
 	switch (qs_read8(r)) {
@@ -317,7 +343,7 @@ qstore_status qs_symbols_decode(qs_reader *r, uint8_t *dst, size_t n, void *tabl
 		return QSTORE_OK;
 	}
 	case QS_BLOCK_HUFFMAN:
-		return decode_huffman(r, dst, n, table);
+		return decode_huffman(r, dst, n, tables);
 	case QS_BLOCK_ZSTD: {
 		size_t size = qs_read_varint(r);
 		const uint8_t *p = qs_read_bytes(r, size);

@@ -22,11 +22,12 @@ enum {
 	QS_RAW_GROUP = 128           /* symbols whose raw bits are laid out together */
 };
 
-#define QS_SYMBOLS_WORKSPACE_SIZE ((size_t)(1u << QS_TABLE_LOG_MAX) * 8 + (size_t)(1u << QS_TABLE_LOG_MAX) * 2)
+/* Bytes of scratch memory for qs_symbols_decode. */
+size_t qs_symbols_workspace_size(void);
 
 /* Decodes one block of n symbols from r into dst, which it fills exactly.
- * table: QS_SYMBOLS_WORKSPACE_SIZE bytes, 8-byte aligned; zstd_work as for qs_zstd_decode. */
-qstore_status qs_symbols_decode(qs_reader *r, uint8_t *dst, size_t n, void *table, void *zstd_work,
+ * tables: qs_symbols_workspace_size() bytes, 8-byte aligned; zstd_work as for qs_zstd_decode. */
+qstore_status qs_symbols_decode(qs_reader *r, uint8_t *dst, size_t n, void *tables, void *zstd_work,
                                 size_t zstd_work_size);
 
 /* Symbols of each of the four streams but the last, which has the rest. */
