@@ -46,7 +46,7 @@ CMOCKA_LIBS = $(eval CMOCKA_LIBS := $$(shell pkg-config --libs cmocka))$(CMOCKA_
 
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla $(if $(filter 1,$(WERROR)),-Werror)
 # No fused multiply-add: restored values must be the same on every machine.
-BASE := -std=c11 $(WARNINGS) -ffp-contract=off -D_FILE_OFFSET_BITS=64 -D_GNU_SOURCE -pthread
+BASE := -std=c11 -Inative/include $(WARNINGS) -ffp-contract=off -D_FILE_OFFSET_BITS=64 -D_GNU_SOURCE -pthread
 DEPS = -MMD -MP
 SANITIZE := -g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 TEST_CC ?= $(CC)
