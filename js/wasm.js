@@ -113,8 +113,8 @@ function checkSafe(value) {
  * @property {() => number} qs_workspace_size
  * @property {(size: number) => number} qs_malloc
  * @property {(pointer: number) => void} qs_free
- * @property {(src: number, size: number, out: number) => number} qs_index_header
- * @property {(src: number, size: number, dst: number, dstSize: number, work: number) => number} qs_index_body
+ * @property {(src: number, size: number, out: number) => number} qs_header
+ * @property {(src: number, size: number, dst: number, dstSize: number, work: number) => number} qs_body
  * @property {(kind: number, dtype: number, rule: number, elems: number, colsLow: number, colsHigh: number, firstLow: number,
  *   firstHigh: number, coarse: number, scales: number, scalesSize: number, src: number, size: number, dst: number, dstSize: number,
  *   work: number) => number} qs_chunk
@@ -146,7 +146,7 @@ export class Decoder {
 	indexHeader(bytes) {
 		return this.#scope((scope) => {
 			const header = bytes.subarray(0, INDEX_HEADER_SIZE), out = scope.alloc(32);
-			this.#check(this.#abi.qs_index_header(scope.copy(header), header.length, out), "index header");
+			this.#check(this.#abi.qs_header(scope.copy(header), header.length, out), "index header");
 			const view = new DataView(this.#abi.memory.buffer, out, 32);
 			/** @param {number} i */
 			const size = (i) => checkSafe(view.getBigUint64(8 * i, true));
@@ -166,7 +166,7 @@ export class Decoder {
 			throw new QstoreError("TRUNCATED", `index: ${bytes.length} of ${size} bytes`);
 		return this.#scope((scope) => {
 			const src = scope.copy(bytes.subarray(0, size)), dst = scope.alloc(bodySize);
-			this.#check(this.#abi.qs_index_body(src, size, dst, bodySize, this.#workspace()), "index");
+			this.#check(this.#abi.qs_body(src, size, dst, bodySize, this.#workspace()), "index");
 			return this.#bytes(dst, bodySize).slice();
 		});
 	}

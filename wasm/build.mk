@@ -1,0 +1,67 @@
+# The WebAssembly modules: dist/qstore.wasm (128-bit SIMD) and dist/qstore-scalar.wasm, from one source. Included by the Makefile.
+
+EMCC ?= emcc
+
+# What js/wasm.js calls.
+WASM_EXPORTS := qs_version qs_malloc qs_free qs_workspace_size qs_header qs_body qs_chunk qs_xxh3 qs_zstd
+
+WASM_CFLAGS := -std=c11 -O3 -ffp-contract=off $(WARNINGS) -D_GNU_SOURCE -Inative/include -I$(B)/include
+ZSTD_CFLAGS := -O3 -DZSTD_DISABLE_ASM -DZSTD_LEGACY_SUPPORT=0 -DZSTD_TRACE=0 -DZSTD_STRIP_ERROR_STRINGS=1 \
+	-DZSTDLIB_VISIBLE= -DDEBUGLEVEL=0
+# A bare module: no JavaScript from Emscripten, one import (a notice that memory grew). Stack: the core keeps its tables in the
+# workspace that it is given; below the data, so that an overflow traps instead of overwriting.
+WASM_LDFLAGS := -O3 --no-entry -sSTANDALONE_WASM=1 -sALLOW_MEMORY_GROWTH=1 -sMALLOC=emmalloc -sFILESYSTEM=0 \
+	-sTOTAL_STACK=131072 -sINITIAL_MEMORY=2097152 -Wl,--stack-first
+
+# Sources by the shell and not by wildcard: Emscripten's compiler runs once for each module, over the files in one go.
+WASM_SRC := wasm/abi.c $(CORE_SRC)
+ZSTD_SRC ?=
+ZSTD_DIR := $(if $(ZSTD_SRC),$(ZSTD_SRC),$(B)/zstd-src)
+
+comma := ,
+empty :=
+space := $(empty) $(empty)
+wasm_exported = -sEXPORTED_FUNCTIONS=$(subst $(space),$(comma),$(addprefix _,$(strip $(WASM_EXPORTS))))
+
+wasm: dist/qstore.wasm dist/qstore-scalar.wasm ## build only the WebAssembly modules
+
+# zstd's decoder, from Debian's source package or ZSTD_SRC.
+$(B)/zstd-src/lib/zstd.h: scripts/fetch-zstd
+	scripts/fetch-zstd $(B)/zstd-src
+
+# xxhash.h and the zstd.h of that source, and nothing else of the machine's headers.
+$(B)/include/.made: $(ZSTD_DIR)/lib/zstd.h
+	@mkdir -p $(@D)
+	cp $(ZSTD_DIR)/lib/zstd.h $(ZSTD_DIR)/lib/zstd_errors.h $(@D)/
+	cp "$$(pkg-config --variable=includedir libxxhash)/xxhash.h" $(@D)/
+	@touch $@
+
+$(B)/wasm/%/zstd.a: $(ZSTD_DIR)/lib/zstd.h wasm/build.mk
+	@mkdir -p $(@D)/zstd
+	@rm -f $@ $(@D)/zstd/*.o
+	cd $(@D)/zstd && for f in $(abspath $(ZSTD_DIR))/lib/common/*.c $(abspath $(ZSTD_DIR))/lib/decompress/*.c; do \
+		$(EMCC) $(ZSTD_CFLAGS) $(wasm_$*) -c "$$f" || exit 1; done
+	emar rcs $@ $(@D)/zstd/*.o
+
+wasm_simd := -msimd128
+wasm_scalar :=
+
+# The target's own object files are prerequisites by name, so that make compiles only what changed.
+define wasm_module
+$(B)/wasm/$(1)/obj/%.o: %.c $(B)/include/.made wasm/build.mk
+	@mkdir -p $$(@D)
+	$$(EMCC) $$(WASM_CFLAGS) $$(wasm_$(1)) -MMD -MP -c -o $$@ $$<
+
+$(2): $(WASM_SRC:%.c=$(B)/wasm/$(1)/obj/%.o) $(B)/wasm/$(1)/zstd.a
+	@mkdir -p $$(@D)
+	$$(EMCC) $$(WASM_LDFLAGS) $$(wasm_$(1)) $$(wasm_exported) -o $$@ $$^
+endef
+
+$(eval $(call wasm_module,simd,dist/qstore.wasm))
+$(eval $(call wasm_module,scalar,dist/qstore-scalar.wasm))
+
+# ---- What of js/ is made -------------------------------------------------------------------------------------------
+
+js/status.js js/dtypes.js &: native/src/core/status.h native/src/core/index.h scripts/generate-js
+	scripts/generate-js
+	@touch js/status.js js/dtypes.js
