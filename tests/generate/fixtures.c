@@ -38,7 +38,7 @@ static gen_tensor *add(fixture *f, uint32_t dtype, const uint64_t *dims, uint32_
 static gen_tensor *add(fixture *f, uint32_t dtype, const uint64_t *dims, uint32_t n_dims, const char *format, ...)
 {
 	if (f->n_tensors == TENSORS_MAX)
-		die("a fixture has too many tensors");
+		gen_die("a fixture has too many tensors");
 	gen_tensor *tensor = &f->tensors[f->n_tensors++];
 	va_list args;
 	va_start(args, format);
@@ -48,7 +48,7 @@ static gen_tensor *add(fixture *f, uint32_t dtype, const uint64_t *dims, uint32_
 	tensor->n_dims = n_dims;
 	if (n_dims)
 		memcpy(tensor->dims, dims, n_dims * sizeof *dims);
-	tensor->data = allocate((size_t)gen_tensor_size(tensor));
+	tensor->data = gen_allocate((size_t)gen_tensor_size(tensor));
 	return tensor;
 }
 
@@ -288,7 +288,7 @@ static void write_gaps(fixture *f, const char *folder)
 		"\"a \\\"quoted\\\" name/with\\\\slashes\":{\"dtype\":\"F32\",\"shape\":[25],\"data_offsets\":[34111,34211]},"
 		"\"ids\":{\"dtype\":\"I64\",\"shape\":[2],\"data_offsets\":[20013,20029]}}   ";
 	const size_t json_size = sizeof header - 1, data_size = 34211 + 1000;
-	uint8_t *file = allocate(8 + json_size + data_size), *data = file + 8 + json_size;
+	uint8_t *file = gen_allocate(8 + json_size + data_size), *data = file + 8 + json_size;
 	gen_tensor *first = add_2d(f, QS_BF16, 50, 200, "first.weight"), *last = add_2d(f, QS_BF16, 100, 70, "last.weight");
 	fill_weights(f, first);
 	fill_weights(f, last);
@@ -298,7 +298,7 @@ static void write_gaps(fixture *f, const char *folder)
 	memcpy(data + 20111, last->data, 14000);
 	store(file, json_size, 8);
 	memcpy(file + 8, header, json_size);
-	write_text(folder, "model.safetensors", (const char *)file, 8 + json_size + data_size);
+	gen_write_text(folder, "model.safetensors", (const char *)file, 8 + json_size + data_size);
 	free(file);
 }
 
@@ -332,7 +332,7 @@ static void write_config(const char *folder, const char *name)
 {
 	char json[200];
 	int size = snprintf(json, sizeof json, "{\n  \"model_type\": \"test\",\n  \"fixture\": \"%s\"\n}\n", name);
-	write_text(folder, "config.json", json, (size_t)size);
+	gen_write_text(folder, "config.json", json, (size_t)size);
 }
 
 int generate_fixture(const char *name, uint64_t seed, const char *high, const char *low)
@@ -343,19 +343,19 @@ int generate_fixture(const char *name, uint64_t seed, const char *high, const ch
 			kind = &kinds[i];
 	if (!kind)
 		return 0;
-	fixture *f = allocate(sizeof *f);
+	fixture *f = gen_allocate(sizeof *f);
 	normal_table_init(&f->normal);
 	rng_seed(&f->r, seed, name, 0);
-	make_folder(high);
+	gen_make_folder(high);
 	if (low)
-		make_folder(low);
+		gen_make_folder(low);
 	if (kind->make) {
 		gen_files files = { high, low, 1, NULL, NULL };
 		kind->make(f);
-		write_weights(&files, f->tensors, f->n_tensors);
+		gen_write_weights(&files, f->tensors, f->n_tensors);
 	} else {
 		if (low)
-			die("fixture %s has no INT8 twin", name);
+			gen_die("fixture %s has no INT8 twin", name);
 		write_gaps(f, high);
 	}
 	write_config(high, name);

@@ -28,7 +28,7 @@ static double log_normal(const llama *m, rng *r, double spread)
 	return exp2_portable(spread * normal_next(&m->normal, r));
 }
 
-/* Factors of a matrix's columns: nearly equal, and one in 200 is an outlier. */
+/* Factors of a matrix's columns: nearly equal, and one in 400 is an outlier. */
 static void make_columns(llama *m, const gen_tensor *tensor)
 {
 	rng r;
@@ -36,7 +36,7 @@ static void make_columns(llama *m, const gen_tensor *tensor)
 	rng_seed(&r, m->o.seed ^ 0xc01, tensor->name, 0);
 	for (uint64_t c = 0; c < cols; c++) {
 		double factor = log_normal(m, &r, tensor->nature == LINEAR ? 0.2 : 0.1);
-		if (rng_below(&r, 200) == 0)
+		if (rng_below(&r, 400) == 0)
 			factor *= 2 + 0.0625 * (double)rng_below(&r, 64);
 		m->columns[c] = (float)factor;
 	}
@@ -66,8 +66,8 @@ static void make_row(llama *m, const gen_tensor *tensor, uint64_t row)
 		m->row[c] = (float)normal_from_bits(&m->normal, (uint32_t)bits, &r) * m->columns[c] * scale;
 		m->row[c + 1] = (float)normal_from_bits(&m->normal, (uint32_t)(bits >> 32), &r) * m->columns[c + 1] * scale;
 	}
-	for (uint64_t outliers = (cols + rng_below(&r, 4096)) / 4096; outliers; outliers--)
-		m->row[rng_below(&r, cols)] *= 4.0f + (float)rng_below(&r, 12);
+	for (uint64_t outliers = (cols + rng_below(&r, 16384)) / 16384; outliers; outliers--)
+		m->row[rng_below(&r, cols)] *= 3.0f + (float)rng_below(&r, 8);
 }
 
 static void llama_row(void *context, const gen_tensor *tensor, uint64_t row, uint8_t *dst)
@@ -205,12 +205,12 @@ static void put(text *to, const char *format, ...)
 	int size = vsnprintf(piece, sizeof piece, format, args);
 	va_end(args);
 	if (size < 0 || (size_t)size >= sizeof piece)
-		die("a piece of text is too long");
+		gen_die("a piece of text is too long");
 	if (to->capacity - to->size < (size_t)size) {
 		to->capacity = 2 * to->capacity + sizeof piece;
 		to->data = realloc(to->data, to->capacity);
 		if (!to->data)
-			die("out of memory");
+			gen_die("out of memory");
 	}
 	memcpy(to->data + to->size, piece, (size_t)size);
 	to->size += (size_t)size;
@@ -219,7 +219,7 @@ static void put(text *to, const char *format, ...)
 static void finish(text *done, const char *folder, const char *name)
 {
 	if (folder)
-		write_text(folder, name, done->data, done->size);
+		gen_write_text(folder, name, done->data, done->size);
 }
 
 static const char *dtype_name(const llama *m)
@@ -350,20 +350,20 @@ static void write_small_files(const llama *m)
 
 void generate_llama(const llama_options *options)
 {
-	llama *m = allocate(sizeof *m);
+	llama *m = gen_allocate(sizeof *m);
 	m->o = *options;
 	normal_table_init(&m->normal);
 	choose_sizes(m);
 	uint64_t widest = m->o.hidden > m->o.intermediate ? m->o.hidden : m->o.intermediate;
-	m->columns = allocate((size_t)(widest + 1) * sizeof *m->columns); /* rows are made in pairs of elements */
-	m->row = allocate((size_t)(widest + 1) * sizeof *m->row);
-	gen_tensor *tensors = allocate((size_t)(9 * m->o.layers + 3) * sizeof *tensors);
+	m->columns = gen_allocate((size_t)(widest + 1) * sizeof *m->columns); /* rows are made in pairs of elements */
+	m->row = gen_allocate((size_t)(widest + 1) * sizeof *m->row);
+	gen_tensor *tensors = gen_allocate((size_t)(9 * m->o.layers + 3) * sizeof *tensors);
 	size_t n_tensors = add_tensors(m, tensors);
 	gen_files files = { m->o.high, m->o.low, assign_shards(tensors, n_tensors, m->o.shards), llama_row, m };
-	make_folder(m->o.high);
+	gen_make_folder(m->o.high);
 	if (m->o.low)
-		make_folder(m->o.low);
-	write_weights(&files, tensors, n_tensors);
+		gen_make_folder(m->o.low);
+	gen_write_weights(&files, tensors, n_tensors);
 	write_small_files(m);
 	free(tensors);
 	free(m->row);

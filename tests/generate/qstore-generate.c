@@ -40,7 +40,7 @@ static uint64_t parse_number(const char *option, const char *text, int with_unit
 		end++;
 	}
 	if (errno || end == text || *end || *text == '-' || !unit || value > max / unit)
-		die("--%s: \"%s\" is not a number from 0 to %" PRIu64, option, text, max);
+		gen_die("--%s: \"%s\" is not a number from 0 to %" PRIu64, option, text, max);
 	return value * unit;
 }
 
@@ -67,7 +67,7 @@ int main(int argc, char **argv)
 			llama.dtype = !strcmp(optarg, "bf16") ? QS_BF16 : !strcmp(optarg, "f16") || !strcmp(optarg, "fp16") ? QS_F16
 				: !strcmp(optarg, "f32") || !strcmp(optarg, "fp32") ? QS_F32 : QS_DTYPE_COUNT;
 			if (llama.dtype == QS_DTYPE_COUNT)
-				die("--dtype: \"%s\" is not bf16, f16 or f32", optarg);
+				gen_die("--dtype: \"%s\" is not bf16, f16 or f32", optarg);
 			break;
 		case SEED: llama.seed = parse_number("seed", optarg, 0, UINT64_MAX); break;
 		case LAYERS: llama.layers = parse_number("layers", optarg, 0, 1000); break;
@@ -89,6 +89,6 @@ int main(int argc, char **argv)
 	if (!fixture)
 		generate_llama(&llama);
 	else if (!generate_fixture(fixture, llama.seed, llama.high, llama.low))
-		die("no fixture \"%s\"", fixture);
+		gen_die("no fixture \"%s\"", fixture);
 	return 0;
 }

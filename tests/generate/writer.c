@@ -12,7 +12,7 @@
 #include "quantize/llm_int8.h"
 #include "random.h"
 
-void die(const char *format, ...)
+void gen_die(const char *format, ...)
 {
 	va_list args;
 	va_start(args, format);
@@ -23,11 +23,11 @@ void die(const char *format, ...)
 	exit(1);
 }
 
-void *allocate(size_t size)
+void *gen_allocate(size_t size)
 {
 	void *memory = calloc(size ? size : 1, 1);
 	if (!memory)
-		die("out of memory");
+		gen_die("out of memory");
 	return memory;
 }
 
@@ -49,19 +49,19 @@ uint64_t gen_tensor_cols(const gen_tensor *tensor)
 	return tensor->n_dims ? tensor->dims[tensor->n_dims - 1] : 1;
 }
 
-void make_folder(const char *path)
+void gen_make_folder(const char *path)
 {
 	char part[4096];
 	size_t size = strlen(path);
 	if (size >= sizeof part)
-		die("%s: name too long", path);
+		gen_die("%s: name too long", path);
 	for (size_t i = 1; i <= size; i++) {
 		if (path[i] && path[i] != '/')
 			continue;
 		memcpy(part, path, i);
 		part[i] = 0;
 		if (mkdir(part, 0777) && errno != EEXIST)
-			die("%s: cannot make this folder: %s", part, strerror(errno));
+			gen_die("%s: cannot make this folder: %s", part, strerror(errno));
 	}
 }
 
@@ -75,23 +75,23 @@ static void output_open(output *out, const char *folder, const char *name)
 	snprintf(out->path, sizeof out->path, "%s/%s", folder, name);
 	out->stream = fopen(out->path, "wb");
 	if (!out->stream)
-		die("%s: cannot write: %s", out->path, strerror(errno));
+		gen_die("%s: cannot write: %s", out->path, strerror(errno));
 	setvbuf(out->stream, NULL, _IOFBF, 1 << 20);
 }
 
 static void output_write(output *out, const void *src, size_t size)
 {
 	if (size && fwrite(src, 1, size, out->stream) != size)
-		die("%s: cannot write: %s", out->path, strerror(errno));
+		gen_die("%s: cannot write: %s", out->path, strerror(errno));
 }
 
 static void output_close(output *out)
 {
 	if (fclose(out->stream))
-		die("%s: cannot write: %s", out->path, strerror(errno));
+		gen_die("%s: cannot write: %s", out->path, strerror(errno));
 }
 
-void write_text(const char *folder, const char *name, const char *text, size_t text_size)
+void gen_write_text(const char *folder, const char *name, const char *text, size_t text_size)
 {
 	output out;
 	output_open(&out, folder, name);
@@ -121,7 +121,7 @@ static int by_name(const void *a, const void *b)
 
 static char *text_of(const char *format, const char *stem, size_t stem_size)
 {
-	char *text = allocate(stem_size + strlen(format) + 1);
+	char *text = gen_allocate(stem_size + strlen(format) + 1);
 	sprintf(text, format, (int)stem_size, stem);
 	return text;
 }
@@ -138,7 +138,7 @@ static void layout_add(layout *to, char *name, uint32_t dtype, const uint64_t *d
 	tensor->name = name;
 	tensor->dtype = dtype;
 	tensor->n_dims = n_dims;
-	tensor->dims = allocate(n_dims * sizeof *dims);
+	tensor->dims = gen_allocate(n_dims * sizeof *dims);
 	tensor->size = qs_dtype_size(dtype);
 	for (uint32_t i = 0; i < n_dims; i++)
 		tensor->size *= tensor->dims[i] = dims[i];
@@ -146,7 +146,7 @@ static void layout_add(layout *to, char *name, uint32_t dtype, const uint64_t *d
 
 static layout make_layout(gen_tensor *const *tensors, size_t n_tensors, int low)
 {
-	layout out = { allocate(3 * n_tensors * sizeof *out.tensors), 0 };
+	layout out = { gen_allocate(3 * n_tensors * sizeof *out.tensors), 0 };
 	for (size_t i = 0; i < n_tensors; i++) {
 		const gen_tensor *t = tensors[i];
 		size_t name_size = strlen(t->name);
@@ -176,7 +176,7 @@ static void write_header(output *out, layout *of)
 	size_t header_size;
 	qs_error error;
 	if (qs_safetensors_header(of->tensors, of->n_tensors, "{\"format\":\"pt\"}", &header, &header_size, &error))
-		die("%s: %s", out->path, error.text);
+		gen_die("%s: %s", out->path, error.text);
 	output_write(out, header, header_size);
 	free(header);
 }
@@ -201,12 +201,12 @@ static void write_tensor(const gen_files *files, const gen_tensor *tensor, outpu
 {
 	uint64_t cols = gen_tensor_cols(tensor), elems = gen_tensor_elems(tensor), rows = cols ? elems / cols : 0;
 	size_t row_size = (size_t)cols * qs_dtype_size(tensor->dtype);
-	uint8_t *row = allocate(row_size), *half = allocate((size_t)cols * 2), *scb = NULL;
-	int8_t *codes = allocate((size_t)cols);
+	uint8_t *row = gen_allocate(row_size), *half = gen_allocate((size_t)cols * 2), *scb = NULL;
+	int8_t *codes = gen_allocate((size_t)cols);
 	int quantized = low && is_quantized(tensor);
 
 	if (quantized)
-		scb = allocate((size_t)rows * 4);
+		scb = gen_allocate((size_t)rows * 4);
 	for (uint64_t r = 0; r < rows; r++) {
 		const uint8_t *src = tensor->data ? tensor->data + r * row_size : row;
 		if (!tensor->data)
@@ -266,14 +266,14 @@ static void write_index(const char *folder, const layout *of, const uint32_t *sh
 	}
 	fprintf(out.stream, "  }\n}\n");
 	if (ferror(out.stream))
-		die("%s: cannot write: %s", out.path, strerror(errno));
+		gen_die("%s: cannot write: %s", out.path, strerror(errno));
 	output_close(&out);
 }
 
 static void write_index_of(const char *folder, gen_tensor *const *sorted, size_t n_tensors, int low, uint32_t n_shards)
 {
 	layout all = make_layout(sorted, n_tensors, low);
-	uint32_t *shards = allocate(all.n_tensors * sizeof *shards);
+	uint32_t *shards = gen_allocate(all.n_tensors * sizeof *shards);
 	size_t at = 0;
 	for (size_t i = 0; i < n_tensors; i++)
 		for (int k = low && is_quantized(sorted[i]) ? 3 : 1; k; k--)
@@ -304,9 +304,9 @@ static void write_shard(const gen_files *files, gen_tensor *const *tensors, size
 	layout_free(&low_layout);
 }
 
-void write_weights(const gen_files *files, gen_tensor *tensors, size_t n_tensors)
+void gen_write_weights(const gen_files *files, gen_tensor *tensors, size_t n_tensors)
 {
-	gen_tensor **sorted = allocate(n_tensors * sizeof *sorted), **of_shard = allocate(n_tensors * sizeof *of_shard);
+	gen_tensor **sorted = gen_allocate(n_tensors * sizeof *sorted), **of_shard = gen_allocate(n_tensors * sizeof *of_shard);
 	for (size_t i = 0; i < n_tensors; i++)
 		sorted[i] = &tensors[i];
 	qsort(sorted, n_tensors, sizeof *sorted, by_name);

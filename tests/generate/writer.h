@@ -26,11 +26,11 @@ uint64_t gen_tensor_size(const gen_tensor *tensor); /* bytes */
 uint64_t gen_tensor_cols(const gen_tensor *tensor); /* the innermost dimension, 1 for a scalar */
 
 __attribute__((noreturn, format(printf, 1, 2)))
-void die(const char *format, ...);
-void *allocate(size_t size); /* zeroed, never NULL */
+void gen_die(const char *format, ...);
+void *gen_allocate(size_t size); /* zeroed, never NULL */
 
-void make_folder(const char *path); /* with those above it */
-void write_text(const char *folder, const char *name, const char *text, size_t text_size);
+void gen_make_folder(const char *path); /* with those above it */
+void gen_write_text(const char *folder, const char *name, const char *text, size_t text_size);
 
 typedef struct gen_files {
 	const char *high, *low;  /* folders; low may be NULL */
@@ -41,6 +41,6 @@ typedef struct gen_files {
 
 /* model.safetensors, or the shards and their index, in both folders. In the low one tensors that LLM.int8 quantizes (and whose
  * values are finite) stand as X.weight, X.SCB, X.weight_format. Within a file tensors are sorted by name. */
-void write_weights(const gen_files *files, gen_tensor *tensors, size_t n_tensors);
+void gen_write_weights(const gen_files *files, gen_tensor *tensors, size_t n_tensors);
 
 #endif
