@@ -1,0 +1,147 @@
+#include "codec_help.h"
+
+#include <math.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+void guarded_create(guarded *g, size_t capacity)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), body = (capacity + page - 1) / page * page;
+	g->map_size = body + page;
+	g->map = mmap(NULL, g->map_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_true(g->map != MAP_FAILED);
+	g->end = g->map + body;
+	assert_int_equal(mprotect(g->end, page, PROT_NONE), 0);
+}
+
+void guarded_destroy(guarded *g)
+{
+	munmap(g->map, g->map_size);
+}
+
+uint8_t *guarded_place(const guarded *g, size_t n)
+{
+	assert_true(n <= (size_t)(g->end - g->map));
+	return g->end - n;
+}
+
+uint8_t *guarded_copy(const guarded *g, const void *src, size_t n)
+{
+	uint8_t *p = guarded_place(g, n);
+	if (n)
+		memcpy(p, src, n);
+	return p;
+}
+
+uint64_t rng_next(rng *r)
+{
+	uint64_t z = r->state += 0x9e3779b97f4a7c15u;
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+	return z ^ z >> 31;
+}
+
+uint32_t rng_below(rng *r, uint32_t n)
+{
+	return (uint32_t)((rng_next(r) >> 32) * n >> 32);
+}
+
+double rng_normal(rng *r)
+{
+	/* Twelve uniform numbers: near enough, and the same everywhere. */
+	double sum = 0;
+	for (int i = 0; i < 12; i++)
+		sum += (double)(rng_next(r) >> 11) * 0x1p-53;
+	return sum - 6;
+}
+
+void rng_bytes(rng *r, uint8_t *dst, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		dst[i] = (uint8_t)(rng_next(r) >> 56);
+}
+
+double ref_value(uint32_t bits, uint32_t dtype)
+{
+	int mantissa_bits = dtype == QS_BF16 ? 7 : 10, exponent_bits = 15 - mantissa_bits;
+	int exponent = (int)(bits >> mantissa_bits) & ((1 << exponent_bits) - 1), bias = (1 << (exponent_bits - 1)) - 1;
+	double mantissa = bits & ((1u << mantissa_bits) - 1), sign = bits >> 15 & 1 ? -1.0 : 1.0;
+	if (exponent == (1 << exponent_bits) - 1)
+		return mantissa > 0 ? (double)NAN : sign * (double)INFINITY;
+	if (!exponent)
+		return sign * ldexp(mantissa, 1 - bias - mantissa_bits);
+	return sign * ldexp(mantissa + ldexp(1, mantissa_bits), exponent - bias - mantissa_bits);
+}
+
+/* To a multiple of the spacing that a format with this many mantissa bits and this least exponent has at the value. */
+static double round_to(double value, int mantissa_bits, int least_exponent)
+{
+	int exponent;
+	if (!isfinite(value) || value == 0)
+		return value;
+	frexp(value, &exponent); /* value in [0.5, 1) × 2^exponent */
+	exponent = exponent - 1 < least_exponent ? least_exponent : exponent - 1;
+	double spacing = ldexp(1, exponent - mantissa_bits);
+	return nearbyint(value / spacing) * spacing;
+}
+
+double ref_cast_half(double value)
+{
+	double rounded = round_to(value, 10, -14);
+	return fabs(rounded) >= 65536 ? copysign((double)INFINITY, value) : rounded;
+}
+
+uint32_t ref_pattern(double value, uint32_t dtype)
+{
+	int mantissa_bits = dtype == QS_BF16 ? 7 : 10, least = dtype == QS_BF16 ? -126 : -14;
+	double rounded = fabs(round_to(value, mantissa_bits, least));
+	uint32_t sign = signbit(value) ? 0x8000 : 0;
+	if (rounded < ldexp(1, least))
+		return sign | (uint32_t)ldexp(rounded, mantissa_bits - least);
+	int exponent;
+	double fraction = frexp(rounded, &exponent); /* [0.5, 1) */
+	uint32_t mantissa = (uint32_t)ldexp(fraction, mantissa_bits + 1) - (1u << mantissa_bits);
+	return sign | (uint32_t)(exponent - 1 - least + 1) << mantissa_bits | mantissa;
+}
+
+double ref_half_of(uint32_t magnitude, uint32_t dtype)
+{
+	return ref_cast_half(ref_value(magnitude, dtype));
+}
+
+double ref_quotient(double half, float scale)
+{
+	/* A quotient or product of singles, found in double and then rounded, is the one that single precision gives. */
+	float inverse = (float)(127.0 / (double)scale), product = (float)(half * (double)inverse);
+	return nearbyint((double)product);
+}
+
+int ref_code(uint32_t pattern, uint32_t dtype, float scale)
+{
+	double q = ref_quotient(ref_half_of(pattern & 0x7fff, dtype), scale);
+	if (!(q > 0))
+		return 0;
+	int magnitude = q > 127 ? 127 : (int)q;
+	return pattern & 0x8000 ? -magnitude : magnitude;
+}
+
+void ref_quantize(const uint8_t *values, uint32_t dtype, size_t n, uint64_t cols, uint64_t first_elem, uint8_t *codes,
+                  uint8_t *scales)
+{
+	size_t begin = 0, row = 0;
+	while (begin < n) {
+		uint64_t left = cols - (first_elem + begin) % cols;
+		size_t end = left < n - begin ? begin + (size_t)left : n;
+		double absmax = 0;
+		for (size_t i = begin; i < end; i++) {
+			double h = ref_half_of(get16(values + 2 * i) & 0x7fff, dtype);
+			if (isfinite(h) && h > absmax)
+				absmax = h;
+		}
+		float scale = (float)absmax;
+		memcpy(scales + 4 * row++, &scale, 4);
+		for (size_t i = begin; i < end; i++)
+			codes[i] = (uint8_t)ref_code(get16(values + 2 * i), dtype, scale);
+		begin = end;
+	}
+}
