@@ -189,11 +189,9 @@ static void try_codes(qs_encoder *encoder, const qs_chunk_desc *desc, const uint
 	for (uint32_t row = 0; row < n_rows; row++) {
 		qs_row_part part = qs_chunk_row(desc, row);
 		unsigned s = row_spread(src + part.begin, part.count);
-		uint32_t counts[256];
 		spread[row] = (uint8_t)s;
-		qs_histogram(src + part.begin, part.count, counts);
-		for (int i = 0; i < 256; i++)
-			classes[s].counts[i] += counts[i];
+		for (uint32_t i = part.begin; i < part.begin + part.count; i++)
+			classes[s].counts[src[i]]++;
 		classes[s].n_rows++;
 		classes[s].n_elems += part.count;
 	}

@@ -134,16 +134,27 @@ static void write_raw_bits(const uint8_t *v, size_t n, unsigned bits, uint8_t *d
 {
 	for (; n >= QS_RAW_GROUP; n -= QS_RAW_GROUP, v += QS_RAW_GROUP) {
 		unsigned at = 0;
-		for (unsigned width = 4; width; width >>= 1) {
-			if (!(bits & width))
-				continue;
-			unsigned bytes = QS_RAW_GROUP / 8 * width, fields = 8 / width, mask = (1u << width) - 1;
-			memset(dst, 0, bytes);
-			for (unsigned f = 0; f < fields; f++)
-				for (unsigned i = 0; i < bytes; i++)
-					dst[i] |= (uint8_t)((v[f * bytes + i] >> at & mask) << (f * width));
-			dst += bytes;
-			at += width;
+		if (bits & 4) {
+			for (unsigned i = 0; i < 64; i++)
+				dst[i] = (uint8_t)((v[i] & 15) | v[64 + i] << 4);
+			dst += 64;
+			at = 4;
+		}
+		if (bits & 2) {
+			for (unsigned i = 0; i < 32; i++)
+				dst[i] = (uint8_t)((v[i] >> at & 3) | (v[32 + i] >> at & 3) << 2 | (v[64 + i] >> at & 3) << 4 |
+				                   (v[96 + i] >> at & 3) << 6);
+			dst += 32;
+			at += 2;
+		}
+		if (bits & 1) {
+			for (unsigned i = 0; i < 16; i++) {
+				unsigned byte = 0;
+				for (unsigned f = 0; f < 8; f++)
+					byte |= (v[16 * f + i] >> at & 1u) << f;
+				dst[i] = (uint8_t)byte;
+			}
+			dst += 16;
 		}
 	}
 	bit_writer b = {.at = dst};
@@ -155,20 +166,26 @@ static void write_raw_bits(const uint8_t *v, size_t n, unsigned bits, uint8_t *d
 	flush_bits(&b);
 }
 
-static uint8_t *write_stream(const uint8_t *v, size_t n, unsigned raw_bits, const uint8_t *lengths,
-                             const uint16_t *codes, uint8_t *dst)
+/* codes: the code of each byte of src in bits 0–15, its length in bits 16–19. */
+static uint8_t *write_stream(const uint8_t *src, size_t n, const uint32_t *codes, uint8_t *dst)
 {
 	bit_writer b = {.at = dst};
-	for (size_t i = 0; i < n; i++) {
-		unsigned t = v[i] >> raw_bits;
-		b.bits |= (uint64_t)codes[t] << b.n;
-		b.n += lengths[t];
-		if (b.n >= 32) {
-			qs_store32(b.at, (uint32_t)b.bits);
-			b.at += 4;
-			b.bits >>= 32;
-			b.n -= 32;
+	size_t i = 0;
+	/* Up to 7 bits are left over, four codes add 44: one store of 8 bytes takes them. */
+	for (; i + 4 <= n; i += 4) {
+		for (size_t k = 0; k < 4; k++) {
+			uint32_t code = codes[src[i + k]];
+			b.bits |= (uint64_t)(code & 0xffff) << b.n;
+			b.n += code >> 16;
 		}
+		qs_store64(b.at, b.bits);
+		b.at += b.n >> 3;
+		b.bits >>= b.n & ~7u;
+		b.n &= 7;
+	}
+	for (; i < n; i++) {
+		b.bits |= (uint64_t)(codes[src[i]] & 0xffff) << b.n;
+		b.n += codes[src[i]] >> 16;
 	}
 	return flush_bits(&b);
 }
@@ -204,11 +221,16 @@ static void write_huffman(qs_writer *w, const uint8_t *src, size_t n, const qs_b
 	uint8_t *streams = w->end - (n * 2 + 32), *at = streams;
 	size_t sizes[QS_STREAMS], per_stream = qs_stream_symbols(n);
 	unsigned n_streams = !plan->table_log ? 0 : n < QS_SINGLE_STREAM_BELOW ? 1 : QS_STREAMS;
-	uint16_t codes[256];
-	qs_huffman_codes(plan->lengths, 256u >> raw_bits, codes);
+	uint16_t top_codes[256];
+	uint32_t codes[256];
+	qs_huffman_codes(plan->lengths, 256u >> raw_bits, top_codes);
+	for (unsigned s = 0; s < 256; s++) {
+		unsigned top = transform[s] >> raw_bits;
+		codes[s] = plan->table_log ? top_codes[top] | (uint32_t)plan->lengths[top] << 16 : 0;
+	}
 	for (unsigned k = 0; k < n_streams; k++) {
 		size_t begin = k * per_stream, end = begin + per_stream < n ? begin + per_stream : n;
-		uint8_t *stream_end = write_stream(v + begin, end - begin, raw_bits, plan->lengths, codes, at);
+		uint8_t *stream_end = write_stream(src + begin, end - begin, codes, at);
 		sizes[k] = (size_t)(stream_end - at);
 		at = stream_end;
 		qs_write_varint(w, (uint32_t)sizes[k]);
