@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "core/index.h"
+#include "../../native/src/core/index.h"
 
 typedef struct gen_tensor gen_tensor;
 
