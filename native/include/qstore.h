@@ -67,8 +67,8 @@ typedef struct qstore_error {
 /* ---- Work in progress -------------------------------------------------------------------------------------------- */
 
 typedef struct qstore_progress {
-	const char *phase;    /* "reading", "quantizing", "encoding", "verifying", "restoring": static storage */
-	uint64_t done, total; /* bytes of the model's own files, in this phase */
+	const char *phase;    /* "quantizing", "reading", "encoding", "writing", "verifying", "restoring": static storage */
+	uint64_t done, total; /* bytes, in this phase */
 } qstore_progress;
 
 /* How long work is done. */

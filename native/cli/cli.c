@@ -1,0 +1,167 @@
+#include "cli.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *cli_name = "qstore";
+static volatile sig_atomic_t cli_signal; /* what cancels the work */
+
+void cli_set_name(const char *name)
+{
+	cli_name = name;
+}
+
+int cli_usage(const char *format, ...)
+{
+	va_list arguments;
+	fprintf(stderr, "%s: ", cli_name);
+	va_start(arguments, format);
+	vfprintf(stderr, format, arguments);
+	va_end(arguments);
+	fprintf(stderr, " (see %s --help)\n", cli_name);
+	return CLI_USAGE;
+}
+
+int cli_fail(const qstore_error *error)
+{
+	if (error->status == QSTORE_CANCELLED && cli_signal != 0) {
+		fprintf(stderr, "%s: interrupted; nothing was written\n", cli_name);
+		/* So that a shell sees why it ended. */
+		signal(cli_signal, SIG_DFL);
+		raise(cli_signal);
+	}
+	fprintf(stderr, "%s: %s\n", cli_name, error->text[0] != 0 ? error->text : qstore_status_message(error->status));
+	return error->status == QSTORE_USAGE ? CLI_USAGE : CLI_FAILED;
+}
+
+void cli_list_add(cli_list *list, const char *item)
+{
+	const char **larger = realloc(list->items, (list->n_items + 2) * sizeof(*larger));
+	if (larger == NULL) {
+		fprintf(stderr, "%s: out of memory\n", cli_name);
+		exit(CLI_FAILED);
+	}
+	list->items = larger;
+	list->items[list->n_items++] = item;
+	list->items[list->n_items] = NULL;
+}
+
+void cli_list_free(cli_list *list)
+{
+	free(list->items);
+}
+
+unsigned cli_threads(const char *text)
+{
+	char *end;
+	errno = 0;
+	unsigned long n = strtoul(text, &end, 10);
+	return errno != 0 || *end != 0 || text[0] < '0' || text[0] > '9' || n > 1024 ? 0 : (unsigned)n;
+}
+
+static void on_signal(int number)
+{
+	cli_signal = number;
+}
+
+static double seconds(const struct timespec *from, const struct timespec *to)
+{
+	return (double)(to->tv_sec - from->tv_sec) + (double)(to->tv_nsec - from->tv_nsec) * 1e-9;
+}
+
+static void on_progress(void *user, const qstore_progress *progress)
+{
+	cli_bar *bar = user;
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if (bar->phase != progress->phase) {
+		bar->phase = progress->phase;
+		bar->start = now;
+	} else if (seconds(&bar->drawn, &now) < 0.1) {
+		return;
+	}
+	bar->drawn = now;
+	char cells[25];
+	double elapsed = seconds(&bar->start, &now);
+	double part = progress->total == 0 ? 0.0 : (double)progress->done / (double)progress->total;
+	int n_cells = (int)sizeof(cells) - 1;
+	for (int i = 0; i < n_cells; i++)
+		cells[i] = (double)i < part * n_cells ? '#' : '.';
+	cells[n_cells] = 0;
+	fprintf(stderr, "\r%-10s [%s] %3.0f %%", progress->phase, cells, part * 100.0);
+	if (elapsed >= 0.5 && part > 0.0) {
+		uint64_t left = (uint64_t)(elapsed / part * (1.0 - part) + 0.5);
+		fprintf(stderr, "  %s/s  %llu:%02llu left", cli_format_size((uint64_t)((double)progress->done / elapsed)).text,
+		        (unsigned long long)(left / 60), (unsigned long long)(left % 60));
+	}
+	fputs("\033[K", stderr);
+	fflush(stderr);
+}
+
+void cli_work(qstore_work *work, cli_bar *bar, int enabled)
+{
+	struct sigaction action;
+	memset(&action, 0, sizeof(action));
+	action.sa_handler = on_signal;
+	/* A second signal ends the process at once. */
+	action.sa_flags = SA_RESTART | (int)SA_RESETHAND;
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGHUP, &action, NULL);
+	/* A limit on the size of files is an error like a full disk. */
+	signal(SIGXFSZ, SIG_IGN);
+	work->cancel = &cli_signal;
+	memset(bar, 0, sizeof(*bar));
+	bar->enabled = enabled && isatty(STDERR_FILENO);
+	if (bar->enabled) {
+		work->on_progress = on_progress;
+		work->user = bar;
+	}
+}
+
+void cli_bar_end(cli_bar *bar)
+{
+	if (bar->enabled && bar->phase != NULL)
+		fputs("\r\033[K", stderr);
+}
+
+cli_size cli_format_size(uint64_t size)
+{
+	static const char *const units[] = {"B", "kB", "MB", "GB", "TB", "PB", "EB"};
+	cli_size out;
+	double value = (double)size;
+	size_t unit = 0;
+	while (value >= 999.5 && unit + 1 < sizeof(units) / sizeof(units[0])) {
+		value /= 1000.0;
+		unit++;
+	}
+	int digits = unit == 0 ? 0 : value < 9.995 ? 2 : value < 99.95 ? 1 : 0;
+	snprintf(out.text, sizeof(out.text), "%.*f %s", digits, value, units[unit]);
+	return out;
+}
+
+void cli_print_name(FILE *to, const char *name)
+{
+	for (const unsigned char *p = (const unsigned char *)name; *p != 0; p++) {
+		/* U+0080 to U+009F are control characters too. */
+		if (*p == 0xc2 && p[1] >= 0x80 && p[1] <= 0x9f) {
+			fputc('?', to);
+			p++;
+		} else {
+			fputc(*p < 0x20 || *p == 0x7f ? '?' : *p, to);
+		}
+	}
+}
+
+int cli_finish(void)
+{
+	if (fflush(stdout) != 0 || ferror(stdout)) {
+		fprintf(stderr, "%s: cannot write to standard output\n", cli_name);
+		return CLI_FAILED;
+	}
+	return CLI_OK;
+}

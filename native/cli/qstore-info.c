@@ -1,0 +1,255 @@
+/* qstore-info: what is in an archive, and whether it is sound. */
+#include <getopt.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+static const char help[] =
+	"Usage: qstore-info FILE.qstore [--json] [--verify]\n"
+	"\n"
+	"Prints an archive's variants, files and tensors, with bits per weight and ratio.\n"
+	"\n"
+	"      --verify     check every checksum, restore everything to nowhere, compare every SHA-256\n"
+	"      --json       print JSON\n"
+	"  -j, --threads N  threads for --verify (default: all cores)\n"
+	"  -q, --quiet      print nothing but errors\n"
+	"  -h, --help       this text\n"
+	"  -V, --version    the version\n"
+	"\n"
+	"Kinds of tensors: plain (on its own), codes (quantized, in the base layer), refine (what its codes lack; error\n"
+	"is how far the codes are from it, as relative squared error), literal (kept with the file's header).\n"
+	"\n"
+	"Exit status: 0 good, 1 failed, 2 wrong usage.\n";
+
+enum {
+	OPTION_VERIFY = CLI_OPTION_FIRST
+};
+
+static double bits(uint64_t size, uint64_t n_elems)
+{
+	return n_elems == 0 ? 0.0 : 8.0 * (double)size / (double)n_elems;
+}
+
+static uint64_t raw_size(const qstore_archive *archive, const qstore_archive_info *info)
+{
+	uint64_t sum = 0;
+	for (uint32_t i = 0; i < info->n_variants; i++) {
+		qstore_variant_info variant;
+		qstore_get_variant(archive, i, &variant);
+		sum += variant.raw_size;
+	}
+	return sum;
+}
+
+/* "int8 bf16": the variants of a mask. */
+static void variant_names(const qstore_archive *archive, uint32_t mask, char *text, size_t text_size)
+{
+	text[0] = 0;
+	for (uint32_t i = 0; mask >> i != 0; i++) {
+		qstore_variant_info variant;
+		if ((mask >> i & 1) == 0)
+			continue;
+		qstore_get_variant(archive, i, &variant);
+		size_t size = strlen(text);
+		snprintf(text + size, text_size - size, "%s%s", size == 0 ? "" : " ", variant.name);
+		if (i == 31)
+			break;
+	}
+}
+
+static void hex(const uint8_t *bytes, char text[65])
+{
+	for (int i = 0; i < 32; i++)
+		snprintf(text + 2 * i, 3, "%02x", bytes[i]);
+}
+
+static void print_text(const qstore_archive *archive, const char *path)
+{
+	qstore_archive_info info;
+	char names[256];
+	qstore_get_info(archive, &info);
+	uint64_t raw = raw_size(archive, &info);
+	printf("%s: %s", path, cli_format_size(info.archive_size).text);
+	if (info.file_size < info.archive_size)
+		printf(" (of which this file has %s)", cli_format_size(info.file_size).text);
+	printf(", restored %s, %.2f to 1; index %s\n", cli_format_size(raw).text,
+	       info.archive_size == 0 ? 0.0 : (double)raw / (double)info.archive_size, cli_format_size(info.index_size).text);
+
+	printf("\n%-12s %10s %14s %12s %8s %8s\n", "variant", "files", "restored", "download", "files", "tensors");
+	for (uint32_t i = 0; i < info.n_variants; i++) {
+		qstore_variant_info variant;
+		qstore_get_variant(archive, i, &variant);
+		printf("%-12s %10s %14s %12s %8" PRIu32 " %8" PRIu32 "%s\n", variant.name, variant.dtype,
+		       cli_format_size(variant.raw_size).text, cli_format_size(variant.download_size).text, variant.n_files,
+		       variant.n_tensors, info.file_size < variant.download_size ? "  (incomplete here)" : "");
+	}
+
+	printf("\n%-14s %10s %10s  %s\n", "of variants", "size", "kind", "file");
+	for (uint32_t i = 0; i < info.n_files; i++) {
+		qstore_file_info file;
+		qstore_get_file(archive, i, &file);
+		variant_names(archive, file.variants, names, sizeof(names));
+		printf("%-14s %10s %10s  ", names, cli_format_size(file.size).text, file.kind);
+		cli_print_name(stdout, file.name);
+		putchar('\n');
+	}
+
+	printf("\n%-14s %-8s %-8s %8s %10s  %s\n", "of variants", "dtype", "kind", "bits", "error", "tensor");
+	for (uint32_t i = 0; i < info.n_tensors; i++) {
+		qstore_tensor_info tensor;
+		char bit_text[16] = "", error_text[16] = "";
+		qstore_get_tensor(archive, i, &tensor);
+		variant_names(archive, tensor.variants, names, sizeof(names));
+		if (strcmp(tensor.kind, "literal") != 0 && !tensor.shared)
+			snprintf(bit_text, sizeof(bit_text), "%.3f", bits(tensor.coded_size, tensor.n_elems));
+		if (strcmp(tensor.kind, "refine") == 0)
+			snprintf(error_text, sizeof(error_text), "%.2e", tensor.error);
+		printf("%-14s %-8s %-8s %8s %10s  ", names, tensor.dtype, tensor.shared ? "shared" : tensor.kind, bit_text,
+		       error_text);
+		cli_print_name(stdout, tensor.name);
+		fputs(" [", stdout);
+		for (uint32_t j = 0; j < tensor.n_dims; j++)
+			printf("%s%" PRIu64, j == 0 ? "" : ", ", qstore_get_tensor_dim(archive, i, j));
+		fputs("]\n", stdout);
+	}
+}
+
+static json_t *variants_json(const qstore_archive *archive, uint32_t mask)
+{
+	json_t *list = json_array();
+	for (uint32_t i = 0; i < 32; i++) {
+		qstore_variant_info variant;
+		if ((mask >> i & 1) == 0)
+			continue;
+		qstore_get_variant(archive, i, &variant);
+		json_array_append_new(list, json_string(variant.name));
+	}
+	return list;
+}
+
+static int print_json(const qstore_archive *archive, const char *path, int verified)
+{
+	qstore_archive_info info;
+	qstore_get_info(archive, &info);
+	json_t *variants = json_array(), *files = json_array(), *tensors = json_array();
+	for (uint32_t i = 0; i < info.n_variants; i++) {
+		qstore_variant_info v;
+		qstore_get_variant(archive, i, &v);
+		json_array_append_new(
+			variants, json_pack("{s:s, s:s, s:s?, s:I, s:I, s:I, s:b}", "name", v.name, "dtype", v.dtype, "coarser",
+		                        v.coarser, "size", (json_int_t)v.raw_size, "layerSize", (json_int_t)v.layer_size,
+		                        "downloadSize", (json_int_t)v.download_size, "complete",
+		                        info.file_size >= v.download_size));
+	}
+	for (uint32_t i = 0; i < info.n_files; i++) {
+		qstore_file_info f;
+		char sha256[65];
+		qstore_get_file(archive, i, &f);
+		hex(f.sha256, sha256);
+		json_array_append_new(files, json_pack("{s:s, s:o, s:I, s:s, s:s}", "name", f.name, "variants",
+		                                       variants_json(archive, f.variants), "size", (json_int_t)f.size, "sha256",
+		                                       sha256, "kind", f.kind));
+	}
+	for (uint32_t i = 0; i < info.n_tensors; i++) {
+		qstore_tensor_info t;
+		qstore_file_info f;
+		qstore_get_tensor(archive, i, &t);
+		qstore_get_file(archive, t.file, &f);
+		json_t *shape = json_array();
+		for (uint32_t j = 0; j < t.n_dims; j++)
+			json_array_append_new(shape, json_integer((json_int_t)qstore_get_tensor_dim(archive, i, j)));
+		json_t *entry =
+			json_pack("{s:s, s:s, s:o, s:s, s:o, s:I, s:s, s:I, s:b}", "name", t.name, "file", f.name, "variants",
+		              variants_json(archive, t.variants), "dtype", t.dtype, "shape", shape, "size", (json_int_t)t.size,
+		              "kind", t.kind, "codedSize", (json_int_t)t.coded_size, "shared", t.shared);
+		if (strcmp(t.kind, "literal") != 0)
+			json_object_set_new(entry, "bitsPerWeight", json_real(bits(t.coded_size, t.n_elems)));
+		if (strcmp(t.kind, "refine") == 0)
+			json_object_set_new(entry, "error", json_real(t.error));
+		json_array_append_new(tensors, entry);
+	}
+	uint64_t raw = raw_size(archive, &info);
+	json_t *root = json_pack("{s:s, s:I, s:I, s:I, s:I, s:f, s:b, s:o, s:o, s:o}", "archive", path, "archiveSize",
+	                         (json_int_t)info.archive_size, "fileSize", (json_int_t)info.file_size, "indexSize",
+	                         (json_int_t)info.index_size, "rawSize", (json_int_t)raw, "ratio",
+	                         info.archive_size == 0 ? 0.0 : (double)raw / (double)info.archive_size, "verified", verified,
+	                         "variants", variants, "files", files, "tensors", tensors);
+	int failed = root == NULL || json_dumpf(root, stdout, JSON_INDENT(2)) != 0;
+	putchar('\n');
+	json_decref(root);
+	return failed ? CLI_FAILED : CLI_OK;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"verify", no_argument, NULL, OPTION_VERIFY},
+		{"json", no_argument, NULL, CLI_OPTION_JSON},
+		{"threads", required_argument, NULL, 'j'},
+		{"quiet", no_argument, NULL, 'q'},
+		{"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'V'},
+		{NULL, 0, NULL, 0},
+	};
+	qstore_work work = {0};
+	int quiet = 0, json = 0, verify = 0, option;
+	cli_set_name("qstore-info");
+	while ((option = getopt_long(argc, argv, ":j:qhV", options, NULL)) != -1) {
+		switch (option) {
+		case OPTION_VERIFY:
+			verify = 1;
+			break;
+		case CLI_OPTION_JSON:
+			json = 1;
+			break;
+		case 'j':
+			work.threads = cli_threads(optarg);
+			if (work.threads == 0)
+				return cli_usage("-j needs a number of threads, not %s", optarg);
+			break;
+		case 'q':
+			quiet = 1;
+			break;
+		case 'h':
+			fputs(help, stdout);
+			return cli_finish();
+		case 'V':
+			printf("qstore-info %s\n", qstore_version());
+			return cli_finish();
+		case ':':
+			return cli_usage("%s needs a value", argv[optind - 1]);
+		default:
+			return cli_usage("unknown option %s", argv[optind - 1]);
+		}
+	}
+	if (optind == argc)
+		return cli_usage("no archive given");
+	if (optind + 1 < argc)
+		return cli_usage("one archive at a time, not also %s", argv[optind + 1]);
+
+	cli_bar bar;
+	qstore_archive *archive;
+	qstore_error error;
+	cli_work(&work, &bar, !quiet && !json);
+	qstore_status status = qstore_open(argv[optind], &archive, &error);
+	if (status != QSTORE_OK)
+		return cli_fail(&error);
+	int code = CLI_OK;
+	if (!json && !quiet)
+		print_text(archive, argv[optind]);
+	if (verify) {
+		status = qstore_verify(archive, &work, &error);
+		cli_bar_end(&bar);
+	}
+	if (status != QSTORE_OK)
+		code = cli_fail(&error);
+	else if (json)
+		code = print_json(archive, argv[optind], verify);
+	else if (verify && !quiet)
+		printf("\nVerified: all checksums and SHA-256 are right\n");
+	qstore_close(archive);
+	return code == CLI_OK ? cli_finish() : code;
+}

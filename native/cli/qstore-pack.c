@@ -1,0 +1,206 @@
+/* qstore-pack: a model at two precisions into one archive. */
+#include <getopt.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+static const char help[] =
+	"Usage: qstore-pack HIGH [--low LOW] -o FILE.qstore\n"
+	"\n"
+	"Packs a model at two precisions into one archive, losslessly: every file comes back\n"
+	"byte for byte, and the first part of the archive is all of the INT8 model.\n"
+	"\n"
+	"HIGH and LOW are a folder as model hubs have it (safetensors, config.json, tokenizer …)\n"
+	"or a single safetensors file. HIGH is BF16 or FP16. Without LOW an INT8 variant is made\n"
+	"by LLM.int8()'s rule, in the layout of bitsandbytes.\n"
+	"\n"
+	"  -o, --output FILE     the archive\n"
+	"      --low LOW         the INT8 version of HIGH\n"
+	"      --quantize RULE   without LOW: llm.int8 (default), or none: store HIGH alone\n"
+	"      --include PATTERN quantize these tensors too (shell pattern on the name; repeatable)\n"
+	"      --exclude PATTERN do not quantize these (repeatable; wins over --include)\n"
+	"  -j, --threads N       threads (default: all cores); the archive is the same for all N\n"
+	"  -f, --force           replace an existing archive\n"
+	"  -q, --quiet           print nothing but errors\n"
+	"      --json            print the result as JSON\n"
+	"  -h, --help            this text\n"
+	"  -V, --version         the version\n"
+	"\n"
+	"Exit status: 0 done, 1 failed, 2 wrong usage. FILE appears complete and verified, or not at all.\n";
+
+enum {
+	OPTION_LOW = CLI_OPTION_FIRST,
+	OPTION_QUANTIZE,
+	OPTION_INCLUDE,
+	OPTION_EXCLUDE
+};
+
+static double ratio(uint64_t a, uint64_t b)
+{
+	return b == 0 ? 0.0 : (double)a / (double)b;
+}
+
+static double paired_bits(const qstore_pack_result *result)
+{
+	return ratio(8 * result->paired_size, result->paired_weights);
+}
+
+static void print_table(const qstore_pack_options *options, const qstore_pack_result *result)
+{
+	uint64_t raw = 0, zstd = 0;
+	printf("%-12s %10s %10s %18s\n", "", "raw", "zstd -3", "in the archive");
+	for (uint32_t i = 0; i < result->n_variants; i++) {
+		const qstore_pack_variant *variant = &result->variants[i];
+		raw += variant->raw_size;
+		zstd += variant->zstd_size;
+		printf("%-12s %10s %10s", variant->name, cli_format_size(variant->raw_size).text,
+		       cli_format_size(variant->zstd_size).text);
+		if (i + 1 < result->n_variants)
+			printf(" %18s  (the first %.1f %%: what its users download)\n", cli_format_size(variant->download_size).text,
+			       100.0 * ratio(variant->download_size, result->archive_size));
+		else if (result->n_variants > 1)
+			printf(" %18s  (what it adds)\n",
+			       cli_format_size(result->archive_size - result->variants[i - 1].download_size).text);
+		else
+			printf(" %18s\n", cli_format_size(result->archive_size).text);
+	}
+	printf("%-12s %10s %10s %18s  %.2f to 1\n", "all", cli_format_size(raw).text, cli_format_size(zstd).text,
+	       cli_format_size(result->archive_size).text, ratio(raw, result->archive_size));
+	if (result->n_paired > 0)
+		printf("%llu paired tensors: %.2f bits per weight for both versions\n", (unsigned long long)result->n_paired,
+		       paired_bits(result));
+	if (result->n_exceptions > 0)
+		printf("%llu weights (%.3f %%) are not where their code says; they are kept exactly all the same\n",
+		       (unsigned long long)result->n_exceptions, 100.0 * ratio(result->n_exceptions, result->paired_weights));
+	if (result->n_equal > 0)
+		printf("%llu tensors are the same in both variants and stored once\n", (unsigned long long)result->n_equal);
+	if (result->nothing_quantized)
+		printf("No tensor of %s is fit to be quantized: it is stored alone\n", options->high);
+}
+
+static int print_json(const qstore_pack_options *options, const qstore_pack_result *result)
+{
+	json_t *variants = json_array();
+	for (uint32_t i = 0; i < result->n_variants; i++) {
+		const qstore_pack_variant *variant = &result->variants[i];
+		json_array_append_new(variants, json_pack("{s:s, s:I, s:I, s:I}", "name", variant->name, "rawSize",
+		                                          (json_int_t)variant->raw_size, "zstdSize",
+		                                          (json_int_t)variant->zstd_size, "downloadSize",
+		                                          (json_int_t)variant->download_size));
+	}
+	json_t *root = json_pack("{s:s, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:b}", "archive", options->output,
+	                         "archiveSize", (json_int_t)result->archive_size, "indexSize",
+	                         (json_int_t)result->index_size, "variants", variants, "pairedTensors",
+	                         (json_int_t)result->n_paired, "pairedWeights", (json_int_t)result->paired_weights,
+	                         "pairedSize", (json_int_t)result->paired_size, "exceptions",
+	                         (json_int_t)result->n_exceptions, "equalTensors", (json_int_t)result->n_equal,
+	                         "nothingQuantized", result->nothing_quantized);
+	if (root != NULL && result->paired_weights > 0)
+		json_object_set_new(root, "pairedBitsPerWeight", json_real(paired_bits(result)));
+	int failed = root == NULL || json_dumpf(root, stdout, JSON_INDENT(2)) != 0;
+	putchar('\n');
+	json_decref(root);
+	return failed ? CLI_FAILED : CLI_OK;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"output", required_argument, NULL, 'o'},
+		{"low", required_argument, NULL, OPTION_LOW},
+		{"quantize", required_argument, NULL, OPTION_QUANTIZE},
+		{"include", required_argument, NULL, OPTION_INCLUDE},
+		{"exclude", required_argument, NULL, OPTION_EXCLUDE},
+		{"threads", required_argument, NULL, 'j'},
+		{"force", no_argument, NULL, 'f'},
+		{"quiet", no_argument, NULL, 'q'},
+		{"json", no_argument, NULL, CLI_OPTION_JSON},
+		{"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'V'},
+		{NULL, 0, NULL, 0},
+	};
+	qstore_pack_options pack = {0};
+	cli_list include = {0}, exclude = {0};
+	int quiet = 0, json = 0, option, quantize_given = 0;
+	cli_set_name("qstore-pack");
+	while ((option = getopt_long(argc, argv, ":o:j:fqhV", options, NULL)) != -1) {
+		switch (option) {
+		case 'o':
+			pack.output = optarg;
+			break;
+		case OPTION_LOW:
+			pack.low = optarg;
+			break;
+		case OPTION_QUANTIZE:
+			quantize_given = 1;
+			if (strcmp(optarg, "llm.int8") == 0)
+				pack.quantize = QSTORE_QUANTIZE_LLM_INT8;
+			else if (strcmp(optarg, "none") == 0)
+				pack.quantize = QSTORE_QUANTIZE_NONE;
+			else
+				return cli_usage("--quantize is llm.int8 or none, not %s", optarg);
+			break;
+		case OPTION_INCLUDE:
+			cli_list_add(&include, optarg);
+			break;
+		case OPTION_EXCLUDE:
+			cli_list_add(&exclude, optarg);
+			break;
+		case 'j':
+			pack.work.threads = cli_threads(optarg);
+			if (pack.work.threads == 0)
+				return cli_usage("-j needs a number of threads, not %s", optarg);
+			break;
+		case 'f':
+			pack.force = 1;
+			break;
+		case 'q':
+			quiet = 1;
+			break;
+		case CLI_OPTION_JSON:
+			json = 1;
+			break;
+		case 'h':
+			fputs(help, stdout);
+			return cli_finish();
+		case 'V':
+			printf("qstore-pack %s\n", qstore_version());
+			return cli_finish();
+		case ':':
+			return cli_usage("%s needs a value", argv[optind - 1]);
+		default:
+			return cli_usage("unknown option %s", argv[optind - 1]);
+		}
+	}
+	if (optind == argc)
+		return cli_usage("no model given");
+	if (optind + 1 < argc)
+		return cli_usage("one model at a time, not also %s", argv[optind + 1]);
+	if (pack.output == NULL)
+		return cli_usage("no output given: -o FILE.qstore");
+	if (pack.low != NULL && (quantize_given || include.items != NULL || exclude.items != NULL))
+		return cli_usage("--quantize, --include and --exclude are for packing without --low");
+	pack.high = argv[optind];
+	pack.include = include.items;
+	pack.exclude = exclude.items;
+	pack.compare = !quiet || json;
+
+	cli_bar bar;
+	qstore_pack_result result;
+	qstore_error error;
+	cli_work(&pack.work, &bar, !quiet && !json);
+	qstore_status status = qstore_pack(&pack, &result, &error);
+	cli_bar_end(&bar);
+	cli_list_free(&include);
+	cli_list_free(&exclude);
+	if (status != QSTORE_OK)
+		return cli_fail(&error);
+	int code = CLI_OK;
+	if (json)
+		code = print_json(&pack, &result);
+	else if (!quiet)
+		print_table(&pack, &result);
+	return code == CLI_OK ? cli_finish() : code;
+}

@@ -1,0 +1,152 @@
+/* qstore-unpack: the files of one precision out of an archive. */
+#include <getopt.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+static const char help[] =
+	"Usage: qstore-unpack FILE.qstore [--precision int8|bf16|fp16|low|high|all] [-o DIR]\n"
+	"\n"
+	"Restores a model's files from an archive, byte for byte; their SHA-256 is checked.\n"
+	"The first part of an archive is enough for the coarse precision.\n"
+	"\n"
+	"  -p, --precision NAME  which variant: its name, low, high (default), or all: each in DIR/NAME\n"
+	"  -o, --output DIR      folder (default: the archive's name without .qstore, \"-\" and the precision)\n"
+	"      --file NAME       only this file (repeatable; '*' stands for anything)\n"
+	"      --tensor NAME     only this tensor, into DIR/tensors.safetensors (repeatable; '*' likewise)\n"
+	"  -j, --threads N       threads (default: all cores)\n"
+	"  -f, --force           replace existing files\n"
+	"  -q, --quiet           print nothing but errors\n"
+	"      --json            print the result as JSON\n"
+	"  -h, --help            this text\n"
+	"  -V, --version         the version\n"
+	"\n"
+	"Exit status: 0 done, 1 failed, 2 wrong usage. No file appears before all are complete and verified.\n";
+
+enum {
+	OPTION_FILE = CLI_OPTION_FIRST,
+	OPTION_TENSOR
+};
+
+/* "model.qstore" and "high" give "model-high", in the current folder. */
+static char *default_output(const char *path, const char *precision)
+{
+	const char *name = strrchr(path, '/');
+	name = name == NULL ? path : name + 1;
+	size_t size = strlen(name);
+	if (size > 7 && strcmp(name + size - 7, ".qstore") == 0)
+		size -= 7;
+	char *output = malloc(size + strlen(precision) + 2);
+	if (output == NULL)
+		return NULL;
+	memcpy(output, name, size);
+	output[size] = '-';
+	strcpy(output + size + 1, precision);
+	return output;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"precision", required_argument, NULL, 'p'},
+		{"output", required_argument, NULL, 'o'},
+		{"file", required_argument, NULL, OPTION_FILE},
+		{"tensor", required_argument, NULL, OPTION_TENSOR},
+		{"threads", required_argument, NULL, 'j'},
+		{"force", no_argument, NULL, 'f'},
+		{"quiet", no_argument, NULL, 'q'},
+		{"json", no_argument, NULL, CLI_OPTION_JSON},
+		{"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'V'},
+		{NULL, 0, NULL, 0},
+	};
+	qstore_unpack_options unpack = {.precision = "high"};
+	cli_list files = {0}, tensors = {0};
+	int quiet = 0, json = 0, option;
+	cli_set_name("qstore-unpack");
+	while ((option = getopt_long(argc, argv, ":p:o:j:fqhV", options, NULL)) != -1) {
+		switch (option) {
+		case 'p':
+			unpack.precision = optarg;
+			break;
+		case 'o':
+			unpack.output = optarg;
+			break;
+		case OPTION_FILE:
+			cli_list_add(&files, optarg);
+			break;
+		case OPTION_TENSOR:
+			cli_list_add(&tensors, optarg);
+			break;
+		case 'j':
+			unpack.work.threads = cli_threads(optarg);
+			if (unpack.work.threads == 0)
+				return cli_usage("-j needs a number of threads, not %s", optarg);
+			break;
+		case 'f':
+			unpack.force = 1;
+			break;
+		case 'q':
+			quiet = 1;
+			break;
+		case CLI_OPTION_JSON:
+			json = 1;
+			break;
+		case 'h':
+			fputs(help, stdout);
+			return cli_finish();
+		case 'V':
+			printf("qstore-unpack %s\n", qstore_version());
+			return cli_finish();
+		case ':':
+			return cli_usage("%s needs a value", argv[optind - 1]);
+		default:
+			return cli_usage("unknown option %s", argv[optind - 1]);
+		}
+	}
+	if (optind == argc)
+		return cli_usage("no archive given");
+	if (optind + 1 < argc)
+		return cli_usage("one archive at a time, not also %s", argv[optind + 1]);
+	unpack.files = files.items;
+	unpack.tensors = tensors.items;
+
+	cli_bar bar;
+	qstore_archive *archive;
+	qstore_unpack_result result;
+	qstore_error error;
+	cli_work(&unpack.work, &bar, !quiet && !json);
+	qstore_status status = qstore_open(argv[optind], &archive, &error);
+	if (status != QSTORE_OK)
+		return cli_fail(&error);
+	/* A precision that the archive does not have names no folder. */
+	uint32_t variant;
+	if (strcmp(unpack.precision, "all") != 0)
+		status = qstore_find_variant(archive, unpack.precision, &variant, &error);
+	char *made = NULL;
+	if (status == QSTORE_OK && unpack.output == NULL)
+		unpack.output = made = default_output(argv[optind], unpack.precision);
+	if (status == QSTORE_OK)
+		status = qstore_unpack(archive, &unpack, &result, &error);
+	cli_bar_end(&bar);
+	qstore_close(archive);
+	cli_list_free(&files);
+	cli_list_free(&tensors);
+	int code = CLI_OK;
+	if (status != QSTORE_OK) {
+		code = cli_fail(&error);
+	} else if (json) {
+		json_t *root = json_pack("{s:s, s:s, s:I, s:I}", "output", unpack.output, "precision", unpack.precision, "files",
+		                         (json_int_t)result.n_files, "size", (json_int_t)result.size);
+		code = root == NULL || json_dumpf(root, stdout, JSON_INDENT(2)) != 0 ? CLI_FAILED : CLI_OK;
+		putchar('\n');
+		json_decref(root);
+	} else if (!quiet) {
+		printf("%s: %llu file%s, %s\n", unpack.output, (unsigned long long)result.n_files, result.n_files == 1 ? "" : "s",
+		       cli_format_size(result.size).text);
+	}
+	free(made);
+	return code == CLI_OK ? cli_finish() : code;
+}

@@ -1,0 +1,503 @@
+/* qstore_pack: what to read, the passes, and the archive itself. */
+#include "pack.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zstd.h>
+
+#include "archive.h"
+#include "tar.h"
+
+#define INDEX_NAME "qstore/index"
+#define LAYER_NAME "qstore/layer-"
+#define INDEX_LEVEL 19
+
+/* ---- Inputs ------------------------------------------------------------------------------------------------------ */
+
+/* Tensors smaller than this are kept with their file's header. */
+#define OBJECT_SIZE_MIN 64
+
+static qstore_status take_weights(packer *p, const qs_model_file *input, uint32_t variant, uint32_t source,
+                                  qs_error *error)
+{
+	pack_file *file;
+	qstore_status status = pack_add_file(p, &file, error);
+	if (status != QSTORE_OK)
+		return status;
+	file->name = input->name;
+	file->path = input->path;
+	file->variants = 1u << variant;
+	file->size = input->size;
+	file->gaps = (pack_segment){source, 0, input->size};
+	if (!input->is_weights)
+		return QSTORE_OK;
+	file->tensors = calloc(input->st.n_tensors + 1, sizeof(*file->tensors));
+	if (file->tensors == NULL)
+		return pack_no_memory(error);
+	file->n_tensors = input->st.n_tensors;
+	for (size_t i = 0; i < file->n_tensors; i++) {
+		const qs_st_tensor *t = &input->st.tensors[i];
+		file->tensors[i] = (pack_tensor){
+			.name = t->name,
+			.dtype = t->dtype,
+			.n_dims = t->n_dims,
+			.dims = t->dims,
+			.offset = t->offset,
+			.size = t->size,
+			.role = t->size < OBJECT_SIZE_MIN ? PACK_LITERAL : PACK_PLAIN,
+			.source = source,
+			.source_offset = t->offset,
+			.object = QS_NONE,
+		};
+	}
+	return QSTORE_OK;
+}
+
+/* The same bytes in two inputs? */
+static qstore_status same_input(const packer *p, uint32_t a, uint32_t b, uint64_t size, int *same, qs_error *error)
+{
+	uint8_t *buffer = malloc(2 * QS_IO_BLOCK);
+	qstore_status status = buffer == NULL ? pack_no_memory(error) : QSTORE_OK;
+	*same = p->sources[a].size == p->sources[b].size;
+	for (uint64_t at = 0; at < size && *same && status == QSTORE_OK; at += QS_IO_BLOCK) {
+		size_t n = size - at < QS_IO_BLOCK ? (size_t)(size - at) : QS_IO_BLOCK;
+		status = pack_read(p, a, buffer, n, at, error);
+		if (status == QSTORE_OK)
+			status = pack_read(p, b, buffer + QS_IO_BLOCK, n, at, error);
+		*same = memcmp(buffer, buffer + QS_IO_BLOCK, n) == 0;
+	}
+	free(buffer);
+	return status;
+}
+
+/* A file without weights: shared with the other variant's when they are the same. */
+static qstore_status take_other(packer *p, const qs_model_file *input, uint32_t variant, uint32_t source,
+                                qs_error *error)
+{
+	int same = 0;
+	qstore_status status = QSTORE_OK;
+	for (size_t i = 0; i < p->n_smalls; i++) {
+		pack_small *other = &p->smalls[i];
+		if (strcmp(other->name, input->name) != 0)
+			continue;
+		status = same_input(p, other->source, source, input->size, &same, error);
+		if (same)
+			other->variants |= 1u << variant;
+	}
+	for (size_t i = 0; i < p->n_files; i++) {
+		pack_file *other = &p->files[i];
+		if (other->n_tensors > 0 || strcmp(other->name, input->name) != 0)
+			continue;
+		status = same_input(p, other->gaps.source, source, input->size, &same, error);
+		if (same)
+			other->variants |= 1u << variant;
+	}
+	if (status != QSTORE_OK || same)
+		return status;
+	if (input->size > QS_FILE_ZSTD_MAX)
+		return take_weights(p, input, variant, source, error);
+	pack_small *small;
+	status = pack_add_small(p, &small, error);
+	if (status != QSTORE_OK)
+		return status;
+	small->name = input->name;
+	small->path = input->path;
+	small->variants = 1u << variant;
+	small->source = source;
+	small->size = input->size;
+	return QSTORE_OK;
+}
+
+static qstore_status take_model(packer *p, const qs_model *model, uint32_t variant, qs_error *error)
+{
+	qstore_status status = QSTORE_OK;
+	for (size_t i = 0; i < model->n_files && status == QSTORE_OK; i++) {
+		const qs_model_file *input = &model->files[i];
+		uint32_t source;
+		status = pack_add_source(p, input->path, input->size, &source, error);
+		if (status == QSTORE_OK)
+			status = input->is_weights ? take_weights(p, input, variant, source, error)
+			                           : take_other(p, input, variant, source, error);
+	}
+	return status;
+}
+
+static qstore_status open_models(packer *p, qs_error *error)
+{
+	const qstore_pack_options *options = p->options;
+	qstore_status status = qs_model_open(&p->high, options->high, error);
+	if (status != QSTORE_OK)
+		return status;
+	p->high_name = qs_model_precision(&p->high, &p->high_dtype);
+	if (options->low != NULL) {
+		status = qs_model_open(&p->low, options->low, error);
+		if (status != QSTORE_OK)
+			return status;
+		p->low_name = qs_model_precision(&p->low, &p->low_dtype);
+		if (strcmp(p->low_name, p->high_name) == 0)
+			return qs_fail(error, QSTORE_MISMATCH, "%s and %s are both %s", options->low, options->high, p->low_name);
+		if (qs_dtype_size(p->low_dtype) > qs_dtype_size(p->high_dtype))
+			return qs_fail(error, QSTORE_MISMATCH, "%s is %s, finer than %s, which is %s: are they swapped?",
+			               options->low, p->low_name, options->high, p->high_name);
+		p->has_low = 1;
+	} else if (options->quantize == QSTORE_QUANTIZE_LLM_INT8) {
+		p->low_name = "int8";
+		p->low_dtype = QS_I8;
+		p->has_low = strcmp(p->high_name, p->low_name) != 0;
+		p->result.nothing_quantized = !p->has_low;
+	}
+	p->high_number = p->has_low ? 1 : 0;
+	if (options->low != NULL)
+		status = take_model(p, &p->low, 0, error);
+	if (status == QSTORE_OK)
+		status = take_model(p, &p->high, p->high_number, error);
+	return status;
+}
+
+/* Refuses what could not be written at the end, before the work. */
+static qstore_status check_output(const packer *p, qs_error *error)
+{
+	const char *path = p->options->output;
+	struct stat info, input;
+	if (stat(path, &info) != 0)
+		return QSTORE_OK;
+	if (!S_ISREG(info.st_mode))
+		return qs_fail(error, QSTORE_IO, "%s: cannot create: exists and is not a regular file", path);
+	for (size_t i = 0; i < p->n_sources; i++) {
+		if (fstat(p->sources[i].fd, &input) == 0 && input.st_dev == info.st_dev && input.st_ino == info.st_ino)
+			return qs_fail(error, QSTORE_USAGE, "%s: is one of the files to be packed", path);
+	}
+	if (!p->options->force)
+		return qs_fail(error, QSTORE_EXISTS, "%s: exists already", path);
+	return QSTORE_OK;
+}
+
+/* ---- The archive ------------------------------------------------------------------------------------------------- */
+
+static uint64_t round_up(uint64_t size)
+{
+	return (size + 511) / 512 * 512;
+}
+
+/* Names of members: the finest variant's files have their own, those of others stand in a folder. */
+static qstore_status name_members(packer *p, qs_error *error)
+{
+	for (size_t i = 0; i < p->n_smalls; i++) {
+		pack_small *small = &p->smalls[i];
+		int finest = small->variants >> p->high_number & 1;
+		const char *folder = finest ? "" : p->low_name, *end = small->kind == QS_FILE_ZSTD ? ".zst" : "";
+		size_t size = strlen(folder) + strlen(small->name) + strlen(end) + p->n_smalls + 4;
+		small->member = malloc(size);
+		if (small->member == NULL)
+			return pack_no_memory(error);
+		snprintf(small->member, size, "%s%s%s%s", folder, finest ? "" : "/", small->name, end);
+		for (;;) {
+			int taken = strncmp(small->member, "qstore/", 7) == 0;
+			for (size_t j = 0; j < i && !taken; j++)
+				taken = strcmp(p->smalls[j].member, small->member) == 0;
+			if (!taken)
+				break;
+			memmove(small->member + 1, small->member, strlen(small->member) + 1);
+			small->member[0] = '_';
+		}
+	}
+	return QSTORE_OK;
+}
+
+static void layer_name(char name[96], const qs_variant *variant)
+{
+	snprintf(name, 96, LAYER_NAME "%.64s", variant->name);
+}
+
+/* Where everything stands in the payload. */
+static qstore_status lay_out(packer *p, uint64_t *payload_size, qs_error *error)
+{
+	qs_index_builder *builder = &p->builder;
+	uint64_t at = 0, header_size, spool = 0;
+	qstore_status status = name_members(p, error);
+	size_t number = 0;
+	for (size_t i = 0; i < p->n_smalls && status == QSTORE_OK; i++) {
+		const pack_small *small = &p->smalls[i];
+		status = qs_tar_header_size(small->member, small->coded_size, &header_size, error);
+		if (status != QSTORE_OK)
+			return status;
+		/* Both are sorted alike. */
+		while (builder->files[number].kind == QS_FILE_ASSEMBLED)
+			number++;
+		at += header_size;
+		builder->files[number++].offset = at;
+		at = round_up(at + small->coded_size);
+	}
+	uint32_t object = 0;
+	for (uint32_t v = 0; v < builder->n_variants && status == QSTORE_OK; v++) {
+		qs_variant *variant = &builder->variants[v];
+		char name[96];
+		layer_name(name, variant);
+		status = qs_tar_header_size(name, variant->layer_size, &header_size, error);
+		if (status != QSTORE_OK)
+			return status;
+		at += header_size;
+		variant->layer_offset = at;
+		for (; object < builder->n_objects && builder->objects[object].variant == v; object++)
+			builder->objects[object].offset += at - spool;
+		spool += variant->layer_size;
+		at = round_up(at + variant->layer_size);
+	}
+	uint64_t trailer_size = 0;
+	if (status == QSTORE_OK)
+		status = qs_tar_trailer_size(&trailer_size, error);
+	*payload_size = at + trailer_size;
+	return status;
+}
+
+/* The index as it is stored, header first. */
+static qstore_status make_index(packer *p, uint64_t payload_size, uint8_t **out, size_t *out_size, qs_error *error)
+{
+	uint8_t *body = NULL;
+	size_t body_size = 0;
+	*out = NULL;
+	qstore_status status = qs_builder_body(&p->builder, &body, &body_size);
+	if (status != QSTORE_OK)
+		return qs_fail(error, status, "%s: the index: %s", p->options->output, qstore_status_message(status));
+	/* The reader's own checks, before anything is written. */
+	qs_index check;
+	if (qs_index_open(&check, body, body_size, payload_size) != QSTORE_OK) {
+		free(body);
+		return qs_fail(error, QSTORE_CORRUPT, "%s: the index contradicts itself: please report this", p->options->output);
+	}
+	size_t cap = ZSTD_compressBound(body_size);
+	uint8_t *stored = malloc(QS_INDEX_HEADER_SIZE + cap);
+	if (stored == NULL) {
+		free(body);
+		return pack_no_memory(error);
+	}
+	size_t coded_size = ZSTD_compress(stored + QS_INDEX_HEADER_SIZE, cap, body, body_size, INDEX_LEVEL);
+	qs_index_header header = {.zstd_body = 1, .body_size = body_size, .payload_size = payload_size};
+	if (ZSTD_isError(coded_size) || coded_size >= body_size) {
+		header.zstd_body = 0;
+		coded_size = body_size;
+		memcpy(stored + QS_INDEX_HEADER_SIZE, body, body_size);
+	}
+	free(body);
+	header.body_coded_size = coded_size;
+	header.body_checksum = qs_checksum(stored + QS_INDEX_HEADER_SIZE, coded_size);
+	qs_index_write_header(&header, stored);
+	*out = stored;
+	*out_size = QS_INDEX_HEADER_SIZE + coded_size;
+	return QSTORE_OK;
+}
+
+static qstore_status copy_spool(packer *p, qs_tar_writer *writer, int fd, uint64_t offset, uint64_t size,
+                                uint8_t *buffer, qs_error *error)
+{
+	while (size > 0) {
+		size_t n = size < QS_IO_BLOCK ? (size_t)size : QS_IO_BLOCK;
+		if (pack_is_cancelled(p))
+			return qs_fail(error, QSTORE_CANCELLED, "cancelled");
+		qstore_status status = qs_pread_all(fd, buffer, n, offset, p->options->output, error);
+		if (status == QSTORE_OK)
+			status = qs_tar_writer_data(writer, buffer, n, error);
+		if (status != QSTORE_OK)
+			return status;
+		offset += n;
+		size -= n;
+		pack_advance(p, n);
+	}
+	return QSTORE_OK;
+}
+
+static qstore_status write_members(packer *p, qs_tar_writer *writer, const uint8_t *index, size_t index_size,
+                                   uint64_t payload_size, uint8_t *buffer, qs_error *error)
+{
+	const qs_index_builder *builder = &p->builder;
+	uint64_t payload_offset = round_up(QS_INDEX_OFFSET + index_size), spool = 0;
+	qstore_status status = qs_tar_writer_member(writer, INDEX_NAME, index_size, QS_INDEX_OFFSET, error);
+	if (status == QSTORE_OK)
+		status = qs_tar_writer_data(writer, index, index_size, error);
+	size_t number = 0;
+	for (size_t i = 0; i < p->n_smalls && status == QSTORE_OK; i++) {
+		const pack_small *small = &p->smalls[i];
+		while (builder->files[number].kind == QS_FILE_ASSEMBLED)
+			number++;
+		status = qs_tar_writer_member(writer, small->member, small->coded_size,
+		                              payload_offset + builder->files[number++].offset, error);
+		if (status == QSTORE_OK)
+			status = copy_spool(p, writer, p->small_fd, small->spool_offset, small->coded_size, buffer, error);
+	}
+	for (uint32_t v = 0; v < builder->n_variants && status == QSTORE_OK; v++) {
+		const qs_variant *variant = &builder->variants[v];
+		char name[96];
+		layer_name(name, variant);
+		status = qs_tar_writer_member(writer, name, variant->layer_size, payload_offset + variant->layer_offset, error);
+		if (status == QSTORE_OK)
+			status = copy_spool(p, writer, p->layer_fd, spool, variant->layer_size, buffer, error);
+		spool += variant->layer_size;
+		p->result.variants[v].download_size = payload_offset + variant->layer_offset + variant->layer_size;
+	}
+	p->result.index_size = payload_offset;
+	p->result.archive_size = payload_offset + payload_size;
+	if (status == QSTORE_OK)
+		status = qs_tar_writer_finish(writer, p->result.archive_size, error);
+	return status;
+}
+
+static qstore_status write_archive(packer *p, int fd, qs_error *error)
+{
+	uint64_t payload_size = 0;
+	uint8_t *index = NULL, *buffer = malloc(QS_IO_BLOCK);
+	size_t index_size = 0;
+	qs_tar_writer *writer = NULL;
+	qstore_status status = buffer == NULL ? pack_no_memory(error) : lay_out(p, &payload_size, error);
+	if (status == QSTORE_OK)
+		status = make_index(p, payload_size, &index, &index_size, error);
+	if (status == QSTORE_OK)
+		status = qs_tar_writer_create(&writer, fd, p->options->output, error);
+	if (status == QSTORE_OK) {
+		pack_phase(p, "writing", payload_size);
+		status = write_members(p, writer, index, index_size, payload_size, buffer, error);
+	}
+	qs_tar_writer_destroy(writer);
+	free(index);
+	free(buffer);
+	return status;
+}
+
+/* Restores every file from the finished archive. */
+static qstore_status check_archive(const packer *p, const char *temp_path, qs_error *error)
+{
+	qstore_archive *archive;
+	qstore_status status = qs_archive_open(temp_path, &archive, error);
+	if (status == QSTORE_OK)
+		status = qs_archive_verify(archive, &p->options->work, error);
+	qstore_close(archive);
+	if (status == QSTORE_CORRUPT) {
+		/* An input that changed between the passes has another SHA-256 than what was coded. */
+		qstore_status changed = pack_check_sources(p, error);
+		if (changed != QSTORE_OK)
+			return changed;
+	}
+	return status;
+}
+
+static void fill_result(packer *p)
+{
+	qstore_pack_result *result = &p->result;
+	result->n_variants = (uint32_t)p->builder.n_variants;
+	for (uint32_t v = 0; v < result->n_variants; v++) {
+		snprintf(result->variants[v].name, sizeof(result->variants[v].name), "%s", p->builder.variants[v].name);
+		result->variants[v].raw_size = p->builder.variants[v].raw_size;
+		for (size_t i = 0; i < p->n_smalls && p->options->compare; i++) {
+			if (p->smalls[i].variants >> v & 1)
+				result->variants[v].zstd_size += p->smalls[i].coded_size;
+		}
+	}
+}
+
+static qstore_status run(packer *p, qs_error *error)
+{
+	const char *output = p->options->output;
+	char *temp_path = NULL;
+	int fd = -1;
+	qstore_status status = open_models(p, error);
+	if (status == QSTORE_OK)
+		status = check_output(p, error);
+	if (status == QSTORE_OK)
+		status = qs_temp_create(&fd, &temp_path, output, error);
+	if (status == QSTORE_OK)
+		status = qs_spool_create(&p->small_fd, output, error);
+	if (status == QSTORE_OK)
+		status = qs_spool_create(&p->layer_fd, output, error);
+	if (status == QSTORE_OK && p->options->low != NULL)
+		status = pack_pair(p, error);
+	if (status == QSTORE_OK && p->options->low == NULL && p->has_low) {
+		status = pack_quantize(p, error);
+		if (!p->has_low) {
+			p->high_number = 0;
+			for (size_t i = 0; i < p->n_files; i++)
+				p->files[i].variants = 1;
+			for (size_t i = 0; i < p->n_smalls; i++)
+				p->smalls[i].variants = 1;
+		}
+	}
+	if (status == QSTORE_OK)
+		status = pack_hash(p, error);
+	if (status == QSTORE_OK)
+		status = pack_plan(p, error);
+	if (status == QSTORE_OK)
+		status = pack_encode(p, error);
+	if (status == QSTORE_OK)
+		status = pack_check_sources(p, error);
+	if (status == QSTORE_OK)
+		status = write_archive(p, fd, error);
+	if (status == QSTORE_OK && fsync(fd) != 0)
+		status = qs_fail(error, QSTORE_IO, "%s: cannot write: %s", output, strerror(errno));
+	if (fd >= 0 && close(fd) != 0 && status == QSTORE_OK)
+		status = qs_fail(error, QSTORE_IO, "%s: cannot write: %s", output, strerror(errno));
+	if (status == QSTORE_OK)
+		status = check_archive(p, temp_path, error);
+	if (status == QSTORE_OK)
+		status = qs_temp_rename(temp_path, output, p->options->force, error);
+	if (status == QSTORE_OK) {
+		qs_sync_folder(output);
+		fill_result(p);
+	} else if (temp_path != NULL) {
+		unlink(temp_path);
+	}
+	free(temp_path);
+	return status;
+}
+
+static void packer_free(packer *p)
+{
+	for (size_t i = 0; i < p->n_sources; i++) {
+		if (p->sources[i].fd >= 0)
+			close(p->sources[i].fd);
+	}
+	for (size_t i = 0; i < p->n_files; i++)
+		free(p->files[i].tensors);
+	for (size_t i = 0; i < p->n_smalls; i++)
+		free(p->smalls[i].member);
+	for (size_t i = 0; i < p->n_texts; i++)
+		free(p->texts[i]);
+	if (p->small_fd >= 0)
+		close(p->small_fd);
+	if (p->layer_fd >= 0)
+		close(p->layer_fd);
+	free(p->sources);
+	free(p->files);
+	free(p->smalls);
+	free(p->segments);
+	free(p->objects);
+	free(p->texts);
+	qs_builder_free(&p->builder);
+	qs_model_close(&p->high);
+	qs_model_close(&p->low);
+}
+
+qstore_status qstore_pack(const qstore_pack_options *options, qstore_pack_result *result, qstore_error *error)
+{
+	qs_error own = {QSTORE_OK, ""};
+	qstore_status status;
+	packer *p = calloc(1, sizeof(*p));
+	if (p == NULL) {
+		status = pack_no_memory(&own);
+	} else if (options->high == NULL || options->output == NULL || options->high[0] == 0 || options->output[0] == 0 ||
+	           (options->low != NULL && options->low[0] == 0)) {
+		status = qs_fail(&own, QSTORE_USAGE, "a model and an output are needed");
+	} else {
+		p->options = options;
+		p->generated = QS_NONE;
+		p->small_fd = p->layer_fd = -1;
+		status = run(p, &own);
+		if (status == QSTORE_OK && result != NULL)
+			*result = p->result;
+	}
+	if (p != NULL)
+		packer_free(p);
+	free(p);
+	return qs_public_error(error, &own, status);
+}

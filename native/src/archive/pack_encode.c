@@ -1,0 +1,240 @@
+/* Second pass: every chunk coded, in order, into the spool of layers. */
+#include <float.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zstd.h>
+
+#include "../encode/encode.h"
+#include "pack.h"
+
+#define COMPARE_LEVEL 3
+#define ELEMS_MAX ((size_t)1 << 18)
+
+typedef struct encode_pass {
+	packer *p;
+	uint64_t written; /* bytes in the spool */
+} encode_pass;
+
+typedef struct encode_thread {
+	qs_encoder *encoder;
+	ZSTD_CCtx *compare;
+	uint8_t *src, *coarse, *scales, *scratch, *dst, *plain;
+	size_t dst_cap, plain_cap;
+	size_t src_size, dst_size;
+	uint64_t checksum;
+	qs_chunk_stats stats;
+	double error_sum, square_sum;
+	size_t zstd_size;
+} encode_thread;
+
+static void encode_destroy(void *user, void *memory)
+{
+	(void)user;
+	encode_thread *t = memory;
+	if (t->encoder != NULL)
+		qs_encoder_destroy(t->encoder);
+	ZSTD_freeCCtx(t->compare);
+	free(t->src);
+	free(t->coarse);
+	free(t->scales);
+	free(t->scratch);
+	free(t->dst);
+	free(t->plain);
+	free(t);
+}
+
+static void *encode_create(void *user)
+{
+	const encode_pass *pass = user;
+	encode_thread *t = calloc(1, sizeof(*t));
+	if (t == NULL)
+		return NULL;
+	t->encoder = qs_encoder_create();
+	t->src = malloc(QS_CHUNK_SIZE_MAX);
+	t->coarse = malloc(ELEMS_MAX);
+	t->scales = malloc(ELEMS_MAX * sizeof(float));
+	t->scratch = malloc(PACK_SCRATCH_SIZE);
+	t->dst_cap = qs_chunk_bound(QS_CHUNK_SIZE_MAX);
+	t->dst = malloc(t->dst_cap);
+	int ok = t->encoder != NULL && t->src != NULL && t->coarse != NULL && t->scales != NULL && t->scratch != NULL &&
+	         t->dst != NULL;
+	if (pass->p->options->compare) {
+		t->plain_cap = ZSTD_compressBound(QS_CHUNK_SIZE_MAX);
+		t->plain = malloc(t->plain_cap);
+		t->compare = ZSTD_createCCtx();
+		ok = ok && t->plain != NULL && t->compare != NULL;
+	}
+	if (!ok) {
+		encode_destroy(user, t);
+		return NULL;
+	}
+	return t;
+}
+
+static uint32_t find_object(const qs_index_builder *builder, uint64_t chunk)
+{
+	uint32_t low = 0, high = (uint32_t)builder->n_objects;
+	while (high - low > 1) {
+		uint32_t middle = low + (high - low) / 2;
+		if (builder->objects[middle].first_chunk <= chunk)
+			low = middle;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static qstore_status object_read(const packer *p, uint32_t number, uint8_t *dst, size_t size, uint64_t offset,
+                                 uint8_t *scratch, qs_error *error)
+{
+	const pack_object *own = &p->objects[number];
+	if (own->tensor != NULL)
+		return pack_tensor_read(p, own->tensor, dst, size, offset, scratch, error);
+	for (size_t i = own->first_segment; size > 0; i++) {
+		const pack_segment *s = &p->segments[i];
+		if (offset >= s->size) {
+			offset -= s->size;
+			continue;
+		}
+		size_t n = s->size - offset < size ? (size_t)(s->size - offset) : size;
+		qstore_status status = pack_read(p, s->source, dst, n, s->offset + offset, error);
+		if (status != QSTORE_OK)
+			return status;
+		dst += n;
+		size -= n;
+		offset = 0;
+	}
+	return QSTORE_OK;
+}
+
+static qstore_status encode_work(void *user, void *memory, uint64_t job, qs_error *error)
+{
+	const encode_pass *pass = user;
+	const packer *p = pass->p;
+	encode_thread *t = memory;
+	uint32_t number = find_object(&p->builder, job);
+	const qs_object *object = &p->builder.objects[number];
+	uint64_t first_elem = (job - object->first_chunk) * object->chunk_elems;
+	uint64_t left = object->n_elems - first_elem;
+	uint32_t elem_size = qs_dtype_size(object->dtype);
+	qs_chunk_desc desc = {
+		.kind = object->kind,
+		.dtype = object->dtype,
+		.rule = object->rule,
+		.n_elems = left < object->chunk_elems ? (uint32_t)left : object->chunk_elems,
+		.cols = object->cols,
+		.first_elem = first_elem,
+	};
+	t->src_size = (size_t)desc.n_elems * elem_size;
+	t->error_sum = t->square_sum = 0.0;
+	t->zstd_size = 0;
+	t->stats = (qs_chunk_stats){0, 0};
+	qstore_status status = object_read(p, number, t->src, t->src_size, first_elem * elem_size, t->scratch, error);
+	if (status == QSTORE_OK && object->kind == QS_KIND_REFINE) {
+		uint64_t first_row = first_elem / object->cols;
+		uint64_t n_rows = (first_elem + desc.n_elems - 1) / object->cols - first_row + 1;
+		desc.scales_size = (size_t)n_rows * sizeof(float);
+		status = object_read(p, object->coarse, t->coarse, desc.n_elems, first_elem, t->scratch, error);
+		if (status == QSTORE_OK)
+			status = object_read(p, object->scales, t->scales, desc.scales_size, first_row * sizeof(float), t->scratch,
+			                     error);
+		desc.coarse = t->coarse;
+		desc.scales = t->scales;
+	}
+	if (status != QSTORE_OK)
+		return status;
+	if (object->kind == QS_KIND_REFINE)
+		pack_error_sums(t->src, object->dtype, t->coarse, t->scales, first_elem, desc.n_elems, object->cols,
+		                &t->error_sum, &t->square_sum);
+	status = qs_chunk_encode(t->encoder, &desc, t->src, t->src_size, t->dst, t->dst_cap, &t->dst_size, &t->stats);
+	if (status == QSTORE_OK && (t->dst_size == 0 || t->dst_size > QS_CHUNK_CODED_MAX))
+		status = QSTORE_LIMIT;
+	if (status != QSTORE_OK)
+		return qs_fail(error, status, "%s: cannot be coded: %s",
+		               p->objects[number].tensor != NULL ? p->objects[number].tensor->name : "bytes outside tensors",
+		               qstore_status_message(status));
+	t->checksum = qs_checksum(t->dst, t->dst_size);
+	if (t->compare != NULL) {
+		t->zstd_size = ZSTD_compressCCtx(t->compare, t->plain, t->plain_cap, t->src, t->src_size, COMPARE_LEVEL);
+		if (ZSTD_isError(t->zstd_size))
+			return pack_no_memory(error);
+	}
+	return QSTORE_OK;
+}
+
+static qstore_status encode_commit(void *user, void *memory, uint64_t job, qs_error *error)
+{
+	encode_pass *pass = user;
+	packer *p = pass->p;
+	encode_thread *t = memory;
+	uint32_t number = find_object(&p->builder, job);
+	qs_object *object = &p->builder.objects[number];
+	pack_object *own = &p->objects[number];
+	qstore_status status = qs_write_all(p->layer_fd, t->dst, t->dst_size, p->options->output, error);
+	if (status != QSTORE_OK)
+		return status;
+	if (job == object->first_chunk)
+		object->offset = pass->written; /* in the spool, for now */
+	pass->written += t->dst_size;
+	object->coded_size += t->dst_size;
+	p->builder.checksums[job] = t->checksum;
+	p->builder.chunk_sizes[job] = (uint32_t)t->dst_size;
+	p->builder.variants[object->variant].layer_size += t->dst_size;
+	own->error_sum += t->error_sum;
+	own->square_sum += t->square_sum;
+	own->n_exceptions += t->stats.n_exceptions;
+	own->zstd_size += t->zstd_size;
+	pack_advance(p, t->src_size);
+	return QSTORE_OK;
+}
+
+/* What was learned of each object. */
+static qstore_status finish_objects(packer *p, qs_error *error)
+{
+	char named[600] = "";
+	size_t n_wrong = 0;
+	for (size_t i = 0; i < p->builder.n_objects; i++) {
+		qs_object *object = &p->builder.objects[i];
+		const pack_object *own = &p->objects[i];
+		for (uint32_t v = 0; v <= p->high_number; v++)
+			p->result.variants[v].zstd_size += own->variants >> v & 1 ? own->zstd_size : 0;
+		if (object->kind != QS_KIND_REFINE)
+			continue;
+		double error_ratio = own->square_sum > 0.0 ? own->error_sum / own->square_sum : 0.0;
+		object->error = error_ratio < FLT_MAX ? (float)error_ratio : FLT_MAX;
+		if (error_ratio > 0.5 && n_wrong++ < 5 && strlen(named) + strlen(own->tensor->name) + 3 < sizeof(named)) {
+			if (named[0] != 0)
+				strcat(named, ", ");
+			strcat(named, own->tensor->name);
+		}
+		p->result.n_paired++;
+		p->result.paired_weights += object->n_elems;
+		p->result.paired_size += object->coded_size + p->builder.objects[object->coarse].coded_size +
+		                         p->builder.objects[object->scales].coded_size;
+		p->result.n_exceptions += own->n_exceptions;
+	}
+	if (n_wrong > 0 && p->options->low != NULL)
+		return qs_fail(error, QSTORE_MISMATCH, "%s does not belong to %s: %zu tensor%s in value: %s%s", p->low.path,
+		               p->high.path, n_wrong, n_wrong == 1 ? " differs" : "s differ", named, n_wrong > 5 ? ", …" : "");
+	return QSTORE_OK;
+}
+
+qstore_status pack_encode(packer *p, qs_error *error)
+{
+	encode_pass pass = {.p = p};
+	uint64_t total = 0;
+	for (size_t i = 0; i < p->builder.n_objects; i++)
+		total += p->builder.objects[i].n_elems * qs_dtype_size(p->builder.objects[i].dtype);
+	qs_jobs jobs = {
+		.n_jobs = p->builder.n_chunks,
+		.user = &pass,
+		.create = encode_create,
+		.destroy = encode_destroy,
+		.work = encode_work,
+		.commit = encode_commit,
+		.cancel = p->options->work.cancel,
+	};
+	pack_phase(p, "encoding", total);
+	qstore_status status = qs_pool_run(&jobs, p->options->work.threads, error);
+	return status == QSTORE_OK ? finish_objects(p, error) : status;
+}

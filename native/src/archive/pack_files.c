@@ -1,0 +1,499 @@
+/* First pass: SHA-256 of all files, small files into their spool. Then the plan: which bytes are which object's. */
+#include <stdlib.h>
+#include <string.h>
+#include <zstd.h>
+
+#include "pack.h"
+
+/* Larger small files are compressed when that helps; FORMAT.md, "Container". */
+#define STORED_SIZE_MAX 16384u
+#define LEVEL_BEST 19
+#define LEVEL_FAST 12
+#define LEVEL_BEST_SIZE_MAX ((uint64_t)4 << 20)
+
+/* ---- Hashes ------------------------------------------------------------------------------------------------------ */
+
+typedef struct hash_block {
+	uint32_t file, size;
+	uint64_t offset;
+} hash_block;
+
+typedef struct hasher {
+	packer *p;
+	hash_block *blocks;
+	size_t n_blocks;
+	qs_sha256 *sha256;
+} hasher;
+
+/* Bytes [offset, offset + size) of a file as it will be restored. */
+static qstore_status file_read(const packer *p, const pack_file *file, uint8_t *dst, size_t size, uint64_t offset,
+                               uint8_t *scratch, qs_error *error)
+{
+	/* The first tensor that ends behind offset. */
+	size_t low = 0, high = file->n_tensors;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (file->tensors[middle].offset + file->tensors[middle].size <= offset)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	while (size > 0) {
+		const pack_tensor *t = low < file->n_tensors ? &file->tensors[low] : NULL;
+		qstore_status status;
+		uint64_t n;
+		if (t != NULL && t->offset <= offset) {
+			n = t->offset + t->size - offset;
+			n = n < size ? n : size;
+			status = pack_tensor_read(p, t, dst, (size_t)n, offset - t->offset, scratch, error);
+			low += offset + n == t->offset + t->size;
+		} else {
+			n = t != NULL ? t->offset - offset : size;
+			n = n < size ? n : size;
+			status = pack_read(p, file->gaps.source, dst, (size_t)n, file->gaps.offset + offset, error);
+		}
+		if (status != QSTORE_OK)
+			return status;
+		dst += n;
+		offset += n;
+		size -= (size_t)n;
+	}
+	return QSTORE_OK;
+}
+
+static void *hash_create(void *user)
+{
+	(void)user;
+	return malloc(QS_IO_BLOCK + PACK_SCRATCH_SIZE);
+}
+
+static void hash_destroy(void *user, void *memory)
+{
+	(void)user;
+	free(memory);
+}
+
+static qstore_status hash_work(void *user, void *memory, uint64_t job, qs_error *error)
+{
+	const hasher *h = user;
+	const hash_block *block = &h->blocks[job];
+	uint8_t *data = memory;
+	return file_read(h->p, &h->p->files[block->file], data, block->size, block->offset, data + QS_IO_BLOCK, error);
+}
+
+static qstore_status hash_commit(void *user, void *memory, uint64_t job, qs_error *error)
+{
+	hasher *h = user;
+	const hash_block *block = &h->blocks[job];
+	pack_file *file = &h->p->files[block->file];
+	int ok = (block->offset != 0 || qs_sha256_reset(h->sha256)) && qs_sha256_update(h->sha256, memory, block->size);
+	if (ok && block->offset + block->size == file->size)
+		ok = qs_sha256_final(h->sha256, file->sha256);
+	pack_advance(h->p, block->size);
+	return ok ? QSTORE_OK : pack_no_memory(error);
+}
+
+/* A small file into the spool, compressed when that is smaller, and its SHA-256. */
+static qstore_status spool_small(packer *p, pack_small *small, uint64_t *spool_size, qs_sha256 *sha256, uint8_t *in,
+                                 uint8_t *out, qs_error *error)
+{
+	const char *path = p->options->output;
+	qstore_status status = QSTORE_OK;
+	int compress = small->size > STORED_SIZE_MAX;
+	uint64_t at = 0, coded_size = 0;
+	ZSTD_CCtx *context = NULL;
+	if (compress) {
+		int level = small->size <= LEVEL_BEST_SIZE_MAX ? LEVEL_BEST : LEVEL_FAST;
+		context = ZSTD_createCCtx();
+		if (context == NULL || ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level)) ||
+		    ZSTD_isError(ZSTD_CCtx_setPledgedSrcSize(context, small->size)))
+			status = pack_no_memory(error);
+	}
+	if (status == QSTORE_OK && !qs_sha256_reset(sha256))
+		status = pack_no_memory(error);
+	small->spool_offset = *spool_size;
+	do {
+		size_t n = small->size - at < QS_IO_BLOCK ? (size_t)(small->size - at) : QS_IO_BLOCK;
+		if (status == QSTORE_OK && pack_is_cancelled(p))
+			status = qs_fail(error, QSTORE_CANCELLED, "cancelled");
+		if (status == QSTORE_OK)
+			status = pack_read(p, small->source, in, n, small->source_offset + at, error);
+		if (status != QSTORE_OK)
+			break;
+		if (!qs_sha256_update(sha256, in, n))
+			status = pack_no_memory(error);
+		at += n;
+		ZSTD_inBuffer source = {in, n, 0};
+		size_t more = compress;
+		while (status == QSTORE_OK && more != 0) {
+			ZSTD_outBuffer target = {out, QS_IO_BLOCK, 0};
+			more = ZSTD_compressStream2(context, &target, &source, at == small->size ? ZSTD_e_end : ZSTD_e_continue);
+			if (ZSTD_isError(more))
+				status = qs_fail(error, QSTORE_MEMORY, "%s: %s", small->path, ZSTD_getErrorName(more));
+			else
+				status = qs_pwrite_all(p->small_fd, out, target.pos, small->spool_offset + coded_size, path, error);
+			coded_size += target.pos;
+			if (at < small->size && source.pos == source.size)
+				break;
+		}
+	} while (status == QSTORE_OK && at < small->size);
+	ZSTD_freeCCtx(context);
+	if (status == QSTORE_OK && !qs_sha256_final(sha256, small->sha256))
+		status = pack_no_memory(error);
+	small->kind = QS_FILE_ZSTD;
+	small->coded_size = coded_size;
+	if (!compress || coded_size >= small->size) {
+		small->kind = QS_FILE_STORED;
+		small->coded_size = small->size;
+		for (at = 0; at < small->size && status == QSTORE_OK;) {
+			size_t n = small->size - at < QS_IO_BLOCK ? (size_t)(small->size - at) : QS_IO_BLOCK;
+			status = pack_read(p, small->source, in, n, small->source_offset + at, error);
+			if (status == QSTORE_OK)
+				status = qs_pwrite_all(p->small_fd, in, n, small->spool_offset + at, path, error);
+			at += n;
+		}
+	}
+	*spool_size += small->coded_size;
+	pack_advance(p, small->size);
+	return status;
+}
+
+qstore_status pack_hash(packer *p, qs_error *error)
+{
+	hasher h = {.p = p, .sha256 = qs_sha256_create()};
+	uint64_t total = 0, n_blocks = 0, spool_size = 0;
+	uint8_t *buffers = malloc(2 * QS_IO_BLOCK);
+	for (size_t i = 0; i < p->n_files; i++) {
+		total += p->files[i].size;
+		n_blocks += (p->files[i].size + QS_IO_BLOCK - 1) / QS_IO_BLOCK;
+	}
+	for (size_t i = 0; i < p->n_smalls; i++)
+		total += p->smalls[i].size;
+	h.blocks = malloc((size_t)(n_blocks + 1) * sizeof(*h.blocks));
+	qstore_status status = QSTORE_OK;
+	if (h.sha256 == NULL || h.blocks == NULL || buffers == NULL)
+		status = pack_no_memory(error);
+	if (status == QSTORE_OK)
+		pack_phase(p, "reading", total);
+	for (size_t i = 0; i < p->n_smalls && status == QSTORE_OK; i++)
+		status = spool_small(p, &p->smalls[i], &spool_size, h.sha256, buffers, buffers + QS_IO_BLOCK, error);
+	if (status == QSTORE_OK) {
+		for (size_t i = 0; i < p->n_files; i++) {
+			const pack_file *file = &p->files[i];
+			for (uint64_t at = 0; at < file->size; at += QS_IO_BLOCK) {
+				uint32_t n = file->size - at < QS_IO_BLOCK ? (uint32_t)(file->size - at) : (uint32_t)QS_IO_BLOCK;
+				h.blocks[h.n_blocks++] = (hash_block){(uint32_t)i, n, at};
+			}
+		}
+		qs_jobs jobs = {
+			.n_jobs = h.n_blocks,
+			.user = &h,
+			.create = hash_create,
+			.destroy = hash_destroy,
+			.work = hash_work,
+			.commit = hash_commit,
+			.cancel = p->options->work.cancel,
+		};
+		status = qs_pool_run(&jobs, p->options->work.threads, error);
+	}
+	free(h.blocks);
+	free(buffers);
+	qs_sha256_destroy(h.sha256);
+	return status;
+}
+
+/* ---- Plan -------------------------------------------------------------------------------------------------------- */
+
+static uint32_t coarsest(uint32_t variants)
+{
+	uint32_t v = 0;
+	while ((variants >> v & 1) == 0)
+		v++;
+	return v;
+}
+
+static int compare_files(const void *a, const void *b)
+{
+	const pack_file *x = a, *y = b;
+	uint32_t vx = coarsest(x->variants), vy = coarsest(y->variants);
+	return vx != vy ? (vx < vy ? -1 : 1) : strcmp(x->name, y->name);
+}
+
+static qstore_status add_segment(packer *p, size_t first, pack_segment segment, qs_error *error)
+{
+	if (segment.size == 0)
+		return QSTORE_OK;
+	if (p->n_segments > first) {
+		pack_segment *last = &p->segments[p->n_segments - 1];
+		if (last->source == segment.source && last->offset + last->size == segment.offset) {
+			last->size += segment.size;
+			return QSTORE_OK;
+		}
+	}
+	pack_segment *larger = realloc(p->segments, (p->n_segments + 1) * sizeof(*larger));
+	if (larger == NULL)
+		return pack_no_memory(error);
+	p->segments = larger;
+	p->segments[p->n_segments++] = segment;
+	return QSTORE_OK;
+}
+
+static qstore_status add_object(packer *p, qs_object object, const pack_object *own, uint32_t *number, qs_error *error)
+{
+	pack_object *larger = realloc(p->objects, (p->builder.n_objects + 1) * sizeof(*larger));
+	if (larger == NULL)
+		return pack_no_memory(error);
+	p->objects = larger;
+	object.n_chunks = (uint32_t)((object.n_elems + object.chunk_elems - 1) / object.chunk_elems);
+	qstore_status status = QSTORE_LIMIT;
+	if ((object.n_elems + object.chunk_elems - 1) / object.chunk_elems < QS_NONE)
+		status = qs_builder_add_chunks(&p->builder, object.n_chunks, &object.first_chunk);
+	if (status == QSTORE_OK)
+		status = qs_builder_add_object(&p->builder, number);
+	if (status != QSTORE_OK)
+		return qs_fail(error, status, "%s: the index: %s", p->options->output, qstore_status_message(status));
+	p->builder.objects[*number] = object;
+	p->objects[*number] = *own;
+	return QSTORE_OK;
+}
+
+static int is_own(const pack_tensor *t)
+{
+	return t->role == PACK_PLAIN || t->role == PACK_CODES || t->role == PACK_REFINE;
+}
+
+static qstore_status plan_literal(packer *p, pack_file *file, qs_error *error)
+{
+	pack_object own = {.first_segment = p->n_segments};
+	qs_object object = {
+		.kind = QS_KIND_PLAIN,
+		.dtype = QS_BYTES,
+		.variant = coarsest(file->variants),
+		.coarse = QS_NONE,
+		.scales = QS_NONE,
+		.cols = 1,
+		.chunk_elems = 1u << 18,
+	};
+	uint64_t at = 0;
+	for (size_t i = 0; i <= file->n_tensors; i++) {
+		const pack_tensor *t = i < file->n_tensors ? &file->tensors[i] : NULL;
+		uint64_t end = t != NULL ? t->offset : file->size;
+		pack_segment gap = {file->gaps.source, file->gaps.offset + at, end - at};
+		qstore_status status = add_segment(p, own.first_segment, gap, error);
+		object.n_elems += gap.size;
+		if (status == QSTORE_OK && t != NULL && t->role == PACK_LITERAL) {
+			status = add_segment(p, own.first_segment, (pack_segment){t->source, t->source_offset, t->size}, error);
+			object.n_elems += t->size;
+		}
+		if (status != QSTORE_OK)
+			return status;
+		at = t != NULL ? end + t->size : end;
+	}
+	own.n_segments = p->n_segments - own.first_segment;
+	if (object.n_elems == 0)
+		return QSTORE_OK;
+	return add_object(p, object, &own, &file->literal, error);
+}
+
+static qstore_status plan_objects(packer *p, pack_file *file, qs_error *error)
+{
+	qstore_status status = plan_literal(p, file, error);
+	for (size_t i = 0; i < file->n_tensors && status == QSTORE_OK; i++) {
+		pack_tensor *t = &file->tensors[i];
+		pack_object own = {.tensor = t};
+		if (!is_own(t))
+			continue;
+		qs_object object = {
+			.dtype = t->dtype,
+			.variant = coarsest(file->variants),
+			.coarse = QS_NONE,
+			.scales = QS_NONE,
+			.n_elems = pack_n_elems(t),
+		};
+		pack_geometry(t->dtype, t->n_dims, t->dims, &object.cols, &object.chunk_elems);
+		if (t->role == PACK_PLAIN)
+			object.kind = QS_KIND_PLAIN;
+		if (t->role == PACK_CODES)
+			object.kind = QS_KIND_CODES;
+		if (t->role == PACK_REFINE) {
+			object.kind = QS_KIND_REFINE;
+			object.rule = QS_RULE_LLM_INT8;
+			object.coarse = t->coarse->object;
+			object.scales = t->scales->object;
+		}
+		status = add_object(p, object, &own, &t->object, error);
+	}
+	return status;
+}
+
+/* One extent; neighbours in the same object become one. */
+static qstore_status add_extent(packer *p, qs_file *file, uint32_t object, uint64_t offset, uint64_t size,
+                                qs_error *error)
+{
+	uint32_t number;
+	if (size == 0)
+		return QSTORE_OK;
+	qstore_status status = qs_builder_add_extent(&p->builder, &number);
+	if (status != QSTORE_OK)
+		return qs_fail(error, status, "%s: the index: %s", p->options->output, qstore_status_message(status));
+	p->builder.extents[number] = (qs_extent){object, offset, size};
+	p->objects[object].variants |= file->variants;
+	file->n_extents++;
+	return QSTORE_OK;
+}
+
+static qstore_status index_tensor(packer *p, uint32_t file, const char *path, const pack_tensor *t, qs_error *error)
+{
+	uint32_t number;
+	qs_tensor tensor = {
+		.name = qs_builder_name(&p->builder, t->name),
+		.file = file,
+		.dtype = t->dtype,
+		.first_dim = (uint32_t)p->builder.n_dims,
+		.n_dims = t->n_dims,
+		.object = t->object,
+		.offset = t->offset,
+		.size = t->size,
+	};
+	qstore_status status = tensor.name == NULL ? QSTORE_MEMORY : QSTORE_OK;
+	if (strlen(t->name) > QS_TENSOR_NAME_MAX)
+		status = QSTORE_LIMIT;
+	for (uint32_t i = 0; i < t->n_dims && status == QSTORE_OK; i++)
+		status = qs_builder_add_dim(&p->builder, t->dims[i]);
+	if (status == QSTORE_OK)
+		status = qs_builder_add_tensor(&p->builder, &number);
+	if (status != QSTORE_OK)
+		return qs_fail(error, status, "%s: tensor %.400s: %s", path, t->name, qstore_status_message(status));
+	p->builder.tensors[number] = tensor;
+	return QSTORE_OK;
+}
+
+static qstore_status index_file(packer *p, uint32_t number, pack_file *f, qs_error *error)
+{
+	qs_file file = {
+		.name = qs_builder_name(&p->builder, f->name),
+		.variants = f->variants,
+		.kind = QS_FILE_ASSEMBLED,
+		.size = f->size,
+		.first_extent = (uint32_t)p->builder.n_extents,
+	};
+	uint64_t literal = 0, pending = 0, at = 0;
+	if (file.name == NULL)
+		return pack_no_memory(error);
+	for (size_t i = 0; i <= f->n_tensors; i++) {
+		pack_tensor *t = i < f->n_tensors ? &f->tensors[i] : NULL;
+		uint64_t end = t != NULL ? t->offset : f->size;
+		qstore_status status = QSTORE_OK;
+		pending += end - at;
+		at = t != NULL ? end + t->size : end;
+		if (t != NULL && t->role == PACK_SHARED)
+			t->object = t->coarse->object;
+		if (t != NULL && t->role == PACK_LITERAL) {
+			pending += t->size;
+		} else {
+			status = add_extent(p, &file, f->literal, literal, pending, error);
+			literal += pending;
+			pending = 0;
+			if (status == QSTORE_OK && t != NULL)
+				status = add_extent(p, &file, t->object, 0, t->size, error);
+		}
+		if (status == QSTORE_OK && t != NULL)
+			status = index_tensor(p, number, f->path, t, error);
+		if (status != QSTORE_OK)
+			return status;
+	}
+	p->builder.files[number] = file;
+	memcpy(p->builder.sha256[number], f->sha256, sizeof(f->sha256));
+	return QSTORE_OK;
+}
+
+static qstore_status index_small(packer *p, uint32_t number, const pack_small *small, qs_error *error)
+{
+	qs_file file = {
+		.name = qs_builder_name(&p->builder, small->name),
+		.variants = small->variants,
+		.kind = small->kind,
+		.size = small->size,
+		.coded_size = small->coded_size,
+	};
+	if (file.name == NULL)
+		return pack_no_memory(error);
+	p->builder.files[number] = file;
+	memcpy(p->builder.sha256[number], small->sha256, sizeof(small->sha256));
+	return QSTORE_OK;
+}
+
+static int compare_smalls(const void *a, const void *b)
+{
+	const pack_small *x = a, *y = b;
+	int order = strcmp(x->name, y->name);
+	return order != 0 ? order : (int)coarsest(x->variants) - (int)coarsest(y->variants);
+}
+
+/* Files of both sorts in the index's order: by name, then coarse to fine. */
+static qstore_status index_files(packer *p, qs_error *error)
+{
+	size_t next_small = 0;
+	pack_file **files = malloc((p->n_files + 1) * sizeof(*files));
+	if (files == NULL)
+		return pack_no_memory(error);
+	for (size_t i = 0; i < p->n_files; i++) {
+		/* By insertion, as there are few; stable, and p->files are coarse to fine. */
+		size_t at = i;
+		while (at > 0 && strcmp(files[at - 1]->name, p->files[i].name) > 0) {
+			files[at] = files[at - 1];
+			at--;
+		}
+		files[at] = &p->files[i];
+	}
+	qsort(p->smalls, p->n_smalls, sizeof(*p->smalls), compare_smalls);
+	qstore_status status = QSTORE_OK;
+	for (size_t next_file = 0; status == QSTORE_OK && next_file + next_small < p->n_files + p->n_smalls;) {
+		uint32_t number;
+		status = qs_builder_add_file(&p->builder, &number);
+		if (status != QSTORE_OK) {
+			status = pack_no_memory(error);
+		} else {
+			const pack_small *small = next_small < p->n_smalls ? &p->smalls[next_small] : NULL;
+			pack_file *file = next_file < p->n_files ? files[next_file] : NULL;
+			int order = small == NULL ? -1 : file == NULL ? 1 : strcmp(file->name, small->name);
+			if (order == 0)
+				order = coarsest(file->variants) < coarsest(small->variants) ? -1 : 1;
+			if (order < 0) {
+				status = index_file(p, number, file, error);
+				next_file++;
+			} else {
+				status = index_small(p, number, small, error);
+				next_small++;
+			}
+		}
+	}
+	free(files);
+	return status;
+}
+
+qstore_status pack_plan(packer *p, qs_error *error)
+{
+	const char *names[2] = {p->has_low ? p->low_name : p->high_name, p->high_name};
+	uint32_t dtypes[2] = {p->has_low ? p->low_dtype : p->high_dtype, p->high_dtype};
+	for (uint32_t v = 0; v <= p->high_number; v++) {
+		uint32_t number;
+		qstore_status status = qs_builder_add_variant(&p->builder, &number);
+		const char *name = qs_builder_name(&p->builder, names[v]);
+		if (status != QSTORE_OK || name == NULL)
+			return pack_no_memory(error);
+		p->builder.variants[number] =
+			(qs_variant){.name = name, .dtype = dtypes[v], .coarser = v == 0 ? QS_NONE : v - 1};
+		for (size_t i = 0; i < p->n_files; i++)
+			p->builder.variants[number].raw_size += p->files[i].variants >> v & 1 ? p->files[i].size : 0;
+		for (size_t i = 0; i < p->n_smalls; i++)
+			p->builder.variants[number].raw_size += p->smalls[i].variants >> v & 1 ? p->smalls[i].size : 0;
+	}
+	qsort(p->files, p->n_files, sizeof(*p->files), compare_files);
+	for (size_t i = 0; i < p->n_files; i++) {
+		qstore_status status = plan_objects(p, &p->files[i], error);
+		if (status != QSTORE_OK)
+			return status;
+	}
+	return index_files(p, error);
+}
