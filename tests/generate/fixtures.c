@@ -31,11 +31,12 @@ static uint8_t *bytes_of(const gen_tensor *tensor)
 	return (uint8_t *)(uintptr_t)tensor->data;
 }
 
-static gen_tensor *add(fixture *f, uint32_t dtype, const uint64_t *dims, uint32_t n_dims, const char *format, ...)
-	__attribute__((format(printf, 5, 6)));
+static gen_tensor *add(fixture *f, uint32_t dtype, const uint64_t *dims, uint32_t n_dims, const char *format,
+                       ...) __attribute__((format(printf, 5, 6)));
 
 /* Its data are zeros, to be filled in. */
-static gen_tensor *add(fixture *f, uint32_t dtype, const uint64_t *dims, uint32_t n_dims, const char *format, ...)
+static gen_tensor *add(fixture *f, uint32_t dtype, const uint64_t *dims, uint32_t n_dims, const char *format,
+                       ...)
 {
 	if (f->n_tensors == TENSORS_MAX)
 		gen_die("a fixture has too many tensors");
@@ -59,7 +60,7 @@ static gen_tensor *add_1d(fixture *f, uint32_t dtype, uint64_t n, const char *na
 
 static gen_tensor *add_2d(fixture *f, uint32_t dtype, uint64_t rows, uint64_t cols, const char *name)
 {
-	uint64_t dims[] = { rows, cols };
+	uint64_t dims[] = {rows, cols};
 	return add(f, dtype, dims, 2, "%s", name);
 }
 
@@ -111,11 +112,13 @@ static uint32_t get_half(const gen_tensor *tensor, uint64_t i)
 	return tensor->data[2 * i] | (uint32_t)tensor->data[2 * i + 1] << 8;
 }
 
-/* All 65,536 values, in order and shuffled; and those that stay finite in FP16, as weights that can be quantized. */
+/* All 65,536 values, in order and shuffled; and those that stay finite in FP16, as weights that can be
+ * quantized. */
 static void all_patterns(fixture *f, uint32_t dtype)
 {
 	uint32_t n_finite = dtype == QS_BF16 ? 0x4780 : 0x7c00;
-	gen_tensor *plain = add_1d(f, dtype, 65536, "every.plain"), *weight = add_2d(f, dtype, 256, 256, "every.weight");
+	gen_tensor *plain = add_1d(f, dtype, 65536, "every.plain"),
+	           *weight = add_2d(f, dtype, 256, 256, "every.weight");
 	gen_tensor *ordered = add_2d(f, dtype, 2 * n_finite / 256, 256, "finite.ordered.weight");
 	gen_tensor *shuffled = add_2d(f, dtype, 2 * n_finite / 256, 256, "finite.shuffled.weight");
 	gen_tensor *one_row = add_2d(f, dtype, 1, 2 * n_finite, "finite.one_row.weight");
@@ -145,26 +148,43 @@ static void all_fp16_patterns(fixture *f)
 
 static void odd_shapes(fixture *f)
 {
-	static const uint64_t lane_sizes[] = { 1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257 };
+	static const uint64_t lane_sizes[] = {1,  7,  8,  9,   15,  16,  17,  31,  32, 33,
+	                                      63, 64, 65, 127, 128, 129, 255, 256, 257};
 	static const uint64_t shapes[][2] = {
-		{ 1, 1 }, { 1, 1000 }, { 1000, 1 }, { 3, CHUNK_ELEMS / 3 }, { 4, CHUNK_ELEMS / 4 }, { 5, CHUNK_ELEMS / 4 },
-		{ 1, CHUNK_ELEMS - 1 }, { 1, CHUNK_ELEMS }, { 1, CHUNK_ELEMS + 1 }, { 2, CHUNK_ELEMS - 1 }, { 2, CHUNK_ELEMS },
-		{ 2, CHUNK_ELEMS + 1 }, { 2, CHUNK_ELEMS + 4096 }, { CHUNK_ELEMS - 1, 1 }, { CHUNK_ELEMS + 1, 1 }, { 511, 513 },
-		{ 513, 511 }, { 37, 2 * 4096 + 1 },
+	    {1, 1},
+	    {1, 1000},
+	    {1000, 1},
+	    {3, CHUNK_ELEMS / 3},
+	    {4, CHUNK_ELEMS / 4},
+	    {5, CHUNK_ELEMS / 4},
+	    {1, CHUNK_ELEMS - 1},
+	    {1, CHUNK_ELEMS},
+	    {1, CHUNK_ELEMS + 1},
+	    {2, CHUNK_ELEMS - 1},
+	    {2, CHUNK_ELEMS},
+	    {2, CHUNK_ELEMS + 1},
+	    {2, CHUNK_ELEMS + 4096},
+	    {CHUNK_ELEMS - 1, 1},
+	    {CHUNK_ELEMS + 1, 1},
+	    {511, 513},
+	    {513, 511},
+	    {37, 2 * 4096 + 1},
 	};
-	static const uint64_t empty[][3] = { { 0, 64, 1 }, { 64, 0, 1 }, { 0, 0, 0 }, { 3, 0, 5 } }, cube[] = { 5, 33, 65, 3 };
-	static const uint32_t scalars[] = { QS_BF16, QS_F16, QS_F32, QS_F64, QS_I64, QS_U8, QS_BOOL };
+	static const uint64_t empty[][3] = {{0, 64, 1}, {64, 0, 1}, {0, 0, 0}, {3, 0, 5}},
+	                      cube[] = {5, 33, 65, 3};
+	static const uint32_t scalars[] = {QS_BF16, QS_F16, QS_F32, QS_F64, QS_I64, QS_U8, QS_BOOL};
 	for (size_t i = 0; i < sizeof scalars / sizeof *scalars; i++)
 		fill_random(f, add(f, scalars[i], NULL, 0, "scalar.%s", qs_dtype_name(scalars[i])), 1);
 	for (uint32_t i = 0; i < 4; i++)
 		add(f, QS_BF16, empty[i], i < 2 ? 2 : i == 2 ? 1 : 3, "empty.%u.weight", i);
 	for (size_t i = 0; i < sizeof lane_sizes / sizeof *lane_sizes; i++) {
-		uint64_t dims[] = { 4, lane_sizes[i] };
+		uint64_t dims[] = {4, lane_sizes[i]};
 		fill_weights(f, add(f, QS_BF16, dims + 1, 1, "lane.%" PRIu64 ".bias", lane_sizes[i]));
 		fill_weights(f, add(f, QS_BF16, dims, 2, "lane.%" PRIu64 ".weight", lane_sizes[i]));
 	}
 	for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-		fill_weights(f, add(f, i & 1 ? QS_F16 : QS_BF16, shapes[i], 2, "shape.%" PRIu64 "x%" PRIu64 ".weight", shapes[i][0], shapes[i][1]));
+		fill_weights(f, add(f, i & 1 ? QS_F16 : QS_BF16, shapes[i], 2, "shape.%" PRIu64 "x%" PRIu64 ".weight",
+		                    shapes[i][0], shapes[i][1]));
 	for (uint64_t n = CHUNK_ELEMS - 1; n <= CHUNK_ELEMS + 1; n++) {
 		fill_weights(f, add(f, QS_BF16, &n, 1, "chunk.%" PRIu64 ".bias", n));
 		fill_random(f, add(f, QS_U8, &n, 1, "chunk.%" PRIu64 ".bytes", n), 7);
@@ -175,7 +195,7 @@ static void odd_shapes(fixture *f)
 
 static void all_dtypes(fixture *f)
 {
-	static const uint64_t dims[] = { 37, 29 };
+	static const uint64_t dims[] = {37, 29};
 	for (uint32_t dtype = QS_BOOL; dtype < QS_DTYPE_COUNT; dtype++) {
 		int is_float = dtype == QS_F16 || dtype == QS_BF16 || dtype == QS_F32 || dtype == QS_F64;
 		uint64_t all = dtype == QS_BOOL ? 1 : UINT64_MAX;
@@ -213,7 +233,7 @@ static void sparse(fixture *f)
 static void clean(fixture *f)
 {
 	for (uint32_t bits = 0; bits <= 6; bits++) {
-		uint64_t dims[] = { 100, 256 };
+		uint64_t dims[] = {100, 256};
 		gen_tensor *brain = add(f, QS_BF16, dims, 2, "mantissa%u.brain.weight", bits);
 		gen_tensor *half = add(f, QS_F16, dims, 2, "mantissa%u.half.weight", bits);
 		gen_tensor *single = add(f, QS_F32, dims, 2, "mantissa%u.single.weight", bits);
@@ -232,7 +252,7 @@ static void clean(fixture *f)
 
 static void constant(fixture *f)
 {
-	static const char *const names[] = { "rows.weight", "rows.half.weight" };
+	static const char *const names[] = {"rows.weight", "rows.half.weight"};
 	for (int k = 0; k < 2; k++) {
 		gen_tensor *rows = add_2d(f, k ? QS_F16 : QS_BF16, 128, 200, names[k]);
 		for (uint64_t r = 0; r < 128; r++) {
@@ -241,8 +261,10 @@ static void constant(fixture *f)
 				set_half(rows, r * 200 + c, r % 3 == 1 && c % 2 ? bits ^ 0x8000 : bits);
 		}
 	}
-	gen_tensor *all = add_2d(f, QS_BF16, 128, 200, "all.weight"), *bias = add_1d(f, QS_BF16, 5000, "all.bias");
-	gen_tensor *one = add_2d(f, QS_BF16, 128, 200, "but_one.weight"), *least = add_2d(f, QS_F16, 128, 200, "least.weight");
+	gen_tensor *all = add_2d(f, QS_BF16, 128, 200, "all.weight"),
+	           *bias = add_1d(f, QS_BF16, 5000, "all.bias");
+	gen_tensor *one = add_2d(f, QS_BF16, 128, 200, "but_one.weight"),
+	           *least = add_2d(f, QS_F16, 128, 200, "least.weight");
 	gen_tensor *tiny = add_2d(f, QS_BF16, 128, 200, "tiny.weight");
 	for (uint64_t i = 0; i < 128 * 200; i++) {
 		set_half(all, i, 0x3f80);
@@ -256,7 +278,7 @@ static void constant(fixture *f)
 
 static void non_finite(fixture *f)
 {
-	static const char *const names[] = { "brain.weight", "half.weight" };
+	static const char *const names[] = {"brain.weight", "half.weight"};
 	for (int k = 0; k < 2; k++) {
 		uint32_t infinity = k ? 0x7c00 : 0x7f80, payload = k ? 0x3ff : 0x7f;
 		gen_tensor *weight = add_2d(f, k ? QS_F16 : QS_BF16, 64, 300, names[k]);
@@ -267,7 +289,8 @@ static void non_finite(fixture *f)
 		}
 	}
 	/* finite in BF16, infinite in FP16: bitsandbytes' cast overflows */
-	gen_tensor *large = add_2d(f, QS_BF16, 16, 64, "large.weight"), *all = add_2d(f, QS_BF16, 16, 64, "nans.weight");
+	gen_tensor *large = add_2d(f, QS_BF16, 16, 64, "large.weight"),
+	           *all = add_2d(f, QS_BF16, 16, 64, "nans.weight");
 	fill_weights(f, large);
 	set_half(large, 100, 0x4780);
 	set_half(large, 700, 0xff7f);
@@ -276,20 +299,24 @@ static void non_finite(fixture *f)
 	fill_weights(f, add_2d(f, QS_BF16, 16, 64, "finite.weight"));
 }
 
-/* Not what a library writes, but what it reads: a header whose size is no multiple of 8, in another order than the data, with
- * white space and a key of its own; bytes before, between and after the tensors; tensors at odd offsets. */
+/* Not what a library writes, but what it reads: a header whose size is no multiple of 8, in another order
+ * than the data, with white space and a key of its own; bytes before, between and after the tensors; tensors
+ * at odd offsets. */
 static void write_gaps(fixture *f, const char *folder)
 {
 	static const char header[] =
-		"{ \"last.weight\" : {\"dtype\":\"BF16\",\"shape\":[100, 70],\"data_offsets\":[20111,34111]},\n"
-		"\t\"first.weight\": {\"shape\":[50,200],\"dtype\":\"BF16\",\"data_offsets\":[11,20011],\"note\":{\"by\":[\"hand\"]}},"
-		"\"empty\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[20111,20111]},"
-		"\"__metadata__\": {\"format\":\"pt\",\"caf\xc3\xa9\":\"\\u00e9\\n\"},"
-		"\"a \\\"quoted\\\" name/with\\\\slashes\":{\"dtype\":\"F32\",\"shape\":[25],\"data_offsets\":[34111,34211]},"
-		"\"ids\":{\"dtype\":\"I64\",\"shape\":[2],\"data_offsets\":[20013,20029]}}   ";
+	    "{ \"last.weight\" : {\"dtype\":\"BF16\",\"shape\":[100, 70],\"data_offsets\":[20111,34111]},\n"
+	    "\t\"first.weight\": "
+	    "{\"shape\":[50,200],\"dtype\":\"BF16\",\"data_offsets\":[11,20011],\"note\":{\"by\":[\"hand\"]}},"
+	    "\"empty\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[20111,20111]},"
+	    "\"__metadata__\": {\"format\":\"pt\",\"caf\xc3\xa9\":\"\\u00e9\\n\"},"
+	    "\"a \\\"quoted\\\" "
+	    "name/with\\\\slashes\":{\"dtype\":\"F32\",\"shape\":[25],\"data_offsets\":[34111,34211]},"
+	    "\"ids\":{\"dtype\":\"I64\",\"shape\":[2],\"data_offsets\":[20013,20029]}}   ";
 	const size_t json_size = sizeof header - 1, data_size = 34211 + 1000;
 	uint8_t *file = gen_allocate(8 + json_size + data_size), *data = file + 8 + json_size;
-	gen_tensor *first = add_2d(f, QS_BF16, 50, 200, "first.weight"), *last = add_2d(f, QS_BF16, 100, 70, "last.weight");
+	gen_tensor *first = add_2d(f, QS_BF16, 50, 200, "first.weight"),
+	           *last = add_2d(f, QS_BF16, 100, 70, "last.weight");
 	fill_weights(f, first);
 	fill_weights(f, last);
 	for (size_t i = 0; i < data_size; i++)
@@ -308,15 +335,15 @@ typedef struct fixture_kind {
 } fixture_kind;
 
 static const fixture_kind kinds[] = {
-	{ "all_bf16_patterns", "all 65,536 BF16 values as tensors and as weights", all_bf16_patterns },
-	{ "all_fp16_patterns", "the same of FP16", all_fp16_patterns },
-	{ "odd_shapes", "empty, scalar, 1×N, N×1, 3-D, 4-D, SIMD lanes and chunks ± 1", odd_shapes },
-	{ "all_dtypes", "every safetensors dtype", all_dtypes },
-	{ "sparse", "60 % zeros, rows and columns of zeros", sparse },
-	{ "clean", "mantissas of few bits", clean },
-	{ "constant", "rows and tensors of one value", constant },
-	{ "non_finite", "NaN and infinity among weights; overflow in the cast to FP16", non_finite },
-	{ "gaps", "header in odd order, unaligned tensors, gaps, trailing bytes", NULL },
+    {"all_bf16_patterns", "all 65,536 BF16 values as tensors and as weights", all_bf16_patterns},
+    {"all_fp16_patterns", "the same of FP16", all_fp16_patterns},
+    {"odd_shapes", "empty, scalar, 1×N, N×1, 3-D, 4-D, SIMD lanes and chunks ± 1", odd_shapes},
+    {"all_dtypes", "every safetensors dtype", all_dtypes},
+    {"sparse", "60 % zeros, rows and columns of zeros", sparse},
+    {"clean", "mantissas of few bits", clean},
+    {"constant", "rows and tensors of one value", constant},
+    {"non_finite", "NaN and infinity among weights; overflow in the cast to FP16", non_finite},
+    {"gaps", "header in odd order, unaligned tensors, gaps, trailing bytes", NULL},
 };
 
 const char *fixture_name(unsigned i, const char **description)
@@ -331,7 +358,8 @@ const char *fixture_name(unsigned i, const char **description)
 static void write_config(const char *folder, const char *name)
 {
 	char json[200];
-	int size = snprintf(json, sizeof json, "{\n  \"model_type\": \"test\",\n  \"fixture\": \"%s\"\n}\n", name);
+	int size =
+	    snprintf(json, sizeof json, "{\n  \"model_type\": \"test\",\n  \"fixture\": \"%s\"\n}\n", name);
 	gen_write_text(folder, "config.json", json, (size_t)size);
 }
 
@@ -350,7 +378,7 @@ int generate_fixture(const char *name, uint64_t seed, const char *high, const ch
 	if (low)
 		gen_make_folder(low);
 	if (kind->make) {
-		gen_files files = { high, low, 1, NULL, NULL };
+		gen_files files = {high, low, 1, NULL, NULL};
 		kind->make(f);
 		gen_write_weights(&files, f->tensors, f->n_tensors);
 	} else {

@@ -43,7 +43,8 @@ static void make_columns(llama *m, const gen_tensor *tensor)
 	m->columns_of = tensor;
 }
 
-/* Sum and product are kept apart: every float operation here is one multiplication, which no compiler can fuse. */
+/* Sum and product are kept apart: every float operation here is one multiplication, which no compiler can
+ * fuse. */
 static void make_row(llama *m, const gen_tensor *tensor, uint64_t row)
 {
 	uint64_t cols = gen_tensor_cols(tensor);
@@ -52,7 +53,8 @@ static void make_row(llama *m, const gen_tensor *tensor, uint64_t row)
 	if (tensor->nature == NORM) {
 		for (uint64_t c = 0; c < cols; c++) {
 			int32_t z = normal_from_bits(&m->normal, (uint32_t)(rng_next(&r) >> 32), &r);
-			m->row[c] = (float)(NORMAL_ONE + z / 8) * (1.0f / NORMAL_ONE) * (rng_below(&r, 256) ? 1.0f : 2.5f);
+			m->row[c] =
+			    (float)(NORMAL_ONE + z / 8) * (1.0f / NORMAL_ONE) * (rng_below(&r, 256) ? 1.0f : 2.5f);
 		}
 		return;
 	}
@@ -64,7 +66,8 @@ static void make_row(llama *m, const gen_tensor *tensor, uint64_t row)
 	for (uint64_t c = 0; c < cols; c += 2) {
 		uint64_t bits = rng_next(&r);
 		m->row[c] = (float)normal_from_bits(&m->normal, (uint32_t)bits, &r) * m->columns[c] * scale;
-		m->row[c + 1] = (float)normal_from_bits(&m->normal, (uint32_t)(bits >> 32), &r) * m->columns[c + 1] * scale;
+		m->row[c + 1] =
+		    (float)normal_from_bits(&m->normal, (uint32_t)(bits >> 32), &r) * m->columns[c + 1] * scale;
 	}
 	for (uint64_t outliers = (cols + rng_below(&r, 16384)) / 16384; outliers; outliers--)
 		m->row[rng_below(&r, cols)] *= 3.0f + (float)rng_below(&r, 8);
@@ -94,7 +97,9 @@ static void llama_row(void *context, const gen_tensor *tensor, uint64_t row, uin
 static void choose_heads(llama *m)
 {
 	m->heads = m->o.hidden % 64 ? 1 : m->o.hidden / 64;
-	m->kv_heads = m->heads % 4 == 0 && m->heads >= 16 ? m->heads / 4 : m->heads % 2 == 0 ? m->heads / 2 : m->heads;
+	m->kv_heads = m->heads % 4 == 0 && m->heads >= 16 ? m->heads / 4
+	              : m->heads % 2 == 0                 ? m->heads / 2
+	                                                  : m->heads;
 	m->head_size = m->o.hidden / m->heads;
 }
 
@@ -104,10 +109,11 @@ static uint64_t layer_elems(const llama *m)
 	return 2 * hidden * hidden + 2 * hidden * kv + 3 * hidden * m->o.intermediate + 2 * hidden;
 }
 
-/* What the options leave open: the smallest of some usual widths that needs at most 24 layers for the size asked. */
+/* What the options leave open: the smallest of some usual widths that needs at most 24 layers for the size
+ * asked. */
 static void choose_sizes(llama *m)
 {
-	static const uint64_t widths[] = { 64, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096 };
+	static const uint64_t widths[] = {64, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096};
 	const llama_options asked = m->o;
 	uint64_t elems = asked.weights_size / (asked.dtype == QS_F32 ? 4 : 2);
 	for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
@@ -121,16 +127,19 @@ static void choose_sizes(llama *m)
 		choose_heads(m);
 		uint64_t embeddings = 2 * o->vocab * o->hidden, layer = layer_elems(m);
 		if (!asked.layers)
-			o->layers = !asked.weights_size ? 8 : elems <= embeddings + layer ? 1 : (elems - embeddings + layer / 2) / layer;
+			o->layers = !asked.weights_size           ? 8
+			            : elems <= embeddings + layer ? 1
+			                                          : (elems - embeddings + layer / 2) / layer;
 		if (asked.layers || asked.hidden || o->layers <= 24)
 			return;
 	}
 }
 
-static gen_tensor *add(gen_tensor **tensors, const llama *m, int nature, uint64_t rows, uint64_t cols, const char *format, ...)
-	__attribute__((format(printf, 6, 7)));
+static gen_tensor *add(gen_tensor **tensors, const llama *m, int nature, uint64_t rows, uint64_t cols,
+                       const char *format, ...) __attribute__((format(printf, 6, 7)));
 
-static gen_tensor *add(gen_tensor **tensors, const llama *m, int nature, uint64_t rows, uint64_t cols, const char *format, ...)
+static gen_tensor *add(gen_tensor **tensors, const llama *m, int nature, uint64_t rows, uint64_t cols,
+                       const char *format, ...)
 {
 	gen_tensor *tensor = (*tensors)++;
 	va_list args;
@@ -179,7 +188,8 @@ static uint32_t assign_shards(gen_tensor *tensors, size_t n_tensors, uint64_t n_
 		left += gen_tensor_size(&tensors[i]);
 	for (size_t i = 0; i < n_tensors; i++) {
 		uint64_t size = gen_tensor_size(&tensors[i]), shards_left = n_shards - shard;
-		if (filled && shards_left > 1 && (filled + size / 2 > left / shards_left || n_tensors - i < shards_left)) {
+		if (filled && shards_left > 1 &&
+		    (filled + size / 2 > left / shards_left || n_tensors - i < shards_left)) {
 			left -= filled;
 			filled = 0;
 			shard++;
@@ -196,8 +206,7 @@ typedef struct text {
 	size_t size, capacity;
 } text;
 
-__attribute__((format(printf, 2, 3)))
-static void put(text *to, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static void put(text *to, const char *format, ...)
 {
 	char piece[2000];
 	va_list args;
@@ -229,27 +238,36 @@ static const char *dtype_name(const llama *m)
 
 static void write_config(const llama *m, const char *folder, int low)
 {
-	text json = { 0 };
-	put(&json, "{\n  \"architectures\": [\n    \"LlamaForCausalLM\"\n  ],\n  \"attention_bias\": false,\n"
-	    "  \"attention_dropout\": 0.0,\n  \"bos_token_id\": 1,\n  \"eos_token_id\": 2,\n  \"head_dim\": %" PRIu64 ",\n"
-	    "  \"hidden_act\": \"silu\",\n  \"hidden_size\": %" PRIu64 ",\n  \"initializer_range\": 0.02,\n", m->head_size,
-	    m->o.hidden);
-	put(&json, "  \"intermediate_size\": %" PRIu64 ",\n  \"max_position_embeddings\": 2048,\n  \"mlp_bias\": false,\n"
-	    "  \"model_type\": \"llama\",\n  \"num_attention_heads\": %" PRIu64 ",\n  \"num_hidden_layers\": %" PRIu64 ",\n"
-	    "  \"num_key_value_heads\": %" PRIu64 ",\n  \"pretraining_tp\": 1,\n", m->o.intermediate, m->heads, m->o.layers,
-	    m->kv_heads);
+	text json = {0};
+	put(&json,
+	    "{\n  \"architectures\": [\n    \"LlamaForCausalLM\"\n  ],\n  \"attention_bias\": false,\n"
+	    "  \"attention_dropout\": 0.0,\n  \"bos_token_id\": 1,\n  \"eos_token_id\": 2,\n  \"head_dim\": "
+	    "%" PRIu64 ",\n"
+	    "  \"hidden_act\": \"silu\",\n  \"hidden_size\": %" PRIu64 ",\n  \"initializer_range\": 0.02,\n",
+	    m->head_size, m->o.hidden);
+	put(&json,
+	    "  \"intermediate_size\": %" PRIu64
+	    ",\n  \"max_position_embeddings\": 2048,\n  \"mlp_bias\": false,\n"
+	    "  \"model_type\": \"llama\",\n  \"num_attention_heads\": %" PRIu64
+	    ",\n  \"num_hidden_layers\": %" PRIu64 ",\n"
+	    "  \"num_key_value_heads\": %" PRIu64 ",\n  \"pretraining_tp\": 1,\n",
+	    m->o.intermediate, m->heads, m->o.layers, m->kv_heads);
 	if (low)
-		put(&json, "  \"quantization_config\": {\n    \"bnb_4bit_compute_dtype\": \"float32\",\n    \"llm_int8_threshold\": 6.0,\n"
-		    "    \"load_in_4bit\": false,\n    \"load_in_8bit\": true,\n    \"quant_method\": \"bitsandbytes\"\n  },\n");
-	put(&json, "  \"rms_norm_eps\": 1e-05,\n  \"rope_scaling\": null,\n  \"rope_theta\": 10000.0,\n"
-	    "  \"tie_word_embeddings\": false,\n  \"torch_dtype\": \"%s\",\n  \"use_cache\": true,\n  \"vocab_size\": %" PRIu64
-	    "\n}\n", dtype_name(m), m->o.vocab);
+		put(&json, "  \"quantization_config\": {\n    \"bnb_4bit_compute_dtype\": \"float32\",\n    "
+		           "\"llm_int8_threshold\": 6.0,\n"
+		           "    \"load_in_4bit\": false,\n    \"load_in_8bit\": true,\n    \"quant_method\": "
+		           "\"bitsandbytes\"\n  },\n");
+	put(&json,
+	    "  \"rms_norm_eps\": 1e-05,\n  \"rope_scaling\": null,\n  \"rope_theta\": 10000.0,\n"
+	    "  \"tie_word_embeddings\": false,\n  \"torch_dtype\": \"%s\",\n  \"use_cache\": true,\n  "
+	    "\"vocab_size\": %" PRIu64 "\n}\n",
+	    dtype_name(m), m->o.vocab);
 	finish(&json, folder, "config.json");
 	free(json.data);
 }
 
-/* Words of the tokenizer: letters, then syllables of two letters, then words of two and of three syllables, each unique by how it
- * is made, the words in a shuffled order. */
+/* Words of the tokenizer: letters, then syllables of two letters, then words of two and of three syllables,
+ * each unique by how it is made, the words in a shuffled order. */
 #define CONSONANTS "bcdfghjklmnprstvwxyz"
 #define VOWELS "aeiou"
 #define N_SYLLABLES 100u
@@ -292,17 +310,23 @@ static int token_halves(uint64_t i, char left[8], char right[8])
 static void make_tokenizer(const llama *m, text *json)
 {
 	static const char letters[] = CONSONANTS VOWELS;
-	static const char *const special[] = { "<unk>", "<s>", "</s>" };
+	static const char *const special[] = {"<unk>", "<s>", "</s>"};
 	char left[8], right[8];
 	uint64_t id = 0;
-	put(json, "{\n  \"version\": \"1.0\",\n  \"truncation\": null,\n  \"padding\": null,\n  \"added_tokens\": [");
+	put(json,
+	    "{\n  \"version\": \"1.0\",\n  \"truncation\": null,\n  \"padding\": null,\n  \"added_tokens\": [");
 	for (int i = 0; i < 3; i++)
-		put(json, "%s\n    {\n      \"id\": %d,\n      \"content\": \"%s\",\n      \"single_word\": false,\n      \"lstrip\": false,\n"
-		    "      \"rstrip\": false,\n      \"normalized\": false,\n      \"special\": true\n    }", i ? "," : "", i, special[i]);
+		put(json,
+		    "%s\n    {\n      \"id\": %d,\n      \"content\": \"%s\",\n      \"single_word\": false,\n      "
+		    "\"lstrip\": false,\n"
+		    "      \"rstrip\": false,\n      \"normalized\": false,\n      \"special\": true\n    }",
+		    i ? "," : "", i, special[i]);
 	put(json, "\n  ],\n  \"normalizer\": null,\n  \"pre_tokenizer\": {\n    \"type\": \"Whitespace\"\n  },\n"
-	    "  \"post_processor\": null,\n  \"decoder\": null,\n  \"model\": {\n    \"type\": \"BPE\",\n    \"dropout\": null,\n"
-	    "    \"unk_token\": \"<unk>\",\n    \"continuing_subword_prefix\": null,\n    \"end_of_word_suffix\": null,\n"
-	    "    \"fuse_unk\": true,\n    \"byte_fallback\": true,\n    \"vocab\": {");
+	          "  \"post_processor\": null,\n  \"decoder\": null,\n  \"model\": {\n    \"type\": \"BPE\",\n   "
+	          " \"dropout\": null,\n"
+	          "    \"unk_token\": \"<unk>\",\n    \"continuing_subword_prefix\": null,\n    "
+	          "\"end_of_word_suffix\": null,\n"
+	          "    \"fuse_unk\": true,\n    \"byte_fallback\": true,\n    \"vocab\": {");
 	for (; id < 3; id++)
 		put(json, "%s\n      \"%s\": %" PRIu64, id ? "," : "", special[id], id);
 	for (int i = 0; i < 256; i++)
@@ -320,19 +344,27 @@ static void make_tokenizer(const llama *m, text *json)
 
 static void write_small_files(const llama *m)
 {
-	const char *folders[] = { m->o.high, m->o.low };
-	text tokenizer = { 0 }, readme = { 0 }, licence = { 0 }, generation = { 0 };
+	const char *folders[] = {m->o.high, m->o.low};
+	text tokenizer = {0}, readme = {0}, licence = {0}, generation = {0};
 	make_tokenizer(m, &tokenizer);
-	put(&generation, "{\n  \"_from_model_config\": true,\n  \"bos_token_id\": 1,\n  \"eos_token_id\": 2\n}\n");
-	put(&readme, "---\nlicense: cc0-1.0\ntags:\n- generated\n- test\n---\n\n# Generated test model\n\n"
-	    "Noise in the shape of a Llama: %" PRIu64 " layers of width %" PRIu64 ", %" PRIu64 " tokens, seed %" PRIu64 ".\n\n",
+	put(&generation,
+	    "{\n  \"_from_model_config\": true,\n  \"bos_token_id\": 1,\n  \"eos_token_id\": 2\n}\n");
+	put(&readme,
+	    "---\nlicense: cc0-1.0\ntags:\n- generated\n- test\n---\n\n# Generated test model\n\n"
+	    "Noise in the shape of a Llama: %" PRIu64 " layers of width %" PRIu64 ", %" PRIu64
+	    " tokens, seed %" PRIu64 ".\n\n",
 	    m->o.layers, m->o.hidden, m->o.vocab, m->o.seed);
-	put(&readme, "The weights are pseudo-random numbers whose statistics follow those of trained models: rows have different\n"
-	    "spreads, a few rows, columns and single weights are outliers, norms are near one. It says nothing sensible; it is\n"
-	    "for testing programs that store, send and load models. Made by `qstore-generate`; the same options make the same\n"
-	    "bytes on every machine.\n");
-	put(&licence, "The contents of this model are the output of a pseudo-random number generator. To the extent that there is\n"
-	    "any copyright in them, it is waived: CC0 1.0 Universal, https://creativecommons.org/publicdomain/zero/1.0/\n");
+	put(&readme, "The weights are pseudo-random numbers whose statistics follow those of trained models: "
+	             "rows have different\n"
+	             "spreads, a few rows, columns and single weights are outliers, norms are near one. It says "
+	             "nothing sensible; it is\n"
+	             "for testing programs that store, send and load models. Made by `qstore-generate`; the same "
+	             "options make the same\n"
+	             "bytes on every machine.\n");
+	put(&licence, "The contents of this model are the output of a pseudo-random number generator. To the "
+	              "extent that there is\n"
+	              "any copyright in them, it is waived: CC0 1.0 Universal, "
+	              "https://creativecommons.org/publicdomain/zero/1.0/\n");
 	for (int i = 0; i < 2; i++) {
 		if (!folders[i])
 			continue;
@@ -355,11 +387,12 @@ void generate_llama(const llama_options *options)
 	normal_table_init(&m->normal);
 	choose_sizes(m);
 	uint64_t widest = m->o.hidden > m->o.intermediate ? m->o.hidden : m->o.intermediate;
-	m->columns = gen_allocate((size_t)(widest + 1) * sizeof *m->columns); /* rows are made in pairs of elements */
+	m->columns =
+	    gen_allocate((size_t)(widest + 1) * sizeof *m->columns); /* rows are made in pairs of elements */
 	m->row = gen_allocate((size_t)(widest + 1) * sizeof *m->row);
 	gen_tensor *tensors = gen_allocate((size_t)(9 * m->o.layers + 3) * sizeof *tensors);
 	size_t n_tensors = add_tensors(m, tensors);
-	gen_files files = { m->o.high, m->o.low, assign_shards(tensors, n_tensors, m->o.shards), llama_row, m };
+	gen_files files = {m->o.high, m->o.low, assign_shards(tensors, n_tensors, m->o.shards), llama_row, m};
 	gen_make_folder(m->o.high);
 	if (m->o.low)
 		gen_make_folder(m->o.low);

@@ -14,7 +14,8 @@ static void usage(FILE *to)
 {
 	const char *name, *description;
 	fputs("Usage: qstore-generate [OPTION …] -o DIR\n"
-	      "Makes a model of noise with the statistics of a trained one: the same options make the same bytes everywhere.\n\n"
+	      "Makes a model of noise with the statistics of a trained one: the same options make the same bytes "
+	      "everywhere.\n\n"
 	      "  -o, --output DIR       where to write it (made when missing; files are overwritten)\n"
 	      "      --low DIR          write its INT8 twin (bitsandbytes LLM.int8) too\n"
 	      "      --dtype TYPE       bf16 (default), f16 or f32\n"
@@ -24,7 +25,8 @@ static void usage(FILE *to)
 	      "      --weights SIZE     choose sizes for about so many bytes, such as 500M or 2G (10^6, 10^9)\n"
 	      "      --shards N         number of safetensors files (default 2)\n"
 	      "      --fixture NAME     a small odd model instead\n"
-	      "      --help             show this\n\nFixtures:\n", to);
+	      "      --help             show this\n\nFixtures:\n",
+	      to);
 	for (unsigned i = 0; (name = fixture_name(i, &description)); i++)
 		fprintf(to, "  %-22s %s\n", name, description);
 }
@@ -48,42 +50,77 @@ int main(int argc, char **argv)
 {
 	enum { HELP = 256, LOW, DTYPE, SEED, LAYERS, HIDDEN, INTERMEDIATE, VOCAB, WEIGHTS, SHARDS, FIXTURE };
 	static const struct option options[] = {
-		{ "output", required_argument, NULL, 'o' }, { "help", no_argument, NULL, HELP }, { "low", required_argument, NULL, LOW },
-		{ "dtype", required_argument, NULL, DTYPE }, { "seed", required_argument, NULL, SEED },
-		{ "layers", required_argument, NULL, LAYERS }, { "hidden", required_argument, NULL, HIDDEN },
-		{ "intermediate", required_argument, NULL, INTERMEDIATE }, { "vocab", required_argument, NULL, VOCAB },
-		{ "weights", required_argument, NULL, WEIGHTS }, { "shards", required_argument, NULL, SHARDS },
-		{ "fixture", required_argument, NULL, FIXTURE }, { NULL, 0, NULL, 0 },
+	    {"output", required_argument, NULL, 'o'},
+	    {"help", no_argument, NULL, HELP},
+	    {"low", required_argument, NULL, LOW},
+	    {"dtype", required_argument, NULL, DTYPE},
+	    {"seed", required_argument, NULL, SEED},
+	    {"layers", required_argument, NULL, LAYERS},
+	    {"hidden", required_argument, NULL, HIDDEN},
+	    {"intermediate", required_argument, NULL, INTERMEDIATE},
+	    {"vocab", required_argument, NULL, VOCAB},
+	    {"weights", required_argument, NULL, WEIGHTS},
+	    {"shards", required_argument, NULL, SHARDS},
+	    {"fixture", required_argument, NULL, FIXTURE},
+	    {NULL, 0, NULL, 0},
 	};
-	llama_options llama = { .dtype = QS_BF16, .seed = 1, .shards = 2 };
+	llama_options llama = {.dtype = QS_BF16, .seed = 1, .shards = 2};
 	const char *fixture = NULL;
 	int option;
 
 	while ((option = getopt_long(argc, argv, "o:", options, NULL)) != -1) {
 		switch (option) {
-		case 'o': llama.high = optarg; break;
-		case LOW: llama.low = optarg; break;
+		case 'o':
+			llama.high = optarg;
+			break;
+		case LOW:
+			llama.low = optarg;
+			break;
 		case DTYPE:
-			llama.dtype = !strcmp(optarg, "bf16") ? QS_BF16 : !strcmp(optarg, "f16") || !strcmp(optarg, "fp16") ? QS_F16
-				: !strcmp(optarg, "f32") || !strcmp(optarg, "fp32") ? QS_F32 : QS_DTYPE_COUNT;
+			llama.dtype = !strcmp(optarg, "bf16")                             ? QS_BF16
+			              : !strcmp(optarg, "f16") || !strcmp(optarg, "fp16") ? QS_F16
+			              : !strcmp(optarg, "f32") || !strcmp(optarg, "fp32") ? QS_F32
+			                                                                  : QS_DTYPE_COUNT;
 			if (llama.dtype == QS_DTYPE_COUNT)
 				gen_die("--dtype: \"%s\" is not bf16, f16 or f32", optarg);
 			break;
-		case SEED: llama.seed = parse_number("seed", optarg, 0, UINT64_MAX); break;
-		case LAYERS: llama.layers = parse_number("layers", optarg, 0, 1000); break;
-		case HIDDEN: llama.hidden = parse_number("hidden", optarg, 0, 1000000); break;
-		case INTERMEDIATE: llama.intermediate = parse_number("intermediate", optarg, 0, 1000000); break;
-		case VOCAB: llama.vocab = parse_number("vocab", optarg, 0, 1000000); break;
-		case WEIGHTS: llama.weights_size = parse_number("weights", optarg, 1, UINT64_C(1000000000000)); break;
-		case SHARDS: llama.shards = parse_number("shards", optarg, 0, 1000); break;
-		case FIXTURE: fixture = optarg; break;
-		case HELP: usage(stdout); return 0;
-		default: fputs("Try 'qstore-generate --help'.\n", stderr); return 2;
+		case SEED:
+			llama.seed = parse_number("seed", optarg, 0, UINT64_MAX);
+			break;
+		case LAYERS:
+			llama.layers = parse_number("layers", optarg, 0, 1000);
+			break;
+		case HIDDEN:
+			llama.hidden = parse_number("hidden", optarg, 0, 1000000);
+			break;
+		case INTERMEDIATE:
+			llama.intermediate = parse_number("intermediate", optarg, 0, 1000000);
+			break;
+		case VOCAB:
+			llama.vocab = parse_number("vocab", optarg, 0, 1000000);
+			break;
+		case WEIGHTS:
+			llama.weights_size = parse_number("weights", optarg, 1, UINT64_C(1000000000000));
+			break;
+		case SHARDS:
+			llama.shards = parse_number("shards", optarg, 0, 1000);
+			break;
+		case FIXTURE:
+			fixture = optarg;
+			break;
+		case HELP:
+			usage(stdout);
+			return 0;
+		default:
+			fputs("Try 'qstore-generate --help'.\n", stderr);
+			return 2;
 		}
 	}
 	if (optind < argc || !llama.high || !llama.shards) {
-		fprintf(stderr, "qstore-generate: %s\nTry 'qstore-generate --help'.\n", optind < argc ? "too many arguments"
-		        : llama.high ? "no shards" : "where to? give -o DIR");
+		fprintf(stderr, "qstore-generate: %s\nTry 'qstore-generate --help'.\n",
+		        optind < argc ? "too many arguments"
+		        : llama.high  ? "no shards"
+		                      : "where to? give -o DIR");
 		return 2;
 	}
 	if (!fixture)

@@ -41,8 +41,8 @@ static double density(double x)
 #define STEPS_PER_UNIT 1024
 #define STEPS (7 * STEPS_PER_UNIT)
 
-/* Walks down from the last step, integrating the density by Simpson's rule, until the probability of being beyond is at least
- * `beyond`. *step and *reached carry on from the call before. */
+/* Walks down from the last step, integrating the density by Simpson's rule, until the probability of being
+ * beyond is at least `beyond`. *step and *reached carry on from the call before. */
 static int32_t quantile(double beyond, int *step, double *reached)
 {
 	const double h = 1.0 / STEPS_PER_UNIT;

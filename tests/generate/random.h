@@ -32,7 +32,8 @@ static inline uint64_t rng_below(rng *r, uint64_t n)
 	return (rng_next(r) >> 32) * n >> 32;
 }
 
-/* Quantiles of |z|, z standard normal, in units of 2^-26: 4096 of equal probability, and the last of them divided again. */
+/* Quantiles of |z|, z standard normal, in units of 2^-26: 4096 of equal probability, and the last of them
+ * divided again. */
 #define NORMAL_ONE (1 << 26)
 typedef struct normal_table {
 	int32_t body[4096], tail[4097];

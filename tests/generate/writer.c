@@ -111,7 +111,8 @@ static int all_finite(const gen_tensor *tensor)
 static int is_quantized(const gen_tensor *tensor)
 {
 	uint32_t dtype = tensor->dtype == QS_F32 && !tensor->data ? QS_F16 : tensor->dtype;
-	return qs_llm_int8_selects(tensor->name, dtype, tensor->n_dims, tensor->dims, NULL, NULL) && all_finite(tensor);
+	return qs_llm_int8_selects(tensor->name, dtype, tensor->n_dims, tensor->dims, NULL, NULL) &&
+	       all_finite(tensor);
 }
 
 static int by_name(const void *a, const void *b)
@@ -146,12 +147,13 @@ static void layout_add(layout *to, char *name, uint32_t dtype, const uint64_t *d
 
 static layout make_layout(gen_tensor *const *tensors, size_t n_tensors, int low)
 {
-	layout out = { gen_allocate(3 * n_tensors * sizeof *out.tensors), 0 };
+	layout out = {gen_allocate(3 * n_tensors * sizeof *out.tensors), 0};
 	for (size_t i = 0; i < n_tensors; i++) {
 		const gen_tensor *t = tensors[i];
 		size_t name_size = strlen(t->name);
 		int quantized = low && is_quantized(t);
-		layout_add(&out, text_of("%.*s", t->name, name_size), quantized ? QS_I8 : t->dtype, t->dims, t->n_dims);
+		layout_add(&out, text_of("%.*s", t->name, name_size), quantized ? QS_I8 : t->dtype, t->dims,
+		           t->n_dims);
 		if (quantized) {
 			size_t stem_size = name_size - strlen(".weight");
 			layout_add(&out, text_of("%.*s.SCB", t->name, stem_size), QS_F32, t->dims, 1);
@@ -175,7 +177,8 @@ static void write_header(output *out, layout *of)
 	uint8_t *header;
 	size_t header_size;
 	qs_error error;
-	if (qs_safetensors_header(of->tensors, of->n_tensors, "{\"format\":\"pt\"}", &header, &header_size, &error))
+	if (qs_safetensors_header(of->tensors, of->n_tensors, "{\"format\":\"pt\"}", &header, &header_size,
+	                          &error))
 		gen_die("%s: %s", out->path, error.text);
 	output_write(out, header, header_size);
 	free(header);
@@ -259,10 +262,12 @@ static void write_index(const char *folder, const layout *of, const uint32_t *sh
 	for (size_t i = 0; i < of->n_tensors; i++)
 		total += of->tensors[i].size;
 	output_open(&out, folder, "model.safetensors.index.json");
-	fprintf(out.stream, "{\n  \"metadata\": {\n    \"total_size\": %" PRIu64 "\n  },\n  \"weight_map\": {\n", total);
+	fprintf(out.stream, "{\n  \"metadata\": {\n    \"total_size\": %" PRIu64 "\n  },\n  \"weight_map\": {\n",
+	        total);
 	for (size_t i = 0; i < of->n_tensors; i++) {
 		shard_name(shard, sizeof shard, shards[i], n_shards);
-		fprintf(out.stream, "    \"%s\": \"%s\"%s\n", of->tensors[i].name, shard, i + 1 < of->n_tensors ? "," : "");
+		fprintf(out.stream, "    \"%s\": \"%s\"%s\n", of->tensors[i].name, shard,
+		        i + 1 < of->n_tensors ? "," : "");
 	}
 	fprintf(out.stream, "  }\n}\n");
 	if (ferror(out.stream))
@@ -270,7 +275,8 @@ static void write_index(const char *folder, const layout *of, const uint32_t *sh
 	output_close(&out);
 }
 
-static void write_index_of(const char *folder, gen_tensor *const *sorted, size_t n_tensors, int low, uint32_t n_shards)
+static void write_index_of(const char *folder, gen_tensor *const *sorted, size_t n_tensors, int low,
+                           uint32_t n_shards)
 {
 	layout all = make_layout(sorted, n_tensors, low);
 	uint32_t *shards = gen_allocate(all.n_tensors * sizeof *shards);
@@ -306,7 +312,8 @@ static void write_shard(const gen_files *files, gen_tensor *const *tensors, size
 
 void gen_write_weights(const gen_files *files, gen_tensor *tensors, size_t n_tensors)
 {
-	gen_tensor **sorted = gen_allocate(n_tensors * sizeof *sorted), **of_shard = gen_allocate(n_tensors * sizeof *of_shard);
+	gen_tensor **sorted = gen_allocate(n_tensors * sizeof *sorted),
+	           **of_shard = gen_allocate(n_tensors * sizeof *of_shard);
 	for (size_t i = 0; i < n_tensors; i++)
 		sorted[i] = &tensors[i];
 	qsort(sorted, n_tensors, sizeof *sorted, by_name);

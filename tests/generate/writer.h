@@ -1,4 +1,5 @@
-/* Writing model folders: safetensors files row by row, their INT8 twins, and small files. Any failure ends the program. */
+/* Writing model folders: safetensors files row by row, their INT8 twins, and small files. Any failure ends
+ * the program. */
 #ifndef GENERATE_WRITER_H
 #define GENERATE_WRITER_H
 
@@ -17,7 +18,7 @@ struct gen_tensor {
 	uint32_t dtype, n_dims;
 	uint64_t dims[4];
 	const uint8_t *data; /* all of it, or NULL: then rows are asked for */
-	int nature;           /* for the one who is asked */
+	int nature;          /* for the one who is asked */
 	uint32_t shard;
 };
 
@@ -25,22 +26,22 @@ uint64_t gen_tensor_elems(const gen_tensor *tensor);
 uint64_t gen_tensor_size(const gen_tensor *tensor); /* bytes */
 uint64_t gen_tensor_cols(const gen_tensor *tensor); /* the innermost dimension, 1 for a scalar */
 
-__attribute__((noreturn, format(printf, 1, 2)))
-void gen_die(const char *format, ...);
+__attribute__((noreturn, format(printf, 1, 2))) void gen_die(const char *format, ...);
 void *gen_allocate(size_t size); /* zeroed, never NULL */
 
 void gen_make_folder(const char *path); /* with those above it */
 void gen_write_text(const char *folder, const char *name, const char *text, size_t text_size);
 
 typedef struct gen_files {
-	const char *high, *low;  /* folders; low may be NULL */
-	uint32_t n_shards;       /* each tensor says its own; one shard has no index file */
+	const char *high, *low; /* folders; low may be NULL */
+	uint32_t n_shards;      /* each tensor says its own; one shard has no index file */
 	gen_row *row;
 	void *context;
 } gen_files;
 
-/* model.safetensors, or the shards and their index, in both folders. In the low one tensors that LLM.int8 quantizes (and whose
- * values are finite) stand as X.weight, X.SCB, X.weight_format. Within a file tensors are sorted by name. */
+/* model.safetensors, or the shards and their index, in both folders. In the low one tensors that LLM.int8
+ * quantizes (and whose values are finite) stand as X.weight, X.SCB, X.weight_format. Within a file tensors
+ * are sorted by name. */
 void gen_write_weights(const gen_files *files, gen_tensor *tensors, size_t n_tensors);
 
 #endif

@@ -14,7 +14,8 @@ const char *scratch_path(void **state, const char *name);
 /* Makes a file, and returns its path as above. */
 const char *scratch_write(void **state, const char *name, const void *data, size_t size);
 
-/* Makes a safetensors file of this header (JSON text) and data_size bytes of data; returns its path as above. */
+/* Makes a safetensors file of this header (JSON text) and data_size bytes of data; returns its path as above.
+ */
 const char *scratch_safetensors(void **state, const char *name, const char *json, size_t data_size);
 
 #endif

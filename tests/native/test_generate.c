@@ -44,18 +44,26 @@ static void same_bytes_everywhere(void **state)
 		uint32_t dtype;
 		uint64_t high, low;
 	} cases[] = {
-		{ QS_BF16, UINT64_C(0xbdce193d6d310b0e), UINT64_C(0xf6259fd3989a4974) },
-		{ QS_F16, UINT64_C(0xa438870f5ec2fcbd), UINT64_C(0x2016c3b9a3c7342c) },
-		{ QS_F32, UINT64_C(0xe34eccbd60c297e1), UINT64_C(0x61f9b19fe5d5af27) },
+	    {QS_BF16, UINT64_C(0xbdce193d6d310b0e), UINT64_C(0xf6259fd3989a4974)},
+	    {QS_F16, UINT64_C(0xa438870f5ec2fcbd), UINT64_C(0x2016c3b9a3c7342c)},
+	    {QS_F32, UINT64_C(0xe34eccbd60c297e1), UINT64_C(0x61f9b19fe5d5af27)},
 	};
 	int failed = 0;
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-		llama_options options = { .dtype = cases[i].dtype, .seed = 7, .layers = 2, .hidden = 96, .intermediate = 200, .vocab = 500,
-			.shards = 3, .high = scratch_path(state, "high"), .low = scratch_path(state, "low") };
+		llama_options options = {.dtype = cases[i].dtype,
+		                         .seed = 7,
+		                         .layers = 2,
+		                         .hidden = 96,
+		                         .intermediate = 200,
+		                         .vocab = 500,
+		                         .shards = 3,
+		                         .high = scratch_path(state, "high"),
+		                         .low = scratch_path(state, "low")};
 		generate_llama(&options);
 		uint64_t high = hash_model(options.high), low = hash_model(options.low);
 		if (high != cases[i].high || low != cases[i].low) {
-			print_message("{ %u, 0x%016llx, 0x%016llx }\n", cases[i].dtype, (unsigned long long)high, (unsigned long long)low);
+			print_message("{ %u, 0x%016llx, 0x%016llx }\n", cases[i].dtype, (unsigned long long)high,
+			              (unsigned long long)low);
 			failed = 1;
 		}
 	}
@@ -64,14 +72,18 @@ static void same_bytes_everywhere(void **state)
 
 static void sizes_come_close_to_what_is_asked(void **state)
 {
-	static const uint64_t sizes[] = { 1000000, 8000000, 0 };
+	static const uint64_t sizes[] = {1000000, 8000000, 0};
 	for (size_t i = 0; i < 3; i++) {
 		char name[20];
 		qs_model model;
 		qs_error error;
 		uint64_t total = 0, wanted = sizes[i] ? sizes[i] : 32000000;
 		snprintf(name, sizeof name, "size%zu", i);
-		llama_options options = { .dtype = QS_BF16, .seed = 1, .weights_size = sizes[i], .shards = 2, .high = scratch_path(state, name) };
+		llama_options options = {.dtype = QS_BF16,
+		                         .seed = 1,
+		                         .weights_size = sizes[i],
+		                         .shards = 2,
+		                         .high = scratch_path(state, name)};
 		generate_llama(&options);
 		assert_int_equal(qs_model_open(&model, options.high, &error), QSTORE_OK);
 		for (size_t f = 0; f < model.n_files; f++)
@@ -108,7 +120,7 @@ static void normal_numbers_are_normal(void **state)
 	normal_table *table = malloc(sizeof *table);
 	assert_non_null(table);
 	normal_table_init(table);
-	double sums[5] = { 0 }, largest = 0;
+	double sums[5] = {0}, largest = 0;
 	int n = 1000000, beyond_two = 0;
 	rng r;
 	rng_seed(&r, 1, "test", 0);
@@ -119,7 +131,8 @@ static void normal_numbers_are_normal(void **state)
 		beyond_two += fabs(z) > 2;
 		largest = fmax(largest, fabs(z));
 	}
-	assert_true(fabs(sums[1]) < 0.005 && fabs(sums[2] - 1) < 0.01 && fabs(sums[3]) < 0.02 && fabs(sums[4] - 3) < 0.05);
+	assert_true(fabs(sums[1]) < 0.005 && fabs(sums[2] - 1) < 0.01 && fabs(sums[3]) < 0.02 &&
+	            fabs(sums[4] - 3) < 0.05);
 	assert_true(fabs(beyond_two / (double)n - 0.0455) < 0.001);
 	assert_true(largest > 4.2 && largest < 5.8);
 	for (size_t i = 1; i < 4096; i++)
@@ -137,14 +150,17 @@ static void powers_of_two(void **state)
 	assert_true(exp2_portable(-3) == 0.125 && exp2_portable(0) == 1 && exp2_portable(10) == 1024);
 }
 
-/* Each 16-bit value, the middle between it and the next one (ties go to the even one), and what lies just beside that. */
+/* Each 16-bit value, the middle between it and the next one (ties go to the even one), and what lies just
+ * beside that. */
 static void casts_round_to_nearest_even(void **state)
 {
 	(void)state;
 	for (uint32_t i = 0; i < 0x7c00; i++) {
 		float low = (float)ldexp(i < 0x400 ? i : (i & 0x3ff) + 0x400, i < 0x400 ? -24 : (int)(i >> 10) - 25);
 		uint32_t j = i + 1;
-		float high = j == 0x7c00 ? 65536 : (float)ldexp(j < 0x400 ? j : (j & 0x3ff) + 0x400, j < 0x400 ? -24 : (int)(j >> 10) - 25);
+		float high = j == 0x7c00 ? 65536
+		                         : (float)ldexp(j < 0x400 ? j : (j & 0x3ff) + 0x400,
+		                                        j < 0x400 ? -24 : (int)(j >> 10) - 25);
 		float middle = (low + high) / 2;
 		assert_int_equal(f32_to_f16(low), i);
 		assert_int_equal(f32_to_f16(-low), i | 0x8000);
@@ -153,8 +169,8 @@ static void casts_round_to_nearest_even(void **state)
 		assert_int_equal(f32_to_f16(nextafterf(middle, 1e30f)), j);
 	}
 	for (uint32_t i = 0; i < 0x7f80; i++) {
-		uint32_t bits[] = { i << 16, i << 16 | 0x7fff, i << 16 | 0x8000, i << 16 | 0x8001 };
-		uint32_t expected[] = { i, i, i + (i & 1), i + 1 };
+		uint32_t bits[] = {i << 16, i << 16 | 0x7fff, i << 16 | 0x8000, i << 16 | 0x8001};
+		uint32_t expected[] = {i, i, i + (i & 1), i + 1};
 		for (size_t k = 0; k < 4; k++) {
 			float value;
 			memcpy(&value, &bits[k], sizeof value);
@@ -174,12 +190,12 @@ static void casts_round_to_nearest_even(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(same_bytes_everywhere),
-		TEST(sizes_come_close_to_what_is_asked),
-		TEST(every_fixture_is_a_valid_model),
-		TEST(normal_numbers_are_normal),
-		TEST(powers_of_two),
-		TEST(casts_round_to_nearest_even),
+	    TEST(same_bytes_everywhere),
+	    TEST(sizes_come_close_to_what_is_asked),
+	    TEST(every_fixture_is_a_valid_model),
+	    TEST(normal_numbers_are_normal),
+	    TEST(powers_of_two),
+	    TEST(casts_round_to_nearest_even),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

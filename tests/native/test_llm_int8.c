@@ -1,5 +1,5 @@
-/* LLM.int8: against a slow reference in double precision over all 65,536 values of both dtypes, and against INT8 files that
- * bitsandbytes' rule made from real weights, when they are at hand. */
+/* LLM.int8: against a slow reference in double precision over all 65,536 values of both dtypes, and against
+ * INT8 files that bitsandbytes' rule made from real weights, when they are at hand. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,7 +18,8 @@
 
 static double decode(uint32_t bits, int exponent_bits, int mantissa_bits)
 {
-	int exponent = (int)(bits >> mantissa_bits) & ((1 << exponent_bits) - 1), bias = (1 << (exponent_bits - 1)) - 1;
+	int exponent = (int)(bits >> mantissa_bits) & ((1 << exponent_bits) - 1),
+	    bias = (1 << (exponent_bits - 1)) - 1;
 	double mantissa = bits & ((1u << mantissa_bits) - 1), sign = bits >> 15 ? -1.0 : 1.0;
 	if (exponent == (1 << exponent_bits) - 1)
 		return mantissa != 0 ? (double)NAN : sign * (double)INFINITY;
@@ -56,7 +57,7 @@ static void store16(uint8_t *dst, uint32_t bits)
 	dst[1] = (uint8_t)(bits >> 8);
 }
 
-static const uint32_t dtypes[] = { QS_BF16, QS_F16 };
+static const uint32_t dtypes[] = {QS_BF16, QS_F16};
 
 static void absmax_of_every_value(void **state)
 {
@@ -101,7 +102,8 @@ static void codes_of_every_value(void **state)
 				uint32_t bits = (uint32_t)(src[1 + 2 * i] | src[2 + 2 * i] << 8);
 				int expected = reference_code(cast_to_f16(decode_dtype(bits, dtypes[d])), absmax);
 				if (codes[i] != expected)
-					fail_msg("dtype %u, bits %04x, absmax %a: %d, not %d", dtypes[d], bits, absmax, codes[i], expected);
+					fail_msg("dtype %u, bits %04x, absmax %a: %d, not %d", dtypes[d], bits, absmax, codes[i],
+					         expected);
 			}
 		}
 	}
@@ -109,7 +111,8 @@ static void codes_of_every_value(void **state)
 	free(src);
 }
 
-/* Vectorised loops have a tail: every length, in exact allocations so that sanitizers see reads and writes beyond. */
+/* Vectorised loops have a tail: every length, in exact allocations so that sanitizers see reads and writes
+ * beyond. */
 static void every_length_and_piece(void **state)
 {
 	(void)state;
@@ -120,7 +123,8 @@ static void every_length_and_piece(void **state)
 			double expected = 0;
 			assert_true(src && codes && pieces);
 			for (size_t i = 0; i < n; i++) {
-				uint32_t bits = (uint32_t)((i * 40503u + n * 977u) & 0xbfff) % 0x3f00 | (uint32_t)(i & 1) << 15;
+				uint32_t bits = (uint32_t)((i * 40503u + n * 977u) & 0xbfff) % 0x3f00 | (uint32_t)(i & 1)
+				                                                                            << 15;
 				store16(src + 2 * i, bits);
 				expected = fmax(expected, fabs(cast_to_f16(decode_dtype(bits, dtypes[d]))));
 			}
@@ -135,7 +139,8 @@ static void every_length_and_piece(void **state)
 			assert_true(finite);
 			for (size_t i = 0; i < n && absmax > 0; i++) {
 				uint32_t bits = (uint32_t)(src[2 * i] | src[2 * i + 1] << 8);
-				assert_int_equal(codes[i], reference_code(cast_to_f16(decode_dtype(bits, dtypes[d])), expected));
+				assert_int_equal(codes[i],
+				                 reference_code(cast_to_f16(decode_dtype(bits, dtypes[d])), expected));
 			}
 			free(pieces);
 			free(codes);
@@ -148,7 +153,7 @@ static void rows_of_zeros_and_of_infinities_have_codes_of_zero(void **state)
 {
 	(void)state;
 	uint8_t src[2 * 33];
-	int8_t codes[33], zeros[33] = { 0 };
+	int8_t codes[33], zeros[33] = {0};
 	int finite = 1;
 	for (size_t i = 0; i < 33; i++)
 		store16(src + 2 * i, i & 1 ? 0x8000 : 0);
@@ -172,16 +177,35 @@ static void rows_of_zeros_and_of_infinities_have_codes_of_zero(void **state)
 static void selects_linear_weights_only(void **state)
 {
 	(void)state;
-	static const uint64_t dims[] = { 8, 8, 8, 8 }, empty[] = { 0, 8 };
+	static const uint64_t dims[] = {8, 8, 8, 8}, empty[] = {0, 8};
 	static const char *const linear[] = {
-		"model.layers.0.self_attn.q_proj.weight", "model.layers.11.mlp.down_proj.weight", "h.0.attn.c_attn.weight",
-		"encoder.layer.0.output.dense.weight", "blocks.3.fc1.weight", "model.layers.0.block_sparse_moe.gate.weight", "output.dense.weight",
+	    "model.layers.0.self_attn.q_proj.weight",
+	    "model.layers.11.mlp.down_proj.weight",
+	    "h.0.attn.c_attn.weight",
+	    "encoder.layer.0.output.dense.weight",
+	    "blocks.3.fc1.weight",
+	    "model.layers.0.block_sparse_moe.gate.weight",
+	    "output.dense.weight",
 	};
 	static const char *const others[] = {
-		"lm_head.weight", "model.embed_tokens.weight", "transformer.wte.weight", "transformer.wpe.weight", "transformer.h.0.ln_1.weight",
-		"model.layers.0.input_layernorm.weight", "model.norm.weight", "tok_embeddings.weight", "output.weight", "shared.weight",
-		"classifier.weight", "score.weight", "embed_out.weight", "model.layers.0.self_attn.q_proj.bias", "q_proj.weight_scale", ".weight",
-		"encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight", "weight",
+	    "lm_head.weight",
+	    "model.embed_tokens.weight",
+	    "transformer.wte.weight",
+	    "transformer.wpe.weight",
+	    "transformer.h.0.ln_1.weight",
+	    "model.layers.0.input_layernorm.weight",
+	    "model.norm.weight",
+	    "tok_embeddings.weight",
+	    "output.weight",
+	    "shared.weight",
+	    "classifier.weight",
+	    "score.weight",
+	    "embed_out.weight",
+	    "model.layers.0.self_attn.q_proj.bias",
+	    "q_proj.weight_scale",
+	    ".weight",
+	    "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight",
+	    "weight",
 	};
 	for (size_t i = 0; i < sizeof linear / sizeof *linear; i++)
 		if (!qs_llm_int8_selects(linear[i], QS_BF16, 2, dims, NULL, NULL))
@@ -199,8 +223,8 @@ static void selects_linear_weights_only(void **state)
 static void patterns_change_the_selection(void **state)
 {
 	(void)state;
-	static const uint64_t dims[] = { 8, 8 };
-	static const char *const head[] = { "nothing", "lm_*", NULL }, *const projections[] = { "*.q_proj.*", NULL };
+	static const uint64_t dims[] = {8, 8};
+	static const char *const head[] = {"nothing", "lm_*", NULL}, *const projections[] = {"*.q_proj.*", NULL};
 	const char *q = "model.layers.0.self_attn.q_proj.weight";
 	assert_true(qs_llm_int8_selects("lm_head.weight", QS_BF16, 2, dims, head, NULL));
 	assert_false(qs_llm_int8_selects("lm_head.weight", QS_BF16, 2, dims, head, head));
@@ -244,7 +268,8 @@ static void compare_pair(const char *high_path, const char *low_path)
 			assert_non_null(scale);
 			uint64_t rows = fine->dims[0], cols = fine->dims[1];
 			uint8_t *src = read_bytes(high.files[f].path, fine->offset, fine->size);
-			int8_t *expected = read_bytes(low_file->path, coarse->offset, coarse->size), *codes = malloc((size_t)cols);
+			int8_t *expected = read_bytes(low_file->path, coarse->offset, coarse->size),
+			       *codes = malloc((size_t)cols);
 			float *scb = read_bytes(scale_file->path, scale->offset, scale->size);
 			for (uint64_t r = 0; r < rows; r++) {
 				int finite = 1;
@@ -269,7 +294,7 @@ static void compare_pair(const char *high_path, const char *low_path)
 static void equals_real_int8_files(void **state)
 {
 	(void)state;
-	static const char *const models[] = { "../shared/data/stories15M-llama", "../shared/data/tiny1m-llama" };
+	static const char *const models[] = {"../shared/data/stories15M-llama", "../shared/data/tiny1m-llama"};
 	int found = 0;
 	for (size_t i = 0; i < 2; i++) {
 		char high[200], low[200];
@@ -291,13 +316,13 @@ static void equals_real_int8_files(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(absmax_of_every_value),
-		cmocka_unit_test(codes_of_every_value),
-		cmocka_unit_test(every_length_and_piece),
-		cmocka_unit_test(rows_of_zeros_and_of_infinities_have_codes_of_zero),
-		cmocka_unit_test(selects_linear_weights_only),
-		cmocka_unit_test(patterns_change_the_selection),
-		cmocka_unit_test(equals_real_int8_files),
+	    cmocka_unit_test(absmax_of_every_value),
+	    cmocka_unit_test(codes_of_every_value),
+	    cmocka_unit_test(every_length_and_piece),
+	    cmocka_unit_test(rows_of_zeros_and_of_infinities_have_codes_of_zero),
+	    cmocka_unit_test(selects_linear_weights_only),
+	    cmocka_unit_test(patterns_change_the_selection),
+	    cmocka_unit_test(equals_real_int8_files),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,11 +19,12 @@
 static void expect(const char *path, qstore_status expected, const char *file, const char *what)
 {
 	qs_model model;
-	qs_error error = { 0 };
+	qs_error error = {0};
 	qstore_status status = qs_model_open(&model, path, &error);
 	qs_model_close(&model);
 	if (status != expected || !strstr(error.text, file) || !strstr(error.text, what))
-		fail_msg("status %d, \"%s\", expected %d, \"%s\" and \"%s\"", status, error.text, expected, file, what);
+		fail_msg("status %d, \"%s\", expected %d, \"%s\" and \"%s\"", status, error.text, expected, file,
+		         what);
 }
 
 static void open_model(qs_model *model, const char *path)
@@ -42,7 +43,8 @@ static void expect_files(const qs_model *model, const char *const *names, size_t
 
 static void finds_files_of_a_folder(void **state)
 {
-	static const char *const names[] = { "LICENSE", "a-dir/b.txt", "a.txt", "config.json", "model.safetensors", "z/model.safetensors" };
+	static const char *const names[] = {"LICENSE",     "a-dir/b.txt",       "a.txt",
+	                                    "config.json", "model.safetensors", "z/model.safetensors"};
 	qs_model model;
 	const qs_model_file *file = NULL;
 	scratch_safetensors(state, "m/model.safetensors", TENSOR("one.weight"), 20);
@@ -96,7 +98,7 @@ static void opens_a_single_file(void **state)
 /* Hub caches: snapshots/REVISION/NAME is a link to ../../blobs/HASH. */
 static void follows_links_to_files_only(void **state)
 {
-	static const char *const names[] = { "config.json", "model.safetensors" };
+	static const char *const names[] = {"config.json", "model.safetensors"};
 	qs_model model;
 	scratch_safetensors(state, "blobs/0123", TENSOR("one.weight"), 20);
 	scratch_write(state, "blobs/4567", "{}", 2);
@@ -125,7 +127,7 @@ static void refuses_folders_without_weights(void **state)
 
 static void refuses_large_pickles_and_keeps_small_ones(void **state)
 {
-	static const char *const names[] = { "model.safetensors", "other.bin", "training_args.bin" };
+	static const char *const names[] = {"model.safetensors", "other.bin", "training_args.bin"};
 	size_t size = 65536;
 	char *pickle = calloc(size, 1);
 	qs_model model;
@@ -154,17 +156,19 @@ static void refuses_a_tensor_in_two_shards(void **state)
 static void checks_the_index(void **state)
 {
 	qs_model model;
-	static const char *const good = "{\"metadata\":{\"total_size\":40},\"weight_map\":{\"a.w\":\"s1.safetensors\",\"b.w\":\"s2.safetensors\"}}";
+	static const char *const good = "{\"metadata\":{\"total_size\":40},\"weight_map\":{\"a.w\":\"s1."
+	                                "safetensors\",\"b.w\":\"s2.safetensors\"}}";
 	static const char *const bad[][3] = {
-		{ "{\"weight_map\":{\"a.w\":\"s3.safetensors\"}}", "\"a.w\"", "\"s3.safetensors\", which is missing" },
-		{ "{\"weight_map\":{\"a.w\":\"s2.safetensors\"}}", "\"a.w\"", "\"s2.safetensors\", which has no such tensor" },
-		{ "{\"weight_map\":{\"c.w\":\"s1.safetensors\"}}", "\"c.w\"", "which has no such tensor" },
-		{ "{\"weight_map\":{\"a.w\":\"model.safetensors.index.json\"}}", "\"a.w\"", "which is missing" },
-		{ "{\"weight_map\":{\"a.w\":\"../m/s1.safetensors\"}}", "\"a.w\"", "which is missing" },
-		{ "{\"weight_map\":{\"a.w\":1}}", "\"a.w\"", "not a name" },
-		{ "{\"weight_map\":[]}", "", "no weight_map" },
-		{ "[]", "", "no weight_map" },
-		{ "{\"weight_map\":{}", "", "not valid JSON" },
+	    {"{\"weight_map\":{\"a.w\":\"s3.safetensors\"}}", "\"a.w\"", "\"s3.safetensors\", which is missing"},
+	    {"{\"weight_map\":{\"a.w\":\"s2.safetensors\"}}", "\"a.w\"",
+	     "\"s2.safetensors\", which has no such tensor"},
+	    {"{\"weight_map\":{\"c.w\":\"s1.safetensors\"}}", "\"c.w\"", "which has no such tensor"},
+	    {"{\"weight_map\":{\"a.w\":\"model.safetensors.index.json\"}}", "\"a.w\"", "which is missing"},
+	    {"{\"weight_map\":{\"a.w\":\"../m/s1.safetensors\"}}", "\"a.w\"", "which is missing"},
+	    {"{\"weight_map\":{\"a.w\":1}}", "\"a.w\"", "not a name"},
+	    {"{\"weight_map\":[]}", "", "no weight_map"},
+	    {"[]", "", "no weight_map"},
+	    {"{\"weight_map\":{}", "", "not valid JSON"},
 	};
 	scratch_safetensors(state, "m/s1.safetensors", TENSOR("a.w"), 20);
 	scratch_safetensors(state, "m/s2.safetensors", TENSOR("b.w"), 20);
@@ -191,7 +195,7 @@ static void an_index_speaks_of_its_own_folder(void **state)
 
 static void refuses_names_that_archives_cannot_hold(void **state)
 {
-	static const char *const names[] = { "a\\b.txt", "c:d.txt", "e\nf.txt", "g\xff.txt" };
+	static const char *const names[] = {"a\\b.txt", "c:d.txt", "e\nf.txt", "g\xff.txt"};
 	scratch_safetensors(state, "m/model.safetensors", TENSOR("one.weight"), 20);
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
 		char name[40];
@@ -218,14 +222,20 @@ static void a_broken_shard_is_named(void **state)
 static void names_the_precision(void **state)
 {
 	static const char *const cases[][2] = {
-		{ "{\"a\":{\"dtype\":\"F16\",\"shape\":[10],\"data_offsets\":[0,20]},\"b\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[20,36]}}", "fp16" },
-		{ "{\"a\":{\"dtype\":\"F16\",\"shape\":[7],\"data_offsets\":[0,14]},\"b\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[14,30]}}", "fp32" },
-		{ "{\"a\":{\"dtype\":\"F8_E4M3\",\"shape\":[7],\"data_offsets\":[0,7]}}", "fp8" },
-		{ "{\"a\":{\"dtype\":\"C64\",\"shape\":[7],\"data_offsets\":[0,56]}}", "other" },
-		/* embeddings outweigh the codes */
-		{ "{\"embed.weight\":{\"dtype\":\"BF16\",\"shape\":[10],\"data_offsets\":[0,20]},\"q.weight\":{\"dtype\":\"I8\",\"shape\":[2,2],"
-		  "\"data_offsets\":[20,24]},\"q.SCB\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[24,32]}}", "int8" },
-		{ "{}", "other" },
+	    {"{\"a\":{\"dtype\":\"F16\",\"shape\":[10],\"data_offsets\":[0,20]},\"b\":{\"dtype\":\"F32\","
+	     "\"shape\":[4],\"data_offsets\":[20,36]}}",
+	     "fp16"},
+	    {"{\"a\":{\"dtype\":\"F16\",\"shape\":[7],\"data_offsets\":[0,14]},\"b\":{\"dtype\":\"F32\","
+	     "\"shape\":[4],\"data_offsets\":[14,30]}}",
+	     "fp32"},
+	    {"{\"a\":{\"dtype\":\"F8_E4M3\",\"shape\":[7],\"data_offsets\":[0,7]}}", "fp8"},
+	    {"{\"a\":{\"dtype\":\"C64\",\"shape\":[7],\"data_offsets\":[0,56]}}", "other"},
+	    /* embeddings outweigh the codes */
+	    {"{\"embed.weight\":{\"dtype\":\"BF16\",\"shape\":[10],\"data_offsets\":[0,20]},\"q.weight\":{"
+	     "\"dtype\":\"I8\",\"shape\":[2,2],"
+	     "\"data_offsets\":[20,24]},\"q.SCB\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[24,32]}}",
+	     "int8"},
+	    {"{}", "other"},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		qs_model model;
@@ -240,17 +250,17 @@ static void names_the_precision(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(finds_files_of_a_folder),
-		TEST(opens_a_single_file),
-		TEST(follows_links_to_files_only),
-		TEST(refuses_folders_without_weights),
-		TEST(refuses_large_pickles_and_keeps_small_ones),
-		TEST(refuses_a_tensor_in_two_shards),
-		TEST(checks_the_index),
-		TEST(an_index_speaks_of_its_own_folder),
-		TEST(refuses_names_that_archives_cannot_hold),
-		TEST(a_broken_shard_is_named),
-		TEST(names_the_precision),
+	    TEST(finds_files_of_a_folder),
+	    TEST(opens_a_single_file),
+	    TEST(follows_links_to_files_only),
+	    TEST(refuses_folders_without_weights),
+	    TEST(refuses_large_pickles_and_keeps_small_ones),
+	    TEST(refuses_a_tensor_in_two_shards),
+	    TEST(checks_the_index),
+	    TEST(an_index_speaks_of_its_own_folder),
+	    TEST(refuses_names_that_archives_cannot_hold),
+	    TEST(a_broken_shard_is_named),
+	    TEST(names_the_precision),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

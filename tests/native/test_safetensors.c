@@ -18,11 +18,11 @@
 static void expect_path(const char *path, const char *tensor, const char *what)
 {
 	qs_safetensors file;
-	qs_error error = { 0 };
+	qs_error error = {0};
 	qstore_status status = qs_safetensors_open(&file, path, &error);
 	qs_safetensors_close(&file);
-	if (status != QSTORE_INPUT || !strstr(error.text, "model.safetensors") || !strstr(error.text, tensor)
-	    || !strstr(error.text, what) || error.status != status || strpbrk(error.text, "\n\r\t"))
+	if (status != QSTORE_INPUT || !strstr(error.text, "model.safetensors") || !strstr(error.text, tensor) ||
+	    !strstr(error.text, what) || error.status != status || strpbrk(error.text, "\n\r\t"))
 		fail_msg("status %d, \"%s\", expected \"%s\" and \"%s\"", status, error.text, tensor, what);
 }
 
@@ -33,7 +33,7 @@ static void expect(void **state, const char *json, size_t data_size, const char 
 
 static void open_file(qs_safetensors *file, const char *path)
 {
-	qs_error error = { 0 };
+	qs_error error = {0};
 	if (qs_safetensors_open(file, path, &error))
 		fail_msg("%s", error.text);
 }
@@ -45,12 +45,13 @@ static void open_json(void **state, qs_safetensors *file, const char *json, size
 
 static void reads_tensors_in_order_of_offset(void **state)
 {
-	const char *json = "{\"__metadata__\":{\"format\":\"pt\",\"\":\"\"},"
-		"\"z\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[20,32]},"
-		"\"a\":" BF16_10 ","
-		"\"nothing\":{\"dtype\":\"I64\",\"shape\":[4,0],\"data_offsets\":[20,20]},"
-		"\"one\":{\"dtype\":\"F8_E4M3\",\"shape\":[],\"data_offsets\":[32,33],\"more\":[1]}}  \n";
-	static const char *const names[] = { "a", "nothing", "z", "one" };
+	const char *json =
+	    "{\"__metadata__\":{\"format\":\"pt\",\"\":\"\"},"
+	    "\"z\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[20,32]},"
+	    "\"a\":" BF16_10 ","
+	    "\"nothing\":{\"dtype\":\"I64\",\"shape\":[4,0],\"data_offsets\":[20,20]},"
+	    "\"one\":{\"dtype\":\"F8_E4M3\",\"shape\":[],\"data_offsets\":[32,33],\"more\":[1]}}  \n";
+	static const char *const names[] = {"a", "nothing", "z", "one"};
 	qs_safetensors file;
 	open_json(state, &file, json, 33);
 	assert_int_equal(file.n_tensors, 4);
@@ -75,8 +76,10 @@ static void reads_tensors_in_order_of_offset(void **state)
 static void accepts_gaps_trailing_bytes_and_no_tensors(void **state)
 {
 	qs_safetensors file;
-	open_json(state, &file, "{\"a\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[5,8]},"
-	          "\"b\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":[11,13]}}", 100);
+	open_json(state, &file,
+	          "{\"a\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[5,8]},"
+	          "\"b\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":[11,13]}}",
+	          100);
 	assert_int_equal(file.n_tensors, 2);
 	assert_int_equal(file.tensors[1].offset, file.header_size + 11);
 	qs_safetensors_close(&file);
@@ -88,13 +91,15 @@ static void accepts_gaps_trailing_bytes_and_no_tensors(void **state)
 
 static void knows_every_dtype(void **state)
 {
-	static const char *const names[] = { "BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2", "U16", "I16", "F16", "BF16", "U32", "I32", "F32",
-		"U64", "I64", "F64", "C64", "F8_E8M0" };
-	static const unsigned sizes[] = { 1, 1, 1, 1, 1, 2, 2, 2, 2, 4, 4, 4, 8, 8, 8, 8, 1 };
+	static const char *const names[] = {"BOOL", "U8",  "I8",   "F8_E4M3", "F8_E5M2", "U16",
+	                                    "I16",  "F16", "BF16", "U32",     "I32",     "F32",
+	                                    "U64",  "I64", "F64",  "C64",     "F8_E8M0"};
+	static const unsigned sizes[] = {1, 1, 1, 1, 1, 2, 2, 2, 2, 4, 4, 4, 8, 8, 8, 8, 1};
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
 		char json[200];
 		qs_safetensors file;
-		snprintf(json, sizeof json, "{\"t\":{\"dtype\":\"%s\",\"shape\":[3],\"data_offsets\":[0,%u]}}", names[i], 3 * sizes[i]);
+		snprintf(json, sizeof json, "{\"t\":{\"dtype\":\"%s\",\"shape\":[3],\"data_offsets\":[0,%u]}}",
+		         names[i], 3 * sizes[i]);
 		open_json(state, &file, json, 3 * sizes[i]);
 		assert_string_equal(qs_dtype_name(file.tensors[0].dtype), names[i]);
 		qs_safetensors_close(&file);
@@ -103,10 +108,14 @@ static void knows_every_dtype(void **state)
 
 static void refuses_other_dtypes(void **state)
 {
-	expect(state, "{\"my.w\":{\"dtype\":\"F4\",\"shape\":[4],\"data_offsets\":[0,2]}}", 2, "my.w", "smaller than a byte");
-	expect(state, "{\"my.w\":{\"dtype\":\"F6_E2M3\",\"shape\":[4],\"data_offsets\":[0,3]}}", 3, "my.w", "smaller than a byte");
-	expect(state, "{\"my.w\":{\"dtype\":\"Q77\",\"shape\":[4],\"data_offsets\":[0,2]}}", 2, "my.w", "unknown dtype \"Q77\"");
-	expect(state, "{\"my.w\":{\"dtype\":\"bytes\",\"shape\":[2],\"data_offsets\":[0,2]}}", 2, "my.w", "unknown dtype");
+	expect(state, "{\"my.w\":{\"dtype\":\"F4\",\"shape\":[4],\"data_offsets\":[0,2]}}", 2, "my.w",
+	       "smaller than a byte");
+	expect(state, "{\"my.w\":{\"dtype\":\"F6_E2M3\",\"shape\":[4],\"data_offsets\":[0,3]}}", 3, "my.w",
+	       "smaller than a byte");
+	expect(state, "{\"my.w\":{\"dtype\":\"Q77\",\"shape\":[4],\"data_offsets\":[0,2]}}", 2, "my.w",
+	       "unknown dtype \"Q77\"");
+	expect(state, "{\"my.w\":{\"dtype\":\"bytes\",\"shape\":[2],\"data_offsets\":[0,2]}}", 2, "my.w",
+	       "unknown dtype");
 	expect(state, "{\"my.w\":{\"dtype\":4,\"shape\":[4],\"data_offsets\":[0,2]}}", 2, "my.w", "no dtype");
 	expect(state, "{\"my.w\":{\"shape\":[4],\"data_offsets\":[0,2]}}", 2, "my.w", "no dtype");
 }
@@ -114,13 +123,14 @@ static void refuses_other_dtypes(void **state)
 static void refuses_truncation_at_every_length(void **state)
 {
 	const char *json = "{\"my.w\":" BF16_10 "}";
-	uint8_t whole[8 + 100 + 20] = { 0 };
+	uint8_t whole[8 + 100 + 20] = {0};
 	size_t size = 8 + strlen(json) + 20;
 	assert_true(size <= sizeof whole);
 	whole[0] = (uint8_t)strlen(json);
 	memcpy(whole + 8, json, strlen(json));
 	for (size_t n = 0; n < size; n++)
-		expect_path(scratch_write(state, "model.safetensors", whole, n), n < 8 + strlen(json) ? "" : "my.w", "truncated");
+		expect_path(scratch_write(state, "model.safetensors", whole, n), n < 8 + strlen(json) ? "" : "my.w",
+		            "truncated");
 	qs_safetensors file;
 	open_file(&file, scratch_write(state, "model.safetensors", whole, size));
 	qs_safetensors_close(&file);
@@ -128,16 +138,18 @@ static void refuses_truncation_at_every_length(void **state)
 
 static void refuses_header_lengths(void **state)
 {
-	uint8_t start[64] = { 0 };
+	uint8_t start[64] = {0};
 	start[0] = 57; /* one byte more than there is */
-	expect_path(scratch_write(state, "model.safetensors", start, sizeof start), "header length 57", "beyond the end");
+	expect_path(scratch_write(state, "model.safetensors", start, sizeof start), "header length 57",
+	            "beyond the end");
 	memset(start, 0xff, 8);
-	expect_path(scratch_write(state, "model.safetensors", start, sizeof start), "18446744073709551615", "beyond the end");
+	expect_path(scratch_write(state, "model.safetensors", start, sizeof start), "18446744073709551615",
+	            "beyond the end");
 	memset(start, 0, 8);
 	expect_path(scratch_write(state, "model.safetensors", start, sizeof start), "header length 0", "");
 
 	/* 100,000,001 in a file that is long enough, but empty */
-	static const uint8_t long_header[8] = { 0x01, 0xe1, 0xf5, 0x05 };
+	static const uint8_t long_header[8] = {0x01, 0xe1, 0xf5, 0x05};
 	const char *path = scratch_write(state, "model.safetensors", long_header, 8);
 	FILE *stream = fopen(path, "r+b");
 	assert_non_null(stream);
@@ -162,7 +174,8 @@ static void a_missing_file_is_an_io_error(void **state)
 {
 	qs_safetensors file;
 	qs_error error;
-	assert_int_equal(qs_safetensors_open(&file, scratch_path(state, "nowhere.safetensors"), &error), QSTORE_IO);
+	assert_int_equal(qs_safetensors_open(&file, scratch_path(state, "nowhere.safetensors"), &error),
+	                 QSTORE_IO);
 	assert_non_null(strstr(error.text, "nowhere.safetensors: cannot open: "));
 	qs_safetensors_close(&file);
 	assert_int_equal(qs_safetensors_open(&file, scratch_path(state, "nowhere.safetensors"), NULL), QSTORE_IO);
@@ -206,60 +219,93 @@ static void refuses_duplicate_names(void **state)
 	name[sizeof name - 1] = 0;
 	snprintf(json, sizeof json, "{\"%s\":" BF16_10 ",\"%s\":" BF16_10 "}", name, name);
 	expect(state, json, 20, "nnnnnnnnnn", "twice");
-	expect(state, "{\"my.w\":{\"dtype\":\"U8\",\"dtype\":\"I8\",\"shape\":[],\"data_offsets\":[0,1]}}", 1, "dtype", "twice");
+	expect(state, "{\"my.w\":{\"dtype\":\"U8\",\"dtype\":\"I8\",\"shape\":[],\"data_offsets\":[0,1]}}", 1,
+	       "dtype", "twice");
 }
 
 static void refuses_shapes(void **state)
 {
-	expect(state, "{\"my.w\":{\"dtype\":\"BF16\",\"shape\":[2,5],\"data_offsets\":[0,18]}}", 20, "my.w", "shape [2, 5] of BF16 needs 20 bytes");
-	expect(state, "{\"my.w\":{\"dtype\":\"BF16\",\"shape\":[],\"data_offsets\":[0,0]}}", 20, "my.w", "needs 2 bytes");
-	expect(state, "{\"my.w\":{\"dtype\":\"BF16\",\"shape\":[0],\"data_offsets\":[0,2]}}", 20, "my.w", "needs 0 bytes");
-	expect(state, "{\"my.w\":{\"dtype\":\"BF16\",\"shape\":[-2,-5],\"data_offsets\":[0,20]}}", 20, "my.w", "not a count");
-	expect(state, "{\"my.w\":{\"dtype\":\"BF16\",\"shape\":[2.0,5],\"data_offsets\":[0,20]}}", 20, "my.w", "not a count");
-	expect(state, "{\"my.w\":{\"dtype\":\"BF16\",\"shape\":[\"10\"],\"data_offsets\":[0,20]}}", 20, "my.w", "not a count");
-	expect(state, "{\"my.w\":{\"dtype\":\"BF16\",\"shape\":10,\"data_offsets\":[0,20]}}", 20, "my.w", "no shape");
+	expect(state, "{\"my.w\":{\"dtype\":\"BF16\",\"shape\":[2,5],\"data_offsets\":[0,18]}}", 20, "my.w",
+	       "shape [2, 5] of BF16 needs 20 bytes");
+	expect(state, "{\"my.w\":{\"dtype\":\"BF16\",\"shape\":[],\"data_offsets\":[0,0]}}", 20, "my.w",
+	       "needs 2 bytes");
+	expect(state, "{\"my.w\":{\"dtype\":\"BF16\",\"shape\":[0],\"data_offsets\":[0,2]}}", 20, "my.w",
+	       "needs 0 bytes");
+	expect(state, "{\"my.w\":{\"dtype\":\"BF16\",\"shape\":[-2,-5],\"data_offsets\":[0,20]}}", 20, "my.w",
+	       "not a count");
+	expect(state, "{\"my.w\":{\"dtype\":\"BF16\",\"shape\":[2.0,5],\"data_offsets\":[0,20]}}", 20, "my.w",
+	       "not a count");
+	expect(state, "{\"my.w\":{\"dtype\":\"BF16\",\"shape\":[\"10\"],\"data_offsets\":[0,20]}}", 20, "my.w",
+	       "not a count");
+	expect(state, "{\"my.w\":{\"dtype\":\"BF16\",\"shape\":10,\"data_offsets\":[0,20]}}", 20, "my.w",
+	       "no shape");
 	expect(state, "{\"my.w\":{\"dtype\":\"BF16\",\"data_offsets\":[0,20]}}", 20, "my.w", "no shape");
-	expect(state, "{\"my.w\":{\"dtype\":\"U8\",\"shape\":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1],"
-	       "\"data_offsets\":[0,1]}}", 1, "my.w", "33 dimensions");
+	expect(state,
+	       "{\"my.w\":{\"dtype\":\"U8\",\"shape\":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,"
+	       "1,1,1,1],"
+	       "\"data_offsets\":[0,1]}}",
+	       1, "my.w", "33 dimensions");
 }
 
 /* Sizes whose product wraps around to what the offsets say, or would be asked of malloc. */
 static void refuses_absurd_counts(void **state)
 {
-	expect(state, "{\"my.w\":{\"dtype\":\"BF16\",\"shape\":[1152921504606846976,16],\"data_offsets\":[0,0]}}", 20, "my.w", "2^64 bytes");
-	expect(state, "{\"my.w\":{\"dtype\":\"F64\",\"shape\":[2305843009213693952],\"data_offsets\":[0,0]}}", 20, "my.w", "2^64 bytes");
-	expect(state, "{\"my.w\":{\"dtype\":\"U8\",\"shape\":[4294967296,4294967296],\"data_offsets\":[0,0]}}", 20, "my.w", "2^64 bytes");
-	expect(state, "{\"my.w\":{\"dtype\":\"U8\",\"shape\":[1152921504606846976,1152921504606846976,0],\"data_offsets\":[0,0]}}", 20, "my.w",
-	       "2^64 bytes");
-	expect(state, "{\"my.w\":{\"dtype\":\"U8\",\"shape\":[0,1152921504606846976,1152921504606846976],\"data_offsets\":[0,0]}}", 20, "my.w",
-	       "2^64 bytes");
-	expect(state, "{\"my.w\":{\"dtype\":\"U8\",\"shape\":[1152921504606846976],\"data_offsets\":[0,1152921504606846976]}}", 20, "my.w",
-	       "ends at byte 1152921504606846976");
-	expect(state, "{\"my.w\":{\"dtype\":\"U8\",\"shape\":[99999999999999999999],\"data_offsets\":[0,0]}}", 20, "", "not valid JSON");
+	expect(state, "{\"my.w\":{\"dtype\":\"BF16\",\"shape\":[1152921504606846976,16],\"data_offsets\":[0,0]}}",
+	       20, "my.w", "2^64 bytes");
+	expect(state, "{\"my.w\":{\"dtype\":\"F64\",\"shape\":[2305843009213693952],\"data_offsets\":[0,0]}}", 20,
+	       "my.w", "2^64 bytes");
+	expect(state, "{\"my.w\":{\"dtype\":\"U8\",\"shape\":[4294967296,4294967296],\"data_offsets\":[0,0]}}",
+	       20, "my.w", "2^64 bytes");
+	expect(state,
+	       "{\"my.w\":{\"dtype\":\"U8\",\"shape\":[1152921504606846976,1152921504606846976,0],\"data_"
+	       "offsets\":[0,0]}}",
+	       20, "my.w", "2^64 bytes");
+	expect(state,
+	       "{\"my.w\":{\"dtype\":\"U8\",\"shape\":[0,1152921504606846976,1152921504606846976],\"data_"
+	       "offsets\":[0,0]}}",
+	       20, "my.w", "2^64 bytes");
+	expect(state,
+	       "{\"my.w\":{\"dtype\":\"U8\",\"shape\":[1152921504606846976],\"data_offsets\":[0,"
+	       "1152921504606846976]}}",
+	       20, "my.w", "ends at byte 1152921504606846976");
+	expect(state, "{\"my.w\":{\"dtype\":\"U8\",\"shape\":[99999999999999999999],\"data_offsets\":[0,0]}}", 20,
+	       "", "not valid JSON");
 }
 
 static void refuses_offsets(void **state)
 {
 	expect(state, "{\"my.w\":" BF16_10 "}", 19, "my.w", "ends at byte 20 of the data, which has 19");
-	expect(state, "{\"my.w\":{\"dtype\":\"U8\",\"shape\":[20],\"data_offsets\":[1,21]}}", 20, "my.w", "ends at byte 21");
-	expect(state, "{\"my.w\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[21,21]}}", 20, "my.w", "ends at byte 21");
-	expect(state, "{\"my.w\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[9223372036854775806,9223372036854775807]}}", 20, "my.w",
-	       "ends at byte 9223372036854775807");
-	expect(state, "{\"my.w\":{\"dtype\":\"U8\",\"shape\":[5],\"data_offsets\":[10,5]}}", 20, "my.w", "end before they begin");
-	expect(state, "{\"my.w\":{\"dtype\":\"U8\",\"shape\":[5],\"data_offsets\":[-5,0]}}", 20, "my.w", "not a pair");
-	expect(state, "{\"my.w\":{\"dtype\":\"U8\",\"shape\":[5],\"data_offsets\":[0]}}", 20, "my.w", "not a pair");
-	expect(state, "{\"my.w\":{\"dtype\":\"U8\",\"shape\":[5],\"data_offsets\":[0,5,5]}}", 20, "my.w", "not a pair");
-	expect(state, "{\"my.w\":{\"dtype\":\"U8\",\"shape\":[5],\"data_offsets\":[0,5.0]}}", 20, "my.w", "not a pair");
+	expect(state, "{\"my.w\":{\"dtype\":\"U8\",\"shape\":[20],\"data_offsets\":[1,21]}}", 20, "my.w",
+	       "ends at byte 21");
+	expect(state, "{\"my.w\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[21,21]}}", 20, "my.w",
+	       "ends at byte 21");
+	expect(state,
+	       "{\"my.w\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[9223372036854775806,"
+	       "9223372036854775807]}}",
+	       20, "my.w", "ends at byte 9223372036854775807");
+	expect(state, "{\"my.w\":{\"dtype\":\"U8\",\"shape\":[5],\"data_offsets\":[10,5]}}", 20, "my.w",
+	       "end before they begin");
+	expect(state, "{\"my.w\":{\"dtype\":\"U8\",\"shape\":[5],\"data_offsets\":[-5,0]}}", 20, "my.w",
+	       "not a pair");
+	expect(state, "{\"my.w\":{\"dtype\":\"U8\",\"shape\":[5],\"data_offsets\":[0]}}", 20, "my.w",
+	       "not a pair");
+	expect(state, "{\"my.w\":{\"dtype\":\"U8\",\"shape\":[5],\"data_offsets\":[0,5,5]}}", 20, "my.w",
+	       "not a pair");
+	expect(state, "{\"my.w\":{\"dtype\":\"U8\",\"shape\":[5],\"data_offsets\":[0,5.0]}}", 20, "my.w",
+	       "not a pair");
 	expect(state, "{\"my.w\":{\"dtype\":\"U8\",\"shape\":[5]}}", 20, "my.w", "not a pair");
 }
 
 static void refuses_overlaps(void **state)
 {
-	expect(state, "{\"a.w\":" BF16_10 ",\"my.w\":{\"dtype\":\"U8\",\"shape\":[5],\"data_offsets\":[19,24]}}", 24, "my.w", "overlaps tensor \"a.w\"");
-	expect(state, "{\"a.w\":{\"dtype\":\"U8\",\"shape\":[5],\"data_offsets\":[3,8]},\"my.w\":" BF16_10 "}", 20, "a.w", "overlaps tensor \"my.w\"");
+	expect(state, "{\"a.w\":" BF16_10 ",\"my.w\":{\"dtype\":\"U8\",\"shape\":[5],\"data_offsets\":[19,24]}}",
+	       24, "my.w", "overlaps tensor \"a.w\"");
+	expect(state, "{\"a.w\":{\"dtype\":\"U8\",\"shape\":[5],\"data_offsets\":[3,8]},\"my.w\":" BF16_10 "}",
+	       20, "a.w", "overlaps tensor \"my.w\"");
 	expect(state, "{\"a.w\":" BF16_10 ",\"my.w\":" BF16_10 "}", 20, "my.w", "overlaps tensor \"a.w\"");
 	/* nothing, inside something */
-	expect(state, "{\"a.w\":" BF16_10 ",\"my.w\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[7,7]}}", 20, "my.w", "overlaps tensor \"a.w\"");
+	expect(state, "{\"a.w\":" BF16_10 ",\"my.w\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[7,7]}}",
+	       20, "my.w", "overlaps tensor \"a.w\"");
 }
 
 /* Long and hostile names leave room for what is wrong, and cannot write lines or escapes to a terminal. */
@@ -270,25 +316,31 @@ static void messages_stay_one_line(void **state)
 	name[sizeof name - 1] = 0;
 	snprintf(json, sizeof json, "{\"%s\":{\"dtype\":\"U8\",\"shape\":[5],\"data_offsets\":[0,4]}}", name);
 	expect(state, json, 20, "nnnn", "needs 5 bytes");
-	expect(state, "{\"x\\n\\u001b[31m\":{\"dtype\":\"U8\",\"shape\":[5],\"data_offsets\":[0,4]}}", 20, "x??[31m", "needs 5 bytes");
+	expect(state, "{\"x\\n\\u001b[31m\":{\"dtype\":\"U8\",\"shape\":[5],\"data_offsets\":[0,4]}}", 20,
+	       "x??[31m", "needs 5 bytes");
 }
 
 static void writes_what_it_reads(void **state)
 {
-	uint64_t matrix[] = { 2, 5 }, row[] = { 3 }, nothing[] = { 4, 0 };
+	uint64_t matrix[] = {2, 5}, row[] = {3}, nothing[] = {4, 0};
 	qs_st_tensor tensors[] = {
-		{ .name = "a.weight", .dtype = QS_I8, .n_dims = 2, .dims = matrix, .size = 10 },
-		{ .name = "a.SCB", .dtype = QS_F32, .n_dims = 1, .dims = row, .size = 12 },
-		{ .name = "quotes \" \\ and \n \x01 caf\xc3\xa9", .dtype = QS_U8, .n_dims = 0, .dims = NULL, .size = 1 },
-		{ .name = "nothing", .dtype = QS_BF16, .n_dims = 2, .dims = nothing, .size = 0 },
+	    {.name = "a.weight", .dtype = QS_I8, .n_dims = 2, .dims = matrix, .size = 10},
+	    {.name = "a.SCB", .dtype = QS_F32, .n_dims = 1, .dims = row, .size = 12},
+	    {.name = "quotes \" \\ and \n \x01 caf\xc3\xa9",
+	     .dtype = QS_U8,
+	     .n_dims = 0,
+	     .dims = NULL,
+	     .size = 1},
+	    {.name = "nothing", .dtype = QS_BF16, .n_dims = 2, .dims = nothing, .size = 0},
 	};
-	static const char *const metadata[] = { NULL, "{}", "{\"format\":\"pt\"}" };
+	static const char *const metadata[] = {NULL, "{}", "{\"format\":\"pt\"}"};
 	for (size_t m = 0; m < 3; m++) {
 		uint8_t *header;
 		size_t header_size;
 		qs_error error;
 		qs_safetensors file;
-		assert_int_equal(qs_safetensors_header(tensors, 4, metadata[m], &header, &header_size, &error), QSTORE_OK);
+		assert_int_equal(qs_safetensors_header(tensors, 4, metadata[m], &header, &header_size, &error),
+		                 QSTORE_OK);
 		assert_int_equal(header_size % 8, 0);
 		uint8_t *whole = calloc(header_size + 23, 1);
 		assert_non_null(whole);
@@ -314,13 +366,15 @@ static void writes_what_it_reads(void **state)
 static void writes_the_usual_layout(void **state)
 {
 	(void)state;
-	uint64_t dims[] = { 2, 5 };
-	qs_st_tensor tensor = { .name = "w", .dtype = QS_BF16, .n_dims = 2, .dims = dims, .size = 20 };
-	static const char expected[] = "\x60\0\0\0\0\0\0\0{\"__metadata__\":{\"format\":\"pt\"},"
-		"\"w\":{\"dtype\":\"BF16\",\"shape\":[2,5],\"data_offsets\":[0,20]}}       ";
+	uint64_t dims[] = {2, 5};
+	qs_st_tensor tensor = {.name = "w", .dtype = QS_BF16, .n_dims = 2, .dims = dims, .size = 20};
+	static const char expected[] =
+	    "\x60\0\0\0\0\0\0\0{\"__metadata__\":{\"format\":\"pt\"},"
+	    "\"w\":{\"dtype\":\"BF16\",\"shape\":[2,5],\"data_offsets\":[0,20]}}       ";
 	uint8_t *header;
 	size_t header_size;
-	assert_int_equal(qs_safetensors_header(&tensor, 1, "{\"format\":\"pt\"}", &header, &header_size, NULL), QSTORE_OK);
+	assert_int_equal(qs_safetensors_header(&tensor, 1, "{\"format\":\"pt\"}", &header, &header_size, NULL),
+	                 QSTORE_OK);
 	assert_int_equal(header_size, sizeof expected - 1);
 	assert_memory_equal(header, expected, header_size);
 	assert_int_equal(tensor.offset, header_size);
@@ -330,8 +384,8 @@ static void writes_the_usual_layout(void **state)
 static void refuses_to_write_wrong_sizes(void **state)
 {
 	(void)state;
-	uint64_t dims[] = { 2, 5 }, absurd[] = { UINT64_C(1) << 60, 16 };
-	qs_st_tensor tensor = { .name = "my.w", .dtype = QS_BF16, .n_dims = 2, .dims = dims, .size = 19 };
+	uint64_t dims[] = {2, 5}, absurd[] = {UINT64_C(1) << 60, 16};
+	qs_st_tensor tensor = {.name = "my.w", .dtype = QS_BF16, .n_dims = 2, .dims = dims, .size = 19};
 	uint8_t *header;
 	size_t header_size;
 	qs_error error;
@@ -352,25 +406,25 @@ static void refuses_to_write_wrong_sizes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(reads_tensors_in_order_of_offset),
-		TEST(accepts_gaps_trailing_bytes_and_no_tensors),
-		TEST(knows_every_dtype),
-		TEST(refuses_other_dtypes),
-		TEST(refuses_truncation_at_every_length),
-		TEST(refuses_header_lengths),
-		TEST(says_what_other_files_are),
-		TEST(a_missing_file_is_an_io_error),
-		TEST(refuses_what_is_not_json),
-		TEST(refuses_deep_nesting),
-		TEST(refuses_duplicate_names),
-		TEST(refuses_shapes),
-		TEST(refuses_absurd_counts),
-		TEST(refuses_offsets),
-		TEST(refuses_overlaps),
-		TEST(messages_stay_one_line),
-		TEST(writes_what_it_reads),
-		TEST(writes_the_usual_layout),
-		TEST(refuses_to_write_wrong_sizes),
+	    TEST(reads_tensors_in_order_of_offset),
+	    TEST(accepts_gaps_trailing_bytes_and_no_tensors),
+	    TEST(knows_every_dtype),
+	    TEST(refuses_other_dtypes),
+	    TEST(refuses_truncation_at_every_length),
+	    TEST(refuses_header_lengths),
+	    TEST(says_what_other_files_are),
+	    TEST(a_missing_file_is_an_io_error),
+	    TEST(refuses_what_is_not_json),
+	    TEST(refuses_deep_nesting),
+	    TEST(refuses_duplicate_names),
+	    TEST(refuses_shapes),
+	    TEST(refuses_absurd_counts),
+	    TEST(refuses_offsets),
+	    TEST(refuses_overlaps),
+	    TEST(messages_stay_one_line),
+	    TEST(writes_what_it_reads),
+	    TEST(writes_the_usual_layout),
+	    TEST(refuses_to_write_wrong_sizes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,8 +12,8 @@
 #include <jansson.h>
 
 #define DEPTH_MAX 32
-#define INDEX_SIZE_MAX 100000000u        /* of a model.safetensors.index.json */
-#define SMALL_PICKLE_SIZE_MAX 65536      /* training_args.bin and the like: kept as small files */
+#define INDEX_SIZE_MAX 100000000u   /* of a model.safetensors.index.json */
+#define SMALL_PICKLE_SIZE_MAX 65536 /* training_args.bin and the like: kept as small files */
 #define WEIGHTS_SUFFIX ".safetensors"
 #define INDEX_SUFFIX ".safetensors.index.json"
 
@@ -67,12 +67,13 @@ static int looks_pickled(const char *path)
 		return 0;
 	size_t size = fread(start, 1, sizeof start, stream);
 	fclose(stream);
-	return (size == 4 && !memcmp(start, "PK\3\4", 4)) || (size >= 2 && start[0] == 0x80 && start[1] >= 2 && start[1] <= 5);
+	return (size == 4 && !memcmp(start, "PK\3\4", 4)) ||
+	       (size >= 2 && start[0] == 0x80 && start[1] >= 2 && start[1] <= 5);
 }
 
 static int has_pickle_name(const char *name)
 {
-	static const char *const suffixes[] = { ".bin", ".pt", ".pth", ".ckpt", ".pkl" };
+	static const char *const suffixes[] = {".bin", ".pt", ".pth", ".ckpt", ".pkl"};
 	for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++)
 		if (ends_in(name, suffixes[i]))
 			return 1;
@@ -81,8 +82,11 @@ static int has_pickle_name(const char *name)
 
 static qstore_status refuse_pickle(const char *path, qs_error *error)
 {
-	return qs_fail(error, QSTORE_INPUT, SHOWN ": pickled weights are not read, for a pickle is a program; convert them: load "
-	               "with transformers and save_pretrained(…, safe_serialization=True), or leave the file out", path);
+	return qs_fail(error, QSTORE_INPUT,
+	               SHOWN
+	               ": pickled weights are not read, for a pickle is a program; convert them: load "
+	               "with transformers and save_pretrained(…, safe_serialization=True), or leave the file out",
+	               path);
 }
 
 /* Takes name and path over, also on failure. */
@@ -103,9 +107,10 @@ static qstore_status add_file(scan *state, char *name, char *path, uint64_t size
 		state->capacity = capacity;
 	}
 	file = &model->files[model->n_files++];
-	*file = (qs_model_file){ .name = name, .path = path, .size = size };
+	*file = (qs_model_file){.name = name, .path = path, .size = size};
 	if (!qs_path_is_safe(name) || !is_utf8(name))
-		return qs_fail(state->error, QSTORE_INPUT, SHOWN ": an archive cannot hold a file of this name", path);
+		return qs_fail(state->error, QSTORE_INPUT, SHOWN ": an archive cannot hold a file of this name",
+		               path);
 	if (ends_in(name, WEIGHTS_SUFFIX))
 		file->is_weights = 1;
 	else if (has_pickle_name(name) && size >= SMALL_PICKLE_SIZE_MAX && looks_pickled(path))
@@ -115,7 +120,8 @@ static qstore_status add_file(scan *state, char *name, char *path, uint64_t size
 
 static qstore_status scan_folder(scan *state, const char *path, const char *name, int depth);
 
-static qstore_status scan_entry(scan *state, const char *folder_path, const char *folder_name, const char *entry, int depth)
+static qstore_status scan_entry(scan *state, const char *folder_path, const char *folder_name,
+                                const char *entry, int depth)
 {
 	struct stat info;
 	int is_link;
@@ -127,7 +133,8 @@ static qstore_status scan_entry(scan *state, const char *folder_path, const char
 	} else if (lstat(path, &info)) {
 		status = qs_fail(state->error, QSTORE_IO, SHOWN ": cannot read: %s", path, strerror(errno));
 	} else if ((is_link = S_ISLNK(info.st_mode)) && stat(path, &info)) {
-		status = qs_fail(state->error, QSTORE_INPUT, SHOWN ": a symbolic link to a missing file: %s", path, strerror(errno));
+		status = qs_fail(state->error, QSTORE_INPUT, SHOWN ": a symbolic link to a missing file: %s", path,
+		                 strerror(errno));
 	} else if (S_ISDIR(info.st_mode)) {
 		if (!is_link) /* a link to a folder may lead anywhere, or round in circles */
 			status = scan_folder(state, path, name, depth + 1);
@@ -146,7 +153,8 @@ static qstore_status scan_folder(scan *state, const char *path, const char *name
 	qstore_status status = QSTORE_OK;
 	struct dirent *entry;
 	if (depth > DEPTH_MAX)
-		return qs_fail(state->error, QSTORE_LIMIT, SHOWN ": folders are nested more than %d deep", path, DEPTH_MAX);
+		return qs_fail(state->error, QSTORE_LIMIT, SHOWN ": folders are nested more than %d deep", path,
+		               DEPTH_MAX);
 	DIR *folder = opendir(path);
 	if (!folder)
 		return qs_fail(state->error, QSTORE_IO, SHOWN ": cannot open: %s", path, strerror(errno));
@@ -172,7 +180,7 @@ static int by_name(const void *a, const void *b)
 
 static const qs_model_file *find_file(const qs_model *model, const char *name)
 {
-	qs_model_file key = { .name = (char *)name };
+	qs_model_file key = {.name = (char *)name};
 	return model->n_files ? bsearch(&key, model->files, model->n_files, sizeof key, by_name) : NULL;
 }
 
@@ -198,13 +206,14 @@ static qstore_status check_duplicates(const qs_model *model, qs_error *error)
 		return out_of_memory(error);
 	for (size_t f = 0; f < model->n_files; f++)
 		for (size_t t = 0; t < model->files[f].st.n_tensors; t++)
-			places[at++] = (tensor_place){ model->files[f].st.tensors[t].name, model->files[f].path };
+			places[at++] = (tensor_place){model->files[f].st.tensors[t].name, model->files[f].path};
 	qsort(places, n, sizeof *places, by_tensor_name);
 	for (size_t i = 1; i < n && !status; i++)
 		if (!strcmp(places[i].name, places[i - 1].name))
-			status = qs_fail(error, QSTORE_INPUT, SHOWN ": tensor \"%.200s\" is also in " SHOWN
-			                 "; if these are two models, give one of them", places[i].path, places[i].name,
-			                 places[i - 1].path);
+			status = qs_fail(error, QSTORE_INPUT,
+			                 SHOWN ": tensor \"%.200s\" is also in " SHOWN
+			                       "; if these are two models, give one of them",
+			                 places[i].path, places[i].name, places[i - 1].path);
 	free(places);
 	return status;
 }
@@ -218,23 +227,27 @@ static qstore_status check_index(const qs_model *model, const qs_model_file *ind
 	qstore_status status = QSTORE_OK;
 
 	if (index->size > INDEX_SIZE_MAX)
-		return qs_fail(error, QSTORE_LIMIT, SHOWN ": %" PRIu64 " bytes, more than %u", index->path, index->size, INDEX_SIZE_MAX);
+		return qs_fail(error, QSTORE_LIMIT, SHOWN ": %" PRIu64 " bytes, more than %u", index->path,
+		               index->size, INDEX_SIZE_MAX);
 	json_t *root = json_load_file(index->path, JSON_REJECT_DUPLICATES, &reason);
 	if (!root && json_error_code(&reason) == json_error_out_of_memory)
 		return out_of_memory(error);
 	if (!root)
-		return qs_fail(error, QSTORE_INPUT, SHOWN ": not valid JSON: %s (line %d)", index->path, reason.text, reason.line);
+		return qs_fail(error, QSTORE_INPUT, SHOWN ": not valid JSON: %s (line %d)", index->path, reason.text,
+		               reason.line);
 	json_t *map = json_object_get(root, "weight_map");
 	if (!json_is_object(map))
 		status = qs_fail(error, QSTORE_INPUT, SHOWN ": no weight_map", index->path);
 	const char *slash = strrchr(index->name, '/');
 	size_t folder_size = slash ? (size_t)(slash - index->name) : 0;
-	json_object_foreach(map, tensor, entry) {
+	json_object_foreach(map, tensor, entry)
+	{
 		const char *shard = json_string_value(entry);
 		if (status)
 			break;
 		if (!shard) {
-			status = qs_fail(error, QSTORE_INPUT, SHOWN ": tensor \"%.200s\": its shard is not a name", index->path, tensor);
+			status = qs_fail(error, QSTORE_INPUT, SHOWN ": tensor \"%.200s\": its shard is not a name",
+			                 index->path, tensor);
 			break;
 		}
 		char *folder = strndup(index->name, folder_size);
@@ -243,10 +256,12 @@ static qstore_status check_index(const qs_model *model, const qs_model_file *ind
 		if (!name)
 			status = out_of_memory(error);
 		else if (!file || !file->is_weights)
-			status = qs_fail(error, QSTORE_INPUT, SHOWN ": tensor \"%.200s\" should be in \"%.200s\", which is missing",
+			status = qs_fail(error, QSTORE_INPUT,
+			                 SHOWN ": tensor \"%.200s\" should be in \"%.200s\", which is missing",
 			                 index->path, tensor, shard);
 		else if (!qs_safetensors_find(&file->st, tensor))
-			status = qs_fail(error, QSTORE_INPUT, SHOWN ": tensor \"%.200s\" should be in \"%.200s\", which has no such tensor",
+			status = qs_fail(error, QSTORE_INPUT,
+			                 SHOWN ": tensor \"%.200s\" should be in \"%.200s\", which has no such tensor",
 			                 index->path, tensor, shard);
 		free(name);
 		free(folder);
@@ -302,7 +317,7 @@ static qstore_status open_weights(qs_model *model, qs_error *error)
 qstore_status qs_model_open(qs_model *model, const char *path, qs_error *error)
 {
 	struct stat info;
-	scan state = { model, 0, error };
+	scan state = {model, 0, error};
 	qstore_status status;
 
 	memset(model, 0, sizeof *model);
@@ -311,7 +326,8 @@ qstore_status qs_model_open(qs_model *model, const char *path, qs_error *error)
 		return out_of_memory(error);
 	if (stat(path, &info))
 		return qs_fail(error, QSTORE_IO, SHOWN ": cannot open: %s", path, strerror(errno));
-	status = S_ISDIR(info.st_mode) ? scan_folder(&state, path, "", 0) : open_single(&state, path, (uint64_t)info.st_size);
+	status = S_ISDIR(info.st_mode) ? scan_folder(&state, path, "", 0)
+	                               : open_single(&state, path, (uint64_t)info.st_size);
 	if (status)
 		return status;
 	if (model->n_files)
@@ -341,7 +357,8 @@ void qs_model_close(qs_model *model)
 const qs_st_tensor *qs_model_find(const qs_model *model, const char *name, const qs_model_file **file)
 {
 	for (size_t f = 0; f < model->n_files; f++) {
-		const qs_st_tensor *tensor = model->files[f].is_weights ? qs_safetensors_find(&model->files[f].st, name) : NULL;
+		const qs_st_tensor *tensor =
+		    model->files[f].is_weights ? qs_safetensors_find(&model->files[f].st, name) : NULL;
 		if (tensor) {
 			if (file)
 				*file = &model->files[f];
@@ -359,7 +376,8 @@ static int has_int8_linear(const qs_model *model)
 		for (size_t t = 0; t < model->files[f].st.n_tensors; t++) {
 			const qs_st_tensor *scales = &model->files[f].st.tensors[t];
 			size_t size = strlen(scales->name), stem = size < 4 ? size : size - 4;
-			if (scales->dtype != QS_F32 || strcmp(scales->name + stem, ".SCB") || stem + sizeof ".weight" > sizeof name)
+			if (scales->dtype != QS_F32 || strcmp(scales->name + stem, ".SCB") ||
+			    stem + sizeof ".weight" > sizeof name)
 				continue;
 			memcpy(name, scales->name, stem);
 			memcpy(name + stem, ".weight", sizeof ".weight");
@@ -377,11 +395,11 @@ const char *qs_model_precision(const qs_model *model, uint32_t *dtype)
 		uint32_t dtype;
 		const char *name;
 	} names[] = {
-		{ QS_I8, "int8" }, { QS_BF16, "bf16" }, { QS_F16, "fp16" }, { QS_F32, "fp32" }, { QS_F64, "fp64" },
-		{ QS_F8_E4M3, "fp8" }, { QS_F8_E5M2, "fp8" }, { QS_U8, "uint8" }, { QS_I16, "int16" }, { QS_I32, "int32" },
-		{ QS_I64, "int64" }, { QS_U16, "uint16" }, { QS_U32, "uint32" }, { QS_U64, "uint64" },
+	    {QS_I8, "int8"},     {QS_BF16, "bf16"},   {QS_F16, "fp16"},   {QS_F32, "fp32"},   {QS_F64, "fp64"},
+	    {QS_F8_E4M3, "fp8"}, {QS_F8_E5M2, "fp8"}, {QS_U8, "uint8"},   {QS_I16, "int16"},  {QS_I32, "int32"},
+	    {QS_I64, "int64"},   {QS_U16, "uint16"},  {QS_U32, "uint32"}, {QS_U64, "uint64"},
 	};
-	uint64_t sizes[QS_DTYPE_COUNT] = { 0 };
+	uint64_t sizes[QS_DTYPE_COUNT] = {0};
 	uint32_t most = QS_BYTES;
 
 	for (size_t f = 0; f < model->n_files; f++)

@@ -1,38 +1,41 @@
-/* A model as hubs have it: a folder (weights in one or many safetensors, and small files) or one safetensors file. */
+/* A model as hubs have it: a folder (weights in one or many safetensors, and small files) or one safetensors
+ * file. */
 #ifndef QS_MODEL_H
 #define QS_MODEL_H
 
 #include "safetensors.h"
 
 typedef struct qs_model_file {
-	char *name;              /* relative to the folder, '/'-separated */
-	char *path;              /* to open it with */
+	char *name; /* relative to the folder, '/'-separated */
+	char *path; /* to open it with */
 	uint64_t size;
-	int is_weights;          /* st is valid */
+	int is_weights; /* st is valid */
 	qs_safetensors st;
 } qs_model_file;
 
 typedef struct qs_model {
 	char *path;
 	size_t n_files;
-	qs_model_file *files;    /* sorted by name, bytewise */
+	qs_model_file *files; /* sorted by name, bytewise */
 } qs_model;
 
-/* Folders are read recursively; hidden entries (".git", ".cache", ".DS_Store" …), symbolic links to folders and empty
- * folders are left out (symbolic links to files are followed: hub caches are made of them). Every file named *.safetensors
- * is weights. INPUT when there is none, when a name would not be safe to restore (qs_path_is_safe) or is not UTF-8, when
- * two weights files have a tensor of the same name, when an index (*.safetensors.index.json) names a missing shard or
- * tensor, or for pickled weights (.bin, .pt, .pth, .ckpt, .pkl that begin like a pickle or a zip; the message says how to
- * convert); small ones (training_args.bin; under 64 KiB) are kept as small files when there is a safetensors file.
- * A path to a file is a model of this one weights file. Close with qs_model_close, also after errors. */
+/* Folders are read recursively; hidden entries (".git", ".cache", ".DS_Store" …), symbolic links to folders
+ * and empty folders are left out (symbolic links to files are followed: hub caches are made of them). Every
+ * file named *.safetensors is weights. INPUT when there is none, when a name would not be safe to restore
+ * (qs_path_is_safe) or is not UTF-8, when two weights files have a tensor of the same name, when an index
+ * (*.safetensors.index.json) names a missing shard or tensor, or for pickled weights (.bin, .pt, .pth, .ckpt,
+ * .pkl that begin like a pickle or a zip; the message says how to convert); small ones (training_args.bin;
+ * under 64 KiB) are kept as small files when there is a safetensors file. A path to a file is a model of this
+ * one weights file. Close with qs_model_close, also after errors. */
 qstore_status qs_model_open(qs_model *model, const char *path, qs_error *error);
 void qs_model_close(qs_model *model);
 
 /* Tensor by name over all weights files; *file is set when found. NULL when not. */
 const qs_st_tensor *qs_model_find(const qs_model *model, const char *name, const qs_model_file **file);
 
-/* "int8", "bf16", "fp16", "fp32" …: the dtype that most weight bytes have; "int8" too when there are LLM.int8 layers
- * (X.weight I8, X.SCB F32), for the embeddings of a small model outweigh them. Static storage. dtype may be NULL. */
+/* "int8", "bf16", "fp16", "fp32" …: the dtype that most weight bytes have; "int8" too when there are LLM.int8
+ * layers (X.weight I8, X.SCB F32), for the embeddings of a small model outweigh them. Static storage. dtype
+ * may be NULL. */
 const char *qs_model_precision(const qs_model *model, uint32_t *dtype);
 
 #endif

@@ -26,8 +26,8 @@ static const char *shown(const char *path)
 }
 
 /* INPUT: "PATH: tensor "NAME": what". */
-__attribute__((format(printf, 4, 5)))
-static qstore_status fail_tensor(qs_error *error, const char *path, const char *name, const char *format, ...)
+__attribute__((format(printf, 4, 5))) static qstore_status
+fail_tensor(qs_error *error, const char *path, const char *name, const char *format, ...)
 {
 	char what[500];
 	va_list args;
@@ -94,7 +94,8 @@ static const char *other_format(const uint8_t *src, size_t size)
 	return NULL;
 }
 
-static qstore_status read_header(const char *path, uint64_t *file_size, uint8_t **json, size_t *json_size, qs_error *error)
+static qstore_status read_header(const char *path, uint64_t *file_size, uint8_t **json, size_t *json_size,
+                                 qs_error *error)
 {
 	struct stat info;
 	FILE *stream = fopen(path, "rb");
@@ -128,10 +129,13 @@ static qstore_status read_header(const char *path, uint64_t *file_size, uint8_t 
 		if (other)
 			status = qs_fail(error, QSTORE_INPUT, "%s: %s", shown(path), other);
 		else if (size > *file_size - 8)
-			status = qs_fail(error, QSTORE_INPUT, "%s: header length %" PRIu64 " is beyond the end of the file (%" PRIu64
-			                 " bytes): truncated, or not a safetensors file", shown(path), size, *file_size);
+			status = qs_fail(error, QSTORE_INPUT,
+			                 "%s: header length %" PRIu64 " is beyond the end of the file (%" PRIu64
+			                 " bytes): truncated, or not a safetensors file",
+			                 shown(path), size, *file_size);
 		else
-			status = qs_fail(error, QSTORE_INPUT, "%s: header length %" PRIu64 " is not between 2 and %u: not a safetensors file",
+			status = qs_fail(error, QSTORE_INPUT,
+			                 "%s: header length %" PRIu64 " is not between 2 and %u: not a safetensors file",
 			                 shown(path), size, HEADER_JSON_MAX);
 		goto end;
 	}
@@ -169,7 +173,8 @@ static int literal_before(const uint8_t *json, size_t position, size_t *at, size
 	return 0;
 }
 
-static qstore_status parse_header(const char *path, const uint8_t *json, size_t json_size, json_t **root, qs_error *error)
+static qstore_status parse_header(const char *path, const uint8_t *json, size_t json_size, json_t **root,
+                                  qs_error *error)
 {
 	json_error_t reason;
 	*root = json_loadb((const char *)json, json_size, JSON_REJECT_DUPLICATES, &reason);
@@ -177,12 +182,12 @@ static qstore_status parse_header(const char *path, const uint8_t *json, size_t 
 		size_t at, size;
 		if (json_error_code(&reason) == json_error_out_of_memory)
 			return out_of_memory(path, error);
-		if (json_error_code(&reason) == json_error_duplicate_key && reason.position > 0
-		    && (size_t)reason.position <= json_size && literal_before(json, (size_t)reason.position, &at, &size))
-			return qs_fail(error, QSTORE_INPUT, "%s: tensor \"%.*s\": the name is in the header twice", shown(path),
-			               (int)(size < 200 ? size : 200), (const char *)json + at);
-		return qs_fail(error, QSTORE_INPUT, "%s: the header is not valid JSON: %s (at byte %d of it)", shown(path), reason.text,
-		               reason.position);
+		if (json_error_code(&reason) == json_error_duplicate_key && reason.position > 0 &&
+		    (size_t)reason.position <= json_size && literal_before(json, (size_t)reason.position, &at, &size))
+			return qs_fail(error, QSTORE_INPUT, "%s: tensor \"%.*s\": the name is in the header twice",
+			               shown(path), (int)(size < 200 ? size : 200), (const char *)json + at);
+		return qs_fail(error, QSTORE_INPUT, "%s: the header is not valid JSON: %s (at byte %d of it)",
+		               shown(path), reason.text, reason.position);
 	}
 	if (!json_is_object(*root))
 		return qs_fail(error, QSTORE_INPUT, "%s: the header is not a JSON object", shown(path));
@@ -195,9 +200,8 @@ static qstore_status check_metadata(const char *path, json_t *metadata, qs_error
 	json_t *value;
 	if (!json_is_object(metadata))
 		return qs_fail(error, QSTORE_INPUT, "%s: " METADATA_KEY " is not an object", shown(path));
-	json_object_foreach(metadata, key, value)
-		if (!json_is_string(value))
-			return qs_fail(error, QSTORE_INPUT, "%s: " METADATA_KEY " \"" NAME_SHOWN "\" is not a string", shown(path), key);
+	json_object_foreach(metadata, key, value) if (!json_is_string(value)) return qs_fail(
+	    error, QSTORE_INPUT, "%s: " METADATA_KEY " \"" NAME_SHOWN "\" is not a string", shown(path), key);
 	return QSTORE_OK;
 }
 
@@ -211,7 +215,8 @@ static qstore_status read_dtype(const char *path, const char *name, json_t *valu
 	if (*dtype < QS_DTYPE_COUNT && *dtype != QS_BYTES)
 		return QSTORE_OK;
 	if (!strcmp(text, "F4") || !strncmp(text, "F6_", 3))
-		return fail_tensor(error, path, name, "dtype %.40s is smaller than a byte, which is not supported", text);
+		return fail_tensor(error, path, name, "dtype %.40s is smaller than a byte, which is not supported",
+		                   text);
 	return fail_tensor(error, path, name, "unknown dtype \"%.40s\"", text);
 }
 
@@ -244,8 +249,8 @@ static int read_offset(json_t *value, uint64_t *offset)
 	return 1;
 }
 
-static qstore_status read_tensor(const qs_safetensors *file, const char *name, json_t *entry, qs_st_tensor *tensor,
-                                 qs_error *error)
+static qstore_status read_tensor(const qs_safetensors *file, const char *name, json_t *entry,
+                                 qs_st_tensor *tensor, qs_error *error)
 {
 	const char *path = file->path;
 	uint64_t data_size = file->file_size - file->header_size, begin, end;
@@ -254,8 +259,8 @@ static qstore_status read_tensor(const qs_safetensors *file, const char *name, j
 
 	if (!json_is_object(entry))
 		return fail_tensor(error, path, name, "its entry is not an object");
-	if ((status = read_dtype(path, name, json_object_get(entry, "dtype"), &tensor->dtype, error))
-	    || (status = read_shape(path, name, json_object_get(entry, "shape"), tensor, error)))
+	if ((status = read_dtype(path, name, json_object_get(entry, "dtype"), &tensor->dtype, error)) ||
+	    (status = read_shape(path, name, json_object_get(entry, "shape"), tensor, error)))
 		return status;
 	shape_text(tensor->dims, tensor->n_dims, text, sizeof text);
 	if (!tensor_size(tensor->dtype, tensor->dims, tensor->n_dims, &tensor->size))
@@ -263,26 +268,29 @@ static qstore_status read_tensor(const qs_safetensors *file, const char *name, j
 		                   qs_dtype_name(tensor->dtype));
 
 	json_t *offsets = json_object_get(entry, "data_offsets");
-	if (json_array_size(offsets) != 2 || !read_offset(json_array_get(offsets, 0), &begin)
-	    || !read_offset(json_array_get(offsets, 1), &end))
+	if (json_array_size(offsets) != 2 || !read_offset(json_array_get(offsets, 0), &begin) ||
+	    !read_offset(json_array_get(offsets, 1), &end))
 		return fail_tensor(error, path, name, "data_offsets is not a pair of offsets");
 	if (begin > end)
-		return fail_tensor(error, path, name, "data_offsets [%" PRIu64 ", %" PRIu64 "] end before they begin", begin,
-		                   end);
+		return fail_tensor(error, path, name, "data_offsets [%" PRIu64 ", %" PRIu64 "] end before they begin",
+		                   begin, end);
 	if (end - begin != tensor->size)
-		return fail_tensor(error, path, name, "shape %s of %s needs %" PRIu64 " bytes, data_offsets [%" PRIu64
-		                   ", %" PRIu64 "] have %" PRIu64, text, qs_dtype_name(tensor->dtype), tensor->size, begin,
-		                   end, end - begin);
+		return fail_tensor(error, path, name,
+		                   "shape %s of %s needs %" PRIu64 " bytes, data_offsets [%" PRIu64 ", %" PRIu64
+		                   "] have %" PRIu64,
+		                   text, qs_dtype_name(tensor->dtype), tensor->size, begin, end, end - begin);
 	if (end > data_size)
-		return fail_tensor(error, path, name, "ends at byte %" PRIu64 " of the data, which has %" PRIu64
-		                   ": truncated file or wrong offset", end, data_size);
+		return fail_tensor(error, path, name,
+		                   "ends at byte %" PRIu64 " of the data, which has %" PRIu64
+		                   ": truncated file or wrong offset",
+		                   end, data_size);
 	tensor->offset = file->header_size + begin;
 	tensor->name = strdup(name);
 	return tensor->name ? QSTORE_OK : out_of_memory(path, error);
 }
 
-/* By offset; at the same offset empty tensors first, so that no tensor begins before the end of the one before it; then
- * the header's order, which jansson keeps. */
+/* By offset; at the same offset empty tensors first, so that no tensor begins before the end of the one
+ * before it; then the header's order, which jansson keeps. */
 typedef struct sort_entry {
 	qs_st_tensor tensor;
 	size_t index;
@@ -313,7 +321,7 @@ static qstore_status sort_tensors(qs_safetensors *file, qs_error *error)
 		return out_of_memory(file->path, error);
 	}
 	for (size_t i = 0; i < n; i++)
-		entries[i] = (sort_entry){ file->tensors[i], i };
+		entries[i] = (sort_entry){file->tensors[i], i};
 	qsort(entries, n, sizeof *entries, by_offset);
 	for (size_t i = 0; i < n; i++) {
 		file->tensors[i] = entries[i].tensor;
@@ -329,7 +337,8 @@ static qstore_status check_overlaps(const qs_safetensors *file, qs_error *error)
 	for (size_t i = 1; i < file->n_tensors; i++) {
 		const qs_st_tensor *before = &file->tensors[i - 1], *tensor = &file->tensors[i];
 		if (tensor->offset < before->offset + before->size)
-			return fail_tensor(error, file->path, tensor->name, "overlaps tensor \"" NAME_SHOWN "\"", before->name);
+			return fail_tensor(error, file->path, tensor->name, "overlaps tensor \"" NAME_SHOWN "\"",
+			                   before->name);
 	}
 	return QSTORE_OK;
 }
@@ -357,7 +366,8 @@ qstore_status qs_safetensors_open(qs_safetensors *file, const char *path, qs_err
 		status = out_of_memory(path, error);
 		goto end;
 	}
-	json_object_foreach(root, name, entry) {
+	json_object_foreach(root, name, entry)
+	{
 		if (!strcmp(name, METADATA_KEY))
 			status = check_metadata(path, entry, error);
 		else if (!*name)
@@ -421,7 +431,7 @@ static void append(buffer *text, const char *src, size_t size)
 		char *data = capacity - text->size < size ? NULL : realloc(text->data, capacity);
 		if (!data) {
 			free(text->data);
-			*text = (buffer){ .failed = 1 };
+			*text = (buffer){.failed = 1};
 			return;
 		}
 		text->data = data;
@@ -458,10 +468,10 @@ static void append_string(buffer *text, const char *src)
 	append(text, "\"", 1);
 }
 
-qstore_status qs_safetensors_header(qs_st_tensor *tensors, size_t n_tensors, const char *metadata, uint8_t **header,
-                                    size_t *header_size, qs_error *error)
+qstore_status qs_safetensors_header(qs_st_tensor *tensors, size_t n_tensors, const char *metadata,
+                                    uint8_t **header, size_t *header_size, qs_error *error)
 {
-	buffer text = { 0 };
+	buffer text = {0};
 	uint64_t at = 0;
 
 	*header = NULL;
@@ -474,11 +484,13 @@ qstore_status qs_safetensors_header(qs_st_tensor *tensors, size_t n_tensors, con
 	for (size_t i = 0; i < n_tensors; i++) {
 		qs_st_tensor *tensor = &tensors[i];
 		uint64_t size;
-		if (!qs_dtype_size(tensor->dtype) || !tensor_size(tensor->dtype, tensor->dims, tensor->n_dims, &size)
-		    || size != tensor->size || size > UINT64_MAX / 2 - at) {
+		if (!qs_dtype_size(tensor->dtype) ||
+		    !tensor_size(tensor->dtype, tensor->dims, tensor->n_dims, &size) || size != tensor->size ||
+		    size > UINT64_MAX / 2 - at) {
 			free(text.data);
-			return qs_fail(error, QSTORE_USAGE, "tensor \"" NAME_SHOWN "\": its shape does not have %" PRIu64 " bytes", tensor->name,
-			               tensor->size);
+			return qs_fail(error, QSTORE_USAGE,
+			               "tensor \"" NAME_SHOWN "\": its shape does not have %" PRIu64 " bytes",
+			               tensor->name, tensor->size);
 		}
 		if (i || metadata)
 			append(&text, ",", 1);
@@ -507,7 +519,8 @@ qstore_status qs_safetensors_header(qs_st_tensor *tensors, size_t n_tensors, con
 	if (text.size - 8 > HEADER_JSON_MAX) {
 		size_t json_size = text.size - 8;
 		free(text.data);
-		return qs_fail(error, QSTORE_LIMIT, "a safetensors header of %zu bytes would be more than the format's %u", json_size,
+		return qs_fail(error, QSTORE_LIMIT,
+		               "a safetensors header of %zu bytes would be more than the format's %u", json_size,
 		               HEADER_JSON_MAX);
 	}
 	for (size_t i = 0; i < 8; i++)

@@ -6,15 +6,16 @@
 
 #include "../core/index.h"
 
-/* The loops below have no branches and no calls, so that compilers vectorise them. Every operation is an integer one or an
- * IEEE single one (add, multiply, divide) under the default rounding, to nearest even; the build has -ffp-contract=off. */
+/* The loops below have no branches and no calls, so that compilers vectorise them. Every operation is an
+ * integer one or an IEEE single one (add, multiply, divide) under the default rounding, to nearest even; the
+ * build has -ffp-contract=off. */
 
 #define F16_INFINITY 0x7c00u
 #define F16_SMALLEST_NORMAL 0x0400u
 #define BF16_INFINITY 0x7f80u
-#define BF16_F16_NORMAL 0x3880u  /* 2^-14, the smallest normal FP16 value */
+#define BF16_F16_NORMAL 0x3880u   /* 2^-14, the smallest normal FP16 value */
 #define BF16_F16_OVERFLOW 0x4780u /* 2^16; the largest BF16 value below it, 65280, is below FP16's 65504 */
-#define BIAS_DIFFERENCE 112u     /* of the exponents of FP16 and of single (and BF16) */
+#define BIAS_DIFFERENCE 112u      /* of the exponents of FP16 and of single (and BF16) */
 
 static inline uint16_t load16(const uint8_t *src)
 {
@@ -55,8 +56,9 @@ static inline float f16_magnitude(uint32_t half)
 	return choose(half < F16_SMALLEST_NORMAL, subnormal, normal);
 }
 
-/* Value of a BF16 magnitude after the cast to FP16, which changes only what is subnormal there (to multiples of 2^-24: the
- * spacing of singles from 0.5 to 1, so that adding 0.5 rounds) or overflows (not handled here). */
+/* Value of a BF16 magnitude after the cast to FP16, which changes only what is subnormal there (to multiples
+ * of 2^-24: the spacing of singles from 0.5 to 1, so that adding 0.5 rounds) or overflows (not handled here).
+ */
 static inline float bf16_magnitude(uint32_t brain)
 {
 	float value = as_float(brain << 16);
@@ -144,28 +146,33 @@ static int part_has(const char *part, size_t size, const char *text)
 	return 0;
 }
 
-/* bitsandbytes replaces torch.nn.Linear modules except the one that makes the logits; names are all that a file has of that. */
+/* bitsandbytes replaces torch.nn.Linear modules except the one that makes the logits; names are all that a
+ * file has of that. */
 static int part_is_left_out(const char *part, size_t size, int is_first, int is_last)
 {
 	static const char *const parts[] = {
-		"wte", "wpe", "lm_head", "head", "score", "classifier", "embed_out", "output_layer", "relative_attention_bias", "ln",
+	    "wte",       "wpe",          "lm_head",
+	    "head",      "score",        "classifier",
+	    "embed_out", "output_layer", "relative_attention_bias",
+	    "ln",
 	};
 	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
 		if (part_is(part, size, parts[i]))
 			return 1;
 	if (is_first && (part_is(part, size, "shared") || (is_last && part_is(part, size, "output"))))
 		return 1; /* T5's embedding; Llama's head as Meta names it */
-	return part_has(part, size, "embed") || part_has(part, size, "norm") || (size > 3 && !memcmp(part, "ln_", 3))
-	       || (size > 5 && !memcmp(part + size - 5, "_head", 5));
+	return part_has(part, size, "embed") || part_has(part, size, "norm") ||
+	       (size > 3 && !memcmp(part, "ln_", 3)) || (size > 5 && !memcmp(part + size - 5, "_head", 5));
 }
 
-int qs_llm_int8_selects(const char *name, uint32_t dtype, uint32_t n_dims, const uint64_t *dims, const char *const *include,
-                        const char *const *exclude)
+int qs_llm_int8_selects(const char *name, uint32_t dtype, uint32_t n_dims, const uint64_t *dims,
+                        const char *const *include, const char *const *exclude)
 {
 	static const char suffix[] = ".weight";
 	size_t name_size = strlen(name), suffix_size = sizeof suffix - 1;
 
-	if (n_dims != 2 || !dims[0] || !dims[1] || (dtype != QS_F16 && dtype != QS_BF16) || matches(name, exclude))
+	if (n_dims != 2 || !dims[0] || !dims[1] || (dtype != QS_F16 && dtype != QS_BF16) ||
+	    matches(name, exclude))
 		return 0;
 	if (matches(name, include))
 		return 1;

@@ -1,7 +1,7 @@
-/* LLM.int8 as bitsandbytes computes it on a CPU, row by row: weights are cast to FP16; scale = 127 / absmax in single precision;
- * code = round half to even of weight × scale; an all-zero row has absmax 0 and codes 0.
- * Source: bitsandbytes backends/default/ops.py (int8_vectorwise_quant), nn/modules.py (cast), as RUNTIMES.md §7.2 tells.
- * IEEE single operations only: same result everywhere. */
+/* LLM.int8 as bitsandbytes computes it on a CPU, row by row: weights are cast to FP16; scale = 127 / absmax
+ * in single precision; code = round half to even of weight × scale; an all-zero row has absmax 0 and codes 0.
+ * Source: bitsandbytes backends/default/ops.py (int8_vectorwise_quant), nn/modules.py (cast), as RUNTIMES.md
+ * §7.2 tells. IEEE single operations only: same result everywhere. */
 #ifndef QS_LLM_INT8_H
 #define QS_LLM_INT8_H
 
@@ -10,16 +10,18 @@
 
 #include "../error.h"
 
-/* absmax over n values (dtype QS_F16 or QS_BF16, little-endian, src unaligned allowed) after the cast to FP16; combine pieces of a row by max.
- * *finite is cleared (never set) when a value is not finite after the cast: such a row cannot be quantized. */
+/* absmax over n values (dtype QS_F16 or QS_BF16, little-endian, src unaligned allowed) after the cast to
+ * FP16; combine pieces of a row by max. *finite is cleared (never set) when a value is not finite after the
+ * cast: such a row cannot be quantized. */
 float qs_llm_int8_absmax(const uint8_t *src, size_t n, uint32_t dtype, int *finite);
 
 /* n codes of one row (or a piece of it) whose absmax is given. */
 void qs_llm_int8_quantize(const uint8_t *src, size_t n, uint32_t dtype, float absmax, int8_t *dst);
 
-/* Is this tensor one that LLM.int8 quantizes by default? A 2-D 16-bit weight whose name ends in ".weight" and has neither an
- * embedding's, a norm's nor a head's name (embed, wte, wpe, norm, ln_, lm_head, …); include/exclude are NULL-terminated lists of
- * fnmatch patterns on the whole name (exclude wins; include adds any 2-D 16-bit tensor), or NULL. */
+/* Is this tensor one that LLM.int8 quantizes by default? A 2-D 16-bit weight whose name ends in ".weight" and
+ * has neither an embedding's, a norm's nor a head's name (embed, wte, wpe, norm, ln_, lm_head, …);
+ * include/exclude are NULL-terminated lists of fnmatch patterns on the whole name (exclude wins; include adds
+ * any 2-D 16-bit tensor), or NULL. */
 int qs_llm_int8_selects(const char *name, uint32_t dtype, uint32_t n_dims, const uint64_t *dims,
                         const char *const *include, const char *const *exclude);
 
