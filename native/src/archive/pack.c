@@ -220,9 +220,10 @@ static qstore_status lay_out(packer *p, uint64_t *payload_size, qs_error *error)
 	uint64_t at = 0, header_size, spool = 0;
 	qstore_status status = name_members(p, error);
 	size_t number = 0;
+	int binary = 0;
 	for (size_t i = 0; i < p->n_smalls && status == QSTORE_OK; i++) {
 		const pack_small *small = &p->smalls[i];
-		status = qs_tar_header_size(small->member, small->coded_size, &header_size, error);
+		status = qs_tar_header_size(small->member, small->coded_size, &binary, &header_size, error);
 		if (status != QSTORE_OK)
 			return status;
 		/* Both are sorted alike. */
@@ -237,7 +238,7 @@ static qstore_status lay_out(packer *p, uint64_t *payload_size, qs_error *error)
 		qs_variant *variant = &builder->variants[v];
 		char name[96];
 		layer_name(name, variant);
-		status = qs_tar_header_size(name, variant->layer_size, &header_size, error);
+		status = qs_tar_header_size(name, variant->layer_size, &binary, &header_size, error);
 		if (status != QSTORE_OK)
 			return status;
 		at += header_size;

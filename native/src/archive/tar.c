@@ -12,6 +12,7 @@ struct qs_tar_writer {
 	struct archive *archive;
 	struct archive_entry *entry;
 	int fd;              /* -1: only count */
+	int binary;          /* a name was not ASCII */
 	const char *path;
 	uint64_t written;    /* bytes */
 	uint64_t data_end;   /* where the member's data ends */
@@ -52,11 +53,10 @@ qstore_status qs_tar_writer_create(qs_tar_writer **out, int fd, const char *path
 	writer->entry = archive_entry_new();
 	if (writer->archive == NULL || writer->entry == NULL)
 		return qs_fail(error, QSTORE_MEMORY, "%s: out of memory", path);
-	/* Unbuffered, so that `written` is exact, and without padding to tape blocks. Names are UTF-8 whatever the locale. */
+	/* Unbuffered, so that `written` is exact, and without padding to tape blocks. */
 	if (archive_write_set_format_pax_restricted(writer->archive) != ARCHIVE_OK ||
 	    archive_write_set_bytes_per_block(writer->archive, 0) != ARCHIVE_OK ||
 	    archive_write_set_bytes_in_last_block(writer->archive, 1) != ARCHIVE_OK ||
-	    archive_write_set_options(writer->archive, "hdrcharset=BINARY") < ARCHIVE_WARN ||
 	    archive_write_open(writer->archive, writer, NULL, write_callback, NULL) != ARCHIVE_OK)
 		return tar_error(writer, error);
 	return QSTORE_OK;
@@ -77,6 +77,11 @@ void qs_tar_writer_destroy(qs_tar_writer *writer)
 
 static qstore_status write_header(qs_tar_writer *writer, const char *name, uint64_t size, qs_error *error)
 {
+	for (const char *p = name; *p != 0; p++)
+		writer->binary |= (unsigned char)*p >= 0x80;
+	/* Names are UTF-8 whatever the locale. libarchive cannot unset this, and says it in each header that follows. */
+	if (writer->binary && archive_write_set_options(writer->archive, "hdrcharset=BINARY") < ARCHIVE_WARN)
+		return tar_error(writer, error);
 	archive_entry_clear(writer->entry);
 	archive_entry_set_pathname(writer->entry, name);
 	archive_entry_set_filetype(writer->entry, AE_IFREG);
@@ -138,14 +143,18 @@ qstore_status qs_tar_writer_finish(qs_tar_writer *writer, uint64_t archive_size,
 	return QSTORE_OK;
 }
 
-qstore_status qs_tar_header_size(const char *name, uint64_t size, uint64_t *header_size, qs_error *error)
+qstore_status qs_tar_header_size(const char *name, uint64_t size, int *binary, uint64_t *header_size, qs_error *error)
 {
 	qs_tar_writer *writer;
 	qstore_status status = qs_tar_writer_create(&writer, -1, name, error);
-	if (status == QSTORE_OK)
+	if (status == QSTORE_OK) {
+		writer->binary = *binary;
 		status = write_header(writer, name, size, error);
-	if (status == QSTORE_OK)
+	}
+	if (status == QSTORE_OK) {
 		*header_size = writer->written;
+		*binary = writer->binary;
+	}
 	qs_tar_writer_destroy(writer);
 	return status;
 }
@@ -172,8 +181,7 @@ qstore_status qs_tar_list(const char *path,
 		return qs_fail(error, QSTORE_MEMORY, "%s: out of memory", path);
 	qstore_status status = QSTORE_OK;
 	archive_read_support_format_tar(archive);
-	if (archive_read_set_options(archive, "hdrcharset=BINARY") < ARCHIVE_WARN ||
-	    archive_read_open_filename(archive, path, QS_IO_BLOCK) != ARCHIVE_OK)
+	if (archive_read_open_filename(archive, path, QS_IO_BLOCK) != ARCHIVE_OK)
 		status = qs_fail(error, QSTORE_IO, "%s: cannot read: %s", path, archive_error_string(archive));
 	/* libarchive tells where headers start. A member's data ends where the next header starts, less the padding. */
 	char *name = NULL;

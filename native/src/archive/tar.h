@@ -7,8 +7,9 @@
 
 #include "../error.h"
 
-/* Bytes of tar header (extended headers too) that libarchive writes for a member. */
-qstore_status qs_tar_header_size(const char *name, uint64_t size, uint64_t *header_size, qs_error *error);
+/* Bytes of tar header (extended headers too) that libarchive writes for a member. *binary is zero for an archive's first
+ * member, and is carried on from member to member. */
+qstore_status qs_tar_header_size(const char *name, uint64_t size, int *binary, uint64_t *header_size, qs_error *error);
 
 /* Bytes at the end of an archive. */
 qstore_status qs_tar_trailer_size(uint64_t *trailer_size, qs_error *error);
