@@ -3,7 +3,8 @@
 # Sources are found by wildcard: a new file needs no line here. A file whose name ends in an instruction set
 # (ranks_sse41.c, ranks_avx512.c) is compiled for it on x86-64 and must be an empty or portable unit elsewhere.
 #
-# Variables: CC, CFLAGS, WERROR=1 (warnings are errors), TEST_CC, EMCC, ZSTD_SRC (a zstd source tree), FUZZ_SECONDS.
+# Variables: CC, CFLAGS, WERROR=1 (warnings are errors), V=1 (print commands), TEST_CC, EMCC, ZSTD_SRC (a zstd source tree),
+# FUZZ_SECONDS.
 
 MAKEFLAGS += --no-builtin-rules
 .SUFFIXES:
@@ -15,6 +16,8 @@ B := build
 WERROR ?= 0
 CFLAGS ?= -O3
 FUZZ_SECONDS ?= 60
+# $(call say,WHAT) prints one short line in place of the command.
+say = $(if $(V),,@printf '  %-5s %s\n' $(1) $@ && )
 
 # ---- Sources -------------------------------------------------------------------------------------------------------
 
@@ -41,12 +44,12 @@ FUZZERS := $(FUZZ_SRC:tests/fuzz/%.c=$(B)/fuzz/bin/%)
 PKGS := libarchive libzstd jansson libcrypto
 # Asked when needed, once: `make help` and `make setup` work before anything is installed.
 PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(PKGS)))$(PKG_CFLAGS)
-PKG_LIBS = $(eval PKG_LIBS := $$(shell pkg-config --libs $(PKGS)))$(PKG_LIBS)
+PKG_LIBS = $(eval PKG_LIBS := $$(shell pkg-config --libs $(PKGS)) -lm)$(PKG_LIBS)
 CMOCKA_LIBS = $(eval CMOCKA_LIBS := $$(shell pkg-config --libs cmocka))$(CMOCKA_LIBS)
 
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla $(if $(filter 1,$(WERROR)),-Werror)
 # No fused multiply-add: restored values must be the same on every machine.
-BASE := -std=c11 -Inative/include $(WARNINGS) -ffp-contract=off -D_FILE_OFFSET_BITS=64 -D_GNU_SOURCE -pthread
+BASE := -std=c11 -Inative/include -Inative/src $(WARNINGS) -ffp-contract=off -D_FILE_OFFSET_BITS=64 -D_GNU_SOURCE -pthread
 DEPS = -MMD -MP
 SANITIZE := -g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 TEST_CC ?= $(CC)
@@ -110,47 +113,47 @@ obj = $(patsubst %.c,$(B)/$(1)/%.o,$(2))
 
 $(B)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(BASE) $(CFLAGS) $(PKG_CFLAGS) $(call isa,$<) $(DEPS) -c -o $@ $<
+	$(call say,cc)$(CC) $(BASE) $(CFLAGS) $(PKG_CFLAGS) $(call isa,$<) $(DEPS) -c -o $@ $<
 
 $(LIB): $(call obj,obj,$(LIB_SRC))
 	@mkdir -p $(@D)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call say,ar)$(AR) rcs $@ $^
 
 $(B)/bin/qstore-%: $(B)/obj/native/cli/qstore-%.o $(call obj,obj,$(CLI_SRC)) $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -pthread -o $@ $(filter %.o,$^) $(LIB) $(LDFLAGS) $(PKG_LIBS)
+	$(call say,link)$(CC) $(CFLAGS) -pthread -o $@ $(filter %.o,$^) $(LIB) $(LDFLAGS) $(PKG_LIBS)
 
 $(B)/bin/qstore-generate: $(call obj,obj,$(GEN_MAIN) $(GEN_SRC)) $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -pthread -o $@ $(filter %.o,$^) $(LIB) $(LDFLAGS) $(PKG_LIBS) -lm
+	$(call say,link)$(CC) $(CFLAGS) -pthread -o $@ $(filter %.o,$^) $(LIB) $(LDFLAGS) $(PKG_LIBS)
 
 $(B)/bin/qstore-bench: $(call obj,obj,$(BENCH_SRC) $(GEN_SRC)) $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -pthread -o $@ $(filter %.o,$^) $(LIB) $(LDFLAGS) $(PKG_LIBS) -llz4 -lm
+	$(call say,link)$(CC) $(CFLAGS) -pthread -o $@ $(filter %.o,$^) $(LIB) $(LDFLAGS) $(PKG_LIBS) -llz4
 
 # ---- Tests, under sanitizers ---------------------------------------------------------------------------------------
 
 $(B)/asan/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(TEST_CC) $(BASE) $(SANITIZE) $(PKG_CFLAGS) $(call isa,$<) $(DEPS) -c -o $@ $<
+	$(call say,asan)$(TEST_CC) $(BASE) $(SANITIZE) $(PKG_CFLAGS) $(call isa,$<) $(DEPS) -c -o $@ $<
 
 # One archive, so that each test takes only what it uses: the library, the model generator, the tests' helpers.
 $(B)/asan/libqstore.a: $(call obj,asan,$(LIB_SRC) $(GEN_SRC) $(TEST_HELP_SRC))
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call say,ar)$(AR) rcs $@ $^
 
 $(B)/tests/%: $(B)/asan/tests/native/%.o $(B)/asan/libqstore.a
 	@mkdir -p $(@D)
-	$(TEST_CC) $(SANITIZE) -pthread -o $@ $^ $(LDFLAGS) $(CMOCKA_LIBS) $(PKG_LIBS) -lm
+	$(call say,link)$(TEST_CC) $(SANITIZE) -pthread -o $@ $^ $(LDFLAGS) $(CMOCKA_LIBS) $(PKG_LIBS)
 
 $(B)/fuzz/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(FUZZ_CC) $(BASE) $(SANITIZE) -fsanitize=fuzzer-no-link $(PKG_CFLAGS) $(call isa,$<) $(DEPS) -c -o $@ $<
+	$(call say,fuzz)$(FUZZ_CC) $(BASE) $(SANITIZE) -fsanitize=fuzzer-no-link $(PKG_CFLAGS) $(call isa,$<) $(DEPS) -c -o $@ $<
 
 $(B)/fuzz/bin/%: $(B)/fuzz/tests/fuzz/%.o $(call obj,fuzz,$(LIB_SRC))
 	@mkdir -p $(@D)
-	$(FUZZ_CC) $(SANITIZE) -fsanitize=fuzzer -pthread -o $@ $^ $(LDFLAGS) $(PKG_LIBS)
+	$(call say,link)$(FUZZ_CC) $(SANITIZE) -fsanitize=fuzzer -pthread -o $@ $^ $(LDFLAGS) $(PKG_LIBS)
 
 # ---- WebAssembly and the npm package -------------------------------------------------------------------------------
 
