@@ -67,7 +67,7 @@ static void check_scale(uint32_t dtype, float scale)
 	for (uint32_t k = 1; k < 128; k++) {
 		uint32_t n = usable ? first[k + 1] - first[k] : 0;
 		check_cell(cells[k], first[k], n ? n : 1, k, scale);
-		check_cell(cells[256 - k], usable ? first[k] | 0x8000 : 0, n ? n : 1, 256 - k, scale);
+		check_cell(cells[256 - k], first[k] | 0x8000, n ? n : 1, 256 - k, scale);
 	}
 }
 

@@ -143,8 +143,10 @@ void qs_cells_build(qs_cell cells[QS_CELL_TABLE], uint32_t dtype, uint32_t rule,
 	(void)rule; /* one so far; chunk.c refuses others */
 	cells[0] = cells[128] = make_cell(0, 1);
 	if (!(scale > 0 && scale <= 65504.0f)) {
-		for (uint32_t k = 1; k < 128; k++)
-			cells[k] = cells[256 - k] = cells[0];
+		for (uint32_t k = 1; k < 128; k++) {
+			cells[k] = cells[0];
+			cells[256 - k] = cells[0] | 0x8000; /* kernels take the sign from the code */
+		}
 		return;
 	}
 #if QS_HAVE_AVX512

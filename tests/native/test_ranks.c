@@ -1,0 +1,263 @@
+/* The kernels that decode ranks give the same values, take the same units and end in the same states; and a second, slow encoder
+ * written from FORMAT.md ("Lanes") agrees with them. */
+#include "codec_help.h"
+
+#include <math.h>
+
+#include "core/ranks.h"
+#include "core/simd.h"
+
+enum { MAX_ELEMS = 4096, MAX_UNITS = 2 * MAX_ELEMS };
+
+typedef struct kernel {
+	const char *name;
+	qs_ranks_kernel *run;
+	unsigned lanes; /* 0: any */
+} kernel;
+
+static unsigned list_kernels(kernel out[4])
+{
+	unsigned n = 0;
+	out[n++] = (kernel){"scalar", qs_ranks_scalar, 0};
+#if QS_HAVE_SIMD128
+	if (qs_cpu_has_simd128())
+		out[n++] = (kernel){"simd128", qs_ranks_simd128, 0};
+#endif
+#if QS_HAVE_AVX512
+	if (qs_cpu_has_avx512())
+		out[n++] = (kernel){"avx512", qs_ranks_avx512, 32};
+#endif
+	return n;
+}
+
+typedef struct buffers {
+	guarded codes, units, zeros, dst[2];
+	qs_cell cells[QS_CELL_TABLE];
+} buffers;
+
+static int set_up(void **state)
+{
+	buffers *b = malloc(sizeof *b);
+	guarded_create(&b->codes, MAX_ELEMS);
+	guarded_create(&b->units, 2 * MAX_UNITS);
+	guarded_create(&b->zeros, 2 * MAX_ELEMS + QS_ZEROS_SLACK);
+	guarded_create(&b->dst[0], 2 * MAX_ELEMS);
+	guarded_create(&b->dst[1], 2 * MAX_ELEMS);
+	*state = b;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	buffers *b = *state;
+	guarded_destroy(&b->codes);
+	guarded_destroy(&b->units);
+	guarded_destroy(&b->zeros);
+	guarded_destroy(&b->dst[0]);
+	guarded_destroy(&b->dst[1]);
+	free(b);
+	return 0;
+}
+
+static float random_scale(rng *r)
+{
+	static const float special[] = {0, -1, NAN, INFINITY, 0x1p-30f, 0x1p-24f, 65504, 65505, 1, 448, 0x1p-126f, 1e-40f};
+	uint32_t pick = rng_below(r, 24);
+	return pick < sizeof special / sizeof *special ? special[pick] : (float)ldexp(1 + rng_below(r, 1024) / 1024.0, (int)rng_below(r, 40) - 24);
+}
+
+static void fill_codes(rng *r, uint8_t *codes, size_t n)
+{
+	uint32_t style = rng_below(r, 4);
+	for (size_t i = 0; i < n; i++)
+		codes[i] = style == 0 ? (uint8_t)rng_next(r) : style == 1 ? (uint8_t)(int)(rng_normal(r) * 30) : style == 2 ? 0
+		           : (uint8_t)(0x7f + rng_below(r, 3));
+}
+
+/* Runs one kernel from the given state on copies that end at guard pages. Returns what the kernel returned. */
+static int run(const kernel *k, const buffers *b, int which, qs_ranks *ranks, size_t n)
+{
+	uint8_t *dst = guarded_place(&b->dst[which], 2 * n);
+	memset(dst, 0xee, 2 * n);
+	return k->run(ranks, b->cells, b->codes.end - n, n, dst);
+}
+
+static void compare_kernels(const buffers *b, const qs_ranks *start, size_t n)
+{
+	kernel kernels[4];
+	unsigned n_kernels = list_kernels(kernels);
+	qs_ranks expected = *start;
+	int result = run(&kernels[0], b, 0, &expected, n);
+	for (unsigned k = 1; k < n_kernels; k++) {
+		if (kernels[k].lanes && kernels[k].lanes != start->lanes)
+			continue;
+		qs_ranks got = *start;
+		assert_int_equal(run(&kernels[k], b, 1, &got, n), result);
+		if (!result)
+			continue; /* out of units: the rest says nothing */
+		if (memcmp(b->dst[0].end - 2 * n, b->dst[1].end - 2 * n, 2 * n))
+			for (size_t i = 0; i < n; i++)
+				if (get16(b->dst[0].end - 2 * n + 2 * i) != get16(b->dst[1].end - 2 * n + 2 * i))
+					fail_msg("%s differs at %zu of %zu: %x for %x, code %d", kernels[k].name, i, n,
+					         get16(b->dst[1].end - 2 * n + 2 * i), get16(b->dst[0].end - 2 * n + 2 * i),
+					         (int8_t)b->codes.end[-(ptrdiff_t)n + (ptrdiff_t)i]);
+		assert_ptr_equal(got.src, expected.src);
+		assert_ptr_equal(got.zeros, expected.zeros);
+		assert_memory_equal(got.low, expected.low, 2 * start->lanes);
+		assert_memory_equal(got.high, expected.high, 2 * start->lanes);
+	}
+}
+
+static void test_kernels_agree(void **state)
+{
+	buffers *b = *state;
+	rng r = {7};
+	for (int round = 0; round < 3000; round++) {
+		unsigned lanes = round & 1 ? 32 : 8;
+		size_t n = (size_t)lanes * rng_below(&r, round % 10 ? 12 : MAX_ELEMS / 32 + 1), units = rng_below(&r, (uint32_t)n + 40);
+		if (round % 3 == 0)
+			units = n; /* cannot run out */
+		qs_cells_build(b->cells, round & 2 ? QS_BF16 : QS_F16, QS_RULE_LLM_INT8, random_scale(&r));
+		fill_codes(&r, guarded_place(&b->codes, n), n);
+		qs_ranks start = {.lanes = lanes, .src_end = b->units.end};
+		rng_bytes(&r, guarded_place(&b->units, 2 * units), 2 * units);
+		start.src = b->units.end - 2 * units;
+		start.zeros = guarded_place(&b->zeros, 2 * n + QS_ZEROS_SLACK);
+		rng_bytes(&r, guarded_place(&b->zeros, 2 * n + QS_ZEROS_SLACK), 2 * n + QS_ZEROS_SLACK);
+		int valid = rng_below(&r, 4) > 0;
+		for (unsigned lane = 0; lane < lanes; lane++) {
+			start.low[lane] = (uint16_t)rng_next(&r);
+			start.high[lane] = (uint16_t)rng_next(&r);
+			if (!start.high[lane] && valid)
+				start.high[lane] = 1;
+			if (rng_below(&r, 8) == 0)
+				start.high[lane] = valid ? 1 : 0;
+			if (rng_below(&r, 8) == 0)
+				start.low[lane] = 0xffff;
+		}
+		compare_kernels(b, &start, n);
+	}
+}
+
+/* In a row of unusable scale each cell is one zero with the code's sign: AVX-512 once had −0 where the others had +0. */
+static void test_unusable_scale(void **state)
+{
+	buffers *b = *state;
+	static const float scales[] = {0, -1, NAN, INFINITY, 65505};
+	for (size_t s = 0; s < sizeof scales / sizeof *scales; s++)
+		for (unsigned lanes = 8; lanes <= 32; lanes += 24) {
+			qs_cells_build(b->cells, QS_BF16, QS_RULE_LLM_INT8, scales[s]);
+			for (unsigned i = 0; i < 256; i++)
+				guarded_place(&b->codes, 256)[i] = (uint8_t)i;
+			memset(guarded_place(&b->units, 1024), 0, 1024);
+			memset(guarded_place(&b->zeros, 512 + QS_ZEROS_SLACK), 0, 512 + QS_ZEROS_SLACK);
+			qs_ranks start = {.lanes = lanes, .src = b->units.end - 1024, .src_end = b->units.end,
+			                  .zeros = guarded_place(&b->zeros, 512 + QS_ZEROS_SLACK)};
+			for (unsigned lane = 0; lane < lanes; lane++)
+				start.high[lane] = 1;
+			compare_kernels(b, &start, 256);
+			for (unsigned i = 0; i < 256; i++)
+				assert_int_equal(get16(b->dst[0].end - 512 + 2 * i), i > 128 ? 0x8000 : 0);
+		}
+}
+
+/* One lane's state, backwards: the inverse of FORMAT.md's decoding step, in plain integer arithmetic. */
+static uint64_t push(uint64_t state, uint32_t n, uint32_t rank, uint8_t *units, size_t *n_units)
+{
+	uint64_t f = 65536 / n < 65535 ? 65536 / n : 65535;
+	if (state >= f << 16) {
+		put16(units - 2 * ++*n_units, (uint32_t)state & 0xffff);
+		state >>= 16;
+	}
+	return state / f * 65536 + rank * f + state % f;
+}
+
+static void test_ranks_come_back(void **state)
+{
+	buffers *b = *state;
+	rng r = {11};
+	static uint8_t units[2 * MAX_UNITS];
+	static uint32_t values[MAX_ELEMS];
+	kernel kernels[4];
+	unsigned n_kernels = list_kernels(kernels);
+	for (int round = 0; round < 400; round++) {
+		unsigned lanes = round & 1 ? 32 : 8;
+		uint32_t dtype = round & 2 ? QS_BF16 : QS_F16;
+		size_t n = (size_t)lanes * (1 + rng_below(&r, round % 10 ? 10 : MAX_ELEMS / 32)), n_units = 0, n_zeros = 0;
+		uint64_t states[32];
+		qs_cells_build(b->cells, dtype, QS_RULE_LLM_INT8, random_scale(&r));
+		uint8_t *codes = guarded_place(&b->codes, n), *zeros = guarded_place(&b->zeros, 2 * n + QS_ZEROS_SLACK);
+		fill_codes(&r, codes, n);
+		rng_bytes(&r, zeros, 2 * n + QS_ZEROS_SLACK);
+		for (unsigned lane = 0; lane < lanes; lane++)
+			states[lane] = 65536;
+		for (size_t i = 0; i < n; i++)
+			if (!codes[i])
+				values[i] = get16(zeros + 2 * n_zeros++);
+		for (size_t i = n; i-- > 0;) {
+			qs_cell cell = b->cells[codes[i]];
+			uint32_t edge = rng_below(&r, 4), count = QS_CELL_COUNT(cell);
+			uint32_t rank = edge == 0 ? 0 : edge == 1 ? count - 1 : rng_below(&r, count);
+			if (codes[i])
+				values[i] = QS_CELL_FIRST(cell) + rank;
+			states[i % lanes] = push(states[i % lanes], count, rank, units + sizeof units, &n_units);
+		}
+		qs_ranks start = {.lanes = lanes, .src_end = b->units.end, .zeros = zeros};
+		start.src = guarded_copy(&b->units, units + sizeof units - 2 * n_units, 2 * n_units);
+		for (unsigned lane = 0; lane < lanes; lane++) {
+			assert_true(states[lane] >= 65536 && states[lane] >> 32 == 0);
+			start.low[lane] = (uint16_t)states[lane];
+			start.high[lane] = (uint16_t)(states[lane] >> 16);
+		}
+		for (unsigned k = 0; k < n_kernels; k++) {
+			if (kernels[k].lanes && kernels[k].lanes != lanes)
+				continue;
+			qs_ranks ranks = start;
+			assert_true(run(&kernels[k], b, 0, &ranks, n));
+			for (size_t i = 0; i < n; i++)
+				if (get16(b->dst[0].end - 2 * n + 2 * i) != values[i])
+					fail_msg("%s: element %zu of %zu is %x for %x", kernels[k].name, i, n, get16(b->dst[0].end - 2 * n + 2 * i),
+					         values[i]);
+			assert_ptr_equal(ranks.src, ranks.src_end);
+			assert_ptr_equal(ranks.zeros, zeros + 2 * n_zeros);
+			for (unsigned lane = 0; lane < lanes; lane++)
+				assert_true(ranks.low[lane] == 0 && ranks.high[lane] == 1);
+			/* One unit less, and every kernel notices. */
+			if (n_units) {
+				ranks = start;
+				ranks.src = guarded_copy(&b->units, units + sizeof units - 2 * n_units, 2 * n_units - 2);
+				assert_false(run(&kernels[k], b, 0, &ranks, n));
+				start.src = guarded_copy(&b->units, units + sizeof units - 2 * n_units, 2 * n_units);
+			}
+		}
+	}
+}
+
+static void test_best_kernel(void **state)
+{
+	(void)state;
+	kernel kernels[4];
+	unsigned n = list_kernels(kernels);
+	for (unsigned lanes = 8; lanes <= 32; lanes += 24) {
+		qs_ranks_kernel *best = qs_ranks_best(lanes);
+		unsigned k = n;
+		while (k-- > 0)
+			if (!kernels[k].lanes || kernels[k].lanes == lanes)
+				break;
+		assert_true(best == kernels[k].run);
+	}
+}
+
+int main(void)
+{
+	kernel kernels[4];
+	for (unsigned n = list_kernels(kernels), k = 0; k < n; k++)
+		print_message("kernel: %s\n", kernels[k].name);
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_kernels_agree),
+		cmocka_unit_test(test_unusable_scale),
+		cmocka_unit_test(test_ranks_come_back),
+		cmocka_unit_test(test_best_kernel),
+	};
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
