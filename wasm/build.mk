@@ -18,7 +18,6 @@ WASM_SRC := wasm/abi.c $(CORE_SRC)
 ZSTD_SRC ?=
 ZSTD_DIR := $(if $(ZSTD_SRC),$(ZSTD_SRC),$(B)/zstd-src)
 
-comma := ,
 empty :=
 space := $(empty) $(empty)
 wasm_exported = -sEXPORTED_FUNCTIONS=$(subst $(space),$(comma),$(addprefix _,$(strip $(WASM_EXPORTS))))
@@ -27,21 +26,21 @@ wasm: dist/qstore.wasm dist/qstore-scalar.wasm ## build only the WebAssembly mod
 
 # zstd's decoder, from Debian's source package or ZSTD_SRC.
 $(B)/zstd-src/lib/zstd.h: scripts/fetch-zstd
-	scripts/fetch-zstd $(B)/zstd-src
+	$(call say,fetch)scripts/fetch-zstd $(B)/zstd-src
 
 # xxhash.h and the zstd.h of that source, and nothing else of the machine's headers.
 $(B)/include/.made: $(ZSTD_DIR)/lib/zstd.h
 	@mkdir -p $(@D)
-	cp $(ZSTD_DIR)/lib/zstd.h $(ZSTD_DIR)/lib/zstd_errors.h $(@D)/
-	cp "$$(pkg-config --variable=includedir libxxhash)/xxhash.h" $(@D)/
+	@cp $(ZSTD_DIR)/lib/zstd.h $(ZSTD_DIR)/lib/zstd_errors.h $(@D)/
+	@cp "$$(pkg-config --variable=includedir libxxhash)/xxhash.h" $(@D)/
 	@touch $@
 
 $(B)/wasm/%/zstd.a: $(ZSTD_DIR)/lib/zstd.h wasm/build.mk
 	@mkdir -p $(@D)/zstd
 	@rm -f $@ $(@D)/zstd/*.o
-	cd $(@D)/zstd && for f in $(abspath $(ZSTD_DIR))/lib/common/*.c $(abspath $(ZSTD_DIR))/lib/decompress/*.c; do \
+	$(call say,emcc)cd $(@D)/zstd && for f in $(abspath $(ZSTD_DIR))/lib/common/*.c $(abspath $(ZSTD_DIR))/lib/decompress/*.c; do \
 		$(EMCC) $(ZSTD_CFLAGS) $(wasm_$*) -c "$$f" || exit 1; done
-	emar rcs $@ $(@D)/zstd/*.o
+	@emar rcs $@ $(@D)/zstd/*.o
 
 wasm_simd := -msimd128
 wasm_scalar :=
@@ -50,11 +49,11 @@ wasm_scalar :=
 define wasm_module
 $(B)/wasm/$(1)/obj/%.o: %.c $(B)/include/.made wasm/build.mk
 	@mkdir -p $$(@D)
-	$$(EMCC) $$(WASM_CFLAGS) $$(wasm_$(1)) -MMD -MP -c -o $$@ $$<
+	$$(call say,emcc)$$(EMCC) $$(WASM_CFLAGS) $$(wasm_$(1)) -MMD -MP -c -o $$@ $$<
 
 $(2): $(WASM_SRC:%.c=$(B)/wasm/$(1)/obj/%.o) $(B)/wasm/$(1)/zstd.a
 	@mkdir -p $$(@D)
-	$$(EMCC) $$(WASM_LDFLAGS) $$(wasm_$(1)) $$(wasm_exported) -o $$@ $$^
+	$$(call say,emcc)$$(EMCC) $$(WASM_LDFLAGS) $$(wasm_$(1)) $$(wasm_exported) -o $$@ $$^
 endef
 
 $(eval $(call wasm_module,simd,dist/qstore.wasm))
@@ -63,5 +62,5 @@ $(eval $(call wasm_module,scalar,dist/qstore-scalar.wasm))
 # ---- What of js/ is made -------------------------------------------------------------------------------------------
 
 js/status.js js/dtypes.js &: native/src/core/status.h native/src/core/index.h scripts/generate-js
-	scripts/generate-js
+	@scripts/generate-js
 	@touch js/status.js js/dtypes.js
