@@ -12,6 +12,9 @@ MAKEFLAGS += --no-builtin-rules
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := all
 
+# A Node that scripts/setup fetched, where the distribution's is too old.
+export PATH := $(CURDIR)/build/node/node_modules/.bin:$(PATH)
+
 B := build
 WERROR ?= 0
 CFLAGS ?= -O3
@@ -101,8 +104,8 @@ fuzz: $(FUZZERS) ## run each fuzz target for FUZZ_SECONDS
 format: ## lay out the C sources with clang-format
 	clang-format -i $(shell git ls-files --cached --others --exclude-standard '*.c' '*.h')
 
-clean: ## remove all that was built; downloaded sources stay
-	rm -rf $(filter-out $(B)/zstd-src $(B)/apt,$(wildcard $(B)/*)) dist
+clean: ## remove all that was built; what was downloaded stays
+	rm -rf $(filter-out $(B)/zstd-src $(B)/node,$(wildcard $(B)/*)) dist
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -159,6 +162,18 @@ $(B)/fuzz/bin/%: $(B)/fuzz/tests/fuzz/%.o $(call obj,fuzz,$(LIB_SRC))
 
 -include wasm/build.mk
 
-dist: wasm
+# Node's modules are for development only: types are checked and made by TypeScript.
+node_modules/.package-lock.json: package-lock.json
+	@npm ci --silent
+	@touch $@
+
+dist/types/.made: $(wildcard js/*.js js/*/*.js) js/status.js js/dtypes.js tsconfig.json node_modules/.package-lock.json
+	$(call say,types)rm -rf dist/types && node_modules/.bin/tsc -p tsconfig.json
+	@touch $@
+
+# So that `npx qstore-decode` runs this checkout's, whatever npm's version.
+dist: wasm dist/types/.made ## build only what the npm package has: the modules and the types
+	@mkdir -p node_modules/.bin
+	@ln -sf ../../js/cli.js node_modules/.bin/qstore-decode
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -26,6 +26,7 @@ wasm: dist/qstore.wasm dist/qstore-scalar.wasm ## build only the WebAssembly mod
 
 # zstd's decoder, from Debian's source package or ZSTD_SRC.
 $(B)/zstd-src/lib/zstd.h: scripts/fetch-zstd
+	@command -v $(EMCC) >/dev/null || { echo "$(EMCC) (Emscripten) is not here: make setup installs it" >&2; exit 1; }
 	$(call say,fetch)scripts/fetch-zstd $(B)/zstd-src
 
 # xxhash.h and the zstd.h of that source, and nothing else of the machine's headers.
