@@ -339,20 +339,26 @@ static qstore_status make_weights(quantizer *q, size_t n_high_files, qs_error *e
 static json_t *skipped_modules(const packer *p)
 {
 	json_t *names = json_array();
+	int head = 0;
 	for (size_t i = 0; i < p->n_files; i++) {
 		if ((p->files[i].variants & 1) != 0)
 			continue;
 		for (size_t j = 0; j < p->files[i].n_tensors; j++) {
 			const pack_tensor *t = &p->files[i].tensors[j];
 			size_t size = strlen(t->name);
-			if (t->role != PACK_REFINE && t->n_dims == 2 && size > 7 && strcmp(t->name + size - 7, ".weight") == 0)
-				json_array_append_new(names, json_stringn(t->name, size - 7));
+			if (t->role == PACK_REFINE || t->n_dims != 2 || size <= 7 || strcmp(t->name + size - 7, ".weight") != 0)
+				continue;
+			json_array_append_new(names, json_stringn(t->name, size - 7));
+			head |= strcmp(t->name, "lm_head.weight") == 0;
 		}
 	}
 	if (json_array_size(names) == 0) {
 		json_decref(names);
 		return json_null();
 	}
+	/* A list replaces transformers' own, in which a head that is tied to the embedding would be. */
+	if (!head)
+		json_array_append_new(names, json_string("lm_head"));
 	return names;
 }
 

@@ -1,0 +1,549 @@
+/* The index: what is built is read back; whatever else is given is refused, or at least read within bounds. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "../../native/src/archive/index_build.h"
+#include "../../native/src/core/bytes.h"
+#include "../../native/src/core/chunk.h"
+
+#define PAYLOAD_SIZE 8192
+
+static uint32_t add_object(qs_index_builder *builder, qs_object object, uint32_t chunk_size)
+{
+	uint32_t number;
+	object.n_chunks = (uint32_t)((object.n_elems + object.chunk_elems - 1) / object.chunk_elems);
+	assert_int_equal(qs_builder_add_chunks(builder, object.n_chunks, &object.first_chunk), QSTORE_OK);
+	assert_int_equal(qs_builder_add_object(builder, &number), QSTORE_OK);
+	qs_variant *layer = &builder->variants[object.variant];
+	object.offset = layer->layer_offset + layer->layer_size;
+	for (uint32_t i = 0; i < object.n_chunks; i++) {
+		builder->chunk_sizes[object.first_chunk + i] = chunk_size + i;
+		builder->checksums[object.first_chunk + i] = 0x0123456789abcdef + i;
+		object.coded_size += chunk_size + i;
+	}
+	layer->layer_size += object.coded_size;
+	builder->objects[number] = object;
+	return number;
+}
+
+static void add_tensor(qs_index_builder *builder, const char *name, uint32_t file, uint32_t dtype, uint64_t offset,
+                       uint32_t object, uint32_t n_dims, uint64_t rows, uint64_t cols)
+{
+	uint32_t number;
+	uint64_t n_elems = n_dims > 0 ? rows : 1;
+	assert_int_equal(qs_builder_add_tensor(builder, &number), QSTORE_OK);
+	qs_tensor *tensor = &builder->tensors[number];
+	tensor->first_dim = (uint32_t)builder->n_dims;
+	if (n_dims > 0)
+		assert_int_equal(qs_builder_add_dim(builder, rows), QSTORE_OK);
+	if (n_dims > 1) {
+		assert_int_equal(qs_builder_add_dim(builder, cols), QSTORE_OK);
+		n_elems *= cols;
+	}
+	tensor->name = qs_builder_name(builder, name);
+	tensor->file = file;
+	tensor->dtype = dtype;
+	tensor->offset = offset;
+	tensor->size = n_elems * qs_dtype_size(dtype);
+	tensor->object = object;
+	tensor->n_dims = n_dims;
+}
+
+static void add_extent(qs_index_builder *builder, uint32_t file, uint32_t object, uint64_t offset, uint64_t size)
+{
+	uint32_t number;
+	assert_int_equal(qs_builder_add_extent(builder, &number), QSTORE_OK);
+	builder->extents[number] = (qs_extent){object, offset, size};
+	builder->files[file].n_extents++;
+	builder->files[file].size += size;
+}
+
+/* Two variants of a matrix of 40 × 30, its scales, a norm that they share, and four small files. */
+static void build(qs_index_builder *builder)
+{
+	static const char *const files[6] = {"LICENSE", "LICENSE", "config.json", "model.safetensors", "model.safetensors",
+	                                     "tokenizer.json"};
+	static const uint32_t masks[6] = {1, 2, 3, 1, 2, 2};
+	uint32_t number;
+	memset(builder, 0, sizeof(*builder));
+	for (uint32_t i = 0; i < 2; i++) {
+		assert_int_equal(qs_builder_add_variant(builder, &number), QSTORE_OK);
+		builder->variants[i].name = qs_builder_name(builder, i == 0 ? "int8" : "bf16");
+		builder->variants[i].dtype = i == 0 ? QS_I8 : QS_BF16;
+		builder->variants[i].coarser = i == 0 ? QS_NONE : 0;
+		builder->variants[i].layer_offset = i == 0 ? 2048 : 5120;
+	}
+	for (uint32_t i = 0; i < 6; i++) {
+		assert_int_equal(qs_builder_add_file(builder, &number), QSTORE_OK);
+		qs_file *file = &builder->files[i];
+		file->name = qs_builder_name(builder, files[i]);
+		file->variants = masks[i];
+		file->kind = QS_FILE_STORED;
+		file->size = file->coded_size = 50 + i;
+		file->offset = 512 + i * 64;
+		memset(builder->sha256[i], (int)i, 32);
+		if (strcmp(files[i], "model.safetensors") == 0)
+			*file = (qs_file){.name = file->name, .variants = masks[i], .kind = QS_FILE_ASSEMBLED};
+	}
+	builder->files[5].kind = QS_FILE_ZSTD;
+	builder->files[5].size = 60000;
+	qs_object bytes = {.dtype = QS_BYTES, .coarse = QS_NONE, .scales = QS_NONE, .n_elems = 300, .cols = 1, .chunk_elems = 1 << 18};
+	qs_object norm = bytes, codes = bytes, scales = bytes, refine;
+	norm.dtype = QS_BF16;
+	norm.n_elems = 40;
+	scales.dtype = QS_F32;
+	scales.n_elems = 40;
+	codes.kind = QS_KIND_CODES;
+	codes.dtype = QS_I8;
+	codes.n_elems = 1200;
+	codes.cols = 30;
+	codes.chunk_elems = 300;
+	refine = codes;
+	refine.kind = QS_KIND_REFINE;
+	refine.dtype = QS_BF16;
+	refine.rule = QS_RULE_LLM_INT8;
+	refine.error = 0.25f;
+	uint32_t low_literal = add_object(builder, bytes, 100);
+	norm.variant = scales.variant = codes.variant = bytes.variant = 0;
+	uint32_t n = add_object(builder, norm, 70), s = add_object(builder, scales, 90), c = add_object(builder, codes, 200);
+	bytes.variant = refine.variant = 1;
+	refine.coarse = c;
+	refine.scales = s;
+	uint32_t high_literal = add_object(builder, bytes, 110), r = add_object(builder, refine, 150);
+
+	builder->files[3].first_extent = 0;
+	add_extent(builder, 3, low_literal, 0, 200);
+	add_extent(builder, 3, n, 0, 80);
+	add_extent(builder, 3, c, 0, 1200);
+	add_extent(builder, 3, s, 0, 160);
+	add_extent(builder, 3, low_literal, 200, 100);
+	add_tensor(builder, "norm.weight", 3, QS_BF16, 200, n, 1, 40, 0);
+	add_tensor(builder, "a.weight", 3, QS_I8, 280, c, 2, 40, 30);
+	add_tensor(builder, "a.SCB", 3, QS_F32, 1480, s, 1, 40, 0);
+	add_tensor(builder, "a.weight_format", 3, QS_U8, 1640, QS_NONE, 0, 0, 0);
+	builder->files[4].first_extent = 5;
+	add_extent(builder, 4, high_literal, 0, 300);
+	add_extent(builder, 4, n, 0, 80);
+	add_extent(builder, 4, r, 0, 2400);
+	add_tensor(builder, "empty", 4, QS_F32, 300, QS_NONE, 2, 0, 7);
+	add_tensor(builder, "norm.weight", 4, QS_BF16, 300, n, 1, 40, 0);
+	add_tensor(builder, "a.weight", 4, QS_BF16, 380, r, 2, 40, 30);
+	for (uint32_t i = 0; i < 6; i++) {
+		for (uint32_t v = 0; v < 2; v++)
+			builder->variants[v].raw_size += masks[i] >> v & 1 ? builder->files[i].size : 0;
+	}
+}
+
+/* A body in memory of exactly its size, so that the sanitizer sees each byte beyond. */
+static uint8_t *build_body(size_t *size)
+{
+	qs_index_builder builder;
+	uint8_t *body;
+	build(&builder);
+	assert_int_equal(qs_builder_body(&builder, &body, size), QSTORE_OK);
+	qs_builder_free(&builder);
+	return body;
+}
+
+/* Reads all that a reader may, and checks what it relies on. */
+static void walk(const qs_index *index)
+{
+	uint64_t layer_end = 0;
+	size_t text = 0;
+	for (uint32_t i = 0; i < index->n_variants; i++) {
+		qs_variant variant;
+		qs_index_variant(index, i, &variant);
+		text += strlen(variant.name);
+		assert_true(variant.coarser == QS_NONE || variant.coarser < i);
+		assert_true(variant.layer_offset >= layer_end);
+		layer_end = variant.layer_offset + variant.layer_size;
+		assert_true(layer_end <= index->payload_size);
+	}
+	for (uint32_t i = 0; i < index->n_objects; i++) {
+		qs_object object, other;
+		qs_variant variant;
+		qs_index_object(index, i, &object);
+		qs_index_variant(index, object.variant, &variant);
+		assert_true(object.kind < QS_KIND_COUNT && object.rule < QS_RULE_COUNT);
+		assert_true(object.cols > 0 && object.chunk_elems > 0);
+		assert_true((uint64_t)object.chunk_elems * qs_dtype_size(object.dtype) <= QS_CHUNK_SIZE_MAX);
+		assert_true((uint64_t)object.n_chunks * object.chunk_elems >= object.n_elems);
+		assert_true(object.offset >= variant.layer_offset);
+		uint64_t end = object.offset;
+		for (uint32_t j = 0; j < object.n_chunks; j++) {
+			end += qs_index_chunk_size(index, object.first_chunk + j);
+			text += qs_index_chunk_checksum(index, object.first_chunk + j) == 0;
+		}
+		assert_true(end == object.offset + object.coded_size && end <= variant.layer_offset + variant.layer_size);
+		if (object.kind == QS_KIND_REFINE) {
+			assert_true(object.coarse < i && object.scales < i);
+			qs_index_object(index, object.coarse, &other);
+			assert_true(other.kind == QS_KIND_CODES && other.n_elems == object.n_elems && other.cols == object.cols &&
+			            other.chunk_elems == object.chunk_elems && other.variant <= object.variant);
+			qs_index_object(index, object.scales, &other);
+			assert_true(other.kind == QS_KIND_PLAIN && other.dtype == QS_F32 && other.variant <= object.variant &&
+			            other.n_elems == (object.n_elems + object.cols - 1) / object.cols);
+		}
+	}
+	for (uint32_t i = 0; i < index->n_files; i++) {
+		qs_file file;
+		qs_index_file(index, i, &file);
+		text += strlen(file.name) + file.sha256[31];
+		assert_true(qs_path_is_safe(file.name) && file.variants != 0 && file.variants >> index->n_variants == 0);
+		for (uint32_t j = 0; j < i; j++) {
+			qs_file other;
+			qs_index_file(index, j, &other);
+			assert_true((file.variants & other.variants) == 0 || strcmp(file.name, other.name) != 0);
+		}
+		uint64_t size = 0;
+		for (uint32_t j = 0; j < file.n_extents; j++) {
+			qs_extent extent;
+			qs_object object;
+			qs_index_extent(index, file.first_extent + j, &extent);
+			qs_index_object(index, extent.object, &object);
+			assert_true(extent.size > 0 && extent.offset + extent.size <= object.n_elems * qs_dtype_size(object.dtype));
+			/* Nothing of a finer layer: a prefix must do. */
+			for (uint32_t v = 0; v < object.variant; v++)
+				assert_true((file.variants >> v & 1) == 0);
+			size += extent.size;
+		}
+		if (file.kind == QS_FILE_ASSEMBLED)
+			assert_true(size == file.size);
+		else
+			assert_true(file.offset + file.coded_size <= index->payload_size && file.n_extents == 0);
+	}
+	for (uint32_t i = 0; i < index->n_tensors; i++) {
+		qs_tensor tensor;
+		qs_file file;
+		qs_index_tensor(index, i, &tensor);
+		qs_index_file(index, tensor.file, &file);
+		text += strlen(tensor.name);
+		uint64_t n_elems = 1;
+		for (uint32_t j = 0; j < tensor.n_dims; j++)
+			n_elems *= qs_index_dim(index, tensor.first_dim + j);
+		assert_true(n_elems * qs_dtype_size(tensor.dtype) == tensor.size);
+		assert_true(tensor.offset + tensor.size <= file.size);
+		if (tensor.object != QS_NONE) {
+			qs_object object;
+			qs_index_object(index, tensor.object, &object);
+			assert_true(object.n_elems == n_elems && object.dtype == tensor.dtype);
+		}
+	}
+	/* So that no read is optimised away. */
+	assert_true(text < 1u << 30);
+}
+
+static void reads_what_was_built(void **state)
+{
+	(void)state;
+	size_t size;
+	uint8_t *body = build_body(&size);
+	qs_index index;
+	assert_int_equal(qs_index_open(&index, body, size, PAYLOAD_SIZE), QSTORE_OK);
+	walk(&index);
+	assert_int_equal(index.n_variants, 2);
+	assert_int_equal(index.n_files, 6);
+	assert_int_equal(index.n_objects, 6);
+	assert_int_equal(index.n_chunks, 12);
+	assert_int_equal(index.n_tensors, 7);
+	qs_object object;
+	qs_index_object(&index, 5, &object);
+	assert_int_equal(object.kind, QS_KIND_REFINE);
+	assert_true(object.error == 0.25f);
+	assert_int_equal(object.coarse, 3);
+	qs_tensor first, last;
+	qs_index_tensor(&index, 0, &first);
+	qs_index_tensor(&index, 5, &last);
+	assert_string_equal(first.name, "norm.weight");
+	/* Equal texts are stored once. */
+	assert_ptr_equal(first.name, last.name);
+	free(body);
+}
+
+static void survives_every_byte_changed(void **state)
+{
+	(void)state;
+	size_t size, n_accepted = 0;
+	uint8_t *body = build_body(&size);
+	for (size_t i = 0; i < size; i++) {
+		uint8_t original = body[i];
+		for (unsigned value = 0; value < 256; value++) {
+			qs_index index;
+			if (value == original)
+				continue;
+			body[i] = (uint8_t)value;
+			if (qs_index_open(&index, body, size, PAYLOAD_SIZE) == QSTORE_OK) {
+				walk(&index);
+				n_accepted++;
+			}
+		}
+		body[i] = original;
+	}
+	/* Checksums, SHA-256, names and the like may have any value; structure may not. */
+	assert_true(n_accepted > 0 && n_accepted < size * 255);
+	free(body);
+}
+
+static void survives_every_field_extreme(void **state)
+{
+	(void)state;
+	static const uint64_t extremes[] = {0, 1, 0x7fffffff, 0x80000000, 0xffffffff, 0x3fffffffffffffff, 0x7fffffffffffffff,
+	                                    0x8000000000000000, 0xffffffffffffffff, 0x100000000};
+	size_t size;
+	uint8_t *body = build_body(&size);
+	for (size_t i = 0; i + 8 <= size; i += 4) {
+		uint8_t original[8];
+		memcpy(original, body + i, 8);
+		for (size_t j = 0; j < sizeof(extremes) / sizeof(extremes[0]); j++) {
+			for (int wide = 0; wide < 2; wide++) {
+				qs_index index;
+				if (wide)
+					qs_store64(body + i, extremes[j]);
+				else
+					qs_store32(body + i, (uint32_t)extremes[j]);
+				if (qs_index_open(&index, body, size, PAYLOAD_SIZE) == QSTORE_OK)
+					walk(&index);
+				memcpy(body + i, original, 8);
+			}
+		}
+	}
+	free(body);
+}
+
+static void refuses_every_truncation(void **state)
+{
+	(void)state;
+	size_t size;
+	uint8_t *body = build_body(&size);
+	for (size_t cut = 0; cut < size; cut++) {
+		qs_index index;
+		uint8_t *exact = malloc(cut > 0 ? cut : 1);
+		assert_non_null(exact);
+		memcpy(exact, body, cut);
+		assert_int_equal(qs_index_open(&index, exact, cut, PAYLOAD_SIZE), QSTORE_CORRUPT);
+		free(exact);
+	}
+	free(body);
+}
+
+/* A payload that is smaller than what the index speaks of. */
+static void refuses_smaller_payload(void **state)
+{
+	(void)state;
+	size_t size;
+	uint8_t *body = build_body(&size);
+	qs_index index;
+	assert_int_equal(qs_index_open(&index, body, size, PAYLOAD_SIZE / 2), QSTORE_CORRUPT);
+	assert_int_equal(qs_index_open(&index, body, size, UINT64_MAX), QSTORE_CORRUPT);
+	free(body);
+}
+
+/* Changes one thing in a good builder, and expects refusal. */
+static void refuse(void (*change)(qs_index_builder *builder), const char *what)
+{
+	qs_index_builder builder;
+	qs_index index;
+	uint8_t *body;
+	size_t size;
+	build(&builder);
+	change(&builder);
+	assert_int_equal(qs_builder_body(&builder, &body, &size), QSTORE_OK);
+	if (qs_index_open(&index, body, size, PAYLOAD_SIZE) != QSTORE_CORRUPT)
+		fail_msg("accepted: %s", what);
+	free(body);
+	qs_builder_free(&builder);
+}
+
+#define REFUSE(name, statement)                                                                              \
+	static void name(qs_index_builder *b)                                                                    \
+	{                                                                                                        \
+		statement;                                                                                           \
+	}
+REFUSE(twice_in_a_variant, b->files[0].variants = 2; b->variants[0].raw_size -= 50; b->variants[1].raw_size += 50)
+REFUSE(unsorted_names, b->files[2].name = qs_builder_name(b, "A"))
+REFUSE(escaping_name, b->files[2].name = qs_builder_name(b, "a/../../b"))
+REFUSE(absolute_name, b->files[2].name = qs_builder_name(b, "/etc/passwd"))
+REFUSE(same_variants, b->variants[1].name = b->variants[0].name)
+REFUSE(variant_with_slash, b->variants[1].name = qs_builder_name(b, "a/b"))
+REFUSE(cyclic_variant, b->variants[1].coarser = 1)
+REFUSE(coarse_after_fine, b->objects[5].coarse = 5)
+REFUSE(coarse_of_another_shape, b->objects[3].cols = 60; b->objects[3].chunk_elems = 300)
+REFUSE(coarse_without_fine, b->objects[3].coarse = 0)
+REFUSE(scales_of_another_size, b->objects[5].scales = 1)
+REFUSE(fine_in_coarse_file, b->extents[1].object = 5)
+REFUSE(extent_beyond_object, b->extents[0].offset = 101)
+REFUSE(extents_do_not_sum, b->files[3].size++; b->variants[0].raw_size++)
+REFUSE(raw_size_differs, b->variants[0].raw_size++)
+REFUSE(zstd_too_large, b->files[5].size = QS_FILE_ZSTD_MAX + 1; b->variants[1].raw_size += QS_FILE_ZSTD_MAX + 1 - 60000)
+REFUSE(file_behind_layers, b->files[2].offset = 2047)
+REFUSE(tensors_overlap, b->tensors[1].offset--)
+REFUSE(tensor_elsewhere, b->tensors[4].object = 1)
+REFUSE(tensor_of_another_object, b->tensors[0].object = 0)
+REFUSE(shape_overflows, b->dims[1] = (uint64_t)1 << 61; b->dims[2] = 8)
+REFUSE(shape_differs, b->dims[0] = 41)
+REFUSE(unknown_dtype, b->tensors[3].dtype = QS_DTYPE_COUNT)
+REFUSE(bytes_tensor, b->tensors[3].dtype = QS_BYTES)
+REFUSE(empty_chunk, b->chunk_sizes[0] = 0; b->objects[0].coded_size -= 100)
+REFUSE(large_chunk, b->chunk_sizes[0] = QS_CHUNK_CODED_MAX + 1)
+REFUSE(chunk_too_many_elements, b->objects[1].chunk_elems = QS_CHUNK_SIZE_MAX / 2 + 1)
+REFUSE(rows_cut, b->objects[3].chunk_elems = b->objects[5].chunk_elems = 299)
+REFUSE(not_a_number, b->objects[5].error = (float)strtod("nan", NULL))
+REFUSE(layer_too_long, b->variants[0].layer_size += 8)
+REFUSE(layers_overlap, b->variants[1].layer_offset = b->variants[0].layer_offset + 8)
+REFUSE(rule_without_fine, b->objects[3].rule = 1)
+
+static void refuses_contradictions(void **state)
+{
+	(void)state;
+#define CHECK(name) refuse(name, #name);
+	CHECK(twice_in_a_variant)
+	CHECK(unsorted_names)
+	CHECK(escaping_name)
+	CHECK(absolute_name)
+	CHECK(same_variants)
+	CHECK(variant_with_slash)
+	CHECK(cyclic_variant)
+	CHECK(coarse_after_fine)
+	CHECK(coarse_of_another_shape)
+	CHECK(coarse_without_fine)
+	CHECK(scales_of_another_size)
+	CHECK(fine_in_coarse_file)
+	CHECK(extent_beyond_object)
+	CHECK(extents_do_not_sum)
+	CHECK(raw_size_differs)
+	CHECK(zstd_too_large)
+	CHECK(file_behind_layers)
+	CHECK(tensors_overlap)
+	CHECK(tensor_elsewhere)
+	CHECK(tensor_of_another_object)
+	CHECK(shape_overflows)
+	CHECK(shape_differs)
+	CHECK(unknown_dtype)
+	CHECK(bytes_tensor)
+	CHECK(empty_chunk)
+	CHECK(large_chunk)
+	CHECK(chunk_too_many_elements)
+	CHECK(rows_cut)
+	CHECK(not_a_number)
+	CHECK(layer_too_long)
+	CHECK(layers_overlap)
+	CHECK(rule_without_fine)
+}
+
+static void header_round_trip(void **state)
+{
+	(void)state;
+	const qs_index_header header = {1, 1000, 3000, 77, 4096};
+	qs_index_header back;
+	uint8_t bytes[QS_INDEX_HEADER_SIZE];
+	qs_index_write_header(&header, bytes);
+	assert_int_equal(qs_index_read_header(bytes, sizeof(bytes), &back), QSTORE_OK);
+	assert_true(back.zstd_body && back.body_coded_size == 1000 && back.body_size == 3000 && back.body_checksum == 77 &&
+	            back.payload_size == 4096);
+	assert_int_equal(qs_index_payload_offset(&back), 2048);
+	for (size_t cut = 0; cut < sizeof(bytes); cut++) {
+		uint8_t *exact = malloc(cut > 0 ? cut : 1);
+		assert_non_null(exact);
+		memcpy(exact, bytes, cut);
+		assert_int_equal(qs_index_read_header(exact, cut, &back), QSTORE_TRUNCATED);
+		free(exact);
+	}
+	/* Every bit flipped is noticed; which way depends on where. */
+	for (size_t bit = 0; bit < 8 * sizeof(bytes); bit++) {
+		bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		qstore_status status = qs_index_read_header(bytes, sizeof(bytes), &back);
+		if (bit / 8 < 8)
+			assert_int_equal(status, QSTORE_NOT_QSTORE);
+		else if (bit / 8 < 10)
+			assert_true(status == QSTORE_NEWER || status == QSTORE_CORRUPT);
+		else
+			assert_int_equal(status, QSTORE_CORRUPT);
+		bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+	}
+}
+
+/* Fields that this version does not know, with a right checksum. */
+static void header_versions(void **state)
+{
+	(void)state;
+	const qs_index_header header = {0, 3000, 3000, 77, 4096};
+	qs_index_header back;
+	uint8_t bytes[QS_INDEX_HEADER_SIZE];
+	struct {
+		size_t at;
+		uint8_t value;
+		uint8_t minor;
+		qstore_status status;
+	} cases[] = {
+		{8, 2, 0, QSTORE_NEWER},   {8, 0, 0, QSTORE_CORRUPT},  {10, 9, 9, QSTORE_OK},      {12, 2, 0, QSTORE_CORRUPT},
+		{12, 2, 1, QSTORE_NEWER},  {48, 1, 0, QSTORE_CORRUPT}, {48, 1, 1, QSTORE_NEWER},   {27, 0x41, 0, QSTORE_LIMIT},
+		{23, 1, 0, QSTORE_LIMIT},  {47, 0x40, 0, QSTORE_LIMIT}, {16, 1, 0, QSTORE_CORRUPT},
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		qs_index_write_header(&header, bytes);
+		bytes[10] = cases[i].minor;
+		bytes[cases[i].at] = cases[i].value;
+		qs_store64(bytes + 56, qs_checksum(bytes, 56));
+		if (qs_index_read_header(bytes, sizeof(bytes), &back) != cases[i].status)
+			fail_msg("case %zu", i);
+	}
+}
+
+static void safe_paths(void **state)
+{
+	(void)state;
+	static const char *const good[] = {"a", "a/b", "...", "a..b", ".gitattributes", "a b", "mod\xc3\xa8le/\xf0\x9f\x98\x80", "-"};
+	static const char *const bad[] = {"",      "/a",   "a/",   "a//b",     ".",         "..",           "a/..",         "../a", "./a",
+	                                  "a/./b", "a\\b", "c:a",  "a\nb",     "a\x7f",     "\x80",         "\xc3",         "\xc0\xaf",
+	                                  "\xe0\x80\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xf8\x88\x80\x80\x80", "a\xff/b"};
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		if (!qs_path_is_safe(good[i]))
+			fail_msg("refused: %s", good[i]);
+	}
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		if (qs_path_is_safe(bad[i]))
+			fail_msg("accepted: %s", bad[i]);
+	}
+	char *name = calloc(1, QS_NAME_MAX + 2);
+	assert_non_null(name);
+	memset(name, 'a', QS_NAME_MAX);
+	assert_true(qs_path_is_safe(name));
+	name[QS_NAME_MAX] = 'a';
+	assert_false(qs_path_is_safe(name));
+	free(name);
+}
+
+static void dtypes(void **state)
+{
+	(void)state;
+	for (uint32_t i = 0; i < QS_DTYPE_COUNT; i++) {
+		assert_int_equal(qs_dtype_from_name(qs_dtype_name(i)), i);
+		assert_true(qs_dtype_size(i) > 0);
+	}
+	assert_null(qs_dtype_name(QS_DTYPE_COUNT));
+	assert_int_equal(qs_dtype_size(QS_DTYPE_COUNT), 0);
+	assert_int_equal(qs_dtype_from_name("F4"), QS_DTYPE_COUNT);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(reads_what_was_built),
+		cmocka_unit_test(survives_every_byte_changed),
+		cmocka_unit_test(survives_every_field_extreme),
+		cmocka_unit_test(refuses_every_truncation),
+		cmocka_unit_test(refuses_smaller_payload),
+		cmocka_unit_test(refuses_contradictions),
+		cmocka_unit_test(header_round_trip),
+		cmocka_unit_test(header_versions),
+		cmocka_unit_test(safe_paths),
+		cmocka_unit_test(dtypes),
+	};
+	return cmocka_run_group_tests_name("index", tests, NULL, NULL);
+}
