@@ -25,7 +25,7 @@ wasm_exported = -sEXPORTED_FUNCTIONS=$(subst $(space),$(comma),$(addprefix _,$(s
 wasm: dist/qstore.wasm dist/qstore-scalar.wasm ## build only the WebAssembly modules
 
 # zstd's decoder, from Debian's source package or ZSTD_SRC.
-$(B)/zstd-src/lib/zstd.h: scripts/fetch-zstd
+$(B)/zstd-src/lib/zstd.h: | scripts/fetch-zstd
 	@command -v $(EMCC) >/dev/null || { echo "$(EMCC) (Emscripten) is not here: make setup installs it" >&2; exit 1; }
 	$(call say,fetch)scripts/fetch-zstd $(B)/zstd-src
 
@@ -59,6 +59,13 @@ endef
 
 $(eval $(call wasm_module,simd,dist/qstore.wasm))
 $(eval $(call wasm_module,scalar,dist/qstore-scalar.wasm))
+
+# The licences of what is compiled in: zstd, xxHash, and the C library.
+dist/THIRD-PARTY.txt: $(B)/include/.made wasm/build.mk
+	@mkdir -p $(@D)
+	@{ printf '==== zstd ====\n\n'; cat $(ZSTD_DIR)/LICENSE; \
+		printf '\n==== xxHash ====\n\n'; sed -n '1,/\*\//p' $(B)/include/xxhash.h; \
+		printf '\n==== musl (Emscripten) ====\n\nmusl is Copyright (C) 2005-2020 Rich Felker, et al.; MIT licence.\n'; } >$@
 
 # ---- What of js/ is made -------------------------------------------------------------------------------------------
 
