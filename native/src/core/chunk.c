@@ -93,8 +93,8 @@ static qstore_status decode_codes(qs_reader *r, const qs_chunk_desc *desc, uint8
 	if (n_classes == 1)
 		return qs_symbols_decode(r, dst, desc->n_elems, w->tables, w->zstd, w->zstd_size);
 	/* Rows' classes in front, one class's rows after them: both fit, there are at most as many rows as elements. */
-	uint8_t *classes = w->scratch, *rows = w->scratch + QS_CHUNK_SIZE_MAX / 2;
-	if (desc->n_elems > QS_CHUNK_SIZE_MAX / 2)
+	uint8_t *classes = w->scratch, *rows = w->scratch + QS_CLASSES_ELEMS_MAX;
+	if (desc->n_elems > QS_CLASSES_ELEMS_MAX)
 		return QSTORE_CORRUPT;
 	qstore_status status = qs_symbols_decode(r, classes, n_rows, w->tables, w->zstd, w->zstd_size);
 	if (status)

@@ -14,7 +14,10 @@ enum {
 	QS_MODE_COUNT
 };
 
-enum { QS_CLASSES_MAX = 16 };
+enum {
+	QS_CLASSES_MAX = 16,
+	QS_CLASSES_ELEMS_MAX = QS_CHUNK_SIZE_MAX / 2 /* larger chunks have one class: scratch memory holds classes and rows */
+};
 
 /* The flags byte of a RANKS chunk. */
 enum {

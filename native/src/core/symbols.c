@@ -2,13 +2,14 @@
 
 #include "zstd.h"
 
-/* One look-up decodes up to six symbols. Entry, from the low end: 6 symbols of 8 bits; 4 bits: number of symbols;
- * 4 bits: length of the first symbol; 8 bits: bits consumed. */
+/* One look-up decodes up to six symbols. Entry, from the low end: 8 bits: bits consumed (so that a shift by the entry is a shift by
+ * them); 6 symbols of 8 bits; 4 bits: length of the first symbol; 4 bits: number of symbols. */
 enum { ENTRY_SYMBOLS = 6 };
 
-#define ENTRY_COUNT(e) ((unsigned)((e) >> 48) & 15)
-#define ENTRY_FIRST(e) ((unsigned)((e) >> 52) & 15)
-#define ENTRY_BITS(e) ((unsigned)((e) >> 56))
+#define ENTRY_BITS(e) ((unsigned)((e) & 63))
+#define ENTRY_STORE(e) ((e) >> 8)
+#define ENTRY_FIRST(e) ((unsigned)((e) >> 56) & 15)
+#define ENTRY_COUNT(e) ((unsigned)((e) >> 60))
 
 typedef struct decode_tables {
 	uint64_t entry[1u << QS_TABLE_LOG_MAX];
@@ -65,7 +66,7 @@ static int build_tables(decode_tables *t, const uint8_t *lengths, unsigned first
 		uint64_t inside = (((ones * table_log | ones << 7) - ends) & ones << 7) >> 7;
 		uint64_t count = (inside & 0xffffffffffffu) * ones >> 56;
 		uint64_t bits = ends >> (8 * (count - 1)) & 255;
-		t->entry[i] = (symbols & 0xffffffffffffu) | count << 48 | (uint64_t)length << 52 | bits << 56;
+		t->entry[i] = bits | (symbols & 0xffffffffffffu) << 8 | (uint64_t)length << 56 | count << 60;
 	}
 	return 1;
 }
@@ -83,7 +84,7 @@ static int finish_stream(stream *s, const uint64_t *table, unsigned mask)
 	unsigned bit = s->bit;
 	while (s->dst_end - s->dst >= 8 && s->src_end - src >= 4) {
 		uint64_t entry = table[qs_load32(src) >> bit & mask];
-		qs_store64(s->dst, entry);
+		qs_store64(s->dst, ENTRY_STORE(entry));
 		s->dst += ENTRY_COUNT(entry);
 		bit += ENTRY_BITS(entry);
 		src += bit >> 3;
@@ -101,7 +102,7 @@ static int finish_stream(stream *s, const uint64_t *table, unsigned mask)
 				word |= (uint64_t)src[i] << (8 * i);
 		word >>= bit;
 		uint64_t entry = table[word & mask];
-		*s->dst++ = (uint8_t)entry;
+		*s->dst++ = (uint8_t)ENTRY_STORE(entry);
 		bit += ENTRY_FIRST(entry);
 		src += bit >> 3;
 		bit &= 7;
@@ -121,9 +122,9 @@ enum { LOOKUPS = 5, ROUND_DST = LOOKUPS * ENTRY_SYMBOLS + 8, ROUND_SRC = 7 };
 #define LOOKUP(k)                                                                                            \
 	{                                                                                                        \
 		uint64_t e = table[w##k & mask];                                                                     \
-		qs_store64(d##k, e);                                                                                 \
+		qs_store64(d##k, ENTRY_STORE(e));                                                                    \
 		d##k += ENTRY_COUNT(e);                                                                              \
-		w##k >>= ENTRY_BITS(e) & 63;                                                                         \
+		w##k >>= ENTRY_BITS(e);                                                                              \
 	}
 #define ADVANCE(k)                                                                                           \
 	b##k += (unsigned)__builtin_clzll(w##k);                                                                 \
