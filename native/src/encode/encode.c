@@ -166,7 +166,7 @@ static unsigned find_classes(row_class *classes, unsigned n, uint32_t n_elems)
 		for (unsigned c = 1; c + 1 < n; c++)
 			if (loss[c] < loss[best])
 				best = c;
-		if (loss[best] > table_cost && n <= QS_CLASSES_MAX)
+		if (loss[best] > table_cost && n <= QS_CLASSES_MAX && n_elems <= QS_CLASSES_ELEMS_MAX)
 			break;
 		merge_classes(&classes[best], &classes[best + 1]);
 		memmove(&classes[best + 1], &classes[best + 2], (n - best - 2) * sizeof *classes);
