@@ -138,13 +138,14 @@ static size_t count_zeros(const uint8_t *codes, size_t n)
 
 static qstore_status decode_exceptions(qs_reader *r, size_t n, uint8_t *dst)
 {
-	size_t count = qs_read_varint(r), at = 0;
+	uint64_t at = 0; /* wider than a distance, in WebAssembly too */
+	uint32_t count = qs_read_varint(r);
 	if (r->bad || count > n)
 		return QSTORE_CORRUPT;
-	for (size_t i = 0; i < count; i++) {
-		at += qs_read_varint(r) + (i > 0); /* distances less one, after the first */
+	for (uint32_t i = 0; i < count; i++) {
+		at += (uint64_t)qs_read_varint(r) + (i > 0); /* distances less one, after the first */
 		const uint8_t *value = qs_read_bytes(r, 2);
-		if (!value || at >= n)
+		if (!value || r->bad || at >= n)
 			return QSTORE_CORRUPT;
 		memcpy(dst + 2 * at, value, 2);
 	}
