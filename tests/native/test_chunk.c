@@ -1,0 +1,747 @@
+/* Chunks: everything that is encoded comes back, nothing grows beyond the bound, and no damage reads or writes out of bounds. */
+#include "codec_help.h"
+
+#include <math.h>
+
+#include "core/cells.h"
+#include "core/planes.h"
+#include "core/ranks.h"
+#include "encode/encode.h"
+#include "encode/ranks_encode.h"
+
+enum { FULL = 1 << 18, BOUND = QS_CHUNK_SIZE_MAX + 64, MODES = QS_MODE_COUNT };
+
+typedef struct fixture {
+	qs_encoder *encoder;
+	guarded src, dst, coarse, scales;
+	uint8_t *work[2]; /* of different content: results must not depend on it */
+	uint8_t *values, *codes, *row_scales, *coded, *again;
+	size_t work_size;
+	unsigned seen[MODES];
+} fixture;
+
+static int set_up(void **state)
+{
+	fixture *f = calloc(1, sizeof *f);
+	f->encoder = qs_encoder_create();
+	assert_non_null(f->encoder);
+	guarded_create(&f->src, BOUND);
+	guarded_create(&f->dst, BOUND);
+	guarded_create(&f->coarse, BOUND);
+	guarded_create(&f->scales, 4 * BOUND);
+	f->work_size = qs_chunk_workspace_size();
+	for (int k = 0; k < 2; k++) {
+		f->work[k] = malloc(f->work_size);
+		memset(f->work[k], k ? 0xff : 0, f->work_size);
+	}
+	f->values = malloc(QS_CHUNK_SIZE_MAX);
+	f->codes = malloc(QS_CHUNK_SIZE_MAX);
+	f->row_scales = malloc(4 * QS_CHUNK_SIZE_MAX);
+	f->coded = malloc(BOUND);
+	f->again = malloc(BOUND);
+	*state = f;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	fixture *f = *state;
+	qs_encoder_destroy(f->encoder);
+	guarded_destroy(&f->src);
+	guarded_destroy(&f->dst);
+	guarded_destroy(&f->coarse);
+	guarded_destroy(&f->scales);
+	for (int k = 0; k < 2; k++)
+		free(f->work[k]);
+	free(f->values);
+	free(f->codes);
+	free(f->row_scales);
+	free(f->coded);
+	free(f->again);
+	free(f);
+	return 0;
+}
+
+static size_t decoded_size(const qs_chunk_desc *desc)
+{
+	return (size_t)desc->n_elems * qs_dtype_size(desc->dtype);
+}
+
+/* Decodes with all that is read or written ending at guard pages; the result is before dst's page. */
+static qstore_status decode(fixture *f, const qs_chunk_desc *desc, const uint8_t *src, size_t src_size, int which)
+{
+	qs_chunk_desc d = *desc;
+	if (d.kind == QS_KIND_REFINE) {
+		d.coarse = guarded_copy(&f->coarse, desc->coarse, desc->n_elems);
+		d.scales_size = 4 * (size_t)qs_chunk_rows(desc);
+		d.scales = guarded_copy(&f->scales, desc->scales, d.scales_size);
+	}
+	size_t n = decoded_size(desc);
+	return qs_chunk_decode(&d, guarded_copy(&f->src, src, src_size), src_size, guarded_place(&f->dst, n), n, f->work[which],
+	                       f->work_size);
+}
+
+static const uint8_t *decoded(const fixture *f, const qs_chunk_desc *desc)
+{
+	return f->dst.end - decoded_size(desc);
+}
+
+/* The coded size; the chunk is in f->coded. */
+static size_t round_trip(fixture *f, const qs_chunk_desc *desc, const uint8_t *values)
+{
+	size_t n = decoded_size(desc), bound = qs_chunk_bound(n), size = 0, size_again = 0;
+	qs_chunk_stats stats;
+	uint8_t *dst = guarded_place(&f->dst, bound);
+	assert_true(bound <= QS_CHUNK_CODED_MAX);
+	assert_int_equal(qs_chunk_encode(f->encoder, desc, values, n, dst, bound, &size, &stats), QSTORE_OK);
+	assert_true(size >= 1 && size <= bound);
+	assert_int_equal(stats.mode, dst[0]);
+	assert_true(stats.mode < MODES);
+	f->seen[stats.mode]++;
+	memcpy(f->coded, dst, size);
+	/* The same again, whatever was encoded before. */
+	assert_int_equal(qs_chunk_encode(f->encoder, desc, values, n, f->again, bound, &size_again, NULL), QSTORE_OK);
+	assert_int_equal(size, size_again);
+	assert_memory_equal(f->again, f->coded, size);
+	if (n)
+		memset(guarded_place(&f->dst, n), 0xee, n);
+	assert_int_equal(decode(f, desc, f->coded, size, 0), QSTORE_OK);
+	if (n && memcmp(decoded(f, desc), values, n))
+		for (size_t i = 0; i < n; i++)
+			if (decoded(f, desc)[i] != values[i])
+				fail_msg("mode %u: byte %zu of %zu is %02x for %02x", stats.mode, i, n, decoded(f, desc)[i], values[i]);
+	return size;
+}
+
+/* ---- Data ---------------------------------------------------------------------------------------------------------- */
+
+enum style { RANDOM, CONSTANT, SPARSE, CLEAN, GAUSSIAN, SKEWED, TEXT, STYLES };
+
+static void put_float(uint8_t *dst, uint32_t dtype, double v)
+{
+	float single = (float)v;
+	switch (dtype) {
+	case QS_F16:
+	case QS_BF16: put16(dst, ref_pattern(v, dtype)); break;
+	case QS_F32: memcpy(dst, &single, 4); break;
+	case QS_F64: memcpy(dst, &v, 8); break;
+	default: memset(dst, (int)(v * 1000) & 255, qs_dtype_size(dtype)); break;
+	}
+}
+
+static void fill(rng *r, uint8_t *dst, uint32_t dtype, size_t n, enum style style)
+{
+	size_t size = qs_dtype_size(dtype);
+	int is_float = dtype == QS_F16 || dtype == QS_BF16 || dtype == QS_F32 || dtype == QS_F64;
+	if (style == RANDOM) {
+		rng_bytes(r, dst, n * size);
+		return;
+	}
+	for (size_t i = 0; i < n; i++) {
+		uint8_t *p = dst + i * size;
+		double v = rng_normal(r) * 0.02;
+		switch (style) {
+		case CONSTANT: memset(p, 0x3c, size); continue;
+		case SPARSE: v = rng_below(r, 20) ? 0 : v; break;
+		case CLEAN: v = nearbyint(v * 256) / 256; break;
+		case SKEWED: v *= rng_below(r, 50) ? 0.01 : 100; break;
+		case TEXT: memcpy(p, "the quick brown fox, the lazy dog. " + i % 27, size); continue;
+		default: break;
+		}
+		if (is_float)
+			put_float(p, dtype, v);
+		else
+			for (size_t b = 0; b < size; b++)
+				p[b] = b ? 0 : (uint8_t)(int)(v * 1500);
+	}
+}
+
+static qs_chunk_desc plain(uint32_t dtype, size_t n, uint64_t cols)
+{
+	return (qs_chunk_desc){.kind = QS_KIND_PLAIN, .dtype = dtype, .n_elems = (uint32_t)n, .cols = cols};
+}
+
+static qs_chunk_desc codes_desc(size_t n, uint64_t cols, uint64_t first_elem)
+{
+	return (qs_chunk_desc){.kind = QS_KIND_CODES, .dtype = QS_I8, .n_elems = (uint32_t)n, .cols = cols, .first_elem = first_elem};
+}
+
+static qs_chunk_desc refine(const fixture *f, uint32_t dtype, size_t n, uint64_t cols, uint64_t first_elem)
+{
+	qs_chunk_desc d = {.kind = QS_KIND_REFINE, .dtype = dtype, .rule = QS_RULE_LLM_INT8, .n_elems = (uint32_t)n, .cols = cols,
+	                   .first_elem = first_elem, .coarse = f->codes, .scales = f->row_scales};
+	d.scales_size = 4 * (size_t)qs_chunk_rows(&d);
+	return d;
+}
+
+/* ---- Round trips --------------------------------------------------------------------------------------------------- */
+
+static void test_all_patterns(void **state)
+{
+	fixture *f = *state;
+	rng r = {1};
+	static const float scales[] = {1, 448, 65504, 0x1p-8f, 0x1.3p-9f, 0x1p-14f, 0x1.8p-20f, 0x1p-24f, 0.03125f, 0, -1, NAN, INFINITY,
+	                               0x1p-126f, 0x1p-149f, 65505};
+	for (int d = 0; d < 2; d++) {
+		uint32_t dtype = d ? QS_BF16 : QS_F16;
+		for (uint32_t v = 0; v < 65536; v++)
+			put16(f->values + 2 * v, v);
+		qs_chunk_desc desc = plain(dtype, 65536, 256);
+		round_trip(f, &desc, f->values);
+		for (size_t s = 0; s < sizeof scales / sizeof *scales; s++) {
+			for (int row = 0; row < 256; row++)
+				memcpy(f->row_scales + 4 * row, &scales[s], 4);
+			desc = refine(f, dtype, 65536, 256, 0);
+			/* LLM.int8's own codes, exceptions where values are beyond the scale; then any codes. */
+			for (uint32_t v = 0; v < 65536; v++)
+				f->codes[v] = (uint8_t)ref_code(v, dtype, scales[s]);
+			round_trip(f, &desc, f->values);
+			rng_bytes(&r, f->codes, 65536);
+			round_trip(f, &desc, f->values);
+			memset(f->codes, (int)rng_next(&r), 65536);
+			round_trip(f, &desc, f->values);
+		}
+	}
+}
+
+/* All patterns that are in the cells of a row, coded as ranks, with some exceptions of every kind among them. */
+static void test_all_patterns_as_ranks(void **state)
+{
+	fixture *f = *state;
+	static const float scales[] = {1, 448, 65504, 0x1p-8f, 0x1.3p-9f, 0x1p-14f, 0x1.8p-20f, 0x1p-24f};
+	for (int d = 0; d < 2; d++)
+		for (size_t s = 0; s < sizeof scales / sizeof *scales; s++) {
+			uint32_t dtype = d ? QS_BF16 : QS_F16, n = 0, outside = 0;
+			for (uint32_t v = 0; v < 65536; v++) {
+				int inside = ref_half_of(v & 0x7fff, dtype) <= (double)scales[s];
+				if (!inside && (v % 16 || outside++ > 2000))
+					continue;
+				put16(f->values + 2 * n, v);
+				f->codes[n++] = (uint8_t)ref_code(v, dtype, scales[s]);
+			}
+			for (uint32_t row = 0; row <= n / 999; row++)
+				memcpy(f->row_scales + 4 * row, &scales[s], 4);
+			unsigned before = f->seen[QS_MODE_RANKS];
+			qs_chunk_desc desc = refine(f, dtype, n, 999, 0);
+			round_trip(f, &desc, f->values);
+			if (s < 3)
+				assert_int_equal(f->seen[QS_MODE_RANKS], before + 1);
+		}
+}
+
+static void test_every_dtype(void **state)
+{
+	fixture *f = *state;
+	rng r = {2};
+	static const size_t sizes[] = {0, 1, 2, 7, 8, 9, 31, 32, 33, 127, 128, 129, 255, 256, 257, 1000, 5003};
+	for (uint32_t dtype = 0; dtype < QS_DTYPE_COUNT; dtype++)
+		for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
+			for (int style = 0; style < STYLES; style++) {
+				fill(&r, f->values, dtype, sizes[s], (enum style)style);
+				qs_chunk_desc desc = plain(dtype, sizes[s], 1 + sizes[s]);
+				round_trip(f, &desc, f->values);
+			}
+}
+
+static void test_large_plain(void **state)
+{
+	fixture *f = *state;
+	rng r = {3};
+	for (uint32_t dtype = 0; dtype < QS_DTYPE_COUNT; dtype++) {
+		size_t max = QS_CHUNK_SIZE_MAX / qs_dtype_size(dtype);
+		int style = (int)dtype % STYLES;
+		fill(&r, f->values, dtype, max, (enum style)style);
+		qs_chunk_desc desc = plain(dtype, max, 1);
+		round_trip(f, &desc, f->values);
+	}
+	for (int off = -1; off <= 1; off++) {
+		fill(&r, f->values, QS_BF16, FULL + 1, GAUSSIAN);
+		qs_chunk_desc desc = plain(QS_BF16, (size_t)(FULL + off), 4096);
+		size_t size = round_trip(f, &desc, f->values);
+		assert_true(size < 2 * FULL * 3 / 4);
+	}
+}
+
+/* Rows of different spread, and some of zeros. */
+static void fill_weights(rng *r, uint8_t *values, uint32_t dtype, size_t n, uint64_t cols, uint64_t first_elem)
+{
+	double spread = 0.02;
+	for (size_t i = 0; i < n; i++) {
+		if (i == 0 || (first_elem + i) % cols == 0)
+			spread = rng_below(r, 16) ? 0.002 * (1 + rng_below(r, 64)) : 0;
+		put16(values + 2 * i, ref_pattern(rng_normal(r) * spread * (rng_below(r, 500) ? 1 : 8), dtype));
+	}
+}
+
+static void test_matrices(void **state)
+{
+	fixture *f = *state;
+	rng r = {4};
+	static const uint64_t cols[] = {1, 7, 8, 31, 32, 33, 63, 64, 65, 129, 288, 4096, 300000, (uint64_t)1 << 40};
+	static const size_t sizes[] = {1, 7, 8, 9, 31, 32, 33, 127, 128, 129, 255, 256, 257, 2000, 33000};
+	for (size_t c = 0; c < sizeof cols / sizeof *cols; c++)
+		for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
+			for (int d = 0; d < 2; d++) {
+				uint32_t dtype = d ? QS_BF16 : QS_F16;
+				/* Also chunks that start in mid row, far into the object. */
+				uint64_t first = s % 2 ? cols[c] * 3 + cols[c] / 3 : 0;
+				if (sizes[s] > 2000 && cols[c] > 4096 && d)
+					continue;
+				fill_weights(&r, f->values, dtype, sizes[s], cols[c], first);
+				ref_quantize(f->values, dtype, sizes[s], cols[c], first, f->codes, f->row_scales);
+				qs_chunk_desc desc = codes_desc(sizes[s], cols[c], first);
+				uint8_t *copy = malloc(sizes[s]);
+				memcpy(copy, f->codes, sizes[s]);
+				round_trip(f, &desc, copy);
+				free(copy);
+				desc = refine(f, dtype, sizes[s], cols[c], first);
+				round_trip(f, &desc, f->values);
+			}
+}
+
+static void test_large_matrices(void **state)
+{
+	fixture *f = *state;
+	rng r = {5};
+	static const uint64_t cols[] = {1, 33, 1024, 288, 300000, 262144, 262143};
+	for (size_t c = 0; c < sizeof cols / sizeof *cols; c++) {
+		size_t n = FULL + 1 - c % 3;
+		uint64_t first = cols[c] > FULL ? cols[c] * 2 + 1000 : 0;
+		uint32_t dtype = c % 2 ? QS_F16 : QS_BF16;
+		fill_weights(&r, f->values, dtype, n, cols[c], first);
+		ref_quantize(f->values, dtype, n, cols[c], first, f->codes, f->row_scales);
+		qs_chunk_desc desc = codes_desc(n, cols[c], first);
+		memcpy(f->values + QS_CHUNK_SIZE_MAX / 2 + 8, f->codes, n);
+		round_trip(f, &desc, f->values + QS_CHUNK_SIZE_MAX / 2 + 8);
+		desc = refine(f, dtype, n, cols[c], first);
+		unsigned before = f->seen[QS_MODE_RANKS];
+		size_t size = round_trip(f, &desc, f->values);
+		if (cols[c] > 1) {
+			assert_int_equal(f->seen[QS_MODE_RANKS], before + 1);
+			assert_true(size < n * 3 / 2);
+		}
+	}
+	/* The largest chunks of all: 2^19 values of 16 bits, 2^20 codes in rows of different spread. */
+	fill_weights(&r, f->values, QS_BF16, QS_CHUNK_SIZE_MAX / 2, 512, 0);
+	ref_quantize(f->values, QS_BF16, QS_CHUNK_SIZE_MAX / 2, 512, 0, f->codes, f->row_scales);
+	qs_chunk_desc desc = refine(f, QS_BF16, QS_CHUNK_SIZE_MAX / 2, 512, 0);
+	round_trip(f, &desc, f->values);
+	for (size_t i = 0; i < QS_CHUNK_SIZE_MAX; i++)
+		f->values[i] = (uint8_t)(int)(rng_normal(&r) * (i / 512 % 2 ? 2 : 35));
+	desc = codes_desc(QS_CHUNK_SIZE_MAX, 512, 0);
+	size_t size = round_trip(f, &desc, f->values);
+	assert_true(size < QS_CHUNK_SIZE_MAX * 7 / 8);
+}
+
+/* Scales of every kind in one chunk, and codes that have nothing to do with the values. */
+static void test_odd_scales(void **state)
+{
+	fixture *f = *state;
+	rng r = {6};
+	static const float odd[] = {0, -0.0f, -1, NAN, INFINITY, -INFINITY, 0x1p-149f, 0x1p-126f, 0x1p-24f, 0x1p-25f, 0x1p-15f, 65504, 65505,
+	                            1e30f, 0.5f};
+	for (int round = 0; round < 40; round++) {
+		size_t cols = 5 + rng_below(&r, 100), n = cols * (1 + rng_below(&r, 40)) - rng_below(&r, 4);
+		uint32_t dtype = round & 1 ? QS_BF16 : QS_F16;
+		fill_weights(&r, f->values, dtype, n, cols, 0);
+		ref_quantize(f->values, dtype, n, cols, 0, f->codes, f->row_scales);
+		for (size_t row = 0; row * cols < n; row++)
+			if (rng_below(&r, 3) == 0)
+				memcpy(f->row_scales + 4 * row, &odd[rng_below(&r, sizeof odd / sizeof *odd)], 4);
+		for (size_t i = 0; i < n; i += 1 + rng_below(&r, 40)) {
+			static const uint8_t extreme[] = {0, 0x80, 0x7f, 0x81, 1, 0xff};
+			static const uint16_t special[] = {0, 0x8000, 0x7f80, 0xff80, 0x7fc0, 0x7c00, 0xfc00, 1, 0x8001, 0x7fff, 0xffff};
+			f->codes[i] = extreme[rng_below(&r, sizeof extreme)];
+			if (round % 4 > 1)
+				put16(f->values + 2 * i, special[rng_below(&r, sizeof special / sizeof *special)]);
+		}
+		qs_chunk_desc desc = refine(f, dtype, n, cols, 0);
+		round_trip(f, &desc, f->values);
+		/* The same, as ranks even where the encoder had chosen planes. */
+		qs_ranks_scratch *scratch = malloc(sizeof *scratch);
+		qs_writer w = {f->coded, f->coded + BOUND, 0};
+		uint32_t n_exceptions;
+		qs_ranks_encode(&w, &desc, f->values, scratch, &n_exceptions);
+		free(scratch);
+		if (w.bad)
+			continue;
+		assert_int_equal(decode(f, &desc, f->coded, (size_t)(w.at - f->coded), 1), QSTORE_OK);
+		assert_memory_equal(decoded(f, &desc), f->values, 2 * n);
+	}
+}
+
+/* Every zero is written as such: a code 0 holds +0, −0 and what is small. */
+static void test_rows_of_zeros(void **state)
+{
+	fixture *f = *state;
+	for (size_t n = 1; n < 300; n += 37) {
+		memset(f->codes, 0, n);
+		memset(f->row_scales, 0, 4 * n);
+		for (size_t i = 0; i < n; i++)
+			put16(f->values + 2 * i, i % 3 ? 0 : 0x8000);
+		qs_chunk_desc desc = refine(f, QS_BF16, n, 10, 0);
+		round_trip(f, &desc, f->values);
+	}
+}
+
+static void test_usage(void **state)
+{
+	fixture *f = *state;
+	uint8_t one[2] = {QS_MODE_RAW, 7}, out[16];
+	memset(f->row_scales, 0, 64);
+	memset(f->codes, 0, 64);
+	static const struct {
+		uint32_t kind, dtype, rule, n;
+		uint64_t cols, first;
+	} bad[] = {
+		{QS_KIND_COUNT, QS_U8, 0, 1, 1, 0}, {QS_KIND_PLAIN, QS_DTYPE_COUNT, 0, 1, 1, 0}, {QS_KIND_PLAIN, QS_U8, 0, 1, 0, 0},
+		{QS_KIND_PLAIN, QS_U8, 0, QS_CHUNK_SIZE_MAX + 1, 1, 0}, {QS_KIND_PLAIN, QS_F64, 0, QS_CHUNK_SIZE_MAX / 8 + 1, 1, 0},
+		{QS_KIND_CODES, QS_U8, 0, 1, 1, 0}, {QS_KIND_REFINE, QS_F32, 1, 1, 1, 0}, {QS_KIND_REFINE, QS_BF16, 0, 1, 1, 0},
+		{QS_KIND_REFINE, QS_BF16, QS_RULE_COUNT, 1, 1, 0}, {QS_KIND_REFINE, QS_BF16, 1, 17, 1, 0},
+		{QS_KIND_PLAIN, QS_U8, 0, 1, 1, UINT64_MAX}, {QS_KIND_PLAIN, QS_U8, 0, 1, UINT64_MAX, 0},
+	};
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		qs_chunk_desc d = {.kind = bad[i].kind, .dtype = bad[i].dtype, .rule = bad[i].rule, .n_elems = bad[i].n, .cols = bad[i].cols,
+		                   .first_elem = bad[i].first, .coarse = f->codes, .scales = f->row_scales, .scales_size = 64};
+		size_t n = (size_t)d.n_elems * qs_dtype_size(d.dtype);
+		assert_int_equal(qs_chunk_decode(&d, one, 2, out, n, f->work[0], f->work_size), QSTORE_USAGE);
+	}
+	qs_chunk_desc d = plain(QS_U8, 1, 1);
+	assert_int_equal(qs_chunk_decode(&d, one, 2, out, 1, f->work[0], f->work_size), QSTORE_OK);
+	assert_int_equal(qs_chunk_decode(&d, one, 2, out, 2, f->work[0], f->work_size), QSTORE_USAGE);
+	assert_int_equal(qs_chunk_decode(&d, one, 2, out, 1, f->work[0], f->work_size - 1), QSTORE_MEMORY);
+	assert_int_equal(qs_chunk_decode(&d, one, 2, out, 1, NULL, 0), QSTORE_MEMORY);
+	d = refine(f, QS_BF16, 8, 8, 0);
+	d.coarse = NULL;
+	assert_int_equal(qs_chunk_decode(&d, one, 2, out, 16, f->work[0], f->work_size), QSTORE_USAGE);
+	d = refine(f, QS_BF16, 8, 8, 0);
+	d.scales = NULL;
+	assert_int_equal(qs_chunk_decode(&d, one, 2, out, 16, f->work[0], f->work_size), QSTORE_USAGE);
+	d = refine(f, QS_BF16, 8, 8, 4); /* touches two rows, has one scale */
+	d.scales_size = 4;
+	assert_int_equal(qs_chunk_decode(&d, one, 2, out, 16, f->work[0], f->work_size), QSTORE_USAGE);
+	/* A mode that the kind or the dtype does not have. */
+	for (unsigned mode = 0; mode < 256; mode++)
+		for (int kind = 0; kind < 3; kind++) {
+			d = kind == 0 ? plain(QS_BF16, 1, 1) : kind == 1 ? codes_desc(2, 1, 0) : refine(f, QS_BF16, 1, 1, 0);
+			uint8_t src[3] = {(uint8_t)mode, 0, 0};
+			qstore_status status = qs_chunk_decode(&d, src, 3, out, 2, f->work[0], f->work_size);
+			assert_int_equal(status, mode == QS_MODE_RAW ? QSTORE_OK : QSTORE_CORRUPT);
+		}
+}
+
+/* ---- Damage -------------------------------------------------------------------------------------------------------- */
+
+/* A chunk with all that describes it. */
+typedef struct sample {
+	const char *name;
+	qs_chunk_desc desc;
+	uint8_t values[4096], codes[2048], scales[4096], coded[8192];
+	size_t size;
+} sample;
+
+static void encode_sample(fixture *f, sample *s, unsigned mode)
+{
+	s->desc.coarse = s->codes;
+	s->desc.scales = s->scales;
+	s->desc.scales_size = 4 * (size_t)qs_chunk_rows(&s->desc);
+	s->size = round_trip(f, &s->desc, s->values);
+	memcpy(s->coded, f->coded, s->size);
+	if (s->coded[0] != mode)
+		fail_msg("%s: mode %u for %u", s->name, s->coded[0], mode);
+}
+
+/* FORMAT.md's lanes backwards, in plain arithmetic: the codec's own encoder uses 32 lanes only for large chunks. No zero codes. */
+static void encode_wide(sample *s)
+{
+	uint64_t states[32];
+	static uint8_t units[8192];
+	uint8_t *at = units + sizeof units, *out = s->coded;
+	uint32_t rows = qs_chunk_rows(&s->desc);
+	for (int lane = 0; lane < 32; lane++)
+		states[lane] = 65536;
+	for (uint32_t row = rows; row-- > 0;) {
+		qs_row_part part = qs_chunk_row(&s->desc, row);
+		qs_cell cells[QS_CELL_TABLE];
+		float scale;
+		memcpy(&scale, s->scales + 4 * row, 4);
+		qs_cells_build(cells, s->desc.dtype, s->desc.rule, scale);
+		for (uint32_t i = (part.count + 31) / 32 * 32; i-- > 0;) {
+			uint32_t n = 1, rank = 0;
+			if (i < part.count) {
+				qs_cell cell = cells[s->codes[part.begin + i]];
+				n = QS_CELL_COUNT(cell);
+				rank = get16(s->values + 2 * (part.begin + i)) - QS_CELL_FIRST(cell);
+				assert_true(rank < n);
+			}
+			uint64_t f = 65536 / n > 65535 ? 65535 : 65536 / n, x = states[i % 32];
+			if (x >= f << 16) {
+				at -= 2;
+				put16(at, x & 0xffff);
+				x >>= 16;
+			}
+			states[i % 32] = x / f * 65536 + rank * f + x % f;
+		}
+	}
+	*out++ = QS_MODE_RANKS;
+	*out++ = QS_RANKS_WIDE;
+	for (int lane = 0; lane < 32; lane++, out += 4) {
+		put16(out, states[lane] & 0xffff);
+		put16(out + 2, (uint32_t)(states[lane] >> 16));
+	}
+	memcpy(out, at, (size_t)(units + sizeof units - at));
+	s->size = (size_t)(out - s->coded) + (size_t)(units + sizeof units - at);
+}
+
+static int expect_ok_or_corrupt(fixture *f, const sample *s, const uint8_t *src, size_t size)
+{
+	static uint8_t first[8192];
+	size_t n = decoded_size(&s->desc);
+	qstore_status a = decode(f, &s->desc, src, size, 0);
+	memcpy(first, decoded(f, &s->desc), n);
+	memset(guarded_place(&f->dst, n), 0xee, n);
+	qstore_status b = decode(f, &s->desc, src, size, 1);
+	if (a != b || (a != QSTORE_OK && a != QSTORE_CORRUPT))
+		fail_msg("%s: status %d, then %d", s->name, a, b);
+	if (a == QSTORE_OK)
+		assert_memory_equal(first, decoded(f, &s->desc), n); /* all of dst written, nothing of work's old content */
+	return a == QSTORE_OK;
+}
+
+static void damage(fixture *f, sample *s)
+{
+	static uint8_t copy[8192 + 1];
+	rng r = {s->size};
+	assert_true(expect_ok_or_corrupt(f, s, s->coded, s->size));
+	for (size_t n = 0; n < s->size; n++)
+		if (decode(f, &s->desc, s->coded, n, (int)(n & 1)) != QSTORE_CORRUPT)
+			fail_msg("%s: truncated to %zu of %zu bytes is accepted", s->name, n, s->size);
+	memcpy(copy, s->coded, s->size);
+	for (int more = 0; more < 256; more++) {
+		copy[s->size] = (uint8_t)more;
+		if (decode(f, &s->desc, copy, s->size + 1, more & 1) != QSTORE_CORRUPT)
+			fail_msg("%s: a byte more, %02x, is accepted", s->name, more);
+	}
+	size_t silent = 0;
+	for (size_t bit = 0; bit < 8 * s->size; bit++) {
+		copy[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		silent += (size_t)expect_ok_or_corrupt(f, s, copy, s->size);
+		copy[bit / 8] ^= (uint8_t)(1 << bit % 8);
+	}
+	for (int round = 0; round < 500; round++) {
+		memcpy(copy, s->coded, s->size);
+		for (int times = 1 + (int)rng_below(&r, 5); times; times--)
+			copy[1 + rng_below(&r, (uint32_t)(round % 2 || s->size < 32 ? s->size - 1 : 31))] = (uint8_t)rng_next(&r);
+		(void)expect_ok_or_corrupt(f, s, copy, s->size);
+	}
+	/* Codes or scales that are not those of the encoder: an archive whose base was damaged. */
+	if (s->desc.kind == QS_KIND_REFINE) {
+		sample *other = malloc(sizeof *other);
+		for (int round = 0; round < 200; round++) {
+			memcpy(other, s, sizeof *other);
+			other->desc.coarse = other->codes;
+			other->desc.scales = other->scales;
+			if (round % 2)
+				other->codes[rng_below(&r, s->desc.n_elems)] = (uint8_t)(rng_next(&r) & rng_next(&r));
+			else
+				other->scales[rng_below(&r, (uint32_t)s->desc.scales_size)] ^= (uint8_t)(1 << rng_below(&r, 8));
+			if (round % 10 == 0)
+				rng_bytes(&r, other->codes, s->desc.n_elems);
+			(void)expect_ok_or_corrupt(f, other, other->coded, other->size);
+		}
+		free(other);
+	}
+	print_message("%s: %zu bytes, %zu of %zu flipped bits show only in the checksum\n", s->name, s->size, silent, 8 * s->size);
+}
+
+static sample *new_sample(const char *name, qs_chunk_desc desc)
+{
+	sample *s = calloc(1, sizeof *s);
+	s->name = name;
+	s->desc = desc;
+	return s;
+}
+
+static void test_damage_raw(void **state)
+{
+	rng r = {20};
+	sample *s = new_sample("raw", plain(QS_U8, 50, 1));
+	rng_bytes(&r, s->values, 50);
+	encode_sample(*state, s, QS_MODE_RAW);
+	damage(*state, s);
+	free(s);
+}
+
+static void test_damage_zstd(void **state)
+{
+	rng r = {21};
+	sample *s = new_sample("zstd", plain(QS_BYTES, 600, 1));
+	fill(&r, s->values, QS_BYTES, 600, TEXT);
+	for (int i = 0; i < 20; i++)
+		s->values[rng_below(&r, 600)] = (uint8_t)rng_next(&r);
+	encode_sample(*state, s, QS_MODE_ZSTD);
+	damage(*state, s);
+	free(s);
+}
+
+static void test_damage_planes(void **state)
+{
+	rng r = {22};
+	static const uint32_t dtypes[] = {QS_BF16, QS_F16, QS_F32, QS_F64, QS_F8_E4M3};
+	static const size_t sizes[] = {500, 300, 280, 140, 700};
+	for (size_t i = 0; i < 5; i++) {
+		sample *s = new_sample("planes", plain(dtypes[i], sizes[i], 1));
+		fill(&r, s->values, dtypes[i], sizes[i], GAUSSIAN);
+		encode_sample(*state, s, QS_MODE_PLANES);
+		damage(*state, s);
+		free(s);
+	}
+}
+
+static void test_damage_codes(void **state)
+{
+	rng r = {23};
+	sample *s = new_sample("codes", codes_desc(700, 70, 35));
+	for (size_t i = 0; i < 700; i++)
+		s->values[i] = (uint8_t)(int)(rng_normal(&r) * 12);
+	encode_sample(*state, s, QS_MODE_CODES);
+	damage(*state, s);
+	free(s);
+	/* Classes by hand: K = 3, rows of 10 in classes 0 2 1 1 0, each class raw, of one value, raw. */
+	s = new_sample("classes", codes_desc(45, 10, 5));
+	static const uint8_t head[] = {QS_MODE_CODES, 3, 0, 0, 2, 1, 1, 0, 0}, middle[] = {1, 9, 0};
+	uint8_t *p = s->coded;
+	memcpy(p, head, sizeof head);
+	p += sizeof head;
+	rng_bytes(&r, p, 15); /* class 0: half of row 0, row 4 */
+	p += 15;
+	memcpy(p, middle, sizeof middle);
+	p += sizeof middle;
+	rng_bytes(&r, p, 10);
+	s->size = (size_t)(p + 10 - s->coded);
+	assert_int_equal(decode(*state, &s->desc, s->coded, s->size, 0), QSTORE_OK);
+	const uint8_t *out = decoded(*state, &s->desc);
+	assert_memory_equal(out, s->coded + 9, 5);
+	assert_memory_equal(out + 5, p, 10);
+	for (int i = 15; i < 35; i++)
+		assert_int_equal(out[i], 9);
+	assert_memory_equal(out + 35, s->coded + 14, 10);
+	damage(*state, s);
+	for (uint8_t bad = 3; bad; bad++) { /* a class that is not below K */
+		s->coded[6] = bad;
+		assert_int_equal(decode(*state, &s->desc, s->coded, s->size, 0), QSTORE_CORRUPT);
+	}
+	free(s);
+	for (unsigned k = 0; k < 256; k++) {
+		uint8_t coded[40] = {QS_MODE_CODES, (uint8_t)k, 1, 0};
+		size_t size = k == 1 ? 4 : 4 + 2 * k;
+		for (unsigned c = 0; k > 1 && c < k && 5 + 2 * c < sizeof coded; c++)
+			coded[4 + 2 * c] = 1;
+		qs_chunk_desc desc = codes_desc(5, 2, 0);
+		assert_int_equal(decode(*state, &desc, coded, size < sizeof coded ? size : sizeof coded, 0),
+		                 k >= 1 && k <= QS_CLASSES_MAX ? QSTORE_OK : QSTORE_CORRUPT);
+	}
+}
+
+static void test_damage_ranks(void **state)
+{
+	rng r = {24};
+	for (int round = 0; round < 4; round++) {
+		static const char *const names[] = {"ranks", "ranks with exceptions", "ranks in F16", "ranks of odd rows"};
+		uint32_t dtype = round == 2 ? QS_F16 : QS_BF16;
+		size_t n = 600, cols = round == 3 ? 13 : 64;
+		sample *s = new_sample(names[round], (qs_chunk_desc){.kind = QS_KIND_REFINE, .dtype = dtype, .rule = QS_RULE_LLM_INT8,
+		                                                     .n_elems = (uint32_t)n, .cols = cols, .first_elem = cols * 5 + 7});
+		fill_weights(&r, s->values, dtype, n, cols, s->desc.first_elem);
+		ref_quantize(s->values, dtype, n, cols, s->desc.first_elem, s->codes, s->scales);
+		if (round == 1)
+			for (int i = 0; i < 25; i++)
+				put16(s->values + 2 * rng_below(&r, 600), (uint32_t)rng_next(&r) & 0xffff);
+		encode_sample(*state, s, QS_MODE_RANKS);
+		assert_int_equal(s->coded[1] & QS_RANKS_WIDE, 0);
+		damage(*state, s);
+		free(s);
+	}
+}
+
+static void test_damage_wide_ranks(void **state)
+{
+	rng r = {25};
+	for (size_t cols = 33; cols < 300; cols += 127) {
+		size_t n = 650;
+		sample *s = new_sample("wide ranks", (qs_chunk_desc){.kind = QS_KIND_REFINE, .dtype = QS_BF16, .rule = QS_RULE_LLM_INT8,
+		                                                     .n_elems = (uint32_t)n, .cols = cols, .first_elem = cols + 3});
+		fill_weights(&r, s->values, QS_BF16, n, cols, s->desc.first_elem);
+		for (size_t i = 0; i < n; i++) /* no zero codes: this encoder has none */
+			put16(s->values + 2 * i, (get16(s->values + 2 * i) & 0x807f) | 0x3c80);
+		ref_quantize(s->values, QS_BF16, n, cols, s->desc.first_elem, s->codes, s->scales);
+		s->desc.coarse = s->codes;
+		s->desc.scales = s->scales;
+		s->desc.scales_size = 4 * (size_t)qs_chunk_rows(&s->desc);
+		encode_wide(s);
+		assert_int_equal(decode(*state, &s->desc, s->coded, s->size, 0), QSTORE_OK);
+		assert_memory_equal(decoded(*state, &s->desc), s->values, 2 * n);
+		damage(*state, s);
+		free(s);
+	}
+}
+
+/* Exceptions' list by hand: out of range, too many, running backwards, longer than its size. */
+static void test_bad_exceptions(void **state)
+{
+	fixture *f = *state;
+	static const struct {
+		uint8_t list[16];
+		size_t size;
+		int good;
+	} cases[] = {
+		{{1, 0, 0xaa, 0xbb}, 4, 1},
+		{{1, 7, 0xaa, 0xbb}, 4, 1},
+		{{0}, 1, 1},
+		{{2, 6, 1, 2, 0, 3, 4}, 7, 1},
+		{{1, 8, 0xaa, 0xbb}, 4, 0}, /* beyond the chunk */
+		{{2, 7, 1, 2, 0, 3, 4}, 7, 0},
+		{{9, 0, 1, 2}, 4, 0},       /* more than elements */
+		{{1, 0, 1}, 3, 0},          /* cut */
+		{{1, 0, 1, 2, 3}, 5, 0},    /* too long */
+		{{2, 3, 1, 2, 0xff, 0xff, 0xff, 0xff, 15, 3, 4}, 11, 0}, /* a distance of 2^32, which must not wrap */
+		{{2, 3, 1, 2, 0xfe, 0xff, 0xff, 0xff, 15, 3, 4}, 11, 0}, /* of 2^32 − 1: backwards in 32 bits */
+		{{1, 0xff, 0xff, 0xff, 0xff, 31, 3, 4}, 8, 0},           /* varint over 32 bits */
+		{{1, 0x80, 0x80, 0x80, 0x80, 0x80, 3, 4}, 8, 0},
+	};
+	memset(f->codes, 0x80, 8);
+	memset(f->row_scales, 0, 4);
+	qs_chunk_desc desc = refine(f, QS_BF16, 8, 8, 0);
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		uint8_t coded[80] = {QS_MODE_RANKS, QS_RANKS_EXCEPTIONS, (uint8_t)cases[i].size}, *p = coded + 3;
+		memcpy(p, cases[i].list, cases[i].size);
+		p += cases[i].size;
+		/* Eight lanes, each of one value: the state before 65536 → F × (65536 / 65536) + 65536 mod F … 65536 again. */
+		for (int lane = 0; lane < 8; lane++, p += 4)
+			put16(p, 1), put16(p + 2, 1);
+		qstore_status status = decode(f, &desc, coded, (size_t)(p - coded), 0);
+		if (status != (cases[i].good ? QSTORE_OK : QSTORE_CORRUPT))
+			fail_msg("list %zu: status %d", i, status);
+	}
+}
+
+static void test_all_modes_seen(void **state)
+{
+	const fixture *f = *state;
+	for (int mode = 0; mode < MODES; mode++)
+		assert_true(f->seen[mode] > 0);
+	print_message("chunks raw %u, zstd %u, planes %u, codes %u, ranks %u\n", f->seen[0], f->seen[1], f->seen[2], f->seen[3], f->seen[4]);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_all_patterns),   cmocka_unit_test(test_all_patterns_as_ranks), cmocka_unit_test(test_every_dtype),
+		cmocka_unit_test(test_large_plain),    cmocka_unit_test(test_matrices),              cmocka_unit_test(test_large_matrices),
+		cmocka_unit_test(test_odd_scales),     cmocka_unit_test(test_rows_of_zeros),         cmocka_unit_test(test_usage),
+		cmocka_unit_test(test_damage_raw),     cmocka_unit_test(test_damage_zstd),           cmocka_unit_test(test_damage_planes),
+		cmocka_unit_test(test_damage_codes),   cmocka_unit_test(test_damage_ranks),          cmocka_unit_test(test_damage_wide_ranks),
+		cmocka_unit_test(test_bad_exceptions), cmocka_unit_test(test_all_modes_seen),
+	};
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
