@@ -64,7 +64,8 @@ void rng_bytes(rng *r, uint8_t *dst, size_t n)
 double ref_value(uint32_t bits, uint32_t dtype)
 {
 	int mantissa_bits = dtype == QS_BF16 ? 7 : 10, exponent_bits = 15 - mantissa_bits;
-	int exponent = (int)(bits >> mantissa_bits) & ((1 << exponent_bits) - 1), bias = (1 << (exponent_bits - 1)) - 1;
+	int exponent = (int)(bits >> mantissa_bits) & ((1 << exponent_bits) - 1),
+	    bias = (1 << (exponent_bits - 1)) - 1;
 	double mantissa = bits & ((1u << mantissa_bits) - 1), sign = bits >> 15 & 1 ? -1.0 : 1.0;
 	if (exponent == (1 << exponent_bits) - 1)
 		return mantissa > 0 ? (double)NAN : sign * (double)INFINITY;
@@ -73,7 +74,8 @@ double ref_value(uint32_t bits, uint32_t dtype)
 	return sign * ldexp(mantissa + ldexp(1, mantissa_bits), exponent - bias - mantissa_bits);
 }
 
-/* To a multiple of the spacing that a format with this many mantissa bits and this least exponent has at the value. */
+/* To a multiple of the spacing that a format with this many mantissa bits and this least exponent has at the
+ * value. */
 static double round_to(double value, int mantissa_bits, int least_exponent)
 {
 	int exponent;
@@ -111,7 +113,8 @@ double ref_half_of(uint32_t magnitude, uint32_t dtype)
 
 double ref_quotient(double half, float scale)
 {
-	/* A quotient or product of singles, found in double and then rounded, is the one that single precision gives. */
+	/* A quotient or product of singles, found in double and then rounded, is the one that single precision
+	 * gives. */
 	float inverse = (float)(127.0 / (double)scale), product = (float)(half * (double)inverse);
 	return nearbyint((double)product);
 }
@@ -125,8 +128,8 @@ int ref_code(uint32_t pattern, uint32_t dtype, float scale)
 	return pattern & 0x8000 ? -magnitude : magnitude;
 }
 
-void ref_quantize(const uint8_t *values, uint32_t dtype, size_t n, uint64_t cols, uint64_t first_elem, uint8_t *codes,
-                  uint8_t *scales)
+void ref_quantize(const uint8_t *values, uint32_t dtype, size_t n, uint64_t cols, uint64_t first_elem,
+                  uint8_t *codes, uint8_t *scales)
 {
 	size_t begin = 0, row = 0;
 	while (begin < n) {

@@ -1,5 +1,5 @@
-/* What the tests of the codec share: buffers that end at a page nobody may touch, random data, and the arithmetic of LLM.int8 in
- * double precision, written from FORMAT.md alone. */
+/* What the tests of the codec share: buffers that end at a page nobody may touch, random data, and the
+ * arithmetic of LLM.int8 in double precision, written from FORMAT.md alone. */
 #ifndef QS_CODEC_HELP_H
 #define QS_CODEC_HELP_H
 
@@ -26,8 +26,8 @@ typedef struct guarded {
 
 void guarded_create(guarded *g, size_t capacity);
 void guarded_destroy(guarded *g);
-uint8_t *guarded_place(const guarded *g, size_t n);                  /* the last n bytes before the page */
-uint8_t *guarded_copy(const guarded *g, const void *src, size_t n);  /* the same, filled */
+uint8_t *guarded_place(const guarded *g, size_t n);                 /* the last n bytes before the page */
+uint8_t *guarded_copy(const guarded *g, const void *src, size_t n); /* the same, filled */
 
 /* splitmix64 */
 typedef struct rng {
@@ -52,10 +52,10 @@ double ref_quotient(double half, float scale);
 /* The code that LLM.int8 gives a pattern; 0 for NaN, saturated at ±127. */
 int ref_code(uint32_t pattern, uint32_t dtype, float scale);
 
-/* Codes and scales for n 16-bit values of rows of cols, the first one at index first_elem: absmax of each part of a row.
- * A scale whose row is all zero is 0. */
-void ref_quantize(const uint8_t *values, uint32_t dtype, size_t n, uint64_t cols, uint64_t first_elem, uint8_t *codes,
-                  uint8_t *scales);
+/* Codes and scales for n 16-bit values of rows of cols, the first one at index first_elem: absmax of each
+ * part of a row. A scale whose row is all zero is 0. */
+void ref_quantize(const uint8_t *values, uint32_t dtype, size_t n, uint64_t cols, uint64_t first_elem,
+                  uint8_t *codes, uint8_t *scales);
 
 static inline void put16(uint8_t *p, uint32_t v)
 {

@@ -1,4 +1,5 @@
-/* qs_cells_build against FORMAT.md's "Cells" taken literally: all magnitudes of a dtype, one by one, in double precision. */
+/* qs_cells_build against FORMAT.md's "Cells" taken literally: all magnitudes of a dtype, one by one, in
+ * double precision. */
 #include "codec_help.h"
 
 #include <math.h>
@@ -47,10 +48,12 @@ static void reference_borders(uint32_t first[129], uint32_t dtype, float scale)
 static void check_cell(qs_cell cell, uint32_t first, uint32_t n, uint32_t code, float scale)
 {
 	uint32_t f = 65536 / n > 65535 ? 65535 : 65536 / n;
-	if (QS_CELL_FIRST(cell) == first && QS_CELL_COUNT(cell) == n && QS_CELL_F(cell) == f && QS_CELL_G(cell) == 65536 / f)
+	if (QS_CELL_FIRST(cell) == first && QS_CELL_COUNT(cell) == n && QS_CELL_F(cell) == f &&
+	    QS_CELL_G(cell) == 65536 / f)
 		return;
-	fail_msg("scale %a, code %d: first %x for %x, n %u for %u, F %u for %u, G %u for %u", (double)scale, (int8_t)code,
-	         QS_CELL_FIRST(cell), first, QS_CELL_COUNT(cell), n, QS_CELL_F(cell), f, QS_CELL_G(cell), 65536 / f);
+	fail_msg("scale %a, code %d: first %x for %x, n %u for %u, F %u for %u, G %u for %u", (double)scale,
+	         (int8_t)code, QS_CELL_FIRST(cell), first, QS_CELL_COUNT(cell), n, QS_CELL_F(cell), f,
+	         QS_CELL_G(cell), 65536 / f);
 }
 
 static void check_scale(uint32_t dtype, float scale)
@@ -81,7 +84,8 @@ static float from_bits(uint32_t bits)
 static void test_every_half_scale(void **state)
 {
 	(void)state;
-	/* LLM.int8's scales are FP16 values. All of them when asked for, else every 61st and those around powers of two. */
+	/* LLM.int8's scales are FP16 values. All of them when asked for, else every 61st and those around powers
+	 * of two. */
 	const char *all = getenv("QSTORE_TEST_ALL");
 	for (uint32_t bits = 1; bits < 0x7c00; bits++) {
 		uint32_t low = bits & 0x3ff;
@@ -96,13 +100,17 @@ static void test_special_scales(void **state)
 {
 	(void)state;
 	static const uint32_t bits[] = {
-		0, 0x80000000, 1, 0x80000001, 0x007fffff, 0x00800000, /* zeros, subnormals, least normal */
-		0x7f7fffff, 0x7f800000, 0xff800000, 0x7fc00000, 0xffc00001, 0x7f800001, 0xbf800000, /* huge, infinite, NaN, −1 */
-		0x33000000, 0x33000001, 0x33800000, 0x337fffff, 0x33800001, /* around 2^-25, 2^-24 */
-		0x38800000, 0x387fffff, 0x387fc000, 0x38000000, /* around FP16's least normal */
-		0x477fe000, 0x477fe001, 0x477fdfff, 0x477fefff, 0x477ff000, 0x47800000, /* around 65504, 65520, 65536 */
-		0x3f800000, 0x3f7fffff, 0x3f800001, 0x42fe0000, 0x42fdffff, 0x42fe0001, /* around 1 and 127 */
-		0x027c0000, 0x02800000, 0x00fe0000, /* 127 / s around the largest single */
+	    0,          0x80000000, 1,          0x80000001, 0x007fffff,
+	    0x00800000, /* zeros, subnormals, least normal */
+	    0x7f7fffff, 0x7f800000, 0xff800000, 0x7fc00000, 0xffc00001,
+	    0x7f800001, 0xbf800000,                                     /* huge, infinite, NaN, −1 */
+	    0x33000000, 0x33000001, 0x33800000, 0x337fffff, 0x33800001, /* around 2^-25, 2^-24 */
+	    0x38800000, 0x387fffff, 0x387fc000, 0x38000000,             /* around FP16's least normal */
+	    0x477fe000, 0x477fe001, 0x477fdfff, 0x477fefff, 0x477ff000,
+	    0x47800000, /* around 65504, 65520, 65536 */
+	    0x3f800000, 0x3f7fffff, 0x3f800001, 0x42fe0000, 0x42fdffff,
+	    0x42fe0001,                         /* around 1 and 127 */
+	    0x027c0000, 0x02800000, 0x00fe0000, /* 127 / s around the largest single */
 	};
 	for (size_t i = 0; i < sizeof bits / sizeof *bits; i++) {
 		check_scale(QS_F16, from_bits(bits[i]));
@@ -151,7 +159,8 @@ static void test_cells_hold_codes(void **state)
 					continue;
 				uint32_t rank = pattern - QS_CELL_FIRST(cells[code]);
 				if (rank >= QS_CELL_COUNT(cells[code]))
-					fail_msg("scale %a: pattern %x is not in the cell of code %d", (double)scales[s], pattern, (int8_t)code);
+					fail_msg("scale %a: pattern %x is not in the cell of code %d", (double)scales[s], pattern,
+					         (int8_t)code);
 			}
 		}
 }
@@ -185,9 +194,9 @@ static void test_cache(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_every_half_scale), cmocka_unit_test(test_special_scales),
-		cmocka_unit_test(test_random_scales),    cmocka_unit_test(test_tiny_bf16_scales),
-		cmocka_unit_test(test_cells_hold_codes), cmocka_unit_test(test_cache),
+	    cmocka_unit_test(test_every_half_scale), cmocka_unit_test(test_special_scales),
+	    cmocka_unit_test(test_random_scales),    cmocka_unit_test(test_tiny_bf16_scales),
+	    cmocka_unit_test(test_cells_hold_codes), cmocka_unit_test(test_cache),
 	};
 	return cmocka_run_group_tests(tests, fill_halves, NULL);
 }

@@ -1,4 +1,5 @@
-/* Chunks: everything that is encoded comes back, nothing grows beyond the bound, and no damage reads or writes out of bounds. */
+/* Chunks: everything that is encoded comes back, nothing grows beyond the bound, and no damage reads or
+ * writes out of bounds. */
 #include "codec_help.h"
 
 #include <math.h>
@@ -68,7 +69,8 @@ static size_t decoded_size(const qs_chunk_desc *desc)
 }
 
 /* Decodes with all that is read or written ending at guard pages; the result is before dst's page. */
-static qstore_status decode(fixture *f, const qs_chunk_desc *desc, const uint8_t *src, size_t src_size, int which)
+static qstore_status decode(fixture *f, const qs_chunk_desc *desc, const uint8_t *src, size_t src_size,
+                            int which)
 {
 	qs_chunk_desc d = *desc;
 	if (d.kind == QS_KIND_REFINE) {
@@ -77,8 +79,8 @@ static qstore_status decode(fixture *f, const qs_chunk_desc *desc, const uint8_t
 		d.scales = guarded_copy(&f->scales, desc->scales, d.scales_size);
 	}
 	size_t n = decoded_size(desc);
-	return qs_chunk_decode(&d, guarded_copy(&f->src, src, src_size), src_size, guarded_place(&f->dst, n), n, f->work[which],
-	                       f->work_size);
+	return qs_chunk_decode(&d, guarded_copy(&f->src, src, src_size), src_size, guarded_place(&f->dst, n), n,
+	                       f->work[which], f->work_size);
 }
 
 static const uint8_t *decoded(const fixture *f, const qs_chunk_desc *desc)
@@ -100,7 +102,8 @@ static size_t round_trip(fixture *f, const qs_chunk_desc *desc, const uint8_t *v
 	f->seen[stats.mode]++;
 	memcpy(f->coded, dst, size);
 	/* The same again, whatever was encoded before. */
-	assert_int_equal(qs_chunk_encode(f->encoder, desc, values, n, f->again, bound, &size_again, NULL), QSTORE_OK);
+	assert_int_equal(qs_chunk_encode(f->encoder, desc, values, n, f->again, bound, &size_again, NULL),
+	                 QSTORE_OK);
 	assert_int_equal(size, size_again);
 	assert_memory_equal(f->again, f->coded, size);
 	if (n)
@@ -109,11 +112,14 @@ static size_t round_trip(fixture *f, const qs_chunk_desc *desc, const uint8_t *v
 	if (n && memcmp(decoded(f, desc), values, n))
 		for (size_t i = 0; i < n; i++)
 			if (decoded(f, desc)[i] != values[i])
-				fail_msg("mode %u: byte %zu of %zu is %02x for %02x", stats.mode, i, n, decoded(f, desc)[i], values[i]);
+				fail_msg("mode %u: byte %zu of %zu is %02x for %02x", stats.mode, i, n, decoded(f, desc)[i],
+				         values[i]);
 	return size;
 }
 
-/* ---- Data ---------------------------------------------------------------------------------------------------------- */
+/* ---- Data
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 enum style { RANDOM, CONSTANT, SPARSE, CLEAN, GAUSSIAN, SKEWED, TEXT, STYLES };
 
@@ -122,10 +128,18 @@ static void put_float(uint8_t *dst, uint32_t dtype, double v)
 	float single = (float)v;
 	switch (dtype) {
 	case QS_F16:
-	case QS_BF16: put16(dst, ref_pattern(v, dtype)); break;
-	case QS_F32: memcpy(dst, &single, 4); break;
-	case QS_F64: memcpy(dst, &v, 8); break;
-	default: memset(dst, (int)(v * 1000) & 255, qs_dtype_size(dtype)); break;
+	case QS_BF16:
+		put16(dst, ref_pattern(v, dtype));
+		break;
+	case QS_F32:
+		memcpy(dst, &single, 4);
+		break;
+	case QS_F64:
+		memcpy(dst, &v, 8);
+		break;
+	default:
+		memset(dst, (int)(v * 1000) & 255, qs_dtype_size(dtype));
+		break;
 	}
 }
 
@@ -141,12 +155,23 @@ static void fill(rng *r, uint8_t *dst, uint32_t dtype, size_t n, enum style styl
 		uint8_t *p = dst + i * size;
 		double v = rng_normal(r) * 0.02;
 		switch (style) {
-		case CONSTANT: memset(p, 0x3c, size); continue;
-		case SPARSE: v = rng_below(r, 20) ? 0 : v; break;
-		case CLEAN: v = nearbyint(v * 256) / 256; break;
-		case SKEWED: v *= rng_below(r, 50) ? 0.01 : 100; break;
-		case TEXT: memcpy(p, "the quick brown fox, the lazy dog. " + i % 27, size); continue;
-		default: break;
+		case CONSTANT:
+			memset(p, 0x3c, size);
+			continue;
+		case SPARSE:
+			v = rng_below(r, 20) ? 0 : v;
+			break;
+		case CLEAN:
+			v = nearbyint(v * 256) / 256;
+			break;
+		case SKEWED:
+			v *= rng_below(r, 50) ? 0.01 : 100;
+			break;
+		case TEXT:
+			memcpy(p, "the quick brown fox, the lazy dog. " + i % 27, size);
+			continue;
+		default:
+			break;
 		}
 		if (is_float)
 			put_float(p, dtype, v);
@@ -163,25 +188,36 @@ static qs_chunk_desc plain(uint32_t dtype, size_t n, uint64_t cols)
 
 static qs_chunk_desc codes_desc(size_t n, uint64_t cols, uint64_t first_elem)
 {
-	return (qs_chunk_desc){.kind = QS_KIND_CODES, .dtype = QS_I8, .n_elems = (uint32_t)n, .cols = cols, .first_elem = first_elem};
+	return (qs_chunk_desc){.kind = QS_KIND_CODES,
+	                       .dtype = QS_I8,
+	                       .n_elems = (uint32_t)n,
+	                       .cols = cols,
+	                       .first_elem = first_elem};
 }
 
 static qs_chunk_desc refine(const fixture *f, uint32_t dtype, size_t n, uint64_t cols, uint64_t first_elem)
 {
-	qs_chunk_desc d = {.kind = QS_KIND_REFINE, .dtype = dtype, .rule = QS_RULE_LLM_INT8, .n_elems = (uint32_t)n, .cols = cols,
-	                   .first_elem = first_elem, .coarse = f->codes, .scales = f->row_scales};
+	qs_chunk_desc d = {.kind = QS_KIND_REFINE,
+	                   .dtype = dtype,
+	                   .rule = QS_RULE_LLM_INT8,
+	                   .n_elems = (uint32_t)n,
+	                   .cols = cols,
+	                   .first_elem = first_elem,
+	                   .coarse = f->codes,
+	                   .scales = f->row_scales};
 	d.scales_size = 4 * (size_t)qs_chunk_rows(&d);
 	return d;
 }
 
-/* ---- Round trips --------------------------------------------------------------------------------------------------- */
+/* ---- Round trips
+ * --------------------------------------------------------------------------------------------------- */
 
 static void test_all_patterns(void **state)
 {
 	fixture *f = *state;
 	rng r = {1};
-	static const float scales[] = {1, 448, 65504, 0x1p-8f, 0x1.3p-9f, 0x1p-14f, 0x1.8p-20f, 0x1p-24f, 0.03125f, 0, -1, NAN, INFINITY,
-	                               0x1p-126f, 0x1p-149f, 65505};
+	static const float scales[] = {1,        448, 65504, 0x1p-8f, 0x1.3p-9f, 0x1p-14f,  0x1.8p-20f, 0x1p-24f,
+	                               0.03125f, 0,   -1,    NAN,     INFINITY,  0x1p-126f, 0x1p-149f,  65505};
 	for (int d = 0; d < 2; d++) {
 		uint32_t dtype = d ? QS_BF16 : QS_F16;
 		for (uint32_t v = 0; v < 65536; v++)
@@ -204,7 +240,8 @@ static void test_all_patterns(void **state)
 	}
 }
 
-/* All patterns that are in the cells of a row, coded as ranks, with some exceptions of every kind among them. */
+/* All patterns that are in the cells of a row, coded as ranks, with some exceptions of every kind among them.
+ */
 static void test_all_patterns_as_ranks(void **state)
 {
 	fixture *f = *state;
@@ -263,7 +300,8 @@ static void test_large_plain(void **state)
 }
 
 /* Rows of different spread, and some of zeros. */
-static void fill_weights(rng *r, uint8_t *values, uint32_t dtype, size_t n, uint64_t cols, uint64_t first_elem)
+static void fill_weights(rng *r, uint8_t *values, uint32_t dtype, size_t n, uint64_t cols,
+                         uint64_t first_elem)
 {
 	double spread = 0.02;
 	for (size_t i = 0; i < n; i++) {
@@ -277,7 +315,8 @@ static void test_matrices(void **state)
 {
 	fixture *f = *state;
 	rng r = {4};
-	static const uint64_t cols[] = {1, 7, 8, 31, 32, 33, 63, 64, 65, 129, 288, 4096, 300000, (uint64_t)1 << 40};
+	static const uint64_t cols[] = {1,  7,  8,   31,  32,   33,     63,
+	                                64, 65, 129, 288, 4096, 300000, (uint64_t)1 << 40};
 	static const size_t sizes[] = {1, 7, 8, 9, 31, 32, 33, 127, 128, 129, 255, 256, 257, 2000, 33000};
 	for (size_t c = 0; c < sizeof cols / sizeof *cols; c++)
 		for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
@@ -338,8 +377,9 @@ static void test_odd_scales(void **state)
 {
 	fixture *f = *state;
 	rng r = {6};
-	static const float odd[] = {0, -0.0f, -1, NAN, INFINITY, -INFINITY, 0x1p-149f, 0x1p-126f, 0x1p-24f, 0x1p-25f, 0x1p-15f, 65504, 65505,
-	                            1e30f, 0.5f};
+	static const float odd[] = {0,         -0.0f,     -1,        NAN,      INFINITY,
+	                            -INFINITY, 0x1p-149f, 0x1p-126f, 0x1p-24f, 0x1p-25f,
+	                            0x1p-15f,  65504,     65505,     1e30f,    0.5f};
 	for (int round = 0; round < 40; round++) {
 		size_t cols = 5 + rng_below(&r, 100), n = cols * (1 + rng_below(&r, 40)) - rng_below(&r, 4);
 		uint32_t dtype = round & 1 ? QS_BF16 : QS_F16;
@@ -350,7 +390,8 @@ static void test_odd_scales(void **state)
 				memcpy(f->row_scales + 4 * row, &odd[rng_below(&r, sizeof odd / sizeof *odd)], 4);
 		for (size_t i = 0; i < n; i += 1 + rng_below(&r, 40)) {
 			static const uint8_t extreme[] = {0, 0x80, 0x7f, 0x81, 1, 0xff};
-			static const uint16_t special[] = {0, 0x8000, 0x7f80, 0xff80, 0x7fc0, 0x7c00, 0xfc00, 1, 0x8001, 0x7fff, 0xffff};
+			static const uint16_t special[] = {0,      0x8000, 0x7f80, 0xff80, 0x7fc0, 0x7c00,
+			                                   0xfc00, 1,      0x8001, 0x7fff, 0xffff};
 			f->codes[i] = extreme[rng_below(&r, sizeof extreme)];
 			if (round % 4 > 1)
 				put16(f->values + 2 * i, special[rng_below(&r, sizeof special / sizeof *special)]);
@@ -394,15 +435,29 @@ static void test_usage(void **state)
 		uint32_t kind, dtype, rule, n;
 		uint64_t cols, first;
 	} bad[] = {
-		{QS_KIND_COUNT, QS_U8, 0, 1, 1, 0}, {QS_KIND_PLAIN, QS_DTYPE_COUNT, 0, 1, 1, 0}, {QS_KIND_PLAIN, QS_U8, 0, 1, 0, 0},
-		{QS_KIND_PLAIN, QS_U8, 0, QS_CHUNK_SIZE_MAX + 1, 1, 0}, {QS_KIND_PLAIN, QS_F64, 0, QS_CHUNK_SIZE_MAX / 8 + 1, 1, 0},
-		{QS_KIND_CODES, QS_U8, 0, 1, 1, 0}, {QS_KIND_REFINE, QS_F32, 1, 1, 1, 0}, {QS_KIND_REFINE, QS_BF16, 0, 1, 1, 0},
-		{QS_KIND_REFINE, QS_BF16, QS_RULE_COUNT, 1, 1, 0}, {QS_KIND_REFINE, QS_BF16, 1, 17, 1, 0},
-		{QS_KIND_PLAIN, QS_U8, 0, 1, 1, UINT64_MAX}, {QS_KIND_PLAIN, QS_U8, 0, 1, UINT64_MAX, 0},
+	    {QS_KIND_COUNT, QS_U8, 0, 1, 1, 0},
+	    {QS_KIND_PLAIN, QS_DTYPE_COUNT, 0, 1, 1, 0},
+	    {QS_KIND_PLAIN, QS_U8, 0, 1, 0, 0},
+	    {QS_KIND_PLAIN, QS_U8, 0, QS_CHUNK_SIZE_MAX + 1, 1, 0},
+	    {QS_KIND_PLAIN, QS_F64, 0, QS_CHUNK_SIZE_MAX / 8 + 1, 1, 0},
+	    {QS_KIND_CODES, QS_U8, 0, 1, 1, 0},
+	    {QS_KIND_REFINE, QS_F32, 1, 1, 1, 0},
+	    {QS_KIND_REFINE, QS_BF16, 0, 1, 1, 0},
+	    {QS_KIND_REFINE, QS_BF16, QS_RULE_COUNT, 1, 1, 0},
+	    {QS_KIND_REFINE, QS_BF16, 1, 17, 1, 0},
+	    {QS_KIND_PLAIN, QS_U8, 0, 1, 1, UINT64_MAX},
+	    {QS_KIND_PLAIN, QS_U8, 0, 1, UINT64_MAX, 0},
 	};
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-		qs_chunk_desc d = {.kind = bad[i].kind, .dtype = bad[i].dtype, .rule = bad[i].rule, .n_elems = bad[i].n, .cols = bad[i].cols,
-		                   .first_elem = bad[i].first, .coarse = f->codes, .scales = f->row_scales, .scales_size = 64};
+		qs_chunk_desc d = {.kind = bad[i].kind,
+		                   .dtype = bad[i].dtype,
+		                   .rule = bad[i].rule,
+		                   .n_elems = bad[i].n,
+		                   .cols = bad[i].cols,
+		                   .first_elem = bad[i].first,
+		                   .coarse = f->codes,
+		                   .scales = f->row_scales,
+		                   .scales_size = 64};
 		size_t n = (size_t)d.n_elems * qs_dtype_size(d.dtype);
 		assert_int_equal(qs_chunk_decode(&d, one, 2, out, n, f->work[0], f->work_size), QSTORE_USAGE);
 	}
@@ -423,14 +478,17 @@ static void test_usage(void **state)
 	/* A mode that the kind or the dtype does not have. */
 	for (unsigned mode = 0; mode < 256; mode++)
 		for (int kind = 0; kind < 3; kind++) {
-			d = kind == 0 ? plain(QS_BF16, 1, 1) : kind == 1 ? codes_desc(2, 1, 0) : refine(f, QS_BF16, 1, 1, 0);
+			d = kind == 0   ? plain(QS_BF16, 1, 1)
+			    : kind == 1 ? codes_desc(2, 1, 0)
+			                : refine(f, QS_BF16, 1, 1, 0);
 			uint8_t src[3] = {(uint8_t)mode, 0, 0};
 			qstore_status status = qs_chunk_decode(&d, src, 3, out, 2, f->work[0], f->work_size);
 			assert_int_equal(status, mode == QS_MODE_RAW ? QSTORE_OK : QSTORE_CORRUPT);
 		}
 }
 
-/* ---- Damage -------------------------------------------------------------------------------------------------------- */
+/* ---- Damage
+ * -------------------------------------------------------------------------------------------------------- */
 
 /* A chunk with all that describes it. */
 typedef struct sample {
@@ -451,7 +509,8 @@ static void encode_sample(fixture *f, sample *s, unsigned mode)
 		fail_msg("%s: mode %u for %u", s->name, s->coded[0], mode);
 }
 
-/* FORMAT.md's lanes backwards, in plain arithmetic: the codec's own encoder uses 32 lanes only for large chunks. No zero codes. */
+/* FORMAT.md's lanes backwards, in plain arithmetic: the codec's own encoder uses 32 lanes only for large
+ * chunks. No zero codes. */
 static void encode_wide(sample *s)
 {
 	uint64_t states[32];
@@ -504,7 +563,8 @@ static int expect_ok_or_corrupt(fixture *f, const sample *s, const uint8_t *src,
 	if (a != b || (a != QSTORE_OK && a != QSTORE_CORRUPT))
 		fail_msg("%s: status %d, then %d", s->name, a, b);
 	if (a == QSTORE_OK)
-		assert_memory_equal(first, decoded(f, &s->desc), n); /* all of dst written, nothing of work's old content */
+		assert_memory_equal(first, decoded(f, &s->desc),
+		                    n); /* all of dst written, nothing of work's old content */
 	return a == QSTORE_OK;
 }
 
@@ -531,7 +591,8 @@ static void damage(fixture *f, sample *s)
 	for (int round = 0; round < 500; round++) {
 		memcpy(copy, s->coded, s->size);
 		for (int times = 1 + (int)rng_below(&r, 5); times; times--)
-			copy[1 + rng_below(&r, (uint32_t)(round % 2 || s->size < 32 ? s->size - 1 : 31))] = (uint8_t)rng_next(&r);
+			copy[1 + rng_below(&r, (uint32_t)(round % 2 || s->size < 32 ? s->size - 1 : 31))] =
+			    (uint8_t)rng_next(&r);
 		(void)expect_ok_or_corrupt(f, s, copy, s->size);
 	}
 	/* Codes or scales that are not those of the encoder: an archive whose base was damaged. */
@@ -544,14 +605,16 @@ static void damage(fixture *f, sample *s)
 			if (round % 2)
 				other->codes[rng_below(&r, s->desc.n_elems)] = (uint8_t)(rng_next(&r) & rng_next(&r));
 			else
-				other->scales[rng_below(&r, (uint32_t)s->desc.scales_size)] ^= (uint8_t)(1 << rng_below(&r, 8));
+				other->scales[rng_below(&r, (uint32_t)s->desc.scales_size)] ^=
+				    (uint8_t)(1 << rng_below(&r, 8));
 			if (round % 10 == 0)
 				rng_bytes(&r, other->codes, s->desc.n_elems);
 			(void)expect_ok_or_corrupt(f, other, other->coded, other->size);
 		}
 		free(other);
 	}
-	print_message("%s: %zu bytes, %zu of %zu flipped bits show only in the checksum\n", s->name, s->size, silent, 8 * s->size);
+	print_message("%s: %zu bytes, %zu of %zu flipped bits show only in the checksum\n", s->name, s->size,
+	              silent, 8 * s->size);
 }
 
 static sample *new_sample(const char *name, qs_chunk_desc desc)
@@ -647,11 +710,16 @@ static void test_damage_ranks(void **state)
 {
 	rng r = {24};
 	for (int round = 0; round < 4; round++) {
-		static const char *const names[] = {"ranks", "ranks with exceptions", "ranks in F16", "ranks of odd rows"};
+		static const char *const names[] = {"ranks", "ranks with exceptions", "ranks in F16",
+		                                    "ranks of odd rows"};
 		uint32_t dtype = round == 2 ? QS_F16 : QS_BF16;
 		size_t n = 600, cols = round == 3 ? 13 : 64;
-		sample *s = new_sample(names[round], (qs_chunk_desc){.kind = QS_KIND_REFINE, .dtype = dtype, .rule = QS_RULE_LLM_INT8,
-		                                                     .n_elems = (uint32_t)n, .cols = cols, .first_elem = cols * 5 + 7});
+		sample *s = new_sample(names[round], (qs_chunk_desc){.kind = QS_KIND_REFINE,
+		                                                     .dtype = dtype,
+		                                                     .rule = QS_RULE_LLM_INT8,
+		                                                     .n_elems = (uint32_t)n,
+		                                                     .cols = cols,
+		                                                     .first_elem = cols * 5 + 7});
 		fill_weights(&r, s->values, dtype, n, cols, s->desc.first_elem);
 		ref_quantize(s->values, dtype, n, cols, s->desc.first_elem, s->codes, s->scales);
 		if (round == 1)
@@ -669,8 +737,12 @@ static void test_damage_wide_ranks(void **state)
 	rng r = {25};
 	for (size_t cols = 33; cols < 300; cols += 127) {
 		size_t n = 650;
-		sample *s = new_sample("wide ranks", (qs_chunk_desc){.kind = QS_KIND_REFINE, .dtype = QS_BF16, .rule = QS_RULE_LLM_INT8,
-		                                                     .n_elems = (uint32_t)n, .cols = cols, .first_elem = cols + 3});
+		sample *s = new_sample("wide ranks", (qs_chunk_desc){.kind = QS_KIND_REFINE,
+		                                                     .dtype = QS_BF16,
+		                                                     .rule = QS_RULE_LLM_INT8,
+		                                                     .n_elems = (uint32_t)n,
+		                                                     .cols = cols,
+		                                                     .first_elem = cols + 3});
 		fill_weights(&r, s->values, QS_BF16, n, cols, s->desc.first_elem);
 		for (size_t i = 0; i < n; i++) /* no zero codes: this encoder has none */
 			put16(s->values + 2 * i, (get16(s->values + 2 * i) & 0x807f) | 0x3c80);
@@ -695,19 +767,19 @@ static void test_bad_exceptions(void **state)
 		size_t size;
 		int good;
 	} cases[] = {
-		{{1, 0, 0xaa, 0xbb}, 4, 1},
-		{{1, 7, 0xaa, 0xbb}, 4, 1},
-		{{0}, 1, 1},
-		{{2, 6, 1, 2, 0, 3, 4}, 7, 1},
-		{{1, 8, 0xaa, 0xbb}, 4, 0}, /* beyond the chunk */
-		{{2, 7, 1, 2, 0, 3, 4}, 7, 0},
-		{{9, 0, 1, 2}, 4, 0},       /* more than elements */
-		{{1, 0, 1}, 3, 0},          /* cut */
-		{{1, 0, 1, 2, 3}, 5, 0},    /* too long */
-		{{2, 3, 1, 2, 0xff, 0xff, 0xff, 0xff, 15, 3, 4}, 11, 0}, /* a distance of 2^32, which must not wrap */
-		{{2, 3, 1, 2, 0xfe, 0xff, 0xff, 0xff, 15, 3, 4}, 11, 0}, /* of 2^32 − 1: backwards in 32 bits */
-		{{1, 0xff, 0xff, 0xff, 0xff, 31, 3, 4}, 8, 0},           /* varint over 32 bits */
-		{{1, 0x80, 0x80, 0x80, 0x80, 0x80, 3, 4}, 8, 0},
+	    {{1, 0, 0xaa, 0xbb}, 4, 1},
+	    {{1, 7, 0xaa, 0xbb}, 4, 1},
+	    {{0}, 1, 1},
+	    {{2, 6, 1, 2, 0, 3, 4}, 7, 1},
+	    {{1, 8, 0xaa, 0xbb}, 4, 0}, /* beyond the chunk */
+	    {{2, 7, 1, 2, 0, 3, 4}, 7, 0},
+	    {{9, 0, 1, 2}, 4, 0},                                    /* more than elements */
+	    {{1, 0, 1}, 3, 0},                                       /* cut */
+	    {{1, 0, 1, 2, 3}, 5, 0},                                 /* too long */
+	    {{2, 3, 1, 2, 0xff, 0xff, 0xff, 0xff, 15, 3, 4}, 11, 0}, /* a distance of 2^32, which must not wrap */
+	    {{2, 3, 1, 2, 0xfe, 0xff, 0xff, 0xff, 15, 3, 4}, 11, 0}, /* of 2^32 − 1: backwards in 32 bits */
+	    {{1, 0xff, 0xff, 0xff, 0xff, 31, 3, 4}, 8, 0},           /* varint over 32 bits */
+	    {{1, 0x80, 0x80, 0x80, 0x80, 0x80, 3, 4}, 8, 0},
 	};
 	memset(f->codes, 0x80, 8);
 	memset(f->row_scales, 0, 4);
@@ -716,7 +788,8 @@ static void test_bad_exceptions(void **state)
 		uint8_t coded[80] = {QS_MODE_RANKS, QS_RANKS_EXCEPTIONS, (uint8_t)cases[i].size}, *p = coded + 3;
 		memcpy(p, cases[i].list, cases[i].size);
 		p += cases[i].size;
-		/* Eight lanes, each of one value: the state before 65536 → F × (65536 / 65536) + 65536 mod F … 65536 again. */
+		/* Eight lanes, each of one value: the state before 65536 → F × (65536 / 65536) + 65536 mod F … 65536
+		 * again. */
 		for (int lane = 0; lane < 8; lane++, p += 4)
 			put16(p, 1), put16(p + 2, 1);
 		qstore_status status = decode(f, &desc, coded, (size_t)(p - coded), 0);
@@ -730,18 +803,30 @@ static void test_all_modes_seen(void **state)
 	const fixture *f = *state;
 	for (int mode = 0; mode < MODES; mode++)
 		assert_true(f->seen[mode] > 0);
-	print_message("chunks raw %u, zstd %u, planes %u, codes %u, ranks %u\n", f->seen[0], f->seen[1], f->seen[2], f->seen[3], f->seen[4]);
+	print_message("chunks raw %u, zstd %u, planes %u, codes %u, ranks %u\n", f->seen[0], f->seen[1],
+	              f->seen[2], f->seen[3], f->seen[4]);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_all_patterns),   cmocka_unit_test(test_all_patterns_as_ranks), cmocka_unit_test(test_every_dtype),
-		cmocka_unit_test(test_large_plain),    cmocka_unit_test(test_matrices),              cmocka_unit_test(test_large_matrices),
-		cmocka_unit_test(test_odd_scales),     cmocka_unit_test(test_rows_of_zeros),         cmocka_unit_test(test_usage),
-		cmocka_unit_test(test_damage_raw),     cmocka_unit_test(test_damage_zstd),           cmocka_unit_test(test_damage_planes),
-		cmocka_unit_test(test_damage_codes),   cmocka_unit_test(test_damage_ranks),          cmocka_unit_test(test_damage_wide_ranks),
-		cmocka_unit_test(test_bad_exceptions), cmocka_unit_test(test_all_modes_seen),
+	    cmocka_unit_test(test_all_patterns),
+	    cmocka_unit_test(test_all_patterns_as_ranks),
+	    cmocka_unit_test(test_every_dtype),
+	    cmocka_unit_test(test_large_plain),
+	    cmocka_unit_test(test_matrices),
+	    cmocka_unit_test(test_large_matrices),
+	    cmocka_unit_test(test_odd_scales),
+	    cmocka_unit_test(test_rows_of_zeros),
+	    cmocka_unit_test(test_usage),
+	    cmocka_unit_test(test_damage_raw),
+	    cmocka_unit_test(test_damage_zstd),
+	    cmocka_unit_test(test_damage_planes),
+	    cmocka_unit_test(test_damage_codes),
+	    cmocka_unit_test(test_damage_ranks),
+	    cmocka_unit_test(test_damage_wide_ranks),
+	    cmocka_unit_test(test_bad_exceptions),
+	    cmocka_unit_test(test_all_modes_seen),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -12,7 +12,8 @@ static void check(size_t n, unsigned size, int rotated)
 	guarded_create(&a, n * size);
 	guarded_create(&b, n * size);
 	guarded_create(&c, n * size);
-	uint8_t *src = guarded_place(&a, n * size), *planes = guarded_place(&b, n * size), *back = guarded_place(&c, n * size);
+	uint8_t *src = guarded_place(&a, n * size), *planes = guarded_place(&b, n * size),
+	        *back = guarded_place(&c, n * size);
 	rng_bytes(&r, src, n * size);
 	qs_planes_split(src, n, size, rotated, planes);
 	for (size_t i = 0; i < n; i++) {
@@ -64,15 +65,16 @@ static void test_which_rotate(void **state)
 {
 	(void)state;
 	for (uint32_t dtype = 0; dtype < QS_DTYPE_COUNT; dtype++)
-		assert_int_equal(qs_planes_rotated(dtype) != 0, dtype == QS_F16 || dtype == QS_BF16 || dtype == QS_F32 || dtype == QS_F64);
+		assert_int_equal(qs_planes_rotated(dtype) != 0,
+		                 dtype == QS_F16 || dtype == QS_BF16 || dtype == QS_F32 || dtype == QS_F64);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_sizes),
-		cmocka_unit_test(test_all_patterns),
-		cmocka_unit_test(test_which_rotate),
+	    cmocka_unit_test(test_sizes),
+	    cmocka_unit_test(test_all_patterns),
+	    cmocka_unit_test(test_which_rotate),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-/* The kernels that decode ranks give the same values, take the same units and end in the same states; and a second, slow encoder
- * written from FORMAT.md ("Lanes") agrees with them. */
+/* The kernels that decode ranks give the same values, take the same units and end in the same states; and a
+ * second, slow encoder written from FORMAT.md ("Lanes") agrees with them. */
 #include "codec_help.h"
 
 #include <math.h>
@@ -61,20 +61,26 @@ static int tear_down(void **state)
 
 static float random_scale(rng *r)
 {
-	static const float special[] = {0, -1, NAN, INFINITY, 0x1p-30f, 0x1p-24f, 65504, 65505, 1, 448, 0x1p-126f, 1e-40f};
+	static const float special[] = {0,     -1,    NAN, INFINITY, 0x1p-30f,  0x1p-24f,
+	                                65504, 65505, 1,   448,      0x1p-126f, 1e-40f};
 	uint32_t pick = rng_below(r, 24);
-	return pick < sizeof special / sizeof *special ? special[pick] : (float)ldexp(1 + rng_below(r, 1024) / 1024.0, (int)rng_below(r, 40) - 24);
+	return pick < sizeof special / sizeof *special
+	           ? special[pick]
+	           : (float)ldexp(1 + rng_below(r, 1024) / 1024.0, (int)rng_below(r, 40) - 24);
 }
 
 static void fill_codes(rng *r, uint8_t *codes, size_t n)
 {
 	uint32_t style = rng_below(r, 4);
 	for (size_t i = 0; i < n; i++)
-		codes[i] = style == 0 ? (uint8_t)rng_next(r) : style == 1 ? (uint8_t)(int)(rng_normal(r) * 30) : style == 2 ? 0
-		           : (uint8_t)(0x7f + rng_below(r, 3));
+		codes[i] = style == 0   ? (uint8_t)rng_next(r)
+		           : style == 1 ? (uint8_t)(int)(rng_normal(r) * 30)
+		           : style == 2 ? 0
+		                        : (uint8_t)(0x7f + rng_below(r, 3));
 }
 
-/* Runs one kernel from the given state on copies that end at guard pages. Returns what the kernel returned. */
+/* Runs one kernel from the given state on copies that end at guard pages. Returns what the kernel returned.
+ */
 static int run(const kernel *k, const buffers *b, int which, qs_ranks *ranks, size_t n)
 {
 	uint8_t *dst = guarded_place(&b->dst[which], 2 * n);
@@ -114,7 +120,8 @@ static void test_kernels_agree(void **state)
 	rng r = {7};
 	for (int round = 0; round < 3000; round++) {
 		unsigned lanes = round & 1 ? 32 : 8;
-		size_t n = (size_t)lanes * rng_below(&r, round % 10 ? 12 : MAX_ELEMS / 32 + 1), units = rng_below(&r, (uint32_t)n + 40);
+		size_t n = (size_t)lanes * rng_below(&r, round % 10 ? 12 : MAX_ELEMS / 32 + 1),
+		       units = rng_below(&r, (uint32_t)n + 40);
 		if (round % 3 == 0)
 			units = n; /* cannot run out */
 		qs_cells_build(b->cells, round & 2 ? QS_BF16 : QS_F16, QS_RULE_LLM_INT8, random_scale(&r));
@@ -139,7 +146,8 @@ static void test_kernels_agree(void **state)
 	}
 }
 
-/* In a row of unusable scale each cell is one zero with the code's sign: AVX-512 once had −0 where the others had +0. */
+/* In a row of unusable scale each cell is one zero with the code's sign: AVX-512 once had −0 where the others
+ * had +0. */
 static void test_unusable_scale(void **state)
 {
 	buffers *b = *state;
@@ -151,7 +159,9 @@ static void test_unusable_scale(void **state)
 				guarded_place(&b->codes, 256)[i] = (uint8_t)i;
 			memset(guarded_place(&b->units, 1024), 0, 1024);
 			memset(guarded_place(&b->zeros, 512 + QS_ZEROS_SLACK), 0, 512 + QS_ZEROS_SLACK);
-			qs_ranks start = {.lanes = lanes, .src = b->units.end - 1024, .src_end = b->units.end,
+			qs_ranks start = {.lanes = lanes,
+			                  .src = b->units.end - 1024,
+			                  .src_end = b->units.end,
 			                  .zeros = guarded_place(&b->zeros, 512 + QS_ZEROS_SLACK)};
 			for (unsigned lane = 0; lane < lanes; lane++)
 				start.high[lane] = 1;
@@ -183,10 +193,12 @@ static void test_ranks_come_back(void **state)
 	for (int round = 0; round < 400; round++) {
 		unsigned lanes = round & 1 ? 32 : 8;
 		uint32_t dtype = round & 2 ? QS_BF16 : QS_F16;
-		size_t n = (size_t)lanes * (1 + rng_below(&r, round % 10 ? 10 : MAX_ELEMS / 32)), n_units = 0, n_zeros = 0;
+		size_t n = (size_t)lanes * (1 + rng_below(&r, round % 10 ? 10 : MAX_ELEMS / 32)), n_units = 0,
+		       n_zeros = 0;
 		uint64_t states[32];
 		qs_cells_build(b->cells, dtype, QS_RULE_LLM_INT8, random_scale(&r));
-		uint8_t *codes = guarded_place(&b->codes, n), *zeros = guarded_place(&b->zeros, 2 * n + QS_ZEROS_SLACK);
+		uint8_t *codes = guarded_place(&b->codes, n),
+		        *zeros = guarded_place(&b->zeros, 2 * n + QS_ZEROS_SLACK);
 		fill_codes(&r, codes, n);
 		rng_bytes(&r, zeros, 2 * n + QS_ZEROS_SLACK);
 		for (unsigned lane = 0; lane < lanes; lane++)
@@ -216,8 +228,8 @@ static void test_ranks_come_back(void **state)
 			assert_true(run(&kernels[k], b, 0, &ranks, n));
 			for (size_t i = 0; i < n; i++)
 				if (get16(b->dst[0].end - 2 * n + 2 * i) != values[i])
-					fail_msg("%s: element %zu of %zu is %x for %x", kernels[k].name, i, n, get16(b->dst[0].end - 2 * n + 2 * i),
-					         values[i]);
+					fail_msg("%s: element %zu of %zu is %x for %x", kernels[k].name, i, n,
+					         get16(b->dst[0].end - 2 * n + 2 * i), values[i]);
 			assert_ptr_equal(ranks.src, ranks.src_end);
 			assert_ptr_equal(ranks.zeros, zeros + 2 * n_zeros);
 			for (unsigned lane = 0; lane < lanes; lane++)
@@ -254,10 +266,10 @@ int main(void)
 	for (unsigned n = list_kernels(kernels), k = 0; k < n; k++)
 		print_message("kernel: %s\n", kernels[k].name);
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_kernels_agree),
-		cmocka_unit_test(test_unusable_scale),
-		cmocka_unit_test(test_ranks_come_back),
-		cmocka_unit_test(test_best_kernel),
+	    cmocka_unit_test(test_kernels_agree),
+	    cmocka_unit_test(test_unusable_scale),
+	    cmocka_unit_test(test_ranks_come_back),
+	    cmocka_unit_test(test_best_kernel),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }

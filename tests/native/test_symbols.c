@@ -1,5 +1,5 @@
-/* Symbol blocks (FORMAT.md, 3.1): every raw_bits × zigzag × table log, written from plans made by hand, and blocks made by hand byte
- * for byte that must be refused. */
+/* Symbol blocks (FORMAT.md, 3.1): every raw_bits × zigzag × table log, written from plans made by hand, and
+ * blocks made by hand byte for byte that must be refused. */
 #include "codec_help.h"
 
 #include "core/symbols.h"
@@ -44,8 +44,9 @@ static qstore_status decode(fixture *f, const uint8_t *src, size_t src_size, siz
 {
 	const uint8_t *p = guarded_copy(&f->src, src, src_size);
 	qs_reader r = {p, p + src_size, 0};
-	qstore_status status = qs_symbols_decode(&r, guarded_place(&f->dst, n), n, guarded_place(&f->table, qs_symbols_workspace_size()),
-	                                         f->zstd, f->zstd_size);
+	qstore_status status =
+	    qs_symbols_decode(&r, guarded_place(&f->dst, n), n,
+	                      guarded_place(&f->table, qs_symbols_workspace_size()), f->zstd, f->zstd_size);
 	*used = (size_t)(r.at - p);
 	assert_true(*used <= src_size);
 	return status;
@@ -79,14 +80,18 @@ static void check_round_trip(fixture *f, size_t n, const qs_block_plan *plan)
 }
 
 /* A plan for the data with these parameters, or 0 when the top symbols do not fit the table. */
-static int make_plan(fixture *f, size_t n, unsigned raw_bits, unsigned zigzag, unsigned table_log, int skewed, qs_block_plan *plan)
+static int make_plan(fixture *f, size_t n, unsigned raw_bits, unsigned zigzag, unsigned table_log, int skewed,
+                     qs_block_plan *plan)
 {
 	uint32_t top[256] = {0}, used = 0;
 	for (size_t i = 0; i < n; i++)
 		top[transformed(f->data[i], zigzag) >> raw_bits]++;
 	for (int t = 0; t < 256; t++)
 		used += top[t] > 0;
-	*plan = (qs_block_plan){.type = QS_BLOCK_HUFFMAN, .raw_bits = raw_bits, .zigzag = zigzag, .table_log = used > 1 ? table_log : 0};
+	*plan = (qs_block_plan){.type = QS_BLOCK_HUFFMAN,
+	                        .raw_bits = raw_bits,
+	                        .zigzag = zigzag,
+	                        .table_log = used > 1 ? table_log : 0};
 	if (used > 1u << table_log)
 		return 0;
 	if (used > 1 && skewed && used <= table_log + 1) {
@@ -104,13 +109,27 @@ static void fill(rng *r, uint8_t *data, size_t n, int style)
 {
 	for (size_t i = 0; i < n; i++)
 		switch (style) {
-		case 0: data[i] = (uint8_t)rng_next(r); break;
-		case 1: data[i] = (uint8_t)(int)(rng_normal(r) * 20); break;
-		case 2: data[i] = rng_below(r, 12) ? 0 : (uint8_t)(1 + rng_below(r, 3)); break;
-		case 3: data[i] = (uint8_t)(i % 2 ? 0x80 : 0x7f); break;
-		case 4: data[i] = (uint8_t)(rng_next(r) & rng_next(r) & rng_next(r)); break;
-		case 5: data[i] = 200; break;
-		default: data[i] = i == n / 2 ? 255 : 0; break;
+		case 0:
+			data[i] = (uint8_t)rng_next(r);
+			break;
+		case 1:
+			data[i] = (uint8_t)(int)(rng_normal(r) * 20);
+			break;
+		case 2:
+			data[i] = rng_below(r, 12) ? 0 : (uint8_t)(1 + rng_below(r, 3));
+			break;
+		case 3:
+			data[i] = (uint8_t)(i % 2 ? 0x80 : 0x7f);
+			break;
+		case 4:
+			data[i] = (uint8_t)(rng_next(r) & rng_next(r) & rng_next(r));
+			break;
+		case 5:
+			data[i] = 200;
+			break;
+		default:
+			data[i] = i == n / 2 ? 255 : 0;
+			break;
 		}
 }
 
@@ -180,7 +199,10 @@ static void test_huffman_lengths(void **state)
 		unsigned n = 2 + rng_below(&r, 255), used = 0, limit = 5 + rng_below(&r, 7), style = rng_below(&r, 4);
 		uint64_t bits = 0, space = 0;
 		for (unsigned s = 0; s < n; s++) {
-			counts[s] = style == 0 ? rng_below(&r, 1000) : style == 1 ? 1u << rng_below(&r, 20) : style == 2 ? 1 : rng_below(&r, 4) / 3;
+			counts[s] = style == 0   ? rng_below(&r, 1000)
+			            : style == 1 ? 1u << rng_below(&r, 20)
+			            : style == 2 ? 1
+			                         : rng_below(&r, 4) / 3;
 			used += counts[s] > 0;
 		}
 		if (style == 1) /* Fibonacci numbers make the deepest tree */
@@ -202,7 +224,8 @@ static void test_huffman_lengths(void **state)
 	}
 }
 
-/* ---- Blocks made by hand ------------------------------------------------------------------------------------------- */
+/* ---- Blocks made by hand
+ * ------------------------------------------------------------------------------------------- */
 
 typedef struct by_hand {
 	uint8_t bytes[64];
@@ -280,7 +303,9 @@ static void test_bad_parameters(void **state)
 	refuse(f, &b, 9);
 	for (unsigned raw_bits = 0; raw_bits < 8; raw_bits++) {
 		/* last may be 255 >> r and no more; first = last needs no table and has none. */
-		b = (by_hand){{QS_BLOCK_HUFFMAN, (uint8_t)raw_bits, (uint8_t)(255 >> raw_bits), (uint8_t)(255 >> raw_bits)}, 4 + raw_bits};
+		b = (by_hand){
+		    {QS_BLOCK_HUFFMAN, (uint8_t)raw_bits, (uint8_t)(255 >> raw_bits), (uint8_t)(255 >> raw_bits)},
+		    4 + raw_bits};
 		accept(f, &b, 8);
 		for (unsigned i = 0; i < 8; i++)
 			assert_int_equal(f->dst.end[-8 + (int)i], (uint8_t)(255 << raw_bits));
@@ -302,17 +327,16 @@ static void test_bad_lengths(void **state)
 		uint8_t lengths[2];
 		int good;
 	} cases[] = {
-		{{0x21, 0x02}, 1}, /* 1, 2, 2 */
-		{{0x21, 0x12}, 0}, /* the unused half is not zero */
-		{{0x11, 0x01}, 0}, /* 1, 1, 1: over-subscribed */
-		{{0x11, 0x02}, 0}, /* 1, 1, 2: over-subscribed */
-		{{0x21, 0x03}, 0}, /* 1, 2, 3: incomplete */
-		{{0x22, 0x02}, 0}, /* incomplete */
-		{{0x01, 0x01}, 1}, /* 1, –, 1 */
-		{{0x01, 0x00}, 0}, /* one symbol only: incomplete */
-		{{0x00, 0x00}, 0},
-		{{0x61, 0x06}, 0}, /* 6 is over the table's log of 5 */
-		{{0xf1, 0x02}, 0},
+	    {{0x21, 0x02}, 1},                    /* 1, 2, 2 */
+	    {{0x21, 0x12}, 0},                    /* the unused half is not zero */
+	    {{0x11, 0x01}, 0},                    /* 1, 1, 1: over-subscribed */
+	    {{0x11, 0x02}, 0},                    /* 1, 1, 2: over-subscribed */
+	    {{0x21, 0x03}, 0},                    /* 1, 2, 3: incomplete */
+	    {{0x22, 0x02}, 0},                    /* incomplete */
+	    {{0x01, 0x01}, 1},                    /* 1, –, 1 */
+	    {{0x01, 0x00}, 0},                    /* one symbol only: incomplete */
+	    {{0x00, 0x00}, 0}, {{0x61, 0x06}, 0}, /* 6 is over the table's log of 5 */
+	    {{0xf1, 0x02}, 0},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		by_hand b = {{QS_BLOCK_HUFFMAN, 5 << 4, 7, 9, cases[i].lengths[0], cases[i].lengths[1], 1, 0}, 8};
@@ -331,7 +355,8 @@ static void test_bad_lengths(void **state)
 		for (int length = 0; length < 16; length++) {
 			uint8_t old = block[4 + i / 2];
 			block[4 + i / 2] = (uint8_t)(i & 1 ? (old & 15) | length << 4 : (old & 0xf0) | length);
-			assert_int_equal(decode(f, block, 133 + 100, 100, &used), length == 8 ? QSTORE_OK : QSTORE_CORRUPT);
+			assert_int_equal(decode(f, block, 133 + 100, 100, &used),
+			                 length == 8 ? QSTORE_OK : QSTORE_CORRUPT);
 			block[4 + i / 2] = old;
 		}
 }
@@ -344,8 +369,13 @@ static void test_varints(void **state)
 		uint32_t value;
 		size_t size; /* 0: refused */
 	} cases[] = {
-		{{0}, 0, 1}, {{127}, 127, 1}, {{0x80, 1}, 128, 2}, {{0xff, 0xff, 0xff, 0xff, 15}, 0xffffffff, 5},
-		{{0xff, 0xff, 0xff, 0xff, 16}, 0, 0}, {{0x80, 0x80, 0x80, 0x80, 0x80, 0}, 0, 0}, {{0xff, 0xff, 0xff, 0xff, 0x8f, 0}, 0, 0},
+	    {{0}, 0, 1},
+	    {{127}, 127, 1},
+	    {{0x80, 1}, 128, 2},
+	    {{0xff, 0xff, 0xff, 0xff, 15}, 0xffffffff, 5},
+	    {{0xff, 0xff, 0xff, 0xff, 16}, 0, 0},
+	    {{0x80, 0x80, 0x80, 0x80, 0x80, 0}, 0, 0},
+	    {{0xff, 0xff, 0xff, 0xff, 0x8f, 0}, 0, 0},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		const uint8_t *p = guarded_copy(&f->src, cases[i].bytes, 6);
@@ -366,7 +396,8 @@ static void test_varints(void **state)
 	}
 }
 
-/* ---- Damage -------------------------------------------------------------------------------------------------------- */
+/* ---- Damage
+ * -------------------------------------------------------------------------------------------------------- */
 
 static void test_damage(void **state)
 {
@@ -403,9 +434,11 @@ static void test_damage(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_every_plan),     cmocka_unit_test(test_256_symbols), cmocka_unit_test(test_planned_blocks),
-		cmocka_unit_test(test_huffman_lengths), cmocka_unit_test(test_two_symbols), cmocka_unit_test(test_bad_parameters),
-		cmocka_unit_test(test_bad_lengths),    cmocka_unit_test(test_varints),     cmocka_unit_test(test_damage),
+	    cmocka_unit_test(test_every_plan),     cmocka_unit_test(test_256_symbols),
+	    cmocka_unit_test(test_planned_blocks), cmocka_unit_test(test_huffman_lengths),
+	    cmocka_unit_test(test_two_symbols),    cmocka_unit_test(test_bad_parameters),
+	    cmocka_unit_test(test_bad_lengths),    cmocka_unit_test(test_varints),
+	    cmocka_unit_test(test_damage),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }
