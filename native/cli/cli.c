@@ -34,7 +34,8 @@ int cli_fail(const qstore_error *error)
 		signal(cli_signal, SIG_DFL);
 		raise(cli_signal);
 	}
-	fprintf(stderr, "%s: %s\n", cli_name, error->text[0] != 0 ? error->text : qstore_status_message(error->status));
+	fprintf(stderr, "%s: %s\n", cli_name,
+	        error->text[0] != 0 ? error->text : qstore_status_message(error->status));
 	return error->status == QSTORE_USAGE ? CLI_USAGE : CLI_FAILED;
 }
 
@@ -95,7 +96,8 @@ static void on_progress(void *user, const qstore_progress *progress)
 	fprintf(stderr, "\r%-10s [%s] %3.0f %%", progress->phase, cells, part * 100.0);
 	if (elapsed >= 0.5 && part > 0.0) {
 		uint64_t left = (uint64_t)(elapsed / part * (1.0 - part) + 0.5);
-		fprintf(stderr, "  %s/s  %llu:%02llu left", cli_format_size((uint64_t)((double)progress->done / elapsed)).text,
+		fprintf(stderr, "  %s/s  %llu:%02llu left",
+		        cli_format_size((uint64_t)((double)progress->done / elapsed)).text,
 		        (unsigned long long)(left / 60), (unsigned long long)(left % 60));
 	}
 	fputs("\033[K", stderr);

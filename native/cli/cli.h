@@ -6,11 +6,7 @@
 #include <stdio.h>
 #include <time.h>
 
-enum {
-	CLI_OK = 0,
-	CLI_FAILED = 1,
-	CLI_USAGE = 2
-};
+enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
 
 /* Options without a letter. */
 enum {
@@ -36,7 +32,8 @@ void cli_set_name(const char *name);
 /* "NAME: text", and a hint at --help; returns CLI_USAGE. */
 int cli_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* "NAME: text" of the error; returns CLI_FAILED. Ends the process by the signal that cancelled the work, if one did. */
+/* "NAME: text" of the error; returns CLI_FAILED. Ends the process by the signal that cancelled the work, if
+ * one did. */
 int cli_fail(const qstore_error *error);
 
 void cli_list_add(cli_list *list, const char *item);
@@ -45,7 +42,8 @@ void cli_list_free(cli_list *list);
 /* 1 to 1024; 0 when text is something else. */
 unsigned cli_threads(const char *text);
 
-/* Sets up progress (when enabled and standard error is a terminal) and cancelling by SIGINT, SIGTERM and SIGHUP. */
+/* Sets up progress (when enabled and standard error is a terminal) and cancelling by SIGINT, SIGTERM and
+ * SIGHUP. */
 void cli_work(qstore_work *work, cli_bar *bar, int enabled);
 /* Removes the bar from the terminal. */
 void cli_bar_end(cli_bar *bar);

@@ -8,25 +8,24 @@
 #include "cli.h"
 
 static const char help[] =
-	"Usage: qstore-info FILE.qstore [--json] [--verify]\n"
-	"\n"
-	"Prints an archive's variants, files and tensors, with bits per weight and ratio.\n"
-	"\n"
-	"      --verify     check every checksum, restore everything to nowhere, compare every SHA-256\n"
-	"      --json       print JSON\n"
-	"  -j, --threads N  threads for --verify (default: all cores)\n"
-	"  -q, --quiet      print nothing but errors\n"
-	"  -h, --help       this text\n"
-	"  -V, --version    the version\n"
-	"\n"
-	"Kinds of tensors: plain (on its own), codes (quantized, in the base layer), refine (what its codes lack; error\n"
-	"is how far the codes are from it, as relative squared error), literal (kept with the file's header).\n"
-	"\n"
-	"Exit status: 0 good, 1 failed, 2 wrong usage.\n";
+    "Usage: qstore-info FILE.qstore [--json] [--verify]\n"
+    "\n"
+    "Prints an archive's variants, files and tensors, with bits per weight and ratio.\n"
+    "\n"
+    "      --verify     check every checksum, restore everything to nowhere, compare every SHA-256\n"
+    "      --json       print JSON\n"
+    "  -j, --threads N  threads for --verify (default: all cores)\n"
+    "  -q, --quiet      print nothing but errors\n"
+    "  -h, --help       this text\n"
+    "  -V, --version    the version\n"
+    "\n"
+    "Kinds of tensors: plain (on its own), codes (quantized, in the base layer), refine (what its codes "
+    "lack; error\n"
+    "is how far the codes are from it, as relative squared error), literal (kept with the file's header).\n"
+    "\n"
+    "Exit status: 0 good, 1 failed, 2 wrong usage.\n";
 
-enum {
-	OPTION_VERIFY = CLI_OPTION_FIRST
-};
+enum { OPTION_VERIFY = CLI_OPTION_FIRST };
 
 static double bits(uint64_t size, uint64_t n_elems)
 {
@@ -76,15 +75,18 @@ static void print_text(const qstore_archive *archive, const char *path)
 	if (info.file_size < info.archive_size)
 		printf(" (of which this file has %s)", cli_format_size(info.file_size).text);
 	printf(", restored %s, %.2f to 1; index %s\n", cli_format_size(raw).text,
-	       info.archive_size == 0 ? 0.0 : (double)raw / (double)info.archive_size, cli_format_size(info.index_size).text);
+	       info.archive_size == 0 ? 0.0 : (double)raw / (double)info.archive_size,
+	       cli_format_size(info.index_size).text);
 
-	printf("\n%-12s %10s %14s %12s %8s %8s\n", "variant", "files", "restored", "download", "files", "tensors");
+	printf("\n%-12s %10s %14s %12s %8s %8s\n", "variant", "files", "restored", "download", "files",
+	       "tensors");
 	for (uint32_t i = 0; i < info.n_variants; i++) {
 		qstore_variant_info variant;
 		qstore_get_variant(archive, i, &variant);
 		printf("%-12s %10s %14s %12s %8" PRIu32 " %8" PRIu32 "%s\n", variant.name, variant.dtype,
-		       cli_format_size(variant.raw_size).text, cli_format_size(variant.download_size).text, variant.n_files,
-		       variant.n_tensors, info.file_size < variant.download_size ? "  (incomplete here)" : "");
+		       cli_format_size(variant.raw_size).text, cli_format_size(variant.download_size).text,
+		       variant.n_files, variant.n_tensors,
+		       info.file_size < variant.download_size ? "  (incomplete here)" : "");
 	}
 
 	printf("\n%-14s %10s %10s  %s\n", "of variants", "size", "kind", "file");
@@ -107,8 +109,8 @@ static void print_text(const qstore_archive *archive, const char *path)
 			snprintf(bit_text, sizeof(bit_text), "%.3f", bits(tensor.coded_size, tensor.n_elems));
 		if (strcmp(tensor.kind, "refine") == 0)
 			snprintf(error_text, sizeof(error_text), "%.2e", tensor.error);
-		printf("%-14s %-8s %-8s %8s %10s  ", names, tensor.dtype, tensor.shared ? "shared" : tensor.kind, bit_text,
-		       error_text);
+		printf("%-14s %-8s %-8s %8s %10s  ", names, tensor.dtype, tensor.shared ? "shared" : tensor.kind,
+		       bit_text, error_text);
 		cli_print_name(stdout, tensor.name);
 		fputs(" [", stdout);
 		for (uint32_t j = 0; j < tensor.n_dims; j++)
@@ -139,10 +141,10 @@ static int print_json(const qstore_archive *archive, const char *path, int verif
 		qstore_variant_info v;
 		qstore_get_variant(archive, i, &v);
 		json_array_append_new(
-			variants, json_pack("{s:s, s:s, s:s?, s:I, s:I, s:I, s:b}", "name", v.name, "dtype", v.dtype, "coarser",
-		                        v.coarser, "size", (json_int_t)v.raw_size, "layerSize", (json_int_t)v.layer_size,
-		                        "downloadSize", (json_int_t)v.download_size, "complete",
-		                        info.file_size >= v.download_size));
+		    variants, json_pack("{s:s, s:s, s:s?, s:I, s:I, s:I, s:b}", "name", v.name, "dtype", v.dtype,
+		                        "coarser", v.coarser, "size", (json_int_t)v.raw_size, "layerSize",
+		                        (json_int_t)v.layer_size, "downloadSize", (json_int_t)v.download_size,
+		                        "complete", info.file_size >= v.download_size));
 	}
 	for (uint32_t i = 0; i < info.n_files; i++) {
 		qstore_file_info f;
@@ -150,8 +152,8 @@ static int print_json(const qstore_archive *archive, const char *path, int verif
 		qstore_get_file(archive, i, &f);
 		hex(f.sha256, sha256);
 		json_array_append_new(files, json_pack("{s:s, s:o, s:I, s:s, s:s}", "name", f.name, "variants",
-		                                       variants_json(archive, f.variants), "size", (json_int_t)f.size, "sha256",
-		                                       sha256, "kind", f.kind));
+		                                       variants_json(archive, f.variants), "size", (json_int_t)f.size,
+		                                       "sha256", sha256, "kind", f.kind));
 	}
 	for (uint32_t i = 0; i < info.n_tensors; i++) {
 		qstore_tensor_info t;
@@ -161,10 +163,10 @@ static int print_json(const qstore_archive *archive, const char *path, int verif
 		json_t *shape = json_array();
 		for (uint32_t j = 0; j < t.n_dims; j++)
 			json_array_append_new(shape, json_integer((json_int_t)qstore_get_tensor_dim(archive, i, j)));
-		json_t *entry =
-			json_pack("{s:s, s:s, s:o, s:s, s:o, s:I, s:s, s:I, s:b}", "name", t.name, "file", f.name, "variants",
-		              variants_json(archive, t.variants), "dtype", t.dtype, "shape", shape, "size", (json_int_t)t.size,
-		              "kind", t.kind, "codedSize", (json_int_t)t.coded_size, "shared", t.shared);
+		json_t *entry = json_pack("{s:s, s:s, s:o, s:s, s:o, s:I, s:s, s:I, s:b}", "name", t.name, "file",
+		                          f.name, "variants", variants_json(archive, t.variants), "dtype", t.dtype,
+		                          "shape", shape, "size", (json_int_t)t.size, "kind", t.kind, "codedSize",
+		                          (json_int_t)t.coded_size, "shared", t.shared);
 		if (strcmp(t.kind, "literal") != 0)
 			json_object_set_new(entry, "bitsPerWeight", json_real(bits(t.coded_size, t.n_elems)));
 		if (strcmp(t.kind, "refine") == 0)
@@ -172,11 +174,12 @@ static int print_json(const qstore_archive *archive, const char *path, int verif
 		json_array_append_new(tensors, entry);
 	}
 	uint64_t raw = raw_size(archive, &info);
-	json_t *root = json_pack("{s:s, s:I, s:I, s:I, s:I, s:f, s:b, s:o, s:o, s:o}", "archive", path, "archiveSize",
-	                         (json_int_t)info.archive_size, "fileSize", (json_int_t)info.file_size, "indexSize",
-	                         (json_int_t)info.index_size, "rawSize", (json_int_t)raw, "ratio",
-	                         info.archive_size == 0 ? 0.0 : (double)raw / (double)info.archive_size, "verified", verified,
-	                         "variants", variants, "files", files, "tensors", tensors);
+	json_t *root =
+	    json_pack("{s:s, s:I, s:I, s:I, s:I, s:f, s:b, s:o, s:o, s:o}", "archive", path, "archiveSize",
+	              (json_int_t)info.archive_size, "fileSize", (json_int_t)info.file_size, "indexSize",
+	              (json_int_t)info.index_size, "rawSize", (json_int_t)raw, "ratio",
+	              info.archive_size == 0 ? 0.0 : (double)raw / (double)info.archive_size, "verified",
+	              verified, "variants", variants, "files", files, "tensors", tensors);
 	int failed = root == NULL || json_dumpf(root, stdout, JSON_INDENT(2)) != 0;
 	putchar('\n');
 	json_decref(root);
@@ -186,13 +189,13 @@ static int print_json(const qstore_archive *archive, const char *path, int verif
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"verify", no_argument, NULL, OPTION_VERIFY},
-		{"json", no_argument, NULL, CLI_OPTION_JSON},
-		{"threads", required_argument, NULL, 'j'},
-		{"quiet", no_argument, NULL, 'q'},
-		{"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, 'V'},
-		{NULL, 0, NULL, 0},
+	    {"verify", no_argument, NULL, OPTION_VERIFY},
+	    {"json", no_argument, NULL, CLI_OPTION_JSON},
+	    {"threads", required_argument, NULL, 'j'},
+	    {"quiet", no_argument, NULL, 'q'},
+	    {"help", no_argument, NULL, 'h'},
+	    {"version", no_argument, NULL, 'V'},
+	    {NULL, 0, NULL, 0},
 	};
 	qstore_work work = {0};
 	int quiet = 0, json = 0, verify = 0, option;

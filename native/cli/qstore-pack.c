@@ -7,35 +7,30 @@
 #include "cli.h"
 
 static const char help[] =
-	"Usage: qstore-pack HIGH [--low LOW] -o FILE.qstore\n"
-	"\n"
-	"Packs a model at two precisions into one archive, losslessly: every file comes back\n"
-	"byte for byte, and the first part of the archive is all of the INT8 model.\n"
-	"\n"
-	"HIGH and LOW are a folder as model hubs have it (safetensors, config.json, tokenizer …)\n"
-	"or a single safetensors file. HIGH is BF16 or FP16. Without LOW an INT8 variant is made\n"
-	"by LLM.int8()'s rule, in the layout of bitsandbytes.\n"
-	"\n"
-	"  -o, --output FILE     the archive\n"
-	"      --low LOW         the INT8 version of HIGH\n"
-	"      --quantize RULE   without LOW: llm.int8 (default), or none: store HIGH alone\n"
-	"      --include PATTERN quantize these tensors too (shell pattern on the name; repeatable)\n"
-	"      --exclude PATTERN do not quantize these (repeatable; wins over --include)\n"
-	"  -j, --threads N       threads (default: all cores); the archive is the same for all N\n"
-	"  -f, --force           replace an existing archive\n"
-	"  -q, --quiet           print nothing but errors\n"
-	"      --json            print the result as JSON\n"
-	"  -h, --help            this text\n"
-	"  -V, --version         the version\n"
-	"\n"
-	"Exit status: 0 done, 1 failed, 2 wrong usage. FILE appears complete and verified, or not at all.\n";
+    "Usage: qstore-pack HIGH [--low LOW] -o FILE.qstore\n"
+    "\n"
+    "Packs a model at two precisions into one archive, losslessly: every file comes back\n"
+    "byte for byte, and the first part of the archive is all of the INT8 model.\n"
+    "\n"
+    "HIGH and LOW are a folder as model hubs have it (safetensors, config.json, tokenizer …)\n"
+    "or a single safetensors file. HIGH is BF16 or FP16. Without LOW an INT8 variant is made\n"
+    "by LLM.int8()'s rule, in the layout of bitsandbytes.\n"
+    "\n"
+    "  -o, --output FILE     the archive\n"
+    "      --low LOW         the INT8 version of HIGH\n"
+    "      --quantize RULE   without LOW: llm.int8 (default), or none: store HIGH alone\n"
+    "      --include PATTERN quantize these tensors too (shell pattern on the name; repeatable)\n"
+    "      --exclude PATTERN do not quantize these (repeatable; wins over --include)\n"
+    "  -j, --threads N       threads (default: all cores); the archive is the same for all N\n"
+    "  -f, --force           replace an existing archive\n"
+    "  -q, --quiet           print nothing but errors\n"
+    "      --json            print the result as JSON\n"
+    "  -h, --help            this text\n"
+    "  -V, --version         the version\n"
+    "\n"
+    "Exit status: 0 done, 1 failed, 2 wrong usage. FILE appears complete and verified, or not at all.\n";
 
-enum {
-	OPTION_LOW = CLI_OPTION_FIRST,
-	OPTION_QUANTIZE,
-	OPTION_INCLUDE,
-	OPTION_EXCLUDE
-};
+enum { OPTION_LOW = CLI_OPTION_FIRST, OPTION_QUANTIZE, OPTION_INCLUDE, OPTION_EXCLUDE };
 
 static double ratio(uint64_t a, uint64_t b)
 {
@@ -58,7 +53,8 @@ static void print_table(const qstore_pack_options *options, const qstore_pack_re
 		printf("%-12s %10s %10s", variant->name, cli_format_size(variant->raw_size).text,
 		       cli_format_size(variant->zstd_size).text);
 		if (i + 1 < result->n_variants)
-			printf(" %18s  (the first %.1f %%: what its users download)\n", cli_format_size(variant->download_size).text,
+			printf(" %18s  (the first %.1f %%: what its users download)\n",
+			       cli_format_size(variant->download_size).text,
 			       100.0 * ratio(variant->download_size, result->archive_size));
 		else if (result->n_variants > 1)
 			printf(" %18s  (what it adds)\n",
@@ -69,13 +65,15 @@ static void print_table(const qstore_pack_options *options, const qstore_pack_re
 	printf("%-12s %10s %10s %18s  %.2f to 1\n", "all", cli_format_size(raw).text, cli_format_size(zstd).text,
 	       cli_format_size(result->archive_size).text, ratio(raw, result->archive_size));
 	if (result->n_paired > 0)
-		printf("%llu paired tensors: %.2f bits per weight for both versions\n", (unsigned long long)result->n_paired,
-		       paired_bits(result));
+		printf("%llu paired tensors: %.2f bits per weight for both versions\n",
+		       (unsigned long long)result->n_paired, paired_bits(result));
 	if (result->n_exceptions > 0)
 		printf("%llu weights (%.3f %%) are not where their code says; they are kept exactly all the same\n",
-		       (unsigned long long)result->n_exceptions, 100.0 * ratio(result->n_exceptions, result->paired_weights));
+		       (unsigned long long)result->n_exceptions,
+		       100.0 * ratio(result->n_exceptions, result->paired_weights));
 	if (result->n_equal > 0)
-		printf("%llu tensors are the same in both variants and stored once\n", (unsigned long long)result->n_equal);
+		printf("%llu tensors are the same in both variants and stored once\n",
+		       (unsigned long long)result->n_equal);
 	if (result->nothing_quantized)
 		printf("No tensor of %s is fit to be quantized: it is stored alone\n", options->high);
 }
@@ -90,13 +88,12 @@ static int print_json(const qstore_pack_options *options, const qstore_pack_resu
 		                                          (json_int_t)variant->zstd_size, "downloadSize",
 		                                          (json_int_t)variant->download_size));
 	}
-	json_t *root = json_pack("{s:s, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:b}", "archive", options->output,
-	                         "archiveSize", (json_int_t)result->archive_size, "indexSize",
-	                         (json_int_t)result->index_size, "variants", variants, "pairedTensors",
-	                         (json_int_t)result->n_paired, "pairedWeights", (json_int_t)result->paired_weights,
-	                         "pairedSize", (json_int_t)result->paired_size, "exceptions",
-	                         (json_int_t)result->n_exceptions, "equalTensors", (json_int_t)result->n_equal,
-	                         "nothingQuantized", result->nothing_quantized);
+	json_t *root = json_pack(
+	    "{s:s, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:b}", "archive", options->output, "archiveSize",
+	    (json_int_t)result->archive_size, "indexSize", (json_int_t)result->index_size, "variants", variants,
+	    "pairedTensors", (json_int_t)result->n_paired, "pairedWeights", (json_int_t)result->paired_weights,
+	    "pairedSize", (json_int_t)result->paired_size, "exceptions", (json_int_t)result->n_exceptions,
+	    "equalTensors", (json_int_t)result->n_equal, "nothingQuantized", result->nothing_quantized);
 	if (root != NULL && result->paired_weights > 0)
 		json_object_set_new(root, "pairedBitsPerWeight", json_real(paired_bits(result)));
 	int failed = root == NULL || json_dumpf(root, stdout, JSON_INDENT(2)) != 0;
@@ -108,18 +105,18 @@ static int print_json(const qstore_pack_options *options, const qstore_pack_resu
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"output", required_argument, NULL, 'o'},
-		{"low", required_argument, NULL, OPTION_LOW},
-		{"quantize", required_argument, NULL, OPTION_QUANTIZE},
-		{"include", required_argument, NULL, OPTION_INCLUDE},
-		{"exclude", required_argument, NULL, OPTION_EXCLUDE},
-		{"threads", required_argument, NULL, 'j'},
-		{"force", no_argument, NULL, 'f'},
-		{"quiet", no_argument, NULL, 'q'},
-		{"json", no_argument, NULL, CLI_OPTION_JSON},
-		{"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, 'V'},
-		{NULL, 0, NULL, 0},
+	    {"output", required_argument, NULL, 'o'},
+	    {"low", required_argument, NULL, OPTION_LOW},
+	    {"quantize", required_argument, NULL, OPTION_QUANTIZE},
+	    {"include", required_argument, NULL, OPTION_INCLUDE},
+	    {"exclude", required_argument, NULL, OPTION_EXCLUDE},
+	    {"threads", required_argument, NULL, 'j'},
+	    {"force", no_argument, NULL, 'f'},
+	    {"quiet", no_argument, NULL, 'q'},
+	    {"json", no_argument, NULL, CLI_OPTION_JSON},
+	    {"help", no_argument, NULL, 'h'},
+	    {"version", no_argument, NULL, 'V'},
+	    {NULL, 0, NULL, 0},
 	};
 	qstore_pack_options pack = {0};
 	cli_list include = {0}, exclude = {0};

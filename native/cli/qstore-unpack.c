@@ -7,28 +7,25 @@
 #include "cli.h"
 
 static const char help[] =
-	"Usage: qstore-unpack FILE.qstore [--precision int8|bf16|fp16|low|high|all] [-o DIR]\n"
-	"\n"
-	"Restores a model's files from an archive, byte for byte; their SHA-256 is checked.\n"
-	"The first part of an archive is enough for the coarse precision.\n"
-	"\n"
-	"  -p, --precision NAME  which variant: its name, low, high (default), or all: each in DIR/NAME\n"
-	"  -o, --output DIR      folder (default: the archive's name without .qstore, \"-\" and the precision)\n"
-	"      --file NAME       only this file (repeatable; '*' stands for anything)\n"
-	"      --tensor NAME     only this tensor, into DIR/tensors.safetensors (repeatable; '*' likewise)\n"
-	"  -j, --threads N       threads (default: all cores)\n"
-	"  -f, --force           replace existing files\n"
-	"  -q, --quiet           print nothing but errors\n"
-	"      --json            print the result as JSON\n"
-	"  -h, --help            this text\n"
-	"  -V, --version         the version\n"
-	"\n"
-	"Exit status: 0 done, 1 failed, 2 wrong usage. No file appears before all are complete and verified.\n";
+    "Usage: qstore-unpack FILE.qstore [--precision int8|bf16|fp16|low|high|all] [-o DIR]\n"
+    "\n"
+    "Restores a model's files from an archive, byte for byte; their SHA-256 is checked.\n"
+    "The first part of an archive is enough for the coarse precision.\n"
+    "\n"
+    "  -p, --precision NAME  which variant: its name, low, high (default), or all: each in DIR/NAME\n"
+    "  -o, --output DIR      folder (default: the archive's name without .qstore, \"-\" and the precision)\n"
+    "      --file NAME       only this file (repeatable; '*' stands for anything)\n"
+    "      --tensor NAME     only this tensor, into DIR/tensors.safetensors (repeatable; '*' likewise)\n"
+    "  -j, --threads N       threads (default: all cores)\n"
+    "  -f, --force           replace existing files\n"
+    "  -q, --quiet           print nothing but errors\n"
+    "      --json            print the result as JSON\n"
+    "  -h, --help            this text\n"
+    "  -V, --version         the version\n"
+    "\n"
+    "Exit status: 0 done, 1 failed, 2 wrong usage. No file appears before all are complete and verified.\n";
 
-enum {
-	OPTION_FILE = CLI_OPTION_FIRST,
-	OPTION_TENSOR
-};
+enum { OPTION_FILE = CLI_OPTION_FIRST, OPTION_TENSOR };
 
 /* "model.qstore" and "high" give "model-high", in the current folder. */
 static char *default_output(const char *path, const char *precision)
@@ -50,17 +47,17 @@ static char *default_output(const char *path, const char *precision)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"precision", required_argument, NULL, 'p'},
-		{"output", required_argument, NULL, 'o'},
-		{"file", required_argument, NULL, OPTION_FILE},
-		{"tensor", required_argument, NULL, OPTION_TENSOR},
-		{"threads", required_argument, NULL, 'j'},
-		{"force", no_argument, NULL, 'f'},
-		{"quiet", no_argument, NULL, 'q'},
-		{"json", no_argument, NULL, CLI_OPTION_JSON},
-		{"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, 'V'},
-		{NULL, 0, NULL, 0},
+	    {"precision", required_argument, NULL, 'p'},
+	    {"output", required_argument, NULL, 'o'},
+	    {"file", required_argument, NULL, OPTION_FILE},
+	    {"tensor", required_argument, NULL, OPTION_TENSOR},
+	    {"threads", required_argument, NULL, 'j'},
+	    {"force", no_argument, NULL, 'f'},
+	    {"quiet", no_argument, NULL, 'q'},
+	    {"json", no_argument, NULL, CLI_OPTION_JSON},
+	    {"help", no_argument, NULL, 'h'},
+	    {"version", no_argument, NULL, 'V'},
+	    {NULL, 0, NULL, 0},
 	};
 	qstore_unpack_options unpack = {.precision = "high"};
 	cli_list files = {0}, tensors = {0};
@@ -138,14 +135,15 @@ int main(int argc, char **argv)
 	if (status != QSTORE_OK) {
 		code = cli_fail(&error);
 	} else if (json) {
-		json_t *root = json_pack("{s:s, s:s, s:I, s:I}", "output", unpack.output, "precision", unpack.precision, "files",
-		                         (json_int_t)result.n_files, "size", (json_int_t)result.size);
+		json_t *root =
+		    json_pack("{s:s, s:s, s:I, s:I}", "output", unpack.output, "precision", unpack.precision, "files",
+		              (json_int_t)result.n_files, "size", (json_int_t)result.size);
 		code = root == NULL || json_dumpf(root, stdout, JSON_INDENT(2)) != 0 ? CLI_FAILED : CLI_OK;
 		putchar('\n');
 		json_decref(root);
 	} else if (!quiet) {
-		printf("%s: %llu file%s, %s\n", unpack.output, (unsigned long long)result.n_files, result.n_files == 1 ? "" : "s",
-		       cli_format_size(result.size).text);
+		printf("%s: %llu file%s, %s\n", unpack.output, (unsigned long long)result.n_files,
+		       result.n_files == 1 ? "" : "s", cli_format_size(result.size).text);
 	}
 	free(made);
 	return code == CLI_OK ? cli_finish() : code;

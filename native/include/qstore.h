@@ -1,17 +1,18 @@
 /* qstore: one archive of a model at two precisions, losslessly.
  *
- * A .qstore archive holds the files of two (or one, later more) variants of a model: its INT8 version, say, and its
- * BF16 version. The coarse variant stands first, and the finer one is stored as what is missing to rebuild it bit for
- * bit. Every file comes back byte for byte; its SHA-256 is in the archive and is checked.
+ * A .qstore archive holds the files of two (or one, later more) variants of a model: its INT8 version, say,
+ * and its BF16 version. The coarse variant stands first, and the finer one is stored as what is missing to
+ * rebuild it bit for bit. Every file comes back byte for byte; its SHA-256 is in the archive and is checked.
  *
  * Conventions
- * - Functions return a qstore_status; QSTORE_OK is 0. When an `error` is given (it may be NULL) and the status is not
- *   QSTORE_OK, it is filled with one line for a person that names the file, the tensor and what is wrong.
+ * - Functions return a qstore_status; QSTORE_OK is 0. When an `error` is given (it may be NULL) and the
+ * status is not QSTORE_OK, it is filled with one line for a person that names the file, the tensor and what
+ * is wrong.
  * - Texts are UTF-8 and zero-terminated. Paths are the operating system's.
  * - Zero-initialised option structs mean the defaults: `qstore_pack_options options = {0};`.
  * - Pointers inside info structs belong to the archive and live until qstore_close().
- * - Threads: no global state. Distinct archives are independent. An open archive may be read by several threads at once.
- *   Callbacks are called by one thread at a time, not always the same one.
+ * - Threads: no global state. Distinct archives are independent. An open archive may be read by several
+ * threads at once. Callbacks are called by one thread at a time, not always the same one.
  * - No signal handlers are installed. A handler of yours may set the `cancel` flag.
  * - Memory: about 8 MiB per thread of work, and the index (below 0.1 % of a large model).
  */
@@ -34,7 +35,8 @@ extern "C" {
 /* Version of the library that is linked, as QSTORE_VERSION_TEXT. */
 const char *qstore_version(void);
 
-/* ---- Status ---------------------------------------------------------------------------------------------------- */
+/* ---- Status
+ * ---------------------------------------------------------------------------------------------------- */
 
 #ifndef QSTORE_STATUS_DEFINED /* src/core/status.h has the same list; src/core/status.c proves it */
 #define QSTORE_STATUS_DEFINED
@@ -64,10 +66,12 @@ typedef struct qstore_error {
 	char text[1024];
 } qstore_error;
 
-/* ---- Work in progress -------------------------------------------------------------------------------------------- */
+/* ---- Work in progress
+ * -------------------------------------------------------------------------------------------- */
 
 typedef struct qstore_progress {
-	const char *phase;    /* "quantizing", "reading", "encoding", "writing", "verifying", "restoring": static storage */
+	const char
+	    *phase; /* "quantizing", "reading", "encoding", "writing", "verifying", "restoring": static storage */
 	uint64_t done, total; /* bytes, in this phase */
 } qstore_progress;
 
@@ -76,10 +80,12 @@ typedef struct qstore_work {
 	unsigned threads; /* 0: one for each core. Results do not depend on it. */
 	void (*on_progress)(void *user, const qstore_progress *progress); /* or NULL */
 	void *user;
-	const volatile sig_atomic_t *cancel; /* polled; when it is not zero the work ends with CANCELLED. Or NULL. */
+	const volatile sig_atomic_t
+	    *cancel; /* polled; when it is not zero the work ends with CANCELLED. Or NULL. */
 } qstore_work;
 
-/* ---- Packing ------------------------------------------------------------------------------------------------------ */
+/* ---- Packing
+ * ------------------------------------------------------------------------------------------------------ */
 
 typedef enum qstore_quantize {
 	QSTORE_QUANTIZE_LLM_INT8 = 0, /* without `low`, make an INT8 variant by LLM.int8()'s rule */
@@ -92,9 +98,9 @@ typedef struct qstore_pack_options {
 	const char *output; /* the archive. It appears, complete and verified, or not at all. */
 	int force;          /* replace an existing output */
 	qstore_quantize quantize;
-	/* Which tensors to quantize (without `low`): NULL-terminated lists of shell patterns on whole tensor names, or
-	 * NULL. By default 2-D 16-bit linear weights, not embeddings, norms or heads. `include` adds any 2-D 16-bit tensor;
-	 * `exclude` wins. */
+	/* Which tensors to quantize (without `low`): NULL-terminated lists of shell patterns on whole tensor
+	 * names, or NULL. By default 2-D 16-bit linear weights, not embeddings, norms or heads. `include` adds
+	 * any 2-D 16-bit tensor; `exclude` wins. */
 	const char *const *include, *const *exclude;
 	int compare; /* also find what each variant weighs under plain zstd: fills zstd_size below, costs time */
 	qstore_work work;
@@ -111,23 +117,26 @@ typedef struct qstore_pack_variant {
 
 typedef struct qstore_pack_result {
 	uint64_t archive_size;
-	uint64_t index_size;      /* the index as stored, with its headers */
-	uint32_t n_variants;      /* coarse to fine */
+	uint64_t index_size; /* the index as stored, with its headers */
+	uint32_t n_variants; /* coarse to fine */
 	qstore_pack_variant variants[QSTORE_VARIANTS_MAX];
-	uint64_t n_paired;        /* weight tensors that have both a coarse and a fine version */
-	uint64_t paired_weights;  /* their elements */
-	uint64_t paired_size;     /* coded bytes of both versions, scales included */
-	uint64_t n_exceptions;    /* weights outside the cell of their code */
-	uint64_t n_equal;         /* tensors that are the same in both variants, stored once */
-	int nothing_quantized;    /* an INT8 variant was asked for, and no tensor was fit for it: `high` is stored alone */
+	uint64_t n_paired;       /* weight tensors that have both a coarse and a fine version */
+	uint64_t paired_weights; /* their elements */
+	uint64_t paired_size;    /* coded bytes of both versions, scales included */
+	uint64_t n_exceptions;   /* weights outside the cell of their code */
+	uint64_t n_equal;        /* tensors that are the same in both variants, stored once */
+	int nothing_quantized;   /* an INT8 variant was asked for, and no tensor was fit for it: `high` is stored
+	                            alone */
 } qstore_pack_result;
 
-/* Packs a model into an archive and checks it by restoring every file from it. The same inputs give the same bytes,
- * whatever the number of threads. Temporary files stand beside the output and take about as much room as it.
- * result may be NULL. USAGE, INPUT, MISMATCH, EXISTS, IO, MEMORY, LIMIT, CANCELLED. */
-qstore_status qstore_pack(const qstore_pack_options *options, qstore_pack_result *result, qstore_error *error);
+/* Packs a model into an archive and checks it by restoring every file from it. The same inputs give the same
+ * bytes, whatever the number of threads. Temporary files stand beside the output and take about as much room
+ * as it. result may be NULL. USAGE, INPUT, MISMATCH, EXISTS, IO, MEMORY, LIMIT, CANCELLED. */
+qstore_status qstore_pack(const qstore_pack_options *options, qstore_pack_result *result,
+                          qstore_error *error);
 
-/* ---- Reading ------------------------------------------------------------------------------------------------------- */
+/* ---- Reading
+ * ------------------------------------------------------------------------------------------------------- */
 
 typedef struct qstore_archive qstore_archive;
 
@@ -163,41 +172,44 @@ qstore_status qstore_find_variant(const qstore_archive *archive, const char *nam
                                   qstore_error *error);
 
 typedef struct qstore_file_info {
-	const char *name;       /* relative, '/'-separated, safe to create below a folder */
-	uint32_t variants;      /* bit v: variant v has this file */
+	const char *name;  /* relative, '/'-separated, safe to create below a folder */
+	uint32_t variants; /* bit v: variant v has this file */
 	uint64_t size;
-	const uint8_t *sha256;  /* 32 bytes */
-	const char *kind;       /* "stored", "zstd" (as one member of the archive) or "assembled" (from coded chunks) */
-	uint64_t coded_size;    /* of the member; 0 for assembled files */
+	const uint8_t *sha256; /* 32 bytes */
+	const char *kind; /* "stored", "zstd" (as one member of the archive) or "assembled" (from coded chunks) */
+	uint64_t coded_size; /* of the member; 0 for assembled files */
 } qstore_file_info;
 
 void qstore_get_file(const qstore_archive *archive, uint32_t number, qstore_file_info *info);
 
 typedef struct qstore_tensor_info {
 	const char *name;
-	uint32_t file;         /* that it stands in */
-	uint32_t variants;     /* that file's variants */
-	const char *dtype;     /* as safetensors spells it: "BF16", "I8", … */
+	uint32_t file;     /* that it stands in */
+	uint32_t variants; /* that file's variants */
+	const char *dtype; /* as safetensors spells it: "BF16", "I8", … */
 	uint32_t n_dims;
 	uint64_t n_elems, size; /* size in bytes */
-	const char *kind;      /* "plain", "codes", "refine", or "literal": kept with the file's header */
-	uint64_t coded_size;   /* bytes in the archive; for "refine" those that it adds to its codes. 0 for "literal". */
-	double error;          /* "refine": Σ(coarse − fine)² / Σ fine²: how much the coarse version loses; else 0 */
-	int shared;            /* the same as in a coarser variant, whose layer holds it */
+	const char *kind;       /* "plain", "codes", "refine", or "literal": kept with the file's header */
+	uint64_t
+	    coded_size; /* bytes in the archive; for "refine" those that it adds to its codes. 0 for "literal". */
+	double error; /* "refine": Σ(coarse − fine)² / Σ fine²: how much the coarse version loses; else 0 */
+	int shared;   /* the same as in a coarser variant, whose layer holds it */
 } qstore_tensor_info;
 
 void qstore_get_tensor(const qstore_archive *archive, uint32_t number, qstore_tensor_info *info);
 uint64_t qstore_get_tensor_dim(const qstore_archive *archive, uint32_t number, uint32_t dim);
 
-/* ---- Restoring ----------------------------------------------------------------------------------------------------- */
+/* ---- Restoring
+ * ----------------------------------------------------------------------------------------------------- */
 
 typedef struct qstore_unpack_options {
-	const char *precision; /* a variant's name, "low", "high" (also NULL), or "all": each in a folder of its own */
-	const char *output;    /* folder; made when it does not exist */
-	int force;             /* replace existing files */
-	/* NULL-terminated lists of names in which '*' stands for anything, or NULL. With `files`, only these files. With
-	 * `tensors`, only tensors.safetensors, made of these tensors in the archive's order (and the files of `files`). A name
-	 * that matches nothing is NOT_FOUND. */
+	const char
+	    *precision; /* a variant's name, "low", "high" (also NULL), or "all": each in a folder of its own */
+	const char *output; /* folder; made when it does not exist */
+	int force;          /* replace existing files */
+	/* NULL-terminated lists of names in which '*' stands for anything, or NULL. With `files`, only these
+	 * files. With `tensors`, only tensors.safetensors, made of these tensors in the archive's order (and the
+	 * files of `files`). A name that matches nothing is NOT_FOUND. */
 	const char *const *files, *const *tensors;
 	qstore_work work;
 } qstore_unpack_options;
@@ -211,8 +223,8 @@ typedef struct qstore_unpack_result {
 qstore_status qstore_unpack(qstore_archive *archive, const qstore_unpack_options *options,
                             qstore_unpack_result *result, qstore_error *error);
 
-/* Checks the archive's members against its index, and restores every file of every variant without keeping it, with
- * all checksums. CORRUPT, TRUNCATED, IO, MEMORY, CANCELLED. */
+/* Checks the archive's members against its index, and restores every file of every variant without keeping
+ * it, with all checksums. CORRUPT, TRUNCATED, IO, MEMORY, CANCELLED. */
 qstore_status qstore_verify(qstore_archive *archive, const qstore_work *work, qstore_error *error);
 
 #ifdef __cplusplus

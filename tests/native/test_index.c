@@ -1,4 +1,5 @@
-/* The index: what is built is read back; whatever else is given is refused, or at least read within bounds. */
+/* The index: what is built is read back; whatever else is given is refused, or at least read within bounds.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -32,8 +33,8 @@ static uint32_t add_object(qs_index_builder *builder, qs_object object, uint32_t
 	return number;
 }
 
-static void add_tensor(qs_index_builder *builder, const char *name, uint32_t file, uint32_t dtype, uint64_t offset,
-                       uint32_t object, uint32_t n_dims, uint64_t rows, uint64_t cols)
+static void add_tensor(qs_index_builder *builder, const char *name, uint32_t file, uint32_t dtype,
+                       uint64_t offset, uint32_t object, uint32_t n_dims, uint64_t rows, uint64_t cols)
 {
 	uint32_t number;
 	uint64_t n_elems = n_dims > 0 ? rows : 1;
@@ -55,7 +56,8 @@ static void add_tensor(qs_index_builder *builder, const char *name, uint32_t fil
 	tensor->n_dims = n_dims;
 }
 
-static void add_extent(qs_index_builder *builder, uint32_t file, uint32_t object, uint64_t offset, uint64_t size)
+static void add_extent(qs_index_builder *builder, uint32_t file, uint32_t object, uint64_t offset,
+                       uint64_t size)
 {
 	uint32_t number;
 	assert_int_equal(qs_builder_add_extent(builder, &number), QSTORE_OK);
@@ -67,8 +69,8 @@ static void add_extent(qs_index_builder *builder, uint32_t file, uint32_t object
 /* Two variants of a matrix of 40 × 30, its scales, a norm that they share, and four small files. */
 static void build(qs_index_builder *builder)
 {
-	static const char *const files[6] = {"LICENSE", "LICENSE", "config.json", "model.safetensors", "model.safetensors",
-	                                     "tokenizer.json"};
+	static const char *const files[6] = {"LICENSE",           "LICENSE",           "config.json",
+	                                     "model.safetensors", "model.safetensors", "tokenizer.json"};
 	static const uint32_t masks[6] = {1, 2, 3, 1, 2, 2};
 	uint32_t number;
 	memset(builder, 0, sizeof(*builder));
@@ -93,7 +95,12 @@ static void build(qs_index_builder *builder)
 	}
 	builder->files[5].kind = QS_FILE_ZSTD;
 	builder->files[5].size = 60000;
-	qs_object bytes = {.dtype = QS_BYTES, .coarse = QS_NONE, .scales = QS_NONE, .n_elems = 300, .cols = 1, .chunk_elems = 1 << 18};
+	qs_object bytes = {.dtype = QS_BYTES,
+	                   .coarse = QS_NONE,
+	                   .scales = QS_NONE,
+	                   .n_elems = 300,
+	                   .cols = 1,
+	                   .chunk_elems = 1 << 18};
 	qs_object norm = bytes, codes = bytes, scales = bytes, refine;
 	norm.dtype = QS_BF16;
 	norm.n_elems = 40;
@@ -111,7 +118,8 @@ static void build(qs_index_builder *builder)
 	refine.error = 0.25f;
 	uint32_t low_literal = add_object(builder, bytes, 100);
 	norm.variant = scales.variant = codes.variant = bytes.variant = 0;
-	uint32_t n = add_object(builder, norm, 70), s = add_object(builder, scales, 90), c = add_object(builder, codes, 200);
+	uint32_t n = add_object(builder, norm, 70), s = add_object(builder, scales, 90),
+	         c = add_object(builder, codes, 200);
 	bytes.variant = refine.variant = 1;
 	refine.coarse = c;
 	refine.scales = s;
@@ -180,14 +188,17 @@ static void walk(const qs_index *index)
 			end += qs_index_chunk_size(index, object.first_chunk + j);
 			text += qs_index_chunk_checksum(index, object.first_chunk + j) == 0;
 		}
-		assert_true(end == object.offset + object.coded_size && end <= variant.layer_offset + variant.layer_size);
+		assert_true(end == object.offset + object.coded_size &&
+		            end <= variant.layer_offset + variant.layer_size);
 		if (object.kind == QS_KIND_REFINE) {
 			assert_true(object.coarse < i && object.scales < i);
 			qs_index_object(index, object.coarse, &other);
-			assert_true(other.kind == QS_KIND_CODES && other.n_elems == object.n_elems && other.cols == object.cols &&
-			            other.chunk_elems == object.chunk_elems && other.variant <= object.variant);
+			assert_true(other.kind == QS_KIND_CODES && other.n_elems == object.n_elems &&
+			            other.cols == object.cols && other.chunk_elems == object.chunk_elems &&
+			            other.variant <= object.variant);
 			qs_index_object(index, object.scales, &other);
-			assert_true(other.kind == QS_KIND_PLAIN && other.dtype == QS_F32 && other.variant <= object.variant &&
+			assert_true(other.kind == QS_KIND_PLAIN && other.dtype == QS_F32 &&
+			            other.variant <= object.variant &&
 			            other.n_elems == (object.n_elems + object.cols - 1) / object.cols);
 		}
 	}
@@ -195,7 +206,8 @@ static void walk(const qs_index *index)
 		qs_file file;
 		qs_index_file(index, i, &file);
 		text += strlen(file.name) + file.sha256[31];
-		assert_true(qs_path_is_safe(file.name) && file.variants != 0 && file.variants >> index->n_variants == 0);
+		assert_true(qs_path_is_safe(file.name) && file.variants != 0 &&
+		            file.variants >> index->n_variants == 0);
 		for (uint32_t j = 0; j < i; j++) {
 			qs_file other;
 			qs_index_file(index, j, &other);
@@ -207,7 +219,8 @@ static void walk(const qs_index *index)
 			qs_object object;
 			qs_index_extent(index, file.first_extent + j, &extent);
 			qs_index_object(index, extent.object, &object);
-			assert_true(extent.size > 0 && extent.offset + extent.size <= object.n_elems * qs_dtype_size(object.dtype));
+			assert_true(extent.size > 0 &&
+			            extent.offset + extent.size <= object.n_elems * qs_dtype_size(object.dtype));
 			/* Nothing of a finer layer: a prefix must do. */
 			for (uint32_t v = 0; v < object.variant; v++)
 				assert_true((file.variants >> v & 1) == 0);
@@ -293,8 +306,16 @@ static void survives_every_byte_changed(void **state)
 static void survives_every_field_extreme(void **state)
 {
 	(void)state;
-	static const uint64_t extremes[] = {0, 1, 0x7fffffff, 0x80000000, 0xffffffff, 0x3fffffffffffffff, 0x7fffffffffffffff,
-	                                    0x8000000000000000, 0xffffffffffffffff, 0x100000000};
+	static const uint64_t extremes[] = {0,
+	                                    1,
+	                                    0x7fffffff,
+	                                    0x80000000,
+	                                    0xffffffff,
+	                                    0x3fffffffffffffff,
+	                                    0x7fffffffffffffff,
+	                                    0x8000000000000000,
+	                                    0xffffffffffffffff,
+	                                    0x100000000};
 	size_t size;
 	uint8_t *body = build_body(&size);
 	for (size_t i = 0; i + 8 <= size; i += 4) {
@@ -365,7 +386,8 @@ static void refuse(void (*change)(qs_index_builder *builder), const char *what)
 	{                                                                                                        \
 		statement;                                                                                           \
 	}
-REFUSE(twice_in_a_variant, b->files[0].variants = 2; b->variants[0].raw_size -= 50; b->variants[1].raw_size += 50)
+REFUSE(twice_in_a_variant, b->files[0].variants = 2; b->variants[0].raw_size -= 50;
+       b->variants[1].raw_size += 50)
 REFUSE(unsorted_names, b->files[2].name = qs_builder_name(b, "A"))
 REFUSE(escaping_name, b->files[2].name = qs_builder_name(b, "a/../../b"))
 REFUSE(absolute_name, b->files[2].name = qs_builder_name(b, "/etc/passwd"))
@@ -380,7 +402,8 @@ REFUSE(fine_in_coarse_file, b->extents[1].object = 5)
 REFUSE(extent_beyond_object, b->extents[0].offset = 101)
 REFUSE(extents_do_not_sum, b->files[3].size++; b->variants[0].raw_size++)
 REFUSE(raw_size_differs, b->variants[0].raw_size++)
-REFUSE(zstd_too_large, b->files[5].size = QS_FILE_ZSTD_MAX + 1; b->variants[1].raw_size += QS_FILE_ZSTD_MAX + 1 - 60000)
+REFUSE(zstd_too_large, b->files[5].size = QS_FILE_ZSTD_MAX + 1;
+       b->variants[1].raw_size += QS_FILE_ZSTD_MAX + 1 - 60000)
 REFUSE(file_behind_layers, b->files[2].offset = 2047)
 REFUSE(tensors_overlap, b->tensors[1].offset--)
 REFUSE(tensor_elsewhere, b->tensors[4].object = 1)
@@ -444,8 +467,8 @@ static void header_round_trip(void **state)
 	uint8_t bytes[QS_INDEX_HEADER_SIZE];
 	qs_index_write_header(&header, bytes);
 	assert_int_equal(qs_index_read_header(bytes, sizeof(bytes), &back), QSTORE_OK);
-	assert_true(back.zstd_body && back.body_coded_size == 1000 && back.body_size == 3000 && back.body_checksum == 77 &&
-	            back.payload_size == 4096);
+	assert_true(back.zstd_body && back.body_coded_size == 1000 && back.body_size == 3000 &&
+	            back.body_checksum == 77 && back.payload_size == 4096);
 	assert_int_equal(qs_index_payload_offset(&back), 2048);
 	for (size_t cut = 0; cut < sizeof(bytes); cut++) {
 		uint8_t *exact = malloc(cut > 0 ? cut : 1);
@@ -481,9 +504,10 @@ static void header_versions(void **state)
 		uint8_t minor;
 		qstore_status status;
 	} cases[] = {
-		{8, 2, 0, QSTORE_NEWER},   {8, 0, 0, QSTORE_CORRUPT},  {10, 9, 9, QSTORE_OK},      {12, 2, 0, QSTORE_CORRUPT},
-		{12, 2, 1, QSTORE_NEWER},  {48, 1, 0, QSTORE_CORRUPT}, {48, 1, 1, QSTORE_NEWER},   {27, 0x41, 0, QSTORE_LIMIT},
-		{23, 1, 0, QSTORE_LIMIT},  {47, 0x40, 0, QSTORE_LIMIT}, {16, 1, 0, QSTORE_CORRUPT},
+	    {8, 2, 0, QSTORE_NEWER},     {8, 0, 0, QSTORE_CORRUPT},   {10, 9, 9, QSTORE_OK},
+	    {12, 2, 0, QSTORE_CORRUPT},  {12, 2, 1, QSTORE_NEWER},    {48, 1, 0, QSTORE_CORRUPT},
+	    {48, 1, 1, QSTORE_NEWER},    {27, 0x41, 0, QSTORE_LIMIT}, {23, 1, 0, QSTORE_LIMIT},
+	    {47, 0x40, 0, QSTORE_LIMIT}, {16, 1, 0, QSTORE_CORRUPT},
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		qs_index_write_header(&header, bytes);
@@ -498,10 +522,30 @@ static void header_versions(void **state)
 static void safe_paths(void **state)
 {
 	(void)state;
-	static const char *const good[] = {"a", "a/b", "...", "a..b", ".gitattributes", "a b", "mod\xc3\xa8le/\xf0\x9f\x98\x80", "-"};
-	static const char *const bad[] = {"",      "/a",   "a/",   "a//b",     ".",         "..",           "a/..",         "../a", "./a",
-	                                  "a/./b", "a\\b", "c:a",  "a\nb",     "a\x7f",     "\x80",         "\xc3",         "\xc0\xaf",
-	                                  "\xe0\x80\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xf8\x88\x80\x80\x80", "a\xff/b"};
+	static const char *const good[] = {
+	    "a", "a/b", "...", "a..b", ".gitattributes", "a b", "mod\xc3\xa8le/\xf0\x9f\x98\x80", "-"};
+	static const char *const bad[] = {"",
+	                                  "/a",
+	                                  "a/",
+	                                  "a//b",
+	                                  ".",
+	                                  "..",
+	                                  "a/..",
+	                                  "../a",
+	                                  "./a",
+	                                  "a/./b",
+	                                  "a\\b",
+	                                  "c:a",
+	                                  "a\nb",
+	                                  "a\x7f",
+	                                  "\x80",
+	                                  "\xc3",
+	                                  "\xc0\xaf",
+	                                  "\xe0\x80\xaf",
+	                                  "\xed\xa0\x80",
+	                                  "\xf4\x90\x80\x80",
+	                                  "\xf8\x88\x80\x80\x80",
+	                                  "a\xff/b"};
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
 		if (!qs_path_is_safe(good[i]))
 			fail_msg("refused: %s", good[i]);
@@ -534,16 +578,16 @@ static void dtypes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(reads_what_was_built),
-		cmocka_unit_test(survives_every_byte_changed),
-		cmocka_unit_test(survives_every_field_extreme),
-		cmocka_unit_test(refuses_every_truncation),
-		cmocka_unit_test(refuses_smaller_payload),
-		cmocka_unit_test(refuses_contradictions),
-		cmocka_unit_test(header_round_trip),
-		cmocka_unit_test(header_versions),
-		cmocka_unit_test(safe_paths),
-		cmocka_unit_test(dtypes),
+	    cmocka_unit_test(reads_what_was_built),
+	    cmocka_unit_test(survives_every_byte_changed),
+	    cmocka_unit_test(survives_every_field_extreme),
+	    cmocka_unit_test(refuses_every_truncation),
+	    cmocka_unit_test(refuses_smaller_payload),
+	    cmocka_unit_test(refuses_contradictions),
+	    cmocka_unit_test(header_round_trip),
+	    cmocka_unit_test(header_versions),
+	    cmocka_unit_test(safe_paths),
+	    cmocka_unit_test(dtypes),
 	};
 	return cmocka_run_group_tests_name("index", tests, NULL, NULL);
 }

@@ -35,10 +35,10 @@ typedef struct qs_decoder qs_decoder;
 qs_decoder *qs_decoder_create(void);
 void qs_decoder_destroy(qs_decoder *decoder);
 
-/* Reads, checks and decodes chunk `chunk` (counted within the object). *data lives until the next call. The error names the
- * tensor. */
-qstore_status qs_decoder_chunk(qs_decoder *decoder, const qstore_archive *archive, uint32_t object, uint32_t chunk,
-                               const uint8_t **data, uint32_t *data_size, qs_error *error);
+/* Reads, checks and decodes chunk `chunk` (counted within the object). *data lives until the next call. The
+ * error names the tensor. */
+qstore_status qs_decoder_chunk(qs_decoder *decoder, const qstore_archive *archive, uint32_t object,
+                               uint32_t chunk, const uint8_t **data, uint32_t *data_size, qs_error *error);
 
 /* True when name matches pattern, in which '*' stands for any bytes. */
 int qs_wildcard_match(const char *pattern, const char *name);

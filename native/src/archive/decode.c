@@ -30,8 +30,8 @@ qs_decoder *qs_decoder_create(void)
 	decoder->scales = malloc(SCALES_MAX);
 	decoder->scales_chunk = malloc(QS_CHUNK_SIZE_MAX);
 	decoder->work = aligned_alloc(64, decoder->work_size > 0 ? decoder->work_size : 64);
-	if (decoder->coded == NULL || decoder->data == NULL || decoder->coarse == NULL || decoder->scales == NULL ||
-	    decoder->scales_chunk == NULL || decoder->work == NULL) {
+	if (decoder->coded == NULL || decoder->data == NULL || decoder->coarse == NULL ||
+	    decoder->scales == NULL || decoder->scales_chunk == NULL || decoder->work == NULL) {
 		qs_decoder_destroy(decoder);
 		return NULL;
 	}
@@ -61,8 +61,8 @@ static qstore_status chunk_error(const qstore_archive *archive, uint32_t number,
 		qs_tensor tensor;
 		qs_index_tensor(index, i, &tensor);
 		if (tensor.object == number)
-			return qs_fail(error, status, "%s: tensor %.400s: chunk %u of %u %s", archive->path, tensor.name, chunk + 1,
-			               object.n_chunks, what);
+			return qs_fail(error, status, "%s: tensor %.400s: chunk %u of %u %s", archive->path, tensor.name,
+			               chunk + 1, object.n_chunks, what);
 	}
 	for (uint32_t i = 0; i < index->n_files; i++) {
 		qs_file file;
@@ -71,12 +71,13 @@ static qstore_status chunk_error(const qstore_archive *archive, uint32_t number,
 			qs_extent extent;
 			qs_index_extent(index, file.first_extent + j, &extent);
 			if (extent.object == number)
-				return qs_fail(error, status, "%s: file %.400s: chunk %u of %u of the bytes outside its tensors %s",
+				return qs_fail(error, status,
+				               "%s: file %.400s: chunk %u of %u of the bytes outside its tensors %s",
 				               archive->path, file.name, chunk + 1, object.n_chunks, what);
 		}
 	}
-	return qs_fail(error, status, "%s: object %u: chunk %u of %u %s", archive->path, number, chunk + 1, object.n_chunks,
-	               what);
+	return qs_fail(error, status, "%s: object %u: chunk %u of %u %s", archive->path, number, chunk + 1,
+	               object.n_chunks, what);
 }
 
 /* Elements of a chunk. */
@@ -94,7 +95,8 @@ static qstore_status read_chunk(qs_decoder *decoder, const qstore_archive *archi
 	uint64_t offset = archive->chunk_offsets[i];
 	if (offset + *coded_size > archive->file_size)
 		return chunk_error(archive, number, chunk, QSTORE_TRUNCATED, "is beyond the end of this file", error);
-	qstore_status status = qs_pread_all(archive->fd, decoder->coded, *coded_size, offset, archive->path, error);
+	qstore_status status =
+	    qs_pread_all(archive->fd, decoder->coded, *coded_size, offset, archive->path, error);
 	if (status != QSTORE_OK)
 		return status;
 	if (qs_checksum(decoder->coded, *coded_size) != qs_index_chunk_checksum(&archive->index, i))
@@ -112,15 +114,16 @@ static qstore_status decode_base(qs_decoder *decoder, const qstore_archive *arch
 	if (status != QSTORE_OK)
 		return status;
 	qs_chunk_desc desc = {
-		.kind = object->kind,
-		.dtype = object->dtype,
-		.rule = object->rule,
-		.n_elems = chunk_elems(object, chunk),
-		.cols = object->cols,
-		.first_elem = (uint64_t)chunk * object->chunk_elems,
+	    .kind = object->kind,
+	    .dtype = object->dtype,
+	    .rule = object->rule,
+	    .n_elems = chunk_elems(object, chunk),
+	    .cols = object->cols,
+	    .first_elem = (uint64_t)chunk * object->chunk_elems,
 	};
 	*dst_size = desc.n_elems * qs_dtype_size(object->dtype);
-	status = qs_chunk_decode(&desc, decoder->coded, coded_size, dst, *dst_size, decoder->work, decoder->work_size);
+	status =
+	    qs_chunk_decode(&desc, decoder->coded, coded_size, dst, *dst_size, decoder->work, decoder->work_size);
 	if (status != QSTORE_OK)
 		return chunk_error(archive, number, chunk, status, "is damaged: it does not decode", error);
 	return QSTORE_OK;
@@ -136,10 +139,11 @@ static qstore_status load_scales(qs_decoder *decoder, const qstore_archive *arch
 	while (n_rows > 0) {
 		uint32_t chunk = (uint32_t)(first_row / object.chunk_elems), size = 0;
 		uint32_t skip = (uint32_t)(first_row % object.chunk_elems);
-		if (decoder->cached_archive != archive || decoder->cached_object != number || decoder->cached_chunk != chunk) {
+		if (decoder->cached_archive != archive || decoder->cached_object != number ||
+		    decoder->cached_chunk != chunk) {
 			decoder->cached_archive = NULL;
 			qstore_status status =
-				decode_base(decoder, archive, number, &object, chunk, decoder->scales_chunk, &size, error);
+			    decode_base(decoder, archive, number, &object, chunk, decoder->scales_chunk, &size, error);
 			if (status != QSTORE_OK)
 				return status;
 			decoder->cached_archive = archive;
@@ -150,7 +154,8 @@ static qstore_status load_scales(qs_decoder *decoder, const qstore_archive *arch
 		uint64_t n = decoder->cached_size / sizeof(float) - skip;
 		if (n > n_rows)
 			n = n_rows;
-		memcpy(decoder->scales + filled, decoder->scales_chunk + skip * sizeof(float), (size_t)n * sizeof(float));
+		memcpy(decoder->scales + filled, decoder->scales_chunk + skip * sizeof(float),
+		       (size_t)n * sizeof(float));
 		filled += (size_t)n * sizeof(float);
 		first_row += n;
 		n_rows -= n;
@@ -158,8 +163,8 @@ static qstore_status load_scales(qs_decoder *decoder, const qstore_archive *arch
 	return QSTORE_OK;
 }
 
-qstore_status qs_decoder_chunk(qs_decoder *decoder, const qstore_archive *archive, uint32_t number, uint32_t chunk,
-                               const uint8_t **data, uint32_t *data_size, qs_error *error)
+qstore_status qs_decoder_chunk(qs_decoder *decoder, const qstore_archive *archive, uint32_t number,
+                               uint32_t chunk, const uint8_t **data, uint32_t *data_size, qs_error *error)
 {
 	qs_object object, coarse;
 	qs_index_object(&archive->index, number, &object);
@@ -169,19 +174,19 @@ qstore_status qs_decoder_chunk(qs_decoder *decoder, const qstore_archive *archiv
 
 	qs_index_object(&archive->index, object.coarse, &coarse);
 	qs_chunk_desc desc = {
-		.kind = object.kind,
-		.dtype = object.dtype,
-		.rule = object.rule,
-		.n_elems = chunk_elems(&object, chunk),
-		.cols = object.cols,
-		.first_elem = (uint64_t)chunk * object.chunk_elems,
+	    .kind = object.kind,
+	    .dtype = object.dtype,
+	    .rule = object.rule,
+	    .n_elems = chunk_elems(&object, chunk),
+	    .cols = object.cols,
+	    .first_elem = (uint64_t)chunk * object.chunk_elems,
 	};
 	uint32_t coarse_size;
 	size_t coded_size;
 	uint64_t first_row = desc.first_elem / desc.cols;
 	uint64_t n_rows = (desc.first_elem + desc.n_elems - 1) / desc.cols - first_row + 1;
 	qstore_status status =
-		decode_base(decoder, archive, object.coarse, &coarse, chunk, decoder->coarse, &coarse_size, error);
+	    decode_base(decoder, archive, object.coarse, &coarse, chunk, decoder->coarse, &coarse_size, error);
 	if (status == QSTORE_OK)
 		status = load_scales(decoder, archive, object.scales, first_row, n_rows, error);
 	if (status == QSTORE_OK)

@@ -6,7 +6,8 @@
 #include "../core/bytes.h"
 #include "../core/chunk.h"
 
-/* A string keeps its place for good, so that records can point at its text; the offset stands before the text. */
+/* A string keeps its place for good, so that records can point at its text; the offset stands before the
+ * text. */
 typedef struct string_node {
 	struct string_node *next;
 	uint32_t offset;
@@ -46,7 +47,8 @@ void qs_builder_free(qs_index_builder *builder)
 	memset(builder, 0, sizeof(*builder));
 }
 
-/* Room for `more` items of item_size bytes after n: capacities are powers of two, at least 16, and so need no field. */
+/* Room for `more` items of item_size bytes after n: capacities are powers of two, at least 16, and so need no
+ * field. */
 static void *grow(void *array, size_t n, size_t more, size_t item_size)
 {
 	size_t old_cap = 0, cap = 16;
@@ -276,10 +278,11 @@ qstore_status qs_builder_body(const qs_index_builder *builder, uint8_t **body, s
 		return QSTORE_USAGE;
 	/* Counts are below 2^32, so no term reaches 2^39. */
 	uint64_t size = QS_COUNTS_SIZE + (uint64_t)builder->n_variants * QS_VARIANT_SIZE +
-	                (uint64_t)builder->n_files * QS_FILE_SIZE + (uint64_t)builder->n_extents * QS_EXTENT_SIZE +
-	                (uint64_t)builder->n_tensors * QS_TENSOR_SIZE + (uint64_t)builder->n_objects * QS_OBJECT_SIZE +
-	                (uint64_t)builder->n_chunks * 12 + (builder->n_chunks & 1) * 4 +
-	                (uint64_t)builder->n_dims * 8 + builder->strings->size;
+	                (uint64_t)builder->n_files * QS_FILE_SIZE +
+	                (uint64_t)builder->n_extents * QS_EXTENT_SIZE +
+	                (uint64_t)builder->n_tensors * QS_TENSOR_SIZE +
+	                (uint64_t)builder->n_objects * QS_OBJECT_SIZE + (uint64_t)builder->n_chunks * 12 +
+	                (builder->n_chunks & 1) * 4 + (uint64_t)builder->n_dims * 8 + builder->strings->size;
 	if (size > QS_INDEX_BODY_MAX)
 		return QSTORE_LIMIT;
 	*body = calloc(1, (size_t)size);

@@ -1,18 +1,20 @@
-/* Building an index body: records in growable arrays, equal strings stored once (core/index.h is the reader). */
+/* Building an index body: records in growable arrays, equal strings stored once (core/index.h is the reader).
+ */
 #ifndef QS_INDEX_BUILD_H
 #define QS_INDEX_BUILD_H
 
 #include "../core/index.h"
 
 typedef struct qs_index_builder {
-	/* Names are pointers that qs_builder_name returned. Set fields of records in place, as they become known. */
+	/* Names are pointers that qs_builder_name returned. Set fields of records in place, as they become known.
+	 */
 	qs_variant *variants;
-	qs_file *files;              /* .sha256 is ignored: see below */
-	uint8_t (*sha256)[32];       /* one a file */
+	qs_file *files;        /* .sha256 is ignored: see below */
+	uint8_t (*sha256)[32]; /* one a file */
 	qs_extent *extents;
 	qs_tensor *tensors;
 	qs_object *objects;
-	uint64_t *checksums;         /* one a chunk */
+	uint64_t *checksums; /* one a chunk */
 	uint32_t *chunk_sizes;
 	uint64_t *dims;
 	size_t n_variants, n_files, n_extents, n_tensors, n_objects, n_chunks, n_dims;

@@ -66,7 +66,8 @@ qstore_status qs_write_all(int fd, const void *src, size_t size, const char *nam
 	return QSTORE_OK;
 }
 
-qstore_status qs_pwrite_all(int fd, const void *src, size_t size, uint64_t offset, const char *name, qs_error *error)
+qstore_status qs_pwrite_all(int fd, const void *src, size_t size, uint64_t offset, const char *name,
+                            qs_error *error)
 {
 	const uint8_t *p = src;
 	while (size > 0) {
@@ -88,10 +89,11 @@ static void random_suffix(char suffix[13])
 {
 	static const char letters[] = "abcdefghijklmnopqrstuvwxyz234567";
 	uint8_t bytes[12];
-	ssize_t n = getrandom(bytes, sizeof(bytes), GRND_NONBLOCK);
-	/* O_EXCL makes a weak suffix safe, only slow. */
-	for (size_t i = n < 0 ? 0 : (size_t)n; i < sizeof(bytes); i++)
-		bytes[i] = (uint8_t)((unsigned long)getpid() >> i);
+	if (getentropy(bytes, sizeof(bytes)) != 0) {
+		/* Names are safe without chance too, as they are created exclusively. */
+		for (size_t i = 0; i < sizeof(bytes); i++)
+			bytes[i] = (uint8_t)((unsigned long)getpid() >> i);
+	}
 	for (size_t i = 0; i < sizeof(bytes); i++)
 		suffix[i] = letters[bytes[i] & 31];
 	suffix[12] = 0;

@@ -1,4 +1,5 @@
-/* Files: whole reads and writes, temporary files, SHA-256. 64-bit offsets; EINTR and short transfers are dealt with. */
+/* Files: whole reads and writes, temporary files, SHA-256. 64-bit offsets; EINTR and short transfers are
+ * dealt with. */
 #ifndef QS_IO_H
 #define QS_IO_H
 
@@ -13,19 +14,21 @@
 qstore_status qs_open_read(int *fd, const char *path, qs_error *error);
 
 /* Exactly size bytes; TRUNCATED when the file ends before. */
-qstore_status qs_pread_all(int fd, void *dst, size_t size, uint64_t offset, const char *name, qs_error *error);
+qstore_status qs_pread_all(int fd, void *dst, size_t size, uint64_t offset, const char *name,
+                           qs_error *error);
 qstore_status qs_write_all(int fd, const void *src, size_t size, const char *name, qs_error *error);
 qstore_status qs_pwrite_all(int fd, const void *src, size_t size, uint64_t offset, const char *name,
                             qs_error *error);
 
-/* A new file `path` + ".tmp-" + 12 random characters, open for reading and writing, with the permissions of any new file.
- * *temp_path is malloc'd. */
+/* A new file `path` + ".tmp-" + 12 random characters, open for reading and writing, with the permissions of
+ * any new file. *temp_path is malloc'd. */
 qstore_status qs_temp_create(int *fd, char **temp_path, const char *path, qs_error *error);
 
 /* A new file without a name, beside path: gone when it is closed, whatever happens. */
 qstore_status qs_spool_create(int *fd, const char *path, qs_error *error);
 
-/* Gives a finished file its name. Without force an existing one is EXISTS (also when it appeared meanwhile). */
+/* Gives a finished file its name. Without force an existing one is EXISTS (also when it appeared meanwhile).
+ */
 qstore_status qs_temp_rename(const char *temp_path, const char *path, int force, qs_error *error);
 
 /* Flushes a file's folder, so that the name survives a power cut; failures do not matter. */

@@ -15,7 +15,8 @@ qstore_status qs_public_error(qstore_error *to, const qs_error *from, qstore_sta
 	memset(to, 0, sizeof(*to));
 	to->status = status;
 	if (status != QSTORE_OK)
-		memcpy(to->text, from->text, sizeof(to->text) < sizeof(from->text) ? sizeof(to->text) : sizeof(from->text));
+		memcpy(to->text, from->text,
+		       sizeof(to->text) < sizeof(from->text) ? sizeof(to->text) : sizeof(from->text));
 	return status;
 }
 
@@ -46,7 +47,8 @@ static qstore_status open_index(qstore_archive *archive, qs_error *error)
 		return status;
 	status = start_size == 0 ? QSTORE_NOT_QSTORE : qs_index_read_header(start, start_size, &archive->header);
 	if (status == QSTORE_NEWER)
-		return qs_fail(error, status, "%s: made by a newer qstore: this one reads format version %d", path, QS_FORMAT_MAJOR);
+		return qs_fail(error, status, "%s: made by a newer qstore: this one reads format version %d", path,
+		               QS_FORMAT_MAJOR);
 	if (status == QSTORE_CORRUPT)
 		return qs_fail(error, status, "%s: the index header is damaged", path);
 	if (status != QSTORE_OK)
@@ -64,9 +66,11 @@ static qstore_status open_index(qstore_archive *archive, qs_error *error)
 	void *work = malloc(work_size);
 	archive->body = malloc(body_size);
 	if (coded == NULL || work == NULL || archive->body == NULL)
-		status = qs_fail(error, QSTORE_MEMORY, "%s: out of memory for an index of %zu bytes", path, body_size);
+		status =
+		    qs_fail(error, QSTORE_MEMORY, "%s: out of memory for an index of %zu bytes", path, body_size);
 	else
-		status = qs_pread_all(archive->fd, coded, coded_size, QS_INDEX_OFFSET + QS_INDEX_HEADER_SIZE, path, error);
+		status =
+		    qs_pread_all(archive->fd, coded, coded_size, QS_INDEX_OFFSET + QS_INDEX_HEADER_SIZE, path, error);
 	if (status == QSTORE_OK) {
 		status = qs_index_decode_body(header, coded, coded_size, archive->body, body_size, work, work_size);
 		if (status == QSTORE_OK)
@@ -263,8 +267,8 @@ uint64_t qstore_get_tensor_dim(const qstore_archive *archive, uint32_t number, u
 
 int qs_wildcard_match(const char *pattern, const char *name)
 {
-	/* Back to the last star, one byte further on, when what follows it does not fit: linear in practice, never
-	 * exponential. */
+	/* Back to the last star, one byte further on, when what follows it does not fit: linear in practice,
+	 * never exponential. */
 	const char *star = NULL, *from = name;
 	while (*name != 0) {
 		if (*pattern == '*') {

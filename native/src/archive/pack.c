@@ -16,7 +16,8 @@
 #define LAYER_NAME "qstore/layer-"
 #define INDEX_LEVEL 19
 
-/* ---- Inputs ------------------------------------------------------------------------------------------------------ */
+/* ---- Inputs
+ * ------------------------------------------------------------------------------------------------------ */
 
 /* Tensors smaller than this are kept with their file's header. */
 #define OBJECT_SIZE_MIN 64
@@ -42,23 +43,24 @@ static qstore_status take_weights(packer *p, const qs_model_file *input, uint32_
 	for (size_t i = 0; i < file->n_tensors; i++) {
 		const qs_st_tensor *t = &input->st.tensors[i];
 		file->tensors[i] = (pack_tensor){
-			.name = t->name,
-			.dtype = t->dtype,
-			.n_dims = t->n_dims,
-			.dims = t->dims,
-			.offset = t->offset,
-			.size = t->size,
-			.role = t->size < OBJECT_SIZE_MIN ? PACK_LITERAL : PACK_PLAIN,
-			.source = source,
-			.source_offset = t->offset,
-			.object = QS_NONE,
+		    .name = t->name,
+		    .dtype = t->dtype,
+		    .n_dims = t->n_dims,
+		    .dims = t->dims,
+		    .offset = t->offset,
+		    .size = t->size,
+		    .role = t->size < OBJECT_SIZE_MIN ? PACK_LITERAL : PACK_PLAIN,
+		    .source = source,
+		    .source_offset = t->offset,
+		    .object = QS_NONE,
 		};
 	}
 	return QSTORE_OK;
 }
 
 /* The same bytes in two inputs? */
-static qstore_status same_input(const packer *p, uint32_t a, uint32_t b, uint64_t size, int *same, qs_error *error)
+static qstore_status same_input(const packer *p, uint32_t a, uint32_t b, uint64_t size, int *same,
+                                qs_error *error)
 {
 	uint8_t *buffer = malloc(2 * QS_IO_BLOCK);
 	qstore_status status = buffer == NULL ? pack_no_memory(error) : QSTORE_OK;
@@ -139,7 +141,8 @@ static qstore_status open_models(packer *p, qs_error *error)
 			return status;
 		p->low_name = qs_model_precision(&p->low, &p->low_dtype);
 		if (strcmp(p->low_name, p->high_name) == 0)
-			return qs_fail(error, QSTORE_MISMATCH, "%s and %s are both %s", options->low, options->high, p->low_name);
+			return qs_fail(error, QSTORE_MISMATCH, "%s and %s are both %s", options->low, options->high,
+			               p->low_name);
 		if (qs_dtype_size(p->low_dtype) > qs_dtype_size(p->high_dtype))
 			return qs_fail(error, QSTORE_MISMATCH, "%s is %s, finer than %s, which is %s: are they swapped?",
 			               options->low, p->low_name, options->high, p->high_name);
@@ -168,7 +171,8 @@ static qstore_status check_output(const packer *p, qs_error *error)
 	if (!S_ISREG(info.st_mode))
 		return qs_fail(error, QSTORE_IO, "%s: cannot create: exists and is not a regular file", path);
 	for (size_t i = 0; i < p->n_sources; i++) {
-		if (fstat(p->sources[i].fd, &input) == 0 && input.st_dev == info.st_dev && input.st_ino == info.st_ino)
+		if (fstat(p->sources[i].fd, &input) == 0 && input.st_dev == info.st_dev &&
+		    input.st_ino == info.st_ino)
 			return qs_fail(error, QSTORE_USAGE, "%s: is one of the files to be packed", path);
 	}
 	if (!p->options->force)
@@ -176,7 +180,8 @@ static qstore_status check_output(const packer *p, qs_error *error)
 	return QSTORE_OK;
 }
 
-/* ---- The archive ------------------------------------------------------------------------------------------------- */
+/* ---- The archive
+ * ------------------------------------------------------------------------------------------------- */
 
 static uint64_t round_up(uint64_t size)
 {
@@ -220,10 +225,9 @@ static qstore_status lay_out(packer *p, uint64_t *payload_size, qs_error *error)
 	uint64_t at = 0, header_size, spool = 0;
 	qstore_status status = name_members(p, error);
 	size_t number = 0;
-	int binary = 0;
 	for (size_t i = 0; i < p->n_smalls && status == QSTORE_OK; i++) {
 		const pack_small *small = &p->smalls[i];
-		status = qs_tar_header_size(small->member, small->coded_size, &binary, &header_size, error);
+		status = qs_tar_header_size(small->member, small->coded_size, &header_size, error);
 		if (status != QSTORE_OK)
 			return status;
 		/* Both are sorted alike. */
@@ -238,7 +242,7 @@ static qstore_status lay_out(packer *p, uint64_t *payload_size, qs_error *error)
 		qs_variant *variant = &builder->variants[v];
 		char name[96];
 		layer_name(name, variant);
-		status = qs_tar_header_size(name, variant->layer_size, &binary, &header_size, error);
+		status = qs_tar_header_size(name, variant->layer_size, &header_size, error);
 		if (status != QSTORE_OK)
 			return status;
 		at += header_size;
@@ -256,7 +260,8 @@ static qstore_status lay_out(packer *p, uint64_t *payload_size, qs_error *error)
 }
 
 /* The index as it is stored, header first. */
-static qstore_status make_index(packer *p, uint64_t payload_size, uint8_t **out, size_t *out_size, qs_error *error)
+static qstore_status make_index(packer *p, uint64_t payload_size, uint8_t **out, size_t *out_size,
+                                qs_error *error)
 {
 	uint8_t *body = NULL;
 	size_t body_size = 0;
@@ -268,7 +273,8 @@ static qstore_status make_index(packer *p, uint64_t payload_size, uint8_t **out,
 	qs_index check;
 	if (qs_index_open(&check, body, body_size, payload_size) != QSTORE_OK) {
 		free(body);
-		return qs_fail(error, QSTORE_CORRUPT, "%s: the index contradicts itself: please report this", p->options->output);
+		return qs_fail(error, QSTORE_CORRUPT, "%s: the index contradicts itself: please report this",
+		               p->options->output);
 	}
 	size_t cap = ZSTD_compressBound(body_size);
 	uint8_t *stored = malloc(QS_INDEX_HEADER_SIZE + cap);
@@ -327,13 +333,15 @@ static qstore_status write_members(packer *p, qs_tar_writer *writer, const uint8
 		status = qs_tar_writer_member(writer, small->member, small->coded_size,
 		                              payload_offset + builder->files[number++].offset, error);
 		if (status == QSTORE_OK)
-			status = copy_spool(p, writer, p->small_fd, small->spool_offset, small->coded_size, buffer, error);
+			status =
+			    copy_spool(p, writer, p->small_fd, small->spool_offset, small->coded_size, buffer, error);
 	}
 	for (uint32_t v = 0; v < builder->n_variants && status == QSTORE_OK; v++) {
 		const qs_variant *variant = &builder->variants[v];
 		char name[96];
 		layer_name(name, variant);
-		status = qs_tar_writer_member(writer, name, variant->layer_size, payload_offset + variant->layer_offset, error);
+		status = qs_tar_writer_member(writer, name, variant->layer_size,
+		                              payload_offset + variant->layer_offset, error);
 		if (status == QSTORE_OK)
 			status = copy_spool(p, writer, p->layer_fd, spool, variant->layer_size, buffer, error);
 		spool += variant->layer_size;
@@ -389,7 +397,8 @@ static void fill_result(packer *p)
 	qstore_pack_result *result = &p->result;
 	result->n_variants = (uint32_t)p->builder.n_variants;
 	for (uint32_t v = 0; v < result->n_variants; v++) {
-		snprintf(result->variants[v].name, sizeof(result->variants[v].name), "%s", p->builder.variants[v].name);
+		snprintf(result->variants[v].name, sizeof(result->variants[v].name), "%s",
+		         p->builder.variants[v].name);
 		result->variants[v].raw_size = p->builder.variants[v].raw_size;
 		for (size_t i = 0; i < p->n_smalls && p->options->compare; i++) {
 			if (p->smalls[i].variants >> v & 1)
@@ -486,8 +495,8 @@ qstore_status qstore_pack(const qstore_pack_options *options, qstore_pack_result
 	packer *p = calloc(1, sizeof(*p));
 	if (p == NULL) {
 		status = pack_no_memory(&own);
-	} else if (options->high == NULL || options->output == NULL || options->high[0] == 0 || options->output[0] == 0 ||
-	           (options->low != NULL && options->low[0] == 0)) {
+	} else if (options->high == NULL || options->output == NULL || options->high[0] == 0 ||
+	           options->output[0] == 0 || (options->low != NULL && options->low[0] == 0)) {
 		status = qs_fail(&own, QSTORE_USAGE, "a model and an output are needed");
 	} else {
 		p->options = options;

@@ -56,8 +56,8 @@ static void *encode_create(void *user)
 	t->scratch = malloc(PACK_SCRATCH_SIZE);
 	t->dst_cap = qs_chunk_bound(QS_CHUNK_SIZE_MAX);
 	t->dst = malloc(t->dst_cap);
-	int ok = t->encoder != NULL && t->src != NULL && t->coarse != NULL && t->scales != NULL && t->scratch != NULL &&
-	         t->dst != NULL;
+	int ok = t->encoder != NULL && t->src != NULL && t->coarse != NULL && t->scales != NULL &&
+	         t->scratch != NULL && t->dst != NULL;
 	if (pass->p->options->compare) {
 		t->plain_cap = ZSTD_compressBound(QS_CHUNK_SIZE_MAX);
 		t->plain = malloc(t->plain_cap);
@@ -118,26 +118,27 @@ static qstore_status encode_work(void *user, void *memory, uint64_t job, qs_erro
 	uint64_t left = object->n_elems - first_elem;
 	uint32_t elem_size = qs_dtype_size(object->dtype);
 	qs_chunk_desc desc = {
-		.kind = object->kind,
-		.dtype = object->dtype,
-		.rule = object->rule,
-		.n_elems = left < object->chunk_elems ? (uint32_t)left : object->chunk_elems,
-		.cols = object->cols,
-		.first_elem = first_elem,
+	    .kind = object->kind,
+	    .dtype = object->dtype,
+	    .rule = object->rule,
+	    .n_elems = left < object->chunk_elems ? (uint32_t)left : object->chunk_elems,
+	    .cols = object->cols,
+	    .first_elem = first_elem,
 	};
 	t->src_size = (size_t)desc.n_elems * elem_size;
 	t->error_sum = t->square_sum = 0.0;
 	t->zstd_size = 0;
 	t->stats = (qs_chunk_stats){0, 0};
-	qstore_status status = object_read(p, number, t->src, t->src_size, first_elem * elem_size, t->scratch, error);
+	qstore_status status =
+	    object_read(p, number, t->src, t->src_size, first_elem * elem_size, t->scratch, error);
 	if (status == QSTORE_OK && object->kind == QS_KIND_REFINE) {
 		uint64_t first_row = first_elem / object->cols;
 		uint64_t n_rows = (first_elem + desc.n_elems - 1) / object->cols - first_row + 1;
 		desc.scales_size = (size_t)n_rows * sizeof(float);
 		status = object_read(p, object->coarse, t->coarse, desc.n_elems, first_elem, t->scratch, error);
 		if (status == QSTORE_OK)
-			status = object_read(p, object->scales, t->scales, desc.scales_size, first_row * sizeof(float), t->scratch,
-			                     error);
+			status = object_read(p, object->scales, t->scales, desc.scales_size, first_row * sizeof(float),
+			                     t->scratch, error);
 		desc.coarse = t->coarse;
 		desc.scales = t->scales;
 	}
@@ -146,16 +147,19 @@ static qstore_status encode_work(void *user, void *memory, uint64_t job, qs_erro
 	if (object->kind == QS_KIND_REFINE)
 		pack_error_sums(t->src, object->dtype, t->coarse, t->scales, first_elem, desc.n_elems, object->cols,
 		                &t->error_sum, &t->square_sum);
-	status = qs_chunk_encode(t->encoder, &desc, t->src, t->src_size, t->dst, t->dst_cap, &t->dst_size, &t->stats);
+	status =
+	    qs_chunk_encode(t->encoder, &desc, t->src, t->src_size, t->dst, t->dst_cap, &t->dst_size, &t->stats);
 	if (status == QSTORE_OK && (t->dst_size == 0 || t->dst_size > QS_CHUNK_CODED_MAX))
 		status = QSTORE_LIMIT;
 	if (status != QSTORE_OK)
 		return qs_fail(error, status, "%s: cannot be coded: %s",
-		               p->objects[number].tensor != NULL ? p->objects[number].tensor->name : "bytes outside tensors",
+		               p->objects[number].tensor != NULL ? p->objects[number].tensor->name
+		                                                 : "bytes outside tensors",
 		               qstore_status_message(status));
 	t->checksum = qs_checksum(t->dst, t->dst_size);
 	if (t->compare != NULL) {
-		t->zstd_size = ZSTD_compressCCtx(t->compare, t->plain, t->plain_cap, t->src, t->src_size, COMPARE_LEVEL);
+		t->zstd_size =
+		    ZSTD_compressCCtx(t->compare, t->plain, t->plain_cap, t->src, t->src_size, COMPARE_LEVEL);
 		if (ZSTD_isError(t->zstd_size))
 			return pack_no_memory(error);
 	}
@@ -202,7 +206,8 @@ static qstore_status finish_objects(packer *p, qs_error *error)
 			continue;
 		double error_ratio = own->square_sum > 0.0 ? own->error_sum / own->square_sum : 0.0;
 		object->error = error_ratio < FLT_MAX ? (float)error_ratio : FLT_MAX;
-		if (error_ratio > 0.5 && n_wrong++ < 5 && strlen(named) + strlen(own->tensor->name) + 3 < sizeof(named)) {
+		if (!pack_alike(own->error_sum, own->square_sum, object->n_elems) && n_wrong++ < 5 &&
+		    strlen(named) + strlen(own->tensor->name) + 3 < sizeof(named)) {
 			if (named[0] != 0)
 				strcat(named, ", ");
 			strcat(named, own->tensor->name);
@@ -214,8 +219,9 @@ static qstore_status finish_objects(packer *p, qs_error *error)
 		p->result.n_exceptions += own->n_exceptions;
 	}
 	if (n_wrong > 0 && p->options->low != NULL)
-		return qs_fail(error, QSTORE_MISMATCH, "%s does not belong to %s: %zu tensor%s in value: %s%s", p->low.path,
-		               p->high.path, n_wrong, n_wrong == 1 ? " differs" : "s differ", named, n_wrong > 5 ? ", …" : "");
+		return qs_fail(error, QSTORE_MISMATCH, "%s does not belong to %s: %zu tensor%s in value: %s%s",
+		               p->low.path, p->high.path, n_wrong, n_wrong == 1 ? " differs" : "s differ", named,
+		               n_wrong > 5 ? ", …" : "");
 	return QSTORE_OK;
 }
 
@@ -226,13 +232,13 @@ qstore_status pack_encode(packer *p, qs_error *error)
 	for (size_t i = 0; i < p->builder.n_objects; i++)
 		total += p->builder.objects[i].n_elems * qs_dtype_size(p->builder.objects[i].dtype);
 	qs_jobs jobs = {
-		.n_jobs = p->builder.n_chunks,
-		.user = &pass,
-		.create = encode_create,
-		.destroy = encode_destroy,
-		.work = encode_work,
-		.commit = encode_commit,
-		.cancel = p->options->work.cancel,
+	    .n_jobs = p->builder.n_chunks,
+	    .user = &pass,
+	    .create = encode_create,
+	    .destroy = encode_destroy,
+	    .work = encode_work,
+	    .commit = encode_commit,
+	    .cancel = p->options->work.cancel,
 	};
 	pack_phase(p, "encoding", total);
 	qstore_status status = qs_pool_run(&jobs, p->options->work.threads, error);

@@ -1,4 +1,5 @@
-/* First pass: SHA-256 of all files, small files into their spool. Then the plan: which bytes are which object's. */
+/* First pass: SHA-256 of all files, small files into their spool. Then the plan: which bytes are which
+ * object's. */
 #include <stdlib.h>
 #include <string.h>
 #include <zstd.h>
@@ -11,7 +12,8 @@
 #define LEVEL_FAST 12
 #define LEVEL_BEST_SIZE_MAX ((uint64_t)4 << 20)
 
-/* ---- Hashes ------------------------------------------------------------------------------------------------------ */
+/* ---- Hashes
+ * ------------------------------------------------------------------------------------------------------ */
 
 typedef struct hash_block {
 	uint32_t file, size;
@@ -26,8 +28,8 @@ typedef struct hasher {
 } hasher;
 
 /* Bytes [offset, offset + size) of a file as it will be restored. */
-static qstore_status file_read(const packer *p, const pack_file *file, uint8_t *dst, size_t size, uint64_t offset,
-                               uint8_t *scratch, qs_error *error)
+static qstore_status file_read(const packer *p, const pack_file *file, uint8_t *dst, size_t size,
+                               uint64_t offset, uint8_t *scratch, qs_error *error)
 {
 	/* The first tensor that ends behind offset. */
 	size_t low = 0, high = file->n_tensors;
@@ -78,7 +80,8 @@ static qstore_status hash_work(void *user, void *memory, uint64_t job, qs_error 
 	const hasher *h = user;
 	const hash_block *block = &h->blocks[job];
 	uint8_t *data = memory;
-	return file_read(h->p, &h->p->files[block->file], data, block->size, block->offset, data + QS_IO_BLOCK, error);
+	return file_read(h->p, &h->p->files[block->file], data, block->size, block->offset, data + QS_IO_BLOCK,
+	                 error);
 }
 
 static qstore_status hash_commit(void *user, void *memory, uint64_t job, qs_error *error)
@@ -86,7 +89,8 @@ static qstore_status hash_commit(void *user, void *memory, uint64_t job, qs_erro
 	hasher *h = user;
 	const hash_block *block = &h->blocks[job];
 	pack_file *file = &h->p->files[block->file];
-	int ok = (block->offset != 0 || qs_sha256_reset(h->sha256)) && qs_sha256_update(h->sha256, memory, block->size);
+	int ok = (block->offset != 0 || qs_sha256_reset(h->sha256)) &&
+	         qs_sha256_update(h->sha256, memory, block->size);
 	if (ok && block->offset + block->size == file->size)
 		ok = qs_sha256_final(h->sha256, file->sha256);
 	pack_advance(h->p, block->size);
@@ -94,8 +98,8 @@ static qstore_status hash_commit(void *user, void *memory, uint64_t job, qs_erro
 }
 
 /* A small file into the spool, compressed when that is smaller, and its SHA-256. */
-static qstore_status spool_small(packer *p, pack_small *small, uint64_t *spool_size, qs_sha256 *sha256, uint8_t *in,
-                                 uint8_t *out, qs_error *error)
+static qstore_status spool_small(packer *p, pack_small *small, uint64_t *spool_size, qs_sha256 *sha256,
+                                 uint8_t *in, uint8_t *out, qs_error *error)
 {
 	const char *path = p->options->output;
 	qstore_status status = QSTORE_OK;
@@ -105,7 +109,8 @@ static qstore_status spool_small(packer *p, pack_small *small, uint64_t *spool_s
 	if (compress) {
 		int level = small->size <= LEVEL_BEST_SIZE_MAX ? LEVEL_BEST : LEVEL_FAST;
 		context = ZSTD_createCCtx();
-		if (context == NULL || ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level)) ||
+		if (context == NULL ||
+		    ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level)) ||
 		    ZSTD_isError(ZSTD_CCtx_setPledgedSrcSize(context, small->size)))
 			status = pack_no_memory(error);
 	}
@@ -127,11 +132,13 @@ static qstore_status spool_small(packer *p, pack_small *small, uint64_t *spool_s
 		size_t more = compress;
 		while (status == QSTORE_OK && more != 0) {
 			ZSTD_outBuffer target = {out, QS_IO_BLOCK, 0};
-			more = ZSTD_compressStream2(context, &target, &source, at == small->size ? ZSTD_e_end : ZSTD_e_continue);
+			more = ZSTD_compressStream2(context, &target, &source,
+			                            at == small->size ? ZSTD_e_end : ZSTD_e_continue);
 			if (ZSTD_isError(more))
 				status = qs_fail(error, QSTORE_MEMORY, "%s: %s", small->path, ZSTD_getErrorName(more));
 			else
-				status = qs_pwrite_all(p->small_fd, out, target.pos, small->spool_offset + coded_size, path, error);
+				status = qs_pwrite_all(p->small_fd, out, target.pos, small->spool_offset + coded_size, path,
+				                       error);
 			coded_size += target.pos;
 			if (at < small->size && source.pos == source.size)
 				break;
@@ -181,18 +188,19 @@ qstore_status pack_hash(packer *p, qs_error *error)
 		for (size_t i = 0; i < p->n_files; i++) {
 			const pack_file *file = &p->files[i];
 			for (uint64_t at = 0; at < file->size; at += QS_IO_BLOCK) {
-				uint32_t n = file->size - at < QS_IO_BLOCK ? (uint32_t)(file->size - at) : (uint32_t)QS_IO_BLOCK;
+				uint32_t n =
+				    file->size - at < QS_IO_BLOCK ? (uint32_t)(file->size - at) : (uint32_t)QS_IO_BLOCK;
 				h.blocks[h.n_blocks++] = (hash_block){(uint32_t)i, n, at};
 			}
 		}
 		qs_jobs jobs = {
-			.n_jobs = h.n_blocks,
-			.user = &h,
-			.create = hash_create,
-			.destroy = hash_destroy,
-			.work = hash_work,
-			.commit = hash_commit,
-			.cancel = p->options->work.cancel,
+		    .n_jobs = h.n_blocks,
+		    .user = &h,
+		    .create = hash_create,
+		    .destroy = hash_destroy,
+		    .work = hash_work,
+		    .commit = hash_commit,
+		    .cancel = p->options->work.cancel,
 		};
 		status = qs_pool_run(&jobs, p->options->work.threads, error);
 	}
@@ -202,7 +210,8 @@ qstore_status pack_hash(packer *p, qs_error *error)
 	return status;
 }
 
-/* ---- Plan -------------------------------------------------------------------------------------------------------- */
+/* ---- Plan
+ * -------------------------------------------------------------------------------------------------------- */
 
 static uint32_t coarsest(uint32_t variants)
 {
@@ -238,7 +247,8 @@ static qstore_status add_segment(packer *p, size_t first, pack_segment segment, 
 	return QSTORE_OK;
 }
 
-static qstore_status add_object(packer *p, qs_object object, const pack_object *own, uint32_t *number, qs_error *error)
+static qstore_status add_object(packer *p, qs_object object, const pack_object *own, uint32_t *number,
+                                qs_error *error)
 {
 	pack_object *larger = realloc(p->objects, (p->builder.n_objects + 1) * sizeof(*larger));
 	if (larger == NULL)
@@ -266,13 +276,13 @@ static qstore_status plan_literal(packer *p, pack_file *file, qs_error *error)
 {
 	pack_object own = {.first_segment = p->n_segments};
 	qs_object object = {
-		.kind = QS_KIND_PLAIN,
-		.dtype = QS_BYTES,
-		.variant = coarsest(file->variants),
-		.coarse = QS_NONE,
-		.scales = QS_NONE,
-		.cols = 1,
-		.chunk_elems = 1u << 18,
+	    .kind = QS_KIND_PLAIN,
+	    .dtype = QS_BYTES,
+	    .variant = coarsest(file->variants),
+	    .coarse = QS_NONE,
+	    .scales = QS_NONE,
+	    .cols = 1,
+	    .chunk_elems = 1u << 18,
 	};
 	uint64_t at = 0;
 	for (size_t i = 0; i <= file->n_tensors; i++) {
@@ -282,7 +292,8 @@ static qstore_status plan_literal(packer *p, pack_file *file, qs_error *error)
 		qstore_status status = add_segment(p, own.first_segment, gap, error);
 		object.n_elems += gap.size;
 		if (status == QSTORE_OK && t != NULL && t->role == PACK_LITERAL) {
-			status = add_segment(p, own.first_segment, (pack_segment){t->source, t->source_offset, t->size}, error);
+			status = add_segment(p, own.first_segment, (pack_segment){t->source, t->source_offset, t->size},
+			                     error);
 			object.n_elems += t->size;
 		}
 		if (status != QSTORE_OK)
@@ -304,11 +315,11 @@ static qstore_status plan_objects(packer *p, pack_file *file, qs_error *error)
 		if (!is_own(t))
 			continue;
 		qs_object object = {
-			.dtype = t->dtype,
-			.variant = coarsest(file->variants),
-			.coarse = QS_NONE,
-			.scales = QS_NONE,
-			.n_elems = pack_n_elems(t),
+		    .dtype = t->dtype,
+		    .variant = coarsest(file->variants),
+		    .coarse = QS_NONE,
+		    .scales = QS_NONE,
+		    .n_elems = pack_n_elems(t),
 		};
 		pack_geometry(t->dtype, t->n_dims, t->dims, &object.cols, &object.chunk_elems);
 		if (t->role == PACK_PLAIN)
@@ -342,18 +353,19 @@ static qstore_status add_extent(packer *p, qs_file *file, uint32_t object, uint6
 	return QSTORE_OK;
 }
 
-static qstore_status index_tensor(packer *p, uint32_t file, const char *path, const pack_tensor *t, qs_error *error)
+static qstore_status index_tensor(packer *p, uint32_t file, const char *path, const pack_tensor *t,
+                                  qs_error *error)
 {
 	uint32_t number;
 	qs_tensor tensor = {
-		.name = qs_builder_name(&p->builder, t->name),
-		.file = file,
-		.dtype = t->dtype,
-		.first_dim = (uint32_t)p->builder.n_dims,
-		.n_dims = t->n_dims,
-		.object = t->object,
-		.offset = t->offset,
-		.size = t->size,
+	    .name = qs_builder_name(&p->builder, t->name),
+	    .file = file,
+	    .dtype = t->dtype,
+	    .first_dim = (uint32_t)p->builder.n_dims,
+	    .n_dims = t->n_dims,
+	    .object = t->object,
+	    .offset = t->offset,
+	    .size = t->size,
 	};
 	qstore_status status = tensor.name == NULL ? QSTORE_MEMORY : QSTORE_OK;
 	if (strlen(t->name) > QS_TENSOR_NAME_MAX)
@@ -371,11 +383,11 @@ static qstore_status index_tensor(packer *p, uint32_t file, const char *path, co
 static qstore_status index_file(packer *p, uint32_t number, pack_file *f, qs_error *error)
 {
 	qs_file file = {
-		.name = qs_builder_name(&p->builder, f->name),
-		.variants = f->variants,
-		.kind = QS_FILE_ASSEMBLED,
-		.size = f->size,
-		.first_extent = (uint32_t)p->builder.n_extents,
+	    .name = qs_builder_name(&p->builder, f->name),
+	    .variants = f->variants,
+	    .kind = QS_FILE_ASSEMBLED,
+	    .size = f->size,
+	    .first_extent = (uint32_t)p->builder.n_extents,
 	};
 	uint64_t literal = 0, pending = 0, at = 0;
 	if (file.name == NULL)
@@ -410,11 +422,11 @@ static qstore_status index_file(packer *p, uint32_t number, pack_file *f, qs_err
 static qstore_status index_small(packer *p, uint32_t number, const pack_small *small, qs_error *error)
 {
 	qs_file file = {
-		.name = qs_builder_name(&p->builder, small->name),
-		.variants = small->variants,
-		.kind = small->kind,
-		.size = small->size,
-		.coded_size = small->coded_size,
+	    .name = qs_builder_name(&p->builder, small->name),
+	    .variants = small->variants,
+	    .kind = small->kind,
+	    .size = small->size,
+	    .coded_size = small->coded_size,
 	};
 	if (file.name == NULL)
 		return pack_no_memory(error);
@@ -446,7 +458,8 @@ static qstore_status index_files(packer *p, qs_error *error)
 		}
 		files[at] = &p->files[i];
 	}
-	qsort(p->smalls, p->n_smalls, sizeof(*p->smalls), compare_smalls);
+	if (p->n_smalls > 0)
+		qsort(p->smalls, p->n_smalls, sizeof(*p->smalls), compare_smalls);
 	qstore_status status = QSTORE_OK;
 	for (size_t next_file = 0; status == QSTORE_OK && next_file + next_small < p->n_files + p->n_smalls;) {
 		uint32_t number;
@@ -483,13 +496,14 @@ qstore_status pack_plan(packer *p, qs_error *error)
 		if (status != QSTORE_OK || name == NULL)
 			return pack_no_memory(error);
 		p->builder.variants[number] =
-			(qs_variant){.name = name, .dtype = dtypes[v], .coarser = v == 0 ? QS_NONE : v - 1};
+		    (qs_variant){.name = name, .dtype = dtypes[v], .coarser = v == 0 ? QS_NONE : v - 1};
 		for (size_t i = 0; i < p->n_files; i++)
 			p->builder.variants[number].raw_size += p->files[i].variants >> v & 1 ? p->files[i].size : 0;
 		for (size_t i = 0; i < p->n_smalls; i++)
 			p->builder.variants[number].raw_size += p->smalls[i].variants >> v & 1 ? p->smalls[i].size : 0;
 	}
-	qsort(p->files, p->n_files, sizeof(*p->files), compare_files);
+	if (p->n_files > 0)
+		qsort(p->files, p->n_files, sizeof(*p->files), compare_files);
 	for (size_t i = 0; i < p->n_files; i++) {
 		qstore_status status = plan_objects(p, &p->files[i], error);
 		if (status != QSTORE_OK)

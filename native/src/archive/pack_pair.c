@@ -24,9 +24,9 @@ static int compare_name(const void *name, const void *tensor)
 
 static pack_tensor *map_find(const tensor_map *map, const char *name)
 {
-	pack_tensor **found =
-		map->n_tensors == 0 ? NULL
-		                    : bsearch(name, map->tensors, map->n_tensors, sizeof(*map->tensors), compare_name);
+	pack_tensor **found = map->n_tensors == 0 ? NULL
+	                                          : bsearch(name, map->tensors, map->n_tensors,
+	                                                    sizeof(*map->tensors), compare_name);
 	return found == NULL ? NULL : *found;
 }
 
@@ -50,7 +50,8 @@ static int is_float(uint32_t dtype)
 static pack_tensor *find_scales(const tensor_map *map, const pack_tensor *codes)
 {
 	size_t size = strlen(codes->name);
-	if (codes->dtype != QS_I8 || codes->n_dims != 2 || size < 7 || strcmp(codes->name + size - 7, ".weight") != 0)
+	if (codes->dtype != QS_I8 || codes->n_dims != 2 || size < 7 ||
+	    strcmp(codes->name + size - 7, ".weight") != 0)
 		return NULL;
 	char *name = strndup(codes->name, size - 2);
 	if (name == NULL)
@@ -63,8 +64,8 @@ static pack_tensor *find_scales(const tensor_map *map, const pack_tensor *codes)
 	return scales;
 }
 
-static qstore_status same_bytes(const packer *p, const pack_tensor *a, const pack_tensor *b, uint8_t *buffer, int *same,
-                                qs_error *error)
+static qstore_status same_bytes(const packer *p, const pack_tensor *a, const pack_tensor *b, uint8_t *buffer,
+                                int *same, qs_error *error)
 {
 	*same = 1;
 	for (uint64_t at = 0; at < a->size && *same; at += QS_IO_BLOCK) {
@@ -81,7 +82,8 @@ static qstore_status same_bytes(const packer *p, const pack_tensor *a, const pac
 	return QSTORE_OK;
 }
 
-/* Whether the first chunk's codes are anything like its values: wrong pairs are found before hours of work. */
+/* Whether the first chunk's codes are anything like its values: wrong pairs are found before hours of work.
+ */
 static qstore_status looks_alike(const packer *p, const pack_tensor *fine, const pack_tensor *codes,
                                  const pack_tensor *scales, uint8_t *buffer, int *alike, qs_error *error)
 {
@@ -97,11 +99,12 @@ static qstore_status looks_alike(const packer *p, const pack_tensor *fine, const
 	if (status == QSTORE_OK)
 		status = pack_read(p, codes->source, code_bytes, n, codes->source_offset, error);
 	if (status == QSTORE_OK)
-		status = pack_read(p, scales->source, scale_bytes, (size_t)n_rows * sizeof(float), scales->source_offset, error);
+		status = pack_read(p, scales->source, scale_bytes, (size_t)n_rows * sizeof(float),
+		                   scales->source_offset, error);
 	if (status != QSTORE_OK)
 		return status;
 	pack_error_sums(values, fine->dtype, code_bytes, scale_bytes, 0, n, cols, &error_sum, &square_sum);
-	*alike = error_sum <= 0.5 * square_sum || square_sum == 0.0;
+	*alike = pack_alike(error_sum, square_sum, n);
 	return QSTORE_OK;
 }
 
@@ -158,13 +161,13 @@ static qstore_status pair_files(packer *p, const tensor_map *map, uint8_t *buffe
 		}
 	}
 	if (n_common == 0)
-		return qs_fail(error, QSTORE_MISMATCH, "%s does not belong to %s: they have no tensor name in common", p->low.path,
-		               p->high.path);
+		return qs_fail(error, QSTORE_MISMATCH, "%s does not belong to %s: they have no tensor name in common",
+		               p->low.path, p->high.path);
 	if (n_wrong > 0) {
 		const char *what = n_shapes == n_wrong ? "shape" : n_shapes == 0 ? "value" : "shape or value";
-		return qs_fail(error, QSTORE_MISMATCH, "%s does not belong to %s: %zu tensor%s in %s: %s%s", p->low.path,
-		               p->high.path, n_wrong, n_wrong == 1 ? " differs" : "s differ", what, named,
-		               n_wrong > NAMED_MAX ? ", …" : "");
+		return qs_fail(error, QSTORE_MISMATCH, "%s does not belong to %s: %zu tensor%s in %s: %s%s",
+		               p->low.path, p->high.path, n_wrong, n_wrong == 1 ? " differs" : "s differ", what,
+		               named, n_wrong > NAMED_MAX ? ", …" : "");
 	}
 	return QSTORE_OK;
 }
@@ -187,7 +190,8 @@ qstore_status pack_pair(packer *p, qs_error *error)
 			for (size_t j = 0; j < p->files[i].n_tensors; j++)
 				map.tensors[map.n_tensors++] = &p->files[i].tensors[j];
 		}
-		qsort(map.tensors, map.n_tensors, sizeof(*map.tensors), compare_tensors);
+		if (map.n_tensors > 0)
+			qsort(map.tensors, map.n_tensors, sizeof(*map.tensors), compare_tensors);
 		status = pair_files(p, &map, buffer, error);
 	}
 	free(buffer);

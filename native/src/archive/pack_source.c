@@ -43,6 +43,15 @@ static qstore_status append_source(packer *p, pack_source source, uint32_t *numb
 	return QSTORE_OK;
 }
 
+static struct timespec modified(const struct stat *info)
+{
+#ifdef __APPLE__
+	return info->st_mtimespec;
+#else
+	return info->st_mtim;
+#endif
+}
+
 qstore_status pack_add_source(packer *p, const char *path, uint64_t size, uint32_t *number, qs_error *error)
 {
 	pack_source source = {.path = path, .fd = -1, .is_input = 1, .size = size};
@@ -56,13 +65,16 @@ qstore_status pack_add_source(packer *p, const char *path, uint64_t size, uint32
 		return status;
 	if (fstat(added->fd, &info) != 0 || (uint64_t)info.st_size != size)
 		return qs_fail(error, QSTORE_INPUT, "%s: changed while it was read", path);
-	added->mtime = info.st_mtim;
+	added->mtime = modified(&info);
+#ifdef POSIX_FADV_SEQUENTIAL
 	/* Each pass reads a file front to back. */
 	(void)posix_fadvise(added->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+#endif
 	return QSTORE_OK;
 }
 
-qstore_status pack_read(const packer *p, uint32_t source, void *dst, size_t size, uint64_t offset, qs_error *error)
+qstore_status pack_read(const packer *p, uint32_t source, void *dst, size_t size, uint64_t offset,
+                        qs_error *error)
 {
 	const pack_source *s = &p->sources[source];
 	qstore_status status = qs_pread_all(s->fd, dst, size, offset, s->path, error);
@@ -75,11 +87,13 @@ qstore_status pack_check_sources(const packer *p, qs_error *error)
 {
 	for (size_t i = 0; i < p->n_sources; i++) {
 		const pack_source *s = &p->sources[i];
-		struct stat info;
+		struct stat info = {0};
 		if (!s->is_input)
 			continue;
-		if (fstat(s->fd, &info) != 0 || (uint64_t)info.st_size != s->size || info.st_mtim.tv_sec != s->mtime.tv_sec ||
-		    info.st_mtim.tv_nsec != s->mtime.tv_nsec)
+		int failed = fstat(s->fd, &info) != 0;
+		struct timespec mtime = modified(&info);
+		if (failed || (uint64_t)info.st_size != s->size || mtime.tv_sec != s->mtime.tv_sec ||
+		    mtime.tv_nsec != s->mtime.tv_nsec)
 			return qs_fail(error, QSTORE_INPUT, "%s: changed while it was read", s->path);
 	}
 	return QSTORE_OK;
@@ -136,7 +150,8 @@ qstore_status pack_add_small(packer *p, pack_small **added, qs_error *error)
 	return QSTORE_OK;
 }
 
-void pack_geometry(uint32_t dtype, uint32_t n_dims, const uint64_t *dims, uint64_t *cols, uint32_t *chunk_elems)
+void pack_geometry(uint32_t dtype, uint32_t n_dims, const uint64_t *dims, uint64_t *cols,
+                   uint32_t *chunk_elems)
 {
 	uint32_t most = QS_CHUNK_SIZE_MAX / qs_dtype_size(dtype);
 	if (most > 1u << 18)
@@ -150,20 +165,20 @@ uint64_t pack_n_elems(const pack_tensor *tensor)
 	return tensor->size / qs_dtype_size(tensor->dtype);
 }
 
-qstore_status pack_tensor_read(const packer *p, const pack_tensor *tensor, uint8_t *dst, size_t size, uint64_t offset,
-                               uint8_t *scratch, qs_error *error)
+qstore_status pack_tensor_read(const packer *p, const pack_tensor *tensor, uint8_t *dst, size_t size,
+                               uint64_t offset, uint8_t *scratch, qs_error *error)
 {
 	if (!tensor->quantized)
 		return pack_read(p, tensor->source, dst, size, tensor->source_offset + offset, error);
 	/* One byte a code; a piece of a row at a time. */
 	uint64_t cols = tensor->dims[1];
-	uint8_t *fine = scratch;                               /* 2^19 elements of 16 bits */
-	uint8_t *scales = scratch + PACK_SCRATCH_SIZE / 2;     /* 2^18 of 32 bits */
+	uint8_t *fine = scratch;                           /* 2^19 elements of 16 bits */
+	uint8_t *scales = scratch + PACK_SCRATCH_SIZE / 2; /* 2^18 of 32 bits */
 	while (size > 0) {
 		size_t n = size < PACK_SCRATCH_SIZE / 8 ? size : PACK_SCRATCH_SIZE / 8;
 		uint64_t first_row = offset / cols, n_rows = (offset + n - 1) / cols - first_row + 1;
 		qstore_status status =
-			pack_read(p, tensor->source, fine, 2 * n, tensor->source_offset + 2 * offset, error);
+		    pack_read(p, tensor->source, fine, 2 * n, tensor->source_offset + 2 * offset, error);
 		if (status == QSTORE_OK)
 			status = pack_read(p, tensor->scales->source, scales, (size_t)n_rows * sizeof(float),
 			                   tensor->scales->source_offset + first_row * sizeof(float), error);
@@ -173,7 +188,8 @@ qstore_status pack_tensor_read(const packer *p, const pack_tensor *tensor, uint8
 			uint64_t row = (offset + done) / cols, left = (row + 1) * cols - (offset + done);
 			size_t piece = left < n - done ? (size_t)left : n - done;
 			qs_llm_int8_quantize(fine + 2 * done, piece, tensor->source_dtype,
-			                     qs_load_f32(scales + (row - first_row) * sizeof(float)), (int8_t *)dst + done);
+			                     qs_load_f32(scales + (row - first_row) * sizeof(float)),
+			                     (int8_t *)dst + done);
 			done += piece;
 		}
 		dst += n;
@@ -232,4 +248,10 @@ void pack_error_sums(const uint8_t *fine, uint32_t dtype, const uint8_t *codes, 
 	}
 	*error_sum = errors;
 	*square_sum = squares;
+}
+
+int pack_alike(double error_sum, double square_sum, uint64_t n)
+{
+	/* Values below FP16's range are rounded to multiples of 2^-24, or to zero, before they are quantized. */
+	return error_sum <= 0.5 * square_sum + (double)n * 3.5527136788005009e-15 /* 2^-48 */;
 }

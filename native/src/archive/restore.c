@@ -126,7 +126,8 @@ static qstore_status output_member(restorer *r, const qs_file *file, qs_error *e
 		} while (status == QSTORE_OK && (in.pos < in.size || (out.pos == out.size && more != 0)));
 	}
 	if (status == QSTORE_OK && (more != 0 || r->written != file->size))
-		status = qs_fail(error, QSTORE_CORRUPT, "%s: file %.400s is damaged: it has another size", archive->path, file->name);
+		status = qs_fail(error, QSTORE_CORRUPT, "%s: file %.400s is damaged: it has another size",
+		                 archive->path, file->name);
 	free(block);
 	free(plain);
 	ZSTD_freeDCtx(context);
@@ -152,8 +153,8 @@ static qstore_status output_end(restorer *r, qs_error *error)
 		if (!qs_sha256_final(r->sha256, digest))
 			status = qs_fail(error, QSTORE_MEMORY, "%s: SHA-256 failed", display_name(r));
 		else if (memcmp(digest, file.sha256, sizeof(digest)) != 0)
-			status = qs_fail(error, QSTORE_CORRUPT, "%s: file %.400s is damaged: its SHA-256 differs", r->archive->path,
-			                 file.name);
+			status = qs_fail(error, QSTORE_CORRUPT, "%s: file %.400s is damaged: its SHA-256 differs",
+			                 r->archive->path, file.name);
 	}
 	free(r->path);
 	r->path = NULL;
@@ -228,7 +229,8 @@ static int plan_object(restorer *r, uint32_t output, uint32_t number, uint64_t f
 		uint64_t skip = from % chunk_bytes, n = chunk_bytes - skip;
 		if (n > size)
 			n = size;
-		if (!add_piece(r, (piece){output, number, (uint32_t)(from / chunk_bytes), (uint32_t)skip, (uint32_t)n}))
+		if (!add_piece(r,
+		               (piece){output, number, (uint32_t)(from / chunk_bytes), (uint32_t)skip, (uint32_t)n}))
 			return 0;
 		from += n;
 		size -= n;
@@ -336,32 +338,32 @@ static qstore_status commit_piece(void *user, void *memory, uint64_t job, qs_err
 	return output_data(r, thread->data + p->skip, p->size, error);
 }
 
-qstore_status qs_restore(const qstore_archive *archive, const qs_output *outputs, size_t n_outputs, const char *folder,
-                         const qstore_work *work, const char *phase, qs_error *error)
+qstore_status qs_restore(const qstore_archive *archive, const qs_output *outputs, size_t n_outputs,
+                         const char *folder, const qstore_work *work, const char *phase, qs_error *error)
 {
 	restorer r = {
-		.archive = archive,
-		.outputs = outputs,
-		.n_outputs = n_outputs,
-		.folder = folder,
-		.work = work,
-		.progress = {.phase = phase},
-		.current = n_outputs,
-		.fd = -1,
-		.sha256 = qs_sha256_create(),
+	    .archive = archive,
+	    .outputs = outputs,
+	    .n_outputs = n_outputs,
+	    .folder = folder,
+	    .work = work,
+	    .progress = {.phase = phase},
+	    .current = n_outputs,
+	    .fd = -1,
+	    .sha256 = qs_sha256_create(),
 	};
 	qstore_status status = QSTORE_OK;
 	if (r.sha256 == NULL || !plan(&r))
 		status = qs_fail(error, QSTORE_MEMORY, "%s: out of memory", archive->path);
 	if (status == QSTORE_OK) {
 		qs_jobs jobs = {
-			.n_jobs = r.n_pieces,
-			.user = &r,
-			.create = thread_create,
-			.destroy = thread_destroy,
-			.work = decode_piece,
-			.commit = commit_piece,
-			.cancel = work == NULL ? NULL : work->cancel,
+		    .n_jobs = r.n_pieces,
+		    .user = &r,
+		    .create = thread_create,
+		    .destroy = thread_destroy,
+		    .work = decode_piece,
+		    .commit = commit_piece,
+		    .cancel = work == NULL ? NULL : work->cancel,
 		};
 		status = qs_pool_run(&jobs, work == NULL ? 0 : work->threads, error);
 	}

@@ -3,26 +3,36 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <errno.h>
+#include <locale.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __APPLE__
+#include <xlocale.h>
+#endif
 
 #include "io.h"
 
 struct qs_tar_writer {
 	struct archive *archive;
 	struct archive_entry *entry;
-	int fd;              /* -1: only count */
-	int binary;          /* a name was not ASCII */
+	locale_t locale;
+	int fd; /* -1: only count */
 	const char *path;
-	uint64_t written;    /* bytes */
-	uint64_t data_end;   /* where the member's data ends */
+	uint64_t written;  /* bytes */
+	uint64_t data_end; /* where the member's data ends */
+	int abandoned;     /* write no more */
 	qs_error io_error;
 };
 
 static la_ssize_t write_callback(struct archive *archive, void *user, const void *src, size_t size)
 {
 	qs_tar_writer *writer = user;
-	if (writer->fd >= 0 && qs_write_all(writer->fd, src, size, writer->path, &writer->io_error) != QSTORE_OK) {
+	if (writer->abandoned) {
+		archive_set_error(archive, ECANCELED, "%s", "abandoned");
+		return -1;
+	}
+	if (writer->fd >= 0 &&
+	    qs_write_all(writer->fd, src, size, writer->path, &writer->io_error) != QSTORE_OK) {
 		archive_set_error(archive, EIO, "%s", "cannot write");
 		return -1;
 	}
@@ -38,7 +48,8 @@ static qstore_status tar_error(qs_tar_writer *writer, qs_error *error)
 		return writer->io_error.status;
 	}
 	const char *text = archive_error_string(writer->archive);
-	return qs_fail(error, QSTORE_IO, "%s: cannot write: %s", writer->path, text == NULL ? "libarchive failed" : text);
+	return qs_fail(error, QSTORE_IO, "%s: cannot write: %s", writer->path,
+	               text == NULL ? "libarchive failed" : text);
 }
 
 qstore_status qs_tar_writer_create(qs_tar_writer **out, int fd, const char *path, qs_error *error)
@@ -51,7 +62,8 @@ qstore_status qs_tar_writer_create(qs_tar_writer **out, int fd, const char *path
 	writer->path = path;
 	writer->archive = archive_write_new();
 	writer->entry = archive_entry_new();
-	if (writer->archive == NULL || writer->entry == NULL)
+	writer->locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+	if (writer->archive == NULL || writer->entry == NULL || writer->locale == (locale_t)0)
 		return qs_fail(error, QSTORE_MEMORY, "%s: out of memory", path);
 	/* Unbuffered, so that `written` is exact, and without padding to tape blocks. */
 	if (archive_write_set_format_pax_restricted(writer->archive) != ARCHIVE_OK ||
@@ -67,21 +79,19 @@ void qs_tar_writer_destroy(qs_tar_writer *writer)
 	if (writer == NULL)
 		return;
 	if (writer->archive != NULL) {
-		/* Without this, freeing would complete the archive. */
-		archive_write_fail(writer->archive);
+		/* Freeing completes an archive. (archive_write_fail would prevent that too, but leaks in
+		 * libarchive 3.6.) */
+		writer->abandoned = 1;
 		archive_write_free(writer->archive);
 	}
 	archive_entry_free(writer->entry);
+	if (writer->locale != (locale_t)0)
+		freelocale(writer->locale);
 	free(writer);
 }
 
 static qstore_status write_header(qs_tar_writer *writer, const char *name, uint64_t size, qs_error *error)
 {
-	for (const char *p = name; *p != 0; p++)
-		writer->binary |= (unsigned char)*p >= 0x80;
-	/* Names are UTF-8 whatever the locale. libarchive cannot unset this, and says it in each header that follows. */
-	if (writer->binary && archive_write_set_options(writer->archive, "hdrcharset=BINARY") < ARCHIVE_WARN)
-		return tar_error(writer, error);
 	archive_entry_clear(writer->entry);
 	archive_entry_set_pathname(writer->entry, name);
 	archive_entry_set_filetype(writer->entry, AE_IFREG);
@@ -90,9 +100,13 @@ static qstore_status write_header(qs_tar_writer *writer, const char *name, uint6
 	archive_entry_set_mtime(writer->entry, 0, 0);
 	archive_entry_set_uid(writer->entry, 0);
 	archive_entry_set_gid(writer->entry, 0);
-	if (archive_write_header(writer->archive, writer->entry) < ARCHIVE_WARN)
-		return tar_error(writer, error);
-	return QSTORE_OK;
+	/* libarchive converts names from the locale's character set; in this one it writes bytes that are not
+	 * ASCII as they are, and says so in the member's header. The same bytes come out wherever the packer
+	 * runs. */
+	locale_t before = uselocale(writer->locale);
+	int result = archive_write_header(writer->archive, writer->entry);
+	uselocale(before);
+	return result < ARCHIVE_WARN ? tar_error(writer, error) : QSTORE_OK;
 }
 
 static uint64_t round_up(uint64_t size)
@@ -100,8 +114,8 @@ static uint64_t round_up(uint64_t size)
 	return (size + 511) / 512 * 512;
 }
 
-qstore_status qs_tar_writer_member(qs_tar_writer *writer, const char *name, uint64_t size, uint64_t data_offset,
-                                   qs_error *error)
+qstore_status qs_tar_writer_member(qs_tar_writer *writer, const char *name, uint64_t size,
+                                   uint64_t data_offset, qs_error *error)
 {
 	/* Pads the member before, whose data must be complete: libarchive would fill it with zeros. */
 	if (writer->written != writer->data_end)
@@ -110,8 +124,9 @@ qstore_status qs_tar_writer_member(qs_tar_writer *writer, const char *name, uint
 	if (status != QSTORE_OK)
 		return status;
 	if (writer->written != data_offset)
-		return qs_fail(error, QSTORE_IO, "%s: member %s starts at byte %llu, not at %llu as planned", writer->path, name,
-		               (unsigned long long)writer->written, (unsigned long long)data_offset);
+		return qs_fail(error, QSTORE_IO, "%s: member %s starts at byte %llu, not at %llu as planned",
+		               writer->path, name, (unsigned long long)writer->written,
+		               (unsigned long long)data_offset);
 	writer->data_end = data_offset + size;
 	return QSTORE_OK;
 }
@@ -143,18 +158,14 @@ qstore_status qs_tar_writer_finish(qs_tar_writer *writer, uint64_t archive_size,
 	return QSTORE_OK;
 }
 
-qstore_status qs_tar_header_size(const char *name, uint64_t size, int *binary, uint64_t *header_size, qs_error *error)
+qstore_status qs_tar_header_size(const char *name, uint64_t size, uint64_t *header_size, qs_error *error)
 {
 	qs_tar_writer *writer;
 	qstore_status status = qs_tar_writer_create(&writer, -1, name, error);
-	if (status == QSTORE_OK) {
-		writer->binary = *binary;
+	if (status == QSTORE_OK)
 		status = write_header(writer, name, size, error);
-	}
-	if (status == QSTORE_OK) {
+	if (status == QSTORE_OK)
 		*header_size = writer->written;
-		*binary = writer->binary;
-	}
 	qs_tar_writer_destroy(writer);
 	return status;
 }
@@ -183,14 +194,16 @@ qstore_status qs_tar_list(const char *path,
 	archive_read_support_format_tar(archive);
 	if (archive_read_open_filename(archive, path, QS_IO_BLOCK) != ARCHIVE_OK)
 		status = qs_fail(error, QSTORE_IO, "%s: cannot read: %s", path, archive_error_string(archive));
-	/* libarchive tells where headers start. A member's data ends where the next header starts, less the padding. */
+	/* libarchive tells where headers start. A member's data ends where the next header starts, less the
+	 * padding. */
 	char *name = NULL;
 	uint64_t size = 0;
 	while (status == QSTORE_OK) {
 		struct archive_entry *entry;
 		int result = archive_read_next_header(archive, &entry);
 		if (result != ARCHIVE_OK && result != ARCHIVE_EOF && result != ARCHIVE_WARN) {
-			status = qs_fail(error, QSTORE_CORRUPT, "%s: not a good tar archive: %s", path, archive_error_string(archive));
+			status = qs_fail(error, QSTORE_CORRUPT, "%s: not a good tar archive: %s", path,
+			                 archive_error_string(archive));
 			break;
 		}
 		uint64_t position = (uint64_t)archive_read_header_position(archive);
@@ -207,7 +220,8 @@ qstore_status qs_tar_list(const char *path,
 		size = (uint64_t)archive_entry_size(entry);
 		name = pathname == NULL ? NULL : strdup(pathname);
 		if (name == NULL)
-			status = qs_fail(error, pathname == NULL ? QSTORE_CORRUPT : QSTORE_MEMORY, "%s: a member has no name", path);
+			status = qs_fail(error, pathname == NULL ? QSTORE_CORRUPT : QSTORE_MEMORY,
+			                 "%s: a member has no name", path);
 	}
 	free(name);
 	archive_read_free(archive);

@@ -7,9 +7,8 @@
 
 #include "../error.h"
 
-/* Bytes of tar header (extended headers too) that libarchive writes for a member. *binary is zero for an archive's first
- * member, and is carried on from member to member. */
-qstore_status qs_tar_header_size(const char *name, uint64_t size, int *binary, uint64_t *header_size, qs_error *error);
+/* Bytes of tar header (extended headers too) that libarchive writes for a member. */
+qstore_status qs_tar_header_size(const char *name, uint64_t size, uint64_t *header_size, qs_error *error);
 
 /* Bytes at the end of an archive. */
 qstore_status qs_tar_trailer_size(uint64_t *trailer_size, qs_error *error);
@@ -20,8 +19,8 @@ typedef struct qs_tar_writer qs_tar_writer;
 qstore_status qs_tar_writer_create(qs_tar_writer **writer, int fd, const char *path, qs_error *error);
 
 /* Starts a member; checks that its data begins at byte data_offset of the archive. */
-qstore_status qs_tar_writer_member(qs_tar_writer *writer, const char *name, uint64_t size, uint64_t data_offset,
-                                   qs_error *error);
+qstore_status qs_tar_writer_member(qs_tar_writer *writer, const char *name, uint64_t size,
+                                   uint64_t data_offset, qs_error *error);
 qstore_status qs_tar_writer_data(qs_tar_writer *writer, const void *src, size_t size, qs_error *error);
 
 /* Ends the last member and the archive; checks the archive's size. */

@@ -41,12 +41,13 @@ static int match_list(const char *const *list, const char *name, unsigned char *
 	return found;
 }
 
-static qstore_status check_used(const qstore_archive *archive, const char *const *list, const unsigned char *used,
-                                const char *what, qs_error *error)
+static qstore_status check_used(const qstore_archive *archive, const char *const *list,
+                                const unsigned char *used, const char *what, qs_error *error)
 {
 	for (size_t i = 0; list != NULL && list[i] != NULL; i++) {
 		if (!used[i])
-			return qs_fail(error, QSTORE_NOT_FOUND, "%s: has no %s %s in this precision", archive->path, what, list[i]);
+			return qs_fail(error, QSTORE_NOT_FOUND, "%s: has no %s %s in this precision", archive->path, what,
+			               list[i]);
 	}
 	return QSTORE_OK;
 }
@@ -89,11 +90,11 @@ static qstore_status add_tensors(unpacker *u, uint32_t variant, const char *fold
 			    !match_list(u->options->tensors, tensor.name, u->tensors_used))
 				continue;
 			tensors[n] = (qs_st_tensor){
-				.name = (char *)tensor.name,
-				.dtype = tensor.dtype,
-				.n_dims = tensor.n_dims,
-				.dims = dims + tensor.first_dim,
-				.size = tensor.size,
+			    .name = (char *)tensor.name,
+			    .dtype = tensor.dtype,
+			    .n_dims = tensor.n_dims,
+			    .dims = dims + tensor.first_dim,
+			    .size = tensor.size,
 			};
 			output->ranges[n++] = (qs_range){tensor.file, tensor.offset, tensor.size};
 			output->size += tensor.size;
@@ -122,10 +123,12 @@ static qstore_status add_variant(unpacker *u, uint32_t variant, const char *fold
 		qs_index_file(index, i, &file);
 		if ((file.variants >> variant & 1) == 0)
 			continue;
-		if (options->files == NULL ? options->tensors != NULL : !match_list(options->files, file.name, u->files_used))
+		if (options->files == NULL ? options->tensors != NULL
+		                           : !match_list(options->files, file.name, u->files_used))
 			continue;
 		if (options->tensors != NULL && strcmp(file.name, TENSORS_NAME) == 0)
-			return qs_fail(error, QSTORE_USAGE, "file " TENSORS_NAME " and the selected tensors would have the same name");
+			return qs_fail(error, QSTORE_USAGE,
+			               "file " TENSORS_NAME " and the selected tensors would have the same name");
 		if (!qs_outputs_add(&u->outputs, &u->n_outputs, &output))
 			return no_memory(u->archive, error);
 		output->file = i;
@@ -147,11 +150,11 @@ static qstore_status check_size(const qstore_archive *archive, uint32_t variant,
 	for (uint32_t i = variant; i-- > 0;) {
 		qs_index_variant(&archive->index, i, &held);
 		if (archive->file_size >= qs_archive_download_size(archive, i))
-			return qs_fail(error, QSTORE_TRUNCATED, "%s: ends too early for %s; %s is complete", archive->path, asked.name,
-			               held.name);
+			return qs_fail(error, QSTORE_TRUNCATED, "%s: ends too early for %s; %s is complete",
+			               archive->path, asked.name, held.name);
 	}
-	return qs_fail(error, QSTORE_TRUNCATED, "%s: ends too early: %llu bytes of the %llu that %s needs", archive->path,
-	               (unsigned long long)archive->file_size,
+	return qs_fail(error, QSTORE_TRUNCATED, "%s: ends too early: %llu bytes of the %llu that %s needs",
+	               archive->path, (unsigned long long)archive->file_size,
 	               (unsigned long long)qs_archive_download_size(archive, variant), asked.name);
 }
 
@@ -266,8 +269,8 @@ static qstore_status make_folder(const char *path, int *created, qs_error *error
 	return qs_fail(error, QSTORE_IO, "%s: cannot create the folder: %s", path, strerror(errno));
 }
 
-static qstore_status unpack(qstore_archive *archive, const qstore_unpack_options *options, qstore_unpack_result *result,
-                            qs_error *error)
+static qstore_status unpack(qstore_archive *archive, const qstore_unpack_options *options,
+                            qstore_unpack_result *result, qs_error *error)
 {
 	unpacker u = {.archive = archive, .options = options};
 	char *staging = NULL;
@@ -284,7 +287,8 @@ static qstore_status unpack(qstore_archive *archive, const qstore_unpack_options
 		if (staging == NULL)
 			status = no_memory(archive, error);
 		else if (mkdtemp(staging) == NULL)
-			status = qs_fail(error, QSTORE_IO, "%s: cannot create files in it: %s", options->output, strerror(errno));
+			status = qs_fail(error, QSTORE_IO, "%s: cannot create files in it: %s", options->output,
+			                 strerror(errno));
 		else
 			staged = 1;
 	}
@@ -309,8 +313,8 @@ static qstore_status unpack(qstore_archive *archive, const qstore_unpack_options
 	return status;
 }
 
-qstore_status qstore_unpack(qstore_archive *archive, const qstore_unpack_options *options, qstore_unpack_result *result,
-                            qstore_error *error)
+qstore_status qstore_unpack(qstore_archive *archive, const qstore_unpack_options *options,
+                            qstore_unpack_result *result, qstore_error *error)
 {
 	qs_error own = {QSTORE_OK, ""};
 	return qs_public_error(error, &own, unpack(archive, options, result, &own));

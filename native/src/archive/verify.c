@@ -14,7 +14,8 @@ typedef struct member_check {
 	uint32_t n_files; /* members that the index calls files */
 } member_check;
 
-static qstore_status check_member(void *user, const char *name, uint64_t size, uint64_t data_offset, qs_error *error)
+static qstore_status check_member(void *user, const char *name, uint64_t size, uint64_t data_offset,
+                                  qs_error *error)
 {
 	member_check *check = user;
 	const qstore_archive *archive = check->archive;
@@ -22,7 +23,8 @@ static qstore_status check_member(void *user, const char *name, uint64_t size, u
 	if (check->n_members++ == 0) {
 		if (strcmp(name, "qstore/index") != 0 || data_offset != QS_INDEX_OFFSET ||
 		    size != QS_INDEX_HEADER_SIZE + archive->header.body_coded_size)
-			return qs_fail(error, QSTORE_CORRUPT, "%s: the first member, %.400s, is not the index", archive->path, name);
+			return qs_fail(error, QSTORE_CORRUPT, "%s: the first member, %.400s, is not the index",
+			               archive->path, name);
 		return QSTORE_OK;
 	}
 	if (strncmp(name, "qstore/layer-", 13) == 0 && check->n_layers < index->n_variants) {
@@ -59,8 +61,8 @@ static qstore_status check_members(const qstore_archive *archive, qs_error *erro
 		n_files += file.kind != QS_FILE_ASSEMBLED;
 	}
 	if (check.n_files != n_files || check.n_layers != archive->index.n_variants)
-		return qs_fail(error, QSTORE_CORRUPT, "%s: has %u files and %u layers, its index says %u and %u", archive->path,
-		               check.n_files, check.n_layers, n_files, archive->index.n_variants);
+		return qs_fail(error, QSTORE_CORRUPT, "%s: has %u files and %u layers, its index says %u and %u",
+		               archive->path, check.n_files, check.n_layers, n_files, archive->index.n_variants);
 	return QSTORE_OK;
 }
 

@@ -129,7 +129,8 @@ qstore_status qs_index_decode_body(const qs_index_header *header, const uint8_t 
 	return QSTORE_OK;
 }
 
-/* Bytes of the UTF-8 sequence at p (which a zero byte ends), 0 when it is malformed. Unicode 15, table 3-7. */
+/* Bytes of the UTF-8 sequence at p (which a zero byte ends), 0 when it is malformed. Unicode 15, table 3-7.
+ */
 static size_t utf8_sequence(const uint8_t *p)
 {
 	if (p[0] < 0x80)
@@ -301,14 +302,18 @@ static int check_counts(qs_index *index)
 	index->strings_size = qs_load32(p + 28);
 	if (!is_zero(p + 32, 32) || index->n_variants == 0 || index->n_variants > QS_VARIANTS_MAX)
 		return 0;
-	/* Each product is below 2^39, so that their sum cannot wrap; size_t may have 32 bits, hence the check of the total
-	 * before any offset is stored. */
+	/* Each product is below 2^39, so that their sum cannot wrap; size_t may have 32 bits, hence the check of
+	 * the total before any offset is stored. */
 	uint64_t sizes[9] = {
-		(uint64_t)index->n_variants * QS_VARIANT_SIZE, (uint64_t)index->n_files * QS_FILE_SIZE,
-		(uint64_t)index->n_extents * QS_EXTENT_SIZE,   (uint64_t)index->n_tensors * QS_TENSOR_SIZE,
-		(uint64_t)index->n_objects * QS_OBJECT_SIZE,   (uint64_t)index->n_chunks * 8,
-		((uint64_t)index->n_chunks + (index->n_chunks & 1)) * 4, (uint64_t)index->n_dims * 8,
-		index->strings_size,
+	    (uint64_t)index->n_variants * QS_VARIANT_SIZE,
+	    (uint64_t)index->n_files * QS_FILE_SIZE,
+	    (uint64_t)index->n_extents * QS_EXTENT_SIZE,
+	    (uint64_t)index->n_tensors * QS_TENSOR_SIZE,
+	    (uint64_t)index->n_objects * QS_OBJECT_SIZE,
+	    (uint64_t)index->n_chunks * 8,
+	    ((uint64_t)index->n_chunks + (index->n_chunks & 1)) * 4,
+	    (uint64_t)index->n_dims * 8,
+	    index->strings_size,
 	};
 	uint64_t total = QS_COUNTS_SIZE;
 	for (int i = 0; i < 9; i++)
@@ -316,8 +321,8 @@ static int check_counts(qs_index *index)
 	if (total != index->body_size)
 		return 0;
 	size_t at = QS_COUNTS_SIZE;
-	size_t *offsets[9] = {&index->variants, &index->files, &index->extents, &index->tensors, &index->objects,
-	                      &index->checksums, &index->sizes, &index->dims, &index->strings};
+	size_t *offsets[9] = {&index->variants,  &index->files, &index->extents, &index->tensors, &index->objects,
+	                      &index->checksums, &index->sizes, &index->dims,    &index->strings};
 	for (int i = 0; i < 9; i++) {
 		*offsets[i] = at;
 		at += (size_t)sizes[i];
@@ -357,7 +362,8 @@ static int check_variants(const qs_index *index)
 	return 1;
 }
 
-/* Objects fill the layers one after the other, and use all chunks in order: hence sums can be checked in one pass. */
+/* Objects fill the layers one after the other, and use all chunks in order: hence sums can be checked in one
+ * pass. */
 static int check_objects(const qs_index *index)
 {
 	uint32_t chunk = 0, layer = 0;
@@ -408,8 +414,8 @@ static int check_objects(const qs_index *index)
 				return 0;
 			qs_index_object(index, object.coarse, &coarse);
 			qs_index_object(index, object.scales, &scales);
-			if (coarse.kind != QS_KIND_CODES || coarse.n_elems != object.n_elems || coarse.cols != object.cols ||
-			    coarse.chunk_elems != object.chunk_elems)
+			if (coarse.kind != QS_KIND_CODES || coarse.n_elems != object.n_elems ||
+			    coarse.cols != object.cols || coarse.chunk_elems != object.chunk_elems)
 				return 0;
 			uint64_t rows = object.n_elems / object.cols + (object.n_elems % object.cols != 0);
 			if (scales.kind != QS_KIND_PLAIN || scales.dtype != QS_F32 || scales.n_elems != rows)
@@ -500,9 +506,11 @@ static int check_files(const qs_index *index)
 			if (file.first_extent != 0 || file.n_extents != 0 ||
 			    !is_inside(file.offset, file.coded_size, 0, index->payload_size))
 				return 0;
-			/* A reader needs a file from before the layers, and may hold a compressed one in memory as a whole. */
+			/* A reader needs a file from before the layers, and may hold a compressed one in memory as a
+			 * whole. */
 			qs_index_variant(index, 0, &variant);
-			if (file.coded_size > variant.layer_offset || file.offset > variant.layer_offset - file.coded_size)
+			if (file.coded_size > variant.layer_offset ||
+			    file.offset > variant.layer_offset - file.coded_size)
 				return 0;
 			if (file.kind == QS_FILE_STORED ? file.coded_size != file.size
 			                                : file.coded_size == 0 || file.size > QS_FILE_ZSTD_MAX ||

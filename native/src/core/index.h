@@ -12,15 +12,15 @@
 
 #define QS_FORMAT_MAJOR 1
 #define QS_FORMAT_MINOR 0
-#define QS_NONE 0xffffffffu          /* "no object", "no coarser variant" */
+#define QS_NONE 0xffffffffu /* "no object", "no coarser variant" */
 #define QS_INDEX_HEADER_SIZE 64
-#define QS_INDEX_OFFSET 512          /* of the header in the archive file: after one tar header block */
+#define QS_INDEX_OFFSET 512 /* of the header in the archive file: after one tar header block */
 #define QS_INDEX_BODY_MAX (1u << 30)
 #define QS_CHUNK_SIZE_MAX (1u << 20) /* decoded bytes of one chunk */
 #define QS_CHUNK_CODED_MAX (QS_CHUNK_SIZE_MAX + 256)
-#define QS_FILE_ZSTD_MAX (1u << 26)  /* bytes of a file that is kept as one zstd frame, and of the frame */
+#define QS_FILE_ZSTD_MAX (1u << 26) /* bytes of a file that is kept as one zstd frame, and of the frame */
 #define QS_VARIANTS_MAX 32
-#define QS_NAME_MAX 1023             /* bytes of a file's name */
+#define QS_NAME_MAX 1023 /* bytes of a file's name */
 #define QS_TENSOR_NAME_MAX 4095
 
 /* Element types. Sizes in bits; names as safetensors spells them. */
@@ -48,12 +48,12 @@ typedef enum qs_dtype {
 #define QS_DTYPE_ENUM(name, value, bits, text) QS_##name = value,
 	QS_DTYPE_LIST(QS_DTYPE_ENUM)
 #undef QS_DTYPE_ENUM
-	QS_DTYPE_COUNT
+	    QS_DTYPE_COUNT
 } qs_dtype;
 
-const char *qs_dtype_name(uint32_t dtype);         /* NULL when unknown */
-uint32_t qs_dtype_size(uint32_t dtype);            /* bytes of one element, 0 when unknown */
-uint32_t qs_dtype_from_name(const char *name);     /* QS_DTYPE_COUNT when unknown */
+const char *qs_dtype_name(uint32_t dtype);     /* NULL when unknown */
+uint32_t qs_dtype_size(uint32_t dtype);        /* bytes of one element, 0 when unknown */
+uint32_t qs_dtype_from_name(const char *name); /* QS_DTYPE_COUNT when unknown */
 
 /* How an object's chunks are coded (FORMAT.md, "Chunks"). */
 enum {
@@ -64,11 +64,7 @@ enum {
 };
 
 /* The arithmetic that made codes from values (FORMAT.md, "Rules"). */
-enum {
-	QS_RULE_NONE = 0,
-	QS_RULE_LLM_INT8 = 1,
-	QS_RULE_COUNT
-};
+enum { QS_RULE_NONE = 0, QS_RULE_LLM_INT8 = 1, QS_RULE_COUNT };
 
 /* How a file is kept. */
 enum {
@@ -118,39 +114,39 @@ enum {
 };
 
 typedef struct qs_variant {
-	const char *name;            /* "int8", "bf16", … */
-	uint32_t dtype;              /* of its modelled weights */
-	uint32_t coarser;            /* the variant its refinement builds on, or QS_NONE */
+	const char *name;                  /* "int8", "bf16", … */
+	uint32_t dtype;                    /* of its modelled weights */
+	uint32_t coarser;                  /* the variant its refinement builds on, or QS_NONE */
 	uint64_t layer_offset, layer_size; /* payload-relative */
-	uint64_t raw_size;           /* bytes of its files, restored */
+	uint64_t raw_size;                 /* bytes of its files, restored */
 } qs_variant;
 
 typedef struct qs_file {
-	const char *name;            /* relative, '/'-separated, safe to create below a folder */
-	uint32_t variants;           /* bit v: variant v has this file */
+	const char *name;  /* relative, '/'-separated, safe to create below a folder */
+	uint32_t variants; /* bit v: variant v has this file */
 	uint32_t kind;
 	uint64_t size;
-	const uint8_t *sha256;       /* 32 bytes */
+	const uint8_t *sha256;            /* 32 bytes */
 	uint32_t first_extent, n_extents; /* ASSEMBLED */
-	uint64_t offset, coded_size; /* STORED, ZSTD: payload-relative place of the member's data */
+	uint64_t offset, coded_size;      /* STORED, ZSTD: payload-relative place of the member's data */
 } qs_file;
 
 typedef struct qs_extent {
 	uint32_t object;
-	uint64_t offset, size;       /* bytes of the object's decoded data */
+	uint64_t offset, size; /* bytes of the object's decoded data */
 } qs_extent;
 
 typedef struct qs_tensor {
 	const char *name;
 	uint32_t file, dtype, first_dim, n_dims;
-	uint32_t object;             /* that holds exactly this tensor, or QS_NONE */
-	uint64_t offset, size;       /* bytes, in the restored file */
+	uint32_t object;       /* that holds exactly this tensor, or QS_NONE */
+	uint64_t offset, size; /* bytes, in the restored file */
 } qs_tensor;
 
 typedef struct qs_object {
 	uint32_t kind, dtype, variant, rule;
-	uint32_t coarse, scales;     /* objects, or QS_NONE */
-	float error;                 /* REFINE: |coarse − fine|² / |fine|², else 0 */
+	uint32_t coarse, scales; /* objects, or QS_NONE */
+	float error;             /* REFINE: |coarse − fine|² / |fine|², else 0 */
 	uint64_t n_elems, cols;
 	uint32_t chunk_elems, first_chunk, n_chunks;
 	uint64_t offset, coded_size; /* payload-relative; its chunks stand one after the other */
