@@ -1,0 +1,226 @@
+#!/usr/bin/env node
+/** qstore-decode: the files of one precision out of an archive, from a file or an URL. */
+
+import { readFileSync, writeSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { parseArgs } from "node:util";
+import { openArchive } from "./archive.js";
+import { QstoreError } from "./error.js";
+import { httpSource } from "./http.js";
+import { openFile } from "./node/file-source.js";
+import { WorkerPool } from "./node/pool.js";
+import { ProgressBar, formatSize } from "./node/progress.js";
+import { unpack } from "./node/unpack.js";
+import { compileWasm, createDecoder } from "./wasm.js";
+
+const NAME = "qstore-decode";
+
+const HELP = `Usage: ${NAME} FILE.qstore|URL [--precision int8|bf16|fp16|low|high|all] [-o DIR]
+
+Restores a model's files from an archive, byte for byte; their SHA-256 is checked.
+The first part of an archive is enough for the coarse precision; of an URL no more is read.
+
+  -p, --precision NAME  which variant: its name, low, high (default), or all: each in DIR/NAME
+  -o, --output DIR      folder (default: the archive's name without .qstore, "-" and the precision)
+      --file NAME       only this file (repeatable; '*' stands for anything)
+      --tensor NAME     only this tensor, into DIR/tensors.safetensors (repeatable; '*' likewise)
+  -j, --threads N       threads (default: all cores)
+      --header "N: V"   send this header with each request (repeatable; for URLs)
+  -f, --force           replace existing files
+  -q, --quiet           print nothing but errors
+      --json            print the result as JSON
+  -h, --help            this text
+  -V, --version         the version
+
+Exit status: 0 done, 1 failed, 2 wrong usage. No file appears before all are complete and verified.
+`;
+
+const SIGNALS = /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"]);
+
+/** An error of the command line. */
+class UsageError extends Error {}
+
+/** @param {string[]} args */
+function parse(args) {
+	/** @type {ReturnType<typeof parseAll>} */
+	let parsed;
+	try {
+		parsed = parseAll(args);
+	} catch (error) {
+		// Node's message goes on with advice about "--".
+		throw new UsageError(/** @type {Error} */ (error).message.split(/[.\n]/)[0].replace(/^./, (c) => c.toLowerCase()));
+	}
+	const { values, positionals } = parsed;
+	if (values.help || values.version)
+		return { ...values, archive: "", threads: 1, headers: {} };
+	if (positionals.length === 0)
+		throw new UsageError("no archive given");
+	if (positionals.length > 1)
+		throw new UsageError(`one archive at a time, not also ${positionals[1]}`);
+	const threads = values.threads === undefined ? availableParallelism() : Number(values.threads);
+	if (!/^\d+$/.test(values.threads ?? "1") || threads < 1 || threads > 1024)
+		throw new UsageError(`-j needs a number of threads, not ${values.threads}`);
+	/** @type {Record<string, string>} */
+	const headers = {};
+	for (const header of values.header ?? []) {
+		const match = /^([^\s:]+):\s*(.*)$/.exec(header);
+		if (!match)
+			throw new UsageError(`--header needs "Name: value", not ${header}`);
+		headers[match[1].toLowerCase()] = match[2];
+	}
+	return { ...values, archive: positionals[0], threads, headers };
+}
+
+/** @param {string[]} args */
+function parseAll(args) {
+	return parseArgs({
+		args,
+		allowPositionals: true,
+		options: {
+			precision: { type: "string", short: "p" },
+			output: { type: "string", short: "o" },
+			file: { type: "string", multiple: true },
+			tensor: { type: "string", multiple: true },
+			threads: { type: "string", short: "j" },
+			header: { type: "string", multiple: true },
+			force: { type: "boolean", short: "f" },
+			quiet: { type: "boolean", short: "q" },
+			json: { type: "boolean" },
+			help: { type: "boolean", short: "h" },
+			version: { type: "boolean", short: "V" },
+		},
+	});
+}
+
+/** @param {string} archive */
+function isUrl(archive) {
+	return /^https?:\/\//i.test(archive);
+}
+
+/**
+ * "dir/model.qstore" and "high" give "model-high", in the current folder.
+ * @param {string} archive
+ * @param {string} precision
+ */
+function defaultOutput(archive, precision) {
+	let path = archive;
+	if (isUrl(archive)) {
+		path = new URL(archive).pathname;
+		try {
+			path = decodeURIComponent(path);
+		} catch {
+			// The name as it is written, then.
+		}
+	}
+	const name = (path.split(/[/\\]/).at(-1) ?? "").replace(/[\0-\x1f\x7f:]/g, "_").replace(/(?<=.)\.qstore$/, "");
+	return `${/^\.{0,2}$/.test(name) ? "archive" : name}-${precision}`;
+}
+
+/**
+ * @param {ReturnType<typeof parse>} options
+ * @param {AbortSignal} signal
+ */
+async function run({ archive: place, precision = "high", output, file, tensor, threads, headers, force, quiet, json }, signal) {
+	const source = isUrl(place) ? httpSource(place, { headers }) : await openFile(place);
+	const bar = new ProgressBar(process.stderr, !quiet && !json);
+	/** @type {WorkerPool | undefined} */
+	let pool;
+	try {
+		const module = await compileWasm(), decoder = await createDecoder({ module });
+		pool = threads > 1 ? new WorkerPool(module, threads) : undefined;
+		const archive = await openArchive(source, { decoder, codec: pool, signal });
+		// A precision that the archive does not have names no folder.
+		if (precision !== "all")
+			archive.variant(precision);
+		output ??= defaultOutput(place, precision);
+		const result = await unpack(archive, { output, precision, force, files: file, tensors: tensor, signal,
+			onProgress: (progress) => bar.update(progress) });
+		bar.end();
+		if (json)
+			print(`${JSON.stringify({ output, precision, files: result.files, size: result.size }, null, 2)}\n`);
+		else if (!quiet)
+			print(`${output}: ${result.files} file${result.files === 1 ? "" : "s"}, ${formatSize(result.size)}\n`);
+	} finally {
+		bar.end();
+		await pool?.close();
+		await source.close();
+	}
+}
+
+/**
+ * All of a text to standard output, now.
+ * @param {string} text
+ */
+function print(text) {
+	const bytes = Buffer.from(text);
+	for (let at = 0; at < bytes.length;) {
+		try {
+			at += writeSync(1, bytes, at);
+		} catch (error) {
+			if (/** @type {NodeJS.ErrnoException} */ (error).code === "EAGAIN")
+				continue;
+			throw new QstoreError("IO", "cannot write to standard output", { cause: error });
+		}
+	}
+}
+
+/** @returns {string} */
+function version() {
+	return JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")).version;
+}
+
+/**
+ * A text for one line of a terminal.
+ * @param {string} text
+ */
+function line(text) {
+	return text.replace(/[\0-\x1f\x7f-\x9f]/g, "?");
+}
+
+/**
+ * @param {string[]} args
+ * @returns {Promise<number>} the exit code
+ */
+async function main(args) {
+	const controller = new AbortController();
+	/** @type {NodeJS.Signals | undefined} */
+	let caught;
+	for (const name of SIGNALS) {
+		// Once: a second signal ends the process at once.
+		process.once(name, () => {
+			caught = name;
+			controller.abort(new QstoreError("CANCELLED", "interrupted; nothing was written"));
+		});
+	}
+	try {
+		const options = parse(args);
+		if (options.help)
+			print(HELP);
+		else if (options.version)
+			print(`${NAME} ${version()}\n`);
+		else
+			await run(options, controller.signal);
+		return 0;
+	} catch (error) {
+		if (error instanceof UsageError) {
+			process.stderr.write(`${NAME}: ${line(error.message)} (see ${NAME} --help)\n`);
+			return 2;
+		}
+		if (caught && controller.signal.aborted) {
+			process.stderr.write(`${NAME}: interrupted; nothing was written\n`);
+			// So that a shell sees why it ended.
+			process.removeAllListeners(caught);
+			process.kill(process.pid, caught);
+			await new Promise((resolve) => setTimeout(resolve, 1000));
+			return 1;
+		}
+		if (!(error instanceof QstoreError)) {
+			process.stderr.write(`${NAME}: internal error: ${/** @type {Error} */ (error)?.stack ?? error}\n`);
+			return 1;
+		}
+		process.stderr.write(`${NAME}: ${line(error.message)}\n`);
+		return error.code === "USAGE" ? 2 : 1;
+	}
+}
+
+process.exitCode = await main(process.argv.slice(2));

@@ -1,0 +1,599 @@
+/**
+ * Archives over HTTP. Ranges are asked for with GET, never HEAD: it costs a round trip, and servers that sign URLs refuse it.
+ */
+
+import { QstoreError } from "./error.js";
+
+/** @typedef {import("./source.js").ReadOptions} ReadOptions */
+/** @typedef {import("./source.js").Source} Source */
+
+/** An HTTP status that reading cannot go on after. */
+export class HttpError extends QstoreError {
+	/**
+	 * @param {string} message
+	 * @param {number} status
+	 */
+	constructor(message, status) {
+		super("IO", message);
+		this.name = "HttpError";
+		this.status = status;
+	}
+}
+
+/** The file on the server is not the one that was opened: its ETag or its size is another. Open it again. */
+export class SourceChangedError extends QstoreError {
+	/** @param {string} message */
+	constructor(message) {
+		super("IO", message);
+		this.name = "SourceChangedError";
+	}
+}
+
+/** A failure that may pass: the connection, a busy server. */
+class Retry extends Error {
+	/**
+	 * @param {QstoreError} error what to throw when there is no more hope
+	 * @param {number} [after] milliseconds that the server asked for
+	 */
+	constructor(error, after = 0) {
+		super(error.message);
+		this.error = error;
+		this.after = after;
+	}
+}
+
+/**
+ * @typedef {object} HttpOptions
+ * @property {(url: string, init: RequestInit) => Promise<Response>} [fetch]
+ * @property {Record<string, string>} [headers] for every request: authorization, say
+ * @property {number} [retries] of one read without progress; default 5
+ * @property {number} [retryDelay] milliseconds before the first retry; it doubles each time
+ * @property {number} [bufferLimit] bytes that are kept when the server does not do ranges; default 256 MiB
+ */
+
+const DELAY_MAX = 15_000, RETRY_AFTER_MAX = 120_000;
+
+/** @implements {Source} */
+export class HttpSource {
+	/** @type {(init: RequestInit) => Promise<Response>} */
+	#fetch;
+	#retries;
+	#retryDelay;
+	#bufferLimit;
+	/** @type {number | undefined} */
+	#size;
+	/** @type {string | null} */
+	#etag = null;
+	/** @type {SequentialReader | undefined} when the server does not do ranges */
+	#sequential;
+	#closed = new AbortController();
+
+	/**
+	 * @param {string | URL} url
+	 * @param {HttpOptions} [options]
+	 */
+	constructor(url, { fetch = globalThis.fetch, headers = {}, retries = 5, retryDelay = 300, bufferLimit = 2 ** 28 } = {}) {
+		const place = new URL(url, globalThis.location?.href);
+		if (place.username || place.password)
+			throw new QstoreError("USAGE", `${place.origin}: give the user and password as a header, not in the URL`);
+		const { href } = place;
+		this.name = href;
+		// Not this.#fetch = fetch: browsers' fetch must not be called as a method.
+		this.#fetch = (init) => fetch(href, { ...init, headers: { ...headers, .../** @type {object} */ (init.headers) } });
+		this.#retries = retries;
+		this.#retryDelay = retryDelay;
+		this.#bufferLimit = bufferLimit;
+	}
+
+	/** Known after the first read, from its Content-Range. */
+	get byteLength() {
+		return this.#size;
+	}
+
+	/**
+	 * @param {number} offset
+	 * @param {number} length
+	 * @param {ReadOptions} [options]
+	 * @returns {Promise<Uint8Array>}
+	 */
+	async read(offset, length, { signal } = {}) {
+		signal?.throwIfAborted();
+		const out = new Uint8Array(this.#clip(offset, length));
+		let filled = 0;
+		await this.#persist(signal, async () => {
+			const before = filled;
+			try {
+				while (filled < this.#clip(offset, length)) {
+					if (this.#sequential) {
+						const bytes = await this.#sequential.read(offset + filled, out.length - filled, signal);
+						out.set(bytes, filled);
+						filled += bytes.length;
+						return;
+					}
+					const size = await this.#range(offset + filled, this.#clip(offset, length) - filled, signal, (bytes) => {
+						out.set(bytes, filled);
+						filled += bytes.length;
+					});
+					if (size === 0 && !this.#sequential)
+						return; // the source ends here
+				}
+			} catch (error) {
+				// What has arrived is not asked for again.
+				if (error instanceof Retry && filled > before)
+					return true;
+				throw error;
+			}
+		});
+		return filled === out.length ? out : out.subarray(0, filled);
+	}
+
+	/** Ends what is under way. */
+	close() {
+		this.#closed.abort(new QstoreError("CANCELLED", `${this.name}: closed`));
+		this.#sequential?.close();
+	}
+
+	/**
+	 * @param {number} offset
+	 * @param {number} length
+	 */
+	#clip(offset, length) {
+		return this.#size === undefined ? length : Math.max(0, Math.min(length, this.#size - offset));
+	}
+
+	/**
+	 * Tries again, after a while, as long as the failures are of the kind that passes.
+	 * @param {AbortSignal | undefined} signal
+	 * @param {() => Promise<boolean | void>} attempt resolves to true to be called again because it got further
+	 */
+	async #persist(signal, attempt) {
+		for (let failures = 0;;) {
+			try {
+				if (!await attempt())
+					return;
+				failures = 1;
+				await wait(this.#retryDelay, signal);
+			} catch (error) {
+				signal?.throwIfAborted();
+				this.#closed.signal.throwIfAborted();
+				if (!(error instanceof Retry))
+					throw error;
+				if (failures === this.#retries) {
+					error.error.message += ` (tried ${failures + 1} times)`;
+					throw error.error;
+				}
+				// Half of it by chance, so that many clients do not come back at once.
+				const delay = Math.min(this.#retryDelay * 2 ** failures, DELAY_MAX) * (0.5 + Math.random() / 2);
+				await wait(Math.max(delay, error.after), signal);
+				failures++;
+			}
+		}
+	}
+
+	/**
+	 * One request, checked; its body is the caller's. A status that may pass is a Retry.
+	 * @param {Record<string, string>} headers
+	 * @param {AbortSignal} signal
+	 */
+	async #request(headers, signal) {
+		let response;
+		try {
+			response = await this.#fetch({ headers, signal });
+		} catch (error) {
+			signal.throwIfAborted();
+			throw new Retry(this.#error(`cannot be read: ${causeOf(error)}`, error));
+		}
+		const { status } = response;
+		if (status === 200 || status === 206 || status === 416) {
+			const etag = response.headers.get("etag")?.replace(/^W\//, "") ?? null;
+			if (this.#etag !== null && etag !== null && etag !== this.#etag) {
+				await discard(response);
+				throw new SourceChangedError(`${this.name}: changed on the server while it was read ` +
+					`(ETag ${this.#etag}, now ${etag}): open it again`);
+			}
+			this.#etag ??= status === 416 ? null : etag;
+			return response;
+		}
+		await discard(response);
+		const error = new HttpError(`${this.name}: HTTP status ${status}${response.statusText && ` ${response.statusText}`}`, status);
+		if (status === 408 || status === 425 || status === 429 || status >= 500)
+			throw new Retry(error, retryAfter(response.headers.get("retry-after")));
+		throw error;
+	}
+
+	/**
+	 * Asks for a range, and hands on what arrives of it.
+	 * @param {number} offset
+	 * @param {number} length
+	 * @param {AbortSignal | undefined} signal
+	 * @param {(bytes: Uint8Array) => void} take
+	 * @returns {Promise<number>} bytes that were taken; 0 at the end of the source, or when there is a sequential reader now
+	 */
+	async #range(offset, length, signal, take) {
+		const controller = new AbortController();
+		const unlink = link(controller, signal, this.#closed.signal);
+		try {
+			const response = await this.#request({ range: `bytes=${offset}-${offset + length - 1}` }, controller.signal);
+			if (response.status === 416)
+				return await this.#beyondEnd(response, offset);
+			if (response.status === 200) {
+				// Another read may have found out at the same time; one of the two bodies is enough.
+				if (this.#sequential) {
+					controller.abort();
+				} else {
+					this.#setSize(fullLength(response));
+					// The body outlives this read, and so its signal.
+					this.#sequential = new SequentialReader(this.name, this.#bufferLimit, { response, controller },
+						(again) => this.#reopen(again));
+				}
+				return 0;
+			}
+			const expected = this.#checkContentRange(response, offset, length);
+			let received = 0;
+			try {
+				for await (const bytes of bodyOf(response)) {
+					if (received + bytes.length > expected)
+						throw this.#error(`the server sent more than the ${expected} bytes at ${offset} that it announced`);
+					take(bytes);
+					received += bytes.length;
+				}
+			} catch (error) {
+				if (error instanceof QstoreError || controller.signal.aborted)
+					throw error;
+				throw new Retry(this.#error(`the connection broke after ${received} of ${expected} bytes at ${offset}: ` +
+					causeOf(error), error));
+			}
+			// With a hidden Content-Range `expected` is only a hope, and the file may end here.
+			if (received < expected && (received === 0 || response.headers.has("content-range")))
+				throw new Retry(this.#error(`the server sent ${received} of the ${expected} bytes at ${offset}: ` +
+					"the answer was cut off"));
+			return received;
+		} catch (error) {
+			controller.abort();
+			throw error;
+		} finally {
+			unlink();
+		}
+	}
+
+	/**
+	 * A 206 must be what was asked for: caches and proxies are known to answer with other ranges.
+	 * @param {Response} response
+	 * @param {number} offset
+	 * @param {number} length
+	 * @returns {number} bytes that the body has
+	 */
+	#checkContentRange(response, offset, length) {
+		const text = response.headers.get("content-range");
+		// Across origins a server has to expose the header; most do.
+		if (text === null && response.type === "cors")
+			return length;
+		const match = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(text ?? "");
+		const [start, end] = [Number(match?.[1]), Number(match?.[2])];
+		const total = match && match[3] !== "*" ? Number(match[3]) : undefined;
+		if (!match || start !== offset || end < start || end >= offset + length || (total !== undefined && end >= total) ||
+			!Number.isSafeInteger(total ?? 0))
+			throw this.#error(`the server was asked for bytes ${offset}-${offset + length - 1} and answered with ` +
+				`${text ? `"${text}"` : "no Content-Range"}: it, or a proxy before it, does not do ranges correctly`);
+		this.#setSize(total);
+		return end - start + 1;
+	}
+
+	/**
+	 * @param {Response} response with status 416
+	 * @param {number} offset
+	 */
+	async #beyondEnd(response, offset) {
+		await discard(response);
+		const total = Number(/^bytes \*\/(\d+)$/.exec(response.headers.get("content-range") ?? "")?.[1] ?? NaN);
+		if (total > offset || (Number.isNaN(total) && this.#size !== undefined))
+			throw new HttpError(`${this.name}: HTTP status 416: the server refuses bytes from ${offset} on`, 416);
+		this.#setSize(Number.isNaN(total) ? undefined : total);
+		return 0;
+	}
+
+	/** @param {number | undefined} size */
+	#setSize(size) {
+		if (size !== undefined && this.#size !== undefined && size !== this.#size)
+			throw new SourceChangedError(`${this.name}: changed on the server while it was read ` +
+				`(${this.#size} bytes, now ${size}): open it again`);
+		this.#size ??= size;
+	}
+
+	/**
+	 * The whole file once more, for the sequential reader after its connection broke.
+	 * @param {AbortSignal | undefined} signal
+	 */
+	async #reopen(signal) {
+		const controller = new AbortController();
+		const unlink = link(controller, signal, this.#closed.signal);
+		try {
+			const response = await this.#request({}, controller.signal);
+			if (response.status !== 200)
+				throw new HttpError(`${this.name}: HTTP status ${response.status} to a request for the whole file`,
+					response.status);
+			this.#setSize(fullLength(response));
+			return { response, controller };
+		} catch (error) {
+			controller.abort();
+			throw error;
+		} finally {
+			unlink();
+		}
+	}
+
+	/**
+	 * @param {string} text
+	 * @param {unknown} [cause]
+	 */
+	#error(text, cause) {
+		return new QstoreError("IO", `${this.name}: ${text}`, { cause });
+	}
+}
+
+/**
+ * @typedef {object} OpenResponse
+ * @property {Response} response
+ * @property {AbortController} controller ends it
+ */
+
+/**
+ * Serves reads from one body that only goes forward, for servers that do not do ranges. What has passed is kept up to a limit; as
+ * an archive is read mostly in its order, that is enough for the coarse variant of any size.
+ */
+class SequentialReader {
+	#name;
+	#limit;
+	#reopen;
+	/** @type {OpenResponse | undefined} */
+	#open;
+	/** @type {AsyncIterator<Uint8Array> | undefined} */
+	#body;
+	/** @type {Promise<IteratorResult<Uint8Array>> | undefined} a read of the body that an aborted reader left behind */
+	#pending;
+	/** @type {{ offset: number, bytes: Uint8Array }[]} what is kept, in order, without gaps */
+	#blocks = [];
+	#kept = 0;
+	#end = 0;
+	#ended = false;
+	/** @type {Promise<unknown>} the last read in the queue */
+	#queue = Promise.resolve();
+	#closed = false;
+
+	/**
+	 * @param {string} name
+	 * @param {number} limit
+	 * @param {OpenResponse} open
+	 * @param {(signal: AbortSignal | undefined) => Promise<OpenResponse>} reopen
+	 */
+	constructor(name, limit, open, reopen) {
+		this.#name = name;
+		this.#limit = limit;
+		this.#reopen = reopen;
+		this.#attach(open);
+	}
+
+	/**
+	 * @param {number} offset
+	 * @param {number} length
+	 * @param {AbortSignal | undefined} signal
+	 * @returns {Promise<Uint8Array>}
+	 */
+	read(offset, length, signal) {
+		const result = this.#queue.then(() => this.#read(offset, length, signal));
+		this.#queue = result.catch(() => {});
+		return result;
+	}
+
+	close() {
+		this.#closed = true;
+		this.#open?.controller.abort();
+	}
+
+	/**
+	 * @param {number} offset
+	 * @param {number} length
+	 * @param {AbortSignal | undefined} signal
+	 */
+	async #read(offset, length, signal) {
+		signal?.throwIfAborted();
+		const start = this.#blocks[0]?.offset ?? this.#end;
+		if (offset < start)
+			throw new QstoreError("LIMIT", `${this.#name}: the server does not do Range requests, and byte ${offset} is before ` +
+				`the last ${this.#kept} bytes that are kept in memory (limit ${this.#limit}): ` +
+				"use a server that does, or download the archive first");
+		while (this.#end < offset + length && !this.#ended)
+			await this.#advance(signal, offset);
+		const out = new Uint8Array(Math.max(0, Math.min(length, this.#end - offset)));
+		for (const block of this.#blocks) {
+			const from = Math.max(0, offset - block.offset), to = Math.min(block.bytes.length, offset + out.length - block.offset);
+			if (from < to)
+				out.set(block.bytes.subarray(from, to), block.offset + from - offset);
+		}
+		return out;
+	}
+
+	/**
+	 * Takes the next bytes of the body.
+	 * @param {AbortSignal | undefined} signal
+	 * @param {number} needed bytes from here on are not dropped, whatever the limit
+	 */
+	async #advance(signal, needed) {
+		if (this.#closed)
+			throw new QstoreError("CANCELLED", `${this.#name}: closed`);
+		if (!this.#body)
+			await this.#restart(signal);
+		this.#pending ??= /** @type {AsyncIterator<Uint8Array>} */ (this.#body).next();
+		let result;
+		try {
+			result = await unlessAborted(this.#pending, signal);
+		} catch (error) {
+			signal?.throwIfAborted();
+			this.#detach();
+			throw new Retry(new QstoreError("IO", `${this.#name}: the connection broke at byte ${this.#end}: ${causeOf(error)}`,
+				{ cause: error }));
+		}
+		this.#pending = undefined;
+		if (result.done) {
+			const size = this.#open && fullLength(this.#open.response);
+			if (size !== undefined && this.#end < size) {
+				this.#detach();
+				throw new Retry(new QstoreError("IO", `${this.#name}: the server sent ${this.#end} of ${size} bytes`));
+			}
+			this.#ended = true;
+			return;
+		}
+		const bytes = result.value;
+		this.#blocks.push({ offset: this.#end, bytes });
+		this.#end += bytes.length;
+		this.#kept += bytes.length;
+		while (this.#kept > this.#limit && this.#blocks[0].offset + this.#blocks[0].bytes.length <= needed)
+			this.#kept -= /** @type {{ bytes: Uint8Array }} */ (this.#blocks.shift()).bytes.length;
+	}
+
+	/**
+	 * Begins from the start, and skips what had arrived.
+	 * @param {AbortSignal | undefined} signal
+	 */
+	async #restart(signal) {
+		const open = await this.#reopen(signal);
+		const body = bodyOf(open.response);
+		let at = 0;
+		try {
+			while (at < this.#end) {
+				const { done, value } = await unlessAborted(body.next(), signal);
+				if (done)
+					throw new Error(`the server sent ${at} of ${this.#end} bytes`);
+				at += value.length;
+				if (at > this.#end) {
+					this.#pending = Promise.resolve({ done: false, value: value.subarray(value.length - (at - this.#end)) });
+					at = this.#end;
+				}
+			}
+		} catch (error) {
+			open.controller.abort();
+			signal?.throwIfAborted();
+			throw new Retry(new QstoreError("IO", `${this.#name}: the connection broke: ${causeOf(error)}`, { cause: error }));
+		}
+		this.#open = open;
+		this.#body = body;
+	}
+
+	/** @param {OpenResponse} open */
+	#attach(open) {
+		this.#open = open;
+		this.#body = bodyOf(open.response);
+	}
+
+	#detach() {
+		this.#open?.controller.abort();
+		this.#open = this.#body = this.#pending = undefined;
+	}
+}
+
+/**
+ * A source for an URL.
+ * @param {string | URL} url
+ * @param {HttpOptions} [options]
+ */
+export function httpSource(url, options) {
+	return new HttpSource(url, options);
+}
+
+/**
+ * A body's bytes; by a reader, because not every browser iterates over streams.
+ * @param {Response} response
+ * @returns {AsyncGenerator<Uint8Array, void, void>}
+ */
+async function* bodyOf(response) {
+	const reader = response.body?.getReader();
+	if (!reader)
+		return;
+	try {
+		for (;;) {
+			const { done, value } = await reader.read();
+			if (done)
+				return;
+			yield value;
+		}
+	} finally {
+		reader.releaseLock();
+	}
+}
+
+/**
+ * Content-Length, where it is the length of the body that one gets.
+ * @param {Response} response
+ */
+function fullLength(response) {
+	const text = response.headers.get("content-length");
+	const coded = response.headers.get("content-encoding") ?? "identity";
+	return text !== null && /^\d+$/.test(text) && coded === "identity" ? Number(text) : undefined;
+}
+
+/** @param {Response} response */
+async function discard(response) {
+	await response.body?.cancel().catch(() => {});
+}
+
+/** @param {unknown} error */
+function causeOf(error) {
+	const { cause, message } = /** @type {Error} */ (error);
+	const inner = cause instanceof Error ? cause.message || /** @type {{ code?: string }} */ (cause).code : undefined;
+	return inner || message || String(error);
+}
+
+/** @param {string | null} text seconds, or a date */
+function retryAfter(text) {
+	const wanted = text === null ? 0 : /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - Date.now();
+	return Math.min(Math.max(wanted || 0, 0), RETRY_AFTER_MAX);
+}
+
+/**
+ * Aborts a controller when one of the signals does, until it is unlinked.
+ * @param {AbortController} controller
+ * @param {(AbortSignal | undefined)[]} signals
+ * @returns {() => void}
+ */
+function link(controller, ...signals) {
+	const listeners = signals.map((signal) => {
+		const abort = () => controller.abort(signal?.reason);
+		if (signal?.aborted)
+			abort();
+		signal?.addEventListener("abort", abort);
+		return () => signal?.removeEventListener("abort", abort);
+	});
+	return () => listeners.forEach((remove) => remove());
+}
+
+/**
+ * A promise's result; rejects earlier when the signal aborts.
+ * @template T
+ * @param {Promise<T>} promise
+ * @param {AbortSignal | undefined} signal
+ * @returns {Promise<T>}
+ */
+function unlessAborted(promise, signal) {
+	if (!signal)
+		return promise;
+	return new Promise((resolve, reject) => {
+		const abort = () => reject(signal.reason);
+		if (signal.aborted)
+			abort();
+		signal.addEventListener("abort", abort);
+		promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+	});
+}
+
+/**
+ * @param {number} milliseconds
+ * @param {AbortSignal | undefined} signal
+ * @returns {Promise<void>}
+ */
+function wait(milliseconds, signal) {
+	/** @type {ReturnType<typeof setTimeout>} */
+	let timer;
+	return unlessAborted(/** @type {Promise<void>} */ (new Promise((resolve) => {
+		timer = setTimeout(resolve, milliseconds);
+	})), signal).finally(() => clearTimeout(timer));
+}

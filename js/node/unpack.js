@@ -1,0 +1,322 @@
+/** Restoring to a folder. Nothing appears under its name before everything is complete and verified. */
+
+import { createHash } from "node:crypto";
+import { link, lstat, mkdir, mkdtemp, open, rename, rm, rmdir, stat, unlink } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import { QstoreError } from "../error.js";
+import { ioError } from "./io-error.js";
+
+/** @typedef {import("../archive.js").Archive} Archive */
+/** @typedef {import("../archive.js").ArchiveBytes} ArchiveBytes */
+
+/**
+ * @typedef {object} UnpackOptions
+ * @property {string} output folder; made when it does not exist
+ * @property {string} [precision] a variant's name, "low", "high" (default), or "all": each in a folder of its own
+ * @property {boolean} [force] replace existing files
+ * @property {string[]} [files] only these; "*" stands for anything
+ * @property {string[]} [tensors] only tensors.safetensors, made of these in the archive's order (and the files of `files`)
+ * @property {AbortSignal} [signal]
+ * @property {(progress: { phase: string, done: number, total: number }) => void} [onProgress] in bytes
+ */
+
+/**
+ * @typedef {object} Output
+ * @property {string} name below the folder
+ * @property {ArchiveBytes} bytes
+ * @property {string} [sha256] that they must have
+ * @property {string} [file] the archive's name for it
+ */
+
+const TENSORS_NAME = "tensors.safetensors";
+
+/**
+ * @param {Archive} archive
+ * @param {UnpackOptions} options
+ * @returns {Promise<{ files: number, size: number }>} what was restored
+ */
+export async function unpack(archive, { output, precision = "high", force = false, files, tensors, signal, onProgress }) {
+	const outputs = planOutputs(archive, precision, files, tensors);
+	const total = outputs.reduce((sum, { bytes }) => sum + bytes.size, 0);
+	let done = 0;
+	/** @param {number} size */
+	const count = (size) => {
+		done += size;
+		onProgress?.({ phase: "restoring", done, total });
+	};
+	await checkTargets(output, outputs, force);
+	signal?.throwIfAborted();
+	const made = await makeFolder(output);
+	try {
+		const staging = await inFolder(output, "cannot create files in it", () => mkdtemp(join(output, ".qstore-")));
+		try {
+			for (const each of outputs)
+				await restore(archive, staging, each, signal, count);
+			await place(staging, output, outputs, force);
+		} finally {
+			await rm(staging, { recursive: true, force: true });
+		}
+	} catch (error) {
+		await removeFolders(output, made);
+		throw error;
+	}
+	return { files: outputs.length, size: total };
+}
+
+/**
+ * @param {Archive} archive
+ * @param {string} precision
+ * @param {string[] | undefined} files
+ * @param {string[] | undefined} tensors
+ */
+function planOutputs(archive, precision, files, tensors) {
+	const all = precision === "all";
+	const fileMatcher = files && new Matcher(files), tensorMatcher = tensors && new Matcher(tensors);
+	/** @type {Output[]} */
+	const outputs = [];
+	for (const variant of all ? archive.variants : [archive.variant(precision)]) {
+		const folder = all ? `${variant.name}/` : "", options = { precision: variant.name };
+		archive.checkComplete(variant.name);
+		if (tensorMatcher) {
+			const found = archive.tensorsOf(options).filter(({ name }) => tensorMatcher.matches(name));
+			checkNames(archive, found);
+			outputs.push({ name: folder + TENSORS_NAME, bytes: archive.safetensors(found) });
+		}
+		for (const file of archive.filesOf(options)) {
+			if (fileMatcher ? !fileMatcher.matches(file.name) : tensorMatcher)
+				continue;
+			if (tensorMatcher && file.name === TENSORS_NAME)
+				throw failure(archive, "USAGE", `file ${TENSORS_NAME} and the selected tensors would have the same name`);
+			outputs.push({ name: folder + file.name, bytes: file, sha256: file.sha256, file: file.name });
+		}
+	}
+	fileMatcher?.checkUsed(archive, "file");
+	tensorMatcher?.checkUsed(archive, "tensor");
+	for (const { name } of outputs)
+		checkName(archive, name);
+	return outputs;
+}
+
+/**
+ * Tensors in one file must not have the same name.
+ * @param {Archive} archive
+ * @param {import("../archive.js").ArchiveTensor[]} tensors
+ */
+function checkNames(archive, tensors) {
+	/** @type {Map<string, string>} */
+	const seen = new Map();
+	for (const { name, file } of tensors) {
+		const other = seen.get(name);
+		if (other !== undefined)
+			throw failure(archive, "INPUT", `tensor ${name} is in both ${other} and ${file}: they cannot be in one file`);
+		seen.set(name, file);
+	}
+}
+
+/**
+ * The core has checked names already; this is the last line of defence before the filesystem.
+ * @param {Archive} archive
+ * @param {string} name
+ */
+export function checkName(archive, name) {
+	const parts = name.split("/");
+	if (/[\\:\0-\x1f\x7f]/.test(name) || parts.some((part) => part === "" || part === "." || part === ".."))
+		throw failure(archive, "CORRUPT", `file name ${JSON.stringify(name)} would escape the output folder`);
+}
+
+class Matcher {
+	/** @type {{ pattern: string, expression: RegExp, used: boolean }[]} */
+	#patterns;
+
+	/** @param {string[]} patterns */
+	constructor(patterns) {
+		this.#patterns = patterns.map((pattern) => ({
+			pattern,
+			expression: new RegExp(`^${pattern.split(/\*+/).map((text) => text.replace(/[\\^$.|?+()[\]{}]/g, "\\$&")).join(".*")}$`, "su"),
+			used: false,
+		}));
+	}
+
+	/** @param {string} name */
+	matches(name) {
+		const matching = this.#patterns.filter(({ expression }) => expression.test(name));
+		matching.forEach((entry) => entry.used = true);
+		return matching.length > 0;
+	}
+
+	/**
+	 * @param {Archive} archive
+	 * @param {string} what
+	 */
+	checkUsed(archive, what) {
+		const unused = this.#patterns.find(({ used }) => !used);
+		if (unused)
+			throw failure(archive, "NOT_FOUND", `has no ${what} ${unused.pattern} in this precision`);
+	}
+}
+
+/**
+ * @param {string} folder
+ * @param {Output[]} outputs
+ * @param {boolean} force
+ */
+async function checkTargets(folder, outputs, force) {
+	for (const { name } of outputs) {
+		const path = join(folder, name);
+		const info = await lstat(path).catch(() => undefined);
+		if (info && (!force || info.isDirectory()))
+			throw new QstoreError("EXISTS", `${path}: exists already`);
+	}
+}
+
+/**
+ * @param {string} path
+ * @returns {Promise<string | undefined>} the uppermost folder that was made
+ */
+async function makeFolder(path) {
+	try {
+		return await mkdir(path, { recursive: true });
+	} catch (error) {
+		const info = await stat(path).catch(() => undefined);
+		if (info && !info.isDirectory())
+			throw new QstoreError("EXISTS", `${path}: exists and is not a folder`);
+		throw ioError(path, "cannot create the folder", error);
+	}
+}
+
+/**
+ * Removes folders that were made for the output, from the innermost up; they stay when somebody has put something into them.
+ * @param {string} path
+ * @param {string | undefined} made
+ */
+async function removeFolders(path, made) {
+	if (made === undefined)
+		return;
+	const top = resolve(made);
+	for (let folder = resolve(path); folder.length >= top.length; folder = dirname(folder)) {
+		try {
+			await rmdir(folder);
+		} catch {
+			return;
+		}
+	}
+}
+
+/**
+ * Writes one output below the staging folder and checks it.
+ * @param {Archive} archive
+ * @param {string} staging
+ * @param {Output} output
+ * @param {AbortSignal | undefined} signal
+ * @param {(size: number) => void} count
+ */
+async function restore(archive, staging, { name, bytes, sha256, file }, signal, count) {
+	const path = join(staging, name);
+	// The staging folder was made a moment ago, for us alone: nobody else's links are in it.
+	await inFolder(dirname(path), "cannot create the folder", () => mkdir(dirname(path), { recursive: true }));
+	const handle = await inFolder(name, "cannot create", () => open(path, "wx"));
+	const hash = createHash("sha256");
+	try {
+		for await (const chunk of bytes.chunks(0, bytes.size, { signal })) {
+			hash.update(chunk);
+			for (let at = 0; at < chunk.length;)
+				at += (await inFolder(name, "cannot write", () => handle.write(chunk, at))).bytesWritten;
+			count(chunk.length);
+		}
+	} finally {
+		// Some filesystems report a full disk only here.
+		await inFolder(name, "cannot write", () => handle.close());
+	}
+	if (sha256 !== undefined && hash.digest("hex") !== sha256)
+		throw failure(archive, "CORRUPT", `file ${file} is damaged: its SHA-256 differs`);
+}
+
+/**
+ * Moves what is complete to its place.
+ * @param {string} staging
+ * @param {string} folder
+ * @param {Output[]} outputs
+ * @param {boolean} force
+ */
+async function place(staging, folder, outputs, force) {
+	/** @type {string[]} */
+	const placed = [];
+	try {
+		for (const { name } of outputs) {
+			const path = join(folder, name);
+			await makeParents(folder, name);
+			await move(join(staging, name), path, force);
+			placed.push(path);
+		}
+	} catch (error) {
+		// What was replaced cannot be brought back, but what is new can go again.
+		if (!force)
+			await Promise.all(placed.map((path) => unlink(path).catch(() => {})));
+		throw error;
+	}
+}
+
+/**
+ * Makes the folders of a file, and refuses to go through links below the output folder: they may lead anywhere.
+ * @param {string} folder
+ * @param {string} name
+ */
+async function makeParents(folder, name) {
+	let path = folder;
+	for (const part of name.split("/").slice(0, -1)) {
+		path = join(path, part);
+		try {
+			await mkdir(path);
+		} catch (error) {
+			const info = await lstat(path).catch(() => undefined);
+			if (info?.isDirectory())
+				continue;
+			throw info ? new QstoreError("EXISTS", `${path}: exists and is not a folder`) : ioError(path, "cannot create the folder", error);
+		}
+	}
+}
+
+/**
+ * @param {string} from
+ * @param {string} to
+ * @param {boolean} force
+ */
+async function move(from, to, force) {
+	if (!force) {
+		try {
+			// link() fails when the name is taken, rename() would replace it.
+			await link(from, to);
+			return;
+		} catch {
+			if (await lstat(to).catch(() => undefined))
+				throw new QstoreError("EXISTS", `${to}: exists already`);
+			// Some filesystems have no hard links.
+		}
+	}
+	await inFolder(to, "cannot create", () => rename(from, to));
+}
+
+/**
+ * Runs a call to the filesystem, and says what its error is about.
+ * @template T
+ * @param {string} path
+ * @param {string} tried
+ * @param {() => Promise<T>} call
+ * @returns {Promise<T>}
+ */
+async function inFolder(path, tried, call) {
+	try {
+		return await call();
+	} catch (error) {
+		throw ioError(path, tried, error);
+	}
+}
+
+/**
+ * @param {Archive} archive
+ * @param {import("../error.js").StatusName} code
+ * @param {string} text
+ */
+function failure(archive, code, text) {
+	return new QstoreError(code, `${archive.name ? `${archive.name}: ` : ""}${text}`);
+}

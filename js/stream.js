@@ -1,0 +1,265 @@
+/** Pieces of decoded chunks as a stream: reads ahead, decodes several at a time, keeps the order, holds a bounded amount. */
+
+import { DTYPES } from "./dtypes.js";
+import { ChunkError } from "./codec.js";
+import { QstoreError } from "./error.js";
+import { chunkNumber, coalesce, describeChunk, planChunk } from "./plan.js";
+import { readExactly } from "./source.js";
+
+/** @typedef {import("./archive-index.js").Index} Index */
+/** @typedef {import("./plan.js").ChunkId} ChunkId */
+/** @typedef {import("./plan.js").Piece} Piece */
+
+/**
+ * @typedef {object} Context
+ * @property {Index} index
+ * @property {import("./source.js").Source} source
+ * @property {import("./codec.js").Codec} codec
+ */
+
+/**
+ * @typedef {object} StreamOptions
+ * @property {AbortSignal} [signal]
+ */
+
+/** Coded bytes that are read at a time, and how many such lots are under way before the one that is being decoded. */
+const LOT_SIZE = 2 ** 22, LOTS_AHEAD = 2;
+/** Decoded chunks that stay for the pieces that follow: of the bytes between tensors, and of scales. */
+const SHARED_MAX = 8;
+/** The dtype of objects of bytes between tensors. */
+const BYTES = 0;
+
+/**
+ * A chunk that several pieces use: decoded at its first use, and kept for a while.
+ * @typedef {object} Shared
+ * @property {ChunkId} id
+ * @property {Lot} [lot] that reads it, until it is decoded
+ * @property {Promise<Uint8Array>} [decoded]
+ */
+
+/**
+ * A piece and what it needs.
+ * @typedef {object} Task
+ * @property {Piece} piece
+ * @property {Shared} [shared] the chunk itself, when it is a shared one
+ * @property {ReturnType<typeof planChunk>} needs
+ * @property {Shared[]} scales
+ */
+
+/**
+ * @typedef {object} Lot
+ * @property {Task[]} tasks
+ * @property {Set<number>} chunks to read
+ * @property {Promise<Map<number, Uint8Array>>} [coded] by chunk
+ */
+
+/**
+ * Decodes pieces in their order. What it yields is the consumer's own.
+ * @param {Context} context
+ * @param {Iterable<Piece>} pieces
+ * @param {StreamOptions} [options]
+ * @returns {AsyncGenerator<Uint8Array, void, void>}
+ */
+export async function* decodePieces({ index, source, codec }, pieces, { signal } = {}) {
+	signal?.throwIfAborted();
+	const controller = new AbortController();
+	const abort = () => controller.abort(signal?.reason);
+	signal?.addEventListener("abort", abort);
+	try {
+		const lots = makeLots(index, pieces);
+		/** @type {Lot[]} */
+		const ahead = [];
+		/** @type {{ piece: Piece, own: boolean, data: Promise<Uint8Array> }[]} */
+		const queue = [];
+		const next = async () => {
+			const { piece: { skip, size }, own, data } = /** @type {(typeof queue)[0]} */ (queue.shift());
+			const decoded = await data;
+			controller.signal.throwIfAborted();
+			// A consumer may transfer what it gets: shared bytes are copied.
+			return own ? decoded.subarray(skip, skip + size) : decoded.slice(skip, skip + size);
+		};
+		for (;;) {
+			while (ahead.length <= LOTS_AHEAD) {
+				const { done, value: lot } = lots.next();
+				if (done)
+					break;
+				lot.coded = quiet(readLot(index, source, lot, controller.signal));
+				ahead.push(lot);
+			}
+			const lot = ahead.shift();
+			if (!lot)
+				break;
+			for (const task of lot.tasks) {
+				while (queue.length >= codec.concurrency * 2)
+					yield await next();
+				queue.push({ piece: task.piece, own: !task.shared, data: quiet(decodeTask(task, lot)) });
+			}
+			// Tasks hold what they need of it.
+			lot.tasks = [];
+		}
+		while (queue.length > 0)
+			yield await next();
+	} finally {
+		signal?.removeEventListener("abort", abort);
+		controller.abort();
+	}
+
+	/**
+	 * @param {Task} task
+	 * @param {Lot} lot
+	 */
+	async function decodeTask({ piece, shared, needs, scales }, lot) {
+		if (shared)
+			return decodeShared(shared);
+		const coded = await /** @type {Promise<Map<number, Uint8Array>>} */ (lot.coded);
+		const chunk = codedChunk(piece, coded);
+		if (!needs.coarse)
+			return decode({ chunk }, piece);
+		const coarse = codedChunk(needs.coarse, coded);
+		const decoded = await Promise.all(scales.map(decodeShared));
+		const { chunkBytes } = index.object(needs.scales[0].object);
+		const start = needs.firstRow * 4 - needs.scales[0].chunk * chunkBytes;
+		const rows = (decoded.length === 1 ? decoded[0] : concat(decoded)).slice(start, start + needs.rows * 4);
+		return decode({ chunk, coarse, scales: rows }, piece, needs.coarse);
+	}
+
+	/** @param {Shared} shared */
+	function decodeShared(shared) {
+		shared.decoded ??= quiet((async () => {
+			const coded = await /** @type {Promise<Map<number, Uint8Array>>} */ (shared.lot?.coded);
+			shared.lot = undefined;
+			return decode({ chunk: codedChunk(shared.id, coded) }, shared.id);
+		})());
+		return shared.decoded;
+	}
+
+	/**
+	 * @param {ChunkId} id
+	 * @param {Map<number, Uint8Array>} coded
+	 * @returns {import("./codec.js").CodedChunk}
+	 */
+	function codedChunk(id, coded) {
+		const { kind, dtype, rule, cols, elems, chunkElems } = index.object(id.object);
+		const number = chunkNumber(index, id), first = id.chunk * chunkElems, count = Math.min(chunkElems, elems - first);
+		return {
+			bytes: /** @type {Uint8Array} */ (coded.get(number)),
+			checksum: index.checksum(number),
+			desc: { kind, dtype, rule, elems: count, cols, first },
+			size: count * DTYPES[dtype].size,
+		};
+	}
+
+	/**
+	 * @param {import("./codec.js").Job} job
+	 * @param {ChunkId} id
+	 * @param {ChunkId} [coarse]
+	 */
+	async function decode(job, id, coarse) {
+		try {
+			return await codec.decode(job);
+		} catch (error) {
+			if (!(error instanceof ChunkError))
+				throw error;
+			const bad = error.part === "coarse" && coarse ? coarse : id;
+			const name = source.name ? `${source.name}: ` : "";
+			throw new QstoreError(error.code, `${name}${describeChunk(index, bad)} ${error.message}`, { cause: error });
+		}
+	}
+}
+
+/**
+ * Cuts pieces into lots, and finds out which chunks each has to read: what an earlier lot read and is still kept is not read
+ * again.
+ * @param {Index} index
+ * @param {Iterable<Piece>} pieces
+ * @returns {Generator<Lot, void, void>}
+ */
+function* makeLots(index, pieces) {
+	/** @type {Map<number, Shared>} the most recently used one last */
+	const kept = new Map();
+	/** @type {Lot} */
+	let lot = { tasks: [], chunks: new Set() };
+	let size = 0;
+	/** @param {ChunkId} id */
+	const add = (id) => {
+		const number = chunkNumber(index, id);
+		if (!lot.chunks.has(number))
+			size += index.chunkSize(number);
+		lot.chunks.add(number);
+	};
+	/** @param {ChunkId} id */
+	const share = (id) => {
+		const number = chunkNumber(index, id);
+		let shared = kept.get(number);
+		if (!shared) {
+			shared = { id, lot };
+			add(id);
+		}
+		kept.delete(number);
+		kept.set(number, shared);
+		if (kept.size > SHARED_MAX)
+			kept.delete(/** @type {number} */ (kept.keys().next().value));
+		return shared;
+	};
+	for (const piece of pieces) {
+		const needs = planChunk(index, piece.object, piece.chunk);
+		// The bytes between tensors come up again and again while a file is restored.
+		const shared = index.object(piece.object).dtype === BYTES ? share({ object: piece.object, chunk: piece.chunk }) : undefined;
+		if (!shared)
+			add(piece);
+		if (needs.coarse)
+			add(needs.coarse);
+		lot.tasks.push({ piece, shared, needs, scales: needs.scales.map(share) });
+		if (size >= LOT_SIZE) {
+			yield lot;
+			lot = { tasks: [], chunks: new Set() };
+			size = 0;
+		}
+	}
+	if (lot.tasks.length > 0)
+		yield lot;
+}
+
+/**
+ * @param {Index} index
+ * @param {import("./source.js").Source} source
+ * @param {Lot} lot
+ * @param {AbortSignal} signal
+ * @returns {Promise<Map<number, Uint8Array>>}
+ */
+async function readLot(index, source, lot, signal) {
+	const chunks = [...lot.chunks].map((number) => ({ number, offset: index.chunkOffset(number), size: index.chunkSize(number) }));
+	const ranges = coalesce(chunks);
+	const blocks = await Promise.all(ranges.map(({ offset, size }) => readExactly(source, offset, size, { signal })));
+	/** @type {Map<number, Uint8Array>} */
+	const coded = new Map();
+	let at = 0;
+	for (const { number, offset, size } of chunks.sort((a, b) => a.offset - b.offset)) {
+		while (offset >= ranges[at].offset + ranges[at].size)
+			at++;
+		const start = offset - ranges[at].offset;
+		coded.set(number, blocks[at].subarray(start, start + size));
+	}
+	return coded;
+}
+
+/** @param {Uint8Array[]} parts */
+function concat(parts) {
+	const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+	let at = 0;
+	for (const part of parts) {
+		out.set(part, at);
+		at += part.length;
+	}
+	return out;
+}
+
+/**
+ * A promise that somebody will await later: until then its failure is nobody's.
+ * @template T
+ * @param {Promise<T>} promise
+ */
+function quiet(promise) {
+	promise.catch(() => {});
+	return promise;
+}
