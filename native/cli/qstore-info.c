@@ -78,7 +78,7 @@ static void print_text(const qstore_archive *archive, const char *path)
 	       info.archive_size == 0 ? 0.0 : (double)raw / (double)info.archive_size,
 	       cli_format_size(info.index_size).text);
 
-	printf("\n%-12s %10s %14s %12s %8s %8s\n", "variant", "files", "restored", "download", "files",
+	printf("\n%-12s %10s %14s %12s %8s %8s\n", "variant", "dtype", "restored", "download", "files",
 	       "tensors");
 	for (uint32_t i = 0; i < info.n_variants; i++) {
 		qstore_variant_info variant;
