@@ -758,6 +758,102 @@ static void refuses_escaping_names(void **state)
 	free(data);
 }
 
+/* Small numbers that depend on the seed alone (xorshift64). */
+static uint64_t next_random(uint64_t *r)
+{
+	*r ^= *r << 13;
+	*r ^= *r >> 7;
+	*r ^= *r << 17;
+	return *r;
+}
+
+/* Hostile archives: bytes changed anywhere, and then all checksums set right. Whatever is said of them,
+ * nothing may be read or written out of bounds. QSTORE_ROUNDS in the environment asks for more of them. */
+static void survives_hostile_archives(void **state)
+{
+	const char *rounds = getenv("QSTORE_ROUNDS");
+	unsigned n_rounds = rounds != NULL ? (unsigned)strtoul(rounds, NULL, 10) : 300, n_opened = 0, n_good = 0;
+	uint64_t r = 88172645463325252;
+	generate_llama(&(llama_options){.dtype = QS_BF16,
+	                                .seed = 7,
+	                                .layers = 1,
+	                                .hidden = 32,
+	                                .intermediate = 64,
+	                                .vocab = 40,
+	                                .shards = 1,
+	                                .high = scratch_path(state, "high"),
+	                                .low = scratch_path(state, "low")});
+	pack(scratch_path(state, "high"), scratch_path(state, "low"), scratch_path(state, "a.qstore"));
+	size_t size, work_size = qs_chunk_workspace_size();
+	uint8_t *data = read_file(scratch_path(state, "a.qstore"), &size), *work = malloc(work_size);
+	qs_index_header header;
+	assert_int_equal(qs_index_read_header(data + 512, size - 512, &header), QSTORE_OK);
+	size_t body_size = (size_t)header.body_size, payload_at = (size_t)qs_index_payload_offset(&header);
+	size_t payload_size = (size_t)header.payload_size;
+	uint8_t *body = malloc(body_size);
+	assert_int_equal(qs_index_decode_body(&header, data + 576, size - 576, body, body_size, work, work_size),
+	                 QSTORE_OK);
+	header = (qs_index_header){0, body_size, body_size, 0, payload_size};
+	size_t hostile_at = (size_t)qs_index_payload_offset(&header);
+	uint8_t *hostile = calloc(1, hostile_at + payload_size);
+	char *path = copy_text(scratch_path(state, "hostile.qstore"));
+	assert_non_null(hostile);
+	for (unsigned round = 0; round < n_rounds; round++) {
+		uint8_t *b = hostile + 576, *p = hostile + hostile_at;
+		memcpy(b, body, body_size);
+		memcpy(p, data + payload_at, payload_size);
+		for (unsigned n = 1 + (unsigned)(next_random(&r) % 3); n > 0; n--) {
+			uint8_t value = (uint8_t)next_random(&r);
+			/* Records more than strings, and low bits of fields more than high ones. */
+			if (next_random(&r) % 2 == 0)
+				b[64 + next_random(&r) % (body_size - 64) / 4 * 4 % (body_size - 64)] = value;
+			else
+				p[next_random(&r) % payload_size] = value;
+		}
+		qs_index index;
+		if (qs_index_open(&index, b, body_size, payload_size) == QSTORE_OK) {
+			n_opened++;
+			for (uint32_t i = 0; i < index.n_objects; i++) {
+				qs_object object;
+				qs_index_object(&index, i, &object);
+				uint64_t at = object.offset;
+				for (uint32_t j = object.first_chunk; j < object.first_chunk + object.n_chunks; j++) {
+					uint32_t chunk_size = qs_index_chunk_size(&index, j);
+					qs_store64(b + index.checksums + 8 * (size_t)j, qs_checksum(p + at, chunk_size));
+					at += chunk_size;
+				}
+			}
+		}
+		header.body_checksum = qs_checksum(b, body_size);
+		qs_index_write_header(&header, hostile + 512);
+		write_file(path, hostile, hostile_at + payload_size);
+		qstore_archive *archive;
+		qstore_error error = {0};
+		if (qstore_open(path, &archive, &error) != QSTORE_OK) {
+			assert_int_equal(error.status, QSTORE_CORRUPT);
+			continue;
+		}
+		const char *all[] = {"*", NULL};
+		qstore_unpack_options options = {.output = scratch_path(state, "out"), .tensors = all, .force = 1};
+		options.work.threads = 1;
+		qstore_status status = qstore_unpack(archive, &options, NULL, &error);
+		assert_true(status == QSTORE_OK || status == QSTORE_CORRUPT || status == QSTORE_INPUT);
+		options.tensors = NULL;
+		status = qstore_unpack(archive, &options, NULL, &error);
+		assert_true(status == QSTORE_OK || status == QSTORE_CORRUPT || status == QSTORE_IO ||
+		            status == QSTORE_EXISTS);
+		n_good += status == QSTORE_OK;
+		qstore_close(archive);
+	}
+	/* Most damage is noticed by the index's checks, or by a file's SHA-256. */
+	assert_true(n_opened > n_rounds / 4 && n_good < n_opened);
+	free(path);
+	free(hostile);
+	free(body);
+	free(work);
+	free(data);
+}
+
 static void replaces_only_when_forced(void **state)
 {
 	generate_fixture("clean", 1, scratch_path(state, "high"), NULL);
@@ -861,6 +957,7 @@ int main(void)
 	    TEST(refuses_newer_versions),
 	    TEST(names_the_damaged_tensor),
 	    TEST(refuses_escaping_names),
+	    TEST(survives_hostile_archives),
 	    TEST(replaces_only_when_forced),
 	    TEST(tells_what_is_inside),
 	};

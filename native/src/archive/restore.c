@@ -10,6 +10,9 @@
 #include "io.h"
 #include "pool.h"
 
+/* A model of 16 TB; more come only of archives made to exhaust memory, whose extents repeat the same bytes. */
+#define PIECES_MAX ((size_t)1 << 26)
+
 /* One job: bytes [skip, skip + size) of a decoded chunk. */
 typedef struct piece {
 	uint32_t output, object, chunk, skip, size;
@@ -207,6 +210,8 @@ static qstore_status output_advance(restorer *r, size_t number, qs_error *error)
 
 static int add_piece(restorer *r, piece added)
 {
+	if (r->n_pieces == PIECES_MAX)
+		return 0;
 	if (r->n_pieces == r->cap_pieces) {
 		size_t cap = r->cap_pieces == 0 ? 256 : r->cap_pieces * 2;
 		piece *larger = realloc(r->pieces, cap * sizeof(*larger));
