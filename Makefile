@@ -164,7 +164,7 @@ $(B)/fuzz/bin/%: $(B)/fuzz/tests/fuzz/%.o $(call obj,fuzz,$(LIB_SRC))
 
 # Node's modules are for development only: types are checked and made by TypeScript.
 node_modules/.package-lock.json: package-lock.json
-	@npm ci --silent
+	@npm ci --loglevel=error >&2
 	@touch $@
 
 dist/types/wasm.d.ts: $(wildcard js/*.js js/*/*.js) js/status.js js/dtypes.js tsconfig.json node_modules/.package-lock.json
