@@ -4,17 +4,30 @@
  * and its BF16 version. The coarse variant stands first, and the finer one is stored as what is missing to
  * rebuild it bit for bit. Every file comes back byte for byte; its SHA-256 is in the archive and is checked.
  *
- * Conventions
- * - Functions return a qstore_status; QSTORE_OK is 0. When an `error` is given (it may be NULL) and the
- * status is not QSTORE_OK, it is filled with one line for a person that names the file, the tensor and what
- * is wrong.
- * - Texts are UTF-8 and zero-terminated. Paths are the operating system's.
- * - Zero-initialised option structs mean the defaults: `qstore_pack_options options = {0};`.
- * - Pointers inside info structs belong to the archive and live until qstore_close().
- * - Threads: no global state. Distinct archives are independent. An open archive may be read by several
- * threads at once. Callbacks are called by one thread at a time, not always the same one.
- * - No signal handlers are installed. A handler of yours may set the `cancel` flag.
- * - Memory: about 8 MiB per thread of work, and the index (below 0.1 % of a large model).
+ * Functions return a qstore_status; QSTORE_OK is 0. When an `error` is given (it may be NULL) and the status
+ * is not QSTORE_OK, it is filled with one line for a person that names the file, the tensor and what is
+ * wrong.
+ *
+ * Texts are UTF-8 and zero-terminated; paths are the operating system's. Zero-initialised option structs mean
+ * the defaults. Pointers inside info structs belong to the archive and live until qstore_close().
+ *
+ * There is no global state: distinct archives are independent, and an open archive may be read by several
+ * threads at once. Callbacks are called by one thread at a time, not always the same one. No signal handlers
+ * are installed; a handler of yours may set the `cancel` flag.
+ *
+ * Memory is about 8 MiB for each thread of work, and the index (below 0.1 % of a large model).
+ *
+ *     qstore_error error;
+ *     qstore_pack_options pack = {.high = "model", .low = "model-int8", .output = "model.qstore"};
+ *     if (qstore_pack(&pack, NULL, &error) != QSTORE_OK)
+ *         fprintf(stderr, "%s\n", error.text);
+ *
+ *     qstore_archive *archive;
+ *     qstore_unpack_options unpack = {.precision = "int8", .output = "restored"};
+ *     if (qstore_open("model.qstore", &archive, &error) == QSTORE_OK) {
+ *         qstore_unpack(archive, &unpack, NULL, &error);
+ *         qstore_close(archive);
+ *     }
  */
 #ifndef QSTORE_H
 #define QSTORE_H
@@ -35,8 +48,7 @@ extern "C" {
 /* Version of the library that is linked, as QSTORE_VERSION_TEXT. */
 const char *qstore_version(void);
 
-/* ---- Status
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- Status ---- */
 
 #ifndef QSTORE_STATUS_DEFINED /* src/core/status.h has the same list; src/core/status.c proves it */
 #define QSTORE_STATUS_DEFINED
@@ -66,12 +78,11 @@ typedef struct qstore_error {
 	char text[1024];
 } qstore_error;
 
-/* ---- Work in progress
- * -------------------------------------------------------------------------------------------- */
+/* ---- Work in progress ---- */
 
 typedef struct qstore_progress {
-	const char
-	    *phase; /* "quantizing", "reading", "encoding", "writing", "verifying", "restoring": static storage */
+	/* "quantizing", "reading", "encoding", "writing", "verifying" or "restoring": static storage */
+	const char *phase;
 	uint64_t done, total; /* bytes, in this phase */
 } qstore_progress;
 
@@ -80,12 +91,11 @@ typedef struct qstore_work {
 	unsigned threads; /* 0: one for each core. Results do not depend on it. */
 	void (*on_progress)(void *user, const qstore_progress *progress); /* or NULL */
 	void *user;
-	const volatile sig_atomic_t
-	    *cancel; /* polled; when it is not zero the work ends with CANCELLED. Or NULL. */
+	/* Polled; when it is not zero the work ends with CANCELLED. Or NULL. */
+	const volatile sig_atomic_t *cancel;
 } qstore_work;
 
-/* ---- Packing
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- Packing ---- */
 
 typedef enum qstore_quantize {
 	QSTORE_QUANTIZE_LLM_INT8 = 0, /* without `low`, make an INT8 variant by LLM.int8()'s rule */
@@ -125,8 +135,8 @@ typedef struct qstore_pack_result {
 	uint64_t paired_size;    /* coded bytes of both versions, scales included */
 	uint64_t n_exceptions;   /* weights outside the cell of their code */
 	uint64_t n_equal;        /* tensors that are the same in both variants, stored once */
-	int nothing_quantized;   /* an INT8 variant was asked for, and no tensor was fit for it: `high` is stored
-	                            alone */
+	/* An INT8 variant was asked for, and no tensor was fit for it: `high` is stored alone. */
+	int nothing_quantized;
 } qstore_pack_result;
 
 /* Packs a model into an archive and checks it by restoring every file from it. The same inputs give the same
@@ -135,8 +145,7 @@ typedef struct qstore_pack_result {
 qstore_status qstore_pack(const qstore_pack_options *options, qstore_pack_result *result,
                           qstore_error *error);
 
-/* ---- Reading
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- Reading ---- */
 
 typedef struct qstore_archive qstore_archive;
 
@@ -190,21 +199,21 @@ typedef struct qstore_tensor_info {
 	uint32_t n_dims;
 	uint64_t n_elems, size; /* size in bytes */
 	const char *kind;       /* "plain", "codes", "refine", or "literal": kept with the file's header */
-	uint64_t
-	    coded_size; /* bytes in the archive; for "refine" those that it adds to its codes. 0 for "literal". */
-	double error; /* "refine": Σ(coarse − fine)² / Σ fine²: how much the coarse version loses; else 0 */
-	int shared;   /* the same as in a coarser variant, whose layer holds it */
+	/* Bytes in the archive; for "refine" those that it adds to its codes. 0 for "literal". */
+	uint64_t coded_size;
+	/* "refine": Σ(coarse − fine)² / Σ fine²: how much the coarse version loses; else 0. */
+	double error;
+	int shared; /* the same as in a coarser variant, whose layer holds it */
 } qstore_tensor_info;
 
 void qstore_get_tensor(const qstore_archive *archive, uint32_t number, qstore_tensor_info *info);
 uint64_t qstore_get_tensor_dim(const qstore_archive *archive, uint32_t number, uint32_t dim);
 
-/* ---- Restoring
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- Restoring ---- */
 
 typedef struct qstore_unpack_options {
-	const char
-	    *precision; /* a variant's name, "low", "high" (also NULL), or "all": each in a folder of its own */
+	/* A variant's name, "low", "high" (also NULL), or "all": each in a folder of its own. */
+	const char *precision;
 	const char *output; /* folder; made when it does not exist */
 	int force;          /* replace existing files */
 	/* NULL-terminated lists of names in which '*' stands for anything, or NULL. With `files`, only these

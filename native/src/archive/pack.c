@@ -16,8 +16,7 @@
 #define LAYER_NAME "qstore/layer-"
 #define INDEX_LEVEL 19
 
-/* ---- Inputs
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- Inputs ---- */
 
 /* Tensors smaller than this are kept with their file's header. */
 #define OBJECT_SIZE_MIN 64
@@ -180,8 +179,7 @@ static qstore_status check_output(const packer *p, qs_error *error)
 	return QSTORE_OK;
 }
 
-/* ---- The archive
- * ------------------------------------------------------------------------------------------------- */
+/* ---- The archive ---- */
 
 static uint64_t round_up(uint64_t size)
 {

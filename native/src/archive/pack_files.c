@@ -12,8 +12,7 @@
 #define LEVEL_FAST 12
 #define LEVEL_BEST_SIZE_MAX ((uint64_t)4 << 20)
 
-/* ---- Hashes
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- Hashes ---- */
 
 typedef struct hash_block {
 	uint32_t file, size;
@@ -210,8 +209,7 @@ qstore_status pack_hash(packer *p, qs_error *error)
 	return status;
 }
 
-/* ---- Plan
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- Plan ---- */
 
 static uint32_t coarsest(uint32_t variants)
 {

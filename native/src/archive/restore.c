@@ -10,7 +10,8 @@
 #include "io.h"
 #include "pool.h"
 
-/* A model of 16 TB; more come only of archives made to exhaust memory, whose extents repeat the same bytes. */
+/* A model of 16 TB; more come only of archives made to exhaust memory, whose extents repeat the same bytes.
+ */
 #define PIECES_MAX ((size_t)1 << 26)
 
 /* One job: bytes [skip, skip + size) of a decoded chunk. */

@@ -101,6 +101,10 @@ static qstore_status add_tensors(unpacker *u, uint32_t variant, const char *fold
 		}
 		output->n_ranges = n;
 		status = qs_safetensors_header(tensors, n, NULL, &output->header, &output->header_size, error);
+		/* Only a hostile archive has two tensors of one name in a variant. */
+		if (status == QSTORE_INPUT)
+			status = qs_fail(error, QSTORE_CORRUPT, "%s: tensors of this precision have equal names",
+			                 u->archive->path);
 		output->size += output->header_size;
 	}
 	free(tensors);
