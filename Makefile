@@ -19,8 +19,8 @@ B := build
 WERROR ?= 0
 CFLAGS ?= -O3
 FUZZ_SECONDS ?= 60
-# $(call say,WHAT) prints one short line in place of the command.
-say = $(if $(V),,@printf '  %-5s %s\n' $(1) $@ && )
+# $(call say,WHAT) prints one short line in place of the command; nothing under make -s.
+say = $(if $(V),,$(if $(findstring s,$(firstword -$(MAKEFLAGS))),@,@printf '  %-5s %s\n' $(1) $@ && ))
 
 # ---- Sources -------------------------------------------------------------------------------------------------------
 
