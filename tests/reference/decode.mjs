@@ -90,7 +90,7 @@ const [PLAIN, CODES, REFINE] = [0, 1, 2]
 const [STORED, ZSTD, ASSEMBLED] = [0, 1, 2]
 
 /** @param {Uint8Array} archive */
-async function readIndex(archive) {
+export async function readIndex(archive) {
 	const header = new Reader(archive.subarray(512, 512 + 64))
 	need(header.left === 64, 'too short for an index')
 	need(Buffer.from(header.take(8)).toString('latin1') === '\x89QSTORE\n', 'not a qstore archive')
@@ -518,7 +518,7 @@ export async function decodeArchive(archive) {
 /** @typedef {Awaited<ReturnType<typeof readIndex>>} Index */
 
 /** @param {Index} index @param {Index['objects'][0]} object @param {Uint8Array[]} decoded objects before */
-async function decodeObject(index, object, decoded) {
+export async function decodeObject(index, object, decoded) {
 	const { kind, dtype, elements, columns, chunkElements } = object
 	const size = DTYPE_SIZES[dtype]
 	const out = new Uint8Array(elements * size)
