@@ -85,18 +85,20 @@ export class WorkerPool {
 	}
 
 	#start() {
-		const worker = new Worker(new URL("./worker.js", import.meta.url), { workerData: this.#module });
+		const worker = new Worker(new URL("./worker.js", import.meta.url), { workerData: this.#module, execArgv: [] });
 		/** @type {Thread} */
 		const thread = { worker, jobs: new Map() };
 		worker.on("message", (/** @type {import("./worker.js").Result} */ { id, bytes, error }) => {
 			const job = thread.jobs.get(id);
+			if (!job)
+				return; // The pool was closed meanwhile, and waits for the thread's end.
 			thread.jobs.delete(id);
 			if (thread.jobs.size === 0)
 				worker.unref();
 			if (bytes)
-				job?.resolve(bytes);
+				job.resolve(bytes);
 			else
-				job?.reject(error?.part ? new ChunkError(error.code, error.message, error.part) :
+				job.reject(error?.part ? new ChunkError(error.code, error.message, error.part) :
 					new QstoreError(error?.code ?? "IO", error?.message ?? "a decoding thread failed"));
 		});
 		worker.on("error", (error) => this.#fail(new QstoreError("MEMORY", `a decoding thread failed: ${error.message}`, { cause: error })));

@@ -1,0 +1,253 @@
+// A writer of small archives, straight from native/FORMAT.md §1 and §2, with chunks in raw mode: tests of the reader can make what
+// the packer would never write.
+import { createHash } from "node:crypto";
+import { DTYPES } from "../../../js/dtypes.js";
+
+const NONE = 0xffffffff;
+const RECORD = { variant: 64, file: 80, extent: 24, tensor: 40, object: 64 };
+
+export const dtype = (name) => DTYPES.findIndex((entry) => entry.name === name);
+export const sha256 = (bytes) => createHash("sha256").update(bytes).digest("hex");
+
+/** Bytes that are the same in every run, and look like noise. */
+export function noise(size, seed = 1) {
+	const bytes = new Uint8Array(size);
+	let state = seed * 2654435761 >>> 0;
+	for (let i = 0; i < size; i++) {
+		state = Math.imul(state ^ state >>> 15, 0x2c1b3c6d) + 0x9e3779b9 >>> 0;
+		bytes[i] = state >>> 11;
+	}
+	return bytes;
+}
+
+function tarHeader(name, size) {
+	const block = Buffer.alloc(512);
+	block.write(name, 0);
+	block.write("0000644\0", 100);
+	block.write(`${size.toString(8).padStart(11, "0")}\0`, 124);
+	block.write("        0ustar\x0000", 148);
+	const sum = block.reduce((total, byte) => total + byte, 0);
+	block.write(`${sum.toString(8).padStart(6, "0")}\0 `, 148);
+	return block;
+}
+
+const pad = (size) => (512 - size % 512) % 512;
+
+/**
+ * An archive's bytes.
+ * variants: { name, dtype, coarser? }; objects, in order of their layers: { kind, dtype, variant, data, cols, chunkElems, coarse, scales };
+ * files: { name, variants (mask), data (a member), raw (size when it is one zstd frame) or extents: [object, offset, size][], tensors:
+ * { name, dtype, shape, offset, object }[], content }.
+ * change(view, at): may spoil the index's body before it is sealed; at has the arrays' places.
+ */
+export function buildArchive(decoder, { variants, objects, files, change }) {
+	const strings = [];
+	let stringsSize = 0;
+	const string = (text) => {
+		const bytes = Buffer.from(`${text}\0`), at = stringsSize;
+		strings.push(bytes);
+		stringsSize += bytes.length;
+		return at;
+	};
+	const sorted = files.toSorted((a, b) => Buffer.compare(Buffer.from(a.name), Buffer.from(b.name)));
+	const extents = sorted.flatMap((file) => file.extents ?? []);
+	const tensors = sorted.flatMap((file, i) => (file.tensors ?? []).map((tensor) => ({ ...tensor, file: i })));
+	const dims = tensors.flatMap((tensor) => tensor.shape);
+
+	// The payload: members, then layers.
+	const payload = [];
+	let at = 0;
+	const push = (bytes) => {
+		payload.push(bytes);
+		at += bytes.length;
+	};
+	const member = (name, data) => {
+		push(tarHeader(name, data.length));
+		const offset = at;
+		push(data);
+		push(Buffer.alloc(pad(data.length)));
+		return offset;
+	};
+	for (const file of sorted) {
+		if (!file.extents)
+			file.offset = member(file.name, file.data);
+	}
+	const chunks = [];
+	for (const object of objects) {
+		const elemSize = DTYPES[dtype(object.dtype)].size;
+		object.elems = object.data.length / elemSize;
+		object.cols ??= Math.max(object.elems, 1);
+		object.chunkElems ??= Math.min(2 ** 18, 2 ** 20 / elemSize);
+		object.chunks = [];
+		object.firstChunk = chunks.length;
+		for (let i = 0; i < object.data.length; i += object.chunkElems * elemSize) {
+			const coded = Buffer.concat([Buffer.of(0), object.data.subarray(i, i + object.chunkElems * elemSize)]);
+			object.chunks.push(coded);
+			chunks.push(coded);
+		}
+		object.codedSize = object.chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+	}
+	variants.forEach((variant, v) => {
+		const layer = Buffer.concat(objects.filter((object) => object.variant === v).flatMap((object) => object.chunks));
+		variant.layerOffset = member(`qstore/layer-${variant.name}`, layer);
+		variant.layerSize = layer.length;
+		let offset = variant.layerOffset;
+		for (const object of objects.filter((each) => each.variant === v)) {
+			object.offset = offset;
+			offset += object.codedSize;
+		}
+		variant.size = sorted.reduce((sum, file) => sum + (file.variants >> v & 1 ? sizeOf(file) : 0), 0);
+	});
+	push(Buffer.alloc(1024));
+
+	// The body.
+	const names = new Map();
+	for (const { name } of [...variants, ...sorted, ...tensors]) {
+		if (!names.has(name))
+			names.set(name, string(name));
+	}
+	if (stringsSize === 0)
+		string("");
+	const counts = [variants.length, sorted.length, extents.length, tensors.length, objects.length, chunks.length, dims.length, stringsSize];
+	const places = {}, sizes = [["variants", RECORD.variant * counts[0]], ["files", RECORD.file * counts[1]], ["extents", RECORD.extent * counts[2]],
+		["tensors", RECORD.tensor * counts[3]], ["objects", RECORD.object * counts[4]], ["checksums", 8 * counts[5]],
+		["sizes", 4 * (counts[5] + counts[5] % 2)], ["dims", 8 * counts[6]], ["strings", stringsSize]];
+	let end = 64;
+	for (const [name, size] of sizes) {
+		places[name] = end;
+		end += size;
+	}
+	const body = new Uint8Array(end), view = new DataView(body.buffer);
+	const u32 = (place, value) => view.setUint32(place, value, true);
+	const u64 = (place, value) => view.setBigUint64(place, BigInt(value), true);
+	counts.forEach((count, i) => u32(4 * i, count));
+	variants.forEach((variant, i) => {
+		const p = places.variants + RECORD.variant * i;
+		u32(p, names.get(variant.name));
+		u32(p + 4, dtype(variant.dtype));
+		u32(p + 8, variant.coarser ?? NONE);
+		u64(p + 16, variant.layerOffset);
+		u64(p + 24, variant.layerSize);
+		u64(p + 32, variant.size);
+	});
+	let extent = 0;
+	sorted.forEach((file, i) => {
+		const p = places.files + RECORD.file * i;
+		u32(p, names.get(file.name));
+		u32(p + 4, file.variants);
+		u64(p + 8, sizeOf(file));
+		body.set(Buffer.from(file.sha256 ?? sha256(file.content ?? file.data), "hex"), p + 16);
+		u32(p + 48, file.extents ? 2 : file.raw === undefined ? 0 : 1);
+		if (file.extents) {
+			u32(p + 52, extent);
+			u32(p + 56, file.extents.length);
+			extent += file.extents.length;
+		} else {
+			u64(p + 64, file.offset);
+			u64(p + 72, file.data.length);
+		}
+	});
+	extents.forEach(([object, offset, size], i) => {
+		const p = places.extents + RECORD.extent * i;
+		u32(p, object);
+		u64(p + 8, offset);
+		u64(p + 16, size);
+	});
+	let dim = 0;
+	tensors.forEach((tensor, i) => {
+		const p = places.tensors + RECORD.tensor * i;
+		u32(p, names.get(tensor.name));
+		u32(p + 4, tensor.file);
+		u64(p + 8, tensor.offset);
+		u64(p + 16, tensor.shape.reduce((a, b) => a * b, DTYPES[dtype(tensor.dtype)].size));
+		u32(p + 24, dtype(tensor.dtype));
+		u32(p + 28, dim);
+		u32(p + 32, tensor.shape.length);
+		u32(p + 36, tensor.object ?? NONE);
+		dim += tensor.shape.length;
+	});
+	objects.forEach((object, i) => {
+		const p = places.objects + RECORD.object * i;
+		body[p] = object.kind;
+		body[p + 1] = dtype(object.dtype);
+		body[p + 2] = object.variant;
+		body[p + 3] = object.kind === 2 ? 1 : 0;
+		u32(p + 4, object.coarse ?? NONE);
+		u32(p + 8, object.scales ?? NONE);
+		view.setFloat32(p + 12, object.error ?? 0, true);
+		u64(p + 16, object.elems);
+		u64(p + 24, object.cols);
+		u32(p + 32, object.chunkElems);
+		u32(p + 36, object.firstChunk);
+		u32(p + 40, object.chunks.length);
+		u64(p + 48, object.offset);
+		u64(p + 56, object.codedSize);
+	});
+	chunks.forEach((chunk, i) => {
+		u64(places.checksums + 8 * i, decoder.xxh3(chunk));
+		u32(places.sizes + 4 * i, chunk.length);
+	});
+	dims.forEach((size, i) => u64(places.dims + 8 * i, size));
+	body.set(Buffer.concat(strings), places.strings);
+	change?.(view, places);
+
+	const header = new Uint8Array(64), headerView = new DataView(header.buffer);
+	header.set([0x89, ...Buffer.from("QSTORE\n")]);
+	headerView.setUint16(8, 1, true);
+	headerView.setBigUint64(16, BigInt(body.length), true);
+	headerView.setBigUint64(24, BigInt(body.length), true);
+	headerView.setBigUint64(32, decoder.xxh3(body), true);
+	headerView.setBigUint64(40, BigInt(at), true);
+	headerView.setBigUint64(56, decoder.xxh3(header.subarray(0, 56)), true);
+	const size = header.length + body.length;
+	return new Uint8Array(Buffer.concat([tarHeader("qstore/index", size), header, body, Buffer.alloc(pad(size)), ...payload]));
+}
+
+const sizeOf = (file) => file.extents ? file.content.length : file.raw ?? file.data.length;
+
+/** bytes of 32-bit floats */
+const f32 = (...values) => new Uint8Array(Float32Array.from(values).buffer);
+
+/**
+ * A pair in small: int8 with one matrix of codes and its scales, bf16 with the same matrix refined, a tensor that both have, tensors that
+ * are too small for objects. Chunks are tiny, so that everything crosses their borders. Gives the archive's parts and what its files
+ * should contain.
+ */
+export function pairParts({ rows = 6, cols = 5, rowsInChunk = 2 } = {}) {
+	const n = rows * cols, chunkElems = rowsInChunk * cols;
+	const codes = noise(n, 2), fine = noise(2 * n, 3), shared = noise(14, 4);
+	const scales = f32(...Array.from({ length: rows }, (_, i) => i + 1));
+	const lowLiteral = noise(23, 5), highLiteral = noise(31, 6);
+	const objects = [
+		{ kind: 0, dtype: "bytes", variant: 0, data: lowLiteral, chunkElems: 9 },
+		{ kind: 1, dtype: "I8", variant: 0, data: codes, cols, chunkElems },
+		{ kind: 0, dtype: "F32", variant: 0, data: scales, chunkElems: 4 },
+		{ kind: 0, dtype: "BF16", variant: 0, data: shared, chunkElems: 4 },
+		{ kind: 0, dtype: "bytes", variant: 1, data: highLiteral, chunkElems: 8 },
+		{ kind: 2, dtype: "BF16", variant: 1, data: fine, cols, chunkElems, coarse: 1, scales: 2, error: 0.25 },
+	];
+	const join = (extents) => new Uint8Array(Buffer.concat(extents.map(([object, offset, size]) =>
+		objects[object].data.subarray(offset, offset + size))));
+	const low = [[0, 0, 11], [1, 0, n], [0, 11, 4], [2, 0, 4 * rows], [0, 15, 6], [3, 0, 14], [0, 21, 2]];
+	const high = [[4, 0, 20], [3, 0, 14], [4, 20, 11], [5, 0, 2 * n]];
+	const config = new TextEncoder().encode('{"a": 1}\n');
+	return {
+		variants: [{ name: "int8", dtype: "I8" }, { name: "bf16", dtype: "BF16", coarser: 0 }],
+		objects,
+		files: [
+			{ name: "config.json", variants: 3, data: config },
+			{ name: "empty.txt", variants: 1, data: new Uint8Array(0) },
+			{ name: "model.low", variants: 1, extents: low, content: join(low), tensors: [
+				{ name: "w", dtype: "I8", shape: [rows, cols], offset: 11, object: 1 },
+				{ name: "w.scale", dtype: "F32", shape: [rows], offset: 15 + n, object: 2 },
+				{ name: "tiny", dtype: "U8", shape: [3], offset: 16 + n + 4 * rows },
+				{ name: "norm", dtype: "BF16", shape: [7], offset: 21 + n + 4 * rows, object: 3 },
+			] },
+			{ name: "sub/model.high", variants: 2, extents: high, content: join(high), tensors: [
+				{ name: "norm", dtype: "BF16", shape: [7], offset: 20, object: 3 },
+				{ name: "none", dtype: "F32", shape: [0, 2], offset: 36 },
+				{ name: "w", dtype: "BF16", shape: [rows, cols], offset: 45, object: 5 },
+			] },
+		],
+	};
+}
