@@ -98,7 +98,7 @@ bench: native $(BENCH) dist ## print sizes against the bound, and speeds, native
 
 fuzz: $(FUZZERS) ## run each fuzz target for FUZZ_SECONDS
 	@for f in $(FUZZERS); do mkdir -p $(B)/fuzz/corpus/$${f##*/} || exit 1; \
-		"$$f" -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 -artifact_prefix=$(B)/fuzz/ \
+		"$$f" -max_total_time=$(FUZZ_SECONDS) -verbosity=0 -print_final_stats=1 -artifact_prefix=$(B)/fuzz/ \
 			$(B)/fuzz/corpus/$${f##*/} || exit 1; done
 
 format: ## lay out the C sources with clang-format
