@@ -6,7 +6,7 @@
 import { appendFileSync, readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 
-import { KIND, readIndex } from "../../js/index.js";
+import { KIND, readIndex } from "../../js/archive-index.js";
 import { planChunk } from "../../js/plan.js";
 import { bytesSource } from "../../js/source.js";
 import { createDecoder } from "../../js/wasm.js";
