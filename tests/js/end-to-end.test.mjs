@@ -1,0 +1,165 @@
+// Archives of the packer: what the native tools and the WebAssembly modules give back is the same, and what was packed.
+import assert from "node:assert/strict";
+import { readFileSync, truncateSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { openArchive } from "../../js/archive.js";
+import { httpSource } from "../../js/http.js";
+import { openFile } from "../../js/node/file-source.js";
+import { WorkerPool } from "../../js/node/pool.js";
+import { planVariant } from "../../js/plan.js";
+import { createDecoder } from "../../js/wasm.js";
+import { sha256 } from "./helpers/archive.mjs";
+import { serve } from "./helpers/server.mjs";
+import { decode, hashes, native, temporary } from "./helpers/tools.mjs";
+
+const fixtures = [...native("qstore-generate", "--help").split(/^Fixtures:$/m)[1].matchAll(/^ {2}(\S+) {2}/gm)].map(([, name]) => name);
+const decoders = { simd: await createDecoder({ simd: true }), scalar: await createDecoder({ simd: false }) };
+const folder = temporary({ after });
+let pool;
+
+before(async () => {
+	pool = await WorkerPool.create({ threads: 2 });
+	native("qstore-generate", "--layers", "2", "--hidden", "256", "--intermediate", "704", "--vocab", "2000", "-o", join(folder, "high"), "--low", join(folder, "low"));
+	native("qstore-pack", join(folder, "high"), "--low", join(folder, "low"), "-o", join(folder, "pair.qstore"), "-q");
+});
+after(() => pool.close());
+
+/** SHA-256 of all files of a variant, decoded here. */
+async function restore(path, precision, options) {
+	const source = await openFile(path);
+	try {
+		const archive = await openArchive(source, options), found = {};
+		for (const file of archive.filesOf({ precision })) {
+			found[file.name] = sha256(await file.read());
+			assert.equal(found[file.name], file.sha256, file.name);
+		}
+		return found;
+	} finally {
+		await source.close();
+	}
+}
+
+async function compare(path, expected) {
+	const source = await openFile(path), { variants } = await openArchive(source, { decoder: decoders.simd });
+	await source.close();
+	for (const { name } of variants) {
+		const out = `${path}-${name}`;
+		native("qstore-unpack", path, "-p", name, "-o", out, "-q");
+		const files = hashes(out);
+		if (expected[name])
+			assert.deepEqual(files, expected[name], `${name}: native and what was packed`);
+		for (const [kind, decoder] of Object.entries(decoders))
+			assert.deepEqual(sorted(await restore(path, name, { decoder })), files, `${name}: ${kind} and native`);
+		assert.deepEqual(sorted(await restore(path, name, { decoder: decoders.simd, codec: pool })), files, `${name}: threads and native`);
+	}
+	return variants.map(({ name }) => name);
+}
+
+const sorted = (object) => Object.fromEntries(Object.entries(object).sort(([a], [b]) => a < b ? -1 : 1));
+
+for (const fixture of fixtures) {
+	test(`native = SIMD = scalar = threads: ${fixture}`, async (t) => {
+		const temp = temporary(t), high = join(temp, "high"), low = join(temp, "low");
+		const hasLow = fixture !== "gaps";
+		native("qstore-generate", "--fixture", fixture, "-o", high, ...hasLow ? ["--low", low] : []);
+		for (const [name, args] of [["made", []], ["alone", ["--quantize", "none"]], ...hasLow ? [["given", ["--low", low]]] : []]) {
+			const path = join(temp, `${name}.qstore`);
+			native("qstore-pack", high, ...args, "-o", path, "-q");
+			const { variants } = JSON.parse(native("qstore-info", path, "--json"));
+			const expected = { [variants.at(-1).name]: hashes(high) };
+			if (name === "given")
+				expected[variants[0].name] = hashes(low);
+			await compare(path, expected);
+		}
+	});
+}
+
+test("native = SIMD = scalar = threads: a model of two shards, and its INT8 version", async () => {
+	assert.deepEqual(await compare(join(folder, "pair.qstore"), { int8: hashes(join(folder, "low")), bf16: hashes(join(folder, "high")) }), ["int8", "bf16"]);
+});
+
+test("FP16", async (t) => {
+	const temp = temporary(t);
+	native("qstore-generate", "--dtype", "f16", "--layers", "1", "--hidden", "128", "--intermediate", "256", "--vocab", "300", "-o", join(temp, "high"));
+	native("qstore-pack", join(temp, "high"), "-o", join(temp, "m.qstore"), "-q");
+	assert.deepEqual(await compare(join(temp, "m.qstore"), { fp16: hashes(join(temp, "high")) }), ["int8", "fp16"]);
+});
+
+test("INT8 from a file that is cut where the base layer ends", async (t) => {
+	const temp = temporary(t), path = join(temp, "pair.qstore");
+	const { variants } = JSON.parse(native("qstore-info", join(folder, "pair.qstore"), "--json"));
+	writeFileSync(path, readFileSync(join(folder, "pair.qstore")));
+	truncateSync(path, variants[0].downloadSize);
+	for (const decoder of Object.values(decoders))
+		assert.deepEqual(sorted(await restore(path, "int8", { decoder })), hashes(join(folder, "low")));
+	assert.equal((await decode(temp, path, "-p", "int8", "-o", "out")).code, 0);
+	assert.deepEqual(hashes(join(temp, "out")), hashes(join(folder, "low")));
+	const failed = await decode(temp, path, "-o", "high");
+	assert.equal(failed.code, 1);
+	assert.match(failed.stderr, /pair\.qstore: ends too early for bf16; int8 is complete\n$/);
+});
+
+test("one tensor alone, in each precision", async () => {
+	const source = await openFile(join(folder, "pair.qstore"));
+	const archive = await openArchive(source, { decoder: decoders.simd });
+	for (const info of archive.tensors) {
+		const [precision] = info.variants, tensor = archive.tensor(info.name, { precision });
+		const file = readFileSync(join(folder, precision === "int8" ? "low" : "high", info.file));
+		assert.deepEqual(Buffer.from(await tensor.read()), file.subarray(info.offset, info.offset + info.size), `${info.name} ${precision}`);
+	}
+	await source.close();
+});
+
+test("the command and the native one make the same files", async (t) => {
+	const temp = temporary(t), path = join(folder, "pair.qstore");
+	let n = 0;
+	for (const args of [["-p", "all"], ["-p", "low"], ["--tensor", "*norm*", "--tensor", "*.0.*"], ["-p", "all", "--tensor", "*q_proj*", "--file", "*.json"]]) {
+		const [ours, theirs] = [`ours-${++n}`, `theirs-${n}`];
+		const { code, stderr } = await decode(temp, path, ...args, "-o", ours);
+		assert.equal(code, 0, stderr);
+		native("qstore-unpack", path, ...args, "-o", join(temp, theirs), "-q");
+		assert.deepEqual(hashes(join(temp, ours)), hashes(join(temp, theirs)), args.join(" "));
+	}
+	for (const threads of ["1", "2", "5"]) {
+		assert.equal((await decode(temp, path, "-j", threads, "-o", `j${threads}`)).code, 0);
+		assert.deepEqual(hashes(join(temp, `j${threads}`)), hashes(join(folder, "high")));
+	}
+});
+
+test("over HTTP: two requests to open at most, no byte of the refinement for INT8, nothing twice", async (t) => {
+	const data = readFileSync(join(folder, "pair.qstore")), server = await serve(data);
+	t.after(() => server.close());
+	const archive = await openArchive(httpSource(server.url), { decoder: decoders.simd });
+	assert.ok(server.log.length <= 2, `${server.log.length} requests to open`);
+	const { index } = archive, { layerOffset } = index.variant(1);
+	const fine = index.payloadOffset + layerOffset;
+	for (const file of archive.filesOf({ precision: "low" }))
+		await file.read();
+	assert.ok(server.ranged().every(([, end]) => end <= fine), "INT8 reads nothing of the refinement");
+	const bytes = server.log.reduce((sum, { sent }) => sum + sent, 0);
+	assert.ok(bytes <= archive.variants[0].downloadSize + 65536, `${bytes} bytes for INT8 of ${archive.variants[0].downloadSize}`);
+	assert.ok(server.log.length < 20, `${server.log.length} requests`);
+
+	server.log.length = 0;
+	for (const file of archive.filesOf({ precision: "high" }))
+		await file.read();
+	const all = server.log.reduce((sum, { sent }) => sum + sent, 0);
+	const planned = planVariant(index, 1, { gap: 0 }).reduce((sum, { size }) => sum + size, 0);
+	assert.ok(all >= planned * 0.99 - 65536 && all <= planned * 1.01 + 300_000, `${all} bytes for BF16, planned ${planned}`);
+	assert.ok(server.log.every(({ method }) => method === "GET"));
+});
+
+test("the command over HTTP, with and without Range", async (t) => {
+	const temp = temporary(t), server = await serve(readFileSync(join(folder, "pair.qstore")));
+	t.after(() => server.close());
+	assert.equal((await decode(temp, server.url, "-p", "low", "-o", "low")).code, 0);
+	assert.deepEqual(hashes(join(temp, "low")), hashes(join(folder, "low")));
+	const { variants } = JSON.parse(native("qstore-info", join(folder, "pair.qstore"), "--json"));
+	assert.ok(server.ranged().every(([, end]) => end <= Math.max(variants[0].downloadSize, 65536)));
+	server.ranges = false;
+	server.log.length = 0;
+	assert.equal((await decode(temp, server.url, "-o", "high")).code, 0);
+	assert.deepEqual(hashes(join(temp, "high")), hashes(join(folder, "high")));
+	assert.equal(server.log.length, 1);
+});
