@@ -96,10 +96,10 @@ tests-build: native $(TESTS)
 bench: native $(BENCH) dist ## print sizes against the bound, and speeds, native and WebAssembly
 	@tests/bench/run
 
-fuzz: $(FUZZERS) ## run each fuzz target for FUZZ_SECONDS
+fuzz: $(FUZZERS) ## run each fuzz target for FUZZ_SECONDS, from the seeds in tests/fuzz/corpus
 	@for f in $(FUZZERS); do mkdir -p $(B)/fuzz/corpus/$${f##*/} || exit 1; \
 		"$$f" -max_total_time=$(FUZZ_SECONDS) -verbosity=0 -print_final_stats=1 -artifact_prefix=$(B)/fuzz/ \
-			$(B)/fuzz/corpus/$${f##*/} || exit 1; done
+			$(B)/fuzz/corpus/$${f##*/} $(wildcard tests/fuzz/corpus)/$${f##*/} || exit 1; done
 
 format: ## lay out the C sources with clang-format
 	clang-format -i $(shell git ls-files --cached --others --exclude-standard '*.c' '*.h')
