@@ -1,7 +1,8 @@
-/* Chunks. Any bytes under any description give a status, and touch nothing beyond their buffers; any values under any
- * description are encoded, and decoded to themselves. tests/fuzz/make-seeds.mjs writes the same layout:
- *   u8: bits 0-6 the kind, bit 7 encode; u8 dtype (refine: bit 0, BF16 or else F16); u16 elements; u16 columns − 1; u16 first
- *   element; refine: u8 elements (in place of those above), the codes, four scales; then the coded chunk, or the values. */
+/* Chunks. Any bytes as a chunk of any object: decoding says OK or CORRUPT, stays in its buffers, and depends
+ * on nothing but them. Any bytes as values: encoding brings them back. tests/fuzz/make-seeds.mjs writes the
+ * same layout: u8: bits 0–6 the kind, bit 7: encode; u8 dtype (refine: bit 0, BF16 or else F16); u16
+ * elements; u16 columns − 1; u16 first element; refine: u8 number of codes, that many codes and four scales,
+ * both repeated as often as needed; then the coded chunk, or the values, repeated likewise. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,11 +10,12 @@
 #include "../../native/src/core/bytes.h"
 #include "../../native/src/core/chunk.h"
 #include "../../native/src/core/index.h"
+#include "../../native/src/core/mode.h"
 #include "../../native/src/encode/encode.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { FUZZ_SCALES_SIZE = 16 };
+enum { FUZZ_HEAD = 8, FUZZ_ELEMS_MAX = 20000, FUZZ_SCALES_SIZE = 16 };
 
 static void require(int good)
 {
@@ -21,85 +23,107 @@ static void require(int good)
 		abort();
 }
 
-/* An allocation of exactly size bytes, filled from src: the sanitizer sees any access beyond it. */
-static uint8_t *exactly(const uint8_t *src, size_t size)
+/* n bytes from src, again and again, in an allocation of exactly their size: the sanitizer sees any access
+ * beyond it. */
+static uint8_t *repeated(const uint8_t *src, size_t src_size, size_t n)
 {
-	uint8_t *p = malloc(size + !size);
+	uint8_t *p = malloc(n + !n);
 	require(p != NULL);
-	if (size)
-		memcpy(p, src, size);
+	for (size_t i = 0; i < n; i++)
+		p[i] = src_size ? src[i % src_size] : 0;
 	return p;
 }
 
-static void fuzz_decode(const qs_chunk_desc *desc, const uint8_t *src, size_t src_size, size_t dst_size)
+/* Made once: it is large, and a fuzzer runs this many thousand times. */
+typedef struct scratch {
+	size_t work_size;
+	uint8_t *work[2]; /* of different content: results must not depend on it */
+	qs_encoder *encoder;
+} scratch;
+
+static const scratch *get_scratch(void)
 {
-	size_t work_size = qs_chunk_workspace_size();
-	uint8_t *dst = malloc(dst_size + !dst_size);
-	void *work = malloc(work_size);
-	require(dst && work);
-	qs_chunk_decode(desc, src, src_size, dst, dst_size, work, work_size);
-	free(work);
-	free(dst);
+	static scratch s;
+	if (s.encoder)
+		return &s;
+	s.work_size = qs_chunk_workspace_size();
+	s.encoder = qs_encoder_create();
+	for (int k = 0; k < 2; k++) {
+		s.work[k] = malloc(s.work_size);
+		require(s.encoder && s.work[k]);
+		memset(s.work[k], k ? 0xff : 0, s.work_size);
+	}
+	return &s;
 }
 
-static void fuzz_encode(const qs_chunk_desc *desc, const uint8_t *src, size_t src_size)
+static void fuzz_decode(const scratch *s, const qs_chunk_desc *desc, const uint8_t *src, size_t src_size)
 {
-	size_t cap = qs_chunk_bound(src_size), size = 0, work_size = qs_chunk_workspace_size();
-	uint8_t *coded = malloc(cap), *back = malloc(src_size + !src_size);
-	void *work = malloc(work_size);
-	qs_encoder *encoder = qs_encoder_create();
-	require(coded && back && work && encoder);
-	if (qs_chunk_encode(encoder, desc, src, src_size, coded, cap, &size, NULL) == QSTORE_OK) {
-		uint8_t *exact = exactly(coded, size);
-		require(size <= cap);
-		require(qs_chunk_decode(desc, exact, size, back, src_size, work, work_size) == QSTORE_OK);
-		require(!src_size || !memcmp(back, src, src_size));
-		free(exact);
+	size_t n = (size_t)desc->n_elems * qs_dtype_size(desc->dtype);
+	uint8_t *coded = repeated(src, src_size, src_size), *out[2] = {malloc(n + !n), malloc(n + !n)};
+	qstore_status status[2];
+	for (int k = 0; k < 2; k++) {
+		memset(out[k], k ? 0xee : 0, n);
+		status[k] = qs_chunk_decode(desc, coded, src_size, out[k], n, s->work[k], s->work_size);
 	}
-	qs_encoder_destroy(encoder);
-	free(work);
+	require(status[0] == status[1] && (status[0] == QSTORE_OK || status[0] == QSTORE_CORRUPT));
+	require(status[0] || !memcmp(out[0], out[1], n)); /* all of dst is written, and from src alone */
+	free(out[0]);
+	free(out[1]);
+	free(coded);
+}
+
+static void fuzz_encode(const scratch *s, const qs_chunk_desc *desc, const uint8_t *src, size_t src_size)
+{
+	size_t n = (size_t)desc->n_elems * qs_dtype_size(desc->dtype), bound = qs_chunk_bound(n), coded_size = 0;
+	uint8_t *values = repeated(src, src_size, n), *coded = malloc(bound), *back = malloc(n + !n);
+	require(qs_chunk_encode(s->encoder, desc, values, n, coded, bound, &coded_size, NULL) == QSTORE_OK);
+	require(coded_size >= 1 && coded_size <= bound);
+	uint8_t *exact = repeated(coded, coded_size, coded_size);
+	require(qs_chunk_decode(desc, exact, coded_size, back, n, s->work[0], s->work_size) == QSTORE_OK);
+	require(!memcmp(back, values, n));
+	free(exact);
 	free(back);
 	free(coded);
+	free(values);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	if (size < 8)
+	if (size < FUZZ_HEAD)
 		return 0;
-	int encode = data[0] >> 7;
 	qs_chunk_desc desc = {
-	    .kind = data[0] & 127,
-	    .dtype = data[1],
-	    .n_elems = qs_load16(data + 2),
+	    .kind = (data[0] & 127) % QS_KIND_COUNT,
+	    .dtype = data[1] % QS_DTYPE_COUNT,
+	    .n_elems = qs_load16(data + 2) % FUZZ_ELEMS_MAX,
 	    .cols = (uint64_t)qs_load16(data + 4) + 1,
 	    .first_elem = qs_load16(data + 6),
 	};
-	const uint8_t *src = data + 8;
-	size_t left = size - 8;
+	const uint8_t *src = data + FUZZ_HEAD;
+	size_t left = size - FUZZ_HEAD;
 	uint8_t *codes = NULL, *scales = NULL;
+	if (desc.kind == QS_KIND_CODES)
+		desc.dtype = QS_I8;
 	if (desc.kind == QS_KIND_REFINE) {
+		size_t n_codes = left ? *src : 0, scales_size;
+		src += left > 0;
+		left -= left > 0;
+		n_codes = n_codes < left ? n_codes : left;
 		desc.dtype = data[1] & 1 ? QS_BF16 : QS_F16;
 		desc.rule = QS_RULE_LLM_INT8;
-		desc.n_elems = left ? src[0] : 0;
-		uint64_t rows = desc.n_elems ? (desc.first_elem % desc.cols + desc.n_elems - 1) / desc.cols + 1 : 0;
-		if (left < 1 + (size_t)desc.n_elems + FUZZ_SCALES_SIZE || rows * 4 > FUZZ_SCALES_SIZE)
-			return 0;
-		src++;
-		desc.coarse = codes = exactly(src, desc.n_elems);
-		src += desc.n_elems;
-		desc.scales_size = (size_t)rows * 4;
-		desc.scales = scales = exactly(src, desc.scales_size);
-		src += FUZZ_SCALES_SIZE;
-		left -= 1 + (size_t)desc.n_elems + FUZZ_SCALES_SIZE;
+		desc.coarse = codes = repeated(src, n_codes, desc.n_elems);
+		src += n_codes;
+		left -= n_codes;
+		scales_size = left < FUZZ_SCALES_SIZE ? left : FUZZ_SCALES_SIZE;
+		desc.scales_size = 4 * (size_t)qs_chunk_rows(&desc);
+		desc.scales = scales = repeated(src, scales_size, desc.scales_size);
+		src += scales_size;
+		left -= scales_size;
 	}
-	uint8_t *in = exactly(src, left);
-	size_t values_size = (size_t)desc.n_elems * qs_dtype_size(desc.dtype);
-	if (!encode)
-		fuzz_decode(&desc, in, left, values_size);
-	else if (left == values_size)
-		fuzz_encode(&desc, in, left);
-	free(in);
-	free(scales);
+	if (data[0] >> 7)
+		fuzz_encode(get_scratch(), &desc, src, left);
+	else
+		fuzz_decode(get_scratch(), &desc, src, left);
 	free(codes);
+	free(scales);
 	return 0;
 }

@@ -1,5 +1,7 @@
-/* The index. Any bytes are refused, or can be read to the last field without a further check.
- * tests/fuzz/make-seeds.mjs writes the same layout: u8: bit 1, a body (u64 payload size, then the body), or else a header. */
+/* The index. Any bytes are refused, or what qs_index_open accepts holds when it is checked again, by other
+ * means: readers rely on it without a further look. tests/fuzz/make-seeds.mjs writes the same layout: u8: 0,
+ * a header; 1, a coded body that a fitting header is made for (u8: bit 0, zstd; u8 size of the body / 16; the
+ * coded body); else a body (u64 payload size, then the body). */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,108 +18,196 @@ static void require(int good)
 		abort();
 }
 
-static void check_file(const qs_index *index, const qs_file *file)
+static void check_name(const qs_index *index, const char *name, size_t max)
 {
-	uint64_t size = 0;
-	require(qs_path_is_safe(file->name));
-	for (uint32_t i = 0; i < file->n_extents; i++) {
-		qs_extent extent;
-		qs_object object;
-		qs_index_extent(index, file->first_extent + i, &extent);
-		require(extent.object < index->n_objects);
-		qs_index_object(index, extent.object, &object);
-		require(extent.offset + extent.size <= object.n_elems * qs_dtype_size(object.dtype));
-		size += extent.size;
+	const char *strings = (const char *)index->body + index->strings;
+	require(name >= strings && name < strings + index->strings_size);
+	const char *end = memchr(name, 0, (size_t)(strings + index->strings_size - name));
+	require(end && (size_t)(end - name) <= max);
+}
+
+static void check_path(const char *name)
+{
+	size_t n = strlen(name);
+	require(n && name[0] != '/' && name[n - 1] != '/' && !strstr(name, "//") && !strpbrk(name, "\\:"));
+	for (const char *part = name; part;) {
+		const char *slash = strchr(part, '/');
+		size_t length = slash ? (size_t)(slash - part) : strlen(part);
+		require(!(length == 1 && part[0] == '.') && !(length == 2 && part[0] == '.' && part[1] == '.'));
+		part = slash ? slash + 1 : NULL;
 	}
-	if (file->kind == QS_FILE_ASSEMBLED)
-		require(size == file->size);
-	else
-		require(file->offset + file->coded_size <= index->payload_size);
+	for (const char *c = name; *c; c++)
+		require((unsigned char)*c >= 32 && *c != 127);
+	require(qs_path_is_safe(name));
 }
 
 static void check_object(const qs_index *index, uint32_t number)
 {
-	qs_object object, other;
-	qs_index_object(index, number, &object);
-	uint64_t coded = 0, sum = 0;
-	for (uint32_t i = 0; i < object.n_chunks; i++) {
-		uint32_t size = qs_index_chunk_size(index, object.first_chunk + i);
-		require(size >= 1 && size <= QS_CHUNK_CODED_MAX);
-		coded += size;
-		sum += qs_index_chunk_checksum(index, object.first_chunk + i);
+	qs_object o, coarse, scales;
+	qs_variant v;
+	qs_index_object(index, number, &o);
+	uint32_t size = qs_dtype_size(o.dtype);
+	require(o.kind < QS_KIND_COUNT && size && o.variant < index->n_variants && o.cols >= 1);
+	require(o.n_elems <= UINT64_MAX / size);
+	uint64_t chunks = 0, coded = 0;
+	if (o.n_elems) {
+		require(o.chunk_elems && (uint64_t)o.chunk_elems * size <= QS_CHUNK_SIZE_MAX);
+		chunks = (o.n_elems - 1) / o.chunk_elems + 1;
 	}
-	volatile uint64_t used = sum;
-	(void)used;
-	require(coded == object.coded_size && object.offset + coded <= index->payload_size);
-	require(object.variant < index->n_variants && object.cols >= 1);
-	require((object.kind == QS_KIND_REFINE) == (object.coarse != QS_NONE));
-	if (object.kind == QS_KIND_REFINE) {
-		require(object.coarse < number && object.scales < number);
-		qs_index_object(index, object.coarse, &other);
-		require(other.kind == QS_KIND_CODES && other.n_elems == object.n_elems && other.chunk_elems == object.chunk_elems);
-		qs_index_object(index, object.scales, &other);
-		require(other.dtype == QS_F32 && other.kind == QS_KIND_PLAIN);
+	require(chunks == o.n_chunks && o.first_chunk <= index->n_chunks &&
+	        o.n_chunks <= index->n_chunks - o.first_chunk);
+	for (uint32_t c = 0; c < o.n_chunks; c++) {
+		uint32_t chunk = qs_index_chunk_size(index, o.first_chunk + c);
+		require(chunk && chunk <= QS_CHUNK_CODED_MAX);
+		coded += chunk;
+		(void)qs_index_chunk_checksum(index, o.first_chunk + c);
 	}
+	qs_index_variant(index, o.variant, &v);
+	require(coded == o.coded_size && o.offset >= v.layer_offset && o.offset - v.layer_offset <= v.layer_size);
+	require(o.coded_size <= v.layer_size - (o.offset - v.layer_offset));
+	int refine = o.kind == QS_KIND_REFINE;
+	require(refine == (o.coarse != QS_NONE) && refine == (o.scales != QS_NONE));
+	require(refine == (o.rule != QS_RULE_NONE) && o.rule < QS_RULE_COUNT);
+	require(o.kind != QS_KIND_CODES || o.dtype == QS_I8);
+	if (!refine)
+		return;
+	require((o.dtype == QS_F16 || o.dtype == QS_BF16) && o.coarse < number && o.scales < number);
+	qs_index_object(index, o.coarse, &coarse);
+	qs_index_object(index, o.scales, &scales);
+	require(coarse.kind == QS_KIND_CODES && coarse.n_elems == o.n_elems && coarse.cols == o.cols);
+	require(coarse.chunk_elems == o.chunk_elems);
+	require(coarse.variant <= o.variant && scales.variant <= o.variant);
+	require(scales.kind == QS_KIND_PLAIN && scales.dtype == QS_F32);
+	require(scales.n_elems == (o.n_elems ? (o.n_elems - 1) / o.cols + 1 : 0));
 }
 
-static void check_body(const qs_index *index)
+static void check_file(const qs_index *index, uint32_t number)
 {
-	size_t sum = 0;
-	for (uint32_t i = 0; i < index->n_variants; i++) {
-		qs_variant variant;
-		qs_index_variant(index, i, &variant);
-		require(variant.layer_offset + variant.layer_size <= index->payload_size);
-		sum += strlen(variant.name);
+	qs_file f, other;
+	qs_index_file(index, number, &f);
+	check_name(index, f.name, QS_NAME_MAX);
+	check_path(f.name);
+	require(f.kind < QS_FILE_KIND_COUNT && f.variants &&
+	        (index->n_variants == 32 || !(f.variants >> index->n_variants)));
+	for (uint32_t i = 0; i < number && index->n_files < 200; i++) {
+		qs_index_file(index, i, &other);
+		require(!(other.variants & f.variants) || strcmp(other.name, f.name));
 	}
-	for (uint32_t i = 0; i < index->n_files; i++) {
-		qs_file file;
-		qs_index_file(index, i, &file);
-		check_file(index, &file);
-		sum += file.sha256[31];
+	if (f.kind != QS_FILE_ASSEMBLED) {
+		require(f.offset <= index->payload_size && f.coded_size <= index->payload_size - f.offset);
+		require(f.kind != QS_FILE_STORED || f.size == f.coded_size);
+		require(f.kind != QS_FILE_ZSTD || (f.size <= QS_FILE_ZSTD_MAX && f.coded_size <= QS_FILE_ZSTD_MAX));
+		return;
 	}
-	for (uint32_t i = 0; i < index->n_tensors; i++) {
-		qs_tensor tensor;
-		qs_index_tensor(index, i, &tensor);
-		require(tensor.file < index->n_files && (tensor.object == QS_NONE || tensor.object < index->n_objects));
-		sum += strlen(tensor.name);
-		for (uint32_t d = 0; d < tensor.n_dims; d++)
-			sum += (size_t)qs_index_dim(index, tensor.first_dim + d);
+	require(f.first_extent <= index->n_extents && f.n_extents <= index->n_extents - f.first_extent);
+	uint64_t sum = 0;
+	for (uint32_t e = 0; e < f.n_extents; e++) {
+		qs_extent x;
+		qs_object o;
+		qs_index_extent(index, f.first_extent + e, &x);
+		require(x.object < index->n_objects && x.size);
+		qs_index_object(index, x.object, &o);
+		uint64_t bytes = o.n_elems * qs_dtype_size(o.dtype);
+		require(x.offset <= bytes && x.size <= bytes - x.offset);
+		/* Whoever reads the coarsest variant of the file has read the object's layer. */
+		require(o.variant <= (uint32_t)__builtin_ctz(f.variants));
+		sum += x.size;
+		require(sum >= x.size);
 	}
-	for (uint32_t i = 0; i < index->n_objects; i++)
-		check_object(index, i);
-	volatile size_t used = sum;
-	(void)used;
+	require(sum == f.size);
+}
+
+static void check_tensor(const qs_index *index, uint32_t number)
+{
+	qs_tensor t;
+	qs_file f;
+	qs_object o;
+	qs_index_tensor(index, number, &t);
+	check_name(index, t.name, QS_TENSOR_NAME_MAX);
+	require(t.file < index->n_files && t.first_dim <= index->n_dims &&
+	        t.n_dims <= index->n_dims - t.first_dim);
+	qs_index_file(index, t.file, &f);
+	require(f.kind == QS_FILE_ASSEMBLED && t.offset <= f.size && t.size <= f.size - t.offset);
+	uint64_t n = qs_dtype_size(t.dtype);
+	int has_zero = 0;
+	require(n != 0);
+	for (uint32_t d = 0; d < t.n_dims; d++)
+		has_zero |= !qs_index_dim(index, t.first_dim + d);
+	for (uint32_t d = 0; d < t.n_dims && !has_zero; d++) {
+		require(qs_index_dim(index, t.first_dim + d) <= UINT64_MAX / n);
+		n *= qs_index_dim(index, t.first_dim + d);
+	}
+	require((has_zero ? 0 : n) == t.size);
+	if (t.object == QS_NONE)
+		return;
+	require(t.object < index->n_objects);
+	qs_index_object(index, t.object, &o);
+	require(o.n_elems * qs_dtype_size(o.dtype) == t.size);
+}
+
+static void fuzz_body(const uint8_t *body, size_t size, uint64_t payload_size)
+{
+	qs_index index;
+	qstore_status status = qs_index_open(&index, body, size, payload_size);
+	require(status == QSTORE_OK || status == QSTORE_CORRUPT || status == QSTORE_LIMIT);
+	if (status)
+		return;
+	for (uint32_t i = 0; i < index.n_variants; i++) {
+		qs_variant v;
+		qs_index_variant(&index, i, &v);
+		check_name(&index, v.name, QS_NAME_MAX);
+		require(v.layer_offset <= payload_size && v.layer_size <= payload_size - v.layer_offset);
+		require(v.coarser == QS_NONE || v.coarser < i);
+	}
+	for (uint32_t i = 0; i < index.n_objects; i++)
+		check_object(&index, i);
+	for (uint32_t i = 0; i < index.n_files; i++)
+		check_file(&index, i);
+	for (uint32_t i = 0; i < index.n_tensors; i++)
+		check_tensor(&index, i);
+}
+
+static void fuzz_header(const uint8_t *src, size_t size)
+{
+	qs_index_header header;
+	if (!qs_index_read_header(src, size, &header))
+		require(header.body_size <= QS_INDEX_BODY_MAX && qs_index_payload_offset(&header) % 512 == 0);
+}
+
+static void fuzz_coded_body(const uint8_t *src, size_t size)
+{
+	if (size < 2)
+		return;
+	uint8_t bytes[QS_INDEX_HEADER_SIZE];
+	qs_index_header header,
+	    made = {.zstd_body = src[0] & 1, .body_coded_size = size - 2, .payload_size = 1 << 20};
+	made.body_size = made.zstd_body ? (uint64_t)src[1] << 4 : size - 2;
+	made.body_checksum = qs_checksum(src + 2, size - 2);
+	qs_index_write_header(&made, bytes);
+	require(qs_index_read_header(bytes, sizeof bytes, &header) == QSTORE_OK);
+	size_t work_size = qs_chunk_workspace_size();
+	uint8_t *body = malloc(header.body_size + !header.body_size), *work = malloc(work_size);
+	if (!qs_index_decode_body(&header, src + 2, size - 2, body, header.body_size, work, work_size))
+		fuzz_body(body, header.body_size, header.payload_size);
+	free(body);
+	free(work);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	if (size < 1)
+	if (size < 1 || (data[0] > 1 && size < 9))
 		return 0;
-	int is_body = data[0] & 2;
-	data++, size--;
-	if (is_body && size < 8)
-		return 0;
-	size_t skipped = is_body ? 8 : 0;
-	/* A copy of exactly its size: the sanitizer sees any read beyond it. */
-	uint8_t *copied = malloc(size - skipped + !(size - skipped));
-	require(copied != NULL);
-	memcpy(copied, data + skipped, size - skipped);
-	if (is_body) {
-		qs_index index;
-		if (qs_index_open(&index, copied, size - skipped, qs_load64(data)) == QSTORE_OK)
-			check_body(&index);
-	} else {
-		/* Damaged headers as they are, and with a checksum that fits. */
-		qs_index_header header;
-		for (int mended = 0; mended < 2; mended++) {
-			if (qs_index_read_header(copied, size, &header) == QSTORE_OK) {
-				require(header.body_size <= QS_INDEX_BODY_MAX);
-				require(qs_index_payload_offset(&header) % 512 == 0);
-			}
-			if (size >= QS_INDEX_HEADER_SIZE)
-				qs_store64(copied + 56, qs_checksum(copied, 56));
-		}
-	}
-	free(copied);
+	/* A copy of its own, so that the sanitizer sees any read beyond it. */
+	size_t head = data[0] > 1 ? 9 : 1;
+	uint8_t *copy = malloc(size - head + (size == head));
+	require(copy != NULL);
+	memcpy(copy, data + head, size - head);
+	if (data[0] == 0)
+		fuzz_header(copy, size - head);
+	else if (data[0] == 1)
+		fuzz_coded_body(copy, size - head);
+	else
+		fuzz_body(copy, size - head, qs_load64(data + 1));
+	free(copy);
 	return 0;
 }

@@ -3,105 +3,135 @@
 //
 //   node tests/fuzz/make-seeds.mjs
 
-import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import path from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { decompress } from 'fzstd'
-import { models, writeModel } from '../golden/models.mjs'
-import { decodeObject, readIndex } from '../reference/decode.mjs'
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { decompress } from "fzstd";
+import { models, writeModel } from "../golden/models.mjs";
+import { decodeObject, readIndex } from "../reference/decode.mjs";
 
-const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '../..')
-const corpus = path.join(root, 'tests/fuzz/corpus')
-const work = mkdtempSync(path.join(tmpdir(), 'qstore-seeds-'))
+const root = path.join(path.dirname(fileURLToPath(import.meta.url)), "../..");
+const corpus = path.join(root, "tests/fuzz/corpus");
+const work = mkdtempSync(path.join(tmpdir(), "qstore-seeds-"));
 
 /** @param {string} target @param {string} name @param {Uint8Array} bytes */
 function seed(target, name, bytes) {
-	mkdirSync(path.join(corpus, target), { recursive: true })
-	writeFileSync(path.join(corpus, target, name), bytes)
+	mkdirSync(path.join(corpus, target), { recursive: true });
+	writeFileSync(path.join(corpus, target, name), bytes);
 }
 
 /** @param {number} value */
 const u64 = (value) => {
-	const b = Buffer.alloc(8)
-	b.writeBigUInt64LE(BigInt(value))
-	return b
-}
+	const b = Buffer.alloc(8);
+	b.writeBigUInt64LE(BigInt(value));
+	return b;
+};
 
 /** @param {number} value */
-const u16 = (value) => Buffer.from([value & 255, value >> 8])
+const u16 = (value) => Buffer.from([value & 255, value >> 8]);
 
 /** Index bodies, their headers, and archives whose index is not compressed, so that the fuzzer sees its fields.
  * @param {string} name @param {Buffer} archive */
 function seedArchive(name, archive) {
-	const header = archive.subarray(512, 576)
-	const codedSize = Number(header.readBigUInt64LE(16))
-	const coded = archive.subarray(576, 576 + codedSize)
-	const body = header[12] & 1 ? decompress(coded) : coded
-	const payload = archive.subarray(Math.ceil((576 + codedSize) / 512) * 512)
-	const plain = Buffer.from(header)
-	plain[12] = 0
-	plain.writeBigUInt64LE(BigInt(body.length), 16)
-	const start = Buffer.concat([archive.subarray(0, 512), plain, body])
-	const padding = Buffer.alloc((512 - start.length % 512) % 512)
-	seed('fuzz_archive', name, Buffer.concat([start, padding, payload]))
-	seed('fuzz_index', `${name}-header`, Buffer.concat([Buffer.from([0]), header]))
-	seed('fuzz_index', `${name}-body`, Buffer.concat([Buffer.from([2]), u64(payload.length), body]))
+	const header = archive.subarray(512, 576);
+	const codedSize = Number(header.readBigUInt64LE(16));
+	const coded = archive.subarray(576, 576 + codedSize);
+	const body = header[12] & 1 ? decompress(coded) : coded;
+	const payload = archive.subarray(Math.ceil((576 + codedSize) / 512) * 512);
+	const plain = Buffer.from(header);
+	plain[12] = 0;
+	plain.writeBigUInt64LE(BigInt(body.length), 16);
+	const start = Buffer.concat([archive.subarray(0, 512), plain, body]);
+	const padding = Buffer.alloc((512 - (start.length % 512)) % 512);
+	seed("fuzz_archive", name, Buffer.concat([start, padding, payload]));
+	seed("fuzz_index", `${name}-header`, Buffer.concat([Buffer.from([0]), header]));
+	seed("fuzz_index", `${name}-body`, Buffer.concat([Buffer.from([2]), u64(payload.length), body]));
 }
 
 /** The smallest chunk of each kind, dtype and mode that fuzz_chunk can describe. @param {string} name @param {Buffer} archive */
 async function seedChunks(name, archive) {
-	const index = await readIndex(archive)
+	const index = await readIndex(archive);
 	/** @type {Uint8Array[]} */
-	const decoded = []
+	const decoded = [];
 	/** @type {Map<string, Buffer>} */
-	const best = new Map()
+	const best = new Map();
 	for (const object of index.objects) {
-		const bytes = await decodeObject(index, object, decoded)
-		decoded.push(bytes)
-		if (object.nChunks !== 1 || object.elements >= 20000 || object.columns > 65536) continue
-		const coded = index.payload.subarray(object.offset, object.offset + object.codedSize)
-		const head = [Buffer.from([object.kind, object.kind === 2 ? object.dtype & 1 : object.dtype]), u16(object.elements), u16(object.columns - 1), u16(0)]
+		const bytes = await decodeObject(index, object, decoded);
+		decoded.push(bytes);
+		if (object.nChunks !== 1 || object.elements >= 20000 || object.columns > 65536) continue;
+		const coded = index.payload.subarray(object.offset, object.offset + object.codedSize);
+		const head = [
+			Buffer.from([object.kind, object.kind === 2 ? object.dtype & 1 : object.dtype]),
+			u16(object.elements),
+			u16(object.columns - 1),
+			u16(0),
+		];
 		if (object.kind === 2) {
-			if (object.elements > 255 || object.elements > 4 * object.columns) continue
-			const scales = Buffer.alloc(16)
-			scales.set(decoded[object.scales])
-			head.push(Buffer.from([object.elements]), Buffer.from(decoded[object.coarse]), scales)
+			if (object.elements > 255 || object.elements > 4 * object.columns) continue;
+			const scales = Buffer.alloc(16);
+			scales.set(decoded[object.scales]);
+			head.push(Buffer.from([object.elements]), Buffer.from(decoded[object.coarse]), scales);
 		}
-		const made = Buffer.concat([...head, coded])
-		const values = Buffer.concat([...head, bytes])
-		values[0] |= 128
-		for (const [key, chunk] of /** @type {const} */ ([[`decode-${object.kind}-${object.dtype}-${coded[0]}`, made], [`encode-${object.kind}-${object.dtype}`, values]])) {
-			const known = best.get(key)
-			if (chunk.length < 4096 && (!known || known.length > chunk.length)) best.set(key, chunk)
+		const made = Buffer.concat([...head, coded]);
+		const values = Buffer.concat([...head, bytes]);
+		values[0] |= 128;
+		for (const [key, chunk] of /** @type {const} */ ([
+			[`decode-${object.kind}-${object.dtype}-${coded[0]}`, made],
+			[`encode-${object.kind}-${object.dtype}`, values],
+		])) {
+			const known = best.get(key);
+			if (chunk.length < 4096 && (!known || known.length > chunk.length)) best.set(key, chunk);
 		}
 	}
-	for (const [key, chunk] of best) seed('fuzz_chunk', `${name}-${key}`, chunk)
+	for (const [key, chunk] of best) seed("fuzz_chunk", `${name}-${key}`, chunk);
 }
 
 /** Headers of safetensors, good and bad: a byte, then the JSON and the data. @param {string} name @param {string} json @param {number} size */
 function seedSafetensors(name, json, size) {
-	seed('fuzz_safetensors', name, Buffer.concat([Buffer.from([0]), Buffer.from(json), Buffer.alloc(size, 'x')]))
+	seed("fuzz_safetensors", name, Buffer.concat([Buffer.from([0]), Buffer.from(json), Buffer.alloc(size, "x")]));
 }
 
-seedSafetensors('good', '{"__metadata__":{"format":"pt"},"a":{"dtype":"BF16","shape":[2,3],"data_offsets":[0,12]},"b":{"dtype":"F32","shape":[],"data_offsets":[12,16]}}', 16)
-seedSafetensors('empty', '{}', 0)
-seedSafetensors('overlap', '{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[4],"data_offsets":[2,6]}}', 8)
-seedSafetensors('beyond', '{"a":{"dtype":"U8","shape":[99],"data_offsets":[0,99]}}', 8)
-seedSafetensors('twice', '{"a":{"dtype":"I8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"I8","shape":[1],"data_offsets":[1,2]}}', 2)
-seedSafetensors('large', '{"a":{"dtype":"F64","shape":[4294967296,4294967296],"data_offsets":[0,18446744073709551615]}}', 8)
-seedSafetensors('names', '{"é\\u0000\\ud800\\"":{"dtype":"BOOL","shape":[0],"data_offsets":[0,0]},"":{"dtype":"F4","shape":[-1],"data_offsets":[1,0]}}', 1)
+seedSafetensors(
+	"good",
+	'{"__metadata__":{"format":"pt"},"a":{"dtype":"BF16","shape":[2,3],"data_offsets":[0,12]},"b":{"dtype":"F32","shape":[],"data_offsets":[12,16]}}',
+	16,
+);
+seedSafetensors("empty", "{}", 0);
+seedSafetensors(
+	"overlap",
+	'{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[4],"data_offsets":[2,6]}}',
+	8,
+);
+seedSafetensors("beyond", '{"a":{"dtype":"U8","shape":[99],"data_offsets":[0,99]}}', 8);
+seedSafetensors(
+	"twice",
+	'{"a":{"dtype":"I8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"I8","shape":[1],"data_offsets":[1,2]}}',
+	2,
+);
+seedSafetensors("large", '{"a":{"dtype":"F64","shape":[4294967296,4294967296],"data_offsets":[0,18446744073709551615]}}', 8);
+seedSafetensors(
+	"names",
+	'{"é\\u0000\\ud800\\"":{"dtype":"BOOL","shape":[0],"data_offsets":[0,0]},"":{"dtype":"F4","shape":[-1],"data_offsets":[1,0]}}',
+	1,
+);
 
 try {
-	for (const name of Object.keys(models).filter((n) => n !== 'wide')) {
-		const file = path.join(work, `${name}.qstore`)
-		writeModel(name, path.join(work, name))
-		execFileSync(path.join(root, 'build/bin/qstore-pack'), ['-q', path.join(work, name), ...(models[name].pack ?? []), '-o', file])
-		const archive = readFileSync(file)
-		seedArchive(name, archive)
-		await seedChunks(name, archive)
+	for (const name of Object.keys(models).filter((n) => n !== "wide")) {
+		const file = path.join(work, `${name}.qstore`);
+		writeModel(name, path.join(work, name));
+		execFileSync(path.join(root, "build/bin/qstore-pack"), [
+			"-q",
+			path.join(work, name),
+			...(models[name].pack ?? []),
+			"-o",
+			file,
+		]);
+		const archive = readFileSync(file);
+		seedArchive(name, archive);
+		await seedChunks(name, archive);
 	}
 } finally {
-	rmSync(work, { recursive: true })
+	rmSync(work, { recursive: true });
 }

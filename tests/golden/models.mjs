@@ -1,118 +1,142 @@
 // Tiny models for golden archives and seeds of fuzzing: noise from integers alone, so that every machine makes the same bytes.
 
-import { mkdirSync, writeFileSync } from 'node:fs'
-import path from 'node:path'
+import { mkdirSync, writeFileSync } from "node:fs";
+import path from "node:path";
 
 /** Integers below n, the same sequence each time. @param {number} seed */
 function random(seed) {
-	let state = seed >>> 0
+	let state = seed >>> 0;
 	return (/** @type {number} */ n) => {
-		state = Math.imul(state ^ state >>> 15, 0x2c1b3c6d) + 0x9e3779b9 >>> 0
-		state = Math.imul(state ^ state >>> 13, 0x297a2d39) >>> 0
-		return ((state ^ state >>> 16) >>> 0) % n
-	}
+		state = (Math.imul(state ^ (state >>> 15), 0x2c1b3c6d) + 0x9e3779b9) >>> 0;
+		state = Math.imul(state ^ (state >>> 13), 0x297a2d39) >>> 0;
+		return ((state ^ (state >>> 16)) >>> 0) % n;
+	};
 }
 
 /** 16-bit floats around a power of two that differs by row, some zero, a few large. @param {(n: number) => number} below
  * @param {number} rows @param {number} columns @param {'BF16' | 'F16'} dtype */
 function weights(below, rows, columns, dtype) {
-	const out = new Uint8Array(2 * rows * columns)
-	const mantissaBits = dtype === 'BF16' ? 7 : 10
-	const one = dtype === 'BF16' ? 127 : 15
+	const out = new Uint8Array(2 * rows * columns);
+	const mantissaBits = dtype === "BF16" ? 7 : 10;
+	const one = dtype === "BF16" ? 127 : 15;
 	for (let row = 0; row < rows; row++) {
-		const shift = 4 + below(4)
+		const shift = 4 + below(4);
 		for (let column = 0; column < columns; column++) {
-			let exponent = one - shift
-			while (below(2) && exponent > 2) exponent--
-			if (below(300) === 0) exponent += 3
-			let pattern = below(2) << 15 | exponent << mantissaBits | below(2 ** mantissaBits)
-			if (below(40) === 0) pattern &= 0x8000
-			const at = 2 * (row * columns + column)
-			out[at] = pattern & 255
-			out[at + 1] = pattern >> 8
+			let exponent = one - shift;
+			while (below(2) && exponent > 2) exponent--;
+			if (below(300) === 0) exponent += 3;
+			let pattern = (below(2) << 15) | (exponent << mantissaBits) | below(2 ** mantissaBits);
+			if (below(40) === 0) pattern &= 0x8000;
+			const at = 2 * (row * columns + column);
+			out[at] = pattern & 255;
+			out[at + 1] = pattern >> 8;
 		}
 	}
-	return out
+	return out;
 }
 
 /** @param {(n: number) => number} below @param {number} n */
-const bytes = (below, n) => Uint8Array.from({ length: n }, () => below(256))
+const bytes = (below, n) => Uint8Array.from({ length: n }, () => below(256));
 
 /** A safetensors file. @param {Record<string, { dtype: string, shape: number[], data: Uint8Array }>} tensors */
 function safetensors(tensors) {
 	/** @type {Record<string, object>} */
-	const header = { __metadata__: { format: 'pt' } }
-	let at = 0
+	const header = { __metadata__: { format: "pt" } };
+	let at = 0;
 	for (const [name, { dtype, shape, data }] of Object.entries(tensors)) {
-		header[name] = { dtype, shape, data_offsets: [at, at + data.length] }
-		at += data.length
+		header[name] = { dtype, shape, data_offsets: [at, at + data.length] };
+		at += data.length;
 	}
-	const json = Buffer.from(JSON.stringify(header))
-	const padded = Buffer.concat([json, Buffer.alloc((8 - json.length % 8) % 8, ' ')])
-	const length = Buffer.alloc(8)
-	length.writeBigUInt64LE(BigInt(padded.length))
-	return Buffer.concat([length, padded, ...Object.values(tensors).map((t) => t.data)])
+	const json = Buffer.from(JSON.stringify(header));
+	const padded = Buffer.concat([json, Buffer.alloc((8 - (json.length % 8)) % 8, " ")]);
+	const length = Buffer.alloc(8);
+	length.writeBigUInt64LE(BigInt(padded.length));
+	return Buffer.concat([length, padded, ...Object.values(tensors).map((t) => t.data)]);
 }
 
 /** @param {number} seed @param {'BF16' | 'F16'} dtype @param {[number, number][]} matrices @param {string} prefix of tensors' names */
-function model(seed, dtype, matrices, prefix = 'model') {
-	const below = random(seed)
+function model(seed, dtype, matrices, prefix = "model") {
+	const below = random(seed);
 	/** @type {Record<string, { dtype: string, shape: number[], data: Uint8Array }>} */
-	const tensors = { [`${prefix}.norm.weight`]: { dtype, shape: [40], data: weights(below, 1, 40, dtype) } }
+	const tensors = { [`${prefix}.norm.weight`]: { dtype, shape: [40], data: weights(below, 1, 40, dtype) } };
 	matrices.forEach(([rows, columns], i) => {
-		tensors[`${prefix}.layers.${i}.mlp.up_proj.weight`] = { dtype, shape: [rows, columns], data: weights(below, rows, columns, dtype) }
-	})
-	tensors[`${prefix}.embed_tokens.weight`] = { dtype, shape: [30, 8], data: weights(below, 30, 8, dtype) }
-	return safetensors(tensors)
+		tensors[`${prefix}.layers.${i}.mlp.up_proj.weight`] = {
+			dtype,
+			shape: [rows, columns],
+			data: weights(below, rows, columns, dtype),
+		};
+	});
+	tensors[`${prefix}.embed_tokens.weight`] = { dtype, shape: [30, 8], data: weights(below, 30, 8, dtype) };
+	return safetensors(tensors);
 }
 
 function odd() {
-	const below = random(9)
-	const zeros = new Uint8Array(2 * 5 * 64)
-	const wild = bytes(below, 2 * 6 * 33) // NaN and infinity among them
+	const below = random(9);
+	const zeros = new Uint8Array(2 * 5 * 64);
+	const wild = bytes(below, 2 * 6 * 33); // NaN and infinity among them
 	return safetensors({
-		'a.weight': { dtype: 'BF16', shape: [1, 50], data: weights(below, 1, 50, 'BF16') },
-		'b.weight': { dtype: 'BF16', shape: [70, 1], data: weights(below, 70, 1, 'BF16') },
-		'zeros.weight': { dtype: 'BF16', shape: [5, 64], data: zeros },
-		'wild.weight': { dtype: 'BF16', shape: [6, 33], data: wild },
-		'empty.weight': { dtype: 'BF16', shape: [0, 8], data: new Uint8Array() },
-		scalar: { dtype: 'F32', shape: [], data: bytes(below, 4) },
-		single: { dtype: 'F32', shape: [41], data: bytes(below, 164) },
-		double: { dtype: 'F64', shape: [13], data: bytes(below, 104) },
-		ids: { dtype: 'I64', shape: [64], data: Uint8Array.from({ length: 512 }, (_, i) => (i % 8 ? 0 : i / 8)) },
-		mask: { dtype: 'BOOL', shape: [2, 100], data: Uint8Array.from({ length: 200 }, (_, i) => (i % 7 ? 0 : 1)) },
-		eight: { dtype: 'F8_E4M3', shape: [90], data: bytes(below, 90).map((b) => b & 0x8f) },
-	})
+		"a.weight": { dtype: "BF16", shape: [1, 50], data: weights(below, 1, 50, "BF16") },
+		"b.weight": { dtype: "BF16", shape: [70, 1], data: weights(below, 70, 1, "BF16") },
+		"zeros.weight": { dtype: "BF16", shape: [5, 64], data: zeros },
+		"wild.weight": { dtype: "BF16", shape: [6, 33], data: wild },
+		"empty.weight": { dtype: "BF16", shape: [0, 8], data: new Uint8Array() },
+		scalar: { dtype: "F32", shape: [], data: bytes(below, 4) },
+		single: { dtype: "F32", shape: [41], data: bytes(below, 164) },
+		double: { dtype: "F64", shape: [13], data: bytes(below, 104) },
+		ids: { dtype: "I64", shape: [64], data: Uint8Array.from({ length: 512 }, (_, i) => (i % 8 ? 0 : i / 8)) },
+		mask: { dtype: "BOOL", shape: [2, 100], data: Uint8Array.from({ length: 200 }, (_, i) => (i % 7 ? 0 : 1)) },
+		eight: { dtype: "F8_E4M3", shape: [90], data: bytes(below, 90).map((b) => b & 0x8f) },
+	});
 }
 
 /** Files by name, and how they are packed: of each model, in tests/golden/make's folder.
  * @type {Record<string, { files: () => Record<string, string | Uint8Array>, pack?: string[] }>} */
 export const models = {
 	bf16: {
-		files: () => ({ 'config.json': '{"model_type": "golden"}\n', 'model.safetensors': model(1, 'BF16', [[12, 100], [3, 77]]) }),
-	},
-	fp16: {
-		files: () => ({ 'config.json': '{}', 'model.safetensors': model(2, 'F16', [[10, 129], [2, 90]]) }),
-	},
-	odd: { files: () => ({ 'model.safetensors': odd() }) },
-	plain: { files: () => ({ 'model.safetensors': odd() }), pack: ['--quantize', 'none'] },
-	wide: { files: () => ({ 'model.safetensors': model(3, 'BF16', [[70, 500]]) }) },
-	folders: {
 		files: () => ({
-			'README.md': '# Golden\n',
-			'model-00001-of-00002.safetensors': model(4, 'BF16', [[6, 64]]),
-			'model-00002-of-00002.safetensors': model(5, 'BF16', [[6, 32], [2, 300]], 'second'),
-			'model.safetensors.index.json': '{"metadata": {}, "weight_map": {}}',
-			'sub/tokenizer.json': JSON.stringify(Array.from({ length: 4000 }, (_, i) => `token ${i}`)),
-			'ünïcode name.txt': 'naïve\n',
+			"config.json": '{"model_type": "golden"}\n',
+			"model.safetensors": model(1, "BF16", [
+				[12, 100],
+				[3, 77],
+			]),
 		}),
 	},
-}
+	fp16: {
+		files: () => ({
+			"config.json": "{}",
+			"model.safetensors": model(2, "F16", [
+				[10, 129],
+				[2, 90],
+			]),
+		}),
+	},
+	odd: { files: () => ({ "model.safetensors": odd() }) },
+	plain: { files: () => ({ "model.safetensors": odd() }), pack: ["--quantize", "none"] },
+	wide: { files: () => ({ "model.safetensors": model(3, "BF16", [[70, 500]]) }) },
+	folders: {
+		files: () => ({
+			"README.md": "# Golden\n",
+			"model-00001-of-00002.safetensors": model(4, "BF16", [[6, 64]]),
+			"model-00002-of-00002.safetensors": model(
+				5,
+				"BF16",
+				[
+					[6, 32],
+					[2, 300],
+				],
+				"second",
+			),
+			"model.safetensors.index.json": '{"metadata": {}, "weight_map": {}}',
+			"sub/tokenizer.json": JSON.stringify(Array.from({ length: 4000 }, (_, i) => `token ${i}`)),
+			"ünïcode name.txt": "naïve\n",
+		}),
+	},
+};
 
 /** Writes one model into a folder. @param {string} name @param {string} folder */
 export function writeModel(name, folder) {
 	for (const [file, data] of Object.entries(models[name].files())) {
-		mkdirSync(path.dirname(path.join(folder, file)), { recursive: true })
-		writeFileSync(path.join(folder, file), data)
+		mkdirSync(path.dirname(path.join(folder, file)), { recursive: true });
+		writeFileSync(path.join(folder, file), data);
 	}
 }

@@ -5,168 +5,195 @@
 //
 // zstd and XXH3 come from npm (fzstd, hash-wasm); everything else is here.
 
-import { createHash } from 'node:crypto'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import path from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { decompress } from 'fzstd'
-import { xxhash3 } from 'hash-wasm'
+import { createHash } from "node:crypto";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { decompress } from "fzstd";
+import { xxhash3 } from "hash-wasm";
 
-const NONE = 0xffffffff
+const NONE = 0xffffffff;
 
 class FormatError extends Error {}
 
 /** @param {unknown} condition @param {string} message */
 function need(condition, message) {
-	if (!condition) throw new FormatError(message)
+	if (!condition) throw new FormatError(message);
 }
 
 /** Little-endian integers, front to back. */
 class Reader {
 	/** @param {Uint8Array} bytes */
 	constructor(bytes) {
-		this.bytes = bytes
-		this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-		this.at = 0
+		this.bytes = bytes;
+		this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+		this.at = 0;
 	}
 	get left() {
-		return this.bytes.length - this.at
+		return this.bytes.length - this.at;
 	}
 	/** @param {number} n */
 	take(n) {
-		need(n <= this.left, 'the data ends too early')
-		this.at += n
-		return this.bytes.subarray(this.at - n, this.at)
+		need(n <= this.left, "the data ends too early");
+		this.at += n;
+		return this.bytes.subarray(this.at - n, this.at);
 	}
 	u8() {
-		return this.take(1)[0]
+		return this.take(1)[0];
 	}
 	u16() {
-		return this.take(2) && this.view.getUint16(this.at - 2, true)
+		return this.take(2) && this.view.getUint16(this.at - 2, true);
 	}
 	u32() {
-		return this.take(4) && this.view.getUint32(this.at - 4, true)
+		return this.take(4) && this.view.getUint32(this.at - 4, true);
 	}
 	f32() {
-		return this.take(4) && this.view.getFloat32(this.at - 4, true)
+		return this.take(4) && this.view.getFloat32(this.at - 4, true);
 	}
 	u64() {
-		this.take(8)
-		const value = Number(this.view.getBigUint64(this.at - 8, true))
-		need(Number.isSafeInteger(value), 'a number over 2^53')
-		return value
+		this.take(8);
+		const value = Number(this.view.getBigUint64(this.at - 8, true));
+		need(Number.isSafeInteger(value), "a number over 2^53");
+		return value;
 	}
 	/** XXH3-64 values do not fit a Number. */
 	hash() {
-		return Buffer.from(this.take(8)).reverse().toString('hex')
+		return Buffer.from(this.take(8)).reverse().toString("hex");
 	}
 	varint() {
-		let value = 0
+		let value = 0;
 		for (let shift = 0; shift < 35; shift += 7) {
-			const byte = this.u8()
-			value += (byte & 127) * 2 ** shift
-			need(value < 2 ** 32, 'a varint over 32 bits')
-			if (byte < 128) return value
+			const byte = this.u8();
+			value += (byte & 127) * 2 ** shift;
+			need(value < 2 ** 32, "a varint over 32 bits");
+			if (byte < 128) return value;
 		}
-		throw new FormatError('a varint over 32 bits')
+		throw new FormatError("a varint over 32 bits");
 	}
 	end() {
-		need(this.left === 0, `${this.left} bytes too many`)
+		need(this.left === 0, `${this.left} bytes too many`);
 	}
 }
 
 /** @param {Uint8Array} frame @param {number} size */
 function zstd(frame, size) {
-	const bytes = decompress(frame, new Uint8Array(size))
-	need(bytes.length === size, 'a zstd frame of another size')
-	return bytes
+	const bytes = decompress(frame, new Uint8Array(size));
+	need(bytes.length === size, "a zstd frame of another size");
+	return bytes;
 }
 
 // ---- 2. Index ------------------------------------------------------------------------------------------------------
 
-const DTYPE_SIZES = [1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 4, 4, 4, 8, 8, 8, 8, 1]
-const [I8, F16, BF16, F32, F64] = [3, 8, 9, 12, 15]
-const [PLAIN, CODES, REFINE] = [0, 1, 2]
-const [STORED, ZSTD, ASSEMBLED] = [0, 1, 2]
+const DTYPE_SIZES = [1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 4, 4, 4, 8, 8, 8, 8, 1];
+const [I8, F16, BF16, F32, F64] = [3, 8, 9, 12, 15];
+const [PLAIN, CODES, REFINE] = [0, 1, 2];
+const [STORED, ZSTD, ASSEMBLED] = [0, 1, 2];
 
 /** @param {Uint8Array} archive */
 export async function readIndex(archive) {
-	const header = new Reader(archive.subarray(512, 512 + 64))
-	need(header.left === 64, 'too short for an index')
-	need(Buffer.from(header.take(8)).toString('latin1') === '\x89QSTORE\n', 'not a qstore archive')
-	const major = header.u16()
-	need(major === 1, `major version ${major}`)
-	header.u16() // any minor version
-	const flags = header.u32()
-	const codedSize = header.u64()
-	const bodySize = header.u64()
-	const bodyHash = header.hash()
-	const payloadSize = header.u64()
-	const reserved = header.u64()
-	need((await xxhash3(archive.subarray(512, 512 + 56))) === header.hash(), 'the header is damaged')
-	need(flags <= 1 && reserved === 0, 'reserved fields are set')
-	need(bodySize <= 2 ** 30, 'the body is too large')
-	const coded = archive.subarray(512 + 64, 512 + 64 + codedSize)
-	need(coded.length === codedSize && (await xxhash3(coded)) === bodyHash, 'the index is damaged')
-	const body = flags & 1 ? zstd(coded, bodySize) : coded
-	need(body.length === bodySize, 'the index has another size')
-	const payloadOffset = Math.ceil((512 + 64 + codedSize) / 512) * 512
-	need(payloadOffset + payloadSize === archive.length, 'the archive has another size than its index says')
-	return { ...readBody(new Reader(body)), payload: archive.subarray(payloadOffset) }
+	const header = new Reader(archive.subarray(512, 512 + 64));
+	need(header.left === 64, "too short for an index");
+	need(Buffer.from(header.take(8)).toString("latin1") === "\x89QSTORE\n", "not a qstore archive");
+	const major = header.u16();
+	need(major === 1, `major version ${major}`);
+	header.u16(); // any minor version
+	const flags = header.u32();
+	const codedSize = header.u64();
+	const bodySize = header.u64();
+	const bodyHash = header.hash();
+	const payloadSize = header.u64();
+	const reserved = header.u64();
+	need((await xxhash3(archive.subarray(512, 512 + 56))) === header.hash(), "the header is damaged");
+	need(flags <= 1 && reserved === 0, "reserved fields are set");
+	need(bodySize <= 2 ** 30, "the body is too large");
+	const coded = archive.subarray(512 + 64, 512 + 64 + codedSize);
+	need(coded.length === codedSize && (await xxhash3(coded)) === bodyHash, "the index is damaged");
+	const body = flags & 1 ? zstd(coded, bodySize) : coded;
+	need(body.length === bodySize, "the index has another size");
+	const payloadOffset = Math.ceil((512 + 64 + codedSize) / 512) * 512;
+	need(payloadOffset + payloadSize === archive.length, "the archive has another size than its index says");
+	return { ...readBody(new Reader(body)), payload: archive.subarray(payloadOffset) };
 }
 
 /** @param {Reader} r */
 function readBody(r) {
-	const [nVariants, nFiles, nExtents, nTensors, nObjects, nChunks, nDims, nStrings] = Array.from({ length: 8 }, () => r.u32())
-	const zeros = (/** @type {number} */ n) => need(r.take(n).every((b) => b === 0), 'reserved fields are set')
+	const [nVariants, nFiles, nExtents, nTensors, nObjects, nChunks, nDims, nStrings] = Array.from({ length: 8 }, () => r.u32());
+	const zeros = (/** @type {number} */ n) =>
+		need(
+			r.take(n).every((b) => b === 0),
+			"reserved fields are set",
+		);
 	/** @template T @param {number} n @param {() => T} read @returns {T[]} */
-	const list = (n, read) => Array.from({ length: n }, read)
-	zeros(32)
+	const list = (n, read) => Array.from({ length: n }, read);
+	zeros(32);
 	const variants = list(nVariants, () => {
-		const v = { nameAt: r.u32(), name: '', dtype: r.u32(), coarser: r.u32() }
-		zeros(4)
-		const layer = { layerOffset: r.u64(), layerSize: r.u64(), totalSize: r.u64() }
-		zeros(24)
-		return { ...v, ...layer }
-	})
+		const v = { nameAt: r.u32(), name: "", dtype: r.u32(), coarser: r.u32() };
+		zeros(4);
+		const layer = { layerOffset: r.u64(), layerSize: r.u64(), totalSize: r.u64() };
+		zeros(24);
+		return { ...v, ...layer };
+	});
 	const files = list(nFiles, () => {
 		const f = {
-			nameAt: r.u32(), name: '', variants: r.u32(), size: r.u64(), sha256: Buffer.from(r.take(32)).toString('hex'), kind: r.u32(),
-			firstExtent: r.u32(), nExtents: r.u32(),
-		}
-		zeros(4)
-		return { ...f, offset: r.u64(), codedSize: r.u64() }
-	})
+			nameAt: r.u32(),
+			name: "",
+			variants: r.u32(),
+			size: r.u64(),
+			sha256: Buffer.from(r.take(32)).toString("hex"),
+			kind: r.u32(),
+			firstExtent: r.u32(),
+			nExtents: r.u32(),
+		};
+		zeros(4);
+		return { ...f, offset: r.u64(), codedSize: r.u64() };
+	});
 	const extents = list(nExtents, () => {
-		const object = r.u32()
-		zeros(4)
-		return { object, offset: r.u64(), size: r.u64() }
-	})
+		const object = r.u32();
+		zeros(4);
+		return { object, offset: r.u64(), size: r.u64() };
+	});
 	const tensors = list(nTensors, () => ({
-		nameAt: r.u32(), name: '', file: r.u32(), offset: r.u64(), size: r.u64(), dtype: r.u32(), firstDim: r.u32(), nDims: r.u32(),
+		nameAt: r.u32(),
+		name: "",
+		file: r.u32(),
+		offset: r.u64(),
+		size: r.u64(),
+		dtype: r.u32(),
+		firstDim: r.u32(),
+		nDims: r.u32(),
 		object: r.u32(),
-	}))
+	}));
 	const objects = list(nObjects, () => {
 		const o = {
-			kind: r.u8(), dtype: r.u8(), variant: r.u8(), rule: r.u8(), coarse: r.u32(), scales: r.u32(), error: r.f32(), elements: r.u64(),
-			columns: r.u64(), chunkElements: r.u32(), firstChunk: r.u32(), nChunks: r.u32(),
-		}
-		zeros(4)
-		return { ...o, offset: r.u64(), codedSize: r.u64() }
-	})
-	const checksums = list(nChunks, () => r.hash())
-	const sizes = list(nChunks, () => r.u32())
-	if (nChunks % 2) zeros(4)
-	const dims = list(nDims, () => r.u64())
-	const strings = r.take(nStrings)
-	r.end()
-	const utf8 = new TextDecoder('utf-8', { fatal: true })
+			kind: r.u8(),
+			dtype: r.u8(),
+			variant: r.u8(),
+			rule: r.u8(),
+			coarse: r.u32(),
+			scales: r.u32(),
+			error: r.f32(),
+			elements: r.u64(),
+			columns: r.u64(),
+			chunkElements: r.u32(),
+			firstChunk: r.u32(),
+			nChunks: r.u32(),
+		};
+		zeros(4);
+		return { ...o, offset: r.u64(), codedSize: r.u64() };
+	});
+	const checksums = list(nChunks, () => r.hash());
+	const sizes = list(nChunks, () => r.u32());
+	if (nChunks % 2) zeros(4);
+	const dims = list(nDims, () => r.u64());
+	const strings = r.take(nStrings);
+	r.end();
+	const utf8 = new TextDecoder("utf-8", { fatal: true });
 	for (const named of [...variants, ...files, ...tensors]) {
-		const end = strings.indexOf(0, named.nameAt)
-		need(end >= 0, 'a name without an end')
-		named.name = utf8.decode(strings.subarray(named.nameAt, end))
+		const end = strings.indexOf(0, named.nameAt);
+		need(end >= 0, "a name without an end");
+		named.name = utf8.decode(strings.subarray(named.nameAt, end));
 	}
-	return { variants, files, extents, tensors, objects, checksums, sizes, dims }
+	return { variants, files, extents, tensors, objects, checksums, sizes, dims };
 }
 
 // ---- 3. Chunks -----------------------------------------------------------------------------------------------------
@@ -185,310 +212,325 @@ function readBody(r) {
 
 /** @param {Chunk} chunk @param {Uint8Array} coded */
 function decodeChunk(chunk, coded) {
-	const r = new Reader(coded)
-	const mode = r.u8()
-	const size = chunk.n * DTYPE_SIZES[chunk.dtype]
-	let bytes
-	if (mode === 0) bytes = r.take(size)
-	else if (mode === 1) bytes = zstd(r.take(r.left), size)
-	else if (mode === 2) bytes = decodePlanes(r, chunk.dtype, chunk.n)
-	else if (mode === 3 && chunk.dtype === I8) bytes = decodeCodes(r, chunk)
-	else if (mode === 4 && chunk.kind === REFINE) bytes = decodeRanks(r, chunk)
-	else throw new FormatError(`mode ${mode} is not for this object`)
-	r.end()
-	return bytes
+	const r = new Reader(coded);
+	const mode = r.u8();
+	const size = chunk.n * DTYPE_SIZES[chunk.dtype];
+	let bytes;
+	if (mode === 0) bytes = r.take(size);
+	else if (mode === 1) bytes = zstd(r.take(r.left), size);
+	else if (mode === 2) bytes = decodePlanes(r, chunk.dtype, chunk.n);
+	else if (mode === 3 && chunk.dtype === I8) bytes = decodeCodes(r, chunk);
+	else if (mode === 4 && chunk.kind === REFINE) bytes = decodeRanks(r, chunk);
+	else throw new FormatError(`mode ${mode} is not for this object`);
+	r.end();
+	return bytes;
 }
 
 /** The chunk's elements row by row: [index of the row in the object, first element, end], counted from the chunk's start.
  * @param {Chunk} chunk @returns {[number, number, number][]} */
 function rowParts(chunk) {
 	/** @type {[number, number, number][]} */
-	const parts = []
-	for (let begin = 0; begin < chunk.n; ) {
-		const row = Math.floor((chunk.first + begin) / chunk.columns)
-		const end = Math.min(chunk.n, (row + 1) * chunk.columns - chunk.first)
-		parts.push([row, begin, end])
-		begin = end
+	const parts = [];
+	for (let begin = 0; begin < chunk.n;) {
+		const row = Math.floor((chunk.first + begin) / chunk.columns);
+		const end = Math.min(chunk.n, (row + 1) * chunk.columns - chunk.first);
+		parts.push([row, begin, end]);
+		begin = end;
 	}
-	return parts
+	return parts;
 }
 
 // 3.1 Symbol blocks
 
 /** @param {Reader} r @param {number} n */
 function decodeBlock(r, n) {
-	const type = r.u8()
-	if (type === 0) return r.take(n).slice()
-	if (type === 1) return new Uint8Array(n).fill(r.u8())
-	if (type === 2) return decodeHuffman(r, n)
-	if (type === 3) return zstd(r.take(r.varint()), n)
-	throw new FormatError(`a symbol block of type ${type}`)
+	const type = r.u8();
+	if (type === 0) return r.take(n).slice();
+	if (type === 1) return new Uint8Array(n).fill(r.u8());
+	if (type === 2) return decodeHuffman(r, n);
+	if (type === 3) return zstd(r.take(r.varint()), n);
+	throw new FormatError(`a symbol block of type ${type}`);
 }
 
 /** @param {Reader} r @param {number} n */
 function decodeHuffman(r, n) {
-	const parameters = r.u8()
-	const rawBits = parameters & 7
-	const zigzag = parameters >> 3 & 1
-	const tableLog = parameters >> 4
-	const first = r.u8()
-	const last = r.u8()
-	need(first <= last && last < 256 >> rawBits, 'a range of symbols that does not exist')
+	const parameters = r.u8();
+	const rawBits = parameters & 7;
+	const zigzag = (parameters >> 3) & 1;
+	const tableLog = parameters >> 4;
+	const first = r.u8();
+	const last = r.u8();
+	need(first <= last && last < 256 >> rawBits, "a range of symbols that does not exist");
 
 	/** @type {number[]} by symbol, from `first` on */
-	const lengths = []
+	const lengths = [];
 	/** @type {number[]} of the streams */
-	const sizes = []
+	const sizes = [];
 	if (first < last) {
-		need(tableLog >= 5 && tableLog <= 11, 'a table of this log')
-		const count = last - first + 1
-		for (const byte of r.take(Math.ceil(count / 2))) lengths.push(byte & 15, byte >> 4)
-		if (count % 2) need(lengths.pop() === 0, 'the unused length is not zero')
-		for (let k = 0; k < (n < 256 ? 1 : 4); k++) sizes.push(r.varint())
+		need(tableLog >= 5 && tableLog <= 11, "a table of this log");
+		const count = last - first + 1;
+		for (const byte of r.take(Math.ceil(count / 2))) lengths.push(byte & 15, byte >> 4);
+		if (count % 2) need(lengths.pop() === 0, "the unused length is not zero");
+		for (let k = 0; k < (n < 256 ? 1 : 4); k++) sizes.push(r.varint());
 	} else {
-		need(tableLog === 0, 'a table without symbols')
+		need(tableLog === 0, "a table without symbols");
 	}
-	const raw = decodeRawBits(r, n, rawBits)
+	const raw = decodeRawBits(r, n, rawBits);
 
-	const top = new Uint8Array(n).fill(first)
+	const top = new Uint8Array(n).fill(first);
 	if (first < last) {
-		const code = canonicalCode(lengths, first, tableLog)
-		const each = sizes.length === 1 ? n : Math.ceil(n / 4)
+		const code = canonicalCode(lengths, first, tableLog);
+		const each = sizes.length === 1 ? n : Math.ceil(n / 4);
 		sizes.forEach((size, k) => {
-			const last = k === sizes.length - 1
-			decodeStream(r.take(size), code, top.subarray(k * each, last ? n : (k + 1) * each))
-		})
+			const last = k === sizes.length - 1;
+			decodeStream(r.take(size), code, top.subarray(k * each, last ? n : (k + 1) * each));
+		});
 	}
 	return top.map((t, i) => {
-		const u = t << rawBits | raw[i]
-		return zigzag ? u >> 1 ^ -(u & 1) : u
-	})
+		const u = (t << rawBits) | raw[i];
+		return zigzag ? (u >> 1) ^ -(u & 1) : u;
+	});
 }
 
 /** For each length, the first code and the symbols in the order of their codes.
  * @param {number[]} lengths @param {number} first @param {number} tableLog */
 function canonicalCode(lengths, first, tableLog) {
-	const byLength = []
-	let code = 0
+	const byLength = [];
+	let code = 0;
 	for (let length = 0; length <= tableLog; length++) {
-		const symbols = lengths.flatMap((l, s) => (l === length && l > 0 ? [first + s] : []))
-		byLength.push({ firstCode: code, symbols })
-		code = (code + symbols.length) * 2
+		const symbols = lengths.flatMap((l, s) => (l === length && l > 0 ? [first + s] : []));
+		byLength.push({ firstCode: code, symbols });
+		code = (code + symbols.length) * 2;
 	}
-	need(lengths.every((l) => l <= tableLog), 'a code longer than the table has bits')
-	need(code === 2 ** (tableLog + 1), 'code lengths that are no complete prefix code')
-	return byLength
+	need(
+		lengths.every((l) => l <= tableLog),
+		"a code longer than the table has bits",
+	);
+	need(code === 2 ** (tableLog + 1), "code lengths that are no complete prefix code");
+	return byLength;
 }
 
 /** @param {Uint8Array} bytes @param {{ firstCode: number, symbols: number[] }[]} byLength @param {Uint8Array} to */
 function decodeStream(bytes, byLength, to) {
-	let bit = 0
+	let bit = 0;
 	const nextBit = () => {
-		need(bit < 8 * bytes.length, 'a stream ends too early')
-		const value = bytes[bit >> 3] >> (bit & 7) & 1
-		bit++
-		return value
-	}
+		need(bit < 8 * bytes.length, "a stream ends too early");
+		const value = (bytes[bit >> 3] >> (bit & 7)) & 1;
+		bit++;
+		return value;
+	};
 	for (let i = 0; i < to.length; i++) {
-		let code = 0
+		let code = 0;
 		for (let length = 1; ; length++) {
-			code = code * 2 + nextBit()
-			const { firstCode, symbols } = byLength[length]
+			code = code * 2 + nextBit();
+			const { firstCode, symbols } = byLength[length];
 			if (code - firstCode < symbols.length) {
-				to[i] = symbols[code - firstCode]
-				break
+				to[i] = symbols[code - firstCode];
+				break;
 			}
 		}
 	}
-	need(Math.ceil(bit / 8) === bytes.length, 'a stream is longer than its symbols')
-	while (bit < 8 * bytes.length) need(nextBit() === 0, 'unused bits of a stream are not zero')
+	need(Math.ceil(bit / 8) === bytes.length, "a stream is longer than its symbols");
+	while (bit < 8 * bytes.length) need(nextBit() === 0, "unused bits of a stream are not zero");
 }
 
 /** @param {Reader} r @param {number} n @param {number} bits */
 function decodeRawBits(r, n, bits) {
-	const raw = new Uint8Array(n)
-	const groups = Math.floor(n / 128)
+	const raw = new Uint8Array(n);
+	const groups = Math.floor(n / 128);
 	for (let group = 0; group < groups; group++) {
-		let below = 0 // raw bits of the planes before
+		let below = 0; // raw bits of the planes before
 		for (const width of [4, 2, 1]) {
-			if (!(bits & width)) continue
-			const plane = r.take(16 * width)
+			if (!(bits & width)) continue;
+			const plane = r.take(16 * width);
 			for (let symbol = 0; symbol < 128; symbol++) {
-				const byte = plane[symbol % plane.length]
-				const field = Math.floor(symbol / plane.length)
-				raw[128 * group + symbol] |= (byte >> (field * width) & (1 << width) - 1) << below
+				const byte = plane[symbol % plane.length];
+				const field = Math.floor(symbol / plane.length);
+				raw[128 * group + symbol] |= ((byte >> (field * width)) & ((1 << width) - 1)) << below;
 			}
-			below += width
+			below += width;
 		}
 	}
-	const rest = r.take(Math.ceil((n % 128) * bits / 8))
+	const rest = r.take(Math.ceil(((n % 128) * bits) / 8));
 	for (let i = 128 * groups, bit = 0; i < n; i++)
-		for (let b = 0; b < bits; b++, bit++) raw[i] |= (rest[bit >> 3] >> (bit & 7) & 1) << b
-	return raw
+		for (let b = 0; b < bits; b++, bit++) raw[i] |= ((rest[bit >> 3] >> (bit & 7)) & 1) << b;
+	return raw;
 }
 
 // 3.2 Planes
 
 /** @param {Reader} r @param {number} dtype @param {number} n */
 function decodePlanes(r, dtype, n) {
-	const size = DTYPE_SIZES[dtype]
-	const planes = Array.from({ length: size }, () => decodeBlock(r, n))
-	const rotated = [F16, BF16, F32, F64].includes(dtype)
-	const out = new Uint8Array(n * size)
+	const size = DTYPE_SIZES[dtype];
+	const planes = Array.from({ length: size }, () => decodeBlock(r, n));
+	const rotated = [F16, BF16, F32, F64].includes(dtype);
+	const out = new Uint8Array(n * size);
 	for (let i = 0; i < n; i++) {
-		let value = 0n
-		for (const plane of planes) value = value << 8n | BigInt(plane[i])
-		if (rotated) value = value >> 1n | (value & 1n) << BigInt(8 * size - 1)
-		for (let b = 0; b < size; b++, value >>= 8n) out[i * size + b] = Number(value & 255n)
+		let value = 0n;
+		for (const plane of planes) value = (value << 8n) | BigInt(plane[i]);
+		if (rotated) value = (value >> 1n) | ((value & 1n) << BigInt(8 * size - 1));
+		for (let b = 0; b < size; b++, value >>= 8n) out[i * size + b] = Number(value & 255n);
 	}
-	return out
+	return out;
 }
 
 // 3.3 Codes
 
 /** @param {Reader} r @param {Chunk} chunk */
 function decodeCodes(r, chunk) {
-	const parts = rowParts(chunk)
-	const nClasses = r.u8()
-	need(nClasses >= 1 && nClasses <= 16, `${nClasses} classes`)
-	need(nClasses === 1 || chunk.n <= 2 ** 19, 'classes in so large a chunk')
-	const classes = nClasses > 1 ? decodeBlock(r, parts.length) : new Uint8Array(parts.length)
-	need(classes.every((c) => c < nClasses), 'a class that does not exist')
-	const out = new Uint8Array(chunk.n)
+	const parts = rowParts(chunk);
+	const nClasses = r.u8();
+	need(nClasses >= 1 && nClasses <= 16, `${nClasses} classes`);
+	need(nClasses === 1 || chunk.n <= 2 ** 19, "classes in so large a chunk");
+	const classes = nClasses > 1 ? decodeBlock(r, parts.length) : new Uint8Array(parts.length);
+	need(
+		classes.every((c) => c < nClasses),
+		"a class that does not exist",
+	);
+	const out = new Uint8Array(chunk.n);
 	for (let c = 0; c < nClasses; c++) {
-		const rows = parts.filter((_, i) => classes[i] === c)
-		const codes = decodeBlock(r, rows.reduce((sum, [, begin, end]) => sum + end - begin, 0))
-		let at = 0
+		const rows = parts.filter((_, i) => classes[i] === c);
+		const codes = decodeBlock(
+			r,
+			rows.reduce((sum, [, begin, end]) => sum + end - begin, 0),
+		);
+		let at = 0;
 		for (const [, begin, end] of rows) {
-			out.set(codes.subarray(at, at + end - begin), begin)
-			at += end - begin
+			out.set(codes.subarray(at, at + end - begin), begin);
+			at += end - begin;
 		}
 	}
-	return out
+	return out;
 }
 
 // 3.4 Ranks
 
 /** @param {Reader} r @param {Chunk} chunk */
 function decodeRanks(r, chunk) {
-	const { n, dtype } = chunk
-	const coarse = /** @type {Uint8Array} */ (chunk.coarse)
-	const scales = /** @type {DataView} */ (chunk.scales)
-	const flags = r.u8()
-	need(flags < 4, 'unknown flags')
-	const lanes = flags & 1 ? 32 : 8
-	const exceptions = flags & 2 ? new Reader(r.take(r.varint())) : undefined
+	const { n, dtype } = chunk;
+	const coarse = /** @type {Uint8Array} */ (chunk.coarse);
+	const scales = /** @type {DataView} */ (chunk.scales);
+	const flags = r.u8();
+	need(flags < 4, "unknown flags");
+	const lanes = flags & 1 ? 32 : 8;
+	const exceptions = flags & 2 ? new Reader(r.take(r.varint())) : undefined;
 
-	const nZeros = coarse.reduce((count, code) => count + (code === 0 ? 1 : 0), 0)
-	const zeros = new Reader(nZeros ? decodePlanes(r, dtype, nZeros) : new Uint8Array())
+	const nZeros = coarse.reduce((count, code) => count + (code === 0 ? 1 : 0), 0);
+	const zeros = new Reader(nZeros ? decodePlanes(r, dtype, nZeros) : new Uint8Array());
 
-	const states = Array.from({ length: lanes }, () => r.u32())
-	const out = new Uint16Array(n)
+	const states = Array.from({ length: lanes }, () => r.u32());
+	const out = new Uint16Array(n);
 	for (const [row, begin, end] of rowParts(chunk)) {
-		const cells = cellsOf(dtype, scales.getFloat32(4 * row, true))
-		const padded = Math.ceil((end - begin) / lanes) * lanes
+		const cells = cellsOf(dtype, scales.getFloat32(4 * row, true));
+		const padded = Math.ceil((end - begin) / lanes) * lanes;
 		for (let j = 0; j < padded; j++) {
-			const code = begin + j < end ? coarse[begin + j] << 24 >> 24 : undefined // undefined: padding
-			const cell = cells[code === undefined || code === -128 ? 0 : Math.abs(code)]
-			const F = Math.min(65535, Math.floor(65536 / cell.n))
-			const lane = j % lanes
-			const slot = states[lane] % 65536
-			const rank = Math.floor(slot / F)
-			states[lane] = F * Math.floor(states[lane] / 65536) + slot % F
-			if (states[lane] < 65536) states[lane] = states[lane] * 65536 + r.u16()
-			if (code === undefined) continue
-			const sign = code < 0 && code !== -128 ? 0x8000 : 0
-			out[begin + j] = code === 0 ? zeros.u16() : cell.first + rank | sign
+			const code = begin + j < end ? (coarse[begin + j] << 24) >> 24 : undefined; // undefined: padding
+			const cell = cells[code === undefined || code === -128 ? 0 : Math.abs(code)];
+			const F = Math.min(65535, Math.floor(65536 / cell.n));
+			const lane = j % lanes;
+			const slot = states[lane] % 65536;
+			const rank = Math.floor(slot / F);
+			states[lane] = F * Math.floor(states[lane] / 65536) + (slot % F);
+			if (states[lane] < 65536) states[lane] = states[lane] * 65536 + r.u16();
+			if (code === undefined) continue;
+			const sign = code < 0 && code !== -128 ? 0x8000 : 0;
+			out[begin + j] = code === 0 ? zeros.u16() : (cell.first + rank) | sign;
 		}
 	}
-	need(states.every((state) => state === 65536), 'a lane does not end where it began')
+	need(
+		states.every((state) => state === 65536),
+		"a lane does not end where it began",
+	);
 
 	if (exceptions) {
-		const count = exceptions.varint()
+		const count = exceptions.varint();
 		for (let i = 0, position = -1; i < count; i++) {
-			position += exceptions.varint() + 1
-			need(position < n, 'an exception beyond the chunk')
-			out[position] = exceptions.u16()
+			position += exceptions.varint() + 1;
+			need(position < n, "an exception beyond the chunk");
+			out[position] = exceptions.u16();
 		}
-		exceptions.end()
+		exceptions.end();
 	}
-	const bytes = new Uint8Array(2 * n)
-	const view = new DataView(bytes.buffer)
-	out.forEach((value, i) => view.setUint16(2 * i, value, true))
-	return bytes
+	const bytes = new Uint8Array(2 * n);
+	const view = new DataView(bytes.buffer);
+	out.forEach((value, i) => view.setUint16(2 * i, value, true));
+	return bytes;
 }
 
 /** Integer nearest to x ≥ 0, half to even; NaN and infinity stay. @param {number} x */
 function roundHalfEven(x) {
-	if (!Number.isFinite(x)) return x
-	const below = Math.floor(x)
-	const rest = x - below
-	return below + (rest > 0.5 || (rest === 0.5 && below % 2 === 1) ? 1 : 0)
+	if (!Number.isFinite(x)) return x;
+	const below = Math.floor(x);
+	const rest = x - below;
+	return below + (rest > 0.5 || (rest === 0.5 && below % 2 === 1) ? 1 : 0);
 }
 
 /** The value of a magnitude. @param {number} m @param {number} mantissaBits @param {number} bias */
 function magnitudeValue(m, mantissaBits, bias) {
-	const exponent = m >> mantissaBits
-	const mantissa = m % 2 ** mantissaBits
-	if (exponent === 2 * bias + 1) return mantissa ? NaN : Infinity
-	if (exponent === 0) return mantissa * 2 ** (1 - bias - mantissaBits)
-	return (2 ** mantissaBits + mantissa) * 2 ** (exponent - bias - mantissaBits)
+	const exponent = m >> mantissaBits;
+	const mantissa = m % 2 ** mantissaBits;
+	if (exponent === 2 * bias + 1) return mantissa ? NaN : Infinity;
+	if (exponent === 0) return mantissa * 2 ** (1 - bias - mantissaBits);
+	return (2 ** mantissaBits + mantissa) * 2 ** (exponent - bias - mantissaBits);
 }
 
 /** The value x ≥ 0 rounded to FP16, half to even, subnormals kept. @param {number} x */
 function castToHalf(x) {
-	if (!(x > 0 && x < Infinity)) return x
-	let exponent = 0
-	while (2 ** exponent > x) exponent--
-	while (2 ** (exponent + 1) <= x) exponent++
-	const spacing = 2 ** (Math.max(exponent, -14) - 10)
-	const rounded = roundHalfEven(x / spacing) * spacing
-	return rounded >= 65536 ? Infinity : rounded
+	if (!(x > 0 && x < Infinity)) return x;
+	let exponent = 0;
+	while (2 ** exponent > x) exponent--;
+	while (2 ** (exponent + 1) <= x) exponent++;
+	const spacing = 2 ** (Math.max(exponent, -14) - 10);
+	const rounded = roundHalfEven(x / spacing) * spacing;
+	return rounded >= 65536 ? Infinity : rounded;
 }
 
 /** h(m) of every magnitude, by dtype. */
 const halves = new Map(
-	/** @type {const} */ ([[F16, 10, 15], [BF16, 7, 127]]).map(([dtype, mantissaBits, bias]) => [
+	/** @type {const} */ ([
+		[F16, 10, 15],
+		[BF16, 7, 127],
+	]).map(([dtype, mantissaBits, bias]) => [
 		dtype,
 		Float32Array.from({ length: 0x8000 }, (_, m) => castToHalf(magnitudeValue(m, mantissaBits, bias))),
 	]),
-)
+);
 
 /** @type {Map<string, { first: number, n: number }[]>} */
-const knownCells = new Map()
+const knownCells = new Map();
 
 /** Cells by the code's magnitude, 0 to 127. @param {number} dtype @param {number} scale */
 function cellsOf(dtype, scale) {
-	const key = `${dtype} ${scale}`
-	let cells = knownCells.get(key)
+	const key = `${dtype} ${scale}`;
+	let cells = knownCells.get(key);
 	if (!cells) {
-		cells = findCells(/** @type {Float32Array} */ (halves.get(dtype)), scale)
-		knownCells.set(key, cells)
+		cells = findCells(/** @type {Float32Array} */ (halves.get(dtype)), scale);
+		knownCells.set(key, cells);
 	}
-	return cells
+	return cells;
 }
 
 /** The least m below end that is so, or end; all m above one that is so are so too, as h and Q ascend with m.
  * @param {number} end @param {(m: number) => boolean} isSo */
 function least(end, isSo) {
-	let low = 0
+	let low = 0;
 	while (low < end) {
-		const middle = Math.floor((low + end) / 2)
-		if (isSo(middle)) end = middle
-		else low = middle + 1
+		const middle = Math.floor((low + end) / 2);
+		if (isSo(middle)) end = middle;
+		else low = middle + 1;
 	}
-	return low
+	return low;
 }
 
 /** @param {Float32Array} h @param {number} scale */
 function findCells(h, scale) {
-	if (!(scale > 0 && scale <= 65504)) return Array.from({ length: 128 }, () => ({ first: 0, n: 1 }))
-	const inverse = Math.fround(127 / scale) // a quotient of singles, rounded to single from double: the same
-	const beyond = least(h.length, (m) => !(h[m] <= scale))
-	const first = [0]
-	for (let k = 1; k <= 127; k++) first[k] = least(beyond, (m) => roundHalfEven(Math.fround(h[m] * inverse)) >= k)
-	first[128] = beyond
-	return Array.from({ length: 128 }, (_, k) => (k ? { first: first[k], n: first[k + 1] - first[k] || 1 } : { first: 0, n: 1 }))
+	if (!(scale > 0 && scale <= 65504)) return Array.from({ length: 128 }, () => ({ first: 0, n: 1 }));
+	const inverse = Math.fround(127 / scale); // a quotient of singles, rounded to single from double: the same
+	const beyond = least(h.length, (m) => !(h[m] <= scale));
+	const first = [0];
+	for (let k = 1; k <= 127; k++) first[k] = least(beyond, (m) => roundHalfEven(Math.fround(h[m] * inverse)) >= k);
+	first[128] = beyond;
+	return Array.from({ length: 128 }, (_, k) => (k ? { first: first[k], n: first[k + 1] - first[k] || 1 } : { first: 0, n: 1 }));
 }
 
 // ---- Whole archives --------------------------------------------------------------------------------------------------
@@ -499,75 +541,75 @@ function findCells(h, scale) {
  * @returns {Promise<Map<string, Map<string, Uint8Array>>>} variant → file name → bytes
  */
 export async function decodeArchive(archive) {
-	const index = await readIndex(archive)
+	const index = await readIndex(archive);
 	/** @type {Uint8Array[]} */
-	const decoded = []
-	for (const object of index.objects) decoded.push(await decodeObject(index, object, decoded))
-	const result = new Map(index.variants.map((v) => [v.name, new Map()]))
+	const decoded = [];
+	for (const object of index.objects) decoded.push(await decodeObject(index, object, decoded));
+	const result = new Map(index.variants.map((v) => [v.name, new Map()]));
 	for (const file of index.files) {
-		const bytes = restoreFile(index, file, decoded)
-		need(bytes.length === file.size, `${file.name} has another size`)
-		need(createHash('sha256').update(bytes).digest('hex') === file.sha256, `${file.name} is damaged`)
+		const bytes = restoreFile(index, file, decoded);
+		need(bytes.length === file.size, `${file.name} has another size`);
+		need(createHash("sha256").update(bytes).digest("hex") === file.sha256, `${file.name} is damaged`);
 		index.variants.forEach((v, i) => {
-			if (file.variants >>> i & 1) result.get(v.name)?.set(file.name, bytes)
-		})
+			if ((file.variants >>> i) & 1) result.get(v.name)?.set(file.name, bytes);
+		});
 	}
-	return result
+	return result;
 }
 
 /** @typedef {Awaited<ReturnType<typeof readIndex>>} Index */
 
 /** @param {Index} index @param {Index['objects'][0]} object @param {Uint8Array[]} decoded objects before */
 export async function decodeObject(index, object, decoded) {
-	const { kind, dtype, elements, columns, chunkElements } = object
-	const size = DTYPE_SIZES[dtype]
-	const out = new Uint8Array(elements * size)
-	let at = object.offset
+	const { kind, dtype, elements, columns, chunkElements } = object;
+	const size = DTYPE_SIZES[dtype];
+	const out = new Uint8Array(elements * size);
+	let at = object.offset;
 	for (let i = 0; i < object.nChunks; i++) {
-		const first = i * chunkElements
-		const n = Math.min(chunkElements, elements - first)
-		const coded = index.payload.subarray(at, at + index.sizes[object.firstChunk + i])
-		at += coded.length
-		need((await xxhash3(coded)) === index.checksums[object.firstChunk + i], 'a chunk is damaged')
+		const first = i * chunkElements;
+		const n = Math.min(chunkElements, elements - first);
+		const coded = index.payload.subarray(at, at + index.sizes[object.firstChunk + i]);
+		at += coded.length;
+		need((await xxhash3(coded)) === index.checksums[object.firstChunk + i], "a chunk is damaged");
 		/** @type {Chunk} */
-		const chunk = { kind, dtype, n, columns, first }
+		const chunk = { kind, dtype, n, columns, first };
 		if (kind === REFINE) {
-			const scales = decoded[object.scales]
-			chunk.coarse = decoded[object.coarse].subarray(first, first + n)
-			chunk.scales = new DataView(scales.buffer, scales.byteOffset, scales.byteLength)
+			const scales = decoded[object.scales];
+			chunk.coarse = decoded[object.coarse].subarray(first, first + n);
+			chunk.scales = new DataView(scales.buffer, scales.byteOffset, scales.byteLength);
 		}
-		out.set(decodeChunk(chunk, coded), first * size)
+		out.set(decodeChunk(chunk, coded), first * size);
 	}
-	need(at === object.offset + object.codedSize, 'chunks do not fill their object')
-	return out
+	need(at === object.offset + object.codedSize, "chunks do not fill their object");
+	return out;
 }
 
 /** @param {Index} index @param {Index['files'][0]} file @param {Uint8Array[]} decoded */
 function restoreFile(index, file, decoded) {
-	const member = index.payload.subarray(file.offset, file.offset + file.codedSize)
-	if (file.kind === STORED) return member
-	if (file.kind === ZSTD) return zstd(member, file.size)
-	need(file.kind === ASSEMBLED, `a file of kind ${file.kind}`)
-	const out = new Uint8Array(file.size)
-	let at = 0
+	const member = index.payload.subarray(file.offset, file.offset + file.codedSize);
+	if (file.kind === STORED) return member;
+	if (file.kind === ZSTD) return zstd(member, file.size);
+	need(file.kind === ASSEMBLED, `a file of kind ${file.kind}`);
+	const out = new Uint8Array(file.size);
+	let at = 0;
 	for (const extent of index.extents.slice(file.firstExtent, file.firstExtent + file.nExtents)) {
-		out.set(decoded[extent.object].subarray(extent.offset, extent.offset + extent.size), at)
-		at += extent.size
+		out.set(decoded[extent.object].subarray(extent.offset, extent.offset + extent.size), at);
+		at += extent.size;
 	}
-	need(at === file.size, `${file.name} is not filled by its extents`)
-	return out
+	need(at === file.size, `${file.name} is not filled by its extents`);
+	return out;
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-	const [archive, variant, folder] = process.argv.slice(2)
+	const [archive, variant, folder] = process.argv.slice(2);
 	if (!folder) {
-		console.error('usage: node tests/reference/decode.mjs FILE.qstore VARIANT OUTDIR')
-		process.exit(1)
+		console.error("usage: node tests/reference/decode.mjs FILE.qstore VARIANT OUTDIR");
+		process.exit(1);
 	}
-	const files = (await decodeArchive(readFileSync(archive))).get(variant)
-	if (!files) throw new Error(`${archive} has no variant ${variant}`)
+	const files = (await decodeArchive(readFileSync(archive))).get(variant);
+	if (!files) throw new Error(`${archive} has no variant ${variant}`);
 	for (const [name, bytes] of files) {
-		mkdirSync(path.dirname(path.join(folder, name)), { recursive: true })
-		writeFileSync(path.join(folder, name), bytes)
+		mkdirSync(path.dirname(path.join(folder, name)), { recursive: true });
+		writeFileSync(path.join(folder, name), bytes);
 	}
 }

@@ -1,0 +1,99 @@
+// One truth, five decoders: the original files, the native tools, both WebAssembly modules and the reference decoder
+// (tests/reference, written from FORMAT.md alone) agree byte for byte, on every odd model of the generator.
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { openArchive } from "../../js/archive.js";
+import { createDecoder } from "../../js/wasm.js";
+import { decodeArchive } from "../reference/decode.mjs";
+import { models, writeModel } from "../golden/models.mjs";
+
+const bin = fileURLToPath(new URL("../../build/bin/", import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), "qstore-reference-"));
+const decoders = { simd: await createDecoder({ simd: true }), scalar: await createDecoder({ simd: false }) };
+
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+const run = (tool, ...args) => execFileSync(join(bin, tool), args, { cwd: folder, stdio: ["ignore", "pipe", "pipe"] });
+const sha256 = (bytes) => createHash("sha256").update(bytes).digest("hex");
+
+/** "name hash" of all files below a folder, sorted. */
+function ofFolder(path) {
+	return readdirSync(path, { recursive: true, withFileTypes: true })
+		.filter((entry) => entry.isFile())
+		.map((entry) => join(entry.parentPath ?? entry.path, entry.name))
+		.map((file) => `${file.slice(path.length + 1)} ${sha256(readFileSync(file))}`)
+		.sort();
+}
+
+/** By variant, of files in memory. */
+const ofMap = (variants) => Object.fromEntries([...variants].map(([variant, files]) =>
+	[variant, [...files].map(([name, bytes]) => `${name} ${sha256(bytes)}`).sort()]));
+
+async function ofWasm(bytes, decoder) {
+	const archive = await openArchive(bytes, { decoder });
+	const variants = {};
+	for (const { name: precision } of archive.variants) {
+		variants[precision] = [];
+		for (const file of archive.filesOf({ precision }))
+			variants[precision].push(`${file.name} ${sha256(await file.read())}`);
+		variants[precision].sort();
+	}
+	return variants;
+}
+
+/** Packs what is in folder/NAME (and its INT8 twin in NAME-low), and compares all that can be restored from it. */
+async function compare(name, ...options) {
+	run("qstore-pack", "-q", name, ...options, "-o", `${name}.qstore`);
+	const bytes = readFileSync(join(folder, `${name}.qstore`));
+	const reference = ofMap(await decodeArchive(bytes));
+	const variants = Object.keys(reference);
+	assert.deepEqual(reference[variants.at(-1)], ofFolder(join(folder, name)));
+	if (options[0] === "--low")
+		assert.deepEqual(reference[variants[0]], ofFolder(join(folder, options[1])));
+	for (const variant of variants) {
+		run("qstore-unpack", "-q", `${name}.qstore`, "--precision", variant, "-o", `${name}-${variant}`);
+		assert.deepEqual(ofFolder(join(folder, `${name}-${variant}`)), reference[variant]);
+	}
+	for (const decoder of Object.values(decoders))
+		assert.deepEqual(await ofWasm(bytes, decoder), reference);
+	return variants;
+}
+
+const fixtures = ["all_bf16_patterns", "all_fp16_patterns", "odd_shapes", "all_dtypes", "sparse", "clean", "constant", "non_finite", "gaps"];
+
+for (const name of fixtures)
+	test(`fixture ${name}`, async () => {
+		run("qstore-generate", "--fixture", name, "-o", name);
+		await compare(name, "--quantize", "none");
+		rmSync(join(folder, `${name}.qstore`));
+		rmSync(join(folder, name), { recursive: true });
+		try {
+			run("qstore-generate", "--fixture", name, "-o", name, "--low", `${name}-low`);
+		} catch {
+			run("qstore-generate", "--fixture", name, "-o", name); // it has no INT8 twin
+		}
+		for (const entry of readdirSync(folder))
+			if (entry.startsWith(`${name}-`) && entry !== `${name}-low`)
+				rmSync(join(folder, entry), { recursive: true });
+		await compare(name, ...existsSync(join(folder, `${name}-low`, "model.safetensors")) ? ["--low", `${name}-low`] : []);
+	});
+
+for (const dtype of ["bf16", "f16", "f32"])
+	test(`a model in ${dtype}`, async () => {
+		const sizes = ["--layers", "2", "--hidden", "72", "--intermediate", "150", "--vocab", "300"];
+		run("qstore-generate", "--dtype", dtype, ...sizes, "-o", `model-${dtype}`);
+		const variants = await compare(`model-${dtype}`);
+		assert.equal(variants.length, dtype === "f32" ? 1 : 2);
+	});
+
+for (const name of Object.keys(models))
+	test(`golden model ${name}`, async () => {
+		writeModel(name, join(folder, `golden-${name}`));
+		await compare(`golden-${name}`, ...models[name].pack ?? []);
+	});
