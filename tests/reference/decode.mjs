@@ -193,6 +193,11 @@ function readBody(r) {
 		need(end >= 0, "a name without an end");
 		named.name = utf8.decode(strings.subarray(named.nameAt, end));
 	}
+	for (const file of files) {
+		const parts = file.name.split("/");
+		const bad = parts.some((part) => part === "" || part === "." || part === "..") || /[\\:\x00-\x1f\x7f]/.test(file.name);
+		need(!bad && Buffer.byteLength(file.name) <= 1023, "a file name that readers reject");
+	}
 	return { variants, files, extents, tensors, objects, checksums, sizes, dims };
 }
 
