@@ -1,4 +1,4 @@
-/** The index: what is in an archive, and where (native/FORMAT.md §2). The core checks all of it before it is read here. */
+/** The index: what is in an archive, and where (FORMAT.md §2). The core checks all of it before it is read here. */
 
 import { DTYPES } from "./dtypes.js";
 import { QstoreError } from "./error.js";
@@ -146,9 +146,9 @@ export class Index {
 	file(i) {
 		const at = this.#at.files + RECORD.file * i;
 		return {
-			name: this.#string(at), variants: this.#u32(at + 4), size: this.#u64(at + 8), sha256: hex(this.#bytes.subarray(at + 16, at + 48)),
-			kind: this.#u32(at + 48), firstExtent: this.#u32(at + 52), extentCount: this.#u32(at + 56),
-			offset: this.#u64(at + 64), codedSize: this.#u64(at + 72),
+			name: this.#string(at), variants: this.#u32(at + 4), size: this.#u64(at + 8),
+			sha256: hex(this.#bytes.subarray(at + 16, at + 48)), kind: this.#u32(at + 48),
+			firstExtent: this.#u32(at + 52), extentCount: this.#u32(at + 56), offset: this.#u64(at + 64), codedSize: this.#u64(at + 72),
 		};
 	}
 
@@ -169,8 +169,9 @@ export class Index {
 		const at = this.#at.tensors + RECORD.tensor * i;
 		const dim = this.#at.dims + 8 * this.#u32(at + 28);
 		return {
-			name: this.#string(at), file: this.#u32(at + 4), offset: this.#u64(at + 8), size: this.#u64(at + 16), dtype: this.#u32(at + 24),
-			shape: Array.from({ length: this.#u32(at + 32) }, (_, d) => this.#u64(dim + 8 * d)), object: this.#u32(at + 36),
+			name: this.#string(at), file: this.#u32(at + 4), offset: this.#u64(at + 8), size: this.#u64(at + 16),
+			dtype: this.#u32(at + 24), object: this.#u32(at + 36),
+			shape: Array.from({ length: this.#u32(at + 32) }, (_, d) => this.#u64(dim + 8 * d)),
 		};
 	}
 
@@ -184,9 +185,9 @@ export class Index {
 		return {
 			kind: bytes[at], dtype: bytes[at + 1], variant: bytes[at + 2], rule: bytes[at + 3],
 			coarse: this.#u32(at + 4), scales: this.#u32(at + 8), error: this.#view.getFloat32(at + 12, true),
-			elems, cols: this.#u64(at + 24), chunkElems, chunkBytes: chunkElems * elemSize, firstChunk: this.#u32(at + 36),
-			chunkCount: this.#u32(at + 40), size: safe(elems * elemSize, "an object's size"), offset: this.#u64(at + 48),
-			codedSize: this.#u64(at + 56),
+			elems, cols: this.#u64(at + 24), chunkElems, chunkBytes: chunkElems * elemSize,
+			firstChunk: this.#u32(at + 36), chunkCount: this.#u32(at + 40), size: safe(elems * elemSize, "an object's size"),
+			offset: this.#u64(at + 48), codedSize: this.#u64(at + 56),
 		};
 	}
 
@@ -258,8 +259,8 @@ export class Index {
 
 	/** @param {number} at of a record's first field, the name's place in the strings */
 	#string(at) {
-		const start = this.#at.strings + this.#u32(at);
-		return new TextDecoder("utf-8", { ignoreBOM: true }).decode(this.#bytes.subarray(start, this.#bytes.indexOf(0, start)));
+		const start = this.#at.strings + this.#u32(at), end = this.#bytes.indexOf(0, start);
+		return new TextDecoder("utf-8", { ignoreBOM: true }).decode(this.#bytes.subarray(start, end));
 	}
 }
 
@@ -291,7 +292,8 @@ export async function readIndex(source, decoder, options) {
 		all.set(rest, head.length);
 		head = all;
 	}
-	const body = named(() => decoder.indexBody(head.subarray(INDEX_OFFSET)), { CORRUPT: `${name}the index is damaged` }, name);
+	const body = named(() => decoder.indexBody(head.subarray(INDEX_OFFSET)),
+		{ CORRUPT: `${name}the index is damaged` }, name);
 	return { index: new Index(body, header), head };
 }
 

@@ -59,7 +59,10 @@ import { createDecoder } from "./wasm.js";
  * @property {AbortSignal} [signal] for opening
  */
 
-/** @typedef {{ precision?: string }} PrecisionOptions precision: a variant's name, "low", or "high", which is the default */
+/**
+ * @typedef {object} PrecisionOptions
+ * @property {string} [precision] a variant's name, "low", or "high", which is the default
+ */
 
 const FILE_KINDS = /** @type {const} */ (["stored", "zstd", "assembled"]);
 const OBJECT_KINDS = /** @type {const} */ (["plain", "codes", "refine"]);
@@ -248,7 +251,8 @@ export class Archive {
 	#variantNumber(precision = "high") {
 		const number = findVariant(this.index, precision);
 		if (number === undefined)
-			throw this.#error("NOT_FOUND", `has no precision "${precision}", only ${this.#variants.map((v) => v.name).join(", ")}`);
+			throw this.#error("NOT_FOUND", `has no precision "${precision}", only ` +
+				this.#variants.map(({ name }) => name).join(", "));
 		return number;
 	}
 
@@ -278,8 +282,9 @@ export class Archive {
 		const { name: file, variants } = this.files[tensor.file];
 		const object = tensor.object === NONE ? undefined : index.object(tensor.object);
 		return {
-			name: tensor.name, file, variants, dtype: DTYPES[tensor.dtype].name, shape: tensor.shape, offset: tensor.offset,
-			size: tensor.size, kind: object ? OBJECT_KINDS[object.kind] : "literal", codedSize: object?.codedSize ?? 0,
+			name: tensor.name, file, variants, dtype: DTYPES[tensor.dtype].name, shape: tensor.shape,
+			offset: tensor.offset, size: tensor.size,
+			kind: object ? OBJECT_KINDS[object.kind] : "literal", codedSize: object?.codedSize ?? 0,
 			error: object?.kind === KIND.REFINE ? object.error : 0, shared: isShared(index, tensor),
 		};
 	}
@@ -382,8 +387,9 @@ export class ArchiveFile extends ArchiveBytes {
 	 */
 	constructor(context, number, precision) {
 		const record = context.index.file(number);
+		const { index } = context;
 		super(record.size, (start, end, options) =>
-			record.kind === FILE.ASSEMBLED ? decodePieces(context, planFile(context.index, number, start, end), options) :
+			record.kind === FILE.ASSEMBLED ? decodePieces(context, planFile(index, number, start, end), options) :
 			record.kind === FILE.ZSTD ? readZstd(context, record, start, end, options) :
 			readStored(context, record, start, end, options));
 		/** Counted through the archive's files. */
@@ -455,7 +461,8 @@ async function* readZstd({ source, index, decoder }, file, start, end, options) 
 		if (!(error instanceof QstoreError) || error.code !== "CORRUPT")
 			throw error;
 		const name = source.name ? `${source.name}: ` : "";
-		throw new QstoreError("CORRUPT", `${name}file ${file.name} is damaged: it does not decompress`, { cause: error });
+		throw new QstoreError("CORRUPT", `${name}file ${file.name} is damaged: it does not decompress`,
+			{ cause: error });
 	}
 	yield bytes.subarray(start, end);
 }
@@ -472,7 +479,8 @@ async function* readZstd({ source, index, decoder }, file, start, end, options) 
 async function* readTensors(context, header, tensors, start, end, options) {
 	if (start < header.length)
 		yield header.slice(start, end);
-	yield* decodePieces(context, planTensors(context.index, tensors, start - header.length, end - header.length), options);
+	const pieces = planTensors(context.index, tensors, start - header.length, end - header.length);
+	yield* decodePieces(context, pieces, options);
 }
 
 /**

@@ -48,7 +48,8 @@ function parse(args) {
 		parsed = parseAll(args);
 	} catch (error) {
 		// Node's message goes on with advice about "--".
-		throw new UsageError(/** @type {Error} */ (error).message.split(/[.\n]/)[0].replace(/^./, (c) => c.toLowerCase()));
+		const [message] = /** @type {Error} */ (error).message.split(/[.\n]/);
+		throw new UsageError(message.replace(/^./, (c) => c.toLowerCase()));
 	}
 	const { values, positionals } = parsed;
 	if (values.help || values.version)
@@ -120,7 +121,8 @@ function defaultOutput(archive, precision) {
  * @param {ReturnType<typeof parse>} options
  * @param {AbortSignal} signal
  */
-async function run({ archive: place, precision = "high", output, file, tensor, threads, headers, force, quiet, json }, signal) {
+async function run(options, signal) {
+	const { archive: place, precision = "high", threads, headers, force, quiet, json } = options;
 	const source = isUrl(place) ? httpSource(place, { headers }) : await openFile(place);
 	const bar = new ProgressBar(process.stderr, !quiet && !json);
 	/** @type {WorkerPool | undefined} */
@@ -132,9 +134,11 @@ async function run({ archive: place, precision = "high", output, file, tensor, t
 		// A precision that the archive does not have names no folder.
 		if (precision !== "all")
 			archive.variant(precision);
-		output ??= defaultOutput(place, precision);
-		const result = await unpack(archive, { output, precision, force, files: file, tensors: tensor, signal,
-			onProgress: (progress) => bar.update(progress) });
+		const output = options.output ?? defaultOutput(place, precision);
+		const result = await unpack(archive, {
+			output, precision, force, files: options.file, tensors: options.tensor, signal,
+			onProgress: (progress) => bar.update(progress),
+		});
 		bar.end();
 		if (json)
 			print(`${JSON.stringify({ output, precision, files: result.files, size: result.size }, null, 2)}\n`);

@@ -1,5 +1,6 @@
 /**
- * Archives over HTTP. Ranges are asked for with GET, never HEAD: it costs a round trip, and servers that sign URLs refuse it.
+ * Archives over HTTP. Ranges are asked for with GET, never HEAD: it costs a round trip, and servers that sign URLs
+ * refuse it.
  */
 
 import { QstoreError } from "./error.js";
@@ -55,7 +56,7 @@ const DELAY_MAX = 15_000, RETRY_AFTER_MAX = 120_000;
 
 /** @implements {Source} */
 export class HttpSource {
-	/** @type {(init: RequestInit) => Promise<Response>} */
+	/** @type {(init: { headers: Record<string, string>, signal: AbortSignal }) => Promise<Response>} */
 	#fetch;
 	#retries;
 	#retryDelay;
@@ -72,14 +73,15 @@ export class HttpSource {
 	 * @param {string | URL} url
 	 * @param {HttpOptions} [options]
 	 */
-	constructor(url, { fetch = globalThis.fetch, headers = {}, retries = 5, retryDelay = 300, bufferLimit = 2 ** 28 } = {}) {
+	constructor(url, options = {}) {
+		const { fetch = globalThis.fetch, headers = {}, retries = 5, retryDelay = 300, bufferLimit = 2 ** 28 } = options;
 		const place = new URL(url, globalThis.location?.href);
 		if (place.username || place.password)
 			throw new QstoreError("USAGE", `${place.origin}: give the user and password as a header, not in the URL`);
 		const { href } = place;
 		this.name = href;
 		// Not this.#fetch = fetch: browsers' fetch must not be called as a method.
-		this.#fetch = (init) => fetch(href, { ...init, headers: { ...headers, .../** @type {object} */ (init.headers) } });
+		this.#fetch = ({ headers: own, ...init }) => fetch(href, { ...init, headers: { ...headers, ...own } });
 		this.#retries = retries;
 		this.#retryDelay = retryDelay;
 		this.#bufferLimit = bufferLimit;
@@ -110,7 +112,8 @@ export class HttpSource {
 						filled += bytes.length;
 						return;
 					}
-					const size = await this.#range(offset + filled, this.#clip(offset, length) - filled, signal, (bytes) => {
+					const left = this.#clip(offset, length) - filled;
+					const size = await this.#range(offset + filled, left, signal, (bytes) => {
 						out.set(bytes, filled);
 						filled += bytes.length;
 					});
@@ -195,7 +198,8 @@ export class HttpSource {
 			return response;
 		}
 		await discard(response);
-		const error = new HttpError(`${this.name}: HTTP status ${status}${response.statusText && ` ${response.statusText}`}`, status);
+		const text = response.statusText && ` ${response.statusText}`;
+		const error = new HttpError(`${this.name}: HTTP status ${status}${text}`, status);
 		if (status === 408 || status === 425 || status === 429 || status >= 500)
 			throw new Retry(error, retryAfter(response.headers.get("retry-after")));
 		throw error;
@@ -207,13 +211,15 @@ export class HttpSource {
 	 * @param {number} length
 	 * @param {AbortSignal | undefined} signal
 	 * @param {(bytes: Uint8Array) => void} take
-	 * @returns {Promise<number>} bytes that were taken; 0 at the end of the source, or when there is a sequential reader now
+	 * @returns {Promise<number>} bytes that were taken; 0 at the end of the source, or when there is a sequential
+	 *   reader now
 	 */
 	async #range(offset, length, signal, take) {
 		const controller = new AbortController();
 		const unlink = link(controller, signal, this.#closed.signal);
 		try {
-			const response = await this.#request({ range: `bytes=${offset}-${offset + length - 1}` }, controller.signal);
+			const range = `bytes=${offset}-${offset + length - 1}`;
+			const response = await this.#request({ range }, controller.signal);
 			if (response.status === 416)
 				return await this.#beyondEnd(response, offset);
 			if (response.status === 200) {
@@ -271,8 +277,8 @@ export class HttpSource {
 		const match = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(text ?? "");
 		const [start, end] = [Number(match?.[1]), Number(match?.[2])];
 		const total = match && match[3] !== "*" ? Number(match[3]) : undefined;
-		if (!match || start !== offset || end < start || end >= offset + length || (total !== undefined && end >= total) ||
-			!Number.isSafeInteger(total ?? 0))
+		if (!match || start !== offset || end < start || end >= offset + length ||
+			(total !== undefined && (end >= total || !Number.isSafeInteger(total))))
 			throw this.#error(`the server was asked for bytes ${offset}-${offset + length - 1} and answered with ` +
 				`${text ? `"${text}"` : "no Content-Range"}: it, or a proxy before it, does not do ranges correctly`);
 		this.#setSize(total);
@@ -338,8 +344,8 @@ export class HttpSource {
  */
 
 /**
- * Serves reads from one body that only goes forward, for servers that do not do ranges. What has passed is kept up to a limit; as
- * an archive is read mostly in its order, that is enough for the coarse variant of any size.
+ * Serves reads from one body that only goes forward, for servers that do not do ranges. What has passed is kept up to a
+ * limit; as an archive is read mostly in its order, that is enough for the coarse variant of any size.
  */
 class SequentialReader {
 	#name;
@@ -399,14 +405,15 @@ class SequentialReader {
 		signal?.throwIfAborted();
 		const start = this.#blocks[0]?.offset ?? this.#end;
 		if (offset < start)
-			throw new QstoreError("LIMIT", `${this.#name}: the server does not do Range requests, and byte ${offset} is before ` +
-				`the last ${this.#kept} bytes that are kept in memory (limit ${this.#limit}): ` +
+			throw new QstoreError("LIMIT", `${this.#name}: the server does not do Range requests, and byte ${offset} ` +
+				`is before the last ${this.#kept} bytes that are kept in memory (limit ${this.#limit}): ` +
 				"use a server that does, or download the archive first");
 		while (this.#end < offset + length && !this.#ended)
 			await this.#advance(signal, offset);
 		const out = new Uint8Array(Math.max(0, Math.min(length, this.#end - offset)));
 		for (const block of this.#blocks) {
-			const from = Math.max(0, offset - block.offset), to = Math.min(block.bytes.length, offset + out.length - block.offset);
+			const from = Math.max(0, offset - block.offset);
+			const to = Math.min(block.bytes.length, offset + out.length - block.offset);
 			if (from < to)
 				out.set(block.bytes.subarray(from, to), block.offset + from - offset);
 		}
@@ -430,15 +437,14 @@ class SequentialReader {
 		} catch (error) {
 			signal?.throwIfAborted();
 			this.#detach();
-			throw new Retry(new QstoreError("IO", `${this.#name}: the connection broke at byte ${this.#end}: ${causeOf(error)}`,
-				{ cause: error }));
+			throw this.#broken(`the connection broke at byte ${this.#end}: ${causeOf(error)}`, error);
 		}
 		this.#pending = undefined;
 		if (result.done) {
 			const size = this.#open && fullLength(this.#open.response);
 			if (size !== undefined && this.#end < size) {
 				this.#detach();
-				throw new Retry(new QstoreError("IO", `${this.#name}: the server sent ${this.#end} of ${size} bytes`));
+				throw this.#broken(`the server sent ${this.#end} of ${size} bytes`);
 			}
 			this.#ended = true;
 			return;
@@ -465,15 +471,13 @@ class SequentialReader {
 				if (done)
 					throw new Error(`the server sent ${at} of ${this.#end} bytes`);
 				at += value.length;
-				if (at > this.#end) {
-					this.#pending = Promise.resolve({ done: false, value: value.subarray(value.length - (at - this.#end)) });
-					at = this.#end;
-				}
+				if (at > this.#end)
+					this.#pending = Promise.resolve({ done: false, value: value.subarray(this.#end - at) });
 			}
 		} catch (error) {
 			open.controller.abort();
 			signal?.throwIfAborted();
-			throw new Retry(new QstoreError("IO", `${this.#name}: the connection broke: ${causeOf(error)}`, { cause: error }));
+			throw this.#broken(`the connection broke: ${causeOf(error)}`, error);
 		}
 		this.#open = open;
 		this.#body = body;
@@ -483,6 +487,14 @@ class SequentialReader {
 	#attach(open) {
 		this.#open = open;
 		this.#body = bodyOf(open.response);
+	}
+
+	/**
+	 * @param {string} text
+	 * @param {unknown} [cause]
+	 */
+	#broken(text, cause) {
+		return new Retry(new QstoreError("IO", `${this.#name}: ${text}`, { cause }));
 	}
 
 	#detach() {

@@ -72,7 +72,8 @@ function* planObject(index, number, from, size) {
 }
 
 /**
- * What decoding a chunk takes beside itself: for a refine chunk, the chunk of its codes, and those that hold its rows' scales.
+ * What decoding a chunk takes beside itself: for a refine chunk, the chunk of its codes, and those that hold its rows'
+ * scales.
  * @param {Index} index
  * @param {number} number object
  * @param {number} chunk
@@ -118,6 +119,16 @@ export function planChunks(index, pieces) {
 }
 
 /**
+ * Where a chunk stands.
+ * @param {Index} index
+ * @param {number} number through all objects
+ * @returns {Range}
+ */
+export function chunkRange(index, number) {
+	return { offset: index.chunkOffset(number), size: index.chunkSize(number) };
+}
+
+/**
  * @typedef {object} CoalesceOptions
  * @property {number} [gap] bytes between two ranges that are rather read than made a request of; default 32 KiB
  * @property {number} [max] bytes of a range that is not extended any further; default 8 MiB
@@ -133,8 +144,8 @@ export function coalesce(ranges, { gap = 32768, max = 2 ** 23 } = {}) {
 	/** @type {Range[]} */
 	const joined = [];
 	for (const { offset, size } of [...ranges].sort((a, b) => a.offset - b.offset || b.size - a.size)) {
-		const last = joined.at(-1), end = offset + size;
-		if (last && (end <= last.offset + last.size || (offset <= last.offset + last.size + gap && end - last.offset <= max)))
+		const last = joined.at(-1), end = offset + size, lastEnd = last ? last.offset + last.size : 0;
+		if (last && (end <= lastEnd || (offset <= lastEnd + gap && end - last.offset <= max)))
 			last.size = Math.max(last.size, end - last.offset);
 		else
 			joined.push({ offset, size });
@@ -149,7 +160,7 @@ export function coalesce(ranges, { gap = 32768, max = 2 ** 23 } = {}) {
  * @param {CoalesceOptions} [options]
  */
 export function planRanges(index, pieces, options) {
-	return coalesce(planChunks(index, pieces).map((i) => ({ offset: index.chunkOffset(i), size: index.chunkSize(i) })), options);
+	return coalesce(planChunks(index, pieces).map((number) => chunkRange(index, number)), options);
 }
 
 /**
@@ -173,7 +184,7 @@ export function planVariant(index, variant, options) {
 			ranges.push({ offset: index.payloadOffset + file.offset, size: file.codedSize });
 	}
 	for (const number of chunks)
-		ranges.push({ offset: index.chunkOffset(number), size: index.chunkSize(number) });
+		ranges.push(chunkRange(index, number));
 	return coalesce(ranges, options);
 }
 

@@ -1,8 +1,8 @@
 /** Headers of safetensors files. */
 
 /**
- * The header of a file of these tensors, one after the other: its length, and JSON padded with spaces to a multiple of 8 bytes.
- * The same bytes as the native tools make.
+ * The header of a file of these tensors, one after the other: its length, and JSON padded with spaces to a multiple of
+ * 8 bytes. The same bytes as the native tools make.
  * @param {Iterable<{ name: string, dtype: string, shape: number[], size: number }>} tensors
  * @returns {Uint8Array<ArrayBuffer>}
  */
@@ -27,5 +27,6 @@ export function safetensorsHeader(tensors) {
  * @param {string} text
  */
 function quote(text) {
-	return `"${text.replace(/["\\]/g, "\\$&").replace(/[\0-\x1f]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`)}"`;
+	const escaped = text.replace(/["\\]/g, "\\$&");
+	return `"${escaped.replace(/[\0-\x1f]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`)}"`;
 }

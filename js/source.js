@@ -1,6 +1,6 @@
 /**
- * Where an archive's bytes come from. A source reads ranges and knows nothing of archives: files, blobs, buffers and URLs are
- * sources, and so is any object of a caller with `read`.
+ * Where an archive's bytes come from. A source reads ranges and knows nothing of archives: files, blobs, buffers and
+ * URLs are sources, and so is any object of a caller with `read`.
  */
 
 import { QstoreError } from "./error.js";
@@ -15,8 +15,8 @@ import { QstoreError } from "./error.js";
  * @property {number | undefined} [byteLength] its size; undefined while it is not known (an URL before its first read)
  * @property {string} [name] for messages
  * @property {(offset: number, length: number, options?: ReadOptions) => Promise<Uint8Array>} read resolves to exactly
- *   `length` bytes, or to fewer when the source ends before; may be called again before it has resolved. Who gets the bytes
- *   must not change them.
+ *   `length` bytes, or to fewer when the source ends before; may be called again before it has resolved. Who gets the
+ *   bytes must not change them.
  * @property {() => void | Promise<void>} [close]
  */
 

@@ -1,9 +1,9 @@
-/** Pieces of decoded chunks as a stream: reads ahead, decodes several at a time, keeps the order, holds a bounded amount. */
+/** Pieces of decoded chunks as a stream: reads ahead, decodes several at a time, in order, holding a bounded amount. */
 
 import { DTYPES } from "./dtypes.js";
 import { ChunkError } from "./codec.js";
 import { QstoreError } from "./error.js";
-import { chunkNumber, coalesce, describeChunk, planChunk } from "./plan.js";
+import { chunkNumber, chunkRange, coalesce, describeChunk, planChunk } from "./plan.js";
 import { readExactly } from "./source.js";
 
 /** @typedef {import("./archive-index.js").Index} Index */
@@ -140,7 +140,8 @@ export async function* decodePieces({ index, source, codec }, pieces, { signal }
 	 */
 	function codedChunk(id, coded) {
 		const { kind, dtype, rule, cols, elems, chunkElems } = index.object(id.object);
-		const number = chunkNumber(index, id), first = id.chunk * chunkElems, count = Math.min(chunkElems, elems - first);
+		const number = chunkNumber(index, id), first = id.chunk * chunkElems;
+		const count = Math.min(chunkElems, elems - first);
 		return {
 			bytes: /** @type {Uint8Array} */ (coded.get(number)),
 			checksum: index.checksum(number),
@@ -168,8 +169,8 @@ export async function* decodePieces({ index, source, codec }, pieces, { signal }
 }
 
 /**
- * Cuts pieces into lots, and finds out which chunks each has to read: what an earlier lot read and is still kept is not read
- * again.
+ * Cuts pieces into lots, and finds out which chunks each has to read: what an earlier lot read and is still kept is not
+ * read again.
  * @param {Index} index
  * @param {Iterable<Piece>} pieces
  * @returns {Generator<Lot, void, void>}
@@ -204,7 +205,8 @@ function* makeLots(index, pieces) {
 	for (const piece of pieces) {
 		const needs = planChunk(index, piece.object, piece.chunk);
 		// The bytes between tensors come up again and again while a file is restored.
-		const shared = index.object(piece.object).dtype === BYTES ? share({ object: piece.object, chunk: piece.chunk }) : undefined;
+		const isShared = index.object(piece.object).dtype === BYTES;
+		const shared = isShared ? share({ object: piece.object, chunk: piece.chunk }) : undefined;
 		if (!shared)
 			add(piece);
 		if (needs.coarse)
@@ -228,7 +230,7 @@ function* makeLots(index, pieces) {
  * @returns {Promise<Map<number, Uint8Array>>}
  */
 async function readLot(index, source, lot, signal) {
-	const chunks = [...lot.chunks].map((number) => ({ number, offset: index.chunkOffset(number), size: index.chunkSize(number) }));
+	const chunks = [...lot.chunks].map((number) => ({ number, ...chunkRange(index, number) }));
 	const ranges = coalesce(chunks);
 	const blocks = await Promise.all(ranges.map(({ offset, size }) => readExactly(source, offset, size, { signal })));
 	/** @type {Map<number, Uint8Array>} */

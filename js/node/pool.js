@@ -24,8 +24,8 @@ import { compileWasm } from "../wasm.js";
  */
 
 /**
- * Worker threads that decode chunks, each with an instance of the module of its own. They start when there is work for them, and
- * they do not keep the process alive by themselves; close() ends them.
+ * Worker threads that decode chunks, each with an instance of the module of its own. They start when there is work for
+ * them, and they do not keep the process alive by themselves; close() ends them.
  * @implements {Codec}
  */
 export class WorkerPool {
@@ -63,7 +63,8 @@ export class WorkerPool {
 		const id = this.#next++;
 		/** @type {Job} */
 		const own = { chunk: detach(job.chunk), coarse: job.coarse && detach(job.coarse), scales: job.scales?.slice() };
-		const buffers = [own.chunk.bytes, own.coarse?.bytes, own.scales].flatMap((bytes) => bytes ? [/** @type {ArrayBuffer} */ (bytes.buffer)] : []);
+		const buffers = [own.chunk.bytes, own.coarse?.bytes, own.scales].flatMap((bytes) =>
+			bytes ? [/** @type {ArrayBuffer} */ (bytes.buffer)] : []);
 		return new Promise((resolve, reject) => {
 			thread.jobs.set(id, { resolve, reject });
 			thread.worker.ref();
@@ -73,14 +74,13 @@ export class WorkerPool {
 
 	/** Ends the threads; jobs under way are rejected. */
 	async close() {
-		this.#fail(new QstoreError("CANCELLED", "the pool of threads was closed"));
+		this.#reject(new QstoreError("CANCELLED", "the pool of threads was closed"));
 		await Promise.all(this.#threads.splice(0).map(({ worker }) => worker.terminate()));
 	}
 
 	/** The thread with the least to do; a new one rather than one that is busy. */
 	#idle() {
-		const least = this.#threads.reduce((best, thread) => thread.jobs.size < (best?.jobs.size ?? Infinity) ? thread : best,
-			/** @type {Thread | undefined} */ (undefined));
+		const [least] = this.#threads.toSorted((a, b) => a.jobs.size - b.jobs.size);
 		return least && (least.jobs.size === 0 || this.#threads.length >= this.concurrency) ? least : this.#start();
 	}
 
@@ -101,14 +101,22 @@ export class WorkerPool {
 				job.reject(error?.part ? new ChunkError(error.code, error.message, error.part) :
 					new QstoreError(error?.code ?? "IO", error?.message ?? "a decoding thread failed"));
 		});
-		worker.on("error", (error) => this.#fail(new QstoreError("MEMORY", `a decoding thread failed: ${error.message}`, { cause: error })));
-		worker.on("exit", () => this.#fail(new QstoreError("MEMORY", "a decoding thread ended")));
+		worker.on("error", (error) => this.#fail(`a decoding thread failed: ${error.message}`, error));
+		worker.on("exit", () => this.#fail("a decoding thread ended"));
 		this.#threads.push(thread);
 		return thread;
 	}
 
-	/** @param {QstoreError} failure */
-	#fail(failure) {
+	/**
+	 * @param {string} text
+	 * @param {Error} [cause]
+	 */
+	#fail(text, cause) {
+		this.#reject(new QstoreError("MEMORY", text, { cause }));
+	}
+
+	/** @param {QstoreError} failure for all jobs, from now on */
+	#reject(failure) {
 		this.#failure ??= failure;
 		for (const { jobs } of this.#threads) {
 			for (const { reject } of jobs.values())

@@ -27,11 +27,12 @@ export class ProgressBar {
 		}
 		this.#drawn = now;
 		const part = total === 0 ? 0 : done / total, seconds = (now - this.#start) / 1000;
-		const cells = Math.ceil(part * CELLS);
-		let text = `${phase.padEnd(10)} [${"#".repeat(cells)}${".".repeat(CELLS - cells)}] ${String(Math.round(part * 100)).padStart(3)} %`;
+		const cells = Math.ceil(part * CELLS), percent = String(Math.round(part * 100)).padStart(3);
+		let text = `${phase.padEnd(10)} [${"#".repeat(cells)}${".".repeat(CELLS - cells)}] ${percent} %`;
 		if (seconds >= 0.5 && part > 0) {
 			const left = Math.round(seconds / part * (1 - part));
-			text += `  ${formatSize(done / seconds)}/s  ${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")} left`;
+			const time = `${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}`;
+			text += `  ${formatSize(done / seconds)}/s  ${time} left`;
 		}
 		this.#stream?.write(`\r${text}\x1b[K`);
 	}

@@ -15,7 +15,8 @@ import { ioError } from "./io-error.js";
  * @property {string} [precision] a variant's name, "low", "high" (default), or "all": each in a folder of its own
  * @property {boolean} [force] replace existing files
  * @property {string[]} [files] only these; "*" stands for anything
- * @property {string[]} [tensors] only tensors.safetensors, made of these in the archive's order (and the files of `files`)
+ * @property {string[]} [tensors] only tensors.safetensors, made of these in the archive's order (and the files of
+ *   `files`)
  * @property {AbortSignal} [signal]
  * @property {(progress: { phase: string, done: number, total: number }) => void} [onProgress] in bytes
  */
@@ -35,7 +36,8 @@ const TENSORS_NAME = "tensors.safetensors";
  * @param {UnpackOptions} options
  * @returns {Promise<{ files: number, size: number }>} what was restored
  */
-export async function unpack(archive, { output, precision = "high", force = false, files, tensors, signal, onProgress }) {
+export async function unpack(archive, options) {
+	const { output, precision = "high", force = false, files, tensors, signal, onProgress } = options;
 	const outputs = planOutputs(archive, precision, files, tensors);
 	const total = outputs.reduce((sum, { bytes }) => sum + bytes.size, 0);
 	let done = 0;
@@ -132,7 +134,7 @@ class Matcher {
 	constructor(patterns) {
 		this.#patterns = patterns.map((pattern) => ({
 			pattern,
-			expression: new RegExp(`^${pattern.split(/\*+/).map((text) => text.replace(/[\\^$.|?+()[\]{}]/g, "\\$&")).join(".*")}$`, "su"),
+			expression: new RegExp(`^${pattern.replace(/[\\^$.|?+()[\]{}]/g, "\\$&").replace(/\*+/g, ".*")}$`, "su"),
 			used: false,
 		}));
 	}
@@ -185,7 +187,8 @@ async function makeFolder(path) {
 }
 
 /**
- * Removes folders that were made for the output, from the innermost up; they stay when somebody has put something into them.
+ * Removes folders that were made for the output, from the innermost up; they stay when somebody has put something into
+ * them.
  * @param {string} path
  * @param {string | undefined} made
  */
@@ -271,7 +274,8 @@ async function makeParents(folder, name) {
 			const info = await lstat(path).catch(() => undefined);
 			if (info?.isDirectory())
 				continue;
-			throw info ? new QstoreError("EXISTS", `${path}: exists and is not a folder`) : ioError(path, "cannot create the folder", error);
+			throw info ? new QstoreError("EXISTS", `${path}: exists and is not a folder`) :
+				ioError(path, "cannot create the folder", error);
 		}
 	}
 }

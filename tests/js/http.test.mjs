@@ -148,6 +148,20 @@ test("a 206 without Content-Range is refused", async (t) => {
 	await assert.rejects(source.read(0, 10), { code: "IO", message: /answered with no Content-Range/ });
 });
 
+test("across origins Content-Range may be hidden: then the body counts", async (t) => {
+	const { server, source } = await open(t, {}, {
+		fetch: async (url, init) => {
+			const response = await fetch(url, init);
+			const { status, body } = response;
+			return { status, body, type: "cors", headers: new Headers() };
+		},
+	});
+	await check(source, 0, 1000);
+	await check(source, data.length - 10, 100);
+	assert.equal(source.byteLength, undefined);
+	assert.equal(server.log.length, 3, "only a request beyond the end tells where it is");
+});
+
 test("a shorter range than was asked for is completed", async (t) => {
 	const { server, source } = await open(t, {
 		behave(_, response, [start, end]) {
