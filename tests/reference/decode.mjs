@@ -77,7 +77,12 @@ class Reader {
 
 /** @param {Uint8Array} frame @param {number} size */
 function zstd(frame, size) {
-	const bytes = decompress(frame, new Uint8Array(size));
+	let bytes;
+	try {
+		bytes = decompress(frame, new Uint8Array(size));
+	} catch (error) {
+		throw new FormatError(`a bad zstd frame: ${/** @type {Error} */ (error).message}`);
+	}
 	need(bytes.length === size, "a zstd frame of another size");
 	return bytes;
 }
@@ -216,7 +221,7 @@ function readBody(r) {
  */
 
 /** @param {Chunk} chunk @param {Uint8Array} coded */
-function decodeChunk(chunk, coded) {
+export function decodeChunk(chunk, coded) {
 	const r = new Reader(coded);
 	const mode = r.u8();
 	const size = chunk.n * DTYPE_SIZES[chunk.dtype];
@@ -439,7 +444,7 @@ function decodeRanks(r, chunk) {
 			if (states[lane] < 65536) states[lane] = states[lane] * 65536 + r.u16();
 			if (code === undefined) continue;
 			const sign = code < 0 && code !== -128 ? 0x8000 : 0;
-			out[begin + j] = code === 0 ? zeros.u16() : (cell.first + rank) | sign;
+			out[begin + j] = code === 0 ? zeros.u16() : sign + cell.first + rank;
 		}
 	}
 	need(
