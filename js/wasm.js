@@ -181,12 +181,13 @@ export class Decoder {
 		this.#scope((scope) => {
 			const cols = BigInt(desc.cols), first = BigInt(desc.first);
 			const coarse = desc.coarse, scales = desc.scales, abi = this.#abi;
-			if (coarse && coarse.length !== desc.elems)
-				throw new QstoreError("USAGE", `${coarse.length} codes for a chunk of ${desc.elems} elements`);
+			if (coarse && coarse.length !== desc.elems * (desc.coarseSize ?? 1))
+				throw new QstoreError("USAGE", `${coarse.length} coarse bytes for a chunk of ${desc.elems} elements`);
 			const work = this.#workspace(), out = scope.alloc(dst.length);
 			this.#check(abi.qs_chunk(desc.kind, desc.dtype, desc.rule, desc.elems,
 				low(cols), high(cols), low(first), high(first),
-				coarse ? scope.copy(coarse) : 0, scales ? scope.copy(scales) : 0, scales ? scales.length : 0,
+				coarse ? scope.copy(coarse) : 0, desc.coarseDtype ?? 0,
+				scales ? scope.copy(scales) : 0, scales ? scales.length : 0, desc.scalesDtype ?? F32,
 				scope.copy(src), src.length, out, dst.length, work), "chunk");
 			dst.set(this.#bytes(out, dst.length));
 		});

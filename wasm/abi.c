@@ -17,8 +17,9 @@ size_t qs_workspace_size(void);
 int qs_header(const uint8_t *src, size_t src_size, uint8_t *out);
 int qs_body(const uint8_t *src, size_t src_size, uint8_t *dst, size_t dst_size, void *work);
 int qs_chunk(uint32_t kind, uint32_t dtype, uint32_t rule, uint32_t n_elems, uint32_t cols_low, uint32_t cols_high,
-             uint32_t first_low, uint32_t first_high, const uint8_t *coarse, const uint8_t *scales,
-             size_t scales_size, const uint8_t *src, size_t src_size, uint8_t *dst, size_t dst_size, void *work);
+             uint32_t first_low, uint32_t first_high, const uint8_t *coarse, uint32_t coarse_dtype,
+             const uint8_t *scales, size_t scales_size, uint32_t scales_dtype, const uint8_t *src, size_t src_size,
+             uint8_t *dst, size_t dst_size, void *work);
 void qs_xxh3(const uint8_t *src, size_t src_size, uint8_t *out);
 int qs_zstd(const uint8_t *src, size_t src_size, uint8_t *dst, size_t dst_size, void *work);
 
@@ -78,10 +79,11 @@ int qs_body(const uint8_t *src, size_t src_size, uint8_t *dst, size_t dst_size, 
 	return qs_index_open(&index, dst, dst_size, header.payload_size);
 }
 
-/* One chunk (core/chunk.h). coarse and scales are 0 but for refine chunks. */
+/* One chunk (core/chunk.h). What it does not build on is 0. */
 int qs_chunk(uint32_t kind, uint32_t dtype, uint32_t rule, uint32_t n_elems, uint32_t cols_low, uint32_t cols_high,
-             uint32_t first_low, uint32_t first_high, const uint8_t *coarse, const uint8_t *scales,
-             size_t scales_size, const uint8_t *src, size_t src_size, uint8_t *dst, size_t dst_size, void *work)
+             uint32_t first_low, uint32_t first_high, const uint8_t *coarse, uint32_t coarse_dtype,
+             const uint8_t *scales, size_t scales_size, uint32_t scales_dtype, const uint8_t *src, size_t src_size,
+             uint8_t *dst, size_t dst_size, void *work)
 {
 	qs_chunk_desc desc = {
 		.kind = kind,
@@ -91,8 +93,10 @@ int qs_chunk(uint32_t kind, uint32_t dtype, uint32_t rule, uint32_t n_elems, uin
 		.cols = (uint64_t)cols_high << 32 | cols_low,
 		.first_elem = (uint64_t)first_high << 32 | first_low,
 		.coarse = coarse,
+		.coarse_dtype = coarse_dtype,
 		.scales = scales,
 		.scales_size = scales_size,
+		.scales_dtype = scales_dtype,
 	};
 	return qs_chunk_decode(&desc, src, src_size, dst, dst_size, work, qs_chunk_workspace_size());
 }

@@ -227,6 +227,7 @@ static qs_chunk_desc describe(const data *d, const chunk *c, int as)
 		desc.coarse = c->codes;
 		desc.scales = c->scales;
 		desc.scales_size = 4 * c->n_rows;
+		desc.scales_dtype = QS_F32;
 	}
 	return desc;
 }

@@ -115,6 +115,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		left -= n_codes;
 		scales_size = left < FUZZ_SCALES_SIZE ? left : FUZZ_SCALES_SIZE;
 		desc.scales_size = 4 * (size_t)qs_chunk_rows(&desc);
+		desc.scales_dtype = QS_F32;
 		desc.scales = scales = repeated(src, scales_size, desc.scales_size);
 		src += scales_size;
 		left -= scales_size;

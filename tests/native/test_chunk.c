@@ -76,6 +76,7 @@ static qstore_status decode(fixture *f, const qs_chunk_desc *desc, const uint8_t
 	if (d.kind == QS_KIND_REFINE) {
 		d.coarse = guarded_copy(&f->coarse, desc->coarse, desc->n_elems);
 		d.scales_size = 4 * (size_t)qs_chunk_rows(desc);
+		d.scales_dtype = QS_F32;
 		d.scales = guarded_copy(&f->scales, desc->scales, d.scales_size);
 	}
 	size_t n = decoded_size(desc);
@@ -206,6 +207,7 @@ static qs_chunk_desc refine(const fixture *f, uint32_t dtype, size_t n, uint64_t
 	                   .coarse = f->codes,
 	                   .scales = f->row_scales};
 	d.scales_size = 4 * (size_t)qs_chunk_rows(&d);
+	d.scales_dtype = QS_F32;
 	return d;
 }
 
@@ -457,7 +459,8 @@ static void test_usage(void **state)
 		                   .first_elem = bad[i].first,
 		                   .coarse = f->codes,
 		                   .scales = f->row_scales,
-		                   .scales_size = 64};
+		                   .scales_size = 64,
+		                   .scales_dtype = QS_F32};
 		size_t n = (size_t)d.n_elems * qs_dtype_size(d.dtype);
 		assert_int_equal(qs_chunk_decode(&d, one, 2, out, n, f->work[0], f->work_size), QSTORE_USAGE);
 	}
@@ -472,9 +475,10 @@ static void test_usage(void **state)
 	d = refine(f, QS_BF16, 8, 8, 0);
 	d.scales = NULL;
 	assert_int_equal(qs_chunk_decode(&d, one, 2, out, 16, f->work[0], f->work_size), QSTORE_USAGE);
-	d = refine(f, QS_BF16, 8, 8, 4); /* touches two rows, has one scale */
-	d.scales_size = 4;
-	assert_int_equal(qs_chunk_decode(&d, one, 2, out, 16, f->work[0], f->work_size), QSTORE_USAGE);
+	d = refine(f, QS_BF16, 12, 4, 0); /* touches three rows, has two scales */
+	d.scales_size = 8;
+	d.scales_dtype = QS_F32;
+	assert_int_equal(qs_chunk_decode(&d, one, 2, out, 24, f->work[0], f->work_size), QSTORE_USAGE);
 	/* A mode that the kind or the dtype does not have. */
 	for (unsigned mode = 0; mode < 256; mode++)
 		for (int kind = 0; kind < 3; kind++) {
@@ -503,6 +507,7 @@ static void encode_sample(fixture *f, sample *s, unsigned mode)
 	s->desc.coarse = s->codes;
 	s->desc.scales = s->scales;
 	s->desc.scales_size = 4 * (size_t)qs_chunk_rows(&s->desc);
+	s->desc.scales_dtype = QS_F32;
 	s->size = round_trip(f, &s->desc, s->values);
 	memcpy(s->coded, f->coded, s->size);
 	if (s->coded[0] != mode)
@@ -750,6 +755,7 @@ static void test_damage_wide_ranks(void **state)
 		s->desc.coarse = s->codes;
 		s->desc.scales = s->scales;
 		s->desc.scales_size = 4 * (size_t)qs_chunk_rows(&s->desc);
+		s->desc.scales_dtype = QS_F32;
 		encode_wide(s);
 		assert_int_equal(decode(*state, &s->desc, s->coded, s->size, 0), QSTORE_OK);
 		assert_memory_equal(decoded(*state, &s->desc), s->values, 2 * n);

@@ -196,6 +196,7 @@ qstore_status qs_decoder_chunk(qs_decoder *decoder, const qstore_archive *archiv
 	desc.coarse = decoder->coarse;
 	desc.scales = decoder->scales;
 	desc.scales_size = (size_t)n_rows * sizeof(float);
+	desc.scales_dtype = QS_F32;
 	*data_size = desc.n_elems * qs_dtype_size(object.dtype);
 	status = qs_chunk_decode(&desc, decoder->coded, coded_size, decoder->data, *data_size, decoder->work,
 	                         decoder->work_size);

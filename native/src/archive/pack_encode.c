@@ -135,6 +135,7 @@ static qstore_status encode_work(void *user, void *memory, uint64_t job, qs_erro
 		uint64_t first_row = first_elem / object->cols;
 		uint64_t n_rows = (first_elem + desc.n_elems - 1) / object->cols - first_row + 1;
 		desc.scales_size = (size_t)n_rows * sizeof(float);
+		desc.scales_dtype = QS_F32;
 		status = object_read(p, object->coarse, t->coarse, desc.n_elems, first_elem, t->scratch, error);
 		if (status == QSTORE_OK)
 			status = object_read(p, object->scales, t->scales, desc.scales_size, first_row * sizeof(float),

@@ -23,6 +23,11 @@ enum { QS_CELL_TABLE = 256 };
  * IEEE single operations only, so that every platform finds the same cells. */
 void qs_cells_build(qs_cell cells[QS_CELL_TABLE], uint32_t dtype, uint32_t rule, float scale);
 
+/* The code that the rule gives a value of dtype under this scale, before it is clamped to the codes' range; QS_NO_CODE for what is not
+ * finite or far outside. */
+enum { QS_NO_CODE = 1 << 20 };
+int qs_cell_code(uint32_t dtype, uint32_t rule, float scale, uint16_t value);
+
 /* Tables by scale: rows often share one. A direct-mapped cache in the caller's memory. */
 enum { QS_CELL_CACHE_SLOTS = 256 };
 

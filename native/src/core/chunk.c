@@ -4,9 +4,11 @@
 #include <xxhash.h>
 
 #include "cells.h"
+#include "delta.h"
 #include "mode.h"
 #include "planes.h"
 #include "ranks.h"
+#include "rules.h"
 #include "symbols.h"
 #include "zstd.h"
 
@@ -15,6 +17,7 @@ typedef struct workspace {
 	uint8_t *tables;         /* qs_symbols_workspace_size() */
 	qs_cell_cache *cells;
 	uint8_t *scratch;        /* QS_CHUNK_SIZE_MAX + 64: planes, one class of rows, or values of zero codes */
+	uint8_t *codes;          /* QS_CHUNK_SIZE_MAX / 2: codes that a residual has changed */
 	uint8_t *zstd;
 	size_t zstd_size;
 } workspace;
@@ -26,7 +29,8 @@ static size_t align64(size_t n)
 
 size_t qs_chunk_workspace_size(void)
 {
-	return 64 + align64(qs_symbols_workspace_size()) + align64(sizeof(qs_cell_cache)) + QS_CHUNK_SIZE_MAX + QS_ZEROS_SLACK +
+	return 64 + align64(qs_symbols_workspace_size()) + align64(sizeof(qs_cell_cache)) + QS_CHUNK_SIZE_MAX +
+	       QS_ZEROS_SLACK + QS_CHUNK_SIZE_MAX / 2 +
 	       align64(qs_zstd_workspace_size());
 }
 
@@ -42,6 +46,8 @@ static int open_workspace(workspace *w, void *work, size_t work_size)
 	p += align64(sizeof(qs_cell_cache));
 	w->scratch = p;
 	p += QS_CHUNK_SIZE_MAX + QS_ZEROS_SLACK;
+	w->codes = p;
+	p += QS_CHUNK_SIZE_MAX / 2;
 	w->zstd = p;
 	w->zstd_size = align64(qs_zstd_workspace_size());
 	return 1;
@@ -61,14 +67,31 @@ qstore_status qs_chunk_desc_check(const qs_chunk_desc *desc)
 		return QSTORE_USAGE;
 	if (desc->kind == QS_KIND_CODES && desc->dtype != QS_I8)
 		return QSTORE_USAGE;
+	if (desc->kind == QS_KIND_DELTA)
+		return qs_delta_applies(desc->coarse_dtype, desc->dtype) && (desc->coarse || !desc->n_elems) ? QSTORE_OK :
+		                                                                                          QSTORE_USAGE;
 	if (desc->kind != QS_KIND_REFINE)
 		return QSTORE_OK;
 	if ((desc->dtype != QS_F16 && desc->dtype != QS_BF16) || desc->rule == QS_RULE_NONE ||
 	    desc->rule >= QS_RULE_COUNT)
 		return QSTORE_USAGE;
-	if (desc->n_elems && (!desc->coarse || !desc->scales || desc->scales_size / 4 < qs_chunk_rows(desc)))
+	if (desc->scales_dtype != QS_F32 && desc->scales_dtype != QS_F16 && desc->scales_dtype != QS_BF16)
+		return QSTORE_USAGE;
+	size_t n_scales = desc->scales_size / qs_dtype_size(desc->scales_dtype);
+	if (desc->n_elems && (!desc->coarse || !desc->scales || (n_scales != 1 && n_scales < qs_chunk_rows(desc))))
 		return QSTORE_USAGE;
 	return QSTORE_OK;
+}
+
+float qs_chunk_scale(const qs_chunk_desc *desc, uint32_t row)
+{
+	size_t size = qs_dtype_size(desc->scales_dtype);
+	const uint8_t *scale = desc->scales + (desc->scales_size / size == 1 ? 0 : row * size);
+	if (size == 4)
+		return qs_load_f32(scale);
+	uint16_t bits = qs_load16(scale);
+	float magnitude = qs_magnitude_value(bits & 0x7fff, desc->scales_dtype);
+	return bits & 0x8000 ? -magnitude : magnitude;
 }
 
 static qstore_status decode_planes(qs_reader *r, uint32_t dtype, size_t n, uint8_t *dst, workspace *w)
@@ -171,7 +194,7 @@ static qstore_status decode_lanes(qs_reader *r, const qs_chunk_desc *desc, unsig
 	uint32_t n_rows = qs_chunk_rows(desc);
 	for (uint32_t row = 0; row < n_rows; row++) {
 		qs_row_part part = qs_chunk_row(desc, row);
-		const qs_cell *cells = qs_cell_cache_get(w->cells, qs_load_f32(desc->scales + 4 * (size_t)row));
+		const qs_cell *cells = qs_cell_cache_get(w->cells, qs_chunk_scale(desc, row));
 		const uint8_t *codes = desc->coarse + part.begin;
 		uint8_t *out = dst + 2 * (size_t)part.begin;
 		size_t whole = part.count & ~(size_t)(lanes - 1), rest = part.count - whole;
@@ -208,6 +231,16 @@ static qstore_status decode_ranks(qs_reader *r, const qs_chunk_desc *desc, uint8
 			return QSTORE_CORRUPT;
 		exceptions = (qs_reader){p, p + size, 0};
 	}
+	qs_chunk_desc changed = *desc;
+	if (flags & QS_RANKS_RESIDUAL) {
+		status = qs_symbols_decode(r, w->codes, n, w->tables, w->zstd, w->zstd_size);
+		if (status)
+			return status;
+		for (size_t i = 0; i < n; i++)
+			w->codes[i] = (uint8_t)(w->codes[i] + desc->coarse[i]);
+		changed.coarse = w->codes;
+		desc = &changed;
+	}
 	size_t zeros = count_zeros(desc->coarse, n);
 	if (zeros) {
 		/* Their planes may stand in dst, which is not needed yet. */
@@ -226,6 +259,21 @@ static qstore_status decode_ranks(qs_reader *r, const qs_chunk_desc *desc, uint8
 		if (status || exceptions.at != exceptions.end)
 			return QSTORE_CORRUPT;
 	}
+	return QSTORE_OK;
+}
+
+/* Differences of ordered patterns, as planes. */
+static qstore_status decode_delta(qs_reader *r, const qs_chunk_desc *desc, uint8_t *dst, workspace *w)
+{
+	unsigned size = qs_dtype_size(desc->dtype);
+	for (unsigned b = 0; b < size; b++) {
+		qstore_status status = qs_symbols_decode(r, w->scratch + (size_t)b * desc->n_elems, desc->n_elems, w->tables,
+		                                         w->zstd, w->zstd_size);
+		if (status)
+			return status;
+	}
+	qs_planes_join(w->scratch, desc->n_elems, size, 0, dst);
+	qs_delta_add(desc->coarse, desc->coarse_dtype, desc->n_elems, desc->dtype, dst);
 	return QSTORE_OK;
 }
 
@@ -259,6 +307,9 @@ qstore_status qs_chunk_decode(const qs_chunk_desc *desc, const uint8_t *src, siz
 		break;
 	case QS_MODE_RANKS:
 		status = desc->kind == QS_KIND_REFINE ? decode_ranks(&r, desc, dst, &w) : QSTORE_CORRUPT;
+		break;
+	case QS_MODE_DELTA:
+		status = desc->kind == QS_KIND_DELTA ? decode_delta(&r, desc, dst, &w) : QSTORE_CORRUPT;
 		break;
 	default:
 		return QSTORE_CORRUPT;

@@ -59,12 +59,20 @@ uint32_t qs_dtype_from_name(const char *name); /* QS_DTYPE_COUNT when unknown */
 enum {
 	QS_KIND_PLAIN = 0,  /* elements on their own */
 	QS_KIND_CODES = 1,  /* I8 codes of a matrix of `cols` columns, tables by row class */
-	QS_KIND_REFINE = 2, /* F16 or BF16 elements, given the codes in `coarse` and the row scales in `scales` */
+	QS_KIND_REFINE = 2, /* F16 or BF16 elements, given the codes in `coarse` and the scales in `scales` */
+	QS_KIND_DELTA = 3,  /* floats, given coarser values of the same elements in `coarse` */
 	QS_KIND_COUNT
 };
 
 /* The arithmetic that made codes from values (FORMAT.md, "Rules"). */
-enum { QS_RULE_NONE = 0, QS_RULE_LLM_INT8 = 1, QS_RULE_COUNT };
+enum {
+	QS_RULE_NONE = 0,
+	QS_RULE_LLM_INT8 = 1,    /* cast to FP16, times 127 / scale: the scale is the row's absmax */
+	QS_RULE_MULTIPLY = 2,    /* times 1 / scale */
+	QS_RULE_DIVIDE = 3,      /* divided by the scale */
+	QS_RULE_DIVIDE_BF16 = 4, /* divided, the quotient rounded to BF16 before it is rounded to a code */
+	QS_RULE_COUNT
+};
 
 /* How a file is kept. */
 enum {

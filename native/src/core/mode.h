@@ -11,6 +11,7 @@ enum {
 	QS_MODE_PLANES = 2, /* byte planes, each a symbol block */
 	QS_MODE_CODES = 3,  /* row classes, each a symbol block; I8 only */
 	QS_MODE_RANKS = 4,  /* ranks in cells; REFINE only */
+	QS_MODE_DELTA = 5,  /* byte planes of differences to the coarse values; DELTA only */
 	QS_MODE_COUNT
 };
 
@@ -23,7 +24,8 @@ enum {
 enum {
 	QS_RANKS_WIDE = 1,       /* 32 lanes, else 8 */
 	QS_RANKS_EXCEPTIONS = 2, /* a list of values outside their cells follows */
-	QS_RANKS_FLAGS = 3
+	QS_RANKS_RESIDUAL = 4,   /* a symbol block of differences to the codes follows */
+	QS_RANKS_FLAGS = 7
 };
 
 /* The part of a chunk that lies in one row of the object. */
@@ -48,6 +50,9 @@ static inline qs_row_part qs_chunk_row(const qs_chunk_desc *desc, uint32_t row)
 	end = end - skipped < desc->n_elems ? end - skipped : desc->n_elems;
 	return (qs_row_part){row, (uint32_t)begin, (uint32_t)(end - begin)};
 }
+
+/* The scale of a row, counted from the chunk's first row. */
+float qs_chunk_scale(const qs_chunk_desc *desc, uint32_t row);
 
 /* USAGE unless the description is one that a valid index gives. */
 qstore_status qs_chunk_desc_check(const qs_chunk_desc *desc);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <zstd.h>
 
+#include "../core/delta.h"
 #include "../core/planes.h"
 #include "ranks_encode.h"
 #include "symbols_encode.h"
@@ -91,19 +92,38 @@ static int zstd_promises(qs_encoder *encoder, const uint8_t *src, size_t src_siz
 	return !ZSTD_isError(size) && (double)size < share * (double)n;
 }
 
+/* The planes in encoder->planes, each as one block. */
+static void write_planes(qs_encoder *encoder, qs_writer *w, size_t n, unsigned size)
+{
+	for (unsigned b = 0; b < size; b++) {
+		uint32_t counts[256];
+		qs_block_plan plan;
+		qs_histogram(encoder->planes + b * n, n, counts);
+		qs_symbols_plan(counts, n, &plan);
+		qs_symbols_write(w, encoder->planes + b * n, n, &plan, encoder->symbols);
+	}
+}
+
 static void try_planes(qs_encoder *encoder, uint32_t dtype, const uint8_t *src, size_t n)
 {
 	unsigned size = qs_dtype_size(dtype);
 	qs_writer w = begin_candidate(encoder);
 	qs_planes_split(src, n, size, qs_planes_rotated(dtype), encoder->planes);
 	qs_write8(&w, QS_MODE_PLANES);
-	for (unsigned b = 0; b < size; b++) {
-		uint32_t counts[256];
-		qs_block_plan plan;
-		qs_histogram(encoder->planes + b * n, n, counts);
-		qs_symbols_plan(counts, n, &plan);
-		qs_symbols_write(&w, encoder->planes + b * n, n, &plan, encoder->symbols);
-	}
+	write_planes(encoder, &w, n, size);
+	end_candidate(encoder, &w);
+}
+
+static void try_delta(qs_encoder *encoder, const qs_chunk_desc *desc, const uint8_t *src, size_t src_size)
+{
+	unsigned size = qs_dtype_size(desc->dtype);
+	size_t n = desc->n_elems;
+	qs_writer w = begin_candidate(encoder);
+	memcpy(encoder->rows, src, src_size);
+	qs_delta_subtract(desc->coarse, desc->coarse_dtype, n, desc->dtype, encoder->rows);
+	qs_planes_split(encoder->rows, n, size, 0, encoder->planes);
+	qs_write8(&w, QS_MODE_DELTA);
+	write_planes(encoder, &w, n, size);
 	end_candidate(encoder, &w);
 }
 
@@ -265,8 +285,11 @@ qstore_status qs_chunk_encode(qs_encoder *encoder, const qs_chunk_desc *desc, co
 				try_planes(encoder, dtype, src, n);
 		} else if (desc->kind == QS_KIND_CODES) {
 			try_codes(encoder, desc, src);
-		} else
+		} else {
 			try_planes(encoder, dtype, src, n);
+			if (desc->kind == QS_KIND_DELTA)
+				try_delta(encoder, desc, src, src_size);
+		}
 		if (dtype == QS_BYTES)
 			try_zstd(encoder, src, src_size, LEVEL_BYTES);
 		else {
