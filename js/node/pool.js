@@ -80,7 +80,7 @@ export class WorkerPool {
 
 	/** The thread with the least to do; a new one rather than one that is busy. */
 	#idle() {
-		const [least] = this.#threads.toSorted((a, b) => a.jobs.size - b.jobs.size);
+		const [least] = [...this.#threads].sort((a, b) => a.jobs.size - b.jobs.size);
 		return least && (least.jobs.size === 0 || this.#threads.length >= this.concurrency) ? least : this.#start();
 	}
 
