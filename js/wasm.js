@@ -6,6 +6,7 @@
  * allocation may move the heap.
  */
 
+import { DTYPES } from "./dtypes.js";
 import { QstoreError } from "./error.js";
 import { STATUS } from "./status.js";
 
@@ -18,8 +19,11 @@ import { STATUS } from "./status.js";
  * @property {number} elems elements in this chunk
  * @property {bigint|number} cols columns of the object
  * @property {bigint|number} first the object's number of the chunk's first element
- * @property {Uint8Array} [coarse] refine: the decoded codes of the same elements
- * @property {Uint8Array} [scales] refine: little-endian F32 of each row that the chunk touches
+ * @property {Uint8Array} [coarse] the decoded elements of the coarser object (refine: codes) that the chunk builds on
+ * @property {number} [coarseSize] bytes of one of them; default 1
+ * @property {number} [coarseDtype] of floats, which are not codes
+ * @property {Uint8Array} [scales] refine: the scale of each row that the chunk touches, little-endian
+ * @property {number} [scalesDtype] default F32
  */
 
 /**
@@ -36,6 +40,9 @@ import { STATUS } from "./status.js";
  * @property {BufferSource | Promise<BufferSource> | URL | string} [wasm] the module's bytes, or where to fetch them
  * @property {boolean} [simd] which module to load when none is given; found out by default
  */
+
+/** The dtype of scales that say none. */
+const F32 = DTYPES.findIndex(({ name }) => name === "F32");
 
 /** Bytes of the index's header, and where it is in an archive. */
 export const INDEX_HEADER_SIZE = 64, INDEX_OFFSET = 512;
@@ -116,8 +123,8 @@ function checkSafe(value) {
  * @property {(src: number, size: number, out: number) => number} qs_header
  * @property {(src: number, size: number, dst: number, dstSize: number, work: number) => number} qs_body
  * @property {(kind: number, dtype: number, rule: number, elems: number, colsLow: number, colsHigh: number, firstLow: number,
- *   firstHigh: number, coarse: number, scales: number, scalesSize: number, src: number, size: number, dst: number, dstSize: number,
- *   work: number) => number} qs_chunk
+ *   firstHigh: number, coarse: number, coarseDtype: number, scales: number, scalesSize: number, scalesDtype: number,
+ *   src: number, size: number, dst: number, dstSize: number, work: number) => number} qs_chunk
  * @property {(src: number, size: number, out: number) => void} qs_xxh3
  * @property {(src: number, size: number, dst: number, dstSize: number, work: number) => number} qs_zstd
  */
