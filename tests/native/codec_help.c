@@ -111,17 +111,20 @@ double ref_half_of(uint32_t magnitude, uint32_t dtype)
 	return ref_cast_half(ref_value(magnitude, dtype));
 }
 
-double ref_quotient(double half, float scale)
+double ref_scaled(uint32_t rule, double value, float scale)
 {
 	/* A quotient or product of singles, found in double and then rounded, is the one that single precision
 	 * gives. */
-	float inverse = (float)(127.0 / (double)scale), product = (float)(half * (double)inverse);
-	return nearbyint((double)product);
+	float inverse = (float)((rule == QS_RULE_LLM_INT8 ? 127.0 : 1.0) / (double)scale);
+	if (rule == QS_RULE_LLM_INT8 || rule == QS_RULE_MULTIPLY)
+		return (double)(float)(value * (double)inverse);
+	double quotient = (double)(float)(value / (double)scale);
+	return rule == QS_RULE_DIVIDE ? quotient : round_to(quotient, 7, -126);
 }
 
 int ref_code(uint32_t pattern, uint32_t dtype, float scale)
 {
-	double q = ref_quotient(ref_half_of(pattern & 0x7fff, dtype), scale);
+	double q = nearbyint(ref_scaled(QS_RULE_LLM_INT8, ref_half_of(pattern & 0x7fff, dtype), scale));
 	if (!(q > 0))
 		return 0;
 	int magnitude = q > 127 ? 127 : (int)q;

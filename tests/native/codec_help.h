@@ -47,8 +47,9 @@ double ref_cast_half(double value);
 uint32_t ref_pattern(double value, uint32_t dtype);
 /* h(m): the value of magnitude m cast to FP16. */
 double ref_half_of(uint32_t magnitude, uint32_t dtype);
-/* Q(m), from h(m); NAN or infinite where single precision gives that. */
-double ref_quotient(double half, float scale);
+/* What a rule rounds to the code's magnitude, for value ≥ 0 (rule 1: after the cast); NAN or infinite where
+ * single precision gives that. */
+double ref_scaled(uint32_t rule, double value, float scale);
 /* The code that LLM.int8 gives a pattern; 0 for NaN, saturated at ±127. */
 int ref_code(uint32_t pattern, uint32_t dtype, float scale);
 

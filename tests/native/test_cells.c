@@ -9,10 +9,17 @@
 enum { MAGNITUDES = 0x8000 };
 
 static double halves[2][MAGNITUDES]; /* h(m) of F16, BF16 */
+static double values[2][MAGNITUDES]; /* v(m) */
 
-static const double *halves_of(uint32_t dtype)
+/* What a rule scales: v(m), or rule 1 h(m). */
+static const double *inputs_of(uint32_t rule, uint32_t dtype)
 {
-	return halves[dtype == QS_BF16];
+	return rule == QS_RULE_LLM_INT8 ? halves[dtype == QS_BF16] : values[dtype == QS_BF16];
+}
+
+static int is_usable(uint32_t rule, float scale)
+{
+	return scale > 0 && (rule == QS_RULE_LLM_INT8 ? scale <= 65504 : scale < INFINITY);
 }
 
 static int fill_halves(void **state)
@@ -21,57 +28,67 @@ static int fill_halves(void **state)
 	for (uint32_t m = 0; m < MAGNITUDES; m++) {
 		halves[0][m] = ref_half_of(m, QS_F16);
 		halves[1][m] = ref_half_of(m, QS_BF16);
+		values[0][m] = ref_value(m, QS_F16);
+		values[1][m] = ref_value(m, QS_BF16);
 	}
 	return 0;
 }
 
-static void reference_borders(uint32_t first[129], uint32_t dtype, float scale)
+static void reference_borders(uint32_t first[129], uint32_t rule, uint32_t dtype, float scale)
 {
-	const double *h = halves_of(dtype);
-	uint32_t k = 1, m = 0;
-	while (!(h[m] > (double)scale) && isfinite(h[m]))
-		m++;
-	first[128] = m;
-	float inverse = (float)(127.0 / (double)scale);
-	for (m = 0; m < first[128]; m++) {
-		float q = (float)(h[m] * (double)inverse);
+	const double *v = inputs_of(rule, dtype);
+	uint32_t k = 1, m = 0, end = 0;
+	while (isfinite(v[end]) && (rule != QS_RULE_LLM_INT8 || v[end] <= (double)scale))
+		end++;
+	for (; m < end && k < 129; m++) {
+		double scaled = ref_scaled(rule, v[m], scale);
 		/* nearbyint is slow under sanitizers, and most magnitudes are far from the next border. */
-		if (k < 128 && (double)q < k - 0.75)
+		if (scaled < k - 0.75)
 			continue;
-		for (double code = nearbyint((double)q); k < 128 && code >= k; k++)
+		for (double code = nearbyint(scaled); k < 129 && code >= k; k++)
 			first[k] = m;
 	}
-	for (; k < 128; k++)
-		first[k] = first[128];
+	for (; k < 129; k++)
+		first[k] = end;
+	if (rule == QS_RULE_LLM_INT8)
+		first[128] = end;
 }
 
-static void check_cell(qs_cell cell, uint32_t first, uint32_t n, uint32_t code, float scale)
+static void check_cell(qs_cell cell, uint32_t first, uint32_t n, uint32_t code, uint32_t rule, float scale)
 {
 	uint32_t f = 65536 / n > 65535 ? 65535 : 65536 / n;
 	if (QS_CELL_FIRST(cell) == first && QS_CELL_COUNT(cell) == n && QS_CELL_F(cell) == f &&
 	    QS_CELL_G(cell) == 65536 / f)
 		return;
-	fail_msg("scale %a, code %d: first %x for %x, n %u for %u, F %u for %u, G %u for %u", (double)scale,
-	         (int8_t)code, QS_CELL_FIRST(cell), first, QS_CELL_COUNT(cell), n, QS_CELL_F(cell), f,
-	         QS_CELL_G(cell), 65536 / f);
+	fail_msg("rule %u, scale %a, code %d: first %x for %x, n %u for %u, F %u for %u, G %u for %u", rule,
+	         (double)scale, (int8_t)code, QS_CELL_FIRST(cell), first, QS_CELL_COUNT(cell), n, QS_CELL_F(cell),
+	         f, QS_CELL_G(cell), 65536 / f);
 }
 
-static void check_scale(uint32_t dtype, float scale)
+static void check_rule(uint32_t rule, uint32_t dtype, float scale)
 {
 	qs_cell cells[QS_CELL_TABLE];
 	memset(cells, 0xa5, sizeof cells);
-	qs_cells_build(cells, dtype, QS_RULE_LLM_INT8, scale);
-	check_cell(cells[0], 0, 1, 0, scale);
-	check_cell(cells[0x80], 0, 1, 0x80, scale);
+	qs_cells_build(cells, dtype, rule, scale);
+	check_cell(cells[0], 0, 1, 0, rule, scale);
+	check_cell(cells[0x80], 0, 1, 0x80, rule, scale);
 	uint32_t first[129] = {0};
-	int usable = scale > 0 && scale <= 65504;
-	if (usable)
-		reference_borders(first, dtype, scale);
+	if (is_usable(rule, scale))
+		reference_borders(first, rule, dtype, scale);
 	for (uint32_t k = 1; k < 128; k++) {
-		uint32_t n = usable ? first[k + 1] - first[k] : 0;
-		check_cell(cells[k], first[k], n ? n : 1, k, scale);
-		check_cell(cells[256 - k], first[k] | 0x8000, n ? n : 1, 256 - k, scale);
+		uint32_t n = first[k + 1] - first[k];
+		check_cell(cells[k], first[k], n ? n : 1, k, rule, scale);
+		check_cell(cells[256 - k], first[k] | 0x8000, n ? n : 1, 256 - k, rule, scale);
 	}
+}
+
+/* LLM.int8's scale is a row's absmax, the others' is the distance of codes: about a 127th. */
+static void check_scale(uint32_t dtype, float scale)
+{
+	check_rule(QS_RULE_LLM_INT8, dtype, scale);
+	check_rule(QS_RULE_MULTIPLY, dtype, scale / 127);
+	check_rule(QS_RULE_DIVIDE, dtype, scale / 127);
+	check_rule(QS_RULE_DIVIDE_BF16, dtype, scale / 127);
 }
 
 static float from_bits(uint32_t bits)
@@ -113,8 +130,10 @@ static void test_special_scales(void **state)
 	    0x027c0000, 0x02800000, 0x00fe0000, /* 127 / s around the largest single */
 	};
 	for (size_t i = 0; i < sizeof bits / sizeof *bits; i++) {
-		check_scale(QS_F16, from_bits(bits[i]));
-		check_scale(QS_BF16, from_bits(bits[i]));
+		for (uint32_t rule = QS_RULE_LLM_INT8; rule < QS_RULE_COUNT; rule++) {
+			check_rule(rule, QS_F16, from_bits(bits[i]));
+			check_rule(rule, QS_BF16, from_bits(bits[i]));
+		}
 	}
 }
 
@@ -140,27 +159,37 @@ static void test_tiny_bf16_scales(void **state)
 			check_scale(QS_BF16, (float)ref_cast_half(ldexp(mantissa, exponent - 10)));
 }
 
+/* The other way round: each value is in the cell of the code that its rule gives it, and in no other; and
+ * qs_cell_code knows it. */
 static void test_cells_hold_codes(void **state)
 {
-	/* The other way round: each value is in the cell of the code that LLM.int8 gives it, and in no other. */
 	(void)state;
-	static const float scales[] = {1.0f, 0.3125f, 0x1p-24f, 0x1.8p-20f, 0x1p-14f, 0.0004f, 448.0f, 65504.0f};
+	static const float scales[] = {1.0f,     0.3125f, 0x1p-24f,  0x1.8p-20f, 0x1p-14f,    0.0004f,  448.0f,
+	                               65504.0f, 3e38f,   0x1p-149f, 0x1p-133f,  0x1.5p-130f, 0x1.1p-9f};
 	for (size_t s = 0; s < sizeof scales / sizeof *scales; s++)
-		for (int d = 0; d < 2; d++) {
-			uint32_t dtype = d ? QS_BF16 : QS_F16;
+		for (uint32_t both = 0; both < 8; both++) {
+			uint32_t dtype = both & 1 ? QS_BF16 : QS_F16, rule = QS_RULE_LLM_INT8 + both / 2;
 			qs_cell cells[QS_CELL_TABLE];
-			qs_cells_build(cells, dtype, QS_RULE_LLM_INT8, scales[s]);
+			qs_cells_build(cells, dtype, rule, scales[s]);
 			for (uint32_t pattern = 0; pattern < 65536; pattern++) {
-				double h = halves_of(dtype)[pattern & 0x7fff];
-				if (!(h <= (double)scales[s]))
+				double v = inputs_of(rule, dtype)[pattern & 0x7fff],
+				       code = nearbyint(ref_scaled(rule, v, scales[s]));
+				int known = qs_cell_code(dtype, rule, scales[s], (uint16_t)pattern);
+				if (!is_usable(rule, scales[s]) || !isfinite(v) || !(code < 1000)) {
+					if (known != QS_NO_CODE && abs(known) < 1000)
+						fail_msg("rule %u, scale %a: pattern %x has code %d", rule, (double)scales[s],
+						         pattern, known);
 					continue;
-				uint32_t code = (uint32_t)ref_code(pattern, dtype, scales[s]) & 255;
-				if (!code)
+				}
+				if (known != (pattern & 0x8000 ? -(int)code : (int)code))
+					fail_msg("rule %u, scale %a: pattern %x has code %d", rule, (double)scales[s], pattern,
+					         known);
+				if (code < 1 || code > 127 || (rule == QS_RULE_LLM_INT8 && v > (double)scales[s]))
 					continue;
-				uint32_t rank = pattern - QS_CELL_FIRST(cells[code]);
-				if (rank >= QS_CELL_COUNT(cells[code]))
-					fail_msg("scale %a: pattern %x is not in the cell of code %d", (double)scales[s], pattern,
-					         (int8_t)code);
+				qs_cell cell = cells[(uint8_t)known];
+				if (pattern - QS_CELL_FIRST(cell) >= QS_CELL_COUNT(cell))
+					fail_msg("rule %u, scale %a: pattern %x is not in the cell of code %d", rule,
+					         (double)scales[s], pattern, known);
 			}
 		}
 }

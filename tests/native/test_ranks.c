@@ -124,7 +124,8 @@ static void test_kernels_agree(void **state)
 		       units = rng_below(&r, (uint32_t)n + 40);
 		if (round % 3 == 0)
 			units = n; /* cannot run out */
-		qs_cells_build(b->cells, round & 2 ? QS_BF16 : QS_F16, QS_RULE_LLM_INT8, random_scale(&r));
+		qs_cells_build(b->cells, round & 2 ? QS_BF16 : QS_F16, 1 + rng_below(&r, QS_RULE_COUNT - 1),
+		               random_scale(&r));
 		fill_codes(&r, guarded_place(&b->codes, n), n);
 		qs_ranks start = {.lanes = lanes, .src_end = b->units.end};
 		rng_bytes(&r, guarded_place(&b->units, 2 * units), 2 * units);
@@ -196,7 +197,7 @@ static void test_ranks_come_back(void **state)
 		size_t n = (size_t)lanes * (1 + rng_below(&r, round % 10 ? 10 : MAX_ELEMS / 32)), n_units = 0,
 		       n_zeros = 0;
 		uint64_t states[32];
-		qs_cells_build(b->cells, dtype, QS_RULE_LLM_INT8, random_scale(&r));
+		qs_cells_build(b->cells, dtype, 1 + rng_below(&r, QS_RULE_COUNT - 1), random_scale(&r));
 		uint8_t *codes = guarded_place(&b->codes, n),
 		        *zeros = guarded_place(&b->zeros, 2 * n + QS_ZEROS_SLACK);
 		fill_codes(&r, codes, n);
