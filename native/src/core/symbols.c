@@ -197,11 +197,42 @@ static void fast_streams(stream *s, const uint64_t *table, uint64_t mask, const 
 	fast_streams_body(s, table, mask, src_limit);
 }
 
-typedef uint8_t bytes16 __attribute__((vector_size(16)));
-
-static inline bytes16 load_bytes16(const uint8_t *p)
+/* Bytes side by side: a SIMD vector, or where there is no SIMD a 64-bit word. */
+#if defined(__wasm__) && !defined(__wasm_simd128__)
+typedef uint64_t lanes;
+#define ALL_LANES(x) ((lanes)0x0101010101010101u * (x))
+static inline lanes shift_left(lanes v, unsigned k)
 {
-	bytes16 v;
+	return (v & ALL_LANES(0xffu >> k)) << k;
+}
+static inline lanes shift_right(lanes v, unsigned k)
+{
+	return v >> k & ALL_LANES(0xffu >> k);
+}
+static inline lanes all_bits(lanes one)
+{
+	return one * 255;
+}
+#else
+typedef uint8_t lanes __attribute__((vector_size(16)));
+#define ALL_LANES(x) ((uint8_t)(x))
+static inline lanes shift_left(lanes v, unsigned k)
+{
+	return v << k;
+}
+static inline lanes shift_right(lanes v, unsigned k)
+{
+	return v >> k;
+}
+static inline lanes all_bits(lanes one)
+{
+	return -one;
+}
+#endif
+
+static inline lanes load_lanes(const uint8_t *p)
+{
+	lanes v;
 	memcpy(&v, p, sizeof v);
 	return v;
 }
@@ -213,20 +244,18 @@ static inline __attribute__((always_inline)) void merge_group(uint8_t *v, const 
 {
 	const uint8_t *plane2 = raw + (bits & 4 ? 64 : 0), *plane1 = plane2 + (bits & 2 ? 32 : 0);
 	const unsigned at2 = bits & 4, at1 = bits & 6;
-#pragma GCC unroll 8
-	for (unsigned j = 0; j < QS_RAW_GROUP / 16; j++) {
-		bytes16 u = load_bytes16(v + 16 * j) << bits;
-		if (bits & 4) {
-			bytes16 p = load_bytes16(raw + 16 * (j & 3));
-			u |= j < 4 ? p & 15 : p >> 4;
-		}
+#pragma GCC unroll 16
+	for (unsigned i = 0; i < QS_RAW_GROUP; i += (unsigned)sizeof(lanes)) {
+		lanes u = shift_left(load_lanes(v + i), bits);
+		if (bits & 4)
+			u |= shift_right(load_lanes(raw + (i & 63)), i >> 6 << 2) & ALL_LANES(15);
 		if (bits & 2)
-			u |= (load_bytes16(plane2 + 16 * (j & 1)) >> (j >> 1 << 1) & 3) << at2;
+			u |= shift_left(shift_right(load_lanes(plane2 + (i & 31)), i >> 5 << 1) & ALL_LANES(3), at2);
 		if (bits & 1)
-			u |= (load_bytes16(plane1) >> j & 1) << at1;
+			u |= shift_left(shift_right(load_lanes(plane1 + (i & 15)), i >> 4) & ALL_LANES(1), at1);
 		if (zigzag)
-			u = (u >> 1) ^ -(u & 1);
-		memcpy(v + 16 * j, &u, sizeof u);
+			u = shift_right(u, 1) ^ all_bits(u & ALL_LANES(1));
+		memcpy(v + i, &u, sizeof u);
 	}
 }
 
