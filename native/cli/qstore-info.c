@@ -21,7 +21,8 @@ static const char help[] =
     "\n"
     "Kinds of tensors: plain (on its own), codes (quantized, in the base layer), refine (what its codes "
     "lack; error\n"
-    "is how far the codes are from it, as relative squared error), literal (kept with the file's header).\n"
+    "is how far the codes are from it, as relative squared error, rule is the arithmetic that made them),\n"
+    "delta (what coarser floats lack), literal (kept with the file's header).\n"
     "\n"
     "Exit status: 0 good, 1 failed, 2 wrong usage.\n";
 
@@ -99,7 +100,8 @@ static void print_text(const qstore_archive *archive, const char *path)
 		putchar('\n');
 	}
 
-	printf("\n%-14s %-8s %-8s %8s %10s  %s\n", "of variants", "dtype", "kind", "bits", "error", "tensor");
+	printf("\n%-14s %-8s %-8s %8s %10s %-12s %s\n", "of variants", "dtype", "kind", "bits", "error", "rule",
+	       "tensor");
 	for (uint32_t i = 0; i < info.n_tensors; i++) {
 		qstore_tensor_info tensor;
 		char bit_text[16] = "", error_text[16] = "";
@@ -109,8 +111,9 @@ static void print_text(const qstore_archive *archive, const char *path)
 			snprintf(bit_text, sizeof(bit_text), "%.3f", bits(tensor.coded_size, tensor.n_elems));
 		if (strcmp(tensor.kind, "refine") == 0)
 			snprintf(error_text, sizeof(error_text), "%.2e", tensor.error);
-		printf("%-14s %-8s %-8s %8s %10s  ", names, tensor.dtype, tensor.shared ? "shared" : tensor.kind,
-		       bit_text, error_text);
+		printf("%-14s %-8s %-8s %8s %10s %-12s ", names, tensor.dtype,
+		       tensor.shared ? "shared" : tensor.kind, bit_text, error_text,
+		       tensor.rule == NULL || tensor.shared ? "" : tensor.rule);
 		cli_print_name(stdout, tensor.name);
 		fputs(" [", stdout);
 		for (uint32_t j = 0; j < tensor.n_dims; j++)
@@ -171,6 +174,8 @@ static int print_json(const qstore_archive *archive, const char *path, int verif
 			json_object_set_new(entry, "bitsPerWeight", json_real(bits(t.coded_size, t.n_elems)));
 		if (strcmp(t.kind, "refine") == 0)
 			json_object_set_new(entry, "error", json_real(t.error));
+		if (t.rule != NULL)
+			json_object_set_new(entry, "rule", json_string(t.rule));
 		json_array_append_new(tensors, entry);
 	}
 	uint64_t raw = raw_size(archive, &info);

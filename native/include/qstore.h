@@ -198,9 +198,14 @@ typedef struct qstore_tensor_info {
 	const char *dtype; /* as safetensors spells it: "BF16", "I8", … */
 	uint32_t n_dims;
 	uint64_t n_elems, size; /* size in bytes */
-	const char *kind;       /* "plain", "codes", "refine", or "literal": kept with the file's header */
-	/* Bytes in the archive; for "refine" those that it adds to its codes. 0 for "literal". */
+	/* "plain", "codes", "refine" (given codes), "delta" (given coarser floats), or "literal": kept with the
+	 * file's header */
+	const char *kind;
+	/* Bytes in the archive; for "refine" and "delta" those that it adds. 0 for "literal". */
 	uint64_t coded_size;
+	/* "refine": the arithmetic that its codes were found to be made by, "llm.int8", "multiply", "divide" or
+	 * "divide-bf16"; else NULL */
+	const char *rule;
 	/* "refine": Σ(coarse − fine)² / Σ fine²: how much the coarse version loses; else 0. */
 	double error;
 	int shared; /* the same as in a coarser variant, whose layer holds it */

@@ -144,7 +144,7 @@ test("unpack gives single files and tensors", () => {
 
 test("info prints and verifies", () => {
 	const text = good("qstore-info", "pair.qstore", "--verify");
-	assert.match(text, /^bf16 +BF16 +refine +\d\.\d+ +\d\.\d\de-0\d +model\.layers\.0\.mlp\.down_proj\.weight \[96, 256\]$/m);
+	assert.match(text, /^bf16 +BF16 +refine +\d\.\d+ +\d\.\d\de-0\d +llm\.int8 +model\.layers\.0\.mlp\.down_proj\.weight \[96, 256\]$/m);
 	assert.match(text, /Verified/);
 	assert.equal(good("qstore-info", "pair.qstore", "--verify", "--quiet"), "");
 	const json = JSON.parse(good("qstore-info", "pair.qstore", "--json", "--verify"));

@@ -148,15 +148,46 @@ static void build(qs_index_builder *builder)
 	}
 }
 
+/* A third variant: a refinement with one scale for all rows, and FP32 from BF16. */
+static void build_chain(qs_index_builder *b)
+{
+	uint32_t number;
+	build(b);
+	assert_int_equal(qs_builder_add_variant(b, &number), QSTORE_OK);
+	b->variants[2] = (qs_variant){
+	    .name = qs_builder_name(b, "fp32"), .dtype = QS_F32, .coarser = 1, .layer_offset = 6656};
+	qs_object scale = b->objects[2], refine = b->objects[5], delta = refine;
+	scale.dtype = QS_F16;
+	scale.n_elems = 1;
+	delta.kind = QS_KIND_DELTA;
+	delta.dtype = QS_F32;
+	delta.rule = QS_RULE_NONE;
+	delta.error = 0;
+	delta.coarse = 5;
+	delta.scales = QS_NONE;
+	refine.rule = QS_RULE_DIVIDE_BF16;
+	refine.scales = 6;
+	scale.variant = refine.variant = delta.variant = 2;
+	scale.coded_size = refine.coded_size = delta.coded_size = 0;
+	assert_int_equal(add_object(b, scale, 3), 6);
+	assert_int_equal(add_object(b, refine, 100), 7);
+	assert_int_equal(add_object(b, delta, 160), 8);
+}
+
 /* A body in memory of exactly its size, so that the sanitizer sees each byte beyond. */
-static uint8_t *build_body(size_t *size)
+static uint8_t *build_body_of(void (*make)(qs_index_builder *builder), size_t *size)
 {
 	qs_index_builder builder;
 	uint8_t *body;
-	build(&builder);
+	make(&builder);
 	assert_int_equal(qs_builder_body(&builder, &body, size), QSTORE_OK);
 	qs_builder_free(&builder);
 	return body;
+}
+
+static uint8_t *build_body(size_t *size)
+{
+	return build_body_of(build, size);
 }
 
 /* Reads all that a reader may, and checks what it relies on. */
@@ -197,9 +228,17 @@ static void walk(const qs_index *index)
 			            other.cols == object.cols && other.chunk_elems == object.chunk_elems &&
 			            other.variant <= object.variant);
 			qs_index_object(index, object.scales, &other);
-			assert_true(other.kind == QS_KIND_PLAIN && other.dtype == QS_F32 &&
-			            other.variant <= object.variant &&
-			            other.n_elems == (object.n_elems + object.cols - 1) / object.cols);
+			assert_true(
+			    other.kind == QS_KIND_PLAIN && other.variant <= object.variant &&
+			    (other.dtype == QS_F32 || other.dtype == QS_F16 || other.dtype == QS_BF16) &&
+			    (other.n_elems == (object.n_elems + object.cols - 1) / object.cols || other.n_elems == 1));
+		}
+		if (object.kind == QS_KIND_DELTA) {
+			assert_true(object.coarse < i && object.scales == QS_NONE && object.rule == QS_RULE_NONE);
+			qs_index_object(index, object.coarse, &other);
+			assert_true(other.kind != QS_KIND_CODES && other.n_elems == object.n_elems &&
+			            other.cols == object.cols && other.chunk_elems == object.chunk_elems &&
+			            other.variant < object.variant);
 		}
 	}
 	for (uint32_t i = 0; i < index->n_files; i++) {
@@ -279,11 +318,9 @@ static void reads_what_was_built(void **state)
 	free(body);
 }
 
-static void survives_every_byte_changed(void **state)
+static void change_every_byte(uint8_t *body, size_t size)
 {
-	(void)state;
-	size_t size, n_accepted = 0;
-	uint8_t *body = build_body(&size);
+	size_t n_accepted = 0;
 	for (size_t i = 0; i < size; i++) {
 		uint8_t original = body[i];
 		for (unsigned value = 0; value < 256; value++) {
@@ -300,6 +337,27 @@ static void survives_every_byte_changed(void **state)
 	}
 	/* Checksums, SHA-256, names and the like may have any value; structure may not. */
 	assert_true(n_accepted > 0 && n_accepted < size * 255);
+	free(body);
+}
+
+static void survives_every_byte_changed(void **state)
+{
+	(void)state;
+	size_t size;
+	uint8_t *body = build_body(&size);
+	change_every_byte(body, size);
+	body = build_body_of(build_chain, &size);
+	change_every_byte(body, size);
+}
+
+static void reads_chains(void **state)
+{
+	(void)state;
+	size_t size;
+	uint8_t *body = build_body_of(build_chain, &size);
+	qs_index index;
+	assert_int_equal(qs_index_open(&index, body, size, PAYLOAD_SIZE), QSTORE_OK);
+	walk(&index);
 	free(body);
 }
 
@@ -366,19 +424,25 @@ static void refuses_smaller_payload(void **state)
 }
 
 /* Changes one thing in a good builder, and expects refusal. */
-static void refuse(void (*change)(qs_index_builder *builder), const char *what)
+static void refuse_of(void (*make)(qs_index_builder *builder), void (*change)(qs_index_builder *builder),
+                      const char *what)
 {
 	qs_index_builder builder;
 	qs_index index;
 	uint8_t *body;
 	size_t size;
-	build(&builder);
+	make(&builder);
 	change(&builder);
 	assert_int_equal(qs_builder_body(&builder, &body, &size), QSTORE_OK);
 	if (qs_index_open(&index, body, size, PAYLOAD_SIZE) != QSTORE_CORRUPT)
 		fail_msg("accepted: %s", what);
 	free(body);
 	qs_builder_free(&builder);
+}
+
+static void refuse(void (*change)(qs_index_builder *builder), const char *what)
+{
+	refuse_of(build, change, what);
 }
 
 #define REFUSE(name, statement)                                                                              \
@@ -397,7 +461,7 @@ REFUSE(cyclic_variant, b->variants[1].coarser = 1)
 REFUSE(coarse_after_fine, b->objects[5].coarse = 5)
 REFUSE(coarse_of_another_shape, b->objects[3].cols = 60; b->objects[3].chunk_elems = 300)
 REFUSE(coarse_without_fine, b->objects[3].coarse = 0)
-REFUSE(scales_of_another_size, b->objects[5].scales = 1)
+REFUSE(scales_of_another_size, b->objects[2].n_elems = 39; b->objects[5].scales = 2)
 REFUSE(fine_in_coarse_file, b->extents[1].object = 5)
 REFUSE(extent_beyond_object, b->extents[0].offset = 101)
 REFUSE(extents_do_not_sum, b->files[3].size++; b->variants[0].raw_size++)
@@ -420,6 +484,23 @@ REFUSE(not_a_number, b->objects[5].error = (float)strtod("nan", NULL))
 REFUSE(layer_too_long, b->variants[0].layer_size += 8)
 REFUSE(layers_overlap, b->variants[1].layer_offset = b->variants[0].layer_offset + 8)
 REFUSE(rule_without_fine, b->objects[3].rule = 1)
+
+REFUSE(scale_of_integers, b->objects[6].dtype = QS_I16)
+REFUSE(two_scales, b->objects[6].n_elems = 2)
+REFUSE(unknown_rule, b->objects[7].rule = QS_RULE_COUNT)
+REFUSE(no_rule, b->objects[7].rule = QS_RULE_NONE)
+REFUSE(refines_floats, b->objects[7].coarse = 5)
+REFUSE(refines_singles, b->objects[7].dtype = QS_F32)
+REFUSE(delta_with_rule, b->objects[8].rule = QS_RULE_DIVIDE)
+REFUSE(delta_with_scales, b->objects[8].scales = 6)
+REFUSE(delta_with_error, b->objects[8].error = 0.5f)
+REFUSE(delta_from_codes, b->objects[8].coarse = 3)
+REFUSE(delta_from_itself, b->objects[8].coarse = 8)
+REFUSE(delta_from_nothing, b->objects[8].coarse = QS_NONE)
+REFUSE(delta_from_same_layer, b->objects[8].coarse = 7)
+REFUSE(delta_of_another_shape, b->objects[8].cols = 15)
+REFUSE(delta_of_other_chunks, b->objects[8].coarse = 1)
+REFUSE(delta_of_half, b->objects[8].dtype = QS_F16)
 
 static void refuses_contradictions(void **state)
 {
@@ -457,6 +538,24 @@ static void refuses_contradictions(void **state)
 	CHECK(layer_too_long)
 	CHECK(layers_overlap)
 	CHECK(rule_without_fine)
+#undef CHECK
+#define CHECK(name) refuse_of(build_chain, name, #name);
+	CHECK(scale_of_integers)
+	CHECK(two_scales)
+	CHECK(unknown_rule)
+	CHECK(no_rule)
+	CHECK(refines_floats)
+	CHECK(refines_singles)
+	CHECK(delta_with_rule)
+	CHECK(delta_with_scales)
+	CHECK(delta_with_error)
+	CHECK(delta_from_codes)
+	CHECK(delta_from_itself)
+	CHECK(delta_from_nothing)
+	CHECK(delta_from_same_layer)
+	CHECK(delta_of_another_shape)
+	CHECK(delta_of_other_chunks)
+	CHECK(delta_of_half)
 }
 
 static void header_round_trip(void **state)
@@ -579,6 +678,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(reads_what_was_built),
+	    cmocka_unit_test(reads_chains),
 	    cmocka_unit_test(survives_every_byte_changed),
 	    cmocka_unit_test(survives_every_field_extreme),
 	    cmocka_unit_test(refuses_every_truncation),

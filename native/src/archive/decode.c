@@ -6,11 +6,13 @@
 #include "io.h"
 
 /* A refined chunk has at most 2^19 elements of 16 bits, each of them a row of its own at worst. */
-#define COARSE_MAX (QS_CHUNK_SIZE_MAX / 2)
-#define SCALES_MAX (COARSE_MAX * sizeof(float))
+#define SCALES_MAX (QS_CHUNK_SIZE_MAX / 2 * sizeof(float))
+
+/* Differences, each in another layer, then what they begin with: floats, or a refinement and its codes. */
+#define CHAIN_MAX (QS_VARIANTS_MAX + 2)
 
 struct qs_decoder {
-	uint8_t *coded, *data, *coarse, *scales, *scales_chunk;
+	uint8_t *coded, *data[2], *scales, *scales_chunk; /* data: of a chunk, and of the one that it builds on */
 	void *work;
 	size_t work_size;
 	/* What scales_chunk holds: neighbours in a matrix need the same one. */
@@ -25,12 +27,12 @@ qs_decoder *qs_decoder_create(void)
 		return NULL;
 	decoder->work_size = (qs_chunk_workspace_size() + 63) / 64 * 64;
 	decoder->coded = malloc(QS_CHUNK_CODED_MAX);
-	decoder->data = aligned_alloc(64, QS_CHUNK_SIZE_MAX);
-	decoder->coarse = aligned_alloc(64, COARSE_MAX);
+	decoder->data[0] = aligned_alloc(64, QS_CHUNK_SIZE_MAX);
+	decoder->data[1] = aligned_alloc(64, QS_CHUNK_SIZE_MAX);
 	decoder->scales = malloc(SCALES_MAX);
 	decoder->scales_chunk = malloc(QS_CHUNK_SIZE_MAX);
 	decoder->work = aligned_alloc(64, decoder->work_size > 0 ? decoder->work_size : 64);
-	if (decoder->coded == NULL || decoder->data == NULL || decoder->coarse == NULL ||
+	if (decoder->coded == NULL || decoder->data[0] == NULL || decoder->data[1] == NULL ||
 	    decoder->scales == NULL || decoder->scales_chunk == NULL || decoder->work == NULL) {
 		qs_decoder_destroy(decoder);
 		return NULL;
@@ -43,8 +45,8 @@ void qs_decoder_destroy(qs_decoder *decoder)
 	if (decoder == NULL)
 		return;
 	free(decoder->coded);
-	free(decoder->data);
-	free(decoder->coarse);
+	free(decoder->data[0]);
+	free(decoder->data[1]);
 	free(decoder->scales);
 	free(decoder->scales_chunk);
 	free(decoder->work);
@@ -104,16 +106,26 @@ static qstore_status read_chunk(qs_decoder *decoder, const qstore_archive *archi
 	return QSTORE_OK;
 }
 
-/* Decodes a chunk of an object that builds on no other. dst holds QS_CHUNK_SIZE_MAX bytes, or is `coarse`. */
-static qstore_status decode_base(qs_decoder *decoder, const qstore_archive *archive, uint32_t number,
-                                 const qs_object *object, uint32_t chunk, uint8_t *dst, uint32_t *dst_size,
-                                 qs_error *error)
+/* Decodes a chunk, given what it builds on (desc's coarse and scales), into QS_CHUNK_SIZE_MAX bytes. */
+static qstore_status decode_one(qs_decoder *decoder, const qstore_archive *archive, uint32_t number,
+                                const qs_object *object, uint32_t chunk, const qs_chunk_desc *desc,
+                                uint8_t *dst, uint32_t *dst_size, qs_error *error)
 {
 	size_t coded_size;
 	qstore_status status = read_chunk(decoder, archive, number, object, chunk, &coded_size, error);
 	if (status != QSTORE_OK)
 		return status;
-	qs_chunk_desc desc = {
+	*dst_size = desc->n_elems * qs_dtype_size(object->dtype);
+	status =
+	    qs_chunk_decode(desc, decoder->coded, coded_size, dst, *dst_size, decoder->work, decoder->work_size);
+	if (status != QSTORE_OK)
+		return chunk_error(archive, number, chunk, status, "is damaged: it does not decode", error);
+	return QSTORE_OK;
+}
+
+static qs_chunk_desc describe(const qs_object *object, uint32_t chunk)
+{
+	return (qs_chunk_desc){
 	    .kind = object->kind,
 	    .dtype = object->dtype,
 	    .rule = object->rule,
@@ -121,29 +133,30 @@ static qstore_status decode_base(qs_decoder *decoder, const qstore_archive *arch
 	    .cols = object->cols,
 	    .first_elem = (uint64_t)chunk * object->chunk_elems,
 	};
-	*dst_size = desc.n_elems * qs_dtype_size(object->dtype);
-	status =
-	    qs_chunk_decode(&desc, decoder->coded, coded_size, dst, *dst_size, decoder->work, decoder->work_size);
-	if (status != QSTORE_OK)
-		return chunk_error(archive, number, chunk, status, "is damaged: it does not decode", error);
-	return QSTORE_OK;
 }
 
-/* The scales of rows first_row … first_row + n_rows - 1, into decoder->scales. */
+/* The scales of the rows that a chunk touches, or the only one, into decoder->scales. */
 static qstore_status load_scales(qs_decoder *decoder, const qstore_archive *archive, uint32_t number,
-                                 uint64_t first_row, uint64_t n_rows, qs_error *error)
+                                 qs_chunk_desc *desc, qs_error *error)
 {
 	qs_object object;
 	qs_index_object(&archive->index, number, &object);
-	size_t filled = 0;
+	size_t filled = 0, elem_size = qs_dtype_size(object.dtype);
+	uint64_t row = desc->first_elem / desc->cols,
+	         n_rows = (desc->first_elem + desc->n_elems - 1) / desc->cols - row + 1;
+	if (object.n_elems == 1) {
+		row = 0;
+		n_rows = 1;
+	}
 	while (n_rows > 0) {
-		uint32_t chunk = (uint32_t)(first_row / object.chunk_elems), size = 0;
-		uint32_t skip = (uint32_t)(first_row % object.chunk_elems);
+		uint32_t chunk = (uint32_t)(row / object.chunk_elems), size = 0;
+		uint32_t skip = (uint32_t)(row % object.chunk_elems);
 		if (decoder->cached_archive != archive || decoder->cached_object != number ||
 		    decoder->cached_chunk != chunk) {
 			decoder->cached_archive = NULL;
-			qstore_status status =
-			    decode_base(decoder, archive, number, &object, chunk, decoder->scales_chunk, &size, error);
+			qs_chunk_desc own = describe(&object, chunk);
+			qstore_status status = decode_one(decoder, archive, number, &object, chunk, &own,
+			                                  decoder->scales_chunk, &size, error);
 			if (status != QSTORE_OK)
 				return status;
 			decoder->cached_archive = archive;
@@ -151,56 +164,48 @@ static qstore_status load_scales(qs_decoder *decoder, const qstore_archive *arch
 			decoder->cached_chunk = chunk;
 			decoder->cached_size = size;
 		}
-		uint64_t n = decoder->cached_size / sizeof(float) - skip;
+		uint64_t n = decoder->cached_size / elem_size - skip;
 		if (n > n_rows)
 			n = n_rows;
-		memcpy(decoder->scales + filled, decoder->scales_chunk + skip * sizeof(float),
-		       (size_t)n * sizeof(float));
-		filled += (size_t)n * sizeof(float);
-		first_row += n;
+		memcpy(decoder->scales + filled, decoder->scales_chunk + skip * elem_size, (size_t)n * elem_size);
+		filled += (size_t)n * elem_size;
+		row += n;
 		n_rows -= n;
 	}
+	desc->scales = decoder->scales;
+	desc->scales_size = filled;
+	desc->scales_dtype = object.dtype;
 	return QSTORE_OK;
 }
 
+/* What an object builds on has its chunks laid out alike: chunk by chunk from the coarsest on, in two buffers. */
 qstore_status qs_decoder_chunk(qs_decoder *decoder, const qstore_archive *archive, uint32_t number,
                                uint32_t chunk, const uint8_t **data, uint32_t *data_size, qs_error *error)
 {
-	qs_object object, coarse;
-	qs_index_object(&archive->index, number, &object);
-	*data = decoder->data;
-	if (object.kind != QS_KIND_REFINE)
-		return decode_base(decoder, archive, number, &object, chunk, decoder->data, data_size, error);
-
-	qs_index_object(&archive->index, object.coarse, &coarse);
-	qs_chunk_desc desc = {
-	    .kind = object.kind,
-	    .dtype = object.dtype,
-	    .rule = object.rule,
-	    .n_elems = chunk_elems(&object, chunk),
-	    .cols = object.cols,
-	    .first_elem = (uint64_t)chunk * object.chunk_elems,
-	};
-	uint32_t coarse_size;
-	size_t coded_size;
-	uint64_t first_row = desc.first_elem / desc.cols;
-	uint64_t n_rows = (desc.first_elem + desc.n_elems - 1) / desc.cols - first_row + 1;
-	qstore_status status =
-	    decode_base(decoder, archive, object.coarse, &coarse, chunk, decoder->coarse, &coarse_size, error);
-	if (status == QSTORE_OK)
-		status = load_scales(decoder, archive, object.scales, first_row, n_rows, error);
-	if (status == QSTORE_OK)
-		status = read_chunk(decoder, archive, number, &object, chunk, &coded_size, error);
-	if (status != QSTORE_OK)
-		return status;
-	desc.coarse = decoder->coarse;
-	desc.scales = decoder->scales;
-	desc.scales_size = (size_t)n_rows * sizeof(float);
-	desc.scales_dtype = QS_F32;
-	*data_size = desc.n_elems * qs_dtype_size(object.dtype);
-	status = qs_chunk_decode(&desc, decoder->coded, coded_size, decoder->data, *data_size, decoder->work,
-	                         decoder->work_size);
-	if (status != QSTORE_OK)
-		return chunk_error(archive, number, chunk, status, "is damaged: it does not decode", error);
+	uint32_t chain[CHAIN_MAX], n = 0, coarse_dtype = QS_BYTES;
+	qs_object object;
+	for (uint32_t next = number; next != QS_NONE; next = object.coarse) {
+		if (n == CHAIN_MAX) /* not in a valid index */
+			return chunk_error(archive, number, chunk, QSTORE_CORRUPT, "builds on too many others", error);
+		chain[n++] = next;
+		qs_index_object(&archive->index, next, &object);
+	}
+	*data = NULL;
+	while (n-- > 0) {
+		qs_index_object(&archive->index, chain[n], &object);
+		qs_chunk_desc desc = describe(&object, chunk);
+		desc.coarse = *data;
+		desc.coarse_dtype = coarse_dtype;
+		qstore_status status = QSTORE_OK;
+		if (object.kind == QS_KIND_REFINE)
+			status = load_scales(decoder, archive, object.scales, &desc, error);
+		if (status == QSTORE_OK)
+			status = decode_one(decoder, archive, chain[n], &object, chunk, &desc, decoder->data[n & 1],
+			                    data_size, error);
+		if (status != QSTORE_OK)
+			return status;
+		*data = decoder->data[n & 1];
+		coarse_dtype = object.dtype;
+	}
 	return QSTORE_OK;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "bytes.h"
+#include "delta.h"
 #include "zstd.h"
 
 static const uint8_t index_magic[8] = {0x89, 'Q', 'S', 'T', 'O', 'R', 'E', '\n'};
@@ -362,6 +363,35 @@ static int check_variants(const qs_index *index)
 	return 1;
 }
 
+/* What an object builds on: objects before it, laid out alike. */
+static int check_object_links(const qs_index *index, uint32_t number, const qs_object *object, uint32_t error_bits)
+{
+	qs_object coarse, scales;
+	int refine = object->kind == QS_KIND_REFINE, delta = object->kind == QS_KIND_DELTA;
+	if (!refine && (object->scales != QS_NONE || object->rule != QS_RULE_NONE || error_bits != 0))
+		return 0;
+	if (!refine && !delta)
+		return object->coarse == QS_NONE && (object->kind != QS_KIND_CODES || object->dtype == QS_I8);
+	if (object->coarse >= number)
+		return 0;
+	qs_index_object(index, object->coarse, &coarse);
+	if (coarse.n_elems != object->n_elems || coarse.cols != object->cols || coarse.chunk_elems != object->chunk_elems)
+		return 0;
+	/* Layers are few, so that chains of differences are short. */
+	if (delta)
+		return coarse.kind != QS_KIND_CODES && coarse.variant < object->variant &&
+		       qs_delta_applies(coarse.dtype, object->dtype);
+	if (coarse.kind != QS_KIND_CODES || (object->dtype != QS_F16 && object->dtype != QS_BF16) ||
+	    object->rule == QS_RULE_NONE || object->scales >= number)
+		return 0;
+	qs_index_object(index, object->scales, &scales);
+	uint64_t rows = object->n_elems / object->cols + (object->n_elems % object->cols != 0);
+	if (scales.kind != QS_KIND_PLAIN || (scales.n_elems != rows && scales.n_elems != 1) ||
+	    (scales.dtype != QS_F32 && scales.dtype != QS_F16 && scales.dtype != QS_BF16))
+		return 0;
+	return object->error >= 0.0f && object->error <= 3.4028234e38f; /* NaN fails too */
+}
+
 /* Objects fill the layers one after the other, and use all chunks in order: hence sums can be checked in one
  * pass. */
 static int check_objects(const qs_index *index)
@@ -406,29 +436,8 @@ static int check_objects(const qs_index *index)
 			return 0;
 		at += size;
 
-		if (object.kind == QS_KIND_REFINE) {
-			qs_object coarse, scales;
-			if (object.dtype != QS_F16 && object.dtype != QS_BF16)
-				return 0;
-			if (object.rule == QS_RULE_NONE || object.coarse >= i || object.scales >= i)
-				return 0;
-			qs_index_object(index, object.coarse, &coarse);
-			qs_index_object(index, object.scales, &scales);
-			if (coarse.kind != QS_KIND_CODES || coarse.n_elems != object.n_elems ||
-			    coarse.cols != object.cols || coarse.chunk_elems != object.chunk_elems)
-				return 0;
-			uint64_t rows = object.n_elems / object.cols + (object.n_elems % object.cols != 0);
-			if (scales.kind != QS_KIND_PLAIN || scales.dtype != QS_F32 || scales.n_elems != rows)
-				return 0;
-			if (!(object.error >= 0.0f && object.error <= 3.4028234e38f)) /* NaN fails too */
-				return 0;
-		} else {
-			if (object.coarse != QS_NONE || object.scales != QS_NONE || object.rule != QS_RULE_NONE ||
-			    qs_load32(p + 12) != 0)
-				return 0;
-			if (object.kind == QS_KIND_CODES && object.dtype != QS_I8)
-				return 0;
-		}
+		if (!check_object_links(index, i, &object, qs_load32(p + 12)))
+			return 0;
 	}
 	while (at == variant.layer_offset + variant.layer_size) {
 		if (++layer == index->n_variants)
