@@ -96,7 +96,7 @@ void qs_ranks_encode(qs_writer *w, const qs_chunk_desc *desc, const uint8_t *src
 		find_residual(desc, src, scratch);
 		qs_histogram(scratch->residual, n, counts);
 		qs_symbols_plan(counts, n, &residual_plan);
-		residual = f.overflow || residual_plan.size < f.list_size;
+		residual = counts[0] < n && (f.overflow || residual_plan.size < f.list_size);
 		if (residual) {
 			changed.coarse = scratch->codes;
 			desc = &changed;
