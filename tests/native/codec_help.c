@@ -122,13 +122,19 @@ double ref_scaled(uint32_t rule, double value, float scale)
 	return rule == QS_RULE_DIVIDE ? quotient : round_to(quotient, 7, -126);
 }
 
-int ref_code(uint32_t pattern, uint32_t dtype, float scale)
+int ref_rule_code(uint32_t rule, uint32_t pattern, uint32_t dtype, float scale)
 {
-	double q = nearbyint(ref_scaled(QS_RULE_LLM_INT8, ref_half_of(pattern & 0x7fff, dtype), scale));
+	double value = ref_value(pattern & 0x7fff, dtype);
+	double q = nearbyint(ref_scaled(rule, rule == QS_RULE_LLM_INT8 ? ref_cast_half(value) : value, scale));
 	if (!(q > 0))
 		return 0;
 	int magnitude = q > 127 ? 127 : (int)q;
 	return pattern & 0x8000 ? -magnitude : magnitude;
+}
+
+int ref_code(uint32_t pattern, uint32_t dtype, float scale)
+{
+	return ref_rule_code(QS_RULE_LLM_INT8, pattern, dtype, scale);
 }
 
 void ref_quantize(const uint8_t *values, uint32_t dtype, size_t n, uint64_t cols, uint64_t first_elem,

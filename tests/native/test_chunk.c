@@ -75,9 +75,9 @@ static qstore_status decode(fixture *f, const qs_chunk_desc *desc, const uint8_t
 	qs_chunk_desc d = *desc;
 	if (d.kind == QS_KIND_REFINE) {
 		d.coarse = guarded_copy(&f->coarse, desc->coarse, desc->n_elems);
-		d.scales_size = 4 * (size_t)qs_chunk_rows(desc);
-		d.scales_dtype = QS_F32;
-		d.scales = guarded_copy(&f->scales, desc->scales, d.scales_size);
+		d.scales = guarded_copy(&f->scales, desc->scales, desc->scales_size);
+	} else if (d.kind == QS_KIND_DELTA) {
+		d.coarse = guarded_copy(&f->coarse, desc->coarse, (size_t)d.n_elems * qs_dtype_size(d.coarse_dtype));
 	}
 	size_t n = decoded_size(desc);
 	return qs_chunk_decode(&d, guarded_copy(&f->src, src, src_size), src_size, guarded_place(&f->dst, n), n,
@@ -209,6 +209,33 @@ static qs_chunk_desc refine(const fixture *f, uint32_t dtype, size_t n, uint64_t
 	d.scales_size = 4 * (size_t)qs_chunk_rows(&d);
 	d.scales_dtype = QS_F32;
 	return d;
+}
+
+static qs_chunk_desc delta(const fixture *f, uint32_t dtype, uint32_t coarse_dtype, size_t n)
+{
+	return (qs_chunk_desc){.kind = QS_KIND_DELTA,
+	                       .dtype = dtype,
+	                       .n_elems = (uint32_t)n,
+	                       .cols = 1,
+	                       .coarse = f->codes,
+	                       .coarse_dtype = coarse_dtype};
+}
+
+static void put_scale(uint8_t *scales, uint32_t dtype, size_t row, float scale)
+{
+	if (dtype == QS_F32)
+		memcpy(scales + 4 * row, &scale, 4);
+	else
+		put16(scales + 2 * row, ref_pattern((double)scale, dtype));
+}
+
+static float get_scale(const uint8_t *scales, uint32_t dtype, size_t row)
+{
+	float scale;
+	if (dtype != QS_F32)
+		return (float)ref_value(get16(scales + 2 * row), dtype);
+	memcpy(&scale, scales + 4 * row, 4);
+	return scale;
 }
 
 /* ---- Round trips
@@ -413,6 +440,151 @@ static void test_odd_scales(void **state)
 	}
 }
 
+/* Codes and scales as a rule makes them, scales of any dtype, one a row or one for all. */
+static void quantize(rng *r, const qs_chunk_desc *desc, const uint8_t *values, uint8_t *codes,
+                     uint8_t *scales)
+{
+	int one = desc->scales_size == qs_dtype_size(desc->scales_dtype);
+	double factor = rng_below(r, 4) ? 1 : 0.99;
+	for (uint32_t row = 0; row < qs_chunk_rows(desc); row++) {
+		qs_row_part part = qs_chunk_row(desc, row);
+		double absmax = 0.001;
+		for (uint32_t i = one ? 0 : part.begin; i < (one ? desc->n_elems : part.begin + part.count); i++)
+			absmax = fmax(absmax, fabs(ref_value(get16(values + 2 * i), desc->dtype)));
+		if (desc->rule != QS_RULE_LLM_INT8)
+			absmax /= 127;
+		/* Rounded up or down by the scales' dtype: the largest may get a code of 127 or 128, which is
+		 * clamped. */
+		put_scale(scales, desc->scales_dtype, one ? 0 : row, (float)(absmax * factor));
+		float scale = get_scale(scales, desc->scales_dtype, one ? 0 : row);
+		for (uint32_t i = part.begin; i < part.begin + part.count; i++)
+			codes[i] = (uint8_t)ref_rule_code(desc->rule, get16(values + 2 * i), desc->dtype, scale);
+	}
+}
+
+static void test_rules(void **state)
+{
+	fixture *f = *state;
+	rng r = {8};
+	static const uint32_t scale_dtypes[] = {QS_F32, QS_F16, QS_BF16};
+	for (uint32_t rule = QS_RULE_LLM_INT8; rule < QS_RULE_COUNT; rule++)
+		for (int both = 0; both < 12; both++) {
+			size_t cols = both % 5 ? 130 : 33, n = both % 2 ? 700 : 40000;
+			uint64_t first = both % 3 ? 0 : cols * 7 + 5;
+			qs_chunk_desc desc = refine(f, both & 1 ? QS_BF16 : QS_F16, n, cols, first);
+			desc.rule = rule;
+			desc.scales_dtype = scale_dtypes[both % 3];
+			desc.scales_size = qs_dtype_size(desc.scales_dtype) * (both >= 6 ? 1 : qs_chunk_rows(&desc));
+			fill_weights(&r, f->values, desc.dtype, n, cols, first);
+			quantize(&r, &desc, f->values, f->codes, f->row_scales);
+			size_t size = round_trip(f, &desc, f->values);
+			assert_int_equal(f->coded[0], QS_MODE_RANKS);
+			assert_int_equal(f->coded[1] & QS_RANKS_RESIDUAL, 0);
+			/* Codes that were made of other values: most are next to the rule's own. */
+			for (size_t i = 0; i < n; i++) {
+				int code = (int8_t)f->codes[i] + (int)rng_below(&r, 3) - 1;
+				f->codes[i] = (uint8_t)(code < -127 ? -127 : code > 127 ? 127 : code);
+			}
+			size_t more = round_trip(f, &desc, f->values);
+			assert_int_equal(f->coded[0], QS_MODE_RANKS);
+			assert_int_equal(f->coded[1] & QS_RANKS_RESIDUAL, QS_RANKS_RESIDUAL);
+			assert_true(more < size + n / 4 + 200); /* log2(3) bits each */
+		}
+}
+
+static void fill_coarse(rng *r, uint8_t *coarse, uint32_t coarse_dtype, const uint8_t *values, uint32_t dtype,
+                        size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		float v = 0;
+		if (dtype == QS_F32)
+			memcpy(&v, values + 4 * i, 4);
+		else
+			v = (float)ref_value(get16(values + 2 * i), dtype);
+		if (coarse_dtype == QS_F32)
+			memcpy(coarse + 4 * i, values + 4 * i, 4), coarse[4 * i] ^= (uint8_t)rng_below(r, 4);
+		else if (coarse_dtype == dtype)
+			put16(coarse + 2 * i, get16(values + 2 * i) + rng_below(r, 3));
+		else if (isfinite(v) && fabsf(v) < 65504)
+			put16(coarse + 2 * i, ref_pattern((double)v, coarse_dtype));
+		else
+			put16(coarse + 2 * i, (uint32_t)rng_next(r) & 0xffff);
+	}
+}
+
+static const struct {
+	uint32_t fine, coarse;
+} delta_pairs[] = {
+    {QS_F32, QS_BF16}, {QS_F32, QS_F16}, {QS_F32, QS_F32}, {QS_BF16, QS_BF16}, {QS_F16, QS_F16}};
+
+static void test_delta(void **state)
+{
+	fixture *f = *state;
+	rng r = {9};
+	static const size_t sizes[] = {0, 1, 7, 8, 31, 33, 255, 256, 257, 1000, FULL};
+	for (size_t p = 0; p < 5; p++) {
+		uint32_t fine = delta_pairs[p].fine, coarse = delta_pairs[p].coarse;
+		for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
+			for (int style = 0; style < STYLES; style++) {
+				if (sizes[s] == FULL && style != GAUSSIAN)
+					continue;
+				qs_chunk_desc desc = delta(f, fine, coarse, sizes[s]);
+				fill(&r, f->values, fine, sizes[s], (enum style)style);
+				fill_coarse(&r, f->codes, coarse, f->values, fine, sizes[s]);
+				size_t size = round_trip(f, &desc, f->values);
+				if (style == GAUSSIAN && sizes[s] >= 256) {
+					assert_int_equal(f->coded[0], QS_MODE_DELTA);
+					assert_true(size < 9 * decoded_size(&desc) / 10);
+				}
+				rng_bytes(&r, f->codes, sizes[s] * qs_dtype_size(coarse)); /* nothing to do with each other */
+				round_trip(f, &desc, f->values);
+			}
+		/* All patterns of 16 bits, as coarse values and as fine ones. */
+		for (uint32_t v = 0; v < 65536; v++) {
+			if (coarse != QS_F32)
+				put16(f->codes + 2 * v, v);
+			else
+				put16(f->codes + 4 * v, (uint32_t)rng_next(&r)), put16(f->codes + 4 * v + 2, v);
+			if (fine != QS_F32)
+				put16(f->values + 2 * v, v ^ rng_below(&r, 4));
+			else if (coarse == QS_F16) {
+				float near = (float)ref_value(v, QS_F16);
+				memcpy(f->values + 4 * v, &near, 4);
+				f->values[4 * v] ^= (uint8_t)rng_below(&r, 16);
+			} else
+				put16(f->values + 4 * v, rng_below(&r, 9)), put16(f->values + 4 * v + 2, v);
+		}
+		qs_chunk_desc desc = delta(f, fine, coarse, 65536);
+		round_trip(f, &desc, f->values);
+		assert_int_equal(f->coded[0], QS_MODE_DELTA);
+	}
+}
+
+/* Differences by hand: the next single above and below, across zero, and over the end. */
+static void test_delta_by_hand(void **state)
+{
+	fixture *f = *state;
+	static const struct {
+		uint32_t coarse, u, fine;
+	} cases[] = {
+	    {0x3f80, 0, 0x3f800000},       {0x3f80, 2, 0x3f800001}, {0x3f80, 1, 0x3f7fffff},
+	    {0xbf80, 2, 0xbf7fffff},       {0x0000, 2, 0x00000001}, {0x0000, 1, 0x80000000},
+	    {0x0000, 3, 0x80000001},       {0x8000, 2, 0x00000000}, {0x7fff, 0x1fffe, 0x7fffffff},
+	    {0x7fff, 0x20000, 0xffffffff},
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		uint8_t coded[9] = {QS_MODE_DELTA}, expected[4];
+		for (int b = 0; b < 4; b++) { /* raw blocks, the highest byte first */
+			coded[2 * b + 2] = (uint8_t)(cases[i].u >> (24 - 8 * b));
+			expected[b] = (uint8_t)(cases[i].fine >> (8 * b));
+		}
+		put16(f->codes, cases[i].coarse);
+		qs_chunk_desc desc = delta(f, QS_F32, QS_BF16, 1);
+		assert_int_equal(decode(f, &desc, coded, 9, 0), QSTORE_OK);
+		assert_memory_equal(decoded(f, &desc), expected, 4);
+	}
+}
+
 /* Every zero is written as such: a code 0 holds +0, −0 and what is small. */
 static void test_rows_of_zeros(void **state)
 {
@@ -479,12 +651,33 @@ static void test_usage(void **state)
 	d.scales_size = 8;
 	d.scales_dtype = QS_F32;
 	assert_int_equal(qs_chunk_decode(&d, one, 2, out, 24, f->work[0], f->work_size), QSTORE_USAGE);
+	for (uint32_t dtype = 0; dtype < QS_DTYPE_COUNT; dtype++)
+		for (uint32_t coarse = 0; coarse < QS_DTYPE_COUNT; coarse++) {
+			int good = 0;
+			for (size_t p = 0; p < 5; p++)
+				good |= delta_pairs[p].fine == dtype && delta_pairs[p].coarse == coarse;
+			d = delta(f, dtype, coarse, 1);
+			uint8_t zeros[9] = {QS_MODE_RAW};
+			size_t size = qs_dtype_size(dtype);
+			qstore_status status = qs_chunk_decode(&d, zeros, size + 1, out, size, f->work[0], f->work_size);
+			assert_int_equal(status, good ? QSTORE_OK : QSTORE_USAGE);
+			d = refine(f, QS_BF16, 1, 1, 0);
+			d.scales_dtype = dtype;
+			d.scales_size = 8;
+			status = qs_chunk_decode(&d, zeros, 3, out, 2, f->work[0], f->work_size);
+			good = dtype == QS_F32 || dtype == QS_F16 || dtype == QS_BF16;
+			assert_int_equal(status, good ? QSTORE_OK : QSTORE_USAGE);
+		}
+	d = delta(f, QS_F32, QS_BF16, 1);
+	d.coarse = NULL;
+	assert_int_equal(qs_chunk_decode(&d, one, 2, out, 4, f->work[0], f->work_size), QSTORE_USAGE);
 	/* A mode that the kind or the dtype does not have. */
 	for (unsigned mode = 0; mode < 256; mode++)
-		for (int kind = 0; kind < 3; kind++) {
+		for (int kind = 0; kind < 4; kind++) {
 			d = kind == 0   ? plain(QS_BF16, 1, 1)
 			    : kind == 1 ? codes_desc(2, 1, 0)
-			                : refine(f, QS_BF16, 1, 1, 0);
+			    : kind == 2 ? refine(f, QS_BF16, 1, 1, 0)
+			                : delta(f, QS_BF16, QS_BF16, 1);
 			uint8_t src[3] = {(uint8_t)mode, 0, 0};
 			qstore_status status = qs_chunk_decode(&d, src, 3, out, 2, f->work[0], f->work_size);
 			assert_int_equal(status, mode == QS_MODE_RAW ? QSTORE_OK : QSTORE_CORRUPT);
@@ -506,8 +699,10 @@ static void encode_sample(fixture *f, sample *s, unsigned mode)
 {
 	s->desc.coarse = s->codes;
 	s->desc.scales = s->scales;
-	s->desc.scales_size = 4 * (size_t)qs_chunk_rows(&s->desc);
-	s->desc.scales_dtype = QS_F32;
+	if (!s->desc.scales_size) {
+		s->desc.scales_size = 4 * (size_t)qs_chunk_rows(&s->desc);
+		s->desc.scales_dtype = QS_F32;
+	}
 	s->size = round_trip(f, &s->desc, s->values);
 	memcpy(s->coded, f->coded, s->size);
 	if (s->coded[0] != mode)
@@ -573,11 +768,52 @@ static int expect_ok_or_corrupt(fixture *f, const sample *s, const uint8_t *src,
 	return a == QSTORE_OK;
 }
 
+/* With QSTORE_SEEDS set to a folder, samples become seeds of tests/fuzz/fuzz_chunk.c, whose layout this is.
+ */
+static void write_seed(const sample *s)
+{
+	const char *folder = getenv("QSTORE_SEEDS");
+	const qs_chunk_desc *d = &s->desc;
+	uint8_t seed[16384] = {(uint8_t)d->kind, (uint8_t)d->dtype}, *p = seed + 8;
+	size_t n_coarse = d->n_elems * (d->kind == QS_KIND_DELTA ? qs_dtype_size(d->coarse_dtype) : 1);
+	if (!folder || (d->kind >= QS_KIND_REFINE && n_coarse > 255) ||
+	    (d->kind == QS_KIND_REFINE && d->scales_size > 16))
+		return;
+	put16(seed + 2, d->n_elems);
+	put16(seed + 4, (uint32_t)d->cols - 1);
+	put16(seed + 6, (uint32_t)d->first_elem);
+	if (d->kind >= QS_KIND_REFINE) {
+		*p++ = (uint8_t)n_coarse;
+		memcpy(p, d->coarse, n_coarse);
+		p += n_coarse;
+	}
+	if (d->kind == QS_KIND_REFINE) {
+		unsigned scales = d->scales_dtype == QS_F32 ? 0 : d->scales_dtype == QS_F16 ? 1 : 2;
+		int one = d->scales_size == qs_dtype_size(d->scales_dtype);
+		seed[1] = (uint8_t)((d->dtype == QS_BF16) | (d->rule - 1) << 1 | scales << 3 | one << 5);
+		memcpy(p, d->scales, d->scales_size);
+		p += 16;
+	}
+	for (uint8_t pair = 0; d->kind == QS_KIND_DELTA && pair < 5; pair++)
+		if (delta_pairs[pair].fine == d->dtype && delta_pairs[pair].coarse == d->coarse_dtype)
+			seed[1] = pair;
+	memcpy(p, s->coded, s->size);
+	char path[4096];
+	snprintf(path, sizeof path, "%s/test-decode-%s", folder, s->name);
+	for (char *c = path + strlen(folder); *c; c++)
+		*c = *c == ' ' ? '-' : *c;
+	FILE *file = fopen(path, "wb");
+	assert_non_null(file);
+	assert_int_equal(fwrite(seed, 1, (size_t)(p - seed) + s->size, file), (size_t)(p - seed) + s->size);
+	fclose(file);
+}
+
 static void damage(fixture *f, sample *s)
 {
 	static uint8_t copy[8192 + 1];
 	rng r = {s->size};
 	assert_true(expect_ok_or_corrupt(f, s, s->coded, s->size));
+	write_seed(s);
 	for (size_t n = 0; n < s->size; n++)
 		if (decode(f, &s->desc, s->coded, n, (int)(n & 1)) != QSTORE_CORRUPT)
 			fail_msg("%s: truncated to %zu of %zu bytes is accepted", s->name, n, s->size);
@@ -764,6 +1000,56 @@ static void test_damage_wide_ranks(void **state)
 	}
 }
 
+static void test_damage_rules(void **state)
+{
+	rng r = {26};
+	static const char *const names[] = {"llm.int8", "multiply", "divide", "divide in bf16"};
+	static const uint32_t scale_dtypes[] = {QS_BF16, QS_F16, QS_F32, QS_BF16};
+	for (uint32_t k = 0; k < 8; k++) {
+		char name[40];
+		uint32_t n = k < 4 ? 240 : 200;
+		snprintf(name, sizeof name, "%s%s", names[k % 4], k < 4 ? "" : " residual");
+		sample *s = new_sample(name, (qs_chunk_desc){.kind = QS_KIND_REFINE,
+		                                             .dtype = k % 3 ? QS_BF16 : QS_F16,
+		                                             .rule = 1 + k % 4,
+		                                             .n_elems = n,
+		                                             .cols = 100,
+		                                             .first_elem = 130});
+		s->desc.scales_dtype = scale_dtypes[k % 4];
+		s->desc.scales_size = qs_dtype_size(s->desc.scales_dtype) * (k % 2 ? 1 : qs_chunk_rows(&s->desc));
+		fill_weights(&r, s->values, s->desc.dtype, n, 100, 130);
+		quantize(&r, &s->desc, s->values, s->codes, s->scales);
+		for (uint32_t i = 0; k >= 4 && i < n; i++)
+			if ((int8_t)s->codes[i] < 126)
+				s->codes[i] = (uint8_t)(s->codes[i] + rng_below(&r, 3));
+		put16(s->values + 20, 0xff80); /* an exception */
+		encode_sample(*state, s, QS_MODE_RANKS);
+		assert_int_equal(s->coded[1] & QS_RANKS_RESIDUAL, k < 4 ? 0 : QS_RANKS_RESIDUAL);
+		damage(*state, s);
+		free(s);
+	}
+}
+
+static void test_damage_delta(void **state)
+{
+	rng r = {27};
+	static const char *const names[] = {"delta f32 bf16", "delta f32 f16", "delta f32 f32", "delta bf16",
+	                                    "delta f16"};
+	for (int k = 0; k < 10; k++) {
+		uint32_t fine = delta_pairs[k % 5].fine, coarse = delta_pairs[k % 5].coarse;
+		uint32_t n = k < 5 ? 400 : 255 / qs_dtype_size(coarse);
+		sample *s = new_sample(
+		    names[k % 5],
+		    (qs_chunk_desc){
+		        .kind = QS_KIND_DELTA, .dtype = fine, .n_elems = n, .cols = 1, .coarse_dtype = coarse});
+		fill(&r, s->values, fine, n, GAUSSIAN);
+		fill_coarse(&r, s->codes, coarse, s->values, fine, n);
+		encode_sample(*state, s, QS_MODE_DELTA);
+		damage(*state, s);
+		free(s);
+	}
+}
+
 /* Exceptions' list by hand: out of range, too many, running backwards, longer than its size. */
 static void test_bad_exceptions(void **state)
 {
@@ -809,30 +1095,24 @@ static void test_all_modes_seen(void **state)
 	const fixture *f = *state;
 	for (int mode = 0; mode < MODES; mode++)
 		assert_true(f->seen[mode] > 0);
-	print_message("chunks raw %u, zstd %u, planes %u, codes %u, ranks %u\n", f->seen[0], f->seen[1],
-	              f->seen[2], f->seen[3], f->seen[4]);
+	print_message("chunks raw %u, zstd %u, planes %u, codes %u, ranks %u, delta %u\n", f->seen[0], f->seen[1],
+	              f->seen[2], f->seen[3], f->seen[4], f->seen[5]);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_all_patterns),
-	    cmocka_unit_test(test_all_patterns_as_ranks),
-	    cmocka_unit_test(test_every_dtype),
-	    cmocka_unit_test(test_large_plain),
-	    cmocka_unit_test(test_matrices),
-	    cmocka_unit_test(test_large_matrices),
-	    cmocka_unit_test(test_odd_scales),
-	    cmocka_unit_test(test_rows_of_zeros),
-	    cmocka_unit_test(test_usage),
-	    cmocka_unit_test(test_damage_raw),
-	    cmocka_unit_test(test_damage_zstd),
-	    cmocka_unit_test(test_damage_planes),
-	    cmocka_unit_test(test_damage_codes),
-	    cmocka_unit_test(test_damage_ranks),
-	    cmocka_unit_test(test_damage_wide_ranks),
-	    cmocka_unit_test(test_bad_exceptions),
-	    cmocka_unit_test(test_all_modes_seen),
+	    cmocka_unit_test(test_all_patterns),   cmocka_unit_test(test_all_patterns_as_ranks),
+	    cmocka_unit_test(test_every_dtype),    cmocka_unit_test(test_large_plain),
+	    cmocka_unit_test(test_matrices),       cmocka_unit_test(test_large_matrices),
+	    cmocka_unit_test(test_odd_scales),     cmocka_unit_test(test_rows_of_zeros),
+	    cmocka_unit_test(test_rules),          cmocka_unit_test(test_delta),
+	    cmocka_unit_test(test_delta_by_hand),  cmocka_unit_test(test_usage),
+	    cmocka_unit_test(test_damage_raw),     cmocka_unit_test(test_damage_zstd),
+	    cmocka_unit_test(test_damage_planes),  cmocka_unit_test(test_damage_codes),
+	    cmocka_unit_test(test_damage_ranks),   cmocka_unit_test(test_damage_wide_ranks),
+	    cmocka_unit_test(test_damage_rules),   cmocka_unit_test(test_damage_delta),
+	    cmocka_unit_test(test_bad_exceptions), cmocka_unit_test(test_all_modes_seen),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }
