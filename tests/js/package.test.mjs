@@ -1,7 +1,7 @@
 // What npm publishes: a package that works as it is, with no compiler and no other package.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { mkdtemp, readFile, readdir, rm, stat } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, readdir, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -61,6 +61,22 @@ test("it decodes from where it was unpacked", async () => {
 	const { createDecoder } = await import(`file://${packed}/js/wasm.js`);
 	for (const simd of [true, false])
 		assert.equal((await createDecoder({ simd })).version, manifest.version);
+});
+
+test("its parts are found by name, with types", async () => {
+	await mkdir(join(folder, "user/node_modules"), { recursive: true });
+	await symlink(packed, join(folder, "user/node_modules/qstore-decode"));
+	await writeFile(join(folder, "user/main.mjs"), `
+		import { httpSource, openArchive } from "qstore-decode";
+		import { WorkerPool, openFile, unpack } from "qstore-decode/node";
+		const pool = await WorkerPool.create({ threads: 2 });
+		await pool.close();
+		console.log([httpSource, openArchive, openFile, unpack].map((part) => typeof part).join());
+	`);
+	const { stdout } = await run(process.execPath, ["main.mjs"], { cwd: join(folder, "user") });
+	assert.equal(stdout, "function,function,function,function\n");
+	for (const { types } of Object.values(manifest.exports).filter((entry) => entry.types))
+		assert.match(await readFile(join(packed, types), "utf8"), /export /);
 });
 
 test("the command runs from the tarball", async () => {
