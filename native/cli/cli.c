@@ -26,6 +26,20 @@ int cli_usage(const char *format, ...)
 	return CLI_USAGE;
 }
 
+int cli_bad_option(int result, char *const *argv, const struct option *options)
+{
+	if (result == ':')
+		return cli_usage("%s needs a value", argv[optind - 1]);
+	if (optopt == 0)
+		return cli_usage("unknown option %s", argv[optind - 1]);
+	for (; options->name != NULL; options++) {
+		if (options->val == optopt)
+			return cli_usage("--%s takes no value", options->name);
+	}
+	/* It may be one of several letters after one dash. */
+	return cli_usage("unknown option -%c", optopt);
+}
+
 int cli_fail(const qstore_error *error)
 {
 	if (error->status == QSTORE_CANCELLED && cli_signal != 0) {

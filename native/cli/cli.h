@@ -2,6 +2,7 @@
 #ifndef QSTORE_CLI_H
 #define QSTORE_CLI_H
 
+#include <getopt.h>
 #include <qstore.h>
 #include <stdio.h>
 #include <time.h>
@@ -31,6 +32,9 @@ void cli_set_name(const char *name);
 
 /* "NAME: text", and a hint at --help; returns CLI_USAGE. */
 int cli_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* What is wrong with the option for which getopt_long returned ':' or '?'; returns CLI_USAGE. */
+int cli_bad_option(int result, char *const *argv, const struct option *options);
 
 /* "NAME: text" of the error; returns CLI_FAILED. Ends the process by the signal that cancelled the work, if
  * one did. */

@@ -1,5 +1,4 @@
 /* qstore-info: what is in an archive, and whether it is sound. */
-#include <getopt.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
@@ -227,10 +226,8 @@ int main(int argc, char **argv)
 		case 'V':
 			printf("qstore-info %s\n", qstore_version());
 			return cli_finish();
-		case ':':
-			return cli_usage("%s needs a value", argv[optind - 1]);
 		default:
-			return cli_usage("unknown option %s", argv[optind - 1]);
+			return cli_bad_option(option, argv, options);
 		}
 	}
 	if (optind == argc)

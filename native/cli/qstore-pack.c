@@ -1,5 +1,4 @@
 /* qstore-pack: a model at two precisions into one archive. */
-#include <getopt.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -165,10 +164,8 @@ int main(int argc, char **argv)
 		case 'V':
 			printf("qstore-pack %s\n", qstore_version());
 			return cli_finish();
-		case ':':
-			return cli_usage("%s needs a value", argv[optind - 1]);
 		default:
-			return cli_usage("unknown option %s", argv[optind - 1]);
+			return cli_bad_option(option, argv, options);
 		}
 	}
 	if (optind == argc)

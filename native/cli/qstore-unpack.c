@@ -1,5 +1,4 @@
 /* qstore-unpack: the files of one precision out of an archive. */
-#include <getopt.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,10 +96,8 @@ int main(int argc, char **argv)
 		case 'V':
 			printf("qstore-unpack %s\n", qstore_version());
 			return cli_finish();
-		case ':':
-			return cli_usage("%s needs a value", argv[optind - 1]);
 		default:
-			return cli_usage("unknown option %s", argv[optind - 1]);
+			return cli_bad_option(option, argv, options);
 		}
 	}
 	if (optind == argc)

@@ -74,6 +74,9 @@ test("wrong usage exits with 2", () => {
 	bad(2, /no archive given/, "qstore-unpack");
 	bad(2, /no archive given/, "qstore-info");
 	bad(2, /-j needs a number/, "qstore-info", "pair.qstore", "-j", "many");
+	bad(2, /unknown option -z \(/, "qstore-info", "--json", "-zq", "pair.qstore");
+	bad(2, /unknown option -z \(/, "qstore-unpack", "--output=x", "-qzf", "pair.qstore");
+	bad(2, /--quiet takes no value/, "qstore-pack", "--quiet=1", "high");
 	assert.ok(!existsSync(join(folder, "x.qstore")));
 });
 
