@@ -46,6 +46,8 @@ export async function unpack(archive, options) {
 		done += size;
 		onProgress?.({ phase: "restoring", done, total });
 	};
+	if (output === "")
+		throw new QstoreError("USAGE", "no output folder");
 	await checkTargets(output, outputs, force);
 	signal?.throwIfAborted();
 	const made = await makeFolder(output);
@@ -165,6 +167,13 @@ class Matcher {
 async function checkTargets(folder, outputs, force) {
 	for (const { name } of outputs) {
 		const path = join(folder, name);
+		let above = folder;
+		for (const part of name.split("/").slice(0, -1)) {
+			above = join(above, part);
+			const found = await lstat(above).catch(() => undefined);
+			if (found && !found.isDirectory())
+				throw new QstoreError("EXISTS", `${above}: exists and is not a folder`);
+		}
 		const info = await lstat(path).catch(() => undefined);
 		if (info && (!force || info.isDirectory()))
 			throw new QstoreError("EXISTS", `${path}: exists already`);
@@ -172,18 +181,27 @@ async function checkTargets(folder, outputs, force) {
 }
 
 /**
+ * Makes a folder and those above it. (mkdir's `recursive` never ends where a folder can neither be made nor seen, as in
+ * /proc.)
  * @param {string} path
  * @returns {Promise<string | undefined>} the uppermost folder that was made
  */
 async function makeFolder(path) {
+	const info = await stat(path).catch(() => undefined);
+	if (info?.isDirectory())
+		return undefined;
+	if (info)
+		throw new QstoreError("EXISTS", `${path}: exists and is not a folder`);
+	const above = dirname(path), made = above === path ? undefined : await makeFolder(above);
 	try {
-		return await mkdir(path, { recursive: true });
+		await mkdir(path);
 	} catch (error) {
-		const info = await stat(path).catch(() => undefined);
-		if (info && !info.isDirectory())
-			throw new QstoreError("EXISTS", `${path}: exists and is not a folder`);
+		if ((await stat(path).catch(() => undefined))?.isDirectory())
+			return made; // Somebody else was faster.
+		await removeFolders(above, made);
 		throw ioError(path, "cannot create the folder", error);
 	}
+	return made ?? path;
 }
 
 /**

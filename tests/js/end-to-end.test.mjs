@@ -56,6 +56,18 @@ async function compare(path, expected) {
 	return variants.map(({ name }) => name);
 }
 
+/** A file of all tensors, of each precision: the command's and the native one's, byte for byte. */
+async function compareTensors(temp, path, output) {
+	native("qstore-unpack", path, "-p", "all", "--tensor", "*", "-o", join(temp, `${output}-native`), "-q");
+	const { code, stderr } = await decode(temp, path, "-p", "all", "--tensor", "*", "-o", output, "-q");
+	assert.equal(code, 0, stderr);
+	const { variants } = JSON.parse(native("qstore-info", path, "--json"));
+	for (const { name } of variants) {
+		const [ours, theirs] = [output, `${output}-native`].map((folder) => readFileSync(join(temp, folder, name, "tensors.safetensors")));
+		assert.ok(ours.equals(theirs), `${path}: tensors.safetensors of ${name}`);
+	}
+}
+
 const sorted = (object) => Object.fromEntries(Object.entries(object).sort(([a], [b]) => a < b ? -1 : 1));
 
 for (const fixture of fixtures) {
@@ -71,6 +83,7 @@ for (const fixture of fixtures) {
 			if (name === "given")
 				expected[variants[0].name] = hashes(low);
 			await compare(path, expected);
+			await compareTensors(temp, path, `tensors-${name}`);
 		}
 	});
 }

@@ -177,24 +177,43 @@ char *qs_path_join(const char *folder, const char *name)
 	return path;
 }
 
-qstore_status qs_make_parents(const char *path, size_t start, qs_error *error)
+static qstore_status parents(const char *path, size_t start, int make, qs_error *error)
 {
 	char *folder = strdup(path);
 	if (folder == NULL)
 		return qs_fail(error, QSTORE_MEMORY, "%s: out of memory", path);
 	qstore_status status = QSTORE_OK;
-	for (char *p = folder + start; *p != 0; p++) {
+	for (char *p = folder + start; *p != 0 && status == QSTORE_OK; p++) {
+		struct stat info;
 		if (*p != '/' || p == folder)
 			continue;
 		*p = 0;
-		if (mkdir(folder, 0777) != 0 && errno != EEXIST) {
-			status = qs_fail(error, QSTORE_IO, "%s: cannot create the folder: %s", folder, strerror(errno));
-			break;
+		if (!make || mkdir(folder, 0777) != 0) {
+			int reason = errno;
+			if ((start == 0 ? stat(folder, &info) : lstat(folder, &info)) == 0) {
+				if (!S_ISDIR(info.st_mode))
+					status = qs_fail(error, QSTORE_EXISTS, "%s: exists and is not a folder", folder);
+			} else if (make) {
+				status =
+				    qs_fail(error, QSTORE_IO, "%s: cannot create the folder: %s", folder, strerror(reason));
+			} else {
+				break; /* nor is anything below it */
+			}
 		}
 		*p = '/';
 	}
 	free(folder);
 	return status;
+}
+
+qstore_status qs_make_parents(const char *path, size_t start, qs_error *error)
+{
+	return parents(path, start, 1, error);
+}
+
+qstore_status qs_check_parents(const char *path, size_t start, qs_error *error)
+{
+	return parents(path, start, 0, error);
 }
 
 struct qs_sha256 {

@@ -37,8 +37,14 @@ void qs_sync_folder(const char *path);
 /* malloc'd "a/b"; NULL when out of memory. */
 char *qs_path_join(const char *folder, const char *name);
 
-/* Makes the folders above path (not path itself), from byte `start` of it on. */
+/* Makes the folders above path (not path itself), from byte `start` of it on. What exists there already and
+ * is not a folder is EXISTS; so is a link to one, unless start is 0: below an output folder links may lead
+ * anywhere.
+ */
 qstore_status qs_make_parents(const char *path, size_t start, qs_error *error);
+
+/* The same check without making anything. */
+qstore_status qs_check_parents(const char *path, size_t start, qs_error *error);
 
 typedef struct qs_sha256 qs_sha256;
 qs_sha256 *qs_sha256_create(void); /* NULL when out of memory */

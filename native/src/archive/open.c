@@ -51,6 +51,8 @@ static qstore_status open_index(qstore_archive *archive, qs_error *error)
 		               QS_FORMAT_MAJOR);
 	if (status == QSTORE_CORRUPT)
 		return qs_fail(error, status, "%s: the index header is damaged", path);
+	if (status == QSTORE_TRUNCATED)
+		return qs_fail(error, status, "%s: ends inside the index", path);
 	if (status != QSTORE_OK)
 		return qs_fail(error, status, "%s: %s", path, qstore_status_message(status));
 
@@ -58,7 +60,10 @@ static qstore_status open_index(qstore_archive *archive, qs_error *error)
 	archive->payload_offset = qs_index_payload_offset(header);
 	uint64_t room = archive->file_size - QS_INDEX_OFFSET - QS_INDEX_HEADER_SIZE;
 	if (header->body_coded_size > room)
-		return qs_fail(error, QSTORE_TRUNCATED, "%s: ends inside the index", path);
+		return qs_fail(
+		    error, QSTORE_TRUNCATED, "%s: ends inside the index: %llu of %llu bytes", path,
+		    (unsigned long long)archive->file_size,
+		    (unsigned long long)(QS_INDEX_OFFSET + QS_INDEX_HEADER_SIZE + header->body_coded_size));
 
 	size_t coded_size = (size_t)header->body_coded_size, body_size = (size_t)header->body_size;
 	size_t work_size = qs_chunk_workspace_size();
@@ -230,10 +235,15 @@ void qstore_get_file(const qstore_archive *archive, uint32_t number, qstore_file
 	info->coded_size = file.coded_size;
 }
 
+const char *qs_rule_name(uint32_t rule)
+{
+	static const char *const names[QS_RULE_COUNT] = {NULL, "llm.int8", "multiply", "divide", "divide-bf16"};
+	return names[rule];
+}
+
 void qstore_get_tensor(const qstore_archive *archive, uint32_t number, qstore_tensor_info *info)
 {
 	static const char *const kinds[] = {"plain", "codes", "refine", "delta"};
-	static const char *const rules[] = {NULL, "llm.int8", "multiply", "divide", "divide-bf16"};
 	const qs_index *index = &archive->index;
 	qs_tensor tensor;
 	qs_file file;
@@ -253,7 +263,7 @@ void qstore_get_tensor(const qstore_archive *archive, uint32_t number, qstore_te
 		qs_index_object(index, tensor.object, &object);
 		info->kind = kinds[object.kind];
 		info->coded_size = object.coded_size;
-		info->rule = rules[object.rule];
+		info->rule = qs_rule_name(object.rule);
 		info->error = (double)object.error;
 		/* A coarser variant's layer holds it, though this file is a finer one's. */
 		info->shared = (file.variants >> object.variant & 1) == 0;

@@ -63,6 +63,48 @@ static char *output_name(const char *folder, const char *name)
 	return folder == NULL ? strdup(name) : qs_path_join(folder, name);
 }
 
+typedef struct tensor_place {
+	const char *name;
+	size_t number;
+} tensor_place;
+
+static int compare_places(const void *a, const void *b)
+{
+	const tensor_place *x = a, *y = b;
+	int order = strcmp(x->name, y->name);
+	return order != 0 ? order : (x->number > y->number) - (x->number < y->number);
+}
+
+/* Tensors of one file have different names. The packer sees to that for a whole model; other archives may
+ * not. */
+static qstore_status check_names(const qstore_archive *archive, const qs_st_tensor *tensors,
+                                 const qs_range *ranges, size_t n_tensors, qs_error *error)
+{
+	tensor_place *places = malloc((n_tensors + 1) * sizeof(*places));
+	const tensor_place *again = NULL; /* the first that repeats a name, in the archive's order */
+	if (places == NULL)
+		return no_memory(archive, error);
+	for (size_t i = 0; i < n_tensors; i++)
+		places[i] = (tensor_place){tensors[i].name, i};
+	qsort(places, n_tensors, sizeof(*places), compare_places);
+	for (size_t i = 1; i < n_tensors; i++) {
+		if (strcmp(places[i].name, places[i - 1].name) == 0 &&
+		    (again == NULL || places[i].number < again->number))
+			again = &places[i];
+	}
+	qstore_status status = QSTORE_OK;
+	if (again != NULL) {
+		qs_file first, second;
+		qs_index_file(&archive->index, ranges[again[-1].number].file, &first);
+		qs_index_file(&archive->index, ranges[again->number].file, &second);
+		status = qs_fail(error, QSTORE_INPUT,
+		                 "%s: tensor %.200s is in both %.200s and %.200s: they cannot be in one file",
+		                 archive->path, again->name, first.name, second.name);
+	}
+	free(places);
+	return status;
+}
+
 static qstore_status add_tensors(unpacker *u, uint32_t variant, const char *folder, qs_error *error)
 {
 	const qs_index *index = &u->archive->index;
@@ -100,11 +142,9 @@ static qstore_status add_tensors(unpacker *u, uint32_t variant, const char *fold
 			output->size += tensor.size;
 		}
 		output->n_ranges = n;
-		status = qs_safetensors_header(tensors, n, NULL, &output->header, &output->header_size, error);
-		/* Only a hostile archive has two tensors of one name in a variant. */
-		if (status == QSTORE_INPUT)
-			status = qs_fail(error, QSTORE_CORRUPT, "%s: tensors of this precision have equal names",
-			                 u->archive->path);
+		status = check_names(u->archive, tensors, output->ranges, n, error);
+		if (status == QSTORE_OK)
+			status = qs_safetensors_header(tensors, n, NULL, &output->header, &output->header_size, error);
 		output->size += output->header_size;
 	}
 	free(tensors);
@@ -205,9 +245,8 @@ static qstore_status check_targets(const unpacker *u, qs_error *error)
 		char *path = qs_path_join(u->options->output, u->outputs[i].name);
 		if (path == NULL)
 			return no_memory(u->archive, error);
-		int exists = lstat(path, &info) == 0;
-		qstore_status status = QSTORE_OK;
-		if (exists && (!u->options->force || S_ISDIR(info.st_mode)))
+		qstore_status status = qs_check_parents(path, strlen(u->options->output) + 1, error);
+		if (status == QSTORE_OK && lstat(path, &info) == 0 && (!u->options->force || S_ISDIR(info.st_mode)))
 			status = qs_fail(error, QSTORE_EXISTS, "%s: exists already", path);
 		free(path);
 		if (status != QSTORE_OK)
@@ -254,17 +293,51 @@ static qstore_status place_outputs(const unpacker *u, const char *staging, qs_er
 	return status;
 }
 
-static qstore_status make_folder(const char *path, int *created, qs_error *error)
+/* The size of the uppermost folder of a path that does not exist yet; 0 when all exist. */
+static size_t missing_folder(const char *path)
+{
+	size_t size = strlen(path), found = 0;
+	char *folder = strdup(path);
+	if (folder == NULL)
+		return 0;
+	for (size_t i = size; i > 0; i--) {
+		struct stat info;
+		if (i < size && path[i] != '/')
+			continue;
+		folder[i] = 0;
+		if (lstat(folder, &info) == 0)
+			break;
+		found = i;
+	}
+	free(folder);
+	return found;
+}
+
+/* Removes folders that were made for the output, from the innermost up to the one of made_size bytes; they
+ * stay when somebody has put something into them. */
+static void remove_folders(const char *path, size_t made_size)
+{
+	char *folder = made_size == 0 ? NULL : strdup(path);
+	if (folder == NULL)
+		return;
+	for (size_t i = strlen(path); i >= made_size; i--) {
+		if (path[i] != '/' && path[i] != 0)
+			continue;
+		folder[i] = 0;
+		if (rmdir(folder) != 0 && errno != ENOENT)
+			break;
+	}
+	free(folder);
+}
+
+static qstore_status make_folder(const char *path, qs_error *error)
 {
 	struct stat info;
 	qstore_status status = qs_make_parents(path, 0, error);
-	*created = 0;
 	if (status != QSTORE_OK)
 		return status;
-	if (mkdir(path, 0777) == 0) {
-		*created = 1;
+	if (mkdir(path, 0777) == 0)
 		return QSTORE_OK;
-	}
 	if (errno == EEXIST && stat(path, &info) == 0) {
 		if (S_ISDIR(info.st_mode))
 			return QSTORE_OK;
@@ -278,14 +351,17 @@ static qstore_status unpack(qstore_archive *archive, const qstore_unpack_options
 {
 	unpacker u = {.archive = archive, .options = options};
 	char *staging = NULL;
-	int created = 0, staged = 0;
+	size_t made_size = 0;
+	int staged = 0;
 	if (options->output == NULL || options->output[0] == 0)
 		return qs_fail(error, QSTORE_USAGE, "no output folder");
 	qstore_status status = plan_outputs(&u, error);
 	if (status == QSTORE_OK)
 		status = check_targets(&u, error);
-	if (status == QSTORE_OK)
-		status = make_folder(options->output, &created, error);
+	if (status == QSTORE_OK) {
+		made_size = missing_folder(options->output);
+		status = make_folder(options->output, error);
+	}
 	if (status == QSTORE_OK) {
 		staging = qs_path_join(options->output, ".qstore-XXXXXX");
 		if (staging == NULL)
@@ -302,8 +378,8 @@ static qstore_status unpack(qstore_archive *archive, const qstore_unpack_options
 		status = place_outputs(&u, staging, error);
 	if (staged)
 		nftw(staging, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
-	if (status != QSTORE_OK && created)
-		rmdir(options->output);
+	if (status != QSTORE_OK)
+		remove_folders(options->output, made_size);
 	if (status == QSTORE_OK && result != NULL) {
 		memset(result, 0, sizeof(*result));
 		result->n_files = u.n_outputs;
