@@ -1,4 +1,4 @@
-/* qstore-pack: a model at two precisions into one archive. */
+/* qstore-pack: a model at several precisions into one archive. */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,18 +6,19 @@
 #include "cli.h"
 
 static const char help[] =
-    "Usage: qstore-pack HIGH [--low LOW] -o FILE.qstore\n"
+    "Usage: qstore-pack HIGH [--low LOW]… -o FILE.qstore\n"
     "\n"
-    "Packs a model at two precisions into one archive, losslessly: every file comes back\n"
-    "byte for byte, and the first part of the archive is all of the INT8 model.\n"
+    "Packs a model at two or more precisions into one archive, losslessly: every file comes back\n"
+    "byte for byte, and the first part of the archive is all of the coarsest model.\n"
     "\n"
     "HIGH and LOW are a folder as model hubs have it (safetensors, config.json, tokenizer …)\n"
-    "or a single safetensors file. HIGH is BF16 or FP16. Without LOW an INT8 variant is made\n"
-    "by LLM.int8()'s rule, in the layout of bitsandbytes.\n"
+    "or a single safetensors file. Each is coded from the next coarser one: FP32 from BF16 or FP16,\n"
+    "those from INT8, whatever quantizer made it. Without LOW an INT8 variant of a BF16 or FP16\n"
+    "model is made by LLM.int8()'s rule, in the layout of bitsandbytes; FP32 is stored alone.\n"
     "\n"
     "  -o, --output FILE     the archive\n"
-    "      --low LOW         the INT8 version of HIGH\n"
-    "      --quantize RULE   without LOW: llm.int8 (default), or none: store HIGH alone\n"
+    "      --low LOW         a coarser version of HIGH (repeatable, from fine to coarse)\n"
+    "      --quantize RULE   without LOW: llm.int8 (default; needs 16 bits), or none: store HIGH alone\n"
     "      --include PATTERN quantize these tensors too (shell pattern on the name; repeatable)\n"
     "      --exclude PATTERN do not quantize these (repeatable; wins over --include)\n"
     "  -j, --threads N       threads (default: all cores); the archive is the same for all N\n"
@@ -51,9 +52,13 @@ static void print_table(const qstore_pack_options *options, const qstore_pack_re
 		zstd += variant->zstd_size;
 		printf("%-12s %10s %10s", variant->name, cli_format_size(variant->raw_size).text,
 		       cli_format_size(variant->zstd_size).text);
-		if (i + 1 < result->n_variants)
+		if (i == 0 && result->n_variants > 1)
 			printf(" %18s  (the first %.1f %%: what its users download)\n",
 			       cli_format_size(variant->download_size).text,
+			       100.0 * ratio(variant->download_size, result->archive_size));
+		else if (i + 1 < result->n_variants)
+			printf(" %18s  (what it adds: its users download the first %.1f %%)\n",
+			       cli_format_size(variant->download_size - variant[-1].download_size).text,
 			       100.0 * ratio(variant->download_size, result->archive_size));
 		else if (result->n_variants > 1)
 			printf(" %18s  (what it adds)\n",
@@ -66,12 +71,17 @@ static void print_table(const qstore_pack_options *options, const qstore_pack_re
 	if (result->n_paired > 0)
 		printf("%llu paired tensors: %.2f bits per weight for both versions\n",
 		       (unsigned long long)result->n_paired, paired_bits(result));
-	if (result->n_exceptions > 0)
-		printf("%llu weights (%.3f %%) are not where their code says; they are kept exactly all the same\n",
-		       (unsigned long long)result->n_exceptions,
-		       100.0 * ratio(result->n_exceptions, result->paired_weights));
+	for (uint32_t i = 0; i < result->n_rules; i++) {
+		const qstore_pack_rule *rule = &result->rules[i];
+		printf("  %llu by the rule %s, to which %.3f %% of their weights are exceptions, kept exactly all the same\n",
+		       (unsigned long long)rule->n_tensors, rule->name,
+		       100.0 * ratio(rule->n_exceptions, rule->n_weights));
+	}
+	if (result->n_delta > 0)
+		printf("%llu tensors as differences to coarser floats: %.2f bits per weight\n",
+		       (unsigned long long)result->n_delta, ratio(8 * result->delta_size, result->delta_weights));
 	if (result->n_equal > 0)
-		printf("%llu tensors are the same in both variants and stored once\n",
+		printf("%llu tensors are the same in a coarser variant and stored once\n",
 		       (unsigned long long)result->n_equal);
 	if (result->nothing_quantized)
 		printf("No tensor of %s is fit to be quantized: it is stored alone\n", options->high);
@@ -93,6 +103,20 @@ static int print_json(const qstore_pack_options *options, const qstore_pack_resu
 	    "pairedTensors", (json_int_t)result->n_paired, "pairedWeights", (json_int_t)result->paired_weights,
 	    "pairedSize", (json_int_t)result->paired_size, "exceptions", (json_int_t)result->n_exceptions,
 	    "equalTensors", (json_int_t)result->n_equal, "nothingQuantized", result->nothing_quantized);
+	if (root != NULL) {
+		json_t *rules = json_array();
+		for (uint32_t i = 0; i < result->n_rules; i++) {
+			const qstore_pack_rule *rule = &result->rules[i];
+			json_array_append_new(rules, json_pack("{s:s, s:I, s:I, s:I}", "rule", rule->name, "tensors",
+			                                       (json_int_t)rule->n_tensors, "weights",
+			                                       (json_int_t)rule->n_weights, "exceptions",
+			                                       (json_int_t)rule->n_exceptions));
+		}
+		json_object_set_new(root, "rules", rules);
+		json_object_set_new(root, "deltaTensors", json_integer((json_int_t)result->n_delta));
+		json_object_set_new(root, "deltaWeights", json_integer((json_int_t)result->delta_weights));
+		json_object_set_new(root, "deltaSize", json_integer((json_int_t)result->delta_size));
+	}
 	if (root != NULL && result->paired_weights > 0)
 		json_object_set_new(root, "pairedBitsPerWeight", json_real(paired_bits(result)));
 	int failed = root == NULL || json_dumpf(root, stdout, JSON_INDENT(2)) != 0;
@@ -118,7 +142,7 @@ int main(int argc, char **argv)
 	    {NULL, 0, NULL, 0},
 	};
 	qstore_pack_options pack = {0};
-	cli_list include = {0}, exclude = {0};
+	cli_list include = {0}, exclude = {0}, lower = {0};
 	int quiet = 0, json = 0, option, quantize_given = 0;
 	cli_set_name("qstore-pack");
 	while ((option = getopt_long(argc, argv, ":o:j:fqhV", options, NULL)) != -1) {
@@ -127,7 +151,10 @@ int main(int argc, char **argv)
 			pack.output = optarg;
 			break;
 		case OPTION_LOW:
-			pack.low = optarg;
+			if (pack.low == NULL)
+				pack.low = optarg;
+			else
+				cli_list_add(&lower, optarg);
 			break;
 		case OPTION_QUANTIZE:
 			quantize_given = 1;
@@ -177,6 +204,7 @@ int main(int argc, char **argv)
 	if (pack.low != NULL && (quantize_given || include.items != NULL || exclude.items != NULL))
 		return cli_usage("--quantize, --include and --exclude are for packing without --low");
 	pack.high = argv[optind];
+	pack.lower = lower.items;
 	pack.include = include.items;
 	pack.exclude = exclude.items;
 	pack.compare = !quiet || json;
@@ -187,6 +215,7 @@ int main(int argc, char **argv)
 	cli_work(&pack.work, &bar, !quiet && !json);
 	qstore_status status = qstore_pack(&pack, &result, &error);
 	cli_bar_end(&bar);
+	cli_list_free(&lower);
 	cli_list_free(&include);
 	cli_list_free(&exclude);
 	if (status != QSTORE_OK)

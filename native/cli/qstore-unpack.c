@@ -6,7 +6,7 @@
 #include "cli.h"
 
 static const char help[] =
-    "Usage: qstore-unpack FILE.qstore [--precision int8|bf16|fp16|low|high|all] [-o DIR]\n"
+    "Usage: qstore-unpack FILE.qstore [--precision int8|bf16|fp16|fp32|low|high|all] [-o DIR]\n"
     "\n"
     "Restores a model's files from an archive, byte for byte; their SHA-256 is checked.\n"
     "The first part of an archive is enough for the coarse precision.\n"

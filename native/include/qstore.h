@@ -104,7 +104,9 @@ typedef enum qstore_quantize {
 
 typedef struct qstore_pack_options {
 	const char *high;   /* the model: a folder with safetensors and small files, or one safetensors file */
-	const char *low;    /* its INT8 version, the same way; NULL: see `quantize` */
+	const char *low;    /* its next coarser version, the same way; NULL: see `quantize` */
+	/* Still coarser ones, from fine to coarse: a NULL-terminated list, or NULL. */
+	const char *const *lower;
 	const char *output; /* the archive. It appears, complete and verified, or not at all. */
 	int force;          /* replace an existing output */
 	qstore_quantize quantize;
@@ -117,9 +119,17 @@ typedef struct qstore_pack_options {
 } qstore_pack_options;
 
 #define QSTORE_VARIANTS_MAX 32
+#define QSTORE_RULES_MAX 8
+
+/* Tensors whose codes were found to be made by one rule. */
+typedef struct qstore_pack_rule {
+	const char *name; /* as in qstore_tensor_info; static storage */
+	uint64_t n_tensors, n_weights;
+	uint64_t n_exceptions; /* weights that the rule gives another code */
+} qstore_pack_rule;
 
 typedef struct qstore_pack_variant {
-	char name[64];          /* "int8", "bf16", … */
+	char name[64];          /* "int8", "bf16", …; a second one of the same precision is "int8-2" */
 	uint64_t raw_size;      /* its files, as published */
 	uint64_t zstd_size;     /* the same under zstd -3, chunk by chunk; 0 without `compare` */
 	uint64_t download_size; /* the prefix of the archive that holds all of it */
@@ -134,7 +144,12 @@ typedef struct qstore_pack_result {
 	uint64_t paired_weights; /* their elements */
 	uint64_t paired_size;    /* coded bytes of both versions, scales included */
 	uint64_t n_exceptions;   /* weights outside the cell of their code */
-	uint64_t n_equal;        /* tensors that are the same in both variants, stored once */
+	uint32_t n_rules;        /* found among the paired tensors */
+	qstore_pack_rule rules[QSTORE_RULES_MAX];
+	uint64_t n_delta;        /* tensors kept as differences to a coarser variant's floats */
+	uint64_t delta_weights;  /* their elements */
+	uint64_t delta_size;     /* coded bytes of the differences */
+	uint64_t n_equal;        /* tensors that are the same in a coarser variant, stored once */
 	/* An INT8 variant was asked for, and no tensor was fit for it: `high` is stored alone. */
 	int nothing_quantized;
 } qstore_pack_result;

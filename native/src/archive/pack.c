@@ -75,13 +75,13 @@ static qstore_status same_input(const packer *p, uint32_t a, uint32_t b, uint64_
 	return status;
 }
 
-/* A file without weights: shared with the other variant's when they are the same. */
+/* A file without weights: shared with another variant's when they are the same. */
 static qstore_status take_other(packer *p, const qs_model_file *input, uint32_t variant, uint32_t source,
                                 qs_error *error)
 {
 	int same = 0;
 	qstore_status status = QSTORE_OK;
-	for (size_t i = 0; i < p->n_smalls; i++) {
+	for (size_t i = 0; i < p->n_smalls && !same && status == QSTORE_OK; i++) {
 		pack_small *other = &p->smalls[i];
 		if (strcmp(other->name, input->name) != 0)
 			continue;
@@ -89,7 +89,7 @@ static qstore_status take_other(packer *p, const qs_model_file *input, uint32_t 
 		if (same)
 			other->variants |= 1u << variant;
 	}
-	for (size_t i = 0; i < p->n_files; i++) {
+	for (size_t i = 0; i < p->n_files && !same && status == QSTORE_OK; i++) {
 		pack_file *other = &p->files[i];
 		if (other->n_tensors > 0 || strcmp(other->name, input->name) != 0)
 			continue;
@@ -127,36 +127,76 @@ static qstore_status take_model(packer *p, const qs_model *model, uint32_t varia
 	return status;
 }
 
+/* A name that no finer variant has: the precision's, or that with a number. */
+static qstore_status name_variant(packer *p, uint32_t number, const char *precision, qs_error *error)
+{
+	unsigned n = 1;
+	size_t size = strlen(precision);
+	for (uint32_t v = number + 1; v <= p->high_number; v++)
+		n += strncmp(p->names[v], precision, size) == 0 && (p->names[v][size] == 0 || p->names[v][size] == '-');
+	p->names[number] = precision;
+	if (n == 1)
+		return QSTORE_OK;
+	char *text = malloc(size + 16);
+	if (text != NULL)
+		snprintf(text, size + 16, "%s-%u", precision, n);
+	p->names[number] = pack_keep(p, text);
+	return p->names[number] == NULL ? pack_no_memory(error) : QSTORE_OK;
+}
+
+/* Variant `number`; all finer ones are open. */
+static qstore_status open_model(packer *p, uint32_t number, const char *path, qs_error *error)
+{
+	qs_model *model = &p->models[number];
+	qstore_status status = qs_model_open(model, path, error);
+	if (status != QSTORE_OK)
+		return status;
+	const char *precision = qs_model_precision(model, &p->dtypes[number]);
+	if (number < p->high_number) {
+		const char *finer = p->models[number + 1].path, *finer_name = p->names[number + 1];
+		if (p->dtypes[number] == p->dtypes[p->high_number])
+			return qs_fail(error, QSTORE_MISMATCH, "%s and %s are both %s", path,
+			               p->models[p->high_number].path, precision);
+		if (qs_dtype_size(p->dtypes[number]) > qs_dtype_size(p->dtypes[number + 1]))
+			return qs_fail(error, QSTORE_MISMATCH,
+			               "%s is %s, finer than %s, which is %s: are they swapped? They go from fine to coarse",
+			               path, precision, finer, finer_name);
+	}
+	return name_variant(p, number, precision, error);
+}
+
 static qstore_status open_models(packer *p, qs_error *error)
 {
 	const qstore_pack_options *options = p->options;
-	qstore_status status = qs_model_open(&p->high, options->high, error);
+	uint32_t n_lower = 0;
+	if (options->low != NULL)
+		for (n_lower = 1; options->lower != NULL && options->lower[n_lower - 1] != NULL;)
+			n_lower++;
+	if (n_lower >= QS_VARIANTS_MAX)
+		return qs_fail(error, QSTORE_LIMIT, "%u variants: an archive has at most %d", n_lower + 1,
+		               QS_VARIANTS_MAX);
+	p->high_number = n_lower;
+	qstore_status status = open_model(p, n_lower, options->high, error);
+	for (uint32_t i = 0; i < n_lower && status == QSTORE_OK; i++)
+		status = open_model(p, n_lower - 1 - i, i == 0 ? options->low : options->lower[i - 1], error);
 	if (status != QSTORE_OK)
 		return status;
-	p->high_name = qs_model_precision(&p->high, &p->high_dtype);
-	if (options->low != NULL) {
-		status = qs_model_open(&p->low, options->low, error);
-		if (status != QSTORE_OK)
-			return status;
-		p->low_name = qs_model_precision(&p->low, &p->low_dtype);
-		if (strcmp(p->low_name, p->high_name) == 0)
-			return qs_fail(error, QSTORE_MISMATCH, "%s and %s are both %s", options->low, options->high,
-			               p->low_name);
-		if (qs_dtype_size(p->low_dtype) > qs_dtype_size(p->high_dtype))
-			return qs_fail(error, QSTORE_MISMATCH, "%s is %s, finer than %s, which is %s: are they swapped?",
-			               options->low, p->low_name, options->high, p->high_name);
-		p->has_low = 1;
-	} else if (options->quantize == QSTORE_QUANTIZE_LLM_INT8) {
-		p->low_name = "int8";
-		p->low_dtype = QS_I8;
-		p->has_low = strcmp(p->high_name, p->low_name) != 0;
-		p->result.nothing_quantized = !p->has_low;
+	if (options->low == NULL && options->quantize == QSTORE_QUANTIZE_LLM_INT8) {
+		if (p->dtypes[0] == QS_I8) {
+			p->result.nothing_quantized = 1;
+		} else {
+			p->made_low = 1;
+			p->high_number = 1;
+			p->models[1] = p->models[0];
+			p->names[1] = p->names[0];
+			p->dtypes[1] = p->dtypes[0];
+			memset(&p->models[0], 0, sizeof(p->models[0]));
+			p->names[0] = "int8";
+			p->dtypes[0] = QS_I8;
+		}
 	}
-	p->high_number = p->has_low ? 1 : 0;
-	if (options->low != NULL)
-		status = take_model(p, &p->low, 0, error);
-	if (status == QSTORE_OK)
-		status = take_model(p, &p->high, p->high_number, error);
+	for (uint32_t v = 0; v <= p->high_number && status == QSTORE_OK; v++)
+		status = take_model(p, &p->models[v], v, error);
 	return status;
 }
 
@@ -192,7 +232,10 @@ static qstore_status name_members(packer *p, qs_error *error)
 	for (size_t i = 0; i < p->n_smalls; i++) {
 		pack_small *small = &p->smalls[i];
 		int finest = small->variants >> p->high_number & 1;
-		const char *folder = finest ? "" : p->low_name, *end = small->kind == QS_FILE_ZSTD ? ".zst" : "";
+		uint32_t v = p->high_number;
+		while ((small->variants >> v & 1) == 0)
+			v--;
+		const char *folder = finest ? "" : p->names[v], *end = small->kind == QS_FILE_ZSTD ? ".zst" : "";
 		size_t size = strlen(folder) + strlen(small->name) + strlen(end) + p->n_smalls + 4;
 		small->member = malloc(size);
 		if (small->member == NULL)
@@ -421,10 +464,14 @@ static qstore_status run(packer *p, qs_error *error)
 		status = qs_spool_create(&p->layer_fd, output, error);
 	if (status == QSTORE_OK && p->options->low != NULL)
 		status = pack_pair(p, error);
-	if (status == QSTORE_OK && p->options->low == NULL && p->has_low) {
+	if (status == QSTORE_OK && p->made_low) {
 		status = pack_quantize(p, error);
-		if (!p->has_low) {
+		if (!p->made_low) {
 			p->high_number = 0;
+			p->models[0] = p->models[1];
+			p->names[0] = p->names[1];
+			p->dtypes[0] = p->dtypes[1];
+			memset(&p->models[1], 0, sizeof(p->models[1]));
 			for (size_t i = 0; i < p->n_files; i++)
 				p->files[i].variants = 1;
 			for (size_t i = 0; i < p->n_smalls; i++)
@@ -482,8 +529,8 @@ static void packer_free(packer *p)
 	free(p->objects);
 	free(p->texts);
 	qs_builder_free(&p->builder);
-	qs_model_close(&p->high);
-	qs_model_close(&p->low);
+	for (uint32_t v = 0; v < QS_VARIANTS_MAX; v++)
+		qs_model_close(&p->models[v]);
 }
 
 qstore_status qstore_pack(const qstore_pack_options *options, qstore_pack_result *result, qstore_error *error)

@@ -30,6 +30,7 @@ typedef enum pack_role {
 	PACK_PLAIN,
 	PACK_CODES,
 	PACK_REFINE,
+	PACK_DELTA, /* floats, given those of `coarse` */
 	PACK_SHARED /* equal to `coarse`, whose object it uses */
 } pack_role;
 
@@ -43,7 +44,8 @@ typedef struct pack_tensor {
 	uint64_t source_offset;
 	int quantized; /* … or those that its codes are made from; row maxima are in `scales` */
 	uint32_t source_dtype;
-	struct pack_tensor *coarse, *scales; /* REFINE; SHARED (coarse); quantized CODES (scales) */
+	struct pack_tensor *coarse, *scales; /* REFINE; SHARED and DELTA (coarse); quantized CODES (scales) */
+	uint32_t rule;                       /* REFINE */
 	uint32_t object;                     /* or QS_NONE */
 } pack_tensor;
 
@@ -85,11 +87,12 @@ typedef struct packer {
 	qstore_pack_result result;
 	qstore_progress progress;
 
-	qs_model high, low;
-	int has_low;                      /* given or made */
-	const char *high_name, *low_name; /* of the variants */
-	uint32_t high_dtype, low_dtype;
-	uint32_t high_number;
+	/* Variants, coarse to fine; the one that the packer makes itself has no model. */
+	qs_model models[QS_VARIANTS_MAX];
+	const char *names[QS_VARIANTS_MAX];
+	uint32_t dtypes[QS_VARIANTS_MAX];
+	uint32_t high_number; /* the finest */
+	int made_low;         /* variant 0 is made by the packer */
 
 	pack_source *sources;
 	size_t n_sources;
@@ -133,17 +136,15 @@ qstore_status pack_tensor_read(const packer *p, const pack_tensor *tensor, uint8
 void pack_geometry(uint32_t dtype, uint32_t n_dims, const uint64_t *dims, uint64_t *cols,
                    uint32_t *chunk_elems);
 uint64_t pack_n_elems(const pack_tensor *tensor);
-/* Σ(scale × code − fine)² and Σ fine² over n elements from first_elem on; scales from the first element's row
- * on. */
-void pack_error_sums(const uint8_t *fine, uint32_t dtype, const uint8_t *codes, const uint8_t *scales,
-                     uint64_t first_elem, size_t n, uint64_t cols, double *error_sum, double *square_sum);
+/* Σ(step × code − fine)² and Σ fine² over the elements of a refined chunk. */
+void pack_error_sums(const qs_chunk_desc *desc, const uint8_t *fine, double *error_sum, double *square_sum);
 /* Whether n codes with these sums can belong to their values at all. */
 int pack_alike(double error_sum, double square_sum, uint64_t n);
 
 /* Steps, in order */
-qstore_status pack_pair(packer *p, qs_error *error); /* pack_pair.c: matches LOW's tensors with HIGH's */
+qstore_status pack_pair(packer *p, qs_error *error); /* pack_pair.c: matches each variant's tensors with coarser ones */
 qstore_status
-pack_quantize(packer *p, qs_error *error); /* pack_quantize.c: or makes LOW; clears has_low when it cannot */
+pack_quantize(packer *p, qs_error *error); /* pack_quantize.c: or makes LOW; clears made_low when it cannot */
 qstore_status pack_hash(packer *p,
                         qs_error *error); /* pack_files.c: SHA-256 of all, small files into their spool */
 qstore_status pack_plan(packer *p, qs_error *error);   /* pack_files.c: objects, chunks */

@@ -4,7 +4,9 @@
 #include <string.h>
 #include <zstd.h>
 
+#include "../core/mode.h"
 #include "../encode/encode.h"
+#include "archive.h"
 #include "pack.h"
 
 #define COMPARE_LEVEL 3
@@ -51,7 +53,7 @@ static void *encode_create(void *user)
 		return NULL;
 	t->encoder = qs_encoder_create();
 	t->src = malloc(QS_CHUNK_SIZE_MAX);
-	t->coarse = malloc(ELEMS_MAX);
+	t->coarse = malloc(QS_CHUNK_SIZE_MAX);
 	t->scales = malloc(ELEMS_MAX * sizeof(float));
 	t->scratch = malloc(PACK_SCRATCH_SIZE);
 	t->dst_cap = qs_chunk_bound(QS_CHUNK_SIZE_MAX);
@@ -131,23 +133,27 @@ static qstore_status encode_work(void *user, void *memory, uint64_t job, qs_erro
 	t->stats = (qs_chunk_stats){0, 0};
 	qstore_status status =
 	    object_read(p, number, t->src, t->src_size, first_elem * elem_size, t->scratch, error);
-	if (status == QSTORE_OK && object->kind == QS_KIND_REFINE) {
-		uint64_t first_row = first_elem / object->cols;
-		uint64_t n_rows = (first_elem + desc.n_elems - 1) / object->cols - first_row + 1;
-		desc.scales_size = (size_t)n_rows * sizeof(float);
-		desc.scales_dtype = QS_F32;
-		status = object_read(p, object->coarse, t->coarse, desc.n_elems, first_elem, t->scratch, error);
-		if (status == QSTORE_OK)
-			status = object_read(p, object->scales, t->scales, desc.scales_size, first_row * sizeof(float),
-			                     t->scratch, error);
+	if (status == QSTORE_OK && object->coarse != QS_NONE) {
 		desc.coarse = t->coarse;
+		desc.coarse_dtype = p->builder.objects[object->coarse].dtype;
+		size_t coarse_size = qs_dtype_size(desc.coarse_dtype);
+		status = object_read(p, object->coarse, t->coarse, desc.n_elems * coarse_size,
+		                     first_elem * coarse_size, t->scratch, error);
+	}
+	if (status == QSTORE_OK && object->kind == QS_KIND_REFINE) {
+		const qs_object *scales = &p->builder.objects[object->scales];
+		size_t size = qs_dtype_size(scales->dtype);
+		uint64_t first_row = scales->n_elems == 1 ? 0 : first_elem / object->cols;
 		desc.scales = t->scales;
+		desc.scales_dtype = scales->dtype;
+		desc.scales_size = scales->n_elems == 1 ? size : qs_chunk_rows(&desc) * size;
+		status = object_read(p, object->scales, t->scales, desc.scales_size, first_row * size, t->scratch,
+		                     error);
 	}
 	if (status != QSTORE_OK)
 		return status;
 	if (object->kind == QS_KIND_REFINE)
-		pack_error_sums(t->src, object->dtype, t->coarse, t->scales, first_elem, desc.n_elems, object->cols,
-		                &t->error_sum, &t->square_sum);
+		pack_error_sums(&desc, t->src, &t->error_sum, &t->square_sum);
 	status =
 	    qs_chunk_encode(t->encoder, &desc, t->src, t->src_size, t->dst, t->dst_cap, &t->dst_size, &t->stats);
 	if (status == QSTORE_OK && (t->dst_size == 0 || t->dst_size > QS_CHUNK_CODED_MAX))
@@ -193,21 +199,51 @@ static qstore_status encode_commit(void *user, void *memory, uint64_t job, qs_er
 	return QSTORE_OK;
 }
 
+static void count_rule(packer *p, const qs_object *object, const pack_object *own)
+{
+	qstore_pack_result *result = &p->result;
+	const char *name = qs_rule_name(object->rule);
+	uint32_t i = 0;
+	while (i < result->n_rules && result->rules[i].name != name)
+		i++;
+	if (i == QSTORE_RULES_MAX)
+		return;
+	qstore_pack_rule *rule = &result->rules[i];
+	if (i == result->n_rules)
+		result->n_rules++;
+	rule->name = name;
+	rule->n_tensors++;
+	rule->n_weights += object->n_elems;
+	rule->n_exceptions += own->n_exceptions;
+}
+
 /* What was learned of each object. */
 static qstore_status finish_objects(packer *p, qs_error *error)
 {
 	char named[600] = "";
 	size_t n_wrong = 0;
+	uint32_t wrong_fine = 0, wrong_coarse = 0;
 	for (size_t i = 0; i < p->builder.n_objects; i++) {
 		qs_object *object = &p->builder.objects[i];
 		const pack_object *own = &p->objects[i];
 		for (uint32_t v = 0; v <= p->high_number; v++)
 			p->result.variants[v].zstd_size += own->variants >> v & 1 ? own->zstd_size : 0;
+		if (object->kind == QS_KIND_DELTA) {
+			p->result.n_delta++;
+			p->result.delta_weights += object->n_elems;
+			p->result.delta_size += object->coded_size;
+		}
 		if (object->kind != QS_KIND_REFINE)
 			continue;
+		count_rule(p, object, own);
 		double error_ratio = own->square_sum > 0.0 ? own->error_sum / own->square_sum : 0.0;
 		object->error = error_ratio < FLT_MAX ? (float)error_ratio : FLT_MAX;
-		if (!pack_alike(own->error_sum, own->square_sum, object->n_elems) && n_wrong++ < 5 &&
+		int alike = pack_alike(own->error_sum, own->square_sum, object->n_elems);
+		if (!alike && n_wrong == 0) {
+			wrong_fine = object->variant;
+			wrong_coarse = p->builder.objects[object->coarse].variant;
+		}
+		if (!alike && n_wrong++ < 5 &&
 		    strlen(named) + strlen(own->tensor->name) + 3 < sizeof(named)) {
 			if (named[0] != 0)
 				strcat(named, ", ");
@@ -219,9 +255,10 @@ static qstore_status finish_objects(packer *p, qs_error *error)
 		                         p->builder.objects[object->scales].coded_size;
 		p->result.n_exceptions += own->n_exceptions;
 	}
-	if (n_wrong > 0 && p->options->low != NULL)
+	if (n_wrong > 0 && !p->made_low)
 		return qs_fail(error, QSTORE_MISMATCH, "%s does not belong to %s: %zu tensor%s in value: %s%s",
-		               p->low.path, p->high.path, n_wrong, n_wrong == 1 ? " differs" : "s differ", named,
+		               p->models[wrong_coarse].path, p->models[wrong_fine].path, n_wrong,
+		               n_wrong == 1 ? " differs" : "s differ", named,
 		               n_wrong > 5 ? ", …" : "");
 	return QSTORE_OK;
 }

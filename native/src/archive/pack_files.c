@@ -267,7 +267,7 @@ static qstore_status add_object(packer *p, qs_object object, const pack_object *
 
 static int is_own(const pack_tensor *t)
 {
-	return t->role == PACK_PLAIN || t->role == PACK_CODES || t->role == PACK_REFINE;
+	return t->role != PACK_LITERAL && t->role != PACK_SHARED;
 }
 
 static qstore_status plan_literal(packer *p, pack_file *file, qs_error *error)
@@ -326,9 +326,13 @@ static qstore_status plan_objects(packer *p, pack_file *file, qs_error *error)
 			object.kind = QS_KIND_CODES;
 		if (t->role == PACK_REFINE) {
 			object.kind = QS_KIND_REFINE;
-			object.rule = QS_RULE_LLM_INT8;
+			object.rule = t->rule;
 			object.coarse = t->coarse->object;
 			object.scales = t->scales->object;
+		}
+		if (t->role == PACK_DELTA) {
+			object.kind = QS_KIND_DELTA;
+			object.coarse = t->coarse->object;
 		}
 		status = add_object(p, object, &own, &t->object, error);
 	}
@@ -485,16 +489,14 @@ static qstore_status index_files(packer *p, qs_error *error)
 
 qstore_status pack_plan(packer *p, qs_error *error)
 {
-	const char *names[2] = {p->has_low ? p->low_name : p->high_name, p->high_name};
-	uint32_t dtypes[2] = {p->has_low ? p->low_dtype : p->high_dtype, p->high_dtype};
 	for (uint32_t v = 0; v <= p->high_number; v++) {
 		uint32_t number;
 		qstore_status status = qs_builder_add_variant(&p->builder, &number);
-		const char *name = qs_builder_name(&p->builder, names[v]);
+		const char *name = qs_builder_name(&p->builder, p->names[v]);
 		if (status != QSTORE_OK || name == NULL)
 			return pack_no_memory(error);
 		p->builder.variants[number] =
-		    (qs_variant){.name = name, .dtype = dtypes[v], .coarser = v == 0 ? QS_NONE : v - 1};
+		    (qs_variant){.name = name, .dtype = p->dtypes[v], .coarser = v == 0 ? QS_NONE : v - 1};
 		for (size_t i = 0; i < p->n_files; i++)
 			p->builder.variants[number].raw_size += p->files[i].variants >> v & 1 ? p->files[i].size : 0;
 		for (size_t i = 0; i < p->n_smalls; i++)

@@ -234,7 +234,7 @@ static qstore_status finish_weights(packer *p, pack_file *file, qs_error *error)
 			if (strcmp(by_name[i - 1]->name, by_name[i]->name) == 0)
 				status =
 				    qs_fail(error, QSTORE_INPUT, "%s: tensor %s has the name that the quantized model needs",
-				            p->high.path, by_name[i]->name);
+				            p->models[p->high_number].path, by_name[i]->name);
 		}
 	}
 	if (status == QSTORE_OK) {
@@ -259,6 +259,7 @@ static qstore_status finish_weights(packer *p, pack_file *file, qs_error *error)
 				}
 				t->scales = *scales;
 				fine->role = PACK_REFINE;
+				fine->rule = QS_RULE_LLM_INT8;
 				fine->scales = *scales;
 				fine->coarse = t;
 			} else if (t->role == PACK_PLAIN) {
@@ -454,9 +455,10 @@ static int ends_with(const char *text, const char *end)
 static qstore_status share_small_files(packer *p, qs_error *error)
 {
 	int made = 0;
-	for (size_t i = 0; i < p->high.n_files; i++) {
-		if (strcmp(p->high.files[i].name, "config.json") == 0) {
-			qstore_status status = make_config(p, &p->high.files[i], &made, error);
+	const qs_model *high = &p->models[p->high_number];
+	for (size_t i = 0; i < high->n_files; i++) {
+		if (strcmp(high->files[i].name, "config.json") == 0) {
+			qstore_status status = make_config(p, &high->files[i], &made, error);
 			if (status != QSTORE_OK)
 				return status;
 		}
@@ -502,7 +504,7 @@ qstore_status pack_quantize(packer *p, qs_error *error)
 		if (status == QSTORE_OK)
 			status = share_small_files(p, error);
 	} else if (status == QSTORE_OK) {
-		p->has_low = 0;
+		p->made_low = 0;
 		p->result.nothing_quantized = 1;
 	}
 	free(q.candidates);

@@ -1,10 +1,13 @@
 /* Reading what is packed. */
 #include <fcntl.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "../core/bytes.h"
+#include "../core/mode.h"
+#include "../core/rules.h"
 #include "../quantize/llm_int8.h"
 #include "pack.h"
 
@@ -156,7 +159,11 @@ void pack_geometry(uint32_t dtype, uint32_t n_dims, const uint64_t *dims, uint64
 	uint32_t most = QS_CHUNK_SIZE_MAX / qs_dtype_size(dtype);
 	if (most > 1u << 18)
 		most = 1u << 18;
-	*cols = n_dims == 2 && dims[1] > 0 ? dims[1] : 1;
+	/* Rows are what the first dimension counts, of convolutions too. */
+	*cols = n_dims > 1 ? 1 : 0;
+	for (uint32_t i = 1; i < n_dims; i++)
+		*cols *= dims[i];
+	*cols = *cols > 0 ? *cols : 1;
 	*chunk_elems = *cols <= most ? most - most % (uint32_t)*cols : most;
 }
 
@@ -199,45 +206,24 @@ qstore_status pack_tensor_read(const packer *p, const pack_tensor *tensor, uint8
 	return QSTORE_OK;
 }
 
-static float value_bf16(uint16_t bits)
+static float value_of(uint16_t bits, uint32_t dtype)
 {
-	uint32_t wide = (uint32_t)bits << 16;
-	float value;
-	memcpy(&value, &wide, sizeof(value));
-	return value;
+	uint32_t magnitude = bits & 0x7fff;
+	float value = magnitude >= (dtype == QS_F16 ? 0x7c00u : 0x7f80u) ? (float)INFINITY
+	                                                                 : qs_magnitude_value(magnitude, dtype);
+	return bits & 0x8000 ? -value : value;
 }
 
-static float value_f16(uint16_t bits)
+void pack_error_sums(const qs_chunk_desc *desc, const uint8_t *fine, double *error_sum, double *square_sum)
 {
-	uint32_t sign = (uint32_t)(bits & 0x8000) << 16, rest = bits & 0x7fff, wide;
-	float value;
-	if (rest >= 0x7c00)
-		wide = 0x7f800000 | (rest & 0x3ff) << 13;
-	else if (rest >= 0x400)
-		wide = (rest << 13) + 0x38000000;
-	else {
-		/* Subnormal: a multiple of 2^-24, exact in single precision. */
-		value = (float)rest * 5.9604644775390625e-8f;
-		memcpy(&wide, &value, sizeof(wide));
-	}
-	wide |= sign;
-	memcpy(&value, &wide, sizeof(value));
-	return value;
-}
-
-void pack_error_sums(const uint8_t *fine, uint32_t dtype, const uint8_t *codes, const uint8_t *scales,
-                     uint64_t first_elem, size_t n, uint64_t cols, double *error_sum, double *square_sum)
-{
-	uint64_t first_row = first_elem / cols;
 	double errors = 0.0, squares = 0.0;
-	for (size_t done = 0; done < n;) {
-		uint64_t row = (first_elem + done) / cols, left = (row + 1) * cols - (first_elem + done);
-		size_t end = left < n - done ? done + (size_t)left : n;
-		float step = qs_load_f32(scales + (row - first_row) * sizeof(float)) / 127.0f;
-		for (; done < end; done++) {
-			uint16_t bits = qs_load16(fine + 2 * done);
-			float value = dtype == QS_BF16 ? value_bf16(bits) : value_f16(bits);
-			double difference = (double)(step * (float)(int8_t)codes[done]) - (double)value;
+	uint32_t n_rows = qs_chunk_rows(desc);
+	for (uint32_t row = 0; row < n_rows; row++) {
+		qs_row_part part = qs_chunk_row(desc, row);
+		float step = qs_rule_step(desc->rule, qs_chunk_scale(desc, row));
+		for (uint32_t i = part.begin; i < part.begin + part.count; i++) {
+			float value = value_of(qs_load16(fine + 2 * (size_t)i), desc->dtype);
+			double difference = (double)(step * (float)(int8_t)desc->coarse[i]) - (double)value;
 			double square = (double)value * (double)value;
 			/* Infinities and NaN say nothing about the rest. */
 			if (!(square <= 1e300) || !(difference * difference <= 1e300))
