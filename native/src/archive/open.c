@@ -235,10 +235,15 @@ void qstore_get_file(const qstore_archive *archive, uint32_t number, qstore_file
 	info->coded_size = file.coded_size;
 }
 
+const char *qs_rule_name(uint32_t rule)
+{
+	static const char *const names[QS_RULE_COUNT] = {NULL, "llm.int8", "multiply", "divide", "divide-bf16"};
+	return names[rule];
+}
+
 void qstore_get_tensor(const qstore_archive *archive, uint32_t number, qstore_tensor_info *info)
 {
 	static const char *const kinds[] = {"plain", "codes", "refine", "delta"};
-	static const char *const rules[] = {NULL, "llm.int8", "multiply", "divide", "divide-bf16"};
 	const qs_index *index = &archive->index;
 	qs_tensor tensor;
 	qs_file file;
@@ -258,7 +263,7 @@ void qstore_get_tensor(const qstore_archive *archive, uint32_t number, qstore_te
 		qs_index_object(index, tensor.object, &object);
 		info->kind = kinds[object.kind];
 		info->coded_size = object.coded_size;
-		info->rule = rules[object.rule];
+		info->rule = qs_rule_name(object.rule);
 		info->error = (double)object.error;
 		/* A coarser variant's layer holds it, though this file is a finer one's. */
 		info->shared = (file.variants >> object.variant & 1) == 0;
