@@ -15,12 +15,14 @@ int qs_ranks_scalar(qs_ranks *ranks, const qs_cell *cells, const uint8_t *codes,
 		rank += more;
 		rest -= more ? f : 0;
 		uint32_t state = f * ranks->high[lane] + rest;
-		if (state < 1u << 16) {
-			if (src == ranks->src_end)
-				return 0;
-			state = state << 16 | qs_load16(src);
-			src += 2;
-		}
+		/* Whether a unit is due is as good as random: no branch on it but at the end. */
+		uint32_t due = state < 1u << 16, unit = 0;
+		if (src != ranks->src_end)
+			unit = qs_load16(src);
+		else if (due)
+			return 0;
+		state = state << 16 * due | (unit & (0u - due));
+		src += 2 * due;
 		ranks->low[lane] = (uint16_t)state;
 		ranks->high[lane] = (uint16_t)(state >> 16);
 		uint32_t value = QS_CELL_FIRST(cell) + rank;
