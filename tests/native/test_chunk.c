@@ -492,6 +492,24 @@ static void test_rules(void **state)
 		}
 }
 
+/* Scales of 16 bits have their values; FP16's infinities and NaN are no numbers here either. */
+static void test_scales(void **state)
+{
+	fixture *f = *state;
+	qs_chunk_desc desc = refine(f, QS_BF16, 8, 4, 0);
+	for (desc.scales_dtype = QS_F16; desc.scales_dtype <= QS_BF16; desc.scales_dtype++)
+		for (uint32_t pattern = 0; pattern < 65536; pattern++)
+			for (size_t n = 1; n <= 2; n++) {
+				put16(f->row_scales, n == 1 ? pattern : 1);
+				put16(f->row_scales + 2, pattern);
+				desc.scales_size = 2 * n;
+				double value = ref_value(pattern, desc.scales_dtype),
+				       scale = (double)qs_chunk_scale(&desc, 1);
+				if (isfinite(value) ? scale != value : isfinite(scale))
+					fail_msg("dtype %u, pattern %x: %a for %a", desc.scales_dtype, pattern, scale, value);
+			}
+}
+
 static void fill_coarse(rng *r, uint8_t *coarse, uint32_t coarse_dtype, const uint8_t *values, uint32_t dtype,
                         size_t n)
 {

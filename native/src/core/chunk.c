@@ -90,6 +90,8 @@ float qs_chunk_scale(const qs_chunk_desc *desc, uint32_t row)
 	if (size == 4)
 		return qs_load_f32(scale);
 	uint16_t bits = qs_load16(scale);
+	if (desc->scales_dtype == QS_F16 && (bits & 0x7c00) == 0x7c00)
+		return qs_f32_from_bits(0x7fc00000); /* infinite or NaN: as unusable as the other */
 	float magnitude = qs_magnitude_value(bits & 0x7fff, desc->scales_dtype);
 	return bits & 0x8000 ? -magnitude : magnitude;
 }
