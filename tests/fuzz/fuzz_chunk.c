@@ -1,8 +1,18 @@
 /* Chunks. Any bytes as a chunk of any object: decoding says OK or CORRUPT, stays in its buffers, and depends
- * on nothing but them. Any bytes as values: encoding brings them back. tests/fuzz/make-seeds.mjs writes the
- * same layout: u8: bits 0–6 the kind, bit 7: encode; u8 dtype (refine: bit 0, BF16 or else F16); u16
- * elements; u16 columns − 1; u16 first element; refine: u8 number of codes, that many codes and four scales,
- * both repeated as often as needed; then the coded chunk, or the values, repeated likewise. */
+ * on nothing but them. Any bytes as values: encoding brings them back. tests/fuzz/make-seeds.mjs and
+ * tests/native/test_chunk.c write the same layout:
+ *
+ * - u8: bits 0–6 the kind, bit 7: encode
+ *
+ * - u8: the dtype; refine: bit 0 BF16 or else F16, bits 1–2 the rule − 1, bits 3–4 the scales' dtype (F32,
+ * F16, BF16), bit 5 one scale for all rows; delta: which pair of dtypes
+ *
+ * - u16 elements; u16 columns − 1; u16 first element
+ *
+ * - refine and delta: u8 n, then n bytes of codes or coarse values; refine: 16 bytes of scales; both repeated
+ * as often as needed
+ *
+ * - the coded chunk, or the values, repeated likewise */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -103,19 +113,30 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	uint8_t *codes = NULL, *scales = NULL;
 	if (desc.kind == QS_KIND_CODES)
 		desc.dtype = QS_I8;
-	if (desc.kind == QS_KIND_REFINE) {
-		size_t n_codes = left ? *src : 0, scales_size;
+	if (desc.kind >= QS_KIND_REFINE) {
+		size_t n_coarse = left ? *src : 0, elem_size = 1;
 		src += left > 0;
 		left -= left > 0;
-		n_codes = n_codes < left ? n_codes : left;
+		n_coarse = n_coarse < left ? n_coarse : left;
+		if (desc.kind == QS_KIND_DELTA) {
+			static const uint8_t fine[] = {QS_F32, QS_F32, QS_F32, QS_BF16, QS_F16};
+			static const uint8_t coarse[] = {QS_BF16, QS_F16, QS_F32, QS_BF16, QS_F16};
+			desc.dtype = fine[data[1] % 5];
+			desc.coarse_dtype = coarse[data[1] % 5];
+			elem_size = qs_dtype_size(desc.coarse_dtype);
+		}
+		desc.coarse = codes = repeated(src, n_coarse, elem_size * desc.n_elems);
+		src += n_coarse;
+		left -= n_coarse;
+	}
+	if (desc.kind == QS_KIND_REFINE) {
+		static const uint8_t scale_dtypes[] = {QS_F32, QS_F16, QS_BF16, QS_F32};
+		size_t scales_size = left < FUZZ_SCALES_SIZE ? left : FUZZ_SCALES_SIZE;
 		desc.dtype = data[1] & 1 ? QS_BF16 : QS_F16;
-		desc.rule = QS_RULE_LLM_INT8;
-		desc.coarse = codes = repeated(src, n_codes, desc.n_elems);
-		src += n_codes;
-		left -= n_codes;
-		scales_size = left < FUZZ_SCALES_SIZE ? left : FUZZ_SCALES_SIZE;
-		desc.scales_size = 4 * (size_t)qs_chunk_rows(&desc);
-		desc.scales_dtype = QS_F32;
+		desc.rule = 1 + (data[1] >> 1 & 3) % (QS_RULE_COUNT - 1);
+		desc.scales_dtype = scale_dtypes[data[1] >> 3 & 3];
+		desc.scales_size =
+		    qs_dtype_size(desc.scales_dtype) * (data[1] & 32 ? 1 : (size_t)qs_chunk_rows(&desc));
 		desc.scales = scales = repeated(src, scales_size, desc.scales_size);
 		src += scales_size;
 		left -= scales_size;

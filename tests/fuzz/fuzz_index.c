@@ -8,6 +8,7 @@
 
 #include "../../native/src/core/bytes.h"
 #include "../../native/src/core/chunk.h"
+#include "../../native/src/core/delta.h"
 #include "../../native/src/core/index.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -65,27 +66,23 @@ static void check_object(const qs_index *index, uint32_t number)
 	qs_index_variant(index, o.variant, &v);
 	require(coded == o.coded_size && o.offset >= v.layer_offset && o.offset - v.layer_offset <= v.layer_size);
 	require(o.coded_size <= v.layer_size - (o.offset - v.layer_offset));
-	int refine = o.kind == QS_KIND_REFINE;
-	int delta = o.kind == QS_KIND_DELTA;
+	int refine = o.kind == QS_KIND_REFINE, delta = o.kind == QS_KIND_DELTA;
 	require((refine || delta) == (o.coarse != QS_NONE) && refine == (o.scales != QS_NONE));
 	require(refine == (o.rule != QS_RULE_NONE) && o.rule < QS_RULE_COUNT);
 	require(o.kind != QS_KIND_CODES || o.dtype == QS_I8);
 	if (!refine && !delta)
 		return;
+	require(o.coarse < number);
+	qs_index_object(index, o.coarse, &coarse);
+	require(coarse.n_elems == o.n_elems && coarse.cols == o.cols && coarse.chunk_elems == o.chunk_elems);
+	require(coarse.variant <= o.variant);
 	if (delta) {
-		require(o.coarse < number);
-		qs_index_object(index, o.coarse, &coarse);
-		require(coarse.kind != QS_KIND_CODES && coarse.n_elems == o.n_elems && coarse.cols == o.cols);
-		require(coarse.chunk_elems == o.chunk_elems && coarse.variant < o.variant);
+		require(qs_delta_applies(coarse.dtype, o.dtype));
 		return;
 	}
-	require((o.dtype == QS_F16 || o.dtype == QS_BF16) && o.coarse < number && o.scales < number);
-	qs_index_object(index, o.coarse, &coarse);
+	require((o.dtype == QS_F16 || o.dtype == QS_BF16) && o.scales < number && coarse.kind == QS_KIND_CODES);
 	qs_index_object(index, o.scales, &scales);
-	require(coarse.kind == QS_KIND_CODES && coarse.n_elems == o.n_elems && coarse.cols == o.cols);
-	require(coarse.chunk_elems == o.chunk_elems);
-	require(coarse.variant <= o.variant && scales.variant <= o.variant);
-	require(scales.kind == QS_KIND_PLAIN);
+	require(scales.variant <= o.variant && scales.kind == QS_KIND_PLAIN);
 	require(scales.dtype == QS_F32 || scales.dtype == QS_F16 || scales.dtype == QS_BF16);
 	require(scales.n_elems == 1 || scales.n_elems == (o.n_elems ? (o.n_elems - 1) / o.cols + 1 : 0));
 }

@@ -50,6 +50,13 @@ function seedArchive(name, archive) {
 	seed("fuzz_index", `${name}-body`, Buffer.concat([Buffer.from([2]), u64(payload.length), body]));
 }
 
+/** How tests/fuzz/fuzz_chunk.c has a refinement's dtypes and rule. @param {any} object @param {any} scales */
+const refineByte = (object, scales) =>
+	(object.dtype & 1) |
+	((object.rule - 1) << 1) |
+	([12, 8, 9].indexOf(scales.dtype) << 3) |
+	(Number(scales.elements === 1) << 5);
+
 /** The smallest chunk of each kind, dtype and mode that fuzz_chunk can describe. @param {string} name @param {Buffer} archive */
 async function seedChunks(name, archive) {
 	const index = await readIndex(archive);
@@ -60,10 +67,10 @@ async function seedChunks(name, archive) {
 	for (const object of index.objects) {
 		const bytes = await decodeObject(index, object, decoded);
 		decoded.push(bytes);
-		if (object.nChunks !== 1 || object.elements >= 20000 || object.columns > 65536) continue;
+		if (object.kind > 2 || object.nChunks !== 1 || object.elements >= 20000 || object.columns > 65536) continue;
 		const coded = index.payload.subarray(object.offset, object.offset + object.codedSize);
 		const head = [
-			Buffer.from([object.kind, object.kind === 2 ? object.dtype & 1 : object.dtype]),
+			Buffer.from([object.kind, object.kind === 2 ? refineByte(object, index.objects[object.scales]) : object.dtype]),
 			u16(object.elements),
 			u16(object.columns - 1),
 			u16(0),
@@ -132,6 +139,9 @@ try {
 		seedArchive(name, archive);
 		await seedChunks(name, archive);
 	}
+	// Chunks that the packer does not make (yet), from the tests' own samples.
+	const env = { ...process.env, QSTORE_SEEDS: path.join(corpus, "fuzz_chunk") };
+	execFileSync(path.join(root, "build/tests/test_chunk"), [], { env, stdio: "ignore" });
 } finally {
 	rmSync(work, { recursive: true });
 }

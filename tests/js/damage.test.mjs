@@ -11,15 +11,30 @@ import { decodeChunk } from "../reference/decode.mjs";
 const corpus = fileURLToPath(new URL("../fuzz/corpus/fuzz_chunk/", import.meta.url));
 const simd = await createDecoder({ simd: true }), scalar = await createDecoder({ simd: false });
 
+const F16 = 8, BF16 = 9, F32 = 12, REFINE = 2, DELTA = 3;
+const SCALES = [F32, F16, BF16, F32], FINE = [F32, F32, F32, BF16, F16], COARSE = [BF16, F16, F32, BF16, F16];
+
 /** A seed of tests/fuzz/fuzz_chunk.c: what describes the chunk, and the chunk. */
 function parse(seed) {
 	const view = new DataView(seed.buffer, seed.byteOffset, seed.length);
-	const desc = { kind: seed[0], dtype: seed[1], rule: 0, elems: view.getUint16(2, true), cols: view.getUint16(4, true) + 1, first: 0 };
-	if (desc.kind !== 2)
-		return { desc, coded: seed.subarray(8) };
-	const scales = 9 + seed[8], rows = Math.ceil(desc.elems / desc.cols);
-	Object.assign(desc, { dtype: seed[1] & 1 ? 9 : 8, rule: 1, coarse: seed.subarray(9, scales), scales: seed.slice(scales, scales + 4 * rows) });
-	return { desc, coded: seed.subarray(scales + 16) };
+	const desc = {
+		kind: seed[0], dtype: seed[1], rule: 0, elems: view.getUint16(2, true), cols: view.getUint16(4, true) + 1,
+		first: view.getUint16(6, true),
+	};
+	let at = 8;
+	if (desc.kind >= REFINE) {
+		desc.coarse = seed.subarray(9, at = 9 + seed[8]);
+		if (desc.kind === DELTA)
+			Object.assign(desc, { dtype: FINE[seed[1]], coarseDtype: COARSE[seed[1]], coarseSize: DTYPES[COARSE[seed[1]]].size });
+	}
+	if (desc.kind === REFINE) {
+		const rows = seed[1] & 32 ? 1 : Math.ceil((desc.first % desc.cols + desc.elems) / desc.cols);
+		const scalesDtype = SCALES[seed[1] >> 3 & 3];
+		const scales = seed.slice(at, at + rows * DTYPES[scalesDtype].size);
+		Object.assign(desc, { dtype: seed[1] & 1 ? BF16 : F16, rule: 1 + (seed[1] >> 1 & 3), scalesDtype, scales });
+		at += 16;
+	}
+	return { desc, coded: seed.subarray(at) };
 }
 
 /** The bytes in hexadecimal, or the code of the error. */
@@ -44,8 +59,8 @@ function compare(desc, coded, what) {
 	assert.equal(byWasm(simd), expected, what);
 	if (coded[0] === 1)
 		return; // fzstd checks less of a frame than zstd does
-	const { elems: n, cols: columns, scales, ...rest } = desc;
-	const chunk = { ...rest, n, columns, scales: scales && new DataView(scales.buffer, scales.byteOffset, scales.length) };
+	const { elems: n, cols: columns, ...rest } = desc;
+	const chunk = { ...rest, n, columns, first: desc.first % columns }; // scales are those of the rows from its first on
 	assert.equal(outcome(() => decodeChunk(chunk, coded)), expected, what);
 }
 
@@ -61,4 +76,18 @@ for (const name of readdirSync(corpus).filter((file) => file.includes("-decode-"
 			compare(desc, copy, `bit ${bit} flipped`);
 			copy[bit >> 3] ^= 1 << (bit & 7);
 		}
+		// What it builds on is another: scales that are zero, infinite or NaN among them.
+		for (const base of [desc.coarse, desc.scales])
+			for (let i = 0; i < (base?.length ?? 0); i += base === desc.scales ? 1 : 7)
+				for (const value of [0, 0x7f, 0x80, 0xff, base[i] ^ 1]) {
+					const old = base[i];
+					base[i] = value;
+					compare(desc, coded, `byte ${i} of ${base === desc.scales ? "scales" : "coarse"} ${value}`);
+					base[i] = old;
+				}
+		for (const value of [0x0000, 0x7c00, 0x7e00, 0x7f80, 0x7fc0, 0xff80, 0x8000, 0x0001, 0x7f7f])
+			if (desc.scales) {
+				const scales = Uint8Array.from(desc.scales, (_, i) => i % 2 ? value >> 8 : value & 255);
+				compare({ ...desc, scales }, coded, `scales ${value.toString(16)}`);
+			}
 	});

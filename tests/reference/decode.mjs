@@ -91,7 +91,7 @@ function zstd(frame, size) {
 
 const DTYPE_SIZES = [1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 4, 4, 4, 8, 8, 8, 8, 1];
 const [I8, F16, BF16, F32, F64] = [3, 8, 9, 12, 15];
-const [PLAIN, CODES, REFINE] = [0, 1, 2];
+const [REFINE, DELTA] = [2, 3];
 const [STORED, ZSTD, ASSEMBLED] = [0, 1, 2];
 
 /** @param {Uint8Array} archive */
@@ -216,8 +216,11 @@ function readBody(r) {
  * @property {number} n elements in this chunk
  * @property {number} columns
  * @property {number} first index of the chunk's first element in its object
- * @property {Uint8Array} [coarse] REFINE: the codes of the same elements
- * @property {DataView} [scales] REFINE: all scales of the object
+ * @property {Uint8Array} [coarse] refine: the codes of the same elements; delta: their coarse values
+ * @property {number} [coarseDtype] delta: of the coarse values
+ * @property {number} [rule] refine
+ * @property {Uint8Array} [scales] refine: all scales of the object, one a row or one
+ * @property {number} [scalesDtype] refine
  */
 
 /** @param {Chunk} chunk @param {Uint8Array} coded */
@@ -231,6 +234,7 @@ export function decodeChunk(chunk, coded) {
 	else if (mode === 2) bytes = decodePlanes(r, chunk.dtype, chunk.n);
 	else if (mode === 3 && chunk.dtype === I8) bytes = decodeCodes(r, chunk);
 	else if (mode === 4 && chunk.kind === REFINE) bytes = decodeRanks(r, chunk);
+	else if (mode === 5 && chunk.kind === DELTA) bytes = decodeDelta(r, chunk);
 	else throw new FormatError(`mode ${mode} is not for this object`);
 	r.end();
 	return bytes;
@@ -370,10 +374,9 @@ function decodeRawBits(r, n, bits) {
 // 3.2 Planes
 
 /** @param {Reader} r @param {number} dtype @param {number} n */
-function decodePlanes(r, dtype, n) {
+function decodePlanes(r, dtype, n, rotated = [F16, BF16, F32, F64].includes(dtype)) {
 	const size = DTYPE_SIZES[dtype];
 	const planes = Array.from({ length: size }, () => decodeBlock(r, n));
-	const rotated = [F16, BF16, F32, F64].includes(dtype);
 	const out = new Uint8Array(n * size);
 	for (let i = 0; i < n; i++) {
 		let value = 0n;
@@ -418,20 +421,24 @@ function decodeCodes(r, chunk) {
 /** @param {Reader} r @param {Chunk} chunk */
 function decodeRanks(r, chunk) {
 	const { n, dtype } = chunk;
-	const coarse = /** @type {Uint8Array} */ (chunk.coarse);
-	const scales = /** @type {DataView} */ (chunk.scales);
+	let coarse = /** @type {Uint8Array} */ (chunk.coarse);
+	const scales = readScales(chunk);
 	const flags = r.u8();
-	need(flags < 4, "unknown flags");
+	need(flags < 8, "unknown flags");
 	const lanes = flags & 1 ? 32 : 8;
 	const exceptions = flags & 2 ? new Reader(r.take(r.varint())) : undefined;
 
+	if (flags & 4) {
+		const residual = decodeBlock(r, n);
+		coarse = coarse.map((code, i) => code + residual[i]); // modulo 256
+	}
 	const nZeros = coarse.reduce((count, code) => count + (code === 0 ? 1 : 0), 0);
 	const zeros = new Reader(nZeros ? decodePlanes(r, dtype, nZeros) : new Uint8Array());
 
 	const states = Array.from({ length: lanes }, () => r.u32());
 	const out = new Uint16Array(n);
 	for (const [row, begin, end] of rowParts(chunk)) {
-		const cells = cellsOf(dtype, scales.getFloat32(4 * row, true));
+		const cells = cellsOf(chunk.rule ?? 0, dtype, scales.length === 1 ? scales[0] : scales[row]);
 		const padded = Math.ceil((end - begin) / lanes) * lanes;
 		for (let j = 0; j < padded; j++) {
 			const code = begin + j < end ? (coarse[begin + j] << 24) >> 24 : undefined; // undefined: padding
@@ -495,26 +502,46 @@ function castToHalf(x) {
 	return rounded >= 65536 ? Infinity : rounded;
 }
 
-/** h(m) of every magnitude, by dtype. */
-const halves = new Map(
+/** A single x ≥ 0 rounded to BF16, half to even. @param {number} x */
+function roundToBfloat(x) {
+	if (!(x > 0 && x < Infinity)) return x;
+	const exponent = Math.max(Math.floor(Math.log2(x)), -126); // exact: singles are far apart for Math.log2
+	const spacing = 2 ** (exponent - 7);
+	return roundHalfEven(x / spacing) * spacing;
+}
+
+/** v(m) of every magnitude, by dtype, and h(m). */
+const values = new Map(
 	/** @type {const} */ ([
 		[F16, 10, 15],
 		[BF16, 7, 127],
 	]).map(([dtype, mantissaBits, bias]) => [
 		dtype,
-		Float32Array.from({ length: 0x8000 }, (_, m) => castToHalf(magnitudeValue(m, mantissaBits, bias))),
+		Float32Array.from({ length: 0x8000 }, (_, m) => magnitudeValue(m, mantissaBits, bias)),
 	]),
 );
+const halves = new Map([...values].map(([dtype, v]) => [dtype, v.map(castToHalf)]));
+
+/** @param {Chunk} chunk @returns {ArrayLike<number>} */
+function readScales({ scales = new Uint8Array(), scalesDtype }) {
+	const view = new DataView(scales.buffer, scales.byteOffset, scales.byteLength);
+	if (scalesDtype === F32) return Float32Array.from({ length: scales.length / 4 }, (_, i) => view.getFloat32(4 * i, true));
+	const v = /** @type {Float32Array} */ (values.get(scalesDtype ?? 0));
+	return Float32Array.from({ length: scales.length / 2 }, (_, i) => {
+		const bits = view.getUint16(2 * i, true);
+		return bits & 0x8000 ? -v[bits & 0x7fff] : v[bits];
+	});
+}
 
 /** @type {Map<string, { first: number, n: number }[]>} */
 const knownCells = new Map();
 
-/** Cells by the code's magnitude, 0 to 127. @param {number} dtype @param {number} scale */
-function cellsOf(dtype, scale) {
-	const key = `${dtype} ${scale}`;
+/** Cells by the code's magnitude, 0 to 127. @param {number} rule @param {number} dtype @param {number} scale */
+function cellsOf(rule, dtype, scale) {
+	const key = `${rule} ${dtype} ${scale}`;
 	let cells = knownCells.get(key);
 	if (!cells) {
-		cells = findCells(/** @type {Float32Array} */ (halves.get(dtype)), scale);
+		cells = findCells(rule, dtype, scale);
 		knownCells.set(key, cells);
 	}
 	return cells;
@@ -532,15 +559,68 @@ function least(end, isSo) {
 	return low;
 }
 
-/** @param {Float32Array} h @param {number} scale */
-function findCells(h, scale) {
-	if (!(scale > 0 && scale <= 65504)) return Array.from({ length: 128 }, () => ({ first: 0, n: 1 }));
-	const inverse = Math.fround(127 / scale); // a quotient of singles, rounded to single from double: the same
-	const beyond = least(h.length, (m) => !(h[m] <= scale));
+/** What each rule rounds to a code, for value v (rule 1: after its cast) and scale s; a product or quotient of singles that is found
+ * in double and rounded to single is the one that single precision gives. @type {Record<number, (v: number, s: number) => number>} */
+const scaledBy = {
+	1: (v, s) => Math.fround(v * Math.fround(127 / s)),
+	2: (v, s) => Math.fround(v * Math.fround(1 / s)),
+	3: (v, s) => Math.fround(v / s),
+	4: (v, s) => roundToBfloat(Math.fround(v / s)),
+};
+
+/** @param {number} rule @param {number} dtype @param {number} scale */
+function findCells(rule, dtype, scale) {
+	if (!(scale > 0 && (rule === 1 ? scale <= 65504 : scale < Infinity)))
+		return Array.from({ length: 128 }, () => ({ first: 0, n: 1 }));
+	const v = /** @type {Float32Array} */ ((rule === 1 ? halves : values).get(dtype));
+	const end = least(v.length, (m) => !(v[m] < Infinity));
 	const first = [0];
-	for (let k = 1; k <= 127; k++) first[k] = least(beyond, (m) => roundHalfEven(Math.fround(h[m] * inverse)) >= k);
-	first[128] = beyond;
-	return Array.from({ length: 128 }, (_, k) => (k ? { first: first[k], n: first[k + 1] - first[k] || 1 } : { first: 0, n: 1 }));
+	for (let k = 1; k <= 128; k++) first[k] = least(end, (m) => roundHalfEven(scaledBy[rule](v[m], scale)) >= k);
+	if (rule === 1) first[128] = least(end, (m) => v[m] > scale);
+	return Array.from({ length: 128 }, (_, k) => {
+		const begin = Math.min(first[k], first[128]);
+		return k ? { first: begin, n: Math.min(first[k + 1], first[128]) - begin || 1 } : { first: 0, n: 1 };
+	});
+}
+
+// 3.5 Delta
+
+/** @param {Reader} r @param {Chunk} chunk */
+function decodeDelta(r, { n, dtype, coarse = new Uint8Array(), coarseDtype = 0 }) {
+	const bits = dtype === F32 ? 32n : 16n;
+	const signBit = 1n << (bits - 1n);
+	/** Sign and magnitude to an integer that rises with the value, and back. @param {bigint} x */
+	const order = (x) => (x & signBit ? x ^ (signBit - 1n) : x);
+	const size = DTYPE_SIZES[dtype];
+	const out = decodePlanes(r, dtype, n, false); // u
+	const fine = new DataView(out.buffer);
+	const view = new DataView(coarse.buffer, coarse.byteOffset, coarse.byteLength);
+	for (let i = 0; i < n; i++) {
+		const u = BigInt(size === 4 ? fine.getUint32(4 * i, true) : fine.getUint16(2 * i, true));
+		const d = (u >> 1n) ^ -(u & 1n);
+		const value = Number(
+			BigInt.asUintN(
+				Number(bits),
+				order(BigInt.asUintN(Number(bits), order(coarsePattern(view, i, coarseDtype, dtype)) + d)),
+			),
+		);
+		if (size === 4) fine.setUint32(4 * i, value, true);
+		else fine.setUint16(2 * i, value, true);
+	}
+	return out;
+}
+
+/** The coarse element's pattern, as a single if the fine ones are F32. @param {DataView} view @param {number} i
+ * @param {number} coarseDtype @param {number} dtype */
+function coarsePattern(view, i, coarseDtype, dtype) {
+	if (coarseDtype === F32) return BigInt(view.getUint32(4 * i, true));
+	const pattern = view.getUint16(2 * i, true);
+	if (dtype !== F32) return BigInt(pattern);
+	if (coarseDtype === BF16) return BigInt(pattern) << 16n;
+	const single = new DataView(new ArrayBuffer(4));
+	single.setUint32(0, (pattern & 0x7fff) << 13);
+	single.setFloat32(0, single.getFloat32(0) * 2 ** 112);
+	return BigInt(single.getUint32(0)) | (BigInt(pattern & 0x8000) << 16n);
 }
 
 // ---- Whole archives --------------------------------------------------------------------------------------------------
@@ -583,10 +663,15 @@ export async function decodeObject(index, object, decoded) {
 		need((await xxhash3(coded)) === index.checksums[object.firstChunk + i], "a chunk is damaged");
 		/** @type {Chunk} */
 		const chunk = { kind, dtype, n, columns, first };
+		if (kind === REFINE || kind === DELTA) {
+			chunk.coarseDtype = index.objects[object.coarse].dtype;
+			const coarseSize = DTYPE_SIZES[chunk.coarseDtype];
+			chunk.coarse = decoded[object.coarse].subarray(coarseSize * first, coarseSize * (first + n));
+		}
 		if (kind === REFINE) {
-			const scales = decoded[object.scales];
-			chunk.coarse = decoded[object.coarse].subarray(first, first + n);
-			chunk.scales = new DataView(scales.buffer, scales.byteOffset, scales.byteLength);
+			chunk.rule = object.rule;
+			chunk.scales = decoded[object.scales];
+			chunk.scalesDtype = index.objects[object.scales].dtype;
 		}
 		out.set(decodeChunk(chunk, coded), first * size);
 	}
