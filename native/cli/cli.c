@@ -26,7 +26,17 @@ int cli_usage(const char *format, ...)
 	return CLI_USAGE;
 }
 
-int cli_bad_option(int result, char *const *argv, const struct option *options)
+/* 1 to 1024; 0 when text is something else. */
+static unsigned parse_threads(const char *text)
+{
+	char *end;
+	errno = 0;
+	unsigned long n = strtoul(text, &end, 10);
+	return errno != 0 || *end != 0 || text[0] < '0' || text[0] > '9' || n > 1024 ? 0 : (unsigned)n;
+}
+
+/* What is wrong with an option. */
+static int bad_option(int result, char *const *argv, const struct option *options)
 {
 	if (result == ':')
 		return cli_usage("%s needs a value", argv[optind - 1]);
@@ -38,6 +48,30 @@ int cli_bad_option(int result, char *const *argv, const struct option *options)
 	}
 	/* It may be one of several letters after one dash. */
 	return cli_usage("unknown option -%c", optopt);
+}
+
+int cli_option(int option, char *const *argv, const struct option *options, const char *help,
+               cli_common *common)
+{
+	switch (option) {
+	case 'j':
+		common->threads = parse_threads(optarg);
+		return common->threads != 0 ? -1 : cli_usage("-j needs a number of threads, not %s", optarg);
+	case 'q':
+		common->quiet = 1;
+		return -1;
+	case CLI_OPTION_JSON:
+		common->json = 1;
+		return -1;
+	case 'h':
+		fputs(help, stdout);
+		return cli_finish();
+	case 'V':
+		printf("%s %s\n", cli_name, qstore_version());
+		return cli_finish();
+	default:
+		return bad_option(option, argv, options);
+	}
 }
 
 int cli_fail(const qstore_error *error)
@@ -68,14 +102,6 @@ void cli_list_add(cli_list *list, const char *item)
 void cli_list_free(cli_list *list)
 {
 	free(list->items);
-}
-
-unsigned cli_threads(const char *text)
-{
-	char *end;
-	errno = 0;
-	unsigned long n = strtoul(text, &end, 10);
-	return errno != 0 || *end != 0 || text[0] < '0' || text[0] > '9' || n > 1024 ? 0 : (unsigned)n;
 }
 
 static void on_signal(int number)

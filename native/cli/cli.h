@@ -15,6 +15,23 @@ enum {
 	CLI_OPTION_FIRST /* of a tool's own */
 };
 
+/* The options that all tools have: letters and the end of the table for getopt_long. */
+#define CLI_LETTERS "j:qhV"
+/* clang-format off */
+#define CLI_OPTIONS \
+	{"threads", required_argument, NULL, 'j'}, \
+	{"quiet", no_argument, NULL, 'q'}, \
+	{"json", no_argument, NULL, CLI_OPTION_JSON}, \
+	{"help", no_argument, NULL, 'h'}, \
+	{"version", no_argument, NULL, 'V'}, \
+	{NULL, 0, NULL, 0}
+/* clang-format on */
+
+typedef struct cli_common {
+	unsigned threads; /* 0: not given */
+	int quiet, json;
+} cli_common;
+
 typedef struct cli_bar {
 	int enabled;
 	const char *phase;
@@ -33,8 +50,10 @@ void cli_set_name(const char *name);
 /* "NAME: text", and a hint at --help; returns CLI_USAGE. */
 int cli_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* What is wrong with the option for which getopt_long returned ':' or '?'; returns CLI_USAGE. */
-int cli_bad_option(int result, char *const *argv, const struct option *options);
+/* One of the options above, or ':' or '?' from getopt_long (letters start with ':'). Returns -1 to go on, or
+ * the code to end with: after --help and --version, and when something is wrong, which it has said. */
+int cli_option(int option, char *const *argv, const struct option *options, const char *help,
+               cli_common *common);
 
 /* "NAME: text" of the error; returns CLI_FAILED. Ends the process by the signal that cancelled the work, if
  * one did. */
@@ -42,9 +61,6 @@ int cli_fail(const qstore_error *error);
 
 void cli_list_add(cli_list *list, const char *item);
 void cli_list_free(cli_list *list);
-
-/* 1 to 1024; 0 when text is something else. */
-unsigned cli_threads(const char *text);
 
 /* Sets up progress (when enabled and standard error is a terminal) and cancelling by SIGINT, SIGTERM and
  * SIGHUP. */

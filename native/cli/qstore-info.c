@@ -110,9 +110,8 @@ static void print_text(const qstore_archive *archive, const char *path)
 			snprintf(bit_text, sizeof(bit_text), "%.3f", bits(tensor.coded_size, tensor.n_elems));
 		if (strcmp(tensor.kind, "refine") == 0)
 			snprintf(error_text, sizeof(error_text), "%.2e", tensor.error);
-		printf("%-14s %-8s %-8s %8s %10s %-12s ", names, tensor.dtype,
-		       tensor.shared ? "shared" : tensor.kind, bit_text, error_text,
-		       tensor.rule == NULL || tensor.shared ? "" : tensor.rule);
+		printf("%-14s %-8s %-8s %8s %10s %-12s ", names, tensor.dtype, tensor.shared ? "shared" : tensor.kind,
+		       bit_text, error_text, tensor.rule == NULL || tensor.shared ? "" : tensor.rule);
 		cli_print_name(stdout, tensor.name);
 		fputs(" [", stdout);
 		for (uint32_t j = 0; j < tensor.n_dims; j++)
@@ -194,40 +193,21 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = {
 	    {"verify", no_argument, NULL, OPTION_VERIFY},
-	    {"json", no_argument, NULL, CLI_OPTION_JSON},
-	    {"threads", required_argument, NULL, 'j'},
-	    {"quiet", no_argument, NULL, 'q'},
-	    {"help", no_argument, NULL, 'h'},
-	    {"version", no_argument, NULL, 'V'},
-	    {NULL, 0, NULL, 0},
+	    CLI_OPTIONS,
 	};
 	qstore_work work = {0};
-	int quiet = 0, json = 0, verify = 0, option;
+	cli_common common = {0};
+	int code = CLI_OK, ended, verify = 0, option;
 	cli_set_name("qstore-info");
-	while ((option = getopt_long(argc, argv, ":j:qhV", options, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, ":" CLI_LETTERS, options, NULL)) != -1) {
 		switch (option) {
 		case OPTION_VERIFY:
 			verify = 1;
 			break;
-		case CLI_OPTION_JSON:
-			json = 1;
-			break;
-		case 'j':
-			work.threads = cli_threads(optarg);
-			if (work.threads == 0)
-				return cli_usage("-j needs a number of threads, not %s", optarg);
-			break;
-		case 'q':
-			quiet = 1;
-			break;
-		case 'h':
-			fputs(help, stdout);
-			return cli_finish();
-		case 'V':
-			printf("qstore-info %s\n", qstore_version());
-			return cli_finish();
 		default:
-			return cli_bad_option(option, argv, options);
+			ended = cli_option(option, argv, options, help, &common);
+			if (ended >= 0)
+				return ended;
 		}
 	}
 	if (optind == argc)
@@ -238,12 +218,12 @@ int main(int argc, char **argv)
 	cli_bar bar;
 	qstore_archive *archive;
 	qstore_error error;
-	cli_work(&work, &bar, !quiet && !json);
+	work.threads = common.threads;
+	cli_work(&work, &bar, !common.quiet && !common.json);
 	qstore_status status = qstore_open(argv[optind], &archive, &error);
 	if (status != QSTORE_OK)
 		return cli_fail(&error);
-	int code = CLI_OK;
-	if (!json && !quiet)
+	if (!common.json && !common.quiet)
 		print_text(archive, argv[optind]);
 	if (verify) {
 		status = qstore_verify(archive, &work, &error);
@@ -251,9 +231,9 @@ int main(int argc, char **argv)
 	}
 	if (status != QSTORE_OK)
 		code = cli_fail(&error);
-	else if (json)
+	else if (common.json)
 		code = print_json(archive, argv[optind], verify);
-	else if (verify && !quiet)
+	else if (verify && !common.quiet)
 		printf("\nVerified: all checksums and SHA-256 are right\n");
 	qstore_close(archive);
 	return code == CLI_OK ? cli_finish() : code;

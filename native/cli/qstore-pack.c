@@ -15,6 +15,7 @@ static const char help[] =
     "or a single safetensors file. Each is coded from the next coarser one: FP32 from BF16 or FP16,\n"
     "those from INT8, whatever quantizer made it. Without LOW an INT8 variant of a BF16 or FP16\n"
     "model is made by LLM.int8()'s rule, in the layout of bitsandbytes; FP32 is stored alone.\n"
+    "Hidden entries (.git, .gitattributes …), links to folders and empty folders are left out.\n"
     "\n"
     "  -o, --output FILE     the archive\n"
     "      --low LOW         a coarser version of HIGH (repeatable, from fine to coarse)\n"
@@ -73,7 +74,8 @@ static void print_table(const qstore_pack_options *options, const qstore_pack_re
 		       (unsigned long long)result->n_paired, paired_bits(result));
 	for (uint32_t i = 0; i < result->n_rules; i++) {
 		const qstore_pack_rule *rule = &result->rules[i];
-		printf("  %llu by the rule %s, to which %.3f %% of their weights are exceptions, kept exactly all the same\n",
+		printf("  %llu by the rule %s, to which %.3f %% of their weights are exceptions, kept exactly all "
+		       "the same\n",
 		       (unsigned long long)rule->n_tensors, rule->name,
 		       100.0 * ratio(rule->n_exceptions, rule->n_weights));
 	}
@@ -133,19 +135,15 @@ int main(int argc, char **argv)
 	    {"quantize", required_argument, NULL, OPTION_QUANTIZE},
 	    {"include", required_argument, NULL, OPTION_INCLUDE},
 	    {"exclude", required_argument, NULL, OPTION_EXCLUDE},
-	    {"threads", required_argument, NULL, 'j'},
 	    {"force", no_argument, NULL, 'f'},
-	    {"quiet", no_argument, NULL, 'q'},
-	    {"json", no_argument, NULL, CLI_OPTION_JSON},
-	    {"help", no_argument, NULL, 'h'},
-	    {"version", no_argument, NULL, 'V'},
-	    {NULL, 0, NULL, 0},
+	    CLI_OPTIONS,
 	};
 	qstore_pack_options pack = {0};
 	cli_list include = {0}, exclude = {0}, lower = {0};
-	int quiet = 0, json = 0, option, quantize_given = 0;
+	cli_common common = {0};
+	int code = CLI_OK, ended, option, quantize_given = 0;
 	cli_set_name("qstore-pack");
-	while ((option = getopt_long(argc, argv, ":o:j:fqhV", options, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, ":o:f" CLI_LETTERS, options, NULL)) != -1) {
 		switch (option) {
 		case 'o':
 			pack.output = optarg;
@@ -171,28 +169,13 @@ int main(int argc, char **argv)
 		case OPTION_EXCLUDE:
 			cli_list_add(&exclude, optarg);
 			break;
-		case 'j':
-			pack.work.threads = cli_threads(optarg);
-			if (pack.work.threads == 0)
-				return cli_usage("-j needs a number of threads, not %s", optarg);
-			break;
 		case 'f':
 			pack.force = 1;
 			break;
-		case 'q':
-			quiet = 1;
-			break;
-		case CLI_OPTION_JSON:
-			json = 1;
-			break;
-		case 'h':
-			fputs(help, stdout);
-			return cli_finish();
-		case 'V':
-			printf("qstore-pack %s\n", qstore_version());
-			return cli_finish();
 		default:
-			return cli_bad_option(option, argv, options);
+			ended = cli_option(option, argv, options, help, &common);
+			if (ended >= 0)
+				return ended;
 		}
 	}
 	if (optind == argc)
@@ -207,12 +190,13 @@ int main(int argc, char **argv)
 	pack.lower = lower.items;
 	pack.include = include.items;
 	pack.exclude = exclude.items;
-	pack.compare = !quiet || json;
+	pack.compare = !common.quiet || common.json;
 
 	cli_bar bar;
 	qstore_pack_result result;
 	qstore_error error;
-	cli_work(&pack.work, &bar, !quiet && !json);
+	pack.work.threads = common.threads;
+	cli_work(&pack.work, &bar, !common.quiet && !common.json);
 	qstore_status status = qstore_pack(&pack, &result, &error);
 	cli_bar_end(&bar);
 	cli_list_free(&lower);
@@ -220,10 +204,9 @@ int main(int argc, char **argv)
 	cli_list_free(&exclude);
 	if (status != QSTORE_OK)
 		return cli_fail(&error);
-	int code = CLI_OK;
-	if (json)
+	if (common.json)
 		code = print_json(&pack, &result);
-	else if (!quiet)
+	else if (!common.quiet)
 		print_table(&pack, &result);
 	return code == CLI_OK ? cli_finish() : code;
 }

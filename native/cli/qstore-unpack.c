@@ -50,19 +50,15 @@ int main(int argc, char **argv)
 	    {"output", required_argument, NULL, 'o'},
 	    {"file", required_argument, NULL, OPTION_FILE},
 	    {"tensor", required_argument, NULL, OPTION_TENSOR},
-	    {"threads", required_argument, NULL, 'j'},
 	    {"force", no_argument, NULL, 'f'},
-	    {"quiet", no_argument, NULL, 'q'},
-	    {"json", no_argument, NULL, CLI_OPTION_JSON},
-	    {"help", no_argument, NULL, 'h'},
-	    {"version", no_argument, NULL, 'V'},
-	    {NULL, 0, NULL, 0},
+	    CLI_OPTIONS,
 	};
 	qstore_unpack_options unpack = {.precision = "high"};
 	cli_list files = {0}, tensors = {0};
-	int quiet = 0, json = 0, option;
+	cli_common common = {0};
+	int code = CLI_OK, ended, option;
 	cli_set_name("qstore-unpack");
-	while ((option = getopt_long(argc, argv, ":p:o:j:fqhV", options, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, ":p:o:f" CLI_LETTERS, options, NULL)) != -1) {
 		switch (option) {
 		case 'p':
 			unpack.precision = optarg;
@@ -76,28 +72,13 @@ int main(int argc, char **argv)
 		case OPTION_TENSOR:
 			cli_list_add(&tensors, optarg);
 			break;
-		case 'j':
-			unpack.work.threads = cli_threads(optarg);
-			if (unpack.work.threads == 0)
-				return cli_usage("-j needs a number of threads, not %s", optarg);
-			break;
 		case 'f':
 			unpack.force = 1;
 			break;
-		case 'q':
-			quiet = 1;
-			break;
-		case CLI_OPTION_JSON:
-			json = 1;
-			break;
-		case 'h':
-			fputs(help, stdout);
-			return cli_finish();
-		case 'V':
-			printf("qstore-unpack %s\n", qstore_version());
-			return cli_finish();
 		default:
-			return cli_bad_option(option, argv, options);
+			ended = cli_option(option, argv, options, help, &common);
+			if (ended >= 0)
+				return ended;
 		}
 	}
 	if (optind == argc)
@@ -111,7 +92,8 @@ int main(int argc, char **argv)
 	qstore_archive *archive;
 	qstore_unpack_result result;
 	qstore_error error;
-	cli_work(&unpack.work, &bar, !quiet && !json);
+	unpack.work.threads = common.threads;
+	cli_work(&unpack.work, &bar, !common.quiet && !common.json);
 	qstore_status status = qstore_open(argv[optind], &archive, &error);
 	if (status != QSTORE_OK)
 		return cli_fail(&error);
@@ -128,17 +110,16 @@ int main(int argc, char **argv)
 	qstore_close(archive);
 	cli_list_free(&files);
 	cli_list_free(&tensors);
-	int code = CLI_OK;
 	if (status != QSTORE_OK) {
 		code = cli_fail(&error);
-	} else if (json) {
+	} else if (common.json) {
 		json_t *root =
 		    json_pack("{s:s, s:s, s:I, s:I}", "output", unpack.output, "precision", unpack.precision, "files",
 		              (json_int_t)result.n_files, "size", (json_int_t)result.size);
 		code = root == NULL || json_dumpf(root, stdout, JSON_INDENT(2)) != 0 ? CLI_FAILED : CLI_OK;
 		putchar('\n');
 		json_decref(root);
-	} else if (!quiet) {
+	} else if (!common.quiet) {
 		printf("%s: %llu file%s, %s\n", unpack.output, (unsigned long long)result.n_files,
 		       result.n_files == 1 ? "" : "s", cli_format_size(result.size).text);
 	}
