@@ -44,45 +44,37 @@ qstore_status qs_pread_all(int fd, void *dst, size_t size, uint64_t offset, cons
 	return QSTORE_OK;
 }
 
-static qstore_status write_error(const char *name, qs_error *error)
+/* At offset, or where the file stands when it is negative. */
+static qstore_status write_all(int fd, const uint8_t *p, size_t size, off_t offset, const char *name,
+                               qs_error *error)
 {
-	return qs_fail(error, QSTORE_IO, "%s: cannot write: %s", name, strerror(errno));
-}
-
-qstore_status qs_write_all(int fd, const void *src, size_t size, const char *name, qs_error *error)
-{
-	const uint8_t *p = src;
 	while (size > 0) {
-		ssize_t n = write(fd, p, size < TRANSFER_MAX ? size : TRANSFER_MAX);
+		size_t most = size < TRANSFER_MAX ? size : TRANSFER_MAX;
+		ssize_t n = offset < 0 ? write(fd, p, most) : pwrite(fd, p, most, offset);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n == 0)
 			errno = ENOSPC;
 		if (n <= 0)
-			return write_error(name, error);
+			return qs_fail(error, QSTORE_IO, "%s: cannot write: %s", name, strerror(errno));
 		p += n;
 		size -= (size_t)n;
+		offset += offset < 0 ? 0 : (off_t)n;
 	}
 	return QSTORE_OK;
+}
+
+qstore_status qs_write_all(int fd, const void *src, size_t size, const char *name, qs_error *error)
+{
+	return write_all(fd, src, size, -1, name, error);
 }
 
 qstore_status qs_pwrite_all(int fd, const void *src, size_t size, uint64_t offset, const char *name,
                             qs_error *error)
 {
-	const uint8_t *p = src;
-	while (size > 0) {
-		ssize_t n = pwrite(fd, p, size < TRANSFER_MAX ? size : TRANSFER_MAX, (off_t)offset);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n == 0)
-			errno = ENOSPC;
-		if (n <= 0)
-			return write_error(name, error);
-		p += n;
-		size -= (size_t)n;
-		offset += (uint64_t)n;
-	}
-	return QSTORE_OK;
+	if (offset > INT64_MAX - size)
+		return qs_fail(error, QSTORE_LIMIT, "%s: larger than a file can be", name);
+	return write_all(fd, src, size, (off_t)offset, name, error);
 }
 
 static void random_suffix(char suffix[13])
