@@ -469,7 +469,7 @@ static void test_rules(void **state)
 	static const uint32_t scale_dtypes[] = {QS_F32, QS_F16, QS_BF16};
 	for (uint32_t rule = QS_RULE_LLM_INT8; rule < QS_RULE_COUNT; rule++)
 		for (int both = 0; both < 12; both++) {
-			size_t cols = both % 5 ? 130 : 33, n = both % 2 ? 700 : 40000;
+			size_t cols = both % 5 ? 130 : 33, n = both % 2 ? 700 : both == 2 ? 33000 : 3000;
 			uint64_t first = both % 3 ? 0 : cols * 7 + 5;
 			qs_chunk_desc desc = refine(f, both & 1 ? QS_BF16 : QS_F16, n, cols, first);
 			desc.rule = rule;
@@ -1120,17 +1120,29 @@ static void test_all_modes_seen(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_all_patterns),   cmocka_unit_test(test_all_patterns_as_ranks),
-	    cmocka_unit_test(test_every_dtype),    cmocka_unit_test(test_large_plain),
-	    cmocka_unit_test(test_matrices),       cmocka_unit_test(test_large_matrices),
-	    cmocka_unit_test(test_odd_scales),     cmocka_unit_test(test_rows_of_zeros),
-	    cmocka_unit_test(test_rules),          cmocka_unit_test(test_delta),
-	    cmocka_unit_test(test_delta_by_hand),  cmocka_unit_test(test_usage),
-	    cmocka_unit_test(test_damage_raw),     cmocka_unit_test(test_damage_zstd),
-	    cmocka_unit_test(test_damage_planes),  cmocka_unit_test(test_damage_codes),
-	    cmocka_unit_test(test_damage_ranks),   cmocka_unit_test(test_damage_wide_ranks),
-	    cmocka_unit_test(test_damage_rules),   cmocka_unit_test(test_damage_delta),
-	    cmocka_unit_test(test_bad_exceptions), cmocka_unit_test(test_all_modes_seen),
+	    cmocka_unit_test(test_all_patterns),
+	    cmocka_unit_test(test_all_patterns_as_ranks),
+	    cmocka_unit_test(test_every_dtype),
+	    cmocka_unit_test(test_large_plain),
+	    cmocka_unit_test(test_matrices),
+	    cmocka_unit_test(test_large_matrices),
+	    cmocka_unit_test(test_odd_scales),
+	    cmocka_unit_test(test_rows_of_zeros),
+	    cmocka_unit_test(test_rules),
+	    cmocka_unit_test(test_scales),
+	    cmocka_unit_test(test_delta),
+	    cmocka_unit_test(test_delta_by_hand),
+	    cmocka_unit_test(test_usage),
+	    cmocka_unit_test(test_damage_raw),
+	    cmocka_unit_test(test_damage_zstd),
+	    cmocka_unit_test(test_damage_planes),
+	    cmocka_unit_test(test_damage_codes),
+	    cmocka_unit_test(test_damage_ranks),
+	    cmocka_unit_test(test_damage_wide_ranks),
+	    cmocka_unit_test(test_damage_rules),
+	    cmocka_unit_test(test_damage_delta),
+	    cmocka_unit_test(test_bad_exceptions),
+	    cmocka_unit_test(test_all_modes_seen),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }
