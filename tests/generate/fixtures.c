@@ -378,7 +378,7 @@ int generate_fixture(const char *name, uint64_t seed, const char *high, const ch
 	if (low)
 		gen_make_folder(low);
 	if (kind->make) {
-		gen_files files = {high, low, 1, NULL, NULL};
+		gen_files files = {.high = high, .low = low, .n_shards = 1, .row = NULL, .context = NULL};
 		kind->make(f);
 		gen_write_weights(&files, f->tensors, f->n_tensors);
 	} else {

@@ -344,7 +344,7 @@ static void make_tokenizer(const llama *m, text *json)
 
 static void write_small_files(const llama *m)
 {
-	const char *folders[] = {m->o.high, m->o.low};
+	const char *folders[] = {m->o.high, m->o.low, m->o.cast};
 	text tokenizer = {0}, readme = {0}, licence = {0}, generation = {0};
 	make_tokenizer(m, &tokenizer);
 	put(&generation,
@@ -365,10 +365,10 @@ static void write_small_files(const llama *m)
 	              "extent that there is\n"
 	              "any copyright in them, it is waived: CC0 1.0 Universal, "
 	              "https://creativecommons.org/publicdomain/zero/1.0/\n");
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < 3; i++) {
 		if (!folders[i])
 			continue;
-		write_config(m, folders[i], i);
+		write_config(m, folders[i], i == 1 && m->o.low_rule == GEN_LLM_INT8);
 		finish(&tokenizer, folders[i], "tokenizer.json");
 		finish(&generation, folders[i], "generation_config.json");
 		finish(&readme, folders[i], "README.md");
@@ -392,10 +392,20 @@ void generate_llama(const llama_options *options)
 	m->row = gen_allocate((size_t)(widest + 1) * sizeof *m->row);
 	gen_tensor *tensors = gen_allocate((size_t)(9 * m->o.layers + 3) * sizeof *tensors);
 	size_t n_tensors = add_tensors(m, tensors);
-	gen_files files = {m->o.high, m->o.low, assign_shards(tensors, n_tensors, m->o.shards), llama_row, m};
+	gen_files files = {.high = m->o.high,
+	                   .low = m->o.low,
+	                   .cast = m->o.cast,
+	                   .cast_dtype = m->o.cast_dtype,
+	                   .low_rule = m->o.low_rule,
+	                   .per_tensor = m->o.per_tensor,
+	                   .n_shards = assign_shards(tensors, n_tensors, m->o.shards),
+	                   .row = llama_row,
+	                   .context = m};
 	gen_make_folder(m->o.high);
 	if (m->o.low)
 		gen_make_folder(m->o.low);
+	if (m->o.cast)
+		gen_make_folder(m->o.cast);
 	gen_write_weights(&files, tensors, n_tensors);
 	write_small_files(m);
 	free(tensors);

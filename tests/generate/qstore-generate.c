@@ -17,7 +17,11 @@ static void usage(FILE *to)
 	      "Makes a model of noise with the statistics of a trained one: the same options make the same bytes "
 	      "everywhere.\n\n"
 	      "  -o, --output DIR       where to write it (made when missing; files are overwritten)\n"
-	      "      --low DIR          write its INT8 twin (bitsandbytes LLM.int8) too\n"
+	      "      --low DIR          write its INT8 twin too\n"
+	      "      --low-rule RULE    that twin's quantizer and layout: llm.int8 (default), divide, multiply or\n"
+	      "                         compressed-tensors\n"
+	      "      --per-tensor       with one scale for all rows (not llm.int8)\n"
+	      "      --cast bf16|f16 DIR  with --dtype f32: write a copy in 16 bits too\n"
 	      "      --dtype TYPE       bf16 (default), f16 or f32\n"
 	      "      --seed N           other numbers (default 1)\n"
 	      "      --layers N, --hidden N, --intermediate N, --vocab N\n"
@@ -48,11 +52,14 @@ static uint64_t parse_number(const char *option, const char *text, int with_unit
 
 int main(int argc, char **argv)
 {
-	enum { HELP = 256, LOW, DTYPE, SEED, LAYERS, HIDDEN, INTERMEDIATE, VOCAB, WEIGHTS, SHARDS, FIXTURE };
+	enum { HELP = 256, LOW, LOW_RULE, PER_TENSOR, CAST, DTYPE, SEED, LAYERS, HIDDEN, INTERMEDIATE, VOCAB, WEIGHTS, SHARDS, FIXTURE };
 	static const struct option options[] = {
 	    {"output", required_argument, NULL, 'o'},
 	    {"help", no_argument, NULL, HELP},
 	    {"low", required_argument, NULL, LOW},
+	    {"low-rule", required_argument, NULL, LOW_RULE},
+	    {"per-tensor", no_argument, NULL, PER_TENSOR},
+	    {"cast", required_argument, NULL, CAST},
 	    {"dtype", required_argument, NULL, DTYPE},
 	    {"seed", required_argument, NULL, SEED},
 	    {"layers", required_argument, NULL, LAYERS},
@@ -75,6 +82,24 @@ int main(int argc, char **argv)
 			break;
 		case LOW:
 			llama.low = optarg;
+			break;
+		case LOW_RULE:
+			llama.low_rule = !strcmp(optarg, "llm.int8")             ? GEN_LLM_INT8
+			                 : !strcmp(optarg, "divide")             ? GEN_DIVIDE
+			                 : !strcmp(optarg, "multiply")           ? GEN_MULTIPLY
+			                 : !strcmp(optarg, "compressed-tensors") ? GEN_COMPRESSED_TENSORS
+			                                                         : -1;
+			if (llama.low_rule < 0)
+				gen_die("--low-rule: \"%s\" is not llm.int8, divide, multiply or compressed-tensors", optarg);
+			break;
+		case PER_TENSOR:
+			llama.per_tensor = 1;
+			break;
+		case CAST:
+			llama.cast_dtype = !strcmp(optarg, "f16") || !strcmp(optarg, "fp16") ? QS_F16 : QS_BF16;
+			if (optind >= argc)
+				gen_die("--cast: which folder?");
+			llama.cast = argv[optind++];
 			break;
 		case DTYPE:
 			llama.dtype = !strcmp(optarg, "bf16")                             ? QS_BF16

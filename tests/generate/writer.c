@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -145,19 +146,27 @@ static void layout_add(layout *to, char *name, uint32_t dtype, const uint64_t *d
 		tensor->size *= tensor->dims[i] = dims[i];
 }
 
-static layout make_layout(gen_tensor *const *tensors, size_t n_tensors, int low)
+enum { HIGH, LOW, CAST };
+
+static layout make_layout(const gen_files *files, gen_tensor *const *tensors, size_t n_tensors, int which)
 {
+	static const char *const scale_names[] = {"%.*s.SCB", "%.*s.weight.scale", "%.*s.scale", "%.*s.weight_scale"};
+	int rule = files->low_rule;
 	layout out = {gen_allocate(3 * n_tensors * sizeof *out.tensors), 0};
 	for (size_t i = 0; i < n_tensors; i++) {
 		const gen_tensor *t = tensors[i];
 		size_t name_size = strlen(t->name);
-		int quantized = low && is_quantized(t);
-		layout_add(&out, text_of("%.*s", t->name, name_size), quantized ? QS_I8 : t->dtype, t->dims,
-		           t->n_dims);
+		int quantized = which == LOW && is_quantized(t);
+		uint32_t dtype = which == CAST && t->dtype == QS_F32 ? files->cast_dtype : t->dtype;
+		layout_add(&out, text_of("%.*s", t->name, name_size), quantized ? QS_I8 : dtype, t->dims, t->n_dims);
 		if (quantized) {
 			size_t stem_size = name_size - strlen(".weight");
-			layout_add(&out, text_of("%.*s.SCB", t->name, stem_size), QS_F32, t->dims, 1);
-			layout_add(&out, text_of("%.*s.weight_format", t->name, stem_size), QS_U8, t->dims, 0);
+			uint64_t dims[2] = {rule && files->per_tensor ? 1 : t->dims[0], 1};
+			layout_add(&out, text_of(scale_names[rule], t->name, stem_size),
+			           rule == GEN_COMPRESSED_TENSORS ? t->dtype : QS_F32, dims,
+			           rule == GEN_COMPRESSED_TENSORS && !files->per_tensor ? 2 : 1);
+			if (rule == GEN_LLM_INT8)
+				layout_add(&out, text_of("%.*s.weight_format", t->name, stem_size), QS_U8, t->dims, 0);
 		}
 	}
 	return out;
@@ -200,13 +209,102 @@ static float load_f32(const uint8_t *src)
 	return value;
 }
 
-static void write_tensor(const gen_files *files, const gen_tensor *tensor, output *high, output *low)
+static float value_at(const uint8_t *src, uint32_t dtype, uint64_t i)
+{
+	if (dtype == QS_F32)
+		return load_f32(src + 4 * i);
+	uint32_t bits = src[2 * i] | (uint32_t)src[2 * i + 1] << 8, wide;
+	if (dtype == QS_BF16)
+		wide = bits << 16;
+	else
+		wide = (bits & 0x7fff) << 13;
+	float value;
+	memcpy(&value, &wide, sizeof value);
+	return dtype == QS_BF16 ? value : (bits & 0x8000 ? -value : value) * 0x1p112f;
+}
+
+static float bf16_value(float value)
+{
+	uint8_t bytes[2];
+	uint16_t bits = f32_to_bf16(value);
+	bytes[0] = (uint8_t)bits;
+	bytes[1] = (uint8_t)(bits >> 8);
+	return value_at(bytes, QS_BF16, 0);
+}
+
+static float row_absmax(const uint8_t *src, uint32_t dtype, uint64_t n)
+{
+	float most = 0;
+	for (uint64_t i = 0; i < n; i++) {
+		float value = fabsf(value_at(src, dtype, i));
+		most = value > most ? value : most;
+	}
+	return most;
+}
+
+/* The scale of rows with this absmax. */
+static float scale_of(int rule, uint32_t dtype, float absmax)
+{
+	if (rule != GEN_COMPRESSED_TENSORS)
+		return absmax / 127.0f;
+	return dtype == QS_BF16 ? bf16_value(absmax / 127.5f) : absmax / 127.5f;
+}
+
+static void quantize_row(int rule, const uint8_t *src, uint32_t dtype, uint64_t n, float scale, int8_t *codes)
+{
+	for (uint64_t i = 0; i < n; i++) {
+		float value = value_at(src, dtype, i);
+		float scaled = rule == GEN_MULTIPLY ? value * (1.0f / scale) : value / scale;
+		if (rule == GEN_COMPRESSED_TENSORS && dtype == QS_BF16)
+			scaled = bf16_value(scaled);
+		scaled = rintf(scaled);
+		codes[i] = (int8_t)(scaled < -128 ? -128 : scaled > 127 ? 127 : scaled);
+	}
+}
+
+/* Any rule but LLM.int8. */
+static void write_low(const gen_files *files, const gen_tensor *tensor, output *low)
+{
+	uint64_t cols = gen_tensor_cols(tensor), rows = gen_tensor_elems(tensor) / cols;
+	uint32_t dtype = tensor->dtype;
+	size_t row_size = (size_t)cols * qs_dtype_size(dtype);
+	size_t scale_size = files->low_rule == GEN_COMPRESSED_TENSORS ? qs_dtype_size(dtype) : 4;
+	uint8_t *row = gen_allocate(row_size), *scales = gen_allocate((size_t)rows * 4);
+	int8_t *codes = gen_allocate((size_t)cols);
+	float absmax = 0, scale = 0;
+	for (int pass = files->per_tensor ? 0 : 1; pass < 2; pass++) {
+		for (uint64_t r = 0; r < rows; r++) {
+			const uint8_t *src = tensor->data ? tensor->data + r * row_size : row;
+			if (!tensor->data)
+				files->row(files->context, tensor, r, row);
+			float own = row_absmax(src, dtype, cols);
+			absmax = files->per_tensor && absmax > own ? absmax : own;
+			if (pass == 0)
+				continue;
+			scale = scale_of(files->low_rule, dtype, absmax);
+			quantize_row(files->low_rule, src, dtype, cols, scale, codes);
+			output_write(low, codes, (size_t)cols);
+			uint32_t bits;
+			memcpy(&bits, &scale, sizeof bits);
+			if (scale_size == 2)
+				bits = dtype == QS_BF16 ? f32_to_bf16(scale) : f32_to_f16(scale);
+			for (size_t i = 0; i < scale_size; i++)
+				scales[r * scale_size + i] = (uint8_t)(bits >> 8 * i);
+		}
+	}
+	output_write(low, scales, (files->per_tensor ? 1 : (size_t)rows) * scale_size);
+	free(codes);
+	free(scales);
+	free(row);
+}
+
+static void write_tensor(const gen_files *files, const gen_tensor *tensor, output *high, output *low, output *cast)
 {
 	uint64_t cols = gen_tensor_cols(tensor), elems = gen_tensor_elems(tensor), rows = cols ? elems / cols : 0;
 	size_t row_size = (size_t)cols * qs_dtype_size(tensor->dtype);
 	uint8_t *row = gen_allocate(row_size), *half = gen_allocate((size_t)cols * 2), *scb = NULL;
 	int8_t *codes = gen_allocate((size_t)cols);
-	int quantized = low && is_quantized(tensor);
+	int quantized = low && is_quantized(tensor), other_rule = quantized && files->low_rule != GEN_LLM_INT8;
 
 	if (quantized)
 		scb = gen_allocate((size_t)rows * 4);
@@ -217,7 +315,15 @@ static void write_tensor(const gen_files *files, const gen_tensor *tensor, outpu
 		output_write(high, src, row_size);
 		if (low && !quantized)
 			output_write(low, src, row_size);
-		if (!quantized)
+		for (uint64_t c = 0; cast && tensor->dtype == QS_F32 && c < cols; c++) {
+			float value = load_f32(src + 4 * c);
+			uint16_t bits = files->cast_dtype == QS_F16 ? f32_to_f16(value) : f32_to_bf16(value);
+			half[2 * c] = (uint8_t)bits;
+			half[2 * c + 1] = (uint8_t)(bits >> 8);
+		}
+		if (cast)
+			output_write(cast, tensor->dtype == QS_F32 ? half : src, tensor->dtype == QS_F32 ? 2 * (size_t)cols : row_size);
+		if (!quantized || other_rule)
 			continue;
 		uint32_t dtype = tensor->dtype;
 		if (dtype == QS_F32) {
@@ -235,7 +341,9 @@ static void write_tensor(const gen_files *files, const gen_tensor *tensor, outpu
 		output_write(low, codes, (size_t)cols);
 		store_f32(scb + 4 * r, absmax);
 	}
-	if (quantized) {
+	if (other_rule) {
+		write_low(files, tensor, low);
+	} else if (quantized) {
 		output_write(low, scb, (size_t)rows * 4);
 		output_write(low, "", 1); /* weight_format: 0, "row" */
 	}
@@ -275,34 +383,44 @@ static void write_index(const char *folder, const layout *of, const uint32_t *sh
 	output_close(&out);
 }
 
-static void write_index_of(const char *folder, gen_tensor *const *sorted, size_t n_tensors, int low,
-                           uint32_t n_shards)
+static void write_index_of(const gen_files *files, const char *folder, gen_tensor *const *sorted, size_t n_tensors,
+                           int which)
 {
-	layout all = make_layout(sorted, n_tensors, low);
+	layout all = make_layout(files, sorted, n_tensors, which);
+	int n_parts = files->low_rule == GEN_LLM_INT8 ? 3 : 2;
 	uint32_t *shards = gen_allocate(all.n_tensors * sizeof *shards);
 	size_t at = 0;
 	for (size_t i = 0; i < n_tensors; i++)
-		for (int k = low && is_quantized(sorted[i]) ? 3 : 1; k; k--)
+		for (int k = which == LOW && is_quantized(sorted[i]) ? n_parts : 1; k; k--)
 			shards[at++] = sorted[i]->shard;
-	write_index(folder, &all, shards, n_shards);
+	write_index(folder, &all, shards, files->n_shards);
 	free(shards);
 	layout_free(&all);
 }
 
 static void write_shard(const gen_files *files, gen_tensor *const *tensors, size_t n_tensors, uint32_t shard)
 {
-	output high, low;
+	output high, low, cast;
 	char name[80];
 	shard_name(name, sizeof name, shard, files->n_shards);
-	layout high_layout = make_layout(tensors, n_tensors, 0), low_layout = make_layout(tensors, n_tensors, 1);
+	layout high_layout = make_layout(files, tensors, n_tensors, HIGH),
+	       low_layout = make_layout(files, tensors, n_tensors, LOW),
+	       cast_layout = make_layout(files, tensors, n_tensors, CAST);
 	output_open(&high, files->high, name);
 	write_header(&high, &high_layout);
 	if (files->low) {
 		output_open(&low, files->low, name);
 		write_header(&low, &low_layout);
 	}
+	if (files->cast) {
+		output_open(&cast, files->cast, name);
+		write_header(&cast, &cast_layout);
+	}
 	for (size_t i = 0; i < n_tensors; i++)
-		write_tensor(files, tensors[i], &high, files->low ? &low : NULL);
+		write_tensor(files, tensors[i], &high, files->low ? &low : NULL, files->cast ? &cast : NULL);
+	if (files->cast)
+		output_close(&cast);
+	layout_free(&cast_layout);
 	output_close(&high);
 	if (files->low)
 		output_close(&low);
@@ -325,9 +443,11 @@ void gen_write_weights(const gen_files *files, gen_tensor *tensors, size_t n_ten
 		write_shard(files, of_shard, n, shard);
 	}
 	if (files->n_shards > 1) {
-		write_index_of(files->high, sorted, n_tensors, 0, files->n_shards);
+		write_index_of(files, files->high, sorted, n_tensors, HIGH);
 		if (files->low)
-			write_index_of(files->low, sorted, n_tensors, 1, files->n_shards);
+			write_index_of(files, files->low, sorted, n_tensors, LOW);
+		if (files->cast)
+			write_index_of(files, files->cast, sorted, n_tensors, CAST);
 	}
 	free(of_shard);
 	free(sorted);
