@@ -91,8 +91,9 @@ static pack_tensor *stored(pack_tensor *t)
 
 /* ---- Quantizers ---- */
 
-/* Elements of a chunk that are looked at. */
+/* Elements of a chunk that are looked at; all of them in tensors that are no more than the chunks looked at. */
 #define SAMPLE_ELEMS (1u << 16)
+#define SAMPLE_ELEMS_SMALL (1u << 18)
 #define CANDIDATES_MAX 16
 
 typedef struct candidate {
@@ -213,7 +214,8 @@ static qstore_status find_rule(pairing *q, const pack_tensor *fine, const pack_t
 			continue;
 		previous = chunks[c];
 		uint64_t first = chunks[c] * chunk_elems, left = elems - first;
-		uint32_t n = left < SAMPLE_ELEMS ? (uint32_t)left : SAMPLE_ELEMS;
+		uint32_t most = n_chunks <= 3 ? SAMPLE_ELEMS_SMALL : SAMPLE_ELEMS;
+		uint32_t n = left < most ? (uint32_t)left : most;
 		n = n < chunk_elems ? n : chunk_elems;
 		qs_chunk_desc desc = sample_desc(fine, first, n);
 		desc.coarse = q->coarse;
@@ -438,7 +440,7 @@ qstore_status pack_pair(packer *p, qs_error *error)
 	q->p = p;
 	q->fine = malloc(QS_CHUNK_SIZE_MAX);
 	q->coarse = malloc(2 * QS_IO_BLOCK > QS_CHUNK_SIZE_MAX ? 2 * QS_IO_BLOCK : QS_CHUNK_SIZE_MAX);
-	q->scales = malloc(SAMPLE_ELEMS * sizeof(float));
+	q->scales = malloc(SAMPLE_ELEMS_SMALL * sizeof(float));
 	q->coded = malloc(qs_chunk_bound(QS_CHUNK_SIZE_MAX));
 	q->encoder = qs_encoder_create();
 	int ok = q->fine != NULL && q->coarse != NULL && q->scales != NULL && q->coded != NULL && q->encoder != NULL;
