@@ -256,14 +256,32 @@ function rowParts(chunk) {
 
 // 3.1 Symbol blocks
 
-/** @param {Reader} r @param {number} n */
-function decodeBlock(r, n) {
+/** @param {Reader} r @param {number} n @param {boolean} [nested] in a sparse block */
+function decodeBlock(r, n, nested = false) {
 	const type = r.u8();
 	if (type === 0) return r.take(n).slice();
 	if (type === 1) return new Uint8Array(n).fill(r.u8());
 	if (type === 2) return decodeHuffman(r, n);
 	if (type === 3) return zstd(r.take(r.varint()), n);
+	if (type === 4 && !nested) return decodeSparse(r, n);
 	throw new FormatError(`a symbol block of type ${type}`);
+}
+
+/** @param {Reader} r @param {number} n */
+function decodeSparse(r, n) {
+	const out = new Uint8Array(n).fill(r.u8());
+	const gapCount = r.varint();
+	need(gapCount <= 65536, "more gaps than a sparse block may have");
+	const gaps = decodeBlock(r, gapCount, true);
+	const others = decodeBlock(r, gaps.filter((gap) => gap < 255).length, true);
+	let at = 0, next = 0;
+	for (const gap of gaps) {
+		at += gap;
+		if (gap === 255) continue;
+		need(at < n, "a gap that leads out of its block");
+		out[at++] = others[next++];
+	}
+	return out;
 }
 
 /** @param {Reader} r @param {number} n */

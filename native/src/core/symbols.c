@@ -16,6 +16,7 @@ typedef struct decode_tables {
 	/* While they are built: for each index, the next eight symbols if zero bits follow it, and how many bits they take up to each. */
 	uint64_t symbols[1u << QS_TABLE_LOG_MAX], ends[1u << QS_TABLE_LOG_MAX];
 	uint16_t single[1u << QS_TABLE_LOG_MAX]; /* symbol, and length << 8 */
+	uint8_t gaps[QS_SPARSE_MAX], others[QS_SPARSE_MAX]; /* of a sparse block */
 } decode_tables;
 
 size_t qs_symbols_workspace_size(void)
@@ -354,10 +355,25 @@ static qstore_status decode_huffman(qs_reader *r, uint8_t *dst, size_t n, void *
 	return QSTORE_OK;
 }
 
-qstore_status qs_symbols_decode(qs_reader *r, uint8_t *dst, size_t n, void *tables, void *zstd_work,
-                                size_t zstd_work_size)
+/* One symbol everywhere, but where gaps lead to another one. */
+static qstore_status place_others(uint8_t *dst, size_t n, const uint8_t *gaps, size_t n_gaps, const uint8_t *others)
 {
-	switch (qs_read8(r)) {
+	size_t at = 0;
+	for (size_t i = 0; i < n_gaps; i++) {
+		at += gaps[i];
+		if (gaps[i] == QS_SPARSE_SKIP)
+			continue;
+		if (at >= n)
+			return QSTORE_CORRUPT;
+		dst[at++] = *others++;
+	}
+	return QSTORE_OK;
+}
+
+static qstore_status decode_block(qs_reader *r, unsigned type, uint8_t *dst, size_t n, void *work, void *zstd_work,
+                                  size_t zstd_work_size)
+{
+	switch (type) {
 	case QS_BLOCK_RAW: {
 		const uint8_t *p = qs_read_bytes(r, n);
 		if (r->bad)
@@ -373,7 +389,7 @@ qstore_status qs_symbols_decode(qs_reader *r, uint8_t *dst, size_t n, void *tabl
 		return QSTORE_OK;
 	}
 	case QS_BLOCK_HUFFMAN:
-		return decode_huffman(r, dst, n, tables);
+		return decode_huffman(r, dst, n, work);
 	case QS_BLOCK_ZSTD: {
 		size_t size = qs_read_varint(r);
 		const uint8_t *p = qs_read_bytes(r, size);
@@ -384,4 +400,31 @@ qstore_status qs_symbols_decode(qs_reader *r, uint8_t *dst, size_t n, void *tabl
 	default:
 		return QSTORE_CORRUPT;
 	}
+}
+
+static qstore_status decode_sparse(qs_reader *r, uint8_t *dst, size_t n, decode_tables *t, void *zstd_work, size_t zstd_work_size)
+{
+	uint8_t common = qs_read8(r);
+	size_t n_gaps = qs_read_varint(r), n_others = 0;
+	if (r->bad || n_gaps > QS_SPARSE_MAX)
+		return QSTORE_CORRUPT;
+	/* Blocks in a block are not sparse again. */
+	qstore_status status = decode_block(r, qs_read8(r), t->gaps, n_gaps, t, zstd_work, zstd_work_size);
+	if (status)
+		return status;
+	for (size_t i = 0; i < n_gaps; i++)
+		n_others += t->gaps[i] != QS_SPARSE_SKIP;
+	status = decode_block(r, qs_read8(r), t->others, n_others, t, zstd_work, zstd_work_size);
+	if (status)
+		return status;
+	memset(dst, common, n);
+	return place_others(dst, n, t->gaps, n_gaps, t->others);
+}
+
+qstore_status qs_symbols_decode(qs_reader *r, uint8_t *dst, size_t n, void *work, void *zstd_work, size_t zstd_work_size)
+{
+	unsigned type = qs_read8(r);
+	if (type == QS_BLOCK_SPARSE)
+		return decode_sparse(r, dst, n, work, zstd_work, zstd_work_size);
+	return decode_block(r, type, dst, n, work, zstd_work, zstd_work_size);
 }

@@ -11,7 +11,8 @@ enum {
 	QS_BLOCK_CONST = 1,   /* one byte, n times */
 	QS_BLOCK_HUFFMAN = 2,
 	QS_BLOCK_ZSTD = 3,    /* varint size, zstd frame */
-	QS_BLOCK_TYPES = 4
+	QS_BLOCK_SPARSE = 4,  /* one byte, and the others where they are */
+	QS_BLOCK_TYPES = 5
 };
 
 enum {
@@ -19,15 +20,17 @@ enum {
 	QS_TABLE_LOG_MAX = 11,       /* longest code, and bits of one look-up */
 	QS_STREAMS = 4,
 	QS_SINGLE_STREAM_BELOW = 256, /* shorter blocks have one stream */
-	QS_RAW_GROUP = 128           /* symbols whose raw bits are laid out together */
+	QS_RAW_GROUP = 128,          /* symbols whose raw bits are laid out together */
+	QS_SPARSE_MAX = 1 << 16,     /* gaps of a sparse block */
+	QS_SPARSE_SKIP = 255         /* a gap that ends at no symbol */
 };
 
 /* Bytes of scratch memory for qs_symbols_decode. */
 size_t qs_symbols_workspace_size(void);
 
 /* Decodes one block of n symbols from r into dst, which it fills exactly.
- * tables: qs_symbols_workspace_size() bytes, 8-byte aligned; zstd_work as for qs_zstd_decode. */
-qstore_status qs_symbols_decode(qs_reader *r, uint8_t *dst, size_t n, void *tables, void *zstd_work,
+ * work: qs_symbols_workspace_size() bytes, 8-byte aligned; zstd_work as for qs_zstd_decode. */
+qstore_status qs_symbols_decode(qs_reader *r, uint8_t *dst, size_t n, void *work, void *zstd_work,
                                 size_t zstd_work_size);
 
 /* Symbols of each of the four streams but the last, which has the rest. */

@@ -71,7 +71,7 @@ static unsigned table_limit(size_t n)
 /* What a coded bit costs in decoding time against a raw one, in bits: a bias towards raw bits (tests/bench shows what it buys). */
 static const double speed_bias = 0.012;
 
-void qs_symbols_plan(const uint32_t counts[256], size_t n, qs_block_plan *plan)
+static void plan_dense(const uint32_t counts[256], size_t n, qs_block_plan *plan)
 {
 	unsigned used = 0;
 	for (unsigned s = 0; s < 256; s++)
@@ -114,6 +114,33 @@ void qs_symbols_plan(const uint32_t counts[256], size_t n, qs_block_plan *plan)
 				*plan = p;
 			}
 		}
+}
+
+/* Size of a sparse block, estimated: gaps between the others take what geometric ones would. 0 when it does not apply. */
+static uint64_t sparse_estimate(const uint32_t counts[256], size_t n)
+{
+	uint32_t most = 0, left[256];
+	unsigned common = 0;
+	for (unsigned s = 0; s < 256; s++)
+		if (counts[s] > most) {
+			most = counts[s];
+			common = s;
+		}
+	size_t others = n - most;
+	if (n < 256 || others > n / 16 || others + n / QS_SPARSE_SKIP > QS_SPARSE_MAX)
+		return 0;
+	memcpy(left, counts, sizeof left);
+	left[common] = 0;
+	double gap_bits = (double)others * (log2((double)n / (double)others) + 1.6);
+	return 48 + (uint64_t)((gap_bits + qs_entropy_bits(left)) / 8);
+}
+
+void qs_symbols_plan(const uint32_t counts[256], size_t n, qs_block_plan *plan)
+{
+	plan_dense(counts, n, plan);
+	uint64_t size = plan->type == QS_BLOCK_HUFFMAN ? sparse_estimate(counts, n) : 0;
+	if (size && size < plan->size)
+		*plan = (qs_block_plan){.type = QS_BLOCK_SPARSE, .size = size};
 }
 
 typedef struct bit_writer {
@@ -241,6 +268,44 @@ static void write_huffman(qs_writer *w, const uint8_t *src, size_t n, const qs_b
 	w->at += at - streams;
 }
 
+static void write_dense(qs_writer *w, const uint8_t *src, size_t n, uint8_t *scratch)
+{
+	uint32_t counts[256];
+	qs_block_plan plan;
+	qs_histogram(src, n, counts);
+	plan_dense(counts, n, &plan);
+	qs_symbols_write(w, src, n, &plan, scratch);
+}
+
+static void write_sparse(qs_writer *w, const uint8_t *src, size_t n, uint8_t *scratch)
+{
+	uint32_t counts[256];
+	unsigned common = 0;
+	qs_histogram(src, n, counts);
+	for (unsigned s = 1; s < 256; s++)
+		if (counts[s] > counts[common])
+			common = s;
+	/* At most n / 16 others: they and their gaps fit the scratch memory, and leave half of it. */
+	size_t n_gaps = 0, n_others = 0, gap = 0;
+	uint8_t *others = scratch, *gaps = scratch + n / 8;
+	for (size_t i = 0; i < n; i++) {
+		if (src[i] == common) {
+			if (++gap == QS_SPARSE_SKIP) {
+				gaps[n_gaps++] = QS_SPARSE_SKIP;
+				gap = 0;
+			}
+			continue;
+		}
+		gaps[n_gaps++] = (uint8_t)gap;
+		others[n_others++] = src[i];
+		gap = 0;
+	}
+	qs_write8(w, (uint8_t)common);
+	qs_write_varint(w, (uint32_t)n_gaps);
+	write_dense(w, gaps, n_gaps, scratch + n / 2);
+	write_dense(w, others, n_others, scratch + n / 2);
+}
+
 void qs_symbols_write(qs_writer *w, const uint8_t *src, size_t n, const qs_block_plan *plan, uint8_t *scratch)
 {
 	qs_write8(w, (uint8_t)plan->type);
@@ -248,6 +313,8 @@ void qs_symbols_write(qs_writer *w, const uint8_t *src, size_t n, const qs_block
 		qs_write_bytes(w, src, n);
 	else if (plan->type == QS_BLOCK_CONST)
 		qs_write8(w, n ? src[0] : 0);
+	else if (plan->type == QS_BLOCK_SPARSE)
+		write_sparse(w, src, n, scratch);
 	else
 		write_huffman(w, src, n, plan, scratch);
 }
