@@ -1,8 +1,8 @@
-/* qstore: one archive of a model at two precisions, losslessly.
+/* qstore: one archive of a model at several precisions, losslessly.
  *
- * A .qstore archive holds the files of two (or one, later more) variants of a model: its INT8 version, say,
- * and its BF16 version. The coarse variant stands first, and the finer one is stored as what is missing to
- * rebuild it bit for bit. Every file comes back byte for byte; its SHA-256 is in the archive and is checked.
+ * A .qstore archive holds the files of one or more variants of a model: its INT8 version, say, its BF16
+ * version and the FP32 master. The coarsest variant stands first, and each finer one is stored as what is missing
+ * to rebuild it bit for bit. Every file comes back byte for byte; its SHA-256 is in the archive and is checked.
  *
  * Functions return a qstore_status; QSTORE_OK is 0. When an `error` is given (it may be NULL) and the status
  * is not QSTORE_OK, it is filled with one line for a person that names the file, the tensor and what is
@@ -63,7 +63,7 @@ typedef enum qstore_status {
 	QSTORE_MEMORY = 7,
 	QSTORE_IO = 8,         /* the operating system refused: not found, no space, no permission … */
 	QSTORE_INPUT = 9,      /* a model file is not valid, or changed while it was read */
-	QSTORE_MISMATCH = 10,  /* the two models do not belong together */
+	QSTORE_MISMATCH = 10,  /* the models do not belong together, or are not given from fine to coarse */
 	QSTORE_NOT_FOUND = 11, /* no such variant, file or tensor in the archive */
 	QSTORE_EXISTS = 12,    /* the output exists, and `force` is not set */
 	QSTORE_CANCELLED = 13  /* the cancel flag was set; nothing is left behind */

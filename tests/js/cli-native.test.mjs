@@ -159,6 +159,25 @@ test("info prints and verifies", () => {
 	assert.ok(tensor.error > 0 && tensor.bitsPerWeight > 2 && tensor.bitsPerWeight < 5);
 });
 
+test("any number of variants, of any quantizer", () => {
+	const sizes = ["--layers", "1", "--hidden", "96", "--intermediate", "256", "--vocab", "300", "--dtype", "f32", "--shards", "1"];
+	good("qstore-generate", ...sizes, "-o", "chain32", "--cast", "bf16", "chain16", "--low", "chain8", "--low-rule", "divide", "--per-tensor");
+	const json = JSON.parse(good("qstore-pack", "chain32", "--low", "chain16", "--low", "chain8", "-o", "chain.qstore", "--json"));
+	assert.deepEqual(json.variants.map((variant) => variant.name), ["int8", "bf16", "fp32"]);
+	assert.equal(json.rules.reduce((sum, rule) => sum + rule.tensors, 0), 7);
+	assert.ok(json.rules.every((rule) => ["divide", "multiply"].includes(rule.rule) && rule.exceptions < 0.05 * rule.weights));
+	assert.ok(json.deltaTensors > 7);
+	for (const [precision, model] of [["int8", "chain8"], ["bf16", "chain16"], ["fp32", "chain32"]]) {
+		good("qstore-unpack", "chain.qstore", "--precision", precision, "-o", `chain-${precision}`, "-q");
+		assert.deepEqual(hashes(join(folder, `chain-${precision}`)), hashes(join(folder, model)));
+	}
+	assert.match(good("qstore-info", "chain.qstore"), /^fp32 +F32 +delta +1\d\.\d+ +model/m);
+	const table = good("qstore-pack", "chain32", "--low", "chain16", "--low", "chain8", "-o", "chain.qstore", "-f");
+	assert.match(table, /^bf16 .*what it adds: its users download the first/m);
+	assert.match(table, /^ +\d by the rule (divide|multiply), to which \d\.\d+ % of their weights are exceptions/m);
+	bad(1, /chain16 is bf16, finer than chain8, which is int8: are they swapped/, "qstore-pack", "chain32", "--low", "chain8", "--low", "chain16", "-o", "no.qstore");
+});
+
 test("damage is found and named", () => {
 	const data = readFileSync(join(folder, "pair.qstore"));
 	data[data.length - 5000] ^= 1;

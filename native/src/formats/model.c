@@ -368,22 +368,31 @@ const qs_st_tensor *qs_model_find(const qs_model *model, const char *name, const
 	return NULL;
 }
 
-/* X.weight in I8 with X.SCB in F32 beside it: bitsandbytes' LLM.int8 layout. */
+static int is_scale_dtype(uint32_t dtype)
+{
+	return dtype == QS_F32 || dtype == QS_F16 || dtype == QS_BF16;
+}
+
+/* A matrix in I8 with its scales beside it: bitsandbytes' X.weight and X.SCB, or as others name them. */
 static int has_int8_linear(const qs_model *model)
 {
+	static const char *const ends[] = {".SCB", ".weight_scale", ".weight.scale", ".scale", "_scale"};
 	char name[1024];
 	for (size_t f = 0; f < model->n_files; f++) {
 		for (size_t t = 0; t < model->files[f].st.n_tensors; t++) {
-			const qs_st_tensor *scales = &model->files[f].st.tensors[t];
-			size_t size = strlen(scales->name), stem = size < 4 ? size : size - 4;
-			if (scales->dtype != QS_F32 || strcmp(scales->name + stem, ".SCB") ||
-			    stem + sizeof ".weight" > sizeof name)
+			const qs_st_tensor *weight = &model->files[f].st.tensors[t];
+			size_t size = strlen(weight->name), stem = size;
+			if (weight->dtype != QS_I8 || weight->n_dims < 2 || size + sizeof ".weight_scale" > sizeof name)
 				continue;
-			memcpy(name, scales->name, stem);
-			memcpy(name + stem, ".weight", sizeof ".weight");
-			const qs_st_tensor *weight = qs_model_find(model, name, NULL);
-			if (weight && weight->dtype == QS_I8 && weight->n_dims == 2)
-				return 1;
+			if (size > 7 && !strcmp(weight->name + size - 7, ".weight"))
+				stem -= 7;
+			memcpy(name, weight->name, stem);
+			for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+				strcpy(name + stem, ends[i]);
+				const qs_st_tensor *scales = qs_model_find(model, name, NULL);
+				if (scales && is_scale_dtype(scales->dtype))
+					return 1;
+			}
 		}
 	}
 	return 0;
