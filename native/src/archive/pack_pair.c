@@ -198,6 +198,8 @@ static qstore_status find_rule(pairing *q, const pack_tensor *fine, const pack_t
                                const tensor_map *map, pack_tensor **scales, uint32_t *rule, int *alike,
                                qs_error *error)
 {
+	/* The first of equals is taken. */
+	static const uint8_t by_use[] = {QS_RULE_LLM_INT8, QS_RULE_DIVIDE, QS_RULE_MULTIPLY, QS_RULE_DIVIDE_BF16};
 	candidate candidates[CANDIDATES_MAX];
 	uint64_t cols, seen = 0, elems = pack_n_elems(fine), best = 0;
 	uint32_t chunk_elems;
@@ -234,7 +236,8 @@ static qstore_status find_rule(pairing *q, const pack_tensor *fine, const pack_t
 		seen += n;
 	}
 	for (size_t i = 0; i < n_candidates; i++) {
-		for (uint32_t r = 1; r < QS_RULE_COUNT; r++) {
+		for (size_t j = 0; j < sizeof(by_use); j++) {
+			uint32_t r = by_use[j];
 			uint64_t mismatches = candidates[i].mismatches[r];
 			/* What is not named like scales has to prove itself. */
 			if (candidates[i].named ? *scales != NULL && mismatches >= best
