@@ -74,10 +74,11 @@ static void print_table(const qstore_pack_options *options, const qstore_pack_re
 		       (unsigned long long)result->n_paired, paired_bits(result));
 	for (uint32_t i = 0; i < result->n_rules; i++) {
 		const qstore_pack_rule *rule = &result->rules[i];
-		printf("  %llu by the rule %s, to which %.3f %% of their weights are exceptions, kept exactly all "
-		       "the same\n",
-		       (unsigned long long)rule->n_tensors, rule->name,
-		       100.0 * ratio(rule->n_exceptions, rule->n_weights));
+		printf("  %llu by the rule %s, which explains ", (unsigned long long)rule->n_tensors, rule->name);
+		if (rule->n_exceptions == 0)
+			printf("every code\n");
+		else
+			printf("all but %.3f %% of the codes\n", 100.0 * ratio(rule->n_exceptions, rule->n_weights));
 	}
 	if (result->n_delta > 0)
 		printf("%llu tensors as differences to coarser floats: %.2f bits per weight\n",
