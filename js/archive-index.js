@@ -13,7 +13,7 @@ import { INDEX_HEADER_SIZE, INDEX_OFFSET } from "./wasm.js";
 export const NONE = 0xffffffff;
 
 /** Kinds of objects, and of files. */
-export const KIND = Object.freeze({ PLAIN: 0, CODES: 1, REFINE: 2 });
+export const KIND = Object.freeze({ PLAIN: 0, CODES: 1, REFINE: 2, DELTA: 3 });
 export const FILE = Object.freeze({ STORED: 0, ZSTD: 1, ASSEMBLED: 2 });
 
 /** Bytes of the first read: enough for the whole index of most models. */
@@ -72,7 +72,7 @@ const RECORD = Object.freeze({ variant: 64, file: 80, extent: 24, tensor: 40, ob
  * @property {number} rule
  * @property {number} coarse object, or NONE
  * @property {number} scales object, or NONE
- * @property {number} error Σ(coarse − fine)² / Σ fine²
+ * @property {number} error refine: Σ(coarse − fine)² / Σ fine²
  * @property {number} elems
  * @property {number} cols
  * @property {number} chunkElems elements of each chunk but the last

@@ -46,7 +46,7 @@ import { createDecoder } from "./wasm.js";
  * @property {number[]} shape
  * @property {number} offset in the file
  * @property {number} size in bytes
- * @property {"plain" | "codes" | "refine" | "literal"} kind literal: kept with the file's header
+ * @property {"plain" | "codes" | "refine" | "delta" | "literal"} kind literal: kept with the file's header
  * @property {number} codedSize in the archive; for "refine" what it adds to its codes; 0 for "literal"
  * @property {number} error refine: Σ(coarse − fine)² / Σ fine², how much the coarse version loses; else 0
  * @property {boolean} shared the same as in a coarser variant, whose layer holds it
@@ -65,7 +65,7 @@ import { createDecoder } from "./wasm.js";
  */
 
 const FILE_KINDS = /** @type {const} */ (["stored", "zstd", "assembled"]);
-const OBJECT_KINDS = /** @type {const} */ (["plain", "codes", "refine"]);
+const OBJECT_KINDS = /** @type {const} */ (["plain", "codes", "refine", "delta"]);
 /** Bytes of a stored member that are read at a time. */
 const BLOCK_SIZE = 2 ** 20;
 

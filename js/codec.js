@@ -15,8 +15,8 @@ import { QstoreError } from "./error.js";
 /**
  * @typedef {object} Job
  * @property {CodedChunk} chunk
- * @property {CodedChunk} [coarse] refine: the codes
- * @property {Uint8Array} [scales] refine: of the rows that the chunk touches, decoded
+ * @property {Job} [coarse] refine: its codes; delta: its coarser values
+ * @property {Uint8Array} [scales] refine: of the rows that the chunk touches, or the one of all, decoded
  */
 
 /**
@@ -31,39 +31,40 @@ export class ChunkError extends QstoreError {
 	/**
 	 * @param {import("./error.js").StatusName} code
 	 * @param {string} message a predicate: "is damaged …"
-	 * @param {"chunk" | "coarse"} part
+	 * @param {number} level 0: the job's own; 1: its coarse one; 2: that one's …
 	 */
-	constructor(code, message, part) {
+	constructor(code, message, level) {
 		super(code, message);
-		this.part = part;
+		this.level = level;
 	}
 }
 
 /**
  * @param {Decoder} decoder
  * @param {Job} job
+ * @param {number} [level] of it, in the job that was given
  * @returns {Uint8Array<ArrayBuffer>}
  */
-export function decodeJob(decoder, { chunk, coarse, scales }) {
-	const codes = coarse && decodeChunk(decoder, coarse, coarse.desc, "coarse");
-	return decodeChunk(decoder, chunk, { ...chunk.desc, coarse: codes, scales }, "chunk");
+export function decodeJob(decoder, { chunk, coarse, scales }, level = 0) {
+	const decoded = coarse && decodeJob(decoder, coarse, level + 1);
+	return decodeChunk(decoder, chunk, { ...chunk.desc, coarse: decoded, scales }, level);
 }
 
 /**
  * @param {Decoder} decoder
  * @param {CodedChunk} chunk
  * @param {import("./wasm.js").ChunkDesc} desc
- * @param {"chunk" | "coarse"} part
+ * @param {number} level
  */
-function decodeChunk(decoder, { bytes, checksum, size }, desc, part) {
+function decodeChunk(decoder, { bytes, checksum, size }, desc, level) {
 	if (decoder.xxh3(bytes) !== checksum)
-		throw new ChunkError("CORRUPT", "is damaged: its checksum differs", part);
+		throw new ChunkError("CORRUPT", "is damaged: its checksum differs", level);
 	const out = new Uint8Array(size);
 	try {
 		decoder.chunk(desc, bytes, out);
 	} catch (error) {
 		if (error instanceof QstoreError && error.code === "CORRUPT")
-			throw new ChunkError("CORRUPT", "is damaged: it does not decode", part);
+			throw new ChunkError("CORRUPT", "is damaged: it does not decode", level);
 		throw error;
 	}
 	return out;

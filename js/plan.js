@@ -72,24 +72,54 @@ function* planObject(index, number, from, size) {
 }
 
 /**
- * What decoding a chunk takes beside itself: for a refine chunk, the chunk of its codes, and those that hold its rows'
- * scales.
+ * What decoding a chunk takes beside itself.
+ * @typedef {object} Needs
+ * @property {ChunkId} [coarse] refine: the chunk of its codes; delta: of its coarser values, which may have needs of its own
+ * @property {ChunkId[]} scales refine: the chunks that hold its rows' scales
+ * @property {number} firstScale the first of these scales, counted in their object
+ * @property {number} scaleCount of the rows that the chunk touches; 1 when all rows have the same
+ */
+
+/**
+ * What decoding a chunk takes beside itself, one step: coarse ones need what they need themselves (see planChain).
  * @param {Index} index
  * @param {number} number object
  * @param {number} chunk
- * @returns {{ coarse?: ChunkId, scales: ChunkId[], firstRow: number, rows: number }} rows: that the chunk touches
+ * @returns {Needs}
  */
 export function planChunk(index, number, chunk) {
 	const object = index.object(number);
-	if (object.kind !== KIND.REFINE)
-		return { scales: [], firstRow: 0, rows: 0 };
+	if (object.kind !== KIND.REFINE && object.kind !== KIND.DELTA)
+		return { scales: [], firstScale: 0, scaleCount: 0 };
+	const coarse = { object: object.coarse, chunk };
+	if (object.kind === KIND.DELTA)
+		return { coarse, scales: [], firstScale: 0, scaleCount: 0 };
+	const { chunkElems, elems: scaleElems } = index.object(object.scales);
+	if (scaleElems === 1)
+		return { coarse, scales: [{ object: object.scales, chunk: 0 }], firstScale: 0, scaleCount: 1 };
 	const first = chunk * object.chunkElems, last = Math.min(first + object.chunkElems, object.elems) - 1;
 	const firstRow = Math.floor(first / object.cols), lastRow = Math.floor(last / object.cols);
-	const { chunkElems } = index.object(object.scales);
 	const scales = [];
 	for (let i = Math.floor(firstRow / chunkElems); i <= Math.floor(lastRow / chunkElems); i++)
 		scales.push({ object: object.scales, chunk: i });
-	return { coarse: { object: object.coarse, chunk }, scales, firstRow, rows: lastRow - firstRow + 1 };
+	return { coarse, scales, firstScale: firstRow, scaleCount: lastRow - firstRow + 1 };
+}
+
+/**
+ * A chunk, then the one that it builds on, and so on down to one that needs nothing coarser. Coarser objects are in coarser
+ * layers or are codes, so that there are at most a few.
+ * @param {Index} index
+ * @param {ChunkId} id
+ * @returns {{ id: ChunkId, needs: Needs }[]}
+ */
+export function planChain(index, id) {
+	const levels = [];
+	for (let next = /** @type {ChunkId | undefined} */ (id); next;) {
+		const needs = planChunk(index, next.object, next.chunk);
+		levels.push({ id: next, needs });
+		next = needs.coarse;
+	}
+	return levels;
 }
 
 /**
@@ -111,9 +141,10 @@ export function planChunks(index, pieces) {
 	/** @type {Set<number>} */
 	const numbers = new Set();
 	for (const piece of pieces) {
-		const { coarse, scales } = planChunk(index, piece.object, piece.chunk);
-		for (const id of [piece, ...(coarse ? [coarse] : []), ...scales])
-			numbers.add(chunkNumber(index, id));
+		for (const { id, needs } of planChain(index, piece)) {
+			for (const each of [id, ...needs.scales])
+				numbers.add(chunkNumber(index, each));
+		}
 	}
 	return [...numbers].sort((a, b) => a - b);
 }

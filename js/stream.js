@@ -3,7 +3,7 @@
 import { DTYPES } from "./dtypes.js";
 import { ChunkError } from "./codec.js";
 import { QstoreError } from "./error.js";
-import { chunkNumber, chunkRange, coalesce, describeChunk, planChunk } from "./plan.js";
+import { chunkNumber, chunkRange, coalesce, describeChunk, planChain } from "./plan.js";
 import { readExactly } from "./source.js";
 
 /** @typedef {import("./archive-index.js").Index} Index */
@@ -42,7 +42,13 @@ const BYTES = 0;
  * @typedef {object} Task
  * @property {Piece} piece
  * @property {Shared} [shared] the chunk itself, when it is a shared one
- * @property {ReturnType<typeof planChunk>} needs
+ * @property {Level[]} levels the chunk, then what it builds on, down to the coarsest; none for a shared one
+ */
+
+/**
+ * @typedef {object} Level
+ * @property {ChunkId} id
+ * @property {import("./plan.js").Needs} needs
  * @property {Shared[]} scales
  */
 
@@ -108,19 +114,26 @@ export async function* decodePieces({ index, source, codec }, pieces, { signal }
 	 * @param {Task} task
 	 * @param {Lot} lot
 	 */
-	async function decodeTask({ piece, shared, needs, scales }, lot) {
+	async function decodeTask({ shared, levels }, lot) {
 		if (shared)
 			return decodeShared(shared);
 		const coded = await /** @type {Promise<Map<number, Uint8Array>>} */ (lot.coded);
-		const chunk = codedChunk(piece, coded);
-		if (!needs.coarse)
-			return decode({ chunk }, piece);
-		const coarse = codedChunk(needs.coarse, coded);
-		const decoded = await Promise.all(scales.map(decodeShared));
-		const { chunkBytes } = index.object(needs.scales[0].object);
-		const start = needs.firstRow * 4 - needs.scales[0].chunk * chunkBytes;
-		const rows = (decoded.length === 1 ? decoded[0] : concat(decoded)).slice(start, start + needs.rows * 4);
-		return decode({ chunk, coarse, scales: rows }, piece, needs.coarse);
+		/** @type {import("./codec.js").Job | undefined} */
+		let job;
+		for (const { id, needs, scales } of [...levels].reverse()) {
+			const chunk = codedChunk(id, coded);
+			if (needs.coarse)
+				chunk.desc.coarseDtype = index.object(needs.coarse.object).dtype;
+			job = { chunk, coarse: job, scales: undefined };
+			if (scales.length > 0) {
+				const { dtype, chunkElems } = index.object(needs.scales[0].object), { size } = DTYPES[dtype];
+				const decoded = await Promise.all(scales.map(decodeShared));
+				const start = (needs.firstScale - needs.scales[0].chunk * chunkElems) * size;
+				job.scales = (decoded.length === 1 ? decoded[0] : concat(decoded)).slice(start, start + needs.scaleCount * size);
+				chunk.desc.scalesDtype = dtype;
+			}
+		}
+		return decode(/** @type {import("./codec.js").Job} */ (job), levels.map(({ id }) => id));
 	}
 
 	/** @param {Shared} shared */
@@ -128,7 +141,7 @@ export async function* decodePieces({ index, source, codec }, pieces, { signal }
 		shared.decoded ??= quiet((async () => {
 			const coded = await /** @type {Promise<Map<number, Uint8Array>>} */ (shared.lot?.coded);
 			shared.lot = undefined;
-			return decode({ chunk: codedChunk(shared.id, coded) }, shared.id);
+			return decode({ chunk: codedChunk(shared.id, coded) }, [shared.id]);
 		})());
 		return shared.decoded;
 	}
@@ -152,18 +165,16 @@ export async function* decodePieces({ index, source, codec }, pieces, { signal }
 
 	/**
 	 * @param {import("./codec.js").Job} job
-	 * @param {ChunkId} id
-	 * @param {ChunkId} [coarse]
+	 * @param {ChunkId[]} ids of its chunk, of what that builds on …
 	 */
-	async function decode(job, id, coarse) {
+	async function decode(job, ids) {
 		try {
 			return await codec.decode(job);
 		} catch (error) {
 			if (!(error instanceof ChunkError))
 				throw error;
-			const bad = error.part === "coarse" && coarse ? coarse : id;
 			const name = source.name ? `${source.name}: ` : "";
-			throw new QstoreError(error.code, `${name}${describeChunk(index, bad)} ${error.message}`, { cause: error });
+			throw new QstoreError(error.code, `${name}${describeChunk(index, ids[error.level])} ${error.message}`, { cause: error });
 		}
 	}
 }
@@ -203,15 +214,16 @@ function* makeLots(index, pieces) {
 		return shared;
 	};
 	for (const piece of pieces) {
-		const needs = planChunk(index, piece.object, piece.chunk);
 		// The bytes between tensors come up again and again while a file is restored.
 		const isShared = index.object(piece.object).dtype === BYTES;
 		const shared = isShared ? share({ object: piece.object, chunk: piece.chunk }) : undefined;
-		if (!shared)
-			add(piece);
-		if (needs.coarse)
-			add(needs.coarse);
-		lot.tasks.push({ piece, shared, needs, scales: needs.scales.map(share) });
+		/** @type {Level[]} */
+		const levels = [];
+		for (const { id, needs } of shared ? [] : planChain(index, piece)) {
+			add(id);
+			levels.push({ id, needs, scales: needs.scales.map(share) });
+		}
+		lot.tasks.push({ piece, shared, levels });
 		if (size >= LOT_SIZE) {
 			yield lot;
 			lot = { tasks: [], chunks: new Set() };

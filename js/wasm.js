@@ -13,17 +13,16 @@ import { STATUS } from "./status.js";
 /**
  * What a chunk is, and what it builds on (native/src/core/chunk.h, FORMAT.md §3).
  * @typedef {object} ChunkDesc
- * @property {number} kind of the object: 0 plain, 1 codes, 2 refine
+ * @property {number} kind of the object: 0 plain, 1 codes, 2 refine, 3 delta
  * @property {number} dtype
  * @property {number} rule 0 but for refine
  * @property {number} elems elements in this chunk
  * @property {bigint|number} cols columns of the object
  * @property {bigint|number} first the object's number of the chunk's first element
- * @property {Uint8Array} [coarse] the decoded elements of the coarser object (refine: codes) that the chunk builds on
- * @property {number} [coarseSize] bytes of one of them; default 1
- * @property {number} [coarseDtype] of floats, which are not codes
- * @property {Uint8Array} [scales] refine: the scale of each row that the chunk touches, little-endian
- * @property {number} [scalesDtype] default F32
+ * @property {Uint8Array} [coarse] refine and delta: the same elements of the coarser object, decoded (refine: codes)
+ * @property {number} [coarseDtype] theirs; needed with coarse
+ * @property {Uint8Array} [scales] refine: the scale of each row that the chunk touches, or one for all, little-endian
+ * @property {number} [scalesDtype] theirs; needed with scales
  */
 
 /**
@@ -40,9 +39,6 @@ import { STATUS } from "./status.js";
  * @property {BufferSource | Promise<BufferSource> | URL | string} [wasm] the module's bytes, or where to fetch them
  * @property {boolean} [simd] which module to load when none is given; found out by default
  */
-
-/** The dtype of scales that say none. */
-const F32 = DTYPES.findIndex(({ name }) => name === "F32");
 
 /** Bytes of the index's header, and where it is in an archive. */
 export const INDEX_HEADER_SIZE = 64, INDEX_OFFSET = 512;
@@ -188,13 +184,14 @@ export class Decoder {
 		this.#scope((scope) => {
 			const cols = BigInt(desc.cols), first = BigInt(desc.first);
 			const coarse = desc.coarse, scales = desc.scales, abi = this.#abi;
-			if (coarse && coarse.length !== desc.elems * (desc.coarseSize ?? 1))
+			const coarseDtype = desc.coarseDtype ?? 0, scalesDtype = desc.scalesDtype ?? 0;
+			if (coarse && coarse.length !== desc.elems * DTYPES[coarseDtype].size)
 				throw new QstoreError("USAGE", `${coarse.length} coarse bytes for a chunk of ${desc.elems} elements`);
 			const work = this.#workspace(), out = scope.alloc(dst.length);
 			this.#check(abi.qs_chunk(desc.kind, desc.dtype, desc.rule, desc.elems,
 				low(cols), high(cols), low(first), high(first),
-				coarse ? scope.copy(coarse) : 0, desc.coarseDtype ?? 0,
-				scales ? scope.copy(scales) : 0, scales ? scales.length : 0, desc.scalesDtype ?? F32,
+				coarse ? scope.copy(coarse) : 0, coarseDtype,
+				scales ? scope.copy(scales) : 0, scales ? scales.length : 0, scalesDtype,
 				scope.copy(src), src.length, out, dst.length, work), "chunk");
 			dst.set(this.#bytes(out, dst.length));
 		});

@@ -7,7 +7,6 @@ import { QstoreError } from "../error.js";
 import { compileWasm } from "../wasm.js";
 
 /** @typedef {import("../codec.js").Codec} Codec */
-/** @typedef {import("../codec.js").CodedChunk} CodedChunk */
 /** @typedef {import("../codec.js").Job} Job */
 
 /**
@@ -61,10 +60,9 @@ export class WorkerPool {
 			return Promise.reject(this.#failure);
 		const thread = this.#idle();
 		const id = this.#next++;
-		/** @type {Job} */
-		const own = { chunk: detach(job.chunk), coarse: job.coarse && detach(job.coarse), scales: job.scales?.slice() };
-		const buffers = [own.chunk.bytes, own.coarse?.bytes, own.scales].flatMap((bytes) =>
-			bytes ? [/** @type {ArrayBuffer} */ (bytes.buffer)] : []);
+		/** @type {ArrayBuffer[]} */
+		const buffers = [];
+		const own = detach(job, buffers);
 		return new Promise((resolve, reject) => {
 			thread.jobs.set(id, { resolve, reject });
 			thread.worker.ref();
@@ -98,7 +96,7 @@ export class WorkerPool {
 			if (bytes)
 				job.resolve(bytes);
 			else
-				job.reject(error?.part ? new ChunkError(error.code, error.message, error.part) :
+				job.reject(error?.level !== undefined ? new ChunkError(error.code, error.message, error.level) :
 					new QstoreError(error?.code ?? "IO", error?.message ?? "a decoding thread failed"));
 		});
 		worker.on("error", (error) => this.#fail(`a decoding thread failed: ${error.message}`, error));
@@ -127,10 +125,21 @@ export class WorkerPool {
 }
 
 /**
- * A chunk with bytes that can be transferred: those of a job are part of a larger buffer.
- * @param {CodedChunk} chunk
- * @returns {CodedChunk}
+ * A job with bytes that can be transferred: a job's are part of larger buffers.
+ * @param {Job} job
+ * @param {ArrayBuffer[]} buffers to transfer; the copy's are added
+ * @returns {Job}
  */
-function detach(chunk) {
-	return { ...chunk, bytes: new Uint8Array(chunk.bytes) };
+function detach({ chunk, coarse, scales }, buffers) {
+	/** @param {Uint8Array} bytes */
+	const copy = (bytes) => {
+		const own = new Uint8Array(bytes);
+		buffers.push(own.buffer);
+		return own;
+	};
+	return {
+		chunk: { ...chunk, bytes: copy(chunk.bytes) },
+		coarse: coarse && detach(coarse, buffers),
+		scales: scales && copy(scales),
+	};
 }

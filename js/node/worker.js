@@ -9,7 +9,7 @@ import { createDecoder } from "../wasm.js";
  * @typedef {object} Result
  * @property {number} id
  * @property {Uint8Array} [bytes]
- * @property {{ code: import("../error.js").StatusName, message: string, part?: "chunk" | "coarse" }} [error]
+ * @property {{ code: import("../error.js").StatusName, message: string, level?: number }} [error]
  */
 
 const decoder = await createDecoder({ module: workerData });
@@ -24,7 +24,7 @@ parentPort?.on("message", (/** @type {{ id: number, job: import("../codec.js").J
 	} catch (error) {
 		const { message } = /** @type {Error} */ (error);
 		const code = error instanceof QstoreError ? error.code : "MEMORY";
-		result = { id, error: { code, message, part: error instanceof ChunkError ? error.part : undefined } };
+		result = { id, error: { code, message, level: error instanceof ChunkError ? error.level : undefined } };
 		parentPort?.postMessage(result);
 	}
 });

@@ -1,11 +1,12 @@
 // Planning: pure functions of the index.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { readIndex } from "../../js/archive-index.js";
-import { chunkNumber, coalesce, describeChunk, findVariant, planChunk, planChunks, planFile, planRanges, planTensor, planVariant } from "../../js/plan.js";
+import { openArchive } from "../../js/archive.js";
+import { KIND, readIndex } from "../../js/archive-index.js";
+import { chunkNumber, coalesce, describeChunk, findVariant, planChain, planChunk, planChunks, planFile, planRanges, planTensor, planVariant } from "../../js/plan.js";
 import { bytesSource } from "../../js/source.js";
 import { createDecoder } from "../../js/wasm.js";
-import { buildArchive, pairParts } from "./helpers/archive.mjs";
+import { buildArchive, noise, pairParts } from "./helpers/archive.mjs";
 
 const decoder = await createDecoder();
 const parts = pairParts();
@@ -58,9 +59,9 @@ test("a tensor is its own pieces, and nothing else", () => {
 
 test("a refine chunk needs its codes and its rows' scales", () => {
 	// Rows 2 and 3 of chunk 1 have scales in both chunks of the scales object… of 4 elements each: rows 0–3, 4–5.
-	assert.deepEqual(planChunk(index, 5, 1), { coarse: { object: 1, chunk: 1 }, scales: [{ object: 2, chunk: 0 }], firstRow: 2, rows: 2 });
-	assert.deepEqual(planChunk(index, 5, 2), { coarse: { object: 1, chunk: 2 }, scales: [{ object: 2, chunk: 1 }], firstRow: 4, rows: 2 });
-	assert.deepEqual(planChunk(index, 1, 2), { scales: [], firstRow: 0, rows: 0 });
+	assert.deepEqual(planChunk(index, 5, 1), { coarse: { object: 1, chunk: 1 }, scales: [{ object: 2, chunk: 0 }], firstScale: 2, scaleCount: 2 });
+	assert.deepEqual(planChunk(index, 5, 2), { coarse: { object: 1, chunk: 2 }, scales: [{ object: 2, chunk: 1 }], firstScale: 4, scaleCount: 2 });
+	assert.deepEqual(planChunk(index, 1, 2), { scales: [], firstScale: 0, scaleCount: 0 });
 	const wide = [...planTensor(index, 6)];
 	assert.deepEqual(planChunks(index, wide), [
 		...[0, 1, 2].map((chunk) => chunkNumber(index, { object: 1, chunk })),
@@ -73,9 +74,9 @@ test("chunks smaller than a row, and scales that cross chunks", async () => {
 	const odd = pairParts({ rows: 9, cols: 4, rowsInChunk: 3 });
 	odd.objects[1].chunkElems = odd.objects[5].chunkElems = 3;
 	const { index: cut } = await readIndex(bytesSource(buildArchive(decoder, odd)), decoder);
-	assert.deepEqual(planChunk(cut, 5, 1), { coarse: { object: 1, chunk: 1 }, scales: [{ object: 2, chunk: 0 }], firstRow: 0, rows: 2 });
+	assert.deepEqual(planChunk(cut, 5, 1), { coarse: { object: 1, chunk: 1 }, scales: [{ object: 2, chunk: 0 }], firstScale: 0, scaleCount: 2 });
 	assert.deepEqual(planChunk(cut, 5, 5).scales, [{ object: 2, chunk: 0 }, { object: 2, chunk: 1 }]);
-	assert.deepEqual(planChunk(cut, 5, 11), { coarse: { object: 1, chunk: 11 }, scales: [{ object: 2, chunk: 2 }], firstRow: 8, rows: 1 });
+	assert.deepEqual(planChunk(cut, 5, 11), { coarse: { object: 1, chunk: 11 }, scales: [{ object: 2, chunk: 2 }], firstScale: 8, scaleCount: 1 });
 });
 
 test("ranges are joined over gaps, up to a size, in order, each byte once", () => {
@@ -106,4 +107,47 @@ test("chunks are described by what a person knows", () => {
 
 test("variants by name, low and high", () => {
 	assert.deepEqual(["int8", "bf16", "low", "high", "fp16", ""].map((name) => findVariant(index, name)), [0, 1, 0, 1, undefined, undefined]);
+});
+
+// F32 as differences to a BF16 matrix, which refines codes with one FP16 scale for all rows.
+const chain = pairParts();
+chain.variants.push({ name: "fp32", dtype: "F32", coarser: 1 });
+chain.objects[2] = { ...chain.objects[2], dtype: "F16", data: new Uint8Array(2) };
+chain.objects.push({ kind: 3, dtype: "F32", variant: 2, data: noise(120, 7), cols: 5, chunkElems: 10, coarse: 5 });
+chain.files[2].tensors[1] = { ...chain.files[2].tensors[1], dtype: "F16", shape: [1] };
+chain.files[2].extents[3] = [2, 0, 2];
+for (const tensor of chain.files[2].tensors.slice(2))
+	tensor.offset -= 22;
+chain.files[2].content = Buffer.concat(chain.files[2].extents.map(([object, at, size]) => chain.objects[object].data.subarray(at, at + size)));
+chain.files[0].variants = 7;
+chain.files.push({ name: "sub/model.top", variants: 4, extents: [[6, 0, 120]], content: chain.objects[6].data,
+	tensors: [{ name: "w", dtype: "F32", shape: [6, 5], offset: 0, object: 6 }] });
+
+test("a chain needs its levels, one scale is of all rows", async () => {
+	const { index: top } = await readIndex(bytesSource(buildArchive(decoder, chain)), decoder);
+	assert.equal(top.object(6).kind, KIND.DELTA);
+	assert.deepEqual(planChunk(top, 6, 1), { coarse: { object: 5, chunk: 1 }, scales: [], firstScale: 0, scaleCount: 0 });
+	assert.deepEqual(planChunk(top, 5, 2), { coarse: { object: 1, chunk: 2 }, scales: [{ object: 2, chunk: 0 }], firstScale: 0, scaleCount: 1 });
+	assert.deepEqual(planChain(top, { object: 6, chunk: 2 }).map(({ id }) => [id.object, id.chunk]), [[6, 2], [5, 2], [1, 2]]);
+	const tensor = top.tensorCount - 1, numbers = planChunks(top, planTensor(top, tensor));
+	assert.deepEqual(numbers, [1, 2, 5, 6].flatMap((object) => Array.from({ length: top.object(object).chunkCount }, (_, chunk) =>
+		chunkNumber(top, { object, chunk }))));
+	for (const variant of [0, 1]) {
+		const { layerOffset, layerSize } = top.variant(variant);
+		assert.ok(planVariant(top, variant, { gap: 0 }).every(({ offset, size }) => offset + size <= top.payloadOffset + layerOffset + layerSize));
+	}
+});
+
+test("a chain is read whole, and the level that is damaged is named", async () => {
+	const bytes = buildArchive(decoder, chain), archive = await openArchive(bytes, { decoder });
+	assert.deepEqual(archive.tensors({ precision: "fp32" }).map(({ name, kind }) => [name, kind]), [["w", "delta"]]);
+	const [file] = archive.filesOf({ precision: "fp32" }).filter(({ name }) => name === "sub/model.top");
+	assert.deepEqual(Buffer.from(await file.read()), Buffer.from(chain.objects[6].data));
+	const { index: top } = await readIndex(bytesSource(bytes), decoder);
+	for (const [object, text] of [[1, /tensor w: chunk 2 of 3 is damaged/], [5, /tensor w: chunk 2 of 3 is damaged/]]) {
+		const bad = bytes.slice();
+		bad[top.chunkOffset(chunkNumber(top, { object, chunk: 1 })) + 2] ^= 1;
+		const broken = (await openArchive(bad, { decoder })).filesOf({ precision: "fp32" }).find(({ name }) => name === "sub/model.top");
+		await assert.rejects(broken.read(), { code: "CORRUPT", message: text });
+	}
 });

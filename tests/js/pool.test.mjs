@@ -36,7 +36,7 @@ test("a bad job fails alone", async (t) => {
 	const results = await Promise.allSettled([good, bad, good].map((each) => pool.decode(each.job)));
 	assert.deepEqual(results.map(({ status }) => status), ["fulfilled", "rejected", "fulfilled"]);
 	assert.ok(results[1].reason instanceof ChunkError);
-	assert.deepEqual([results[1].reason.code, results[1].reason.part], ["CORRUPT", "chunk"]);
+	assert.deepEqual([results[1].reason.code, results[1].reason.level], ["CORRUPT", 0]);
 });
 
 test("closing rejects what is under way, and what comes later", async () => {
