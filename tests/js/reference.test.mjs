@@ -55,7 +55,8 @@ async function compare(name, ...options) {
 	const variants = Object.keys(reference);
 	assert.deepEqual(reference[variants.at(-1)], ofFolder(join(folder, name)));
 	if (options[0] === "--low")
-		assert.deepEqual(reference[variants[0]], ofFolder(join(folder, options[1])));
+		options.filter((option) => option !== "--low").reverse().forEach((low, i) =>
+			assert.deepEqual(reference[variants[i]], ofFolder(join(folder, low))));
 	for (const variant of variants) {
 		run("qstore-unpack", "-q", `${name}.qstore`, "--precision", variant, "-o", `${name}-${variant}`);
 		assert.deepEqual(ofFolder(join(folder, `${name}-${variant}`)), reference[variant]);
@@ -91,6 +92,22 @@ for (const dtype of ["bf16", "f16", "f32"])
 		const variants = await compare(`model-${dtype}`);
 		assert.equal(variants.length, dtype === "f32" ? 1 : 2);
 	});
+
+const small = ["--layers", "2", "--hidden", "72", "--intermediate", "150", "--vocab", "300"];
+
+for (const rule of ["llm.int8", "divide", "multiply", "compressed-tensors"]) {
+	for (const cast of ["bf16", "f16"]) {
+		for (const scales of rule === "llm.int8" ? [[]] : [[], ["--per-tensor"]])
+			test(`a chain F32, ${cast}, INT8 by ${rule}${scales.join("")}`, async () => {
+				const name = `chain-${cast}-${rule}${scales.join("")}`;
+				run("qstore-generate", "--dtype", "f32", ...small, "-o", name, "--cast", cast, `${name}-16`,
+					"--low", `${name}-8`, "--low-rule", rule, ...scales);
+				const variants = await compare(name, "--low", `${name}-16`, "--low", `${name}-8`);
+				assert.equal(variants.length, 3);
+				assert.match(String(run("qstore-info", `${name}.qstore`)), /delta/);
+			});
+	}
+}
 
 for (const name of Object.keys(models))
 	test(`golden model ${name}`, async () => {
