@@ -140,14 +140,14 @@ test("a chain needs its levels, one scale is of all rows", async () => {
 
 test("a chain is read whole, and the level that is damaged is named", async () => {
 	const bytes = buildArchive(decoder, chain), archive = await openArchive(bytes, { decoder });
-	assert.deepEqual(archive.tensors({ precision: "fp32" }).map(({ name, kind }) => [name, kind]), [["w", "delta"]]);
+	assert.deepEqual(archive.tensors.filter(({ variants }) => variants.includes("fp32")).map(({ name, kind }) => [name, kind]), [["w", "delta"]]);
 	const [file] = archive.filesOf({ precision: "fp32" }).filter(({ name }) => name === "sub/model.top");
 	assert.deepEqual(Buffer.from(await file.read()), Buffer.from(chain.objects[6].data));
 	const { index: top } = await readIndex(bytesSource(bytes), decoder);
-	for (const [object, text] of [[1, /tensor w: chunk 2 of 3 is damaged/], [5, /tensor w: chunk 2 of 3 is damaged/]]) {
+	for (const object of [1, 5, 6]) {
 		const bad = bytes.slice();
 		bad[top.chunkOffset(chunkNumber(top, { object, chunk: 1 })) + 2] ^= 1;
 		const broken = (await openArchive(bad, { decoder })).filesOf({ precision: "fp32" }).find(({ name }) => name === "sub/model.top");
-		await assert.rejects(broken.read(), { code: "CORRUPT", message: text });
+		await assert.rejects(broken.read(), { code: "CORRUPT", message: /tensor w: chunk 2 of 3 is damaged/ });
 	}
 });
