@@ -43,12 +43,13 @@ async function load() {
 			if (object.kind === KIND.CODES)
 				groups.codes.push(decode(i, c));
 			else if (object.kind === KIND.REFINE) {
-				const { coarse, scales, firstRow, rows } = planChunk(index, i, c), first = index.object(object.scales);
-				const all = new Uint8Array(scales.length * first.chunkBytes);
+				const { coarse, scales, firstScale, scaleCount } = planChunk(index, i, c), first = index.object(object.scales);
+				const all = new Uint8Array(scales.length * first.chunkBytes), size = first.chunkBytes / first.chunkElems;
 				scales.forEach((s, k) => all.set(decode(s.object, s.chunk).dst, k * first.chunkBytes));
-				const from = (firstRow - scales[0].chunk * first.chunkElems) * 4;
+				const from = (firstScale - scales[0].chunk * first.chunkElems) * size;
 				groups.refine.push(decode(i, c, { coarse: decode(coarse.object, coarse.chunk).dst,
-					scales: all.slice(from, from + 4 * rows) }));
+					coarseDtype: index.object(object.coarse).dtype, scalesDtype: first.dtype,
+					scales: all.slice(from, from + scaleCount * size) }));
 				high = object.dtype === 8 ? "FP16" : "BF16";
 			} else if (object.dtype === 8 || object.dtype === 9)
 				groups.plain.push(decode(i, c));

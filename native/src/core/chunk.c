@@ -85,8 +85,8 @@ qstore_status qs_chunk_desc_check(const qs_chunk_desc *desc)
 
 float qs_chunk_scale(const qs_chunk_desc *desc, uint32_t row)
 {
-	size_t size = qs_dtype_size(desc->scales_dtype);
-	const uint8_t *scale = desc->scales + (desc->scales_size / size == 1 ? 0 : row * size);
+	size_t size = desc->scales_dtype == QS_F32 ? 4 : 2; /* no calls nor divisions: this is done for each row */
+	const uint8_t *scale = desc->scales + (desc->scales_size < 2 * size ? 0 : row * size);
 	if (size == 4)
 		return qs_load_f32(scale);
 	uint16_t bits = qs_load16(scale);
@@ -129,17 +129,16 @@ static qstore_status decode_codes(qs_reader *r, const qs_chunk_desc *desc, uint8
 			return QSTORE_CORRUPT;
 	for (uint32_t c = 0; c < n_classes; c++) {
 		size_t n = 0;
-		for (uint32_t row = 0; row < n_rows; row++)
-			if (classes[row] == c)
-				n += qs_chunk_row(desc, row).count;
+		for (qs_row_part part = qs_first_row(desc); part.count; part = qs_next_row(desc, part))
+			if (classes[part.row] == c)
+				n += part.count;
 		status = qs_symbols_decode(r, rows, n, w->tables, w->zstd, w->zstd_size);
 		if (status)
 			return status;
 		const uint8_t *from = rows;
-		for (uint32_t row = 0; row < n_rows; row++) {
-			if (classes[row] != c)
+		for (qs_row_part part = qs_first_row(desc); part.count; part = qs_next_row(desc, part)) {
+			if (classes[part.row] != c)
 				continue;
-			qs_row_part part = qs_chunk_row(desc, row);
 			memcpy(dst + part.begin, from, part.count);
 			from += part.count;
 		}
@@ -193,10 +192,8 @@ static qstore_status decode_lanes(qs_reader *r, const qs_chunk_desc *desc, unsig
 		return QSTORE_CORRUPT;
 	qs_ranks_kernel *kernel = qs_ranks_best(lanes);
 	qs_cell_cache_init(w->cells, desc->dtype, desc->rule);
-	uint32_t n_rows = qs_chunk_rows(desc);
-	for (uint32_t row = 0; row < n_rows; row++) {
-		qs_row_part part = qs_chunk_row(desc, row);
-		const qs_cell *cells = qs_cell_cache_get(w->cells, qs_chunk_scale(desc, row));
+	for (qs_row_part part = qs_first_row(desc); part.count; part = qs_next_row(desc, part)) {
+		const qs_cell *cells = qs_cell_cache_get(w->cells, qs_chunk_scale(desc, (uint32_t)part.row));
 		const uint8_t *codes = desc->coarse + part.begin;
 		uint8_t *out = dst + 2 * (size_t)part.begin;
 		size_t whole = part.count & ~(size_t)(lanes - 1), rest = part.count - whole;

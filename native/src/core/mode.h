@@ -51,6 +51,18 @@ static inline qs_row_part qs_chunk_row(const qs_chunk_desc *desc, uint32_t row)
 	return (qs_row_part){row, (uint32_t)begin, (uint32_t)(end - begin)};
 }
 
+/* All rows in order, without a division for each: for (part = qs_first_row(desc); part.count; part = qs_next_row(desc, part)). */
+static inline qs_row_part qs_first_row(const qs_chunk_desc *desc)
+{
+	return desc->n_elems ? qs_chunk_row(desc, 0) : (qs_row_part){0};
+}
+
+static inline qs_row_part qs_next_row(const qs_chunk_desc *desc, qs_row_part part)
+{
+	uint32_t begin = part.begin + part.count, left = desc->n_elems - begin;
+	return (qs_row_part){part.row + 1, begin, left < desc->cols ? left : (uint32_t)desc->cols};
+}
+
 /* The scale of a row, counted from the chunk's first row. */
 float qs_chunk_scale(const qs_chunk_desc *desc, uint32_t row);
 
