@@ -248,7 +248,8 @@ typedef struct qstore_unpack_result {
 } qstore_unpack_result;
 
 /* Restores files. Each one's SHA-256 is checked before any appears under its name. result may be NULL.
- * USAGE, NOT_FOUND, EXISTS, TRUNCATED, CORRUPT (the tensor is named), IO, MEMORY, CANCELLED. */
+ * USAGE, NOT_FOUND, EXISTS, TRUNCATED, CORRUPT (the tensor is named), INPUT (two tensors of one name for
+ * tensors.safetensors), LIMIT, IO, MEMORY, CANCELLED. */
 qstore_status qstore_unpack(qstore_archive *archive, const qstore_unpack_options *options,
                             qstore_unpack_result *result, qstore_error *error);
 
