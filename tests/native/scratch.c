@@ -80,3 +80,34 @@ const char *scratch_safetensors(void **state, const char *name, const char *json
 	free(file);
 	return path;
 }
+
+uint8_t *scratch_read(const char *path, size_t *size)
+{
+	FILE *file = fopen(path, "rb");
+	if (file == NULL)
+		fail_msg("%s: cannot open", path);
+	fseek(file, 0, SEEK_END);
+	*size = (size_t)ftell(file);
+	rewind(file);
+	uint8_t *data = malloc(*size + 1);
+	assert_non_null(data);
+	assert_int_equal(fread(data, 1, *size, file), *size);
+	fclose(file);
+	return data;
+}
+
+int scratch_exists(const char *path)
+{
+	struct stat info;
+	return lstat(path, &info) == 0;
+}
+
+void expect_same_file(const char *a, const char *b)
+{
+	size_t a_size, b_size;
+	uint8_t *a_data = scratch_read(a, &a_size), *b_data = scratch_read(b, &b_size);
+	if (a_size != b_size || memcmp(a_data, b_data, a_size) != 0)
+		fail_msg("%s and %s differ", a, b);
+	free(a_data);
+	free(b_data);
+}

@@ -3,6 +3,7 @@
 #define TESTS_SCRATCH_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* cmocka set-up and tear-down: *state is the folder's path. */
 int scratch_setup(void **state);
@@ -17,5 +18,13 @@ const char *scratch_write(void **state, const char *name, const void *data, size
 /* Makes a safetensors file of this header (JSON text) and data_size bytes of data; returns its path as above.
  */
 const char *scratch_safetensors(void **state, const char *name, const char *json, size_t data_size);
+
+/* Any file's bytes, malloc'd; fails the test when it cannot be read. */
+uint8_t *scratch_read(const char *path, size_t *size);
+
+/* Is there anything at path, a dangling link included? */
+int scratch_exists(const char *path);
+
+void expect_same_file(const char *a, const char *b);
 
 #endif

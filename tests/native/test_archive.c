@@ -28,33 +28,12 @@
 
 /* ---- Helpers ---- */
 
-static uint8_t *read_file(const char *path, size_t *size)
-{
-	FILE *file = fopen(path, "rb");
-	if (file == NULL)
-		fail_msg("%s: %s", path, strerror(errno));
-	fseek(file, 0, SEEK_END);
-	*size = (size_t)ftell(file);
-	rewind(file);
-	uint8_t *data = malloc(*size + 1);
-	assert_non_null(data);
-	assert_int_equal(fread(data, 1, *size, file), *size);
-	fclose(file);
-	return data;
-}
-
 static void write_file(const char *path, const void *data, size_t size)
 {
 	FILE *file = fopen(path, "wb");
 	assert_non_null(file);
 	assert_int_equal(fwrite(data, 1, size, file), size);
 	assert_int_equal(fclose(file), 0);
-}
-
-static int exists(const char *path)
-{
-	struct stat info;
-	return lstat(path, &info) == 0;
 }
 
 static unsigned n_entries(const char *folder)
@@ -66,16 +45,6 @@ static unsigned n_entries(const char *folder)
 		n += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
 	closedir(dir);
 	return n;
-}
-
-static void expect_same_file(const char *a, const char *b)
-{
-	size_t a_size, b_size;
-	uint8_t *a_data = read_file(a, &a_size), *b_data = read_file(b, &b_size);
-	if (a_size != b_size || memcmp(a_data, b_data, a_size) != 0)
-		fail_msg("%s and %s differ", a, b);
-	free(a_data);
-	free(b_data);
 }
 
 /* Two folders of the same files; nothing more, nothing less. */
@@ -174,7 +143,7 @@ static void expect_unpack_fails(const char *path, const char *output, qstore_sta
 		assert_null(archive);
 	}
 	expect_text(&error, got, status, text);
-	assert_false(exists(output));
+	assert_false(scratch_exists(output));
 }
 
 /* A model pair in FOLDER/high and FOLDER/low, of two shards and some small files. */
@@ -237,10 +206,10 @@ static void restores_what_it_quantized(void **state)
 	    .precision = "low", .output = scratch_path(state, "made"), .tensors = all};
 	assert_int_equal(qstore_unpack(archive, &options, NULL, NULL), QSTORE_OK);
 	qstore_close(archive);
-	assert_true(exists(scratch_path(state, "out/int8/config.json")));
-	assert_false(exists(scratch_path(state, "out/int8/model.safetensors.index.json")));
+	assert_true(scratch_exists(scratch_path(state, "out/int8/config.json")));
+	assert_false(scratch_exists(scratch_path(state, "out/int8/model.safetensors.index.json")));
 	size_t size;
-	char *config = (char *)read_file(scratch_path(state, "out/int8/config.json"), &size);
+	char *config = (char *)scratch_read(scratch_path(state, "out/int8/config.json"), &size);
 	config[size] = 0;
 	assert_non_null(strstr(config, "\"quant_method\": \"bitsandbytes\""));
 	assert_non_null(strstr(config, "\"load_in_8bit\": true"));
@@ -363,7 +332,7 @@ static void prefix_holds_the_coarse_variant(void **state)
 	qstore_get_variant(archive, 0, &low);
 	size_t size, download_size = (size_t)low.download_size;
 	qstore_close(archive);
-	uint8_t *data = read_file(path, &size);
+	uint8_t *data = scratch_read(path, &size);
 	assert_true(download_size < size);
 	write_file(prefix, data, download_size);
 	unpack(prefix, "low", scratch_path(state, "out"));
@@ -400,7 +369,7 @@ static void restores_tensors(void **state)
 	    "{\"a\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1]},"
 	    "\"b\\\"\xc3\xa9\":{\"dtype\":\"BF16\",\"shape\":[2,3],\"data_offsets\":[1,13]}}";
 	size_t size, header_size = (sizeof(header) - 1 + 7) / 8 * 8;
-	uint8_t *data = read_file(scratch_path(state, "out/tensors.safetensors"), &size);
+	uint8_t *data = scratch_read(scratch_path(state, "out/tensors.safetensors"), &size);
 	assert_int_equal(qs_load64(data), header_size);
 	assert_int_equal(size, 8 + header_size + 13);
 	assert_memory_equal(data + 8, header, sizeof(header) - 1);
@@ -423,7 +392,7 @@ static void restores_tensors(void **state)
 	options.precision = "int4";
 	got = qstore_unpack(archive, &options, NULL, &error);
 	expect_text(&error, got, QSTORE_NOT_FOUND, "int4");
-	assert_false(exists(scratch_path(state, "out2")));
+	assert_false(scratch_exists(scratch_path(state, "out2")));
 	qstore_close(archive);
 }
 
@@ -489,7 +458,7 @@ static void refuses_foreign_low(void **state)
 	expect_pack_fails(options, QSTORE_MISMATCH, "are both bf16");
 	options.high = scratch_path(state, "low");
 	expect_pack_fails(options, QSTORE_MISMATCH, "swapped");
-	assert_false(exists(output));
+	assert_false(scratch_exists(output));
 	free(output);
 }
 
@@ -514,7 +483,7 @@ static void refuses_bad_outputs(void **state)
 	options.output = scratch_path(state, "b.qstore");
 	options.high = scratch_path(state, "nowhere");
 	expect_pack_fails(options, QSTORE_IO, "nowhere");
-	assert_false(exists(options.output));
+	assert_false(scratch_exists(options.output));
 	if (geteuid() != 0) {
 		assert_int_equal(mkdir(scratch_path(state, "closed"), 0500), 0);
 		options.high = scratch_path(state, "high");
@@ -636,7 +605,7 @@ static void refuses_newer_versions(void **state)
 	size_t size;
 	generate_fixture("clean", 1, scratch_path(state, "high"), NULL);
 	pack(scratch_path(state, "high"), NULL, scratch_path(state, "a.qstore"));
-	uint8_t *data = read_file(scratch_path(state, "a.qstore"), &size);
+	uint8_t *data = scratch_read(scratch_path(state, "a.qstore"), &size);
 	qs_store16(data + 512 + 8, 2);
 	qs_store64(data + 512 + 56, qs_checksum(data + 512, 56));
 	expect_unpack_fails(scratch_write(state, "b.qstore", data, size), scratch_path(state, "out"),
@@ -654,7 +623,7 @@ static void names_the_damaged_tensor(void **state)
 	scratch_write(state, "high/tokenizer.json", text, 40000);
 	free(text);
 	pack(scratch_path(state, "high"), scratch_path(state, "low"), scratch_path(state, "a.qstore"));
-	uint8_t *data = read_file(scratch_path(state, "a.qstore"), &size);
+	uint8_t *data = scratch_read(scratch_path(state, "a.qstore"), &size);
 	char *damaged = copy_text(scratch_path(state, "damaged.qstore")),
 	     *out = copy_text(scratch_path(state, "out"));
 	qs_index_header header;
@@ -725,7 +694,7 @@ static void refuses_escaping_names(void **state)
 	make_pair(state, QS_BF16);
 	scratch_write(state, "high/harmless.txt", "x", 1);
 	pack(scratch_path(state, "high"), NULL, scratch_path(state, "a.qstore"));
-	uint8_t *data = read_file(scratch_path(state, "a.qstore"), &size);
+	uint8_t *data = scratch_read(scratch_path(state, "a.qstore"), &size);
 	qs_index_header header;
 	assert_int_equal(qs_index_read_header(data + 512, size - 512, &header), QSTORE_OK);
 	size_t body_size = (size_t)header.body_size, work_size = qs_chunk_workspace_size();
@@ -781,7 +750,7 @@ static void survives_hostile_archives(void **state)
 	                                .low = scratch_path(state, "low")});
 	pack(scratch_path(state, "high"), scratch_path(state, "low"), scratch_path(state, "a.qstore"));
 	size_t size, work_size = qs_chunk_workspace_size();
-	uint8_t *data = read_file(scratch_path(state, "a.qstore"), &size), *work = malloc(work_size);
+	uint8_t *data = scratch_read(scratch_path(state, "a.qstore"), &size), *work = malloc(work_size);
 	qs_index_header header;
 	assert_int_equal(qs_index_read_header(data + 512, size - 512, &header), QSTORE_OK);
 	size_t body_size = (size_t)header.body_size, payload_at = (size_t)qs_index_payload_offset(&header);
@@ -863,14 +832,14 @@ static void replaces_only_when_forced(void **state)
 	qstore_status got = qstore_unpack(archive, &options, NULL, &error);
 	expect_text(&error, got, QSTORE_EXISTS, "out/model.safetensors: exists already");
 	size_t size;
-	free(read_file(scratch_path(state, "out/model.safetensors"), &size));
+	free(scratch_read(scratch_path(state, "out/model.safetensors"), &size));
 	assert_int_equal(size, 3);
 	assert_int_equal(n_entries(scratch_path(state, "out")), 2);
 	options.force = 1;
 	assert_int_equal(qstore_unpack(archive, &options, NULL, NULL), QSTORE_OK);
 	expect_same_file(scratch_path(state, "out/model.safetensors"),
 	                 scratch_path(state, "high/model.safetensors"));
-	assert_true(exists(scratch_path(state, "out/mine.txt")));
+	assert_true(scratch_exists(scratch_path(state, "out/mine.txt")));
 	options.output = scratch_write(state, "file", "", 0);
 	got = qstore_unpack(archive, &options, NULL, &error);
 	expect_text(&error, got, QSTORE_EXISTS, "file: exists and is not a folder");

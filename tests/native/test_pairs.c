@@ -23,37 +23,6 @@
 
 #define DATA "../shared/data/"
 
-static uint8_t *read_file(const char *path, size_t *size)
-{
-	FILE *file = fopen(path, "rb");
-	if (file == NULL)
-		fail_msg("%s: cannot open", path);
-	fseek(file, 0, SEEK_END);
-	*size = (size_t)ftell(file);
-	rewind(file);
-	uint8_t *data = malloc(*size + 1);
-	assert_non_null(data);
-	assert_int_equal(fread(data, 1, *size, file), *size);
-	fclose(file);
-	return data;
-}
-
-static void expect_same_file(const char *a, const char *b)
-{
-	size_t a_size, b_size;
-	uint8_t *a_data = read_file(a, &a_size), *b_data = read_file(b, &b_size);
-	if (a_size != b_size || memcmp(a_data, b_data, a_size) != 0)
-		fail_msg("%s and %s differ", a, b);
-	free(a_data);
-	free(b_data);
-}
-
-static int exists(const char *path)
-{
-	struct stat info;
-	return stat(path, &info) == 0;
-}
-
 /* Packs safetensors files (high, then from fine to coarse), restores all, compares; models have one file. */
 static qstore_pack_result round_trip(void **state, unsigned n, const char *const *models)
 {
@@ -222,7 +191,7 @@ static void change_file(const char *path, void (*change)(const qs_st_tensor *t, 
 	qs_error error;
 	size_t size;
 	assert_int_equal(qs_safetensors_open(&st, path, &error), QSTORE_OK);
-	uint8_t *data = read_file(path, &size);
+	uint8_t *data = scratch_read(path, &size);
 	for (size_t i = 0; i < st.n_tensors; i++)
 		change(&st.tensors[i], data + st.tensors[i].offset);
 	FILE *file = fopen(path, "wb");
@@ -288,7 +257,7 @@ static void restores_trained_chains(void **state)
 		for (int j = 0; j < 3; j++) {
 			snprintf(paths[j], sizeof(paths[j]), "%s%s/model.safetensors", folders[i], parts[j]);
 			models[j] = paths[j];
-			if (!exists(paths[j]))
+			if (!scratch_exists(paths[j]))
 				skip();
 		}
 		qstore_pack_result result = round_trip(state, 3, models);
@@ -306,7 +275,7 @@ static void cast_file(const char *from, const char *to)
 	size_t size, header_size;
 	uint8_t *header;
 	assert_int_equal(qs_safetensors_open(&st, from, &error), QSTORE_OK);
-	uint8_t *data = read_file(from, &size);
+	uint8_t *data = scratch_read(from, &size);
 	uint64_t *offsets = calloc(st.n_tensors, sizeof(*offsets));
 	for (size_t i = 0; i < st.n_tensors; i++) {
 		offsets[i] = st.tensors[i].offset;
@@ -358,7 +327,7 @@ static void restores_dtln(void **state)
 		size_t size;
 		snprintf(high, sizeof(high), DATA "pair-dtln/model_%d.float.safetensors", i);
 		snprintf(low, sizeof(low), DATA "pair-dtln/model_%d.int8.safetensors", i);
-		if (!exists(high) || !exists(low))
+		if (!scratch_exists(high) || !scratch_exists(low))
 			skip();
 		snprintf(cast, sizeof(cast), "%s", scratch_path(state, "cast.safetensors"));
 		cast_file(high, cast);
@@ -366,9 +335,9 @@ static void restores_dtln(void **state)
 		round_trip(state, 3, models);
 		qstore_pack_result real = round_trip(state, 2, models + 1);
 
-		uint8_t *low_data = read_file(low, &size);
+		uint8_t *low_data = scratch_read(low, &size);
 		snprintf(exact, sizeof(exact), "%s", scratch_write(state, "exact.safetensors", low_data, size));
-		uint8_t *cast_data = read_file(cast, &size);
+		uint8_t *cast_data = scratch_read(cast, &size);
 		qs_safetensors cast_st, low_st;
 		assert_int_equal(qs_safetensors_open(&cast_st, cast, &error), QSTORE_OK);
 		assert_int_equal(qs_safetensors_open(&low_st, low, &error), QSTORE_OK);
