@@ -1,6 +1,7 @@
-/* The WebAssembly ABI: the core as functions of plain integers and pointers. 64-bit numbers go in as two halves and out
- * through memory, so that any engine can call. Every `out` and `work` is 8-byte aligned, as qs_malloc gives it.
- * js/wasm.js is the caller; the names are exported by wasm/build.mk. Functions return a qstore_status unless said otherwise. */
+/* The WebAssembly ABI: the core as functions of plain integers and pointers. 64-bit numbers go in as two
+ * halves and out through memory, so that any engine can call. Every `out` and `work` is 8-byte aligned, as
+ * qs_malloc gives it. js/wasm.js is the caller; the names are exported by wasm/build.mk. Functions return a
+ * qstore_status unless said otherwise. */
 #include <stdint.h>
 #include <stdlib.h>
 
@@ -16,10 +17,10 @@ void qs_free(void *p);
 size_t qs_workspace_size(void);
 int qs_header(const uint8_t *src, size_t src_size, uint8_t *out);
 int qs_body(const uint8_t *src, size_t src_size, uint8_t *dst, size_t dst_size, void *work);
-int qs_chunk(uint32_t kind, uint32_t dtype, uint32_t rule, uint32_t n_elems, uint32_t cols_low, uint32_t cols_high,
-             uint32_t first_low, uint32_t first_high, const uint8_t *coarse, uint32_t coarse_dtype,
-             const uint8_t *scales, size_t scales_size, uint32_t scales_dtype, const uint8_t *src, size_t src_size,
-             uint8_t *dst, size_t dst_size, void *work);
+int qs_chunk(uint32_t kind, uint32_t dtype, uint32_t rule, uint32_t n_elems, uint32_t cols_low,
+             uint32_t cols_high, uint32_t first_low, uint32_t first_high, const uint8_t *coarse,
+             uint32_t coarse_dtype, const uint8_t *scales, size_t scales_size, uint32_t scales_dtype,
+             const uint8_t *src, size_t src_size, uint8_t *dst, size_t dst_size, void *work);
 void qs_xxh3(const uint8_t *src, size_t src_size, uint8_t *out);
 int qs_zstd(const uint8_t *src, size_t src_size, uint8_t *dst, size_t dst_size, void *work);
 
@@ -46,7 +47,8 @@ size_t qs_workspace_size(void)
 	return qs_chunk_workspace_size();
 }
 
-/* src: the index's header. out: u64 coded size of the body, size of the body, offset of the payload, size of the payload. */
+/* src: the index's header. out: u64 coded size of the body, size of the body, offset of the payload, size of
+ * the payload. */
 int qs_header(const uint8_t *src, size_t src_size, uint8_t *out)
 {
 	qs_index_header header;
@@ -71,8 +73,8 @@ int qs_body(const uint8_t *src, size_t src_size, uint8_t *dst, size_t dst_size, 
 		return QSTORE_TRUNCATED;
 	if (header.body_coded_size < src_size - QS_INDEX_HEADER_SIZE || header.body_size != dst_size)
 		return QSTORE_USAGE;
-	status = qs_index_decode_body(&header, src + QS_INDEX_HEADER_SIZE, src_size - QS_INDEX_HEADER_SIZE, dst, dst_size, work,
-	                              qs_chunk_workspace_size());
+	status = qs_index_decode_body(&header, src + QS_INDEX_HEADER_SIZE, src_size - QS_INDEX_HEADER_SIZE, dst,
+	                              dst_size, work, qs_chunk_workspace_size());
 	if (status != QSTORE_OK)
 		return status;
 	qs_index index;
@@ -80,23 +82,23 @@ int qs_body(const uint8_t *src, size_t src_size, uint8_t *dst, size_t dst_size, 
 }
 
 /* One chunk (core/chunk.h). What it does not build on is 0. */
-int qs_chunk(uint32_t kind, uint32_t dtype, uint32_t rule, uint32_t n_elems, uint32_t cols_low, uint32_t cols_high,
-             uint32_t first_low, uint32_t first_high, const uint8_t *coarse, uint32_t coarse_dtype,
-             const uint8_t *scales, size_t scales_size, uint32_t scales_dtype, const uint8_t *src, size_t src_size,
-             uint8_t *dst, size_t dst_size, void *work)
+int qs_chunk(uint32_t kind, uint32_t dtype, uint32_t rule, uint32_t n_elems, uint32_t cols_low,
+             uint32_t cols_high, uint32_t first_low, uint32_t first_high, const uint8_t *coarse,
+             uint32_t coarse_dtype, const uint8_t *scales, size_t scales_size, uint32_t scales_dtype,
+             const uint8_t *src, size_t src_size, uint8_t *dst, size_t dst_size, void *work)
 {
 	qs_chunk_desc desc = {
-		.kind = kind,
-		.dtype = dtype,
-		.rule = rule,
-		.n_elems = n_elems,
-		.cols = (uint64_t)cols_high << 32 | cols_low,
-		.first_elem = (uint64_t)first_high << 32 | first_low,
-		.coarse = coarse,
-		.coarse_dtype = coarse_dtype,
-		.scales = scales,
-		.scales_size = scales_size,
-		.scales_dtype = scales_dtype,
+	    .kind = kind,
+	    .dtype = dtype,
+	    .rule = rule,
+	    .n_elems = n_elems,
+	    .cols = (uint64_t)cols_high << 32 | cols_low,
+	    .first_elem = (uint64_t)first_high << 32 | first_low,
+	    .coarse = coarse,
+	    .coarse_dtype = coarse_dtype,
+	    .scales = scales,
+	    .scales_size = scales_size,
+	    .scales_dtype = scales_dtype,
 	};
 	return qs_chunk_decode(&desc, src, src_size, dst, dst_size, work, qs_chunk_workspace_size());
 }

@@ -1,8 +1,9 @@
 /* qstore: one archive of a model at several precisions, losslessly.
  *
  * A .qstore archive holds the files of one or more variants of a model: its INT8 version, say, its BF16
- * version and the FP32 master. The coarsest variant stands first, and each finer one is stored as what is missing
- * to rebuild it bit for bit. Every file comes back byte for byte; its SHA-256 is in the archive and is checked.
+ * version and the FP32 master. The coarsest variant stands first, and each finer one is stored as what is
+ * missing to rebuild it bit for bit. Every file comes back byte for byte; its SHA-256 is in the archive and
+ * is checked.
  *
  * Functions return a qstore_status; QSTORE_OK is 0. When an `error` is given (it may be NULL) and the status
  * is not QSTORE_OK, it is filled with one line for a person that names the file, the tensor and what is
@@ -103,8 +104,8 @@ typedef enum qstore_quantize {
 } qstore_quantize;
 
 typedef struct qstore_pack_options {
-	const char *high;   /* the model: a folder with safetensors and small files, or one safetensors file */
-	const char *low;    /* its next coarser version, the same way; NULL: see `quantize` */
+	const char *high; /* the model: a folder with safetensors and small files, or one safetensors file */
+	const char *low;  /* its next coarser version, the same way; NULL: see `quantize` */
 	/* Still coarser ones, from fine to coarse: a NULL-terminated list, or NULL. */
 	const char *const *lower;
 	const char *output; /* the archive. It appears, complete and verified, or not at all. */
@@ -146,10 +147,10 @@ typedef struct qstore_pack_result {
 	uint64_t n_exceptions;   /* weights outside the cell of their code */
 	uint32_t n_rules;        /* found among the paired tensors */
 	qstore_pack_rule rules[QSTORE_RULES_MAX];
-	uint64_t n_delta;        /* tensors kept as differences to a coarser variant's floats */
-	uint64_t delta_weights;  /* their elements */
-	uint64_t delta_size;     /* coded bytes of the differences */
-	uint64_t n_equal;        /* tensors that are the same in a coarser variant, stored once */
+	uint64_t n_delta;       /* tensors kept as differences to a coarser variant's floats */
+	uint64_t delta_weights; /* their elements */
+	uint64_t delta_size;    /* coded bytes of the differences */
+	uint64_t n_equal;       /* tensors that are the same in a coarser variant, stored once */
 	/* An INT8 variant was asked for, and no tensor was fit for it: `high` is stored alone. */
 	int nothing_quantized;
 } qstore_pack_result;

@@ -9,9 +9,10 @@ typedef struct qs_error {
 	char text[1024];
 } qs_error;
 
-/* Fills *error (which may be NULL) and returns status, so that callers write `return qs_fail(…)`. The text is cut, never
- * overrun; control characters in it are replaced by '?', for it may hold names from hostile files. */
+/* Fills *error (which may be NULL) and returns status, so that callers write `return qs_fail(…)`. The text is
+ * cut, never overrun; control characters in it are replaced by '?', for it may hold names from hostile files.
+ */
 qstore_status qs_fail(qs_error *error, qstore_status status, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
+    __attribute__((format(printf, 3, 4)));
 
 #endif

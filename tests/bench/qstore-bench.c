@@ -1,5 +1,6 @@
-/* Codec benchmark on one core: bits per weight against the bound, and speeds beside memcpy, zstd, lz4 and Huffman alone on the same data in
- * the same run. All of it in memory, chunk by chunk as archives have it. `qstore-bench --help` tells the rest. */
+/* Codec benchmark on one core: bits per weight against the bound, and speeds beside memcpy, zstd, lz4 and
+ * Huffman alone on the same data in the same run. All of it in memory, chunk by chunk as archives have it.
+ * `qstore-bench --help` tells the rest. */
 #define ZSTD_STATIC_LINKING_ONLY
 #include <getopt.h>
 #include <lz4.h>
@@ -23,7 +24,7 @@ typedef struct chunk {
 	uint64_t cols, first;
 	uint8_t *codes, *values, *scales; /* inputs: 1, 2 and (per row) 4 bytes */
 	size_t n_rows;
-	uint8_t *coded[3];                /* as codes, as ranks, as plain values */
+	uint8_t *coded[3]; /* as codes, as ranks, as plain values */
 	size_t coded_size[3];
 } chunk;
 
@@ -51,7 +52,8 @@ static void *need(void *p)
 	return p;
 }
 
-/* ---- The bound: entropy of the codes by row class, and the width model of the values in their cells (docs/codec.md) ---- */
+/* ---- The bound: entropy of the codes by row class, and the width model of the values in their cells
+ * (docs/codec.md) ---- */
 
 static double class_entropy(const uint8_t *codes, uint64_t rows, uint64_t cols)
 {
@@ -97,7 +99,8 @@ static double interval_width(uint32_t first, uint32_t end, unsigned mantissa_bit
 	return sum;
 }
 
-static double width_model_bits(const uint8_t *codes, const uint8_t *values, uint64_t cols, uint32_t dtype, float scale)
+static double width_model_bits(const uint8_t *codes, const uint8_t *values, uint64_t cols, uint32_t dtype,
+                               float scale)
 {
 	unsigned mantissa_bits = dtype == QS_F16 ? 10 : 7;
 	qs_cell cells[QS_CELL_TABLE];
@@ -137,7 +140,8 @@ static uint16_t bf16_to_fp16(uint16_t v)
 	if (rounded < 0x1p-14)
 		return (uint16_t)(sign | (uint16_t)ldexp(rounded, 24));
 	frexp(rounded, &exponent);
-	return (uint16_t)(sign | (uint16_t)((exponent + 14) << 10) | ((uint16_t)ldexp(rounded, 11 - exponent) & 0x3ff));
+	return (uint16_t)(sign | (uint16_t)((exponent + 14) << 10) |
+	                  ((uint16_t)ldexp(rounded, 11 - exponent) & 0x3ff));
 }
 
 static void add_tensor(data *d, const uint8_t *values, uint64_t rows, uint64_t cols, uint64_t max_weights)
@@ -217,7 +221,8 @@ enum { AS_CODES, AS_RANKS, AS_PLAIN };
 
 static qs_chunk_desc describe(const data *d, const chunk *c, int as)
 {
-	qs_chunk_desc desc = {.kind = QS_KIND_PLAIN, .dtype = d->dtype, .n_elems = c->n, .cols = c->cols, .first_elem = c->first};
+	qs_chunk_desc desc = {
+	    .kind = QS_KIND_PLAIN, .dtype = d->dtype, .n_elems = c->n, .cols = c->cols, .first_elem = c->first};
 	if (as == AS_CODES) {
 		desc.kind = QS_KIND_CODES;
 		desc.dtype = QS_I8;
@@ -241,8 +246,8 @@ static double encode_pass(data *d, int as, qs_encoder *encoder)
 		chunk *c = &d->chunks[i];
 		qs_chunk_desc desc = describe(d, c, as);
 		size_t size = 0;
-		if (qs_chunk_encode(encoder, &desc, as == AS_CODES ? c->codes : c->values, (as == AS_CODES ? 1u : 2u) * c->n, coded,
-		                    sizeof coded, &size, NULL)) {
+		if (qs_chunk_encode(encoder, &desc, as == AS_CODES ? c->codes : c->values,
+		                    (as == AS_CODES ? 1u : 2u) * c->n, coded, sizeof coded, &size, NULL)) {
 			fprintf(stderr, "qstore-bench: encoding failed\n");
 			exit(1);
 		}
@@ -263,7 +268,8 @@ static double decode_pass(const data *d, int as, uint8_t *dst, void *work, int c
 		const chunk *c = &d->chunks[i];
 		qs_chunk_desc desc = describe(d, c, as);
 		size_t size = (as == AS_CODES ? 1u : 2u) * (size_t)c->n;
-		if (qs_chunk_decode(&desc, c->coded[as], c->coded_size[as], dst, size, work, qs_chunk_workspace_size()) ||
+		if (qs_chunk_decode(&desc, c->coded[as], c->coded_size[as], dst, size, work,
+		                    qs_chunk_workspace_size()) ||
 		    (check && memcmp(dst, as == AS_CODES ? c->codes : c->values, size))) {
 			fprintf(stderr, "qstore-bench: decoding failed\n");
 			exit(1);
@@ -338,11 +344,11 @@ static size_t copy_back(const uint8_t *src, size_t size, uint8_t *dst, size_t n)
 }
 
 static const peer peers[] = {
-	{"memcpy", copy, copy_back},
-	{"huff0 (zstd, no matches)", encode_huff0, decode_zstd},
-	{"zstd -1", encode_zstd1, decode_zstd},
-	{"zstd -3", encode_zstd3, decode_zstd},
-	{"lz4", encode_lz4, decode_lz4},
+    {"memcpy", copy, copy_back},
+    {"huff0 (zstd, no matches)", encode_huff0, decode_zstd},
+    {"zstd -1", encode_zstd1, decode_zstd},
+    {"zstd -3", encode_zstd3, decode_zstd},
+    {"lz4", encode_lz4, decode_lz4},
 };
 
 /* ---- Report ---- */
@@ -361,7 +367,8 @@ static void run_peer(const data *d, const peer *p, int wide, int passes, row *ou
 	double start = now(), encode, decode = 1e9;
 	for (size_t i = 0; i < d->n_chunks; i++) {
 		const chunk *c = &d->chunks[i];
-		sizes[i] = p->encode(wide ? c->values : c->codes, (wide ? 2u : 1u) * (size_t)c->n, coded, sizeof coded);
+		sizes[i] =
+		    p->encode(wide ? c->values : c->codes, (wide ? 2u : 1u) * (size_t)c->n, coded, sizeof coded);
 		all[i] = need(malloc(sizes[i] + 1));
 		memcpy(all[i], coded, sizes[i]);
 		total += sizes[i];
@@ -375,7 +382,9 @@ static void run_peer(const data *d, const peer *p, int wide, int passes, row *ou
 		decode = t < decode ? t : decode;
 	}
 	double bytes = (wide ? 2.0 : 1.0) * (double)d->n_weights;
-	*out = (row){.bits = 8.0 * (double)total / (double)d->n_weights, .encode = bytes / encode / 1e9, .decode = bytes / decode / 1e9};
+	*out = (row){.bits = 8.0 * (double)total / (double)d->n_weights,
+	             .encode = bytes / encode / 1e9,
+	             .decode = bytes / decode / 1e9};
 	snprintf(out->name, sizeof out->name, "%s, %s", wide ? "16-bit" : "INT8", p->name);
 	for (size_t i = 0; i < d->n_chunks; i++)
 		free(all[i]);
@@ -397,32 +406,51 @@ static void print_row(const row *r)
 
 static void usage(FILE *to)
 {
-	fprintf(to, "usage: qstore-bench MODEL [--fp16] [--weights N] [--passes N] [--label TEXT] [--json FILE]\n\n"
-	            "MODEL      a folder or a safetensors file with 16-bit weights; INT8 codes are made by the LLM.int8 rule\n"
-	            "--fp16     cast BF16 weights to FP16 first\n"
-	            "--weights  take this many weights at most (default 64000000)\n"
-	            "--passes   of each decoder; the fastest counts (default 5)\n"
-	            "--json     add the results to FILE, one JSON object a line\n");
+	fprintf(to,
+	        "usage: qstore-bench MODEL [--fp16] [--weights N] [--passes N] [--label TEXT] [--json FILE]\n\n"
+	        "MODEL      a folder or a safetensors file with 16-bit weights; INT8 codes are made by the "
+	        "LLM.int8 rule\n"
+	        "--fp16     cast BF16 weights to FP16 first\n"
+	        "--weights  take this many weights at most (default 64000000)\n"
+	        "--passes   of each decoder; the fastest counts (default 5)\n"
+	        "--json     add the results to FILE, one JSON object a line\n");
 }
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {{"fp16", no_argument, NULL, 'f'}, {"weights", required_argument, NULL, 'w'},
-	                                        {"passes", required_argument, NULL, 'p'}, {"label", required_argument, NULL, 'l'},
-	                                        {"json", required_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'},
+	static const struct option options[] = {{"fp16", no_argument, NULL, 'f'},
+	                                        {"weights", required_argument, NULL, 'w'},
+	                                        {"passes", required_argument, NULL, 'p'},
+	                                        {"label", required_argument, NULL, 'l'},
+	                                        {"json", required_argument, NULL, 'j'},
+	                                        {"help", no_argument, NULL, 'h'},
 	                                        {0}};
 	int to_fp16 = 0, passes = 5, option;
 	uint64_t max_weights = 64000000;
 	const char *json = NULL, *label = NULL;
 	while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1)
 		switch (option) {
-		case 'f': to_fp16 = 1; break;
-		case 'w': max_weights = strtoull(optarg, NULL, 10); break;
-		case 'p': passes = atoi(optarg); break;
-		case 'l': label = optarg; break;
-		case 'j': json = optarg; break;
-		case 'h': usage(stdout); return 0;
-		default: usage(stderr); return 2;
+		case 'f':
+			to_fp16 = 1;
+			break;
+		case 'w':
+			max_weights = strtoull(optarg, NULL, 10);
+			break;
+		case 'p':
+			passes = atoi(optarg);
+			break;
+		case 'l':
+			label = optarg;
+			break;
+		case 'j':
+			json = optarg;
+			break;
+		case 'h':
+			usage(stdout);
+			return 0;
+		default:
+			usage(stderr);
+			return 2;
 		}
 	if (optind + 1 != argc) {
 		usage(stderr);
@@ -458,7 +486,8 @@ int main(int argc, char **argv)
 		uint32_t count = (uint32_t)(d.n_rows - r < CHUNK_ELEMS ? d.n_rows - r : CHUNK_ELEMS);
 		qs_chunk_desc desc = {.kind = QS_KIND_PLAIN, .dtype = QS_F32, .n_elems = count, .cols = 1};
 		size_t size = 0;
-		if (qs_chunk_encode(encoder, &desc, scales + 4 * r, 4 * (size_t)count, coded, 4 * CHUNK_ELEMS + 1, &size, NULL))
+		if (qs_chunk_encode(encoder, &desc, scales + 4 * r, 4 * (size_t)count, coded, 4 * CHUNK_ELEMS + 1,
+		                    &size, NULL))
 			return 1;
 		d.scale_bits += 8.0 * (double)size;
 	}
@@ -466,15 +495,20 @@ int main(int argc, char **argv)
 	row rows[32];
 	int n_rows = 0;
 	double both = seconds_decode[AS_CODES] + seconds_decode[AS_RANKS];
-	rows[n_rows++] = (row){.bits = bits[AS_CODES] / n, .encode = n / seconds_encode[AS_CODES] / 1e9,
-	                       .decode = n / seconds_decode[AS_CODES] / 1e9, .name = "INT8, base layer"};
-	rows[n_rows] = (row){.bits = bits[AS_RANKS] / n, .encode = 2 * n / seconds_encode[AS_RANKS] / 1e9,
+	rows[n_rows++] = (row){.bits = bits[AS_CODES] / n,
+	                       .encode = n / seconds_encode[AS_CODES] / 1e9,
+	                       .decode = n / seconds_decode[AS_CODES] / 1e9,
+	                       .name = "INT8, base layer"};
+	rows[n_rows] = (row){.bits = bits[AS_RANKS] / n,
+	                     .encode = 2 * n / seconds_encode[AS_RANKS] / 1e9,
 	                     .decode = 2 * n / seconds_decode[AS_RANKS] / 1e9};
 	snprintf(rows[n_rows++].name, 64, "%s, refinement alone", high);
-	rows[n_rows] = (row){.bits = (bits[AS_CODES] + bits[AS_RANKS] + d.scale_bits) / n, .decode = 2 * n / both / 1e9,
+	rows[n_rows] = (row){.bits = (bits[AS_CODES] + bits[AS_RANKS] + d.scale_bits) / n,
+	                     .decode = 2 * n / both / 1e9,
 	                     .encode = 3 * n / (seconds_encode[AS_CODES] + seconds_encode[AS_RANKS]) / 1e9};
 	snprintf(rows[n_rows++].name, 64, "both, with scales; %s decode", high);
-	rows[n_rows] = (row){.bits = bits[AS_PLAIN] / n, .encode = 2 * n / seconds_encode[AS_PLAIN] / 1e9,
+	rows[n_rows] = (row){.bits = bits[AS_PLAIN] / n,
+	                     .encode = 2 * n / seconds_encode[AS_PLAIN] / 1e9,
 	                     .decode = 2 * n / seconds_decode[AS_PLAIN] / 1e9};
 	snprintf(rows[n_rows++].name, 64, "%s alone, plain", high);
 	int n_own = n_rows;
@@ -490,20 +524,23 @@ int main(int argc, char **argv)
 		if (i + 1 == n_own || i + 1 == n_own + (n_rows - n_own) / 2)
 			printf("\n");
 	}
-	printf("\n  bound: codes %.3f + values %.3f + scales %.3f = %.3f bits a weight; coded %.3f, %+.2f %%; raw 24 → ratio %.2f\n\n",
-	       d.bound_codes / n, d.bound_ranks / n, d.scale_bits / n, bound, rows[2].bits, 100 * (rows[2].bits / bound - 1),
-	       (24 + 32.0 * (double)d.n_rows / n) / rows[2].bits);
+	printf("\n  bound: codes %.3f + values %.3f + scales %.3f = %.3f bits a weight; coded %.3f, %+.2f %%; "
+	       "raw 24 → ratio %.2f\n\n",
+	       d.bound_codes / n, d.bound_ranks / n, d.scale_bits / n, bound, rows[2].bits,
+	       100 * (rows[2].bits / bound - 1), (24 + 32.0 * (double)d.n_rows / n) / rows[2].bits);
 	FILE *out = json ? fopen(json, "a") : NULL;
 	if (json && !out) {
 		fprintf(stderr, "qstore-bench: cannot write %s\n", json);
 		return 1;
 	}
 	if (out) {
-		fprintf(out, "{\"data\":\"%s\",\"platform\":\"native\",\"high\":\"%s\",\"weights\":%llu,\"bound_bits\":%.4f,\"rows\":[",
+		fprintf(out,
+		        "{\"data\":\"%s\",\"platform\":\"native\",\"high\":\"%s\",\"weights\":%llu,\"bound_bits\":%."
+		        "4f,\"rows\":[",
 		        label ? label : "model", high, (unsigned long long)d.n_weights, bound);
 		for (int i = 0; i < n_rows; i++)
-			fprintf(out, "%s{\"name\":\"%s\",\"bits\":%.4f,\"encode_gbs\":%.3f,\"decode_gbs\":%.3f}", i ? "," : "", rows[i].name,
-			        rows[i].bits, rows[i].encode, rows[i].decode);
+			fprintf(out, "%s{\"name\":\"%s\",\"bits\":%.4f,\"encode_gbs\":%.3f,\"decode_gbs\":%.3f}",
+			        i ? "," : "", rows[i].name, rows[i].bits, rows[i].encode, rows[i].decode);
 		fprintf(out, "]}\n");
 		fclose(out);
 	}

@@ -10,9 +10,9 @@ typedef struct llama_options {
 	uint64_t layers, hidden, intermediate, vocab; /* 0: chosen */
 	uint64_t weights_size; /* bytes to come close to, where the above leave a choice; 0: small */
 	uint64_t shards;
-	const char *high, *low; /* folders; low may be NULL */
+	const char *high, *low;   /* folders; low may be NULL */
 	int low_rule, per_tensor; /* of writer.h */
-	const char *cast;       /* folder of a 16-bit copy of an F32 model, or NULL */
+	const char *cast;         /* folder of a 16-bit copy of an F32 model, or NULL */
 	uint32_t cast_dtype;
 } llama_options;
 

@@ -13,24 +13,25 @@
 static void usage(FILE *to)
 {
 	const char *name, *description;
-	fputs("Usage: qstore-generate [OPTION …] -o DIR\n"
-	      "Makes a model of noise with the statistics of a trained one: the same options make the same bytes "
-	      "everywhere.\n\n"
-	      "  -o, --output DIR       where to write it (made when missing; files are overwritten)\n"
-	      "      --low DIR          write its INT8 twin too\n"
-	      "      --low-rule RULE    that twin's quantizer and layout: llm.int8 (default), divide, multiply or\n"
-	      "                         compressed-tensors\n"
-	      "      --per-tensor       with one scale for all rows (not llm.int8)\n"
-	      "      --cast bf16|f16 DIR  with --dtype f32: write a copy in 16 bits too\n"
-	      "      --dtype TYPE       bf16 (default), f16 or f32\n"
-	      "      --seed N           other numbers (default 1)\n"
-	      "      --layers N, --hidden N, --intermediate N, --vocab N\n"
-	      "                         sizes (defaults make a model of about 30 MB)\n"
-	      "      --weights SIZE     choose sizes for about so many bytes, such as 500M or 2G (10^6, 10^9)\n"
-	      "      --shards N         number of safetensors files (default 2)\n"
-	      "      --fixture NAME     a small odd model instead\n"
-	      "      --help             show this\n\nFixtures:\n",
-	      to);
+	fputs(
+	    "Usage: qstore-generate [OPTION …] -o DIR\n"
+	    "Makes a model of noise with the statistics of a trained one: the same options make the same bytes "
+	    "everywhere.\n\n"
+	    "  -o, --output DIR       where to write it (made when missing; files are overwritten)\n"
+	    "      --low DIR          write its INT8 twin too\n"
+	    "      --low-rule RULE    that twin's quantizer and layout: llm.int8 (default), divide, multiply or\n"
+	    "                         compressed-tensors\n"
+	    "      --per-tensor       with one scale for all rows (not llm.int8)\n"
+	    "      --cast bf16|f16 DIR  with --dtype f32: write a copy in 16 bits too\n"
+	    "      --dtype TYPE       bf16 (default), f16 or f32\n"
+	    "      --seed N           other numbers (default 1)\n"
+	    "      --layers N, --hidden N, --intermediate N, --vocab N\n"
+	    "                         sizes (defaults make a model of about 30 MB)\n"
+	    "      --weights SIZE     choose sizes for about so many bytes, such as 500M or 2G (10^6, 10^9)\n"
+	    "      --shards N         number of safetensors files (default 2)\n"
+	    "      --fixture NAME     a small odd model instead\n"
+	    "      --help             show this\n\nFixtures:\n",
+	    to);
 	for (unsigned i = 0; (name = fixture_name(i, &description)); i++)
 		fprintf(to, "  %-22s %s\n", name, description);
 }
@@ -52,7 +53,22 @@ static uint64_t parse_number(const char *option, const char *text, int with_unit
 
 int main(int argc, char **argv)
 {
-	enum { HELP = 256, LOW, LOW_RULE, PER_TENSOR, CAST, DTYPE, SEED, LAYERS, HIDDEN, INTERMEDIATE, VOCAB, WEIGHTS, SHARDS, FIXTURE };
+	enum {
+		HELP = 256,
+		LOW,
+		LOW_RULE,
+		PER_TENSOR,
+		CAST,
+		DTYPE,
+		SEED,
+		LAYERS,
+		HIDDEN,
+		INTERMEDIATE,
+		VOCAB,
+		WEIGHTS,
+		SHARDS,
+		FIXTURE
+	};
 	static const struct option options[] = {
 	    {"output", required_argument, NULL, 'o'},
 	    {"help", no_argument, NULL, HELP},

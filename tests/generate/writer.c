@@ -150,7 +150,8 @@ enum { HIGH, LOW, CAST };
 
 static layout make_layout(const gen_files *files, gen_tensor *const *tensors, size_t n_tensors, int which)
 {
-	static const char *const scale_names[] = {"%.*s.SCB", "%.*s.weight.scale", "%.*s.scale", "%.*s.weight_scale"};
+	static const char *const scale_names[] = {"%.*s.SCB", "%.*s.weight.scale", "%.*s.scale",
+	                                          "%.*s.weight_scale"};
 	int rule = files->low_rule;
 	layout out = {gen_allocate(3 * n_tensors * sizeof *out.tensors), 0};
 	for (size_t i = 0; i < n_tensors; i++) {
@@ -298,7 +299,8 @@ static void write_low(const gen_files *files, const gen_tensor *tensor, output *
 	free(row);
 }
 
-static void write_tensor(const gen_files *files, const gen_tensor *tensor, output *high, output *low, output *cast)
+static void write_tensor(const gen_files *files, const gen_tensor *tensor, output *high, output *low,
+                         output *cast)
 {
 	uint64_t cols = gen_tensor_cols(tensor), elems = gen_tensor_elems(tensor), rows = cols ? elems / cols : 0;
 	size_t row_size = (size_t)cols * qs_dtype_size(tensor->dtype);
@@ -322,7 +324,8 @@ static void write_tensor(const gen_files *files, const gen_tensor *tensor, outpu
 			half[2 * c + 1] = (uint8_t)(bits >> 8);
 		}
 		if (cast)
-			output_write(cast, tensor->dtype == QS_F32 ? half : src, tensor->dtype == QS_F32 ? 2 * (size_t)cols : row_size);
+			output_write(cast, tensor->dtype == QS_F32 ? half : src,
+			             tensor->dtype == QS_F32 ? 2 * (size_t)cols : row_size);
 		if (!quantized || other_rule)
 			continue;
 		uint32_t dtype = tensor->dtype;
@@ -383,8 +386,8 @@ static void write_index(const char *folder, const layout *of, const uint32_t *sh
 	output_close(&out);
 }
 
-static void write_index_of(const gen_files *files, const char *folder, gen_tensor *const *sorted, size_t n_tensors,
-                           int which)
+static void write_index_of(const gen_files *files, const char *folder, gen_tensor *const *sorted,
+                           size_t n_tensors, int which)
 {
 	layout all = make_layout(files, sorted, n_tensors, which);
 	int n_parts = files->low_rule == GEN_LLM_INT8 ? 3 : 2;

@@ -45,7 +45,7 @@ typedef struct gen_files {
 	const char *cast;       /* folder of a copy in cast_dtype (QS_BF16 or QS_F16), for F32; or NULL */
 	uint32_t cast_dtype;
 	int low_rule, per_tensor; /* per_tensor: one scale for all rows; not by LLM.int8 */
-	uint32_t n_shards;      /* each tensor says its own; one shard has no index file */
+	uint32_t n_shards;        /* each tensor says its own; one shard has no index file */
 	gen_row *row;
 	void *context;
 } gen_files;

@@ -154,8 +154,8 @@ static void build_chain(qs_index_builder *b)
 	uint32_t number;
 	build(b);
 	assert_int_equal(qs_builder_add_variant(b, &number), QSTORE_OK);
-	b->variants[2] = (qs_variant){
-	    .name = qs_builder_name(b, "fp32"), .dtype = QS_F32, .coarser = 1, .layer_offset = 6656};
+	b->variants[2] =
+	    (qs_variant){.name = qs_builder_name(b, "fp32"), .dtype = QS_F32, .coarser = 1, .layer_offset = 6656};
 	qs_object scale = b->objects[2], refine = b->objects[5], delta = refine;
 	scale.dtype = QS_F16;
 	scale.n_elems = 1;

@@ -1,4 +1,5 @@
-/* Pairs of every quantizer, pairs that are almost exact or not at all, and chains of more than two variants. */
+/* Pairs of every quantizer, pairs that are almost exact or not at all, and chains of more than two variants.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -62,7 +63,8 @@ static qstore_pack_result round_trip(void **state, unsigned n, const char *const
 	return result;
 }
 
-static const char *const names[] = {"high/model.safetensors", "cast/model.safetensors", "low/model.safetensors"};
+static const char *const names[] = {"high/model.safetensors", "cast/model.safetensors",
+                                    "low/model.safetensors"};
 
 static void make_model(void **state, uint32_t dtype, int rule, int per_tensor, const char *paths[3])
 {
@@ -175,7 +177,8 @@ static void nearly_exact_pairs_cost_little_more(void **state)
 	make_model(state, QS_F32, GEN_LLM_INT8, 0, paths);
 	const char *models[] = {paths[1], paths[2]};
 	qstore_pack_result near = round_trip(state, 2, models);
-	assert_true(near.n_exceptions > near.paired_weights / 100 && near.n_exceptions < near.paired_weights / 20);
+	assert_true(near.n_exceptions > near.paired_weights / 100 &&
+	            near.n_exceptions < near.paired_weights / 20);
 	make_model(state, QS_BF16, GEN_LLM_INT8, 0, paths);
 	models[0] = paths[0];
 	models[1] = paths[2];
@@ -242,7 +245,8 @@ static void noisy_pairs_cost_no_more_than_apart(void **state)
 	uint64_t apart = linear_size(state);
 	round_trip(state, 1, models + 1);
 	apart += linear_size(state);
-	print_message("noisy codes: %.3f bits, apart %.3f\n", 8.0 * (double)together / (double)both.paired_weights,
+	print_message("noisy codes: %.3f bits, apart %.3f\n",
+	              8.0 * (double)together / (double)both.paired_weights,
 	              8.0 * (double)apart / (double)both.paired_weights);
 	assert_true((double)together <= 1.001 * (double)apart);
 }
@@ -282,7 +286,8 @@ static void cast_file(const char *from, const char *to)
 		st.tensors[i].dtype = QS_BF16;
 		st.tensors[i].size /= 2;
 	}
-	assert_int_equal(qs_safetensors_header(st.tensors, st.n_tensors, NULL, &header, &header_size, &error), QSTORE_OK);
+	assert_int_equal(qs_safetensors_header(st.tensors, st.n_tensors, NULL, &header, &header_size, &error),
+	                 QSTORE_OK);
 	FILE *file = fopen(to, "wb");
 	assert_non_null(file);
 	fwrite(header, 1, header_size, file);

@@ -196,7 +196,10 @@ static size_t make_sparse(fixture *f, rng *r, size_t n, int style)
 	size_t n_others = style == 3 ? 1 : 1 + rng_below(r, (uint32_t)(n / 17));
 	memset(f->data, 0x5a, n);
 	for (size_t i = 0; i < n_others; i++) {
-		size_t at = style == 0 ? rng_below(r, (uint32_t)n) : style == 1 ? n / 2 + i : i % 2 ? n - 1 - i / 2 : i / 2;
+		size_t at = style == 0   ? rng_below(r, (uint32_t)n)
+		            : style == 1 ? n / 2 + i
+		            : i % 2      ? n - 1 - i / 2
+		                         : i / 2;
 		f->data[at] = (uint8_t)(rng_below(r, 3) ? 0x5b : rng_next(r));
 	}
 	return n;
@@ -416,9 +419,11 @@ static void test_bad_sparse(void **state)
 	refuse(f, &skips, 299);
 	by_hand nothing = {{QS_BLOCK_SPARSE, 7, 0, QS_BLOCK_RAW, QS_BLOCK_RAW}, 5};
 	accept(f, &nothing, 100);
-	by_hand nested = {{QS_BLOCK_SPARSE, 7, 1, QS_BLOCK_SPARSE, 0, 0, QS_BLOCK_RAW, QS_BLOCK_RAW, QS_BLOCK_RAW, 1}, 10};
+	by_hand nested = {
+	    {QS_BLOCK_SPARSE, 7, 1, QS_BLOCK_SPARSE, 0, 0, QS_BLOCK_RAW, QS_BLOCK_RAW, QS_BLOCK_RAW, 1}, 10};
 	refuse(f, &nested, 100);
-	by_hand many = {{QS_BLOCK_SPARSE, 7, 0x81, 0x80, 0x04, QS_BLOCK_CONST, 0, QS_BLOCK_CONST, 0}, 9}; /* 65,537 gaps */
+	by_hand many = {{QS_BLOCK_SPARSE, 7, 0x81, 0x80, 0x04, QS_BLOCK_CONST, 0, QS_BLOCK_CONST, 0},
+	                9}; /* 65,537 gaps */
 	refuse(f, &many, MAX_N);
 }
 
@@ -473,7 +478,8 @@ static void test_damage(void **state)
 			n = make_sparse(f, &r, 512, 0);
 			plan = (qs_block_plan){.type = QS_BLOCK_SPARSE};
 		} else
-			assert_true(make_plan(f, n, (unsigned)round % 8, round / 8 % 2, table_log, round % 5 == 0, &plan));
+			assert_true(
+			    make_plan(f, n, (unsigned)round % 8, round / 8 % 2, table_log, round % 5 == 0, &plan));
 		size_t size = write_block(f, n, &plan);
 		uint8_t *copy = malloc(size);
 		memcpy(copy, f->coded, size);

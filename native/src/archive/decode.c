@@ -178,7 +178,8 @@ static qstore_status load_scales(qs_decoder *decoder, const qstore_archive *arch
 	return QSTORE_OK;
 }
 
-/* What an object builds on has its chunks laid out alike: chunk by chunk from the coarsest on, in two buffers. */
+/* What an object builds on has its chunks laid out alike: chunk by chunk from the coarsest on, in two
+ * buffers. */
 qstore_status qs_decoder_chunk(qs_decoder *decoder, const qstore_archive *archive, uint32_t number,
                                uint32_t chunk, const uint8_t **data, uint32_t *data_size, qs_error *error)
 {

@@ -133,7 +133,8 @@ static qstore_status name_variant(packer *p, uint32_t number, const char *precis
 	unsigned n = 1;
 	size_t size = strlen(precision);
 	for (uint32_t v = number + 1; v <= p->high_number; v++)
-		n += strncmp(p->names[v], precision, size) == 0 && (p->names[v][size] == 0 || p->names[v][size] == '-');
+		n += strncmp(p->names[v], precision, size) == 0 &&
+		     (p->names[v][size] == 0 || p->names[v][size] == '-');
 	p->names[number] = precision;
 	if (n == 1)
 		return QSTORE_OK;
@@ -158,9 +159,10 @@ static qstore_status open_model(packer *p, uint32_t number, const char *path, qs
 			return qs_fail(error, QSTORE_MISMATCH, "%s and %s are both %s", path,
 			               p->models[p->high_number].path, precision);
 		if (qs_dtype_size(p->dtypes[number]) > qs_dtype_size(p->dtypes[number + 1]))
-			return qs_fail(error, QSTORE_MISMATCH,
-			               "%s is %s, finer than %s, which is %s: are they swapped? They go from fine to coarse",
-			               path, precision, finer, finer_name);
+			return qs_fail(
+			    error, QSTORE_MISMATCH,
+			    "%s is %s, finer than %s, which is %s: are they swapped? They go from fine to coarse", path,
+			    precision, finer, finer_name);
 	}
 	return name_variant(p, number, precision, error);
 }

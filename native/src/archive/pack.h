@@ -142,7 +142,8 @@ void pack_error_sums(const qs_chunk_desc *desc, const uint8_t *fine, double *err
 int pack_alike(double error_sum, double square_sum, uint64_t n);
 
 /* Steps, in order */
-qstore_status pack_pair(packer *p, qs_error *error); /* pack_pair.c: matches each variant's tensors with coarser ones */
+qstore_status pack_pair(packer *p,
+                        qs_error *error); /* pack_pair.c: matches each variant's tensors with coarser ones */
 qstore_status
 pack_quantize(packer *p, qs_error *error); /* pack_quantize.c: or makes LOW; clears made_low when it cannot */
 qstore_status pack_hash(packer *p,

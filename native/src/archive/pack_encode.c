@@ -147,8 +147,8 @@ static qstore_status encode_work(void *user, void *memory, uint64_t job, qs_erro
 		desc.scales = t->scales;
 		desc.scales_dtype = scales->dtype;
 		desc.scales_size = scales->n_elems == 1 ? size : qs_chunk_rows(&desc) * size;
-		status = object_read(p, object->scales, t->scales, desc.scales_size, first_row * size, t->scratch,
-		                     error);
+		status =
+		    object_read(p, object->scales, t->scales, desc.scales_size, first_row * size, t->scratch, error);
 	}
 	if (status != QSTORE_OK)
 		return status;
@@ -243,8 +243,7 @@ static qstore_status finish_objects(packer *p, qs_error *error)
 			wrong_fine = object->variant;
 			wrong_coarse = p->builder.objects[object->coarse].variant;
 		}
-		if (!alike && n_wrong++ < 5 &&
-		    strlen(named) + strlen(own->tensor->name) + 3 < sizeof(named)) {
+		if (!alike && n_wrong++ < 5 && strlen(named) + strlen(own->tensor->name) + 3 < sizeof(named)) {
 			if (named[0] != 0)
 				strcat(named, ", ");
 			strcat(named, own->tensor->name);
@@ -258,8 +257,7 @@ static qstore_status finish_objects(packer *p, qs_error *error)
 	if (n_wrong > 0 && !p->made_low)
 		return qs_fail(error, QSTORE_MISMATCH, "%s does not belong to %s: %zu tensor%s in value: %s%s",
 		               p->models[wrong_coarse].path, p->models[wrong_fine].path, n_wrong,
-		               n_wrong == 1 ? " differs" : "s differ", named,
-		               n_wrong > 5 ? ", …" : "");
+		               n_wrong == 1 ? " differs" : "s differ", named, n_wrong > 5 ? ", …" : "");
 	return QSTORE_OK;
 }
 

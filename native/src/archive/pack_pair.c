@@ -1,4 +1,5 @@
-/* Variants as given: which tensors are the same in a coarser one, which have their codes there, and which are close to floats there. */
+/* Variants as given: which tensors are the same in a coarser one, which have their codes there, and which are
+ * close to floats there. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -91,7 +92,8 @@ static pack_tensor *stored(pack_tensor *t)
 
 /* ---- Quantizers ---- */
 
-/* Elements of a chunk that are looked at; all of them in tensors that are no more than the chunks looked at. */
+/* Elements of a chunk that are looked at; all of them in tensors that are no more than the chunks looked at.
+ */
 #define SAMPLE_ELEMS (1u << 16)
 #define SAMPLE_ELEMS_SMALL (1u << 18)
 #define CANDIDATES_MAX 16
@@ -107,8 +109,8 @@ static int is_scales_name(const char *rest)
 	return strstr(rest, "scale") != NULL || strstr(rest, "SCB") != NULL;
 }
 
-/* Floats of the codes' variant, named like them ("X.weight": X.SCB, X.weight_scale, X.scale, X.weight.scale …;
- * "X": X.scale, X_scale …), one a row or one for all. */
+/* Floats of the codes' variant, named like them ("X.weight": X.SCB, X.weight_scale, X.scale, X.weight.scale
+ * …; "X": X.scale, X_scale …), one a row or one for all. */
 static size_t find_candidates(const tensor_map *map, const pack_tensor *codes, uint64_t rows,
                               candidate found[CANDIDATES_MAX])
 {
@@ -192,8 +194,8 @@ static qs_chunk_desc sample_desc(const pack_tensor *fine, uint64_t first, uint32
 	return desc;
 }
 
-/* Runs every rule with every candidate on the first, the middle and the last chunk; the fewest mismatches win.
- * *scales is NULL when there is no candidate. */
+/* Runs every rule with every candidate on the first, the middle and the last chunk; the fewest mismatches
+ * win. *scales is NULL when there is no candidate. */
 static qstore_status find_rule(pairing *q, const pack_tensor *fine, const pack_tensor *codes,
                                const tensor_map *map, pack_tensor **scales, uint32_t *rule, int *alike,
                                qs_error *error)
@@ -407,7 +409,9 @@ static qstore_status pair_variant(pairing *q, uint32_t fine, qs_error *error)
 		return qs_fail(error, QSTORE_MISMATCH, "%s does not belong to %s: they have no tensor name in common",
 		               p->models[fine - 1].path, fine_path);
 	if (q->n_wrong > 0) {
-		const char *what = q->n_shapes == q->n_wrong ? "shape" : q->n_shapes == 0 ? "value" : "shape or value";
+		const char *what = q->n_shapes == q->n_wrong ? "shape"
+		                   : q->n_shapes == 0        ? "value"
+		                                             : "shape or value";
 		return qs_fail(error, QSTORE_MISMATCH, "%s does not belong to %s: %zu tensor%s in %s: %s%s",
 		               p->models[q->wrong_coarse].path, fine_path, q->n_wrong,
 		               q->n_wrong == 1 ? " differs" : "s differ", what, q->named,
@@ -446,7 +450,8 @@ qstore_status pack_pair(packer *p, qs_error *error)
 	q->scales = malloc(SAMPLE_ELEMS_SMALL * sizeof(float));
 	q->coded = malloc(qs_chunk_bound(QS_CHUNK_SIZE_MAX));
 	q->encoder = qs_encoder_create();
-	int ok = q->fine != NULL && q->coarse != NULL && q->scales != NULL && q->coded != NULL && q->encoder != NULL;
+	int ok =
+	    q->fine != NULL && q->coarse != NULL && q->scales != NULL && q->coded != NULL && q->encoder != NULL;
 	for (uint32_t v = 0; v <= p->high_number && ok; v++)
 		ok = make_map(p, v, &q->maps[v]);
 	qstore_status status = ok ? QSTORE_OK : pack_no_memory(error);

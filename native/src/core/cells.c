@@ -41,14 +41,16 @@ static uint32_t search_above(uint32_t dtype, float absmax, uint32_t end)
 	return low;
 }
 
-/* first[k], k = 1 … 127: least magnitude whose code is at least k; first[128]: the first that has no code any more. */
+/* first[k], k = 1 … 127: least magnitude whose code is at least k; first[128]: the first that has no code any
+ * more. */
 QS_ALWAYS_INLINE void find_borders(uint32_t first[129], uint32_t rule, uint32_t dtype, float scale)
 {
 	uint32_t end = qs_rule_end(rule, dtype), wrong = 0;
 	float factor = qs_rule_factor(rule, scale), step = qs_rule_step(rule, scale);
 	for (uint32_t k = 1; k < 128; k++) {
-		/* Real borders are (k − ½) · step up to a few units of 2^-24, far less than the spacing of 16-bit values: the pattern
-		 * below that, or the next one. Both sides of the border are checked, nothing is taken on trust. */
+		/* Real borders are (k − ½) · step up to a few units of 2^-24, far less than the spacing of 16-bit
+		 * values: the pattern below that, or the next one. Both sides of the border are checked, nothing is
+		 * taken on trust. */
 		uint32_t guess = pattern_floor(((float)k - 0.5f) * step, dtype);
 		guess = guess < 1 ? 1 : guess >= end ? end - 1 : guess;
 		uint32_t at = qs_rule_reaches(rule, dtype, guess, factor, k);
@@ -59,12 +61,14 @@ QS_ALWAYS_INLINE void find_borders(uint32_t first[129], uint32_t rule, uint32_t 
 	if (wrong)
 		for (uint32_t k = 1; k < 128; k++)
 			first[k] = search_reaching(rule, dtype, factor, k, end);
-	first[128] = rule == QS_RULE_LLM_INT8 ? search_above(dtype, scale, end) : search_reaching(rule, dtype, factor, 128, end);
+	first[128] = rule == QS_RULE_LLM_INT8 ? search_above(dtype, scale, end)
+	                                      : search_reaching(rule, dtype, factor, 128, end);
 	for (uint32_t k = 1; k < 128; k++)
 		first[k] = first[k] < first[128] ? first[k] : first[128];
 }
 
-/* Singles divide these integers exactly enough: a quotient below 2^16 that is no integer is further from one than half its spacing. */
+/* Singles divide these integers exactly enough: a quotient below 2^16 that is no integer is further from one
+ * than half its spacing. */
 static inline qs_cell make_cell(uint32_t first, uint32_t count)
 {
 	uint32_t n = count ? count : 1;
@@ -88,14 +92,30 @@ QS_ALWAYS_INLINE void build_cells(qs_cell *cells, uint32_t rule, uint32_t dtype,
 QS_ALWAYS_INLINE void build_cells_of(qs_cell *cells, uint32_t rule, uint32_t dtype, float scale)
 {
 	switch (rule * 2 + (dtype == QS_F16)) {
-	case QS_RULE_LLM_INT8 * 2: build_cells(cells, QS_RULE_LLM_INT8, QS_BF16, scale); break;
-	case QS_RULE_LLM_INT8 * 2 + 1: build_cells(cells, QS_RULE_LLM_INT8, QS_F16, scale); break;
-	case QS_RULE_MULTIPLY * 2: build_cells(cells, QS_RULE_MULTIPLY, QS_BF16, scale); break;
-	case QS_RULE_MULTIPLY * 2 + 1: build_cells(cells, QS_RULE_MULTIPLY, QS_F16, scale); break;
-	case QS_RULE_DIVIDE * 2: build_cells(cells, QS_RULE_DIVIDE, QS_BF16, scale); break;
-	case QS_RULE_DIVIDE * 2 + 1: build_cells(cells, QS_RULE_DIVIDE, QS_F16, scale); break;
-	case QS_RULE_DIVIDE_BF16 * 2: build_cells(cells, QS_RULE_DIVIDE_BF16, QS_BF16, scale); break;
-	default: build_cells(cells, QS_RULE_DIVIDE_BF16, QS_F16, scale); break;
+	case QS_RULE_LLM_INT8 * 2:
+		build_cells(cells, QS_RULE_LLM_INT8, QS_BF16, scale);
+		break;
+	case QS_RULE_LLM_INT8 * 2 + 1:
+		build_cells(cells, QS_RULE_LLM_INT8, QS_F16, scale);
+		break;
+	case QS_RULE_MULTIPLY * 2:
+		build_cells(cells, QS_RULE_MULTIPLY, QS_BF16, scale);
+		break;
+	case QS_RULE_MULTIPLY * 2 + 1:
+		build_cells(cells, QS_RULE_MULTIPLY, QS_F16, scale);
+		break;
+	case QS_RULE_DIVIDE * 2:
+		build_cells(cells, QS_RULE_DIVIDE, QS_BF16, scale);
+		break;
+	case QS_RULE_DIVIDE * 2 + 1:
+		build_cells(cells, QS_RULE_DIVIDE, QS_F16, scale);
+		break;
+	case QS_RULE_DIVIDE_BF16 * 2:
+		build_cells(cells, QS_RULE_DIVIDE_BF16, QS_BF16, scale);
+		break;
+	default:
+		build_cells(cells, QS_RULE_DIVIDE_BF16, QS_F16, scale);
+		break;
 	}
 }
 

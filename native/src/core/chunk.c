@@ -14,10 +14,10 @@
 
 /* Scratch memory, in this order. */
 typedef struct workspace {
-	uint8_t *tables;         /* qs_symbols_workspace_size() */
+	uint8_t *tables; /* qs_symbols_workspace_size() */
 	qs_cell_cache *cells;
-	uint8_t *scratch;        /* QS_CHUNK_SIZE_MAX + 64: planes, one class of rows, or values of zero codes */
-	uint8_t *codes;          /* QS_CHUNK_SIZE_MAX / 2: codes that a residual has changed */
+	uint8_t *scratch; /* QS_CHUNK_SIZE_MAX + 64: planes, one class of rows, or values of zero codes */
+	uint8_t *codes;   /* QS_CHUNK_SIZE_MAX / 2: codes that a residual has changed */
 	uint8_t *zstd;
 	size_t zstd_size;
 } workspace;
@@ -30,8 +30,7 @@ static size_t align64(size_t n)
 size_t qs_chunk_workspace_size(void)
 {
 	return 64 + align64(qs_symbols_workspace_size()) + align64(sizeof(qs_cell_cache)) + QS_CHUNK_SIZE_MAX +
-	       QS_ZEROS_SLACK + QS_CHUNK_SIZE_MAX / 2 +
-	       align64(qs_zstd_workspace_size());
+	       QS_ZEROS_SLACK + QS_CHUNK_SIZE_MAX / 2 + align64(qs_zstd_workspace_size());
 }
 
 static int open_workspace(workspace *w, void *work, size_t work_size)
@@ -68,8 +67,9 @@ qstore_status qs_chunk_desc_check(const qs_chunk_desc *desc)
 	if (desc->kind == QS_KIND_CODES && desc->dtype != QS_I8)
 		return QSTORE_USAGE;
 	if (desc->kind == QS_KIND_DELTA)
-		return qs_delta_applies(desc->coarse_dtype, desc->dtype) && (desc->coarse || !desc->n_elems) ? QSTORE_OK :
-		                                                                                          QSTORE_USAGE;
+		return qs_delta_applies(desc->coarse_dtype, desc->dtype) && (desc->coarse || !desc->n_elems)
+		           ? QSTORE_OK
+		           : QSTORE_USAGE;
 	if (desc->kind != QS_KIND_REFINE)
 		return QSTORE_OK;
 	if ((desc->dtype != QS_F16 && desc->dtype != QS_BF16) || desc->rule == QS_RULE_NONE ||
@@ -78,14 +78,16 @@ qstore_status qs_chunk_desc_check(const qs_chunk_desc *desc)
 	if (desc->scales_dtype != QS_F32 && desc->scales_dtype != QS_F16 && desc->scales_dtype != QS_BF16)
 		return QSTORE_USAGE;
 	size_t n_scales = desc->scales_size / qs_dtype_size(desc->scales_dtype);
-	if (desc->n_elems && (!desc->coarse || !desc->scales || (n_scales != 1 && n_scales < qs_chunk_rows(desc))))
+	if (desc->n_elems &&
+	    (!desc->coarse || !desc->scales || (n_scales != 1 && n_scales < qs_chunk_rows(desc))))
 		return QSTORE_USAGE;
 	return QSTORE_OK;
 }
 
 float qs_chunk_scale(const qs_chunk_desc *desc, uint32_t row)
 {
-	size_t size = desc->scales_dtype == QS_F32 ? 4 : 2; /* no calls nor divisions: this is done for each row */
+	size_t size =
+	    desc->scales_dtype == QS_F32 ? 4 : 2; /* no calls nor divisions: this is done for each row */
 	const uint8_t *scale = desc->scales + (desc->scales_size < 2 * size ? 0 : row * size);
 	if (size == 4)
 		return qs_load_f32(scale);
@@ -100,8 +102,8 @@ static qstore_status decode_planes(qs_reader *r, uint32_t dtype, size_t n, uint8
 {
 	unsigned size = qs_dtype_size(dtype);
 	for (unsigned b = 0; b < size; b++) {
-		qstore_status status = qs_symbols_decode(r, (size == 1 ? dst : w->scratch) + b * n, n, w->tables, w->zstd,
-		                                         w->zstd_size);
+		qstore_status status =
+		    qs_symbols_decode(r, (size == 1 ? dst : w->scratch) + b * n, n, w->tables, w->zstd, w->zstd_size);
 		if (status)
 			return status;
 	}
@@ -117,7 +119,8 @@ static qstore_status decode_codes(qs_reader *r, const qs_chunk_desc *desc, uint8
 		return QSTORE_CORRUPT;
 	if (n_classes == 1)
 		return qs_symbols_decode(r, dst, desc->n_elems, w->tables, w->zstd, w->zstd_size);
-	/* Rows' classes in front, one class's rows after them: both fit, there are at most as many rows as elements. */
+	/* Rows' classes in front, one class's rows after them: both fit, there are at most as many rows as
+	 * elements. */
 	uint8_t *classes = w->scratch, *rows = w->scratch + QS_CLASSES_ELEMS_MAX;
 	if (desc->n_elems > QS_CLASSES_ELEMS_MAX)
 		return QSTORE_CORRUPT;
@@ -176,7 +179,8 @@ static qstore_status decode_exceptions(qs_reader *r, size_t n, uint8_t *dst)
 	return QSTORE_OK;
 }
 
-static qstore_status decode_lanes(qs_reader *r, const qs_chunk_desc *desc, unsigned lanes, uint8_t *dst, workspace *w)
+static qstore_status decode_lanes(qs_reader *r, const qs_chunk_desc *desc, unsigned lanes, uint8_t *dst,
+                                  workspace *w)
 {
 	qs_ranks ranks = {.lanes = lanes, .zeros = w->scratch};
 	for (unsigned lane = 0; lane < lanes; lane++) {
@@ -266,8 +270,8 @@ static qstore_status decode_delta(qs_reader *r, const qs_chunk_desc *desc, uint8
 {
 	unsigned size = qs_dtype_size(desc->dtype);
 	for (unsigned b = 0; b < size; b++) {
-		qstore_status status = qs_symbols_decode(r, w->scratch + (size_t)b * desc->n_elems, desc->n_elems, w->tables,
-		                                         w->zstd, w->zstd_size);
+		qstore_status status = qs_symbols_decode(r, w->scratch + (size_t)b * desc->n_elems, desc->n_elems,
+		                                         w->tables, w->zstd, w->zstd_size);
 		if (status)
 			return status;
 	}

@@ -50,7 +50,8 @@ void qs_delta_add(const uint8_t *coarse, uint32_t coarse_dtype, size_t n, uint32
 	if (dtype != QS_F32)
 		for (size_t i = 0; i < n; i++) {
 			uint32_t z = qs_load16(values + 2 * i), difference = z >> 1 ^ (0u - (z & 1));
-			qs_store16(values + 2 * i, (uint16_t)order16((order16(qs_load16(coarse + 2 * i)) + difference) & 0xffff));
+			qs_store16(values + 2 * i,
+			           (uint16_t)order16((order16(qs_load16(coarse + 2 * i)) + difference) & 0xffff));
 		}
 	else if (coarse_dtype == QS_BF16)
 		add32(coarse, QS_BF16, n, values);
@@ -60,7 +61,8 @@ void qs_delta_add(const uint8_t *coarse, uint32_t coarse_dtype, size_t n, uint32
 		add32(coarse, QS_F32, n, values);
 }
 
-void qs_delta_subtract(const uint8_t *coarse, uint32_t coarse_dtype, size_t n, uint32_t dtype, uint8_t *values)
+void qs_delta_subtract(const uint8_t *coarse, uint32_t coarse_dtype, size_t n, uint32_t dtype,
+                       uint8_t *values)
 {
 	if (dtype != QS_F32)
 		for (size_t i = 0; i < n; i++) {

@@ -1,5 +1,5 @@
-/* Floats as differences to coarser ones (FORMAT.md, "Delta"): an FP32 master beside its 16-bit cast. Patterns are compared as ordered
- * integers, so that a difference counts representable values. */
+/* Floats as differences to coarser ones (FORMAT.md, "Delta"): an FP32 master beside its 16-bit cast. Patterns
+ * are compared as ordered integers, so that a difference counts representable values. */
 #ifndef QS_DELTA_H
 #define QS_DELTA_H
 
@@ -9,8 +9,10 @@
 /* F32 from BF16, F16 or F32; BF16 and F16 from themselves. */
 int qs_delta_applies(uint32_t coarse_dtype, uint32_t dtype);
 
-/* values: n elements of dtype; each becomes its zigzagged difference to the coarse one of the same number, or is made of it again. */
-void qs_delta_subtract(const uint8_t *coarse, uint32_t coarse_dtype, size_t n, uint32_t dtype, uint8_t *values);
+/* values: n elements of dtype; each becomes its zigzagged difference to the coarse one of the same number, or
+ * is made of it again. */
+void qs_delta_subtract(const uint8_t *coarse, uint32_t coarse_dtype, size_t n, uint32_t dtype,
+                       uint8_t *values);
 void qs_delta_add(const uint8_t *coarse, uint32_t coarse_dtype, size_t n, uint32_t dtype, uint8_t *values);
 
 #endif

@@ -364,7 +364,8 @@ static int check_variants(const qs_index *index)
 }
 
 /* What an object builds on: objects before it, laid out alike. */
-static int check_object_links(const qs_index *index, uint32_t number, const qs_object *object, uint32_t error_bits)
+static int check_object_links(const qs_index *index, uint32_t number, const qs_object *object,
+                              uint32_t error_bits)
 {
 	qs_object coarse, scales;
 	int refine = object->kind == QS_KIND_REFINE, delta = object->kind == QS_KIND_DELTA;
@@ -375,7 +376,8 @@ static int check_object_links(const qs_index *index, uint32_t number, const qs_o
 	if (object->coarse >= number)
 		return 0;
 	qs_index_object(index, object->coarse, &coarse);
-	if (coarse.n_elems != object->n_elems || coarse.cols != object->cols || coarse.chunk_elems != object->chunk_elems)
+	if (coarse.n_elems != object->n_elems || coarse.cols != object->cols ||
+	    coarse.chunk_elems != object->chunk_elems)
 		return 0;
 	/* Layers are few, so that chains of differences are short. */
 	if (delta)

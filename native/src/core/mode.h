@@ -1,4 +1,5 @@
-/* The first byte of a coded chunk, and what decoder and encoder must agree on besides (FORMAT.md, "Chunks"). */
+/* The first byte of a coded chunk, and what decoder and encoder must agree on besides (FORMAT.md, "Chunks").
+ */
 #ifndef QS_MODE_H
 #define QS_MODE_H
 
@@ -17,7 +18,8 @@ enum {
 
 enum {
 	QS_CLASSES_MAX = 16,
-	QS_CLASSES_ELEMS_MAX = QS_CHUNK_SIZE_MAX / 2 /* larger chunks have one class: scratch memory holds classes and rows */
+	QS_CLASSES_ELEMS_MAX =
+	    QS_CHUNK_SIZE_MAX / 2 /* larger chunks have one class: scratch memory holds classes and rows */
 };
 
 /* The flags byte of a RANKS chunk. */
@@ -51,7 +53,8 @@ static inline qs_row_part qs_chunk_row(const qs_chunk_desc *desc, uint32_t row)
 	return (qs_row_part){row, (uint32_t)begin, (uint32_t)(end - begin)};
 }
 
-/* All rows in order, without a division for each: for (part = qs_first_row(desc); part.count; part = qs_next_row(desc, part)). */
+/* All rows in order, without a division for each: for (part = qs_first_row(desc); part.count; part =
+ * qs_next_row(desc, part)). */
 static inline qs_row_part qs_first_row(const qs_chunk_desc *desc)
 {
 	return desc->n_elems ? qs_chunk_row(desc, 0) : (qs_row_part){0};

@@ -1,14 +1,17 @@
-/* Byte planes: elements of 1 to 8 bytes taken apart so that bytes of one kind stand together. Floats are first rotated left by one
- * bit, which puts the exponent into the top byte and the sign below the mantissa. */
+/* Byte planes: elements of 1 to 8 bytes taken apart so that bytes of one kind stand together. Floats are
+ * first rotated left by one bit, which puts the exponent into the top byte and the sign below the mantissa.
+ */
 #ifndef QS_PLANES_H
 #define QS_PLANES_H
 
 #include "bytes.h"
 
-/* Is the dtype's element rotated? (F16, BF16, F32, F64 and C64's halves are not: C64 counts as 8 plain bytes.) */
+/* Is the dtype's element rotated? (F16, BF16, F32, F64 and C64's halves are not: C64 counts as 8 plain
+ * bytes.) */
 int qs_planes_rotated(uint32_t dtype);
 
-/* planes: `size` planes of n bytes each, from the most significant byte on → n elements of `size` (1, 2, 4, 8) bytes. */
+/* planes: `size` planes of n bytes each, from the most significant byte on → n elements of `size` (1, 2, 4,
+ * 8) bytes. */
 void qs_planes_join(const uint8_t *planes, size_t n, unsigned size, int rotated, uint8_t *dst);
 
 /* The inverse. */

@@ -5,7 +5,8 @@
 #if QS_HAVE_AVX512
 #include <immintrin.h>
 
-/* One 16-bit field of the cells of 32 codes. The table of a field is 128 words (codes by magnitude), in four registers. */
+/* One 16-bit field of the cells of 32 codes. The table of a field is 128 words (codes by magnitude), in four
+ * registers. */
 static inline __m512i look_up(const __m512i table[4], __m512i index)
 {
 	__m512i low = _mm512_permutex2var_epi16(table[0], index, table[1]);
@@ -17,8 +18,8 @@ int qs_ranks_avx512(qs_ranks *ranks, const qs_cell *cells, const uint8_t *codes,
 {
 	/* The three fields of the cells of codes 0 to 127, each in four vectors. */
 	__m512i first_table[4], g_table[4], f_table[4];
-	const __m512i pick_even = _mm512_set_epi16(62, 60, 58, 56, 54, 52, 50, 48, 46, 44, 42, 40, 38, 36, 34, 32, 30, 28, 26,
-	                                           24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+	const __m512i pick_even = _mm512_set_epi16(62, 60, 58, 56, 54, 52, 50, 48, 46, 44, 42, 40, 38, 36, 34, 32,
+	                                           30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
 	const __m512i pick_odd = _mm512_add_epi16(pick_even, _mm512_set1_epi16(1));
 	for (int v = 0; v < 4; v++) {
 		const qs_cell *c = cells + 32 * v;
@@ -46,7 +47,8 @@ int qs_ranks_avx512(qs_ranks *ranks, const qs_cell *cells, const uint8_t *codes,
 		__mmask32 more = _mm512_cmpge_epu16_mask(rest, f);
 		rank = _mm512_mask_add_epi16(rank, more, rank, _mm512_set1_epi16(1));
 		rest = _mm512_mask_sub_epi16(rest, more, rest, f);
-		__m512i new_low = _mm512_add_epi16(_mm512_mullo_epi16(f, high), rest), new_high = _mm512_mulhi_epu16(f, high);
+		__m512i new_low = _mm512_add_epi16(_mm512_mullo_epi16(f, high), rest),
+		        new_high = _mm512_mulhi_epu16(f, high);
 		new_high = _mm512_mask_add_epi16(new_high, _mm512_cmplt_epu16_mask(new_low, rest), new_high,
 		                                 _mm512_set1_epi16(1)); /* carry */
 		__mmask32 take = _mm512_testn_epi16_mask(new_high, new_high);
@@ -55,7 +57,8 @@ int qs_ranks_avx512(qs_ranks *ranks, const qs_cell *cells, const uint8_t *codes,
 		src += 2 * (unsigned)__builtin_popcount(take);
 		/* Values of zero codes, spread over their lanes. */
 		__mmask32 zero = _mm512_testn_epi16_mask(code, code);
-		__m512i value = _mm512_mask_expand_epi16(_mm512_add_epi16(first, rank), zero, _mm512_loadu_si512(zeros));
+		__m512i value =
+		    _mm512_mask_expand_epi16(_mm512_add_epi16(first, rank), zero, _mm512_loadu_si512(zeros));
 		zeros += 2 * (unsigned)__builtin_popcount(zero);
 		_mm512_storeu_si512(dst + 2 * i, value);
 	}

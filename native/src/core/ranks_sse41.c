@@ -1,5 +1,5 @@
-/* The rank decoder in 128-bit SIMD, eight lanes of 16 bits a vector: the oracle is qs_ranks_scalar. Written with WebAssembly's
- * intrinsics; on x86-64 and ARM the same source through SIMDe. */
+/* The rank decoder in 128-bit SIMD, eight lanes of 16 bits a vector: the oracle is qs_ranks_scalar. Written
+ * with WebAssembly's intrinsics; on x86-64 and ARM the same source through SIMDe. */
 #include "ranks.h"
 #include "simd.h"
 
@@ -37,23 +37,31 @@ static inline v128_t load_pair(const qs_cell *a, const qs_cell *b)
 #endif
 }
 
-/* Where each lane's 16 bits come from, for each set of lanes that take some: byte indices for swizzle, 0x80 for none. */
-#define BIT(m, j) ((m) >> (j) & 1)
-#define BELOW(m, j) (BIT(m, 0) * ((j) > 0) + BIT(m, 1) * ((j) > 1) + BIT(m, 2) * ((j) > 2) + BIT(m, 3) * ((j) > 3) + \
-                     BIT(m, 4) * ((j) > 4) + BIT(m, 5) * ((j) > 5) + BIT(m, 6) * ((j) > 6))
+/* Where each lane's 16 bits come from, for each set of lanes that take some: byte indices for swizzle, 0x80
+ * for none. */
+#define BIT(m, j) ((m) >> (j)&1)
+#define BELOW(m, j)                                                                                          \
+	(BIT(m, 0) * ((j) > 0) + BIT(m, 1) * ((j) > 1) + BIT(m, 2) * ((j) > 2) + BIT(m, 3) * ((j) > 3) +         \
+	 BIT(m, 4) * ((j) > 4) + BIT(m, 5) * ((j) > 5) + BIT(m, 6) * ((j) > 6))
 #define LANE(m, j) (BIT(m, j) ? 2 * BELOW(m, j) : 0x80), (BIT(m, j) ? 2 * BELOW(m, j) + 1 : 0x80)
-#define ROW(m) {LANE(m, 0), LANE(m, 1), LANE(m, 2), LANE(m, 3), LANE(m, 4), LANE(m, 5), LANE(m, 6), LANE(m, 7)}
+#define ROW(m)                                                                                               \
+	{                                                                                                        \
+		LANE(m, 0), LANE(m, 1), LANE(m, 2), LANE(m, 3), LANE(m, 4), LANE(m, 5), LANE(m, 6), LANE(m, 7)       \
+	}
 #define ROWS4(m) ROW(m), ROW((m) + 1), ROW((m) + 2), ROW((m) + 3)
 #define ROWS16(m) ROWS4(m), ROWS4((m) + 4), ROWS4((m) + 8), ROWS4((m) + 12)
 #define ROWS64(m) ROWS16(m), ROWS16((m) + 16), ROWS16((m) + 32), ROWS16((m) + 48)
-static const uint8_t expand[256][16] __attribute__((aligned(16))) = {ROWS64(0), ROWS64(64), ROWS64(128), ROWS64(192)};
+static const uint8_t expand[256][16]
+    __attribute__((aligned(16))) = {ROWS64(0), ROWS64(64), ROWS64(128), ROWS64(192)};
 
 static inline void step(v128_t *low, v128_t *high, const qs_cell *cells, const uint8_t *codes,
                         const uint8_t **src, const uint8_t **zeros, uint8_t *dst)
 {
 	/* Eight cells of four fields to vectors of one field each. */
-	v128_t t0 = load_pair(cells + codes[0], cells + codes[1]), t1 = load_pair(cells + codes[2], cells + codes[3]);
-	v128_t t2 = load_pair(cells + codes[4], cells + codes[5]), t3 = load_pair(cells + codes[6], cells + codes[7]);
+	v128_t t0 = load_pair(cells + codes[0], cells + codes[1]),
+	       t1 = load_pair(cells + codes[2], cells + codes[3]);
+	v128_t t2 = load_pair(cells + codes[4], cells + codes[5]),
+	       t3 = load_pair(cells + codes[6], cells + codes[7]);
 	v128_t u0 = wasm_i16x8_shuffle(t0, t1, 0, 8, 1, 9, 2, 10, 3, 11);
 	v128_t u1 = wasm_i16x8_shuffle(t0, t1, 4, 12, 5, 13, 6, 14, 7, 15);
 	v128_t u2 = wasm_i16x8_shuffle(t2, t3, 0, 8, 1, 9, 2, 10, 3, 11);
@@ -79,7 +87,8 @@ static inline void step(v128_t *low, v128_t *high, const qs_cell *cells, const u
 	*high = wasm_v128_or(new_high, wasm_v128_and(new_low, take));
 	*low = wasm_v128_bitselect(units, new_low, take);
 
-	/* Values of zero codes, spread over their lanes; other lanes of the swizzle are 0, and so is a zero code's cell. */
+	/* Values of zero codes, spread over their lanes; other lanes of the swizzle are 0, and so is a zero
+	 * code's cell. */
 	v128_t zero = wasm_i16x8_eq(wasm_i16x8_load8x8(codes), wasm_i16x8_splat(0));
 	unsigned zero_mask = (unsigned)wasm_i16x8_bitmask(zero);
 	v128_t values = wasm_i8x16_swizzle(wasm_v128_load(*zeros), wasm_v128_load(expand[zero_mask]));

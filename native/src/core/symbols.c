@@ -2,20 +2,22 @@
 
 #include "zstd.h"
 
-/* One look-up decodes up to six symbols. Entry, from the low end: 8 bits: bits consumed (so that a shift by the entry is a shift by
- * them); 6 symbols of 8 bits; 4 bits: length of the first symbol; 4 bits: number of symbols. */
+/* One look-up decodes up to six symbols. Entry, from the low end: 8 bits: bits consumed (so that a shift by
+ * the entry is a shift by them); 6 symbols of 8 bits; 4 bits: length of the first symbol; 4 bits: number of
+ * symbols. */
 enum { ENTRY_SYMBOLS = 6 };
 
-#define ENTRY_BITS(e) ((unsigned)((e) & 63))
+#define ENTRY_BITS(e) ((unsigned)((e)&63))
 #define ENTRY_STORE(e) ((e) >> 8)
 #define ENTRY_FIRST(e) ((unsigned)((e) >> 56) & 15)
 #define ENTRY_COUNT(e) ((unsigned)((e) >> 60))
 
 typedef struct decode_tables {
 	uint64_t entry[1u << QS_TABLE_LOG_MAX];
-	/* While they are built: for each index, the next eight symbols if zero bits follow it, and how many bits they take up to each. */
+	/* While they are built: for each index, the next eight symbols if zero bits follow it, and how many bits
+	 * they take up to each. */
 	uint64_t symbols[1u << QS_TABLE_LOG_MAX], ends[1u << QS_TABLE_LOG_MAX];
-	uint16_t single[1u << QS_TABLE_LOG_MAX]; /* symbol, and length << 8 */
+	uint16_t single[1u << QS_TABLE_LOG_MAX];            /* symbol, and length << 8 */
 	uint8_t gaps[QS_SPARSE_MAX], others[QS_SPARSE_MAX]; /* of a sparse block */
 } decode_tables;
 
@@ -26,7 +28,8 @@ size_t qs_symbols_workspace_size(void)
 
 /* Codes are canonical: by length, then by symbol; a stream is read from its low bits on, so codes stand
  * bit-reversed in the table's index. */
-static int fill_single(uint16_t *single, const uint8_t *lengths, unsigned first, unsigned n, unsigned table_log)
+static int fill_single(uint16_t *single, const uint8_t *lengths, unsigned first, unsigned n,
+                       unsigned table_log)
 {
 	uint32_t size = 1u << table_log, code = 0, filled = 0;
 	for (unsigned length = 1; length <= table_log; length++, code <<= 1)
@@ -46,12 +49,14 @@ static int fill_single(uint16_t *single, const uint8_t *lengths, unsigned first,
 	return filled == size; /* complete */
 }
 
-static int build_tables(decode_tables *t, const uint8_t *lengths, unsigned first, unsigned n, unsigned table_log)
+static int build_tables(decode_tables *t, const uint8_t *lengths, unsigned first, unsigned n,
+                        unsigned table_log)
 {
 	const uint64_t ones = 0x0101010101010101u;
 	if (!fill_single(t->single, lengths, first, n, table_log))
 		return 0;
-	/* Index 0 is one symbol again and again; what follows the first symbol of any other index is a smaller index. */
+	/* Index 0 is one symbol again and again; what follows the first symbol of any other index is a smaller
+	 * index. */
 	t->symbols[0] = ones * (t->single[0] & 255u);
 	t->ends[0] = 0x0807060504030201u * (t->single[0] >> 8);
 	for (uint32_t i = 0; i < 1u << table_log; i++) {
@@ -63,7 +68,8 @@ static int build_tables(decode_tables *t, const uint8_t *lengths, unsigned first
 		}
 		t->symbols[i] = symbols;
 		t->ends[i] = ends;
-		/* Symbols that end inside the index, at most ENTRY_SYMBOLS: bytes of `ends`, ascending and below 128, up to table_log. */
+		/* Symbols that end inside the index, at most ENTRY_SYMBOLS: bytes of `ends`, ascending and below 128,
+		 * up to table_log. */
 		uint64_t inside = (((ones * table_log | ones << 7) - ends) & ones << 7) >> 7;
 		uint64_t count = (inside & 0xffffffffffffu) * ones >> 56;
 		uint64_t bits = ends >> (8 * (count - 1)) & 255;
@@ -114,9 +120,9 @@ static int finish_stream(stream *s, const uint64_t *table, unsigned mask)
 	return src + 1 == s->src_end && (*src >> bit) == 0;
 }
 
-/* A stream's 64-bit word holds at least 57 fresh bits: five look-ups of at most 11. Each look-up stores 8 bytes and advances at most 6; each
- * round reads 8 bytes of src and advances by at most 7. A one in the word's top bit travels down with the shifts and tells in
- * the end how many bits were used. */
+/* A stream's 64-bit word holds at least 57 fresh bits: five look-ups of at most 11. Each look-up stores 8
+ * bytes and advances at most 6; each round reads 8 bytes of src and advances by at most 7. A one in the
+ * word's top bit travels down with the shifts and tells in the end how many bits were used. */
 enum { LOOKUPS = 5, ROUND_DST = LOOKUPS * ENTRY_SYMBOLS + 8, ROUND_SRC = 7 };
 
 #define REFILL(k) uint64_t w##k = qs_load64(p##k) >> b##k | (uint64_t)1 << 63
@@ -134,16 +140,18 @@ enum { LOOKUPS = 5, ROUND_DST = LOOKUPS * ENTRY_SYMBOLS + 8, ROUND_SRC = 7 };
 
 static size_t rounds_possible(const stream *s, const uint8_t *src_limit)
 {
-	size_t dst_left = (size_t)(s->dst_end - s->dst), src_left = s->src < src_limit ? (size_t)(src_limit - s->src) : 0;
+	size_t dst_left = (size_t)(s->dst_end - s->dst),
+	       src_left = s->src < src_limit ? (size_t)(src_limit - s->src) : 0;
 	if (dst_left < ROUND_DST || src_left < 8)
 		return 0;
-	size_t by_dst = (dst_left - ROUND_DST) / (LOOKUPS * ENTRY_SYMBOLS) + 1, by_src = (src_left - 8) / ROUND_SRC + 1;
+	size_t by_dst = (dst_left - ROUND_DST) / (LOOKUPS * ENTRY_SYMBOLS) + 1,
+	       by_src = (src_left - 8) / ROUND_SRC + 1;
 	return by_dst < by_src ? by_dst : by_src;
 }
 
 /* All four streams in step, for as long as none can run over its end. */
-static inline __attribute__((always_inline)) void fast_streams_body(stream *s, const uint64_t *table, uint64_t mask,
-                                                                    const uint8_t *src_limit)
+static inline __attribute__((always_inline)) void fast_streams_body(stream *s, const uint64_t *table,
+                                                                    uint64_t mask, const uint8_t *src_limit)
 {
 	for (;;) {
 		size_t rounds = rounds_possible(&s[0], src_limit);
@@ -161,12 +169,10 @@ static inline __attribute__((always_inline)) void fast_streams_body(stream *s, c
 			REFILL(1);
 			REFILL(2);
 			REFILL(3);
-			LOOKUP(0) LOOKUP(1) LOOKUP(2) LOOKUP(3)
-			LOOKUP(0) LOOKUP(1) LOOKUP(2) LOOKUP(3)
-			LOOKUP(0) LOOKUP(1) LOOKUP(2) LOOKUP(3)
-			LOOKUP(0) LOOKUP(1) LOOKUP(2) LOOKUP(3)
-			LOOKUP(0) LOOKUP(1) LOOKUP(2) LOOKUP(3)
-			ADVANCE(0);
+			LOOKUP(0)
+			LOOKUP(1) LOOKUP(2) LOOKUP(3) LOOKUP(0) LOOKUP(1) LOOKUP(2) LOOKUP(3) LOOKUP(0) LOOKUP(1)
+			    LOOKUP(2) LOOKUP(3) LOOKUP(0) LOOKUP(1) LOOKUP(2) LOOKUP(3) LOOKUP(0) LOOKUP(1) LOOKUP(2)
+			        LOOKUP(3) ADVANCE(0);
 			ADVANCE(1);
 			ADVANCE(2);
 			ADVANCE(3);
@@ -180,8 +186,8 @@ static inline __attribute__((always_inline)) void fast_streams_body(stream *s, c
 
 #if defined(__x86_64__)
 /* Shifts by a register without the flags' cost. */
-static __attribute__((target("bmi,bmi2,lzcnt"))) void fast_streams_bmi2(stream *s, const uint64_t *table, uint64_t mask,
-                                                                        const uint8_t *src_limit)
+static __attribute__((target("bmi,bmi2,lzcnt"))) void
+fast_streams_bmi2(stream *s, const uint64_t *table, uint64_t mask, const uint8_t *src_limit)
 {
 	fast_streams_body(s, table, mask, src_limit);
 }
@@ -238,10 +244,10 @@ static inline lanes load_lanes(const uint8_t *p)
 	return v;
 }
 
-/* The low bits of one group: a plane of 4 bits a symbol, one of 2 and one of 1, as far as `bits` has them. With `bits` a
- * constant this unrolls into straight SIMD. */
-static inline __attribute__((always_inline)) void merge_group(uint8_t *v, const uint8_t *raw, const unsigned bits,
-                                                              const int zigzag)
+/* The low bits of one group: a plane of 4 bits a symbol, one of 2 and one of 1, as far as `bits` has them.
+ * With `bits` a constant this unrolls into straight SIMD. */
+static inline __attribute__((always_inline)) void merge_group(uint8_t *v, const uint8_t *raw,
+                                                              const unsigned bits, const int zigzag)
 {
 	const uint8_t *plane2 = raw + (bits & 4 ? 64 : 0), *plane1 = plane2 + (bits & 2 ? 32 : 0);
 	const unsigned at2 = bits & 4, at1 = bits & 6;
@@ -260,7 +266,8 @@ static inline __attribute__((always_inline)) void merge_group(uint8_t *v, const 
 	}
 }
 
-static inline __attribute__((always_inline)) void merge_groups(uint8_t *v, const uint8_t *raw, size_t groups, unsigned bits, int zigzag)
+static inline __attribute__((always_inline)) void merge_groups(uint8_t *v, const uint8_t *raw, size_t groups,
+                                                               unsigned bits, int zigzag)
 {
 	for (; groups; groups--, v += QS_RAW_GROUP, raw += QS_RAW_GROUP / 8 * bits)
 		merge_group(v, raw, bits, zigzag);
@@ -299,7 +306,7 @@ static void merge_raw(uint8_t *dst, size_t n, const uint8_t *raw, unsigned bits,
 		unsigned u = (uint8_t)(dst[i] << bits);
 		for (unsigned b = 0; b < bits; b++, bit++)
 			u |= (unsigned)(raw[bit >> 3] >> (bit & 7) & 1) << b;
-		dst[i] = zigzag ? (uint8_t)((u >> 1) ^ (uint8_t)-(u & 1)) : (uint8_t)u;
+		dst[i] = zigzag ? (uint8_t)((u >> 1) ^ (uint8_t) - (u & 1)) : (uint8_t)u;
 	}
 }
 
@@ -356,7 +363,8 @@ static qstore_status decode_huffman(qs_reader *r, uint8_t *dst, size_t n, void *
 }
 
 /* One symbol everywhere, but where gaps lead to another one. */
-static qstore_status place_others(uint8_t *dst, size_t n, const uint8_t *gaps, size_t n_gaps, const uint8_t *others)
+static qstore_status place_others(uint8_t *dst, size_t n, const uint8_t *gaps, size_t n_gaps,
+                                  const uint8_t *others)
 {
 	size_t at = 0;
 	for (size_t i = 0; i < n_gaps; i++) {
@@ -370,8 +378,8 @@ static qstore_status place_others(uint8_t *dst, size_t n, const uint8_t *gaps, s
 	return QSTORE_OK;
 }
 
-static qstore_status decode_block(qs_reader *r, unsigned type, uint8_t *dst, size_t n, void *work, void *zstd_work,
-                                  size_t zstd_work_size)
+static qstore_status decode_block(qs_reader *r, unsigned type, uint8_t *dst, size_t n, void *work,
+                                  void *zstd_work, size_t zstd_work_size)
 {
 	switch (type) {
 	case QS_BLOCK_RAW: {
@@ -402,7 +410,8 @@ static qstore_status decode_block(qs_reader *r, unsigned type, uint8_t *dst, siz
 	}
 }
 
-static qstore_status decode_sparse(qs_reader *r, uint8_t *dst, size_t n, decode_tables *t, void *zstd_work, size_t zstd_work_size)
+static qstore_status decode_sparse(qs_reader *r, uint8_t *dst, size_t n, decode_tables *t, void *zstd_work,
+                                   size_t zstd_work_size)
 {
 	uint8_t common = qs_read8(r);
 	size_t n_gaps = qs_read_varint(r), n_others = 0;
@@ -421,7 +430,8 @@ static qstore_status decode_sparse(qs_reader *r, uint8_t *dst, size_t n, decode_
 	return place_others(dst, n, t->gaps, n_gaps, t->others);
 }
 
-qstore_status qs_symbols_decode(qs_reader *r, uint8_t *dst, size_t n, void *work, void *zstd_work, size_t zstd_work_size)
+qstore_status qs_symbols_decode(qs_reader *r, uint8_t *dst, size_t n, void *work, void *zstd_work,
+                                size_t zstd_work_size)
 {
 	unsigned type = qs_read8(r);
 	if (type == QS_BLOCK_SPARSE)

@@ -7,22 +7,22 @@
 #include "status.h"
 
 enum {
-	QS_BLOCK_RAW = 0,     /* n bytes */
-	QS_BLOCK_CONST = 1,   /* one byte, n times */
+	QS_BLOCK_RAW = 0,   /* n bytes */
+	QS_BLOCK_CONST = 1, /* one byte, n times */
 	QS_BLOCK_HUFFMAN = 2,
-	QS_BLOCK_ZSTD = 3,    /* varint size, zstd frame */
-	QS_BLOCK_SPARSE = 4,  /* one byte, and the others where they are */
+	QS_BLOCK_ZSTD = 3,   /* varint size, zstd frame */
+	QS_BLOCK_SPARSE = 4, /* one byte, and the others where they are */
 	QS_BLOCK_TYPES = 5
 };
 
 enum {
 	QS_TABLE_LOG_MIN = 5,
-	QS_TABLE_LOG_MAX = 11,       /* longest code, and bits of one look-up */
+	QS_TABLE_LOG_MAX = 11, /* longest code, and bits of one look-up */
 	QS_STREAMS = 4,
 	QS_SINGLE_STREAM_BELOW = 256, /* shorter blocks have one stream */
-	QS_RAW_GROUP = 128,          /* symbols whose raw bits are laid out together */
-	QS_SPARSE_MAX = 1 << 16,     /* gaps of a sparse block */
-	QS_SPARSE_SKIP = 255         /* a gap that ends at no symbol */
+	QS_RAW_GROUP = 128,           /* symbols whose raw bits are laid out together */
+	QS_SPARSE_MAX = 1 << 16,      /* gaps of a sparse block */
+	QS_SPARSE_SKIP = 255          /* a gap that ends at no symbol */
 };
 
 /* Bytes of scratch memory for qs_symbols_decode. */

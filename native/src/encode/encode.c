@@ -13,7 +13,7 @@ enum {
 	CANDIDATE_SIZE = 8 * QS_CHUNK_SIZE_MAX, /* room for any candidate while it is written */
 	SAMPLE_SIZE = 1 << 14,                  /* bytes that tell whether zstd is worth trying on floats */
 	LEVEL_SAMPLE = 3,
-	LEVEL_BYTES = 19,                       /* headers and other literal bytes: small, and downloaded first */
+	LEVEL_BYTES = 19, /* headers and other literal bytes: small, and downloaded first */
 	LEVEL_OTHER = 9
 };
 
@@ -87,8 +87,8 @@ static void try_zstd(qs_encoder *encoder, const uint8_t *src, size_t src_size, i
 static int zstd_promises(qs_encoder *encoder, const uint8_t *src, size_t src_size, double share)
 {
 	size_t n = src_size < SAMPLE_SIZE ? src_size : SAMPLE_SIZE;
-	size_t size = ZSTD_compressCCtx(encoder->zstd, encoder->candidate, CANDIDATE_SIZE, src + (src_size - n) / 2, n,
-	                                LEVEL_SAMPLE);
+	size_t size = ZSTD_compressCCtx(encoder->zstd, encoder->candidate, CANDIDATE_SIZE,
+	                                src + (src_size - n) / 2, n, LEVEL_SAMPLE);
 	return !ZSTD_isError(size) && (double)size < share * (double)n;
 }
 
@@ -133,8 +133,8 @@ enum { SPREADS = 33 };
 typedef struct row_class {
 	uint32_t counts[256];
 	uint32_t n_rows, n_elems;
-	double bits;            /* of its codes, ideally coded */
-	uint8_t from, to;       /* spreads */
+	double bits;      /* of its codes, ideally coded */
+	uint8_t from, to; /* spreads */
 } row_class;
 
 static unsigned row_spread(const uint8_t *codes, size_t n)
@@ -175,7 +175,8 @@ static double merge_loss(const row_class *c)
 	return both.bits - c[0].bits - c[1].bits;
 }
 
-/* Neighbouring classes are merged as long as that costs less than a table does, in bytes and in time to build it. */
+/* Neighbouring classes are merged as long as that costs less than a table does, in bytes and in time to build
+ * it. */
 static unsigned find_classes(row_class *classes, unsigned n, uint32_t n_elems)
 {
 	double table_cost = 320 + 0.0004 * 8 * n_elems, loss[SPREADS];
@@ -252,7 +253,8 @@ static void try_codes(qs_encoder *encoder, const qs_chunk_desc *desc, const uint
 	end_candidate(encoder, &w);
 }
 
-/* Order-0 estimate of try_planes for 16-bit floats, in bytes: decides whether it is worth trying beside ranks. */
+/* Order-0 estimate of try_planes for 16-bit floats, in bytes: decides whether it is worth trying beside
+ * ranks. */
 static double planes_estimate(qs_encoder *encoder, const uint8_t *src, size_t n)
 {
 	double bits = 0;
@@ -271,7 +273,8 @@ qstore_status qs_chunk_encode(qs_encoder *encoder, const qs_chunk_desc *desc, co
 {
 	uint32_t n_exceptions = 0, dtype = desc->dtype;
 	size_t n = desc->n_elems;
-	if (qs_chunk_desc_check(desc) || src_size != n * qs_dtype_size(dtype) || dst_cap < qs_chunk_bound(src_size))
+	if (qs_chunk_desc_check(desc) || src_size != n * qs_dtype_size(dtype) ||
+	    dst_cap < qs_chunk_bound(src_size))
 		return QSTORE_USAGE;
 	encoder->best[0] = QS_MODE_RAW;
 	encoder->best_size = src_size + 1;

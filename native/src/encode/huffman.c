@@ -40,7 +40,8 @@ uint64_t qs_huffman_lengths(const uint32_t *counts, unsigned n, unsigned limit, 
 	for (; end < 2 * used - 1; end++) {
 		uint64_t sum = 0;
 		for (int k = 0; k < 2; k++) {
-			unsigned least = leaf < used && (inner == end || weight[leaf] <= weight[inner]) ? leaf++ : inner++;
+			unsigned least =
+			    leaf < used && (inner == end || weight[leaf] <= weight[inner]) ? leaf++ : inner++;
 			sum += weight[least];
 			parent[least] = (uint16_t)end;
 		}
@@ -53,7 +54,8 @@ uint64_t qs_huffman_lengths(const uint32_t *counts, unsigned n, unsigned limit, 
 		if (i < used)
 			per_length[depth[i] < limit ? depth[i] : limit]++;
 	}
-	/* Codes cut to the limit over-subscribe the code space: give back by lengthening the longest that are shorter. */
+	/* Codes cut to the limit over-subscribe the code space: give back by lengthening the longest that are
+	 * shorter. */
 	uint64_t space = 0;
 	for (unsigned l = 1; l <= limit; l++)
 		space += (uint64_t)per_length[l] << (limit - l);

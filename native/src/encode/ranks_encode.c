@@ -90,8 +90,9 @@ void qs_ranks_encode(qs_writer *w, const qs_chunk_desc *desc, const uint8_t *src
 	*n_exceptions = f.exceptions;
 	int residual = 0;
 	if (f.exceptions) {
-		/* Values outside the cells of their codes, because the rule is another or the codes were made from other values: a difference
-		 * of codes for each element costs less than a list of values as soon as they are many. */
+		/* Values outside the cells of their codes, because the rule is another or the codes were made from
+		 * other values: a difference of codes for each element costs less than a list of values as soon as
+		 * they are many. */
 		uint32_t counts[256];
 		find_residual(desc, src, scratch);
 		qs_histogram(scratch->residual, n, counts);
@@ -111,7 +112,7 @@ void qs_ranks_encode(qs_writer *w, const qs_chunk_desc *desc, const uint8_t *src
 	}
 	qs_write8(w, QS_MODE_RANKS);
 	qs_write8(w, (uint8_t)((n_lanes == QS_LANES_MAX ? QS_RANKS_WIDE : 0) | (count ? QS_RANKS_EXCEPTIONS : 0) |
-	                      (residual ? QS_RANKS_RESIDUAL : 0)));
+	                       (residual ? QS_RANKS_RESIDUAL : 0)));
 	if (count) {
 		uint8_t head[5];
 		qs_writer h = {head, head + sizeof head, 0};

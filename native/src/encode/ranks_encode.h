@@ -9,7 +9,7 @@
 /* Scratch memory for one chunk. */
 typedef struct qs_ranks_scratch {
 	qs_cell_cache cells;
-	uint8_t planes[QS_CHUNK_SIZE_MAX];       /* of values with code 0 */
+	uint8_t planes[QS_CHUNK_SIZE_MAX]; /* of values with code 0 */
 	uint8_t symbols[QS_CHUNK_SIZE_MAX / 2];
 	uint8_t codes[QS_CHUNK_SIZE_MAX / 2], residual[QS_CHUNK_SIZE_MAX / 2];
 	uint8_t exceptions[QS_CHUNK_SIZE_MAX];
@@ -17,7 +17,8 @@ typedef struct qs_ranks_scratch {
 	uint8_t units[2 * QS_CHUNK_SIZE_MAX];
 } qs_ranks_scratch;
 
-/* Writes the chunk, its mode byte included; w->bad is set when it does not fit or has too many exceptions to be worth it. */
+/* Writes the chunk, its mode byte included; w->bad is set when it does not fit or has too many exceptions to
+ * be worth it. */
 void qs_ranks_encode(qs_writer *w, const qs_chunk_desc *desc, const uint8_t *src, qs_ranks_scratch *scratch,
                      uint32_t *n_exceptions);
 

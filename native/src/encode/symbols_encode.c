@@ -68,7 +68,8 @@ static unsigned table_limit(size_t n)
 	return limit < 8 ? 8 : limit > QS_TABLE_LOG_MAX ? QS_TABLE_LOG_MAX : limit;
 }
 
-/* What a coded bit costs in decoding time against a raw one, in bits: a bias towards raw bits (tests/bench shows what it buys). */
+/* What a coded bit costs in decoding time against a raw one, in bits: a bias towards raw bits (tests/bench
+ * shows what it buys). */
 static const double speed_bias = 0.006;
 
 static void plan_dense(const uint32_t counts[256], size_t n, qs_block_plan *plan)
@@ -116,7 +117,8 @@ static void plan_dense(const uint32_t counts[256], size_t n, qs_block_plan *plan
 		}
 }
 
-/* Size of a sparse block, estimated: gaps between the others take what geometric ones would. 0 when it does not apply. */
+/* Size of a sparse block, estimated: gaps between the others take what geometric ones would. 0 when it does
+ * not apply. */
 static uint64_t sparse_estimate(const uint32_t counts[256], size_t n)
 {
 	uint32_t most = 0, left[256];
@@ -169,8 +171,8 @@ static void write_raw_bits(const uint8_t *v, size_t n, unsigned bits, uint8_t *d
 		}
 		if (bits & 2) {
 			for (unsigned i = 0; i < 32; i++)
-				dst[i] = (uint8_t)((v[i] >> at & 3) | (v[32 + i] >> at & 3) << 2 | (v[64 + i] >> at & 3) << 4 |
-				                   (v[96 + i] >> at & 3) << 6);
+				dst[i] = (uint8_t)((v[i] >> at & 3) | (v[32 + i] >> at & 3) << 2 |
+				                   (v[64 + i] >> at & 3) << 4 | (v[96 + i] >> at & 3) << 6);
 			dst += 32;
 			at += 2;
 		}

@@ -27,10 +27,12 @@ void qs_histogram(const uint8_t *src, size_t n, uint32_t counts[256]);
 /* Bits that n symbols of these counts would take under an ideal order-0 coder. */
 double qs_entropy_bits(const uint32_t counts[256]);
 
-/* The best of raw, constant, Huffman and sparse for a block with this histogram; the size of a sparse one is an estimate. */
+/* The best of raw, constant, Huffman and sparse for a block with this histogram; the size of a sparse one is
+ * an estimate. */
 void qs_symbols_plan(const uint32_t counts[256], size_t n, qs_block_plan *plan);
 
 /* Writes the block as planned; scratch: n bytes. */
-void qs_symbols_write(qs_writer *w, const uint8_t *src, size_t n, const qs_block_plan *plan, uint8_t *scratch);
+void qs_symbols_write(qs_writer *w, const uint8_t *src, size_t n, const qs_block_plan *plan,
+                      uint8_t *scratch);
 
 #endif

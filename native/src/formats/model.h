@@ -34,8 +34,8 @@ void qs_model_close(qs_model *model);
 const qs_st_tensor *qs_model_find(const qs_model *model, const char *name, const qs_model_file **file);
 
 /* "int8", "bf16", "fp16", "fp32" …: the dtype that most weight bytes have; "int8" too when there are matrices
- * in I8 with scales beside them (X.weight and X.SCB, X.weight_scale …), for the embeddings of a small model outweigh them. Static storage. dtype
- * may be NULL. */
+ * in I8 with scales beside them (X.weight and X.SCB, X.weight_scale …), for the embeddings of a small model
+ * outweigh them. Static storage. dtype may be NULL. */
 const char *qs_model_precision(const qs_model *model, uint32_t *dtype);
 
 #endif
