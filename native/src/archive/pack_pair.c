@@ -170,10 +170,8 @@ static qstore_status read_scales(pairing *q, const pack_tensor *scales, qs_chunk
 static uint64_t count_mismatches(const qs_chunk_desc *desc, const uint8_t *fine)
 {
 	uint64_t n = 0;
-	uint32_t n_rows = qs_chunk_rows(desc);
-	for (uint32_t row = 0; row < n_rows; row++) {
-		qs_row_part part = qs_chunk_row(desc, row);
-		float scale = qs_chunk_scale(desc, row);
+	for (qs_row_part part = qs_first_row(desc); part.count; part = qs_next_row(desc, part)) {
+		float scale = qs_chunk_scale(desc, part.row);
 		for (uint32_t i = part.begin; i < part.begin + part.count; i++) {
 			int code = qs_cell_code(desc->dtype, desc->rule, scale, qs_load16(fine + 2 * (size_t)i));
 			int given = (int8_t)desc->coarse[i];

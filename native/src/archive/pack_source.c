@@ -217,10 +217,8 @@ static float value_of(uint16_t bits, uint32_t dtype)
 void pack_error_sums(const qs_chunk_desc *desc, const uint8_t *fine, double *error_sum, double *square_sum)
 {
 	double errors = 0.0, squares = 0.0;
-	uint32_t n_rows = qs_chunk_rows(desc);
-	for (uint32_t row = 0; row < n_rows; row++) {
-		qs_row_part part = qs_chunk_row(desc, row);
-		float step = qs_rule_step(desc->rule, qs_chunk_scale(desc, row));
+	for (qs_row_part part = qs_first_row(desc); part.count; part = qs_next_row(desc, part)) {
+		float step = qs_rule_step(desc->rule, qs_chunk_scale(desc, part.row));
 		for (uint32_t i = part.begin; i < part.begin + part.count; i++) {
 			float value = value_of(qs_load16(fine + 2 * (size_t)i), desc->dtype);
 			double difference = (double)(step * (float)(int8_t)desc->coarse[i]) - (double)value;

@@ -98,18 +98,26 @@ float qs_chunk_scale(const qs_chunk_desc *desc, uint32_t row)
 	return bits & 0x8000 ? -magnitude : magnitude;
 }
 
-static qstore_status decode_planes(qs_reader *r, uint32_t dtype, size_t n, uint8_t *dst, workspace *w)
+/* Symbol blocks of n bytes each, one after the other. */
+static qstore_status decode_blocks(qs_reader *r, unsigned n_blocks, size_t n, uint8_t *dst, workspace *w)
 {
-	unsigned size = qs_dtype_size(dtype);
-	for (unsigned b = 0; b < size; b++) {
-		qstore_status status =
-		    qs_symbols_decode(r, (size == 1 ? dst : w->scratch) + b * n, n, w->tables, w->zstd, w->zstd_size);
+	for (; n_blocks; n_blocks--, dst += n) {
+		qstore_status status = qs_symbols_decode(r, dst, n, w->tables, w->zstd, w->zstd_size);
 		if (status)
 			return status;
 	}
-	if (size > 1)
-		qs_planes_join(w->scratch, n, size, qs_planes_rotated(dtype), dst);
 	return QSTORE_OK;
+}
+
+static qstore_status decode_planes(qs_reader *r, uint32_t dtype, size_t n, uint8_t *dst, workspace *w)
+{
+	unsigned size = qs_dtype_size(dtype);
+	if (size == 1)
+		return decode_blocks(r, 1, n, dst, w);
+	qstore_status status = decode_blocks(r, size, n, w->scratch, w);
+	if (!status)
+		qs_planes_join(w->scratch, n, size, qs_planes_rotated(dtype), dst);
+	return status;
 }
 
 static qstore_status decode_codes(qs_reader *r, const qs_chunk_desc *desc, uint8_t *dst, workspace *w)
@@ -118,13 +126,13 @@ static qstore_status decode_codes(qs_reader *r, const qs_chunk_desc *desc, uint8
 	if (r->bad || n_classes < 1 || n_classes > QS_CLASSES_MAX)
 		return QSTORE_CORRUPT;
 	if (n_classes == 1)
-		return qs_symbols_decode(r, dst, desc->n_elems, w->tables, w->zstd, w->zstd_size);
+		return decode_blocks(r, 1, desc->n_elems, dst, w);
 	/* Rows' classes in front, one class's rows after them: both fit, there are at most as many rows as
 	 * elements. */
 	uint8_t *classes = w->scratch, *rows = w->scratch + QS_CLASSES_ELEMS_MAX;
 	if (desc->n_elems > QS_CLASSES_ELEMS_MAX)
 		return QSTORE_CORRUPT;
-	qstore_status status = qs_symbols_decode(r, classes, n_rows, w->tables, w->zstd, w->zstd_size);
+	qstore_status status = decode_blocks(r, 1, n_rows, classes, w);
 	if (status)
 		return status;
 	for (uint32_t row = 0; row < n_rows; row++)
@@ -135,7 +143,7 @@ static qstore_status decode_codes(qs_reader *r, const qs_chunk_desc *desc, uint8
 		for (qs_row_part part = qs_first_row(desc); part.count; part = qs_next_row(desc, part))
 			if (classes[part.row] == c)
 				n += part.count;
-		status = qs_symbols_decode(r, rows, n, w->tables, w->zstd, w->zstd_size);
+		status = decode_blocks(r, 1, n, rows, w);
 		if (status)
 			return status;
 		const uint8_t *from = rows;
@@ -197,7 +205,7 @@ static qstore_status decode_lanes(qs_reader *r, const qs_chunk_desc *desc, unsig
 	qs_ranks_kernel *kernel = qs_ranks_best(lanes);
 	qs_cell_cache_init(w->cells, desc->dtype, desc->rule);
 	for (qs_row_part part = qs_first_row(desc); part.count; part = qs_next_row(desc, part)) {
-		const qs_cell *cells = qs_cell_cache_get(w->cells, qs_chunk_scale(desc, (uint32_t)part.row));
+		const qs_cell *cells = qs_cell_cache_get(w->cells, qs_chunk_scale(desc, part.row));
 		const uint8_t *codes = desc->coarse + part.begin;
 		uint8_t *out = dst + 2 * (size_t)part.begin;
 		size_t whole = part.count & ~(size_t)(lanes - 1), rest = part.count - whole;
@@ -236,7 +244,7 @@ static qstore_status decode_ranks(qs_reader *r, const qs_chunk_desc *desc, uint8
 	}
 	qs_chunk_desc changed = *desc;
 	if (flags & QS_RANKS_RESIDUAL) {
-		status = qs_symbols_decode(r, w->codes, n, w->tables, w->zstd, w->zstd_size);
+		status = decode_blocks(r, 1, n, w->codes, w);
 		if (status)
 			return status;
 		for (size_t i = 0; i < n; i++)
@@ -247,11 +255,9 @@ static qstore_status decode_ranks(qs_reader *r, const qs_chunk_desc *desc, uint8
 	size_t zeros = count_zeros(desc->coarse, n);
 	if (zeros) {
 		/* Their planes may stand in dst, which is not needed yet. */
-		for (size_t b = 0; b < 2; b++) {
-			status = qs_symbols_decode(r, dst + b * zeros, zeros, w->tables, w->zstd, w->zstd_size);
-			if (status)
-				return status;
-		}
+		status = decode_blocks(r, 2, zeros, dst, w);
+		if (status)
+			return status;
 		qs_planes_join(dst, zeros, 2, 1, w->scratch);
 	}
 	status = decode_lanes(r, desc, flags & QS_RANKS_WIDE ? QS_LANES_MAX : QS_LANES_MIN, dst, w);
@@ -269,12 +275,9 @@ static qstore_status decode_ranks(qs_reader *r, const qs_chunk_desc *desc, uint8
 static qstore_status decode_delta(qs_reader *r, const qs_chunk_desc *desc, uint8_t *dst, workspace *w)
 {
 	unsigned size = qs_dtype_size(desc->dtype);
-	for (unsigned b = 0; b < size; b++) {
-		qstore_status status = qs_symbols_decode(r, w->scratch + (size_t)b * desc->n_elems, desc->n_elems,
-		                                         w->tables, w->zstd, w->zstd_size);
-		if (status)
-			return status;
-	}
+	qstore_status status = decode_blocks(r, size, desc->n_elems, w->scratch, w);
+	if (status)
+		return status;
 	qs_planes_join(w->scratch, desc->n_elems, size, 0, dst);
 	qs_delta_add(desc->coarse, desc->coarse_dtype, desc->n_elems, desc->dtype, dst);
 	return QSTORE_OK;

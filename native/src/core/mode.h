@@ -32,7 +32,7 @@ enum {
 
 /* The part of a chunk that lies in one row of the object. */
 typedef struct qs_row_part {
-	uint64_t row;          /* counted from the chunk's first row */
+	uint32_t row;          /* counted from the chunk's first row */
 	uint32_t begin, count; /* elements, from the chunk's start */
 } qs_row_part;
 

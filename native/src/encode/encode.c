@@ -95,13 +95,8 @@ static int zstd_promises(qs_encoder *encoder, const uint8_t *src, size_t src_siz
 /* The planes in encoder->planes, each as one block. */
 static void write_planes(qs_encoder *encoder, qs_writer *w, size_t n, unsigned size)
 {
-	for (unsigned b = 0; b < size; b++) {
-		uint32_t counts[256];
-		qs_block_plan plan;
-		qs_histogram(encoder->planes + b * n, n, counts);
-		qs_symbols_plan(counts, n, &plan);
-		qs_symbols_write(w, encoder->planes + b * n, n, &plan, encoder->symbols);
-	}
+	for (unsigned b = 0; b < size; b++)
+		qs_symbols_encode(w, encoder->planes + b * n, n, encoder->symbols);
 }
 
 static void try_planes(qs_encoder *encoder, uint32_t dtype, const uint8_t *src, size_t n)
@@ -207,10 +202,9 @@ static void try_codes(qs_encoder *encoder, const qs_chunk_desc *desc, const uint
 	row_class classes[SPREADS];
 	uint8_t *spread = encoder->planes, class_of[SPREADS];
 	memset(classes, 0, sizeof classes);
-	for (uint32_t row = 0; row < n_rows; row++) {
-		qs_row_part part = qs_chunk_row(desc, row);
+	for (qs_row_part part = qs_first_row(desc); part.count; part = qs_next_row(desc, part)) {
 		unsigned s = row_spread(src + part.begin, part.count);
-		spread[row] = (uint8_t)s;
+		spread[part.row] = (uint8_t)s;
 		for (uint32_t i = part.begin; i < part.begin + part.count; i++)
 			classes[s].counts[src[i]]++;
 		classes[s].n_rows++;
@@ -232,21 +226,16 @@ static void try_codes(qs_encoder *encoder, const qs_chunk_desc *desc, const uint
 			class_of[s] = (uint8_t)c;
 	for (uint32_t row = 0; row < n_rows; row++)
 		spread[row] = class_of[spread[row]];
-	qs_block_plan plan;
-	if (n_classes > 1) {
-		uint32_t counts[256];
-		qs_histogram(spread, n_rows, counts);
-		qs_symbols_plan(counts, n_rows, &plan);
-		qs_symbols_write(&w, spread, n_rows, &plan, encoder->symbols);
-	}
+	if (n_classes > 1)
+		qs_symbols_encode(&w, spread, n_rows, encoder->symbols);
 	for (unsigned c = 0; c < n_classes; c++) {
 		uint8_t *to = encoder->rows;
-		for (uint32_t row = 0; row < n_rows; row++)
-			if (spread[row] == c) {
-				qs_row_part part = qs_chunk_row(desc, row);
+		for (qs_row_part part = qs_first_row(desc); part.count; part = qs_next_row(desc, part))
+			if (spread[part.row] == c) {
 				memcpy(to, src + part.begin, part.count);
 				to += part.count;
 			}
+		qs_block_plan plan;
 		qs_symbols_plan(classes[c].counts, classes[c].n_elems, &plan);
 		qs_symbols_write(&w, encoder->rows, classes[c].n_elems, &plan, encoder->symbols);
 	}

@@ -36,10 +36,9 @@ static found find_ranks(const qs_chunk_desc *desc, const uint8_t *src, qs_ranks_
 	uint8_t *list = scratch->exceptions;
 	qs_writer e = {list, list + sizeof scratch->exceptions, 0};
 	found f = {0};
-	uint32_t next = 0, n_rows = qs_chunk_rows(desc);
-	for (uint32_t row = 0; row < n_rows; row++) {
-		qs_row_part part = qs_chunk_row(desc, row);
-		const qs_cell *cells = qs_cell_cache_get(&scratch->cells, qs_chunk_scale(desc, row));
+	uint32_t next = 0;
+	for (qs_row_part part = qs_first_row(desc); part.count; part = qs_next_row(desc, part)) {
+		const qs_cell *cells = qs_cell_cache_get(&scratch->cells, qs_chunk_scale(desc, part.row));
 		for (uint32_t i = part.begin; i < part.begin + part.count; i++) {
 			uint8_t code = desc->coarse[i];
 			qs_cell cell = cells[code];
@@ -63,10 +62,8 @@ static found find_ranks(const qs_chunk_desc *desc, const uint8_t *src, qs_ranks_
 /* The rule's own codes where they differ from those given, and the differences. */
 static void find_residual(const qs_chunk_desc *desc, const uint8_t *src, qs_ranks_scratch *scratch)
 {
-	uint32_t n_rows = qs_chunk_rows(desc);
-	for (uint32_t row = 0; row < n_rows; row++) {
-		qs_row_part part = qs_chunk_row(desc, row);
-		float scale = qs_chunk_scale(desc, row);
+	for (qs_row_part part = qs_first_row(desc); part.count; part = qs_next_row(desc, part)) {
+		float scale = qs_chunk_scale(desc, part.row);
 		for (uint32_t i = part.begin; i < part.begin + part.count; i++) {
 			int given = (int8_t)desc->coarse[i];
 			int code = qs_cell_code(desc->dtype, desc->rule, scale, qs_load16(src + 2 * (size_t)i));
@@ -131,13 +128,8 @@ void qs_ranks_encode(qs_writer *w, const qs_chunk_desc *desc, const uint8_t *src
 				*high++ = (uint8_t)(v >> 7);
 				*low++ = (uint8_t)(v << 1 | v >> 15);
 			}
-		for (int b = 0; b < 2; b++) {
-			uint32_t counts[256];
-			qs_block_plan plan;
-			qs_histogram(scratch->planes + (size_t)b * zeros, zeros, counts);
-			qs_symbols_plan(counts, zeros, &plan);
-			qs_symbols_write(w, scratch->planes + (size_t)b * zeros, zeros, &plan, scratch->symbols);
-		}
+		for (size_t b = 0; b < 2; b++)
+			qs_symbols_encode(w, scratch->planes + b * zeros, zeros, scratch->symbols);
 	}
 	/* Back to front: the decoder reads the last unit written first. */
 	uint8_t *units_end = scratch->units + sizeof scratch->units;

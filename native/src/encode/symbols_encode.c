@@ -320,3 +320,12 @@ void qs_symbols_write(qs_writer *w, const uint8_t *src, size_t n, const qs_block
 	else
 		write_huffman(w, src, n, plan, scratch);
 }
+
+void qs_symbols_encode(qs_writer *w, const uint8_t *src, size_t n, uint8_t *scratch)
+{
+	uint32_t counts[256];
+	qs_block_plan plan;
+	qs_histogram(src, n, counts);
+	qs_symbols_plan(counts, n, &plan);
+	qs_symbols_write(w, src, n, &plan, scratch);
+}

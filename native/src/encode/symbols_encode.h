@@ -35,4 +35,7 @@ void qs_symbols_plan(const uint32_t counts[256], size_t n, qs_block_plan *plan);
 void qs_symbols_write(qs_writer *w, const uint8_t *src, size_t n, const qs_block_plan *plan,
                       uint8_t *scratch);
 
+/* Plans and writes; scratch: n bytes. */
+void qs_symbols_encode(qs_writer *w, const uint8_t *src, size_t n, uint8_t *scratch);
+
 #endif
