@@ -183,8 +183,8 @@ static int load(data *d, const char *path, int to_fp16, uint64_t max_weights)
 		return 0;
 	}
 	for (size_t f = 0; f < model.n_files; f++)
-		for (size_t t = 0; model.files[f].is_weights && t < model.files[f].st.n_tensors; t++) {
-			const qs_st_tensor *tensor = &model.files[f].st.tensors[t];
+		for (size_t t = 0; model.files[f].is_weights && t < model.files[f].weights.n_tensors; t++) {
+			const qs_weight *tensor = &model.files[f].weights.tensors[t];
 			if (!qs_llm_int8_selects(tensor->name, tensor->dtype, tensor->n_dims, tensor->dims, NULL, NULL) ||
 			    !tensor->size || d->n_weights >= max_weights)
 				continue;

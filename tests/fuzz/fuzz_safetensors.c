@@ -16,15 +16,15 @@ static void check(int good)
 		abort();
 }
 
-static void check_file(const qs_safetensors *file, uint64_t size)
+static void check_file(const qs_weights *file, uint64_t size)
 {
 	uint64_t at = file->header_size;
 	check(file->file_size == size);
 	for (size_t i = 0; i < file->n_tensors; i++) {
-		const qs_st_tensor *tensor = &file->tensors[i];
+		const qs_weight *tensor = &file->tensors[i];
 		check(tensor->offset >= at && tensor->size <= size && tensor->offset <= size - tensor->size);
 		at = tensor->offset + tensor->size;
-		check(qs_safetensors_find(file, tensor->name) == tensor);
+		check(qs_weights_find(file, tensor->name) == tensor);
 	}
 }
 
@@ -48,14 +48,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	int written = write(fd, start, 8) == 8 && (size == 1 || write(fd, json, size - 1) == (ssize_t)(size - 1));
 	close(fd);
 	if (written) {
-		qs_safetensors file;
+		qs_weights file;
 		qs_error error = {0};
 		qstore_status status = qs_safetensors_open(&file, path, &error);
 		if (status)
 			check(status == QSTORE_INPUT && error.status == status && error.text[0]);
 		else
 			check_file(&file, 8 + size - 1);
-		qs_safetensors_close(&file);
+		qs_weights_close(&file);
 	}
 	unlink(path);
 	return 0;

@@ -130,13 +130,13 @@ static char *text_of(const char *format, const char *stem, size_t stem_size)
 
 /* The tensors of a file, as its header has them: one each, or three for a quantized one. */
 typedef struct layout {
-	qs_st_tensor *tensors;
+	qs_weight *tensors;
 	size_t n_tensors;
 } layout;
 
 static void layout_add(layout *to, char *name, uint32_t dtype, const uint64_t *dims, uint32_t n_dims)
 {
-	qs_st_tensor *tensor = &to->tensors[to->n_tensors++];
+	qs_weight *tensor = &to->tensors[to->n_tensors++];
 	tensor->name = name;
 	tensor->dtype = dtype;
 	tensor->n_dims = n_dims;

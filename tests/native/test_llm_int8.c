@@ -253,10 +253,10 @@ static void compare_pair(const char *high_path, const char *low_path)
 	if (qs_model_open(&high, high_path, &error) || qs_model_open(&low, low_path, &error))
 		fail_msg("%s", error.text);
 	for (size_t f = 0; f < high.n_files; f++) {
-		for (size_t t = 0; t < high.files[f].st.n_tensors; t++) {
-			const qs_st_tensor *fine = &high.files[f].st.tensors[t];
+		for (size_t t = 0; t < high.files[f].weights.n_tensors; t++) {
+			const qs_weight *fine = &high.files[f].weights.tensors[t];
 			const qs_model_file *low_file = NULL, *scale_file = NULL;
-			const qs_st_tensor *coarse = qs_model_find(&low, fine->name, &low_file);
+			const qs_weight *coarse = qs_model_find(&low, fine->name, &low_file);
 			char name[500];
 			assert_non_null(coarse);
 			int selected = qs_llm_int8_selects(fine->name, fine->dtype, fine->n_dims, fine->dims, NULL, NULL);
@@ -264,7 +264,7 @@ static void compare_pair(const char *high_path, const char *low_path)
 			if (!selected)
 				continue;
 			snprintf(name, sizeof name, "%.*sSCB", (int)(strlen(fine->name) - strlen("weight")), fine->name);
-			const qs_st_tensor *scale = qs_model_find(&low, name, &scale_file);
+			const qs_weight *scale = qs_model_find(&low, name, &scale_file);
 			assert_non_null(scale);
 			uint64_t rows = fine->dims[0], cols = fine->dims[1];
 			uint8_t *src = read_bytes(high.files[f].path, fine->offset, fine->size);

@@ -62,8 +62,8 @@ static void finds_files_of_a_folder(void **state)
 	assert_int_equal(model.files[1].size, 2);
 	assert_false(model.files[3].is_weights);
 	assert_true(model.files[4].is_weights);
-	assert_int_equal(model.files[4].size, model.files[4].st.file_size);
-	const qs_st_tensor *tensor = qs_model_find(&model, "two.weight", &file);
+	assert_int_equal(model.files[4].size, model.files[4].weights.file_size);
+	const qs_weight *tensor = qs_model_find(&model, "two.weight", &file);
 	assert_non_null(tensor);
 	assert_ptr_equal(file, &model.files[5]);
 	assert_non_null(qs_model_find(&model, "one.weight", NULL));

@@ -188,9 +188,9 @@ static void nearly_exact_pairs_cost_little_more(void **state)
 }
 
 /* Changes each tensor of a file in place. */
-static void change_file(const char *path, void (*change)(const qs_st_tensor *t, uint8_t *data))
+static void change_file(const char *path, void (*change)(const qs_weight *t, uint8_t *data))
 {
-	qs_safetensors st;
+	qs_weights st;
 	qs_error error;
 	size_t size;
 	assert_int_equal(qs_safetensors_open(&st, path, &error), QSTORE_OK);
@@ -202,10 +202,10 @@ static void change_file(const char *path, void (*change)(const qs_st_tensor *t, 
 	assert_int_equal(fwrite(data, 1, size, file), size);
 	fclose(file);
 	free(data);
-	qs_safetensors_close(&st);
+	qs_weights_close(&st);
 }
 
-static void add_noise(const qs_st_tensor *t, uint8_t *data)
+static void add_noise(const qs_weight *t, uint8_t *data)
 {
 	rng r;
 	rng_seed(&r, 1, t->name, 0);
@@ -274,7 +274,7 @@ static void restores_trained_chains(void **state)
 /* A copy of an F32 file in BF16. */
 static void cast_file(const char *from, const char *to)
 {
-	qs_safetensors st;
+	qs_weights st;
 	qs_error error;
 	size_t size, header_size;
 	uint8_t *header;
@@ -301,20 +301,20 @@ static void cast_file(const char *from, const char *to)
 	free(offsets);
 	free(header);
 	free(data);
-	qs_safetensors_close(&st);
+	qs_weights_close(&st);
 }
 
 static const uint8_t *exact_cast, *exact_low;
-static const qs_safetensors *exact_cast_st, *exact_low_st;
+static const qs_weights *exact_cast_st, *exact_low_st;
 
-static void make_exact(const qs_st_tensor *t, uint8_t *codes)
+static void make_exact(const qs_weight *t, uint8_t *codes)
 {
 	char name[300];
 	if (t->dtype != QS_I8)
 		return;
 	snprintf(name, sizeof(name), "%s.scale", t->name);
-	const qs_st_tensor *fine = qs_safetensors_find(exact_cast_st, t->name),
-	                   *scale = qs_safetensors_find(exact_low_st, name);
+	const qs_weight *fine = qs_weights_find(exact_cast_st, t->name),
+	                   *scale = qs_weights_find(exact_low_st, name);
 	assert_true(fine != NULL && scale != NULL);
 	for (uint64_t i = 0; i < t->size; i++) {
 		uint8_t wide[4] = {0};
@@ -343,7 +343,7 @@ static void restores_dtln(void **state)
 		uint8_t *low_data = scratch_read(low, &size);
 		snprintf(exact, sizeof(exact), "%s", scratch_write(state, "exact.safetensors", low_data, size));
 		uint8_t *cast_data = scratch_read(cast, &size);
-		qs_safetensors cast_st, low_st;
+		qs_weights cast_st, low_st;
 		assert_int_equal(qs_safetensors_open(&cast_st, cast, &error), QSTORE_OK);
 		assert_int_equal(qs_safetensors_open(&low_st, low, &error), QSTORE_OK);
 		exact_cast = cast_data;
@@ -358,8 +358,8 @@ static void restores_dtln(void **state)
 		print_message("DTLN model %d: %.3f bits, exact %.3f, %+.2f %%\n", i, bits(&real), bits(&ideal),
 		              100 * ((double)real.archive_size / (double)ideal.archive_size - 1));
 		assert_true((double)real.archive_size <= 1.02 * (double)ideal.archive_size);
-		qs_safetensors_close(&cast_st);
-		qs_safetensors_close(&low_st);
+		qs_weights_close(&cast_st);
+		qs_weights_close(&low_st);
 		free(cast_data);
 		free(low_data);
 	}

@@ -17,10 +17,10 @@
 /* The file must be refused, and the one line about it must hold the file's name and both of these. */
 static void expect_path(const char *path, const char *tensor, const char *what)
 {
-	qs_safetensors file;
+	qs_weights file;
 	qs_error error = {0};
 	qstore_status status = qs_safetensors_open(&file, path, &error);
-	qs_safetensors_close(&file);
+	qs_weights_close(&file);
 	if (status != QSTORE_INPUT || !strstr(error.text, "model.safetensors") || !strstr(error.text, tensor) ||
 	    !strstr(error.text, what) || error.status != status || strpbrk(error.text, "\n\r\t"))
 		fail_msg("status %d, \"%s\", expected \"%s\" and \"%s\"", status, error.text, tensor, what);
@@ -31,14 +31,14 @@ static void expect(void **state, const char *json, size_t data_size, const char 
 	expect_path(scratch_safetensors(state, "model.safetensors", json, data_size), tensor, what);
 }
 
-static void open_file(qs_safetensors *file, const char *path)
+static void open_file(qs_weights *file, const char *path)
 {
 	qs_error error = {0};
 	if (qs_safetensors_open(file, path, &error))
 		fail_msg("%s", error.text);
 }
 
-static void open_json(void **state, qs_safetensors *file, const char *json, size_t data_size)
+static void open_json(void **state, qs_weights *file, const char *json, size_t data_size)
 {
 	open_file(file, scratch_safetensors(state, "model.safetensors", json, data_size));
 }
@@ -52,17 +52,17 @@ static void reads_tensors_in_order_of_offset(void **state)
 	    "\"nothing\":{\"dtype\":\"I64\",\"shape\":[4,0],\"data_offsets\":[20,20]},"
 	    "\"one\":{\"dtype\":\"F8_E4M3\",\"shape\":[],\"data_offsets\":[32,33],\"more\":[1]}}  \n";
 	static const char *const names[] = {"a", "nothing", "z", "one"};
-	qs_safetensors file;
+	qs_weights file;
 	open_json(state, &file, json, 33);
 	assert_int_equal(file.n_tensors, 4);
 	assert_int_equal(file.header_size, 8 + strlen(json));
 	assert_int_equal(file.file_size, 8 + strlen(json) + 33);
 	for (size_t i = 0; i < 4; i++) {
 		assert_string_equal(file.tensors[i].name, names[i]);
-		assert_ptr_equal(qs_safetensors_find(&file, names[i]), &file.tensors[i]);
+		assert_ptr_equal(qs_weights_find(&file, names[i]), &file.tensors[i]);
 	}
-	assert_null(qs_safetensors_find(&file, "b"));
-	assert_null(qs_safetensors_find(&file, ""));
+	assert_null(qs_weights_find(&file, "b"));
+	assert_null(qs_weights_find(&file, ""));
 	assert_int_equal(file.tensors[0].dtype, QS_BF16);
 	assert_int_equal(file.tensors[0].n_dims, 2);
 	assert_int_equal(file.tensors[0].dims[1], 5);
@@ -70,23 +70,23 @@ static void reads_tensors_in_order_of_offset(void **state)
 	assert_int_equal(file.tensors[0].size, 20);
 	assert_int_equal(file.tensors[3].n_dims, 0);
 	assert_int_equal(file.tensors[3].size, 1);
-	qs_safetensors_close(&file);
+	qs_weights_close(&file);
 }
 
 static void accepts_gaps_trailing_bytes_and_no_tensors(void **state)
 {
-	qs_safetensors file;
+	qs_weights file;
 	open_json(state, &file,
 	          "{\"a\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[5,8]},"
 	          "\"b\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":[11,13]}}",
 	          100);
 	assert_int_equal(file.n_tensors, 2);
 	assert_int_equal(file.tensors[1].offset, file.header_size + 11);
-	qs_safetensors_close(&file);
+	qs_weights_close(&file);
 	open_json(state, &file, "{}", 0);
 	assert_int_equal(file.n_tensors, 0);
-	assert_null(qs_safetensors_find(&file, "a"));
-	qs_safetensors_close(&file);
+	assert_null(qs_weights_find(&file, "a"));
+	qs_weights_close(&file);
 }
 
 static void knows_every_dtype(void **state)
@@ -97,12 +97,12 @@ static void knows_every_dtype(void **state)
 	static const unsigned sizes[] = {1, 1, 1, 1, 1, 2, 2, 2, 2, 4, 4, 4, 8, 8, 8, 8, 1};
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
 		char json[200];
-		qs_safetensors file;
+		qs_weights file;
 		snprintf(json, sizeof json, "{\"t\":{\"dtype\":\"%s\",\"shape\":[3],\"data_offsets\":[0,%u]}}",
 		         names[i], 3 * sizes[i]);
 		open_json(state, &file, json, 3 * sizes[i]);
 		assert_string_equal(qs_dtype_name(file.tensors[0].dtype), names[i]);
-		qs_safetensors_close(&file);
+		qs_weights_close(&file);
 	}
 }
 
@@ -131,9 +131,9 @@ static void refuses_truncation_at_every_length(void **state)
 	for (size_t n = 0; n < size; n++)
 		expect_path(scratch_write(state, "model.safetensors", whole, n), n < 8 + strlen(json) ? "" : "my.w",
 		            "truncated");
-	qs_safetensors file;
+	qs_weights file;
 	open_file(&file, scratch_write(state, "model.safetensors", whole, size));
-	qs_safetensors_close(&file);
+	qs_weights_close(&file);
 }
 
 static void refuses_header_lengths(void **state)
@@ -172,14 +172,14 @@ static void says_what_other_files_are(void **state)
 
 static void a_missing_file_is_an_io_error(void **state)
 {
-	qs_safetensors file;
+	qs_weights file;
 	qs_error error;
 	assert_int_equal(qs_safetensors_open(&file, scratch_path(state, "nowhere.safetensors"), &error),
 	                 QSTORE_IO);
 	assert_non_null(strstr(error.text, "nowhere.safetensors: cannot open: "));
-	qs_safetensors_close(&file);
+	qs_weights_close(&file);
 	assert_int_equal(qs_safetensors_open(&file, scratch_path(state, "nowhere.safetensors"), NULL), QSTORE_IO);
-	qs_safetensors_close(&file);
+	qs_weights_close(&file);
 }
 
 static void refuses_what_is_not_json(void **state)
@@ -323,7 +323,7 @@ static void messages_stay_one_line(void **state)
 static void writes_what_it_reads(void **state)
 {
 	uint64_t matrix[] = {2, 5}, row[] = {3}, nothing[] = {4, 0};
-	qs_st_tensor tensors[] = {
+	qs_weight tensors[] = {
 	    {.name = "a.weight", .dtype = QS_I8, .n_dims = 2, .dims = matrix, .size = 10},
 	    {.name = "a.SCB", .dtype = QS_F32, .n_dims = 1, .dims = row, .size = 12},
 	    {.name = "quotes \" \\ and \n \x01 caf\xc3\xa9",
@@ -338,7 +338,7 @@ static void writes_what_it_reads(void **state)
 		uint8_t *header;
 		size_t header_size;
 		qs_error error;
-		qs_safetensors file;
+		qs_weights file;
 		assert_int_equal(qs_safetensors_header(tensors, 4, metadata[m], &header, &header_size, &error),
 		                 QSTORE_OK);
 		assert_int_equal(header_size % 8, 0);
@@ -349,14 +349,14 @@ static void writes_what_it_reads(void **state)
 		assert_int_equal(file.header_size, header_size);
 		assert_int_equal(file.n_tensors, 4);
 		for (size_t i = 0; i < 4; i++) {
-			const qs_st_tensor *found = qs_safetensors_find(&file, tensors[i].name);
+			const qs_weight *found = qs_weights_find(&file, tensors[i].name);
 			assert_non_null(found);
 			assert_int_equal(found->offset, tensors[i].offset);
 			assert_int_equal(found->size, tensors[i].size);
 			assert_int_equal(found->dtype, tensors[i].dtype);
 			assert_int_equal(found->n_dims, tensors[i].n_dims);
 		}
-		qs_safetensors_close(&file);
+		qs_weights_close(&file);
 		free(whole);
 		free(header);
 	}
@@ -367,7 +367,7 @@ static void writes_the_usual_layout(void **state)
 {
 	(void)state;
 	uint64_t dims[] = {2, 5};
-	qs_st_tensor tensor = {.name = "w", .dtype = QS_BF16, .n_dims = 2, .dims = dims, .size = 20};
+	qs_weight tensor = {.name = "w", .dtype = QS_BF16, .n_dims = 2, .dims = dims, .size = 20};
 	static const char expected[] =
 	    "\x60\0\0\0\0\0\0\0{\"__metadata__\":{\"format\":\"pt\"},"
 	    "\"w\":{\"dtype\":\"BF16\",\"shape\":[2,5],\"data_offsets\":[0,20]}}       ";
@@ -385,7 +385,7 @@ static void refuses_to_write_wrong_sizes(void **state)
 {
 	(void)state;
 	uint64_t dims[] = {2, 5}, absurd[] = {UINT64_C(1) << 60, 16};
-	qs_st_tensor tensor = {.name = "my.w", .dtype = QS_BF16, .n_dims = 2, .dims = dims, .size = 19};
+	qs_weight tensor = {.name = "my.w", .dtype = QS_BF16, .n_dims = 2, .dims = dims, .size = 19};
 	uint8_t *header;
 	size_t header_size;
 	qs_error error;

@@ -35,12 +35,12 @@ static qstore_status take_weights(packer *p, const qs_model_file *input, uint32_
 	file->gaps = (pack_segment){source, 0, input->size};
 	if (!input->is_weights)
 		return QSTORE_OK;
-	file->tensors = calloc(input->st.n_tensors + 1, sizeof(*file->tensors));
+	file->tensors = calloc(input->weights.n_tensors + 1, sizeof(*file->tensors));
 	if (file->tensors == NULL)
 		return pack_no_memory(error);
-	file->n_tensors = input->st.n_tensors;
+	file->n_tensors = input->weights.n_tensors;
 	for (size_t i = 0; i < file->n_tensors; i++) {
-		const qs_st_tensor *t = &input->st.tensors[i];
+		const qs_weight *t = &input->weights.tensors[i];
 		file->tensors[i] = (pack_tensor){
 		    .name = t->name,
 		    .dtype = t->dtype,

@@ -207,7 +207,7 @@ static int compare_names(const void *a, const void *b)
 /* Offsets, the header, and who refers to whom, once the tensors are in their order. */
 static qstore_status finish_weights(packer *p, pack_file *file, qs_error *error)
 {
-	qs_st_tensor *listed = calloc(file->n_tensors + 1, sizeof(*listed));
+	qs_weight *listed = calloc(file->n_tensors + 1, sizeof(*listed));
 	pack_tensor **by_name = malloc((file->n_tensors + 1) * sizeof(*by_name));
 	uint8_t *header = NULL;
 	size_t header_size = 0;
@@ -219,7 +219,7 @@ static qstore_status finish_weights(packer *p, pack_file *file, qs_error *error)
 		for (size_t i = 0; i < file->n_tensors; i++) {
 			const pack_tensor *t = &file->tensors[i];
 			by_name[i] = &file->tensors[i];
-			listed[i] = (qs_st_tensor){.name = (char *)t->name,
+			listed[i] = (qs_weight){.name = (char *)t->name,
 			                           .dtype = t->dtype,
 			                           .n_dims = t->n_dims,
 			                           .dims = (uint64_t *)t->dims,

@@ -77,7 +77,7 @@ static int compare_places(const void *a, const void *b)
 
 /* Tensors of one file have different names. The packer sees to that for a whole model; other archives may
  * not. */
-static qstore_status check_names(const qstore_archive *archive, const qs_st_tensor *tensors,
+static qstore_status check_names(const qstore_archive *archive, const qs_weight *tensors,
                                  const qs_range *ranges, size_t n_tensors, qs_error *error)
 {
 	tensor_place *places = malloc((n_tensors + 1) * sizeof(*places));
@@ -114,7 +114,7 @@ static qstore_status add_tensors(unpacker *u, uint32_t variant, const char *fold
 	output->file = QS_NONE;
 	output->name = output_name(folder, TENSORS_NAME);
 	output->ranges = calloc((size_t)index->n_tensors + 1, sizeof(*output->ranges));
-	qs_st_tensor *tensors = calloc((size_t)index->n_tensors + 1, sizeof(*tensors));
+	qs_weight *tensors = calloc((size_t)index->n_tensors + 1, sizeof(*tensors));
 	uint64_t *dims = malloc(((size_t)index->n_dims + 1) * sizeof(*dims));
 	qstore_status status = QSTORE_OK;
 	if (output->name == NULL || output->ranges == NULL || tensors == NULL || dims == NULL) {
@@ -131,7 +131,7 @@ static qstore_status add_tensors(unpacker *u, uint32_t variant, const char *fold
 			if ((file.variants >> variant & 1) == 0 ||
 			    !match_list(u->options->tensors, tensor.name, u->tensors_used))
 				continue;
-			tensors[n] = (qs_st_tensor){
+			tensors[n] = (qs_weight){
 			    .name = (char *)tensor.name,
 			    .dtype = tensor.dtype,
 			    .n_dims = tensor.n_dims,

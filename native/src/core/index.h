@@ -44,16 +44,51 @@
 	X(C64, 16, 64, "C64")                                                                                    \
 	X(F8_E8M0, 17, 8, "F8_E8M0")
 
+/* Types whose elements stand in blocks (ggml's quantized ones): the elements and the bytes of a block. Names
+ * as ggml spells them (ggml-common.h, gguf-py constants.py). Tensors and layout objects have them, others
+ * not. */
+#define QS_BLOCK_LIST(X)                                                                                     \
+	X(Q4_0, 18, 32, 18, "Q4_0")                                                                              \
+	X(Q4_1, 19, 32, 20, "Q4_1")                                                                              \
+	X(Q5_0, 20, 32, 22, "Q5_0")                                                                              \
+	X(Q5_1, 21, 32, 24, "Q5_1")                                                                              \
+	X(Q8_0, 22, 32, 34, "Q8_0")                                                                              \
+	X(Q8_1, 23, 32, 36, "Q8_1")                                                                              \
+	X(Q2_K, 24, 256, 84, "Q2_K")                                                                             \
+	X(Q3_K, 25, 256, 110, "Q3_K")                                                                            \
+	X(Q4_K, 26, 256, 144, "Q4_K")                                                                            \
+	X(Q5_K, 27, 256, 176, "Q5_K")                                                                            \
+	X(Q6_K, 28, 256, 210, "Q6_K")                                                                            \
+	X(Q8_K, 29, 256, 292, "Q8_K")                                                                            \
+	X(IQ2_XXS, 30, 256, 66, "IQ2_XXS")                                                                       \
+	X(IQ2_XS, 31, 256, 74, "IQ2_XS")                                                                         \
+	X(IQ3_XXS, 32, 256, 98, "IQ3_XXS")                                                                       \
+	X(IQ1_S, 33, 256, 50, "IQ1_S")                                                                           \
+	X(IQ4_NL, 34, 32, 18, "IQ4_NL")                                                                          \
+	X(IQ3_S, 35, 256, 110, "IQ3_S")                                                                          \
+	X(IQ2_S, 36, 256, 82, "IQ2_S")                                                                           \
+	X(IQ4_XS, 37, 256, 136, "IQ4_XS")                                                                        \
+	X(IQ1_M, 38, 256, 56, "IQ1_M")                                                                           \
+	X(TQ1_0, 39, 256, 54, "TQ1_0")                                                                           \
+	X(TQ2_0, 40, 256, 66, "TQ2_0")                                                                           \
+	X(MXFP4, 41, 32, 17, "MXFP4")                                                                            \
+	X(U4, 42, 2, 1, "U4")                                                                                    \
+	X(I4, 43, 2, 1, "I4")
+
 typedef enum qs_dtype {
-#define QS_DTYPE_ENUM(name, value, bits, text) QS_##name = value,
-	QS_DTYPE_LIST(QS_DTYPE_ENUM)
+#define QS_DTYPE_ENUM(name, value, ...) QS_##name = value,
+	QS_DTYPE_LIST(QS_DTYPE_ENUM) QS_BLOCK_LIST(QS_DTYPE_ENUM)
 #undef QS_DTYPE_ENUM
 	    QS_DTYPE_COUNT
 } qs_dtype;
 
 const char *qs_dtype_name(uint32_t dtype);     /* NULL when unknown */
-uint32_t qs_dtype_size(uint32_t dtype);        /* bytes of one element, 0 when unknown */
+uint32_t qs_dtype_size(uint32_t dtype);        /* bytes of one element, 0 when unknown or in blocks */
 uint32_t qs_dtype_from_name(const char *name); /* QS_DTYPE_COUNT when unknown */
+
+/* The elements and bytes of a block of this type, 1 and its size when it has none; 0 when unknown. */
+uint32_t qs_block_elems(uint32_t dtype);
+uint32_t qs_block_size(uint32_t dtype);
 
 /* How an object's chunks are coded (FORMAT.md, "Chunks"). */
 enum {

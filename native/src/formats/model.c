@@ -200,13 +200,13 @@ static qstore_status check_duplicates(const qs_model *model, qs_error *error)
 	size_t n = 0, at = 0;
 	qstore_status status = QSTORE_OK;
 	for (size_t f = 0; f < model->n_files; f++)
-		n += model->files[f].st.n_tensors;
+		n += model->files[f].weights.n_tensors;
 	tensor_place *places = malloc((n ? n : 1) * sizeof *places);
 	if (!places)
 		return out_of_memory(error);
 	for (size_t f = 0; f < model->n_files; f++)
-		for (size_t t = 0; t < model->files[f].st.n_tensors; t++)
-			places[at++] = (tensor_place){model->files[f].st.tensors[t].name, model->files[f].path};
+		for (size_t t = 0; t < model->files[f].weights.n_tensors; t++)
+			places[at++] = (tensor_place){model->files[f].weights.tensors[t].name, model->files[f].path};
 	qsort(places, n, sizeof *places, by_tensor_name);
 	for (size_t i = 1; i < n && !status; i++)
 		if (!strcmp(places[i].name, places[i - 1].name))
@@ -259,7 +259,7 @@ static qstore_status check_index(const qs_model *model, const qs_model_file *ind
 			status = qs_fail(error, QSTORE_INPUT,
 			                 SHOWN ": tensor \"%.200s\" should be in \"%.200s\", which is missing",
 			                 index->path, tensor, shard);
-		else if (!qs_safetensors_find(&file->st, tensor))
+		else if (!qs_weights_find(&file->weights, tensor))
 			status = qs_fail(error, QSTORE_INPUT,
 			                 SHOWN ": tensor \"%.200s\" should be in \"%.200s\", which has no such tensor",
 			                 index->path, tensor, shard);
@@ -301,10 +301,10 @@ static qstore_status open_weights(qs_model *model, qs_error *error)
 				pickle = file;
 			continue;
 		}
-		qstore_status status = qs_safetensors_open(&file->st, file->path, error);
+		qstore_status status = qs_safetensors_open(&file->weights, file->path, error);
 		if (status)
 			return status;
-		file->size = file->st.file_size;
+		file->size = file->weights.file_size;
 		n_weights++;
 	}
 	if (n_weights)
@@ -345,7 +345,7 @@ void qs_model_close(qs_model *model)
 {
 	for (size_t f = 0; f < model->n_files; f++) {
 		if (model->files[f].is_weights)
-			qs_safetensors_close(&model->files[f].st);
+			qs_weights_close(&model->files[f].weights);
 		free(model->files[f].name);
 		free(model->files[f].path);
 	}
@@ -354,11 +354,11 @@ void qs_model_close(qs_model *model)
 	memset(model, 0, sizeof *model);
 }
 
-const qs_st_tensor *qs_model_find(const qs_model *model, const char *name, const qs_model_file **file)
+const qs_weight *qs_model_find(const qs_model *model, const char *name, const qs_model_file **file)
 {
 	for (size_t f = 0; f < model->n_files; f++) {
-		const qs_st_tensor *tensor =
-		    model->files[f].is_weights ? qs_safetensors_find(&model->files[f].st, name) : NULL;
+		const qs_weight *tensor =
+		    model->files[f].is_weights ? qs_weights_find(&model->files[f].weights, name) : NULL;
 		if (tensor) {
 			if (file)
 				*file = &model->files[f];
@@ -379,8 +379,8 @@ static int has_int8_linear(const qs_model *model)
 	static const char *const ends[] = {".SCB", ".weight_scale", ".weight.scale", ".scale", "_scale"};
 	char name[1024];
 	for (size_t f = 0; f < model->n_files; f++) {
-		for (size_t t = 0; t < model->files[f].st.n_tensors; t++) {
-			const qs_st_tensor *weight = &model->files[f].st.tensors[t];
+		for (size_t t = 0; t < model->files[f].weights.n_tensors; t++) {
+			const qs_weight *weight = &model->files[f].weights.tensors[t];
 			size_t size = strlen(weight->name), stem = size;
 			if (weight->dtype != QS_I8 || weight->n_dims < 2 || size + sizeof ".weight_scale" > sizeof name)
 				continue;
@@ -389,7 +389,7 @@ static int has_int8_linear(const qs_model *model)
 			memcpy(name, weight->name, stem);
 			for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
 				strcpy(name + stem, ends[i]);
-				const qs_st_tensor *scales = qs_model_find(model, name, NULL);
+				const qs_weight *scales = qs_model_find(model, name, NULL);
 				if (scales && is_scale_dtype(scales->dtype))
 					return 1;
 			}
@@ -412,8 +412,8 @@ const char *qs_model_precision(const qs_model *model, uint32_t *dtype)
 	uint32_t most = QS_BYTES;
 
 	for (size_t f = 0; f < model->n_files; f++)
-		for (size_t t = 0; t < model->files[f].st.n_tensors; t++)
-			sizes[model->files[f].st.tensors[t].dtype] += model->files[f].st.tensors[t].size;
+		for (size_t t = 0; t < model->files[f].weights.n_tensors; t++)
+			sizes[model->files[f].weights.tensors[t].dtype] += model->files[f].weights.tensors[t].size;
 	for (uint32_t d = 0; d < QS_DTYPE_COUNT; d++)
 		if (sizes[d] > sizes[most])
 			most = d;

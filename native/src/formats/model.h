@@ -9,8 +9,8 @@ typedef struct qs_model_file {
 	char *name; /* relative to the folder, '/'-separated */
 	char *path; /* to open it with */
 	uint64_t size;
-	int is_weights; /* st is valid */
-	qs_safetensors st;
+	int is_weights; /* weights is valid */
+	qs_weights weights;
 } qs_model_file;
 
 typedef struct qs_model {
@@ -31,7 +31,7 @@ qstore_status qs_model_open(qs_model *model, const char *path, qs_error *error);
 void qs_model_close(qs_model *model);
 
 /* Tensor by name over all weights files; *file is set when found. NULL when not. */
-const qs_st_tensor *qs_model_find(const qs_model *model, const char *name, const qs_model_file **file);
+const qs_weight *qs_model_find(const qs_model *model, const char *name, const qs_model_file **file);
 
 /* "int8", "bf16", "fp16", "fp32" …: the dtype that most weight bytes have; "int8" too when there are matrices
  * in I8 with scales beside them (X.weight and X.SCB, X.weight_scale …), for the embeddings of a small model

@@ -15,33 +15,6 @@
 #define DIMS_MAX 32
 #define METADATA_KEY "__metadata__"
 
-/* Names in messages are cut, so that what is wrong with them always fits behind them. */
-#define PATH_SHOWN 300
-#define NAME_SHOWN "%.200s"
-
-static const char *shown(const char *path)
-{
-	size_t size = strlen(path);
-	return size > PATH_SHOWN ? path + size - PATH_SHOWN : path;
-}
-
-/* INPUT: "PATH: tensor "NAME": what". */
-__attribute__((format(printf, 4, 5))) static qstore_status
-fail_tensor(qs_error *error, const char *path, const char *name, const char *format, ...)
-{
-	char what[500];
-	va_list args;
-	va_start(args, format);
-	vsnprintf(what, sizeof what, format, args);
-	va_end(args);
-	return qs_fail(error, QSTORE_INPUT, "%s: tensor \"" NAME_SHOWN "\": %s", shown(path), name, what);
-}
-
-static qstore_status out_of_memory(const char *path, qs_error *error)
-{
-	return qs_fail(error, QSTORE_MEMORY, "%s: out of memory while reading its header", shown(path));
-}
-
 static uint64_t load_u64(const uint8_t *src)
 {
 	uint64_t value = 0;
@@ -100,53 +73,55 @@ static qstore_status read_header(const char *path, uint64_t *file_size, uint8_t 
 	struct stat info;
 	FILE *stream = fopen(path, "rb");
 	if (!stream)
-		return qs_fail(error, QSTORE_IO, "%s: cannot open: %s", shown(path), strerror(errno));
+		return qs_fail(error, QSTORE_IO, "%s: cannot open: %s", qs_weights_shown_path(path), strerror(errno));
 	qstore_status status = QSTORE_OK;
 	uint8_t start[16];
 	size_t start_size = 0;
 	if (fstat(fileno(stream), &info)) {
-		status = qs_fail(error, QSTORE_IO, "%s: cannot read: %s", shown(path), strerror(errno));
+		status =
+		    qs_fail(error, QSTORE_IO, "%s: cannot read: %s", qs_weights_shown_path(path), strerror(errno));
 		goto end;
 	}
 	if (!S_ISREG(info.st_mode)) {
-		status = qs_fail(error, QSTORE_INPUT, "%s: not a regular file", shown(path));
+		status = qs_fail(error, QSTORE_INPUT, "%s: not a regular file", qs_weights_shown_path(path));
 		goto end;
 	}
 	*file_size = (uint64_t)info.st_size;
 	start_size = fread(start, 1, sizeof start, stream);
 	if (ferror(stream)) {
-		status = qs_fail(error, QSTORE_IO, "%s: cannot read: %s", shown(path), strerror(errno));
+		status =
+		    qs_fail(error, QSTORE_IO, "%s: cannot read: %s", qs_weights_shown_path(path), strerror(errno));
 		goto end;
 	}
 	if (start_size < 8 || *file_size < 8) {
 		status = qs_fail(error, QSTORE_INPUT, "%s: truncated: %zu bytes cannot hold a safetensors header",
-		                 shown(path), start_size);
+		                 qs_weights_shown_path(path), start_size);
 		goto end;
 	}
 	uint64_t size = load_u64(start);
 	if (size > *file_size - 8 || size > HEADER_JSON_MAX || size < 2) {
 		const char *other = other_format(start, start_size);
 		if (other)
-			status = qs_fail(error, QSTORE_INPUT, "%s: %s", shown(path), other);
+			status = qs_fail(error, QSTORE_INPUT, "%s: %s", qs_weights_shown_path(path), other);
 		else if (size > *file_size - 8)
 			status = qs_fail(error, QSTORE_INPUT,
 			                 "%s: header length %" PRIu64 " is beyond the end of the file (%" PRIu64
 			                 " bytes): truncated, or not a safetensors file",
-			                 shown(path), size, *file_size);
+			                 qs_weights_shown_path(path), size, *file_size);
 		else
 			status = qs_fail(error, QSTORE_INPUT,
 			                 "%s: header length %" PRIu64 " is not between 2 and %u: not a safetensors file",
-			                 shown(path), size, HEADER_JSON_MAX);
+			                 qs_weights_shown_path(path), size, HEADER_JSON_MAX);
 		goto end;
 	}
 	*json_size = (size_t)size;
 	*json = malloc(*json_size);
 	if (!*json) {
-		status = out_of_memory(path, error);
+		status = qs_weights_no_memory(path, error);
 		goto end;
 	}
 	if (fseeko(stream, 8, SEEK_SET) || fread(*json, 1, *json_size, stream) != *json_size)
-		status = qs_fail(error, QSTORE_IO, "%s: cannot read its header: %s", shown(path),
+		status = qs_fail(error, QSTORE_IO, "%s: cannot read its header: %s", qs_weights_shown_path(path),
 		                 ferror(stream) ? strerror(errno) : "the file became shorter");
 end:
 	fclose(stream);
@@ -181,16 +156,18 @@ static qstore_status parse_header(const char *path, const uint8_t *json, size_t 
 	if (!*root) {
 		size_t at, size;
 		if (json_error_code(&reason) == json_error_out_of_memory)
-			return out_of_memory(path, error);
+			return qs_weights_no_memory(path, error);
 		if (json_error_code(&reason) == json_error_duplicate_key && reason.position > 0 &&
 		    (size_t)reason.position <= json_size && literal_before(json, (size_t)reason.position, &at, &size))
 			return qs_fail(error, QSTORE_INPUT, "%s: tensor \"%.*s\": the name is in the header twice",
-			               shown(path), (int)(size < 200 ? size : 200), (const char *)json + at);
+			               qs_weights_shown_path(path), (int)(size < 200 ? size : 200),
+			               (const char *)json + at);
 		return qs_fail(error, QSTORE_INPUT, "%s: the header is not valid JSON: %s (at byte %d of it)",
-		               shown(path), reason.text, reason.position);
+		               qs_weights_shown_path(path), reason.text, reason.position);
 	}
 	if (!json_is_object(*root))
-		return qs_fail(error, QSTORE_INPUT, "%s: the header is not a JSON object", shown(path));
+		return qs_fail(error, QSTORE_INPUT, "%s: the header is not a JSON object",
+		               qs_weights_shown_path(path));
 	return QSTORE_OK;
 }
 
@@ -199,9 +176,11 @@ static qstore_status check_metadata(const char *path, json_t *metadata, qs_error
 	const char *key;
 	json_t *value;
 	if (!json_is_object(metadata))
-		return qs_fail(error, QSTORE_INPUT, "%s: " METADATA_KEY " is not an object", shown(path));
+		return qs_fail(error, QSTORE_INPUT, "%s: " METADATA_KEY " is not an object",
+		               qs_weights_shown_path(path));
 	json_object_foreach(metadata, key, value) if (!json_is_string(value)) return qs_fail(
-	    error, QSTORE_INPUT, "%s: " METADATA_KEY " \"" NAME_SHOWN "\" is not a string", shown(path), key);
+	    error, QSTORE_INPUT, "%s: " METADATA_KEY " \"" NAME_SHOWN "\" is not a string",
+	    qs_weights_shown_path(path), key);
 	return QSTORE_OK;
 }
 
@@ -210,32 +189,32 @@ static qstore_status read_dtype(const char *path, const char *name, json_t *valu
 {
 	const char *text = json_string_value(value);
 	if (!text)
-		return fail_tensor(error, path, name, "no dtype");
+		return qs_weights_fail(error, path, name, "no dtype");
 	*dtype = qs_dtype_from_name(text);
-	if (*dtype < QS_DTYPE_COUNT && *dtype != QS_BYTES)
+	if (qs_dtype_size(*dtype) != 0 && *dtype != QS_BYTES)
 		return QSTORE_OK;
 	if (!strcmp(text, "F4") || !strncmp(text, "F6_", 3))
-		return fail_tensor(error, path, name, "dtype %.40s is smaller than a byte, which is not supported",
-		                   text);
-	return fail_tensor(error, path, name, "unknown dtype \"%.40s\"", text);
+		return qs_weights_fail(error, path, name,
+		                       "dtype %.40s is smaller than a byte, which is not supported", text);
+	return qs_weights_fail(error, path, name, "unknown dtype \"%.40s\"", text);
 }
 
-static qstore_status read_shape(const char *path, const char *name, json_t *shape, qs_st_tensor *tensor,
+static qstore_status read_shape(const char *path, const char *name, json_t *shape, qs_weight *tensor,
                                 qs_error *error)
 {
 	size_t n_dims = json_array_size(shape);
 	if (!json_is_array(shape))
-		return fail_tensor(error, path, name, "no shape");
+		return qs_weights_fail(error, path, name, "no shape");
 	if (n_dims > DIMS_MAX)
-		return fail_tensor(error, path, name, "%zu dimensions, more than %d", n_dims, DIMS_MAX);
+		return qs_weights_fail(error, path, name, "%zu dimensions, more than %d", n_dims, DIMS_MAX);
 	tensor->dims = calloc(n_dims ? n_dims : 1, sizeof *tensor->dims);
 	if (!tensor->dims)
-		return out_of_memory(path, error);
+		return qs_weights_no_memory(path, error);
 	tensor->n_dims = (uint32_t)n_dims;
 	for (size_t i = 0; i < n_dims; i++) {
 		json_t *dim = json_array_get(shape, i);
 		if (!json_is_integer(dim) || json_integer_value(dim) < 0)
-			return fail_tensor(error, path, name, "dimension %zu of its shape is not a count", i);
+			return qs_weights_fail(error, path, name, "dimension %zu of its shape is not a count", i);
 		tensor->dims[i] = (uint64_t)json_integer_value(dim);
 	}
 	return QSTORE_OK;
@@ -249,8 +228,8 @@ static int read_offset(json_t *value, uint64_t *offset)
 	return 1;
 }
 
-static qstore_status read_tensor(const qs_safetensors *file, const char *name, json_t *entry,
-                                 qs_st_tensor *tensor, qs_error *error)
+static qstore_status read_tensor(const qs_weights *file, const char *name, json_t *entry, qs_weight *tensor,
+                                 qs_error *error)
 {
 	const char *path = file->path;
 	uint64_t data_size = file->file_size - file->header_size, begin, end;
@@ -258,92 +237,40 @@ static qstore_status read_tensor(const qs_safetensors *file, const char *name, j
 	qstore_status status;
 
 	if (!json_is_object(entry))
-		return fail_tensor(error, path, name, "its entry is not an object");
+		return qs_weights_fail(error, path, name, "its entry is not an object");
 	if ((status = read_dtype(path, name, json_object_get(entry, "dtype"), &tensor->dtype, error)) ||
 	    (status = read_shape(path, name, json_object_get(entry, "shape"), tensor, error)))
 		return status;
 	shape_text(tensor->dims, tensor->n_dims, text, sizeof text);
 	if (!tensor_size(tensor->dtype, tensor->dims, tensor->n_dims, &tensor->size))
-		return fail_tensor(error, path, name, "shape %s of %s has 2^64 bytes or more", text,
-		                   qs_dtype_name(tensor->dtype));
+		return qs_weights_fail(error, path, name, "shape %s of %s has 2^64 bytes or more", text,
+		                       qs_dtype_name(tensor->dtype));
 
 	json_t *offsets = json_object_get(entry, "data_offsets");
 	if (json_array_size(offsets) != 2 || !read_offset(json_array_get(offsets, 0), &begin) ||
 	    !read_offset(json_array_get(offsets, 1), &end))
-		return fail_tensor(error, path, name, "data_offsets is not a pair of offsets");
+		return qs_weights_fail(error, path, name, "data_offsets is not a pair of offsets");
 	if (begin > end)
-		return fail_tensor(error, path, name, "data_offsets [%" PRIu64 ", %" PRIu64 "] end before they begin",
-		                   begin, end);
+		return qs_weights_fail(error, path, name,
+		                       "data_offsets [%" PRIu64 ", %" PRIu64 "] end before they begin", begin, end);
 	if (end - begin != tensor->size)
-		return fail_tensor(error, path, name,
-		                   "shape %s of %s needs %" PRIu64 " bytes, data_offsets [%" PRIu64 ", %" PRIu64
-		                   "] have %" PRIu64,
-		                   text, qs_dtype_name(tensor->dtype), tensor->size, begin, end, end - begin);
+		return qs_weights_fail(error, path, name,
+		                       "shape %s of %s needs %" PRIu64 " bytes, data_offsets [%" PRIu64 ", %" PRIu64
+		                       "] have %" PRIu64,
+		                       text, qs_dtype_name(tensor->dtype), tensor->size, begin, end, end - begin);
 	if (end > data_size)
-		return fail_tensor(error, path, name,
-		                   "ends at byte %" PRIu64 " of the data, which has %" PRIu64
-		                   ": truncated file or wrong offset",
-		                   end, data_size);
+		return qs_weights_fail(error, path, name,
+		                       "ends at byte %" PRIu64 " of the data, which has %" PRIu64
+		                       ": truncated file or wrong offset",
+		                       end, data_size);
 	tensor->offset = file->header_size + begin;
 	tensor->name = strdup(name);
-	return tensor->name ? QSTORE_OK : out_of_memory(path, error);
+	return tensor->name ? QSTORE_OK : qs_weights_no_memory(path, error);
 }
 
 /* By offset; at the same offset empty tensors first, so that no tensor begins before the end of the one
  * before it; then the header's order, which jansson keeps. */
-typedef struct sort_entry {
-	qs_st_tensor tensor;
-	size_t index;
-} sort_entry;
-
-static int by_offset(const void *a, const void *b)
-{
-	const sort_entry *x = a, *y = b;
-	if (x->tensor.offset != y->tensor.offset)
-		return x->tensor.offset < y->tensor.offset ? -1 : 1;
-	if (x->tensor.size != y->tensor.size)
-		return x->tensor.size < y->tensor.size ? -1 : 1;
-	return x->index < y->index ? -1 : x->index > y->index;
-}
-
-static int by_name(const void *a, const void *b)
-{
-	return strcmp((*(qs_st_tensor *const *)a)->name, (*(qs_st_tensor *const *)b)->name);
-}
-
-static qstore_status sort_tensors(qs_safetensors *file, qs_error *error)
-{
-	size_t n = file->n_tensors;
-	sort_entry *entries = malloc((n ? n : 1) * sizeof *entries);
-	file->by_name = malloc((n ? n : 1) * sizeof *file->by_name);
-	if (!entries || !file->by_name) {
-		free(entries);
-		return out_of_memory(file->path, error);
-	}
-	for (size_t i = 0; i < n; i++)
-		entries[i] = (sort_entry){file->tensors[i], i};
-	qsort(entries, n, sizeof *entries, by_offset);
-	for (size_t i = 0; i < n; i++) {
-		file->tensors[i] = entries[i].tensor;
-		file->by_name[i] = &file->tensors[i];
-	}
-	free(entries);
-	qsort(file->by_name, n, sizeof *file->by_name, by_name);
-	return QSTORE_OK;
-}
-
-static qstore_status check_overlaps(const qs_safetensors *file, qs_error *error)
-{
-	for (size_t i = 1; i < file->n_tensors; i++) {
-		const qs_st_tensor *before = &file->tensors[i - 1], *tensor = &file->tensors[i];
-		if (tensor->offset < before->offset + before->size)
-			return fail_tensor(error, file->path, tensor->name, "overlaps tensor \"" NAME_SHOWN "\"",
-			                   before->name);
-	}
-	return QSTORE_OK;
-}
-
-qstore_status qs_safetensors_open(qs_safetensors *file, const char *path, qs_error *error)
+qstore_status qs_safetensors_open(qs_weights *file, const char *path, qs_error *error)
 {
 	uint8_t *json = NULL;
 	size_t json_size = 0;
@@ -353,7 +280,7 @@ qstore_status qs_safetensors_open(qs_safetensors *file, const char *path, qs_err
 	memset(file, 0, sizeof *file);
 	file->path = strdup(path);
 	if (!file->path)
-		return out_of_memory(path, error);
+		return qs_weights_no_memory(path, error);
 	qstore_status status = read_header(path, &file->file_size, &json, &json_size, error);
 	if (!status)
 		status = parse_header(path, json, json_size, &root, error);
@@ -363,7 +290,7 @@ qstore_status qs_safetensors_open(qs_safetensors *file, const char *path, qs_err
 	file->header_size = 8 + (uint64_t)json_size;
 	file->tensors = calloc(json_object_size(root) + 1, sizeof *file->tensors);
 	if (!file->tensors) {
-		status = out_of_memory(path, error);
+		status = qs_weights_no_memory(path, error);
 		goto end;
 	}
 	json_object_foreach(root, name, entry)
@@ -371,46 +298,17 @@ qstore_status qs_safetensors_open(qs_safetensors *file, const char *path, qs_err
 		if (!strcmp(name, METADATA_KEY))
 			status = check_metadata(path, entry, error);
 		else if (!*name)
-			status = qs_fail(error, QSTORE_INPUT, "%s: a tensor has an empty name", shown(path));
+			status =
+			    qs_fail(error, QSTORE_INPUT, "%s: a tensor has an empty name", qs_weights_shown_path(path));
 		else /* counted before it is read, so that closing frees what a failure leaves */
 			status = read_tensor(file, name, entry, &file->tensors[file->n_tensors++], error);
 		if (status)
 			goto end;
 	}
-	status = sort_tensors(file, error);
-	if (!status)
-		status = check_overlaps(file, error);
+	status = qs_weights_sort(file, error);
 end:
 	json_decref(root);
 	return status;
-}
-
-void qs_safetensors_close(qs_safetensors *file)
-{
-	for (size_t i = 0; i < file->n_tensors; i++) {
-		free(file->tensors[i].name);
-		free(file->tensors[i].dims);
-	}
-	free(file->tensors);
-	free(file->by_name);
-	free(file->path);
-	memset(file, 0, sizeof *file);
-}
-
-const qs_st_tensor *qs_safetensors_find(const qs_safetensors *file, const char *name)
-{
-	size_t low = 0, high = file->n_tensors;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		int order = strcmp(file->by_name[middle]->name, name);
-		if (!order)
-			return file->by_name[middle];
-		if (order < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return NULL;
 }
 
 /* A growing text. Once memory is out, data is NULL and stays so. */
@@ -468,7 +366,7 @@ static void append_string(buffer *text, const char *src)
 	append(text, "\"", 1);
 }
 
-qstore_status qs_safetensors_header(qs_st_tensor *tensors, size_t n_tensors, const char *metadata,
+qstore_status qs_safetensors_header(qs_weight *tensors, size_t n_tensors, const char *metadata,
                                     uint8_t **header, size_t *header_size, qs_error *error)
 {
 	buffer text = {0};
@@ -482,7 +380,7 @@ qstore_status qs_safetensors_header(qs_st_tensor *tensors, size_t n_tensors, con
 		append_text(&text, metadata);
 	}
 	for (size_t i = 0; i < n_tensors; i++) {
-		qs_st_tensor *tensor = &tensors[i];
+		qs_weight *tensor = &tensors[i];
 		uint64_t size;
 		if (!qs_dtype_size(tensor->dtype) ||
 		    !tensor_size(tensor->dtype, tensor->dims, tensor->n_dims, &size) || size != tensor->size ||

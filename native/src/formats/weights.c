@@ -1,0 +1,113 @@
+#include "weights.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A path's end says more than its beginning. */
+#define PATH_SHOWN 300
+
+const char *qs_weights_shown_path(const char *path)
+{
+	size_t size = strlen(path);
+	return size > PATH_SHOWN ? path + size - PATH_SHOWN : path;
+}
+
+qstore_status qs_weights_fail(qs_error *error, const char *path, const char *name, const char *format, ...)
+{
+	char what[500];
+	va_list args;
+	va_start(args, format);
+	vsnprintf(what, sizeof what, format, args);
+	va_end(args);
+	return qs_fail(error, QSTORE_INPUT, "%s: tensor \"" NAME_SHOWN "\": %s", qs_weights_shown_path(path),
+	               name, what);
+}
+
+qstore_status qs_weights_no_memory(const char *path, qs_error *error)
+{
+	return qs_fail(error, QSTORE_MEMORY, "%s: out of memory while reading its header",
+	               qs_weights_shown_path(path));
+}
+
+typedef struct sort_entry {
+	qs_weight tensor;
+	size_t index;
+} sort_entry;
+
+static int by_offset(const void *a, const void *b)
+{
+	const sort_entry *x = a, *y = b;
+	if (x->tensor.offset != y->tensor.offset)
+		return x->tensor.offset < y->tensor.offset ? -1 : 1;
+	if (x->tensor.size != y->tensor.size)
+		return x->tensor.size < y->tensor.size ? -1 : 1;
+	return x->index < y->index ? -1 : x->index > y->index;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp((*(qs_weight *const *)a)->name, (*(qs_weight *const *)b)->name);
+}
+
+static qstore_status check_overlaps(const qs_weights *file, qs_error *error)
+{
+	for (size_t i = 1; i < file->n_tensors; i++) {
+		const qs_weight *before = &file->tensors[i - 1], *tensor = &file->tensors[i];
+		if (tensor->offset < before->offset + before->size)
+			return qs_weights_fail(error, file->path, tensor->name, "overlaps tensor \"" NAME_SHOWN "\"",
+			                       before->name);
+	}
+	return QSTORE_OK;
+}
+
+qstore_status qs_weights_sort(qs_weights *file, qs_error *error)
+{
+	size_t n = file->n_tensors;
+	sort_entry *entries = malloc((n ? n : 1) * sizeof *entries);
+	file->by_name = malloc((n ? n : 1) * sizeof *file->by_name);
+	if (!entries || !file->by_name) {
+		free(entries);
+		return qs_weights_no_memory(file->path, error);
+	}
+	for (size_t i = 0; i < n; i++)
+		entries[i] = (sort_entry){file->tensors[i], i};
+	qsort(entries, n, sizeof *entries, by_offset);
+	for (size_t i = 0; i < n; i++) {
+		file->tensors[i] = entries[i].tensor;
+		file->by_name[i] = &file->tensors[i];
+	}
+	free(entries);
+	qsort(file->by_name, n, sizeof *file->by_name, by_name);
+	return check_overlaps(file, error);
+}
+
+const qs_weight *qs_weights_find(const qs_weights *file, const char *name)
+{
+	size_t low = 0, high = file->n_tensors;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		int order = strcmp(file->by_name[middle]->name, name);
+		if (!order)
+			return file->by_name[middle];
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
+}
+
+void qs_weights_close(qs_weights *file)
+{
+	for (size_t i = 0; i < file->n_tensors; i++) {
+		free(file->tensors[i].name);
+		free(file->tensors[i].dims);
+	}
+	free(file->tensors);
+	free(file->by_name);
+	free(file->path);
+	memset(file, 0, sizeof *file);
+}
