@@ -1,6 +1,7 @@
 /** The package's entry: all that works in browsers, Node and elsewhere. node/index.js adds what needs Node. */
 
 export { openArchive, Archive, ArchiveBytes, ArchiveFile, ArchiveTensor } from "./archive.js";
+export { fileBlob, fileResponse } from "./adapters/blob.js";
 export { decodeJob, localCodec } from "./codec.js";
 export { DTYPES } from "./dtypes.js";
 export { QstoreError } from "./error.js";
