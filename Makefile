@@ -84,7 +84,8 @@ setup: ## install what is needed (apt packages, npm modules); quick when all is 
 demo: ## set up, build, pack an example model, restore it natively and in Node, compare SHA-256
 	@scripts/demo
 
-test: setup ## set up, build and run all tests
+test: ## set up, build and run all tests
+	@scripts/setup --browsers
 	@scripts/test all
 
 check: ## build and run the fast tests, without set-up (under a minute when built)

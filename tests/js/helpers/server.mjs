@@ -1,45 +1,102 @@
-// A real HTTP server for one file, that can misbehave, and counts what it is asked for.
+// Real HTTP servers, that can misbehave, and count what they are asked for: for one file (serve) or for folders (serveFolders).
+import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
+import { extname, join, normalize, sep } from "node:path";
+
+const TYPES = {
+	".css": "text/css; charset=utf-8", ".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8",
+	".json": "application/json", ".mjs": "text/javascript; charset=utf-8", ".png": "image/png", ".svg": "image/svg+xml",
+	".wasm": "application/wasm",
+};
 
 /**
  * behave(request, response, range): called for each request before the normal answer; when it returns true it has answered.
  * range: [start, end], end included, or undefined.
  */
 export async function serve(data, { ranges = true, etag = '"1"', behave } = {}) {
-	const log = [];
-	const state = { data, ranges, etag, behave, log };
-	const server = createServer((request, response) => {
-		const match = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? "");
-		const total = state.data.length;
-		const range = match && [Number(match[1]), Math.min(Number(match[2]), total - 1)];
-		const entry = { method: request.method, range, headers: request.headers, sent: 0 };
-		log.push(entry);
+	const state = { data, ranges, etag, behave };
+	const server = await listen((request, response, entry, number) => {
 		if (state.etag)
 			response.setHeader("etag", state.etag);
-		if (state.behave?.(request, response, range, log.length))
+		if (!state.behave?.(request, response, clip(entry.range, state.data.length), number))
+			answer(response, entry, state.data, state.ranges);
+	}, state);
+	return Object.assign(server, {
+		url: `${server.origin}/dir/model%20a.qstore?x=1`,
+		/** The ranges that were asked for, [start, end) each. */
+		ranged: () => server.log.flatMap(({ range }) => range ? [[range[0], range[1] + 1]] : []),
+	});
+}
+
+/**
+ * Serves folders for browsers. folders: a path's beginning ("/" or "/data/") and the folder for it; the longest one counts.
+ * pages: whole paths and their text. headers: of every answer. ranges, behave and etag as above; etag may be a function of the path.
+ */
+export async function serveFolders(folders, { pages = {}, headers = {}, ranges = true, etag, behave } = {}) {
+	const state = { folders, pages, headers, ranges, etag, behave };
+	const server = await listen(async (request, response, entry, number) => {
+		const path = decodeURIComponent(new URL(request.url, "http://host").pathname);
+		entry.path = path;
+		for (const [name, value] of Object.entries(state.headers))
+			response.setHeader(name, value);
+		const tag = typeof state.etag === "function" ? state.etag(path) : state.etag;
+		if (tag)
+			response.setHeader("etag", tag);
+		if (state.behave?.(request, response, entry.range, number))
 			return;
-		if (range && state.ranges) {
-			if (range[0] >= total) {
-				response.writeHead(416, { "content-range": `bytes */${total}` }).end();
-				return;
-			}
-			const body = state.data.subarray(range[0], range[1] + 1);
-			entry.sent = body.length;
-			response.writeHead(206, { "content-range": `bytes ${range[0]}-${range[1]}/${total}`, "content-length": body.length });
-			response.end(body);
-		} else {
-			entry.sent = total;
-			response.writeHead(200, { "content-length": total }).end(state.data);
+		const mount = Object.keys(state.folders).filter((start) => path.startsWith(start)).sort((a, b) => b.length - a.length)[0];
+		const rest = normalize(path.slice(mount?.length ?? 0));
+		let data = path in state.pages ? Buffer.from(state.pages[path]) : undefined;
+		if (!data && mount !== undefined && rest !== ".." && !rest.startsWith(`..${sep}`))
+			data = await readFile(join(state.folders[mount], rest)).catch(() => undefined);
+		if (!data) {
+			response.writeHead(404, { "content-type": "text/plain" }).end("not found");
+			return;
 		}
+		response.setHeader("content-type", TYPES[extname(path)] ?? "application/octet-stream");
+		answer(response, entry, data, state.ranges, request.method === "HEAD");
+	}, state);
+	return Object.assign(server, {
+		/** Bytes of bodies that were sent for paths that match. */
+		sent: (pattern) => server.log.reduce((sum, { path, sent }) => pattern.test(path) ? sum + sent : sum, 0),
+		/** Forgets the requests until now. */
+		forget: () => server.log.splice(0),
+	});
+}
+
+async function listen(handle, state) {
+	const log = [];
+	const server = createServer((request, response) => {
+		const match = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? "");
+		const range = match ? [Number(match[1]), Number(match[2])] : undefined;
+		const entry = { method: request.method, range, headers: request.headers, sent: 0 };
+		log.push(entry);
+		return handle(request, response, entry, log.length);
 	});
 	await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
 	return Object.assign(state, {
-		url: `http://127.0.0.1:${server.address().port}/dir/model%20a.qstore?x=1`,
-		/** The ranges that were asked for, [start, end) each. */
-		ranged: () => log.flatMap(({ range }) => range ? [[range[0], range[1] + 1]] : []),
+		log,
+		origin: `http://127.0.0.1:${server.address().port}`,
 		async close() {
 			server.closeAllConnections();
 			await new Promise((resolve) => server.close(resolve));
 		},
 	});
+}
+
+const clip = (range, total) => range && [range[0], Math.min(range[1], total - 1)];
+
+function answer(response, entry, data, ranges, headOnly = false) {
+	const total = data.length, range = entry.range = clip(entry.range, total);
+	if (range && ranges && range[0] >= total) {
+		response.writeHead(416, { "content-range": `bytes */${total}` }).end();
+		return;
+	}
+	const body = range && ranges ? data.subarray(range[0], range[1] + 1) : data;
+	entry.sent = headOnly ? 0 : body.length;
+	if (range && ranges)
+		response.writeHead(206, { "content-range": `bytes ${range[0]}-${range[1]}/${total}`, "content-length": body.length });
+	else
+		response.writeHead(200, { "content-length": body.length });
+	response.end(headOnly ? undefined : body);
 }
