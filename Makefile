@@ -28,7 +28,7 @@ LIB_SRC := $(wildcard native/src/*.c native/src/*/*.c)
 CORE_SRC := $(wildcard native/src/core/*.c)
 TOOL_SRC := $(wildcard native/cli/qstore-*.c)
 CLI_SRC := $(filter-out $(TOOL_SRC),$(wildcard native/cli/*.c))
-GEN_MAIN := $(wildcard tests/generate/qstore-generate.c tests/generate/main.c)
+GEN_MAIN := $(wildcard tests/generate/qstore-*.c)
 GEN_SRC := $(filter-out $(GEN_MAIN),$(wildcard tests/generate/*.c))
 TEST_SRC := $(wildcard tests/native/test_*.c)
 TEST_HELP_SRC := $(filter-out $(TEST_SRC),$(wildcard tests/native/*.c))
@@ -37,7 +37,7 @@ FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 
 LIB := $(B)/lib/libqstore.a
 TOOLS := $(TOOL_SRC:native/cli/%.c=$(B)/bin/%)
-GENERATE := $(if $(GEN_MAIN),$(B)/bin/qstore-generate)
+GENERATE := $(GEN_MAIN:tests/generate/%.c=$(B)/bin/%)
 BENCH := $(if $(BENCH_SRC),$(B)/bin/qstore-bench)
 TESTS := $(TEST_SRC:tests/native/%.c=$(B)/tests/%)
 FUZZERS := $(FUZZ_SRC:tests/fuzz/%.c=$(B)/fuzz/bin/%)
@@ -128,7 +128,7 @@ $(B)/bin/qstore-%: $(B)/obj/native/cli/qstore-%.o $(call obj,obj,$(CLI_SRC)) $(L
 	@mkdir -p $(@D)
 	$(call say,link)$(CC) $(CFLAGS) -pthread -o $@ $(filter %.o,$^) $(LIB) $(LDFLAGS) $(PKG_LIBS)
 
-$(B)/bin/qstore-generate: $(call obj,obj,$(GEN_MAIN) $(GEN_SRC)) $(LIB)
+$(GENERATE): $(B)/bin/%: $(B)/obj/tests/generate/%.o $(call obj,obj,$(GEN_SRC)) $(LIB)
 	@mkdir -p $(@D)
 	$(call say,link)$(CC) $(CFLAGS) -pthread -o $@ $(filter %.o,$^) $(LIB) $(LDFLAGS) $(PKG_LIBS)
 

@@ -11,13 +11,13 @@
 
 #include "../../native/src/formats/safetensors.h"
 #include "../../native/src/quantize/llm_int8.h"
-#include "random.h"
+#include "values.h"
 
 void gen_die(const char *format, ...)
 {
 	va_list args;
 	va_start(args, format);
-	fputs("qstore-generate: ", stderr);
+	fprintf(stderr, "%s: ", program_invocation_short_name);
 	vfprintf(stderr, format, args);
 	fputc('\n', stderr);
 	va_end(args);
@@ -194,106 +194,35 @@ static void write_header(output *out, layout *of)
 	free(header);
 }
 
-static void store_f32(uint8_t *dst, float value)
-{
-	uint32_t bits;
-	memcpy(&bits, &value, sizeof bits);
-	for (int i = 0; i < 4; i++)
-		dst[i] = (uint8_t)(bits >> 8 * i);
-}
-
-static float load_f32(const uint8_t *src)
-{
-	uint32_t bits = src[0] | (uint32_t)src[1] << 8 | (uint32_t)src[2] << 16 | (uint32_t)src[3] << 24;
-	float value;
-	memcpy(&value, &bits, sizeof value);
-	return value;
-}
-
-static float value_at(const uint8_t *src, uint32_t dtype, uint64_t i)
-{
-	if (dtype == QS_F32)
-		return load_f32(src + 4 * i);
-	uint32_t bits = src[2 * i] | (uint32_t)src[2 * i + 1] << 8, wide;
-	if (dtype == QS_BF16)
-		wide = bits << 16;
-	else
-		wide = (bits & 0x7fff) << 13;
-	float value;
-	memcpy(&value, &wide, sizeof value);
-	return dtype == QS_BF16 ? value : (bits & 0x8000 ? -value : value) * 0x1p112f;
-}
-
-static float bf16_value(float value)
-{
-	uint8_t bytes[2];
-	uint16_t bits = f32_to_bf16(value);
-	bytes[0] = (uint8_t)bits;
-	bytes[1] = (uint8_t)(bits >> 8);
-	return value_at(bytes, QS_BF16, 0);
-}
-
-static float row_absmax(const uint8_t *src, uint32_t dtype, uint64_t n)
-{
-	float most = 0;
-	for (uint64_t i = 0; i < n; i++) {
-		float value = fabsf(value_at(src, dtype, i));
-		most = value > most ? value : most;
-	}
-	return most;
-}
-
-/* The scale of rows with this absmax. */
-static float scale_of(int rule, uint32_t dtype, float absmax)
-{
-	if (rule != GEN_COMPRESSED_TENSORS)
-		return absmax / 127.0f;
-	return dtype == QS_BF16 ? bf16_value(absmax / 127.5f) : absmax / 127.5f;
-}
-
-static void quantize_row(int rule, const uint8_t *src, uint32_t dtype, uint64_t n, float scale, int8_t *codes)
-{
-	for (uint64_t i = 0; i < n; i++) {
-		float value = value_at(src, dtype, i);
-		float scaled = rule == GEN_MULTIPLY ? value * (1.0f / scale) : value / scale;
-		if (rule == GEN_COMPRESSED_TENSORS && dtype == QS_BF16)
-			scaled = bf16_value(scaled);
-		scaled = rintf(scaled);
-		codes[i] = (int8_t)(scaled < -128 ? -128 : scaled > 127 ? 127 : scaled);
-	}
-}
-
 /* Any rule but LLM.int8. */
 static void write_low(const gen_files *files, const gen_tensor *tensor, output *low)
 {
 	uint64_t cols = gen_tensor_cols(tensor), rows = gen_tensor_elems(tensor) / cols;
 	uint32_t dtype = tensor->dtype;
 	size_t row_size = (size_t)cols * qs_dtype_size(dtype);
-	size_t scale_size = files->low_rule == GEN_COMPRESSED_TENSORS ? qs_dtype_size(dtype) : 4;
+	uint32_t scale_dtype = files->low_rule == GEN_COMPRESSED_TENSORS ? dtype : QS_F32;
 	uint8_t *row = gen_allocate(row_size), *scales = gen_allocate((size_t)rows * 4);
 	int8_t *codes = gen_allocate((size_t)cols);
-	float absmax = 0, scale = 0;
+	float absmax = 0;
+	gen_rounding rounding = {.rule = files->low_rule, .bits = 8, .dtype = dtype};
 	for (int pass = files->per_tensor ? 0 : 1; pass < 2; pass++) {
 		for (uint64_t r = 0; r < rows; r++) {
 			const uint8_t *src = tensor->data ? tensor->data + r * row_size : row;
 			if (!tensor->data)
 				files->row(files->context, tensor, r, row);
-			float own = row_absmax(src, dtype, cols);
-			absmax = files->per_tensor && absmax > own ? absmax : own;
+			absmax = files->per_tensor ? absmax : 0;
+			for (uint64_t c = 0; c < cols; c++)
+				absmax = fmaxf(absmax, fabsf(value_load(src, dtype, c)));
 			if (pass == 0)
 				continue;
-			scale = scale_of(files->low_rule, dtype, absmax);
-			quantize_row(files->low_rule, src, dtype, cols, scale, codes);
+			gen_params params = gen_find_params(&rounding, -absmax, absmax);
+			for (uint64_t c = 0; c < cols; c++)
+				codes[c] = (int8_t)gen_round(&rounding, &params, value_load(src, dtype, c));
 			output_write(low, codes, (size_t)cols);
-			uint32_t bits;
-			memcpy(&bits, &scale, sizeof bits);
-			if (scale_size == 2)
-				bits = dtype == QS_BF16 ? f32_to_bf16(scale) : f32_to_f16(scale);
-			for (size_t i = 0; i < scale_size; i++)
-				scales[r * scale_size + i] = (uint8_t)(bits >> 8 * i);
+			value_store(scales, scale_dtype, files->per_tensor ? 0 : r, params.scale);
 		}
 	}
-	output_write(low, scales, (files->per_tensor ? 1 : (size_t)rows) * scale_size);
+	output_write(low, scales, (files->per_tensor ? 1 : (size_t)rows) * qs_dtype_size(scale_dtype));
 	free(codes);
 	free(scales);
 	free(row);
@@ -317,12 +246,8 @@ static void write_tensor(const gen_files *files, const gen_tensor *tensor, outpu
 		output_write(high, src, row_size);
 		if (low && !quantized)
 			output_write(low, src, row_size);
-		for (uint64_t c = 0; cast && tensor->dtype == QS_F32 && c < cols; c++) {
-			float value = load_f32(src + 4 * c);
-			uint16_t bits = files->cast_dtype == QS_F16 ? f32_to_f16(value) : f32_to_bf16(value);
-			half[2 * c] = (uint8_t)bits;
-			half[2 * c + 1] = (uint8_t)(bits >> 8);
-		}
+		for (uint64_t c = 0; cast && tensor->dtype == QS_F32 && c < cols; c++)
+			value_store(half, files->cast_dtype, c, value_load(src, QS_F32, c));
 		if (cast)
 			output_write(cast, tensor->dtype == QS_F32 ? half : src,
 			             tensor->dtype == QS_F32 ? 2 * (size_t)cols : row_size);
@@ -330,11 +255,8 @@ static void write_tensor(const gen_files *files, const gen_tensor *tensor, outpu
 			continue;
 		uint32_t dtype = tensor->dtype;
 		if (dtype == QS_F32) {
-			for (uint64_t c = 0; c < cols; c++) {
-				uint16_t value = f32_to_f16(load_f32(src + 4 * c));
-				half[2 * c] = (uint8_t)value;
-				half[2 * c + 1] = (uint8_t)(value >> 8);
-			}
+			for (uint64_t c = 0; c < cols; c++)
+				value_store(half, QS_F16, c, value_load(src, QS_F32, c));
 			src = half;
 			dtype = QS_F16;
 		}
@@ -342,7 +264,7 @@ static void write_tensor(const gen_files *files, const gen_tensor *tensor, outpu
 		float absmax = qs_llm_int8_absmax(src, (size_t)cols, dtype, &finite);
 		qs_llm_int8_quantize(src, (size_t)cols, dtype, absmax, codes);
 		output_write(low, codes, (size_t)cols);
-		store_f32(scb + 4 * r, absmax);
+		value_store(scb, QS_F32, r, absmax);
 	}
 	if (other_rule) {
 		write_low(files, tensor, low);

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "../../native/src/core/index.h"
+#include "rounding.h"
 
 typedef struct gen_tensor gen_tensor;
 
@@ -32,20 +33,16 @@ void *gen_allocate(size_t size); /* zeroed, never NULL */
 void gen_make_folder(const char *path); /* with those above it */
 void gen_write_text(const char *folder, const char *name, const char *text, size_t text_size);
 
-/* Quantizers, each with its own layout of a linear weight's tensors. */
-enum {
-	GEN_LLM_INT8,          /* bitsandbytes: X.weight, X.SCB, X.weight_format */
-	GEN_DIVIDE,            /* X.weight, X.weight.scale: round(w / s), s in F32 */
-	GEN_MULTIPLY,          /* torchao's arithmetic: X.weight, X.scale: round(w × (1 / s)), s in F32 */
-	GEN_COMPRESSED_TENSORS /* X.weight, X.weight_scale: in the weights' own type, from −128 to 127 */
-};
-
 typedef struct gen_files {
 	const char *high, *low; /* folders; low may be NULL */
 	const char *cast;       /* folder of a copy in cast_dtype (QS_BF16 or QS_F16), for F32; or NULL */
 	uint32_t cast_dtype;
-	int low_rule, per_tensor; /* per_tensor: one scale for all rows; not by LLM.int8 */
-	uint32_t n_shards;        /* each tensor says its own; one shard has no index file */
+	/* Of rounding.h, each with its own layout of a linear weight's tensors: LLM_INT8 X.weight, X.SCB,
+	 * X.weight_format; DIVIDE X.weight, X.weight.scale; MULTIPLY X.weight, X.scale; COMPRESSED_TENSORS
+	 * X.weight, X.weight_scale. */
+	int low_rule;
+	int per_tensor;    /* one scale for all rows; not by LLM.int8 */
+	uint32_t n_shards; /* each tensor says its own; one shard has no index file */
 	gen_row *row;
 	void *context;
 } gen_files;

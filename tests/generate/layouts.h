@@ -1,0 +1,49 @@
+/* The tensors that each quantizer stores for a linear layer, and what it writes into config.json. */
+#ifndef GENERATE_LAYOUTS_H
+#define GENERATE_LAYOUTS_H
+
+#include "codes.h"
+#include "writer.h"
+
+typedef struct gen_list {
+	gen_tensor *tensors; /* their data are the list's */
+	size_t n_tensors, capacity;
+	uint32_t shard; /* of what is added */
+} gen_list;
+
+/* Adds a tensor, its name of a format and a stem ("%s.scales"), and returns its data, zeroed. A dimension
+ * that n_dims does not count is ignored. */
+uint8_t *gen_list_add(gen_list *list, const char *format, const char *stem, uint32_t dtype, uint32_t n_dims,
+                      const uint64_t *dims);
+void gen_list_free(gen_list *list);
+
+/* stem: the layer's name, without ".weight". In all of them codes and scales are [outputs, inputs or groups]
+ * but where said.
+ *
+ * GPTQ (AutoGPTQ, qlinear/…: pack): X.qweight I32 [inputs·bits/32, outputs], X.qzeros I32 [groups,
+ * outputs·bits/32] holding zero − 1, X.scales F16 [groups, outputs], X.g_idx I32 [inputs]. The first of the
+ * codes in a word is in its low bits. */
+void gen_layout_gptq(gen_list *list, const char *stem, const gen_codes *codes);
+int gen_layout_gptq_fits(const gen_codes *codes); /* words must be full */
+
+/* compressed-tensors: X.weight I8, X.weight_scale [outputs, groups], X.weight_zero_point I8 when asymmetric.
+ */
+void gen_layout_compressed_tensors(gen_list *list, const char *stem, const gen_codes *codes);
+
+/* pack-quantized: X.weight_packed I32 [outputs, inputs·bits/32] of code + 2^(bits−1), X.weight_scale,
+ * X.weight_shape I64 [2], X.weight_zero_point I32 [outputs·bits/32, groups] when asymmetric. A word that the
+ * row does not fill is filled with zeros. (compressors/pack_quantized: pack_to_int32) */
+void gen_layout_pack_quantized(gen_list *list, const char *stem, const gen_codes *codes);
+
+/* torchao, as its tensors are flattened in safetensors: X._weight_qdata I8, X._weight_scale F32 [outputs, 1].
+ */
+void gen_layout_torchao(gen_list *list, const char *stem, const gen_codes *codes);
+
+/* bitsandbytes: X.weight I8, X.SCB F32 [outputs], X.weight_format U8 []. */
+void gen_layout_llm_int8(gen_list *list, const char *stem, const gen_codes *codes);
+
+/* Nobody's in particular: X.weight I8 (U8 when asymmetric), X.weight.scale F32 [outputs], [outputs, groups],
+ * [1, inputs] or [1], and X.weight.zero_point U8 in the same shape when asymmetric. */
+void gen_layout_plain(gen_list *list, const char *stem, const gen_codes *codes);
+
+#endif

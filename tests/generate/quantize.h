@@ -1,0 +1,45 @@
+/* What others make of a model: quantized copies, casts, a finetune. */
+#ifndef GENERATE_QUANTIZE_H
+#define GENERATE_QUANTIZE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+	QUANTIZE_GPTQ,
+	QUANTIZE_COMPRESSED_TENSORS,
+	QUANTIZE_TORCHAO,
+	QUANTIZE_LLM_INT8,
+	QUANTIZE_ROUND,
+	QUANTIZE_CAST,
+	QUANTIZE_FINETUNE
+};
+
+typedef struct quantize_options {
+	const char *model, *output; /* a folder or a safetensors file; a folder */
+	int rule;
+	uint64_t seed;
+	double correlation; /* of neighbouring channels of the layers' inputs: feedback, smooth */
+	unsigned bits;      /* GPTQ, COMPRESSED_TENSORS: 4 or 8 (0: 8) */
+	int per;            /* GEN_PER_…: ROUND; GPTQ and COMPRESSED_TENSORS know ROW and GROUP */
+	uint64_t group;     /* columns of a group */
+	int asymmetric;     /* GPTQ, COMPRESSED_TENSORS, ROUND */
+	int act_order;      /* GPTQ */
+	int feedback;       /* COMPRESSED_TENSORS: with GPTQ's error feedback */
+	int packed;         /* COMPRESSED_TENSORS */
+	int multiply;       /* ROUND: by the scale's reciprocal */
+	int smooth;         /* columns are scaled first, as SmoothQuant and AWQ do; the model's own are not */
+	unsigned ulps;      /* LLM_INT8: each row's factor is off by up to so many */
+	uint32_t dtype;     /* CAST: to this */
+	double part;        /* FINETUNE: of the tensors, from 0 to 1 */
+	double step;        /* FINETUNE: standard deviation of the change, relative to the tensor's */
+} quantize_options;
+
+/* Ends the program, with a line that says why, when options do not go together. */
+void quantize_check(const quantize_options *options);
+
+/* Writes the folder: the linear weights quantized, other tensors and small files as they are, config.json
+ * with the quantizer's own entry. Any failure ends the program. */
+void generate_quantized(const quantize_options *options);
+
+#endif

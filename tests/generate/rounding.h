@@ -1,0 +1,42 @@
+/* The arithmetic of quantizers: from a range of values to a scale and a zero point, from a value to a code.
+ */
+#ifndef GENERATE_ROUNDING_H
+#define GENERATE_ROUNDING_H
+
+#include <stdint.h>
+
+enum {
+	GEN_LLM_INT8,           /* bitsandbytes: cast to FP16, times 127 / absmax */
+	GEN_DIVIDE,             /* round(w / s), s in F32 */
+	GEN_MULTIPLY,           /* round(w × (1 / s)), s in F32 */
+	GEN_COMPRESSED_TENSORS, /* compressed-tensors: all in the weights' own type, down to −2^(bits−1) */
+	GEN_TORCHAO,            /* torchao: s in the weights' own type, then multiply in F32 */
+	GEN_GPTQ,               /* AutoGPTQ: round(w / s) + zero, from 0 to 2^bits − 1 */
+	GEN_RULE_COUNT
+};
+
+typedef struct gen_rounding {
+	int rule;
+	unsigned bits;  /* of a code: 2 to 8 */
+	int asymmetric; /* with a zero point (DIVIDE, COMPRESSED_TENSORS, GPTQ) */
+	uint32_t dtype; /* the weights' */
+	int wide;       /* COMPRESSED_TENSORS: quotients are not rounded to dtype, as where weights were
+	                   changed in F32 */
+} gen_rounding;
+
+typedef struct gen_params {
+	float scale;  /* as it is stored; LLM_INT8: the absmax */
+	float factor; /* LLM_INT8, MULTIPLY, TORCHAO: what values are multiplied by */
+	int32_t zero; /* the code of 0 */
+} gen_params;
+
+/* Of values from min to max (finite, min ≤ max). */
+gen_params gen_find_params(const gen_rounding *rounding, float min, float max);
+
+/* The code of a finite value, zero point included. */
+int gen_round(const gen_rounding *rounding, const gen_params *params, float value);
+
+/* scale × (code − zero): not of LLM_INT8. */
+float gen_restore(const gen_params *params, int code);
+
+#endif
