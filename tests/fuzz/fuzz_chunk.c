@@ -103,7 +103,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	qs_chunk_desc desc = {
 	    .kind = (data[0] & 127) % QS_KIND_COUNT,
-	    .dtype = data[1] % QS_DTYPE_COUNT,
+	    .dtype = data[1] % QS_Q4_0, /* those in blocks are not coded */
 	    .n_elems = qs_load16(data + 2) % FUZZ_ELEMS_MAX,
 	    .cols = (uint64_t)qs_load16(data + 4) + 1,
 	    .first_elem = qs_load16(data + 6),

@@ -124,6 +124,48 @@ seedSafetensors(
 	1,
 );
 
+/** @param {number} value */
+const u32 = (value) => Buffer.from([value & 255, (value >> 8) & 255, (value >> 16) & 255, value >>> 24]);
+
+/** @param {string} text */
+const ggufText = (text) => Buffer.concat([u64(Buffer.byteLength(text)), Buffer.from(text)]);
+
+/** GGUF files, good and bad. @param {string} name @param {Buffer[]} entries @param {Buffer[]} infos @param {number} size of the data */
+function seedGguf(name, entries, infos, size, version = 3) {
+	const header = Buffer.concat([Buffer.from("GGUF"), u32(version), u64(infos.length), u64(entries.length), ...entries, ...infos]);
+	seed("fuzz_gguf", name, Buffer.concat([header, Buffer.alloc((32 - (header.length % 32)) % 32), Buffer.alloc(size, "x")]));
+}
+
+/** @param {string} name @param {number[]} dims innermost first @param {number} type @param {number} offset */
+const ggufTensor = (name, dims, type, offset) =>
+	Buffer.concat([ggufText(name), u32(dims.length), ...dims.map(u64), u32(type), u64(offset)]);
+
+/** @param {string} key @param {number} type @param {Buffer[]} value */
+const ggufEntry = (key, type, ...value) => Buffer.concat([ggufText(key), u32(type), ...value]);
+
+seedGguf(
+	"types",
+	[
+		ggufEntry("general.architecture", 8, ggufText("llama")),
+		ggufEntry("general.alignment", 4, u32(32)),
+		ggufEntry("general.file_type", 4, u32(7)),
+		ggufEntry("split.no", 2, u16(0)),
+		ggufEntry("split.count", 2, u16(1)),
+		ggufEntry("split.tensors.count", 5, u32(3)),
+		ggufEntry("byte", 0, Buffer.from([1])),
+		ggufEntry("float", 6, u32(1)),
+		ggufEntry("double", 12, u64(1)),
+		ggufEntry("texts", 9, u32(8), u64(2), ggufText("a"), ggufText("")),
+		ggufEntry("nested", 9, u32(9), u64(2), u32(9), u64(0), u32(5), u64(1), u32(7)),
+	],
+	[ggufTensor("a", [32, 2], 8, 0), ggufTensor("b", [2, 3], 0, 96), ggufTensor("new", [9], 77, 128)],
+	150,
+);
+seedGguf("empty", [], [], 0, 2);
+seedGguf("overlap", [], [ggufTensor("a", [256], 12, 0), ggufTensor("b", [8], 1, 32)], 200);
+seedGguf("beyond", [], [ggufTensor("a", [64, 64], 30, 0)], 64);
+seedGguf("twice", [], [ggufTensor("a", [8], 24, 0), ggufTensor("a", [8], 24, 32)], 64);
+
 try {
 	for (const name of Object.keys(models).filter((n) => n !== "wide")) {
 		const file = path.join(work, `${name}.qstore`);

@@ -13,6 +13,9 @@
 #include "../fuzz/fuzz_chunk.c"
 #undef require
 #undef LLVMFuzzerTestOneInput
+#define LLVMFuzzerTestOneInput fuzz_gguf
+#include "../fuzz/fuzz_gguf.c"
+#undef LLVMFuzzerTestOneInput
 #define require require_index
 #define check_file check_index_file
 #define LLVMFuzzerTestOneInput fuzz_index
@@ -85,6 +88,12 @@ static void test_chunk(void **state)
 	replay(fuzz_chunk, "fuzz_chunk");
 }
 
+static void test_gguf(void **state)
+{
+	(void)state;
+	replay(fuzz_gguf, "fuzz_gguf");
+}
+
 static void test_index(void **state)
 {
 	(void)state;
@@ -102,6 +111,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_archive),
 	    cmocka_unit_test(test_chunk),
+	    cmocka_unit_test(test_gguf),
 	    cmocka_unit_test(test_index),
 	    cmocka_unit_test(test_safetensors),
 	};

@@ -11,10 +11,13 @@
 
 #include <jansson.h>
 
+#include "gguf.h"
+
 #define DEPTH_MAX 32
 #define INDEX_SIZE_MAX 100000000u   /* of a model.safetensors.index.json */
 #define SMALL_PICKLE_SIZE_MAX 65536 /* training_args.bin and the like: kept as small files */
 #define WEIGHTS_SUFFIX ".safetensors"
+#define GGUF_SUFFIX ".gguf"
 #define INDEX_SUFFIX ".safetensors.index.json"
 
 /* Messages cut long names, so that what is wrong with them always fits behind them. */
@@ -48,14 +51,6 @@ static char *join(const char *folder, const char *name)
 		memcpy(path + folder_size, name, name_size + 1);
 	}
 	return path;
-}
-
-/* Archives hold names as UTF-8; jansson refuses to make a string of anything else. */
-static int is_utf8(const char *name)
-{
-	json_t *text = json_string(name);
-	json_decref(text);
-	return text != NULL;
 }
 
 /* Zip archives (PyTorch since 1.6) and bare pickles of protocol 2 to 5. A .bin may be something else. */
@@ -108,10 +103,10 @@ static qstore_status add_file(scan *state, char *name, char *path, uint64_t size
 	}
 	file = &model->files[model->n_files++];
 	*file = (qs_model_file){.name = name, .path = path, .size = size};
-	if (!qs_path_is_safe(name) || !is_utf8(name))
+	if (!qs_path_is_safe(name) || !qs_weights_is_utf8(name))
 		return qs_fail(state->error, QSTORE_INPUT, SHOWN ": an archive cannot hold a file of this name",
 		               path);
-	if (ends_in(name, WEIGHTS_SUFFIX))
+	if (ends_in(name, WEIGHTS_SUFFIX) || ends_in(name, GGUF_SUFFIX))
 		file->is_weights = 1;
 	else if (has_pickle_name(name) && size >= SMALL_PICKLE_SIZE_MAX && looks_pickled(path))
 		return refuse_pickle(path, state->error);
@@ -270,7 +265,7 @@ static qstore_status check_index(const qs_model *model, const qs_model_file *ind
 	return status;
 }
 
-static qstore_status open_single(scan *state, const char *path, uint64_t size)
+static qstore_status add_named(scan *state, const char *path, uint64_t size)
 {
 	const char *slash = strrchr(path, '/');
 	char *name = strdup(slash ? slash + 1 : path), *own_path = strdup(path);
@@ -279,15 +274,50 @@ static qstore_status open_single(scan *state, const char *path, uint64_t size)
 		free(own_path);
 		return out_of_memory(state->error);
 	}
-	if (has_pickle_name(name) && looks_pickled(path)) {
-		free(name);
-		free(own_path);
-		return refuse_pickle(path, state->error);
+	return add_file(state, name, own_path, size);
+}
+
+/* The other shards that are there; check_gguf tells which are not. */
+static qstore_status add_shards(scan *state, const char *path)
+{
+	struct stat file;
+	qs_gguf_info info;
+	int is_there = 1;
+	qstore_status status = qs_gguf_read_info(&info, path, state->error);
+	if (status || info.split_count == QS_GGUF_NONE || info.split_count <= 1)
+		return status;
+	if (info.split_no != 0)
+		return qs_fail(state->error, QSTORE_INPUT,
+		               SHOWN ": shard %" PRIu64 " of %" PRIu64 ": give the first of them", path,
+		               info.split_no + 1, info.split_count);
+	for (uint64_t i = 1; i < info.split_count && is_there && !status; i++) {
+		char *shard = qs_gguf_shard_path(path, &info, i);
+		is_there = shard && !stat(shard, &file);
+		if (is_there)
+			status = add_named(state, shard, (uint64_t)file.st_size);
+		free(shard);
 	}
-	qstore_status status = add_file(state, name, own_path, size);
-	if (!status)
-		state->model->files[0].is_weights = 1; /* whatever its name: it was named as the model */
 	return status;
+}
+
+static qstore_status open_single(scan *state, const char *path, uint64_t size)
+{
+	if (has_pickle_name(path) && looks_pickled(path))
+		return refuse_pickle(path, state->error);
+	qstore_status status = add_named(state, path, size);
+	if (status)
+		return status;
+	state->model->files[0].is_weights = 1; /* whatever its name: it was named as the model */
+	return qs_gguf_detect(path) ? add_shards(state, path) : QSTORE_OK;
+}
+
+/* A file that was named as the model may have any name. */
+static qstore_status open_file(qs_model_file *file, qs_error *error)
+{
+	if (ends_in(file->name, GGUF_SUFFIX) ||
+	    (!ends_in(file->name, WEIGHTS_SUFFIX) && qs_gguf_detect(file->path)))
+		return qs_gguf_open(&file->weights, file->path, error);
+	return qs_safetensors_open(&file->weights, file->path, error);
 }
 
 static qstore_status open_weights(qs_model *model, qs_error *error)
@@ -301,7 +331,7 @@ static qstore_status open_weights(qs_model *model, qs_error *error)
 				pickle = file;
 			continue;
 		}
-		qstore_status status = qs_safetensors_open(&file->weights, file->path, error);
+		qstore_status status = open_file(file, error);
 		if (status)
 			return status;
 		file->size = file->weights.file_size;
@@ -311,7 +341,78 @@ static qstore_status open_weights(qs_model *model, qs_error *error)
 		return QSTORE_OK;
 	if (pickle)
 		return refuse_pickle(pickle->path, error);
-	return qs_fail(error, QSTORE_INPUT, SHOWN ": no " WEIGHTS_SUFFIX " file in this folder", model->path);
+	return qs_fail(error, QSTORE_INPUT,
+	               SHOWN ": no " WEIGHTS_SUFFIX " or " GGUF_SUFFIX " file in this folder", model->path);
+}
+
+/* Shard i of the model whose first file is given. */
+static qstore_status check_shard(const qs_model *model, const qs_model_file *first, const qs_gguf_info *info,
+                                 uint64_t i, qs_error *error)
+{
+	qs_gguf_info own;
+	char *name = qs_gguf_shard_path(first->name, info, i);
+	if (!name)
+		return errno == ENOMEM ? out_of_memory(error)
+		                       : qs_fail(error, QSTORE_INPUT,
+		                                 SHOWN ": shard %" PRIu64 " of %" PRIu64
+		                                       " is not named NAME-00001-of-00003.gguf as it should be",
+		                                 first->path, info->split_no + 1, info->split_count);
+	const qs_model_file *file = find_file(model, name);
+	qstore_status status = QSTORE_OK;
+	if (!file)
+		status = qs_fail(error, QSTORE_INPUT, SHOWN ": \"%.200s\" is missing, shard %" PRIu64 " of %" PRIu64,
+		                 first->path, name, i + 1, info->split_count);
+	else if (!(status = qs_gguf_read_info(&own, file->path, error)) &&
+	         (own.split_no != i || own.split_count != info->split_count))
+		status = qs_fail(error, QSTORE_INPUT,
+		                 SHOWN ": is named as shard %" PRIu64 " of %" PRIu64 ", its metadata says otherwise",
+		                 file->path, i + 1, info->split_count);
+	free(name);
+	return status;
+}
+
+/* GGUF files are one model: one file, or all shards of one. */
+static qstore_status check_gguf(const qs_model *model, qs_error *error)
+{
+	const qs_model_file *first = NULL, *second = NULL, *other = NULL;
+	uint64_t n_gguf = 0, n_tensors = 0;
+	qs_gguf_info info;
+
+	for (size_t f = 0; f < model->n_files; f++) {
+		const qs_model_file *file = &model->files[f];
+		if (!file->is_weights)
+			continue;
+		if (file->weights.format != QS_FORMAT_GGUF) {
+			other = file;
+			continue;
+		}
+		if (!first)
+			first = file;
+		else if (!second)
+			second = file;
+		n_gguf++;
+		n_tensors += file->weights.n_tensors;
+	}
+	if (!first)
+		return QSTORE_OK;
+	qstore_status status = qs_gguf_read_info(&info, first->path, error);
+	if (status)
+		return status;
+	if (info.split_count == QS_GGUF_NONE || !info.split_count)
+		info.split_count = 1;
+	for (uint64_t i = 0; info.split_count > 1 && i < info.split_count && !status; i++)
+		status = check_shard(model, first, &info, i, error);
+	if (status)
+		return status;
+	if (other || n_gguf > info.split_count)
+		return qs_fail(error, QSTORE_INPUT,
+		               SHOWN ": several models (\"%.200s\", \"%.200s\"): name the one file that is meant",
+		               model->path, first->name, other ? other->name : second->name);
+	if (info.split_count > 1 && info.split_tensors != QS_GGUF_NONE && info.split_tensors != n_tensors)
+		return qs_fail(error, QSTORE_INPUT,
+		               SHOWN ": all shards together should have %" PRIu64 " tensors, and have %" PRIu64,
+		               first->path, info.split_tensors, n_tensors);
+	return QSTORE_OK;
 }
 
 qstore_status qs_model_open(qs_model *model, const char *path, qs_error *error)
@@ -333,6 +434,8 @@ qstore_status qs_model_open(qs_model *model, const char *path, qs_error *error)
 	if (model->n_files)
 		qsort(model->files, model->n_files, sizeof *model->files, by_name);
 	status = open_weights(model, error);
+	if (!status)
+		status = check_gguf(model, error);
 	if (!status)
 		status = check_duplicates(model, error);
 	for (size_t f = 0; f < model->n_files && !status; f++)
@@ -398,15 +501,42 @@ static int has_int8_linear(const qs_model *model)
 	return 0;
 }
 
+/* Of all elements in blocks those types that most have: what such a model is named after, for its embeddings
+ * and norms, which are left as they were or finer, may weigh more. QS_BYTES when there are none. */
+static uint32_t most_blocks(const qs_model *model)
+{
+	uint64_t elems[QS_DTYPE_COUNT] = {0};
+	uint32_t most = QS_BYTES;
+	for (size_t f = 0; f < model->n_files; f++) {
+		for (size_t t = 0; t < model->files[f].weights.n_tensors; t++) {
+			const qs_weight *tensor = &model->files[f].weights.tensors[t];
+			uint32_t block = qs_block_elems(tensor->dtype);
+			if (block > 1)
+				elems[tensor->dtype] += tensor->size / qs_block_size(tensor->dtype) * block;
+		}
+	}
+	for (uint32_t d = 0; d < QS_DTYPE_COUNT; d++)
+		if (elems[d] > elems[most])
+			most = d;
+	return most;
+}
+
 const char *qs_model_precision(const qs_model *model, uint32_t *dtype)
 {
 	static const struct {
 		uint32_t dtype;
 		const char *name;
 	} names[] = {
-	    {QS_I8, "int8"},     {QS_BF16, "bf16"},   {QS_F16, "fp16"},   {QS_F32, "fp32"},   {QS_F64, "fp64"},
-	    {QS_F8_E4M3, "fp8"}, {QS_F8_E5M2, "fp8"}, {QS_U8, "uint8"},   {QS_I16, "int16"},  {QS_I32, "int32"},
-	    {QS_I64, "int64"},   {QS_U16, "uint16"},  {QS_U32, "uint32"}, {QS_U64, "uint64"},
+	    {QS_I8, "int8"},         {QS_BF16, "bf16"},     {QS_F16, "fp16"},        {QS_F32, "fp32"},
+	    {QS_F64, "fp64"},        {QS_F8_E4M3, "fp8"},   {QS_F8_E5M2, "fp8"},     {QS_U8, "uint8"},
+	    {QS_I16, "int16"},       {QS_I32, "int32"},     {QS_I64, "int64"},       {QS_U16, "uint16"},
+	    {QS_U32, "uint32"},      {QS_U64, "uint64"},    {QS_Q4_0, "q4_0"},       {QS_Q4_1, "q4_1"},
+	    {QS_Q5_0, "q5_0"},       {QS_Q5_1, "q5_1"},     {QS_Q8_0, "q8_0"},       {QS_Q8_1, "q8_1"},
+	    {QS_Q2_K, "q2_k"},       {QS_Q3_K, "q3_k"},     {QS_Q4_K, "q4_k"},       {QS_Q5_K, "q5_k"},
+	    {QS_Q6_K, "q6_k"},       {QS_Q8_K, "q8_k"},     {QS_IQ2_XXS, "iq2_xxs"}, {QS_IQ2_XS, "iq2_xs"},
+	    {QS_IQ3_XXS, "iq3_xxs"}, {QS_IQ1_S, "iq1_s"},   {QS_IQ4_NL, "iq4_nl"},   {QS_IQ3_S, "iq3_s"},
+	    {QS_IQ2_S, "iq2_s"},     {QS_IQ4_XS, "iq4_xs"}, {QS_IQ1_M, "iq1_m"},     {QS_TQ1_0, "tq1_0"},
+	    {QS_TQ2_0, "tq2_0"},     {QS_MXFP4, "mxfp4"},   {QS_U4, "uint4"},        {QS_I4, "int4"},
 	};
 	uint64_t sizes[QS_DTYPE_COUNT] = {0};
 	uint32_t most = QS_BYTES;
@@ -417,7 +547,10 @@ const char *qs_model_precision(const qs_model *model, uint32_t *dtype)
 	for (uint32_t d = 0; d < QS_DTYPE_COUNT; d++)
 		if (sizes[d] > sizes[most])
 			most = d;
-	if (most != QS_I8 && has_int8_linear(model))
+	uint32_t blocks = most_blocks(model);
+	if (blocks != QS_BYTES)
+		most = blocks;
+	else if (most != QS_I8 && has_int8_linear(model))
 		most = QS_I8; /* its embeddings may weigh more than its linear layers */
 	if (dtype)
 		*dtype = most;

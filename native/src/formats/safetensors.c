@@ -23,23 +23,6 @@ static uint64_t load_u64(const uint8_t *src)
 	return value;
 }
 
-/* Bytes of a tensor. False when they are 2^64 or more; a dimension of zero does not excuse the others. */
-static int tensor_size(uint32_t dtype, const uint64_t *dims, uint32_t n_dims, uint64_t *size)
-{
-	uint64_t product = qs_dtype_size(dtype);
-	int empty = 0;
-	for (uint32_t i = 0; i < n_dims; i++) {
-		if (!dims[i])
-			empty = 1;
-		else if (product > UINT64_MAX / dims[i])
-			return 0;
-		else
-			product *= dims[i];
-	}
-	*size = empty ? 0 : product;
-	return 1;
-}
-
 /* "[2, 3]", cut when long. */
 static const char *shape_text(const uint64_t *dims, uint32_t n_dims, char *text, size_t text_size)
 {
@@ -54,8 +37,8 @@ static const char *shape_text(const uint64_t *dims, uint32_t n_dims, char *text,
 /* What the start of a file that is no safetensors file looks like, for those who mixed something up. */
 static const char *other_format(const uint8_t *src, size_t size)
 {
-	if (size >= 8 && !memcmp(src, "version ", 8))
-		return "a Git LFS pointer, not the weights themselves: fetch them with `git lfs pull`";
+	if (qs_weights_is_pointer(src, size))
+		return QS_WEIGHTS_IS_POINTER;
 	if (size >= 4 && !memcmp(src, "GGUF", 4))
 		return "a GGUF file, not safetensors";
 	if (size >= 4 && !memcmp(src, "PK\3\4", 4))
@@ -242,7 +225,7 @@ static qstore_status read_tensor(const qs_weights *file, const char *name, json_
 	    (status = read_shape(path, name, json_object_get(entry, "shape"), tensor, error)))
 		return status;
 	shape_text(tensor->dims, tensor->n_dims, text, sizeof text);
-	if (!tensor_size(tensor->dtype, tensor->dims, tensor->n_dims, &tensor->size))
+	if (!qs_weights_size(tensor->dtype, tensor->dims, tensor->n_dims, &tensor->size))
 		return qs_weights_fail(error, path, name, "shape %s of %s has 2^64 bytes or more", text,
 		                       qs_dtype_name(tensor->dtype));
 
@@ -383,7 +366,7 @@ qstore_status qs_safetensors_header(qs_weight *tensors, size_t n_tensors, const 
 		qs_weight *tensor = &tensors[i];
 		uint64_t size;
 		if (!qs_dtype_size(tensor->dtype) ||
-		    !tensor_size(tensor->dtype, tensor->dims, tensor->n_dims, &size) || size != tensor->size ||
+		    !qs_weights_size(tensor->dtype, tensor->dims, tensor->n_dims, &size) || size != tensor->size ||
 		    size > UINT64_MAX / 2 - at) {
 			free(text.data);
 			return qs_fail(error, QSTORE_USAGE,

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <jansson.h>
+
 /* A path's end says more than its beginning. */
 #define PATH_SHOWN 300
 
@@ -30,6 +32,36 @@ qstore_status qs_weights_no_memory(const char *path, qs_error *error)
 {
 	return qs_fail(error, QSTORE_MEMORY, "%s: out of memory while reading its header",
 	               qs_weights_shown_path(path));
+}
+
+int qs_weights_size(uint32_t dtype, const uint64_t *dims, uint32_t n_dims, uint64_t *size)
+{
+	uint64_t product = qs_block_size(dtype), block = qs_block_elems(dtype);
+	int empty = 0;
+	for (uint32_t i = 0; i < n_dims; i++) {
+		uint64_t n = i == n_dims - 1 ? dims[i] / block : dims[i];
+		if (!n)
+			empty = 1;
+		else if (product > UINT64_MAX / n)
+			return 0;
+		else
+			product *= n;
+	}
+	*size = empty ? 0 : product;
+	return 1;
+}
+
+/* jansson refuses to make a string of anything else. */
+int qs_weights_is_utf8(const char *name)
+{
+	json_t *text = json_string(name);
+	json_decref(text);
+	return text != NULL;
+}
+
+int qs_weights_is_pointer(const uint8_t *src, size_t size)
+{
+	return size >= 8 && !memcmp(src, "version ", 8);
 }
 
 typedef struct sort_entry {

@@ -17,8 +17,11 @@ typedef struct qs_weight {
 	uint64_t size;   /* bytes */
 } qs_weight;
 
+typedef enum qs_format { QS_FORMAT_SAFETENSORS, QS_FORMAT_GGUF } qs_format;
+
 typedef struct qs_weights {
 	char *path;
+	qs_format format;
 	uint64_t file_size, header_size; /* header_size: bytes before the first that can be a tensor's */
 	size_t n_tensors;
 	qs_weight *tensors;  /* in order of offset, then empty ones first, then of the header: none begins before
@@ -32,6 +35,17 @@ void qs_weights_close(qs_weights *file);
 const qs_weight *qs_weights_find(const qs_weights *file, const char *name);
 
 /* ---- For readers of formats ---- */
+
+/* Bytes of a tensor, whose innermost dimension is whole blocks. False when they are 2^64 or more; a dimension
+ * of zero does not excuse the others. */
+int qs_weights_size(uint32_t dtype, const uint64_t *dims, uint32_t n_dims, uint64_t *size);
+
+/* Archives hold names as UTF-8. */
+int qs_weights_is_utf8(const char *name);
+
+/* Is this the beginning of what Git LFS leaves in place of a file? */
+int qs_weights_is_pointer(const uint8_t *src, size_t size);
+#define QS_WEIGHTS_IS_POINTER "a Git LFS pointer, not the weights themselves: fetch them with `git lfs pull`"
 
 /* Puts the tensors in order and checks that none overlaps another. INPUT, MEMORY. */
 qstore_status qs_weights_sort(qs_weights *file, qs_error *error);

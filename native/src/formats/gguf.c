@@ -1,0 +1,234 @@
+#include "gguf.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gguf_parse.h"
+
+#define ALIGNMENT_DEFAULT 32 /* gguf.md, general.alignment */
+
+static qstore_status bad_entry(const gguf_source *source, const gguf_entry *entry, const char *what)
+{
+	return qs_fail(source->error, QSTORE_INPUT, "%s: metadata \"" NAME_SHOWN "\": %s",
+	               qs_weights_shown_path(source->path), entry->key, what);
+}
+
+/* A key whose number is wanted. Twice the same key, or one that is no number, would mean different things to
+ * different readers. */
+static qstore_status set_number(const gguf_source *source, const gguf_entry *entry, uint64_t *number)
+{
+	if (!gguf_is_integer(entry->type) || entry->number > UINT32_MAX)
+		return bad_entry(source, entry, "not a count");
+	if (*number != QS_GGUF_NONE)
+		return bad_entry(source, entry, "the key is there twice");
+	*number = entry->number;
+	return QSTORE_OK;
+}
+
+static qstore_status read_metadata(gguf_source *source, qs_gguf_info *info)
+{
+	uint64_t alignment = QS_GGUF_NONE;
+	const struct {
+		const char *key;
+		uint64_t *number;
+	} numbers[] = {
+	    {"general.alignment", &alignment},
+	    {"general.file_type", &info->file_type},
+	    {"split.no", &info->split_no},
+	    {"split.count", &info->split_count},
+	    {"split.tensors.count", &info->split_tensors},
+	};
+	qstore_status status = QSTORE_OK;
+	gguf_entry entry;
+
+	*info = (qs_gguf_info){.version = source->version,
+	                       .n_entries = source->n_entries,
+	                       .file_type = QS_GGUF_NONE,
+	                       .split_no = QS_GGUF_NONE,
+	                       .split_count = QS_GGUF_NONE,
+	                       .split_tensors = QS_GGUF_NONE};
+	for (uint64_t i = 0; i < source->n_entries; i++) {
+		if ((status = gguf_next_entry(source, &entry)))
+			return status;
+		for (size_t k = 0; k < sizeof numbers / sizeof *numbers && !status; k++)
+			if (!strcmp(entry.key, numbers[k].key))
+				status = set_number(source, &entry, numbers[k].number);
+		if (status)
+			return status;
+		if (!strcmp(entry.key, "general.architecture") && entry.type == GGUF_STRING)
+			memcpy(info->architecture, entry.text, sizeof info->architecture);
+	}
+	if (alignment == QS_GGUF_NONE)
+		alignment = ALIGNMENT_DEFAULT;
+	if (!alignment || alignment % 8)
+		return qs_fail(source->error, QSTORE_INPUT,
+		               "%s: general.alignment is %" PRIu64 ", not a multiple of 8",
+		               qs_weights_shown_path(source->path), alignment);
+	info->alignment = (uint32_t)alignment;
+	info->infos_offset = source->at;
+	return QSTORE_OK;
+}
+
+/* ggml's order of dimensions turned round, and the size that they and the type make. Types that are not known
+ * wait for the next tensor's offset. */
+static qstore_status describe_tensor(const qs_weights *file, const gguf_tensor *info, qs_weight *tensor,
+                                     qs_error *error)
+{
+	tensor->dtype = gguf_dtype(info->type);
+	tensor->n_dims = tensor->dtype == QS_BYTES ? 1 : info->n_dims;
+	tensor->dims = calloc(tensor->n_dims ? tensor->n_dims : 1, sizeof *tensor->dims);
+	if (!tensor->dims)
+		return qs_weights_no_memory(file->path, error);
+	if (tensor->dtype == QS_BYTES)
+		return QSTORE_OK;
+	for (uint32_t i = 0; i < info->n_dims; i++)
+		tensor->dims[i] = info->dims[info->n_dims - 1 - i];
+	uint32_t block = qs_block_elems(tensor->dtype);
+	uint64_t cols = info->n_dims ? info->dims[0] : 1;
+	if (cols % block)
+		return qs_weights_fail(error, file->path, tensor->name,
+		                       "rows of %" PRIu64 " elements are not a multiple of %s's blocks of %" PRIu32,
+		                       cols, qs_dtype_name(tensor->dtype), block);
+	if (!qs_weights_size(tensor->dtype, tensor->dims, tensor->n_dims, &tensor->size))
+		return qs_weights_fail(error, file->path, tensor->name, "its shape has 2^64 bytes or more");
+	return QSTORE_OK;
+}
+
+static qstore_status read_tensors(gguf_source *source, qs_weights *file)
+{
+	size_t capacity = 0;
+	qstore_status status = QSTORE_OK;
+	for (uint64_t i = 0; i < source->n_tensors && !status; i++) {
+		gguf_tensor info;
+		if (file->n_tensors == capacity) {
+			capacity = capacity ? 2 * capacity : 16;
+			qs_weight *tensors = realloc(file->tensors, capacity * sizeof *tensors);
+			if (!tensors)
+				return qs_weights_no_memory(file->path, source->error);
+			file->tensors = tensors;
+		}
+		if ((status = gguf_next_tensor(source, &info)))
+			return status;
+		qs_weight *tensor = &file->tensors[file->n_tensors++];
+		*tensor = (qs_weight){.name = info.name, .offset = info.offset};
+		status = describe_tensor(file, &info, tensor, source->error);
+	}
+	return status;
+}
+
+/* From offsets in the data to offsets in the file, which must lie in it. */
+static qstore_status place_tensors(qs_weights *file, uint32_t alignment, qs_error *error)
+{
+	uint64_t data_size = file->file_size - file->header_size;
+	for (size_t i = 0; i < file->n_tensors; i++) {
+		qs_weight *tensor = &file->tensors[i];
+		if (tensor->offset % alignment)
+			return qs_weights_fail(error, file->path, tensor->name,
+			                       "offset %" PRIu64 " is not a multiple of the alignment, %" PRIu32,
+			                       tensor->offset, alignment);
+		if (tensor->offset > data_size || tensor->size > data_size - tensor->offset)
+			return qs_weights_fail(error, file->path, tensor->name,
+			                       "%" PRIu64 " bytes at %" PRIu64 " of the data, which has %" PRIu64
+			                       ": truncated file or wrong offset",
+			                       tensor->size, tensor->offset, data_size);
+		tensor->offset += file->header_size;
+	}
+	return QSTORE_OK;
+}
+
+/* Tensors of unknown types: all bytes to the next one. */
+static void fill_unknown(qs_weights *file)
+{
+	for (size_t i = 0; i < file->n_tensors; i++) {
+		qs_weight *tensor = &file->tensors[i];
+		if (tensor->dtype != QS_BYTES)
+			continue;
+		uint64_t end = i + 1 < file->n_tensors ? tensor[1].offset : file->file_size;
+		tensor->size = tensor->dims[0] = end - tensor->offset;
+	}
+}
+
+static qstore_status check_names(const qs_weights *file, qs_error *error)
+{
+	for (size_t i = 1; i < file->n_tensors; i++)
+		if (!strcmp(file->by_name[i]->name, file->by_name[i - 1]->name))
+			return qs_weights_fail(error, file->path, file->by_name[i]->name,
+			                       "the name is in the header twice");
+	return QSTORE_OK;
+}
+
+qstore_status qs_gguf_open(qs_weights *file, const char *path, qs_error *error)
+{
+	gguf_source source;
+	qs_gguf_info info;
+
+	memset(file, 0, sizeof *file);
+	file->format = QS_FORMAT_GGUF;
+	file->path = strdup(path);
+	if (!file->path)
+		return qs_weights_no_memory(path, error);
+	qstore_status status = gguf_source_open(&source, path, error);
+	if (!status)
+		status = read_metadata(&source, &info);
+	if (!status)
+		status = read_tensors(&source, file);
+	file->file_size = source.size;
+	uint64_t at = source.at;
+	gguf_source_close(&source);
+	if (status)
+		return status;
+	file->header_size = gguf_align(at, info.alignment);
+	if (file->header_size > file->file_size) /* nothing follows: there need be no padding either */
+		file->header_size = file->file_size;
+	status = place_tensors(file, info.alignment, error);
+	if (!status)
+		status = qs_weights_sort(file, error);
+	if (!status)
+		fill_unknown(file);
+	return status ? status : check_names(file, error);
+}
+
+qstore_status qs_gguf_read_info(qs_gguf_info *info, const char *path, qs_error *error)
+{
+	gguf_source source;
+	qstore_status status = gguf_source_open(&source, path, error);
+	if (!status)
+		status = read_metadata(&source, info);
+	gguf_source_close(&source);
+	return status;
+}
+
+/* llama.cpp, llama_split_path(): "%s-%05d-of-%05d.gguf" */
+static int shard_suffix(char *text, size_t text_size, uint64_t no, uint64_t count)
+{
+	return snprintf(text, text_size, "-%05" PRIu64 "-of-%05" PRIu64 ".gguf", no + 1, count);
+}
+
+char *qs_gguf_shard_path(const char *path, const qs_gguf_info *info, uint64_t other)
+{
+	char suffix[64];
+	size_t size = strlen(path);
+	size_t own = (size_t)shard_suffix(suffix, sizeof suffix, info->split_no, info->split_count);
+	errno = 0;
+	if (size <= own || strcmp(path + size - own, suffix))
+		return NULL;
+	char *name = malloc(size + sizeof suffix);
+	if (name) {
+		memcpy(name, path, size - own);
+		shard_suffix(name + size - own, sizeof suffix, other, info->split_count);
+	}
+	return name;
+}
+
+int qs_gguf_detect(const char *path)
+{
+	char start[4];
+	FILE *stream = fopen(path, "rb");
+	if (!stream)
+		return 0;
+	int is_gguf = fread(start, 1, sizeof start, stream) == sizeof start && !memcmp(start, "GGUF", 4);
+	fclose(stream);
+	return is_gguf;
+}
