@@ -7,7 +7,6 @@
 #include "random.h"
 #include "writer.h"
 
-#define SAMPLES_PER_COLUMN 4
 #define DAMPING 0.01 /* of the mean of the diagonal: AutoGPTQ's damp_percent */
 
 float *gen_activations(const gen_inputs *inputs, const char *name, size_t cols, size_t n_samples)
@@ -38,7 +37,7 @@ float *gen_activations(const gen_inputs *inputs, const char *name, size_t cols, 
 static double *make_hessian(const gen_inputs *inputs, const char *name, size_t n)
 {
 	double *h = gen_allocate(n * n * sizeof *h);
-	size_t n_samples = SAMPLES_PER_COLUMN * n;
+	size_t n_samples = GEN_SAMPLES_PER_COLUMN * n;
 	float *samples = gen_activations(inputs, name, n, n_samples);
 	for (size_t s = 0; s < n_samples; s++) {
 		const float *x = &samples[s * n];

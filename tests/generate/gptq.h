@@ -24,6 +24,9 @@ typedef struct gen_gptq_options {
  * differ by powers of two, a few far larger. malloc'd, n_samples × cols. */
 float *gen_activations(const gen_inputs *inputs, const char *name, size_t cols, size_t n_samples);
 
+/* How many of them the codes are fitted to. */
+#define GEN_SAMPLES_PER_COLUMN 4
+
 /* Codes, parameters and groups, of codes that were initialised with one scale a row and group. */
 void gen_codes_gptq(gen_codes *codes, const gen_matrix *matrix, const gen_gptq_options *options);
 

@@ -29,14 +29,14 @@ static FILE *open_file(const char *path)
 }
 
 /* The matrices that quantizers take, by LLM.int8's list of names. */
-static int is_linear(const qs_st_tensor *t)
+static int is_linear(const qs_weight *t)
 {
 	return value_is_float(t->dtype) && qs_llm_int8_selects(t->name, t->dtype == QS_F32 ? QS_F16 : t->dtype,
 	                                                       t->n_dims, t->dims, NULL, NULL);
 }
 
 /* Its values as floats; 0 when one is not finite. */
-static int load_matrix(gen_matrix *m, const qs_st_tensor *t, const uint8_t *data)
+static int load_matrix(gen_matrix *m, const qs_weight *t, const uint8_t *data)
 {
 	*m = (gen_matrix){
 	    .name = t->name, .dtype = t->dtype, .rows = (size_t)t->dims[0], .cols = (size_t)t->dims[1]};
@@ -113,7 +113,7 @@ static void make_codes(const quantize_options *o, gen_codes *codes, const gen_ma
 }
 
 /* 0 when this quantizer would leave the tensor as it is. */
-static int add_quantized(const quantize_options *o, gen_list *list, const qs_st_tensor *t,
+static int add_quantized(const quantize_options *o, gen_list *list, const qs_weight *t,
                          const uint8_t *data)
 {
 	gen_matrix m;
@@ -142,7 +142,7 @@ static int add_quantized(const quantize_options *o, gen_list *list, const qs_st_
 }
 
 /* All floats to 16 bits, or the linear weights to 8. */
-static void add_cast(gen_list *list, const qs_st_tensor *t, const uint8_t *data, uint32_t dtype)
+static void add_cast(gen_list *list, const qs_weight *t, const uint8_t *data, uint32_t dtype)
 {
 	uint8_t *dst = gen_list_add(list, "%s", t->name, dtype, t->n_dims, t->dims);
 	for (uint64_t i = 0; i < t->size / qs_dtype_size(t->dtype); i++)
@@ -150,7 +150,7 @@ static void add_cast(gen_list *list, const qs_st_tensor *t, const uint8_t *data,
 }
 
 /* Every number moves by noise of `step` times the root of the tensor's mean square. */
-static void add_moved(const quantize_options *o, gen_list *list, const qs_st_tensor *t, const uint8_t *data)
+static void add_moved(const quantize_options *o, gen_list *list, const qs_weight *t, const uint8_t *data)
 {
 	uint64_t n = t->size / qs_dtype_size(t->dtype);
 	uint8_t *dst = gen_list_add(list, "%s", t->name, t->dtype, t->n_dims, t->dims);
@@ -171,14 +171,14 @@ static void add_moved(const quantize_options *o, gen_list *list, const qs_st_ten
 	free(normal);
 }
 
-static int is_moved(const quantize_options *o, const qs_st_tensor *t)
+static int is_moved(const quantize_options *o, const qs_weight *t)
 {
 	rng r;
 	rng_seed(&r, o->seed ^ 0xf17e, t->name, 0);
 	return value_is_float(t->dtype) && (double)rng_below(&r, 1 << 20) < o->part * (1 << 20);
 }
 
-static void add_tensor(const quantize_options *o, gen_list *list, const qs_st_tensor *t, const uint8_t *data)
+static void add_tensor(const quantize_options *o, gen_list *list, const qs_weight *t, const uint8_t *data)
 {
 	int linear = is_linear(t), wide = qs_dtype_size(o->dtype) > 1;
 	if (t->n_dims > sizeof list->tensors->dims / sizeof *list->tensors->dims)
@@ -309,8 +309,8 @@ void generate_quantized(const quantize_options *o)
 			continue;
 		}
 		FILE *stream = open_file(file->path);
-		for (size_t i = 0; i < file->st.n_tensors; i++) {
-			const qs_st_tensor *t = &file->st.tensors[i];
+		for (size_t i = 0; i < file->weights.n_tensors; i++) {
+			const qs_weight *t = &file->weights.tensors[i];
 			uint8_t *data = gen_allocate((size_t)t->size);
 			read_at(stream, file->path, t->offset, data, (size_t)t->size);
 			add_tensor(o, &list, t, data);
