@@ -14,29 +14,8 @@
 #include "../generate/fixtures.h"
 #include "../generate/llama.h"
 #include "../generate/random.h"
+#include "model_help.h"
 #include "scratch.h"
-
-/* FNV-1a over the names and bytes of all files. */
-static uint64_t hash_model(const char *path)
-{
-	uint64_t hash = UINT64_C(0xcbf29ce484222325);
-	qs_model model;
-	qs_error error;
-	if (qs_model_open(&model, path, &error))
-		fail_msg("%s", error.text);
-	for (size_t f = 0; f < model.n_files; f++) {
-		int c;
-		FILE *stream = fopen(model.files[f].path, "rb");
-		assert_non_null(stream);
-		for (const char *name = model.files[f].name; *name; name++)
-			hash = (hash ^ (unsigned char)*name) * UINT64_C(0x100000001b3);
-		while ((c = getc(stream)) != EOF)
-			hash = (hash ^ (unsigned)c) * UINT64_C(0x100000001b3);
-		fclose(stream);
-	}
-	qs_model_close(&model);
-	return hash;
-}
 
 static void same_bytes_everywhere(void **state)
 {
