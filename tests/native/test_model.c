@@ -118,11 +118,11 @@ static void follows_links_to_files_only(void **state)
 static void refuses_folders_without_weights(void **state)
 {
 	scratch_write(state, "m/config.json", "{}", 2);
-	expect(scratch_path(state, "m"), QSTORE_INPUT, "m", "no .safetensors or .gguf file");
+	expect(scratch_path(state, "m"), QSTORE_INPUT, "m", "no .safetensors, .gguf or .onnx file");
 	scratch_write(state, "m/pytorch_model.bin", "PK\3\4............", 16);
 	expect(scratch_path(state, "m"), QSTORE_INPUT, "pytorch_model.bin", "safe_serialization");
 	scratch_path(state, "none/x");
-	expect(scratch_path(state, "none"), QSTORE_INPUT, "none", "no .safetensors or .gguf file");
+	expect(scratch_path(state, "none"), QSTORE_INPUT, "none", "no .safetensors, .gguf or .onnx file");
 }
 
 static void refuses_large_pickles_and_keeps_small_ones(void **state)

@@ -1,4 +1,4 @@
-#include "model.h"
+#include "model_parts.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -29,7 +29,7 @@ typedef struct scan {
 	qs_error *error;
 } scan;
 
-static qstore_status out_of_memory(qs_error *error)
+qstore_status qs_model_no_memory(qs_error *error)
 {
 	return qs_fail(error, QSTORE_MEMORY, "out of memory while reading the model's folder");
 }
@@ -40,7 +40,7 @@ static int ends_in(const char *name, const char *suffix)
 	return name_size >= suffix_size && !strcasecmp(name + name_size - suffix_size, suffix);
 }
 
-static char *join(const char *folder, const char *name)
+char *qs_model_join(const char *folder, const char *name)
 {
 	size_t folder_size = strlen(folder), name_size = strlen(name);
 	char *path = malloc(folder_size + name_size + 2);
@@ -96,7 +96,7 @@ static qstore_status add_file(scan *state, char *name, char *path, uint64_t size
 		if (!files) {
 			free(name);
 			free(path);
-			return out_of_memory(state->error);
+			return qs_model_no_memory(state->error);
 		}
 		model->files = files;
 		state->capacity = capacity;
@@ -106,7 +106,7 @@ static qstore_status add_file(scan *state, char *name, char *path, uint64_t size
 	if (!qs_path_is_safe(name) || !qs_weights_is_utf8(name))
 		return qs_fail(state->error, QSTORE_INPUT, SHOWN ": an archive cannot hold a file of this name",
 		               path);
-	if (ends_in(name, WEIGHTS_SUFFIX) || ends_in(name, GGUF_SUFFIX))
+	if (ends_in(name, WEIGHTS_SUFFIX) || ends_in(name, GGUF_SUFFIX) || qs_model_is_onnx(name))
 		file->is_weights = 1;
 	else if (has_pickle_name(name) && size >= SMALL_PICKLE_SIZE_MAX && looks_pickled(path))
 		return refuse_pickle(path, state->error);
@@ -120,11 +120,11 @@ static qstore_status scan_entry(scan *state, const char *folder_path, const char
 {
 	struct stat info;
 	int is_link;
-	char *path = join(folder_path, entry), *name = join(folder_name, entry);
+	char *path = qs_model_join(folder_path, entry), *name = qs_model_join(folder_name, entry);
 	qstore_status status = QSTORE_OK;
 
 	if (!path || !name) {
-		status = out_of_memory(state->error);
+		status = qs_model_no_memory(state->error);
 	} else if (lstat(path, &info)) {
 		status = qs_fail(state->error, QSTORE_IO, SHOWN ": cannot read: %s", path, strerror(errno));
 	} else if ((is_link = S_ISLNK(info.st_mode)) && stat(path, &info)) {
@@ -173,20 +173,33 @@ static int by_name(const void *a, const void *b)
 	return strcmp(((const qs_model_file *)a)->name, ((const qs_model_file *)b)->name);
 }
 
-static const qs_model_file *find_file(const qs_model *model, const char *name)
+qs_model_file *qs_model_find_file(const qs_model *model, const char *name)
 {
 	qs_model_file key = {.name = (char *)name};
 	return model->n_files ? bsearch(&key, model->files, model->n_files, sizeof key, by_name) : NULL;
 }
 
+void qs_model_sort_files(qs_model *model)
+{
+	if (model->n_files)
+		qsort(model->files, model->n_files, sizeof *model->files, by_name);
+}
+
 typedef struct tensor_place {
-	const char *name, *path;
+	const char *prefix, *name, *path;
 } tensor_place;
+
+static int same_name(const tensor_place *a, const tensor_place *b)
+{
+	return !strcmp(a->name, b->name) && !strcmp(a->prefix, b->prefix);
+}
 
 static int by_tensor_name(const void *a, const void *b)
 {
 	const tensor_place *x = a, *y = b;
 	int order = strcmp(x->name, y->name);
+	if (!order)
+		order = strcmp(x->prefix, y->prefix);
 	return order ? order : strcmp(x->path, y->path);
 }
 
@@ -198,13 +211,16 @@ static qstore_status check_duplicates(const qs_model *model, qs_error *error)
 		n += model->files[f].weights.n_tensors;
 	tensor_place *places = malloc((n ? n : 1) * sizeof *places);
 	if (!places)
-		return out_of_memory(error);
-	for (size_t f = 0; f < model->n_files; f++)
-		for (size_t t = 0; t < model->files[f].weights.n_tensors; t++)
-			places[at++] = (tensor_place){model->files[f].weights.tensors[t].name, model->files[f].path};
+		return qs_model_no_memory(error);
+	for (size_t f = 0; f < model->n_files; f++) {
+		const qs_weights *weights = &model->files[f].weights;
+		const char *prefix = weights->prefix ? weights->prefix : "";
+		for (size_t t = 0; t < weights->n_tensors; t++)
+			places[at++] = (tensor_place){prefix, weights->tensors[t].name, model->files[f].path};
+	}
 	qsort(places, n, sizeof *places, by_tensor_name);
 	for (size_t i = 1; i < n && !status; i++)
-		if (!strcmp(places[i].name, places[i - 1].name))
+		if (same_name(&places[i], &places[i - 1]))
 			status = qs_fail(error, QSTORE_INPUT,
 			                 SHOWN ": tensor \"%.200s\" is also in " SHOWN
 			                       "; if these are two models, give one of them",
@@ -226,7 +242,7 @@ static qstore_status check_index(const qs_model *model, const qs_model_file *ind
 		               index->size, INDEX_SIZE_MAX);
 	json_t *root = json_load_file(index->path, JSON_REJECT_DUPLICATES, &reason);
 	if (!root && json_error_code(&reason) == json_error_out_of_memory)
-		return out_of_memory(error);
+		return qs_model_no_memory(error);
 	if (!root)
 		return qs_fail(error, QSTORE_INPUT, SHOWN ": not valid JSON: %s (line %d)", index->path, reason.text,
 		               reason.line);
@@ -246,10 +262,10 @@ static qstore_status check_index(const qs_model *model, const qs_model_file *ind
 			break;
 		}
 		char *folder = strndup(index->name, folder_size);
-		char *name = folder ? join(folder, shard) : NULL;
-		const qs_model_file *file = name ? find_file(model, name) : NULL;
+		char *name = folder ? qs_model_join(folder, shard) : NULL;
+		const qs_model_file *file = name ? qs_model_find_file(model, name) : NULL;
 		if (!name)
-			status = out_of_memory(error);
+			status = qs_model_no_memory(error);
 		else if (!file || !file->is_weights)
 			status = qs_fail(error, QSTORE_INPUT,
 			                 SHOWN ": tensor \"%.200s\" should be in \"%.200s\", which is missing",
@@ -272,7 +288,7 @@ static qstore_status add_named(scan *state, const char *path, uint64_t size)
 	if (!name || !own_path) {
 		free(name);
 		free(own_path);
-		return out_of_memory(state->error);
+		return qs_model_no_memory(state->error);
 	}
 	return add_file(state, name, own_path, size);
 }
@@ -320,29 +336,30 @@ static qstore_status open_file(qs_model_file *file, qs_error *error)
 	return qs_safetensors_open(&file->weights, file->path, error);
 }
 
-static qstore_status open_weights(qs_model *model, qs_error *error)
+static qstore_status open_weights(qs_model *model, const char *suffix, qs_error *error)
 {
+	qstore_status status = qs_model_open_onnx(model, suffix, error);
 	size_t n_weights = 0;
 	const qs_model_file *pickle = NULL;
-	for (size_t f = 0; f < model->n_files; f++) {
+	for (size_t f = 0; f < model->n_files && !status; f++) {
 		qs_model_file *file = &model->files[f];
 		if (!file->is_weights) {
 			if (has_pickle_name(file->name) && looks_pickled(file->path))
 				pickle = file;
 			continue;
 		}
-		qstore_status status = open_file(file, error);
-		if (status)
-			return status;
+		if (!file->weights.path)
+			status = open_file(file, error);
 		file->size = file->weights.file_size;
 		n_weights++;
 	}
-	if (n_weights)
-		return QSTORE_OK;
+	if (status || n_weights)
+		return status;
 	if (pickle)
 		return refuse_pickle(pickle->path, error);
 	return qs_fail(error, QSTORE_INPUT,
-	               SHOWN ": no " WEIGHTS_SUFFIX " or " GGUF_SUFFIX " file in this folder", model->path);
+	               SHOWN ": no " WEIGHTS_SUFFIX ", " GGUF_SUFFIX " or .onnx file in this folder",
+	               model->path);
 }
 
 /* Shard i of the model whose first file is given. */
@@ -352,12 +369,12 @@ static qstore_status check_shard(const qs_model *model, const qs_model_file *fir
 	qs_gguf_info own;
 	char *name = qs_gguf_shard_path(first->name, info, i);
 	if (!name)
-		return errno == ENOMEM ? out_of_memory(error)
+		return errno == ENOMEM ? qs_model_no_memory(error)
 		                       : qs_fail(error, QSTORE_INPUT,
 		                                 SHOWN ": shard %" PRIu64 " of %" PRIu64
 		                                       " is not named NAME-00001-of-00003.gguf as it should be",
 		                                 first->path, info->split_no + 1, info->split_count);
-	const qs_model_file *file = find_file(model, name);
+	const qs_model_file *file = qs_model_find_file(model, name);
 	qstore_status status = QSTORE_OK;
 	if (!file)
 		status = qs_fail(error, QSTORE_INPUT, SHOWN ": \"%.200s\" is missing, shard %" PRIu64 " of %" PRIu64,
@@ -415,7 +432,7 @@ static qstore_status check_gguf(const qs_model *model, qs_error *error)
 	return QSTORE_OK;
 }
 
-qstore_status qs_model_open(qs_model *model, const char *path, qs_error *error)
+static qstore_status open_model(qs_model *model, const char *path, const char *suffix, qs_error *error)
 {
 	struct stat info;
 	scan state = {model, 0, error};
@@ -424,16 +441,16 @@ qstore_status qs_model_open(qs_model *model, const char *path, qs_error *error)
 	memset(model, 0, sizeof *model);
 	model->path = strdup(path);
 	if (!model->path)
-		return out_of_memory(error);
+		return qs_model_no_memory(error);
 	if (stat(path, &info))
 		return qs_fail(error, QSTORE_IO, SHOWN ": cannot open: %s", path, strerror(errno));
-	status = S_ISDIR(info.st_mode) ? scan_folder(&state, path, "", 0)
-	                               : open_single(&state, path, (uint64_t)info.st_size);
+	model->is_single = !S_ISDIR(info.st_mode);
+	status = model->is_single ? open_single(&state, path, (uint64_t)info.st_size)
+	                          : scan_folder(&state, path, "", 0);
 	if (status)
 		return status;
-	if (model->n_files)
-		qsort(model->files, model->n_files, sizeof *model->files, by_name);
-	status = open_weights(model, error);
+	qs_model_sort_files(model);
+	status = open_weights(model, suffix, error);
 	if (!status)
 		status = check_gguf(model, error);
 	if (!status)
@@ -444,14 +461,28 @@ qstore_status qs_model_open(qs_model *model, const char *path, qs_error *error)
 	return status;
 }
 
+qstore_status qs_model_open(qs_model *model, const char *path, qs_error *error)
+{
+	return open_model(model, path, NULL, error);
+}
+
+qstore_status qs_model_open_precision(qs_model *model, const char *path, const char *suffix, qs_error *error)
+{
+	return open_model(model, path, suffix, error);
+}
+
+void qs_model_free_file(qs_model_file *file)
+{
+	qs_weights_close(&file->weights);
+	qs_onnx_free_quants(file->quants, file->n_quants);
+	free(file->name);
+	free(file->path);
+}
+
 void qs_model_close(qs_model *model)
 {
-	for (size_t f = 0; f < model->n_files; f++) {
-		if (model->files[f].is_weights)
-			qs_weights_close(&model->files[f].weights);
-		free(model->files[f].name);
-		free(model->files[f].path);
-	}
+	for (size_t f = 0; f < model->n_files; f++)
+		qs_model_free_file(&model->files[f]);
 	free(model->files);
 	free(model->path);
 	memset(model, 0, sizeof *model);
@@ -554,6 +585,8 @@ const char *qs_model_precision(const qs_model *model, uint32_t *dtype)
 		most = QS_I8; /* its embeddings may weigh more than its linear layers */
 	if (dtype)
 		*dtype = most;
+	if (model->precision)
+		return model->precision;
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		if (names[i].dtype == most)
 			return names[i].name;

@@ -141,5 +141,6 @@ void qs_weights_close(qs_weights *file)
 	free(file->tensors);
 	free(file->by_name);
 	free(file->path);
+	free(file->prefix);
 	memset(file, 0, sizeof *file);
 }

@@ -17,11 +17,13 @@ typedef struct qs_weight {
 	uint64_t size;   /* bytes */
 } qs_weight;
 
-typedef enum qs_format { QS_FORMAT_SAFETENSORS, QS_FORMAT_GGUF } qs_format;
+typedef enum qs_format { QS_FORMAT_SAFETENSORS, QS_FORMAT_GGUF, QS_FORMAT_ONNX } qs_format;
 
 typedef struct qs_weights {
 	char *path;
-	qs_format format;
+	qs_format format; /* QS_FORMAT_ONNX: an ONNX file, or external data of one */
+	char *prefix;     /* what makes the names unique in a model of several ONNX files: a tensor is the same as
+	                     another variant's when prefix and name are; NULL: "" */
 	uint64_t file_size, header_size; /* header_size: bytes before the first that can be a tensor's */
 	size_t n_tensors;
 	qs_weight *tensors;  /* in order of offset, then empty ones first, then of the header: none begins before

@@ -1,0 +1,62 @@
+/* ONNX files: where their tensors' bytes stand, and which of them are codes with scales and zero points.
+ * A file is one protobuf message, ModelProto; its weights are TensorProtos, whose bytes stand in the message
+ * itself (raw_data) or in other files of the folder ("external data"). (github.com/onnx/onnx, onnx.proto and
+ * docs/ExternalData.md) */
+#ifndef QS_ONNX_H
+#define QS_ONNX_H
+
+#include "weights.h"
+
+/* Another file that has bytes of the model's tensors. */
+typedef struct qs_onnx_external {
+	char *location;     /* as the model has it: relative to the model's folder, '/'-separated */
+	qs_weights weights; /* its tensors, the path to open it with, its size */
+} qs_onnx_external;
+
+/* Codes, and what turns them into values: value = (code - zero point) × scale. Tensors are given by name; all
+ * texts but op are owned. */
+typedef struct qs_onnx_quant {
+	char *weight;     /* the codes: I8, U8, I4, U4 (or packed in U8: bits) */
+	char *scale;      /* NULL when its values have no place of their own in the file */
+	char *zero_point; /* NULL when there is none, or it has no place of its own */
+	const char *op;   /* the operator that has them as inputs; "" when only the names tell. Static */
+	int32_t axis;     /* of the weight's dimensions, what scale and zero point vary along; -1: one for all, or
+	                     (with a block_size) rows of blocks as the operator has them */
+	uint32_t bits;    /* of a code */
+	uint64_t block_size; /* elements along axis that share a scale; 0: all */
+	int16_t *zeros; /* values of an 8-bit zero point: one, or as many as the axis is long; NULL when there
+	                   is none (all are zero then) or zero_point is in another file or of other types */
+	size_t n_zeros;
+} qs_onnx_quant;
+
+typedef struct qs_onnx {
+	qs_weights weights; /* the .onnx file itself */
+	size_t n_externals;
+	qs_onnx_external *externals; /* sorted by location */
+	size_t n_quants;
+	qs_onnx_quant *quants; /* sorted by weight: one each */
+} qs_onnx;
+
+/* Reads the file at path; its tensors are the initializers of the graph, of graphs within nodes' attributes
+ * and of functions, and the values of Constant nodes (by the name of their output), that
+ *  - are of a type that qs_dtype has (4-bit types with an even number of elements), are not empty,
+ *  - have all their bytes in one place, as the values are in memory: raw_data, external data, float_data or
+ *    double_data in one piece.
+ * All else is the graph's. A name that a graph within a graph has again gets "#2" (and so on) behind it. Of
+ * external tensors with the very same bytes the first by name is taken.
+ *
+ * Weights are not read, only the message around them: the file is mapped, memory is taken in proportion to
+ * the number of tensors and nodes. INPUT, with a line that names the file and what is wrong: malformed
+ * protobuf, no graph, graphs nested more than 32 deep, sizes that do not fit shape and type, external data
+ * that is missing, too short, not safely inside the folder (qs_path_is_safe) or overlapping; IO; MEMORY. Free
+ * with qs_onnx_close, also after errors. */
+qstore_status qs_onnx_open(qs_onnx *onnx, const char *path, qs_error *error);
+void qs_onnx_close(qs_onnx *onnx);
+
+void qs_onnx_free_quants(qs_onnx_quant *quants, size_t n_quants);
+
+/* Adds another model's tensors of the same external file (which it empties), but for those with the very same
+ * bytes. INPUT when they overlap otherwise; MEMORY. */
+qstore_status qs_onnx_merge(qs_weights *file, qs_weights *other, qs_error *error);
+
+#endif

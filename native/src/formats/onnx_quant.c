@@ -1,0 +1,303 @@
+/* Which initializers are codes, and which are their scales and zero points. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "onnx_scan.h"
+
+#define QUANTIZED_END "_quantized"
+#define SCALE_END "_scale"
+#define ZERO_POINT_END "_zero_point"
+
+/* What scales vary along. */
+enum { AXIS_NONE, AXIS_FIRST, AXIS_LAST, AXIS_OF_NODE, AXIS_BLOCKS };
+
+/* Inputs of operators: ai.onnx's as in docs/Operators.md, com.microsoft's as in ContribOperators.md. -1: not
+ * an input (the scale of integer operators is in a Mul behind them, and only its name tells). */
+static const struct {
+	const char *op;
+	int8_t weight, scale, zero_point, axis;
+} operators[] = {
+    {"DequantizeLinear", 0, 1, 2, AXIS_OF_NODE},
+    {"MatMulInteger", 1, -1, 3, AXIS_LAST},
+    {"ConvInteger", 1, -1, 3, AXIS_FIRST},
+    {"MatMulIntegerToFloat", 1, 3, 5, AXIS_LAST},
+    {"DynamicQuantizeMatMul", 1, 2, 3, AXIS_LAST},
+    {"QLinearMatMul", 0, 1, 2, AXIS_LAST},
+    {"QLinearMatMul", 3, 4, 5, AXIS_LAST},
+    {"QLinearConv", 3, 4, 5, AXIS_FIRST},
+    {"QGemm", 3, 4, 5, AXIS_LAST},
+    {"QLinearAdd", 0, 1, 2, AXIS_NONE},
+    {"QLinearAdd", 3, 4, 5, AXIS_NONE},
+    {"QLinearMul", 0, 1, 2, AXIS_NONE},
+    {"QLinearMul", 3, 4, 5, AXIS_NONE},
+    {"QAttention", 1, 4, 7, AXIS_LAST},
+    {"DynamicQuantizeLSTM", 1, 8, 9, AXIS_LAST},
+    {"DynamicQuantizeLSTM", 2, 10, 11, AXIS_LAST},
+    {"QEmbedLayerNormalization", 2, 8, 13, AXIS_NONE},
+    {"QEmbedLayerNormalization", 3, 9, 14, AXIS_NONE},
+    {"QEmbedLayerNormalization", 4, 10, 15, AXIS_NONE},
+    {"GatherBlockQuantized", 0, 2, 3, AXIS_BLOCKS},
+    {"MatMulNBits", 1, 2, 3, AXIS_BLOCKS},
+    {"MatMulBnb4", 1, 2, -1, AXIS_BLOCKS},
+};
+
+/* As a claim's axis: to be counted from the end, or none. */
+#define LAST_AXIS INT32_MAX
+#define NO_AXIS INT32_MIN
+
+static qs_pb input(const onnx_node *node, int number)
+{
+	return number >= 0 && (size_t)number < node->n_inputs ? node->inputs[number] : (qs_pb){0};
+}
+
+static int32_t to_axis(int64_t axis, int64_t otherwise)
+{
+	if (axis == INT64_MIN)
+		axis = otherwise;
+	return axis < -64 || axis > 64 ? NO_AXIS : (int32_t)axis;
+}
+
+static int32_t claimed_axis(const onnx_node *node, int axis)
+{
+	switch (axis) {
+	case AXIS_FIRST:
+		return 0;
+	case AXIS_LAST:
+		return LAST_AXIS;
+	case AXIS_OF_NODE:
+		return to_axis(node->axis, 1);
+	case AXIS_BLOCKS:
+		return to_axis(node->quantize_axis, INT64_MAX);
+	}
+	return NO_AXIS;
+}
+
+qstore_status onnx_claim_node(onnx_scan *scan, const onnx_node *node)
+{
+	for (size_t i = 0; i < sizeof operators / sizeof *operators; i++) {
+		qs_pb weight = input(node, operators[i].weight);
+		if (!qs_pb_size(weight) || !qs_pb_equals(node->op, operators[i].op))
+			continue;
+		onnx_claim *claims = onnx_grow(scan->claims, scan->n_claims, &scan->claims_capacity, sizeof *claims);
+		if (!claims)
+			return onnx_no_memory(scan);
+		scan->claims = claims;
+		int in_blocks = operators[i].axis == AXIS_BLOCKS;
+		claims[scan->n_claims++] = (onnx_claim){
+		    .weight = weight,
+		    .scale = input(node, operators[i].scale),
+		    .zero_point = input(node, operators[i].zero_point),
+		    .op = operators[i].op,
+		    .axis = claimed_axis(node, operators[i].axis),
+		    .bits = node->bits > 0 && node->bits < 32 ? (uint32_t)node->bits
+		            : in_blocks                       ? 4
+		                                              : 0,
+		    .block_size = node->block_size > 0 ? (uint64_t)node->block_size : 0,
+		    .order = scan->order++,
+		};
+	}
+	return QSTORE_OK;
+}
+
+static int by_weight(const void *a, const void *b)
+{
+	const onnx_claim *x = a, *y = b;
+	int order = qs_pb_compare(x->weight, y->weight);
+	return order ? order : x->order < y->order ? -1 : x->order > y->order;
+}
+
+/* The first claim on a weight that gives a scale, or the first. NULL: none. */
+static const onnx_claim *find_claim(const onnx_scan *scan, qs_pb weight)
+{
+	const onnx_claim *first = NULL;
+	size_t low = 0, high = scan->n_claims;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (qs_pb_compare(scan->claims[middle].weight, weight) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	for (; low < scan->n_claims && !qs_pb_compare(scan->claims[low].weight, weight); low++) {
+		if (!first)
+			first = &scan->claims[low];
+		if (qs_pb_size(scan->claims[low].scale))
+			return &scan->claims[low];
+	}
+	return first;
+}
+
+/* The value of X_quantized's X_scale or X_zero_point
+ * (onnxruntime/python/tools/quantization/base_quantizer.py). False: no memory. */
+static int find_by_name(const onnx_scan *scan, qs_pb weight, const char *end, const onnx_value **found)
+{
+	size_t size = qs_pb_size(weight), quantized = sizeof QUANTIZED_END - 1, end_size = strlen(end);
+	*found = NULL;
+	if (size <= quantized || memcmp(weight.end - quantized, QUANTIZED_END, quantized))
+		return 1;
+	size -= quantized;
+	uint8_t *name = malloc(size + end_size);
+	if (!name)
+		return 0;
+	memcpy(name, weight.at, size);
+	memcpy(name + size, end, end_size);
+	*found = onnx_find_value(scan, (qs_pb){name, name + size + end_size});
+	free(name);
+	return 1;
+}
+
+static uint64_t n_elems(const qs_weight *tensor)
+{
+	uint64_t n = 1;
+	for (uint32_t i = 0; i < tensor->n_dims; i++)
+		n *= tensor->dims[i];
+	return n;
+}
+
+static int is_code(uint32_t dtype)
+{
+	return dtype == QS_I8 || dtype == QS_U8 || dtype == QS_I4 || dtype == QS_U4;
+}
+
+/* The dimension of n elements: the one claimed, or the last, or another. */
+static int32_t axis_of(const qs_weight *weight, int32_t claimed, uint64_t n)
+{
+	int32_t n_dims = (int32_t)weight->n_dims;
+	if (claimed < 0 && claimed >= -n_dims)
+		claimed += n_dims;
+	if (n == 1)
+		return -1;
+	if (claimed >= 0 && claimed < n_dims && weight->dims[claimed] == n)
+		return claimed;
+	for (int32_t i = n_dims - 1; i >= 0; i--)
+		if (weight->dims[i] == n)
+			return i;
+	return -1;
+}
+
+/* Values of an 8-bit zero point, if there are at most max. */
+static int read_zeros(const onnx_value *value, uint64_t max, qs_onnx_quant *out)
+{
+	const char *wrong;
+	uint64_t number;
+	size_t n = 0;
+	if (value->type != ONNX_INT8 && value->type != ONNX_UINT8)
+		return 1;
+	if (!value->are_varints) {
+		n = qs_pb_size(value->numbers);
+	} else {
+		for (qs_pb at = value->numbers; n <= max && qs_pb_varint(&at, &number, &wrong) > 0;)
+			n++;
+	}
+	if (!n || n > max)
+		return 1;
+	out->zeros = malloc(n * sizeof *out->zeros);
+	if (!out->zeros)
+		return 0;
+	qs_pb at = value->numbers;
+	for (size_t i = 0; i < n; i++) {
+		if (!value->are_varints)
+			number = *at.at++;
+		else if (qs_pb_varint(&at, &number, &wrong) <= 0)
+			break;
+		out->zeros[i] = value->type == ONNX_INT8 ? (int8_t)(uint8_t)number : (uint8_t)number;
+	}
+	out->n_zeros = n;
+	return 1;
+}
+
+static int copy_name(const qs_weight *tensor, char **name)
+{
+	*name = tensor ? strdup(tensor->name) : NULL;
+	return !tensor || *name;
+}
+
+/* *out stays empty when the value is no quantized weight. False: no memory; what *out has is to be freed. */
+static int describe(const onnx_scan *scan, const onnx_value *value, qs_onnx_quant *out)
+{
+	const qs_weight *weight = onnx_tensor_of(scan, value);
+	const onnx_claim *claim = find_claim(scan, value->name);
+	const onnx_value *scale = NULL, *zero_point = NULL;
+	if (!weight || (!claim && !is_code(weight->dtype)))
+		return 1;
+	if (claim && qs_pb_size(claim->scale))
+		scale = onnx_find_value(scan, claim->scale);
+	else if (!find_by_name(scan, value->name, SCALE_END, &scale))
+		return 0;
+	if (claim && qs_pb_size(claim->zero_point))
+		zero_point = onnx_find_value(scan, claim->zero_point);
+	else if (!find_by_name(scan, value->name, ZERO_POINT_END, &zero_point))
+		return 0;
+	if (!claim && !scale)
+		return 1;
+
+	const qs_weight *scales = onnx_tensor_of(scan, scale), *zeros = onnx_tensor_of(scan, zero_point);
+	int32_t claimed = !claim ? NO_AXIS : claim->axis == LAST_AXIS ? (int32_t)weight->n_dims - 1 : claim->axis;
+	out->op = claim ? claim->op : "";
+	out->bits = weight->dtype == QS_I4 || weight->dtype == QS_U4 ? 4
+	            : claim && claim->bits                           ? claim->bits
+	                                                             : 8 * qs_block_size(weight->dtype);
+	out->block_size = claim ? claim->block_size : 0;
+	if (out->block_size)
+		out->axis = claimed >= 0 && claimed < (int32_t)weight->n_dims ? claimed : -1;
+	else
+		out->axis = axis_of(weight, claimed, scales ? n_elems(scales) : zeros ? n_elems(zeros) : 1);
+	uint64_t max = out->axis >= 0 ? weight->dims[out->axis] : 1;
+	return (!zero_point || out->block_size || read_zeros(zero_point, max, out)) &&
+	       copy_name(weight, &out->weight) && copy_name(scales, &out->scale) &&
+	       copy_name(zeros, &out->zero_point);
+}
+
+static int by_weight_name(const void *a, const void *b)
+{
+	return strcmp(((const qs_onnx_quant *)a)->weight, ((const qs_onnx_quant *)b)->weight);
+}
+
+static void free_quant(qs_onnx_quant *quant)
+{
+	free(quant->weight);
+	free(quant->scale);
+	free(quant->zero_point);
+	free(quant->zeros);
+}
+
+void qs_onnx_free_quants(qs_onnx_quant *quants, size_t n_quants)
+{
+	for (size_t i = 0; i < n_quants; i++)
+		free_quant(&quants[i]);
+	free(quants);
+}
+
+qstore_status onnx_resolve_claims(onnx_scan *scan)
+{
+	qs_onnx *onnx = scan->onnx;
+	size_t capacity = 0, n = 0;
+	if (scan->n_claims)
+		qsort(scan->claims, scan->n_claims, sizeof *scan->claims, by_weight);
+	for (size_t i = 0; i < scan->n_values; i++) {
+		const onnx_value *value = &scan->values[i];
+		/* Names that graphs within the graph have again are not told apart by nodes. */
+		if (value->file == ONNX_NO_TENSOR || (i && !qs_pb_compare(value->name, value[-1].name)))
+			continue;
+		qs_onnx_quant *quants = onnx_grow(onnx->quants, onnx->n_quants, &capacity, sizeof *quants);
+		if (!quants)
+			return onnx_no_memory(scan);
+		onnx->quants = quants;
+		qs_onnx_quant *quant = &quants[onnx->n_quants++];
+		*quant = (qs_onnx_quant){.axis = -1};
+		if (!describe(scan, value, quant))
+			return onnx_no_memory(scan);
+		if (!quant->weight)
+			onnx->n_quants--;
+	}
+	if (onnx->n_quants)
+		qsort(onnx->quants, onnx->n_quants, sizeof *onnx->quants, by_weight_name);
+	for (size_t i = 0; i < onnx->n_quants; i++) { /* tied weights have one tensor */
+		if (n && !strcmp(onnx->quants[n - 1].weight, onnx->quants[i].weight))
+			free_quant(&onnx->quants[i]);
+		else
+			onnx->quants[n++] = onnx->quants[i];
+	}
+	onnx->n_quants = n;
+	return QSTORE_OK;
+}

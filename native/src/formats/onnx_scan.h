@@ -1,0 +1,74 @@
+/* Between onnx.c, which reads the message, and onnx_quant.c, which makes sense of its quantizing nodes. */
+#ifndef QS_ONNX_SCAN_H
+#define QS_ONNX_SCAN_H
+
+#include "onnx.h"
+#include "protobuf.h"
+
+/* TensorProto.DataType, as far as other code than the table of them asks. */
+enum { ONNX_UINT8 = 2, ONNX_INT8 = 3 };
+
+/* Which file a tensor's bytes are in: ONNX_IN_MODEL + 1 is the first external one. */
+enum { ONNX_NO_TENSOR, ONNX_IN_MODEL };
+
+/* An initializer, a tensor of ours or not. Views are of the mapped message. */
+typedef struct onnx_value {
+	qs_pb name, numbers; /* numbers: raw_data, or varints of int32_data; of 8-bit types only */
+	int are_varints;
+	uint32_t type;
+	size_t file, index; /* ONNX_NO_TENSOR …; which of the file's tensors, until they are sorted */
+	uint64_t offset;    /* in that file */
+	size_t order;
+} onnx_value;
+
+/* A node's claim that its inputs are codes, scales and zero points. Empty names: none. */
+typedef struct onnx_claim {
+	qs_pb weight, scale, zero_point;
+	const char *op;
+	int32_t axis;
+	uint32_t bits;
+	uint64_t block_size;
+	size_t order;
+} onnx_claim;
+
+typedef struct onnx_scan {
+	qs_onnx *onnx;
+	qs_error *error;
+	const uint8_t *message; /* all of the file */
+	size_t capacity;        /* of onnx->weights.tensors; of external ones: */
+	size_t *capacities;
+	onnx_value *values; /* sorted by name, then order, when all are read */
+	size_t n_values, values_capacity;
+	onnx_claim *claims;
+	size_t n_claims, claims_capacity;
+	size_t order;
+} onnx_scan;
+
+qstore_status onnx_no_memory(onnx_scan *scan);
+
+/* Makes room for one more. NULL: no memory. */
+void *onnx_grow(void *array, size_t n, size_t *capacity, size_t item_size);
+
+enum { ONNX_INPUTS_MAX = 18 };
+
+/* What of a node says how its weights are quantized. */
+typedef struct onnx_node {
+	qs_pb op, output;
+	qs_pb inputs[ONNX_INPUTS_MAX]; /* empty beyond n_inputs */
+	size_t n_inputs;
+	int64_t axis, quantize_axis, bits, block_size;
+} onnx_node;
+
+/* Notes the claims of a node of a known operator. */
+qstore_status onnx_claim_node(onnx_scan *scan, const onnx_node *node);
+
+/* The first value of that name, or NULL. */
+const onnx_value *onnx_find_value(const onnx_scan *scan, qs_pb name);
+
+/* The tensor that has this value, or NULL. Files are sorted. */
+const qs_weight *onnx_tensor_of(const onnx_scan *scan, const onnx_value *value);
+
+/* Makes scan->onnx->quants, when all is read and sorted. */
+qstore_status onnx_resolve_claims(onnx_scan *scan);
+
+#endif

@@ -1,0 +1,686 @@
+/* ONNX files: which tensors are found where, what is refused with which words, which scales belong to which
+ * codes. */
+#include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "../../native/src/formats/model.h"
+#include "../../native/src/formats/protobuf.h"
+#include "../generate/onnx_writer.h"
+#include "scratch.h"
+
+#define DIMS(...) ((const uint64_t[]){__VA_ARGS__}), (sizeof((uint64_t[]){__VA_ARGS__}) / 8)
+
+static const uint8_t zeros[4096];
+
+/* ---- Making files ---- */
+
+static void add_raw(pb *graph, const char *name, int type, const uint64_t *dims, size_t n_dims, size_t size)
+{
+	pb tensor = onnx_tensor(name, type, dims, (uint32_t)n_dims);
+	pb_bytes(&tensor, TENSOR_RAW_DATA, zeros, size);
+	pb_message(graph, GRAPH_INITIALIZER, &tensor);
+}
+
+static void add_external(pb *graph, const char *name, const uint64_t *dims, size_t n_dims,
+                         const char *location, int64_t offset, int64_t length)
+{
+	pb tensor = onnx_tensor(name, ONNX_TYPE_FLOAT, dims, (uint32_t)n_dims);
+	onnx_external(&tensor, location, offset, length);
+	pb_message(graph, GRAPH_INITIALIZER, &tensor);
+}
+
+/* As onnx.helper.make_tensor does: values in typed fields. */
+static void add_typed(pb *graph, const char *name, int type, const int *values, size_t n, int is_scalar)
+{
+	pb tensor = onnx_tensor(name, type, (const uint64_t[]){n}, !is_scalar), packed = {0};
+	for (size_t i = 0; i < n; i++) {
+		float value = (float)values[i];
+		if (type == ONNX_TYPE_FLOAT)
+			pb_append(&packed, &value, 4);
+		else
+			pb_varint(&packed, (uint64_t)(int64_t)values[i]);
+	}
+	pb_message(&tensor, type == ONNX_TYPE_FLOAT ? TENSOR_FLOAT_DATA : TENSOR_INT32_DATA, &packed);
+	pb_message(graph, GRAPH_INITIALIZER, &tensor);
+}
+
+static void add_node(pb *graph, const char *op, const char *inputs, const char *outputs)
+{
+	pb node = onnx_node(op, NULL, inputs, outputs);
+	pb_message(graph, GRAPH_NODE, &node);
+}
+
+static const char *write_message(void **state, const char *name, pb *message)
+{
+	const char *path = scratch_write(state, name, message->data, message->size);
+	pb_free(message);
+	return path;
+}
+
+/* Writes the model of this graph, which it frees. */
+static const char *write_graph(void **state, const char *name, pb *graph)
+{
+	pb model = {0};
+	pb_number(&model, MODEL_IR_VERSION, 8);
+	pb_message(&model, MODEL_GRAPH, graph);
+	return write_message(state, name, &model);
+}
+
+static void open_onnx(qs_onnx *onnx, const char *path)
+{
+	qs_error error = {0};
+	if (qs_onnx_open(onnx, path, &error))
+		fail_msg("%s", error.text);
+}
+
+static void expect_refused(const char *path, const char *name, const char *what)
+{
+	qs_onnx onnx;
+	qs_error error = {0};
+	qstore_status status = qs_onnx_open(&onnx, path, &error);
+	qs_onnx_close(&onnx);
+	if (status != QSTORE_INPUT || error.status != status || !strstr(error.text, ".onnx") ||
+	    !strstr(error.text, name) || !strstr(error.text, what) || strpbrk(error.text, "\n\r\t"))
+		fail_msg("status %d, \"%s\", expected \"%s\" and \"%s\"", status, error.text, name, what);
+}
+
+static void refuse_graph(void **state, pb *graph, const char *name, const char *what)
+{
+	expect_refused(write_graph(state, "model.onnx", graph), name, what);
+}
+
+/* The file has n tensors in order, each with its name behind its bytes' start. */
+static const qs_weight *expect_tensor(const qs_weights *file, const char *name, uint32_t dtype, uint64_t size)
+{
+	const qs_weight *tensor = qs_weights_find(file, name);
+	if (!tensor)
+		fail_msg("no tensor \"%s\"", name);
+	assert_int_equal(tensor->dtype, dtype);
+	assert_int_equal(tensor->size, size);
+	assert_true(tensor->offset <= file->file_size && size <= file->file_size - tensor->offset);
+	return tensor;
+}
+
+/* ---- The wire format ---- */
+
+static void reads_fields(void **state)
+{
+	static const uint8_t bytes[] = {0x08, 0x96, 0x01, 0x12, 2,    'h',  'i',  0x1d, 1,    2, 3,
+	                                4,    0x21, 1,    0,    0,    0,    0,    0,    0,    1, 0x28,
+	                                0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1};
+	qs_pb message = {bytes, bytes + sizeof bytes};
+	qs_pb_field field;
+	const char *wrong = NULL;
+	(void)state;
+	assert_int_equal(qs_pb_next(&message, &field, &wrong), 1);
+	assert_true(field.number == 1 && field.type == QS_PB_VARINT && field.value == 150);
+	assert_int_equal(qs_pb_next(&message, &field, &wrong), 1);
+	assert_true(field.number == 2 && qs_pb_equals(field.bytes, "hi"));
+	assert_int_equal(qs_pb_next(&message, &field, &wrong), 1);
+	assert_true(field.number == 3 && field.value == 0x04030201);
+	assert_int_equal(qs_pb_next(&message, &field, &wrong), 1);
+	assert_true(field.number == 4 && field.value == 0x0100000000000001);
+	assert_int_equal(qs_pb_next(&message, &field, &wrong), 1);
+	assert_true(field.number == 5 && field.value == UINT64_MAX);
+	assert_int_equal(qs_pb_next(&message, &field, &wrong), 0);
+	assert_null(wrong);
+}
+
+static void refuses_malformed_fields(void **state)
+{
+	static const struct {
+		size_t size;
+		uint8_t bytes[16];
+		const char *what;
+	} cases[] = {
+	    {1, {0x80}, "cut off"},
+	    {1, {0x08}, "cut off"},
+	    {1, {0x12}, "cut off"},
+	    {3, {0x12, 2, 'h'}, "beyond its message"},
+	    {11, {0x12, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1}, "beyond its message"},
+	    {4, {0x1d, 1, 2, 3}, "beyond its message"},
+	    {8, {0x21, 1, 2, 3, 4, 5, 6, 7}, "beyond its message"},
+	    {12, {0x08, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0}, "64 bits"},
+	    {11, {0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2}, "64 bits"},
+	    {1, {0x0b}, "does not have"}, /* a group begins */
+	    {1, {0x0c}, "does not have"}, /* and ends */
+	    {1, {0x0e}, "does not have"},
+	    {1, {0x0f}, "does not have"},
+	    {2, {0x00, 1}, "no valid number"},
+	    {7, {0x80, 0x80, 0x80, 0x80, 0x80, 1, 1}, "no valid number"},
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		uint8_t *copy = malloc(cases[i].size); /* so that the sanitizer sees its end */
+		memcpy(copy, cases[i].bytes, cases[i].size);
+		qs_pb message = {copy, copy + cases[i].size};
+		qs_pb_field field;
+		const char *wrong = "nothing";
+		int more = qs_pb_next(&message, &field, &wrong);
+		if (more != -1 || !strstr(wrong, cases[i].what))
+			fail_msg("case %zu: %d, %s", i, more, wrong);
+		free(copy);
+	}
+}
+
+/* ---- Tensors ---- */
+
+static void finds_tensors_inside(void **state)
+{
+	pb graph = {0};
+	qs_onnx onnx;
+	add_raw(&graph, "w", ONNX_TYPE_FLOAT, DIMS(2, 3), 24);
+	add_raw(&graph, "half", ONNX_TYPE_FLOAT16, DIMS(5), 10);
+	add_raw(&graph, "brain", ONNX_TYPE_BFLOAT16, DIMS(4), 8);
+	add_raw(&graph, "codes", ONNX_TYPE_INT8, DIMS(7), 7);
+	add_raw(&graph, "nibbles", ONNX_TYPE_UINT4, DIMS(2, 4), 4);
+	add_raw(&graph, "odd", ONNX_TYPE_INT4, DIMS(3), 2);       /* shares a byte with nothing: the graph's */
+	add_raw(&graph, "empty", ONNX_TYPE_FLOAT, DIMS(0, 9), 0); /* nothing to keep */
+	add_raw(&graph, "scalar", ONNX_TYPE_DOUBLE, NULL, 0, 8);
+	add_raw(&graph, "text", ONNX_TYPE_STRING, DIMS(2), 3);
+	add_raw(&graph, "future", 99, DIMS(2), 3);
+	add_typed(&graph, "floats", ONNX_TYPE_FLOAT, (int[]){1, 2, 3}, 3, 0);
+	add_typed(&graph, "ints", ONNX_TYPE_INT8, (int[]){1, 2, 3}, 3, 0);
+	const char *path = write_graph(state, "model.onnx", &graph);
+	open_onnx(&onnx, path);
+	assert_int_equal(onnx.weights.n_tensors, 7);
+	assert_int_equal(onnx.n_externals, 0);
+	const qs_weight *w = expect_tensor(&onnx.weights, "w", QS_F32, 24);
+	assert_true(w->n_dims == 2 && w->dims[0] == 2 && w->dims[1] == 3);
+	assert_int_equal(onnx.weights.header_size, w->offset);
+	expect_tensor(&onnx.weights, "half", QS_F16, 10);
+	expect_tensor(&onnx.weights, "brain", QS_BF16, 8);
+	expect_tensor(&onnx.weights, "codes", QS_I8, 7);
+	expect_tensor(&onnx.weights, "nibbles", QS_U4, 4);
+	assert_int_equal(expect_tensor(&onnx.weights, "scalar", QS_F64, 8)->n_dims, 0);
+	const qs_weight *floats = expect_tensor(&onnx.weights, "floats", QS_F32, 12);
+	size_t size;
+	uint8_t *bytes = scratch_read(path, &size);
+	float second;
+	memcpy(&second, bytes + floats->offset + 4, 4);
+	assert_true(second == 2);
+	free(bytes);
+	qs_onnx_close(&onnx);
+}
+
+static void finds_tensors_in_graphs_within(void **state)
+{
+	pb graph = {0}, functions = {0}, model = {0};
+	qs_onnx onnx;
+	for (int branch = 0; branch < 2; branch++) {
+		pb within = {0}, attribute = {0}, node = onnx_node("If", NULL, "condition", "y");
+		add_raw(&within, "w", ONNX_TYPE_FLOAT, DIMS(2), 8);
+		add_raw(&within, branch ? "b" : "a", ONNX_TYPE_FLOAT, DIMS(2), 8);
+		pb_text(&attribute, ATTRIBUTE_NAME, branch ? "else_branch" : "then_branch");
+		pb_message(&attribute, ATTRIBUTE_G, &within);
+		pb_message(&node, NODE_ATTRIBUTE, &attribute);
+		pb_message(&graph, GRAPH_NODE, &node);
+	}
+	add_raw(&graph, "w", ONNX_TYPE_FLOAT, DIMS(2), 8);
+	for (int in_function = 0; in_function < 2; in_function++) {
+		pb node = onnx_node("Constant", NULL, "", in_function ? "inner" : "outer"), attribute = {0};
+		pb tensor = onnx_tensor("value", ONNX_TYPE_FLOAT, DIMS(16));
+		pb_bytes(&tensor, TENSOR_RAW_DATA, zeros, 64);
+		pb_text(&attribute, ATTRIBUTE_NAME, "value");
+		pb_message(&attribute, ATTRIBUTE_T, &tensor);
+		pb_message(&node, NODE_ATTRIBUTE, &attribute);
+		pb_message(in_function ? &functions : &graph, in_function ? FUNCTION_NODE : GRAPH_NODE, &node);
+	}
+	pb_message(&model, MODEL_GRAPH, &graph);
+	pb_message(&model, MODEL_FUNCTIONS, &functions);
+	open_onnx(&onnx, write_message(state, "model.onnx", &model));
+	assert_int_equal(onnx.weights.n_tensors, 7);
+	expect_tensor(&onnx.weights, "w", QS_F32, 8);
+	expect_tensor(&onnx.weights, "w#2", QS_F32, 8);
+	expect_tensor(&onnx.weights, "w#3", QS_F32, 8);
+	expect_tensor(&onnx.weights, "a", QS_F32, 8);
+	expect_tensor(&onnx.weights, "b", QS_F32, 8);
+	expect_tensor(&onnx.weights, "outer", QS_F32, 64);
+	expect_tensor(&onnx.weights, "inner", QS_F32, 64);
+	qs_onnx_close(&onnx);
+}
+
+static void finds_external_tensors(void **state)
+{
+	pb graph = {0};
+	qs_onnx onnx;
+	scratch_write(state, "model.onnx_data", zeros, 100);
+	scratch_write(state, "sub/more", zeros, 40);
+	add_external(&graph, "b", DIMS(4), "model.onnx_data", 40, 16);
+	add_external(&graph, "a", DIMS(10), "./model.onnx_data", -1, -1); /* as the specification allows */
+	add_external(&graph, "tied", DIMS(2, 2), "model.onnx_data", 40, 16);
+	add_external(&graph, "c", DIMS(10), "sub/more", 0, 40);
+	add_raw(&graph, "inside", ONNX_TYPE_FLOAT, DIMS(2), 8);
+	open_onnx(&onnx, write_graph(state, "model.onnx", &graph));
+	assert_int_equal(onnx.weights.n_tensors, 1);
+	assert_int_equal(onnx.n_externals, 2);
+	assert_string_equal(onnx.externals[0].location, "model.onnx_data");
+	assert_string_equal(onnx.externals[1].location, "sub/more");
+	const qs_weights *data = &onnx.externals[0].weights;
+	assert_int_equal(data->file_size, 100);
+	assert_int_equal(data->n_tensors, 2);
+	assert_int_equal(expect_tensor(data, "a", QS_F32, 40)->offset, 0);
+	assert_int_equal(expect_tensor(data, "b", QS_F32, 16)->offset, 40);
+	assert_int_equal(expect_tensor(&onnx.externals[1].weights, "c", QS_F32, 40)->offset, 0);
+	qs_onnx_close(&onnx);
+}
+
+static void refuses_external_data(void **state)
+{
+	static const struct {
+		const char *location, *what;
+		int64_t offset, length;
+	} cases[] = {
+	    {NULL, "no location", 0, 16},
+	    {"", "no location", 0, 16},
+	    {"missing", "should be in \"missing\"", 0, 16},
+	    {"../data", "not a name within the folder", 0, 16},
+	    {"sub/../data", "not a name within the folder", 0, 16},
+	    {"/etc/passwd", "not a name within the folder", 0, 16},
+	    {"a\\b", "not a name within the folder", 0, 16},
+	    {"sub", "no regular file", 0, 16},
+	    {"model.onnx", "in the ONNX file itself", 0, 16},
+	    {"link", "in the ONNX file itself", 0, 16},
+	    {"data", "which has 100: truncated", 85, 16},
+	    {"data", "which has 100: truncated", 101, -1},
+	    {"data", "which has 100: truncated", INT64_MAX - 15, 16},
+	    {"data", "its external data has 15", 0, 15},
+	    {"data", "its external data has 0", 0, 0},
+	};
+	scratch_write(state, "data", zeros, 100);
+	scratch_write(state, "sub/x", zeros, 100);
+	assert_int_equal(symlink("model.onnx", scratch_path(state, "link")), 0);
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		pb graph = {0};
+		add_external(&graph, "my.w", DIMS(4), cases[i].location, cases[i].offset, cases[i].length);
+		refuse_graph(state, &graph, "my.w", cases[i].what);
+	}
+	static const char *const numbers[] = {
+	    "-1", "1.5", " 1", "99999999999999999999", "0x10", "18446744073709551616"};
+	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+		pb graph = {0}, tensor = onnx_tensor("my.w", ONNX_TYPE_FLOAT, DIMS(4)), entry = {0};
+		onnx_external(&tensor, "data", -1, -1);
+		pb_text(&entry, ENTRY_KEY, i % 2 ? "length" : "offset");
+		pb_text(&entry, ENTRY_VALUE, numbers[i]);
+		pb_message(&tensor, TENSOR_EXTERNAL_DATA, &entry);
+		pb_message(&graph, GRAPH_INITIALIZER, &tensor);
+		refuse_graph(state, &graph, "my.w", "not a number of bytes");
+	}
+	pb graph = {0};
+	add_external(&graph, "my.a", DIMS(4), "data", 0, 16);
+	add_external(&graph, "my.b", DIMS(4), "data", 8, 16);
+	qs_onnx onnx;
+	qs_error error;
+	assert_int_equal(qs_onnx_open(&onnx, write_graph(state, "model.onnx", &graph), &error), QSTORE_INPUT);
+	assert_non_null(strstr(error.text, "\"my.b\": overlaps tensor \"my.a\""));
+	qs_onnx_close(&onnx);
+}
+
+static void refuses_shapes(void **state)
+{
+	pb graph = {0};
+	add_raw(&graph, "my.w", ONNX_TYPE_FLOAT, DIMS(2, 3), 23);
+	refuse_graph(state, &graph, "my.w", "need 24 bytes, its raw_data has 23");
+	add_raw(&graph, "my.w", ONNX_TYPE_INT4, DIMS(5), 2);
+	refuse_graph(state, &graph, "my.w", "need 3 bytes, its raw_data has 2");
+	add_raw(&graph, "my.w", ONNX_TYPE_FLOAT, DIMS((uint64_t)1 << 60), 16);
+	refuse_graph(state, &graph, "my.w", "more than 2^58 elements");
+	add_raw(&graph, "my.w", ONNX_TYPE_FLOAT, DIMS((uint64_t)1 << 40, (uint64_t)1 << 40, 0), 16);
+	refuse_graph(state, &graph, "my.w", "more than 2^58 elements");
+	add_raw(&graph, "my.w", ONNX_TYPE_DOUBLE, DIMS((uint64_t)1 << 58), 16);
+	refuse_graph(state, &graph, "my.w", "need 2305843009213693952 bytes");
+	uint64_t many[33];
+	for (int i = 0; i < 33; i++)
+		many[i] = 1;
+	add_raw(&graph, "my.w", ONNX_TYPE_FLOAT, many, 33, 4);
+	refuse_graph(state, &graph, "", "more than 32 dimensions"); /* the name stands behind them */
+	add_raw(&graph, "my.w", ONNX_TYPE_FLOAT, DIMS(UINT64_MAX), 4);
+	refuse_graph(state, &graph, "", "is negative");
+	pb tensor = onnx_tensor("my.w", ONNX_TYPE_FLOAT, DIMS(1));
+	pb_bytes(&tensor, TENSOR_RAW_DATA, zeros, 4);
+	pb_bytes(&tensor, TENSOR_RAW_DATA, zeros, 4);
+	pb_message(&graph, GRAPH_INITIALIZER, &tensor);
+	refuse_graph(state, &graph, "my.w", "raw_data is there twice");
+	add_raw(&graph, "my\xff", ONNX_TYPE_FLOAT, DIMS(1), 4);
+	refuse_graph(state, &graph, "my", "not UTF-8");
+	tensor = onnx_tensor(NULL, ONNX_TYPE_FLOAT, DIMS(1));
+	pb_bytes(&tensor, TENSOR_NAME, "my\0w", 4);
+	pb_bytes(&tensor, TENSOR_RAW_DATA, zeros, 4);
+	pb_message(&graph, GRAPH_INITIALIZER, &tensor);
+	refuse_graph(state, &graph, "my", "not UTF-8");
+	for (int i = 0; i < 2; i++)
+		add_raw(&graph, "my.w", ONNX_TYPE_FLOAT, DIMS(1), 4);
+	add_raw(&graph, "my.w#2", ONNX_TYPE_FLOAT, DIMS(1), 4);
+	refuse_graph(state, &graph, "my.w", "there 2 times");
+}
+
+static void refuses_what_is_no_model(void **state)
+{
+	pb model = {0}, graph = {0};
+	expect_refused(scratch_write(state, "model.onnx", "", 0), "", "empty");
+	scratch_path(state, "folder.onnx/x");
+	expect_refused(scratch_path(state, "folder.onnx"), "", "not a regular file");
+	static const char lfs[] = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n";
+	expect_refused(scratch_write(state, "model.onnx", lfs, sizeof lfs - 1), "", "git lfs pull");
+	expect_refused(scratch_write(state, "model.onnx", "GGUF............", 16), "", "not an ONNX file");
+	pb_number(&model, MODEL_IR_VERSION, 8);
+	expect_refused(write_message(state, "model.onnx", &model), "", "no graph");
+	pb_number(&model, MODEL_GRAPH, 8);
+	expect_refused(write_message(state, "model.onnx", &model), "", "not of the type");
+	pb_number(&graph, GRAPH_INITIALIZER, 8);
+	refuse_graph(state, &graph, "", "not of the type");
+	pb_number(&graph, GRAPH_NODE, 8);
+	refuse_graph(state, &graph, "", "not of the type");
+	qs_onnx onnx;
+	assert_int_equal(qs_onnx_open(&onnx, scratch_path(state, "nowhere.onnx"), NULL), QSTORE_IO);
+	qs_onnx_close(&onnx);
+}
+
+static pb nested(int depth)
+{
+	pb graph = {0};
+	add_raw(&graph, "w", ONNX_TYPE_FLOAT, DIMS(1), 4);
+	for (int i = 0; i < depth; i++) {
+		pb outer = {0}, attribute = {0}, node = onnx_node("Loop", NULL, "", "y");
+		pb_message(&attribute, ATTRIBUTE_G, &graph);
+		pb_message(&node, NODE_ATTRIBUTE, &attribute);
+		pb_message(&outer, GRAPH_NODE, &node);
+		graph = outer;
+	}
+	return graph;
+}
+
+static void refuses_deep_nesting(void **state)
+{
+	qs_onnx onnx;
+	pb graph = nested(32);
+	open_onnx(&onnx, write_graph(state, "model.onnx", &graph));
+	assert_int_equal(onnx.weights.n_tensors, 1);
+	qs_onnx_close(&onnx);
+	graph = nested(33);
+	refuse_graph(state, &graph, "", "nested more than 32 deep");
+	graph = nested(5000);
+	refuse_graph(state, &graph, "", "nested more than 32 deep");
+}
+
+static void refuses_truncation_at_every_length(void **state)
+{
+	pb graph = {0}, model = {0};
+	add_node(&graph, "MatMulInteger", "x w xz wz", "y");
+	add_raw(&graph, "w", ONNX_TYPE_INT8, DIMS(2, 3), 6);
+	add_typed(&graph, "wz", ONNX_TYPE_INT8, (int[]){-1, 2, 3}, 3, 0);
+	pb_message(&model, MODEL_GRAPH, &graph);
+	for (size_t size = 0; size < model.size; size++)
+		expect_refused(scratch_write(state, "model.onnx", model.data, size), "", "");
+	pb_free(&model);
+}
+
+/* ---- What belongs together ---- */
+
+static const qs_onnx_quant *find_quant(const qs_onnx *onnx, const char *weight)
+{
+	for (size_t i = 0; i < onnx->n_quants; i++)
+		if (!strcmp(onnx->quants[i].weight, weight))
+			return &onnx->quants[i];
+	fail_msg("no quantized \"%s\"", weight);
+	return NULL;
+}
+
+static void finds_dynamic_quantization(void **state)
+{
+	pb graph = {0};
+	qs_onnx onnx;
+	add_raw(&graph, "m_quantized", ONNX_TYPE_INT8, DIMS(4, 3), 12);
+	add_typed(&graph, "m_scale", ONNX_TYPE_FLOAT, (int[]){5, 6, 7}, 3, 0);
+	add_typed(&graph, "m_zero_point", ONNX_TYPE_INT8, (int[]){0, -3, 127}, 3, 0);
+	add_node(&graph, "MatMulInteger", "x m_quantized x_zero_point m_zero_point", "y");
+	add_raw(&graph, "e_quantized", ONNX_TYPE_UINT8, DIMS(5, 2), 10);
+	add_typed(&graph, "e_scale", ONNX_TYPE_FLOAT, (int[]){5}, 1, 1);
+	add_typed(&graph, "e_zero_point", ONNX_TYPE_UINT8, (int[]){200}, 1, 1);
+	add_node(&graph, "Gather", "e_quantized ids", "g");
+	add_node(&graph, "DequantizeLinear", "g e_scale e_zero_point", "d");
+	add_raw(&graph, "c_quantized", ONNX_TYPE_UINT8, DIMS(3, 3), 9);
+	add_raw(&graph, "c_scale", ONNX_TYPE_FLOAT, DIMS(3), 12);
+	add_raw(&graph, "c_zero_point", ONNX_TYPE_UINT8, DIMS(3), 3);
+	add_node(&graph, "ConvInteger", "x c_quantized - c_zero_point", "z");
+	add_raw(&graph, "plain_quantized", ONNX_TYPE_UINT8, DIMS(3), 3); /* nothing says how */
+	add_raw(&graph, "bytes", ONNX_TYPE_UINT8, DIMS(3), 3);
+	open_onnx(&onnx, write_graph(state, "model.onnx", &graph));
+	assert_int_equal(onnx.n_quants, 3);
+
+	const qs_onnx_quant *m = find_quant(&onnx, "m_quantized");
+	assert_string_equal(m->op, "MatMulInteger");
+	assert_string_equal(m->scale, "m_scale");
+	assert_null(m->zero_point);
+	assert_true(m->axis == 1 && m->bits == 8 && m->block_size == 0 && m->n_zeros == 3);
+	assert_true(m->zeros[0] == 0 && m->zeros[1] == -3 && m->zeros[2] == 127);
+
+	const qs_onnx_quant *e = find_quant(&onnx, "e_quantized");
+	assert_string_equal(e->op, "");
+	assert_string_equal(e->scale, "e_scale");
+	assert_true(e->axis == -1 && e->n_zeros == 1 && e->zeros[0] == 200);
+
+	const qs_onnx_quant *c = find_quant(&onnx, "c_quantized");
+	assert_string_equal(c->zero_point, "c_zero_point");
+	assert_true(c->axis == 0 && c->n_zeros == 3 && c->zeros[2] == 0);
+	qs_onnx_close(&onnx);
+}
+
+static void finds_quantization_by_inputs(void **state)
+{
+	pb graph = {0}, node;
+	qs_onnx onnx;
+	add_raw(&graph, "a", ONNX_TYPE_INT8, DIMS(4, 3), 12);
+	add_raw(&graph, "one", ONNX_TYPE_FLOAT, DIMS(4), 16);
+	node = onnx_node("DequantizeLinear", NULL, "a one", "y");
+	onnx_int_attribute(&node, "axis", -2);
+	pb_message(&graph, GRAPH_NODE, &node);
+
+	add_raw(&graph, "b", ONNX_TYPE_UINT8, DIMS(3, 2, 16), 96);
+	add_raw(&graph, "two", ONNX_TYPE_FLOAT, DIMS(6), 24);
+	add_raw(&graph, "bz", ONNX_TYPE_UINT8, DIMS(3), 3);
+	node = onnx_node("MatMulNBits", "com.microsoft", "x b two bz", "y");
+	onnx_int_attribute(&node, "bits", 4);
+	onnx_int_attribute(&node, "block_size", 32);
+	pb_message(&graph, GRAPH_NODE, &node);
+
+	add_raw(&graph, "c", ONNX_TYPE_UINT4, DIMS(4, 8), 16);
+	add_raw(&graph, "three", ONNX_TYPE_FLOAT16, DIMS(4, 2), 16);
+	node = onnx_node("GatherBlockQuantized", "com.microsoft", "c ids three", "y");
+	onnx_int_attribute(&node, "quantize_axis", 1);
+	onnx_int_attribute(&node, "block_size", 4);
+	pb_message(&graph, GRAPH_NODE, &node);
+
+	add_raw(&graph, "d", ONNX_TYPE_INT8, DIMS(3, 5), 15);
+	add_raw(&graph, "four", ONNX_TYPE_FLOAT, DIMS(5), 20);
+	add_node(&graph, "DynamicQuantizeMatMul", "x d four", "y");
+	add_node(&graph, "DequantizeLinear", "activation one", "y"); /* no initializer */
+	open_onnx(&onnx, write_graph(state, "model.onnx", &graph));
+	assert_int_equal(onnx.n_quants, 4);
+	const qs_onnx_quant *a = find_quant(&onnx, "a"), *b = find_quant(&onnx, "b"), *c = find_quant(&onnx, "c"),
+	                    *d = find_quant(&onnx, "d");
+	assert_string_equal(a->scale, "one");
+	assert_true(a->axis == 0 && !a->zero_point && !a->n_zeros);
+	assert_string_equal(b->scale, "two");
+	assert_string_equal(b->zero_point, "bz");
+	assert_true(b->bits == 4 && b->block_size == 32 && b->axis == -1 && !b->zeros);
+	assert_string_equal(c->scale, "three");
+	assert_true(c->bits == 4 && c->block_size == 4 && c->axis == 1);
+	assert_string_equal(d->scale, "four");
+	assert_int_equal(d->axis, 1);
+	qs_onnx_close(&onnx);
+}
+
+/* ---- Models ---- */
+
+static void write_weight(void **state, const char *name, const char *tensor, const char *location)
+{
+	pb graph = {0};
+	if (location)
+		add_external(&graph, tensor, DIMS(4), location, 0, 16);
+	else
+		add_raw(&graph, tensor, ONNX_TYPE_FLOAT, DIMS(4), 16);
+	write_graph(state, name, &graph);
+}
+
+static void write_folder(void **state)
+{
+	scratch_write(state, "m/config.json", "{}", 2);
+	scratch_write(state, "m/onnx/encoder.onnx_data", zeros, 16);
+	scratch_write(state, "m/onnx/encoder_fp16.onnx_data", zeros, 16);
+	write_weight(state, "m/onnx/encoder.onnx", "w", "encoder.onnx_data");
+	write_weight(state, "m/onnx/encoder_fp16.onnx", "w", "encoder_fp16.onnx_data");
+	write_weight(state, "m/onnx/encoder_quantized.onnx", "w_quantized", NULL);
+	write_weight(state, "m/onnx/decoder.onnx", "w", NULL);
+	write_weight(state, "m/onnx/decoder_q4f16.onnx", "w_Q4", NULL);
+}
+
+static void expect_files(const qs_model *model, const char *const *names, size_t n)
+{
+	for (size_t i = 0; i < n && i < model->n_files; i++)
+		assert_string_equal(model->files[i].name, names[i]);
+	assert_int_equal(model->n_files, n);
+}
+
+static void opens_all_precisions(void **state)
+{
+	static const char *const names[] = {"config.json",
+	                                    "onnx/decoder.onnx",
+	                                    "onnx/decoder_q4f16.onnx",
+	                                    "onnx/encoder.onnx",
+	                                    "onnx/encoder.onnx_data",
+	                                    "onnx/encoder_fp16.onnx",
+	                                    "onnx/encoder_fp16.onnx_data",
+	                                    "onnx/encoder_quantized.onnx"};
+	static const char *const suffixes[] = {"", "_fp16", "_quantized", "_q4f16"};
+	static const char *const precisions[] = {"fp32", "fp16", "q8", "q4f16"};
+	qs_model model;
+	qs_error error = {0};
+	qs_precision found[QS_PRECISIONS_MAX];
+	write_folder(state);
+	assert_int_equal(qs_model_open(&model, scratch_path(state, "m"), &error), QSTORE_OK);
+	expect_files(&model, names, 8);
+	assert_string_equal(model.files[1].weights.prefix, "onnx/decoder");
+	assert_string_equal(model.files[4].weights.prefix, "onnx/encoder");
+	assert_string_equal(model.files[6].weights.prefix, "onnx/encoder_fp16");
+	assert_true(model.files[4].is_weights && model.files[4].weights.n_tensors == 1);
+	assert_int_equal(qs_model_precisions(&model, found), 4);
+	for (int i = 0; i < 4; i++) {
+		assert_string_equal(found[i].suffix, suffixes[i]);
+		assert_string_equal(found[i].name, precisions[i]);
+	}
+	assert_null(model.precision);
+	qs_model_close(&model);
+}
+
+static void opens_one_precision(void **state)
+{
+	static const char *const fine[] = {"config.json", "onnx/decoder.onnx", "onnx/encoder.onnx",
+	                                   "onnx/encoder.onnx_data", "other.safetensors"};
+	static const char *const half[] = {"config.json", "onnx/encoder_fp16.onnx",
+	                                   "onnx/encoder_fp16.onnx_data"};
+	qs_model model;
+	qs_error error = {0};
+	write_folder(state);
+	scratch_safetensors(state, "m/other.safetensors",
+	                    "{\"w\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[0,3]}}", 3);
+	assert_int_equal(qs_model_open_precision(&model, scratch_path(state, "m"), "", &error), QSTORE_OK);
+	expect_files(&model, fine, 5);
+	assert_string_equal(qs_model_precision(&model, NULL), "fp32");
+	qs_model_close(&model);
+	assert_int_equal(qs_model_open_precision(&model, scratch_path(state, "m"), "_fp16", &error), QSTORE_OK);
+	expect_files(&model, half, 3);
+	assert_string_equal(model.files[1].weights.prefix, "onnx/encoder");
+	assert_string_equal(model.files[2].weights.prefix, "onnx/encoder");
+	assert_string_equal(qs_model_precision(&model, NULL), "fp16");
+	qs_model_close(&model);
+	assert_int_equal(qs_model_open_precision(&model, scratch_path(state, "m"), "_q4", &error), QSTORE_INPUT);
+	assert_non_null(strstr(error.text, "no file named *_q4.onnx"));
+	qs_model_close(&model);
+}
+
+static void opens_a_single_file(void **state)
+{
+	static const char *const names[] = {"encoder_fp16.onnx", "encoder_fp16.onnx_data"};
+	qs_model model;
+	qs_error error = {0};
+	const qs_model_file *file;
+	write_folder(state);
+	assert_int_equal(qs_model_open(&model, scratch_path(state, "m/onnx/encoder_fp16.onnx"), &error),
+	                 QSTORE_OK);
+	expect_files(&model, names, 2);
+	assert_null(model.files[0].weights.prefix);
+	assert_string_equal(qs_model_precision(&model, NULL), "fp16");
+	assert_int_equal(model.files[1].size, 16);
+	assert_non_null(qs_model_find(&model, "w", &file));
+	assert_ptr_equal(file, &model.files[1]);
+	qs_model_close(&model);
+}
+
+static void files_may_share_external_data(void **state)
+{
+	qs_model model;
+	qs_error error = {0};
+	pb graph = {0};
+	scratch_write(state, "m/shared", zeros, 64);
+	write_weight(state, "m/a.onnx", "w", "shared");
+	add_external(&graph, "w", DIMS(4), "shared", 0, 16);
+	add_external(&graph, "v", DIMS(4), "shared", 16, 16);
+	write_graph(state, "m/b.onnx", &graph);
+	assert_int_equal(qs_model_open(&model, scratch_path(state, "m"), &error), QSTORE_OK);
+	assert_int_equal(model.n_files, 3);
+	assert_int_equal(model.files[2].weights.n_tensors, 2);
+	assert_string_equal(model.files[2].weights.prefix, "a");
+	qs_model_close(&model);
+
+	add_external(&graph, "v", DIMS(4), "shared", 8, 16);
+	write_graph(state, "m/b.onnx", &graph);
+	assert_int_equal(qs_model_open(&model, scratch_path(state, "m"), &error), QSTORE_INPUT);
+	assert_non_null(strstr(error.text, "overlaps"));
+	qs_model_close(&model);
+
+	write_weight(state, "m/b.onnx", "w", "a.onnx");
+	assert_int_equal(qs_model_open(&model, scratch_path(state, "m"), &error), QSTORE_INPUT);
+	assert_non_null(strstr(error.text, "is a file of weights"));
+	qs_model_close(&model);
+
+	scratch_write(state, "m/.hidden", zeros, 64);
+	write_weight(state, "m/b.onnx", "w", ".hidden");
+	assert_int_equal(qs_model_open(&model, scratch_path(state, "m"), &error), QSTORE_INPUT);
+	assert_non_null(strstr(error.text, "not a file of the model"));
+	qs_model_close(&model);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_setup, scratch_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    TEST(reads_fields),
+	    TEST(refuses_malformed_fields),
+	    TEST(finds_tensors_inside),
+	    TEST(finds_tensors_in_graphs_within),
+	    TEST(finds_external_tensors),
+	    TEST(refuses_external_data),
+	    TEST(refuses_shapes),
+	    TEST(refuses_what_is_no_model),
+	    TEST(refuses_deep_nesting),
+	    TEST(refuses_truncation_at_every_length),
+	    TEST(finds_dynamic_quantization),
+	    TEST(finds_quantization_by_inputs),
+	    TEST(opens_all_precisions),
+	    TEST(opens_one_precision),
+	    TEST(opens_a_single_file),
+	    TEST(files_may_share_external_data),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
