@@ -28,3 +28,16 @@ export function packPair(...options) {
 	native("qstore-generate", ...options, "--low", low, "-o", high);
 	return { ...work, hashes: pack(join(work.folder, "model.qstore"), { bf16: high, int8: low }) };
 }
+
+/**
+ * Packs one folder that has a model in several precisions. Until the packer reads its formats it needs a safetensors file to see a model
+ * at all: then it gets a small one, and the folder's files are kept as they are, in one variant.
+ */
+export function packFolder(archive, folder) {
+	try {
+		native("qstore-pack", folder, "-o", archive, "-q");
+	} catch {
+		native("qstore-generate", "--fixture", "constant", "-o", folder);
+		native("qstore-pack", folder, "--quantize", "none", "-o", archive, "-q");
+	}
+}
