@@ -2,7 +2,8 @@
 // Its weights are noise; it computes the same wherever it runs.
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { TYPES, onnxModel, toHalf } from "./onnx.mjs";
+import { roundEven, take, toHalf, weights } from "./numbers.mjs";
+import { TYPES, onnxModel } from "./onnx.mjs";
 
 const WIDTH = 256, INNER = 1024;
 const WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "one", "archive", "holds", "a", "model", "at", "several", "precisions",
@@ -10,20 +11,8 @@ const WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "one", "archive", "holds", "a
 /** Rows of the embedding: more than the words that are named, so that there is something to load. */
 const VOCABULARY = 4000;
 
-/** Numbers of a bell's shape, exact in FP16, the same in every run. */
-function* weights(seed) {
-	let state = seed;
-	const uniform = () => (state = Math.imul(state, 1664525) + 1013904223 >>> 0) / 2 ** 32;
-	for (;;) {
-		const value = (uniform() + uniform() + uniform() + uniform() - 2) * 0.06;
-		// 11 significant bits.
-		const unit = 2 ** (Math.floor(Math.log2(Math.abs(value) || 1)) - 10);
-		yield Math.round(value / unit) * unit;
-	}
-}
-
 function makeWeights(dims, source) {
-	return { dims, values: Float32Array.from({ length: dims[0] * dims[1] }, () => source.next().value) };
+	return { dims, values: take(source, dims[0] * dims[1]) };
 }
 
 /**
@@ -33,16 +22,12 @@ function makeWeights(dims, source) {
 function quantize(values) {
 	const peak = values.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
 	const scale = Math.fround((peak - -peak) / 254);
-	const codes = Int8Array.from(values, (value) => {
-		const ratio = Math.fround(value / scale), floor = Math.floor(ratio), rest = ratio - floor;
-		return Math.max(-128, Math.min(127, floor + (rest > 0.5 || (rest === 0.5 && floor & 1) ? 1 : 0)));
-	});
-	return { scale, codes };
+	return { scale, codes: Int8Array.from(values, (value) => Math.max(-128, Math.min(127, roundEven(Math.fround(value / scale))))) };
 }
 
 /** Writes the folder; gives its path. external: also onnx/model_external.onnx, the FP16 model with its weights in a file beside it. */
 export function writeEncoder(folder, { seed = 1 } = {}) {
-	const source = weights(seed);
+	const source = weights(seed, 11);
 	const embedding = makeWeights([VOCABULARY, WIDTH], source);
 	const layers = [makeWeights([WIDTH, INNER], source), makeWeights([INNER, WIDTH], source)];
 	mkdirSync(join(folder, "onnx"), { recursive: true });

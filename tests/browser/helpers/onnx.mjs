@@ -55,19 +55,3 @@ export function onnxModel({ nodes, initializers, inputs, outputs, location }) {
 	const model = message([1, 8], [2, "qstore tests"], [7, graph], [8, message([1, ""], [2, 17])]);
 	return [model, Buffer.concat(outside)];
 }
-
-/** The nearest FP16 value of each, ties to even. */
-export function toHalf(values) {
-	const halves = new Uint16Array(values.length), bits = new Uint32Array(1), float = new Float32Array(bits.buffer);
-	for (let i = 0; i < values.length; i++) {
-		float[0] = values[i];
-		const sign = bits[0] >>> 16 & 0x8000, magnitude = bits[0] & 0x7fffffff;
-		if (magnitude < 0x38800000) { // subnormal: steps of 2^-24
-			const scaled = Math.abs(values[i]) * 2 ** 24, floor = Math.floor(scaled), rest = scaled - floor;
-			halves[i] = sign | floor + (rest > 0.5 || (rest === 0.5 && floor & 1) ? 1 : 0);
-		} else {
-			halves[i] = sign | Math.min(magnitude - 0x38000000 + 0xfff + (magnitude >>> 13 & 1) >>> 13, 0x7c00);
-		}
-	}
-	return halves;
-}

@@ -1,0 +1,147 @@
+/** An archive's GGUF files for @wllama/wllama 3. */
+
+import { QstoreError } from "../error.js";
+import { fileBlob } from "./blob.js";
+import { findFile } from "./find.js";
+
+/** @typedef {import("../archive.js").Archive} Archive */
+
+/**
+ * The GGUF files of a precision, all parts of a split one, for `wllama.loadModel`. Only what wllama reads is restored.
+ * @param {Archive} archive
+ * @param {{ precision?: string, signal?: AbortSignal }} [options] precision: "high" by default
+ */
+export function ggufBlobs(archive, { precision, signal } = {}) {
+	const files = archive.filesOf({ precision }).filter(({ name }) => isGguf(name));
+	if (files.length === 0) {
+		const all = archive.files.filter(({ name }) => isGguf(name)).map(({ name, variants }) => `${name} (${variants.join(", ")})`);
+		throw new QstoreError("NOT_FOUND", `${archive.name ?? "the archive"}: ${archive.variant(precision).name} has no GGUF file` +
+			(all.length > 0 ? `, only ${all.join(", ")}` : ""));
+	}
+	return files.map((file) => fileBlob(file, { signal }));
+}
+
+/**
+ * What wllama's CacheManager wants of a storage.
+ * @typedef {object} StorageBackend
+ * @property {() => boolean} isSupported
+ * @property {(key: string) => Promise<Blob | null>} read
+ * @property {(key: string, stream: ReadableStream) => Promise<void>} write
+ * @property {(key: string) => Promise<number>} getSize -1: there is none
+ * @property {() => Promise<{ key: string, size: number }[]>} list
+ * @property {(key: string) => Promise<void>} delete
+ */
+
+/**
+ * What is needed of wllama's CacheManager to keep other models there.
+ * @typedef {object} NextCache
+ * @property {(name: string) => Promise<Blob | null>} open
+ * @property {(name: string, stream: ReadableStream, metadata: any) => Promise<void>} write
+ * @property {(name: string, metadata: any) => Promise<void>} writeMetadata
+ * @property {(name: string) => Promise<any>} getMetadata
+ * @property {(name: string) => Promise<number>} getSize
+ * @property {() => Promise<{ name: string, size: number }[]>} list
+ * @property {(predicate: (entry: any) => boolean) => Promise<void>} deleteMany
+ */
+
+/**
+ * @typedef {object} StorageOptions
+ * @property {string | URL} url the folder of the models' URLs; the archive's model-q8_0.gguf is the model at that folder's model-q8_0.gguf.
+ *   Nothing is ever fetched from there
+ * @property {NextCache} [next] where other models are kept: a `new CacheManager()`. Without it they cannot be loaded from URLs
+ * @property {string} [precision] of files that several precisions have under one name; default "high"
+ * @property {AbortSignal} [signal] ends reads that are under way, and those that follow
+ */
+
+/** Before the key of what wllama notes down of a file. */
+const NOTES = "__metadata__";
+
+/**
+ * A storage for wllama in which the archive's GGUF files are as if they had been downloaded, so that `loadModelFromUrl` works
+ * unchanged: `new Wllama(paths, { cacheManager: new CacheManager([archiveStorage(archive, { url })]) })`.
+ * @param {Archive} archive
+ * @param {StorageOptions} options
+ * @returns {StorageBackend}
+ */
+export function archiveStorage(archive, { url, next, precision, signal }) {
+	/** @type {Promise<Map<string, Blob>> | undefined} */
+	let entries;
+	/** By key: the files, and the notes on them. */
+	const own = () => entries ??= archiveEntries(archive, String(url), precision, signal).catch((error) => {
+		entries = undefined;
+		throw error;
+	});
+	return {
+		isSupported: () => true,
+
+		async read(key) {
+			const blob = (await own()).get(key);
+			if (blob || !next)
+				return blob ?? null;
+			if (!key.startsWith(NOTES))
+				return next.open(key);
+			const notes = await next.getMetadata(key.slice(NOTES.length));
+			return notes && new Blob([JSON.stringify(notes)]);
+		},
+
+		async write(key, stream) {
+			if ((await own()).has(key))
+				await stream.cancel();
+			else if (!next)
+				throw new QstoreError("USAGE", `${key} cannot be kept: archiveStorage was given no "next" to keep other models in`);
+			else if (key.startsWith(NOTES))
+				await next.writeMetadata(key.slice(NOTES.length), await new Response(stream).json());
+			else
+				// The right notes follow when the file is complete.
+				await next.write(key, stream, { etag: "", originalSize: 0, originalURL: "" });
+		},
+
+		async getSize(key) {
+			return (await own()).get(key)?.size ?? next?.getSize(key) ?? -1;
+		},
+
+		async list() {
+			const others = (await next?.list() ?? []).flatMap(({ name, size }) => [{ key: name, size }, { key: NOTES + name, size: 0 }]);
+			return [...Array.from(await own(), ([key, { size }]) => ({ key, size })), ...others];
+		},
+
+		async delete(key) {
+			// What stands in the archive stays.
+			if (!(await own()).has(key))
+				await next?.deleteMany(({ name }) => name === key);
+		},
+	};
+}
+
+/**
+ * @param {Archive} archive
+ * @param {string} folder
+ * @param {string | undefined} precision
+ * @param {AbortSignal | undefined} signal
+ */
+async function archiveEntries(archive, folder, precision, signal) {
+	/** @type {Map<string, Blob>} */
+	const entries = new Map();
+	for (const name of new Set(archive.files.map((file) => file.name))) {
+		const file = isGguf(name) ? findFile(archive, name, precision) : undefined;
+		if (!file)
+			continue;
+		const url = `${folder.replace(/\/+$/, "")}/${name.split("/").map(encodeURIComponent).join("/")}`;
+		const key = await keyOf(url), notes = { originalURL: url, originalSize: file.size, etag: file.sha256 };
+		entries.set(key, fileBlob(file, { signal }));
+		entries.set(NOTES + key, new Blob([JSON.stringify(notes)]));
+	}
+	return entries;
+}
+
+/** @param {string} name */
+const isGguf = (name) => name.toLowerCase().endsWith(".gguf");
+
+/**
+ * The name under which wllama keeps a download (cache-manager.ts, urlToFileName).
+ * @param {string} url
+ */
+async function keyOf(url) {
+	const hash = new Uint8Array(await crypto.subtle.digest("SHA-1", new TextEncoder().encode(url)));
+	return `${Array.from(hash, (byte) => byte.toString(16).padStart(2, "0")).join("")}_${url.split("/").pop()}`;
+}
