@@ -41,17 +41,48 @@ export function fileBlob(file, { type = "", signal } = {}) {
 }
 
 /**
+ * @typedef {object} ResponseOptions
+ * @property {HeadersInit} [headers] more of them
+ * @property {string | null} [range] a request's Range header: one range of bytes is answered 206, or 416 when it is past the end
+ * @property {AbortSignal} [signal] ends the body
+ */
+
+/**
  * A file as an answer to fetch, with its content-length and a body that is restored when it is read.
  * @param {RandomAccessFile} file
- * @param {ReadOptions & { headers?: HeadersInit }} [options]
+ * @param {ResponseOptions} [options]
  * @returns {Response}
  */
-export function fileResponse(file, { signal, headers } = {}) {
-	const all = new Headers(headers);
-	all.set("content-length", String(file.size));
+export function fileResponse(file, { headers, range, signal } = {}) {
+	const part = range ? partOf(range, file.size) : undefined, all = new Headers(headers);
+	if (part === null) {
+		all.set("content-range", `bytes */${file.size}`);
+		return new Response(null, { status: 416, headers: all });
+	}
+	const [start, end] = part ?? [0, file.size];
+	all.set("content-length", String(end - start));
+	if (part)
+		all.set("content-range", `bytes ${start}-${end - 1}/${file.size}`);
 	if (!all.has("content-type"))
 		all.set("content-type", file.name.endsWith(".json") ? "application/json" : "application/octet-stream");
-	return new Response(streamOf(() => file.chunks(0, file.size, { signal })), { status: 200, headers: all });
+	return new Response(streamOf(() => file.chunks(start, end, { signal })), { status: part ? 206 : 200, headers: all });
+}
+
+/**
+ * The bytes [start, end) that a Range header asks for; null when there are none such; undefined when it is not one range of bytes.
+ * @param {string} range
+ * @param {number} size
+ * @returns {[number, number] | null | undefined}
+ */
+function partOf(range, size) {
+	const [, first, last] = /^\s*bytes=(\d*)-(\d*)\s*$/.exec(range) ?? [];
+	if (!first && !last)
+		return undefined;
+	const start = first ? Number(first) : Math.max(size - Number(last), 0);
+	const end = first && last ? Math.min(Number(last) + 1, size) : size;
+	if (first && last && Number(last) < start)
+		return undefined;
+	return start < end ? [start, end] : null;
 }
 
 export class FileBlob extends Blob {

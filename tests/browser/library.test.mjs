@@ -1,7 +1,7 @@
 // The library itself in real browsers: an archive that qstore-pack made, read over HTTP.
 import assert from "node:assert/strict";
 import { after, before } from "node:test";
-import { browserTest, openPage, peakMemory } from "./helpers/browsers.mjs";
+import { browserTest, openPage, peakMemory, report } from "./helpers/browsers.mjs";
 import { packPair } from "./helpers/models.mjs";
 import { serveSite } from "./helpers/site.mjs";
 
@@ -22,7 +22,7 @@ browserTest(["chromium", "firefox"], "every file of every precision is the origi
 		const hashes = await page.call(PAGE, "hashFiles", "/data/model.qstore");
 		assert.deepEqual(hashes, model.hashes);
 		assert.deepEqual(page.errors, []);
-		t.diagnostic(`figures: ${site.sent(/model.qstore/)} bytes fetched, ${await peakMemory(browser) / 2 ** 20 | 0} MiB of memory`);
+		report(t, site.sent(/model.qstore/), await peakMemory(browser));
 		assert.deepEqual([...new Set(site.log.map(({ headers }) => headers.host))], [new URL(site.origin).host]);
 	} finally {
 		await site.close();

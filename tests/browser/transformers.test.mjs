@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import { after, before } from "node:test";
-import { browserTest, openPage, peakMemory } from "./helpers/browsers.mjs";
+import { browserTest, openPage, peakMemory, report } from "./helpers/browsers.mjs";
 import { writeEncoder } from "./helpers/encoder.mjs";
 import { packFolder, workFolder } from "./helpers/models.mjs";
 import { serveSite } from "./helpers/site.mjs";
@@ -37,8 +37,7 @@ browserTest(["chromium", "firefox"], "the original files", async (browser, t) =>
 		assert.ok(found[dtype].data.every(Number.isFinite) && new Set(found[dtype].data).size > 500);
 	}
 	assert.notDeepEqual(found.q8.data, found.fp16.data);
-	const fetched = site.sent(/^\/data\/.*\.(onnx|json)$/);
-	t.diagnostic(`figures: ${t.name}: ${fetched} bytes fetched, ${mib(await peakMemory(browser))} MiB at most`);
+	report(t, site.sent(/^\/data\/.*\.(onnx|json)$/), await peakMemory(browser));
 });
 
 for (const way of ["cache", "fetch"]) {
@@ -46,11 +45,13 @@ for (const way of ["cache", "fetch"]) {
 		const site = await serveSite(work.folder);
 		t.after(() => site.close());
 		const page = await openPage(browser, site);
-		const { results, answers, tokens, kept, detached, totals } = await page.call(PAGE, "fromArchive", "/data/encoder.qstore", REPO,
-			DTYPES, { way, foreign: `${site.origin}/data/foreign/` });
+		const { results, totals } = await page.call(PAGE, "fromArchive", "/data/encoder.qstore", REPO, DTYPES,
+			{ way, foreign: `${site.origin}/data/foreign/` });
+		report(t, site.sent(/\.qstore$/), await peakMemory(browser));
 		assert.deepEqual(results, originals[t.name.split(":")[0]], "the same numbers as from the files");
 
-		const q8 = size("onnx/model_quantized.onnx"), fp16 = size("onnx/model_fp16.onnx");
+		const { answers, tokens, kept, detached } = await page.call(PAGE, "ask"), q8 = size("onnx/model_quantized.onnx");
+		const fp16 = size("onnx/model_fp16.onnx");
 		assert.deepEqual(answers.probe, [206, `bytes 0-0/${fp16}`, 1, 1]);
 		assert.equal(answers.missing[0], 404);
 		assert.deepEqual(answers.whole, [200, null, q8, q8]);
@@ -67,8 +68,5 @@ for (const way of ["cache", "fetch"]) {
 			["config.json", "onnx/model_fp16.onnx", "onnx/model_quantized.onnx", "tokenizer.json", "tokenizer_config.json"]);
 		assert.ok(kept.some((path) => path.includes("other/model")), "another repository's files are kept as before");
 		assert.deepEqual(page.errors, []);
-		t.diagnostic(`figures: ${t.name}: ${site.sent(/\.qstore$/)} bytes fetched, ${mib(await peakMemory(browser))} MiB at most`);
 	});
 }
-
-const mib = (bytes) => Math.round(bytes / 2 ** 20);

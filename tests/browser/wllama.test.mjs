@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { mkdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { after, before } from "node:test";
-import { browserTest, openPage, peakMemory } from "./helpers/browsers.mjs";
+import { browserTest, openPage, peakMemory, report } from "./helpers/browsers.mjs";
 import { writeLlama } from "./helpers/llama.mjs";
 import { packFolder, workFolder } from "./helpers/models.mjs";
 import { serveSite } from "./helpers/site.mjs";
@@ -66,7 +66,3 @@ browserTest(BROWSERS, "loadModelFromUrl with an archive as storage", async (brow
 	assert.deepEqual(page.errors, []);
 	report(t, site.sent(/\.qstore$/), await peakMemory(browser));
 });
-
-function report(t, fetched, peak) {
-	t.diagnostic(`figures: ${t.name}: ${fetched} bytes fetched, ${Math.round(peak / 2 ** 20)} MiB at most`);
-}

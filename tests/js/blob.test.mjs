@@ -127,6 +127,26 @@ test("text and JSON", async () => {
 	assert.equal(fileResponse(source).headers.get("content-type"), "application/json");
 });
 
+test("a Response to a request of a range", async () => {
+	const source = file(1000);
+	for (const [range, start, end] of [["bytes=0-0", 0, 1], ["bytes=10-19", 10, 20], ["bytes=990-", 990, 1000], ["bytes=-7", 993, 1000],
+		["bytes=0-5000", 0, 1000], ["bytes=-5000", 0, 1000]]) {
+		const response = fileResponse(source, { range });
+		assert.equal(response.status, 206, range);
+		assert.equal(response.headers.get("content-range"), `bytes ${start}-${end - 1}/1000`);
+		assert.equal(response.headers.get("content-length"), String(end - start));
+		assert.equal(Buffer.compare(new Uint8Array(await response.arrayBuffer()), source.data.subarray(start, end)), 0);
+	}
+	for (const range of ["bytes=1000-", "bytes=2000-3000", "bytes=-0"]) {
+		const response = fileResponse(source, { range });
+		assert.equal(response.status, 416, range);
+		assert.equal(response.headers.get("content-range"), "bytes */1000");
+	}
+	assert.equal(fileResponse(file(0), { range: "bytes=0-0" }).status, 416);
+	for (const range of ["bytes=5-2", "bytes=0-1,5-6", "bytes=-", "lines=1-2", null])
+		assert.equal(fileResponse(source, { range }).status, 200, range);
+});
+
 test("a Response says its size, and takes headers", async () => {
 	const source = file(MIB), response = fileResponse(source, { headers: { etag: '"1"' } });
 	assert.equal(response.status, 200);

@@ -107,3 +107,9 @@ export async function peakMemory(browser) {
 	}
 	return peaks.length > 0 ? Math.max(...peaks) : undefined;
 }
+
+/** Has scripts/test print what a test measured. */
+export function report(t, fetched, peak) {
+	const memory = peak === undefined ? "memory not known" : `${Math.round(peak / 2 ** 20)} MiB of memory at most`;
+	t.diagnostic(`figures: ${t.name}: ${(fetched / 1e6).toFixed(2)} MB fetched, ${memory}`);
+}

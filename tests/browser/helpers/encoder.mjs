@@ -25,19 +25,20 @@ function quantize(values) {
 	return { scale, codes: Int8Array.from(values, (value) => Math.max(-128, Math.min(127, roundEven(Math.fround(value / scale))))) };
 }
 
-/** Writes the folder; gives its path. external: also onnx/model_external.onnx, the FP16 model with its weights in a file beside it. */
-export function writeEncoder(folder, { seed = 1 } = {}) {
+/** Writes the folder; gives its path. external: with the weights in files beside the models (model_fp16.onnx_data …). */
+export function writeEncoder(folder, { seed = 1, external = false } = {}) {
 	const source = weights(seed, 11);
 	const embedding = makeWeights([VOCABULARY, WIDTH], source);
 	const layers = [makeWeights([WIDTH, INNER], source), makeWeights([INNER, WIDTH], source)];
 	mkdirSync(join(folder, "onnx"), { recursive: true });
 	const write = (name, data) => writeFileSync(join(folder, name), typeof data === "object" && !Buffer.isBuffer(data) ?
 		JSON.stringify(data, null, "\t") : data);
-	write("onnx/model_fp16.onnx", halfModel(embedding, layers)[0]);
-	write("onnx/model_quantized.onnx", quantizedModel(embedding, layers)[0]);
-	const [external, data] = halfModel(embedding, layers, "model_external.onnx_data");
-	write("onnx/model_external.onnx", external);
-	write("onnx/model_external.onnx_data", data);
+	for (const [name, make] of [["model_fp16.onnx", halfModel], ["model_quantized.onnx", quantizedModel]]) {
+		const [model, data] = make(embedding, layers, external ? `${name}_data` : undefined);
+		write(`onnx/${name}`, model);
+		if (external)
+			write(`onnx/${name}_data`, data);
+	}
 	write("config.json", {
 		architectures: ["BertModel"], model_type: "bert", hidden_size: WIDTH, intermediate_size: INNER, num_attention_heads: 4,
 		num_hidden_layers: 1, vocab_size: VOCABULARY, max_position_embeddings: 128, pad_token_id: 0,
@@ -84,11 +85,11 @@ function halfModel(embedding, layers, location) {
 	});
 }
 
-function quantizedModel(embedding, layers) {
+function quantizedModel(embedding, layers, location) {
 	const initializers = [["embedding", embedding], ["up", layers[0]], ["down", layers[1]]].flatMap(([name, { dims, values }]) => {
 		const { scale, codes } = quantize(values);
 		return [
-			{ name: `${name}_quantized`, type: TYPES.INT8, dims, data: codes },
+			{ name: `${name}_quantized`, type: TYPES.INT8, dims, data: codes, external: location !== undefined },
 			{ name: `${name}_scale`, type: TYPES.FLOAT, dims: [], data: Float32Array.of(scale) },
 			{ name: `${name}_zero_point`, type: TYPES.INT8, dims: [], data: Int8Array.of(0) },
 		];
@@ -109,6 +110,6 @@ function quantizedModel(embedding, layers) {
 			...multiply("t", "down", "d"),
 			["Add", ["x", "d"], ["last_hidden_state"]],
 		],
-		initializers, inputs: INPUTS, outputs: OUTPUTS,
+		initializers, inputs: INPUTS, outputs: OUTPUTS, location,
 	});
 }

@@ -26,14 +26,24 @@ export function fromFiles(host, repo, dtypes) {
 	return outputs(repo, dtypes);
 }
 
-/** From the archive; then what the Cache API holds, and what came of asking for files that are not there and for another repository. */
+let archive, detach, address;
+const unhooked = env.fetch;
+
+/** From the archive: the numbers, and the sizes that transformers.js told of. */
 export async function fromArchive(url, repo, dtypes, { way, foreign }) {
-	const archive = await openArchive(httpSource(new URL(url, location.href).href));
+	archive = await openArchive(httpSource(new URL(url, location.href).href));
 	Object.assign(env, { remoteHost: foreign, remotePathTemplate: "{model}/resolve/{revision}/" });
-	const before = env.fetch, progress = [];
-	const detach = attachTransformers(env, archive, repo, { way });
-	const results = await outputs(repo, dtypes, { progress_callback: (event) => progress.push(event) });
-	const address = (name, of = repo) => `${foreign}${of}/resolve/main/${name}`;
+	address = (name, of = repo) => `${foreign}${of}/resolve/main/${name}`;
+	detach = attachTransformers(env, archive, repo, { way });
+	const progress = [], results = await outputs(repo, dtypes, { progress_callback: (event) => progress.push(event) });
+	return {
+		results,
+		totals: Object.fromEntries(progress.flatMap(({ status, file, total }) => status === "progress" ? [[file, total]] : [])),
+	};
+}
+
+/** Then: what the Cache API holds, and what comes of asking for a size, for a file that is not there, and for another repository. */
+export async function ask() {
 	const answer = async (name, init, of) => {
 		const response = await env.fetch(address(name, of), init);
 		return [response.status, response.headers.get("content-range"), Number(response.headers.get("content-length")),
@@ -50,8 +60,5 @@ export async function fromArchive(url, repo, dtypes, { way, foreign }) {
 	const kept = (await (await caches.open(env.cacheKey)).keys()).map((request) => new URL(request.url).pathname)
 		.filter((path) => !path.includes("/ort-wasm"));
 	detach();
-	return {
-		results, answers, tokens, kept: kept.sort(), detached: env.fetch === before && !env.useCustomCache,
-		totals: Object.fromEntries(progress.flatMap(({ status, file, total }) => status === "progress" ? [[file, total]] : [])),
-	};
+	return { answers, tokens, kept: kept.sort(), detached: env.fetch === unhooked && !env.useCustomCache };
 }
