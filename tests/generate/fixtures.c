@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "random.h"
+#include "values.h"
 #include "writer.h"
 
 #define TENSORS_MAX 256
@@ -18,12 +19,6 @@ typedef struct fixture {
 	normal_table normal;
 	rng r;
 } fixture;
-
-static void store(uint8_t *dst, uint64_t bits, uint32_t size)
-{
-	for (uint32_t i = 0; i < size; i++)
-		dst[i] = (uint8_t)(bits >> 8 * i);
-}
 
 /* Its data are this program's own. */
 static uint8_t *bytes_of(const gen_tensor *tensor)
@@ -64,33 +59,23 @@ static gen_tensor *add_2d(fixture *f, uint32_t dtype, uint64_t rows, uint64_t co
 	return add(f, dtype, dims, 2, "%s", name);
 }
 
-static uint16_t encode_half(uint32_t dtype, float value)
-{
-	return dtype == QS_F16 ? f32_to_f16(value) : f32_to_bf16(value);
-}
-
 static void fill_weights(fixture *f, gen_tensor *tensor)
 {
 	uint64_t cols = gen_tensor_cols(tensor), n = gen_tensor_elems(tensor);
-	uint32_t size = qs_dtype_size(tensor->dtype);
 	uint8_t *dst = bytes_of(tensor);
 	float scale = 0;
 	for (uint64_t i = 0; i < n; i++) {
 		if (i % cols == 0 || scale == 0)
 			scale = (float)(0.03 * exp2_portable(0.6 * normal_next(&f->normal, &f->r)));
 		float value = (float)normal_next(&f->normal, &f->r) * scale;
-		uint64_t bits;
 		if (tensor->dtype == QS_F64) {
 			double wide = (double)value * 1.0000000001;
+			uint64_t bits;
 			memcpy(&bits, &wide, sizeof bits);
-		} else if (tensor->dtype == QS_F32) {
-			uint32_t single;
-			memcpy(&single, &value, sizeof single);
-			bits = single;
+			store_bytes(dst + 8 * i, bits, 8);
 		} else {
-			bits = encode_half(tensor->dtype, value);
+			value_store(dst, tensor->dtype, i, value);
 		}
-		store(dst + i * size, bits, size);
 	}
 }
 
@@ -99,12 +84,12 @@ static void fill_random(fixture *f, gen_tensor *tensor, uint64_t mask)
 	uint32_t size = qs_dtype_size(tensor->dtype);
 	uint8_t *dst = bytes_of(tensor);
 	for (uint64_t i = 0; i < gen_tensor_size(tensor) / size; i++)
-		store(dst + i * size, rng_next(&f->r) & mask, size);
+		store_bytes(dst + i * size, rng_next(&f->r) & mask, size);
 }
 
 static void set_half(gen_tensor *tensor, uint64_t i, uint32_t bits)
 {
-	store(bytes_of(tensor) + 2 * i, bits, 2);
+	store_bytes(bytes_of(tensor) + 2 * i, bits, 2);
 }
 
 static uint32_t get_half(const gen_tensor *tensor, uint64_t i)
@@ -210,7 +195,7 @@ static void all_dtypes(fixture *f)
 	/* as models have them: positions, masks, a router's statistics */
 	gen_tensor *positions = add_1d(f, QS_I64, 4096, "position_ids");
 	for (uint64_t i = 0; i < 4096; i++)
-		store(bytes_of(positions) + 8 * i, i, 8);
+		store_bytes(bytes_of(positions) + 8 * i, i, 8);
 	fill_weights(f, add_2d(f, QS_BF16, 200, 300, "layer.weight"));
 	fill_weights(f, add_2d(f, QS_F16, 200, 300, "other.weight"));
 	fill_weights(f, add_2d(f, QS_F32, 200, 300, "router.weight"));
@@ -244,8 +229,8 @@ static void clean(fixture *f)
 			set_half(brain, i, get_half(brain, i) & ~((1u << (7 - bits)) - 1));
 			set_half(half, i, get_half(half, i) & ~((1u << (10 - bits)) - 1));
 			uint8_t *word = bytes_of(single) + 4 * i;
-			store(word, 0, 2); /* the low half: a single that was a BF16 */
-			store(word + 2, (word[2] | (uint32_t)word[3] << 8) & ~((1u << (7 - bits)) - 1), 2);
+			store_bytes(word, 0, 2); /* the low half: a single that was a BF16 */
+			store_bytes(word + 2, (word[2] | (uint32_t)word[3] << 8) & ~((1u << (7 - bits)) - 1), 2);
 		}
 	}
 }
@@ -256,7 +241,9 @@ static void constant(fixture *f)
 	for (int k = 0; k < 2; k++) {
 		gen_tensor *rows = add_2d(f, k ? QS_F16 : QS_BF16, 128, 200, names[k]);
 		for (uint64_t r = 0; r < 128; r++) {
-			uint32_t bits = encode_half(rows->dtype, (float)normal_next(&f->normal, &f->r));
+			uint8_t half[2];
+			value_store(half, rows->dtype, 0, (float)normal_next(&f->normal, &f->r));
+			uint32_t bits = half[0] | (uint32_t)half[1] << 8;
 			for (uint64_t c = 0; c < 200; c++)
 				set_half(rows, r * 200 + c, r % 3 == 1 && c % 2 ? bits ^ 0x8000 : bits);
 		}
@@ -323,7 +310,7 @@ static void write_gaps(fixture *f, const char *folder)
 		data[i] = (uint8_t)(i * 7 % 251);
 	memcpy(data + 11, first->data, 20000);
 	memcpy(data + 20111, last->data, 14000);
-	store(file, json_size, 8);
+	store_bytes(file, json_size, 8);
 	memcpy(file + 8, header, json_size);
 	gen_write_text(folder, "model.safetensors", (const char *)file, 8 + json_size + data_size);
 	free(file);

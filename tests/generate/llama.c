@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "random.h"
+#include "values.h"
 #include "writer.h"
 
 /* How a tensor's numbers are made. */
@@ -80,18 +81,8 @@ static void llama_row(void *context, const gen_tensor *tensor, uint64_t row, uin
 	if (m->columns_of != tensor)
 		make_columns(m, tensor);
 	make_row(m, tensor, row);
-	for (uint64_t c = 0; c < cols; c++) {
-		if (tensor->dtype == QS_F32) {
-			uint32_t bits;
-			memcpy(&bits, &m->row[c], sizeof bits);
-			for (int i = 0; i < 4; i++)
-				dst[4 * c + (uint64_t)i] = (uint8_t)(bits >> 8 * i);
-		} else {
-			uint16_t value = tensor->dtype == QS_F16 ? f32_to_f16(m->row[c]) : f32_to_bf16(m->row[c]);
-			dst[2 * c] = (uint8_t)value;
-			dst[2 * c + 1] = (uint8_t)(value >> 8);
-		}
-	}
+	for (uint64_t c = 0; c < cols; c++)
+		value_store(dst, tensor->dtype, c, m->row[c]);
 }
 
 static void choose_heads(llama *m)

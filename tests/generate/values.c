@@ -94,14 +94,22 @@ float value_load(const uint8_t *src, uint32_t dtype, uint64_t i)
 
 void value_store(uint8_t *dst, uint32_t dtype, uint64_t i, float value)
 {
-	uint32_t size = qs_dtype_size(dtype);
-	store_bytes(dst + i * size,
-	            dtype == QS_BF16      ? f32_to_bf16(value)
-	            : dtype == QS_F16     ? f32_to_f16(value)
-	            : dtype == QS_F8_E4M3 ? f32_to_e4m3(value)
-	            : dtype == QS_F8_E5M2 ? f32_to_e5m2(value)
-	                                  : to_bits(value),
-	            size);
+	switch (dtype) {
+	case QS_BF16:
+		store_bytes(dst + 2 * i, f32_to_bf16(value), 2);
+		break;
+	case QS_F16:
+		store_bytes(dst + 2 * i, f32_to_f16(value), 2);
+		break;
+	case QS_F8_E4M3:
+		dst[i] = (uint8_t)f32_to_e4m3(value);
+		break;
+	case QS_F8_E5M2:
+		dst[i] = (uint8_t)f32_to_e5m2(value);
+		break;
+	default:
+		store_bytes(dst + 4 * i, to_bits(value), 4);
+	}
 }
 
 float value_round(uint32_t dtype, float value)
