@@ -1,0 +1,61 @@
+#include "q8_0.h"
+
+#include "../core/rules.h"
+
+/* Loops without branches and calls, so that compilers vectorise them. */
+
+#define F32_INFINITY 0x7f800000u
+#define F16_INFINITY 0x7c00u
+
+/* Of magnitudes as patterns, which order as the numbers do. */
+static uint32_t largest_magnitude(const float *x)
+{
+	uint32_t largest = 0;
+	for (int i = 0; i < QS_Q8_0_ELEMS; i++) {
+		uint32_t magnitude = qs_f32_bits(x[i]) & 0x7fffffff;
+		largest = magnitude > largest ? magnitude : largest;
+	}
+	return largest;
+}
+
+/* Half to even; of numbers ≥ 0 that are not NaN. */
+static uint16_t f16_from_f32(float value)
+{
+	uint32_t bits = qs_f32_bits(value);
+	if (value >= 65520.0f)
+		return F16_INFINITY;
+	if (value < 0x1p-14f) /* multiples of 2^-24, the spacing of singles from 0.5 to 1 */
+		return (uint16_t)qs_f32_bits(value + 0.5f);
+	bits -= 112u << 23;
+	return (uint16_t)((bits + 0xfff + (bits >> 13 & 1)) >> 13);
+}
+
+/* Half away from zero, of magnitudes up to 2^22: the number below one half is added, for one half itself
+ * would lift what is just below. What is no such number (a product with the infinite inverse of a tiny d) is
+ * 0. */
+static inline int8_t code(float value)
+{
+	uint32_t bits = qs_f32_bits(value), magnitude = bits & 0x7fffffff;
+	float nearest_half = qs_f32_from_bits(0x3effffffu | (bits & 0x80000000u));
+	float usable = qs_f32_from_bits(magnitude < 0x43000000u ? bits : 0); /* below 128 */
+	return (int8_t)(int32_t)(usable + nearest_half);
+}
+
+int qs_q8_0_quantize(const float *x, size_t n_blocks, uint8_t *dst)
+{
+	int is_finite = 1;
+	for (size_t b = 0; b < n_blocks; b++, x += QS_Q8_0_ELEMS, dst += QS_Q8_0_SIZE) {
+		uint32_t largest = largest_magnitude(x);
+		float d = largest < F32_INFINITY ? qs_f32_from_bits(largest) / 127.0f : 0;
+		float inverse = d != 0 ? 1.0f / d : 0.0f;
+		uint16_t stored = largest < F32_INFINITY ? f16_from_f32(d) : F16_INFINITY;
+		if (stored == F16_INFINITY) {
+			is_finite = 0;
+			inverse = 0;
+		}
+		memcpy(dst, &stored, sizeof stored);
+		for (int i = 0; i < QS_Q8_0_ELEMS; i++)
+			dst[2 + i] = (uint8_t)code(x[i] * inverse);
+	}
+	return is_finite;
+}
