@@ -245,19 +245,25 @@ static void put_config(out_model *model, const json_t *config, uint32_t dtype)
 	put_tokens(model, config_number(config, "vocab_size", 0));
 }
 
-void gguf_convert(const char *folder, uint32_t dtype, const gguf_options *options, const char *out)
+void gguf_convert(const char *in, uint32_t dtype, const gguf_options *options, const char *out)
 {
 	qs_model model;
 	qs_error error;
 	out_model made = {0};
 	char path[4096];
 
-	if (qs_model_open(&model, folder, &error))
+	if (qs_model_open(&model, in, &error))
 		gen_die("%s", error.text);
-	snprintf(path, sizeof path, "%s/config.json", folder);
+	const char *slash = strrchr(in, '/');
+	if (strlen(in) > 12 && !strcmp(in + strlen(in) - 12, ".safetensors"))
+		snprintf(path, sizeof path, "%.*sconfig.json", slash ? (int)(slash + 1 - in) : 0, in);
+	else
+		snprintf(path, sizeof path, "%s/config.json", in);
 	json_t *config = json_load_file(path, 0, NULL);
-	uint64_t heads = config_number(config, "num_attention_heads", 0);
-	uint64_t key_heads = config_number(config, "num_key_value_heads", heads);
+	/* Some small models name them their own way. */
+	uint64_t heads = config_number(config, "num_attention_heads", config_number(config, "num_heads", 0));
+	uint64_t key_heads =
+	    config_number(config, "num_key_value_heads", config_number(config, "num_kv_heads", heads));
 	put_config(&made, config, dtype);
 	json_decref(config);
 	for (size_t f = 0; f < model.n_files; f++)

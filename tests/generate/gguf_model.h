@@ -12,10 +12,10 @@ typedef struct gguf_options {
 	int pure;           /* quantize all matrices to the same type */
 } gguf_options;
 
-/* A folder of safetensors of a Llama, with its config.json, as convert_hf_to_gguf.py does: names, the order
- * of the rows of the queries' and keys' matrices; norms become F32, matrices dtype (QS_F32, QS_F16 or
- * QS_BF16). Tokens are made up. */
-void gguf_convert(const char *folder, uint32_t dtype, const gguf_options *options, const char *out);
+/* A Llama, a folder of safetensors or one such file, with a config.json beside, as convert_hf_to_gguf.py
+ * does: names, the order of the rows of the queries' and keys' matrices; norms become F32, matrices dtype
+ * (QS_F32, QS_F16 or QS_BF16). Tokens are made up. */
+void gguf_convert(const char *in, uint32_t dtype, const gguf_options *options, const char *out);
 
 /* Quantizes the GGUF file `in` as llama-quantize does without an importance matrix. type: "q8_0", "q4_0",
  * "q4_1", "q5_0", "q5_1", "q4_k_s", "q4_k_m", "q5_k_s", "q5_k_m" or "q6_k". False for another. */

@@ -10,7 +10,8 @@
 static void usage(FILE *to)
 {
 	fputs("Usage: qstore-gguf [OPTION …] TYPE IN OUT.gguf\n"
-	      "Makes a GGUF model of a folder of safetensors (a Llama's, with its config.json), or a quantized "
+	      "Makes a GGUF model of safetensors (a Llama's folder or file, with a config.json beside it), or a "
+	      "quantized "
 	      "one of\n"
 	      "a GGUF file, bit for bit as llama.cpp without an importance matrix.\n\n"
 	      "Types of a converted model: f32, f16, bf16\n"
