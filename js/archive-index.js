@@ -3,10 +3,10 @@
 import { DTYPES } from "./dtypes.js";
 import { QstoreError } from "./error.js";
 import { readExactly } from "./source.js";
-import { INDEX_HEADER_SIZE, INDEX_OFFSET } from "./wasm.js";
+import { INDEX_HEADER_SIZE, INDEX_OFFSET } from "./decoder.js";
 
-/** @typedef {import("./wasm.js").Decoder} Decoder */
-/** @typedef {import("./wasm.js").IndexHeader} IndexHeader */
+/** @typedef {import("./decoder.js").Decoder} Decoder */
+/** @typedef {import("./decoder.js").IndexHeader} IndexHeader */
 /** @typedef {import("./source.js").Source} Source */
 
 /** "No object", "no coarser variant". */

@@ -1,22 +1,18 @@
 /** An open archive: its variants, files and tensors, and their bytes. */
 
-import { localCodec } from "./codec.js";
+import { ArchiveBytes, ArchiveFile, ArchiveTensor, readTensors } from "./contents.js";
 import { DTYPES } from "./dtypes.js";
 import { QstoreError } from "./error.js";
-import { FILE, KIND, NONE, readIndex } from "./archive-index.js";
-import { findVariant, hasVariant, isShared, planFile } from "./plan.js";
+import { KIND, NONE } from "./archive-index.js";
+import { findVariant, hasVariant, isShared } from "./plan.js";
 import { safetensorsHeader } from "./safetensors.js";
-import { readExactly, toSource, withHead } from "./source.js";
-import { decodePieces } from "./stream.js";
-import { createDecoder } from "./wasm.js";
+import { loadTensors } from "./tensors.js";
 
 /** @typedef {import("./codec.js").Codec} Codec */
-/** @typedef {import("./archive-index.js").FileRecord} FileRecord */
 /** @typedef {import("./archive-index.js").Index} Index */
-/** @typedef {import("./archive-index.js").TensorRecord} TensorRecord */
 /** @typedef {import("./source.js").ReadOptions} ReadOptions */
 /** @typedef {import("./source.js").Source} Source */
-/** @typedef {import("./wasm.js").Decoder} Decoder */
+/** @typedef {import("./decoder.js").Decoder} Decoder */
 
 /**
  * @typedef {object} VariantInfo
@@ -53,34 +49,12 @@ import { createDecoder } from "./wasm.js";
  */
 
 /**
- * @typedef {object} OpenOptions
- * @property {Decoder} [decoder] made by default
- * @property {Codec} [codec] where chunks are decoded: a pool, say; on the calling thread by default
- * @property {AbortSignal} [signal] for opening
- */
-
-/**
  * @typedef {object} PrecisionOptions
  * @property {string} [precision] a variant's name, "low", or "high", which is the default
  */
 
 const FILE_KINDS = /** @type {const} */ (["stored", "zstd", "assembled"]);
 const OBJECT_KINDS = /** @type {const} */ (["plain", "codes", "refine", "delta"]);
-/** Bytes of a stored member that are read at a time. */
-const BLOCK_SIZE = 2 ** 20;
-
-/**
- * Opens an archive, with two requests at most.
- * @param {Source | Blob | ArrayBuffer | ArrayBufferView} input
- * @param {OpenOptions} [options]
- * @returns {Promise<Archive>}
- */
-export async function openArchive(input, { decoder, codec, signal } = {}) {
-	const source = toSource(input);
-	const used = decoder ?? await createDecoder();
-	const { index, head } = await readIndex(source, used, { signal });
-	return new Archive(index, withHead(source, head), used, codec ?? localCodec(used));
-}
 
 export class Archive {
 	/** @type {Source} */
@@ -93,20 +67,23 @@ export class Archive {
 	#files;
 	/** @type {TensorInfo[] | undefined} */
 	#tensors;
+	#release;
 
 	/**
-	 * Use openArchive.
+	 * Use openQstore.
 	 * @param {Index} index
 	 * @param {Source} source
 	 * @param {Decoder} decoder
 	 * @param {Codec} codec
+	 * @param {() => unknown} [release] called when the archive is closed
 	 */
-	constructor(index, source, decoder, codec) {
+	constructor(index, source, decoder, codec, release) {
 		/** For planning reads (plan.js). */
 		this.index = index;
 		this.#source = source;
 		this.#decoder = decoder;
 		this.#codec = codec;
+		this.#release = release;
 		this.#variants = Array.from({ length: index.variantCount }, (_, i) => {
 			const { name, dtype, coarser, size, layerOffset, layerSize } = index.variant(i);
 			return {
@@ -141,7 +118,7 @@ export class Archive {
 	}
 
 	/** Those of all variants, in the order of their files and in the files' own. */
-	get tensors() {
+	get tensorList() {
 		this.#tensors ??= Array.from({ length: this.index.tensorCount }, (_, i) => this.#tensorInfo(i));
 		return this.#tensors;
 	}
@@ -198,8 +175,8 @@ export class Archive {
 	 */
 	tensor(name, { precision } = {}) {
 		const variant = this.#variantNumber(precision);
-		const found = this.#find(this.tensors, "tensor", name, variant);
-		return new ArchiveTensor(this.#context(), found, this.#variants[variant].name, this.tensors[found]);
+		const found = this.#find(this.tensorList, "tensor", name, variant);
+		return new ArchiveTensor(this.#context(), found, this.#variants[variant].name, this.tensorList[found]);
 	}
 
 	/**
@@ -209,8 +186,17 @@ export class Archive {
 	 */
 	tensorsOf({ precision } = {}) {
 		const { name } = this.variant(precision), context = this.#context();
-		return this.tensors.flatMap((tensor, i) => tensor.variants.includes(name) ?
+		return this.tensorList.flatMap((tensor, i) => tensor.variants.includes(name) ?
 			[new ArchiveTensor(context, i, name, tensor)] : []);
+	}
+
+	/**
+	 * The tensors of a variant in memory, one after the other in the archive's order, each as soon as its bytes are there.
+	 * @param {PrecisionOptions & import("./tensors.js").LoadOptions} [options]
+	 * @returns {AsyncGenerator<import("./tensor-data.js").TensorData, void, void>}
+	 */
+	tensors({ precision, ...options } = {}) {
+		return loadTensors(this.#context(), this.tensorsOf({ precision }), options);
 	}
 
 	/**
@@ -237,12 +223,13 @@ export class Archive {
 		return new ArchiveBytes(size, (start, end, options) => readTensors(context, header, records, start, end, options));
 	}
 
-	/** Ends the source. */
+	/** Ends the source, and the workers. */
 	async close() {
+		await this.#release?.();
 		await this.#source.close?.();
 	}
 
-	/** @returns {Context} */
+	/** @returns {import("./contents.js").Context} */
 	#context() {
 		return { index: this.index, source: this.#source, decoder: this.#decoder, codec: this.#codec };
 	}
@@ -300,201 +287,5 @@ export class Archive {
 	 */
 	#error(code, text) {
 		return new QstoreError(code, this.name ? `${this.name}: ${text}` : `the archive ${text}`);
-	}
-}
-
-/** @typedef {import("./stream.js").Context & { decoder: Decoder }} Context */
-
-/** @typedef {(start: number, end: number, options: ReadOptions) => AsyncGenerator<Uint8Array, void, void>} Produce */
-
-/** Bytes that are restored when they are read, in memory that does not depend on their number. */
-export class ArchiveBytes {
-	#produce;
-
-	/**
-	 * @param {number} size
-	 * @param {Produce} produce yields the bytes from start to end; what it yields is the consumer's own
-	 */
-	constructor(size, produce) {
-		this.size = size;
-		this.#produce = produce;
-	}
-
-	/**
-	 * The bytes from start to end, as they are decoded: pieces of up to 1 MiB (a small file can be one larger piece).
-	 * @param {number} [start]
-	 * @param {number} [end]
-	 * @param {ReadOptions} [options]
-	 * @returns {AsyncGenerator<Uint8Array, void, void>}
-	 */
-	chunks(start = 0, end = this.size, options = {}) {
-		if (!Number.isSafeInteger(start) || !Number.isSafeInteger(end) || start < 0 || start > end || end > this.size)
-			throw new QstoreError("USAGE", `bytes ${start} to ${end} of ${this.size} cannot be read`);
-		return this.#produce(start, end, options);
-	}
-
-	/**
-	 * Bytes [start, end).
-	 * @param {number} [start]
-	 * @param {number} [end]
-	 * @param {ReadOptions} [options]
-	 * @returns {Promise<Uint8Array<ArrayBuffer>>}
-	 */
-	async read(start = 0, end = this.size, options = {}) {
-		const chunks = this.chunks(start, end, options);
-		let out;
-		try {
-			out = new Uint8Array(end - start);
-		} catch (error) {
-			throw new QstoreError("MEMORY", `${end - start} bytes cannot be had in one piece: use chunks() or stream()`,
-				{ cause: error });
-		}
-		let at = 0;
-		for await (const bytes of chunks) {
-			out.set(bytes, at);
-			at += bytes.length;
-		}
-		return out;
-	}
-
-	/**
-	 * @param {ReadOptions} [options]
-	 * @returns {ReadableStream<Uint8Array>}
-	 */
-	stream(options = {}) {
-		const chunks = this.chunks(0, this.size, options);
-		return new ReadableStream({
-			async pull(controller) {
-				const { done, value } = await chunks.next();
-				if (done)
-					controller.close();
-				else
-					controller.enqueue(value);
-			},
-			async cancel() {
-				await chunks.return();
-			},
-		}, { highWaterMark: 0 });
-	}
-}
-
-/** A file of a variant. */
-export class ArchiveFile extends ArchiveBytes {
-	/**
-	 * @param {Context} context
-	 * @param {number} number
-	 * @param {string} precision
-	 */
-	constructor(context, number, precision) {
-		const record = context.index.file(number);
-		const { index } = context;
-		super(record.size, (start, end, options) =>
-			record.kind === FILE.ASSEMBLED ? decodePieces(context, planFile(index, number, start, end), options) :
-			record.kind === FILE.ZSTD ? readZstd(context, record, start, end, options) :
-			readStored(context, record, start, end, options));
-		/** Counted through the archive's files. */
-		this.number = number;
-		this.name = record.name;
-		/** In hexadecimal. */
-		this.sha256 = record.sha256;
-		/** The variant's name. */
-		this.precision = precision;
-	}
-}
-
-/** A tensor of a variant, little-endian. */
-export class ArchiveTensor extends ArchiveBytes {
-	/**
-	 * @param {Context} context
-	 * @param {number} number
-	 * @param {string} precision
-	 * @param {TensorInfo} info
-	 */
-	constructor(context, number, precision, info) {
-		const { index } = context, { file } = index.tensor(number);
-		super(info.size, (start, end, options) =>
-			decodePieces(context, planFile(index, file, info.offset + start, info.offset + end), options));
-		/** Counted through the archive's tensors. */
-		this.number = number;
-		this.name = info.name;
-		this.dtype = info.dtype;
-		this.shape = info.shape;
-		/** The name of the file that it stands in. */
-		this.file = info.file;
-		/** The variant's name. */
-		this.precision = precision;
-	}
-}
-
-/**
- * A member that is kept verbatim.
- * @param {Context} context
- * @param {FileRecord} file
- * @param {number} start
- * @param {number} end
- * @param {ReadOptions} options
- */
-async function* readStored({ source, index }, file, start, end, options) {
-	const offset = index.payloadOffset + file.offset;
-	for (let at = start; at < end; at += BLOCK_SIZE) {
-		// A copy: the source's bytes are not the consumer's own.
-		yield (await readExactly(source, offset + at, Math.min(BLOCK_SIZE, end - at), options)).slice();
-	}
-}
-
-/**
- * A member that is one zstd frame; the format limits its size.
- * @param {Context} context
- * @param {FileRecord} file
- * @param {number} start
- * @param {number} end
- * @param {ReadOptions} options
- */
-async function* readZstd({ source, index, decoder }, file, start, end, options) {
-	if (start === end)
-		return;
-	const coded = await readExactly(source, index.payloadOffset + file.offset, file.codedSize, options);
-	let bytes;
-	try {
-		bytes = decoder.zstd(coded, file.size);
-	} catch (error) {
-		if (!(error instanceof QstoreError) || error.code !== "CORRUPT")
-			throw error;
-		const name = source.name ? `${source.name}: ` : "";
-		throw new QstoreError("CORRUPT", `${name}file ${file.name} is damaged: it does not decompress`,
-			{ cause: error });
-	}
-	yield bytes.subarray(start, end);
-}
-
-/**
- * A header, then tensors.
- * @param {Context} context
- * @param {Uint8Array} header
- * @param {TensorRecord[]} tensors
- * @param {number} start
- * @param {number} end
- * @param {ReadOptions} options
- */
-async function* readTensors(context, header, tensors, start, end, options) {
-	if (start < header.length)
-		yield header.slice(start, end);
-	const pieces = planTensors(context.index, tensors, start - header.length, end - header.length);
-	yield* decodePieces(context, pieces, options);
-}
-
-/**
- * Bytes of tensors that stand one after the other.
- * @param {Index} index
- * @param {TensorRecord[]} tensors
- * @param {number} start
- * @param {number} end
- */
-function* planTensors(index, tensors, start, end) {
-	let at = 0;
-	for (const { file, offset, size } of tensors) {
-		const from = Math.max(start - at, 0), to = Math.min(end - at, size);
-		yield* planFile(index, file, offset + from, offset + to);
-		at += size;
 	}
 }

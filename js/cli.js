@@ -4,14 +4,10 @@
 import { readFileSync, writeSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
-import { openArchive } from "./archive.js";
 import { QstoreError } from "./error.js";
-import { httpSource } from "./http.js";
-import { openFile } from "./node/file-source.js";
-import { WorkerPool } from "./node/pool.js";
+import { openQstore } from "./node/open.js";
 import { ProgressBar, formatSize } from "./node/progress.js";
 import { unpack } from "./node/unpack.js";
-import { compileWasm, createDecoder } from "./wasm.js";
 
 const NAME = "qstore-decode";
 
@@ -123,14 +119,9 @@ function defaultOutput(archive, precision) {
  */
 async function run(options, signal) {
 	const { archive: place, precision = "high", threads, headers, force, quiet, json } = options;
-	const source = isUrl(place) ? httpSource(place, { headers }) : await openFile(place);
 	const bar = new ProgressBar(process.stderr, !quiet && !json);
-	/** @type {WorkerPool | undefined} */
-	let pool;
+	const archive = await openQstore(place, { headers, workers: threads > 1 ? threads : false, signal });
 	try {
-		const module = await compileWasm(), decoder = await createDecoder({ module });
-		pool = threads > 1 ? new WorkerPool(module, threads) : undefined;
-		const archive = await openArchive(source, { decoder, codec: pool, signal });
 		// A precision that the archive does not have names no folder.
 		if (precision !== "all")
 			archive.variant(precision);
@@ -146,8 +137,7 @@ async function run(options, signal) {
 			print(`${output}: ${result.files} file${result.files === 1 ? "" : "s"}, ${formatSize(result.size)}\n`);
 	} finally {
 		bar.end();
-		await pool?.close();
-		await source.close();
+		await archive.close();
 	}
 }
 

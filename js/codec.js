@@ -2,13 +2,13 @@
 
 import { QstoreError } from "./error.js";
 
-/** @typedef {import("./wasm.js").Decoder} Decoder */
+/** @typedef {import("./decoder.js").Decoder} Decoder */
 
 /**
  * @typedef {object} CodedChunk
  * @property {Uint8Array} bytes
  * @property {bigint} checksum of the bytes
- * @property {import("./wasm.js").ChunkDesc} desc without what it builds on
+ * @property {import("./decoder.js").ChunkDesc} desc without what it builds on
  * @property {number} size decoded
  */
 
@@ -23,7 +23,8 @@ import { QstoreError } from "./error.js";
  * Decodes jobs, somewhere. Results are the caller's own.
  * @typedef {object} Codec
  * @property {number} concurrency jobs that it works on at a time
- * @property {(job: Job) => Promise<Uint8Array>} decode
+ * @property {(job: Job, options?: import("./source.js").ReadOptions) => Promise<Uint8Array>} decode
+ * @property {() => unknown} [close]
  */
 
 /** Which of a job's chunks is bad, and how. */
@@ -53,7 +54,7 @@ export function decodeJob(decoder, { chunk, coarse, scales }, level = 0) {
 /**
  * @param {Decoder} decoder
  * @param {CodedChunk} chunk
- * @param {import("./wasm.js").ChunkDesc} desc
+ * @param {import("./decoder.js").ChunkDesc} desc
  * @param {number} level
  */
 function decodeChunk(decoder, { bytes, checksum, size }, desc, level) {

@@ -50,13 +50,14 @@ class Retry extends Error {
  * @property {number} [retries] of one read without progress; default 5
  * @property {number} [retryDelay] milliseconds before the first retry; it doubles each time
  * @property {number} [bufferLimit] bytes that are kept when the server does not do ranges; default 256 MiB
+ * @property {number} [requests] under way at a time; default 6, as many as browsers have with one server
  */
 
 const DELAY_MAX = 15_000, RETRY_AFTER_MAX = 120_000;
 
 /** @implements {Source} */
 export class HttpSource {
-	/** @type {(init: { headers: Record<string, string>, signal: AbortSignal }) => Promise<Response>} */
+	/** @type {(init: RequestInit & { headers: Record<string, string> }) => Promise<Response>} */
 	#fetch;
 	#retries;
 	#retryDelay;
@@ -68,20 +69,32 @@ export class HttpSource {
 	/** @type {SequentialReader | undefined} when the server does not do ranges */
 	#sequential;
 	#closed = new AbortController();
+	#gate;
 
 	/**
-	 * @param {string | URL} url
+	 * @param {string | URL | Request} input a Request gives its headers, credentials, mode and signal too
 	 * @param {HttpOptions} [options]
 	 */
-	constructor(url, options = {}) {
-		const { fetch = globalThis.fetch, headers = {}, retries = 5, retryDelay = 300, bufferLimit = 2 ** 28 } = options;
-		const place = new URL(url, globalThis.location?.href);
+	constructor(input, options = {}) {
+		const { fetch = globalThis.fetch, headers: given = {}, retries = 5, retryDelay = 300, bufferLimit = 2 ** 28, requests = 6 } = options;
+		const request = typeof input === "object" && "credentials" in input ? input : undefined;
+		const place = new URL(request?.url ?? /** @type {string | URL} */ (input), globalThis.location?.href);
 		if (place.username || place.password)
 			throw new QstoreError("USAGE", `${place.origin}: give the user and password as a header, not in the URL`);
 		const { href } = place;
 		this.name = href;
+		if (place.protocol !== "http:" && place.protocol !== "https:" && !options.fetch)
+			throw new QstoreError("USAGE", `${href}: not a http URL`);
+		if (request && request.method !== "GET")
+			throw new QstoreError("USAGE", `${href}: an archive is read with GET, not ${request.method}`);
+		const headers = { ...Object.fromEntries(request?.headers ?? []), ...given };
+		// Browsers make new requests of it; what else it has (a body, integrity) is for one answer only.
+		const base = request && { credentials: request.credentials, mode: request.mode, referrerPolicy: request.referrerPolicy };
 		// Not this.#fetch = fetch: browsers' fetch must not be called as a method.
-		this.#fetch = ({ headers: own, ...init }) => fetch(href, { ...init, headers: { ...headers, ...own } });
+		this.#fetch = ({ headers: own, ...init }) => fetch(href, { ...base, ...init, headers: { ...headers, ...own } });
+		if (request)
+			link(this.#closed, request.signal);
+		this.#gate = new Gate(requests);
 		this.#retries = retries;
 		this.#retryDelay = retryDelay;
 		this.#bufferLimit = bufferLimit;
@@ -92,14 +105,52 @@ export class HttpSource {
 		return this.#size;
 	}
 
+	/** What names the file's state on the server, when it says so. */
+	get etag() {
+		return this.#etag ?? undefined;
+	}
+
+	get remote() {
+		return true;
+	}
+
+	/** Is the file read from its start to its end, because the server does not do ranges? */
+	get sequential() {
+		return this.#sequential !== undefined;
+	}
+
+	/**
+	 * The state of the file that was read before: another one is a SourceChangedError.
+	 * @param {{ byteLength: number | undefined, etag: string | undefined }} known
+	 */
+	expect({ byteLength, etag }) {
+		this.#size = byteLength;
+		this.#etag = etag ?? null;
+	}
+
 	/**
 	 * @param {number} offset
 	 * @param {number} length
 	 * @param {ReadOptions} [options]
 	 * @returns {Promise<Uint8Array>}
 	 */
-	async read(offset, length, { signal } = {}) {
+	async read(offset, length, { signal, onFetch, reload } = {}) {
 		signal?.throwIfAborted();
+		const leave = await this.#gate.enter(signal);
+		try {
+			return await this.#read(offset, length, { signal, onFetch, reload });
+		} finally {
+			leave();
+		}
+	}
+
+	/**
+	 * @param {number} offset
+	 * @param {number} length
+	 * @param {ReadOptions} options
+	 * @returns {Promise<Uint8Array>}
+	 */
+	async #read(offset, length, { signal, onFetch, reload }) {
 		const out = new Uint8Array(this.#clip(offset, length));
 		let filled = 0;
 		await this.#persist(signal, async () => {
@@ -107,15 +158,16 @@ export class HttpSource {
 			try {
 				while (filled < this.#clip(offset, length)) {
 					if (this.#sequential) {
-						const bytes = await this.#sequential.read(offset + filled, out.length - filled, signal);
+						const bytes = await this.#sequential.read(offset + filled, out.length - filled, { signal, onFetch });
 						out.set(bytes, filled);
 						filled += bytes.length;
 						return;
 					}
 					const left = this.#clip(offset, length) - filled;
-					const size = await this.#range(offset + filled, left, signal, (bytes) => {
+					const size = await this.#range(offset + filled, left, { signal, reload }, (bytes) => {
 						out.set(bytes, filled);
 						filled += bytes.length;
+						onFetch?.(bytes.length);
 					});
 					if (size === 0 && !this.#sequential)
 						return; // the source ends here
@@ -177,11 +229,12 @@ export class HttpSource {
 	 * One request, checked; its body is the caller's. A status that may pass is a Retry.
 	 * @param {Record<string, string>} headers
 	 * @param {AbortSignal} signal
+	 * @param {boolean} [reload] past the browser's own cache
 	 */
-	async #request(headers, signal) {
+	async #request(headers, signal, reload) {
 		let response;
 		try {
-			response = await this.#fetch({ headers, signal });
+			response = await this.#fetch({ headers, signal, ...reload && { cache: "reload" } });
 		} catch (error) {
 			signal.throwIfAborted();
 			throw new Retry(this.#error(`cannot be read: ${causeOf(error)}`, error));
@@ -209,17 +262,17 @@ export class HttpSource {
 	 * Asks for a range, and hands on what arrives of it.
 	 * @param {number} offset
 	 * @param {number} length
-	 * @param {AbortSignal | undefined} signal
+	 * @param {ReadOptions} options
 	 * @param {(bytes: Uint8Array) => void} take
 	 * @returns {Promise<number>} bytes that were taken; 0 at the end of the source, or when there is a sequential
 	 *   reader now
 	 */
-	async #range(offset, length, signal, take) {
+	async #range(offset, length, { signal, reload }, take) {
 		const controller = new AbortController();
 		const unlink = link(controller, signal, this.#closed.signal);
 		try {
 			const range = `bytes=${offset}-${offset + length - 1}`;
-			const response = await this.#request({ range }, controller.signal);
+			const response = await this.#request({ range }, controller.signal, reload);
 			if (response.status === 416)
 				return await this.#beyondEnd(response, offset);
 			if (response.status === 200) {
@@ -382,11 +435,11 @@ class SequentialReader {
 	/**
 	 * @param {number} offset
 	 * @param {number} length
-	 * @param {AbortSignal | undefined} signal
+	 * @param {ReadOptions} options
 	 * @returns {Promise<Uint8Array>}
 	 */
-	read(offset, length, signal) {
-		const result = this.#queue.then(() => this.#read(offset, length, signal));
+	read(offset, length, options) {
+		const result = this.#queue.then(() => this.#read(offset, length, options));
 		this.#queue = result.catch(() => {});
 		return result;
 	}
@@ -399,17 +452,19 @@ class SequentialReader {
 	/**
 	 * @param {number} offset
 	 * @param {number} length
-	 * @param {AbortSignal | undefined} signal
+	 * @param {ReadOptions} options
 	 */
-	async #read(offset, length, signal) {
+	async #read(offset, length, { signal, onFetch }) {
 		signal?.throwIfAborted();
 		const start = this.#blocks[0]?.offset ?? this.#end;
 		if (offset < start)
 			throw new QstoreError("LIMIT", `${this.#name}: the server does not do Range requests, and byte ${offset} ` +
 				`is before the last ${this.#kept} bytes that are kept in memory (limit ${this.#limit}): ` +
 				"use a server that does, or download the archive first");
-		while (this.#end < offset + length && !this.#ended)
-			await this.#advance(signal, offset);
+		while (this.#end < offset + length && !this.#ended) {
+			const came = await this.#advance(signal, offset);
+			onFetch?.(came);
+		}
 		const out = new Uint8Array(Math.max(0, Math.min(length, this.#end - offset)));
 		for (const block of this.#blocks) {
 			const from = Math.max(0, offset - block.offset);
@@ -424,6 +479,7 @@ class SequentialReader {
 	 * Takes the next bytes of the body.
 	 * @param {AbortSignal | undefined} signal
 	 * @param {number} needed bytes from here on are not dropped, whatever the limit
+	 * @returns {Promise<number>} how many they are
 	 */
 	async #advance(signal, needed) {
 		if (this.#closed)
@@ -447,7 +503,7 @@ class SequentialReader {
 				throw this.#broken(`the server sent ${this.#end} of ${size} bytes`);
 			}
 			this.#ended = true;
-			return;
+			return 0;
 		}
 		const bytes = result.value;
 		this.#blocks.push({ offset: this.#end, bytes });
@@ -455,6 +511,7 @@ class SequentialReader {
 		this.#kept += bytes.length;
 		while (this.#kept > this.#limit && this.#blocks[0].offset + this.#blocks[0].bytes.length <= needed)
 			this.#kept -= /** @type {{ bytes: Uint8Array }} */ (this.#blocks.shift()).bytes.length;
+		return bytes.length;
 	}
 
 	/**
@@ -503,13 +560,61 @@ class SequentialReader {
 	}
 }
 
+/** Lets a few in at a time. */
+class Gate {
+	#free;
+	/** @type {(() => void)[]} */
+	#waiting = [];
+
+	/** @param {number} count */
+	constructor(count) {
+		this.#free = count;
+	}
+
+	/**
+	 * @param {AbortSignal | undefined} signal
+	 * @returns {Promise<() => void>} to leave with
+	 */
+	async enter(signal) {
+		if (this.#free > 0) {
+			this.#free--;
+		} else {
+			/** @type {() => void} */
+			let turn = () => {};
+			const come = new Promise((/** @type {(value: void) => void} */ resolve) => {
+				turn = resolve;
+				this.#waiting.push(turn);
+			});
+			try {
+				await unlessAborted(come, signal);
+			} catch (error) {
+				const at = this.#waiting.indexOf(turn);
+				if (at >= 0)
+					this.#waiting.splice(at, 1);
+				else
+					this.#leave(); // Its turn came at the same time.
+				throw error;
+			}
+		}
+		return () => this.#leave();
+	}
+
+	#leave() {
+		const next = this.#waiting.shift();
+		if (next)
+			next();
+		else
+			this.#free++;
+	}
+}
+
 /**
  * A source for an URL.
- * @param {string | URL} url
+ * @param {string | URL | Request} input
  * @param {HttpOptions} [options]
  */
-export function httpSource(url, options) {
-	return new HttpSource(url, options);
+export function httpSource(input, options) {
+	return new HttpSource(input, options);
 }
 
 /**

@@ -56,6 +56,23 @@ export function planTensor(index, tensor) {
 }
 
 /**
+ * The pieces that bytes [start, end) of several tensors, one after the other, consist of.
+ * @param {Index} index
+ * @param {Iterable<import("./archive-index.js").TensorRecord>} tensors
+ * @param {number} [start]
+ * @param {number} [end]
+ * @returns {Generator<Piece, void, void>}
+ */
+export function* planTensors(index, tensors, start = 0, end = Infinity) {
+	let at = 0;
+	for (const { file, offset, size } of tensors) {
+		const from = Math.max(start - at, 0), to = Math.min(end - at, size);
+		yield* planFile(index, file, offset + from, offset + to);
+		at += size;
+	}
+}
+
+/**
  * @param {Index} index
  * @param {number} number
  * @param {number} from

@@ -8,6 +8,8 @@ import { QstoreError } from "./error.js";
 /**
  * @typedef {object} ReadOptions
  * @property {AbortSignal} [signal]
+ * @property {(bytes: number) => void} [onFetch] called with the number of bytes that came over the network, as they come
+ * @property {boolean} [reload] not from a cache: what it gave was damaged
  */
 
 /**
@@ -18,6 +20,8 @@ import { QstoreError } from "./error.js";
  *   `length` bytes, or to fewer when the source ends before; may be called again before it has resolved. Who gets the
  *   bytes must not change them.
  * @property {() => void | Promise<void>} [close]
+ * @property {boolean} [remote] is it read over a network, so that reading once more may give other bytes?
+ * @property {(offset: number, length: number) => number} [missing] bytes of a range that are not in its cache: what reading it would fetch
  */
 
 /**
@@ -103,12 +107,24 @@ export function withHead(source, head) {
 			return source.byteLength;
 		},
 		name: source.name,
+		remote: source.remote,
+		missing: (offset, length) => offset + length > head.length ? bytesToFetch(source, offset, length) : 0,
 		async read(offset, length, options) {
-			if (offset + length > head.length)
+			if (offset + length > head.length || options?.reload)
 				return source.read(offset, length, options);
 			options?.signal?.throwIfAborted();
 			return head.subarray(offset, offset + length);
 		},
 		close: () => source.close?.(),
 	};
+}
+
+/**
+ * Bytes that reading a range would fetch over the network.
+ * @param {Source} source
+ * @param {number} offset
+ * @param {number} length
+ */
+export function bytesToFetch(source, offset, length) {
+	return source.missing ? source.missing(offset, length) : source.remote ? length : 0;
 }

@@ -17,13 +17,10 @@ import { readExactly } from "./source.js";
  * @property {import("./codec.js").Codec} codec
  */
 
-/**
- * @typedef {object} StreamOptions
- * @property {AbortSignal} [signal]
- */
+/** @typedef {import("./source.js").ReadOptions} ReadOptions */
 
 /** Coded bytes that are read at a time, and how many such lots are under way before the one that is being decoded. */
-const LOT_SIZE = 2 ** 22, LOTS_AHEAD = 2;
+const LOT_SIZE = 5 * 2 ** 20, LOTS_AHEAD = 2;
 /** Decoded chunks that stay for the pieces that follow: of the bytes between tensors, and of scales. */
 const SHARED_MAX = 8;
 /** The dtype of objects of bytes between tensors. */
@@ -63,14 +60,16 @@ const BYTES = 0;
  * Decodes pieces in their order. What it yields is the consumer's own.
  * @param {Context} context
  * @param {Iterable<Piece>} pieces
- * @param {StreamOptions} [options]
+ * @param {ReadOptions} [options]
  * @returns {AsyncGenerator<Uint8Array, void, void>}
  */
-export async function* decodePieces({ index, source, codec }, pieces, { signal } = {}) {
+export async function* decodePieces({ index, source, codec }, pieces, { signal, onFetch } = {}) {
 	signal?.throwIfAborted();
 	const controller = new AbortController();
 	const abort = () => controller.abort(signal?.reason);
 	signal?.addEventListener("abort", abort);
+	/** @type {ReadOptions} */
+	const options = { signal: controller.signal, onFetch };
 	try {
 		const lots = makeLots(index, pieces);
 		/** @type {Lot[]} */
@@ -89,7 +88,7 @@ export async function* decodePieces({ index, source, codec }, pieces, { signal }
 				const { done, value: lot } = lots.next();
 				if (done)
 					break;
-				lot.coded = quiet(readLot(index, source, lot, controller.signal));
+				lot.coded = quiet(readLot(index, source, lot, options));
 				ahead.push(lot);
 			}
 			const lot = ahead.shift();
@@ -168,15 +167,34 @@ export async function* decodePieces({ index, source, codec }, pieces, { signal }
 	 * @param {ChunkId[]} ids of its chunk, of what that builds on …
 	 */
 	async function decode(job, ids) {
-		try {
-			return await codec.decode(job);
-		} catch (error) {
-			if (!(error instanceof ChunkError))
-				throw error;
-			const name = source.name ? `${source.name}: ` : "";
-			throw new QstoreError(error.code, `${name}${describeChunk(index, ids[error.level])} ${error.message}`, { cause: error });
+		for (const again = new Set();;) {
+			try {
+				return await codec.decode(job, options);
+			} catch (error) {
+				if (!(error instanceof ChunkError))
+					throw error;
+				const { level } = error, id = ids[level];
+				if (!source.remote || again.has(level)) {
+					const name = source.name ? `${source.name}: ` : "";
+					throw new QstoreError(error.code, `${name}${describeChunk(index, id)} ${error.message}` +
+						(again.has(level) ? ", also when it is fetched again" : ""), { cause: error });
+				}
+				// Something on the way may have spoiled it.
+				again.add(level);
+				const { offset, size } = chunkRange(index, chunkNumber(index, id));
+				atLevel(job, level).chunk.bytes = await readExactly(source, offset, size, { ...options, reload: true });
+			}
 		}
 	}
+}
+
+/**
+ * @param {import("./codec.js").Job} job
+ * @param {number} level
+ * @returns {import("./codec.js").Job}
+ */
+function atLevel(job, level) {
+	return level === 0 ? job : atLevel(/** @type {import("./codec.js").Job} */ (job.coarse), level - 1);
 }
 
 /**
@@ -238,13 +256,13 @@ function* makeLots(index, pieces) {
  * @param {Index} index
  * @param {import("./source.js").Source} source
  * @param {Lot} lot
- * @param {AbortSignal} signal
+ * @param {ReadOptions} options
  * @returns {Promise<Map<number, Uint8Array>>}
  */
-async function readLot(index, source, lot, signal) {
+async function readLot(index, source, lot, options) {
 	const chunks = [...lot.chunks].map((number) => ({ number, ...chunkRange(index, number) }));
 	const ranges = coalesce(chunks);
-	const blocks = await Promise.all(ranges.map(({ offset, size }) => readExactly(source, offset, size, { signal })));
+	const blocks = await Promise.all(ranges.map(({ offset, size }) => readExactly(source, offset, size, options)));
 	/** @type {Map<number, Uint8Array>} */
 	const coded = new Map();
 	let at = 0;

@@ -1,47 +1,24 @@
 /**
- * The WebAssembly decoder: what the C core decodes, as functions over byte arrays.
- *
- * A decoder holds one instance of the module and so one memory; it is synchronous, and for one thread. Its memory does not grow with
- * the model: everything that is allocated for a call is freed when it ends, and a heap view never outlives a call, because any
- * allocation may move the heap.
+ * The WebAssembly module: in this package as text, so that nothing has to be fetched, and it works in bundlers, in workers and under a
+ * content security policy that allows no more than 'wasm-unsafe-eval'.
  */
 
-import { DTYPES } from "./dtypes.js";
+// Made from dist/qstore.wasm by the Makefile.
+import simdModule from "../dist/qstore.wasm.js";
+import { Decoder } from "./decoder.js";
 import { QstoreError } from "./error.js";
-import { STATUS } from "./status.js";
 
 /**
- * What a chunk is, and what it builds on (native/src/core/chunk.h, FORMAT.md §3).
- * @typedef {object} ChunkDesc
- * @property {number} kind of the object: 0 plain, 1 codes, 2 refine, 3 delta
- * @property {number} dtype
- * @property {number} rule 0 but for refine
- * @property {number} elems elements in this chunk
- * @property {bigint|number} cols columns of the object
- * @property {bigint|number} first the object's number of the chunk's first element
- * @property {Uint8Array} [coarse] refine and delta: the same elements of the coarser object, decoded (refine: codes)
- * @property {number} [coarseDtype] theirs; needed with coarse
- * @property {Uint8Array} [scales] refine: the scale of each row that the chunk touches, or one for all, little-endian
- * @property {number} [scalesDtype] theirs; needed with scales
- */
-
-/**
- * @typedef {object} IndexHeader
- * @property {number} bodyCodedSize bytes after the header
- * @property {number} bodySize
- * @property {number} payloadOffset in the archive: what the index's offsets are relative to
- * @property {number} payloadSize to the archive's end
+ * @typedef {object} WasmOptions
+ * @property {BufferSource | Promise<BufferSource> | URL | string} [wasm] the module's bytes, or where to fetch them ("qstore-decode/qstore.wasm");
+ *   this package's own by default
+ * @property {boolean} [simd] which of its own to take; found out by default
  */
 
 /**
  * @typedef {object} DecoderOptions
  * @property {WebAssembly.Module} [module] compiled already (by another worker, say)
- * @property {BufferSource | Promise<BufferSource> | URL | string} [wasm] the module's bytes, or where to fetch them
- * @property {boolean} [simd] which module to load when none is given; found out by default
  */
-
-/** Bytes of the index's header, and where it is in an archive. */
-export const INDEX_HEADER_SIZE = 64, INDEX_OFFSET = 512;
 
 /** Does this engine run 128-bit SIMD? (A module with one function that makes a vector, drops it and returns.) */
 export function hasSimd() {
@@ -54,256 +31,31 @@ export function hasSimd() {
 }
 
 /**
- * Where the module is: beside the package's own files.
- * @param {boolean} simd
- * @returns {URL}
- */
-export function wasmUrl(simd) {
-	return simd ? new URL("../dist/qstore.wasm", import.meta.url) : new URL("../dist/qstore-scalar.wasm", import.meta.url);
-}
-
-/**
- * @param {URL | string} url
- * @returns {Promise<BufferSource>}
- */
-async function loadBytes(url) {
-	const place = new URL(url, import.meta.url);
-	if (place.protocol === "file:" && typeof process !== "undefined" && process.versions?.node) {
-		const { readFile } = await import("node:fs/promises");
-		return readFile(place);
-	}
-	const response = await fetch(place);
-	if (!response.ok)
-		throw new QstoreError("IO", `${place.href}: HTTP status ${response.status}`);
-	return response.arrayBuffer();
-}
-
-/**
  * Compiles the module once; the result can be sent to workers and given to createDecoder in each.
- * @param {Omit<DecoderOptions, "module">} [options]
+ * @param {WasmOptions} [options]
  * @returns {Promise<WebAssembly.Module>}
  */
 export async function compileWasm({ wasm, simd = hasSimd() } = {}) {
-	const source = await (wasm ?? wasmUrl(simd));
-	const bytes = source instanceof URL || typeof source === "string" ? await loadBytes(source) : source;
-	return WebAssembly.compile(bytes);
+	const given = await wasm;
+	if (given === undefined)
+		return WebAssembly.compile(unpack(simd ? simdModule : (await import("../dist/qstore-scalar.wasm.js")).default));
+	if (!(given instanceof URL) && typeof given !== "string")
+		return WebAssembly.compile(given);
+	const response = await fetch(given);
+	if (!response.ok)
+		throw new QstoreError("IO", `${given}: HTTP status ${response.status}`);
+	return WebAssembly.compile(await response.arrayBuffer());
 }
 
 /**
- * @param {DecoderOptions} [options]
+ * @param {WasmOptions & DecoderOptions} [options]
  * @returns {Promise<Decoder>}
  */
 export async function createDecoder({ module, ...options } = {}) {
-	const compiled = module ?? await compileWasm(options);
-	const imports = { env: { emscripten_notify_memory_growth() {} } };
-	return new Decoder(await WebAssembly.instantiate(compiled, imports));
+	return Decoder.instantiate(module ?? await compileWasm(options));
 }
 
-/** @param {number|bigint} value */
-function checkSafe(value) {
-	const number = Number(value);
-	if (!Number.isSafeInteger(number))
-		throw new QstoreError("LIMIT", `${value} is more than this JavaScript engine counts exactly (2^53)`);
-	return number;
-}
-
-/**
- * The exports of wasm/abi.c.
- * @typedef {object} Abi
- * @property {WebAssembly.Memory} memory
- * @property {() => void} _initialize
- * @property {() => number} qs_version
- * @property {() => number} qs_workspace_size
- * @property {(size: number) => number} qs_malloc
- * @property {(pointer: number) => void} qs_free
- * @property {(src: number, size: number, out: number) => number} qs_header
- * @property {(src: number, size: number, dst: number, dstSize: number, work: number) => number} qs_body
- * @property {(kind: number, dtype: number, rule: number, elems: number, colsLow: number, colsHigh: number, firstLow: number,
- *   firstHigh: number, coarse: number, coarseDtype: number, scales: number, scalesSize: number, scalesDtype: number,
- *   src: number, size: number, dst: number, dstSize: number, work: number) => number} qs_chunk
- * @property {(src: number, size: number, out: number) => void} qs_xxh3
- * @property {(src: number, size: number, dst: number, dstSize: number, work: number) => number} qs_zstd
- */
-
-export class Decoder {
-	/** @type {Abi} */
-	#abi;
-	#work = 0;
-
-	/** @param {WebAssembly.Instance} instance of dist/qstore.wasm or dist/qstore-scalar.wasm; use createDecoder */
-	constructor(instance) {
-		this.#abi = /** @type {Abi} */ (/** @type {unknown} */ (instance.exports));
-		this.#abi._initialize();
-	}
-
-	/** Bytes of the module's memory now: bounded by the largest single call, whatever the model. */
-	get memorySize() {
-		return this.#abi.memory.buffer.byteLength;
-	}
-
-	/**
-	 * Reads the index's header.
-	 * @param {Uint8Array} bytes from INDEX_OFFSET of the archive on, INDEX_HEADER_SIZE or more
-	 * @returns {IndexHeader}
-	 */
-	indexHeader(bytes) {
-		return this.#scope((scope) => {
-			const header = bytes.subarray(0, INDEX_HEADER_SIZE), out = scope.alloc(32);
-			this.#check(this.#abi.qs_header(scope.copy(header), header.length, out), "index header");
-			const view = new DataView(this.#abi.memory.buffer, out, 32);
-			/** @param {number} i */
-			const size = (i) => checkSafe(view.getBigUint64(8 * i, true));
-			return { bodyCodedSize: size(0), bodySize: size(1), payloadOffset: size(2), payloadSize: size(3) };
-		});
-	}
-
-	/**
-	 * Decompresses the index's body and checks all of it: its fields can be used without further checks.
-	 * @param {Uint8Array} bytes the header and the whole coded body
-	 * @returns {Uint8Array<ArrayBuffer>} the body, a copy
-	 */
-	indexBody(bytes) {
-		const { bodyCodedSize, bodySize } = this.indexHeader(bytes);
-		const size = INDEX_HEADER_SIZE + bodyCodedSize;
-		if (bytes.length < size)
-			throw new QstoreError("TRUNCATED", `index: ${bytes.length} of ${size} bytes`);
-		return this.#scope((scope) => {
-			const src = scope.copy(bytes.subarray(0, size)), dst = scope.alloc(bodySize);
-			this.#check(this.#abi.qs_body(src, size, dst, bodySize, this.#workspace()), "index");
-			return this.#bytes(dst, bodySize).slice();
-		});
-	}
-
-	/**
-	 * Decodes one chunk; dst is filled exactly. The checksum is the caller's business (see xxh3).
-	 * @param {ChunkDesc} desc
-	 * @param {Uint8Array} src exactly the coded chunk
-	 * @param {Uint8Array} dst
-	 */
-	chunk(desc, src, dst) {
-		this.#scope((scope) => {
-			const cols = BigInt(desc.cols), first = BigInt(desc.first);
-			const coarse = desc.coarse, scales = desc.scales, abi = this.#abi;
-			const coarseDtype = desc.coarseDtype ?? 0, scalesDtype = desc.scalesDtype ?? 0;
-			if (coarse && coarse.length !== desc.elems * DTYPES[coarseDtype].size)
-				throw new QstoreError("USAGE", `${coarse.length} coarse bytes for a chunk of ${desc.elems} elements`);
-			const work = this.#workspace(), out = scope.alloc(dst.length);
-			this.#check(abi.qs_chunk(desc.kind, desc.dtype, desc.rule, desc.elems,
-				low(cols), high(cols), low(first), high(first),
-				coarse ? scope.copy(coarse) : 0, coarseDtype,
-				scales ? scope.copy(scales) : 0, scales ? scales.length : 0, scalesDtype,
-				scope.copy(src), src.length, out, dst.length, work), "chunk");
-			dst.set(this.#bytes(out, dst.length));
-		});
-	}
-
-	/**
-	 * XXH3-64 with seed 0: the checksum of coded chunks.
-	 * @param {Uint8Array} bytes
-	 * @returns {bigint}
-	 */
-	xxh3(bytes) {
-		return this.#scope((scope) => {
-			const out = scope.alloc(8);
-			this.#abi.qs_xxh3(scope.copy(bytes), bytes.length, out);
-			return new DataView(this.#abi.memory.buffer, out, 8).getBigUint64(0, true);
-		});
-	}
-
-	/**
-	 * Decompresses one zstd frame.
-	 * @param {Uint8Array} bytes
-	 * @param {number} size of the decompressed bytes, exactly
-	 * @returns {Uint8Array<ArrayBuffer>}
-	 */
-	zstd(bytes, size) {
-		return this.#scope((scope) => {
-			const src = scope.copy(bytes), dst = scope.alloc(size);
-			this.#check(this.#abi.qs_zstd(src, bytes.length, dst, size, this.#workspace()), "zstd frame");
-			return this.#bytes(dst, size).slice();
-		});
-	}
-
-	/** The C core's version, as "0.1.0". */
-	get version() {
-		const version = this.#abi.qs_version();
-		return `${version >>> 16}.${version >>> 8 & 255}.${version & 255}`;
-	}
-
-	/**
-	 * Runs a call; what it allocates is freed when it ends, however it ends.
-	 * @template T
-	 * @param {(scope: { alloc: (size: number) => number, copy: (bytes: Uint8Array) => number }) => T} call
-	 * @returns {T}
-	 */
-	#scope(call) {
-		/** @type {number[]} */
-		const pointers = [];
-		/** @param {number} size */
-		const alloc = (size) => {
-			const pointer = this.#malloc(size);
-			pointers.push(pointer);
-			return pointer;
-		};
-		/** @param {Uint8Array} bytes */
-		const copy = (bytes) => {
-			const pointer = alloc(bytes.length);
-			this.#bytes(pointer, bytes.length).set(bytes);
-			return pointer;
-		};
-		try {
-			return call({ alloc, copy });
-		} finally {
-			for (const pointer of pointers.reverse())
-				this.#abi.qs_free(pointer);
-		}
-	}
-
-	/**
-	 * @param {number} size
-	 * @returns {number} a pointer, never 0, also for 0 bytes
-	 */
-	#malloc(size) {
-		if (!Number.isSafeInteger(size) || size < 0 || size > 0x7fffffff)
-			throw new QstoreError("LIMIT", `${size} bytes at once are more than WebAssembly's memory takes`);
-		// Pointers are signed to JavaScript; views need them unsigned.
-		const pointer = this.#abi.qs_malloc(size || 1) >>> 0;
-		if (!pointer)
-			throw new QstoreError("MEMORY", `WebAssembly has no ${size} bytes left`);
-		return pointer;
-	}
-
-	/** The scratch memory of decoding: of a fixed size, allocated at its first use, kept. */
-	#workspace() {
-		this.#work ||= this.#malloc(this.#abi.qs_workspace_size());
-		return this.#work;
-	}
-
-	/**
-	 * A view, good until the next allocation.
-	 * @param {number} pointer
-	 * @param {number} size
-	 */
-	#bytes(pointer, size) {
-		return new Uint8Array(this.#abi.memory.buffer, pointer, size);
-	}
-
-	/**
-	 * @param {number} status
-	 * @param {string} what
-	 */
-	#check(status, what) {
-		if (status !== STATUS.OK)
-			throw QstoreError.fromStatus(status, what);
-	}
-}
-
-/** @param {bigint} value */
-function low(value) {
-	return Number(value & 0xffffffffn) | 0;
-}
-
-/** @param {bigint} value */
-function high(value) {
-	return Number(value >> 32n & 0xffffffffn) | 0;
+/** @param {string} text base64 */
+function unpack(text) {
+	return Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
 }

@@ -22,7 +22,12 @@ empty :=
 space := $(empty) $(empty)
 wasm_exported = -sEXPORTED_FUNCTIONS=$(subst $(space),$(comma),$(addprefix _,$(strip $(WASM_EXPORTS))))
 
-wasm: dist/qstore.wasm dist/qstore-scalar.wasm ## build only the WebAssembly modules
+wasm: $(foreach m,dist/qstore.wasm dist/qstore-scalar.wasm,$m $m.js) ## build only the WebAssembly modules
+
+# A module as text that js/wasm.js imports, and that file's type.
+dist/%.wasm.js: dist/%.wasm
+	@{ printf 'export default "'; base64 <$< | tr -d '\n'; printf '";\n'; } >$@
+	@printf 'declare const base64: string;\nexport default base64;\n' >$(@:.js=.d.ts)
 
 # zstd's decoder, from Debian's source package or ZSTD_SRC.
 $(B)/zstd-src/lib/zstd.h: | scripts/fetch-zstd

@@ -18,27 +18,48 @@ export async function openFile(path) {
 		throw ioError(path, "cannot open", error);
 	}
 	try {
-		const info = await handle.stat();
-		if (!info.isFile())
-			throw new QstoreError("NOT_QSTORE", `${path}: not a qstore archive: not a regular file`);
-		return new FileSource(handle, path, info.size);
+		return await fromHandle(handle, path, () => handle.close());
 	} catch (error) {
 		await handle.close();
 		throw error;
 	}
 }
 
+/**
+ * A source over an open file, which stays the caller's to close.
+ * @param {import("node:fs/promises").FileHandle} handle
+ * @returns {Promise<FileSource>}
+ */
+export function handleSource(handle) {
+	return fromHandle(handle, `file ${handle.fd}`);
+}
+
+/**
+ * @param {import("node:fs/promises").FileHandle} handle
+ * @param {string} name
+ * @param {() => Promise<void>} [close]
+ */
+async function fromHandle(handle, name, close) {
+	const info = await handle.stat();
+	if (!info.isFile())
+		throw new QstoreError("NOT_QSTORE", `${name}: not a qstore archive: not a regular file`);
+	return new FileSource(handle, name, info.size, close);
+}
+
 /** @implements {Source} */
 export class FileSource {
 	#handle;
+	#close;
 
 	/**
 	 * @param {import("node:fs/promises").FileHandle} handle
 	 * @param {string} name for messages
 	 * @param {number} byteLength
+	 * @param {() => Promise<void>} [close]
 	 */
-	constructor(handle, name, byteLength) {
+	constructor(handle, name, byteLength, close) {
 		this.#handle = handle;
+		this.#close = close;
 		this.name = name;
 		this.byteLength = byteLength;
 	}
@@ -68,6 +89,6 @@ export class FileSource {
 	}
 
 	async close() {
-		await this.#handle.close();
+		await this.#close?.();
 	}
 }

@@ -1,5 +1,7 @@
-/** What needs Node: files, threads, restoring to a folder. */
+/** The package's entry in Node: all of it, with paths, threads and restoring to a folder. */
 
-export { FileSource, openFile } from "./file-source.js";
-export { WorkerPool } from "./pool.js";
+export * from "../index.js";
+export { FileSource, handleSource, openFile } from "./file-source.js";
+export { openQstore } from "./open.js";
+export { spawnThread } from "./threads.js";
 export { unpack } from "./unpack.js";

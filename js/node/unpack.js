@@ -7,7 +7,7 @@ import { QstoreError } from "../error.js";
 import { ioError } from "./io-error.js";
 
 /** @typedef {import("../archive.js").Archive} Archive */
-/** @typedef {import("../archive.js").ArchiveBytes} ArchiveBytes */
+/** @typedef {import("../contents.js").ArchiveBytes} ArchiveBytes */
 
 /**
  * @typedef {object} UnpackOptions
@@ -104,7 +104,7 @@ function planOutputs(archive, precision, files, tensors) {
 /**
  * Tensors in one file must not have the same name.
  * @param {Archive} archive
- * @param {import("../archive.js").ArchiveTensor[]} tensors
+ * @param {import("../contents.js").ArchiveTensor[]} tensors
  */
 function checkNames(archive, tensors) {
 	/** @type {Map<string, string>} */

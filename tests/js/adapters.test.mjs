@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { before, test } from "node:test";
 import { attachTransformers } from "../../js/adapters/transformers.js";
 import { archiveStorage, ggufBlobs } from "../../js/adapters/wllama.js";
-import { createDecoder, openArchive } from "../../js/index.js";
+import { createDecoder, openQstore } from "../../js/index.js";
 import { buildArchive, noise } from "./helpers/archive.mjs";
 
 let archive;
@@ -18,7 +18,7 @@ before(async () => {
 		files: [file("config.json", 3, 1), file("onnx/a b.onnx", 1, 2), file("model-q8_0.gguf", 1, 3), file("model-bf16.gguf", 2, 4),
 			file("empty.bin", 3, 5, 0)],
 	});
-	archive = await openArchive(data, { decoder });
+	archive = await openQstore(data, { decoder });
 });
 
 /** The `env` of transformers.js, with a network that answers with what it was asked. */
@@ -108,7 +108,7 @@ test("wllama: the GGUF files of a precision", async () => {
 	const [blob] = ggufBlobs(archive, { precision: "low" });
 	assert.deepEqual(await blob.bytes(), noise(50, 3));
 	const decoder = await createDecoder();
-	const none = await openArchive(buildArchive(decoder, {
+	const none = await openQstore(buildArchive(decoder, {
 		variants: [{ name: "bf16", dtype: "BF16" }], objects: [], files: [{ name: "config.json", variants: 1, data: noise(9) }],
 	}), { decoder });
 	assert.throws(() => ggufBlobs(none), { code: "NOT_FOUND", message: /bf16 has no GGUF file/ });

@@ -2,12 +2,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { readIndex } from "../../js/archive-index.js";
-import { openArchive } from "../../js/archive.js";
+import { openQstore } from "../../js/node/open.js";
 import { localCodec } from "../../js/codec.js";
-import { WorkerPool } from "../../js/node/pool.js";
+import { spawnThread } from "../../js/node/threads.js";
+import { WorkerPool } from "../../js/workers/pool.js";
 import { safetensorsHeader } from "../../js/safetensors.js";
 import { bytesSource } from "../../js/source.js";
-import { createDecoder } from "../../js/wasm.js";
+import { compileWasm, createDecoder } from "../../js/wasm.js";
 import { buildArchive, noise, pairParts, sha256 } from "./helpers/archive.mjs";
 
 const decoder = await createDecoder();
@@ -24,7 +25,7 @@ function counting(data, { name = "x.qstore", before } = {}) {
 	} };
 }
 
-const open = (data = bytes, options = {}) => openArchive(counting(data), { decoder, ...options });
+const open = (data = bytes, options = {}) => openQstore(counting(data), { decoder, ...options });
 
 test("lists variants, files and tensors", async () => {
 	const archive = await open();
@@ -37,9 +38,9 @@ test("lists variants, files and tensors", async () => {
 		["model.low", ["int8"], "assembled"], ["sub/model.high", ["bf16"], "assembled"],
 	]);
 	assert.equal(archive.files[2].sha256, sha256(parts.files[2].content));
-	const fine = archive.tensors.at(-1);
+	const fine = archive.tensorList.at(-1);
 	assert.deepEqual([fine.name, fine.kind, fine.shape, fine.error, fine.shared, fine.codedSize], ["w", "refine", [6, 5], 0.25, false, 63]);
-	assert.deepEqual(archive.tensors.map(({ kind, shared }) => `${kind}${shared ? " shared" : ""}`),
+	assert.deepEqual(archive.tensorList.map(({ kind, shared }) => `${kind}${shared ? " shared" : ""}`),
 		["codes", "plain", "literal", "plain", "plain shared", "literal", "refine"]);
 	assert.equal(archive.size, bytes.length);
 });
@@ -48,11 +49,11 @@ test("an archive opens from what a caller has", async () => {
 	const wider = new Uint8Array(bytes.length + 3);
 	wider.set(bytes, 3);
 	for (const input of [bytes, bytes.slice().buffer, wider.subarray(3), new Blob([bytes])])
-		assert.equal((await openArchive(input)).variants.length, 2);
+		assert.equal((await openQstore(input)).variants.length, 2);
 });
 
 test("every range of every file, by one decoder and by a pool", async (t) => {
-	const pool = await WorkerPool.create({ threads: 2 });
+	const pool = new WorkerPool({ spawn: spawnThread, module: await compileWasm(), count: 2 });
 	t.after(() => pool.close());
 	for (const codec of [localCodec(decoder), pool]) {
 		const archive = await open(bytes, { codec });
@@ -133,14 +134,14 @@ test("what is not there is said, and where it would be", async () => {
 
 test("opening takes one read, or two for a large index", async () => {
 	const source = counting(bytes);
-	const archive = await openArchive(source, { decoder });
+	const archive = await openQstore(source, { decoder });
 	assert.deepEqual(source.log, [[0, 65536]]);
 	await archive.metadata("config.json");
 	assert.deepEqual(source.log.length, 1, "a small file among the first bytes needs no read of its own");
 	const many = pairParts();
 	many.files.push(...Array.from({ length: 1000 }, (_, i) => ({ name: `file-${String(i).padStart(4, "0")}`, variants: 1, data: Buffer.of(i) })));
 	const large = counting(buildArchive(decoder, many));
-	const opened = await openArchive(large, { decoder });
+	const opened = await openQstore(large, { decoder });
 	assert.equal(large.log.length, 2);
 	assert.deepEqual(await opened.metadata("file-0777", { precision: "low" }), Uint8Array.of(777 & 255));
 	assert.equal(large.log.length, 3);
@@ -150,7 +151,7 @@ test("each chunk is read once while a file streams", async () => {
 	const rows = 400, cols = 1000;
 	const large = pairParts({ rows, cols, rowsInChunk: 10 });
 	const data = buildArchive(decoder, large), source = counting(data);
-	const archive = await openArchive(source, { decoder });
+	const archive = await openQstore(source, { decoder });
 	source.log.length = 0;
 	assert.equal(sha256(await archive.file("sub/model.high").read()), sha256(large.files[3].content));
 	const read = source.log.reduce((sum, [, length]) => sum + length, 0);
@@ -166,7 +167,7 @@ test("a stream holds a bounded amount, and ends its reads when it is left", asyn
 	const data = buildArchive(decoder, large);
 	const signals = [];
 	const source = counting(data, { before: async (offset, length, options) => void signals.push(options?.signal) });
-	const archive = await openArchive(source, { decoder });
+	const archive = await openQstore(source, { decoder });
 	source.log.length = signals.length = 0;
 	for await (const chunk of archive.file("sub/model.high").chunks()) {
 		assert.ok(chunk.length <= 2 ** 20);
@@ -182,7 +183,7 @@ test("a stream holds a bounded amount, and ends its reads when it is left", asyn
 });
 
 test("a corrupt chunk is found before it is decoded, and named", async (t) => {
-	const pool = await WorkerPool.create({ threads: 2 });
+	const pool = new WorkerPool({ spawn: spawnThread, module: await compileWasm(), count: 2 });
 	t.after(() => pool.close());
 	const { index } = await readIndex(bytesSource(bytes), decoder);
 	for (const codec of [localCodec(decoder), pool]) {
@@ -202,7 +203,7 @@ test("a corrupt chunk is found before it is decoded, and named", async (t) => {
 });
 
 test("a chunk that is sealed but cannot be decoded is named too", async (t) => {
-	const pool = await WorkerPool.create({ threads: 1 });
+	const pool = new WorkerPool({ spawn: spawnThread, module: await compileWasm(), count: 1 });
 	t.after(() => pool.close());
 	const wrong = pairParts();
 	wrong.objects[3].data = noise(14, 4);
@@ -262,16 +263,16 @@ test("numbers beyond 2^53 are an error, not rounded", async () => {
 		view.setBigUint64(at.dims + 8 * 7, 2n ** 60n, true);
 	} });
 	const archive = await open(body);
-	assert.throws(() => archive.tensors, { code: "LIMIT", message: /2\^53/ });
+	assert.throws(() => archive.tensorList, { code: "LIMIT", message: /2\^53/ });
 });
 
 test("aborting ends opening and reading", async () => {
 	await assert.rejects(open(bytes, { signal: AbortSignal.abort() }), { name: "AbortError" });
 	const controller = new AbortController();
 	const source = counting(bytes.slice(), { before: (offset) => offset > 0 ? new Promise((resolve) => setTimeout(resolve, 20)) : undefined });
-	const archive = await openArchive(source, { decoder });
+	const archive = await openQstore(source, { decoder });
 	const large = pairParts({ rows: 4000, cols: 100, rowsInChunk: 100 });
-	const slow = await openArchive(counting(buildArchive(decoder, large), { before: (offset) => offset > 0 ? new Promise((resolve) => setTimeout(resolve, 20)) : undefined }), { decoder });
+	const slow = await openQstore(counting(buildArchive(decoder, large), { before: (offset) => offset > 0 ? new Promise((resolve) => setTimeout(resolve, 20)) : undefined }), { decoder });
 	const reading = slow.tensor("w").read(undefined, undefined, { signal: controller.signal });
 	setTimeout(() => controller.abort(), 5);
 	await assert.rejects(reading, { name: "AbortError" });
@@ -285,9 +286,9 @@ test("a failed read is not remembered", async () => {
 		if (offset > 0 && fail)
 			throw new Error("no network");
 	} });
-	const archive = await openArchive({ ...source, read: (offset, length, options) => source.read(offset, Math.min(length, 2000), options) }, { decoder })
-		.catch(() => undefined) ?? await openArchive(source, { decoder });
-	const big = await openArchive(counting(buildArchive(decoder, pairParts({ rows: 400, cols: 1000 })), { before(offset) {
+	const archive = await openQstore({ ...source, read: (offset, length, options) => source.read(offset, Math.min(length, 2000), options) }, { decoder })
+		.catch(() => undefined) ?? await openQstore(source, { decoder });
+	const big = await openQstore(counting(buildArchive(decoder, pairParts({ rows: 400, cols: 1000 })), { before(offset) {
 		if (offset > 0 && fail)
 			throw new Error("no network");
 	} }), { decoder });

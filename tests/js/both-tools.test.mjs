@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from "
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { openArchive } from "../../js/archive.js";
+import { openQstore } from "../../js/node/open.js";
 import { unpack } from "../../js/node/unpack.js";
 import { bytesSource } from "../../js/source.js";
 import { createDecoder } from "../../js/wasm.js";
@@ -134,7 +134,7 @@ test("archives damaged or cut anywhere", async (t) => {
 		const args = [path, "-p", "all", "-o", output, "-f", "-q", "-j1"];
 		const { status, stderr } = spawnSync(qstoreUnpack, args, { encoding: "utf8" });
 		const native = status === 0 ? hashes(output) : stderr;
-		const js = await openArchive(Object.assign(bytesSource(bytes), { name: path }), { decoder })
+		const js = await openQstore(Object.assign(bytesSource(bytes), { name: path }), { decoder })
 			.then((opened) => unpack(opened, { output, precision: "all", force: true }))
 			.then(() => hashes(output), (error) => `qstore-unpack: ${error.message}\n`);
 		assert.deepEqual(js, native, what);

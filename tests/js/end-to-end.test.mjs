@@ -3,12 +3,12 @@ import assert from "node:assert/strict";
 import { readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { openArchive } from "../../js/archive.js";
-import { httpSource } from "../../js/http.js";
+import { openQstore } from "../../js/node/open.js";
 import { openFile } from "../../js/node/file-source.js";
-import { WorkerPool } from "../../js/node/pool.js";
+import { spawnThread } from "../../js/node/threads.js";
+import { WorkerPool } from "../../js/workers/pool.js";
 import { planVariant } from "../../js/plan.js";
-import { createDecoder } from "../../js/wasm.js";
+import { compileWasm, createDecoder } from "../../js/wasm.js";
 import { sha256 } from "./helpers/archive.mjs";
 import { serve } from "./helpers/server.mjs";
 import { decode, hashes, native, temporary } from "./helpers/tools.mjs";
@@ -19,7 +19,7 @@ const folder = temporary({ after });
 let pool;
 
 before(async () => {
-	pool = await WorkerPool.create({ threads: 2 });
+	pool = new WorkerPool({ spawn: spawnThread, module: await compileWasm(), count: 2 });
 	native("qstore-generate", "--layers", "2", "--hidden", "256", "--intermediate", "704", "--vocab", "2000", "-o", join(folder, "high"), "--low", join(folder, "low"));
 	native("qstore-pack", join(folder, "high"), "--low", join(folder, "low"), "-o", join(folder, "pair.qstore"), "-q");
 });
@@ -29,7 +29,7 @@ after(() => pool.close());
 async function restore(path, precision, options) {
 	const source = await openFile(path);
 	try {
-		const archive = await openArchive(source, options), found = {};
+		const archive = await openQstore(source, options), found = {};
 		for (const file of archive.filesOf({ precision })) {
 			found[file.name] = sha256(await file.read());
 			assert.equal(found[file.name], file.sha256, file.name);
@@ -41,7 +41,7 @@ async function restore(path, precision, options) {
 }
 
 async function compare(path, expected) {
-	const source = await openFile(path), { variants } = await openArchive(source, { decoder: decoders.simd });
+	const source = await openFile(path), { variants } = await openQstore(source, { decoder: decoders.simd });
 	await source.close();
 	for (const { name } of variants) {
 		const out = `${path}-${name}`;
@@ -115,8 +115,8 @@ test("INT8 from a file that is cut where the base layer ends", async (t) => {
 
 test("one tensor alone, in each precision", async () => {
 	const source = await openFile(join(folder, "pair.qstore"));
-	const archive = await openArchive(source, { decoder: decoders.simd });
-	for (const info of archive.tensors) {
+	const archive = await openQstore(source, { decoder: decoders.simd });
+	for (const info of archive.tensorList) {
 		const [precision] = info.variants, tensor = archive.tensor(info.name, { precision });
 		const file = readFileSync(join(folder, precision === "int8" ? "low" : "high", info.file));
 		assert.deepEqual(Buffer.from(await tensor.read()), file.subarray(info.offset, info.offset + info.size), `${info.name} ${precision}`);
@@ -143,7 +143,7 @@ test("the command and the native one make the same files", async (t) => {
 test("over HTTP: two requests to open at most, no byte of the refinement for INT8, nothing twice", async (t) => {
 	const data = readFileSync(join(folder, "pair.qstore")), server = await serve(data);
 	t.after(() => server.close());
-	const archive = await openArchive(httpSource(server.url), { decoder: decoders.simd });
+	const archive = await openQstore(server.url, { decoder: decoders.simd });
 	assert.ok(server.log.length <= 2, `${server.log.length} requests to open`);
 	const { index } = archive, { layerOffset } = index.variant(1);
 	const fine = index.payloadOffset + layerOffset;

@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { openArchive } from "../../js/archive.js";
+import { openQstore } from "../../js/node/open.js";
 import { createDecoder } from "../../js/wasm.js";
 import { decodeArchive } from "../reference/decode.mjs";
 
@@ -39,7 +39,7 @@ for (const file of readdirSync(join(golden, "good")).filter((name) => name.endsW
 			[...files].map(([name, data]) => line(data, variant, name)));
 		assert.deepEqual(reference.sort(), expected);
 		for (const decoder of Object.values(decoders)) {
-			const archive = await openArchive(bytes, { decoder }), found = [];
+			const archive = await openQstore(bytes, { decoder }), found = [];
 			for (const { name: precision } of archive.variants)
 				for (const entry of archive.filesOf({ precision }))
 					found.push(line(await entry.read(), precision, entry.name));
@@ -59,7 +59,7 @@ for (const [name, status, when] of readFileSync(join(golden, "bad/expected"), "u
 		const path = join(golden, "bad", `${name}.qstore`), bytes = readFileSync(path);
 		await assert.rejects(decodeArchive(bytes));
 		for (const decoder of Object.values(decoders)) {
-			const opened = openArchive(bytes, { decoder });
+			const opened = openQstore(bytes, { decoder });
 			if (when === "open")
 				await assert.rejects(opened, { name: "QstoreError", code: status });
 			else

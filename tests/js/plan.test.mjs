@@ -1,7 +1,7 @@
 // Planning: pure functions of the index.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { openArchive } from "../../js/archive.js";
+import { openQstore } from "../../js/node/open.js";
 import { KIND, readIndex } from "../../js/archive-index.js";
 import { chunkNumber, coalesce, describeChunk, findVariant, planChain, planChunk, planChunks, planFile, planRanges, planTensor, planVariant } from "../../js/plan.js";
 import { bytesSource } from "../../js/source.js";
@@ -139,15 +139,15 @@ test("a chain needs its levels, one scale is of all rows", async () => {
 });
 
 test("a chain is read whole, and the level that is damaged is named", async () => {
-	const bytes = buildArchive(decoder, chain), archive = await openArchive(bytes, { decoder });
-	assert.deepEqual(archive.tensors.filter(({ variants }) => variants.includes("fp32")).map(({ name, kind }) => [name, kind]), [["w", "delta"]]);
+	const bytes = buildArchive(decoder, chain), archive = await openQstore(bytes, { decoder });
+	assert.deepEqual(archive.tensorList.filter(({ variants }) => variants.includes("fp32")).map(({ name, kind }) => [name, kind]), [["w", "delta"]]);
 	const [file] = archive.filesOf({ precision: "fp32" }).filter(({ name }) => name === "sub/model.top");
 	assert.deepEqual(Buffer.from(await file.read()), Buffer.from(chain.objects[6].data));
 	const { index: top } = await readIndex(bytesSource(bytes), decoder);
 	for (const object of [1, 5, 6]) {
 		const bad = bytes.slice();
 		bad[top.chunkOffset(chunkNumber(top, { object, chunk: 1 })) + 2] ^= 1;
-		const broken = (await openArchive(bad, { decoder })).filesOf({ precision: "fp32" }).find(({ name }) => name === "sub/model.top");
+		const broken = (await openQstore(bad, { decoder })).filesOf({ precision: "fp32" }).find(({ name }) => name === "sub/model.top");
 		await assert.rejects(broken.read(), { code: "CORRUPT", message: /tensor w: chunk 2 of 3 is damaged/ });
 	}
 });

@@ -4,11 +4,14 @@ import { execFile } from "node:child_process";
 import { test } from "node:test";
 import { promisify } from "node:util";
 import { ChunkError } from "../../js/codec.js";
-import { WorkerPool } from "../../js/node/pool.js";
-import { createDecoder } from "../../js/wasm.js";
+import { spawnThread } from "../../js/node/threads.js";
+import { WorkerPool } from "../../js/workers/pool.js";
+import { compileWasm, createDecoder } from "../../js/wasm.js";
 import { noise } from "./helpers/archive.mjs";
 
-const decoder = await createDecoder();
+const module = await compileWasm();
+const decoder = await createDecoder({ module });
+const makePool = (count, options) => new WorkerPool({ spawn: spawnThread, module, count, ...options });
 
 function job(size, seed) {
 	const data = noise(size, seed), all = new Uint8Array(size + 11);
@@ -19,7 +22,7 @@ function job(size, seed) {
 }
 
 test("results belong to their jobs, and jobs keep their bytes", async (t) => {
-	const pool = await WorkerPool.create({ threads: 3 });
+	const pool = makePool(3);
 	t.after(() => pool.close());
 	assert.equal(pool.concurrency, 3);
 	const jobs = Array.from({ length: 40 }, (_, i) => job(1 + 7919 * i, i));
@@ -29,7 +32,7 @@ test("results belong to their jobs, and jobs keep their bytes", async (t) => {
 });
 
 test("a bad job fails alone", async (t) => {
-	const pool = await WorkerPool.create({ threads: 1 });
+	const pool = makePool(1);
 	t.after(() => pool.close());
 	const good = job(100, 1), bad = job(100, 2);
 	bad.job.chunk.checksum ^= 1n;
@@ -40,24 +43,84 @@ test("a bad job fails alone", async (t) => {
 });
 
 test("closing rejects what is under way, and what comes later", async () => {
-	const pool = await WorkerPool.create({ threads: 2 });
+	const pool = makePool(2);
 	const waiting = [1, 2, 3].map((i) => assert.rejects(pool.decode(job(1000, i).job), { code: "CANCELLED" }));
 	await pool.close();
 	await Promise.all(waiting);
 	await assert.rejects(pool.decode(job(10, 1).job), { code: "CANCELLED" });
 });
 
-test("a thread that cannot start is an error, not a wait for ever", async () => {
-	const pool = new WorkerPool(await WebAssembly.compile(new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0])), 1);
-	await assert.rejects(pool.decode(job(10, 1).job), { code: "MEMORY", message: /a decoding thread failed/ });
+test("where no worker can be started, the calling thread decodes", async (t) => {
+	const refused = () => { throw new DOMException("no workers here", "SecurityError"); };
+	const fails = ({ failed }) => {
+		setTimeout(() => failed("not found"), 5);
+		return { post() {}, terminate() {} };
+	};
+	const cannot = ({ reply }) => {
+		setTimeout(() => reply({ failed: "no WebAssembly here" }), 5);
+		return { post() {}, terminate() {} };
+	};
+	for (const spawn of [refused, fails, cannot]) {
+		const pool = makePool(2, { spawn });
+		t.after(() => pool.close());
+		const jobs = [1, 2, 3, 4, 5].map((i) => job(1000 * i, i));
+		const results = await Promise.all(jobs.map((each) => pool.decode(each.job)));
+		jobs.forEach(({ data }, i) => assert.deepEqual(results[i], data));
+		assert.ok(pool.blocked);
+		assert.equal(pool.size, 0);
+	}
+});
+
+test("a module that no thread can run is an error, not a wait for ever", async () => {
+	const empty = await WebAssembly.compile(new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]));
+	const pool = makePool(1, { module: empty });
+	await assert.rejects(pool.decode(job(10, 1).job), TypeError);
 	await pool.close();
+});
+
+test("a thread that ends by itself fails its jobs, and the next job has a new one", async (t) => {
+	const handles = [];
+	const pool = makePool(1, { spawn(on) {
+		const handle = spawnThread(on);
+		handles.push({ handle, on });
+		return handle;
+	} });
+	t.after(() => pool.close());
+	await pool.decode(job(10, 1).job);
+	const lost = assert.rejects(pool.decode(job(10, 1).job), { code: "MEMORY", message: /a decoding worker failed: killed/ });
+	handles[0].on.failed("killed");
+	await lost;
+	assert.equal(pool.size, 0);
+	assert.equal((await pool.decode(job(10, 2).job)).length, 10);
+	assert.equal(handles.length, 2);
+});
+
+test("an aborted job that waits is taken back, one that a worker has is only not waited for", async (t) => {
+	const pool = makePool(1), controller = new AbortController();
+	t.after(() => pool.close());
+	const jobs = Array.from({ length: 20 }, (_, i) => pool.decode(job(200_000, i).job, { signal: controller.signal }));
+	const after = pool.decode(job(100, 7).job);
+	controller.abort();
+	const results = await Promise.allSettled(jobs);
+	assert.ok(results.every(({ reason }) => reason?.name === "AbortError"));
+	assert.deepEqual(await after, job(100, 7).data);
+	await assert.rejects(pool.decode(job(10, 1).job, { signal: controller.signal }), { name: "AbortError" });
+});
+
+test("idle workers end, and come back", async (t) => {
+	const pool = makePool(2, { idle: 20 });
+	t.after(() => pool.close());
+	await pool.decode(job(100, 1).job);
+	assert.equal(pool.size, 1);
+	while (pool.size > 0)
+		await new Promise((resolve) => setTimeout(resolve, 10));
+	assert.equal((await pool.decode(job(100, 1).job)).length, 100);
 });
 
 test("idle threads do not keep a process", async () => {
 	const script = `
-		import { WorkerPool } from ${JSON.stringify(new URL("../../js/node/pool.js", import.meta.url).href)};
-		import { createDecoder } from ${JSON.stringify(new URL("../../js/wasm.js", import.meta.url).href)};
-		const pool = await WorkerPool.create({ threads: 2 }), bytes = Uint8Array.of(0, 7);
+		import { WorkerPool, compileWasm, createDecoder, spawnThread } from ${JSON.stringify(new URL("../../js/node/index.js", import.meta.url).href)};
+		const pool = new WorkerPool({ spawn: spawnThread, module: await compileWasm(), count: 2 }), bytes = Uint8Array.of(0, 7);
 		const chunk = { bytes, checksum: (await createDecoder()).xxh3(bytes), desc: { kind: 0, dtype: 0, rule: 0, elems: 1, cols: 1, first: 0 }, size: 1 };
 		console.log((await pool.decode({ chunk }))[0]);`;
 	const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", script], { timeout: 20_000 });

@@ -25,5 +25,5 @@ test("the README's example runs", async (t) => {
 		.replace('"qstore-decode"', JSON.stringify(new URL("js/index.js", root).href)));
 	const { stdout } = await promisify(execFile)(process.execPath, [script]);
 	assert.match(stdout, /int8: \d+ bytes/);
-	assert.match(stdout, /^llama \d+$/m);
+	assert.match(stdout, /^llama BF16 \[ \d+ \] \d+$/m);
 });

@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { openArchive } from "../../js/archive.js";
+import { openQstore } from "../../js/node/open.js";
 import { createDecoder } from "../../js/wasm.js";
 import { decodeArchive } from "../reference/decode.mjs";
 import { models, writeModel } from "../golden/models.mjs";
@@ -36,7 +36,7 @@ const ofMap = (variants) => Object.fromEntries([...variants].map(([variant, file
 	[variant, [...files].map(([name, bytes]) => `${name} ${sha256(bytes)}`).sort()]));
 
 async function ofWasm(bytes, decoder) {
-	const archive = await openArchive(bytes, { decoder });
+	const archive = await openQstore(bytes, { decoder });
 	const variants = {};
 	for (const { name: precision } of archive.variants) {
 		variants[precision] = [];

@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { describe, test } from "node:test";
 
-import { compileWasm, createDecoder, hasSimd, wasmUrl } from "../../js/wasm.js";
+import { serve } from "./helpers/server.mjs";
+import { compileWasm, createDecoder, hasSimd } from "../../js/wasm.js";
 
 /** One zstd frame with the bytes as they are: no compressor is needed. */
 function zstdFrame(bytes) {
@@ -136,9 +137,11 @@ test("a module is compiled once and shared", async () => {
 	assert.equal(a.xxh3(noise(9)), b.xxh3(noise(9)));
 });
 
-test("the module's bytes, its URL, or a promise of it can be given", async () => {
-	const bytes = await readFile(wasmUrl(false));
-	for (const wasm of [bytes, wasmUrl(true), wasmUrl(true).href, Promise.resolve(bytes)])
+test("the module's bytes, its URL, or a promise of it can be given; what is inside is the same", async (t) => {
+	const bytes = await readFile(new URL("../../dist/qstore.wasm", import.meta.url)), server = await serve(bytes);
+	t.after(() => server.close());
+	assert.ok(bytes.equals(Buffer.from((await import("../../dist/qstore.wasm.js")).default, "base64")));
+	for (const wasm of [bytes, server.url, new URL(server.url), Promise.resolve(bytes)])
 		assert.equal((await createDecoder({ wasm })).xxh3(new Uint8Array(0)), 0x2d06800538d394c2n);
 	await assert.rejects(createDecoder({ wasm: Uint8Array.of(0, 1, 2, 3) }), WebAssembly.CompileError);
 });

@@ -1,5 +1,5 @@
 // Runs in pages: see onnxruntime.test.mjs.
-import { fileBlob, httpSource, openArchive } from "/js/index.js";
+import { fileBlob, openQstore } from "/js/index.js";
 
 const RUNTIME = "/tests/browser/node_modules/onnxruntime-web/dist/";
 const TOKENS = [2, 4, 5, 6, 7, 8, 1, 13, 14, 3];
@@ -31,7 +31,7 @@ export async function fromFiles(build, folder, names) {
 
 /** With a lazy Blob for the external data; says which of its bytes the runtime read. */
 export async function fromArchive(build, url, names) {
-	const archive = await openArchive(httpSource(new URL(url, location.href).href)), results = {};
+	const archive = await openQstore(url), results = {};
 	const precisionOf = (name) => archive.files.find((file) => file.name === name).variants.at(-1);
 	const file = (name) => archive.file(name, { precision: precisionOf(name) });
 	for (const name of names) {

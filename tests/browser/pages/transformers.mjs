@@ -1,6 +1,6 @@
 // Runs in pages: see transformers.test.mjs.
 import { attachTransformers } from "/js/adapters/transformers.js";
-import { httpSource, openArchive } from "/js/index.js";
+import { openQstore } from "/js/index.js";
 import { AutoTokenizer, env, pipeline } from "/tests/browser/node_modules/@huggingface/transformers/dist/transformers.min.js";
 
 const TEXT = "One archive holds a model, coarse first";
@@ -31,7 +31,7 @@ const unhooked = env.fetch;
 
 /** From the archive: the numbers, and the sizes that transformers.js told of. */
 export async function fromArchive(url, repo, dtypes, { way, foreign }) {
-	archive = await openArchive(httpSource(new URL(url, location.href).href));
+	archive = await openQstore(url);
 	Object.assign(env, { remoteHost: foreign, remotePathTemplate: "{model}/resolve/{revision}/" });
 	address = (name, of = repo) => `${foreign}${of}/resolve/main/${name}`;
 	detach = attachTransformers(env, archive, repo, { way });

@@ -1,6 +1,6 @@
 // Runs in pages: see wllama.test.mjs.
 import { archiveStorage, ggufBlobs } from "/js/adapters/wllama.js";
-import { httpSource, openArchive } from "/js/index.js";
+import { openQstore } from "/js/index.js";
 import { CacheManager, Wllama } from "/tests/browser/node_modules/@wllama/wllama/esm/index.js";
 
 const PATHS = { default: "/tests/browser/node_modules/@wllama/wllama/esm/wasm/wllama.wasm" };
@@ -24,7 +24,7 @@ async function generate(load, cacheManager) {
 	}
 }
 
-const open = (url) => openArchive(httpSource(new URL(url, location.href).href));
+const open = (url) => openQstore(url);
 
 /** From the files themselves. */
 export async function fromFiles(urls) {

@@ -1,0 +1,225 @@
+/** What can be read of an archive: files, tensors, and what is made of them. Nothing is read before it is asked for. */
+
+import { fileBlob, fileResponse } from "./adapters/blob.js";
+import { FILE } from "./archive-index.js";
+import { QstoreError } from "./error.js";
+import { planFile, planTensors } from "./plan.js";
+import { readExactly } from "./source.js";
+import { decodePieces } from "./stream.js";
+import { TensorData } from "./tensor-data.js";
+
+/** @typedef {import("./archive.js").TensorInfo} TensorInfo */
+/** @typedef {import("./archive-index.js").FileRecord} FileRecord */
+/** @typedef {import("./archive-index.js").TensorRecord} TensorRecord */
+/** @typedef {import("./decoder.js").Decoder} Decoder */
+/** @typedef {import("./source.js").ReadOptions} ReadOptions */
+
+/** Bytes of a stored member that are read at a time. */
+const BLOCK_SIZE = 2 ** 20;
+
+/** @typedef {import("./stream.js").Context & { decoder: Decoder }} Context */
+
+/** @typedef {(start: number, end: number, options: ReadOptions) => AsyncGenerator<Uint8Array, void, void>} Produce */
+
+/** Bytes that are restored when they are read, in memory that does not depend on their number. */
+export class ArchiveBytes {
+	#produce;
+
+	/**
+	 * @param {number} size
+	 * @param {Produce} produce yields the bytes from start to end; what it yields is the consumer's own
+	 */
+	constructor(size, produce) {
+		this.size = size;
+		this.#produce = produce;
+	}
+
+	/**
+	 * The bytes from start to end, as they are decoded: pieces of up to 1 MiB (a small file can be one larger piece).
+	 * @param {number} [start]
+	 * @param {number} [end]
+	 * @param {ReadOptions} [options]
+	 * @returns {AsyncGenerator<Uint8Array, void, void>}
+	 */
+	chunks(start = 0, end = this.size, options = {}) {
+		if (!Number.isSafeInteger(start) || !Number.isSafeInteger(end) || start < 0 || start > end || end > this.size)
+			throw new QstoreError("USAGE", `bytes ${start} to ${end} of ${this.size} cannot be read`);
+		return this.#produce(start, end, options);
+	}
+
+	/**
+	 * Bytes [start, end).
+	 * @param {number} [start]
+	 * @param {number} [end]
+	 * @param {ReadOptions} [options]
+	 * @returns {Promise<Uint8Array<ArrayBuffer>>}
+	 */
+	async read(start = 0, end = this.size, options = {}) {
+		const chunks = this.chunks(start, end, options);
+		let out;
+		try {
+			out = new Uint8Array(end - start);
+		} catch (error) {
+			throw new QstoreError("MEMORY", `${end - start} bytes cannot be had in one piece: use chunks() or stream()`,
+				{ cause: error });
+		}
+		let at = 0;
+		for await (const bytes of chunks) {
+			out.set(bytes, at);
+			at += bytes.length;
+		}
+		return out;
+	}
+
+	/**
+	 * The bytes from start to end as a stream; nothing is read before its first pull.
+	 * @param {number} [start]
+	 * @param {number} [end]
+	 * @param {ReadOptions} [options]
+	 * @returns {ReadableStream<Uint8Array>}
+	 */
+	stream(start = 0, end = this.size, options = {}) {
+		const chunks = this.chunks(start, end, options);
+		return new ReadableStream({
+			async pull(controller) {
+				const { done, value } = await chunks.next();
+				if (done)
+					controller.close();
+				else
+					controller.enqueue(value);
+			},
+			async cancel() {
+				await chunks.return();
+			},
+		}, { highWaterMark: 0 });
+	}
+}
+
+/** A file of a variant. */
+export class ArchiveFile extends ArchiveBytes {
+	/**
+	 * @param {Context} context
+	 * @param {number} number
+	 * @param {string} precision
+	 */
+	constructor(context, number, precision) {
+		const record = context.index.file(number);
+		const { index } = context;
+		super(record.size, (start, end, options) =>
+			record.kind === FILE.ASSEMBLED ? decodePieces(context, planFile(index, number, start, end), options) :
+			record.kind === FILE.ZSTD ? readZstd(context, record, start, end, options) :
+			readStored(context, record, start, end, options));
+		/** Counted through the archive's files. */
+		this.number = number;
+		this.name = record.name;
+		/** In hexadecimal. */
+		this.sha256 = record.sha256;
+		/** The variant's name. */
+		this.precision = precision;
+	}
+
+	/**
+	 * The file as a Blob with random access, for runtimes that take one (onnxruntime-web's externalData, wllama).
+	 * @param {import("./adapters/blob.js").BlobOptions} [options]
+	 */
+	blob(options) {
+		return fileBlob(this, options);
+	}
+
+	/**
+	 * The file as the answer to a fetch, for runtimes that fetch.
+	 * @param {Parameters<typeof fileResponse>[1]} [options]
+	 */
+	response(options) {
+		return fileResponse(this, options);
+	}
+}
+
+/** A tensor of a variant, little-endian. */
+export class ArchiveTensor extends ArchiveBytes {
+	/**
+	 * @param {Context} context
+	 * @param {number} number
+	 * @param {string} precision
+	 * @param {TensorInfo} info
+	 */
+	constructor(context, number, precision, info) {
+		const { index } = context, { file } = index.tensor(number);
+		super(info.size, (start, end, options) =>
+			decodePieces(context, planFile(index, file, info.offset + start, info.offset + end), options));
+		/** Counted through the archive's tensors. */
+		this.number = number;
+		this.name = info.name;
+		this.dtype = info.dtype;
+		this.shape = info.shape;
+		/** The name of the file that it stands in. */
+		this.file = info.file;
+		/** The variant's name. */
+		this.precision = precision;
+	}
+
+	/**
+	 * All of it, as typed data.
+	 * @param {ReadOptions} [options]
+	 */
+	async load(options) {
+		return new TensorData(this, await this.read(0, this.size, options));
+	}
+}
+
+/**
+ * A member that is kept verbatim.
+ * @param {Context} context
+ * @param {FileRecord} file
+ * @param {number} start
+ * @param {number} end
+ * @param {ReadOptions} options
+ */
+async function* readStored({ source, index }, file, start, end, options) {
+	const offset = index.payloadOffset + file.offset;
+	for (let at = start; at < end; at += BLOCK_SIZE) {
+		// A copy: the source's bytes are not the consumer's own.
+		yield (await readExactly(source, offset + at, Math.min(BLOCK_SIZE, end - at), options)).slice();
+	}
+}
+
+/**
+ * A member that is one zstd frame; the format limits its size.
+ * @param {Context} context
+ * @param {FileRecord} file
+ * @param {number} start
+ * @param {number} end
+ * @param {ReadOptions} options
+ */
+async function* readZstd({ source, index, decoder }, file, start, end, options) {
+	if (start === end)
+		return;
+	const coded = await readExactly(source, index.payloadOffset + file.offset, file.codedSize, options);
+	let bytes;
+	try {
+		bytes = decoder.zstd(coded, file.size);
+	} catch (error) {
+		if (!(error instanceof QstoreError) || error.code !== "CORRUPT")
+			throw error;
+		const name = source.name ? `${source.name}: ` : "";
+		throw new QstoreError("CORRUPT", `${name}file ${file.name} is damaged: it does not decompress`,
+			{ cause: error });
+	}
+	yield bytes.subarray(start, end);
+}
+
+/**
+ * A header, then tensors.
+ * @param {Context} context
+ * @param {Uint8Array} header
+ * @param {TensorRecord[]} tensors
+ * @param {number} start
+ * @param {number} end
+ * @param {ReadOptions} options
+ */
+export async function* readTensors(context, header, tensors, start, end, options) {
+	if (start < header.length)
+		yield header.slice(start, end);
+	const pieces = planTensors(context.index, tensors, start - header.length, end - header.length);
+	yield* decodePieces(context, pieces, options);
+}

@@ -1,0 +1,106 @@
+/** Tensors one after the other, each as soon as its bytes are there. */
+
+import { QstoreError } from "./error.js";
+import { planRanges, planTensors } from "./plan.js";
+import { bytesToFetch } from "./source.js";
+import { decodePieces } from "./stream.js";
+import { TensorData } from "./tensor-data.js";
+
+/** @typedef {import("./contents.js").ArchiveTensor} ArchiveTensor */
+/** @typedef {import("./contents.js").Context} Context */
+/** @typedef {import("./plan.js").Range} Range */
+
+/**
+ * How far something is. What is fetched is coded, and less than what it decodes to; from a file or a warm cache it is nothing.
+ * @typedef {object} Progress
+ * @property {number} fetched bytes that came over the network
+ * @property {number} toFetch all that will
+ * @property {number} decoded bytes that were restored
+ * @property {number} toDecode all that will
+ */
+
+/**
+ * @typedef {object} LoadOptions
+ * @property {AbortSignal} [signal]
+ * @property {(progress: Progress) => void} [onProgress]
+ */
+
+/** Counts for a caller's onProgress. */
+export class Meter {
+	#report;
+	#progress;
+
+	/**
+	 * @param {((progress: Progress) => void) | undefined} report
+	 * @param {{ toFetch: number, toDecode: number }} totals
+	 */
+	constructor(report, { toFetch, toDecode }) {
+		this.#report = report;
+		this.#progress = { fetched: 0, toFetch, decoded: 0, toDecode };
+	}
+
+	/** @param {number} bytes */
+	fetched = (bytes) => {
+		const now = this.#progress;
+		now.fetched += bytes;
+		// A chunk that is fetched once more comes on top.
+		now.toFetch = Math.max(now.toFetch, now.fetched);
+		this.#report?.({ ...now });
+	};
+
+	/** @param {number} bytes */
+	decoded(bytes) {
+		this.#progress.decoded += bytes;
+		this.#report?.({ ...this.#progress });
+	}
+}
+
+/**
+ * Bytes that reading ranges fetches.
+ * @param {import("./source.js").Source} source
+ * @param {Range[]} ranges
+ */
+export function sumToFetch(source, ranges) {
+	return ranges.reduce((sum, { offset, size }) => sum + bytesToFetch(source, offset, size), 0);
+}
+
+/**
+ * Tensors of one archive, in the order given. What it yields is the consumer's own; beside that it holds a bounded amount.
+ * @param {Context} context
+ * @param {ArchiveTensor[]} tensors
+ * @param {LoadOptions} [options]
+ * @returns {AsyncGenerator<TensorData, void, void>}
+ */
+export async function* loadTensors(context, tensors, { signal, onProgress } = {}) {
+	const { index, source } = context, records = tensors.map(({ number }) => index.tensor(number));
+	const meter = new Meter(onProgress, {
+		toFetch: onProgress ? sumToFetch(source, planRanges(index, planTensors(index, records))) : 0,
+		toDecode: tensors.reduce((sum, { size }) => sum + size, 0),
+	});
+	const pieces = decodePieces(context, planTensors(index, records), { signal, onFetch: meter.fetched });
+	try {
+		for (const tensor of tensors) {
+			const bytes = allocate(tensor);
+			for (let at = 0; at < bytes.length;) {
+				// A tensor is all of some pieces: none has bytes of two.
+				const { value } = await pieces.next();
+				bytes.set(/** @type {Uint8Array} */ (value), at);
+				at += /** @type {Uint8Array} */ (value).length;
+				meter.decoded(/** @type {Uint8Array} */ (value).length);
+			}
+			yield new TensorData(tensor, bytes);
+		}
+	} finally {
+		await pieces.return();
+	}
+}
+
+/** @param {ArchiveTensor} tensor */
+function allocate({ name, size }) {
+	try {
+		return new Uint8Array(size);
+	} catch (error) {
+		throw new QstoreError("MEMORY", `tensor ${name}: ${size} bytes cannot be had in one piece: read it by parts with chunks()`,
+			{ cause: error });
+	}
+}
