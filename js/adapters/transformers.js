@@ -59,7 +59,7 @@ export function attachTransformers(env, archive, repo, { way, precision, signal 
 	};
 }
 
-/** @typedef {(address: unknown) => import("../archive.js").ArchiveFile | null | undefined} Find */
+/** @typedef {(address: unknown) => import("../contents.js").ArchiveFile | null | undefined} Find */
 
 /**
  * @param {TransformersEnv} env
