@@ -59,9 +59,12 @@ static const gen_params *params_of(const gen_codes *codes, size_t row, size_t gr
 	return &codes->params[row * codes->n_groups + group];
 }
 
-int gen_layout_gptq_fits(const gen_codes *codes)
+int gen_layout_fits(const gen_codes *codes)
 {
-	return codes->rows * codes->rounding.bits % 32 == 0 && codes->cols * codes->rounding.bits % 32 == 0;
+	size_t bits = codes->rounding.bits;
+	return codes->rounding.rule == GEN_GPTQ  ? codes->rows * bits % 32 == 0 && codes->cols * bits % 32 == 0
+	       : codes->rounding.rule == GEN_AWQ ? codes->rows * bits % 32 == 0
+	                                         : 1;
 }
 
 void gen_layout_gptq(gen_list *list, const char *stem, const gen_codes *codes)
@@ -84,6 +87,24 @@ void gen_layout_gptq(gen_list *list, const char *stem, const gen_codes *codes)
 	uint8_t *g_idx = gen_list_add(list, "%s.g_idx", stem, QS_I32, 1, (const uint64_t[]){cols});
 	for (size_t c = 0; c < cols; c++)
 		store_bytes(g_idx + 4 * c, codes->groups[c], 4);
+}
+
+void gen_layout_awq(gen_list *list, const char *stem, const gen_codes *codes)
+{
+	static const size_t places[] = {0, 4, 1, 5, 2, 6, 3, 7};
+	size_t rows = codes->rows, cols = codes->cols, groups = codes->n_groups;
+	uint8_t *weights = add(list, "%s.qweight", stem, QS_I32, cols, words(rows, 4));
+	uint8_t *zeros = add(list, "%s.qzeros", stem, QS_I32, groups, words(rows, 4));
+	uint8_t *scales = add(list, "%s.scales", stem, QS_F16, groups, rows);
+	for (size_t r = 0; r < rows; r++) {
+		size_t place = r / 8 * 8 + places[r % 8];
+		for (size_t c = 0; c < cols; c++)
+			put_packed(weights + 4 * c * words(rows, 4), 1, place, 4, codes->codes[r * cols + c]);
+		for (size_t g = 0; g < groups; g++) {
+			put_packed(zeros + 4 * g * words(rows, 4), 1, place, 4, params_of(codes, r, g)->zero);
+			value_store(scales, QS_F16, g * rows + r, params_of(codes, r, g)->scale);
+		}
+	}
 }
 
 static void add_scales(gen_list *list, const char *format, const char *stem, uint32_t dtype,

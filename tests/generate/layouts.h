@@ -17,6 +17,9 @@ uint8_t *gen_list_add(gen_list *list, const char *format, const char *stem, uint
                       const uint64_t *dims);
 void gen_list_free(gen_list *list);
 
+/* GPTQ's and AWQ's words must be full: can these codes be laid out? */
+int gen_layout_fits(const gen_codes *codes);
+
 /* stem: the layer's name, without ".weight". In all of them codes and scales are [outputs, inputs or groups]
  * but where said.
  *
@@ -24,7 +27,10 @@ void gen_list_free(gen_list *list);
  * outputs·bits/32] holding zero − 1, X.scales F16 [groups, outputs], X.g_idx I32 [inputs]. The first of the
  * codes in a word is in its low bits. */
 void gen_layout_gptq(gen_list *list, const char *stem, const gen_codes *codes);
-int gen_layout_gptq_fits(const gen_codes *codes); /* words must be full */
+
+/* AWQ (AutoAWQ, modules/linear/gemm.py): X.qweight I32 [inputs, outputs/8], X.qzeros I32 [groups, outputs/8],
+ * X.scales F16 [groups, outputs]. A word holds eight outputs, in the order 0 2 4 6 1 3 5 7. 4 bits only. */
+void gen_layout_awq(gen_list *list, const char *stem, const gen_codes *codes);
 
 /* compressed-tensors: X.weight I8, X.weight_scale [outputs, groups], X.weight_zero_point I8 when asymmetric.
  */

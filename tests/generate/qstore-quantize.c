@@ -18,6 +18,7 @@ static void usage(FILE *to)
 	      "quantizer's library would write it. The same options make the same bytes everywhere.\n\n"
 	      "Rules:\n"
 	      "  gptq                AutoGPTQ, with error feedback: X.qweight, X.qzeros, X.scales, X.g_idx\n"
+	      "  awq                 AutoAWQ, 4 bits, columns scaled first: X.qweight, X.qzeros, X.scales\n"
 	      "  compressed-tensors  X.weight, X.weight_scale; --packed: X.weight_packed, X.weight_shape too\n"
 	      "  torchao             int8 weights: X._weight_qdata, X._weight_scale\n"
 	      "  llm.int8            bitsandbytes: X.weight, X.SCB, X.weight_format\n"
@@ -26,14 +27,13 @@ static void usage(FILE *to)
 	      "  finetune            the same model, a part of it a little changed\n\n"
 	      "  -o, --output DIR    where to write it (made when missing; files are overwritten)\n"
 	      "      --seed N        other activations, other noise (default 1)\n"
-	      "      --correlation P  of the neighbouring channels of a layer's inputs, in percent (default 50): "
-	      "the\n"
-	      "                      more, the further error feedback moves codes\n"
+	      "      --correlation P  percent, of neighbouring channels of a layer's inputs (default 50): the "
+	      "more,\n"
+	      "                      the further error feedback moves codes\n"
 	      "      --smooth        scale the columns first, as SmoothQuant and AWQ do (not cast, finetune)\n"
-	      "gptq and compressed-tensors:\n"
+	      "gptq, compressed-tensors; awq knows --group only:\n"
 	      "      --bits 4|8      (default 8)\n"
-	      "      --group N       columns that share a scale (default: gptq 128, compressed-tensors all); 0: "
-	      "all\n"
+	      "      --group N       columns that share a scale, 0: all (default: gptq, awq 128; else all)\n"
 	      "      --asymmetric    with zero points\n"
 	      "      --act-order     gptq: columns of large activations first (desc_act)\n"
 	      "      --feedback      compressed-tensors: with GPTQ's error feedback, as llm-compressor's GPTQ\n"
@@ -75,10 +75,15 @@ static uint64_t number(const char *option, const char *text, uint64_t max)
 int main(int argc, char **argv)
 {
 	static const char *const rules[] = {
-	    [QUANTIZE_GPTQ] = "gptq",         [QUANTIZE_COMPRESSED_TENSORS] = "compressed-tensors",
-	    [QUANTIZE_TORCHAO] = "torchao",   [QUANTIZE_LLM_INT8] = "llm.int8",
-	    [QUANTIZE_ROUND] = "round",       [QUANTIZE_CAST] = "cast",
-	    [QUANTIZE_FINETUNE] = "finetune", NULL,
+	    [QUANTIZE_GPTQ] = "gptq",
+	    [QUANTIZE_AWQ] = "awq",
+	    [QUANTIZE_COMPRESSED_TENSORS] = "compressed-tensors",
+	    [QUANTIZE_TORCHAO] = "torchao",
+	    [QUANTIZE_LLM_INT8] = "llm.int8",
+	    [QUANTIZE_ROUND] = "round",
+	    [QUANTIZE_CAST] = "cast",
+	    [QUANTIZE_FINETUNE] = "finetune",
+	    NULL,
 	};
 	static const char *const per_names[] = {
 	    [GEN_PER_ROW] = "row",
@@ -188,7 +193,7 @@ int main(int argc, char **argv)
 	o.rule = choice("rule", argv[optind], rules);
 	o.model = argv[optind + 1];
 	if (o.group == UINT64_MAX)
-		o.group = o.rule == QUANTIZE_GPTQ || o.per == GEN_PER_GROUP ? 128 : 0;
+		o.group = o.rule == QUANTIZE_GPTQ || o.rule == QUANTIZE_AWQ || o.per == GEN_PER_GROUP ? 128 : 0;
 	if (o.group)
 		o.per = GEN_PER_GROUP;
 	else if (o.per == GEN_PER_GROUP)

@@ -82,15 +82,21 @@ static void disturb_factors(const quantize_options *o, gen_codes *codes, const c
 	}
 }
 
+static unsigned bits_of(const quantize_options *o)
+{
+	return o->bits ? o->bits : o->rule == QUANTIZE_AWQ ? 4 : 8;
+}
+
 static gen_rounding rounding_of(const quantize_options *o, uint32_t dtype)
 {
 	static const int rules[] = {[QUANTIZE_GPTQ] = GEN_GPTQ,
+	                            [QUANTIZE_AWQ] = GEN_AWQ,
 	                            [QUANTIZE_COMPRESSED_TENSORS] = GEN_COMPRESSED_TENSORS,
 	                            [QUANTIZE_TORCHAO] = GEN_TORCHAO,
 	                            [QUANTIZE_LLM_INT8] = GEN_LLM_INT8,
 	                            [QUANTIZE_ROUND] = GEN_DIVIDE};
 	return (gen_rounding){.rule = o->rule == QUANTIZE_ROUND && o->multiply ? GEN_MULTIPLY : rules[o->rule],
-	                      .bits = o->bits ? o->bits : 8,
+	                      .bits = bits_of(o),
 	                      .asymmetric = o->asymmetric,
 	                      .dtype = dtype,
 	                      .wide = o->feedback};
@@ -113,8 +119,7 @@ static void make_codes(const quantize_options *o, gen_codes *codes, const gen_ma
 }
 
 /* 0 when this quantizer would leave the tensor as it is. */
-static int add_quantized(const quantize_options *o, gen_list *list, const qs_weight *t,
-                         const uint8_t *data)
+static int add_quantized(const quantize_options *o, gen_list *list, const qs_weight *t, const uint8_t *data)
 {
 	gen_matrix m;
 	gen_codes codes;
@@ -123,11 +128,12 @@ static int add_quantized(const quantize_options *o, gen_list *list, const qs_wei
 	gen_rounding rounding = rounding_of(o, m.dtype);
 	snprintf(stem, sizeof stem, "%.*s", (int)(strlen(t->name) - strlen(".weight")), t->name);
 	gen_codes_init(&codes, &m, &rounding, o->per, (size_t)o->group);
-	if (taken && (o->rule != QUANTIZE_GPTQ || gen_layout_gptq_fits(&codes))) {
-		if (o->smooth)
+	if (taken && gen_layout_fits(&codes)) {
+		if (o->smooth || o->rule == QUANTIZE_AWQ)
 			smooth(o, &m);
 		make_codes(o, &codes, &m);
 		(o->rule == QUANTIZE_GPTQ       ? gen_layout_gptq
+		 : o->rule == QUANTIZE_AWQ      ? gen_layout_awq
 		 : o->rule == QUANTIZE_TORCHAO  ? gen_layout_torchao
 		 : o->rule == QUANTIZE_LLM_INT8 ? gen_layout_llm_int8
 		 : o->rule == QUANTIZE_ROUND    ? gen_layout_plain
@@ -196,7 +202,7 @@ static void add_tensor(const quantize_options *o, gen_list *list, const qs_weigh
  */
 static json_t *make_config(const quantize_options *o)
 {
-	int bits = o->bits ? (int)o->bits : 8, grouped = o->per == GEN_PER_GROUP;
+	int bits = (int)bits_of(o), grouped = o->per == GEN_PER_GROUP;
 	switch (o->rule) {
 	case QUANTIZE_GPTQ:
 		return json_pack("{s:i, s:s, s:f, s:b, s:I, s:b, s:s, s:b, s:b, s:b}", "bits", bits,
@@ -204,6 +210,10 @@ static json_t *make_config(const quantize_options *o)
 		                 "group_size", grouped ? (json_int_t)o->group : (json_int_t)-1, "is_marlin_format", 0,
 		                 "quant_method", "gptq", "static_groups", 0, "sym", !o->asymmetric, "true_sequential",
 		                 1);
+	case QUANTIZE_AWQ:
+		return json_pack("{s:i, s:I, s:n, s:s, s:s, s:b}", "bits", bits, "group_size",
+		                 grouped ? (json_int_t)o->group : (json_int_t)-1, "modules_to_not_convert",
+		                 "quant_method", "awq", "version", "gemm", "zero_point", 1);
 	case QUANTIZE_COMPRESSED_TENSORS:
 		return json_pack(
 		    "{s:{s:{s:n, s:n, s:[s], s:{s:n, s:b, s:o, s:i, s:s, s:s, s:b, s:s}}}, s:s, s:[s], s:s, "
@@ -269,14 +279,14 @@ static void copy_small_file(const quantize_options *o, const qs_model_file *file
 
 void quantize_check(const quantize_options *o)
 {
-	int gptq = o->rule == QUANTIZE_GPTQ, compressed = o->rule == QUANTIZE_COMPRESSED_TENSORS,
-	    round = o->rule == QUANTIZE_ROUND;
+	int gptq = o->rule == QUANTIZE_GPTQ, awq = o->rule == QUANTIZE_AWQ,
+	    compressed = o->rule == QUANTIZE_COMPRESSED_TENSORS, round = o->rule == QUANTIZE_ROUND;
 	const struct {
 		int given, fits;
 		const char *name;
 	} options[] = {
 	    {o->bits != 0, gptq || compressed, "--bits"},
-	    {o->per == GEN_PER_GROUP, gptq || compressed || round, "--group"},
+	    {o->per == GEN_PER_GROUP, gptq || awq || compressed || round, "--group"},
 	    {o->per == GEN_PER_COLUMN || o->per == GEN_PER_TENSOR, round, "--per"},
 	    {o->asymmetric, gptq || compressed || (round && !o->multiply), "--asymmetric"},
 	    {o->act_order, gptq, "--act-order"},

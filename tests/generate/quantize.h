@@ -7,6 +7,7 @@
 
 enum {
 	QUANTIZE_GPTQ,
+	QUANTIZE_AWQ, /* 4 bits, asymmetric, after smoothing */
 	QUANTIZE_COMPRESSED_TENSORS,
 	QUANTIZE_TORCHAO,
 	QUANTIZE_LLM_INT8,
@@ -21,7 +22,7 @@ typedef struct quantize_options {
 	uint64_t seed;
 	double correlation; /* of neighbouring channels of the layers' inputs: feedback, smooth */
 	unsigned bits;      /* GPTQ, COMPRESSED_TENSORS: 4 or 8 (0: 8) */
-	int per;            /* GEN_PER_…: ROUND; GPTQ and COMPRESSED_TENSORS know ROW and GROUP */
+	int per;            /* GEN_PER_…: ROUND; GPTQ, AWQ and COMPRESSED_TENSORS know ROW and GROUP */
 	uint64_t group;     /* columns of a group */
 	int asymmetric;     /* GPTQ, COMPRESSED_TENSORS, ROUND */
 	int act_order;      /* GPTQ */

@@ -76,6 +76,19 @@ static gen_params find_gptq(const gen_rounding *r, float min, float max)
 	return (gen_params){scale, 1.0f / scale, r->asymmetric ? (int)rintf(-min / scale) : 1 << (r->bits - 1)};
 }
 
+/* awq/quantize/quantizer.py of AutoAWQ (pseudo_quantize_tensor, zero_point), of weights that were made FP16.
+ */
+static gen_params find_awq(const gen_rounding *r, float min, float max)
+{
+	float most = (float)((1 << r->bits) - 1);
+	min = value_round(QS_F16, min);
+	max = value_round(QS_F16, max);
+	float range = larger(value_round(QS_F16, max - min), value_round(QS_F16, 1e-5f));
+	float scale = value_round(QS_F16, range / most);
+	int zero = clamp(0 - rintf(value_round(QS_F16, min / scale)), 0, (int)most);
+	return (gen_params){scale, 1.0f / scale, zero};
+}
+
 gen_params gen_find_params(const gen_rounding *r, float min, float max)
 {
 	switch (r->rule) {
@@ -88,6 +101,8 @@ gen_params gen_find_params(const gen_rounding *r, float min, float max)
 		float scale = larger(value_round(r->dtype, larger(-min, max) / 127.5f), 0x1p-23f);
 		return (gen_params){scale, 1.0f / scale, 0};
 	}
+	case GEN_AWQ:
+		return find_awq(r, min, max);
 	case GEN_GPTQ:
 		return find_gptq(r, min, max);
 	default:
@@ -97,7 +112,9 @@ gen_params gen_find_params(const gen_rounding *r, float min, float max)
 
 int gen_round(const gen_rounding *r, const gen_params *p, float value)
 {
-	int low = r->rule == GEN_GPTQ || (r->rule == GEN_DIVIDE && r->asymmetric) ? 0 : -(1 << (r->bits - 1));
+	int unsigned_codes =
+	    r->rule == GEN_GPTQ || r->rule == GEN_AWQ || (r->rule == GEN_DIVIDE && r->asymmetric);
+	int low = unsigned_codes ? 0 : -(1 << (r->bits - 1));
 	int high = low + (1 << r->bits) - 1;
 	float scaled;
 	if (!(p->scale > 0))
@@ -105,6 +122,9 @@ int gen_round(const gen_rounding *r, const gen_params *p, float value)
 	switch (r->rule) {
 	case GEN_LLM_INT8:
 		scaled = value_round(QS_F16, value) * p->factor;
+		break;
+	case GEN_AWQ:
+		scaled = value_round(QS_F16, value_round(QS_F16, value) / p->scale);
 		break;
 	case GEN_MULTIPLY:
 	case GEN_TORCHAO:

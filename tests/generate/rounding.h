@@ -11,6 +11,7 @@ enum {
 	GEN_MULTIPLY,           /* round(w × (1 / s)), s in F32 */
 	GEN_COMPRESSED_TENSORS, /* compressed-tensors: all in the weights' own type, down to −2^(bits−1) */
 	GEN_TORCHAO,            /* torchao: s in the weights' own type, then multiply in F32 */
+	GEN_AWQ,                /* AutoAWQ: cast to FP16, all in it, round(w / s) + zero, from 0 to 15 */
 	GEN_GPTQ                /* AutoGPTQ: round(w / s) + zero, from 0 to 2^bits − 1 */
 };
 

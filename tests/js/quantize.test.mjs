@@ -41,6 +41,7 @@ test("every rule's tensors", () => {
 		["gptq", { qweight: "I32[32,64]", qzeros: "I32[1,16]", scales: "F16[1,64]", g_idx: "I32[128]" }],
 		["gptq --bits 4 --group 32 --act-order", { qweight: "I32[16,64]", qzeros: "I32[4,8]", scales: "F16[4,64]", g_idx: "I32[128]" }],
 		["gptq --bits 4 --group 0 --asymmetric", { qweight: "I32[16,64]", qzeros: "I32[1,8]", scales: "F16[1,64]", g_idx: "I32[128]" }],
+		["awq --group 32", { qweight: "I32[128,8]", qzeros: "I32[4,8]", scales: "F16[4,64]" }],
 		["compressed-tensors", { weight: "I8[64,128]", weight_scale: "BF16[64,1]" }],
 		["compressed-tensors --feedback --smooth", { weight: "I8[64,128]", weight_scale: "BF16[64,1]" }],
 		["compressed-tensors --group 32 --asymmetric", { weight: "I8[64,128]", weight_scale: "BF16[64,4]", weight_zero_point: "I8[64,4]" }],
@@ -66,6 +67,7 @@ test("the entry of config.json", () => {
 	const packed = made("compressed-tensors", "--packed", "--bits", "4", "--group", "32").config;
 	const { num_bits, group_size, strategy, symmetric } = packed.config_groups.group_0.weights;
 	assert.deepEqual([packed.quant_method, packed.format, num_bits, group_size, strategy, symmetric], ["compressed-tensors", "pack-quantized", 4, 32, "group", true]);
+	assert.equal(made("awq").config.quant_method, "awq");
 	assert.equal(made("torchao").config.quant_method, "torchao");
 	assert.equal(made("llm.int8").config.quant_method, "bitsandbytes");
 	assert.equal(made("round").config, undefined);

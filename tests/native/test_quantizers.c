@@ -391,6 +391,27 @@ static void invert(double *a, size_t n)
 	}
 }
 
+/* SmoothQuant's factor of each column: the root of its largest input through its largest weight. */
+static double *smoothing_factors(const loaded_tensor *weights, const char *name)
+{
+	enum { N_SAMPLES = 64 };
+	gen_inputs inputs = {5, 0.5};
+	size_t rows = (size_t)weights->dims[0], cols = (size_t)weights->dims[1];
+	float *x = gen_activations(&inputs, name, cols, N_SAMPLES);
+	double *factors = calloc(cols, sizeof *factors);
+	assert_non_null(factors);
+	for (size_t c = 0; c < cols; c++) {
+		double input = 0, weight = single(1e-5);
+		for (size_t s = 0; s < N_SAMPLES; s++)
+			input = fmax(input, fabs((double)x[s * cols + c]));
+		for (size_t r = 0; r < rows; r++)
+			weight = fmax(weight, fabs(float_at(weights, r * cols + c)));
+		factors[c] = round_in(weights->dtype, sqrt(single(input / weight)));
+	}
+	free(x);
+	return factors;
+}
+
 typedef struct slow_gptq {
 	size_t rows, n, group;
 	unsigned bits;
@@ -603,6 +624,52 @@ static void compressed_tensors_with_feedback(void **state)
 	}
 }
 
+/* The same smoothed weights, stored by AWQ's FP16 arithmetic and layout. */
+static void awq(void **state)
+{
+	static const size_t order[] = {0, 2, 4, 6, 1, 3, 5, 7};
+	const char *high = make_model(state, QS_F16);
+	const char *low =
+	    quantize(state, high, (quantize_options){.rule = QUANTIZE_AWQ, .per = GEN_PER_GROUP, .group = 32});
+	for (size_t k = 0; k < N_LINEAR; k++) {
+		loaded_tensor weights;
+		char name[100];
+		snprintf(name, sizeof name, "%s.weight", linear[k]);
+		assert_true(load_tensor(high, linear[k], "weight", &weights));
+		size_t rows = (size_t)weights.dims[0], cols = (size_t)weights.dims[1];
+		loaded_tensor qweight = expect_tensor(low, linear[k], "qweight", QS_I32, 2, cols, rows / 8),
+		              qzeros = expect_tensor(low, linear[k], "qzeros", QS_I32, 2, cols / 32, rows / 8),
+		              scales = expect_tensor(low, linear[k], "scales", QS_F16, 2, cols / 32, rows);
+		expect_no_tensor(low, linear[k], "weight");
+		double *factors = smoothing_factors(&weights, name);
+		for (size_t word = 0; word < rows; word += 8)
+			for (size_t i = 0; i < 8; i++)
+				for (size_t first = 0; first < cols; first += 32) {
+					size_t r = word + order[i], group = first / 32;
+					double min = INFINITY, max = -INFINITY, moved[32];
+					for (size_t j = 0; j < 32; j++) {
+						moved[j] =
+						    round_in(QS_F16, float_at(&weights, r * cols + first + j) * factors[first + j]);
+						min = fmin(min, moved[j]);
+						max = fmax(max, moved[j]);
+					}
+					double scale = round_in(QS_F16, round_in(QS_F16, max - min) / 15);
+					double zero = clamped(-rint(round_in(QS_F16, min / scale)), 0, 15);
+					assert_true(float_at(&scales, group * rows + r) == scale);
+					assert_true(packed_at(&qzeros, group * (rows / 8), 1, word + i, 4) == zero);
+					for (size_t j = 0; j < 32; j++) {
+						double code = clamped(rint(round_in(QS_F16, moved[j] / scale)) + zero, 0, 15);
+						assert_true(packed_at(&qweight, (first + j) * (rows / 8), 1, word + i, 4) == code);
+					}
+				}
+		free(factors);
+		free(qweight.data);
+		free(qzeros.data);
+		free(scales.data);
+		free(weights.data);
+	}
+}
+
 /* Restored values are the weights times one factor a column, up to half a step and what BF16 loses. */
 static void smoothing_scales_columns(void **state)
 {
@@ -776,6 +843,7 @@ int main(void)
 	    TEST(gptq_feeds_errors_back),
 	    TEST(gptq_leaves_odd_sizes),
 	    TEST(compressed_tensors_with_feedback),
+	    TEST(awq),
 	    TEST(smoothing_scales_columns),
 	    TEST(casts),
 	    TEST(a_finetune_moves_a_part),
