@@ -140,3 +140,14 @@ void onnx_int_attribute(pb *node, const char *name, int64_t value)
 	pb_number(&attribute, ATTRIBUTE_TYPE, INT);
 	pb_message(node, NODE_ATTRIBUTE, &attribute);
 }
+
+void onnx_ints_attribute(pb *node, const char *name, const int64_t *values, size_t n)
+{
+	enum { INTS = 7 };
+	pb attribute = {0};
+	pb_text(&attribute, ATTRIBUTE_NAME, name);
+	for (size_t i = 0; i < n; i++)
+		pb_number(&attribute, ATTRIBUTE_INTS, (uint64_t)values[i]);
+	pb_number(&attribute, ATTRIBUTE_TYPE, INTS);
+	pb_message(node, NODE_ATTRIBUTE, &attribute);
+}

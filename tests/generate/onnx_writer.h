@@ -98,5 +98,6 @@ void onnx_external(pb *tensor, const char *location, int64_t offset, int64_t len
 /* A NodeProto; inputs and outputs are separated by spaces, "-" is an input that is left out. */
 pb onnx_node(const char *op, const char *domain, const char *inputs, const char *outputs);
 void onnx_int_attribute(pb *node, const char *name, int64_t value);
+void onnx_ints_attribute(pb *node, const char *name, const int64_t *values, size_t n);
 
 #endif
