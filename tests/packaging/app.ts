@@ -1,13 +1,13 @@
 // The user's program in TypeScript that packaging.test.mjs checks against the published types. Not run.
-import { type ArchiveFile, fileBlob, httpSource, openArchive, QstoreError } from "qstore-decode";
+import { type ArchiveFile, openQstore, QstoreError } from "qstore-decode";
 import { attachTransformers } from "qstore-decode/transformers";
 import { archiveStorage, ggufBlobs } from "qstore-decode/wllama";
 
 export async function use(signal: AbortSignal): Promise<number> {
-	const archive = await openArchive(httpSource("https://example.org/model.qstore"), { signal });
+	const archive = await openQstore("https://example.org/model.qstore", { signal });
 	const file: ArchiveFile = archive.file("config.json", { precision: "low" });
 	const bytes: Uint8Array = await file.read(0, 10, { signal });
-	const blob: Blob = fileBlob(file), blobs: Blob[] = ggufBlobs(archive, { precision: "high" });
+	const blob: Blob = file.blob(), blobs: Blob[] = ggufBlobs(archive, { precision: "high" });
 	const backend: { read(key: string): Promise<Blob | null>; getSize(key: string): Promise<number> } =
 		archiveStorage(archive, { url: "https://example.org/" });
 	// @ts-expect-error: there is no such way

@@ -35,11 +35,14 @@ async function open(url) {
 	return result;
 }
 
-/** The user's page, built, from any server. headers: of all answers. */
-async function openBuilt(folder, headers) {
+/** The user's page, built, from any server. headers: of all answers. workers: does the build have the worker's file? */
+async function openBuilt(folder, { headers, workers = true } = {}) {
 	const site = await serveFolders({ "/": folder, "/data/": model.folder }, { headers });
 	try {
-		return await open(`${site.origin}/index.html`);
+		const result = await open(`${site.origin}/index.html`);
+		const started = site.log.filter((entry) => entry.headers["sec-fetch-dest"] === "worker" && entry.sent > 0).length;
+		assert.equal(started > 0, workers, `${started} workers started`);
+		return result;
 	} finally {
 		await site.close();
 	}
@@ -55,39 +58,51 @@ const installed = (name) => existsPackage(name) ? undefined : `${name} is not in
 const packages = new Set(await readdir(new URL("node_modules", import.meta.url)).catch(() => []));
 const existsPackage = (name) => packages.has(name);
 
-packaged("Vite's development server", bundler("vite"), ["vite"], async (t, [{ createServer }]) => {
-	const folder = join(model.folder, "vite-dev");
-	await cp(app, folder, { recursive: true });
-	const server = await createServer({
-		root: folder, configFile: false, logLevel: "error", server: { port: 0, host: "127.0.0.1", ws: false, hmr: false },
-		plugins: [{
-			name: "data", configureServer: ({ middlewares }) => void middlewares.use("/data", async (request, response) => {
-				response.end(await readFile(join(model.folder, request.url)));
-			}),
-		}],
+// Vite bundles dependencies for its development server, where the worker's file is not found then, and the page's thread decodes.
+for (const [title, optimizeDeps, workers] of [["", {}, false], [", the package left out of its bundles", { exclude: ["qstore-decode"] }, true]]) {
+	packaged(`Vite's development server${title}`, bundler("vite"), ["vite"], async (t, [{ createServer }]) => {
+		const folder = join(model.folder, `vite-dev-${workers}`), started = [];
+		await cp(app, folder, { recursive: true });
+		const middleware = async (request, response, next) => {
+			if (request.headers["sec-fetch-dest"] === "worker")
+				response.on("finish", () => started.push(/javascript/.test(response.getHeader("content-type"))));
+			if (request.url.startsWith("/data/"))
+				response.end(await readFile(join(model.folder, request.url.slice("/data/".length))));
+			else
+				next();
+		};
+		const server = await createServer({
+			root: folder, configFile: false, logLevel: "error", optimizeDeps, server: { port: 0, host: "127.0.0.1", ws: false, hmr: false },
+			plugins: [{ name: "data", configureServer: ({ middlewares }) => void middlewares.use(middleware) }],
+		});
+		t.after(() => server.close());
+		await server.listen();
+		assert.deepEqual(await open(`http://127.0.0.1:${server.httpServer.address().port}/`), model.hashes);
+		assert.equal(started.some(Boolean), workers, `workers: ${started}`);
 	});
-	t.after(() => server.close());
-	await server.listen();
-	assert.deepEqual(await open(`http://127.0.0.1:${server.httpServer.address().port}/`), model.hashes);
-});
+}
 
 packaged("Vite's build, by a strict policy", bundler("vite"), ["vite"], async (t, [{ build }]) => {
 	const folder = join(model.folder, "vite-build");
 	await build({ root: app, configFile: false, logLevel: "error", build: { outDir: folder } });
 	assert.deepEqual(await openBuilt(folder, {
-		"content-security-policy": "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src data:",
+		headers: { "content-security-policy": "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src data:" },
 	}), model.hashes);
 });
 
-packaged("esbuild", bundler("esbuild"), ["esbuild"], async (t, [{ build }]) => {
-	const folder = join(model.folder, "esbuild");
-	const { warnings } = await build({
-		absWorkingDir: app, entryPoints: ["main.mjs"], outfile: join(folder, "main.js"), bundle: true, format: "esm", minify: true, logLevel: "silent",
+// esbuild does not look for workers: as an entry point of its own it is beside the page's bundle, where that looks for it.
+for (const [title, entries, workers] of [["", {}, false], [", the worker as an entry point", { worker: "qstore-decode/worker" }, true]]) {
+	packaged(`esbuild${title}`, bundler("esbuild"), ["esbuild"], async (t, [{ build }]) => {
+		const folder = join(model.folder, `esbuild-${workers}`);
+		const { warnings } = await build({
+			absWorkingDir: app, entryPoints: { main: "main.mjs", ...entries }, outdir: folder, bundle: true, format: "esm", minify: true,
+			logLevel: "silent",
+		});
+		assert.deepEqual(warnings, []);
+		await writeFile(join(folder, "index.html"), PAGE("./main.js"));
+		assert.deepEqual(await openBuilt(folder, { workers }), model.hashes);
 	});
-	assert.deepEqual(warnings, []);
-	await writeFile(join(folder, "index.html"), PAGE("./main.js"));
-	assert.deepEqual(await openBuilt(folder), model.hashes);
-});
+}
 
 packaged("webpack", bundler("webpack"), ["webpack"], async (t, [{ default: webpack }]) => {
 	const folder = join(model.folder, "webpack");
@@ -112,15 +127,9 @@ packaged("with no bundler, by an import map", missing("chromium"), [], async () 
 	assert.deepEqual(await openBuilt(folder), model.hashes);
 });
 
-const FROM_FILE = `
-	import { openFile } from "qstore-decode/node";
+const SCRIPT = `
 	import { hashFiles } from "./app.mjs";
-	console.log(JSON.stringify(await hashFiles(await openFile(process.argv[2]))));
-`;
-const FROM_URL = `
-	import { httpSource } from "qstore-decode";
-	import { hashFiles } from "./app.mjs";
-	console.log(JSON.stringify(await hashFiles(httpSource(process.argv[2]))));
+	console.log(JSON.stringify(await hashFiles(process.argv[2])));
 `;
 
 for (const [name, command, args] of [
@@ -131,11 +140,10 @@ for (const [name, command, args] of [
 		const { version } = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
 		const site = await serveFolders({ "/": model.folder });
 		t.after(() => site.close());
-		await writeFile(join(app, "file.mjs"), FROM_FILE);
-		await writeFile(join(app, "url.mjs"), FROM_URL);
+		await writeFile(join(app, "script.mjs"), SCRIPT);
 		const start = async (...rest) => (await run(command, [...args, ...rest], { cwd: app })).stdout;
-		assert.deepEqual(JSON.parse(await start("file.mjs", join(model.folder, "model.qstore"))), model.hashes);
-		assert.deepEqual(JSON.parse(await start("url.mjs", `${site.origin}/model.qstore`)), model.hashes);
+		assert.deepEqual(JSON.parse(await start("script.mjs", join(model.folder, "model.qstore"))), model.hashes);
+		assert.deepEqual(JSON.parse(await start("script.mjs", `${site.origin}/model.qstore`)), model.hashes);
 		const cli = "node_modules/qstore-decode/js/cli.js", out = join(model.folder, `restored-${name}`);
 		assert.ok((await start(cli, "--version")).includes(version));
 		await mkdir(out);

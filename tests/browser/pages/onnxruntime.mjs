@@ -35,7 +35,7 @@ export async function fromArchive(build, url, names) {
 	const precisionOf = (name) => archive.files.find((file) => file.name === name).variants.at(-1);
 	const file = (name) => archive.file(name, { precision: precisionOf(name) });
 	for (const name of names) {
-		results[name] = await output(build, name, await file(`onnx/${name}`).read(), fileBlob(file(`onnx/${name}_data`)));
+		results[name] = await output(build, name, await file(`onnx/${name}`).read(), file(`onnx/${name}_data`).blob());
 	}
 	return results;
 }
