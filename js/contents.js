@@ -116,6 +116,8 @@ export class ArchiveFile extends ArchiveBytes {
 		this.sha256 = record.sha256;
 		/** The variant's name. */
 		this.precision = precision;
+		/** Is all of it restored whatever part is read? */
+		this.atOnce = record.kind === FILE.ZSTD;
 	}
 
 	/**

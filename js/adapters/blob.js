@@ -9,6 +9,7 @@ import { QstoreError } from "../error.js";
  * @typedef {object} RandomAccessFile
  * @property {string} name
  * @property {number} size
+ * @property {boolean} [atOnce] all of it is restored whatever part is read
  * @property {(start: number, end: number, options: ReadOptions) => AsyncIterable<Uint8Array>} chunks bytes [start, end), in
  *   order, in pieces that are the consumer's own
  */
@@ -170,6 +171,7 @@ export class FileBlob extends Blob {
 /** A file's bytes by blocks, with the last used ones kept. */
 class Blocks {
 	#signal;
+	#blockSize;
 	/** @type {Map<number, Promise<Uint8Array>>} by number; the most recently used one last */
 	#kept = new Map();
 
@@ -180,6 +182,7 @@ class Blocks {
 	constructor(file, signal) {
 		this.file = file;
 		this.#signal = signal;
+		this.#blockSize = file.atOnce ? Math.max(file.size, 1) : BLOCK_SIZE;
 	}
 
 	/**
@@ -192,13 +195,13 @@ class Blocks {
 		const out = allocate(end - start);
 		if (start === end)
 			return out;
-		const last = Math.floor((end - 1) / BLOCK_SIZE);
+		const last = Math.floor((end - 1) / this.#blockSize);
 		const parts = [];
-		for (let block = Math.floor(start / BLOCK_SIZE); block <= last;) {
+		for (let block = Math.floor(start / this.#blockSize); block <= last;) {
 			const kept = this.#kept.get(block);
 			if (kept) {
 				this.#keep(block, kept);
-				const offset = block * BLOCK_SIZE;
+				const offset = block * this.#blockSize;
 				parts.push(kept.then((bytes) => copy(bytes, offset, out, start)));
 				block++;
 				continue;
@@ -217,7 +220,7 @@ class Blocks {
 	 * @param {number} end
 	 */
 	async* pieces(start, end) {
-		if (end - start > SHORT_STREAM)
+		if (end - start > SHORT_STREAM && !this.file.atOnce)
 			yield* this.file.chunks(start, end, { signal: this.#signal });
 		else if (start < end)
 			yield await this.read(start, end);
@@ -234,11 +237,11 @@ class Blocks {
 		const { size } = this.file, blocks = Array.from({ length: end - first }, (_, i) => first + i);
 		const targets = blocks.filter((block) => end - first <= RUN_KEPT || block === first || block === end - 1)
 			.map((block) => ({
-				block, offset: block * BLOCK_SIZE, bytes: allocate(Math.min(BLOCK_SIZE, size - block * BLOCK_SIZE)),
+				block, offset: block * this.#blockSize, bytes: allocate(Math.min(this.#blockSize, size - block * this.#blockSize)),
 			}));
 		const fill = async () => {
-			let at = first * BLOCK_SIZE;
-			for await (const bytes of this.file.chunks(at, Math.min(end * BLOCK_SIZE, size), { signal: this.#signal })) {
+			let at = first * this.#blockSize;
+			for await (const bytes of this.file.chunks(at, Math.min(end * this.#blockSize, size), { signal: this.#signal })) {
 				copy(bytes, at, out, outStart);
 				for (const target of targets)
 					copy(bytes, at, target.bytes, target.offset);

@@ -5,17 +5,18 @@ import { join } from "node:path";
 import { after, before } from "node:test";
 import { browserTest, openPage, peakMemory, report } from "./helpers/browsers.mjs";
 import { writeLlama } from "./helpers/llama.mjs";
-import { packFolder, workFolder } from "./helpers/models.mjs";
+import { packFiles, workFolder } from "./helpers/models.mjs";
 import { serveSite } from "./helpers/site.mjs";
 
 const PAGE = "/tests/browser/pages/wllama.mjs", BROWSERS = ["chromium", "firefox"];
 let work, names;
 
-before(() => {
+before(async () => {
 	work = workFolder();
 	mkdirSync(join(work.folder, "llama"));
 	names = writeLlama(join(work.folder, "llama"));
-	packFolder(join(work.folder, "llama.qstore"), join(work.folder, "llama"));
+	const [low, high] = names.map((name) => join(work.folder, "llama", name));
+	await packFiles(join(work.folder, "llama.qstore"), { q8_0: low, bf16: high });
 	mkdirSync(join(work.folder, "other"));
 	writeLlama(join(work.folder, "other"), { seed: 2 });
 });

@@ -89,6 +89,14 @@ test("a runtime's pattern, the end first, then jumps and overlaps, restores litt
 	assert.ok(total(source.reads) <= size + 2 * MIB, `${total(source.reads)} bytes restored of ${size}`);
 });
 
+test("a file that is restored at once is so only once", async () => {
+	const source = Object.assign(file(9 * MIB), { atOnce: true }), blob = fileBlob(source);
+	for (let at = 0; at < source.size; at += MIB)
+		assert.equal(Buffer.compare(await blob.slice(at, at + 2 * MIB).bytes(), source.data.subarray(at, at + 2 * MIB)), 0);
+	assert.equal(Buffer.compare(new Uint8Array(await new Response(blob.stream()).arrayBuffer()), source.data), 0);
+	assert.deepEqual(source.reads, [[0, source.size]]);
+});
+
 test("two that want the same at once share it", async () => {
 	const source = file(3 * MIB), blob = fileBlob(source);
 	await Promise.all([blob.slice(0, 100).bytes(), blob.slice(50, 200).bytes(), blob.slice(10, 3 * MIB).bytes()]);
