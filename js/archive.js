@@ -4,9 +4,10 @@ import { ArchiveBytes, ArchiveFile, ArchiveTensor, readTensors } from "./content
 import { DTYPES } from "./dtypes.js";
 import { QstoreError } from "./error.js";
 import { KIND, NONE } from "./archive-index.js";
-import { findVariant, hasVariant, isShared } from "./plan.js";
+import { findVariant, hasVariant, isShared, planVariant } from "./plan.js";
 import { safetensorsHeader } from "./safetensors.js";
-import { loadTensors } from "./tensors.js";
+import { fetchRanges, loadTensors } from "./tensors.js";
+import { upgradeTensors } from "./upgrade.js";
 
 /** @typedef {import("./codec.js").Codec} Codec */
 /** @typedef {import("./archive-index.js").Index} Index */
@@ -54,6 +55,8 @@ import { loadTensors } from "./tensors.js";
  */
 
 const FILE_KINDS = /** @type {const} */ (["stored", "zstd", "assembled"]);
+/** Bytes of a range that is read at once. */
+const READ_SIZE = 2 ** 23;
 const OBJECT_KINDS = /** @type {const} */ (["plain", "codes", "refine", "delta"]);
 
 export class Archive {
@@ -71,13 +74,12 @@ export class Archive {
 
 	/**
 	 * Use openQstore.
-	 * @param {Index} index
-	 * @param {Source} source
-	 * @param {Decoder} decoder
-	 * @param {Codec} codec
-	 * @param {() => unknown} [release] called when the archive is closed
+	 * @param {import("./contents.js").Context & { cache?: import("./cache/cached-source.js").CachedSource, release?: () => unknown }} parts
+	 *   release: called when the archive is closed
 	 */
-	constructor(index, source, decoder, codec, release) {
+	constructor({ index, source, decoder, codec, cache, release }) {
+		/** What is kept of it: `size` in bytes, `error` when no more can be, `clear()`. */
+		this.cache = cache;
 		/** For planning reads (plan.js). */
 		this.index = index;
 		this.#source = source;
@@ -221,6 +223,33 @@ export class Archive {
 		const size = tensors.reduce((sum, tensor) => sum + tensor.size, header.length);
 		const records = tensors.map(({ number }) => index.tensor(number)), context = this.#context();
 		return new ArchiveBytes(size, (start, end, options) => readTensors(context, header, records, start, end, options));
+	}
+
+	/**
+	 * Fetches all of a variant that is not in the cache, so that reading it later fetches nothing.
+	 * @param {PrecisionOptions & import("./tensors.js").LoadOptions} [options] of the progress, what is decoded is nothing
+	 */
+	async download({ precision, ...options } = {}) {
+		if (!this.cache)
+			throw this.#error("USAGE", "was opened without a cache: there is no place to download it to");
+		await fetchRanges(this.#source, planVariant(this.index, this.#variantNumber(precision), { max: READ_SIZE }), options);
+		if (this.cache.error)
+			throw new QstoreError("IO", `${this.name}: cannot be kept: ${this.cache.error.message}`, { cause: this.cache.error });
+	}
+
+	/**
+	 * The tensors of a variant that a coarser one does not have as they are, in memory, each as soon as its bytes are there. What the cache has of the
+	 * coarser one, and of those that were upgraded before, is not fetched again: only the refinement is.
+	 * @param {PrecisionOptions & import("./upgrade.js").UpgradeOptions} [options]
+	 * @returns {AsyncGenerator<import("./tensor-data.js").TensorData, void, void>}
+	 */
+	upgrade({ precision, from, ...options } = {}) {
+		const number = this.#variantNumber(precision), { coarser } = this.#variants[number];
+		const base = from ?? coarser;
+		if (base === undefined)
+			throw this.#error("USAGE", `has nothing coarser than ${this.#variants[number].name} to upgrade from`);
+		const tensors = this.tensorsOf({ precision });
+		return upgradeTensors(this.#context(), tensors, this.#variantNumber(base), options);
 	}
 
 	/** Ends the source, and the workers. */

@@ -134,11 +134,12 @@ export class HttpSource {
 	 * @param {ReadOptions} [options]
 	 * @returns {Promise<Uint8Array>}
 	 */
-	async read(offset, length, { signal, onFetch, reload } = {}) {
+	async read(offset, length, options = {}) {
+		const { signal } = options;
 		signal?.throwIfAborted();
 		const leave = await this.#gate.enter(signal);
 		try {
-			return await this.#read(offset, length, { signal, onFetch, reload });
+			return await this.#read(offset, length, options);
 		} finally {
 			leave();
 		}
@@ -150,10 +151,10 @@ export class HttpSource {
 	 * @param {ReadOptions} options
 	 * @returns {Promise<Uint8Array>}
 	 */
-	async #read(offset, length, { signal, onFetch, reload }) {
+	async #read(offset, length, { signal, onFetch, reload, retries = this.#retries }) {
 		const out = new Uint8Array(this.#clip(offset, length));
 		let filled = 0;
-		await this.#persist(signal, async () => {
+		await this.#persist(signal, retries, async () => {
 			const before = filled;
 			try {
 				while (filled < this.#clip(offset, length)) {
@@ -199,9 +200,10 @@ export class HttpSource {
 	/**
 	 * Tries again, after a while, as long as the failures are of the kind that passes.
 	 * @param {AbortSignal | undefined} signal
+	 * @param {number} retries
 	 * @param {() => Promise<boolean | void>} attempt resolves to true to be called again because it got further
 	 */
-	async #persist(signal, attempt) {
+	async #persist(signal, retries, attempt) {
 		for (let failures = 0;;) {
 			try {
 				if (!await attempt())
@@ -213,7 +215,7 @@ export class HttpSource {
 				this.#closed.signal.throwIfAborted();
 				if (!(error instanceof Retry))
 					throw error;
-				if (failures === this.#retries) {
+				if (failures >= retries) {
 					error.error.message += ` (tried ${failures + 1} times)`;
 					throw error.error;
 				}

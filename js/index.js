@@ -4,6 +4,8 @@ export { openQstore } from "./web.js";
 export { Archive } from "./archive.js";
 export { ArchiveBytes, ArchiveFile, ArchiveTensor } from "./contents.js";
 export { fileBlob, fileResponse } from "./adapters/blob.js";
+export { CachedSource } from "./cache/cached-source.js";
+export { opfsStore } from "./cache/opfs.js";
 export { decodeJob, localCodec } from "./codec.js";
 export { Decoder } from "./decoder.js";
 export { DTYPES } from "./dtypes.js";

@@ -2,8 +2,10 @@
 
 import { Archive } from "./archive.js";
 import { readIndex } from "./archive-index.js";
+import { CachedSource } from "./cache/cached-source.js";
 import { localCodec } from "./codec.js";
 import { Decoder } from "./decoder.js";
+import { QstoreError } from "./error.js";
 import { httpSource } from "./http.js";
 import { toSource, withHead } from "./source.js";
 import { compileWasm } from "./wasm.js";
@@ -38,6 +40,8 @@ import { WorkerPool } from "./workers/pool.js";
  * @property {Record<string, string>} [headers] for each request: authorization, say
  * @property {boolean | number | WorkerOptions} [workers] where chunks are decoded: in as many workers as there are cores (true, the default),
  *   in so many, or on the calling thread (false)
+ * @property {boolean | string | CacheOptions} [cache] keeps the coded bytes of URLs, for the next time and for finer precisions: in the browser's own
+ *   file system (there the default), in Node in a folder (there off by default)
  * @property {Limits} [limits]
  * @property {WebAssembly.Module | BufferSource | URL | string} [wasm] the decoder's module, its bytes or where they are; the package has it inside
  * @property {Decoder} [decoder] made by default; then the calling thread decodes with it, unless `workers` are asked for
@@ -45,10 +49,20 @@ import { WorkerPool } from "./workers/pool.js";
  */
 
 /**
+ * @typedef {object} CacheOptions
+ * @property {string} [folder] in Node; default: qstore in the user's cache folder
+ * @property {string} [key] the archive's name in the cache, where URLs change (signed ones, say); the URL by default
+ * @property {number} [revalidate] seconds for which a cached archive is used without asking the server whether it is still the same; default a day
+ * @property {import("./cache/cached-source.js").CacheStore} [store] of a caller's own
+ */
+
+/**
  * @typedef {object} Platform
  * @property {(input: SourceInput, options: OpenOptions) => Source | Promise<Source>} source
  * @property {(options: WorkerOptions) => import("./workers/pool.js").Spawn | undefined} spawn
  * @property {number} cores
+ * @property {boolean} cache is it on by default?
+ * @property {(folder?: string) => import("./cache/cached-source.js").CacheStore | undefined} cacheStore
  */
 
 /**
@@ -62,11 +76,15 @@ export async function openOn(platform, input, options) {
 	const { signal } = options;
 	signal?.throwIfAborted();
 	const decoder = options.decoder ?? await Decoder.instantiate(await loadModule(options.wasm));
-	const source = await platform.source(input, options);
+	/** @type {Source} */
+	let source = await platform.source(input, options);
 	try {
-		const { index, head } = await readIndex(source, decoder, { signal });
+		const cache = await openCache(platform, source, decoder, options);
+		source = cache ?? source;
+		const { index, head } = await readIndexAgain(source, decoder, signal);
 		const codec = options.codec ?? await makeCodec(platform, decoder, options);
-		return new Archive(index, withHead(source, head), decoder, codec, options.codec ? undefined : () => codec.close?.());
+		const release = options.codec ? undefined : () => codec.close?.();
+		return new Archive({ index, source: withHead(source, head), decoder, codec, cache, release });
 	} catch (error) {
 		// A caller's own source stays open.
 		if (source !== input)
@@ -85,6 +103,40 @@ export function anySource(input, { fetch, headers, limits: { requests, retries, 
 	if (typeof input === "string" || input instanceof URL || (typeof Request !== "undefined" && input instanceof Request))
 		return httpSource(input, { fetch, headers, requests, retries, retryDelay, bufferLimit: buffer });
 	return toSource(/** @type {Exclude<typeof input, Request>} */ (input));
+}
+
+/**
+ * @param {Platform} platform
+ * @param {Source} source
+ * @param {Decoder} decoder
+ * @param {OpenOptions} options
+ * @returns {Promise<CachedSource | undefined>}
+ */
+async function openCache(platform, source, decoder, { cache = platform.cache, signal }) {
+	if (!source.remote || cache === false)
+		return undefined;
+	/** @type {CacheOptions} */
+	const given = typeof cache === "object" ? cache : typeof cache === "string" ? { folder: cache } : {};
+	const { folder, key = source.name ?? "", revalidate = 86400, store = platform.cacheStore(folder) } = given;
+	const id = decoder.xxh3(new TextEncoder().encode(key)).toString(16).padStart(16, "0");
+	const opened = store && await CachedSource.open(source, store.folder(id), { key, revalidate, signal });
+	return opened instanceof CachedSource ? opened : undefined;
+}
+
+/**
+ * Reads the index; once more when it came damaged over a network.
+ * @param {Source} source
+ * @param {Decoder} decoder
+ * @param {AbortSignal | undefined} signal
+ */
+async function readIndexAgain(source, decoder, signal) {
+	try {
+		return await readIndex(source, decoder, { signal });
+	} catch (error) {
+		if (!source.remote || !(error instanceof QstoreError) || error.code !== "CORRUPT")
+			throw error;
+		return readIndex(source, decoder, { signal, reload: true });
+	}
 }
 
 /** @type {Promise<WebAssembly.Module> | undefined} */

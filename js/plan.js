@@ -73,13 +73,14 @@ export function* planTensors(index, tensors, start = 0, end = Infinity) {
 }
 
 /**
+ * The pieces that decoded bytes of an object consist of.
  * @param {Index} index
  * @param {number} number
- * @param {number} from
- * @param {number} size
+ * @param {number} [from]
+ * @param {number} [size]
  * @returns {Generator<Piece, void, void>}
  */
-function* planObject(index, number, from, size) {
+export function* planObject(index, number, from = 0, size = index.object(number).size - from) {
 	const { chunkBytes } = index.object(number);
 	for (let at = from; at < from + size;) {
 		const skip = at % chunkBytes, length = Math.min(chunkBytes - skip, from + size - at);

@@ -10,6 +10,7 @@ import { QstoreError } from "./error.js";
  * @property {AbortSignal} [signal]
  * @property {(bytes: number) => void} [onFetch] called with the number of bytes that came over the network, as they come
  * @property {boolean} [reload] not from a cache: what it gave was damaged
+ * @property {number} [retries] of this read, when it fails in a way that may pass
  */
 
 /**

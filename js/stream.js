@@ -60,10 +60,10 @@ const BYTES = 0;
  * Decodes pieces in their order. What it yields is the consumer's own.
  * @param {Context} context
  * @param {Iterable<Piece>} pieces
- * @param {ReadOptions} [options]
+ * @param {ReadOptions & { gap?: number }} [options] gap: see CoalesceOptions
  * @returns {AsyncGenerator<Uint8Array, void, void>}
  */
-export async function* decodePieces({ index, source, codec }, pieces, { signal, onFetch } = {}) {
+export async function* decodePieces({ index, source, codec }, pieces, { signal, onFetch, gap } = {}) {
 	signal?.throwIfAborted();
 	const controller = new AbortController();
 	const abort = () => controller.abort(signal?.reason);
@@ -88,7 +88,7 @@ export async function* decodePieces({ index, source, codec }, pieces, { signal, 
 				const { done, value: lot } = lots.next();
 				if (done)
 					break;
-				lot.coded = quiet(readLot(index, source, lot, options));
+				lot.coded = quiet(readLot(index, source, lot, options, gap));
 				ahead.push(lot);
 			}
 			const lot = ahead.shift();
@@ -257,11 +257,12 @@ function* makeLots(index, pieces) {
  * @param {import("./source.js").Source} source
  * @param {Lot} lot
  * @param {ReadOptions} options
+ * @param {number} [gap] see CoalesceOptions
  * @returns {Promise<Map<number, Uint8Array>>}
  */
-async function readLot(index, source, lot, options) {
+async function readLot(index, source, lot, options, gap) {
 	const chunks = [...lot.chunks].map((number) => ({ number, ...chunkRange(index, number) }));
-	const ranges = coalesce(chunks);
+	const ranges = coalesce(chunks, { gap });
 	const blocks = await Promise.all(ranges.map(({ offset, size }) => readExactly(source, offset, size, options)));
 	/** @type {Map<number, Uint8Array>} */
 	const coded = new Map();

@@ -2,7 +2,7 @@
 
 import { QstoreError } from "./error.js";
 import { planRanges, planTensors } from "./plan.js";
-import { bytesToFetch } from "./source.js";
+import { bytesToFetch, readExactly } from "./source.js";
 import { decodePieces } from "./stream.js";
 import { TensorData } from "./tensor-data.js";
 
@@ -64,20 +64,41 @@ export function sumToFetch(source, ranges) {
 	return ranges.reduce((sum, { offset, size }) => sum + bytesToFetch(source, offset, size), 0);
 }
 
+/** Ranges that are under way at a time. */
+const FETCHES = 3;
+
+/**
+ * Reads ranges for the source's cache, a few at a time.
+ * @param {import("./source.js").Source} source
+ * @param {Range[]} ranges
+ * @param {LoadOptions} options
+ */
+export async function fetchRanges(source, ranges, { signal, onProgress }) {
+	const meter = new Meter(onProgress, { toFetch: sumToFetch(source, ranges), toDecode: 0 });
+	const waiting = ranges.filter(({ offset, size }) => bytesToFetch(source, offset, size) > 0).reverse();
+	await Promise.all(Array.from({ length: FETCHES }, async () => {
+		for (let range; (range = waiting.pop());)
+			await readExactly(source, range.offset, range.size, { signal, onFetch: meter.fetched }).catch((error) => {
+				waiting.length = 0;
+				throw error;
+			});
+	}));
+}
+
 /**
  * Tensors of one archive, in the order given. What it yields is the consumer's own; beside that it holds a bounded amount.
  * @param {Context} context
  * @param {ArchiveTensor[]} tensors
- * @param {LoadOptions} [options]
+ * @param {LoadOptions & { gap?: number }} [options] gap: see CoalesceOptions
  * @returns {AsyncGenerator<TensorData, void, void>}
  */
-export async function* loadTensors(context, tensors, { signal, onProgress } = {}) {
+export async function* loadTensors(context, tensors, { signal, onProgress, gap } = {}) {
 	const { index, source } = context, records = tensors.map(({ number }) => index.tensor(number));
 	const meter = new Meter(onProgress, {
-		toFetch: onProgress ? sumToFetch(source, planRanges(index, planTensors(index, records))) : 0,
+		toFetch: onProgress ? sumToFetch(source, planRanges(index, planTensors(index, records), { gap })) : 0,
 		toDecode: tensors.reduce((sum, { size }) => sum + size, 0),
 	});
-	const pieces = decodePieces(context, planTensors(index, records), { signal, onFetch: meter.fetched });
+	const pieces = decodePieces(context, planTensors(index, records), { signal, onFetch: meter.fetched, gap });
 	try {
 		for (const tensor of tensors) {
 			const bytes = allocate(tensor);

@@ -1,5 +1,6 @@
 /** The package for browsers and other places without Node's modules. */
 
+import { opfsStore } from "./cache/opfs.js";
 import { anySource, openOn } from "./open.js";
 import { webWorkers } from "./workers/web.js";
 
@@ -10,6 +11,8 @@ const CORES_MAX = 4;
 const web = {
 	source: anySource,
 	spawn: ({ create }) => create || typeof Worker !== "undefined" ? webWorkers(create) : undefined,
+	cache: true,
+	cacheStore: opfsStore,
 	// One is the caller's.
 	cores: Math.min(Math.max((globalThis.navigator?.hardwareConcurrency ?? 2) - 1, 1), CORES_MAX),
 };

@@ -3,6 +3,7 @@
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { anySource, openOn } from "../open.js";
+import { folderStore } from "./cache-folder.js";
 import { handleSource, openFile } from "./file-source.js";
 import { spawnThread } from "./threads.js";
 
@@ -12,6 +13,8 @@ import { spawnThread } from "./threads.js";
 const node = {
 	source: nodeSource,
 	spawn: () => spawnThread,
+	cache: false,
+	cacheStore: folderStore,
 	cores: availableParallelism(),
 };
 
