@@ -166,6 +166,77 @@ seedGguf("overlap", [], [ggufTensor("a", [256], 12, 0), ggufTensor("b", [8], 1, 
 seedGguf("beyond", [], [ggufTensor("a", [64, 64], 30, 0)], 64);
 seedGguf("twice", [], [ggufTensor("a", [8], 24, 0), ggufTensor("a", [8], 24, 32)], 64);
 
+/** A field of a protobuf message: a number, or bytes. @param {number} number @param {number | string | Buffer} value */
+function field(number, value) {
+	/** @param {number} v @returns {number[]} */
+	const varint = (v) => (v < 128 ? [v] : [(v % 128) | 128, ...varint(Math.floor(v / 128))]);
+	if (typeof value === "number") return Buffer.from([...varint(number * 8), ...varint(value)]);
+	const bytes = Buffer.from(value);
+	return Buffer.concat([Buffer.from([...varint(number * 8 + 2), ...varint(bytes.length)]), bytes]);
+}
+
+/** A field that is a message of such fields. @param {number} number @param {Buffer[]} fields */
+const message = (number, ...fields) => field(number, Buffer.concat(fields));
+
+/** A TensorProto's fields (onnx.proto). @param {string} name @param {number} type @param {number[]} dims @param {Buffer[]} values */
+const tensor = (name, type, dims, ...values) => [...dims.map((d) => field(1, d)), field(2, type), field(8, name), ...values];
+
+/** @param {string} location @param {number} offset */
+const external = (location, offset) => [
+	message(13, field(1, "location"), field(2, location)),
+	message(13, field(1, "offset"), field(2, `${offset}`)),
+	field(14, 1),
+];
+
+/** @param {string} op @param {string[]} inputs @param {Buffer[]} attributes */
+const node = (op, inputs, ...attributes) =>
+	message(1, ...inputs.map((i) => field(1, i)), field(2, `${op}_out`), field(4, op), ...attributes);
+
+/** @param {string} name @param {Buffer[]} graph */
+const seedOnnx = (name, ...graph) => seed("fuzz_onnx", name, Buffer.concat([field(1, 8), message(7, ...graph), message(8, field(2, 17))]));
+
+const raw = (/** @type {number} */ size) => field(9, Buffer.alloc(size, "x"));
+seedOnnx(
+	"inside",
+	message(5, ...tensor("a", 1, [2, 3], raw(24))),
+	message(5, ...tensor("b", 10, [5], raw(10))),
+	message(5, ...tensor("c", 21, [4], raw(2))),
+	message(5, ...tensor("d", 11, [1], field(10, Buffer.alloc(8)))),
+	message(5, message(1), field(2, 8), field(8, "text"), field(6, "x")),
+);
+seedOnnx(
+	"external",
+	message(5, ...tensor("a", 1, [4], ...external("data", 0))),
+	message(5, ...tensor("b", 1, [4], ...external("data", 16))),
+	message(5, ...tensor("tied", 1, [2, 2], ...external("./data", 16))),
+	message(5, ...tensor("c", 2, [16], ...external("data", 32))),
+);
+seedOnnx("overlap", message(5, ...tensor("a", 1, [4], ...external("data", 0))), message(5, ...tensor("b", 1, [4], ...external("data", 8))));
+seedOnnx("outside", message(5, ...tensor("a", 1, [4], ...external("../data", 0))));
+seedOnnx(
+	"quantized",
+	message(5, ...tensor("w_quantized", 3, [2, 3], raw(6))),
+	message(5, ...tensor("w_scale", 1, [3], field(4, Buffer.alloc(12, 1)))),
+	message(5, ...tensor("w_zero_point", 3, [3], field(5, Buffer.from([0, 1, 2])))),
+	node("MatMulInteger", ["x", "w_quantized", "x_zero_point", "w_zero_point"]),
+	message(5, ...tensor("v", 2, [2, 8], raw(16))),
+	message(5, ...tensor("s", 10, [4], raw(8))),
+	node("MatMulNBits", ["x", "v", "s"], message(5, field(1, "bits"), field(3, 4)), message(5, field(1, "block_size"), field(3, 32))),
+	message(5, ...tensor("u", 3, [4, 2], raw(8))),
+	message(5, ...tensor("t", 1, [4], raw(16))),
+	node("DequantizeLinear", ["u", "t"], message(5, field(1, "axis"), field(3, 0))),
+);
+seedOnnx(
+	"nested",
+	node(
+		"If",
+		["c"],
+		message(5, field(1, "then_branch"), message(6, message(5, ...tensor("w", 1, [1], raw(4))))),
+		message(5, field(1, "else_branch"), message(6, message(5, ...tensor("w", 1, [1], raw(4))))),
+	),
+	node("Constant", [], message(5, field(1, "value"), message(5, ...tensor("", 1, [2], raw(8))))),
+);
+
 try {
 	for (const name of Object.keys(models).filter((n) => n !== "wide")) {
 		const file = path.join(work, `${name}.qstore`);

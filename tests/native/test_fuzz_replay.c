@@ -23,6 +23,9 @@
 #undef require
 #undef check_file
 #undef LLVMFuzzerTestOneInput
+#define LLVMFuzzerTestOneInput fuzz_onnx
+#include "../fuzz/fuzz_onnx.c"
+#undef LLVMFuzzerTestOneInput
 #define LLVMFuzzerTestOneInput fuzz_safetensors
 #include "../fuzz/fuzz_safetensors.c"
 #undef LLVMFuzzerTestOneInput
@@ -100,6 +103,12 @@ static void test_index(void **state)
 	replay(fuzz_index, "fuzz_index");
 }
 
+static void test_onnx(void **state)
+{
+	(void)state;
+	replay(fuzz_onnx, "fuzz_onnx");
+}
+
 static void test_safetensors(void **state)
 {
 	(void)state;
@@ -113,6 +122,7 @@ int main(void)
 	    cmocka_unit_test(test_chunk),
 	    cmocka_unit_test(test_gguf),
 	    cmocka_unit_test(test_index),
+	    cmocka_unit_test(test_onnx),
 	    cmocka_unit_test(test_safetensors),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

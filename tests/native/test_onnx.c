@@ -342,9 +342,9 @@ static void refuses_shapes(void **state)
 	for (int i = 0; i < 33; i++)
 		many[i] = 1;
 	add_raw(&graph, "my.w", ONNX_TYPE_FLOAT, many, 33, 4);
-	refuse_graph(state, &graph, "", "more than 32 dimensions"); /* the name stands behind them */
+	refuse_graph(state, &graph, "my.w", "more than 32 dimensions");
 	add_raw(&graph, "my.w", ONNX_TYPE_FLOAT, DIMS(UINT64_MAX), 4);
-	refuse_graph(state, &graph, "", "is negative");
+	refuse_graph(state, &graph, "my.w", "is negative");
 	pb tensor = onnx_tensor("my.w", ONNX_TYPE_FLOAT, DIMS(1));
 	pb_bytes(&tensor, TENSOR_RAW_DATA, zeros, 4);
 	pb_bytes(&tensor, TENSOR_RAW_DATA, zeros, 4);

@@ -1,4 +1,5 @@
-/* Between onnx.c, which reads the message, and onnx_quant.c, which makes sense of its quantizing nodes. */
+/* Between onnx.c, which reads the message, onnx_tensor.c, which reads the tensors in it, and onnx_quant.c,
+ * which makes sense of its quantizing nodes. */
 #ifndef QS_ONNX_SCAN_H
 #define QS_ONNX_SCAN_H
 
@@ -48,6 +49,31 @@ qstore_status onnx_no_memory(onnx_scan *scan);
 
 /* Makes room for one more. NULL: no memory. */
 void *onnx_grow(void *array, size_t n, size_t *capacity, size_t item_size);
+
+/* ---- Errors ---- */
+
+/* INPUT: the message is malformed at this byte. */
+qstore_status onnx_malformed(onnx_scan *scan, qs_pb at, const char *what);
+
+/* A name as far as it is shown in messages. */
+#define ONNX_SHOWN_MAX 200
+const char *onnx_shown(qs_pb name, char text[ONNX_SHOWN_MAX + 1]);
+
+/* INPUT: something is wrong with the tensor of this name. */
+#define ONNX_FAIL(scan, name, ...)                                                                           \
+	qs_weights_fail((scan)->error, (scan)->onnx->weights.path,                                               \
+	                onnx_shown(name, (char[ONNX_SHOWN_MAX + 1]){0}), __VA_ARGS__)
+
+/* Takes a field. 1, 0: as qs_pb_next; -1: *status is set. */
+int onnx_next(onnx_scan *scan, qs_pb *message, qs_pb_field *field, qstore_status *status);
+
+/* Is the field, just taken from message, a string or a message? Sets *status when not. */
+int onnx_is_bytes(onnx_scan *scan, const qs_pb_field *field, qs_pb message, qstore_status *status);
+
+/* ---- Parts ---- */
+
+/* A TensorProto. name: of the value that it is, or empty: its own. */
+qstore_status onnx_take_tensor(onnx_scan *scan, qs_pb message, qs_pb name);
 
 enum { ONNX_INPUTS_MAX = 18 };
 

@@ -1,0 +1,338 @@
+/* Reading TensorProtos: what their shape and type need, and where their bytes are. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "onnx_scan.h"
+
+#define DIMS_MAX 32
+#define ELEMS_MAX ((uint64_t)1 << 58)
+
+/* TensorProto.DataType. Those without a line have no dtype here: strings, complex of 16 bytes, types of six,
+ * three and two bits, floats of 8 bits that have no infinities. */
+static const uint8_t dtypes[] = {
+    [1] = QS_F32,      [2] = QS_U8,   [3] = QS_I8,   [4] = QS_U16,      [5] = QS_I16,
+    [6] = QS_I32,      [7] = QS_I64,  [9] = QS_BOOL, [10] = QS_F16,     [11] = QS_F64,
+    [12] = QS_U32,     [13] = QS_U64, [14] = QS_C64, [16] = QS_BF16,    [17] = QS_F8_E4M3,
+    [19] = QS_F8_E5M2, [21] = QS_U4,  [22] = QS_I4,  [24] = QS_F8_E8M0,
+};
+enum { TYPE_FLOAT = 1, TYPE_DOUBLE = 11 };
+
+/* What a TensorProto says. */
+typedef struct proto {
+	qs_pb name, raw, typed, varints;
+	int has_raw, is_external, n_typed, n_varints, is_part;
+	uint64_t type, dims[DIMS_MAX];
+	uint32_t n_dims;
+	qs_pb location, offset, length;
+} proto;
+
+static qstore_status read_dims(onnx_scan *scan, qs_pb_field *field, qs_pb message, proto *out)
+{
+	const char *wrong;
+	uint64_t dim = field->value;
+	int more = 1;
+	if (field->type == QS_PB_BYTES)
+		more = qs_pb_varint(&field->bytes, &dim, &wrong);
+	else if (field->type != QS_PB_VARINT)
+		return onnx_malformed(scan, message, "a dimension is not a number");
+	for (; more > 0; more = field->type == QS_PB_BYTES ? qs_pb_varint(&field->bytes, &dim, &wrong) : 0) {
+		if (out->n_dims == DIMS_MAX)
+			return ONNX_FAIL(scan, out->name, "more than %d dimensions", DIMS_MAX);
+		if (dim > INT64_MAX)
+			return ONNX_FAIL(scan, out->name, "dimension %u of its shape is negative", out->n_dims);
+		out->dims[out->n_dims++] = dim;
+	}
+	return more < 0 ? onnx_malformed(scan, message, wrong) : QSTORE_OK;
+}
+
+static qstore_status read_external_entry(onnx_scan *scan, qs_pb message, proto *out)
+{
+	qs_pb_field field;
+	qs_pb key = {0}, value = {0};
+	qstore_status status = QSTORE_OK;
+	while (onnx_next(scan, &message, &field, &status) > 0) {
+		if (field.number > 2)
+			continue;
+		if (!onnx_is_bytes(scan, &field, message, &status))
+			return status;
+		*(field.number == 1 ? &key : &value) = field.bytes;
+	}
+	if (qs_pb_equals(key, "location"))
+		out->location = value;
+	else if (qs_pb_equals(key, "offset"))
+		out->offset = value;
+	else if (qs_pb_equals(key, "length"))
+		out->length = value;
+	return status;
+}
+
+static qstore_status read_proto(onnx_scan *scan, qs_pb message, proto *out)
+{
+	enum { DIMS = 1, DATA_TYPE, SEGMENT, FLOATS, INT32S, NAME = 8, RAW, DOUBLES, EXTERNAL = 13, LOCATION };
+	qs_pb_field field;
+	qs_pb again = message;
+	qstore_status status = QSTORE_OK;
+	while (onnx_next(scan, &again, &field, &status) > 0) /* the name first, for messages */
+		if (field.number == NAME && onnx_is_bytes(scan, &field, again, &status))
+			out->name = field.bytes;
+	while (!status && onnx_next(scan, &message, &field, &status) > 0) {
+		switch (field.number) {
+		case DIMS:
+			status = read_dims(scan, &field, message, out);
+			break;
+		case DATA_TYPE:
+			out->type = field.value;
+			break;
+		case SEGMENT:
+			out->is_part = 1;
+			break;
+		case FLOATS:
+		case DOUBLES:
+			out->n_typed += field.type == QS_PB_BYTES ? 1 : 2; /* one by one, they have tags between them */
+			out->typed = field.bytes;
+			break;
+		case INT32S:
+			out->n_varints += field.type == QS_PB_BYTES ? 1 : 2;
+			out->varints = field.bytes;
+			break;
+		case RAW:
+			if (onnx_is_bytes(scan, &field, message, &status) && out->has_raw)
+				return ONNX_FAIL(scan, out->name, "its raw_data is there twice");
+			out->raw = field.bytes;
+			out->has_raw = 1;
+			break;
+		case EXTERNAL:
+			if (onnx_is_bytes(scan, &field, message, &status))
+				status = read_external_entry(scan, field.bytes, out);
+			break;
+		case LOCATION:
+			out->is_external = field.value == 1;
+			break;
+		}
+	}
+	return status;
+}
+
+/* Product of the dimensions. False when it is more than 2^58, so that no type's size overflows; a dimension
+ * of zero does not excuse the others. */
+static int count_elems(const proto *from, uint64_t *elems)
+{
+	uint64_t product = 1;
+	int empty = 0;
+	for (uint32_t i = 0; i < from->n_dims; i++) {
+		if (!from->dims[i])
+			empty = 1;
+		else if (product > ELEMS_MAX / from->dims[i])
+			return 0;
+		else
+			product *= from->dims[i];
+	}
+	*elems = empty ? 0 : product;
+	return 1;
+}
+
+static qstore_status read_number(onnx_scan *scan, const proto *from, qs_pb text, const char *what,
+                                 uint64_t *number)
+{
+	*number = 0;
+	for (qs_pb at = text; at.at < at.end; at.at++) {
+		if (*at.at < '0' || *at.at > '9' || *number > (INT64_MAX - 9) / 10)
+			return ONNX_FAIL(scan, from->name, "the %s of its external data is not a number of bytes", what);
+		*number = *number * 10 + *at.at - '0';
+	}
+	return QSTORE_OK;
+}
+
+static qstore_status open_external(onnx_scan *scan, const proto *from, char *location,
+                                   qs_onnx_external *external)
+{
+	const char *path = scan->onnx->weights.path, *slash = strrchr(path, '/');
+	size_t folder_size = slash ? (size_t)(slash + 1 - path) : 0, size = strlen(location) + 1;
+	char *own_path = malloc(folder_size + size);
+	struct stat info, model;
+
+	external->location = location;
+	external->weights.path = own_path;
+	if (!own_path)
+		return onnx_no_memory(scan);
+	memcpy(own_path, path, folder_size);
+	memcpy(own_path + folder_size, location, size);
+	if (stat(own_path, &info))
+		return ONNX_FAIL(scan, from->name, "its bytes should be in \"" NAME_SHOWN "\": %s", location,
+		                 strerror(errno));
+	if (!S_ISREG(info.st_mode))
+		return ONNX_FAIL(scan, from->name,
+		                 "its bytes should be in \"" NAME_SHOWN "\", which is no regular file", location);
+	if (!stat(path, &model) && model.st_dev == info.st_dev && model.st_ino == info.st_ino)
+		return ONNX_FAIL(scan, from->name, "its external data is in the ONNX file itself");
+	external->weights.file_size = (uint64_t)info.st_size;
+	return QSTORE_OK;
+}
+
+/* The external file that a tensor names; *at is its number. */
+static qstore_status find_external(onnx_scan *scan, const proto *from, size_t *at)
+{
+	qs_onnx *onnx = scan->onnx;
+	qs_pb name = from->location;
+	if (qs_pb_size(name) > 2 && name.at[0] == '.' && name.at[1] == '/')
+		name.at += 2;
+	size_t size = qs_pb_size(name);
+	if (!size)
+		return ONNX_FAIL(scan, from->name, "it has external data, but no location of it");
+	char *location = memchr(name.at, 0, size) ? NULL : strndup((const char *)name.at, size);
+	if (!location && !memchr(name.at, 0, size))
+		return onnx_no_memory(scan);
+	if (!location || !qs_path_is_safe(location)) {
+		free(location);
+		return ONNX_FAIL(scan, from->name,
+		                 "its external data is at \"%s\", which is not a name within the folder",
+		                 onnx_shown(name, (char[ONNX_SHOWN_MAX + 1]){0}));
+	}
+	for (*at = 0; *at < onnx->n_externals; ++*at) {
+		if (!strcmp(onnx->externals[*at].location, location)) {
+			free(location);
+			return QSTORE_OK;
+		}
+	}
+	size_t n = onnx->n_externals;
+	qs_onnx_external *externals = realloc(onnx->externals, (n + 1) * sizeof *externals);
+	if (externals)
+		onnx->externals = externals;
+	size_t *capacities = externals ? realloc(scan->capacities, (n + 1) * sizeof *capacities) : NULL;
+	if (!capacities) {
+		free(location);
+		return onnx_no_memory(scan);
+	}
+	scan->capacities = capacities;
+	scan->capacities[n] = 0;
+	onnx->externals[n] = (qs_onnx_external){.weights.format = QS_FORMAT_ONNX};
+	onnx->n_externals++; /* counted before it is opened, so that closing frees what a failure leaves */
+	return open_external(scan, from, location, &onnx->externals[n]);
+}
+
+/* Where an external tensor's bytes are, checked against the file. size is by its shape, or UINT64_MAX for
+ * types that have none here. */
+static qstore_status place_external(onnx_scan *scan, const proto *from, uint64_t size, size_t *file,
+                                    uint64_t *offset)
+{
+	uint64_t length;
+	size_t at = 0;
+	qstore_status status = read_number(scan, from, from->offset, "offset", offset);
+	if (!status)
+		status = read_number(scan, from, from->length, "length", &length);
+	if (!status)
+		status = find_external(scan, from, &at);
+	if (status)
+		return status;
+	const qs_onnx_external *external = &scan->onnx->externals[at];
+	uint64_t file_size = external->weights.file_size;
+	if (!qs_pb_size(from->length))
+		length = size == UINT64_MAX ? 0 : size;
+	else if (size != UINT64_MAX && length != size)
+		return ONNX_FAIL(scan, from->name,
+		                 "its shape and type need %" PRIu64 " bytes, its external data has %" PRIu64, size,
+		                 length);
+	if (*offset > file_size || length > file_size - *offset)
+		return ONNX_FAIL(scan, from->name,
+		                 "%" PRIu64 " bytes from byte %" PRIu64 " of \"" NAME_SHOWN "\", which has %" PRIu64
+		                 ": truncated file or wrong offset",
+		                 length, *offset, external->location, file_size);
+	*file = ONNX_IN_MODEL + 1 + at;
+	return QSTORE_OK;
+}
+
+static qstore_status add_tensor(onnx_scan *scan, const proto *from, onnx_value *value, uint32_t dtype,
+                                uint64_t size)
+{
+	int is_inside = value->file == ONNX_IN_MODEL;
+	size_t at = is_inside ? 0 : value->file - ONNX_IN_MODEL - 1;
+	qs_weights *file = is_inside ? &scan->onnx->weights : &scan->onnx->externals[at].weights;
+	size_t *capacity = is_inside ? &scan->capacity : &scan->capacities[at];
+
+	qs_weight *tensors = onnx_grow(file->tensors, file->n_tensors, capacity, sizeof *tensors);
+	if (!tensors)
+		return onnx_no_memory(scan);
+	file->tensors = tensors;
+	value->index = file->n_tensors++;
+	qs_weight *tensor = &tensors[value->index];
+	*tensor = (qs_weight){.dtype = dtype, .n_dims = from->n_dims, .offset = value->offset, .size = size};
+	tensor->name = strndup((const char *)from->name.at, qs_pb_size(from->name));
+	tensor->dims = calloc(from->n_dims ? from->n_dims : 1, sizeof *tensor->dims);
+	if (!tensor->name || !tensor->dims)
+		return onnx_no_memory(scan);
+	if (strlen(tensor->name) != qs_pb_size(from->name) || !qs_weights_is_utf8(tensor->name))
+		return ONNX_FAIL(scan, from->name, "its name is not UTF-8");
+	memcpy(tensor->dims, from->dims, from->n_dims * sizeof *tensor->dims);
+	return QSTORE_OK;
+}
+
+/* Where the bytes are, if all in one place. size: UINT64_MAX when the type has none here. */
+static qstore_status place(onnx_scan *scan, const proto *from, uint64_t size, onnx_value *value)
+{
+	qs_pb inside = {0};
+	if (from->is_external)
+		return place_external(scan, from, size, &value->file, &value->offset);
+	if (from->has_raw) {
+		if (size != UINT64_MAX && qs_pb_size(from->raw) != size)
+			return ONNX_FAIL(scan, from->name,
+			                 "its shape and type need %" PRIu64 " bytes, its raw_data has %zu", size,
+			                 qs_pb_size(from->raw));
+		inside = from->raw;
+	} else if (from->n_typed == 1 && (from->type == TYPE_FLOAT || from->type == TYPE_DOUBLE) &&
+	           qs_pb_size(from->typed) == size) {
+		inside = from->typed; /* little-endian numbers, one after the other: as in memory */
+	} else {
+		return QSTORE_OK;
+	}
+	value->file = ONNX_IN_MODEL;
+	value->offset = (uint64_t)(inside.at - scan->message);
+	return QSTORE_OK;
+}
+
+/* A TensorProto. name: of the value that it is, or empty: its own. */
+qstore_status onnx_take_tensor(onnx_scan *scan, qs_pb message, qs_pb name)
+{
+	proto from = {.name = name};
+	uint64_t elems = 0, size = UINT64_MAX;
+	qstore_status status = read_proto(scan, message, &from);
+	if (status)
+		return status;
+	if (qs_pb_size(name))
+		from.name = name;
+	if (!count_elems(&from, &elems))
+		return ONNX_FAIL(scan, from.name, "its shape has more than 2^58 elements");
+	uint32_t dtype = from.type < sizeof dtypes ? dtypes[from.type] : QS_BYTES;
+	if (from.is_part)
+		dtype = QS_BYTES;
+	if (dtype != QS_BYTES) { /* two of 4 bits share a byte, and the last may have one alone */
+		uint32_t block = qs_block_elems(dtype);
+		size = (elems / block + (elems % block != 0)) * qs_block_size(dtype);
+		if (elems % block)
+			dtype = QS_BYTES;
+	}
+	onnx_value value = {.name = from.name, .type = (uint32_t)from.type, .order = scan->order++};
+	status = place(scan, &from, size, &value);
+	if (status || !qs_pb_size(from.name))
+		return status;
+	if (dtype == QS_BYTES || !size)
+		value.file = ONNX_NO_TENSOR;
+	if (from.type == ONNX_INT8 || from.type == ONNX_UINT8) {
+		value.are_varints = !from.has_raw;
+		if (from.has_raw)
+			value.numbers = from.raw;
+		else if (from.n_varints == 1)
+			value.numbers = from.varints;
+	}
+	if (value.file != ONNX_NO_TENSOR && (status = add_tensor(scan, &from, &value, dtype, size)))
+		return status;
+	onnx_value *values = onnx_grow(scan->values, scan->n_values, &scan->values_capacity, sizeof *values);
+	if (!values)
+		return onnx_no_memory(scan);
+	scan->values = values;
+	values[scan->n_values++] = value;
+	return QSTORE_OK;
+}
