@@ -1,12 +1,12 @@
 /* Any bytes as a GGUF file: refused with a line of text, or tensors that lie in the file in order without
- * overlap. */
+ * overlap; then the header of its Q8_0 copy can be made, or that is refused with a line. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "../../native/src/formats/gguf.h"
+#include "../../native/src/quantize/q8_0_gguf.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -31,6 +31,23 @@ static void check_gguf_tensors(const qs_weights *file, uint64_t size)
 	}
 }
 
+static void check_q8_0(const qs_weights *file)
+{
+	uint8_t *header;
+	size_t header_size;
+	qs_weights planned;
+	qs_error error = {0};
+	qstore_status status = qs_gguf_q8_0_header(file->path, file, &header, &header_size, &planned, &error);
+	if (status) {
+		require_gguf(status == QSTORE_INPUT && error.text[0]);
+	} else {
+		require_gguf(planned.n_tensors == file->n_tensors && planned.header_size == header_size);
+		check_gguf_tensors(&planned, planned.file_size);
+	}
+	free(header);
+	qs_weights_close(&planned);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char path[] = "/tmp/qstore-fuzz-XXXXXX";
@@ -46,10 +63,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		qs_gguf_info info;
 		qs_error error = {0};
 		qstore_status status = qs_gguf_open(&file, path, &error);
-		if (status)
+		if (status) {
 			require_gguf(status == QSTORE_INPUT && error.status == status && error.text[0]);
-		else
+		} else {
 			check_gguf_tensors(&file, size);
+			check_q8_0(&file);
+		}
 		qs_weights_close(&file);
 		require_gguf(status || !qs_gguf_read_info(&info, path, &error));
 	}

@@ -140,7 +140,7 @@ function seedGguf(name, entries, infos, size, version = 3) {
 const ggufTensor = (name, dims, type, offset) =>
 	Buffer.concat([ggufText(name), u32(dims.length), ...dims.map(u64), u32(type), u64(offset)]);
 
-/** @param {string} key @param {number} type @param {Buffer[]} value */
+/** @param {string} key @param {number} type @param {...Buffer} value */
 const ggufEntry = (key, type, ...value) => Buffer.concat([ggufText(key), u32(type), ...value]);
 
 seedGguf(
@@ -160,6 +160,12 @@ seedGguf(
 	],
 	[ggufTensor("a", [32, 2], 8, 0), ggufTensor("b", [2, 3], 0, 96), ggufTensor("new", [9], 77, 128)],
 	150,
+);
+seedGguf(
+	"quantizable",
+	[ggufEntry("general.file_type", 4, u32(32)), ggufEntry("general.name", 8, ggufText("x"))],
+	[ggufTensor("blk.10.ffn_up.weight", [32, 2], 30, 0), ggufTensor("blk.9.attn_norm.weight", [4], 0, 128)],
+	144,
 );
 seedGguf("empty", [], [], 0, 2);
 seedGguf("overlap", [], [ggufTensor("a", [256], 12, 0), ggufTensor("b", [8], 1, 32)], 200);

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "../../native/src/core/bytes.h"
 #include "values.h"
 
 int gguf_is_block(uint32_t dtype)
@@ -20,11 +21,6 @@ int gguf_code_zero(uint32_t dtype)
 	return dtype == QS_Q4_0 ? 8 : dtype == QS_Q5_0 ? 16 : dtype == QS_Q6_K ? 32 : 0;
 }
 
-static uint16_t load16(const uint8_t *src)
-{
-	return (uint16_t)(src[0] | src[1] << 8);
-}
-
 static void store16(uint8_t *dst, uint16_t value)
 {
 	store_bytes(dst, value, 2);
@@ -34,18 +30,18 @@ static void store16(uint8_t *dst, uint16_t value)
 static void load_small(uint32_t dtype, const uint8_t *src, gguf_block *block)
 {
 	uint32_t high = 0;
-	block->d = load16(src);
+	block->d = qs_load16(src);
 	src += 2;
 	if (dtype == QS_Q8_0) {
 		memcpy(block->codes, src, 32);
 		return;
 	}
 	if (dtype == QS_Q4_1 || dtype == QS_Q5_1) {
-		block->m = load16(src);
+		block->m = qs_load16(src);
 		src += 2;
 	}
 	if (dtype == QS_Q5_0 || dtype == QS_Q5_1) {
-		high = load16(src) | (uint32_t)load16(src + 2) << 16;
+		high = qs_load32(src);
 		src += 4;
 	}
 	for (int i = 0; i < 32; i++)
@@ -102,8 +98,8 @@ static void store_scales(const gguf_block *block, uint8_t dst[12])
 static void load_k(uint32_t dtype, const uint8_t *src, gguf_block *block)
 {
 	const uint8_t *high = src + 16, *low = src + (dtype == QS_Q5_K ? 48 : 16);
-	block->d = load16(src);
-	block->m = load16(src + 2);
+	block->d = qs_load16(src);
+	block->m = qs_load16(src + 2);
 	load_scales(src + 4, block);
 	for (int i = 0; i < 256; i++) {
 		block->codes[i] = low[i / 64 * 32 + i % 32] >> (i / 32 % 2 * 4) & 15;
@@ -136,7 +132,7 @@ static void load_q6_k(const uint8_t *src, gguf_block *block)
 		block->codes[i] = (uint8_t)(low | high << 4);
 	}
 	memcpy(block->scales, src + 192, 16);
-	block->d = load16(src + 208);
+	block->d = qs_load16(src + 208);
 }
 
 static void store_q6_k(const gguf_block *block, uint8_t *dst)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "gguf_blocks.h"
+#include "random.h"
 #include "values.h"
 
 #define SMALLEST_SCALE 1e-15f /* GROUP_MAX_EPS */
@@ -26,13 +27,6 @@ static int limit(int value, int low, int high)
 static float f16_round(float value)
 {
 	return value_round(QS_F16, value);
-}
-
-static uint16_t f16_bits(float value)
-{
-	uint8_t bytes[2];
-	value_store(bytes, QS_F16, 0, value);
-	return (uint16_t)(bytes[0] | bytes[1] << 8);
 }
 
 typedef struct fit {
@@ -130,8 +124,8 @@ static void quantize_with_mins(int top, const float *x, gguf_block *block)
 	float inverse_scale = max_scale > 0 ? 63.0f / max_scale : 0.0f;
 	float inverse_min = max_min > 0 ? 63.0f / max_min : 0.0f;
 	float d = f16_round(max_scale / 63.0f), dmin = f16_round(max_min / 63.0f);
-	block->d = f16_bits(d);
-	block->m = f16_bits(dmin);
+	block->d = f32_to_f16(d);
+	block->m = f32_to_f16(dmin);
 	for (int p = 0; p < 8; p++) {
 		uint8_t scale = (uint8_t)nearest(inverse_scale * fits[p].scale);
 		uint8_t min = (uint8_t)nearest(inverse_min * fits[p].min);
@@ -196,7 +190,7 @@ static void quantize_q6_k(const float *x, gguf_block *block)
 		return;
 	}
 	float inverse = -128.0f / max, d = f16_round(1 / inverse);
-	block->d = f16_bits(d);
+	block->d = f32_to_f16(d);
 	for (int p = 0; p < 16; p++) {
 		int scale = nearest(inverse * scales[p]);
 		block->scales[p] = (int8_t)(scale < 127 ? scale : 127);

@@ -263,6 +263,9 @@ qstore_status qs_gguf_q8_0_header(const char *path, const qs_weights *source, ui
 	    (status = put_header(&out, path, &info, is_shard, 0, planned, &n_kept, error)))
 		return status;
 	uint64_t size = gguf_align(out.at, info.alignment);
+	if (size - out.at > source->file_size) /* only where there is no data to align */
+		return qs_fail(error, QSTORE_INPUT, "%s: general.alignment is larger than the file",
+		               qs_weights_shown_path(path));
 	out.size = size;
 	out.data = calloc(1, (size_t)size);
 	if (!out.data)
