@@ -4,7 +4,9 @@
 #define QS_SYMBOLS_H
 
 #include "bytes.h"
+#include "raw_bits.h"
 #include "status.h"
+#include "streams.h"
 
 enum {
 	QS_BLOCK_RAW = 0,   /* n bytes */
@@ -16,11 +18,7 @@ enum {
 };
 
 enum {
-	QS_TABLE_LOG_MIN = 5,
-	QS_TABLE_LOG_MAX = 11, /* longest code, and bits of one look-up */
-	QS_STREAMS = 4,
 	QS_SINGLE_STREAM_BELOW = 256, /* shorter blocks have one stream */
-	QS_RAW_GROUP = 128,           /* symbols whose raw bits are laid out together */
 	QS_SPARSE_MAX = 1 << 16,      /* gaps of a sparse block */
 	QS_SPARSE_SKIP = 255          /* a gap that ends at no symbol */
 };
@@ -37,12 +35,6 @@ qstore_status qs_symbols_decode(qs_reader *r, uint8_t *dst, size_t n, void *work
 static inline size_t qs_stream_symbols(size_t n)
 {
 	return n < QS_SINGLE_STREAM_BELOW ? n : (n + QS_STREAMS - 1) / QS_STREAMS;
-}
-
-/* Bytes of the raw bits of n symbols with `bits` raw bits each. */
-static inline size_t qs_raw_bits_size(size_t n, unsigned bits)
-{
-	return n / QS_RAW_GROUP * (QS_RAW_GROUP / 8) * bits + (n % QS_RAW_GROUP * bits + 7) / 8;
 }
 
 #endif

@@ -158,7 +158,7 @@ static uint8_t *flush_bits(bit_writer *b)
 	return b->at;
 }
 
-/* The inverse of merge_raw in core/symbols.c: the layout is described in FORMAT.md, "Symbol blocks". */
+/* The inverse of qs_raw_bits_merge: the layout is described in FORMAT.md, "Symbol blocks". */
 static void write_raw_bits(const uint8_t *v, size_t n, unsigned bits, uint8_t *dst)
 {
 	for (; n >= QS_RAW_GROUP; n -= QS_RAW_GROUP, v += QS_RAW_GROUP) {

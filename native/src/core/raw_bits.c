@@ -1,0 +1,121 @@
+#include "raw_bits.h"
+
+#include "simd.h"
+
+/* Bytes side by side: a SIMD vector, or where there is no SIMD a 64-bit word. */
+#if defined(__wasm__) && !defined(__wasm_simd128__)
+typedef uint64_t lanes;
+#define ALL_LANES(x) ((lanes)0x0101010101010101u * (x))
+static inline lanes shift_left(lanes v, unsigned k)
+{
+	return (v & ALL_LANES(0xffu >> k)) << k;
+}
+static inline lanes shift_right(lanes v, unsigned k)
+{
+	return v >> k & ALL_LANES(0xffu >> k);
+}
+static inline lanes all_bits(lanes one)
+{
+	return one * 255;
+}
+#else
+typedef uint8_t lanes __attribute__((vector_size(16)));
+#define ALL_LANES(x) ((uint8_t)(x))
+static inline lanes shift_left(lanes v, unsigned k)
+{
+	return v << k;
+}
+static inline lanes shift_right(lanes v, unsigned k)
+{
+	return v >> k;
+}
+static inline lanes all_bits(lanes one)
+{
+	return -one;
+}
+#endif
+
+static inline lanes load_lanes(const uint8_t *p)
+{
+	lanes v;
+	memcpy(&v, p, sizeof v);
+	return v;
+}
+
+/* The low bits of one group: a plane of 4 bits a symbol, one of 2 and one of 1, as far as `bits` has them.
+ * With `bits` a constant this unrolls into straight SIMD. */
+static inline __attribute__((always_inline)) void merge_group(uint8_t *v, const uint8_t *raw,
+                                                              const unsigned bits, const int zigzag)
+{
+	const uint8_t *plane2 = raw + (bits & 4 ? 64 : 0), *plane1 = plane2 + (bits & 2 ? 32 : 0);
+	const unsigned at2 = bits & 4, at1 = bits & 6;
+#pragma GCC unroll 16
+	for (unsigned i = 0; i < QS_RAW_GROUP; i += (unsigned)sizeof(lanes)) {
+		lanes u = shift_left(load_lanes(v + i), bits);
+		if (bits & 4)
+			u |= shift_right(load_lanes(raw + (i & 63)), i >> 6 << 2) & ALL_LANES(15);
+		if (bits & 2)
+			u |= shift_left(shift_right(load_lanes(plane2 + (i & 31)), i >> 5 << 1) & ALL_LANES(3), at2);
+		if (bits & 1)
+			u |= shift_left(shift_right(load_lanes(plane1 + (i & 15)), i >> 4) & ALL_LANES(1), at1);
+		if (zigzag)
+			u = shift_right(u, 1) ^ all_bits(u & ALL_LANES(1));
+		memcpy(v + i, &u, sizeof u);
+	}
+}
+
+static inline __attribute__((always_inline)) void merge_groups(uint8_t *v, const uint8_t *raw, size_t groups,
+                                                               unsigned bits, int zigzag)
+{
+	for (; groups; groups--, v += QS_RAW_GROUP, raw += QS_RAW_GROUP / 8 * bits)
+		merge_group(v, raw, bits, zigzag);
+}
+
+#define MERGE_CASE(k)                                                                                        \
+	case k:                                                                                                  \
+		merge_groups(dst, raw, groups, k, 0);                                                                \
+		break;                                                                                               \
+	case k + 8:                                                                                              \
+		merge_groups(dst, raw, groups, k, 1);                                                                \
+		break;
+
+void qs_raw_bits_groups(uint8_t *dst, const uint8_t *raw, size_t groups, unsigned bits, int zigzag)
+{
+	switch (bits + (zigzag ? 8 : 0)) {
+		MERGE_CASE(1)
+		MERGE_CASE(2)
+		MERGE_CASE(3)
+		MERGE_CASE(4)
+		MERGE_CASE(5)
+		MERGE_CASE(6)
+		MERGE_CASE(7)
+	case 8:
+		merge_groups(dst, raw, groups, 0, 1);
+	}
+}
+
+static qs_raw_bits_kernel *best_kernel(void)
+{
+#if QS_HAVE_AVX512
+	if (qs_cpu_has_avx512() && __builtin_cpu_supports("gfni"))
+		return qs_raw_bits_groups_avx512;
+#endif
+	return qs_raw_bits_groups;
+}
+
+void qs_raw_bits_merge(uint8_t *dst, size_t n, const uint8_t *raw, unsigned bits, int zigzag)
+{
+	size_t groups = n / QS_RAW_GROUP;
+	if (!bits && !zigzag)
+		return;
+	best_kernel()(dst, raw, groups, bits, zigzag);
+	dst += groups * QS_RAW_GROUP;
+	raw += groups * (QS_RAW_GROUP / 8) * bits;
+	n -= groups * QS_RAW_GROUP;
+	for (size_t i = 0, bit = 0; i < n; i++) {
+		unsigned u = (uint8_t)(dst[i] << bits);
+		for (unsigned b = 0; b < bits; b++, bit++)
+			u |= (unsigned)(raw[bit >> 3] >> (bit & 7) & 1) << b;
+		dst[i] = zigzag ? (uint8_t)((u >> 1) ^ (uint8_t) - (u & 1)) : (uint8_t)u;
+	}
+}
