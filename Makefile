@@ -68,7 +68,7 @@ isa = $(if $(X86_64),$(foreach f,$(isa_flags),$(if $(filter %_$(firstword $(subs
 
 # ---- Groups of targets ---------------------------------------------------------------------------------------------
 
-.PHONY: all native tools lib wasm web dist setup demo test check bench fuzz format clean help tests-build
+.PHONY: all native tools lib wasm web dist setup demo test check bench bench-plot fuzz format clean help tests-build
 
 all: native dist ## build the tools, the library, the WebAssembly modules and the npm package's files
 
@@ -97,6 +97,9 @@ tests-build: native $(TESTS)
 bench: native $(BENCH) dist ## print sizes against the bound, and speeds, native and WebAssembly
 	@tests/bench/run
 
+bench-plot: ## draw what the last `make bench` measured, into build/bench (or PLOTS)
+	@node tests/bench/plot.mjs $(or $(BENCH_JSON),$(B)/bench/results.jsonl) $(or $(PLOTS),$(B)/bench)
+
 fuzz: $(FUZZERS) ## run each fuzz target for FUZZ_SECONDS, from the seeds in tests/fuzz/corpus
 	@for f in $(FUZZERS); do mkdir -p $(B)/fuzz/corpus/$${f##*/} || exit 1; \
 		"$$f" -max_total_time=$(FUZZ_SECONDS) -verbosity=0 -print_final_stats=1 -artifact_prefix=$(B)/fuzz/ \
@@ -109,7 +112,7 @@ clean: ## remove all that was built; what was downloaded stays
 	rm -rf $(filter-out $(B)/zstd-src $(B)/node,$(wildcard $(B)/*)) dist
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 # ---- Native --------------------------------------------------------------------------------------------------------
 

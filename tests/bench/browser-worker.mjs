@@ -1,0 +1,12 @@
+/** A worker of browser-page.mjs: decodes its share of an archive's chunks when told to. */
+
+import { prepareJobs } from "./wasm-jobs.mjs";
+
+addEventListener("message", async ({ data: url }) => {
+	const { about, run } = await prepareJobs(new Uint8Array(await (await fetch(url)).arrayBuffer()));
+	addEventListener("message", ({ data: share }) => {
+		run(share);
+		postMessage("done");
+	});
+	postMessage(about);
+}, { once: true });

@@ -1,0 +1,48 @@
+/**
+ * Decoding and loading in Debian's Chromium: node tests/bench/browser.mjs FILE.qstore [--label TEXT] [--passes N] [--json FILE]. Decoding
+ * as wasm.mjs has it, in one worker and in two; loading from a server on this machine and from the browser's own file system (OPFS).
+ * Says so and ends where there is no browser to drive.
+ */
+
+import { appendFileSync } from "node:fs";
+import { basename, dirname, resolve } from "node:path";
+import { parseArgs } from "node:util";
+
+import { launch, missing, openPage } from "../browser/helpers/browsers.mjs";
+import { ISOLATED, serveSite } from "../browser/helpers/site.mjs";
+import { printRows } from "./wasm-measure.mjs";
+
+const PAGE = "/tests/bench/browser-page.mjs", WORKERS = 2;
+const { values: options, positionals: [path] } = parseArgs({
+	allowPositionals: true, options: { label: { type: "string" }, passes: { type: "string", default: "5" }, json: { type: "string" } },
+});
+if (missing("chromium")) {
+	console.log(`  not measured in a browser: ${missing("chromium")}`);
+	process.exit(0);
+}
+const passes = Number(options.passes), label = options.label ?? path;
+const site = await serveSite(dirname(resolve(path)), { headers: ISOLATED }); // for exact clocks
+const browser = await launch("chromium");
+const write = (line) => options.json && appendFileSync(options.json, JSON.stringify({ data: label, ...line }) + "\n");
+try {
+	const url = `/data/${basename(path)}`, page = await openPage(browser, site), version = await browser.version();
+	const { about, rows } = await page.call(PAGE, "decodeInWorkers", url, WORKERS, passes);
+	printRows(`${label}: ${(about.sizes.codes / 1e6).toFixed(1)} M weights; WebAssembly in ${version}`, rows);
+	write({ platform: "browser", version, high: about.high, weights: about.sizes.codes, threads: WORKERS, rows });
+	await page.call(PAGE, "keep", url, "model.qstore");
+	for (const from of ["localhost", "OPFS"])
+		for (const precision of ["low", "high"]) {
+			let best;
+			for (let i = 0; i < passes; i++) {
+				const one = await page.call(PAGE, "loadPrecision", url, "model.qstore", from, precision);
+				best = !best || one.load_ms < best.load_ms ? one : best;
+			}
+			console.log(`  load ${precision.padEnd(4)} from ${from.padEnd(9)} ${best.load_ms.toFixed(0).padStart(7)} ms, ` +
+				`${(best.bytes / best.load_ms / 1e6).toFixed(2)} GB/s; first weights after ${best.first_ms.toFixed(0)} ms, open after ${best.open_ms.toFixed(0)}`);
+			write({ platform: "browser-load", version, from, precision, ...best });
+		}
+	console.log();
+} finally {
+	await browser.close();
+	await site.close();
+}

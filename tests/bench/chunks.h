@@ -1,0 +1,48 @@
+/* A model's 16-bit weights with the INT8 codes that LLM.int8 makes of them, in pieces as archives have them.
+ */
+#ifndef BENCH_CHUNKS_H
+#define BENCH_CHUNKS_H
+
+#include "../../native/src/core/chunk.h"
+#include "../../native/src/formats/model.h"
+#include "bench.h"
+
+typedef struct chunk {
+	uint32_t n;
+	uint64_t cols, first; /* first: index of the first element in its tensor */
+	size_t at;            /* elements of the batch before it */
+	size_t n_rows;
+	uint8_t *codes, *values, *scales; /* 1, 2 and (per row) 4 bytes */
+} chunk;
+
+/* A part of a model that fits memory. */
+typedef struct batch {
+	chunk *chunks;
+	size_t n_chunks, cap;
+	uint64_t n_weights, n_rows;
+	uint32_t dtype;
+} batch;
+
+typedef struct chunk_source {
+	qs_model model;
+	const char *path;
+	int to_fp16;                      /* cast BF16 to FP16 */
+	uint64_t left;                    /* weights to take at most */
+	size_t file, tensor;              /* next */
+	uint64_t row;                     /* of it */
+	double bound_codes, bound_values; /* bits of all batches so far */
+} chunk_source;
+
+void chunks_open(chunk_source *source, const char *path, int to_fp16, uint64_t max_weights);
+
+/* About max_weights of them; 0 when there are no more. Free with chunks_free. */
+int chunks_next(chunk_source *source, batch *b, uint64_t max_weights);
+void chunks_free(batch *b);
+void chunks_close(chunk_source *source);
+
+typedef enum coded_as { AS_CODES, AS_RANKS, AS_PLAIN } coded_as;
+
+/* What the codec is told; for AS_RANKS, coarse: the chunk's codes. */
+qs_chunk_desc chunk_describe(uint32_t dtype, const chunk *c, coded_as as, const uint8_t *coarse);
+
+#endif

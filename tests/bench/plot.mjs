@@ -1,0 +1,98 @@
+/**
+ * Draws what `make bench` measured: node tests/bench/plot.mjs RESULTS.jsonl FOLDER. Writes load.svg (load time over bandwidth) and
+ * speed.svg (GB/s of decoders), and beside each the numbers it shows, as JSON. Readable on light and dark pages.
+ */
+
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { readResults } from "./results.mjs";
+
+const [path, folder] = process.argv.slice(2);
+if (!folder) {
+	console.error("usage: node tests/bench/plot.mjs RESULTS.jsonl FOLDER");
+	process.exit(2);
+}
+
+const escape = (text) => String(text).replace(/[&<>"]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[c]);
+/** Colours that hold on white and on near-black (after Okabe and Ito's set for the colour-blind). */
+const OWN = ["#0a84c8", "#00936b", "#7a5cd0"], PEERS = ["#d55e00", "#b07c00", "#c0568f", "#808080"];
+const STYLE = `<style>text{font:13px system-ui,sans-serif;fill:#333}.small{font-size:11px}.title{font-size:15px;font-weight:600}
+.grid{stroke:#888;stroke-opacity:.25}.axis{stroke:#888}@media(prefers-color-scheme:dark){text{fill:#ddd}}</style>`;
+
+const text = (x, y, content, extra = "") => `<text x="${x.toFixed(1)}" y="${y.toFixed(1)}" ${extra}>${escape(content)}</text>`;
+const svg = (width, height, title, body) => `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" ` +
+	`height="${height}" role="img" aria-label="${escape(title)}">\n${STYLE}\n${text(16, 24, title, 'class="title"')}\n${body.join("\n")}\n</svg>\n`;
+
+/** Labels at the right end of lines, moved apart so that none covers another. */
+function spread(labels, gap, top, bottom) {
+	const sorted = labels.toSorted((a, b) => a.y - b.y);
+	sorted.forEach((label, i) => (label.y = Math.max(label.y, i ? sorted[i - 1].y + gap : top)));
+	for (let i = sorted.length - 1, limit = bottom; i >= 0; limit = sorted[i].y - gap, i--)
+		sorted[i].y = Math.min(sorted[i].y, limit);
+	return sorted;
+}
+
+/** Load time: both axes logarithmic. */
+function drawLoad({ data, high, weights, bandwidths_mbs: xs, rows }) {
+	const left = 64, right = 560, top = 48, bottom = 400, width = 860, height = 450;
+	const lines = rows.map((row) => ({ ...row, name: row.way.replace("16-bit", high) + (row.way.includes("then") ? `: ${row.loaded === "int8" ? "INT8" : high}` : "") }));
+	const all = lines.flatMap(({ seconds }) => seconds), low = Math.log10(Math.min(...all)), span = Math.log10(Math.max(...all)) - low;
+	const x = (v) => left + (right - left) * Math.log(v / xs[0]) / Math.log(xs.at(-1) / xs[0]);
+	const y = (v) => bottom - (bottom - top) * (Math.log10(v) - low) / span;
+	const body = xs.map((v) => `<path class="grid" d="M${x(v).toFixed(1)} ${top}V${bottom}"/>` +
+		text(x(v), bottom + 18, v, 'text-anchor="middle" class="small"'));
+	for (let power = Math.floor(low); power <= low + span; power++)
+		for (const step of [1, 2, 5]) {
+			const v = step * 10 ** power;
+			if (v >= 10 ** low * 0.999 && v <= 10 ** (low + span) * 1.001)
+				body.push(`<path class="grid" d="M${left} ${y(v).toFixed(1)}H${right}"/>` +
+					text(left - 8, y(v) + 4, `${+v.toPrecision(1)} s`, 'text-anchor="end" class="small"'));
+		}
+	body.push(text((left + right) / 2, bottom + 38, "read bandwidth, MB/s", 'text-anchor="middle"'));
+	let own = 0, peer = 0;
+	const labels = [];
+	for (const { way, name, seconds, loaded } of lines) {
+		const ours = way.startsWith("qstore"), colour = ours ? OWN[own++ % OWN.length] : PEERS[peer++ % PEERS.length];
+		const dash = way.includes("then") ? ' stroke-dasharray="6 4"' : loaded === "int8" ? ' stroke-dasharray="2 3"' : "";
+		body.push(`<polyline fill="none" stroke="${colour}" stroke-width="${ours ? 2.5 : 1.5}"${dash} points="` +
+			seconds.map((s, i) => `${x(xs[i]).toFixed(1)},${y(s).toFixed(1)}`).join(" ") + '"/>');
+		labels.push({ y: y(seconds.at(-1)) + 4, from: y(seconds.at(-1)), name, colour });
+	}
+	for (const label of spread(labels, 16, top + 4, bottom))
+		body.push(`<path stroke="${label.colour}" fill="none" d="M${right + 3} ${label.from.toFixed(1)}L${right + 22} ${(label.y - 4).toFixed(1)}"/>` +
+			text(right + 27, label.y, label.name, 'class="small"'));
+	return svg(width, height, `Time to load ${(weights / 1e6).toFixed(0)} M weights (${data}), decoding while reading`, body);
+}
+
+/** Decoding speed of each row as bars: one thread, and all. */
+function drawSpeed({ data, high, weights, threads, rows }) {
+	const shown = rows.filter(({ name }) => !/memcpy|lz4/.test(name)), left = 250, right = 760, top = 62, step = 34;
+	const most = Math.max(...shown.flatMap(({ decode_gbs }) => decode_gbs)), height = top + step * shown.length + 40;
+	const x = (v) => left + (right - left) * v / most, body = [];
+	for (let v = 0; v <= most; v += most > 8 ? 2 : 1)
+		body.push(`<path class="grid" d="M${x(v).toFixed(1)} ${top - 8}V${height - 34}"/>` + text(x(v), height - 18, v, 'text-anchor="middle" class="small"'));
+	shown.forEach(({ name, decode_gbs }, i) => {
+		const y = top + step * i, colour = name.includes("qstore") ? OWN[0] : PEERS[3];
+		body.push(text(left - 8, y + 14, name, 'text-anchor="end"'));
+		decode_gbs.forEach((v, k) => body.push(`<rect x="${left}" y="${y + 12 * k}" width="${(x(v) - left).toFixed(1)}" height="10" fill="${colour}" ` +
+			`fill-opacity="${k ? 0.5 : 1}"/>` + text(x(v) + 4, y + 9 + 12 * k, v.toFixed(2), 'class="small"')));
+	});
+	body.push(text(16, 42, `GB/s on one thread (upper bar) and on ${threads}; ${(weights / 1e6).toFixed(0)} M weights, ${data}`, 'class="small"'));
+	return svg(860, height, `Decoding speed, INT8 and ${high}`, body);
+}
+
+const results = readResults(path);
+mkdirSync(folder, { recursive: true });
+for (const [name, draw, found] of [
+	["load", drawLoad, results.findLast(({ platform }) => platform === "load")],
+	["speed", drawSpeed, results.findLast(({ platform }) => platform === "native")],
+]) {
+	if (!found) {
+		console.error(`${path} has no "${name}" results`);
+		continue;
+	}
+	writeFileSync(join(folder, `${name}.svg`), draw(found));
+	writeFileSync(join(folder, `${name}.json`), `${JSON.stringify(found, null, "\t")}\n`);
+	console.log(join(folder, `${name}.svg`));
+}

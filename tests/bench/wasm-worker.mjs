@@ -1,0 +1,12 @@
+/** A worker of wasm.mjs: decodes its share of an archive's chunks when told to. */
+
+import { parentPort, workerData } from "node:worker_threads";
+
+import { prepareJobs } from "./wasm-jobs.mjs";
+
+const { about, run } = await prepareJobs(workerData.bytes);
+parentPort.on("message", (share) => {
+	run(share);
+	parentPort.postMessage("done");
+});
+parentPort.postMessage(about);
