@@ -1,5 +1,6 @@
 /** Pieces of decoded chunks as a stream: reads ahead, decodes several at a time, in order, holding a bounded amount. */
 
+import { onAbort } from "./abort.js";
 import { DTYPES } from "./dtypes.js";
 import { ChunkError } from "./codec.js";
 import { QstoreError } from "./error.js";
@@ -66,8 +67,7 @@ const BYTES = 0;
 export async function* decodePieces({ index, source, codec }, pieces, { signal, onFetch, gap } = {}) {
 	signal?.throwIfAborted();
 	const controller = new AbortController();
-	const abort = () => controller.abort(signal?.reason);
-	signal?.addEventListener("abort", abort);
+	const unlink = onAbort(signal, () => controller.abort(signal?.reason));
 	/** @type {ReadOptions} */
 	const options = { signal: controller.signal, onFetch };
 	try {
@@ -105,7 +105,7 @@ export async function* decodePieces({ index, source, codec }, pieces, { signal, 
 		while (queue.length > 0)
 			yield await next();
 	} finally {
-		signal?.removeEventListener("abort", abort);
+		unlink();
 		controller.abort();
 	}
 

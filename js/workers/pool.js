@@ -1,5 +1,6 @@
 /** Decoding in several workers: Web Workers or Node's threads (web.js, ../node/threads.js), which take jobs and give bytes. */
 
+import { onAbort } from "../abort.js";
 import { ChunkError, localCodec } from "../codec.js";
 import { Decoder } from "../decoder.js";
 import { QstoreError } from "../error.js";
@@ -102,21 +103,25 @@ export class WorkerPool {
 		if (signal?.aborted)
 			return Promise.reject(signal.reason);
 		return new Promise((resolve, reject) => {
+			/** @type {Waiting} */
+			const waiting = {
+				job,
+				resolve(bytes) {
+					stop();
+					resolve(bytes);
+				},
+				reject(error) {
+					stop();
+					reject(error);
+				},
+			};
 			// What a worker has been given it does; what waits can be taken back.
-			const abort = () => {
+			const stop = onAbort(signal, () => {
 				const at = this.#queue.indexOf(waiting);
 				if (at >= 0)
 					this.#queue.splice(at, 1);
-				settle(() => reject(signal?.reason));
-			};
-			/** @param {() => void} end */
-			const settle = (end) => {
-				signal?.removeEventListener("abort", abort);
-				end();
-			};
-			/** @type {Waiting} */
-			const waiting = { job, resolve: (bytes) => settle(() => resolve(bytes)), reject: (error) => settle(() => reject(error)) };
-			signal?.addEventListener("abort", abort);
+				reject(signal?.reason);
+			});
 			this.#queue.push(waiting);
 			this.#assign();
 		});
