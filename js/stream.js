@@ -21,7 +21,7 @@ import { readExactly } from "./source.js";
 /** @typedef {import("./source.js").ReadOptions} ReadOptions */
 
 /** Coded bytes that are read at a time, and how many such lots are under way before the one that is being decoded. */
-const LOT_SIZE = 5 * 2 ** 20, LOTS_AHEAD = 2;
+const LOT_SIZE = 4 * 2 ** 20, LOTS_AHEAD = 2;
 /** Decoded chunks that stay for the pieces that follow: of the bytes between tensors, and of scales. */
 const SHARED_MAX = 8;
 /** The dtype of objects of bytes between tensors. */
