@@ -4,6 +4,7 @@
  */
 
 import { INDEX_HEADER_SIZE, INDEX_OFFSET } from "../decoder.js";
+import { hex } from "../hex.js";
 import { HttpError, SourceChangedError } from "../http.js";
 import { readExactly } from "../source.js";
 
@@ -391,5 +392,5 @@ async function readState(folder) {
 
 /** @param {Uint8Array} head */
 function versionOf(head) {
-	return Array.from(head.subarray(HEADER_END - 8, HEADER_END), (byte) => byte.toString(16).padStart(2, "0")).join("");
+	return hex(head.subarray(HEADER_END - 8, HEADER_END));
 }
