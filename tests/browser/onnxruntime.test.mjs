@@ -1,5 +1,6 @@
 // onnxruntime-web, as npm has it, takes an archive's files as external data: INT8 and then FP16, with the same outcome as from the files.
 import assert from "node:assert/strict";
+import { statSync } from "node:fs";
 import { join } from "node:path";
 import { after, before } from "node:test";
 import { browserTest, openPage, peakMemory, report } from "./helpers/browsers.mjs";
@@ -24,7 +25,7 @@ for (const build of ["wasm", "jspi", "webgpu"]) {
 		t.after(() => site.close());
 		const page = await openPage(browser, site);
 		const archived = await page.call(PAGE, "fromArchive", build, "/data/encoder.qstore", NAMES);
-		report(t, site.sent(/\.qstore$/), await peakMemory(browser));
+		report(t, site.sent(/\.qstore$/), await peakMemory(browser), statSync(join(work.folder, "encoder.qstore")).size);
 		assert.equal(site.sent(/onnx_data$/), 0);
 		const originals = await page.call(PAGE, "fromFiles", build, "/data/encoder/", NAMES);
 		assert.deepEqual(archived, originals);

@@ -47,7 +47,7 @@ for (const way of ["cache", "fetch"]) {
 		const page = await openPage(browser, site);
 		const { results, totals } = await page.call(PAGE, "fromArchive", "/data/encoder.qstore", REPO, DTYPES,
 			{ way, foreign: `${site.origin}/data/foreign/` });
-		report(t, site.sent(/\.qstore$/), await peakMemory(browser));
+		report(t, site.sent(/\.qstore$/), await peakMemory(browser), statSync(join(work.folder, "encoder.qstore")).size);
 		assert.deepEqual(results, originals[t.name.split(":")[0]], "the same numbers as from the files");
 
 		const { answers, tokens, kept, detached } = await page.call(PAGE, "ask"), q8 = size("onnx/model_quantized.onnx");

@@ -44,7 +44,7 @@ browserTest(BROWSERS, "Blobs of an archive", async (browser, t) => {
 	assert.deepEqual(await page.call(PAGE, "fromBlobs", "/data/llama.qstore", names), originals[t.name.split(":")[0]]);
 	assert.equal(site.sent(/\.gguf$/), 0);
 	assert.deepEqual(page.errors, []);
-	report(t, site.sent(/\.qstore$/), await peakMemory(browser));
+	report(t, site.sent(/\.qstore$/), await peakMemory(browser), statSync(join(work.folder, "llama.qstore")).size);
 });
 
 browserTest(BROWSERS, "loadModelFromUrl with an archive as storage", async (browser, t) => {
@@ -65,5 +65,5 @@ browserTest(BROWSERS, "loadModelFromUrl with an archive as storage", async (brow
 	assert.deepEqual(left.sort(), names.map((name) => `${folder}${name}`).sort());
 	assert.equal(kept, 0);
 	assert.deepEqual(page.errors, []);
-	report(t, site.sent(/\.qstore$/), await peakMemory(browser));
+	report(t, site.sent(/\.qstore$/), await peakMemory(browser), statSync(join(work.folder, "llama.qstore")).size);
 });

@@ -1,4 +1,5 @@
 // Debian's browsers, driven by puppeteer-core: found, started with a fresh profile, and measured.
+import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { readFile, readdir } from "node:fs/promises";
 import { test } from "node:test";
@@ -108,8 +109,9 @@ export async function peakMemory(browser) {
 	return peaks.length > 0 ? Math.max(...peaks) : undefined;
 }
 
-/** Has scripts/test print what a test measured. */
-export function report(t, fetched, peak) {
+/** Has scripts/test print what a test measured. atMost: what may have been fetched: an archive's size, as nothing of it is fetched twice. */
+export function report(t, fetched, peak, atMost = Infinity) {
 	const memory = peak === undefined ? "memory not known" : `${Math.round(peak / 2 ** 20)} MiB of memory at most`;
 	t.diagnostic(`figures: ${t.name}: ${(fetched / 1e6).toFixed(2)} MB fetched, ${memory}`);
+	assert.ok(fetched > 0 && fetched <= atMost, `${fetched} bytes fetched of ${atMost}`);
 }
