@@ -11,7 +11,12 @@
 
 #include "methods.h"
 
-enum { READ_SIZE = 1 << 17, STAGES_MAX = 2 };
+/* Loads that take long are not disturbed by much: quick ones are repeated, and the fastest counts. */
+enum { READ_SIZE = 1 << 17, STAGES_MAX = 2, PASSES = 15, REPEAT_SECONDS = 3 };
+
+/* Seconds of reading that the bucket holds: as much as sockets and disks read ahead while a machine is busy.
+ */
+static const double bucket = 0.1;
 
 /* What is loaded, one after the other: first INT8 and then the rest, or one thing. NULL: none. */
 typedef struct load_way {
@@ -41,7 +46,7 @@ typedef struct reading {
 	pthread_cond_t more;
 } reading;
 
-/* A token bucket of one read: it fills at the bandwidth, and holds no more than that. */
+/* From a token bucket: it is empty at first and fills at the bandwidth. */
 static void *read_file(void *user)
 {
 	reading *r = user;
@@ -51,8 +56,8 @@ static void *read_file(void *user)
 		double t = now();
 		tokens += (t - last) * r->bandwidth;
 		last = t;
-		/* Late by more than two reads: the time is lost, as it is on a network. */
-		tokens = tokens < 2.0 * READ_SIZE ? tokens : 2.0 * READ_SIZE;
+		double most = bucket * r->bandwidth + READ_SIZE;
+		tokens = tokens < most ? tokens : most;
 		if (tokens < (double)n) {
 			double wait = ((double)n - tokens) / r->bandwidth;
 			nanosleep(&(struct timespec){.tv_sec = (time_t)wait,
@@ -164,10 +169,15 @@ json_t *load_experiment(const batch *b, const char *scratch, const unsigned *ban
 		for (unsigned s = 0; s < image.n_stages; s++)
 			stages[s] = json_array();
 		for (size_t i = 0; i < n_bandwidths; i++) {
-			double seconds[STAGES_MAX];
-			load_image(&image, b, w, 1e6 * bandwidths[i], bytes, codes, values, seconds);
+			double seconds[STAGES_MAX], best[STAGES_MAX] = {0}, start = now();
+			unsigned last = image.n_stages - 1;
+			for (int pass = 0; !pass || (pass < PASSES && now() - start < REPEAT_SECONDS); pass++) {
+				load_image(&image, b, w, 1e6 * bandwidths[i], bytes, codes, values, seconds);
+				if (!pass || seconds[last] < best[last])
+					memcpy(best, seconds, sizeof best);
+			}
 			for (unsigned s = 0; s < image.n_stages; s++)
-				json_array_append_new(stages[s], json_real(seconds[s]));
+				json_array_append_new(stages[s], json_real(best[s]));
 		}
 		for (unsigned s = 0; s < image.n_stages; s++) {
 			size_t end = image.begins[s][b->n_chunks];
