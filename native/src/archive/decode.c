@@ -2,22 +2,33 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../core/layout.h"
 #include "archive.h"
 #include "io.h"
 
-/* A refined chunk has at most 2^19 elements of 16 bits, each of them a row of its own at worst. */
-#define SCALES_MAX (QS_CHUNK_SIZE_MAX / 2 * sizeof(float))
+/* Differences, a refinement, and its codes, recoded layer by layer. */
+#define CHAIN_MAX (2 * QS_VARIANTS_MAX + 2)
 
-/* Differences, each in another layer, then what they begin with: floats, or a refinement and its codes. */
-#define CHAIN_MAX (QS_VARIANTS_MAX + 2)
+/* A range of an object's elements, as grids need them. */
+typedef struct range {
+	/* What `chunk` holds: neighbours in a matrix need the same one. */
+	const qstore_archive *archive;
+	uint32_t object, number, size;
+	uint8_t *chunk, *joined; /* joined: of more than one chunk */
+	size_t joined_cap;
+} range;
+
+enum { COARSE_SCALES, COARSE_ZEROS, COARSE_ORDER, OWN_SCALES, OWN_ZEROS, OWN_ORDER, N_RANGES };
 
 struct qs_decoder {
-	uint8_t *coded, *data[2], *scales, *scales_chunk; /* data: of a chunk, and of the one that it builds on */
+	uint8_t *coded, *data[2]; /* data: of a chunk, and of the one that it builds on */
 	void *work;
 	size_t work_size;
-	/* What scales_chunk holds: neighbours in a matrix need the same one. */
-	const qstore_archive *cached_archive;
-	uint32_t cached_object, cached_chunk, cached_size;
+	range ranges[N_RANGES];
+	/* All codes of a matrix that stands transposed in a file. */
+	const qstore_archive *whole_archive;
+	uint32_t whole_object;
+	uint8_t *whole;
 };
 
 qs_decoder *qs_decoder_create(void)
@@ -29,11 +40,9 @@ qs_decoder *qs_decoder_create(void)
 	decoder->coded = malloc(QS_CHUNK_CODED_MAX);
 	decoder->data[0] = aligned_alloc(64, QS_CHUNK_SIZE_MAX);
 	decoder->data[1] = aligned_alloc(64, QS_CHUNK_SIZE_MAX);
-	decoder->scales = malloc(SCALES_MAX);
-	decoder->scales_chunk = malloc(QS_CHUNK_SIZE_MAX);
 	decoder->work = aligned_alloc(64, decoder->work_size > 0 ? decoder->work_size : 64);
 	if (decoder->coded == NULL || decoder->data[0] == NULL || decoder->data[1] == NULL ||
-	    decoder->scales == NULL || decoder->scales_chunk == NULL || decoder->work == NULL) {
+	    decoder->work == NULL) {
 		qs_decoder_destroy(decoder);
 		return NULL;
 	}
@@ -47,9 +56,12 @@ void qs_decoder_destroy(qs_decoder *decoder)
 	free(decoder->coded);
 	free(decoder->data[0]);
 	free(decoder->data[1]);
-	free(decoder->scales);
-	free(decoder->scales_chunk);
 	free(decoder->work);
+	for (int i = 0; i < N_RANGES; i++) {
+		free(decoder->ranges[i].chunk);
+		free(decoder->ranges[i].joined);
+	}
+	free(decoder->whole);
 	free(decoder);
 }
 
@@ -128,63 +140,103 @@ static qs_chunk_desc describe(const qs_object *object, uint32_t chunk)
 	return (qs_chunk_desc){
 	    .kind = object->kind,
 	    .dtype = object->dtype,
-	    .rule = object->rule,
 	    .n_elems = chunk_elems(object, chunk),
 	    .cols = object->cols,
 	    .first_elem = (uint64_t)chunk * object->chunk_elems,
 	};
 }
 
-/* The scales of the rows that a chunk touches, or the only one, into decoder->scales. */
-static qstore_status load_scales(qs_decoder *decoder, const qstore_archive *archive, uint32_t number,
-                                 qs_chunk_desc *desc, qs_error *error)
+static qstore_status no_memory(const qstore_archive *archive, qs_error *error)
+{
+	return qs_fail(error, QSTORE_MEMORY, "%s: out of memory", archive->path);
+}
+
+/* Elements [first, first + n) of a plain object; *data is valid until the next call for this range. */
+static qstore_status load_range(qs_decoder *decoder, const qstore_archive *archive, range *r, uint32_t number,
+                                uint64_t first, uint64_t n, const uint8_t **data, qs_error *error)
 {
 	qs_object object;
 	qs_index_object(&archive->index, number, &object);
-	size_t filled = 0, elem_size = qs_dtype_size(object.dtype);
-	uint64_t row = desc->first_elem / desc->cols,
-	         n_rows = (desc->first_elem + desc->n_elems - 1) / desc->cols - row + 1;
-	if (object.n_elems == 1) {
-		row = 0;
-		n_rows = 1;
-	}
-	while (n_rows > 0) {
-		uint32_t chunk = (uint32_t)(row / object.chunk_elems), size = 0;
-		uint32_t skip = (uint32_t)(row % object.chunk_elems);
-		if (decoder->cached_archive != archive || decoder->cached_object != number ||
-		    decoder->cached_chunk != chunk) {
-			decoder->cached_archive = NULL;
+	size_t filled = 0, elem_size = qs_dtype_size(object.dtype), total = (size_t)n * elem_size;
+	if (r->chunk == NULL && (r->chunk = aligned_alloc(64, QS_CHUNK_SIZE_MAX)) == NULL)
+		return no_memory(archive, error);
+	while (filled < total) {
+		uint32_t chunk = (uint32_t)(first / object.chunk_elems),
+		         skip = (uint32_t)(first % object.chunk_elems);
+		if (r->archive != archive || r->object != number || r->number != chunk) {
+			r->archive = NULL;
 			qs_chunk_desc own = describe(&object, chunk);
-			qstore_status status = decode_one(decoder, archive, number, &object, chunk, &own,
-			                                  decoder->scales_chunk, &size, error);
+			qstore_status status =
+			    decode_one(decoder, archive, number, &object, chunk, &own, r->chunk, &r->size, error);
 			if (status != QSTORE_OK)
 				return status;
-			decoder->cached_archive = archive;
-			decoder->cached_object = number;
-			decoder->cached_chunk = chunk;
-			decoder->cached_size = size;
+			r->archive = archive;
+			r->object = number;
+			r->number = chunk;
 		}
-		uint64_t n = decoder->cached_size / elem_size - skip;
-		if (n > n_rows)
-			n = n_rows;
-		memcpy(decoder->scales + filled, decoder->scales_chunk + skip * elem_size, (size_t)n * elem_size);
-		filled += (size_t)n * elem_size;
-		row += n;
-		n_rows -= n;
+		size_t at = skip * elem_size, size = r->size - at;
+		if (filled == 0 && size >= total) {
+			*data = r->chunk + at;
+			return QSTORE_OK;
+		}
+		size = size < total - filled ? size : total - filled;
+		if (r->joined_cap < total) {
+			free(r->joined);
+			r->joined = malloc(total);
+			r->joined_cap = r->joined == NULL ? 0 : total;
+			if (r->joined == NULL)
+				return no_memory(archive, error);
+		}
+		memcpy(r->joined + filled, r->chunk + at, size);
+		filled += size;
+		first += size / elem_size;
 	}
-	desc->scales = decoder->scales;
-	desc->scales_size = filled;
-	desc->scales_dtype = object.dtype;
+	*data = r->joined;
 	return QSTORE_OK;
+}
+
+/* The grid of codes as far as elements [first, first + n) need it. ranges: scales, zero points, order. */
+static qstore_status load_grid(qs_decoder *decoder, const qstore_archive *archive, const qs_object *codes,
+                               uint64_t first, uint64_t n, range *ranges, qs_grid *grid, qs_error *error)
+{
+	uint64_t low, high;
+	qs_object scales;
+	uint32_t record = qs_rule_record_size(codes->rule), groups = qs_rule_record_groups(codes->rule);
+	qs_index_object(&archive->index, codes->scales, &scales);
+	*grid = (qs_grid){.rule = codes->rule,
+	                  .codes_dtype = codes->dtype,
+	                  .group = codes->group,
+	                  .row_stride = codes->row_stride,
+	                  .group_stride = codes->group_stride,
+	                  .scales_dtype = scales.dtype,
+	                  .zero_offset = codes->zero_offset};
+	qstore_status status = QSTORE_OK;
+	if (codes->order != QS_NONE)
+		status = load_range(decoder, archive, &ranges[2], codes->order, 0, codes->cols, &grid->order, error);
+	qs_grid_window(grid, codes->cols, first, n, &low, &high);
+	low -= low % groups;
+	uint64_t count = high - low + 1;
+	grid->scales_first = low;
+	uint64_t at = record == 0 ? low : low / groups * record;
+	count = record == 0 ? count : (count + groups - 1) / groups * record;
+	grid->scales_size = (size_t)(count * qs_dtype_size(scales.dtype));
+	if (status == QSTORE_OK)
+		status = load_range(decoder, archive, &ranges[0], codes->scales, at, count, &grid->scales, error);
+	if (status == QSTORE_OK && codes->zeros != QS_NONE) {
+		grid->zeros_size = (size_t)(high - low + 1);
+		status =
+		    load_range(decoder, archive, &ranges[1], codes->zeros, low, high - low + 1, &grid->zeros, error);
+	}
+	return status;
 }
 
 /* What an object builds on has its chunks laid out alike: chunk by chunk from the coarsest on, in two
  * buffers. */
-qstore_status qs_decoder_chunk(qs_decoder *decoder, const qstore_archive *archive, uint32_t number,
-                               uint32_t chunk, const uint8_t **data, uint32_t *data_size, qs_error *error)
+static qstore_status decode_chain(qs_decoder *decoder, const qstore_archive *archive, uint32_t number,
+                                  uint32_t chunk, const uint8_t **data, uint32_t *data_size, qs_error *error)
 {
-	uint32_t chain[CHAIN_MAX], n = 0, coarse_dtype = QS_BYTES;
-	qs_object object;
+	uint32_t chain[CHAIN_MAX], n = 0;
+	qs_object object, coarse;
 	for (uint32_t next = number; next != QS_NONE; next = object.coarse) {
 		if (n == CHAIN_MAX) /* not in a valid index */
 			return chunk_error(archive, number, chunk, QSTORE_CORRUPT, "builds on too many others", error);
@@ -192,21 +244,96 @@ qstore_status qs_decoder_chunk(qs_decoder *decoder, const qstore_archive *archiv
 		qs_index_object(&archive->index, next, &object);
 	}
 	*data = NULL;
+	memset(&coarse, 0, sizeof(coarse));
 	while (n-- > 0) {
 		qs_index_object(&archive->index, chain[n], &object);
 		qs_chunk_desc desc = describe(&object, chunk);
 		desc.coarse = *data;
-		desc.coarse_dtype = coarse_dtype;
+		desc.coarse_dtype = coarse.dtype;
 		qstore_status status = QSTORE_OK;
-		if (object.kind == QS_KIND_REFINE)
-			status = load_scales(decoder, archive, object.scales, &desc, error);
+		if (*data != NULL && object.kind != QS_KIND_DELTA && desc.n_elems > 0)
+			status = load_grid(decoder, archive, &coarse, desc.first_elem, desc.n_elems,
+			                   &decoder->ranges[COARSE_SCALES], &desc.coarse_grid, error);
+		if (status == QSTORE_OK && *data != NULL && object.kind == QS_KIND_CODES && desc.n_elems > 0)
+			status = load_grid(decoder, archive, &object, desc.first_elem, desc.n_elems,
+			                   &decoder->ranges[OWN_SCALES], &desc.grid, error);
 		if (status == QSTORE_OK)
 			status = decode_one(decoder, archive, chain[n], &object, chunk, &desc, decoder->data[n & 1],
 			                    data_size, error);
 		if (status != QSTORE_OK)
 			return status;
 		*data = decoder->data[n & 1];
-		coarse_dtype = object.dtype;
+		coarse = object;
 	}
 	return QSTORE_OK;
+}
+
+/* All codes of a matrix, kept for the pieces that follow. */
+static qstore_status load_whole(qs_decoder *decoder, const qstore_archive *archive, uint32_t number,
+                                const qs_object *codes, qs_error *error)
+{
+	if (decoder->whole_archive == archive && decoder->whole_object == number)
+		return QSTORE_OK;
+	decoder->whole_archive = NULL;
+	free(decoder->whole);
+	decoder->whole = malloc((size_t)codes->n_elems);
+	if (decoder->whole == NULL)
+		return no_memory(archive, error);
+	size_t filled = 0;
+	for (uint32_t chunk = 0; chunk < codes->n_chunks; chunk++) {
+		const uint8_t *data;
+		uint32_t size;
+		qstore_status status = decode_chain(decoder, archive, number, chunk, &data, &size, error);
+		if (status != QSTORE_OK)
+			return status;
+		memcpy(decoder->whole + filled, data, size);
+		filled += size;
+	}
+	decoder->whole_archive = archive;
+	decoder->whole_object = number;
+	return QSTORE_OK;
+}
+
+static qstore_status lay_out(qs_decoder *decoder, const qstore_archive *archive, const qs_object *object,
+                             uint32_t chunk, const uint8_t **data, uint32_t *data_size, qs_error *error)
+{
+	qs_object codes;
+	qs_index_object(&archive->index, object->coarse, &codes);
+	uint32_t n = chunk_elems(object, chunk), block = qs_block_elems(object->dtype);
+	uint64_t first = (uint64_t)chunk * object->chunk_elems;
+	uint8_t *dst = decoder->data[1]; /* a chain's last chunk is in the other */
+	*data = dst;
+	*data_size = n / block * qs_block_size(object->dtype);
+	if (object->rule == QS_LAYOUT_TRANSPOSED) {
+		qstore_status status = load_whole(decoder, archive, object->coarse, &codes, error);
+		if (status == QSTORE_OK)
+			qs_words_pack_transposed(object->group, decoder->whole, codes.n_elems / codes.cols, codes.cols,
+			                         first, n, dst);
+		return status;
+	}
+	const uint8_t *source;
+	uint32_t size;
+	qs_grid grid;
+	qstore_status status = decode_chain(decoder, archive, object->coarse, chunk, &source, &size, error);
+	if (status != QSTORE_OK || n == 0)
+		return status;
+	if (object->rule == QS_LAYOUT_PACKED) {
+		qs_words_pack(object->group, source, n, dst);
+		return QSTORE_OK;
+	}
+	status = load_grid(decoder, archive, &codes, first, n, &decoder->ranges[COARSE_SCALES], &grid, error);
+	if (status == QSTORE_OK)
+		qs_blocks_join(object->dtype, codes.rule == QS_RULE_Q8_0 ? grid.scales_dtype : QS_BYTES, source,
+		               grid.scales, n / block, dst);
+	return status;
+}
+
+qstore_status qs_decoder_chunk(qs_decoder *decoder, const qstore_archive *archive, uint32_t number,
+                               uint32_t chunk, const uint8_t **data, uint32_t *data_size, qs_error *error)
+{
+	qs_object object;
+	qs_index_object(&archive->index, number, &object);
+	if (object.kind == QS_KIND_LAYOUT)
+		return lay_out(decoder, archive, &object, chunk, data, data_size, error);
+	return decode_chain(decoder, archive, number, chunk, data, data_size, error);
 }

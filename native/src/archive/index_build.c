@@ -257,6 +257,12 @@ static void write_records(const qs_index_builder *builder, uint8_t *p)
 		qs_store32(p + 40, object->n_chunks);
 		qs_store64(p + 48, object->offset);
 		qs_store64(p + 56, object->coded_size);
+		qs_store32(p + 44, object->zeros);
+		qs_store32(p + 64, object->order);
+		qs_store32(p + 68, object->group);
+		qs_store64(p + 72, object->row_stride);
+		qs_store64(p + 80, object->group_stride);
+		qs_store32(p + 88, (uint32_t)object->zero_offset);
 	}
 	for (size_t i = 0; i < builder->n_chunks; i++, p += 8)
 		qs_store64(p, builder->checksums[i]);

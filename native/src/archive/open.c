@@ -237,13 +237,41 @@ void qstore_get_file(const qstore_archive *archive, uint32_t number, qstore_file
 
 const char *qs_rule_name(uint32_t rule)
 {
-	static const char *const names[QS_RULE_COUNT] = {NULL, "llm.int8", "multiply", "divide", "divide-bf16"};
+	static const char *const names[QS_RULE_COUNT] = {
+	    NULL,   "llm.int8", "multiply", "divide", "divide-bf16", "q8_0", "q8_0 (stored d)",
+	    "q4_0", "q5_0",     "q4_1",     "q5_1",   "q4_k",        "q5_k", "q6_k"};
 	return names[rule];
+}
+
+/* The rule that codes were made by; and what a format's bytes are made of. */
+static void fill_rule(const qs_index *index, const qs_object *object, qstore_tensor_info *info)
+{
+	qs_object codes = *object, other;
+	if (object->kind == QS_KIND_LAYOUT) {
+		qs_index_object(index, object->coarse, &codes);
+		info->coded_size += codes.coded_size;
+		if (object->scales != QS_NONE) {
+			qs_index_object(index, object->scales, &other);
+			info->coded_size += other.coded_size;
+		}
+	} else if (object->kind == QS_KIND_REFINE) {
+		qs_index_object(index, object->coarse, &codes);
+	} else if (object->kind == QS_KIND_DELTA) {
+		/* Singles given codes: their 16-bit cast is an object that no file shows. */
+		qs_index_object(index, object->coarse, &other);
+		if (other.kind == QS_KIND_REFINE && other.variant == object->variant) {
+			info->kind = "refine";
+			info->coded_size += other.coded_size;
+			info->error = (double)other.error;
+			qs_index_object(index, other.coarse, &codes);
+		}
+	}
+	info->rule = codes.kind == QS_KIND_CODES ? qs_rule_name(codes.rule) : NULL;
 }
 
 void qstore_get_tensor(const qstore_archive *archive, uint32_t number, qstore_tensor_info *info)
 {
-	static const char *const kinds[] = {"plain", "codes", "refine", "delta"};
+	static const char *const kinds[] = {"plain", "codes", "refine", "delta", "codes"};
 	const qs_index *index = &archive->index;
 	qs_tensor tensor;
 	qs_file file;
@@ -256,15 +284,16 @@ void qstore_get_tensor(const qstore_archive *archive, uint32_t number, qstore_te
 	info->dtype = qs_dtype_name(tensor.dtype);
 	info->n_dims = tensor.n_dims;
 	info->size = tensor.size;
-	info->n_elems = tensor.size / qs_dtype_size(tensor.dtype);
+	info->n_elems = tensor.size / qs_block_size(tensor.dtype) * qs_block_elems(tensor.dtype);
 	info->kind = "literal";
 	if (tensor.object != QS_NONE) {
 		qs_object object;
 		qs_index_object(index, tensor.object, &object);
 		info->kind = kinds[object.kind];
 		info->coded_size = object.coded_size;
-		info->rule = qs_rule_name(object.rule);
-		info->error = (double)object.error;
+		fill_rule(index, &object, info);
+		if (object.kind == QS_KIND_REFINE)
+			info->error = (double)object.error;
 		/* A coarser variant's layer holds it, though this file is a finer one's. */
 		info->shared = (file.variants >> object.variant & 1) == 0;
 	}

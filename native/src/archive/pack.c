@@ -464,7 +464,9 @@ static qstore_status run(packer *p, qs_error *error)
 		status = qs_spool_create(&p->small_fd, output, error);
 	if (status == QSTORE_OK)
 		status = qs_spool_create(&p->layer_fd, output, error);
-	if (status == QSTORE_OK && p->options->low != NULL)
+	if (status == QSTORE_OK)
+		status = pack_matrices(p, error);
+	if (status == QSTORE_OK && p->high_number > 0 && !p->made_low)
 		status = pack_pair(p, error);
 	if (status == QSTORE_OK && p->made_low) {
 		status = pack_quantize(p, error);
@@ -520,6 +522,9 @@ static void packer_free(packer *p)
 		free(p->smalls[i].member);
 	for (size_t i = 0; i < p->n_texts; i++)
 		free(p->texts[i]);
+	for (size_t i = 0; i < p->n_parts; i++)
+		free(p->parts[i]);
+	free(p->parts);
 	if (p->small_fd >= 0)
 		close(p->small_fd);
 	if (p->layer_fd >= 0)

@@ -30,9 +30,31 @@ typedef enum pack_role {
 	PACK_PLAIN,
 	PACK_CODES,
 	PACK_REFINE,
-	PACK_DELTA, /* floats, given those of `coarse` */
-	PACK_SHARED /* equal to `coarse`, whose object it uses */
+	PACK_DELTA,  /* floats, given those of `coarse` */
+	PACK_LAYOUT, /* made of the codes in `coarse` and of their scales */
+	PACK_SHARED  /* equal to `coarse`, whose object it uses */
 } pack_role;
+
+/* How the bytes of a tensor come from those of another one (pack_parts.c). */
+typedef enum pack_view {
+	PACK_AS_IS,
+	PACK_LLM_INT8,     /* codes that LLM.int8 makes of `of`; row maxima are in grid.scales */
+	PACK_BLOCK_CODES,  /* codes of ggml's blocks */
+	PACK_BLOCK_SCALES, /* the rest of these blocks */
+	PACK_BLOCK_ABSMAX, /* the largest magnitude of each 32 16-bit floats, of the same type */
+	PACK_WORD_CODES,   /* codes packed in I32 along their rows */
+	PACK_WORD_CODES_T, /* … along their columns */
+	PACK_CAST_BF16     /* F32 rounded to BF16 */
+} pack_view;
+
+/* Which scale each of a matrix's codes has (core/grid.h). */
+typedef struct pack_grid {
+	uint32_t rule; /* QS_RULE_NONE: there is no grid */
+	struct pack_tensor *scales, *zeros, *order;
+	uint32_t group;
+	uint64_t row_stride, group_stride;
+	int32_t zero_offset;
+} pack_grid;
 
 typedef struct pack_tensor {
 	const char *name;
@@ -42,11 +64,16 @@ typedef struct pack_tensor {
 	pack_role role;
 	uint32_t source; /* where its bytes are … */
 	uint64_t source_offset;
-	int quantized; /* … or those that its codes are made from; row maxima are in `scales` */
-	uint32_t source_dtype;
-	struct pack_tensor *coarse, *scales; /* REFINE; SHARED and DELTA (coarse); quantized CODES (scales) */
-	uint32_t rule;                       /* REFINE */
-	uint32_t object;                     /* or QS_NONE */
+	pack_view view; /* … or how they come from those of `of` */
+	const struct pack_tensor *of;
+	uint32_t bits;             /* of a packed code; LAYOUT of packed ones too */
+	struct pack_tensor *codes; /* of the matrix that this is the file's form of: itself, a part, or NULL */
+	const char *key;           /* name of the matrix or tensor in all variants */
+	const struct pack_tensor *owner; /* of a part: the tensor that stands in a file */
+	uint32_t layer;                  /* variant whose layer has its object */
+	struct pack_tensor *coarse;      /* REFINE, SHARED, DELTA and LAYOUT; CODES given coarser ones, or NULL */
+	pack_grid grid;                  /* CODES with a rule */
+	uint32_t object;                 /* or QS_NONE */
 } pack_tensor;
 
 /* A file that is made of objects. */
@@ -109,6 +136,8 @@ typedef struct packer {
 	pack_object *objects; /* one for each of the builder's */
 	char **texts;         /* names that were made */
 	size_t n_texts;
+	struct pack_part **parts; /* tensors that stand in no file */
+	size_t n_parts;
 
 	qs_index_builder builder;
 } packer;
@@ -128,22 +157,54 @@ qstore_status pack_generate(packer *p, const void *src, size_t size, uint64_t *o
 const char *pack_keep(packer *p, char *text);
 qstore_status pack_add_file(packer *p, pack_file **added, qs_error *error);
 qstore_status pack_add_small(packer *p, pack_small **added, qs_error *error);
-/* Bytes [offset, offset + size) of a tensor, a whole number of elements. scratch: see pack_tensor_scratch. */
+/* A tensor that stands in no file: rows × cols elements seen in `of`, plain until its role is set; NULL when
+ * out of memory. */
+pack_tensor *pack_add_part(packer *p, const pack_tensor *of, pack_view view, uint32_t dtype, uint64_t rows,
+                           uint64_t cols);
+/* Parts are in the layers of their owners. */
+void pack_set_layers(packer *p);
+/* Columns as the group of a grid with one scale a row. */
+uint32_t pack_group(uint64_t cols);
+/* Rows and columns of a tensor as chunks are laid out by. */
+uint64_t pack_rows(const pack_tensor *tensor);
+uint64_t pack_cols(const pack_tensor *tensor);
+/* Bytes [offset, offset + size) of a tensor, a whole number of elements. scratch: PACK_SCRATCH_SIZE bytes. */
 qstore_status pack_tensor_read(const packer *p, const pack_tensor *tensor, uint8_t *dst, size_t size,
                                uint64_t offset, uint8_t *scratch, qs_error *error);
 #define PACK_SCRATCH_SIZE ((size_t)1 << 21)
 /* Elements of a chunk, and the row length that chunks are laid out by. */
-void pack_geometry(uint32_t dtype, uint32_t n_dims, const uint64_t *dims, uint64_t *cols,
-                   uint32_t *chunk_elems);
+void pack_geometry(const pack_tensor *tensor, uint64_t *cols, uint32_t *chunk_elems);
 uint64_t pack_n_elems(const pack_tensor *tensor);
+/* Memory for the part of a grid that a chunk needs; zeroed at first. */
+typedef struct pack_grid_memory {
+	uint8_t *scales, *zeros, *order;
+	size_t scales_cap, zeros_cap, order_cap;
+} pack_grid_memory;
+void pack_grid_free(pack_grid_memory *memory);
+/* The grid of codes, as far as elements [first, first + n) of a matrix with `cols` columns need it. */
+qstore_status pack_load_grid(const packer *p, const pack_grid *grid, uint32_t codes_dtype, uint64_t cols,
+                             uint64_t first, uint64_t n, pack_grid_memory *memory, uint8_t *scratch,
+                             qs_grid *loaded, qs_error *error);
 /* Σ(step × code − fine)² and Σ fine² over the elements of a refined chunk. */
 void pack_error_sums(const qs_chunk_desc *desc, const uint8_t *fine, double *error_sum, double *square_sum);
 /* Whether n codes with these sums can belong to their values at all. */
 int pack_alike(double error_sum, double square_sum, uint64_t n);
 
+/* The tensors of a variant, sorted by name or by key. */
+typedef struct pack_map {
+	pack_tensor **tensors; /* the caller frees it */
+	size_t n_tensors;
+	int by_key;
+} pack_map;
+int pack_map_make(const packer *p, uint32_t variant, int by_key, pack_map *map); /* 0: out of memory */
+pack_tensor *pack_map_find(const pack_map *map, const char *name);
+size_t pack_map_first(const pack_map *map, const char *name); /* that is not before name */
+
 /* Steps, in order */
 qstore_status pack_pair(packer *p,
                         qs_error *error); /* pack_pair.c: matches each variant's tensors with coarser ones */
+/* pack_matrix.c: finds the matrices whose codes are packed or stand in blocks, gives every tensor its key */
+qstore_status pack_matrices(packer *p, qs_error *error);
 qstore_status
 pack_quantize(packer *p, qs_error *error); /* pack_quantize.c: or makes LOW; clears made_low when it cannot */
 qstore_status pack_hash(packer *p,

@@ -10,17 +10,16 @@
 #include "pack.h"
 
 #define COMPARE_LEVEL 3
-#define ELEMS_MAX ((size_t)1 << 18)
 
 typedef struct encode_pass {
 	packer *p;
-	uint64_t written; /* bytes in the spool */
 } encode_pass;
 
 typedef struct encode_thread {
 	qs_encoder *encoder;
 	ZSTD_CCtx *compare;
-	uint8_t *src, *coarse, *scales, *scratch, *dst, *plain;
+	uint8_t *src, *coarse, *scratch, *dst, *plain;
+	pack_grid_memory coarse_grid, grid;
 	size_t dst_cap, plain_cap;
 	size_t src_size, dst_size;
 	uint64_t checksum;
@@ -38,7 +37,8 @@ static void encode_destroy(void *user, void *memory)
 	ZSTD_freeCCtx(t->compare);
 	free(t->src);
 	free(t->coarse);
-	free(t->scales);
+	pack_grid_free(&t->coarse_grid);
+	pack_grid_free(&t->grid);
 	free(t->scratch);
 	free(t->dst);
 	free(t->plain);
@@ -54,12 +54,11 @@ static void *encode_create(void *user)
 	t->encoder = qs_encoder_create();
 	t->src = malloc(QS_CHUNK_SIZE_MAX);
 	t->coarse = malloc(QS_CHUNK_SIZE_MAX);
-	t->scales = malloc(ELEMS_MAX * sizeof(float));
 	t->scratch = malloc(PACK_SCRATCH_SIZE);
 	t->dst_cap = qs_chunk_bound(QS_CHUNK_SIZE_MAX);
 	t->dst = malloc(t->dst_cap);
-	int ok = t->encoder != NULL && t->src != NULL && t->coarse != NULL && t->scales != NULL &&
-	         t->scratch != NULL && t->dst != NULL;
+	int ok =
+	    t->encoder != NULL && t->src != NULL && t->coarse != NULL && t->scratch != NULL && t->dst != NULL;
 	if (pass->p->options->compare) {
 		t->plain_cap = ZSTD_compressBound(QS_CHUNK_SIZE_MAX);
 		t->plain = malloc(t->plain_cap);
@@ -122,7 +121,6 @@ static qstore_status encode_work(void *user, void *memory, uint64_t job, qs_erro
 	qs_chunk_desc desc = {
 	    .kind = object->kind,
 	    .dtype = object->dtype,
-	    .rule = object->rule,
 	    .n_elems = left < object->chunk_elems ? (uint32_t)left : object->chunk_elems,
 	    .cols = object->cols,
 	    .first_elem = first_elem,
@@ -140,16 +138,13 @@ static qstore_status encode_work(void *user, void *memory, uint64_t job, qs_erro
 		status = object_read(p, object->coarse, t->coarse, desc.n_elems * coarse_size,
 		                     first_elem * coarse_size, t->scratch, error);
 	}
-	if (status == QSTORE_OK && object->kind == QS_KIND_REFINE) {
-		const qs_object *scales = &p->builder.objects[object->scales];
-		size_t size = qs_dtype_size(scales->dtype);
-		uint64_t first_row = scales->n_elems == 1 ? 0 : first_elem / object->cols;
-		desc.scales = t->scales;
-		desc.scales_dtype = scales->dtype;
-		desc.scales_size = scales->n_elems == 1 ? size : qs_chunk_rows(&desc) * size;
-		status =
-		    object_read(p, object->scales, t->scales, desc.scales_size, first_row * size, t->scratch, error);
-	}
+	const pack_tensor *tensor = p->objects[number].tensor;
+	if (status == QSTORE_OK && object->coarse != QS_NONE && object->kind != QS_KIND_DELTA)
+		status = pack_load_grid(p, &tensor->coarse->grid, desc.coarse_dtype, desc.cols, first_elem,
+		                        desc.n_elems, &t->coarse_grid, t->scratch, &desc.coarse_grid, error);
+	if (status == QSTORE_OK && object->coarse != QS_NONE && object->kind == QS_KIND_CODES)
+		status = pack_load_grid(p, &tensor->grid, desc.dtype, desc.cols, first_elem, desc.n_elems, &t->grid,
+		                        t->scratch, &desc.grid, error);
 	if (status != QSTORE_OK)
 		return status;
 	if (object->kind == QS_KIND_REFINE)
@@ -184,9 +179,6 @@ static qstore_status encode_commit(void *user, void *memory, uint64_t job, qs_er
 	qstore_status status = qs_write_all(p->layer_fd, t->dst, t->dst_size, p->options->output, error);
 	if (status != QSTORE_OK)
 		return status;
-	if (job == object->first_chunk)
-		object->offset = pass->written; /* in the spool, for now */
-	pass->written += t->dst_size;
 	object->coded_size += t->dst_size;
 	p->builder.checksums[job] = t->checksum;
 	p->builder.chunk_sizes[job] = (uint32_t)t->dst_size;
@@ -199,10 +191,10 @@ static qstore_status encode_commit(void *user, void *memory, uint64_t job, qs_er
 	return QSTORE_OK;
 }
 
-static void count_rule(packer *p, const qs_object *object, const pack_object *own)
+static void count_rule(packer *p, uint32_t number, const qs_object *object, const pack_object *own)
 {
 	qstore_pack_result *result = &p->result;
-	const char *name = qs_rule_name(object->rule);
+	const char *name = qs_rule_name(number);
 	uint32_t i = 0;
 	while (i < result->n_rules && result->rules[i].name != name)
 		i++;
@@ -223,9 +215,12 @@ static qstore_status finish_objects(packer *p, qs_error *error)
 	char named[600] = "";
 	size_t n_wrong = 0;
 	uint32_t wrong_fine = 0, wrong_coarse = 0;
+	uint64_t offset = 0;
 	for (size_t i = 0; i < p->builder.n_objects; i++) {
 		qs_object *object = &p->builder.objects[i];
 		const pack_object *own = &p->objects[i];
+		object->offset = offset; /* in the spool, for now */
+		offset += object->coded_size;
 		for (uint32_t v = 0; v <= p->high_number; v++)
 			p->result.variants[v].zstd_size += own->variants >> v & 1 ? own->zstd_size : 0;
 		if (object->kind == QS_KIND_DELTA) {
@@ -235,7 +230,8 @@ static qstore_status finish_objects(packer *p, qs_error *error)
 		}
 		if (object->kind != QS_KIND_REFINE)
 			continue;
-		count_rule(p, object, own);
+		const qs_object *codes = &p->builder.objects[object->coarse];
+		count_rule(p, codes->rule, object, own);
 		double error_ratio = own->square_sum > 0.0 ? own->error_sum / own->square_sum : 0.0;
 		object->error = error_ratio < FLT_MAX ? (float)error_ratio : FLT_MAX;
 		int alike = pack_alike(own->error_sum, own->square_sum, object->n_elems);
@@ -250,8 +246,8 @@ static qstore_status finish_objects(packer *p, qs_error *error)
 		}
 		p->result.n_paired++;
 		p->result.paired_weights += object->n_elems;
-		p->result.paired_size += object->coded_size + p->builder.objects[object->coarse].coded_size +
-		                         p->builder.objects[object->scales].coded_size;
+		p->result.paired_size +=
+		    object->coded_size + codes->coded_size + p->builder.objects[codes->scales].coded_size;
 		p->result.n_exceptions += own->n_exceptions;
 	}
 	if (n_wrong > 0 && !p->made_low)
@@ -266,7 +262,7 @@ qstore_status pack_encode(packer *p, qs_error *error)
 	encode_pass pass = {.p = p};
 	uint64_t total = 0;
 	for (size_t i = 0; i < p->builder.n_objects; i++)
-		total += p->builder.objects[i].n_elems * qs_dtype_size(p->builder.objects[i].dtype);
+		total += p->builder.objects[i].kind == QS_KIND_LAYOUT ? 0 : qs_object_bytes(&p->builder.objects[i]);
 	qs_jobs jobs = {
 	    .n_jobs = p->builder.n_chunks,
 	    .user = &pass,

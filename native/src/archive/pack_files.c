@@ -252,9 +252,11 @@ static qstore_status add_object(packer *p, qs_object object, const pack_object *
 	if (larger == NULL)
 		return pack_no_memory(error);
 	p->objects = larger;
-	object.n_chunks = (uint32_t)((object.n_elems + object.chunk_elems - 1) / object.chunk_elems);
+	uint64_t n_chunks =
+	    object.kind == QS_KIND_LAYOUT ? 0 : (object.n_elems + object.chunk_elems - 1) / object.chunk_elems;
+	object.n_chunks = (uint32_t)n_chunks;
 	qstore_status status = QSTORE_LIMIT;
-	if ((object.n_elems + object.chunk_elems - 1) / object.chunk_elems < QS_NONE)
+	if (n_chunks < QS_NONE)
 		status = qs_builder_add_chunks(&p->builder, object.n_chunks, &object.first_chunk);
 	if (status == QSTORE_OK)
 		status = qs_builder_add_object(&p->builder, number);
@@ -279,6 +281,8 @@ static qstore_status plan_literal(packer *p, pack_file *file, qs_error *error)
 	    .variant = coarsest(file->variants),
 	    .coarse = QS_NONE,
 	    .scales = QS_NONE,
+	    .zeros = QS_NONE,
+	    .order = QS_NONE,
 	    .cols = 1,
 	    .chunk_elems = 1u << 18,
 	};
@@ -304,38 +308,88 @@ static qstore_status plan_literal(packer *p, pack_file *file, qs_error *error)
 	return add_object(p, object, &own, &file->literal, error);
 }
 
+static qstore_status plan_object(packer *p, pack_tensor *t, qs_error *error);
+
+/* What an object names comes before it. */
+static qstore_status plan_needed(packer *p, const pack_tensor *t, qs_error *error)
+{
+	pack_tensor *needed[] = {t->coarse, t->grid.scales, t->grid.zeros, t->grid.order};
+	qstore_status status = QSTORE_OK;
+	for (size_t i = 0; i < sizeof(needed) / sizeof(*needed) && status == QSTORE_OK; i++)
+		if (needed[i] != NULL)
+			status = plan_object(p, needed[i], error);
+	return status;
+}
+
+static uint32_t object_of(const pack_tensor *t)
+{
+	return t == NULL ? QS_NONE : t->object;
+}
+
+/* The object of a tensor that has one of its own, unless it is there already. */
+static qstore_status plan_object(packer *p, pack_tensor *t, qs_error *error)
+{
+	static const uint8_t kinds[] = {
+	    [PACK_PLAIN] = QS_KIND_PLAIN, [PACK_CODES] = QS_KIND_CODES,   [PACK_REFINE] = QS_KIND_REFINE,
+	    [PACK_DELTA] = QS_KIND_DELTA, [PACK_LAYOUT] = QS_KIND_LAYOUT,
+	};
+	if (!is_own(t) || t->object != QS_NONE)
+		return QSTORE_OK;
+	qstore_status status = plan_needed(p, t, error);
+	if (status != QSTORE_OK)
+		return status;
+	pack_object own = {.tensor = t};
+	qs_object object = {
+	    .kind = kinds[t->role],
+	    .dtype = t->dtype,
+	    .variant = t->layer,
+	    .coarse = object_of(t->coarse),
+	    .scales = QS_NONE,
+	    .zeros = QS_NONE,
+	    .order = QS_NONE,
+	    .n_elems = pack_n_elems(t),
+	};
+	pack_geometry(t, &object.cols, &object.chunk_elems);
+	if (t->role == PACK_PLAIN && qs_block_elems(t->dtype) > 1) {
+		/* Blocks of a type that is not modelled. */
+		object.dtype = QS_BYTES;
+		object.n_elems = t->size;
+		object.cols = qs_block_size(t->dtype);
+		object.chunk_elems = (1u << 18) - (1u << 18) % (uint32_t)object.cols;
+	}
+	if (t->role == PACK_CODES && t->grid.rule != QS_RULE_NONE) {
+		object.rule = t->grid.rule;
+		object.scales = object_of(t->grid.scales);
+		object.zeros = object_of(t->grid.zeros);
+		object.order = object_of(t->grid.order);
+		object.group = t->grid.group;
+		object.row_stride = t->grid.row_stride;
+		object.group_stride = t->grid.group_stride;
+		object.zero_offset = t->grid.zero_offset;
+	}
+	if (t->role == PACK_LAYOUT) {
+		const pack_tensor *codes = t->coarse;
+		uint32_t per_word = t->bits == 0 ? 1 : 32 / t->bits;
+		object.rule = codes->view == PACK_WORD_CODES     ? QS_LAYOUT_PACKED
+		              : codes->view == PACK_WORD_CODES_T ? QS_LAYOUT_TRANSPOSED
+		                                                 : QS_LAYOUT_BLOCKS;
+		object.group = t->bits;
+		if (object.rule == QS_LAYOUT_BLOCKS)
+			object.scales = object_of(codes->grid.scales);
+		if (object.rule != QS_LAYOUT_TRANSPOSED) {
+			pack_geometry(codes, &object.cols, &object.chunk_elems);
+			object.cols /= per_word;
+			object.chunk_elems /= per_word;
+		}
+	}
+	return add_object(p, object, &own, &t->object, error);
+}
+
 static qstore_status plan_objects(packer *p, pack_file *file, qs_error *error)
 {
 	qstore_status status = plan_literal(p, file, error);
-	for (size_t i = 0; i < file->n_tensors && status == QSTORE_OK; i++) {
-		pack_tensor *t = &file->tensors[i];
-		pack_object own = {.tensor = t};
-		if (!is_own(t))
-			continue;
-		qs_object object = {
-		    .dtype = t->dtype,
-		    .variant = coarsest(file->variants),
-		    .coarse = QS_NONE,
-		    .scales = QS_NONE,
-		    .n_elems = pack_n_elems(t),
-		};
-		pack_geometry(t->dtype, t->n_dims, t->dims, &object.cols, &object.chunk_elems);
-		if (t->role == PACK_PLAIN)
-			object.kind = QS_KIND_PLAIN;
-		if (t->role == PACK_CODES)
-			object.kind = QS_KIND_CODES;
-		if (t->role == PACK_REFINE) {
-			object.kind = QS_KIND_REFINE;
-			object.rule = t->rule;
-			object.coarse = t->coarse->object;
-			object.scales = t->scales->object;
-		}
-		if (t->role == PACK_DELTA) {
-			object.kind = QS_KIND_DELTA;
-			object.coarse = t->coarse->object;
-		}
-		status = add_object(p, object, &own, &t->object, error);
-	}
+	for (size_t i = 0; i < file->n_tensors && status == QSTORE_OK; i++)
+		status = plan_object(p, &file->tensors[i], error);
 	return status;
 }
 
@@ -504,6 +558,10 @@ qstore_status pack_plan(packer *p, qs_error *error)
 	}
 	if (p->n_files > 0)
 		qsort(p->files, p->n_files, sizeof(*p->files), compare_files);
+	for (size_t i = 0; i < p->n_files; i++)
+		for (size_t j = 0; j < p->files[i].n_tensors; j++)
+			p->files[i].tensors[j].layer = coarsest(p->files[i].variants);
+	pack_set_layers(p);
 	for (size_t i = 0; i < p->n_files; i++) {
 		qstore_status status = plan_objects(p, &p->files[i], error);
 		if (status != QSTORE_OK)

@@ -6,35 +6,13 @@
 #include "../core/bytes.h"
 #include "../core/cells.h"
 #include "../core/delta.h"
+#include "../core/layout.h"
 #include "../core/mode.h"
 #include "../encode/encode.h"
 #include "pack.h"
 
 /* More tensors than this are not named in a message. */
 #define NAMED_MAX 5
-
-typedef struct tensor_map {
-	pack_tensor **tensors; /* sorted by name */
-	size_t n_tensors;
-} tensor_map;
-
-static int compare_tensors(const void *a, const void *b)
-{
-	return strcmp((*(pack_tensor *const *)a)->name, (*(pack_tensor *const *)b)->name);
-}
-
-static int compare_name(const void *name, const void *tensor)
-{
-	return strcmp(name, (*(pack_tensor *const *)tensor)->name);
-}
-
-static pack_tensor *map_find(const tensor_map *map, const char *name)
-{
-	pack_tensor **found = map->n_tensors == 0 ? NULL
-	                                          : bsearch(name, map->tensors, map->n_tensors,
-	                                                    sizeof(*map->tensors), compare_name);
-	return found == NULL ? NULL : *found;
-}
 
 static int same_shape(const pack_tensor *a, const pack_tensor *b)
 {
@@ -70,18 +48,6 @@ static qstore_status same_bytes(const packer *p, const pack_tensor *a, const pac
 	return QSTORE_OK;
 }
 
-/* What pairing needs besides the packer. */
-typedef struct pairing {
-	packer *p;
-	tensor_map maps[QS_VARIANTS_MAX]; /* of each variant */
-	uint8_t *fine, *coarse, *scales;  /* a chunk each */
-	uint8_t *coded;
-	qs_encoder *encoder;
-	char named[600]; /* tensors that do not fit */
-	size_t n_wrong, n_shapes;
-	uint32_t wrong_coarse;
-} pairing;
-
 /* Where the bytes of a tensor that is stored once are. */
 static pack_tensor *stored(pack_tensor *t)
 {
@@ -96,36 +62,70 @@ static pack_tensor *stored(pack_tensor *t)
  */
 #define SAMPLE_ELEMS (1u << 16)
 #define SAMPLE_ELEMS_SMALL (1u << 18)
-#define CANDIDATES_MAX 16
+#define SCALES_MAX 8
+#define GRIDS_MAX 96
 
 typedef struct candidate {
-	pack_tensor *scales;
+	pack_grid grid;
 	int named; /* like scales */
-	uint64_t mismatches[QS_RULE_COUNT];
+	uint64_t mismatches;
+	double error_sum, square_sum;
 } candidate;
+
+typedef struct candidates {
+	candidate list[GRIDS_MAX];
+	size_t n;
+} candidates;
+
+/* What pairing needs besides the packer. */
+typedef struct pairing {
+	packer *p;
+	pack_map maps[QS_VARIANTS_MAX], keys[QS_VARIANTS_MAX]; /* of each variant */
+	uint8_t *fine, *coarse;                                /* a chunk each */
+	uint8_t *coded, *scratch;
+	pack_grid_memory grid;
+	candidates candidates;
+	qs_encoder *encoder;
+	char named[600]; /* tensors that do not fit */
+	size_t n_wrong, n_shapes;
+	uint32_t wrong_coarse;
+} pairing;
 
 static int is_scales_name(const char *rest)
 {
 	return strstr(rest, "scale") != NULL || strstr(rest, "SCB") != NULL;
 }
 
-/* Floats of the codes' variant, named like them ("X.weight": X.SCB, X.weight_scale, X.scale, X.weight.scale
- * …; "X": X.scale, X_scale …), one a row or one for all. */
-static size_t find_candidates(const tensor_map *map, const pack_tensor *codes, uint64_t rows,
-                              candidate found[CANDIDATES_MAX])
+static int is_zeros_name(const char *rest)
 {
-	size_t stem = strlen(codes->name), n = 0, low = 0, high = map->n_tensors;
-	if (stem > 7 && strcmp(codes->name + stem - 7, ".weight") == 0)
-		stem -= 7;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		if (strncmp(map->tensors[middle]->name, codes->name, stem) < 0)
-			low = middle + 1;
-		else
-			high = middle;
+	return strstr(rest, "zero") != NULL;
+}
+
+/* What a tensor of codes has in common with the names of its scales. */
+static size_t stem_of(const char *name)
+{
+	static const char *const ends[] = {".weight", "_quantized"};
+	size_t size = strlen(name);
+	for (size_t i = 0; i < sizeof(ends) / sizeof(*ends); i++) {
+		size_t n = strlen(ends[i]);
+		if (size > n && strcmp(name + size - n, ends[i]) == 0)
+			return size - n;
 	}
-	for (; low < map->n_tensors && n < CANDIDATES_MAX; low++) {
-		pack_tensor *t = map->tensors[low];
+	return size;
+}
+
+/* Tensors named like this one ("X.weight": X.SCB, X.weight_scale, X.scale, X.weight.scale …; "X": X.scale,
+ * X_scale …), at most `most`. */
+static size_t find_named(const pack_map *map, const pack_tensor *codes, pack_tensor **found, size_t most)
+{
+	char stem_text[QS_TENSOR_NAME_MAX + 1];
+	size_t stem = stem_of(codes->name), n = 0;
+	if (stem > QS_TENSOR_NAME_MAX)
+		return 0;
+	memcpy(stem_text, codes->name, stem);
+	stem_text[stem] = 0;
+	for (size_t i = pack_map_first(map, stem_text); i < map->n_tensors && n < most; i++) {
+		pack_tensor *t = map->tensors[i];
 		if (strncmp(t->name, codes->name, stem) != 0)
 			break;
 		const char *rest = t->name + stem, *dot = strchr(rest, '.');
@@ -135,99 +135,160 @@ static size_t find_candidates(const tensor_map *map, const pack_tensor *codes, u
 		dot = dot == rest ? strchr(rest + 1, '.') : dot;
 		if (dot != NULL && strchr(dot + 1, '.') != NULL)
 			continue;
-		if (t->dtype != QS_F32 && t->dtype != QS_F16 && t->dtype != QS_BF16)
-			continue;
-		uint64_t elems = pack_n_elems(t);
-		if (elems != rows && elems != 1)
-			continue;
-		pack_tensor *root = stored(t);
-		if (root->role == PACK_REFINE || root->role == PACK_CODES)
-			continue;
-		found[n] = (candidate){.scales = root, .named = is_scales_name(rest)};
-		n++;
+		t = stored(t);
+		if (t->role == PACK_PLAIN || t->role == PACK_LITERAL)
+			found[n++] = t;
 	}
 	return n;
+}
+
+/* The ways in which n scales can belong to rows × cols codes. */
+static size_t find_strides(uint64_t n, const pack_tensor *scales, uint64_t rows, uint64_t cols,
+                           pack_grid found[3])
+{
+	size_t n_found = 0;
+	uint64_t first = scales->n_dims > 0 ? scales->dims[0] : 1;
+	if (n == 1)
+		found[n_found++] = (pack_grid){.group = pack_group(cols)};
+	else if (n == rows)
+		found[n_found++] = (pack_grid){.group = pack_group(cols), .row_stride = 1};
+	if (n > 1 && n == cols && cols > 1)
+		found[n_found++] = (pack_grid){.group = 1, .group_stride = 1};
+	if (n > rows && rows > 0 && n % rows == 0 && cols % (n / rows) == 0 && n / rows < cols) {
+		uint64_t groups = n / rows;
+		if (first == rows)
+			found[n_found++] =
+			    (pack_grid){.group = (uint32_t)(cols / groups), .row_stride = groups, .group_stride = 1};
+		else if (first == groups)
+			found[n_found++] =
+			    (pack_grid){.group = (uint32_t)(cols / groups), .row_stride = 1, .group_stride = rows};
+	}
+	return n_found;
+}
+
+/* Every grid that a matrix of codes may have. Those of packed codes and blocks are known but for details. */
+static void find_grids(const pack_map *map, pack_tensor *codes, candidates *c)
+{
+	/* The first of equals is taken. */
+	static const uint8_t rules[] = {QS_RULE_LLM_INT8, QS_RULE_DIVIDE, QS_RULE_MULTIPLY, QS_RULE_DIVIDE_BF16};
+	pack_tensor *named[32];
+	c->n = 0;
+	if (codes->view != PACK_AS_IS) {
+		c->list[c->n++] = (candidate){.grid = codes->grid, .named = 1};
+		if (codes->view == PACK_WORD_CODES_T && codes->grid.zeros != NULL) {
+			/* GPTQModel's second version has the zero points themselves. */
+			c->list[c->n] = c->list[0];
+			c->list[c->n++].grid.zero_offset = 0;
+		}
+		for (size_t i = 0, n = c->n; codes->grid.rule < QS_RULE_Q8_0 && i < n; i++)
+			for (size_t r = 1; r < sizeof(rules); r++) {
+				if (rules[r] == c->list[i].grid.rule)
+					continue;
+				c->list[c->n] = c->list[i];
+				c->list[c->n++].grid.rule = rules[r];
+			}
+		return;
+	}
+	uint64_t rows = pack_rows(codes), cols = pack_cols(codes);
+	size_t n_named = find_named(map, codes, named, sizeof(named) / sizeof(*named)), n_scales = 0;
+	for (size_t i = 0; i < n_named && n_scales < SCALES_MAX; i++) {
+		pack_tensor *scales = named[i], *zeros = NULL;
+		uint64_t n = pack_n_elems(scales);
+		pack_grid strides[3];
+		if (scales->dtype != QS_F32 && scales->dtype != QS_F16 && scales->dtype != QS_BF16)
+			continue;
+		size_t n_strides = find_strides(n, scales, rows, cols, strides);
+		n_scales += n_strides > 0;
+		for (size_t j = 0; j < n_named; j++)
+			if (is_zeros_name(named[j]->name + stem_of(codes->name)) && pack_n_elems(named[j]) == n &&
+			    (named[j]->dtype == QS_U8 || named[j]->dtype == QS_I8))
+				zeros = named[j];
+		for (size_t j = 0; j < n_strides; j++)
+			for (size_t r = 0; r < sizeof(rules) && c->n < GRIDS_MAX; r++) {
+				candidate *added = &c->list[c->n++];
+				*added = (candidate){.grid = strides[j],
+				                     .named = is_scales_name(scales->name + stem_of(codes->name))};
+				added->grid.rule = rules[r];
+				added->grid.scales = scales;
+				added->grid.zeros = zeros;
+				added->grid.zero_offset = zeros == NULL && codes->dtype == QS_U8 ? 128 : 0;
+			}
+	}
 }
 
 static qstore_status read_sample(pairing *q, const pack_tensor *t, uint8_t *dst, uint64_t first, size_t n,
                                  qs_error *error)
 {
 	size_t size = qs_dtype_size(t->dtype);
-	return pack_read(q->p, t->source, dst, n * size, t->source_offset + first * size, error);
-}
-
-static qstore_status read_scales(pairing *q, const pack_tensor *scales, qs_chunk_desc *desc, qs_error *error)
-{
-	int single = pack_n_elems(scales) == 1;
-	size_t size = qs_dtype_size(scales->dtype), n = single ? 1 : qs_chunk_rows(desc);
-	desc->scales = q->scales;
-	desc->scales_size = n * size;
-	desc->scales_dtype = scales->dtype;
-	return read_sample(q, scales, q->scales, single ? 0 : desc->first_elem / desc->cols, n, error);
+	return pack_tensor_read(q->p, t, dst, n * size, first * size, q->scratch, error);
 }
 
 /* Elements that the rule gives another code than desc->coarse has. */
 static uint64_t count_mismatches(const qs_chunk_desc *desc, const uint8_t *fine)
 {
+	const qs_grid *grid = &desc->coarse_grid;
+	int is_signed = desc->coarse_dtype == QS_I8, low = is_signed ? -128 : 0;
+	int high = is_signed ? 127 : (int)qs_rule_levels(grid->rule) - 1;
 	uint64_t n = 0;
-	for (qs_row_part part = qs_first_row(desc); part.count; part = qs_next_row(desc, part)) {
-		float scale = qs_chunk_scale(desc, part.row);
-		for (uint32_t i = part.begin; i < part.begin + part.count; i++) {
-			int code = qs_cell_code(desc->dtype, desc->rule, scale, qs_load16(fine + 2 * (size_t)i));
-			int given = (int8_t)desc->coarse[i];
+	qs_runs runs;
+	qs_runs_begin(&runs, grid, desc->cols, desc->first_elem, desc->n_elems, QS_CODED_ROWS, NULL);
+	while (qs_runs_next(&runs)) {
+		qs_step step;
+		qs_grid_step(grid, runs.run.number, &step);
+		for (uint32_t i = runs.run.begin, end = i + runs.run.count; i < end; i++) {
+			int code = qs_cell_code(desc->dtype, grid->rule, &step, qs_load16(fine + 2 * (size_t)i));
+			int given = is_signed ? (int8_t)desc->coarse[i] : desc->coarse[i];
 			if (code != QS_NO_CODE)
-				code = code > 127 ? 127 : code < -128 ? -128 : code;
+				code = code > high ? high : code < low ? low : code;
 			/* Some quantizers are symmetric. */
-			n += code != given && !(code == -128 && given == -127);
+			n += code != given && !(is_signed && code == -128 && given == -127);
 		}
 	}
 	return n;
 }
 
-static qs_chunk_desc sample_desc(const pack_tensor *fine, uint64_t first, uint32_t n)
+/* Tries every grid on the first, the middle and the last chunk; the fewest mismatches win. `found` is NULL
+ * when there is no candidate; codes->grid is set else. */
+static qstore_status find_rule(pairing *q, const pack_tensor *fine, pack_tensor *codes, const pack_map *map,
+                               int *found, int *alike, qs_error *error)
 {
+	candidates *c = &q->candidates;
+	uint64_t cols, seen = 0, elems = pack_n_elems(fine);
 	uint32_t chunk_elems;
-	qs_chunk_desc desc = {.kind = QS_KIND_REFINE, .dtype = fine->dtype, .n_elems = n, .first_elem = first};
-	pack_geometry(fine->dtype, fine->n_dims, fine->dims, &desc.cols, &chunk_elems);
-	return desc;
-}
-
-/* Runs every rule with every candidate on the first, the middle and the last chunk; the fewest mismatches
- * win. *scales is NULL when there is no candidate. */
-static qstore_status find_rule(pairing *q, const pack_tensor *fine, const pack_tensor *codes,
-                               const tensor_map *map, pack_tensor **scales, uint32_t *rule, int *alike,
-                               qs_error *error)
-{
-	/* The first of equals is taken. */
-	static const uint8_t by_use[] = {QS_RULE_LLM_INT8, QS_RULE_DIVIDE, QS_RULE_MULTIPLY, QS_RULE_DIVIDE_BF16};
-	candidate candidates[CANDIDATES_MAX];
-	uint64_t cols, seen = 0, elems = pack_n_elems(fine), best = 0;
-	uint32_t chunk_elems;
-	double error_sum, square_sum;
-	pack_geometry(fine->dtype, fine->n_dims, fine->dims, &cols, &chunk_elems);
-	size_t n_candidates = find_candidates(map, codes, (elems + cols - 1) / cols, candidates);
+	pack_geometry(fine, &cols, &chunk_elems);
+	find_grids(map, codes, c);
 	uint64_t n_chunks = (elems + chunk_elems - 1) / chunk_elems, previous = QS_NONE;
 	uint64_t chunks[3] = {0, n_chunks / 2, n_chunks - 1};
-	*scales = NULL;
-	*rule = QS_RULE_NONE;
+	*found = 0;
 	*alike = 1;
-	for (int c = 0; c < 3 && n_candidates > 0; c++) {
-		if (chunks[c] == previous)
+	for (int k = 0; k < 3 && c->n > 0; k++) {
+		if (chunks[k] == previous)
 			continue;
-		previous = chunks[c];
-		uint64_t first = chunks[c] * chunk_elems, left = elems - first;
+		previous = chunks[k];
+		uint64_t first = chunks[k] * chunk_elems, left = elems - first;
 		uint32_t most = n_chunks <= 3 ? SAMPLE_ELEMS_SMALL : SAMPLE_ELEMS;
 		uint32_t n = left < most ? (uint32_t)left : most;
 		n = n < chunk_elems ? n : chunk_elems;
-		qs_chunk_desc desc = sample_desc(fine, first, n);
-		desc.coarse = q->coarse;
+		qs_chunk_desc desc = {.kind = QS_KIND_REFINE,
+		                      .dtype = fine->dtype,
+		                      .n_elems = n,
+		                      .cols = cols,
+		                      .first_elem = first,
+		                      .coarse = q->coarse,
+		                      .coarse_dtype = codes->dtype};
 		qstore_status status = read_sample(q, fine, q->fine, first, n, error);
 		if (status == QSTORE_OK)
 			status = read_sample(q, codes, q->coarse, first, n, error);
-		for (size_t i = 0; i < n_candidates && status == QSTORE_OK; i++) {
-			status = read_scales(q, candidates[i].scales, &desc, error);
-			for (desc.rule = 1; desc.rule < QS_RULE_COUNT && status == QSTORE_OK; desc.rule++)
-				candidates[i].mismatches[desc.rule] += count_mismatches(&desc, q->fine);
+		for (size_t i = 0; i < c->n && status == QSTORE_OK; i++) {
+			double error_sum, square_sum;
+			status = pack_load_grid(q->p, &c->list[i].grid, codes->dtype, cols, first, n, &q->grid,
+			                        q->scratch, &desc.coarse_grid, error);
+			if (status != QSTORE_OK)
+				break;
+			c->list[i].mismatches += count_mismatches(&desc, q->fine);
+			pack_error_sums(&desc, q->fine, &error_sum, &square_sum);
+			c->list[i].error_sum += error_sum;
+			c->list[i].square_sum += square_sum;
 		}
 		if (status != QSTORE_OK)
 			return status;
@@ -235,36 +296,67 @@ static qstore_status find_rule(pairing *q, const pack_tensor *fine, const pack_t
 			return qs_fail(error, QSTORE_CANCELLED, "cancelled");
 		seen += n;
 	}
-	for (size_t i = 0; i < n_candidates; i++) {
-		for (size_t j = 0; j < sizeof(by_use); j++) {
-			uint32_t r = by_use[j];
-			uint64_t mismatches = candidates[i].mismatches[r];
-			/* What is not named like scales has to prove itself. */
-			if (candidates[i].named ? *scales != NULL && mismatches >= best
-			                        : mismatches >= seen / 2 || (*scales != NULL && mismatches >= best))
-				continue;
-			best = mismatches;
-			*scales = candidates[i].scales;
-			*rule = r;
-		}
+	const candidate *best = NULL;
+	for (size_t i = 0; i < c->n; i++) {
+		const candidate *other = &c->list[i];
+		/* What is not named like scales has to prove itself. */
+		if (!other->named && other->mismatches >= seen / 2)
+			continue;
+		if (best == NULL || other->mismatches < best->mismatches)
+			best = other;
 	}
-	if (*scales == NULL)
+	if (best == NULL)
 		return QSTORE_OK;
+	/* Codes that were not made by rounding alone miss by any rule: the nearest values decide. */
+	if (best->mismatches > seen / 4)
+		for (size_t i = 0; i < c->n; i++)
+			if (c->list[i].error_sum < 0.98 * best->error_sum)
+				best = &c->list[i];
+	*found = 1;
 	/* Wrong pairs are found before hours of work. */
-	qs_chunk_desc desc = sample_desc(fine, 0, elems < SAMPLE_ELEMS ? (uint32_t)elems : SAMPLE_ELEMS);
-	desc.n_elems = desc.n_elems < chunk_elems ? desc.n_elems : chunk_elems;
-	desc.coarse = q->coarse;
-	desc.rule = *rule;
-	qstore_status status = read_sample(q, fine, q->fine, 0, desc.n_elems, error);
-	if (status == QSTORE_OK)
-		status = read_sample(q, codes, q->coarse, 0, desc.n_elems, error);
-	if (status == QSTORE_OK)
-		status = read_scales(q, *scales, &desc, error);
-	if (status == QSTORE_OK)
-		pack_error_sums(&desc, q->fine, &error_sum, &square_sum);
-	if (status == QSTORE_OK)
-		*alike = pack_alike(error_sum, square_sum, desc.n_elems);
-	return status;
+	*alike = pack_alike(best->error_sum, best->square_sum, seen);
+	codes->grid = best->grid;
+	codes->grid.scales->role = PACK_PLAIN; /* however small; other objects need it as it is */
+	codes->grid.scales->coarse = NULL;
+	if (codes->grid.zeros != NULL && codes->grid.zeros->role == PACK_LITERAL)
+		codes->grid.zeros->role = PACK_PLAIN;
+	codes->role = PACK_CODES;
+	codes->codes = codes;
+	return QSTORE_OK;
+}
+
+/* Are the scales of all Q8_0 blocks those that these values' absmax gives? */
+static qstore_status use_absmax(pairing *q, const pack_tensor *fine, pack_tensor *codes, qs_error *error)
+{
+	packer *p = q->p;
+	if ((fine->dtype != QS_BF16 && fine->dtype != QS_F16) || codes->grid.rule != QS_RULE_Q8_0_D ||
+	    fine->view != PACK_AS_IS)
+		return QSTORE_OK;
+	pack_tensor *scales = codes->grid.scales;
+	pack_tensor *absmax = pack_add_part(p, fine, PACK_BLOCK_ABSMAX, fine->dtype, pack_rows(scales), 1);
+	if (absmax == NULL)
+		return pack_no_memory(error);
+	absmax->owner = scales->owner;
+	const uint32_t piece = 1u << 13;
+	uint64_t n = pack_n_elems(scales);
+	memset(q->coarse, 0, 32 * (size_t)piece);
+	for (uint64_t at = 0; at < n; at += piece) {
+		uint32_t some = n - at < piece ? (uint32_t)(n - at) : piece;
+		uint8_t *stored_scales = q->fine, *found = q->fine + 2 * (size_t)piece,
+		        *blocks = q->coded; /* 34 bytes each */
+		qstore_status status = read_sample(q, scales, stored_scales, at, some, error);
+		if (status == QSTORE_OK)
+			status = read_sample(q, absmax, found, at, some, error);
+		if (status != QSTORE_OK)
+			return status;
+		qs_blocks_join(QS_Q8_0, fine->dtype, q->coarse, found, some, blocks);
+		for (uint32_t i = 0; i < some; i++)
+			if (memcmp(blocks + 34 * (size_t)i, stored_scales + 2 * (size_t)i, 2) != 0)
+				return QSTORE_OK;
+	}
+	codes->grid.rule = QS_RULE_Q8_0;
+	codes->grid.scales = absmax;
+	return QSTORE_OK;
 }
 
 /* ---- Floats ---- */
@@ -276,7 +368,7 @@ static qstore_status delta_pays(pairing *q, const pack_tensor *fine, const pack_
 	uint32_t chunk_elems;
 	uint64_t elems = pack_n_elems(fine), first;
 	qs_chunk_desc desc = {.kind = QS_KIND_PLAIN, .dtype = fine->dtype};
-	pack_geometry(fine->dtype, fine->n_dims, fine->dims, &desc.cols, &chunk_elems);
+	pack_geometry(fine, &desc.cols, &chunk_elems);
 	first = elems / chunk_elems / 2 * chunk_elems;
 	desc.first_elem = first;
 	desc.n_elems = elems - first < SAMPLE_ELEMS ? (uint32_t)(elems - first) : SAMPLE_ELEMS;
@@ -313,32 +405,75 @@ static void note_wrong(pairing *q, const char *name, uint32_t coarse)
 	}
 }
 
-/* Codes `fine` from `coarse`, of variant `number`, when it can be. */
-static qstore_status pair_tensors(pairing *q, pack_tensor *fine, pack_tensor *coarse, uint32_t number,
-                                  qs_error *error)
+/* The matrix of codes that a tensor is the file's form of; NULL when it can be none. */
+static pack_tensor *codes_of(pack_tensor *t)
+{
+	if (t->codes != NULL)
+		return t->codes;
+	return (t->dtype == QS_I8 || t->dtype == QS_U8) && t->n_dims > 1 && t->role != PACK_LITERAL ? t : NULL;
+}
+
+/* Floats from codes. */
+static qstore_status pair_refine(pairing *q, pack_tensor *fine, pack_tensor *codes, uint32_t number,
+                                 int *done, qs_error *error)
 {
 	packer *p = q->p;
-	pack_tensor *root = stored(coarse), *scales;
-	qstore_status status = QSTORE_OK;
-	if (!same_shape(fine, coarse)) {
-		/* Packed formats have shapes of their own; codes and floats have not. */
-		candidate found[CANDIDATES_MAX];
-		int wrong = is_float(fine->dtype) && is_float(coarse->dtype);
-		if (is_float(fine->dtype) && coarse->dtype == QS_I8 && coarse->n_dims == fine->n_dims &&
-		    coarse->n_dims > 1) {
-			size_t n = find_candidates(&q->maps[number], coarse, coarse->dims[0], found);
-			for (size_t i = 0; i < n; i++)
-				wrong |= found[i].named;
-		}
-		if (wrong) {
-			q->n_shapes++;
-			note_wrong(q, fine->name, number);
-		}
-		return QSTORE_OK;
+	pack_tensor *half = fine;
+	int alike;
+	if (fine->dtype == QS_F32) {
+		/* Singles are differences to their cast, which no file shows. */
+		half = pack_add_part(p, fine, PACK_CAST_BF16, QS_BF16, pack_rows(fine), pack_cols(fine));
+		if (half == NULL)
+			return pack_no_memory(error);
 	}
-	if (fine->role != PACK_PLAIN || root->role == PACK_LITERAL)
+	qstore_status status = find_rule(q, half, codes, &q->maps[number], done, &alike, error);
+	if (status != QSTORE_OK || !*done)
+		return status;
+	if (!alike)
+		note_wrong(q, fine->name, number);
+	half->role = PACK_REFINE;
+	half->coarse = codes;
+	if (half != fine) {
+		fine->role = PACK_DELTA;
+		fine->coarse = half;
+	}
+	return use_absmax(q, fine, codes, error);
+}
+
+/* Codes from coarser codes. Those in I8 whose grid nothing has shown yet: by the names of their scales. */
+static int guess_grid(pairing *q, pack_tensor *codes, uint32_t number)
+{
+	if (codes->grid.rule != QS_RULE_NONE)
+		return 1;
+	find_grids(&q->maps[number], codes, &q->candidates);
+	for (size_t i = 0; i < q->candidates.n; i++) {
+		const candidate *c = &q->candidates.list[i];
+		int is_absmax = strstr(c->grid.scales->name, "SCB") != NULL;
+		if (!c->named || is_absmax != (c->grid.rule == QS_RULE_LLM_INT8))
+			continue;
+		codes->grid = c->grid;
+		codes->grid.scales->role = PACK_PLAIN;
+		codes->grid.scales->coarse = NULL;
+		if (codes->grid.zeros != NULL && codes->grid.zeros->role == PACK_LITERAL)
+			codes->grid.zeros->role = PACK_PLAIN;
+		codes->role = PACK_CODES;
+		codes->codes = codes;
+		return 1;
+	}
+	return 0;
+}
+
+/* Codes `fine` from `coarse`, of variant `number`, when it can be. */
+static qstore_status pair_tensors(pairing *q, pack_tensor *fine, uint32_t fine_number, pack_tensor *coarse,
+                                  uint32_t number, qs_error *error)
+{
+	packer *p = q->p;
+	pack_tensor *root = stored(coarse), *codes = codes_of(root), *own = codes_of(fine);
+	qstore_status status = QSTORE_OK;
+	int done = 0;
+	if (fine->role == PACK_SHARED || root->role == PACK_LITERAL)
 		return QSTORE_OK;
-	if (fine->dtype == coarse->dtype) {
+	if (fine->dtype == coarse->dtype && same_shape(fine, coarse)) {
 		int same = 0;
 		status = same_bytes(p, fine, root, q->coarse, &same, error);
 		if (status != QSTORE_OK)
@@ -350,22 +485,35 @@ static qstore_status pair_tensors(pairing *q, pack_tensor *fine, pack_tensor *co
 			return QSTORE_OK;
 		}
 	}
-	if ((fine->dtype == QS_F16 || fine->dtype == QS_BF16) && coarse->dtype == QS_I8 && fine->n_dims > 1) {
-		uint32_t rule;
-		int alike;
-		status = find_rule(q, fine, root, &q->maps[number], &scales, &rule, &alike, error);
-		if (status != QSTORE_OK || scales == NULL)
-			return status;
-		if (!alike)
+	const pack_tensor *shape = codes != NULL ? codes : root, *own_shape = own != NULL ? own : fine;
+	if (pack_n_elems(shape) != pack_n_elems(own_shape) || pack_cols(shape) != pack_cols(own_shape)) {
+		/* Packed formats have shapes of their own; codes and floats have not. */
+		pack_tensor *found[32];
+		int wrong = is_float(fine->dtype) && is_float(coarse->dtype);
+		if (is_float(fine->dtype) && coarse->dtype == QS_I8 && coarse->n_dims == fine->n_dims &&
+		    coarse->n_dims > 1) {
+			size_t n = find_named(&q->maps[number], root, found, sizeof(found) / sizeof(*found));
+			for (size_t i = 0; i < n; i++)
+				wrong |= is_scales_name(found[i]->name + stem_of(root->name));
+		}
+		if (wrong) {
+			q->n_shapes++;
 			note_wrong(q, fine->name, number);
-		root->role = PACK_CODES;
-		scales->role = PACK_PLAIN; /* however small; other objects need it as it is */
-		scales->coarse = NULL;
-		fine->role = PACK_REFINE;
-		fine->rule = rule;
-		fine->coarse = root;
-		fine->scales = scales;
-	} else if (root->role != PACK_CODES && qs_delta_applies(coarse->dtype, fine->dtype)) {
+		}
+		return QSTORE_OK;
+	}
+	if (own != NULL && codes != NULL) {
+		if (own->coarse == NULL && fine->role != PACK_LITERAL && guess_grid(q, codes, number) &&
+		    guess_grid(q, own, fine_number))
+			own->coarse = codes;
+		return QSTORE_OK;
+	}
+	if (fine->role != PACK_PLAIN)
+		return QSTORE_OK;
+	if ((fine->dtype == QS_F16 || fine->dtype == QS_BF16 || fine->dtype == QS_F32) && codes != NULL &&
+	    fine->n_dims > 1)
+		return pair_refine(q, fine, codes, number, &done, error);
+	if (codes == NULL && same_shape(fine, coarse) && qs_delta_applies(coarse->dtype, fine->dtype)) {
 		int pays;
 		status = delta_pays(q, fine, root, &pays, error);
 		if (status == QSTORE_OK && pays) {
@@ -374,6 +522,13 @@ static qstore_status pair_tensors(pairing *q, pack_tensor *fine, pack_tensor *co
 		}
 	}
 	return status;
+}
+
+/* Has the tensor what it is coded from? */
+static int is_paired(pack_tensor *t)
+{
+	const pack_tensor *own = codes_of(t);
+	return t->role == PACK_SHARED || (own != NULL ? own->coarse != NULL : t->role > PACK_PLAIN);
 }
 
 /* Each tensor of a variant is coded from the nearest coarser one that has something to code it from. */
@@ -388,13 +543,13 @@ static qstore_status pair_variant(pairing *q, uint32_t fine, qs_error *error)
 			continue;
 		for (size_t j = 0; j < p->files[i].n_tensors; j++) {
 			pack_tensor *t = &p->files[i].tensors[j];
-			for (uint32_t v = fine; v-- > 0 && t->role <= PACK_PLAIN;) {
-				pack_tensor *coarse = map_find(&q->maps[v], t->name);
+			for (uint32_t v = fine; v-- > 0 && !is_paired(t);) {
+				pack_tensor *coarse = pack_map_find(&q->keys[v], t->key);
 				if (coarse == NULL)
 					continue;
 				n_common++;
 				size_t n_wrong = q->n_wrong;
-				qstore_status status = pair_tensors(q, t, coarse, v, error);
+				qstore_status status = pair_tensors(q, t, fine, coarse, v, error);
 				if (status != QSTORE_OK)
 					return status;
 				if (q->n_wrong > n_wrong)
@@ -418,25 +573,6 @@ static qstore_status pair_variant(pairing *q, uint32_t fine, qs_error *error)
 	return QSTORE_OK;
 }
 
-static int make_map(const packer *p, uint32_t variant, tensor_map *map)
-{
-	size_t n = 0;
-	for (size_t i = 0; i < p->n_files; i++)
-		n += p->files[i].variants >> variant & 1 ? p->files[i].n_tensors : 0;
-	map->tensors = malloc((n + 1) * sizeof(*map->tensors));
-	if (map->tensors == NULL)
-		return 0;
-	for (size_t i = 0; i < p->n_files; i++) {
-		if ((p->files[i].variants >> variant & 1) == 0)
-			continue;
-		for (size_t j = 0; j < p->files[i].n_tensors; j++)
-			map->tensors[map->n_tensors++] = &p->files[i].tensors[j];
-	}
-	if (n > 0)
-		qsort(map->tensors, n, sizeof(*map->tensors), compare_tensors);
-	return 1;
-}
-
 qstore_status pack_pair(packer *p, qs_error *error)
 {
 	pairing *q = calloc(1, sizeof(*q));
@@ -445,23 +581,26 @@ qstore_status pack_pair(packer *p, qs_error *error)
 	q->p = p;
 	q->fine = malloc(QS_CHUNK_SIZE_MAX);
 	q->coarse = malloc(2 * QS_IO_BLOCK > QS_CHUNK_SIZE_MAX ? 2 * QS_IO_BLOCK : QS_CHUNK_SIZE_MAX);
-	q->scales = malloc(SAMPLE_ELEMS_SMALL * sizeof(float));
+	q->scratch = malloc(PACK_SCRATCH_SIZE);
 	q->coded = malloc(qs_chunk_bound(QS_CHUNK_SIZE_MAX));
 	q->encoder = qs_encoder_create();
 	int ok =
-	    q->fine != NULL && q->coarse != NULL && q->scales != NULL && q->coded != NULL && q->encoder != NULL;
+	    q->fine != NULL && q->coarse != NULL && q->scratch != NULL && q->coded != NULL && q->encoder != NULL;
 	for (uint32_t v = 0; v <= p->high_number && ok; v++)
-		ok = make_map(p, v, &q->maps[v]);
+		ok = pack_map_make(p, v, 0, &q->maps[v]) && pack_map_make(p, v, 1, &q->keys[v]);
 	qstore_status status = ok ? QSTORE_OK : pack_no_memory(error);
 	for (uint32_t v = 1; v <= p->high_number && status == QSTORE_OK; v++)
 		status = pair_variant(q, v, error);
-	for (uint32_t v = 0; v < QS_VARIANTS_MAX; v++)
+	for (uint32_t v = 0; v < QS_VARIANTS_MAX; v++) {
 		free(q->maps[v].tensors);
+		free(q->keys[v].tensors);
+	}
 	if (q->encoder != NULL)
 		qs_encoder_destroy(q->encoder);
 	free(q->fine);
 	free(q->coarse);
-	free(q->scales);
+	free(q->scratch);
+	pack_grid_free(&q->grid);
 	free(q->coded);
 	free(q);
 	return status;

@@ -130,7 +130,7 @@ static qstore_status find_maxima(quantizer *q, qs_error *error)
 	for (size_t i = 0; i < q->n_candidates && status == QSTORE_OK; i++) {
 		candidate *c = &q->candidates[i];
 		uint32_t chunk_elems;
-		pack_geometry(c->fine->dtype, c->fine->n_dims, c->fine->dims, &c->cols, &chunk_elems);
+		pack_geometry(c->fine, &c->cols, &chunk_elems);
 		c->chunk_elems = chunk_elems;
 		c->first_job = n_jobs;
 		c->finite = 1;
@@ -220,10 +220,10 @@ static qstore_status finish_weights(packer *p, pack_file *file, qs_error *error)
 			const pack_tensor *t = &file->tensors[i];
 			by_name[i] = &file->tensors[i];
 			listed[i] = (qs_weight){.name = (char *)t->name,
-			                           .dtype = t->dtype,
-			                           .n_dims = t->n_dims,
-			                           .dims = (uint64_t *)t->dims,
-			                           .size = t->size};
+			                        .dtype = t->dtype,
+			                        .n_dims = t->n_dims,
+			                        .dims = (uint64_t *)t->dims,
+			                        .size = t->size};
 		}
 		status = qs_safetensors_header(listed, file->n_tensors, "{\"format\":\"pt\"}", &header, &header_size,
 		                               error);
@@ -248,7 +248,7 @@ static qstore_status finish_weights(packer *p, pack_file *file, qs_error *error)
 			t->coarse = NULL;
 			if (fine == NULL)
 				continue;
-			if (t->quantized) {
+			if (t->view == PACK_LLM_INT8) {
 				const char *name = derived_name(p, t->name, ".SCB");
 				pack_tensor **scales =
 				    name == NULL ? NULL
@@ -257,10 +257,12 @@ static qstore_status finish_weights(packer *p, pack_file *file, qs_error *error)
 					status = pack_no_memory(error);
 					break;
 				}
-				t->scales = *scales;
+				t->grid = (pack_grid){.rule = QS_RULE_LLM_INT8,
+				                      .scales = *scales,
+				                      .group = pack_group(pack_cols(t)),
+				                      .row_stride = 1};
+				t->codes = t;
 				fine->role = PACK_REFINE;
-				fine->rule = QS_RULE_LLM_INT8;
-				fine->scales = *scales;
 				fine->coarse = t;
 			} else if (t->role == PACK_PLAIN) {
 				fine->role = PACK_SHARED;
@@ -316,8 +318,8 @@ static qstore_status make_weights(quantizer *q, size_t n_high_files, qs_error *e
 			t->dtype = QS_I8;
 			t->size = pack_n_elems(fine);
 			t->role = PACK_CODES;
-			t->quantized = 1;
-			t->source_dtype = fine->dtype;
+			t->view = PACK_LLM_INT8;
+			t->of = fine;
 			file->tensors[file->n_tensors++] = (pack_tensor){
 			    .name = derived_name(p, fine->name, ".SCB"),
 			    .dtype = QS_F32,

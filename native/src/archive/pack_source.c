@@ -1,14 +1,9 @@
 /* Reading what is packed. */
 #include <fcntl.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include "../core/bytes.h"
-#include "../core/mode.h"
-#include "../core/rules.h"
-#include "../quantize/llm_int8.h"
 #include "pack.h"
 
 qstore_status pack_no_memory(qs_error *error)
@@ -151,91 +146,4 @@ qstore_status pack_add_small(packer *p, pack_small **added, qs_error *error)
 	*added = &p->smalls[p->n_smalls++];
 	memset(*added, 0, sizeof(**added));
 	return QSTORE_OK;
-}
-
-void pack_geometry(uint32_t dtype, uint32_t n_dims, const uint64_t *dims, uint64_t *cols,
-                   uint32_t *chunk_elems)
-{
-	uint32_t most = QS_CHUNK_SIZE_MAX / qs_dtype_size(dtype);
-	if (most > 1u << 18)
-		most = 1u << 18;
-	/* Rows are what the first dimension counts, of convolutions too. */
-	*cols = n_dims > 1 ? 1 : 0;
-	for (uint32_t i = 1; i < n_dims; i++)
-		*cols *= dims[i];
-	*cols = *cols > 0 ? *cols : 1;
-	*chunk_elems = *cols <= most ? most - most % (uint32_t)*cols : most;
-}
-
-uint64_t pack_n_elems(const pack_tensor *tensor)
-{
-	return tensor->size / qs_dtype_size(tensor->dtype);
-}
-
-qstore_status pack_tensor_read(const packer *p, const pack_tensor *tensor, uint8_t *dst, size_t size,
-                               uint64_t offset, uint8_t *scratch, qs_error *error)
-{
-	if (!tensor->quantized)
-		return pack_read(p, tensor->source, dst, size, tensor->source_offset + offset, error);
-	/* One byte a code; a piece of a row at a time. */
-	uint64_t cols = tensor->dims[1];
-	uint8_t *fine = scratch;                           /* 2^19 elements of 16 bits */
-	uint8_t *scales = scratch + PACK_SCRATCH_SIZE / 2; /* 2^18 of 32 bits */
-	while (size > 0) {
-		size_t n = size < PACK_SCRATCH_SIZE / 8 ? size : PACK_SCRATCH_SIZE / 8;
-		uint64_t first_row = offset / cols, n_rows = (offset + n - 1) / cols - first_row + 1;
-		qstore_status status =
-		    pack_read(p, tensor->source, fine, 2 * n, tensor->source_offset + 2 * offset, error);
-		if (status == QSTORE_OK)
-			status = pack_read(p, tensor->scales->source, scales, (size_t)n_rows * sizeof(float),
-			                   tensor->scales->source_offset + first_row * sizeof(float), error);
-		if (status != QSTORE_OK)
-			return status;
-		for (size_t done = 0; done < n;) {
-			uint64_t row = (offset + done) / cols, left = (row + 1) * cols - (offset + done);
-			size_t piece = left < n - done ? (size_t)left : n - done;
-			qs_llm_int8_quantize(fine + 2 * done, piece, tensor->source_dtype,
-			                     qs_load_f32(scales + (row - first_row) * sizeof(float)),
-			                     (int8_t *)dst + done);
-			done += piece;
-		}
-		dst += n;
-		offset += n;
-		size -= n;
-	}
-	return QSTORE_OK;
-}
-
-static float value_of(uint16_t bits, uint32_t dtype)
-{
-	uint32_t magnitude = bits & 0x7fff;
-	float value = magnitude >= (dtype == QS_F16 ? 0x7c00u : 0x7f80u) ? (float)INFINITY
-	                                                                 : qs_magnitude_value(magnitude, dtype);
-	return bits & 0x8000 ? -value : value;
-}
-
-void pack_error_sums(const qs_chunk_desc *desc, const uint8_t *fine, double *error_sum, double *square_sum)
-{
-	double errors = 0.0, squares = 0.0;
-	for (qs_row_part part = qs_first_row(desc); part.count; part = qs_next_row(desc, part)) {
-		float step = qs_rule_step(desc->rule, qs_chunk_scale(desc, part.row));
-		for (uint32_t i = part.begin; i < part.begin + part.count; i++) {
-			float value = value_of(qs_load16(fine + 2 * (size_t)i), desc->dtype);
-			double difference = (double)(step * (float)(int8_t)desc->coarse[i]) - (double)value;
-			double square = (double)value * (double)value;
-			/* Infinities and NaN say nothing about the rest. */
-			if (!(square <= 1e300) || !(difference * difference <= 1e300))
-				continue;
-			errors += difference * difference;
-			squares += square;
-		}
-	}
-	*error_sum = errors;
-	*square_sum = squares;
-}
-
-int pack_alike(double error_sum, double square_sum, uint64_t n)
-{
-	/* Values below FP16's range are rounded to multiples of 2^-24, or to zero, before they are quantized. */
-	return error_sum <= 0.5 * square_sum + (double)n * 3.5527136788005009e-15 /* 2^-48 */;
 }

@@ -230,7 +230,8 @@ static int plan_object(restorer *r, uint32_t output, uint32_t number, uint64_t f
 {
 	qs_object object;
 	qs_index_object(&r->archive->index, number, &object);
-	uint64_t chunk_bytes = (uint64_t)object.chunk_elems * qs_dtype_size(object.dtype);
+	uint64_t chunk_bytes =
+	    (uint64_t)object.chunk_elems / qs_block_elems(object.dtype) * qs_block_size(object.dtype);
 	while (size > 0) {
 		uint64_t skip = from % chunk_bytes, n = chunk_bytes - skip;
 		if (n > size)

@@ -2,15 +2,30 @@
 
 #include <string.h>
 
-#include "bytes.h"
 #include "rules.h"
 #include "simd.h"
+
+/* Magnitudes up to 255, and two behind them. */
+enum { BORDERS = 258 };
 
 /* Pattern of the largest value that is at most x, for finite x ≥ 0. */
 QS_ALWAYS_INLINE uint32_t pattern_floor(float x, uint32_t dtype)
 {
 	return dtype == QS_F16 ? qs_f32_bits(x * 0x1p-112f) >> 13 : qs_f32_bits(x) >> 16;
 }
+
+/* Singles divide these integers exactly enough: a quotient below 2^16 that is no integer is further from one
+ * than half its spacing. */
+QS_ALWAYS_INLINE qs_cell make_cell(uint32_t first, uint32_t count)
+{
+	uint32_t n = count ? count : 1;
+	uint32_t f = (uint32_t)(int32_t)(65536.0f / (float)(int32_t)n);
+	f = f > 65535 ? 65535 : f;
+	uint32_t g = (uint32_t)(int32_t)(65536.0f / (float)(int32_t)f);
+	return (qs_cell)(first | g << 16) | (qs_cell)(f | n << 16) << 32;
+}
+
+/* ---- Symmetric rules ---- */
 
 /* Least magnitude whose code is at least k, or end. */
 static uint32_t search_reaching(uint32_t rule, uint32_t dtype, float factor, uint32_t k, uint32_t end)
@@ -26,14 +41,14 @@ static uint32_t search_reaching(uint32_t rule, uint32_t dtype, float factor, uin
 	return low;
 }
 
-/* Least magnitude above a row's absmax, after the cast to FP16. */
-static uint32_t search_above(uint32_t dtype, float absmax, uint32_t end)
+/* Least magnitude above a row's absmax, after LLM.int8's cast to FP16. */
+static uint32_t search_above(uint32_t rule, uint32_t dtype, float absmax, uint32_t end)
 {
 	uint32_t low = 0;
 	while (low < end) {
 		uint32_t middle = (low + end) / 2;
 		float value = qs_magnitude_value(middle, dtype);
-		if ((dtype == QS_F16 ? value : qs_cast_f16(value)) > absmax)
+		if ((dtype == QS_F16 || rule != QS_RULE_LLM_INT8 ? value : qs_cast_f16(value)) > absmax)
 			end = middle;
 		else
 			low = middle + 1;
@@ -41,17 +56,17 @@ static uint32_t search_above(uint32_t dtype, float absmax, uint32_t end)
 	return low;
 }
 
-/* first[k], k = 1 … 127: least magnitude whose code is at least k; first[128]: the first that has no code any
- * more. */
-QS_ALWAYS_INLINE void find_borders(uint32_t first[129], uint32_t rule, uint32_t dtype, float scale)
+/* first[k], k = 1 … last: least magnitude whose code is at least k. */
+QS_ALWAYS_INLINE void find_borders(uint32_t *first, uint32_t last, uint32_t rule, uint32_t dtype, float scale)
 {
 	uint32_t end = qs_rule_end(rule, dtype), wrong = 0;
 	float factor = qs_rule_factor(rule, scale), step = qs_rule_step(rule, scale);
-	for (uint32_t k = 1; k < 128; k++) {
+	for (uint32_t k = 1; k <= last; k++) {
 		/* Real borders are (k − ½) · step up to a few units of 2^-24, far less than the spacing of 16-bit
 		 * values: the pattern below that, or the next one. Both sides of the border are checked, nothing is
 		 * taken on trust. */
-		uint32_t guess = pattern_floor(((float)k - 0.5f) * step, dtype);
+		float x = ((float)(int32_t)k - 0.5f) * step;
+		uint32_t guess = pattern_floor(x, dtype);
 		guess = guess < 1 ? 1 : guess >= end ? end - 1 : guess;
 		uint32_t at = qs_rule_reaches(rule, dtype, guess, factor, k);
 		uint32_t other = qs_rule_reaches(rule, dtype, at ? guess - 1 : guess + 1, factor, k);
@@ -59,120 +74,250 @@ QS_ALWAYS_INLINE void find_borders(uint32_t first[129], uint32_t rule, uint32_t 
 		wrong |= at == other;
 	}
 	if (wrong)
-		for (uint32_t k = 1; k < 128; k++)
+		for (uint32_t k = 1; k <= last; k++)
 			first[k] = search_reaching(rule, dtype, factor, k, end);
-	first[128] = rule == QS_RULE_LLM_INT8 ? search_above(dtype, scale, end)
-	                                      : search_reaching(rule, dtype, factor, 128, end);
-	for (uint32_t k = 1; k < 128; k++)
-		first[k] = first[k] < first[128] ? first[k] : first[128];
+	if (qs_rule_has_absmax(rule)) {
+		uint32_t above = search_above(rule, dtype, scale, end);
+		for (uint32_t k = 1; k <= last; k++)
+			first[k] = first[k] < above && k < 128 ? first[k] : above;
+	}
 }
 
-/* Singles divide these integers exactly enough: a quotient below 2^16 that is no integer is further from one
- * than half its spacing. */
-static inline qs_cell make_cell(uint32_t first, uint32_t count)
+/* Indexes up to `reach` on both sides, as far as there are codes. */
+QS_ALWAYS_INLINE void build_symmetric(qs_cell *cells, uint32_t rule, uint32_t dtype, float scale,
+                                      uint32_t reach, uint32_t positive, uint32_t negative, int both)
 {
-	uint32_t n = count ? count : 1;
-	uint32_t f = (uint32_t)(int32_t)(65536.0f / (float)(int32_t)n);
-	f = f > 65535 ? 65535 : f;
-	uint32_t g = (uint32_t)(int32_t)(65536.0f / (float)(int32_t)f);
-	return (qs_cell)(first | g << 16) | (qs_cell)(f | n << 16) << 32;
-}
-
-QS_ALWAYS_INLINE void build_cells(qs_cell *cells, uint32_t rule, uint32_t dtype, float scale)
-{
-	uint32_t first[129];
-	find_borders(first, rule, dtype, scale);
-	for (uint32_t k = 1; k < 128; k++)
+	uint32_t first[BORDERS];
+	find_borders(first, reach + 2, rule, dtype, scale);
+	for (uint32_t k = 1; k <= reach && k <= positive; k++)
 		cells[k] = make_cell(first[k], first[k + 1] - first[k]);
-	for (uint32_t k = 1; k < 128; k++)
-		cells[256 - k] = cells[k] | 0x8000;
+	for (uint32_t k = 1; k <= reach && k <= negative; k++)
+		cells[256 - k] = make_cell(first[k], first[k + 1] - first[k]) | 0x8000;
+	/* Values beyond the codes' range are clamped: its ends reach one code further. */
+	if (positive && positive <= reach)
+		cells[positive] = make_cell(first[positive], first[positive + 2] - first[positive]);
+	if (negative && negative <= reach)
+		cells[256 - negative] = make_cell(first[negative], first[negative + 2] - first[negative]) | 0x8000;
+	if (both && positive <= reach)
+		cells[256 - positive] = cells[positive] | 0x8000;
+}
+
+/* ---- ggml's rules for 4 to 6 bits ---- */
+
+/* Patterns in the order of their values: both zeros are 0. */
+QS_ALWAYS_INLINE float ordered_value(int32_t ordered, uint32_t dtype)
+{
+	float magnitude = qs_magnitude_value((uint32_t)(ordered < 0 ? -ordered : ordered), dtype);
+	return ordered < 0 ? -magnitude : magnitude;
+}
+
+static int32_t search_block(uint32_t rule, uint32_t dtype, float factor, float offset, uint32_t k,
+                            uint32_t levels, int32_t end)
+{
+	int32_t low = 1 - end, high = end; /* finite values, and behind the last */
+	while (low < high) {
+		int32_t middle = low + (high - low) / 2;
+		if (qs_block_reaches(rule, ordered_value(middle, dtype), factor, offset, k, levels))
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return low;
+}
+
+/* first[k], k = 0 … levels: least ordered pattern that reaches k. */
+QS_ALWAYS_INLINE void find_block_borders(int32_t *first, uint32_t rule, uint32_t dtype, float scale,
+                                         float offset, uint32_t levels)
+{
+	int32_t end = (int32_t)qs_rule_end(rule, dtype);
+	float factor = rule <= QS_RULE_Q5_1 ? 1.0f / scale : scale;
+	float shift = rule == QS_RULE_Q4_0    ? 8.5f
+	              : rule == QS_RULE_Q5_0  ? 16.5f
+	              : qs_block_is_cut(rule) ? 0.5f
+	                                      : 0;
+	uint32_t wrong = 0;
+	for (uint32_t k = 0; k <= levels; k++) {
+		float x = (qs_block_border(rule, k, levels) - shift) * scale + offset;
+		int32_t guess = (int32_t)pattern_floor(x < 0 ? -x : x, dtype);
+		guess = guess >= end ? end - 1 : guess;
+		guess = x < 0 ? -guess : guess;
+		guess = guess < 2 - end ? 2 - end : guess;
+		uint32_t at = qs_block_reaches(rule, ordered_value(guess, dtype), factor, offset, k, levels);
+		uint32_t other = qs_block_reaches(rule, ordered_value(at ? guess - 1 : guess + 1, dtype), factor,
+		                                  offset, k, levels);
+		first[k] = guess + !at;
+		wrong |= (at == other) << (k & 31);
+	}
+	for (uint32_t k = 0; wrong && k <= levels; k++)
+		if (wrong >> (k & 31) & 1)
+			first[k] = search_block(rule, dtype, factor, offset, k, levels, end);
+}
+
+/* `turned`: the scale is negative, and so are the values that it stands for. */
+QS_ALWAYS_INLINE int32_t build_block(qs_cell *cells, uint32_t rule, uint32_t dtype, float scale, float offset,
+                                     uint32_t turned, uint32_t levels)
+{
+	int32_t first[65], zero = 128; /* beyond all codes: none holds the value 0 */
+	find_block_borders(first, rule, dtype, scale, offset, levels);
+	for (uint32_t k = 0; k < levels; k++)
+		if (first[k] <= 0 && first[k + 1] > 0)
+			zero = (int32_t)k;
+	uint32_t sign = turned ? 0x8000 : 0;
+	for (uint32_t k = 0; k < levels; k++) {
+		uint32_t count = (uint32_t)(first[k + 1] - first[k]), index = (k - (uint32_t)zero) & 255;
+		if (first[k] > 0)
+			cells[index] = make_cell((uint32_t)first[k] | sign, count);
+		else
+			cells[index] = make_cell((uint32_t)(1 - first[k + 1]) | (sign ^ 0x8000), count);
+	}
+	cells[0] = make_cell(0, 1);
+	return zero;
+}
+
+/* ---- Tables ---- */
+
+QS_ALWAYS_INLINE void build_rule(qs_cell_table *table, uint32_t rule, uint32_t dtype, const qs_step *step,
+                                 uint32_t reach, uint32_t codes_dtype)
+{
+	float scale = step->scale;
+	if (qs_rule_is_symmetric(rule)) {
+		int zero = step->zero, both = codes_dtype == QS_I8 && zero == 0;
+		uint32_t positive = qs_positive_codes(codes_dtype, zero);
+		build_symmetric(table->cells, rule, dtype, scale, reach, positive, 255 - positive, both);
+		table->zero = zero;
+		return;
+	}
+	uint32_t turned = scale < 0;
+	table->zero = build_block(table->cells, rule, dtype, turned ? -scale : scale, step->offset, turned,
+	                          qs_rule_levels(rule));
 }
 
 /* Rule and dtype are constants in each, so that the loops become SIMD. */
-QS_ALWAYS_INLINE void build_cells_of(qs_cell *cells, uint32_t rule, uint32_t dtype, float scale)
+#define BUILD_CASE(rule)                                                                                     \
+	case (rule)*2:                                                                                           \
+		build_rule(table, (rule), QS_BF16, step, reach, codes_dtype);                                        \
+		break;                                                                                               \
+	case (rule)*2 + 1:                                                                                       \
+		build_rule(table, (rule), QS_F16, step, reach, codes_dtype);                                         \
+		break;
+
+QS_ALWAYS_INLINE void build_table_of(qs_cell_table *table, uint32_t rule, uint32_t dtype, const qs_step *step,
+                                     uint32_t reach, uint32_t codes_dtype)
 {
 	switch (rule * 2 + (dtype == QS_F16)) {
-	case QS_RULE_LLM_INT8 * 2:
-		build_cells(cells, QS_RULE_LLM_INT8, QS_BF16, scale);
-		break;
-	case QS_RULE_LLM_INT8 * 2 + 1:
-		build_cells(cells, QS_RULE_LLM_INT8, QS_F16, scale);
-		break;
-	case QS_RULE_MULTIPLY * 2:
-		build_cells(cells, QS_RULE_MULTIPLY, QS_BF16, scale);
-		break;
-	case QS_RULE_MULTIPLY * 2 + 1:
-		build_cells(cells, QS_RULE_MULTIPLY, QS_F16, scale);
-		break;
-	case QS_RULE_DIVIDE * 2:
-		build_cells(cells, QS_RULE_DIVIDE, QS_BF16, scale);
-		break;
-	case QS_RULE_DIVIDE * 2 + 1:
-		build_cells(cells, QS_RULE_DIVIDE, QS_F16, scale);
-		break;
-	case QS_RULE_DIVIDE_BF16 * 2:
-		build_cells(cells, QS_RULE_DIVIDE_BF16, QS_BF16, scale);
-		break;
-	default:
-		build_cells(cells, QS_RULE_DIVIDE_BF16, QS_F16, scale);
-		break;
+		BUILD_CASE(QS_RULE_LLM_INT8)
+		BUILD_CASE(QS_RULE_MULTIPLY)
+		BUILD_CASE(QS_RULE_DIVIDE)
+		BUILD_CASE(QS_RULE_DIVIDE_BF16)
+		BUILD_CASE(QS_RULE_Q8_0)
+		BUILD_CASE(QS_RULE_Q8_0_D)
+		BUILD_CASE(QS_RULE_Q4_0)
+		BUILD_CASE(QS_RULE_Q5_0)
+		BUILD_CASE(QS_RULE_Q4_1)
+		BUILD_CASE(QS_RULE_Q5_1)
+		BUILD_CASE(QS_RULE_Q4_K)
+		BUILD_CASE(QS_RULE_Q5_K)
+		BUILD_CASE(QS_RULE_Q6_K)
 	}
 }
 
 #if QS_HAVE_AVX512
 static __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq"))) void
-build_cells_avx512(qs_cell *cells, uint32_t rule, uint32_t dtype, float scale)
+build_table_avx512(qs_cell_table *table, uint32_t rule, uint32_t dtype, const qs_step *step, uint32_t reach,
+                   uint32_t codes_dtype)
 {
-	build_cells_of(cells, rule, dtype, scale);
+	build_table_of(table, rule, dtype, step, reach, codes_dtype);
 }
 #endif
 
-void qs_cells_build(qs_cell cells[QS_CELL_TABLE], uint32_t dtype, uint32_t rule, float scale)
+/* Is this a scale that codes can be made with? */
+static int is_usable(uint32_t rule, const qs_step *step)
 {
-	cells[0] = cells[128] = make_cell(0, 1);
-	if (!qs_rule_scale_is_valid(rule, scale)) {
-		for (uint32_t k = 1; k < 128; k++) {
-			cells[k] = cells[0];
-			cells[256 - k] = cells[0] | 0x8000; /* kernels take the sign from the code */
-		}
+	float scale = step->scale, offset = step->offset;
+	if (qs_rule_is_symmetric(rule))
+		return qs_rule_scale_is_valid(rule, scale) && step->zero >= -128 && step->zero <= 255;
+	if (scale < 0 && (rule == QS_RULE_Q4_0 || rule == QS_RULE_Q5_0 || rule == QS_RULE_Q6_K))
+		scale = -scale; /* those without an offset */
+	return scale > 0x1p-119f && scale <= 0x1p100f && offset >= -0x1p100f && offset <= 0x1p100f;
+}
+
+static void build_table(qs_cell_table *table, uint32_t rule, uint32_t dtype, const qs_step *step,
+                        uint32_t reach, uint32_t codes_dtype)
+{
+	table->cells[0] = make_cell(0, 1);
+	table->reach = 255;
+	if (!is_usable(rule, step)) {
+		table->zero = QS_ALL_ZERO;
 		return;
 	}
+	if (qs_rule_is_symmetric(rule))
+		table->reach = reach;
 #if QS_HAVE_AVX512
 	if (qs_cpu_has_avx512()) {
-		build_cells_avx512(cells, rule, dtype, scale);
+		build_table_avx512(table, rule, dtype, step, reach, codes_dtype);
 		return;
 	}
 #endif
-	build_cells_of(cells, rule, dtype, scale);
+	build_table_of(table, rule, dtype, step, reach, codes_dtype);
 }
 
-int qs_cell_code(uint32_t dtype, uint32_t rule, float scale, uint16_t value)
-{
-	uint32_t magnitude = value & 0x7fff;
-	if (!qs_rule_scale_is_valid(rule, scale) || magnitude >= qs_rule_end(rule, dtype))
-		return QS_NO_CODE;
-	float scaled = qs_rule_scaled(rule, dtype, magnitude, qs_rule_factor(rule, scale));
-	if (!(scaled < 1024))
-		return QS_NO_CODE;
-	int code = (int)((scaled + 0x1p23f) - 0x1p23f); /* half to even */
-	return value & 0x8000 ? -code : code;
-}
-
-void qs_cell_cache_init(qs_cell_cache *cache, uint32_t dtype, uint32_t rule)
+void qs_cell_cache_init(qs_cell_cache *cache, uint32_t dtype, uint32_t rule, uint32_t codes_dtype)
 {
 	cache->dtype = dtype;
 	cache->rule = rule;
-	memset(cache->used, 0, sizeof cache->used);
+	cache->codes_dtype = codes_dtype;
+	for (int slot = 0; slot < QS_CELL_CACHE_SLOTS; slot++)
+		cache->tables[slot].reach = 0;
 }
 
-const qs_cell *qs_cell_cache_get(qs_cell_cache *cache, float scale)
+const qs_cell_table *qs_cell_cache_get(qs_cell_cache *cache, const qs_step *step, uint32_t reach)
 {
 	/* Scales that are 16-bit values differ in bits 13 to 23 of the single first of all. */
-	uint32_t bits = qs_f32_bits(scale), slot = (bits >> 16 ^ bits >> 8 ^ bits) % QS_CELL_CACHE_SLOTS;
-	if (!cache->used[slot] || cache->key[slot] != bits) {
-		qs_cells_build(cache->cells[slot], cache->dtype, cache->rule, scale);
-		cache->used[slot] = 1;
-		cache->key[slot] = bits;
+	uint32_t bits = qs_f32_bits(step->scale), offset = qs_f32_bits(step->offset), zero = (uint32_t)step->zero,
+	         mixed = bits ^ offset >> 5;
+	uint32_t slot = (mixed >> 16 ^ mixed >> 8 ^ mixed) % QS_CELL_CACHE_SLOTS;
+	qs_cell_table *table = &cache->tables[slot];
+	if (table->reach < reach || table->key[0] != bits || table->key[1] != offset || table->key[2] != zero) {
+		table->key[0] = bits;
+		table->key[1] = offset;
+		table->key[2] = zero;
+		build_table(table, cache->rule, cache->dtype, step, reach, cache->codes_dtype);
 	}
-	return cache->cells[slot];
+	return table;
+}
+
+uint32_t qs_cell_reach(uint32_t codes_dtype, int32_t zero, const uint8_t *indexes, uint32_t n)
+{
+	uint32_t positive = qs_positive_codes(codes_dtype, zero);
+	uint8_t reach = 1;
+	for (uint32_t i = 0; i < n; i++) {
+		uint8_t below = (uint8_t)(0u - indexes[i]), k = indexes[i] <= positive ? indexes[i] : below;
+		reach = k > reach ? k : reach;
+	}
+	return reach;
+}
+
+int qs_cell_code(uint32_t dtype, uint32_t rule, const qs_step *step, uint16_t value)
+{
+	uint32_t magnitude = value & 0x7fff;
+	if (!is_usable(rule, step) || magnitude >= qs_rule_end(rule, dtype))
+		return QS_NO_CODE;
+	if (!qs_rule_is_symmetric(rule)) {
+		int turned = step->scale < 0;
+		float scale = turned ? -step->scale : step->scale;
+		float w = qs_half_value(turned ? value ^ 0x8000 : value, dtype);
+		float scaled = qs_block_scaled(rule, w, rule <= QS_RULE_Q5_1 ? 1.0f / scale : scale, step->offset);
+		if (!(scaled > -1024 && scaled < 1024))
+			return QS_NO_CODE;
+		if (qs_block_is_cut(rule))
+			return scaled < 0 ? -1 : (int)scaled;
+		return (int)((scaled + 0x1.8p23f) - 0x1.8p23f) + (rule == QS_RULE_Q6_K ? 32 : 0); /* half to even */
+	}
+	float scaled = qs_rule_scaled(rule, dtype, magnitude, qs_rule_factor(rule, step->scale));
+	if (!(scaled < 1024))
+		return QS_NO_CODE;
+	int code = (int)((scaled + 0x1p23f) - 0x1p23f);
+	if (rule >= QS_RULE_Q8_0 && scaled - (float)code == 0.5f)
+		code++; /* half away from zero */
+	return (value & 0x8000 ? -code : code) + step->zero;
 }

@@ -7,9 +7,11 @@
 
 #include <stdint.h>
 
+#include "grid.h"
+
 /* What decoding needs of the cell of a code, in one word:
  * bits 0–15 the pattern of its first value, sign included; 16–31 G = floor(65536 / F); 32–47 F = min(65535,
- * floor(65536 / n)); 48–63 n, the number of values (1 for code 0, −128 and for empty cells, whose rank says
+ * floor(65536 / n)); 48–63 n, the number of values (1 for index 0 and for empty cells, whose rank says
  * nothing). */
 typedef uint64_t qs_cell;
 
@@ -20,28 +22,39 @@ typedef uint64_t qs_cell;
 
 enum { QS_CELL_TABLE = 256 };
 
-/* The cells of all 256 codes (index: the code as a byte) for values of dtype (QS_F16 or QS_BF16) under rule
- * and scale. IEEE single operations only, so that every platform finds the same cells. */
-void qs_cells_build(qs_cell cells[QS_CELL_TABLE], uint32_t dtype, uint32_t rule, float scale);
+/* The cells of one scale. Index: the code less `zero`, modulo 256; index 0 is the code whose cell holds the
+ * value 0, and whose values are not coded as ranks. */
+typedef struct qs_cell_table {
+	uint32_t key[3]; /* bits of scale and offset, and the zero point */
+	uint32_t reach;  /* indexes up to this, and down from 256 less this, are there; 0: none */
+	int32_t zero;    /* QS_ALL_ZERO: all elements are coded as those of index 0 are */
+	qs_cell cells[QS_CELL_TABLE];
+} qs_cell_table;
 
-/* The code that the rule gives a value of dtype under this scale, before it is clamped to the codes' range;
- * QS_NO_CODE for what is not finite or far outside. */
-enum { QS_NO_CODE = 1 << 20 };
-int qs_cell_code(uint32_t dtype, uint32_t rule, float scale, uint16_t value);
+enum { QS_ALL_ZERO = 1 << 20 };
 
 /* Tables by scale: rows often share one. A direct-mapped cache in the caller's memory. */
 enum { QS_CELL_CACHE_SLOTS = 256 };
 
 typedef struct qs_cell_cache {
-	uint32_t dtype, rule;
-	uint32_t key[QS_CELL_CACHE_SLOTS]; /* the scale's bits */
-	uint8_t used[QS_CELL_CACHE_SLOTS];
-	qs_cell cells[QS_CELL_CACHE_SLOTS][QS_CELL_TABLE];
+	uint32_t dtype, rule, codes_dtype;
+	qs_cell_table tables[QS_CELL_CACHE_SLOTS];
 } qs_cell_cache;
 
-void qs_cell_cache_init(qs_cell_cache *cache, uint32_t dtype, uint32_t rule);
+/* dtype: of the values, QS_F16 or QS_BF16. */
+void qs_cell_cache_init(qs_cell_cache *cache, uint32_t dtype, uint32_t rule, uint32_t codes_dtype);
 
-/* The table for a scale; valid until the next call. */
-const qs_cell *qs_cell_cache_get(qs_cell_cache *cache, float scale);
+/* The table for a scale, for codes that are at most `reach` from the zero point (1 to 255; other rules than
+ * the symmetric ones have always all); valid until the next call. IEEE single operations only, so that every
+ * platform finds the same cells. */
+const qs_cell_table *qs_cell_cache_get(qs_cell_cache *cache, const qs_step *step, uint32_t reach);
+
+/* What `reach` has to be for these indexes. */
+uint32_t qs_cell_reach(uint32_t codes_dtype, int32_t zero, const uint8_t *indexes, uint32_t n);
+
+/* The code that the rule gives a value of dtype, before it is clamped to the codes' range; QS_NO_CODE for
+ * what is not finite or far outside. */
+enum { QS_NO_CODE = 1 << 20 };
+int qs_cell_code(uint32_t dtype, uint32_t rule, const qs_step *step, uint16_t value);
 
 #endif

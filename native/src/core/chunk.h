@@ -7,21 +7,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "grid.h"
 #include "status.h"
 
 /* What the index says of a chunk, and what its decoding builds on. */
 typedef struct qs_chunk_desc {
-	uint32_t kind, dtype, rule; /* of the object */
-	uint32_t n_elems;           /* elements in this chunk */
-	uint64_t cols;              /* row length of the object, in elements, at least 1 */
-	uint64_t first_elem;        /* index in the object of the chunk's first element */
-	const uint8_t *coarse;      /* REFINE: the n_elems codes (I8) of the same elements; DELTA: their coarser
-	                               values; else NULL */
-	uint32_t coarse_dtype;      /* DELTA: of the coarser values */
-	const uint8_t *scales; /* REFINE: the scale of each row that the chunk touches, from row first_elem / cols
-	                          on, or one scale for all of them; little-endian, need not be aligned */
-	size_t scales_size;    /* bytes */
-	uint32_t scales_dtype; /* QS_F32, QS_F16 or QS_BF16 */
+	uint32_t kind, dtype;  /* of the object */
+	uint32_t n_elems;      /* elements in this chunk */
+	uint64_t cols;         /* row length of the object, in elements, at least 1 */
+	uint64_t first_elem;   /* index in the object of the chunk's first element */
+	const uint8_t *coarse; /* REFINE and CODES: the n_elems codes of the same elements; DELTA: their coarser
+	                          values; else NULL */
+	uint32_t coarse_dtype; /* of these */
+	qs_grid coarse_grid;   /* REFINE and CODES with `coarse`: of the codes there */
+	qs_grid grid;          /* CODES with `coarse`: of its own codes */
 } qs_chunk_desc;
 
 /* Bytes of scratch memory that decoding needs, whatever the chunk; 64-byte aligned memory is fastest. */

@@ -7,6 +7,7 @@
 
 #include "bytes.h"
 #include "delta.h"
+#include "grid.h"
 #include "zstd.h"
 
 static const uint8_t index_magic[8] = {0x89, 'Q', 'S', 'T', 'O', 'R', 'E', '\n'};
@@ -280,8 +281,19 @@ void qs_index_object(const qs_index *index, uint32_t i, qs_object *out)
 	out->chunk_elems = qs_load32(p + 32);
 	out->first_chunk = qs_load32(p + 36);
 	out->n_chunks = qs_load32(p + 40);
+	out->zeros = qs_load32(p + 44);
 	out->offset = qs_load64(p + 48);
 	out->coded_size = qs_load64(p + 56);
+	out->order = qs_load32(p + 64);
+	out->group = qs_load32(p + 68);
+	out->row_stride = qs_load64(p + 72);
+	out->group_stride = qs_load64(p + 80);
+	out->zero_offset = (int32_t)qs_load32(p + 88);
+}
+
+uint64_t qs_object_bytes(const qs_object *object)
+{
+	return object->n_elems / qs_block_elems(object->dtype) * qs_block_size(object->dtype);
 }
 
 uint64_t qs_index_dim(const qs_index *index, uint32_t i)
@@ -379,7 +391,7 @@ static int check_variants(const qs_index *index)
 			if (strcmp(variant.name, other.name) == 0)
 				return 0;
 		}
-		if (qs_dtype_size(variant.dtype) == 0 || (variant.coarser != QS_NONE && variant.coarser >= i))
+		if (qs_block_size(variant.dtype) == 0 || (variant.coarser != QS_NONE && variant.coarser >= i))
 			return 0;
 		if (!is_inside(variant.layer_offset, variant.layer_size, end, index->payload_size))
 			return 0;
@@ -388,35 +400,140 @@ static int check_variants(const qs_index *index)
 	return 1;
 }
 
+static int is_float(uint32_t dtype)
+{
+	return dtype == QS_F32 || dtype == QS_F16 || dtype == QS_BF16;
+}
+
+static int are_alike(const qs_object *a, const qs_object *b)
+{
+	return a->n_elems == b->n_elems && a->cols == b->cols && a->chunk_elems == b->chunk_elems;
+}
+
+/* Has a grid, or the fields for one are unused. */
+static int has_no_grid(const qs_object *object)
+{
+	return object->rule == QS_RULE_NONE && object->scales == QS_NONE && object->zeros == QS_NONE &&
+	       object->order == QS_NONE && object->group == 0 && object->zero_offset == 0 &&
+	       object->row_stride == 0 && object->group_stride == 0;
+}
+
+/* The grid of codes (grid.h): every element has a scale that there is. */
+static int check_grid(const qs_index *index, uint32_t number, const qs_object *object)
+{
+	qs_object scales, other;
+	uint32_t rule = object->rule, record = qs_rule_record_size(rule), groups = qs_rule_record_groups(rule);
+	if (rule == QS_RULE_NONE || rule >= QS_RULE_COUNT || object->scales >= number || object->group == 0 ||
+	    object->zero_offset < -255 || object->zero_offset > 255)
+		return 0;
+	qs_index_object(index, object->scales, &scales);
+	if (scales.kind != QS_KIND_PLAIN)
+		return 0;
+	uint64_t n_scales = scales.n_elems, cols = object->cols, rows = object->n_elems / cols;
+	if (record != 0) {
+		if (scales.dtype != QS_BYTES || scales.cols != record || scales.chunk_elems % record != 0 ||
+		    n_scales % record != 0)
+			return 0;
+		n_scales = n_scales / record * groups;
+	} else if (!is_float(scales.dtype) ||
+	           (rule > QS_RULE_Q8_0 && scales.dtype != QS_F16)) {
+		return 0;
+	}
+	if (qs_rule_group(rule) != 0) {
+		if (object->group != qs_rule_group(rule) || cols % ((uint64_t)object->group * groups) != 0 ||
+		    object->row_stride != cols / object->group || object->group_stride != 1 ||
+		    object->zeros != QS_NONE || object->zero_offset != 0 || object->order != QS_NONE)
+			return 0;
+	}
+	uint64_t n_groups = object->group < cols ? (cols - 1) / object->group + 1 : 1;
+	if (object->order != QS_NONE) {
+		if (object->order >= number)
+			return 0;
+		qs_index_object(index, object->order, &other);
+		if (other.kind != QS_KIND_PLAIN || other.dtype != QS_I32 || other.n_elems != cols)
+			return 0;
+		n_groups = object->group;
+	}
+	if (n_groups > 1 && object->n_elems % cols != 0)
+		return 0;
+	rows += object->n_elems % cols != 0;
+	/* Neither product can wrap: strides are below the number of scales. */
+	if (object->row_stride > n_scales || object->group_stride > n_scales || rows == 0 || n_scales == 0 ||
+	    (object->row_stride != 0 && rows - 1 > n_scales / object->row_stride) ||
+	    (object->group_stride != 0 && n_groups - 1 > n_scales / object->group_stride) ||
+	    (rows - 1) * object->row_stride + (n_groups - 1) * object->group_stride >= n_scales)
+		return 0;
+	if (object->zeros == QS_NONE)
+		return 1;
+	if (object->zeros >= number)
+		return 0;
+	qs_index_object(index, object->zeros, &other);
+	return other.kind == QS_KIND_PLAIN && (other.dtype == QS_U8 || other.dtype == QS_I8) &&
+	       other.n_elems == n_scales;
+}
+
+static int check_layout(const qs_index *index, uint32_t number, const qs_object *object)
+{
+	qs_object coarse;
+	uint32_t per_word = object->group == 4 ? 8 : 4;
+	if (object->coarse >= number || object->zeros != QS_NONE || object->order != QS_NONE ||
+	    object->row_stride != 0 || object->group_stride != 0 || object->zero_offset != 0)
+		return 0;
+	qs_index_object(index, object->coarse, &coarse);
+	if (object->rule == QS_LAYOUT_BLOCKS)
+		return coarse.kind == QS_KIND_CODES && qs_rule_block(coarse.rule) == object->dtype &&
+		       coarse.dtype == (object->dtype == QS_Q8_0 ? QS_I8 : QS_U8) && are_alike(object, &coarse) &&
+		       object->scales == coarse.scales && object->group == 0 &&
+		       coarse.chunk_elems % qs_block_elems(object->dtype) == 0;
+	if (object->dtype != QS_I32 || coarse.dtype != QS_U8 ||
+	    (coarse.kind != QS_KIND_CODES && coarse.kind != QS_KIND_PLAIN) || object->scales != QS_NONE ||
+	    (object->group != 4 && object->group != 8) || coarse.cols % per_word != 0 ||
+	    coarse.n_elems % coarse.cols != 0 || coarse.n_elems / per_word != object->n_elems)
+		return 0;
+	if (object->rule == QS_LAYOUT_PACKED)
+		return coarse.chunk_elems % per_word == 0 && object->cols == coarse.cols / per_word &&
+		       object->chunk_elems == coarse.chunk_elems / per_word;
+	return object->rule == QS_LAYOUT_TRANSPOSED && object->cols == coarse.n_elems / coarse.cols &&
+	       coarse.n_elems < QS_TRANSPOSED_MAX;
+}
+
 /* What an object builds on: objects before it, laid out alike. */
 static int check_object_links(const qs_index *index, uint32_t number, const qs_object *object,
                               uint32_t error_bits)
 {
-	qs_object coarse, scales;
-	int refine = object->kind == QS_KIND_REFINE, delta = object->kind == QS_KIND_DELTA;
-	if (!refine && (object->scales != QS_NONE || object->rule != QS_RULE_NONE || error_bits != 0))
+	qs_object coarse;
+	if (object->kind == QS_KIND_LAYOUT)
+		return error_bits == 0 && check_layout(index, number, object);
+	if (object->kind != QS_KIND_REFINE && error_bits != 0)
 		return 0;
-	if (!refine && !delta)
-		return object->coarse == QS_NONE && (object->kind != QS_KIND_CODES || object->dtype == QS_I8);
+	if (object->kind == QS_KIND_CODES) {
+		if ((object->dtype != QS_I8 && object->dtype != QS_U8) ||
+		    (!has_no_grid(object) && !check_grid(index, number, object)))
+			return 0;
+		if (object->coarse == QS_NONE)
+			return 1;
+		if (object->coarse >= number || object->rule == QS_RULE_NONE)
+			return 0;
+		qs_index_object(index, object->coarse, &coarse);
+		return coarse.kind == QS_KIND_CODES && coarse.rule != QS_RULE_NONE && are_alike(object, &coarse) &&
+		       coarse.variant < object->variant;
+	}
+	if (!has_no_grid(object))
+		return 0;
+	if (object->kind == QS_KIND_PLAIN)
+		return object->coarse == QS_NONE;
 	if (object->coarse >= number)
 		return 0;
 	qs_index_object(index, object->coarse, &coarse);
-	if (coarse.n_elems != object->n_elems || coarse.cols != object->cols ||
-	    coarse.chunk_elems != object->chunk_elems)
+	if (!are_alike(object, &coarse))
 		return 0;
 	/* Layers are few, so that chains of differences are short. */
-	if (delta)
-		return coarse.kind != QS_KIND_CODES && coarse.variant < object->variant &&
-		       qs_delta_applies(coarse.dtype, object->dtype);
-	if (coarse.kind != QS_KIND_CODES || (object->dtype != QS_F16 && object->dtype != QS_BF16) ||
-	    object->rule == QS_RULE_NONE || object->scales >= number)
-		return 0;
-	qs_index_object(index, object->scales, &scales);
-	uint64_t rows = object->n_elems / object->cols + (object->n_elems % object->cols != 0);
-	if (scales.kind != QS_KIND_PLAIN || (scales.n_elems != rows && scales.n_elems != 1) ||
-	    (scales.dtype != QS_F32 && scales.dtype != QS_F16 && scales.dtype != QS_BF16))
-		return 0;
-	return object->error >= 0.0f && object->error <= 3.4028234e38f; /* NaN fails too */
+	if (object->kind == QS_KIND_DELTA)
+		return coarse.kind != QS_KIND_CODES && coarse.kind != QS_KIND_LAYOUT &&
+		       (coarse.variant < object->variant || coarse.kind == QS_KIND_REFINE) && qs_delta_applies(coarse.dtype, object->dtype);
+	return coarse.kind == QS_KIND_CODES && coarse.rule != QS_RULE_NONE &&
+	       (object->dtype == QS_F16 || object->dtype == QS_BF16) && object->error >= 0.0f &&
+	       object->error <= 3.4028234e38f; /* NaN fails too */
 }
 
 /* Objects fill the layers one after the other, and use all chunks in order: hence sums can be checked in one
@@ -431,9 +548,10 @@ static int check_objects(const qs_index *index)
 		const uint8_t *p = record(index, index->objects, i, QS_OBJECT_SIZE);
 		qs_object object;
 		qs_index_object(index, i, &object);
-		uint32_t elem_size = qs_dtype_size(object.dtype);
-		if (!is_zero(p + 44, 4) || object.kind >= QS_KIND_COUNT || elem_size == 0 ||
-		    object.rule >= QS_RULE_COUNT || object.variant >= index->n_variants || object.variant < layer)
+		int layout = object.kind == QS_KIND_LAYOUT;
+		uint32_t block = qs_block_elems(object.dtype), block_size = qs_block_size(object.dtype);
+		if (!is_zero(p + 92, 4) || object.kind >= QS_KIND_COUNT || block == 0 || (block > 1 && !layout) ||
+		    object.n_elems % block != 0 || object.variant >= index->n_variants || object.variant < layer)
 			return 0;
 		while (layer < object.variant) {
 			if (at != variant.layer_offset + variant.layer_size)
@@ -442,11 +560,12 @@ static int check_objects(const qs_index *index)
 			at = variant.layer_offset;
 		}
 		if (object.n_elems >= SIZE_LIMIT / 8 || object.cols == 0 || object.cols >= SIZE_LIMIT ||
-		    object.chunk_elems == 0 || (uint64_t)object.chunk_elems * elem_size > QS_CHUNK_SIZE_MAX)
+		    object.chunk_elems == 0 || object.chunk_elems % block != 0 ||
+		    (uint64_t)object.chunk_elems / block * block_size > QS_CHUNK_SIZE_MAX)
 			return 0;
 		if (object.chunk_elems >= object.cols && object.chunk_elems % object.cols != 0)
 			return 0;
-		uint64_t n_chunks = (object.n_elems + object.chunk_elems - 1) / object.chunk_elems;
+		uint64_t n_chunks = layout ? 0 : (object.n_elems + object.chunk_elems - 1) / object.chunk_elems;
 		if (n_chunks != object.n_chunks || object.first_chunk != chunk ||
 		    object.n_chunks > index->n_chunks - chunk)
 			return 0;
@@ -529,7 +648,7 @@ static int check_files(const qs_index *index)
 				/* What a variant needs stands in its own layer or before. */
 				if (object.variant > coarsest)
 					return 0;
-				if (!is_inside(piece.offset, piece.size, 0, object.n_elems * qs_dtype_size(object.dtype)))
+				if (!is_inside(piece.offset, piece.size, 0, qs_object_bytes(&object)))
 					return 0;
 				size += piece.size;
 				if (size >= SIZE_LIMIT)
@@ -593,8 +712,8 @@ static int check_tensors(const qs_index *index)
 			return 0;
 		tensors_end = tensor.offset + tensor.size;
 
-		uint64_t n_elems = 1, elem_size = qs_dtype_size(tensor.dtype);
-		if (elem_size == 0 || tensor.dtype == QS_BYTES || tensor.first_dim != dim ||
+		uint64_t n_elems = 1, block = qs_block_elems(tensor.dtype), block_size = qs_block_size(tensor.dtype);
+		if (block == 0 || tensor.dtype == QS_BYTES || tensor.first_dim != dim ||
 		    tensor.n_dims > index->n_dims - dim)
 			return 0;
 		for (uint32_t j = 0; j < tensor.n_dims; j++) {
@@ -604,7 +723,8 @@ static int check_tensors(const qs_index *index)
 			n_elems *= size;
 		}
 		dim += tensor.n_dims;
-		if (n_elems > SIZE_LIMIT / elem_size || n_elems * elem_size != tensor.size)
+		if (n_elems > SIZE_LIMIT / block_size || n_elems / block * block_size != tensor.size ||
+		    n_elems % block != 0)
 			return 0;
 
 		if (tensor.object == QS_NONE)
@@ -614,7 +734,9 @@ static int check_tensors(const qs_index *index)
 		if (tensor.object >= index->n_objects)
 			return 0;
 		qs_index_object(index, tensor.object, &object);
-		if (object.dtype != tensor.dtype || object.n_elems != n_elems || n_elems == 0)
+		/* Blocks that are not modelled are bytes. */
+		if (n_elems == 0 || (object.dtype != tensor.dtype && (object.dtype != QS_BYTES || block == 1)) ||
+		    qs_object_bytes(&object) != tensor.size)
 			return 0;
 		for (;; extent++) {
 			if (extent == extents_end)

@@ -20,6 +20,8 @@
 #define QS_CHUNK_CODED_MAX (QS_CHUNK_SIZE_MAX + 256)
 #define QS_FILE_ZSTD_MAX (1u << 26) /* bytes of a file that is kept as one zstd frame, and of the frame */
 #define QS_VARIANTS_MAX 32
+/* Elements of a matrix that a reader has to hold as a whole to restore a transposed layout. */
+#define QS_TRANSPOSED_MAX (1u << 30)
 #define QS_NAME_MAX 1023 /* bytes of a file's name */
 #define QS_TENSOR_NAME_MAX 4095
 
@@ -93,9 +95,11 @@ uint32_t qs_block_size(uint32_t dtype);
 /* How an object's chunks are coded (FORMAT.md, "Chunks"). */
 enum {
 	QS_KIND_PLAIN = 0,  /* elements on their own */
-	QS_KIND_CODES = 1,  /* I8 codes of a matrix of `cols` columns, tables by row class */
-	QS_KIND_REFINE = 2, /* F16 or BF16 elements, given the codes in `coarse` and the scales in `scales` */
+	QS_KIND_CODES = 1,  /* I8 or U8 codes of a matrix of `cols` columns, alone or given coarser codes */
+	QS_KIND_REFINE = 2, /* F16 or BF16 elements, given the codes in `coarse` */
 	QS_KIND_DELTA = 3,  /* floats, given coarser values of the same elements in `coarse` */
+	QS_KIND_LAYOUT =
+	    4, /* no chunks of its own: a format's bytes, from the codes in `coarse` and their scales */
 	QS_KIND_COUNT
 };
 
@@ -106,7 +110,26 @@ enum {
 	QS_RULE_MULTIPLY = 2,    /* times 1 / scale */
 	QS_RULE_DIVIDE = 3,      /* divided by the scale */
 	QS_RULE_DIVIDE_BF16 = 4, /* divided, the quotient rounded to BF16 before it is rounded to a code */
+	/* ggml's blocks (ggml-quants.c, quantize_row_*_ref); scales are what their blocks hold. */
+	QS_RULE_Q8_0 = 5,   /* scales: the blocks' absmax, which their d is made from */
+	QS_RULE_Q8_0_D = 6, /* scales: d */
+	QS_RULE_Q4_0 = 7,
+	QS_RULE_Q5_0 = 8,
+	QS_RULE_Q4_1 = 9,
+	QS_RULE_Q5_1 = 10,
+	QS_RULE_Q4_K = 11,
+	QS_RULE_Q5_K = 12,
+	QS_RULE_Q6_K = 13,
 	QS_RULE_COUNT
+};
+
+/* How a layout object's bytes are made (FORMAT.md, "Layouts"). */
+enum {
+	QS_LAYOUT_BLOCKS = 1, /* ggml's blocks of the object's dtype, of codes and scales */
+	QS_LAYOUT_PACKED = 2, /* codes of 4 or 8 bits in I32, along the rows */
+	QS_LAYOUT_TRANSPOSED =
+	    3, /* the same along the columns: of a matrix of rows × cols, [cols / per word, rows] */
+	QS_LAYOUT_COUNT
 };
 
 /* How a file is kept. */
@@ -153,7 +176,7 @@ enum {
 	QS_FILE_SIZE = 80,
 	QS_EXTENT_SIZE = 24,
 	QS_TENSOR_SIZE = 40,
-	QS_OBJECT_SIZE = 64
+	QS_OBJECT_SIZE = 96
 };
 
 typedef struct qs_variant {
@@ -193,7 +216,18 @@ typedef struct qs_object {
 	uint64_t n_elems, cols;
 	uint32_t chunk_elems, first_chunk, n_chunks;
 	uint64_t offset, coded_size; /* payload-relative; its chunks stand one after the other */
+	/* CODES with a rule: their grid (grid.h) */
+	uint32_t zeros, order; /* objects, or QS_NONE */
+	uint32_t group;        /* LAYOUT, not of blocks: bits of a code */
+	int32_t zero_offset;
+	uint64_t row_stride, group_stride;
 } qs_object;
+
+/* Bytes of the object, decoded. */
+uint64_t qs_object_bytes(const qs_object *object);
+
+/* The layouts' type of block that a rule's codes stand in, QS_BYTES when in none. */
+uint32_t qs_rule_block(uint32_t rule);
 
 /* i must be below the index's count. */
 void qs_index_variant(const qs_index *index, uint32_t i, qs_variant *out);

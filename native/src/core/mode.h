@@ -7,17 +7,20 @@
 #include "index.h"
 
 enum {
-	QS_MODE_RAW = 0,    /* the decoded bytes */
-	QS_MODE_ZSTD = 1,   /* one zstd frame */
-	QS_MODE_PLANES = 2, /* byte planes, each a symbol block */
-	QS_MODE_CODES = 3,  /* row classes, each a symbol block; I8 only */
-	QS_MODE_RANKS = 4,  /* ranks in cells; REFINE only */
-	QS_MODE_DELTA = 5,  /* byte planes of differences to the coarse values; DELTA only */
+	QS_MODE_RAW = 0,     /* the decoded bytes */
+	QS_MODE_ZSTD = 1,    /* one zstd frame */
+	QS_MODE_PLANES = 2,  /* byte planes, each a symbol block */
+	QS_MODE_CODES = 3,   /* row classes, each a symbol block; I8 and U8 only */
+	QS_MODE_RANKS = 4,   /* ranks in cells; REFINE only */
+	QS_MODE_DELTA = 5,   /* byte planes of differences to the coarse values; DELTA only */
+	QS_MODE_RECODED = 6, /* row classes of differences to what coarser codes let expect; CODES only */
+	QS_MODE_RECORDS = 7, /* bytes: a symbol block for each column */
 	QS_MODE_COUNT
 };
 
 enum {
 	QS_CLASSES_MAX = 16,
+	QS_RECORD_SIZE_MAX = 64,
 	QS_CLASSES_ELEMS_MAX =
 	    QS_CHUNK_SIZE_MAX / 2 /* larger chunks have one class: scratch memory holds classes and rows */
 };
@@ -65,9 +68,6 @@ static inline qs_row_part qs_next_row(const qs_chunk_desc *desc, qs_row_part par
 	uint32_t begin = part.begin + part.count, left = desc->n_elems - begin;
 	return (qs_row_part){part.row + 1, begin, left < desc->cols ? left : (uint32_t)desc->cols};
 }
-
-/* The scale of a row, counted from the chunk's first row. */
-float qs_chunk_scale(const qs_chunk_desc *desc, uint32_t row);
 
 /* USAGE unless the description is one that a valid index gives. */
 qstore_status qs_chunk_desc_check(const qs_chunk_desc *desc);

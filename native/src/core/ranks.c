@@ -2,12 +2,12 @@
 
 #include "simd.h"
 
-int qs_ranks_scalar(qs_ranks *ranks, const qs_cell *cells, const uint8_t *codes, size_t n, uint8_t *dst)
+int qs_ranks_scalar(qs_ranks *ranks, const qs_cell *cells, const uint8_t *indexes, size_t n, uint8_t *dst)
 {
 	const uint8_t *src = ranks->src, *zeros = ranks->zeros;
 	for (size_t i = 0; i < n; i++) {
 		unsigned lane = (unsigned)i & (ranks->lanes - 1);
-		qs_cell cell = cells[codes[i]];
+		qs_cell cell = cells[indexes[i]];
 		uint32_t slot = ranks->low[lane], f = QS_CELL_F(cell);
 		uint32_t rank = slot * QS_CELL_G(cell) >> 16, rest = (uint16_t)(slot - rank * f);
 		/* G is at most 65536 / F too small by less than 1: the rank is right or one too low. */
@@ -26,7 +26,7 @@ int qs_ranks_scalar(qs_ranks *ranks, const qs_cell *cells, const uint8_t *codes,
 		ranks->low[lane] = (uint16_t)state;
 		ranks->high[lane] = (uint16_t)(state >> 16);
 		uint32_t value = QS_CELL_FIRST(cell) + rank;
-		if (!codes[i]) {
+		if (!indexes[i]) {
 			value = qs_load16(zeros);
 			zeros += 2;
 		}
@@ -37,10 +37,10 @@ int qs_ranks_scalar(qs_ranks *ranks, const qs_cell *cells, const uint8_t *codes,
 	return 1;
 }
 
-qs_ranks_kernel *qs_ranks_best(unsigned lanes)
+qs_ranks_kernel *qs_ranks_best(unsigned lanes, int plain)
 {
 #if QS_HAVE_AVX512
-	if (lanes == QS_LANES_MAX && qs_cpu_has_avx512())
+	if (plain && lanes == QS_LANES_MAX && qs_cpu_has_avx512())
 		return qs_ranks_avx512;
 #endif
 #if QS_HAVE_SIMD128
@@ -48,5 +48,6 @@ qs_ranks_kernel *qs_ranks_best(unsigned lanes)
 		return qs_ranks_simd128;
 #endif
 	(void)lanes;
+	(void)plain;
 	return qs_ranks_scalar;
 }

@@ -11,30 +11,30 @@ enum {
 	QS_LANES_MIN = 8,
 	QS_LANES_MAX = 32,
 	QS_LANE_START = 1 << 16, /* state that the encoder starts from and the decoder must end at */
-	QS_ZEROS_SLACK = 64,
-	QS_PADDING_CODE =
-	    0x80 /* fills a row's last lanes: a cell of one value, as code 0 has, but no value of its own */
+	QS_ZEROS_SLACK = 64
 };
 
 /* The decoder's state: lane i's 32-bit state is high[i] << 16 | low[i], and at least 2^16 between symbols. */
 typedef struct qs_ranks {
 	uint16_t low[QS_LANES_MAX], high[QS_LANES_MAX];
 	const uint8_t *src, *src_end; /* 16-bit units, an even number of bytes */
-	const uint8_t *zeros; /* values of the elements with code 0, in order, 2 bytes each; kernels may read
+	const uint8_t *zeros; /* values of the elements with index 0, in order, 2 bytes each; kernels may read
 	                         QS_ZEROS_SLACK bytes beyond the last */
 	unsigned lanes;
 } qs_ranks;
 
-/* Decodes n values (a multiple of the lanes; the last lanes of a row are padded) into dst, 2 bytes each.
- * Returns 0 when the units run out. Any state is safe: bad data gives wrong values, never a bad access. */
-typedef int qs_ranks_kernel(qs_ranks *ranks, const qs_cell *cells, const uint8_t *codes, size_t n,
+/* Decodes n values into dst, 2 bytes each: element i by lane i modulo lanes. n is a multiple of the lanes,
+ * but for qs_ranks_scalar. indexes: into cells; 0 takes a value from zeros. Returns 0 when the units run out.
+ * Any state is safe: bad data gives wrong values, never a bad access. */
+typedef int qs_ranks_kernel(qs_ranks *ranks, const qs_cell *cells, const uint8_t *indexes, size_t n,
                             uint8_t *dst);
 
 qs_ranks_kernel qs_ranks_scalar;  /* the oracle: any number of lanes */
 qs_ranks_kernel qs_ranks_simd128; /* WebAssembly SIMD, SSE4.1, NEON */
-qs_ranks_kernel qs_ranks_avx512;  /* 32 lanes only */
+qs_ranks_kernel qs_ranks_avx512;  /* 32 lanes, and tables of signed codes around 0 only */
 
-/* The fastest kernel that runs on this machine. */
-qs_ranks_kernel *qs_ranks_best(unsigned lanes);
+/* The fastest kernel that runs on this machine. plain: for tables of signed codes around 0, the negative ones
+ * the same as the positive ones. */
+qs_ranks_kernel *qs_ranks_best(unsigned lanes, int plain);
 
 #endif

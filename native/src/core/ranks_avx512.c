@@ -34,15 +34,24 @@ int qs_ranks_avx512(qs_ranks *ranks, const qs_cell *cells, const uint8_t *codes,
 		f_table[v] = _mm512_permutex2var_epi16(low[0], pick_odd, low[1]);
 		g_table[v] = _mm512_permutex2var_epi16(high[0], pick_even, high[1]);
 	}
+	/* −128 has no positive twin. */
+	const qs_cell least = cells[128];
+	const __m512i least_first = _mm512_set1_epi16((short)QS_CELL_FIRST(least)),
+	              least_f = _mm512_set1_epi16((short)QS_CELL_F(least)),
+	              least_g = _mm512_set1_epi16((short)QS_CELL_G(least));
 	__m512i low = _mm512_loadu_si512(ranks->low), high = _mm512_loadu_si512(ranks->high);
 	const uint8_t *src = ranks->src, *zeros = ranks->zeros;
 	size_t i = 0;
 	for (; i < n && ranks->src_end - src >= 64; i += 32) {
 		__m512i code = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(codes + i)));
-		__m512i index = _mm512_and_si512(_mm512_abs_epi16(code), _mm512_set1_epi16(127)); /* −128 like 0 */
+		__m512i index = _mm512_abs_epi16(code);
+		__mmask32 is_least = _mm512_test_epi16_mask(index, _mm512_set1_epi16(128));
 		__m512i f = look_up(f_table, index), g = look_up(g_table, index), first = look_up(first_table, index);
 		__m512i sign = _mm512_and_si512(code, _mm512_set1_epi16((short)0x8000));
 		first = _mm512_or_si512(first, _mm512_maskz_mov_epi16(_mm512_test_epi16_mask(index, index), sign));
+		f = _mm512_mask_mov_epi16(f, is_least, least_f);
+		g = _mm512_mask_mov_epi16(g, is_least, least_g);
+		first = _mm512_mask_mov_epi16(first, is_least, least_first);
 		__m512i rank = _mm512_mulhi_epu16(low, g), rest = _mm512_sub_epi16(low, _mm512_mullo_epi16(rank, f));
 		__mmask32 more = _mm512_cmpge_epu16_mask(rest, f);
 		rank = _mm512_mask_add_epi16(rank, more, rank, _mm512_set1_epi16(1));

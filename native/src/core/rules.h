@@ -32,6 +32,15 @@ QS_ALWAYS_INLINE float qs_magnitude_value(uint32_t magnitude, uint32_t dtype)
 	return dtype == QS_F16 ? qs_f32_from_bits(magnitude << 13) * 0x1p112f : qs_f32_from_bits(magnitude << 16);
 }
 
+/* The value of a 16-bit float; what is infinite in FP16 is NaN, for scales as unusable. */
+QS_ALWAYS_INLINE float qs_half_value(uint32_t pattern, uint32_t dtype)
+{
+	if (dtype == QS_F16 && (pattern & 0x7c00) == 0x7c00)
+		return qs_f32_from_bits(0x7fc00000);
+	float magnitude = qs_magnitude_value(pattern & 0x7fff, dtype);
+	return pattern & 0x8000 ? -magnitude : magnitude;
+}
+
 /* A BF16 value ≥ 0 rounded to FP16. Its eight significant bits are exact there unless the result is
  * subnormal: multiples of 2^-24, the spacing of singles in [0.5, 1), to which this addition rounds half to
  * even. */
@@ -53,25 +62,58 @@ QS_ALWAYS_INLINE uint32_t qs_rule_end(uint32_t rule, uint32_t dtype)
 	return dtype == QS_F16 ? 0x7c00 : rule == QS_RULE_LLM_INT8 ? 0x4780 : 0x7f80;
 }
 
+/* Rules whose cells are the same for both signs of a value: codes less their zero point. The others have an
+ * order of their own for each scale. */
+QS_ALWAYS_INLINE int qs_rule_is_symmetric(uint32_t rule)
+{
+	return rule <= QS_RULE_Q8_0_D;
+}
+
+/* ---- Symmetric rules ---- */
+
+/* The greatest code less its zero point; indexes above that stand for codes below the zero point. */
+QS_ALWAYS_INLINE uint32_t qs_positive_codes(uint32_t codes_dtype, int32_t zero)
+{
+	int32_t positive = (codes_dtype == QS_I8 ? 127 : 255) - zero;
+	return positive < 0 ? 0 : positive > 255 ? 255 : (uint32_t)positive;
+}
+
+/* Rules whose scale is the largest magnitude there is. */
+QS_ALWAYS_INLINE int qs_rule_has_absmax(uint32_t rule)
+{
+	return rule == QS_RULE_LLM_INT8 || rule == QS_RULE_Q8_0;
+}
+
 /* What the value is multiplied with or divided by. */
 QS_ALWAYS_INLINE float qs_rule_factor(uint32_t rule, float scale)
 {
-	return rule == QS_RULE_LLM_INT8 ? 127.0f / scale : rule == QS_RULE_MULTIPLY ? 1.0f / scale : scale;
+	switch (rule) {
+	case QS_RULE_LLM_INT8:
+		return 127.0f / scale;
+	case QS_RULE_Q8_0: /* d before it is rounded to FP16 */
+		return 1.0f / (scale / 127.0f);
+	case QS_RULE_MULTIPLY:
+	case QS_RULE_Q8_0_D:
+		return 1.0f / scale;
+	default:
+		return scale;
+	}
 }
 
 /* Distance of neighbouring codes, about. */
 QS_ALWAYS_INLINE float qs_rule_step(uint32_t rule, float scale)
 {
-	return rule == QS_RULE_LLM_INT8 ? scale / 127.0f : scale;
+	return qs_rule_has_absmax(rule) ? scale / 127.0f : scale;
 }
 
 QS_ALWAYS_INLINE int qs_rule_scale_is_valid(uint32_t rule, float scale)
 {
-	return scale > 0 && scale <= (rule == QS_RULE_LLM_INT8 ? 65504.0f : 0x1.fffffep127f);
+	/* The reciprocal of the least steps is infinite. */
+	return rule == QS_RULE_LLM_INT8 ? scale > 0 && scale <= 65504.0f
+	                                : scale > 0x1p-119f && scale <= 0x1.fffffep127f;
 }
 
-/* The number that is rounded half to even to the code's magnitude; does not fall as the magnitude pattern
- * rises. */
+/* The number that is rounded to the code's magnitude; does not fall as the magnitude pattern rises. */
 QS_ALWAYS_INLINE float qs_rule_scaled(uint32_t rule, uint32_t dtype, uint32_t magnitude, float factor)
 {
 	float value = qs_magnitude_value(magnitude, dtype);
@@ -83,17 +125,60 @@ QS_ALWAYS_INLINE float qs_rule_scaled(uint32_t rule, uint32_t dtype, uint32_t ma
 	case QS_RULE_DIVIDE_BF16: /* compressed-tensors, quantization/lifecycle/forward_helpers.py: the quotient
 	                             is a BF16 tensor */
 		return qs_round_bf16(value / factor);
-	default: /* QS_RULE_MULTIPLY: torchao, int8_tensor.py and quant_primitives.py */
+	default: /* torchao, int8_tensor.py and quant_primitives.py; ggml-quants.c, quantize_row_q8_0_ref */
 		return value * factor;
 	}
 }
 
-/* Is the code's magnitude at least k? */
+/* Is the code's magnitude at least k? Half to even, or away from zero in ggml. */
 QS_ALWAYS_INLINE uint32_t qs_rule_reaches(uint32_t rule, uint32_t dtype, uint32_t magnitude, float factor,
                                           uint32_t k)
 {
-	float scaled = qs_rule_scaled(rule, dtype, magnitude, factor), border = (float)k - 0.5f;
-	return scaled > border || (scaled == border && !(k & 1));
+	float scaled = qs_rule_scaled(rule, dtype, magnitude, factor), border = (float)(int32_t)k - 0.5f;
+	return scaled > border || (scaled == border && (!(k & 1) || rule >= QS_RULE_Q8_0));
+}
+
+/* ---- ggml's rules for 4 to 6 bits (ggml-quants.c, quantize_row_*_ref): of values whose sign is turned with
+ * the scale's. ---- */
+
+/* From a value to the number that becomes its code: cut off, or for K-quants rounded half to even. Rises with
+ * the value. factor: 1 / scale, or the scale of K-quants. */
+QS_ALWAYS_INLINE float qs_block_scaled(uint32_t rule, float value, float factor, float offset)
+{
+	switch (rule) {
+	case QS_RULE_Q4_0:
+		return value * factor + 8.5f;
+	case QS_RULE_Q5_0:
+		return value * factor + 16.5f;
+	case QS_RULE_Q4_1:
+	case QS_RULE_Q5_1:
+		return (value - offset) * factor + 0.5f;
+	case QS_RULE_Q6_K:
+		return value / factor; /* 32 is added to the rounded number */
+	default:                   /* Q4_K, Q5_K */
+		return (value - offset) / factor;
+	}
+}
+
+QS_ALWAYS_INLINE int qs_block_is_cut(uint32_t rule)
+{
+	return rule <= QS_RULE_Q5_1;
+}
+
+/* Where code k begins: the number that is cut or rounded to it. The first and the last code reach three
+ * quarters of a code further: values there are clamped. */
+QS_ALWAYS_INLINE float qs_block_border(uint32_t rule, uint32_t k, uint32_t levels)
+{
+	float border = qs_block_is_cut(rule) ? (float)(int32_t)k : (float)(int32_t)k - 0.5f;
+	border = k == 0 ? border - 0.75f : k == levels ? border + 0.75f : border;
+	return rule == QS_RULE_Q6_K ? border - 32.0f : border;
+}
+
+QS_ALWAYS_INLINE uint32_t qs_block_reaches(uint32_t rule, float value, float factor, float offset, uint32_t k,
+                                           uint32_t levels)
+{
+	float scaled = qs_block_scaled(rule, value, factor, offset), border = qs_block_border(rule, k, levels);
+	return scaled > border || (scaled == border && (qs_block_is_cut(rule) || !(k & 1)));
 }
 
 #endif

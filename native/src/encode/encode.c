@@ -6,6 +6,7 @@
 
 #include "../core/delta.h"
 #include "../core/planes.h"
+#include "../core/workspace.h"
 #include "ranks_encode.h"
 #include "symbols_encode.h"
 
@@ -22,6 +23,7 @@ struct qs_encoder {
 	uint8_t *candidate, *best; /* CANDIDATE_SIZE each */
 	size_t best_size;
 	uint8_t planes[QS_CHUNK_SIZE_MAX], rows[QS_CHUNK_SIZE_MAX], symbols[QS_CHUNK_SIZE_MAX];
+	uint8_t differences[QS_CHUNK_SIZE_MAX];
 	qs_ranks_scratch ranks;
 };
 
@@ -122,6 +124,31 @@ static void try_delta(qs_encoder *encoder, const qs_chunk_desc *desc, const uint
 	end_candidate(encoder, &w);
 }
 
+static void try_records(qs_encoder *encoder, const qs_chunk_desc *desc, const uint8_t *src)
+{
+	if (desc->cols > QS_RECORD_SIZE_MAX || desc->first_elem % desc->cols || desc->n_elems % desc->cols)
+		return;
+	unsigned size = (unsigned)desc->cols;
+	size_t n = desc->n_elems / size;
+	qs_writer w = begin_candidate(encoder);
+	for (unsigned c = 0; c < size; c++)
+		for (size_t i = 0; i < n; i++)
+			encoder->planes[c * n + i] = src[i * size + c];
+	qs_write8(&w, QS_MODE_RECORDS);
+	write_planes(encoder, &w, n, size);
+	end_candidate(encoder, &w);
+}
+
+/* The most frequent code. */
+static uint32_t middle_code(const uint8_t *codes, size_t n)
+{
+	uint32_t counts[256], best = 0;
+	qs_histogram(codes, n, counts);
+	for (uint32_t s = 1; s < 256; s++)
+		best = counts[s] > counts[best] ? s : best;
+	return best;
+}
+
 /* Rows are first sorted by their mean |code|, to a quarter of an octave. */
 enum { SPREADS = 33 };
 
@@ -132,11 +159,11 @@ typedef struct row_class {
 	uint8_t from, to; /* spreads */
 } row_class;
 
-static unsigned row_spread(const uint8_t *codes, size_t n)
+static unsigned row_spread(const uint8_t *codes, size_t n, uint32_t zero)
 {
 	uint32_t sum = 0;
 	for (size_t i = 0; i < n; i++)
-		sum += (uint32_t)abs((int8_t)codes[i]);
+		sum += (uint32_t)abs((int8_t)(codes[i] - zero));
 	/* Integers only: thresholds 2^(k/4) of sum / n in 1/16, so that every machine makes the same archive. */
 	static const uint16_t quarter[4] = {16384, 19484, 23170, 27554}; /* 2^14 · 2^(k/4) */
 	uint64_t mean = n ? ((uint64_t)sum << 14) / n : 0;               /* at most 2^21 */
@@ -196,14 +223,16 @@ static unsigned find_classes(row_class *classes, unsigned n, uint32_t n_elems)
 	return n;
 }
 
-static void try_codes(qs_encoder *encoder, const qs_chunk_desc *desc, const uint8_t *src)
+/* mode: CODES, or RECODED of differences. zero: the code in the middle. */
+static void try_codes(qs_encoder *encoder, const qs_chunk_desc *desc, const uint8_t *src, uint8_t mode,
+                      uint32_t zero)
 {
 	uint32_t n_rows = qs_chunk_rows(desc), used = 0;
 	row_class classes[SPREADS];
 	uint8_t *spread = encoder->planes, class_of[SPREADS];
 	memset(classes, 0, sizeof classes);
 	for (qs_row_part part = qs_first_row(desc); part.count; part = qs_next_row(desc, part)) {
-		unsigned s = row_spread(src + part.begin, part.count);
+		unsigned s = row_spread(src + part.begin, part.count, zero);
 		spread[part.row] = (uint8_t)s;
 		for (uint32_t i = part.begin; i < part.begin + part.count; i++)
 			classes[s].counts[src[i]]++;
@@ -219,7 +248,7 @@ static void try_codes(qs_encoder *encoder, const qs_chunk_desc *desc, const uint
 		}
 	unsigned n_classes = find_classes(classes, used, desc->n_elems);
 	qs_writer w = begin_candidate(encoder);
-	qs_write8(&w, QS_MODE_CODES);
+	qs_write8(&w, mode);
 	qs_write8(&w, (uint8_t)n_classes);
 	for (unsigned c = 0; c < n_classes; c++)
 		for (unsigned s = classes[c].from; s <= classes[c].to; s++)
@@ -276,9 +305,19 @@ qstore_status qs_chunk_encode(qs_encoder *encoder, const qs_chunk_desc *desc, co
 			if (planes_estimate(encoder, src, n) < 1.01 * (double)encoder->best_size)
 				try_planes(encoder, dtype, src, n);
 		} else if (desc->kind == QS_KIND_CODES) {
-			try_codes(encoder, desc, src);
+			/* Unsigned codes mostly have their zero point in the middle of those that there are. */
+			try_codes(encoder, desc, src, QS_MODE_CODES, dtype == QS_U8 ? middle_code(src, n) : 0);
+			if (desc->coarse) {
+				uint8_t *differences = encoder->differences;
+				qs_predict_codes(desc, differences);
+				for (size_t i = 0; i < n; i++)
+					differences[i] = (uint8_t)(src[i] - differences[i]);
+				try_codes(encoder, desc, differences, QS_MODE_RECODED, 0);
+			}
 		} else {
 			try_planes(encoder, dtype, src, n);
+			if (dtype == QS_BYTES && desc->cols > 1)
+				try_records(encoder, desc, src);
 			if (desc->kind == QS_KIND_DELTA)
 				try_delta(encoder, desc, src, src_size);
 		}

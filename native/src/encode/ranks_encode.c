@@ -1,9 +1,10 @@
 #include "ranks_encode.h"
 
+#include <string.h>
+
 #include "../core/planes.h"
 #include "../core/ranks.h"
-
-static const uint32_t padding_f = 65535; /* of a cell of one value */
+#include "../core/rules.h"
 
 /* A chunk with more exceptions than this share of its elements is better coded plainly. */
 enum { EXCEPTIONS_SHARE = 8 };
@@ -30,46 +31,122 @@ typedef struct found {
 	int overflow;     /* the list did not fit */
 } found;
 
-/* Front to back: each element's rank and F, and the exceptions, whose rank is 0. */
-static found find_ranks(const qs_chunk_desc *desc, const uint8_t *src, qs_ranks_scratch *scratch)
+/* Calls for each run of elements that share a scale. */
+typedef struct walk {
+	qs_runs runs;
+	const qs_grid *grid;
+	const uint8_t *codes; /* in coded order, as all of this */
+	const qs_cell_table *table;
+	qs_step step;
+	qs_cell_cache *cells;
+	uint8_t *indexes; /* filled run by run */
+} walk;
+
+static walk walk_begin(const qs_chunk_desc *desc, qs_coded_order order, const uint8_t *codes,
+                       qs_ranks_scratch *scratch)
 {
-	uint8_t *list = scratch->exceptions;
-	qs_writer e = {list, list + sizeof scratch->exceptions, 0};
+	walk w = {
+	    .grid = &desc->coarse_grid, .codes = codes, .cells = &scratch->cells, .indexes = scratch->indexes};
+	qs_runs_begin(&w.runs, w.grid, desc->cols, desc->first_elem, desc->n_elems, order, scratch->columns);
+	return w;
+}
+
+/* The next run, its table and the indexes of its codes. */
+static int walk_next(walk *w)
+{
+	if (!qs_runs_next(&w->runs))
+		return 0;
+	uint32_t begin = w->runs.run.begin, n = w->runs.run.count, reach = 255;
+	uint8_t *indexes = w->indexes + begin;
+	int levels = qs_rule_levels(w->grid->rule) < 256;
+	qs_grid_step(w->grid, w->runs.run.number, &w->step);
+	if (levels) {
+		w->table = qs_cell_cache_get(w->cells, &w->step, reach);
+		for (uint32_t i = 0; i < n; i++)
+			indexes[i] = (uint8_t)(w->codes[begin + i] - (uint32_t)w->table->zero);
+	} else {
+		for (uint32_t i = 0; i < n; i++)
+			indexes[i] = (uint8_t)(w->codes[begin + i] - (uint32_t)w->step.zero);
+		reach =
+		    qs_grid_is_plain(w->grid) ? 128 : qs_cell_reach(w->grid->codes_dtype, w->step.zero, indexes, n);
+		w->table = qs_cell_cache_get(w->cells, &w->step, reach);
+	}
+	if (w->table->zero == QS_ALL_ZERO)
+		memset(indexes, 0, n);
+	return 1;
+}
+
+/* Front to back: each element's index, rank and F, and the values outside their cells, whose rank is 0. */
+static found find_ranks(walk w, const uint8_t *src, uint8_t *outside, qs_ranks_scratch *scratch)
+{
 	found f = {0};
-	uint32_t next = 0;
-	for (qs_row_part part = qs_first_row(desc); part.count; part = qs_next_row(desc, part)) {
-		const qs_cell *cells = qs_cell_cache_get(&scratch->cells, qs_chunk_scale(desc, part.row));
-		for (uint32_t i = part.begin; i < part.begin + part.count; i++) {
-			uint8_t code = desc->coarse[i];
-			qs_cell cell = cells[code];
-			uint32_t rank = (uint16_t)(qs_load16(src + 2 * (size_t)i) - QS_CELL_FIRST(cell));
-			f.zeros += code == 0;
-			if (code != 0 && rank >= QS_CELL_COUNT(cell)) {
-				qs_write_varint(&e, i - next);
-				qs_write_bytes(&e, src + 2 * (size_t)i, 2);
-				next = i + 1;
-				f.exceptions++;
-			}
-			scratch->rank[i] = rank < QS_CELL_COUNT(cell) ? (uint16_t)rank : 0;
+	while (walk_next(&w))
+		for (uint32_t i = w.runs.run.begin, end = i + w.runs.run.count; i < end; i++) {
+			uint8_t index = w.indexes[i];
+			qs_cell cell = w.table->cells[index];
+			uint32_t rank = (uint16_t)(qs_load16(src + 2 * (size_t)i) - QS_CELL_FIRST(cell)),
+			         inside = rank < QS_CELL_COUNT(cell);
+			f.zeros += index == 0;
+			outside[i] = !inside && index != 0;
+			f.exceptions += outside[i];
+			scratch->rank[i] = inside && index ? (uint16_t)rank : 0;
 			scratch->f[i] = (uint16_t)QS_CELL_F(cell);
 		}
-	}
-	f.list_size = (size_t)(e.at - list);
-	f.overflow = e.bad;
 	return f;
 }
 
-/* The rule's own codes where they differ from those given, and the differences. */
-static void find_residual(const qs_chunk_desc *desc, const uint8_t *src, qs_ranks_scratch *scratch)
+/* The list of the values outside their cells, in the order of the matrix. */
+static void list_exceptions(const uint8_t *outside, const uint8_t *src, uint32_t n, qs_ranks_scratch *scratch,
+                            found *f)
 {
-	for (qs_row_part part = qs_first_row(desc); part.count; part = qs_next_row(desc, part)) {
-		float scale = qs_chunk_scale(desc, part.row);
-		for (uint32_t i = part.begin; i < part.begin + part.count; i++) {
-			int given = (int8_t)desc->coarse[i];
-			int code = qs_cell_code(desc->dtype, desc->rule, scale, qs_load16(src + 2 * (size_t)i));
-			code = code < -127 || code > 127 ? given : code;
-			scratch->codes[i] = (uint8_t)code;
-			scratch->residual[i] = (uint8_t)(code - given);
+	uint8_t *list = scratch->exceptions;
+	qs_writer e = {list, list + sizeof scratch->exceptions, 0};
+	uint32_t next = 0;
+	for (uint32_t i = 0; i < n; i++) {
+		if (!outside[i])
+			continue;
+		qs_write_varint(&e, i - next);
+		qs_write_bytes(&e, src + 2 * (size_t)i, 2);
+		next = i + 1;
+	}
+	f->list_size = (size_t)(e.at - list);
+	f->overflow = e.bad;
+}
+
+/* Elements of 1 byte from the coded order to that of the matrix. */
+static void scatter8(qs_coded_order order, const uint16_t *columns, uint32_t cols, uint32_t n,
+                     const uint8_t *src, uint8_t *dst)
+{
+	if (order == QS_CODED_COLUMNS) {
+		qs_coded_gather8(order, columns, n / cols, n, src, dst); /* transposed back */
+		return;
+	}
+	for (; n; n -= cols, src += cols, dst += cols)
+		for (uint32_t c = 0; c < cols; c++)
+			dst[columns[c]] = src[c];
+}
+
+/* The rule's own codes, as far as there are cells for them, and the differences to those given. */
+static void find_residual(walk w, const qs_chunk_desc *desc, const uint8_t *src, uint8_t *codes,
+                          uint8_t *residual)
+{
+	uint32_t levels = qs_rule_levels(w.grid->rule);
+	int low = 0, high = (int)levels - 1;
+	while (walk_next(&w)) {
+		if (levels == 256) {
+			/* All indexes have a cell, those beyond the codes' range too. */
+			high = (int)qs_positive_codes(w.grid->codes_dtype, w.step.zero) + w.step.zero;
+			low = high - 255;
+		}
+		for (uint32_t i = w.runs.run.begin, end = i + w.runs.run.count; i < end; i++) {
+			uint8_t given = w.codes[i];
+			int code = qs_cell_code(desc->dtype, w.grid->rule, &w.step, qs_load16(src + 2 * (size_t)i));
+			int out = code == QS_NO_CODE || w.table->zero == QS_ALL_ZERO;
+			if (levels < 256 && !out)
+				code = code < low ? low : code > high ? high : code;
+			out |= code < low || code > high;
+			codes[i] = out ? given : (uint8_t)code;
+			residual[i] = (uint8_t)(codes[i] - given);
 		}
 	}
 }
@@ -77,30 +154,53 @@ static void find_residual(const qs_chunk_desc *desc, const uint8_t *src, qs_rank
 void qs_ranks_encode(qs_writer *w, const qs_chunk_desc *desc, const uint8_t *src, qs_ranks_scratch *scratch,
                      uint32_t *n_exceptions)
 {
-	uint32_t n_rows = qs_chunk_rows(desc), n = desc->n_elems;
-	/* 32 lanes pay when their states are small beside the chunk and rows fill them. */
-	unsigned n_lanes = n >= 1 << 15 && desc->cols >= 2 * QS_LANES_MAX ? QS_LANES_MAX : QS_LANES_MIN;
-	qs_cell_cache_init(&scratch->cells, desc->dtype, desc->rule);
-	found f = find_ranks(desc, src, scratch);
-	qs_chunk_desc changed = *desc;
-	qs_block_plan residual_plan;
+	const qs_grid *grid = &desc->coarse_grid;
+	uint32_t n = desc->n_elems, cols = (uint32_t)desc->cols;
+	const uint8_t *codes = desc->coarse, *values = src;
+	/* 32 lanes pay when their states are small beside the chunk. */
+	unsigned n_lanes = n >= 1 << 15 ? QS_LANES_MAX : QS_LANES_MIN;
+	qs_coded_order order = qs_coded_order_of(grid, desc->cols, desc->first_elem, n);
+	uint8_t *outside = scratch->outside;
+	if (order == QS_CODED_GROUPS)
+		qs_coded_columns(grid, cols, scratch->columns, scratch->counts);
+	if (order != QS_CODED_ROWS) {
+		qs_coded_gather8(order, scratch->columns, cols, n, codes, scratch->codes);
+		qs_coded_gather16(order, scratch->columns, cols, n, src, scratch->values);
+		codes = scratch->codes;
+		values = scratch->values;
+	}
+	qs_cell_cache_init(&scratch->cells, desc->dtype, grid->rule, grid->codes_dtype);
+	found f = find_ranks(walk_begin(desc, order, codes, scratch), values, outside, scratch);
 	*n_exceptions = f.exceptions;
+	qs_block_plan residual_plan;
 	int residual = 0;
 	if (f.exceptions) {
 		/* Values outside the cells of their codes, because the rule is another or the codes were made from
 		 * other values: a difference of codes for each element costs less than a list of values as soon as
 		 * they are many. */
 		uint32_t counts[256];
-		find_residual(desc, src, scratch);
+		find_residual(walk_begin(desc, order, codes, scratch), desc, values, scratch->planes,
+		              scratch->residual);
 		qs_histogram(scratch->residual, n, counts);
 		qs_symbols_plan(counts, n, &residual_plan);
-		residual = counts[0] < n && (f.overflow || residual_plan.size < f.list_size);
+		/* An exception takes about 26 bits. */
+		residual = counts[0] < n && residual_plan.size < 3 * (size_t)f.exceptions + f.exceptions / 4;
 		if (residual) {
-			changed.coarse = scratch->codes;
-			desc = &changed;
-			f = find_ranks(desc, src, scratch);
+			memcpy(scratch->codes, scratch->planes, n);
+			codes = scratch->codes;
+			f = find_ranks(walk_begin(desc, order, codes, scratch), values, outside, scratch);
 		}
 	}
+	const uint8_t *residuals = scratch->residual;
+	if (order != QS_CODED_ROWS) {
+		scatter8(order, scratch->columns, cols, n, outside, scratch->planes);
+		memcpy(outside, scratch->planes, n);
+		if (residual) {
+			scatter8(order, scratch->columns, cols, n, residuals, scratch->planes);
+			memcpy(scratch->residual, scratch->planes, n);
+		}
+	}
+	list_exceptions(outside, src, n, scratch, &f);
 	uint32_t count = f.exceptions, zeros = f.zeros;
 	const uint8_t *list = scratch->exceptions;
 	if (count > n / EXCEPTIONS_SHARE || f.overflow) {
@@ -119,12 +219,13 @@ void qs_ranks_encode(qs_writer *w, const qs_chunk_desc *desc, const uint8_t *src
 		qs_write_bytes(w, list, f.list_size);
 	}
 	if (residual)
-		qs_symbols_write(w, scratch->residual, n, &residual_plan, scratch->symbols);
+		qs_symbols_write(w, residuals, n, &residual_plan, scratch->symbols);
+	qs_write_varint(w, zeros);
 	if (zeros) {
 		uint8_t *high = scratch->planes, *low = high + zeros;
 		for (uint32_t i = 0; i < n; i++)
-			if (!desc->coarse[i]) {
-				uint32_t v = qs_load16(src + 2 * (size_t)i);
+			if (!scratch->indexes[i]) {
+				uint32_t v = qs_load16(values + 2 * (size_t)i);
 				*high++ = (uint8_t)(v >> 7);
 				*low++ = (uint8_t)(v << 1 | v >> 15);
 			}
@@ -136,18 +237,8 @@ void qs_ranks_encode(qs_writer *w, const qs_chunk_desc *desc, const uint8_t *src
 	lanes l = {.at = units_end};
 	for (unsigned lane = 0; lane < n_lanes; lane++)
 		l.state[lane] = QS_LANE_START;
-	for (uint32_t row = n_rows; row-- > 0;) {
-		qs_row_part part = qs_chunk_row(desc, row);
-		uint32_t padded = (part.count + n_lanes - 1) & ~(n_lanes - 1);
-		if ((size_t)(l.at - scratch->units) < 2 * (size_t)padded + 2) {
-			w->bad = 1;
-			return;
-		}
-		for (uint32_t i = padded; i-- > part.count;)
-			put_rank(&l, i & (n_lanes - 1), padding_f, 0);
-		for (uint32_t i = part.count; i-- > 0;)
-			put_rank(&l, i & (n_lanes - 1), scratch->f[part.begin + i], scratch->rank[part.begin + i]);
-	}
+	for (uint32_t i = n; i-- > 0;)
+		put_rank(&l, i & (n_lanes - 1), scratch->f[i], scratch->rank[i]);
 	for (unsigned lane = 0; lane < n_lanes; lane++) {
 		uint8_t state[4];
 		qs_store32(state, l.state[lane]);

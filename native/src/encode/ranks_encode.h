@@ -11,7 +11,11 @@ typedef struct qs_ranks_scratch {
 	qs_cell_cache cells;
 	uint8_t planes[QS_CHUNK_SIZE_MAX]; /* of values with code 0 */
 	uint8_t symbols[QS_CHUNK_SIZE_MAX / 2];
-	uint8_t codes[QS_CHUNK_SIZE_MAX / 2], residual[QS_CHUNK_SIZE_MAX / 2];
+	uint8_t codes[QS_CHUNK_SIZE_MAX / 2], residual[QS_CHUNK_SIZE_MAX / 2], indexes[QS_CHUNK_SIZE_MAX / 2],
+	    outside[QS_CHUNK_SIZE_MAX / 2];
+	uint8_t values[QS_CHUNK_SIZE_MAX]; /* in coded order */
+	uint16_t columns[QS_GROUPS_COLS_MAX];
+	uint32_t counts[QS_GROUPS_COLS_MAX];
 	uint8_t exceptions[QS_CHUNK_SIZE_MAX];
 	uint16_t rank[QS_CHUNK_SIZE_MAX / 2], f[QS_CHUNK_SIZE_MAX / 2]; /* of each element */
 	uint8_t units[2 * QS_CHUNK_SIZE_MAX];

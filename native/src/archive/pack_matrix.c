@@ -1,0 +1,275 @@
+/* Matrices whose codes do not stand in their files as a tensor of bytes: ggml's blocks, and codes packed in
+ * words. Their parts (codes, scales, zero points) become objects, their files' bytes layouts of these. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../core/layout.h"
+#include "pack.h"
+
+/* ---- Finding tensors of a variant by name ---- */
+
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp((*(pack_tensor *const *)a)->name, (*(pack_tensor *const *)b)->name);
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+	return strcmp((*(pack_tensor *const *)a)->key, (*(pack_tensor *const *)b)->key);
+}
+
+int pack_map_make(const packer *p, uint32_t variant, int by_key, pack_map *map)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < p->n_files; i++)
+		n += p->files[i].variants >> variant & 1 ? p->files[i].n_tensors : 0;
+	*map = (pack_map){malloc((n + 1) * sizeof(*map->tensors)), 0, by_key};
+	if (map->tensors == NULL)
+		return 0;
+	for (size_t i = 0; i < p->n_files; i++) {
+		if ((p->files[i].variants >> variant & 1) == 0)
+			continue;
+		for (size_t j = 0; j < p->files[i].n_tensors; j++)
+			map->tensors[map->n_tensors++] = &p->files[i].tensors[j];
+	}
+	if (n > 0)
+		qsort(map->tensors, n, sizeof(*map->tensors), by_key ? compare_keys : compare_names);
+	return 1;
+}
+
+size_t pack_map_first(const pack_map *map, const char *name)
+{
+	size_t low = 0, high = map->n_tensors;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		const pack_tensor *t = map->tensors[middle];
+		if (strcmp(map->by_key ? t->key : t->name, name) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+pack_tensor *pack_map_find(const pack_map *map, const char *name)
+{
+	size_t i = pack_map_first(map, name);
+	if (i == map->n_tensors || strcmp(map->by_key ? map->tensors[i]->key : map->tensors[i]->name, name) != 0)
+		return NULL;
+	return map->tensors[i];
+}
+
+/* ---- Blocks ---- */
+
+static qstore_status split_blocks(packer *p, pack_tensor *t, qs_error *error)
+{
+	static const struct {
+		uint32_t dtype, rule;
+	} rules[] = {
+	    {QS_Q8_0, QS_RULE_Q8_0_D}, {QS_Q4_0, QS_RULE_Q4_0}, {QS_Q5_0, QS_RULE_Q5_0}, {QS_Q4_1, QS_RULE_Q4_1},
+	    {QS_Q5_1, QS_RULE_Q5_1},   {QS_Q4_K, QS_RULE_Q4_K}, {QS_Q5_K, QS_RULE_Q5_K}, {QS_Q6_K, QS_RULE_Q6_K},
+	};
+	uint64_t cols = pack_cols(t), elems = pack_n_elems(t), blocks = elems / qs_block_elems(t->dtype);
+	uint32_t rule = QS_RULE_NONE;
+	for (size_t i = 0; i < sizeof(rules) / sizeof(*rules); i++)
+		rule = rules[i].dtype == t->dtype ? rules[i].rule : rule;
+	/* Blocks stand in rows; a grid has whole ones. */
+	if (rule == QS_RULE_NONE || cols % qs_block_elems(t->dtype) != 0 || t->role != PACK_PLAIN)
+		return QSTORE_OK;
+	uint32_t record = qs_rule_record_size(rule), group = qs_rule_group(rule);
+	pack_tensor *scales = record == 0 ? pack_add_part(p, t, PACK_BLOCK_SCALES, QS_F16, blocks, 1)
+	                                  : pack_add_part(p, t, PACK_BLOCK_SCALES, QS_BYTES, blocks, record);
+	pack_tensor *codes =
+	    pack_add_part(p, t, PACK_BLOCK_CODES, t->dtype == QS_Q8_0 ? QS_I8 : QS_U8, elems / cols, cols);
+	if (scales == NULL || codes == NULL)
+		return pack_no_memory(error);
+	codes->role = PACK_CODES;
+	codes->codes = codes;
+	codes->grid = (pack_grid){
+	    .rule = rule, .scales = scales, .group = group, .row_stride = cols / group, .group_stride = 1};
+	t->role = PACK_LAYOUT;
+	t->coarse = t->codes = codes;
+	return QSTORE_OK;
+}
+
+/* ---- Words ---- */
+
+static int ends_in(const char *name, const char *end)
+{
+	size_t size = strlen(name), n = strlen(end);
+	return size > n && strcmp(name + size - n, end) == 0;
+}
+
+/* NAME with its ending replaced. */
+static const char *rename_end(packer *p, const char *name, const char *end, const char *other)
+{
+	size_t stem = strlen(name) - strlen(end);
+	char *text = malloc(stem + strlen(other) + 1);
+	if (text == NULL)
+		return NULL;
+	memcpy(text, name, stem);
+	strcpy(text + stem, other);
+	return pack_keep(p, text);
+}
+
+static pack_tensor *find_beside(const pack_map *map, const char *name, const char *end, const char *other)
+{
+	char text[1024];
+	size_t stem = strlen(name) - strlen(end);
+	if (stem + strlen(other) + 1 > sizeof(text))
+		return NULL;
+	memcpy(text, name, stem);
+	strcpy(text + stem, other);
+	return pack_map_find(map, text);
+}
+
+/* Is the order of the columns' groups the plain one, `group` after `group`? */
+static qstore_status order_is_plain(const packer *p, const pack_tensor *order, uint64_t group, int *plain,
+                                    qs_error *error)
+{
+	uint64_t n = order->size / 4;
+	int32_t block[1024];
+	*plain = 1;
+	for (uint64_t at = 0; at < n && *plain; at += 1024) {
+		size_t some = n - at < 1024 ? (size_t)(n - at) : 1024;
+		qstore_status status =
+		    pack_read(p, order->source, block, some * 4, order->source_offset + at * 4, error);
+		if (status != QSTORE_OK)
+			return status;
+		for (size_t i = 0; i < some; i++)
+			*plain &= (uint64_t)block[i] == (at + i) / group;
+	}
+	return QSTORE_OK;
+}
+
+/* AutoGPTQ's and GPTQModel's layout (nn_modules/qlinear): qweight [in × bits / 32, out], qzeros
+ * [groups, out × bits / 32], scales [groups, out], g_idx [in]. */
+static qstore_status split_gptq(packer *p, const pack_map *map, pack_tensor *t, qs_error *error)
+{
+	pack_tensor *scales = find_beside(map, t->name, ".qweight", ".scales"),
+	            *qzeros = find_beside(map, t->name, ".qweight", ".qzeros"),
+	            *order = find_beside(map, t->name, ".qweight", ".g_idx");
+	if (t->dtype != QS_I32 || t->n_dims != 2 || t->role != PACK_PLAIN || scales == NULL ||
+	    scales->n_dims != 2 ||
+	    (scales->dtype != QS_F16 && scales->dtype != QS_BF16 && scales->dtype != QS_F32))
+		return QSTORE_OK;
+	uint64_t lines = t->dims[0], out = t->dims[1], groups = scales->dims[0], in = 0;
+	if (scales->dims[1] != out || groups == 0 || out == 0)
+		return QSTORE_OK;
+	if (order != NULL && order->dtype == QS_I32 && order->n_dims == 1)
+		in = order->dims[0];
+	else if (qzeros != NULL && qzeros->n_dims == 2 && qzeros->dims[1] > 0)
+		in = lines * (out / qzeros->dims[1]); /* zero points are packed as many to a word */
+	uint32_t bits = in == lines * 8 ? 4 : in == lines * 4 ? 8 : 0;
+	if (bits == 0 || in * out >= QS_TRANSPOSED_MAX || in >= UINT32_MAX)
+		return QSTORE_OK;
+	uint64_t group = (in + groups - 1) / groups;
+	pack_tensor *codes = pack_add_part(p, t, PACK_WORD_CODES_T, QS_U8, out, in), *zeros = NULL;
+	if (codes == NULL)
+		return pack_no_memory(error);
+	codes->bits = t->bits = bits;
+	if (qzeros != NULL && qzeros->dtype == QS_I32 && qzeros->role == PACK_PLAIN && qzeros->n_dims == 2 &&
+	    qzeros->dims[0] == groups && qzeros->dims[1] * (32 / bits) == out) {
+		zeros = pack_add_part(p, qzeros, PACK_WORD_CODES, QS_U8, groups, out);
+		if (zeros == NULL)
+			return pack_no_memory(error);
+		zeros->bits = qzeros->bits = bits;
+		qzeros->role = PACK_LAYOUT;
+		qzeros->coarse = zeros;
+	}
+	if (order != NULL) {
+		int plain = 0;
+		if (order->n_dims != 1 || order->dtype != QS_I32 || order->dims[0] != in)
+			order = NULL;
+		else {
+			qstore_status status = order_is_plain(p, order, group, &plain, error);
+			if (status != QSTORE_OK)
+				return status;
+			if (plain)
+				order = NULL;
+			else
+				order->role = PACK_PLAIN; /* however small */
+		}
+	}
+	scales->role = PACK_PLAIN;
+	codes->role = PACK_CODES;
+	codes->codes = codes;
+	codes->grid = (pack_grid){.rule = QS_RULE_DIVIDE,
+	                          .scales = scales,
+	                          .zeros = zeros,
+	                          .order = order,
+	                          .group = (uint32_t)(order != NULL ? groups : group),
+	                          .row_stride = 1,
+	                          .group_stride = out,
+	                          /* The files' first version has the zero points less one. */
+	                          .zero_offset = zeros != NULL ? 1 : 1 << (bits - 1)};
+	t->role = PACK_LAYOUT;
+	t->coarse = t->codes = codes;
+	t->key = rename_end(p, t->key, ".qweight", ".weight");
+	return t->key == NULL ? pack_no_memory(error) : QSTORE_OK;
+}
+
+/* compressed-tensors, compressors/quantized_compressors/pack_quantized.py: weight_packed [out, in × bits /
+ * 32] of codes + 2^(bits − 1), weight_scale [out, groups]. */
+static qstore_status split_packed(packer *p, const pack_map *map, pack_tensor *t, qs_error *error)
+{
+	pack_tensor *scales = find_beside(map, t->name, ".weight_packed", ".weight_scale"),
+	            *shape = find_beside(map, t->name, ".weight_packed", ".weight_shape");
+	int64_t dims[2];
+	if (t->dtype != QS_I32 || t->n_dims != 2 || t->role != PACK_PLAIN || scales == NULL ||
+	    scales->n_dims != 2 || shape == NULL || shape->dtype != QS_I64 || shape->size != 16 ||
+	    scales->dims[0] != t->dims[0] ||
+	    (scales->dtype != QS_F16 && scales->dtype != QS_BF16 && scales->dtype != QS_F32))
+		return QSTORE_OK;
+	qstore_status status = pack_read(p, shape->source, dims, sizeof(dims), shape->source_offset, error);
+	if (status != QSTORE_OK)
+		return status;
+	uint64_t out = t->dims[0], in = (uint64_t)dims[1], groups = scales->dims[1];
+	uint32_t bits = in == t->dims[1] * 8 ? 4 : in == t->dims[1] * 4 ? 8 : 0;
+	if (bits == 0 || (uint64_t)dims[0] != out || groups == 0 || in % groups != 0 || in >= UINT32_MAX)
+		return QSTORE_OK;
+	pack_tensor *codes = pack_add_part(p, t, PACK_WORD_CODES, QS_U8, out, in);
+	if (codes == NULL)
+		return pack_no_memory(error);
+	codes->bits = t->bits = bits;
+	scales->role = PACK_PLAIN;
+	codes->role = PACK_CODES;
+	codes->codes = codes;
+	codes->grid = (pack_grid){.rule = QS_RULE_DIVIDE_BF16,
+	                          .scales = scales,
+	                          .group = (uint32_t)(in / groups),
+	                          .row_stride = groups,
+	                          .group_stride = 1,
+	                          .zero_offset = 1 << (bits - 1)};
+	t->role = PACK_LAYOUT;
+	t->coarse = t->codes = codes;
+	t->key = rename_end(p, t->key, ".weight_packed", ".weight");
+	return t->key == NULL ? pack_no_memory(error) : QSTORE_OK;
+}
+
+qstore_status pack_matrices(packer *p, qs_error *error)
+{
+	for (size_t i = 0; i < p->n_files; i++)
+		for (size_t j = 0; j < p->files[i].n_tensors; j++)
+			p->files[i].tensors[j].key = p->files[i].tensors[j].name;
+	for (uint32_t v = 0; v <= p->high_number; v++) {
+		pack_map map;
+		qstore_status status = pack_map_make(p, v, 0, &map) ? QSTORE_OK : pack_no_memory(error);
+		for (size_t i = 0; i < map.n_tensors && status == QSTORE_OK; i++) {
+			pack_tensor *t = map.tensors[i];
+			if (t->role != PACK_PLAIN || t->codes != NULL)
+				continue;
+			if (qs_blocks_are_modelled(t->dtype))
+				status = split_blocks(p, t, error);
+			else if (ends_in(t->name, ".qweight"))
+				status = split_gptq(p, &map, t, error);
+			else if (ends_in(t->name, ".weight_packed"))
+				status = split_packed(p, &map, t, error);
+		}
+		free(map.tensors);
+		if (status != QSTORE_OK)
+			return status;
+	}
+	return QSTORE_OK;
+}

@@ -1,0 +1,284 @@
+#include "grid.h"
+
+#include <string.h>
+
+#include "bytes.h"
+#include "rules.h"
+
+uint32_t qs_rule_record_size(uint32_t rule)
+{
+	switch (rule) {
+	case QS_RULE_Q4_1:
+	case QS_RULE_Q5_1:
+		return 4;
+	case QS_RULE_Q4_K:
+	case QS_RULE_Q5_K:
+		return 16;
+	case QS_RULE_Q6_K:
+		return 18;
+	default:
+		return 0;
+	}
+}
+
+uint32_t qs_rule_record_groups(uint32_t rule)
+{
+	return rule == QS_RULE_Q4_K || rule == QS_RULE_Q5_K ? 8 : rule == QS_RULE_Q6_K ? 16 : 1;
+}
+
+uint32_t qs_rule_levels(uint32_t rule)
+{
+	switch (rule) {
+	case QS_RULE_Q4_0:
+	case QS_RULE_Q4_1:
+	case QS_RULE_Q4_K:
+		return 16;
+	case QS_RULE_Q5_0:
+	case QS_RULE_Q5_1:
+	case QS_RULE_Q5_K:
+		return 32;
+	case QS_RULE_Q6_K:
+		return 64;
+	default:
+		return 256;
+	}
+}
+
+uint32_t qs_rule_block(uint32_t rule)
+{
+	static const uint8_t blocks[QS_RULE_COUNT] = {
+	    [QS_RULE_Q8_0] = QS_Q8_0, [QS_RULE_Q8_0_D] = QS_Q8_0, [QS_RULE_Q4_0] = QS_Q4_0,
+	    [QS_RULE_Q5_0] = QS_Q5_0, [QS_RULE_Q4_1] = QS_Q4_1,   [QS_RULE_Q5_1] = QS_Q5_1,
+	    [QS_RULE_Q4_K] = QS_Q4_K, [QS_RULE_Q5_K] = QS_Q5_K,   [QS_RULE_Q6_K] = QS_Q6_K,
+	};
+	return rule < QS_RULE_COUNT ? blocks[rule] : QS_BYTES;
+}
+
+uint32_t qs_rule_group(uint32_t rule)
+{
+	return rule < QS_RULE_Q8_0 ? 0 : rule == QS_RULE_Q6_K ? 16 : 32;
+}
+
+int qs_grid_is_plain(const qs_grid *grid)
+{
+	return qs_rule_is_symmetric(grid->rule) && grid->codes_dtype == QS_I8 && !grid->zeros &&
+	       !grid->zero_offset;
+}
+
+void qs_grid_window(const qs_grid *grid, uint64_t cols, uint64_t first, uint64_t n, uint64_t *low,
+                    uint64_t *high)
+{
+	uint64_t row = first / cols, last_row = (first + n - 1) / cols, begin = 0, end;
+	end = grid->order ? grid->group - 1 : (cols - 1) / grid->group;
+	if (row == last_row && !grid->order) {
+		begin = (first - row * cols) / grid->group;
+		end = (first + n - 1 - row * cols) / grid->group;
+	}
+	*low = row * grid->row_stride + begin * grid->group_stride;
+	*high = last_row * grid->row_stride + end * grid->group_stride;
+}
+
+int qs_grid_covers(const qs_grid *grid, uint64_t cols, uint64_t first, uint64_t n)
+{
+	uint64_t low, high, n_scales;
+	uint32_t record = qs_rule_record_size(grid->rule), groups = qs_rule_record_groups(grid->rule);
+	if (record)
+		n_scales = grid->scales_size / record * groups;
+	else
+		n_scales = grid->scales_size / qs_dtype_size(grid->scales_dtype);
+	qs_grid_window(grid, cols, first, n, &low, &high);
+	if (low < grid->scales_first || high - grid->scales_first >= n_scales || grid->scales_first % groups)
+		return 0;
+	if (grid->zeros && high - grid->scales_first >= grid->zeros_size)
+		return 0;
+	for (uint64_t c = 0; grid->order && c < cols; c++)
+		if (qs_load32(grid->order + 4 * c) >= grid->group)
+			return 0;
+	return 1;
+}
+
+/* ggml-quants.c, get_scale_min_k4: eight scales and eight mins of 6 bits in 12 bytes. */
+static void unpack_k4(const uint8_t *packed, unsigned i, unsigned *scale, unsigned *min)
+{
+	if (i < 4) {
+		*scale = packed[i] & 63;
+		*min = packed[i + 4] & 63;
+	} else {
+		*scale = (packed[i + 4] & 15) | packed[i - 4] >> 6 << 4;
+		*min = packed[i + 4] >> 4 | packed[i] >> 6 << 4;
+	}
+}
+
+void qs_grid_step(const qs_grid *grid, uint64_t number, qs_step *step)
+{
+	size_t i = (size_t)(number - grid->scales_first);
+	uint32_t size = qs_rule_record_size(grid->rule), groups = qs_rule_record_groups(grid->rule);
+	const uint8_t *record = grid->scales + i / groups * size;
+	unsigned scale, min;
+	step->offset = 0;
+	step->zero = 0;
+	switch (grid->rule) {
+	case QS_RULE_Q4_1:
+	case QS_RULE_Q5_1:
+		step->scale = qs_half_value(qs_load16(record), QS_F16);
+		step->offset = qs_half_value(qs_load16(record + 2), QS_F16);
+		return;
+	case QS_RULE_Q4_K:
+	case QS_RULE_Q5_K:
+		unpack_k4(record + 4, (unsigned)i % 8, &scale, &min);
+		step->scale = qs_half_value(qs_load16(record), QS_F16) * (float)(int)scale;
+		step->offset = -(qs_half_value(qs_load16(record + 2), QS_F16) * (float)(int)min);
+		return;
+	case QS_RULE_Q6_K:
+		step->scale = qs_half_value(qs_load16(record + 16), QS_F16) * (float)(int8_t)record[i % 16];
+		step->zero = 32;
+		return;
+	default:
+		step->scale = grid->scales_dtype == QS_F32
+		                  ? qs_load_f32(grid->scales + 4 * i)
+		                  : qs_half_value(qs_load16(grid->scales + 2 * i), grid->scales_dtype);
+		if (grid->rule == QS_RULE_Q4_0 || grid->rule == QS_RULE_Q5_0) {
+			step->zero = grid->rule == QS_RULE_Q4_0 ? 8 : 16;
+			return;
+		}
+		step->zero = grid->zero_offset;
+		if (grid->zeros)
+			step->zero += grid->codes_dtype == QS_I8 ? (int8_t)grid->zeros[i] : grid->zeros[i];
+	}
+}
+
+qs_line qs_grid_line(const qs_grid *grid, uint64_t number)
+{
+	qs_step step;
+	qs_grid_step(grid, number, &step);
+	float slope = qs_rule_step(grid->rule, step.scale);
+	return (qs_line){slope, step.offset - (float)step.zero * slope};
+}
+
+qs_coded_order qs_coded_order_of(const qs_grid *grid, uint64_t cols, uint64_t first, uint32_t n)
+{
+	if (cols < 2 || first % cols || n % cols || n / cols < 2)
+		return QS_CODED_ROWS;
+	if (grid->order)
+		return cols <= QS_GROUPS_COLS_MAX && grid->group <= QS_GROUPS_COLS_MAX ? QS_CODED_GROUPS
+		                                                                       : QS_CODED_ROWS;
+	return grid->group == 1 && !grid->row_stride ? QS_CODED_COLUMNS : QS_CODED_ROWS;
+}
+
+void qs_coded_columns(const qs_grid *grid, uint32_t cols, uint16_t *columns, uint32_t *counts)
+{
+	memset(counts, 0, grid->group * sizeof *counts);
+	for (uint32_t c = 0; c < cols; c++)
+		counts[qs_load32(grid->order + 4 * (size_t)c)]++;
+	uint32_t at = 0;
+	for (uint32_t g = 0; g < grid->group; g++) {
+		uint32_t count = counts[g];
+		counts[g] = at;
+		at += count;
+	}
+	for (uint32_t c = 0; c < cols; c++)
+		columns[counts[qs_load32(grid->order + 4 * (size_t)c)]++] = (uint16_t)c;
+}
+
+/* A matrix of rows × cols transposed, in tiles that stay in cache. */
+#define TRANSPOSE(name, type)                                                                                \
+	static void name(const uint8_t *src, uint32_t rows, uint32_t cols, uint8_t *dst)                         \
+	{                                                                                                        \
+		enum { TILE = 32 };                                                                                  \
+		for (uint32_t r0 = 0; r0 < rows; r0 += TILE)                                                         \
+			for (uint32_t c0 = 0; c0 < cols; c0 += TILE) {                                                   \
+				uint32_t r1 = rows - r0 < TILE ? rows : r0 + TILE, c1 = cols - c0 < TILE ? cols : c0 + TILE; \
+				for (uint32_t c = c0; c < c1; c++)                                                           \
+					for (uint32_t r = r0; r < r1; r++)                                                       \
+						memcpy(dst + ((size_t)c * rows + r) * sizeof(type),                                  \
+						       src + ((size_t)r * cols + c) * sizeof(type), sizeof(type));                   \
+			}                                                                                                \
+	}
+TRANSPOSE(transpose8, uint8_t)
+TRANSPOSE(transpose16, uint16_t)
+
+void qs_coded_gather8(qs_coded_order order, const uint16_t *columns, uint32_t cols, uint32_t n,
+                      const uint8_t *src, uint8_t *dst)
+{
+	if (order == QS_CODED_COLUMNS) {
+		transpose8(src, n / cols, cols, dst);
+		return;
+	}
+	for (; n; n -= cols, src += cols, dst += cols)
+		for (uint32_t c = 0; c < cols; c++)
+			dst[c] = src[columns[c]];
+}
+
+void qs_coded_gather16(qs_coded_order order, const uint16_t *columns, uint32_t cols, uint32_t n,
+                       const uint8_t *src, uint8_t *dst)
+{
+	if (order == QS_CODED_COLUMNS) {
+		transpose16(src, n / cols, cols, dst);
+		return;
+	}
+	for (; n; n -= cols, src += 2 * (size_t)cols, dst += 2 * (size_t)cols)
+		for (uint32_t c = 0; c < cols; c++)
+			memcpy(dst + 2 * c, src + 2 * columns[c], 2);
+}
+
+void qs_coded_scatter16(qs_coded_order order, const uint16_t *columns, uint32_t cols, uint32_t n,
+                        const uint8_t *src, uint8_t *dst)
+{
+	if (order == QS_CODED_COLUMNS) {
+		transpose16(src, cols, n / cols, dst);
+		return;
+	}
+	for (; n; n -= cols, src += 2 * (size_t)cols, dst += 2 * (size_t)cols)
+		for (uint32_t c = 0; c < cols; c++)
+			memcpy(dst + 2 * columns[c], src + 2 * c, 2);
+}
+
+void qs_runs_begin(qs_runs *runs, const qs_grid *grid, uint64_t cols, uint64_t first, uint32_t n,
+                   qs_coded_order order, const uint16_t *columns)
+{
+	*runs = (qs_runs){.grid = grid,
+	                  .columns = columns,
+	                  .order = order,
+	                  .cols = order == QS_CODED_COLUMNS ? n / cols : cols,
+	                  .row = order == QS_CODED_COLUMNS ? 0 : first / cols,
+	                  .column = first % cols,
+	                  .n = n};
+}
+
+static uint32_t group_of(const qs_runs *runs, uint64_t column)
+{
+	return qs_load32(runs->grid->order +
+	                 4 * (runs->order == QS_CODED_GROUPS ? runs->columns[column] : column));
+}
+
+int qs_runs_next(qs_runs *runs)
+{
+	const qs_grid *grid = runs->grid;
+	if (runs->at == runs->n)
+		return 0;
+	uint64_t column = runs->column, end = runs->cols, g = 0;
+	if (runs->order == QS_CODED_COLUMNS) {
+		runs->run = (qs_run){runs->row++ * grid->group_stride, runs->at, (uint32_t)end};
+		runs->at += (uint32_t)end;
+		return 1;
+	}
+	if (grid->order) {
+		g = group_of(runs, column);
+		for (end = column + 1; end < runs->cols && group_of(runs, end) == g;)
+			end++;
+	} else if (grid->group < runs->cols) {
+		g = column / grid->group;
+		end = (g + 1) * grid->group;
+		end = end < runs->cols ? end : runs->cols;
+	}
+	uint64_t count = end - column, left = runs->n - runs->at;
+	count = count < left ? count : left;
+	runs->run = (qs_run){runs->row * grid->row_stride + g * grid->group_stride, runs->at, (uint32_t)count};
+	runs->at += (uint32_t)count;
+	runs->column += count;
+	if (runs->column == runs->cols) {
+		runs->column = 0;
+		runs->row++;
+	}
+	return 1;
+}

@@ -1,0 +1,106 @@
+/* The grid of a matrix's codes: which scale, offset and zero point belongs to each element (FORMAT.md,
+ * "Grids"). Part of a matrix with rows of `cols` columns; element e stands in row e / cols. */
+#ifndef QS_GRID_H
+#define QS_GRID_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "index.h"
+
+typedef struct qs_grid {
+	uint32_t rule, codes_dtype; /* codes_dtype: QS_I8 or QS_U8 */
+	/* Element (row, column) has the scale number row * row_stride + g * group_stride, where g = column /
+	 * group; with `order`, an I32 for each column, little-endian, g = order[column] < group. */
+	uint32_t group;
+	uint64_t row_stride, group_stride;
+	const uint8_t *order;
+	/* The scales from number scales_first on: floats, or the records of ggml's blocks (QS_BYTES; scales_first
+	 * is then a record's first). Little-endian, need not be aligned. */
+	const uint8_t *scales;
+	size_t scales_size;
+	uint32_t scales_dtype;
+	uint64_t scales_first;
+	/* The zero points of the same scales, a byte each, or NULL; zero_offset is added to each. */
+	const uint8_t *zeros;
+	size_t zeros_size;
+	int32_t zero_offset;
+} qs_grid;
+
+/* One scale: a code q stands for (q - zero) * scale + offset, about. */
+typedef struct qs_step {
+	float scale, offset;
+	int32_t zero;
+} qs_step;
+
+/* Of a rule: what a record of its scales looks like. */
+uint32_t qs_rule_record_size(uint32_t rule);   /* bytes; 0 when scales are floats */
+uint32_t qs_rule_record_groups(uint32_t rule); /* scales in a record, else 1 */
+uint32_t qs_rule_levels(uint32_t rule);        /* codes are below this; 256 when all bytes are codes */
+uint32_t qs_rule_group(uint32_t rule); /* elements that share a scale, when the rule says so; else 0 */
+
+/* Signed codes around 0, as most INT8 formats have them: a table for a scale then has all of them. */
+int qs_grid_is_plain(const qs_grid *grid);
+
+/* The scales that elements [first, first + n), n > 0, of a matrix can have: numbers *low to *high. */
+void qs_grid_window(const qs_grid *grid, uint64_t cols, uint64_t first, uint64_t n, uint64_t *low,
+                    uint64_t *high);
+
+/* Does the part of the scales that is there cover the elements, and does `order` name groups that there are?
+ */
+int qs_grid_covers(const qs_grid *grid, uint64_t cols, uint64_t first, uint64_t n);
+
+/* The number-th scale, which must be covered. */
+void qs_grid_step(const qs_grid *grid, uint64_t number, qs_step *step);
+
+/* The order in which a chunk's elements are coded: so that those of one scale stand together. */
+typedef enum qs_coded_order {
+	QS_CODED_ROWS,    /* as they are */
+	QS_CODED_COLUMNS, /* column by column: each has a scale of its own */
+	QS_CODED_GROUPS   /* each row's columns sorted by `order`, equal ones as they are */
+} qs_coded_order;
+
+enum { QS_GROUPS_COLS_MAX = 1 << 16 }; /* wider rows stay as they are */
+
+qs_coded_order qs_coded_order_of(const qs_grid *grid, uint64_t cols, uint64_t first, uint32_t n);
+
+/* GROUPS: the column that is coded j-th of each row. `order` names groups below `group`, at most 2^16.
+ * counts: scratch memory, grid->group elements. */
+void qs_coded_columns(const qs_grid *grid, uint32_t cols, uint16_t *columns, uint32_t *counts);
+
+/* Elements of 1 or 2 bytes from the order of the matrix to the coded one, and back. columns: GROUPS. */
+void qs_coded_gather8(qs_coded_order order, const uint16_t *columns, uint32_t cols, uint32_t n,
+                      const uint8_t *src, uint8_t *dst);
+void qs_coded_gather16(qs_coded_order order, const uint16_t *columns, uint32_t cols, uint32_t n,
+                       const uint8_t *src, uint8_t *dst);
+void qs_coded_scatter16(qs_coded_order order, const uint16_t *columns, uint32_t cols, uint32_t n,
+                        const uint8_t *src, uint8_t *dst);
+
+/* A run of elements that share a scale and are coded one after the other. */
+typedef struct qs_run {
+	uint64_t number;       /* of the scale */
+	uint32_t begin, count; /* elements, from the chunk's start, in coded order */
+} qs_run;
+
+/* All runs of n elements from `first` on: qs_runs_begin, then qs_runs_next until it returns 0. */
+typedef struct qs_runs {
+	const qs_grid *grid;
+	const uint16_t *columns;
+	qs_coded_order order;
+	uint64_t cols, row, column; /* of the next element; COLUMNS: the other way round */
+	uint32_t at, n;
+	qs_run run;
+} qs_runs;
+
+void qs_runs_begin(qs_runs *runs, const qs_grid *grid, uint64_t cols, uint64_t first, uint32_t n,
+                   qs_coded_order order, const uint16_t *columns);
+int qs_runs_next(qs_runs *runs);
+
+/* What a code is worth, for predictions: the step between neighbours in value, and the value of code 0. */
+typedef struct qs_line {
+	float slope, start;
+} qs_line;
+
+qs_line qs_grid_line(const qs_grid *grid, uint64_t number);
+
+#endif

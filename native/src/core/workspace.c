@@ -1,0 +1,64 @@
+#include "workspace.h"
+
+#include "ranks.h"
+#include "symbols.h"
+#include "zstd.h"
+
+static size_t align64(size_t n)
+{
+	return (n + 63) & ~(size_t)63;
+}
+
+/* The parts in order; w may be NULL. */
+static size_t lay_out(qs_workspace *w, uint8_t *p)
+{
+	size_t sizes[] = {qs_symbols_workspace_size(),
+	                  sizeof(qs_cell_cache),
+	                  QS_CHUNK_SIZE_MAX + QS_ZEROS_SLACK,
+	                  QS_CHUNK_SIZE_MAX / 2,
+	                  QS_CHUNK_SIZE_MAX / 2,
+	                  QS_CHUNK_SIZE_MAX,
+	                  QS_GROUPS_COLS_MAX * sizeof(uint16_t),
+	                  qs_zstd_workspace_size()};
+	size_t at[8], size = 0;
+	for (int i = 0; i < 8; i++) {
+		at[i] = size;
+		size += align64(sizes[i]);
+	}
+	if (w) {
+		w->tables = p + at[0];
+		w->cells = (qs_cell_cache *)(p + at[1]);
+		w->scratch = p + at[2];
+		w->codes = p + at[3];
+		w->indexes = p + at[4];
+		w->values = p + at[5];
+		w->columns = (uint16_t *)(p + at[6]);
+		w->zstd = p + at[7];
+		w->zstd_size = align64(sizes[7]);
+	}
+	return size;
+}
+
+size_t qs_workspace_bytes(void)
+{
+	return 64 + lay_out(NULL, NULL);
+}
+
+int qs_workspace_open(qs_workspace *w, void *work, size_t work_size)
+{
+	if (!work || work_size < qs_workspace_bytes())
+		return 0;
+	uint8_t *p = work;
+	lay_out(w, p + ((64 - ((uintptr_t)p & 63)) & 63));
+	return 1;
+}
+
+qstore_status qs_decode_blocks(qs_reader *r, unsigned n_blocks, size_t n, uint8_t *dst, const qs_workspace *w)
+{
+	for (; n_blocks; n_blocks--, dst += n) {
+		qstore_status status = qs_symbols_decode(r, dst, n, w->tables, w->zstd, w->zstd_size);
+		if (status)
+			return status;
+	}
+	return QSTORE_OK;
+}
