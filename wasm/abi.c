@@ -9,6 +9,7 @@
 #include "../native/src/core/bytes.h"
 #include "../native/src/core/chunk.h"
 #include "../native/src/core/index.h"
+#include "../native/src/core/layout.h"
 #include "../native/src/core/zstd.h"
 
 uint32_t qs_version(void);
@@ -17,10 +18,13 @@ void qs_free(void *p);
 size_t qs_workspace_size(void);
 int qs_header(const uint8_t *src, size_t src_size, uint8_t *out);
 int qs_body(const uint8_t *src, size_t src_size, uint8_t *dst, size_t dst_size, void *work);
-int qs_chunk(uint32_t kind, uint32_t dtype, uint32_t rule, uint32_t n_elems, uint32_t cols_low,
-             uint32_t cols_high, uint32_t first_low, uint32_t first_high, const uint8_t *coarse,
-             uint32_t coarse_dtype, const uint8_t *scales, size_t scales_size, uint32_t scales_dtype,
-             const uint8_t *src, size_t src_size, uint8_t *dst, size_t dst_size, void *work);
+int qs_chunk(const uint32_t *words, const uint8_t *src, size_t src_size, uint8_t *dst, size_t dst_size,
+             void *work);
+void qs_blocks(uint32_t dtype, uint32_t absmax, const uint8_t *codes, const uint8_t *scales, size_t n_blocks,
+               uint8_t *dst);
+void qs_words(uint32_t bits, const uint8_t *codes, size_t n_words, uint8_t *dst);
+void qs_words_transposed(uint32_t bits, const uint8_t *codes, uint32_t rows, uint32_t cols, uint32_t first,
+                         size_t n_words, uint8_t *dst);
 void qs_xxh3(const uint8_t *src, size_t src_size, uint8_t *out);
 int qs_zstd(const uint8_t *src, size_t src_size, uint8_t *dst, size_t dst_size, void *work);
 
@@ -81,26 +85,72 @@ int qs_body(const uint8_t *src, size_t src_size, uint8_t *dst, size_t dst_size, 
 	return qs_index_open(&index, dst, dst_size, header.payload_size);
 }
 
-/* One chunk (core/chunk.h). What it does not build on is 0. */
-int qs_chunk(uint32_t kind, uint32_t dtype, uint32_t rule, uint32_t n_elems, uint32_t cols_low,
-             uint32_t cols_high, uint32_t first_low, uint32_t first_high, const uint8_t *coarse,
-             uint32_t coarse_dtype, const uint8_t *scales, size_t scales_size, uint32_t scales_dtype,
-             const uint8_t *src, size_t src_size, uint8_t *dst, size_t dst_size, void *work)
+static uint64_t load_pair(const uint32_t *words)
+{
+	return (uint64_t)words[1] << 32 | words[0];
+}
+
+static const uint8_t *load_pointer(uint32_t word)
+{
+	return (const uint8_t *)(uintptr_t)word;
+}
+
+/* 16 words: rule, dtype of the codes, group, order, row stride (2), group stride (2), scales, bytes of
+ * scales, dtype of scales, first scale (2), zero points, bytes of zero points, zero offset. */
+static qs_grid load_grid(const uint32_t *words)
+{
+	return (qs_grid){
+	    .rule = words[0],
+	    .codes_dtype = words[1],
+	    .group = words[2],
+	    .order = load_pointer(words[3]),
+	    .row_stride = load_pair(words + 4),
+	    .group_stride = load_pair(words + 6),
+	    .scales = load_pointer(words[8]),
+	    .scales_size = words[9],
+	    .scales_dtype = words[10],
+	    .scales_first = load_pair(words + 11),
+	    .zeros = load_pointer(words[13]),
+	    .zeros_size = words[14],
+	    .zero_offset = (int32_t)words[15],
+	};
+}
+
+/* One chunk (core/chunk.h). 41 words, 0 for what there is not: kind, dtype, elements, columns (2), first
+ * element (2), coarse, dtype of coarse, then the grid of the coarse codes and that of its own ones. */
+int qs_chunk(const uint32_t *words, const uint8_t *src, size_t src_size, uint8_t *dst, size_t dst_size,
+             void *work)
 {
 	qs_chunk_desc desc = {
-	    .kind = kind,
-	    .dtype = dtype,
-	    .rule = rule,
-	    .n_elems = n_elems,
-	    .cols = (uint64_t)cols_high << 32 | cols_low,
-	    .first_elem = (uint64_t)first_high << 32 | first_low,
-	    .coarse = coarse,
-	    .coarse_dtype = coarse_dtype,
-	    .scales = scales,
-	    .scales_size = scales_size,
-	    .scales_dtype = scales_dtype,
+	    .kind = words[0],
+	    .dtype = words[1],
+	    .n_elems = words[2],
+	    .cols = load_pair(words + 3),
+	    .first_elem = load_pair(words + 5),
+	    .coarse = load_pointer(words[7]),
+	    .coarse_dtype = words[8],
+	    .coarse_grid = load_grid(words + 9),
+	    .grid = load_grid(words + 25),
 	};
 	return qs_chunk_decode(&desc, src, src_size, dst, dst_size, work, qs_chunk_workspace_size());
+}
+
+/* Layouts (core/layout.h). The caller has checked the sizes. */
+void qs_blocks(uint32_t dtype, uint32_t absmax, const uint8_t *codes, const uint8_t *scales, size_t n_blocks,
+               uint8_t *dst)
+{
+	qs_blocks_join(dtype, absmax, codes, scales, n_blocks, dst);
+}
+
+void qs_words(uint32_t bits, const uint8_t *codes, size_t n_words, uint8_t *dst)
+{
+	qs_words_pack(bits, codes, n_words, dst);
+}
+
+void qs_words_transposed(uint32_t bits, const uint8_t *codes, uint32_t rows, uint32_t cols, uint32_t first,
+                         size_t n_words, uint8_t *dst)
+{
+	qs_words_pack_transposed(bits, codes, rows, cols, first, n_words, dst);
 }
 
 /* out: u64, XXH3-64 with seed 0. */
