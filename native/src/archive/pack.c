@@ -30,6 +30,7 @@ static qstore_status take_weights(packer *p, const qs_model_file *input, uint32_
 		return status;
 	file->name = input->name;
 	file->path = input->path;
+	file->input = input;
 	file->variants = 1u << variant;
 	file->size = input->size;
 	file->gaps = (pack_segment){source, 0, input->size};
@@ -145,45 +146,78 @@ static qstore_status name_variant(packer *p, uint32_t number, const char *precis
 	return p->names[number] == NULL ? pack_no_memory(error) : QSTORE_OK;
 }
 
-/* Variant `number`; all finer ones are open. */
-static qstore_status open_model(packer *p, uint32_t number, const char *path, qs_error *error)
+static uint64_t weights_size(const qs_model *model)
+{
+	uint64_t size = 0;
+	for (size_t i = 0; i < model->n_files; i++)
+		for (size_t j = 0; j < model->files[i].weights.n_tensors; j++)
+			size += model->files[i].weights.tensors[j].size;
+	return size;
+}
+
+/* Variant `number`, of the precision with this suffix in the folder, or NULL; all finer ones are open. */
+static qstore_status open_model(packer *p, uint32_t number, const char *path, const char *suffix,
+                                qs_error *error)
 {
 	qs_model *model = &p->models[number];
-	qstore_status status = qs_model_open(model, path, error);
+	qstore_status status = suffix == NULL ? qs_model_open(model, path, error)
+	                                      : qs_model_open_precision(model, path, suffix, error);
 	if (status != QSTORE_OK)
 		return status;
 	const char *precision = qs_model_precision(model, &p->dtypes[number]);
-	if (number < p->high_number) {
-		const char *finer = p->models[number + 1].path, *finer_name = p->names[number + 1];
-		if (p->dtypes[number] == p->dtypes[p->high_number])
-			return qs_fail(error, QSTORE_MISMATCH, "%s and %s are both %s", path,
-			               p->models[p->high_number].path, precision);
-		if (qs_dtype_size(p->dtypes[number]) > qs_dtype_size(p->dtypes[number + 1]))
+	if (number < p->high_number && suffix == NULL) {
+		const qs_model *finer = &p->models[number + 1], *high = &p->models[p->high_number];
+		if (strcmp(precision, p->names[p->high_number]) == 0)
+			return qs_fail(error, QSTORE_MISMATCH, "%s and %s are both %s", path, high->path, precision);
+		if (weights_size(model) > weights_size(finer))
 			return qs_fail(
 			    error, QSTORE_MISMATCH,
 			    "%s is %s, finer than %s, which is %s: are they swapped? They go from fine to coarse", path,
-			    precision, finer, finer_name);
+			    precision, finer->path, p->names[number + 1]);
 	}
 	return name_variant(p, number, precision, error);
+}
+
+/* A folder of transformers.js has several precisions, each a variant. *n: how many; 0 for other models. */
+static qstore_status open_precisions(packer *p, uint32_t *n, qs_error *error)
+{
+	qs_precision found[QS_PRECISIONS_MAX];
+	qs_model folder;
+	qstore_status status = qs_model_open(&folder, p->options->high, error);
+	size_t n_found = status == QSTORE_OK && !folder.is_single ? qs_model_precisions(&folder, found) : 0;
+	qs_model_close(&folder);
+	*n = n_found > 1 ? (uint32_t)n_found : 0;
+	if (*n > 0)
+		p->high_number = *n - 1;
+	for (uint32_t i = 0; i < *n && status == QSTORE_OK; i++)
+		status = open_model(p, *n - 1 - i, p->options->high, found[i].suffix, error);
+	return status;
 }
 
 static qstore_status open_models(packer *p, qs_error *error)
 {
 	const qstore_pack_options *options = p->options;
-	uint32_t n_lower = 0;
+	uint32_t n_lower = 0, n_precisions = 0;
 	if (options->low != NULL)
 		for (n_lower = 1; options->lower != NULL && options->lower[n_lower - 1] != NULL;)
 			n_lower++;
 	if (n_lower >= QS_VARIANTS_MAX)
 		return qs_fail(error, QSTORE_LIMIT, "%u variants: an archive has at most %d", n_lower + 1,
 		               QS_VARIANTS_MAX);
-	p->high_number = n_lower;
-	qstore_status status = open_model(p, n_lower, options->high, error);
-	for (uint32_t i = 0; i < n_lower && status == QSTORE_OK; i++)
-		status = open_model(p, n_lower - 1 - i, i == 0 ? options->low : options->lower[i - 1], error);
+	qstore_status status = QSTORE_OK;
+	if (options->low == NULL)
+		status = open_precisions(p, &n_precisions, error);
+	if (n_precisions == 0) {
+		p->high_number = n_lower;
+		if (status == QSTORE_OK)
+			status = open_model(p, n_lower, options->high, NULL, error);
+		for (uint32_t i = 0; i < n_lower && status == QSTORE_OK; i++)
+			status =
+			    open_model(p, n_lower - 1 - i, i == 0 ? options->low : options->lower[i - 1], NULL, error);
+	}
 	if (status != QSTORE_OK)
 		return status;
-	if (options->low == NULL && options->quantize == QSTORE_QUANTIZE_LLM_INT8) {
+	if (options->low == NULL && n_precisions == 0 && options->quantize == QSTORE_QUANTIZE_LLM_INT8) {
 		if (p->dtypes[0] == QS_I8) {
 			p->result.nothing_quantized = 1;
 		} else {

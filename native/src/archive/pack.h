@@ -68,6 +68,7 @@ typedef struct pack_tensor {
 	const struct pack_tensor *of;
 	uint32_t bits;             /* of a packed code; LAYOUT of packed ones too */
 	struct pack_tensor *codes; /* of the matrix that this is the file's form of: itself, a part, or NULL */
+	int has_grid;              /* codes: their grid is known, but perhaps for the rule */
 	const char *key;           /* name of the matrix or tensor in all variants */
 	const struct pack_tensor *owner; /* of a part: the tensor that stands in a file */
 	uint32_t layer;                  /* variant whose layer has its object */
@@ -78,7 +79,8 @@ typedef struct pack_tensor {
 
 /* A file that is made of objects. */
 typedef struct pack_file {
-	const char *name, *path; /* path: for messages */
+	const char *name, *path;    /* path: for messages */
+	const qs_model_file *input; /* NULL: made by the packer */
 	uint32_t variants;
 	uint64_t size;
 	pack_segment gaps; /* what is not in a tensor is at gaps.offset + its place */
@@ -106,7 +108,6 @@ typedef struct pack_object {
 	uint32_t variants;   /* that use it */
 	double error_sum, square_sum;
 	uint64_t n_exceptions;
-	uint64_t zstd_size;
 } pack_object;
 
 typedef struct packer {
@@ -165,6 +166,10 @@ pack_tensor *pack_add_part(packer *p, const pack_tensor *of, pack_view view, uin
 void pack_set_layers(packer *p);
 /* Columns as the group of a grid with one scale a row. */
 uint32_t pack_group(uint64_t cols);
+/* Makes a tensor codes with this grid. */
+void pack_use_grid(pack_tensor *codes, const pack_grid *grid);
+/* The tensor whose object this one uses: itself, or what it is equal to. */
+pack_tensor *pack_stored(pack_tensor *tensor);
 /* Rows and columns of a tensor as chunks are laid out by. */
 uint64_t pack_rows(const pack_tensor *tensor);
 uint64_t pack_cols(const pack_tensor *tensor);

@@ -2,14 +2,11 @@
 #include <float.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zstd.h>
 
 #include "../core/mode.h"
 #include "../encode/encode.h"
 #include "archive.h"
 #include "pack.h"
-
-#define COMPARE_LEVEL 3
 
 typedef struct encode_pass {
 	packer *p;
@@ -17,15 +14,13 @@ typedef struct encode_pass {
 
 typedef struct encode_thread {
 	qs_encoder *encoder;
-	ZSTD_CCtx *compare;
-	uint8_t *src, *coarse, *scratch, *dst, *plain;
+	uint8_t *src, *coarse, *scratch, *dst;
 	pack_grid_memory coarse_grid, grid;
-	size_t dst_cap, plain_cap;
+	size_t dst_cap;
 	size_t src_size, dst_size;
 	uint64_t checksum;
 	qs_chunk_stats stats;
 	double error_sum, square_sum;
-	size_t zstd_size;
 } encode_thread;
 
 static void encode_destroy(void *user, void *memory)
@@ -34,20 +29,18 @@ static void encode_destroy(void *user, void *memory)
 	encode_thread *t = memory;
 	if (t->encoder != NULL)
 		qs_encoder_destroy(t->encoder);
-	ZSTD_freeCCtx(t->compare);
 	free(t->src);
 	free(t->coarse);
 	pack_grid_free(&t->coarse_grid);
 	pack_grid_free(&t->grid);
 	free(t->scratch);
 	free(t->dst);
-	free(t->plain);
 	free(t);
 }
 
 static void *encode_create(void *user)
 {
-	const encode_pass *pass = user;
+	(void)user;
 	encode_thread *t = calloc(1, sizeof(*t));
 	if (t == NULL)
 		return NULL;
@@ -59,12 +52,6 @@ static void *encode_create(void *user)
 	t->dst = malloc(t->dst_cap);
 	int ok =
 	    t->encoder != NULL && t->src != NULL && t->coarse != NULL && t->scratch != NULL && t->dst != NULL;
-	if (pass->p->options->compare) {
-		t->plain_cap = ZSTD_compressBound(QS_CHUNK_SIZE_MAX);
-		t->plain = malloc(t->plain_cap);
-		t->compare = ZSTD_createCCtx();
-		ok = ok && t->plain != NULL && t->compare != NULL;
-	}
 	if (!ok) {
 		encode_destroy(user, t);
 		return NULL;
@@ -127,7 +114,6 @@ static qstore_status encode_work(void *user, void *memory, uint64_t job, qs_erro
 	};
 	t->src_size = (size_t)desc.n_elems * elem_size;
 	t->error_sum = t->square_sum = 0.0;
-	t->zstd_size = 0;
 	t->stats = (qs_chunk_stats){0, 0};
 	qstore_status status =
 	    object_read(p, number, t->src, t->src_size, first_elem * elem_size, t->scratch, error);
@@ -159,12 +145,6 @@ static qstore_status encode_work(void *user, void *memory, uint64_t job, qs_erro
 		                                                 : "bytes outside tensors",
 		               qstore_status_message(status));
 	t->checksum = qs_checksum(t->dst, t->dst_size);
-	if (t->compare != NULL) {
-		t->zstd_size =
-		    ZSTD_compressCCtx(t->compare, t->plain, t->plain_cap, t->src, t->src_size, COMPARE_LEVEL);
-		if (ZSTD_isError(t->zstd_size))
-			return pack_no_memory(error);
-	}
 	return QSTORE_OK;
 }
 
@@ -186,7 +166,6 @@ static qstore_status encode_commit(void *user, void *memory, uint64_t job, qs_er
 	own->error_sum += t->error_sum;
 	own->square_sum += t->square_sum;
 	own->n_exceptions += t->stats.n_exceptions;
-	own->zstd_size += t->zstd_size;
 	pack_advance(p, t->src_size);
 	return QSTORE_OK;
 }
@@ -221,8 +200,6 @@ static qstore_status finish_objects(packer *p, qs_error *error)
 		const pack_object *own = &p->objects[i];
 		object->offset = offset; /* in the spool, for now */
 		offset += object->coded_size;
-		for (uint32_t v = 0; v <= p->high_number; v++)
-			p->result.variants[v].zstd_size += own->variants >> v & 1 ? own->zstd_size : 0;
 		if (object->kind == QS_KIND_DELTA) {
 			p->result.n_delta++;
 			p->result.delta_weights += object->n_elems;
@@ -246,8 +223,9 @@ static qstore_status finish_objects(packer *p, qs_error *error)
 		}
 		p->result.n_paired++;
 		p->result.paired_weights += object->n_elems;
-		p->result.paired_size +=
-		    object->coded_size + codes->coded_size + p->builder.objects[codes->scales].coded_size;
+		p->result.paired_size += object->coded_size;
+		for (; codes != NULL; codes = codes->coarse == QS_NONE ? NULL : &p->builder.objects[codes->coarse])
+			p->result.paired_size += codes->coded_size + p->builder.objects[codes->scales].coded_size;
 		p->result.n_exceptions += own->n_exceptions;
 	}
 	if (n_wrong > 0 && !p->made_low)

@@ -8,6 +8,7 @@
 
 /* Larger small files are compressed when that helps; FORMAT.md, "Container". */
 #define STORED_SIZE_MAX 16384u
+#define COMPARE_LEVEL 3
 #define LEVEL_BEST 19
 #define LEVEL_FAST 12
 #define LEVEL_BEST_SIZE_MAX ((uint64_t)4 << 20)
@@ -25,6 +26,12 @@ typedef struct hasher {
 	size_t n_blocks;
 	qs_sha256 *sha256;
 } hasher;
+
+typedef struct hash_thread {
+	ZSTD_CCtx *compare; /* or NULL */
+	uint8_t *data, *scratch, *plain;
+	size_t zstd_size;
+} hash_thread;
 
 /* Bytes [offset, offset + size) of a file as it will be restored. */
 static qstore_status file_read(const packer *p, const pack_file *file, uint8_t *dst, size_t size,
@@ -62,25 +69,53 @@ static qstore_status file_read(const packer *p, const pack_file *file, uint8_t *
 	return QSTORE_OK;
 }
 
-static void *hash_create(void *user)
-{
-	(void)user;
-	return malloc(QS_IO_BLOCK + PACK_SCRATCH_SIZE);
-}
-
 static void hash_destroy(void *user, void *memory)
 {
 	(void)user;
-	free(memory);
+	hash_thread *t = memory;
+	ZSTD_freeCCtx(t->compare);
+	free(t->data);
+	free(t->scratch);
+	free(t->plain);
+	free(t);
+}
+
+static void *hash_create(void *user)
+{
+	const hasher *h = user;
+	hash_thread *t = calloc(1, sizeof(*t));
+	if (t == NULL)
+		return NULL;
+	t->data = malloc(QS_IO_BLOCK);
+	t->scratch = malloc(PACK_SCRATCH_SIZE);
+	int ok = t->data != NULL && t->scratch != NULL;
+	if (h->p->options->compare) {
+		t->plain = malloc(ZSTD_compressBound(QS_IO_BLOCK));
+		t->compare = ZSTD_createCCtx();
+		ok = ok && t->plain != NULL && t->compare != NULL;
+	}
+	if (!ok) {
+		hash_destroy(user, t);
+		return NULL;
+	}
+	return t;
 }
 
 static qstore_status hash_work(void *user, void *memory, uint64_t job, qs_error *error)
 {
 	const hasher *h = user;
 	const hash_block *block = &h->blocks[job];
-	uint8_t *data = memory;
-	return file_read(h->p, &h->p->files[block->file], data, block->size, block->offset, data + QS_IO_BLOCK,
-	                 error);
+	hash_thread *t = memory;
+	qstore_status status =
+	    file_read(h->p, &h->p->files[block->file], t->data, block->size, block->offset, t->scratch, error);
+	t->zstd_size = 0;
+	if (status == QSTORE_OK && t->compare != NULL) {
+		t->zstd_size = ZSTD_compressCCtx(t->compare, t->plain, ZSTD_compressBound(QS_IO_BLOCK), t->data,
+		                                 block->size, COMPARE_LEVEL);
+		if (ZSTD_isError(t->zstd_size))
+			return pack_no_memory(error);
+	}
+	return status;
 }
 
 static qstore_status hash_commit(void *user, void *memory, uint64_t job, qs_error *error)
@@ -89,9 +124,12 @@ static qstore_status hash_commit(void *user, void *memory, uint64_t job, qs_erro
 	const hash_block *block = &h->blocks[job];
 	pack_file *file = &h->p->files[block->file];
 	int ok = (block->offset != 0 || qs_sha256_reset(h->sha256)) &&
-	         qs_sha256_update(h->sha256, memory, block->size);
+	         qs_sha256_update(h->sha256, ((hash_thread *)memory)->data, block->size);
 	if (ok && block->offset + block->size == file->size)
 		ok = qs_sha256_final(h->sha256, file->sha256);
+	for (uint32_t v = 0; v <= h->p->high_number; v++)
+		if (file->variants >> v & 1)
+			h->p->result.variants[v].zstd_size += ((hash_thread *)memory)->zstd_size;
 	pack_advance(h->p, block->size);
 	return ok ? QSTORE_OK : pack_no_memory(error);
 }
@@ -317,13 +355,13 @@ static qstore_status plan_needed(packer *p, const pack_tensor *t, qs_error *erro
 	qstore_status status = QSTORE_OK;
 	for (size_t i = 0; i < sizeof(needed) / sizeof(*needed) && status == QSTORE_OK; i++)
 		if (needed[i] != NULL)
-			status = plan_object(p, needed[i], error);
+			status = plan_object(p, pack_stored(needed[i]), error);
 	return status;
 }
 
-static uint32_t object_of(const pack_tensor *t)
+static uint32_t object_of(pack_tensor *t)
 {
-	return t == NULL ? QS_NONE : t->object;
+	return t == NULL ? QS_NONE : pack_stored(t)->object;
 }
 
 /* The object of a tensor that has one of its own, unless it is there already. */

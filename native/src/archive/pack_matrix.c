@@ -124,22 +124,28 @@ static pack_tensor *find_beside(const pack_map *map, const char *name, const cha
 	return pack_map_find(map, text);
 }
 
-/* Is the order of the columns' groups the plain one, `group` after `group`? */
-static qstore_status order_is_plain(const packer *p, const pack_tensor *order, uint64_t group, int *plain,
-                                    qs_error *error)
+/* The size of the groups when the columns are in their order, else 0. */
+static qstore_status plain_group(const packer *p, const pack_tensor *order, uint64_t *group, qs_error *error)
 {
 	uint64_t n = order->size / 4;
 	int32_t block[1024];
-	*plain = 1;
-	for (uint64_t at = 0; at < n && *plain; at += 1024) {
+	int known = 0, plain = 1;
+	*group = n;
+	for (uint64_t at = 0; at < n && plain; at += 1024) {
 		size_t some = n - at < 1024 ? (size_t)(n - at) : 1024;
 		qstore_status status =
 		    pack_read(p, order->source, block, some * 4, order->source_offset + at * 4, error);
 		if (status != QSTORE_OK)
 			return status;
-		for (size_t i = 0; i < some; i++)
-			*plain &= (uint64_t)block[i] == (at + i) / group;
+		for (size_t i = 0; i < some; i++) {
+			if (!known && block[i] != 0) {
+				known = 1;
+				*group = at + i;
+			}
+			plain &= *group > 0 && block[i] >= 0 && (uint64_t)block[i] == (at + i) / *group;
+		}
 	}
+	*group = plain ? *group : 0;
 	return QSTORE_OK;
 }
 
@@ -179,17 +185,19 @@ static qstore_status split_gptq(packer *p, const pack_map *map, pack_tensor *t, 
 		qzeros->coarse = zeros;
 	}
 	if (order != NULL) {
-		int plain = 0;
+		uint64_t plain = 0;
 		if (order->n_dims != 1 || order->dtype != QS_I32 || order->dims[0] != in)
 			order = NULL;
 		else {
-			qstore_status status = order_is_plain(p, order, group, &plain, error);
+			qstore_status status = plain_group(p, order, &plain, error);
 			if (status != QSTORE_OK)
 				return status;
-			if (plain)
+			if (plain != 0 && (plain >= in ? groups >= 1 : (in + plain - 1) / plain <= groups)) {
 				order = NULL;
-			else
+				group = plain;
+			} else {
 				order->role = PACK_PLAIN; /* however small */
+			}
 		}
 	}
 	scales->role = PACK_PLAIN;
@@ -227,7 +235,7 @@ static qstore_status split_packed(packer *p, const pack_map *map, pack_tensor *t
 		return status;
 	uint64_t out = t->dims[0], in = (uint64_t)dims[1], groups = scales->dims[1];
 	uint32_t bits = in == t->dims[1] * 8 ? 4 : in == t->dims[1] * 4 ? 8 : 0;
-	if (bits == 0 || (uint64_t)dims[0] != out || groups == 0 || in % groups != 0 || in >= UINT32_MAX)
+	if (bits == 0 || (uint64_t)dims[0] != out || groups == 0 || groups > in || in >= UINT32_MAX)
 		return QSTORE_OK;
 	pack_tensor *codes = pack_add_part(p, t, PACK_WORD_CODES, QS_U8, out, in);
 	if (codes == NULL)
@@ -238,7 +246,7 @@ static qstore_status split_packed(packer *p, const pack_map *map, pack_tensor *t
 	codes->codes = codes;
 	codes->grid = (pack_grid){.rule = QS_RULE_DIVIDE_BF16,
 	                          .scales = scales,
-	                          .group = (uint32_t)(in / groups),
+	                          .group = (uint32_t)((in + groups - 1) / groups),
 	                          .row_stride = groups,
 	                          .group_stride = 1,
 	                          .zero_offset = 1 << (bits - 1)};
@@ -246,6 +254,111 @@ static qstore_status split_packed(packer *p, const pack_map *map, pack_tensor *t
 	t->coarse = t->codes = codes;
 	t->key = rename_end(p, t->key, ".weight_packed", ".weight");
 	return t->key == NULL ? pack_no_memory(error) : QSTORE_OK;
+}
+
+/* torchao's tensors as they are flattened: X._weight_qdata, X._weight_scale. */
+static qstore_status name_torchao(packer *p, pack_tensor *t, qs_error *error)
+{
+	t->key = rename_end(p, t->key, "._weight_qdata", ".weight");
+	return t->key == NULL ? pack_no_memory(error) : QSTORE_OK;
+}
+
+/* ---- ONNX ---- */
+
+/* Zero points that stand in no tensor: an object of their own. */
+static qstore_status make_zeros(packer *p, const pack_tensor *t, const qs_onnx_quant *quant,
+                                pack_tensor **zeros, qs_error *error)
+{
+	uint64_t offset;
+	uint8_t *bytes = malloc(quant->n_zeros);
+	pack_tensor *part = pack_add_part(p, t, PACK_AS_IS, t->dtype, quant->n_zeros, 1);
+	if (bytes == NULL || part == NULL) {
+		free(bytes);
+		return pack_no_memory(error);
+	}
+	for (size_t i = 0; i < quant->n_zeros; i++)
+		bytes[i] = (uint8_t)quant->zeros[i];
+	qstore_status status = pack_generate(p, bytes, quant->n_zeros, &offset, error);
+	free(bytes);
+	part->source = p->generated;
+	part->source_offset = offset;
+	*zeros = part;
+	return status;
+}
+
+/* Codes as the graph uses them (onnxruntime, quantization/base_quantizer.py). */
+static qstore_status take_quant(packer *p, const pack_map *map, const qs_onnx_quant *quant, qs_error *error)
+{
+	pack_tensor *t = pack_map_find(map, quant->weight),
+	            *scale = quant->scale == NULL ? NULL : pack_map_find(map, quant->scale),
+	            *zeros = quant->zero_point == NULL ? NULL : pack_map_find(map, quant->zero_point);
+	if (t == NULL)
+		return QSTORE_OK;
+	if (ends_in(t->name, "_quantized")) {
+		t->key = rename_end(p, t->key, "_quantized", "");
+		if (t->key == NULL)
+			return pack_no_memory(error);
+	}
+	if (t->role != PACK_PLAIN || (t->dtype != QS_I8 && t->dtype != QS_U8) || quant->bits != 8 ||
+	    scale == NULL || t->n_dims < 2 ||
+	    (scale->dtype != QS_F32 && scale->dtype != QS_F16 && scale->dtype != QS_BF16))
+		return QSTORE_OK;
+	uint64_t rows = pack_rows(t), cols = pack_cols(t), n = pack_n_elems(scale);
+	pack_grid grid = {.rule = QS_RULE_DIVIDE, .scales = scale, .group = pack_group(cols)};
+	if (quant->block_size != 0) {
+		if (quant->axis != 1 || t->n_dims != 2 || cols % quant->block_size != 0 ||
+		    n != rows * (cols / quant->block_size))
+			return QSTORE_OK;
+		grid.group = (uint32_t)quant->block_size;
+		grid.row_stride = cols / quant->block_size;
+		grid.group_stride = 1;
+	} else if (n == rows && (quant->axis == 0 || (quant->axis < 0 && n == 1))) {
+		grid.row_stride = n > 1;
+	} else if (n == cols && quant->axis == 1 && t->n_dims == 2) {
+		grid.group = 1;
+		grid.group_stride = 1;
+	} else if (n != 1) {
+		return QSTORE_OK;
+	}
+	if (zeros != NULL && (zeros->dtype == QS_I8 || zeros->dtype == QS_U8) && pack_n_elems(zeros) == n) {
+		grid.zeros = zeros;
+	} else if (quant->zeros != NULL && quant->n_zeros == 1) {
+		grid.zero_offset = quant->zeros[0];
+	} else if (quant->zeros != NULL && quant->n_zeros == n) {
+		qstore_status status = make_zeros(p, t, quant, &grid.zeros, error);
+		if (status != QSTORE_OK)
+			return status;
+	}
+	if (grid.zero_offset < -255 || grid.zero_offset > 255)
+		return QSTORE_OK;
+	pack_use_grid(t, &grid);
+	t->has_grid = 1;
+	return QSTORE_OK;
+}
+
+void pack_use_grid(pack_tensor *codes, const pack_grid *grid)
+{
+	codes->grid = *grid;
+	codes->role = PACK_CODES;
+	codes->codes = codes;
+	/* However small: other objects need them as they are. */
+	grid->scales->role = PACK_PLAIN;
+	grid->scales->coarse = NULL;
+	if (grid->zeros != NULL && grid->zeros->role == PACK_LITERAL)
+		grid->zeros->role = PACK_PLAIN;
+}
+
+static qstore_status take_quants(packer *p, const pack_map *map, uint32_t variant, qs_error *error)
+{
+	qstore_status status = QSTORE_OK;
+	for (size_t i = 0; i < p->n_files; i++) {
+		const qs_model_file *input = p->files[i].input;
+		if (input == NULL || (p->files[i].variants >> variant & 1) == 0)
+			continue;
+		for (size_t j = 0; j < input->n_quants && status == QSTORE_OK; j++)
+			status = take_quant(p, map, &input->quants[j], error);
+	}
+	return status;
 }
 
 qstore_status pack_matrices(packer *p, qs_error *error)
@@ -266,7 +379,11 @@ qstore_status pack_matrices(packer *p, qs_error *error)
 				status = split_gptq(p, &map, t, error);
 			else if (ends_in(t->name, ".weight_packed"))
 				status = split_packed(p, &map, t, error);
+			else if (ends_in(t->name, "._weight_qdata"))
+				status = name_torchao(p, t, error);
 		}
+		if (status == QSTORE_OK)
+			status = take_quants(p, &map, v, error);
 		free(map.tensors);
 		if (status != QSTORE_OK)
 			return status;

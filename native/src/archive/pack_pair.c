@@ -48,14 +48,6 @@ static qstore_status same_bytes(const packer *p, const pack_tensor *a, const pac
 	return QSTORE_OK;
 }
 
-/* Where the bytes of a tensor that is stored once are. */
-static pack_tensor *stored(pack_tensor *t)
-{
-	while (t->role == PACK_SHARED)
-		t = t->coarse;
-	return t;
-}
-
 /* ---- Quantizers ---- */
 
 /* Elements of a chunk that are looked at; all of them in tensors that are no more than the chunks looked at.
@@ -63,6 +55,7 @@ static pack_tensor *stored(pack_tensor *t)
 #define SAMPLE_ELEMS (1u << 16)
 #define SAMPLE_ELEMS_SMALL (1u << 18)
 #define SCALES_MAX 8
+#define STRIDES_MAX 6
 #define GRIDS_MAX 96
 
 typedef struct candidate {
@@ -104,7 +97,7 @@ static int is_zeros_name(const char *rest)
 /* What a tensor of codes has in common with the names of its scales. */
 static size_t stem_of(const char *name)
 {
-	static const char *const ends[] = {".weight", "_quantized"};
+	static const char *const ends[] = {".weight", "_quantized", "_weight_qdata"};
 	size_t size = strlen(name);
 	for (size_t i = 0; i < sizeof(ends) / sizeof(*ends); i++) {
 		size_t n = strlen(ends[i]);
@@ -135,7 +128,7 @@ static size_t find_named(const pack_map *map, const pack_tensor *codes, pack_ten
 		dot = dot == rest ? strchr(rest + 1, '.') : dot;
 		if (dot != NULL && strchr(dot + 1, '.') != NULL)
 			continue;
-		t = stored(t);
+		t = pack_stored(t);
 		if (t->role == PACK_PLAIN || t->role == PACK_LITERAL)
 			found[n++] = t;
 	}
@@ -144,7 +137,7 @@ static size_t find_named(const pack_map *map, const pack_tensor *codes, pack_ten
 
 /* The ways in which n scales can belong to rows × cols codes. */
 static size_t find_strides(uint64_t n, const pack_tensor *scales, uint64_t rows, uint64_t cols,
-                           pack_grid found[3])
+                           pack_grid found[STRIDES_MAX])
 {
 	size_t n_found = 0;
 	uint64_t first = scales->n_dims > 0 ? scales->dims[0] : 1;
@@ -154,14 +147,21 @@ static size_t find_strides(uint64_t n, const pack_tensor *scales, uint64_t rows,
 		found[n_found++] = (pack_grid){.group = pack_group(cols), .row_stride = 1};
 	if (n > 1 && n == cols && cols > 1)
 		found[n_found++] = (pack_grid){.group = 1, .group_stride = 1};
-	if (n > rows && rows > 0 && n % rows == 0 && cols % (n / rows) == 0 && n / rows < cols) {
+	if (n > rows && rows > 0 && n % rows == 0 && n / rows < cols) {
 		uint64_t groups = n / rows;
-		if (first == rows)
-			found[n_found++] =
-			    (pack_grid){.group = (uint32_t)(cols / groups), .row_stride = groups, .group_stride = 1};
-		else if (first == groups)
-			found[n_found++] =
-			    (pack_grid){.group = (uint32_t)(cols / groups), .row_stride = 1, .group_stride = rows};
+		for (uint32_t g = 0; g < 7 && n_found < STRIDES_MAX; g++) {
+			/* All of one size, or of one in use and a rest. */
+			uint64_t group = g == 0 ? (cols + groups - 1) / groups : 8u << g;
+			if ((cols + group - 1) / group != groups ||
+			    (g > 0 && cols % groups == 0 && group == cols / groups))
+				continue;
+			if (first == rows)
+				found[n_found++] =
+				    (pack_grid){.group = (uint32_t)group, .row_stride = groups, .group_stride = 1};
+			else if (first == groups)
+				found[n_found++] =
+				    (pack_grid){.group = (uint32_t)group, .row_stride = 1, .group_stride = rows};
+		}
 	}
 	return n_found;
 }
@@ -173,12 +173,22 @@ static void find_grids(const pack_map *map, pack_tensor *codes, candidates *c)
 	static const uint8_t rules[] = {QS_RULE_LLM_INT8, QS_RULE_DIVIDE, QS_RULE_MULTIPLY, QS_RULE_DIVIDE_BF16};
 	pack_tensor *named[32];
 	c->n = 0;
-	if (codes->view != PACK_AS_IS) {
+	if (codes->view != PACK_AS_IS || codes->has_grid) {
 		c->list[c->n++] = (candidate){.grid = codes->grid, .named = 1};
 		if (codes->view == PACK_WORD_CODES_T && codes->grid.zeros != NULL) {
 			/* GPTQModel's second version has the zero points themselves. */
 			c->list[c->n] = c->list[0];
 			c->list[c->n++].grid.zero_offset = 0;
+		}
+		/* Groups whose size does not divide the columns: by the sizes that are in use. */
+		for (uint32_t group = 16; group <= 1024 && codes->grid.order == NULL; group *= 2) {
+			const pack_grid *known = &codes->grid;
+			uint64_t cols = pack_cols(codes), groups = (cols + known->group - 1) / known->group;
+			if (cols % known->group == 0 && known->group != group && known->group < cols &&
+			    (cols + group - 1) / group == groups && codes->grid.rule < QS_RULE_Q8_0) {
+				c->list[c->n] = c->list[0];
+				c->list[c->n++].grid.group = group;
+			}
 		}
 		for (size_t i = 0, n = c->n; codes->grid.rule < QS_RULE_Q8_0 && i < n; i++)
 			for (size_t r = 1; r < sizeof(rules); r++) {
@@ -194,7 +204,7 @@ static void find_grids(const pack_map *map, pack_tensor *codes, candidates *c)
 	for (size_t i = 0; i < n_named && n_scales < SCALES_MAX; i++) {
 		pack_tensor *scales = named[i], *zeros = NULL;
 		uint64_t n = pack_n_elems(scales);
-		pack_grid strides[3];
+		pack_grid strides[STRIDES_MAX];
 		if (scales->dtype != QS_F32 && scales->dtype != QS_F16 && scales->dtype != QS_BF16)
 			continue;
 		size_t n_strides = find_strides(n, scales, rows, cols, strides);
@@ -315,13 +325,8 @@ static qstore_status find_rule(pairing *q, const pack_tensor *fine, pack_tensor 
 	*found = 1;
 	/* Wrong pairs are found before hours of work. */
 	*alike = pack_alike(best->error_sum, best->square_sum, seen);
-	codes->grid = best->grid;
-	codes->grid.scales->role = PACK_PLAIN; /* however small; other objects need it as it is */
-	codes->grid.scales->coarse = NULL;
-	if (codes->grid.zeros != NULL && codes->grid.zeros->role == PACK_LITERAL)
-		codes->grid.zeros->role = PACK_PLAIN;
-	codes->role = PACK_CODES;
-	codes->codes = codes;
+	pack_grid grid = best->grid;
+	pack_use_grid(codes, &grid);
 	return QSTORE_OK;
 }
 
@@ -451,13 +456,7 @@ static int guess_grid(pairing *q, pack_tensor *codes, uint32_t number)
 		int is_absmax = strstr(c->grid.scales->name, "SCB") != NULL;
 		if (!c->named || is_absmax != (c->grid.rule == QS_RULE_LLM_INT8))
 			continue;
-		codes->grid = c->grid;
-		codes->grid.scales->role = PACK_PLAIN;
-		codes->grid.scales->coarse = NULL;
-		if (codes->grid.zeros != NULL && codes->grid.zeros->role == PACK_LITERAL)
-			codes->grid.zeros->role = PACK_PLAIN;
-		codes->role = PACK_CODES;
-		codes->codes = codes;
+		pack_use_grid(codes, &c->grid);
 		return 1;
 	}
 	return 0;
@@ -468,7 +467,7 @@ static qstore_status pair_tensors(pairing *q, pack_tensor *fine, uint32_t fine_n
                                   uint32_t number, qs_error *error)
 {
 	packer *p = q->p;
-	pack_tensor *root = stored(coarse), *codes = codes_of(root), *own = codes_of(fine);
+	pack_tensor *root = pack_stored(coarse), *codes = codes_of(root), *own = codes_of(fine);
 	qstore_status status = QSTORE_OK;
 	int done = 0;
 	if (fine->role == PACK_SHARED || root->role == PACK_LITERAL)
@@ -513,7 +512,9 @@ static qstore_status pair_tensors(pairing *q, pack_tensor *fine, uint32_t fine_n
 	if ((fine->dtype == QS_F16 || fine->dtype == QS_BF16 || fine->dtype == QS_F32) && codes != NULL &&
 	    fine->n_dims > 1)
 		return pair_refine(q, fine, codes, number, &done, error);
-	if (codes == NULL && same_shape(fine, coarse) && qs_delta_applies(coarse->dtype, fine->dtype)) {
+	/* Scales are small, and grids need them plain. */
+	if (codes == NULL && !is_scales_name(fine->name) && same_shape(fine, coarse) &&
+	    qs_delta_applies(coarse->dtype, fine->dtype)) {
 		int pays;
 		status = delta_pays(q, fine, root, &pays, error);
 		if (status == QSTORE_OK && pays) {

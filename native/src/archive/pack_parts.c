@@ -42,6 +42,13 @@ pack_tensor *pack_add_part(packer *p, const pack_tensor *of, pack_view view, uin
 	return &part->tensor;
 }
 
+pack_tensor *pack_stored(pack_tensor *tensor)
+{
+	while (tensor->role == PACK_SHARED)
+		tensor = tensor->coarse;
+	return tensor;
+}
+
 void pack_set_layers(packer *p)
 {
 	for (size_t i = 0; i < p->n_parts; i++)
