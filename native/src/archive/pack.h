@@ -102,11 +102,16 @@ typedef struct pack_small {
 	uint8_t sha256[32];
 } pack_small;
 
+/* Over the elements of a refined chunk: Σ(coarse − fine)², Σ fine² and Σ coarse². */
+typedef struct pack_sums {
+	double errors, squares, coarse_squares;
+	uint64_t n;
+} pack_sums;
 typedef struct pack_object {
 	size_t first_segment, n_segments;
 	pack_tensor *tensor; /* NULL for literals */
 	uint32_t variants;   /* that use it */
-	double error_sum, square_sum;
+	pack_sums sums;
 	uint64_t n_exceptions;
 } pack_object;
 
@@ -190,10 +195,11 @@ void pack_grid_free(pack_grid_memory *memory);
 qstore_status pack_load_grid(const packer *p, const pack_grid *grid, uint32_t codes_dtype, uint64_t cols,
                              uint64_t first, uint64_t n, pack_grid_memory *memory, uint8_t *scratch,
                              qs_grid *loaded, qs_error *error);
-/* Σ(step × code − fine)² and Σ fine² over the elements of a refined chunk. */
-void pack_error_sums(const qs_chunk_desc *desc, const uint8_t *fine, double *error_sum, double *square_sum);
-/* Whether n codes with these sums can belong to their values at all. */
-int pack_alike(double error_sum, double square_sum, uint64_t n);
+void pack_add_sums(const qs_chunk_desc *desc, const uint8_t *fine, pack_sums *sums);
+/* Whether codes with these sums can belong to their values at all. */
+int pack_alike(const pack_sums *sums);
+/* Whether they are at least not independent of them: columns may be scaled (SmoothQuant, AWQ). */
+int pack_related(const pack_sums *sums);
 
 /* The tensors of a variant, sorted by name or by key. */
 typedef struct pack_map {

@@ -20,7 +20,7 @@ typedef struct encode_thread {
 	size_t src_size, dst_size;
 	uint64_t checksum;
 	qs_chunk_stats stats;
-	double error_sum, square_sum;
+	pack_sums sums;
 } encode_thread;
 
 static void encode_destroy(void *user, void *memory)
@@ -113,7 +113,7 @@ static qstore_status encode_work(void *user, void *memory, uint64_t job, qs_erro
 	    .first_elem = first_elem,
 	};
 	t->src_size = (size_t)desc.n_elems * elem_size;
-	t->error_sum = t->square_sum = 0.0;
+	t->sums = (pack_sums){0};
 	t->stats = (qs_chunk_stats){0, 0};
 	qstore_status status =
 	    object_read(p, number, t->src, t->src_size, first_elem * elem_size, t->scratch, error);
@@ -134,7 +134,7 @@ static qstore_status encode_work(void *user, void *memory, uint64_t job, qs_erro
 	if (status != QSTORE_OK)
 		return status;
 	if (object->kind == QS_KIND_REFINE)
-		pack_error_sums(&desc, t->src, &t->error_sum, &t->square_sum);
+		pack_add_sums(&desc, t->src, &t->sums);
 	status =
 	    qs_chunk_encode(t->encoder, &desc, t->src, t->src_size, t->dst, t->dst_cap, &t->dst_size, &t->stats);
 	if (status == QSTORE_OK && (t->dst_size == 0 || t->dst_size > QS_CHUNK_CODED_MAX))
@@ -163,8 +163,9 @@ static qstore_status encode_commit(void *user, void *memory, uint64_t job, qs_er
 	p->builder.checksums[job] = t->checksum;
 	p->builder.chunk_sizes[job] = (uint32_t)t->dst_size;
 	p->builder.variants[object->variant].layer_size += t->dst_size;
-	own->error_sum += t->error_sum;
-	own->square_sum += t->square_sum;
+	own->sums.errors += t->sums.errors;
+	own->sums.squares += t->sums.squares;
+	own->sums.n += t->sums.n;
 	own->n_exceptions += t->stats.n_exceptions;
 	pack_advance(p, t->src_size);
 	return QSTORE_OK;
@@ -209,9 +210,9 @@ static qstore_status finish_objects(packer *p, qs_error *error)
 			continue;
 		const qs_object *codes = &p->builder.objects[object->coarse];
 		count_rule(p, codes->rule, object, own);
-		double error_ratio = own->square_sum > 0.0 ? own->error_sum / own->square_sum : 0.0;
+		double error_ratio = own->sums.squares > 0.0 ? own->sums.errors / own->sums.squares : 0.0;
 		object->error = error_ratio < FLT_MAX ? (float)error_ratio : FLT_MAX;
-		int alike = pack_alike(own->error_sum, own->square_sum, object->n_elems);
+		int alike = pack_alike(&own->sums);
 		if (!alike && n_wrong == 0) {
 			wrong_fine = object->variant;
 			wrong_coarse = p->builder.objects[object->coarse].variant;

@@ -76,9 +76,9 @@ static float value_of(uint16_t bits, uint32_t dtype)
 	return bits & 0x8000 ? -value : value;
 }
 
-void pack_error_sums(const qs_chunk_desc *desc, const uint8_t *fine, double *error_sum, double *square_sum)
+void pack_add_sums(const qs_chunk_desc *desc, const uint8_t *fine, pack_sums *sums)
 {
-	double errors = 0.0, squares = 0.0;
+	double errors = 0.0, squares = 0.0, coarse_squares = 0.0;
 	qs_runs runs;
 	qs_runs_begin(&runs, &desc->coarse_grid, desc->cols, desc->first_elem, desc->n_elems, QS_CODED_ROWS,
 	              NULL);
@@ -88,21 +88,31 @@ void pack_error_sums(const qs_chunk_desc *desc, const uint8_t *fine, double *err
 			uint8_t byte = desc->coarse[i];
 			int code = desc->coarse_dtype == QS_I8 ? (int8_t)byte : byte;
 			float value = value_of(qs_load16(fine + 2 * (size_t)i), desc->dtype);
-			double difference = (double)(line.slope * (float)code + line.start) - (double)value;
+			double coarse = (double)(line.slope * (float)code + line.start),
+			       difference = coarse - (double)value;
 			double square = (double)value * (double)value;
 			/* Infinities and NaN say nothing about the rest. */
 			if (!(square <= 1e300) || !(difference * difference <= 1e300))
 				continue;
 			errors += difference * difference;
 			squares += square;
+			coarse_squares += coarse * coarse;
 		}
 	}
-	*error_sum = errors;
-	*square_sum = squares;
+	sums->errors += errors;
+	sums->squares += squares;
+	sums->coarse_squares += coarse_squares;
+	sums->n += desc->n_elems;
 }
 
-int pack_alike(double error_sum, double square_sum, uint64_t n)
+int pack_alike(const pack_sums *sums)
 {
 	/* Values below FP16's range are rounded to multiples of 2^-24, or to zero, before they are quantized. */
-	return error_sum <= 0.5 * square_sum + (double)n * 3.5527136788005009e-15 /* 2^-48 */;
+	return sums->errors <= 0.5 * sums->squares + (double)sums->n * 3.5527136788005009e-15 /* 2^-48 */;
+}
+
+int pack_related(const pack_sums *sums)
+{
+	double product = (sums->coarse_squares + sums->squares - sums->errors) / 2;
+	return product > 0 && product * product > 0.1 * sums->coarse_squares * sums->squares;
 }

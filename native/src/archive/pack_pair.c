@@ -62,7 +62,7 @@ typedef struct candidate {
 	pack_grid grid;
 	int named; /* like scales */
 	uint64_t mismatches;
-	double error_sum, square_sum;
+	pack_sums sums;
 } candidate;
 
 typedef struct candidates {
@@ -257,10 +257,13 @@ static uint64_t count_mismatches(const qs_chunk_desc *desc, const uint8_t *fine)
 	return n;
 }
 
+/* What codes and scales say of values. */
+typedef enum fit { FITS, RELATED, WRONG } fit;
+
 /* Tries every grid on the first, the middle and the last chunk; the fewest mismatches win. `found` is NULL
  * when there is no candidate; codes->grid is set else. */
 static qstore_status find_rule(pairing *q, const pack_tensor *fine, pack_tensor *codes, const pack_map *map,
-                               int *found, int *alike, qs_error *error)
+                               int *found, fit *how, qs_error *error)
 {
 	candidates *c = &q->candidates;
 	uint64_t cols, seen = 0, elems = pack_n_elems(fine);
@@ -270,7 +273,7 @@ static qstore_status find_rule(pairing *q, const pack_tensor *fine, pack_tensor 
 	uint64_t n_chunks = (elems + chunk_elems - 1) / chunk_elems, previous = QS_NONE;
 	uint64_t chunks[3] = {0, n_chunks / 2, n_chunks - 1};
 	*found = 0;
-	*alike = 1;
+	*how = FITS;
 	for (int k = 0; k < 3 && c->n > 0; k++) {
 		if (chunks[k] == previous)
 			continue;
@@ -290,15 +293,12 @@ static qstore_status find_rule(pairing *q, const pack_tensor *fine, pack_tensor 
 		if (status == QSTORE_OK)
 			status = read_sample(q, codes, q->coarse, first, n, error);
 		for (size_t i = 0; i < c->n && status == QSTORE_OK; i++) {
-			double error_sum, square_sum;
 			status = pack_load_grid(q->p, &c->list[i].grid, codes->dtype, cols, first, n, &q->grid,
 			                        q->scratch, &desc.coarse_grid, error);
 			if (status != QSTORE_OK)
 				break;
 			c->list[i].mismatches += count_mismatches(&desc, q->fine);
-			pack_error_sums(&desc, q->fine, &error_sum, &square_sum);
-			c->list[i].error_sum += error_sum;
-			c->list[i].square_sum += square_sum;
+			pack_add_sums(&desc, q->fine, &c->list[i].sums);
 		}
 		if (status != QSTORE_OK)
 			return status;
@@ -320,11 +320,11 @@ static qstore_status find_rule(pairing *q, const pack_tensor *fine, pack_tensor 
 	/* Codes that were not made by rounding alone miss by any rule: the nearest values decide. */
 	if (best->mismatches > seen / 4)
 		for (size_t i = 0; i < c->n; i++)
-			if (c->list[i].error_sum < 0.98 * best->error_sum)
+			if (c->list[i].sums.errors < 0.98 * best->sums.errors)
 				best = &c->list[i];
 	*found = 1;
 	/* Wrong pairs are found before hours of work. */
-	*alike = pack_alike(best->error_sum, best->square_sum, seen);
+	*how = pack_alike(&best->sums) ? FITS : pack_related(&best->sums) ? RELATED : WRONG;
 	pack_grid grid = best->grid;
 	pack_use_grid(codes, &grid);
 	return QSTORE_OK;
@@ -424,18 +424,20 @@ static qstore_status pair_refine(pairing *q, pack_tensor *fine, pack_tensor *cod
 {
 	packer *p = q->p;
 	pack_tensor *half = fine;
-	int alike;
+	fit how;
 	if (fine->dtype == QS_F32) {
 		/* Singles are differences to their cast, which no file shows. */
 		half = pack_add_part(p, fine, PACK_CAST_BF16, QS_BF16, pack_rows(fine), pack_cols(fine));
 		if (half == NULL)
 			return pack_no_memory(error);
 	}
-	qstore_status status = find_rule(q, half, codes, &q->maps[number], done, &alike, error);
+	qstore_status status = find_rule(q, half, codes, &q->maps[number], done, &how, error);
 	if (status != QSTORE_OK || !*done)
 		return status;
-	if (!alike)
+	if (how == WRONG)
 		note_wrong(q, fine->name, number);
+	if (how != FITS)
+		return QSTORE_OK; /* the one says too little of the other: coded apart */
 	half->role = PACK_REFINE;
 	half->coarse = codes;
 	if (half != fine) {
