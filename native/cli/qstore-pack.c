@@ -19,7 +19,9 @@ static const char help[] =
     "\n"
     "  -o, --output FILE     the archive\n"
     "      --low LOW         a coarser version of HIGH (repeatable, from fine to coarse)\n"
-    "      --quantize RULE   without LOW: llm.int8 (default; needs 16 bits), or none: store HIGH alone\n"
+    "      --quantize RULE   without LOW: llm.int8 (default for safetensors in 16 bits), q8_0 (default for "
+    "GGUF)\n"
+    "                        or none: store HIGH alone\n"
     "      --include PATTERN quantize these tensors too (shell pattern on the name; repeatable)\n"
     "      --exclude PATTERN do not quantize these (repeatable; wins over --include)\n"
     "  -j, --threads N       threads (default: all cores); the archive is the same for all N\n"
@@ -161,8 +163,10 @@ int main(int argc, char **argv)
 				pack.quantize = QSTORE_QUANTIZE_LLM_INT8;
 			else if (strcmp(optarg, "none") == 0)
 				pack.quantize = QSTORE_QUANTIZE_NONE;
+			else if (strcmp(optarg, "q8_0") == 0)
+				pack.quantize = QSTORE_QUANTIZE_Q8_0;
 			else
-				return cli_usage("--quantize is llm.int8 or none, not %s", optarg);
+				return cli_usage("--quantize is llm.int8, q8_0 or none, not %s", optarg);
 			break;
 		case OPTION_INCLUDE:
 			cli_list_add(&include, optarg);

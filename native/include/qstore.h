@@ -99,8 +99,12 @@ typedef struct qstore_work {
 /* ---- Packing ---- */
 
 typedef enum qstore_quantize {
-	QSTORE_QUANTIZE_LLM_INT8 = 0, /* without `low`, make an INT8 variant by LLM.int8()'s rule */
-	QSTORE_QUANTIZE_NONE = 1      /* without `low`, store `high` alone */
+	/* Without `low`, make an 8-bit variant: by LLM.int8()'s rule of safetensors, Q8_0 of GGUF; ONNX is stored
+	 * as it is. */
+	QSTORE_QUANTIZE_DEFAULT = 0,
+	QSTORE_QUANTIZE_LLM_INT8 = 1, /* that of bitsandbytes: safetensors only */
+	QSTORE_QUANTIZE_Q8_0 = 2,     /* that of llama.cpp: GGUF only */
+	QSTORE_QUANTIZE_NONE = 3      /* store `high` alone */
 } qstore_quantize;
 
 typedef struct qstore_pack_options {

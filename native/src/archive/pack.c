@@ -39,10 +39,12 @@ static qstore_status take_weights(packer *p, const qs_model_file *input, uint32_
 	file->tensors = calloc(input->weights.n_tensors + 1, sizeof(*file->tensors));
 	if (file->tensors == NULL)
 		return pack_no_memory(error);
-	file->n_tensors = input->weights.n_tensors;
-	for (size_t i = 0; i < file->n_tensors; i++) {
+	file->n_tensors = 0;
+	for (size_t i = 0; i < input->weights.n_tensors; i++) {
 		const qs_weight *t = &input->weights.tensors[i];
-		file->tensors[i] = (pack_tensor){
+		if (t->dtype == QS_BYTES)
+			continue; /* of a type that nobody knows: bytes of the file */
+		file->tensors[file->n_tensors++] = (pack_tensor){
 		    .name = t->name,
 		    .dtype = t->dtype,
 		    .n_dims = t->n_dims,
@@ -194,6 +196,41 @@ static qstore_status open_precisions(packer *p, uint32_t *n, qs_error *error)
 	return status;
 }
 
+/* Which 8-bit variant is made of HIGH, if any. */
+static qstore_status choose_quantizer(packer *p, qs_error *error)
+{
+	qstore_quantize quantize = p->options->quantize;
+	const qs_model *model = &p->models[0];
+	int gguf = 0, onnx = 0;
+	for (size_t i = 0; i < model->n_files; i++) {
+		gguf |= model->files[i].is_weights && model->files[i].weights.format == QS_FORMAT_GGUF;
+		onnx |= model->files[i].is_weights && model->files[i].weights.format == QS_FORMAT_ONNX;
+	}
+	if (quantize == QSTORE_QUANTIZE_DEFAULT)
+		quantize = onnx ? QSTORE_QUANTIZE_NONE : gguf ? QSTORE_QUANTIZE_Q8_0 : QSTORE_QUANTIZE_LLM_INT8;
+	if (quantize == QSTORE_QUANTIZE_LLM_INT8 && (gguf || onnx))
+		return qs_fail(error, QSTORE_USAGE, "%s is %s: llm.int8 is for safetensors", model->path,
+		               gguf ? "GGUF" : "ONNX");
+	if (quantize == QSTORE_QUANTIZE_Q8_0 && !gguf)
+		return qs_fail(error, QSTORE_USAGE, "%s is not GGUF: q8_0 is for GGUF", model->path);
+	if (quantize == QSTORE_QUANTIZE_NONE)
+		return QSTORE_OK;
+	if (p->dtypes[0] == QS_I8 || qs_block_elems(p->dtypes[0]) > 1) {
+		p->result.nothing_quantized = 1;
+		return QSTORE_OK;
+	}
+	p->made_low = 1;
+	p->quantize = quantize;
+	p->high_number = 1;
+	p->models[1] = p->models[0];
+	p->names[1] = p->names[0];
+	p->dtypes[1] = p->dtypes[0];
+	memset(&p->models[0], 0, sizeof(p->models[0]));
+	p->names[0] = gguf ? "q8_0" : "int8";
+	p->dtypes[0] = gguf ? QS_Q8_0 : QS_I8;
+	return QSTORE_OK;
+}
+
 static qstore_status open_models(packer *p, qs_error *error)
 {
 	const qstore_pack_options *options = p->options;
@@ -217,20 +254,8 @@ static qstore_status open_models(packer *p, qs_error *error)
 	}
 	if (status != QSTORE_OK)
 		return status;
-	if (options->low == NULL && n_precisions == 0 && options->quantize == QSTORE_QUANTIZE_LLM_INT8) {
-		if (p->dtypes[0] == QS_I8) {
-			p->result.nothing_quantized = 1;
-		} else {
-			p->made_low = 1;
-			p->high_number = 1;
-			p->models[1] = p->models[0];
-			p->names[1] = p->names[0];
-			p->dtypes[1] = p->dtypes[0];
-			memset(&p->models[0], 0, sizeof(p->models[0]));
-			p->names[0] = "int8";
-			p->dtypes[0] = QS_I8;
-		}
-	}
+	if (options->low == NULL && n_precisions == 0)
+		status = choose_quantizer(p, error);
 	for (uint32_t v = 0; v <= p->high_number && status == QSTORE_OK; v++)
 		status = take_model(p, &p->models[v], v, error);
 	return status;
@@ -503,7 +528,7 @@ static qstore_status run(packer *p, qs_error *error)
 	if (status == QSTORE_OK && p->high_number > 0 && !p->made_low)
 		status = pack_pair(p, error);
 	if (status == QSTORE_OK && p->made_low) {
-		status = pack_quantize(p, error);
+		status = p->quantize == QSTORE_QUANTIZE_Q8_0 ? pack_quantize_q8_0(p, error) : pack_quantize(p, error);
 		if (!p->made_low) {
 			p->high_number = 0;
 			p->models[0] = p->models[1];
@@ -559,6 +584,9 @@ static void packer_free(packer *p)
 	for (size_t i = 0; i < p->n_parts; i++)
 		free(p->parts[i]);
 	free(p->parts);
+	for (size_t i = 0; i < p->n_planned; i++)
+		qs_weights_close(&p->planned[i]);
+	free(p->planned);
 	if (p->small_fd >= 0)
 		close(p->small_fd);
 	if (p->layer_fd >= 0)

@@ -58,7 +58,7 @@ static qstore_status file_read(const packer *p, const pack_file *file, uint8_t *
 		} else {
 			n = t != NULL ? t->offset - offset : size;
 			n = n < size ? n : size;
-			status = pack_read(p, file->gaps.source, dst, (size_t)n, file->gaps.offset + offset, error);
+			status = pack_read(p, file->gaps.source, dst, (size_t)n, pack_gap_offset(file, offset), error);
 		}
 		if (status != QSTORE_OK)
 			return status;
@@ -328,7 +328,7 @@ static qstore_status plan_literal(packer *p, pack_file *file, qs_error *error)
 	for (size_t i = 0; i <= file->n_tensors; i++) {
 		const pack_tensor *t = i < file->n_tensors ? &file->tensors[i] : NULL;
 		uint64_t end = t != NULL ? t->offset : file->size;
-		pack_segment gap = {file->gaps.source, file->gaps.offset + at, end - at};
+		pack_segment gap = {file->gaps.source, pack_gap_offset(file, at), end - at};
 		qstore_status status = add_segment(p, own.first_segment, gap, error);
 		object.n_elems += gap.size;
 		if (status == QSTORE_OK && t != NULL && t->role == PACK_LITERAL) {

@@ -137,6 +137,11 @@ qstore_status pack_add_file(packer *p, pack_file **added, qs_error *error)
 	return QSTORE_OK;
 }
 
+uint64_t pack_gap_offset(const pack_file *file, uint64_t at)
+{
+	return file->is_padded && at >= file->gaps.size ? file->padding : file->gaps.offset + at;
+}
+
 qstore_status pack_add_small(packer *p, pack_small **added, qs_error *error)
 {
 	pack_small *larger = realloc(p->smalls, (p->n_smalls + 1) * sizeof(*larger));
