@@ -193,8 +193,10 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = {
 	    {"verify", no_argument, NULL, OPTION_VERIFY},
+	    {"base", required_argument, NULL, OPTION_BASE},
 	    CLI_OPTIONS,
 	};
+	const char *base = NULL;
 	qstore_work work = {0};
 	cli_common common = {0};
 	int code = CLI_OK, ended, verify = 0, option;
@@ -203,6 +205,9 @@ int main(int argc, char **argv)
 		switch (option) {
 		case OPTION_VERIFY:
 			verify = 1;
+			break;
+		case OPTION_BASE:
+			base = optarg;
 			break;
 		default:
 			ended = cli_option(option, argv, options, help, &common);
@@ -225,7 +230,9 @@ int main(int argc, char **argv)
 		return cli_fail(&error);
 	if (!common.json && !common.quiet)
 		print_text(archive, argv[optind]);
-	if (verify) {
+	if (base != NULL)
+		status = qstore_set_base(archive, base, &error);
+	if (verify && status == QSTORE_OK) {
 		status = qstore_verify(archive, &work, &error);
 		cli_bar_end(&bar);
 	}

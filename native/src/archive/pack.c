@@ -10,6 +10,7 @@
 #include <zstd.h>
 
 #include "archive.h"
+#include "base.h"
 #include "tar.h"
 
 #define INDEX_NAME "qstore/index"
@@ -200,6 +201,8 @@ static qstore_status open_precisions(packer *p, uint32_t *n, qs_error *error)
 static qstore_status choose_quantizer(packer *p, qs_error *error)
 {
 	qstore_quantize quantize = p->options->quantize;
+	if (quantize == QSTORE_QUANTIZE_DEFAULT && p->options->base != NULL)
+		quantize = QSTORE_QUANTIZE_NONE;
 	const qs_model *model = &p->models[0];
 	int gguf = 0, onnx = 0;
 	for (size_t i = 0; i < model->n_files; i++) {
@@ -333,7 +336,7 @@ static qstore_status lay_out(packer *p, uint64_t *payload_size, qs_error *error)
 		if (status != QSTORE_OK)
 			return status;
 		/* Both are sorted alike. */
-		while (builder->files[number].kind == QS_FILE_ASSEMBLED)
+		while (!qs_file_is_member(&builder->files[number]))
 			number++;
 		at += header_size;
 		builder->files[number++].offset = at;
@@ -430,7 +433,7 @@ static qstore_status write_members(packer *p, qs_tar_writer *writer, const uint8
 	size_t number = 0;
 	for (size_t i = 0; i < p->n_smalls && status == QSTORE_OK; i++) {
 		const pack_small *small = &p->smalls[i];
-		while (builder->files[number].kind == QS_FILE_ASSEMBLED)
+		while (!qs_file_is_member(&builder->files[number]))
 			number++;
 		status = qs_tar_writer_member(writer, small->member, small->coded_size,
 		                              payload_offset + builder->files[number++].offset, error);
@@ -482,6 +485,8 @@ static qstore_status check_archive(const packer *p, const char *temp_path, qs_er
 {
 	qstore_archive *archive;
 	qstore_status status = qs_archive_open(temp_path, &archive, error);
+	if (status == QSTORE_OK && p->n_bases > 0)
+		status = qs_base_open(archive, p->options->base, &archive->base, error);
 	if (status == QSTORE_OK)
 		status = qs_archive_verify(archive, &p->options->work, error);
 	qstore_close(archive);
@@ -527,6 +532,8 @@ static qstore_status run(packer *p, qs_error *error)
 		status = pack_matrices(p, error);
 	if (status == QSTORE_OK && p->high_number > 0 && !p->made_low)
 		status = pack_pair(p, error);
+	if (status == QSTORE_OK && p->options->base != NULL)
+		status = pack_base(p, error);
 	if (status == QSTORE_OK && p->made_low) {
 		status = p->quantize == QSTORE_QUANTIZE_Q8_0 ? pack_quantize_q8_0(p, error) : pack_quantize(p, error);
 		if (!p->made_low) {
@@ -584,6 +591,7 @@ static void packer_free(packer *p)
 	for (size_t i = 0; i < p->n_parts; i++)
 		free(p->parts[i]);
 	free(p->parts);
+	pack_base_free(p);
 	for (size_t i = 0; i < p->n_planned; i++)
 		qs_weights_close(&p->planned[i]);
 	free(p->planned);

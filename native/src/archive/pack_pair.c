@@ -30,24 +30,6 @@ static int is_float(uint32_t dtype)
 	return dtype == QS_F16 || dtype == QS_BF16 || dtype == QS_F32 || dtype == QS_F64;
 }
 
-static qstore_status same_bytes(const packer *p, const pack_tensor *a, const pack_tensor *b, uint8_t *buffer,
-                                int *same, qs_error *error)
-{
-	*same = 1;
-	for (uint64_t at = 0; at < a->size && *same; at += QS_IO_BLOCK) {
-		size_t n = a->size - at < QS_IO_BLOCK ? (size_t)(a->size - at) : QS_IO_BLOCK;
-		qstore_status status = pack_read(p, a->source, buffer, n, a->source_offset + at, error);
-		if (status == QSTORE_OK)
-			status = pack_read(p, b->source, buffer + QS_IO_BLOCK, n, b->source_offset + at, error);
-		if (status != QSTORE_OK)
-			return status;
-		if (pack_is_cancelled(p))
-			return qs_fail(error, QSTORE_CANCELLED, "cancelled");
-		*same = memcmp(buffer, buffer + QS_IO_BLOCK, n) == 0;
-	}
-	return QSTORE_OK;
-}
-
 /* ---- Quantizers ---- */
 
 /* Elements of a chunk that are looked at; all of them in tensors that are no more than the chunks looked at.
@@ -112,16 +94,16 @@ static size_t stem_of(const char *name)
 static size_t find_named(const pack_map *map, const pack_tensor *codes, pack_tensor **found, size_t most)
 {
 	char stem_text[QS_TENSOR_NAME_MAX + 1];
-	size_t stem = stem_of(codes->name), n = 0;
+	size_t stem = stem_of(codes->full), n = 0;
 	if (stem > QS_TENSOR_NAME_MAX)
 		return 0;
-	memcpy(stem_text, codes->name, stem);
+	memcpy(stem_text, codes->full, stem);
 	stem_text[stem] = 0;
 	for (size_t i = pack_map_first(map, stem_text); i < map->n_tensors && n < most; i++) {
 		pack_tensor *t = map->tensors[i];
-		if (strncmp(t->name, codes->name, stem) != 0)
+		if (strncmp(t->full, codes->full, stem) != 0)
 			break;
-		const char *rest = t->name + stem, *dot = strchr(rest, '.');
+		const char *rest = t->full + stem, *dot = strchr(rest, '.');
 		if ((rest[0] != '.' && rest[0] != '_') || t == codes || t->size == 0)
 			continue;
 		/* At most two parts: not those of modules within a module. */
@@ -210,14 +192,14 @@ static void find_grids(const pack_map *map, pack_tensor *codes, candidates *c)
 		size_t n_strides = find_strides(n, scales, rows, cols, strides);
 		n_scales += n_strides > 0;
 		for (size_t j = 0; j < n_named; j++)
-			if (is_zeros_name(named[j]->name + stem_of(codes->name)) && pack_n_elems(named[j]) == n &&
+			if (is_zeros_name(named[j]->full + stem_of(codes->full)) && pack_n_elems(named[j]) == n &&
 			    (named[j]->dtype == QS_U8 || named[j]->dtype == QS_I8))
 				zeros = named[j];
 		for (size_t j = 0; j < n_strides; j++)
 			for (size_t r = 0; r < sizeof(rules) && c->n < GRIDS_MAX; r++) {
 				candidate *added = &c->list[c->n++];
 				*added = (candidate){.grid = strides[j],
-				                     .named = is_scales_name(scales->name + stem_of(codes->name))};
+				                     .named = is_scales_name(scales->full + stem_of(codes->full))};
 				added->grid.rule = rules[r];
 				added->grid.scales = scales;
 				added->grid.zeros = zeros;
@@ -364,39 +346,6 @@ static qstore_status use_absmax(pairing *q, const pack_tensor *fine, pack_tensor
 	return QSTORE_OK;
 }
 
-/* ---- Floats ---- */
-
-/* Does a piece of the middle chunk shrink by its difference to the coarse one's? */
-static qstore_status delta_pays(pairing *q, const pack_tensor *fine, const pack_tensor *coarse, int *pays,
-                                qs_error *error)
-{
-	uint32_t chunk_elems;
-	uint64_t elems = pack_n_elems(fine), first;
-	qs_chunk_desc desc = {.kind = QS_KIND_PLAIN, .dtype = fine->dtype};
-	pack_geometry(fine, &desc.cols, &chunk_elems);
-	first = elems / chunk_elems / 2 * chunk_elems;
-	desc.first_elem = first;
-	desc.n_elems = elems - first < SAMPLE_ELEMS ? (uint32_t)(elems - first) : SAMPLE_ELEMS;
-	size_t fine_size = desc.n_elems * (size_t)qs_dtype_size(fine->dtype), plain_size, delta_size;
-	*pays = 0;
-	qstore_status status = read_sample(q, fine, q->fine, first, desc.n_elems, error);
-	if (status == QSTORE_OK)
-		status = read_sample(q, coarse, q->coarse, first, desc.n_elems, error);
-	if (status != QSTORE_OK)
-		return status;
-	size_t cap = qs_chunk_bound(QS_CHUNK_SIZE_MAX);
-	status = qs_chunk_encode(q->encoder, &desc, q->fine, fine_size, q->coded, cap, &plain_size, NULL);
-	desc.kind = QS_KIND_DELTA;
-	desc.coarse = q->coarse;
-	desc.coarse_dtype = coarse->dtype;
-	if (status == QSTORE_OK)
-		status = qs_chunk_encode(q->encoder, &desc, q->fine, fine_size, q->coded, cap, &delta_size, NULL);
-	if (status != QSTORE_OK)
-		return qs_fail(error, status, "%s: cannot be coded: %s", fine->name, qstore_status_message(status));
-	*pays = delta_size < plain_size - plain_size / 50;
-	return QSTORE_OK;
-}
-
 /* ---- Pairs ---- */
 
 static void note_wrong(pairing *q, const char *name, uint32_t coarse)
@@ -476,7 +425,7 @@ static qstore_status pair_tensors(pairing *q, pack_tensor *fine, uint32_t fine_n
 		return QSTORE_OK;
 	if (fine->dtype == coarse->dtype && same_shape(fine, coarse)) {
 		int same = 0;
-		status = same_bytes(p, fine, root, q->coarse, &same, error);
+		status = pack_same_bytes(p, fine, root, q->coarse, &same, error);
 		if (status != QSTORE_OK)
 			return status;
 		if (same) {
@@ -495,7 +444,7 @@ static qstore_status pair_tensors(pairing *q, pack_tensor *fine, uint32_t fine_n
 		    coarse->n_dims > 1) {
 			size_t n = find_named(&q->maps[number], root, found, sizeof(found) / sizeof(*found));
 			for (size_t i = 0; i < n; i++)
-				wrong |= is_scales_name(found[i]->name + stem_of(root->name));
+				wrong |= is_scales_name(found[i]->full + stem_of(root->full));
 		}
 		if (wrong) {
 			q->n_shapes++;
@@ -518,7 +467,7 @@ static qstore_status pair_tensors(pairing *q, pack_tensor *fine, uint32_t fine_n
 	if (codes == NULL && !is_scales_name(fine->name) && same_shape(fine, coarse) &&
 	    qs_delta_applies(coarse->dtype, fine->dtype)) {
 		int pays;
-		status = delta_pays(q, fine, root, &pays, error);
+		status = pack_delta_pays(p, fine, root, &pays, error);
 		if (status == QSTORE_OK && pays) {
 			fine->role = PACK_DELTA;
 			fine->coarse = root;
@@ -539,14 +488,24 @@ static qstore_status pair_variant(pairing *q, uint32_t fine, qs_error *error)
 {
 	packer *p = q->p;
 	size_t n_common = 0;
+	uint32_t first = fine, last = 0;
 	q->n_wrong = q->n_shapes = 0;
 	q->named[0] = 0;
+	if (fine == p->high_number && p->options->from != NULL) {
+		while (last < fine && strcmp(p->names[last], p->options->from) != 0)
+			last++;
+		if (last == fine)
+			return qs_fail(error, QSTORE_NOT_FOUND, "no variant coarser than %s is called %s",
+			               p->models[fine].path, p->options->from);
+		first = last + 1;
+		p->from = last;
+	}
 	for (size_t i = 0; i < p->n_files; i++) {
 		if ((p->files[i].variants >> fine & 1) == 0)
 			continue;
 		for (size_t j = 0; j < p->files[i].n_tensors; j++) {
 			pack_tensor *t = &p->files[i].tensors[j];
-			for (uint32_t v = fine; v-- > 0 && !is_paired(t);) {
+			for (uint32_t v = first; v-- > last && !is_paired(t);) {
 				pack_tensor *coarse = pack_map_find(&q->keys[v], t->key);
 				if (coarse == NULL)
 					continue;

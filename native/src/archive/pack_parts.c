@@ -29,6 +29,7 @@ pack_tensor *pack_add_part(packer *p, const pack_tensor *of, pack_view view, uin
 	part->dims[1] = cols;
 	part->tensor = (pack_tensor){
 	    .name = of->name,
+	    .full = of->full,
 	    .key = of->key,
 	    .dtype = dtype,
 	    .n_dims = 2,
@@ -48,6 +49,11 @@ pack_tensor *pack_stored(pack_tensor *tensor)
 	while (tensor->role == PACK_SHARED)
 		tensor = tensor->coarse;
 	return tensor;
+}
+
+pack_tensor *pack_part_tensor(const packer *p, size_t number)
+{
+	return &p->parts[number]->tensor;
 }
 
 void pack_set_layers(packer *p)

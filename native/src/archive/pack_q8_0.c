@@ -142,6 +142,7 @@ static qstore_status make_file(packer *p, size_t number, size_t *n_made, qs_erro
 			for (size_t j = 0; j < high->n_tensors && fine == NULL; j++)
 				fine = strcmp(high->tensors[j].name, t->name) == 0 ? &high->tensors[j] : NULL;
 			*made = (pack_tensor){.name = t->name,
+			                      .full = t->name,
 			                      .key = t->name,
 			                      .dtype = t->dtype,
 			                      .n_dims = t->n_dims,
