@@ -12,6 +12,7 @@ static const char help[] =
     "Prints an archive's variants, files and tensors, with bits per weight and ratio.\n"
     "\n"
     "      --verify     check every checksum, restore everything to nowhere, compare every SHA-256\n"
+    "      --base OLD   for --verify: the model that the archive is a difference to\n"
     "      --json       print JSON\n"
     "  -j, --threads N  threads for --verify (default: all cores)\n"
     "  -q, --quiet      print nothing but errors\n"
@@ -25,7 +26,7 @@ static const char help[] =
     "\n"
     "Exit status: 0 good, 1 failed, 2 wrong usage.\n";
 
-enum { OPTION_VERIFY = CLI_OPTION_FIRST };
+enum { OPTION_VERIFY = CLI_OPTION_FIRST, OPTION_BASE };
 
 static double bits(uint64_t size, uint64_t n_elems)
 {

@@ -100,6 +100,10 @@ static void print_table(const qstore_pack_options *options, const qstore_pack_re
 	if (result->n_equal > 0)
 		printf("%llu tensors are the same in a coarser variant and stored once\n",
 		       (unsigned long long)result->n_equal);
+	if (result->n_base_equal + result->n_base_delta > 0)
+		printf("%llu tensors are the same in %s, %llu are differences to it: unpacking needs it\n",
+		       (unsigned long long)result->n_base_equal, options->base,
+		       (unsigned long long)result->n_base_delta);
 	if (result->nothing_quantized)
 		printf("No tensor of %s is fit to be quantized: it is stored alone\n", options->high);
 }

@@ -79,6 +79,7 @@ typedef struct pack_tensor {
 	int has_grid;              /* codes: their grid is known, but perhaps for the rule */
 	const char *full;          /* the name, after that of its model where a folder has several */
 	const char *key;           /* name of the matrix or tensor in all variants */
+	uint64_t base_size;        /* BASE: of its file */
 	uint32_t base_file;        /* BASE: of the packer's bases */
 	const struct pack_tensor *owner; /* of a part: the tensor that stands in a file */
 	uint32_t layer;                  /* variant whose layer has its object */
@@ -245,8 +246,8 @@ qstore_status pack_load_grid(const packer *p, const pack_grid *grid, uint32_t co
 void pack_add_sums(const qs_chunk_desc *desc, const uint8_t *fine, pack_sums *sums);
 /* Whether codes with these sums can belong to their values at all. */
 int pack_alike(const pack_sums *sums);
-/* Whether they are at least not independent of them: columns may be scaled (SmoothQuant, AWQ). */
-int pack_related(const pack_sums *sums);
+/* The square of their correlation; 0 when it is negative. */
+double pack_correlation(const pack_sums *sums);
 
 /* The tensors of a variant, sorted by name or by key. */
 typedef struct pack_map {

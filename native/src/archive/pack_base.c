@@ -47,6 +47,7 @@ static void add_tensor(packer *p, pack_base_file *file, pack_tensor tensor)
 	tensor.source = file->source;
 	tensor.source_offset = tensor.offset;
 	tensor.base_file = (uint32_t)(p->n_bases - 1);
+	tensor.base_size = file->size;
 	tensor.role = PACK_BASE;
 	tensor.object = QS_NONE;
 	file->tensors[file->n_tensors++] = tensor;
@@ -120,9 +121,12 @@ static qstore_status take_archive(packer *p, qs_error *error)
 	return QSTORE_OK;
 }
 
+/* By name; of equal ones that of the finest file first, so that few files are needed. */
 static int compare_tensors(const void *a, const void *b)
 {
-	return strcmp((*(pack_tensor *const *)a)->name, (*(pack_tensor *const *)b)->name);
+	const pack_tensor *x = *(pack_tensor *const *)a, *y = *(pack_tensor *const *)b;
+	int order = strcmp(x->name, y->name);
+	return order != 0 ? order : (x->base_size < y->base_size) - (x->base_size > y->base_size);
 }
 
 static int is_like(const pack_tensor *a, const pack_tensor *b)

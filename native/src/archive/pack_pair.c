@@ -37,6 +37,9 @@ static int is_float(uint32_t dtype)
 #define SAMPLE_ELEMS (1u << 16)
 #define SAMPLE_ELEMS_SMALL (1u << 18)
 #define SCALES_MAX 8
+/* Square of the correlation of codes with values that they are not near to, but belong to: columns may be
+ * scaled (SmoothQuant, AWQ). */
+#define RELATED_MIN 0.1
 #define STRIDES_MAX 6
 #define GRIDS_MAX 96
 
@@ -63,7 +66,7 @@ typedef struct pairing {
 	qs_encoder *encoder;
 	char named[600]; /* tensors that do not fit */
 	size_t n_wrong, n_shapes;
-	uint32_t wrong_coarse;
+	uint32_t wrong_coarse, fine_number;
 } pairing;
 
 static int is_scales_name(const char *rest)
@@ -306,7 +309,7 @@ static qstore_status find_rule(pairing *q, const pack_tensor *fine, pack_tensor 
 				best = &c->list[i];
 	*found = 1;
 	/* Wrong pairs are found before hours of work. */
-	*how = pack_alike(&best->sums) ? FITS : pack_related(&best->sums) ? RELATED : WRONG;
+	*how = pack_alike(&best->sums) ? FITS : pack_correlation(&best->sums) > RELATED_MIN ? RELATED : WRONG;
 	pack_grid grid = best->grid;
 	pack_use_grid(codes, &grid);
 	return QSTORE_OK;
@@ -483,6 +486,98 @@ static int is_paired(pack_tensor *t)
 	return t->role == PACK_SHARED || (own != NULL ? own->coarse != NULL : t->role > PACK_PLAIN);
 }
 
+/* ---- Pairs by content ---- */
+
+/* Optimizers rename an ONNX graph's weights. Pieces of matrices of one shape tell those that belong together.
+ */
+#define CONTENT_ELEMS 4096u
+#define CONTENT_MIN 0.25 /* square of the correlation; others have at most a sixth of that */
+
+static qstore_status correlate(pairing *q, const pack_tensor *fine, pack_tensor *codes, double *correlation,
+                               qs_error *error)
+{
+	uint64_t cols = pack_cols(fine), elems = pack_n_elems(fine);
+	uint64_t first = elems / 2 / cols * cols, left = elems - first;
+	qs_chunk_desc desc = {.kind = QS_KIND_REFINE,
+	                      .dtype = fine->dtype,
+	                      .n_elems = left < CONTENT_ELEMS ? (uint32_t)left : CONTENT_ELEMS,
+	                      .cols = cols,
+	                      .first_elem = first,
+	                      .coarse = q->coarse,
+	                      .coarse_dtype = codes->dtype};
+	pack_sums sums = {0};
+	qstore_status status = read_sample(q, fine, q->fine, first, desc.n_elems, error);
+	if (status == QSTORE_OK)
+		status = read_sample(q, codes, q->coarse, first, desc.n_elems, error);
+	if (status == QSTORE_OK)
+		status = pack_load_grid(q->p, &codes->grid, codes->dtype, cols, first, desc.n_elems, &q->grid,
+		                        q->scratch, &desc.coarse_grid, error);
+	if (status == QSTORE_OK)
+		pack_add_sums(&desc, q->fine, &sums);
+	*correlation = pack_correlation(&sums);
+	return status;
+}
+
+/* The matrix of variant `number` that has most in common with these floats. */
+static qstore_status find_content(pairing *q, pack_tensor *fine, uint32_t number, pack_tensor **found,
+                                  qs_error *error)
+{
+	const pack_map *map = &q->keys[number];
+	double best = CONTENT_MIN;
+	pack_tensor *half = fine;
+	*found = NULL;
+	if (fine->dtype == QS_F32) {
+		half = pack_add_part(q->p, fine, PACK_CAST_BF16, QS_BF16, pack_rows(fine), pack_cols(fine));
+		if (half == NULL)
+			return pack_no_memory(error);
+	}
+	for (size_t i = 0; i < map->n_tensors; i++) {
+		pack_tensor *t = map->tensors[i], *codes = codes_of(pack_stored(t));
+		double correlation;
+		if (codes == NULL || !codes->has_grid || pack_n_elems(codes) != pack_n_elems(fine) ||
+		    pack_cols(codes) != pack_cols(fine) || pack_map_find(&q->keys[q->fine_number], t->key) != NULL)
+			continue;
+		qstore_status status = correlate(q, half, codes, &correlation, error);
+		if (status != QSTORE_OK)
+			return status;
+		if (correlation > best) {
+			best = correlation;
+			*found = t;
+		}
+	}
+	return QSTORE_OK;
+}
+
+static int is_onnx_matrix(const pack_file *file, const pack_tensor *t)
+{
+	return file->input != NULL && file->input->weights.format == QS_FORMAT_ONNX && t->role == PACK_PLAIN &&
+	       t->codes == NULL && t->n_dims == 2 && pack_n_elems(t) >= CONTENT_ELEMS &&
+	       (t->dtype == QS_F16 || t->dtype == QS_BF16 || t->dtype == QS_F32);
+}
+
+/* What has no namesake in any coarser variant. */
+static qstore_status pair_contents(pairing *q, uint32_t fine, uint32_t first, uint32_t last, size_t *n_found,
+                                   qs_error *error)
+{
+	packer *p = q->p;
+	q->fine_number = fine;
+	for (size_t i = 0; i < p->n_files; i++)
+		for (size_t j = 0; j < p->files[i].n_tensors && (p->files[i].variants >> fine & 1) != 0; j++) {
+			pack_tensor *t = &p->files[i].tensors[j];
+			for (uint32_t v = first; v-- > last && is_onnx_matrix(&p->files[i], t);) {
+				pack_tensor *coarse;
+				qstore_status status = find_content(q, t, v, &coarse, error);
+				if (status == QSTORE_OK && coarse != NULL) {
+					++*n_found;
+					status = pair_tensors(q, t, fine, coarse, v, error);
+				}
+				if (status != QSTORE_OK)
+					return status;
+			}
+		}
+	return QSTORE_OK;
+}
+
 /* Each tensor of a variant is coded from the nearest coarser one that has something to code it from. */
 static qstore_status pair_variant(pairing *q, uint32_t fine, qs_error *error)
 {
@@ -520,6 +615,9 @@ static qstore_status pair_variant(pairing *q, uint32_t fine, qs_error *error)
 		}
 	}
 	const char *fine_path = p->models[fine].path;
+	qstore_status status = pair_contents(q, fine, first, last, &n_common, error);
+	if (status != QSTORE_OK)
+		return status;
 	if (n_common == 0)
 		return qs_fail(error, QSTORE_MISMATCH, "%s does not belong to %s: they have no tensor name in common",
 		               p->models[fine - 1].path, fine_path);
