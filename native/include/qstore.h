@@ -237,7 +237,7 @@ typedef struct qstore_tensor_info {
 	/* Bytes in the archive; for "refine" and "delta" those that it adds. 0 for "literal". */
 	uint64_t coded_size;
 	/* "refine": the arithmetic that its codes were found to be made by, "llm.int8", "multiply", "divide" or
-	 * "divide-bf16"; else NULL */
+	 * "divide-half"; else NULL */
 	const char *rule;
 	/* "refine": Σ(coarse − fine)² / Σ fine²: how much the coarse version loses; else 0. */
 	double error;

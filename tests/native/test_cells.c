@@ -88,7 +88,7 @@ static void check_scale(uint32_t dtype, float scale)
 	check_rule(QS_RULE_LLM_INT8, dtype, scale);
 	check_rule(QS_RULE_MULTIPLY, dtype, scale / 127);
 	check_rule(QS_RULE_DIVIDE, dtype, scale / 127);
-	check_rule(QS_RULE_DIVIDE_BF16, dtype, scale / 127);
+	check_rule(QS_RULE_DIVIDE_HALF, dtype, scale / 127);
 }
 
 static float from_bits(uint32_t bits)

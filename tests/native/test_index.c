@@ -165,7 +165,7 @@ static void build_chain(qs_index_builder *b)
 	delta.error = 0;
 	delta.coarse = 5;
 	delta.scales = QS_NONE;
-	refine.rule = QS_RULE_DIVIDE_BF16;
+	refine.rule = QS_RULE_DIVIDE_HALF;
 	refine.scales = 6;
 	scale.variant = refine.variant = delta.variant = 2;
 	scale.coded_size = refine.coded_size = delta.coded_size = 0;

@@ -268,7 +268,7 @@ qstore_status qstore_set_base(qstore_archive *archive, const char *path, qstore_
 const char *qs_rule_name(uint32_t rule)
 {
 	static const char *const names[QS_RULE_COUNT] = {
-	    NULL,   "llm.int8", "multiply", "divide", "divide-bf16", "q8_0", "q8_0 (stored d)",
+	    NULL,   "llm.int8", "multiply", "divide", "divide-half", "q8_0", "q8_0 (stored d)",
 	    "q4_0", "q5_0",     "q4_1",     "q5_1",   "q4_k",        "q5_k", "q6_k"};
 	return names[rule];
 }

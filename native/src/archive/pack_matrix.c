@@ -244,7 +244,7 @@ static qstore_status split_packed(packer *p, const pack_map *map, pack_tensor *t
 	scales->role = PACK_PLAIN;
 	codes->role = PACK_CODES;
 	codes->codes = codes;
-	codes->grid = (pack_grid){.rule = QS_RULE_DIVIDE_BF16,
+	codes->grid = (pack_grid){.rule = QS_RULE_DIVIDE_HALF,
 	                          .scales = scales,
 	                          .group = (uint32_t)((in + groups - 1) / groups),
 	                          .row_stride = groups,

@@ -155,7 +155,7 @@ static size_t find_strides(uint64_t n, const pack_tensor *scales, uint64_t rows,
 static void find_grids(const pack_map *map, pack_tensor *codes, candidates *c)
 {
 	/* The first of equals is taken. */
-	static const uint8_t rules[] = {QS_RULE_LLM_INT8, QS_RULE_DIVIDE, QS_RULE_MULTIPLY, QS_RULE_DIVIDE_BF16};
+	static const uint8_t rules[] = {QS_RULE_LLM_INT8, QS_RULE_DIVIDE, QS_RULE_MULTIPLY, QS_RULE_DIVIDE_HALF};
 	pack_tensor *named[32];
 	c->n = 0;
 	if (codes->view != PACK_AS_IS || codes->has_grid) {

@@ -107,10 +107,11 @@ enum {
 /* The arithmetic that made codes from values (FORMAT.md, "Rules"). */
 enum {
 	QS_RULE_NONE = 0,
-	QS_RULE_LLM_INT8 = 1,    /* cast to FP16, times 127 / scale: the scale is the row's absmax */
-	QS_RULE_MULTIPLY = 2,    /* times 1 / scale */
-	QS_RULE_DIVIDE = 3,      /* divided by the scale */
-	QS_RULE_DIVIDE_BF16 = 4, /* divided, the quotient rounded to BF16 before it is rounded to a code */
+	QS_RULE_LLM_INT8 = 1, /* cast to FP16, times 127 / scale: the scale is the row's absmax */
+	QS_RULE_MULTIPLY = 2, /* times 1 / scale */
+	QS_RULE_DIVIDE = 3,   /* divided by the scale */
+	QS_RULE_DIVIDE_HALF =
+	    4, /* divided, the quotient rounded to the values' type before it is rounded to a code */
 	/* ggml's blocks (ggml-quants.c, quantize_row_*_ref); scales are what their blocks hold. */
 	QS_RULE_Q8_0 = 5,   /* scales: the blocks' absmax, which their d is made from */
 	QS_RULE_Q8_0_D = 6, /* scales: d */
