@@ -272,10 +272,10 @@ void qs_cell_cache_init(qs_cell_cache *cache, uint32_t dtype, uint32_t rule, uin
 
 const qs_cell_table *qs_cell_cache_get(qs_cell_cache *cache, const qs_step *step, uint32_t reach)
 {
-	/* Scales that are 16-bit values differ in bits 13 to 23 of the single first of all. */
+	/* BF16 scales of four octaves have slots of their own; FP16 ones differ in bits 13 to 15 of the single too. */
 	uint32_t bits = qs_f32_bits(step->scale), offset = qs_f32_bits(step->offset), zero = (uint32_t)step->zero,
 	         mixed = bits ^ offset >> 5;
-	uint32_t slot = (mixed >> 16 ^ mixed >> 8 ^ mixed) % QS_CELL_CACHE_SLOTS;
+	uint32_t slot = (mixed >> 16 ^ mixed >> 7 ^ mixed) % QS_CELL_CACHE_SLOTS;
 	qs_cell_table *table = &cache->tables[slot];
 	if (table->reach < reach || table->key[0] != bits || table->key[1] != offset || table->key[2] != zero) {
 		table->key[0] = bits;
