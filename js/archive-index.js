@@ -2,7 +2,6 @@
 
 import { DTYPES } from "./dtypes.js";
 import { QstoreError } from "./error.js";
-import { hex } from "./hex.js";
 import { readExactly } from "./source.js";
 import { INDEX_HEADER_SIZE, INDEX_OFFSET } from "./decoder.js";
 
@@ -14,7 +13,7 @@ import { INDEX_HEADER_SIZE, INDEX_OFFSET } from "./decoder.js";
 export const NONE = 0xffffffff;
 
 /** Kinds of objects, and of files. */
-export const KIND = Object.freeze({ PLAIN: 0, CODES: 1, REFINE: 2, DELTA: 3 });
+export const KIND = Object.freeze({ PLAIN: 0, CODES: 1, REFINE: 2, DELTA: 3, LAYOUT: 4 });
 export const FILE = Object.freeze({ STORED: 0, ZSTD: 1, ASSEMBLED: 2 });
 
 /** Bytes of the first read: enough for the whole index of most models. */
@@ -22,7 +21,7 @@ const FIRST_READ = 65536;
 
 /** Bytes of the counts, and of each array's records, in the order of the arrays; strings are single bytes. */
 const COUNTS_SIZE = 64;
-const RECORD = Object.freeze({ variant: 64, file: 80, extent: 24, tensor: 40, object: 64 });
+const RECORD = Object.freeze({ variant: 64, file: 80, extent: 24, tensor: 40, object: 96 });
 
 /**
  * @typedef {object} VariantRecord
@@ -70,13 +69,19 @@ const RECORD = Object.freeze({ variant: 64, file: 80, extent: 24, tensor: 40, ob
  * @property {number} kind
  * @property {number} dtype
  * @property {number} variant whose layer holds it
- * @property {number} rule
+ * @property {number} rule codes: an index into RULES; layout: of LAYOUT
  * @property {number} coarse object, or NONE
  * @property {number} scales object, or NONE
+ * @property {number} zeros object with zero points, or NONE
+ * @property {number} order object with each column's group, or NONE
+ * @property {number} group columns that share a scale; of layouts other than blocks the bits of a code
+ * @property {number} rowStride between the numbers of the scales of two rows
+ * @property {number} groupStride of two groups
+ * @property {number} zeroOffset what is added to each zero point
  * @property {number} error refine: Σ(coarse − fine)² / Σ fine²
  * @property {number} elems
  * @property {number} cols
- * @property {number} chunkElems elements of each chunk but the last
+ * @property {number} chunkElems elements of each chunk but the last; layouts have no chunks in the archive, but are made in such parts
  * @property {number} chunkBytes the same, decoded
  * @property {number} firstChunk
  * @property {number} chunkCount
@@ -182,13 +187,16 @@ export class Index {
 	 */
 	object(i) {
 		const at = this.#at.objects + RECORD.object * i, bytes = this.#bytes;
-		const elems = this.#u64(at + 16), chunkElems = this.#u32(at + 32), elemSize = DTYPES[bytes[at + 1]].size;
+		const elems = this.#u64(at + 16), chunkElems = this.#u32(at + 32);
+		const { blockElems, blockSize } = DTYPES[bytes[at + 1]];
 		return {
 			kind: bytes[at], dtype: bytes[at + 1], variant: bytes[at + 2], rule: bytes[at + 3],
 			coarse: this.#u32(at + 4), scales: this.#u32(at + 8), error: this.#view.getFloat32(at + 12, true),
-			elems, cols: this.#u64(at + 24), chunkElems, chunkBytes: chunkElems * elemSize,
-			firstChunk: this.#u32(at + 36), chunkCount: this.#u32(at + 40), size: safe(elems * elemSize, "an object's size"),
-			offset: this.#u64(at + 48), codedSize: this.#u64(at + 56),
+			elems, cols: this.#u64(at + 24), chunkElems, chunkBytes: chunkElems / blockElems * blockSize,
+			firstChunk: this.#u32(at + 36), chunkCount: this.#u32(at + 40), size: safe(elems / blockElems * blockSize, "an object's size"),
+			zeros: this.#u32(at + 44), offset: this.#u64(at + 48), codedSize: this.#u64(at + 56), order: this.#u32(at + 64),
+			group: this.#u32(at + 68), rowStride: this.#u64(at + 72), groupStride: this.#u64(at + 80),
+			zeroOffset: this.#view.getInt32(at + 88, true),
 		};
 	}
 
@@ -324,4 +332,9 @@ function safe(value, what) {
 	if (!Number.isSafeInteger(value))
 		throw new QstoreError("LIMIT", `${what} is more than JavaScript counts exactly (2^53): ${value}`);
 	return value;
+}
+
+/** @param {Uint8Array} bytes */
+function hex(bytes) {
+	return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -5,12 +5,14 @@ import { DTYPES } from "./dtypes.js";
 import { QstoreError } from "./error.js";
 import { KIND, NONE } from "./archive-index.js";
 import { findVariant, hasVariant, isShared, planVariant } from "./plan.js";
+import { RULES } from "./rules.js";
 import { safetensorsHeader } from "./safetensors.js";
 import { fetchRanges, loadTensors } from "./tensors.js";
 import { upgradeTensors } from "./upgrade.js";
 
 /** @typedef {import("./codec.js").Codec} Codec */
 /** @typedef {import("./archive-index.js").Index} Index */
+/** @typedef {import("./archive-index.js").ObjectRecord} ObjectRecord */
 /** @typedef {import("./source.js").ReadOptions} ReadOptions */
 /** @typedef {import("./source.js").Source} Source */
 /** @typedef {import("./decoder.js").Decoder} Decoder */
@@ -39,12 +41,13 @@ import { upgradeTensors } from "./upgrade.js";
  * @property {string} name
  * @property {string} file that it stands in
  * @property {string[]} variants that have that file
- * @property {string} dtype as safetensors spells it
+ * @property {string} dtype as safetensors or ggml spells it
  * @property {number[]} shape
  * @property {number} offset in the file
  * @property {number} size in bytes
  * @property {"plain" | "codes" | "refine" | "delta" | "literal"} kind literal: kept with the file's header
- * @property {number} codedSize in the archive; for "refine" what it adds to its codes; 0 for "literal"
+ * @property {string | undefined} rule that its codes, or those that it refines, were made by
+ * @property {number} codedSize in the archive, with the scales of blocks; for "refine" what it adds to its codes; 0 for "literal"
  * @property {number} error refine: Σ(coarse − fine)² / Σ fine², how much the coarse version loses; else 0
  * @property {boolean} shared the same as in a coarser variant, whose layer holds it
  */
@@ -57,7 +60,8 @@ import { upgradeTensors } from "./upgrade.js";
 const FILE_KINDS = /** @type {const} */ (["stored", "zstd", "assembled"]);
 /** Bytes of a range that is read at once. */
 const READ_SIZE = 2 ** 23;
-const OBJECT_KINDS = /** @type {const} */ (["plain", "codes", "refine", "delta"]);
+/** A layout's elements are codes. */
+const OBJECT_KINDS = /** @type {const} */ (["plain", "codes", "refine", "delta", "codes"]);
 
 export class Archive {
 	/** @type {Source} */
@@ -296,12 +300,11 @@ export class Archive {
 	#tensorInfo(i) {
 		const index = this.index, tensor = index.tensor(i);
 		const { name: file, variants } = this.files[tensor.file];
-		const object = tensor.object === NONE ? undefined : index.object(tensor.object);
+		const info = tensor.object === NONE ? { kind: /** @type {const} */ ("literal"), rule: undefined, codedSize: 0, error: 0 } :
+			describeObject(index, index.object(tensor.object));
 		return {
 			name: tensor.name, file, variants, dtype: DTYPES[tensor.dtype].name, shape: tensor.shape,
-			offset: tensor.offset, size: tensor.size,
-			kind: object ? OBJECT_KINDS[object.kind] : "literal", codedSize: object?.codedSize ?? 0,
-			error: object?.kind === KIND.REFINE ? object.error : 0, shared: isShared(index, tensor),
+			offset: tensor.offset, size: tensor.size, ...info, shared: isShared(index, tensor),
 		};
 	}
 
@@ -317,4 +320,29 @@ export class Archive {
 	#error(code, text) {
 		return new QstoreError(code, this.name ? `${this.name}: ${text}` : `the archive ${text}`);
 	}
+}
+
+/**
+ * How a tensor is kept.
+ * @param {Index} index
+ * @param {ObjectRecord} object
+ */
+function describeObject(index, object) {
+	let kind = OBJECT_KINDS[object.kind], { codedSize } = object, error = object.kind === KIND.REFINE ? object.error : 0, codes = object;
+	if (object.kind === KIND.LAYOUT) {
+		codes = index.object(object.coarse);
+		codedSize += codes.codedSize + (object.scales === NONE ? 0 : index.object(object.scales).codedSize);
+	} else if (object.kind === KIND.REFINE) {
+		codes = index.object(object.coarse);
+	} else if (object.kind === KIND.DELTA) {
+		const cast = index.object(object.coarse);
+		// Singles given codes: their 16-bit cast is an object that no file shows.
+		if (cast.kind === KIND.REFINE && cast.variant === object.variant) {
+			kind = "refine";
+			codedSize += cast.codedSize;
+			error = cast.error;
+			codes = index.object(cast.coarse);
+		}
+	}
+	return { kind, rule: codes.kind === KIND.CODES && codes.rule !== 0 ? RULES[codes.rule].name : undefined, codedSize, error };
 }

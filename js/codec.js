@@ -13,10 +13,15 @@ import { QstoreError } from "./error.js";
  */
 
 /**
+ * A chunk with what it builds on; or a part of a layout, which has no chunk of its own.
  * @typedef {object} Job
- * @property {CodedChunk} chunk
- * @property {Job} [coarse] refine: its codes; delta: its coarser values
- * @property {Uint8Array} [scales] refine: of the rows that the chunk touches, or the one of all, decoded
+ * @property {CodedChunk} [chunk]
+ * @property {import("./decoder.js").LayoutDesc} [layout] without what it is made of
+ * @property {number} [size] of the layout's part
+ * @property {Job} [coarse] refine, recoded codes, layout: the codes; delta: the coarser values
+ * @property {Uint8Array} [codes] layout: instead of `coarse`
+ * @property {import("./decoder.js").Grid} [coarseGrid] refine, recoded codes, blocks: of the codes that it builds on
+ * @property {import("./decoder.js").Grid} [grid] recoded codes: their own
  */
 
 /**
@@ -46,9 +51,13 @@ export class ChunkError extends QstoreError {
  * @param {number} [level] of it, in the job that was given
  * @returns {Uint8Array<ArrayBuffer>}
  */
-export function decodeJob(decoder, { chunk, coarse, scales }, level = 0) {
+export function decodeJob(decoder, { chunk, layout, size = 0, coarse, codes, coarseGrid, grid }, level = 0) {
 	const decoded = coarse && decodeJob(decoder, coarse, level + 1);
-	return decodeChunk(decoder, chunk, { ...chunk.desc, coarse: decoded, scales }, level);
+	if (chunk)
+		return decodeChunk(decoder, chunk, { ...chunk.desc, coarse: decoded, coarseGrid, grid }, level);
+	const out = new Uint8Array(size);
+	decoder.layout({ .../** @type {import("./decoder.js").LayoutDesc} */ (layout), codes: codes ?? decoded, grid: coarseGrid }, out);
+	return out;
 }
 
 /**

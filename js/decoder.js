@@ -8,21 +8,50 @@
 
 import { DTYPES } from "./dtypes.js";
 import { QstoreError } from "./error.js";
+import { LAYOUT, RULE_Q8_0, RULES } from "./rules.js";
 import { STATUS } from "./status.js";
+
+/**
+ * The grid of codes, as far as a chunk needs it (native/src/core/grid.h, FORMAT.md §2.4).
+ * @typedef {object} Grid
+ * @property {number} rule
+ * @property {number} codesDtype
+ * @property {number} group
+ * @property {number} rowStride
+ * @property {number} groupStride
+ * @property {Uint8Array} scales floats or records, little-endian, from number firstScale on
+ * @property {number} scalesDtype
+ * @property {number} firstScale
+ * @property {Uint8Array} [zeros] of the same scales
+ * @property {number} zeroOffset
+ * @property {Uint8Array} [order] the group of each column
+ */
 
 /**
  * What a chunk is, and what it builds on (native/src/core/chunk.h, FORMAT.md §3).
  * @typedef {object} ChunkDesc
  * @property {number} kind of the object: 0 plain, 1 codes, 2 refine, 3 delta
  * @property {number} dtype
- * @property {number} rule 0 but for refine
  * @property {number} elems elements in this chunk
  * @property {bigint|number} cols columns of the object
  * @property {bigint|number} first the object's number of the chunk's first element
- * @property {Uint8Array} [coarse] refine and delta: the same elements of the coarser object, decoded (refine: codes)
+ * @property {Uint8Array} [coarse] the same elements of the coarser object, decoded; refine and codes: its codes
  * @property {number} [coarseDtype] theirs; needed with coarse
- * @property {Uint8Array} [scales] refine: the scale of each row that the chunk touches, or one for all, little-endian
- * @property {number} [scalesDtype] theirs; needed with scales
+ * @property {Grid} [coarseGrid] refine and codes: of these codes
+ * @property {Grid} [grid] codes that build on others: their own
+ */
+
+/**
+ * A part of a layout, and what it is made of (native/src/core/layout.h, FORMAT.md §2.3).
+ * @typedef {object} LayoutDesc
+ * @property {number} rule of LAYOUT
+ * @property {number} dtype
+ * @property {number} elems in this part
+ * @property {number} first the object's number of the first one
+ * @property {number} bits of a code; not of blocks
+ * @property {number} rows transposed: of the codes
+ * @property {Uint8Array} [codes] of these elements, decoded; transposed: the columns of codes that these words have, of all rows
+ * @property {Grid} [grid] blocks: of these codes
  */
 
 /**
@@ -55,9 +84,10 @@ function checkSafe(value) {
  * @property {(pointer: number) => void} qs_free
  * @property {(src: number, size: number, out: number) => number} qs_header
  * @property {(src: number, size: number, dst: number, dstSize: number, work: number) => number} qs_body
- * @property {(kind: number, dtype: number, rule: number, elems: number, colsLow: number, colsHigh: number, firstLow: number,
- *   firstHigh: number, coarse: number, coarseDtype: number, scales: number, scalesSize: number, scalesDtype: number,
- *   src: number, size: number, dst: number, dstSize: number, work: number) => number} qs_chunk
+ * @property {(words: number, src: number, size: number, dst: number, dstSize: number, work: number) => number} qs_chunk
+ * @property {(dtype: number, absmax: number, codes: number, scales: number, count: number, dst: number) => void} qs_blocks
+ * @property {(bits: number, codes: number, count: number, dst: number) => void} qs_words
+ * @property {(bits: number, codes: number, rows: number, cols: number, first: number, count: number, dst: number) => void} qs_words_transposed
  * @property {(src: number, size: number, out: number) => void} qs_xxh3
  * @property {(src: number, size: number, dst: number, dstSize: number, work: number) => number} qs_zstd
  */
@@ -128,17 +158,46 @@ export class Decoder {
 	 */
 	chunk(desc, src, dst) {
 		this.#scope((scope) => {
-			const cols = BigInt(desc.cols), first = BigInt(desc.first);
-			const coarse = desc.coarse, scales = desc.scales, abi = this.#abi;
-			const coarseDtype = desc.coarseDtype ?? 0, scalesDtype = desc.scalesDtype ?? 0;
+			const { coarse, coarseDtype = 0, coarseGrid, grid } = desc, abi = this.#abi;
 			if (coarse && coarse.length !== desc.elems * DTYPES[coarseDtype].size)
 				throw new QstoreError("USAGE", `${coarse.length} coarse bytes for a chunk of ${desc.elems} elements`);
-			const work = this.#workspace(), out = scope.alloc(dst.length);
-			this.#check(abi.qs_chunk(desc.kind, desc.dtype, desc.rule, desc.elems,
-				low(cols), high(cols), low(first), high(first),
-				coarse ? scope.copy(coarse) : 0, coarseDtype,
-				scales ? scope.copy(scales) : 0, scales ? scales.length : 0, scalesDtype,
-				scope.copy(src), src.length, out, dst.length, work), "chunk");
+			const work = this.#workspace(), out = scope.alloc(dst.length), coded = scope.copy(src);
+			const words = Uint32Array.of(desc.kind, desc.dtype, desc.elems, ...halves(desc.cols), ...halves(desc.first),
+				coarse ? scope.copy(coarse) : 0, coarseDtype, ...gridWords(scope, coarseGrid), ...gridWords(scope, grid));
+			const description = scope.copy(new Uint8Array(words.buffer));
+			this.#check(abi.qs_chunk(description, coded, src.length, out, dst.length, work), "chunk");
+			dst.set(this.#bytes(out, dst.length));
+		});
+	}
+
+	/**
+	 * Makes a part of a layout; dst is filled exactly.
+	 * @param {LayoutDesc} desc
+	 * @param {Uint8Array} dst
+	 */
+	layout({ rule, dtype, elems, first, bits, rows, codes = new Uint8Array(0), grid }, dst) {
+		const { blockElems, blockSize } = DTYPES[dtype], count = elems / blockElems, perWord = 32 / bits, abi = this.#abi;
+		// What the C functions take on trust.
+		if (dst.length !== count * blockSize)
+			throw new QstoreError("USAGE", `${dst.length} bytes for ${elems} elements of ${DTYPES[dtype].name}`);
+		const cols = rule === LAYOUT.TRANSPOSED ? codes.length / rows : 0, need = rule === LAYOUT.BLOCKS ? elems :
+			rule === LAYOUT.PACKED ? elems * perWord : Math.ceil((first + elems) / rows) * rows * perWord;
+		if (codes.length < need || cols % 1 !== 0)
+			throw new QstoreError("USAGE", `${codes.length} codes, not ${need}`);
+		this.#scope((scope) => {
+			const out = scope.alloc(dst.length), source = scope.copy(codes);
+			if (rule === LAYOUT.BLOCKS) {
+				const { scales, scalesDtype, rule: codesRule } = /** @type {Grid} */ (grid);
+				const { recordSize } = RULES[codesRule];
+				const scaleBytes = recordSize === 0 ? DTYPES[scalesDtype].size : recordSize;
+				if (scales.length < count * scaleBytes)
+					throw new QstoreError("USAGE", `${scales.length} bytes of scales for ${count} blocks`);
+				abi.qs_blocks(dtype, codesRule === RULE_Q8_0 ? scalesDtype : 0, source, scope.copy(scales), count, out);
+			} else if (rule === LAYOUT.PACKED) {
+				abi.qs_words(bits, source, elems, out);
+			} else {
+				abi.qs_words_transposed(bits, source, rows, cols, first, elems, out);
+			}
 			dst.set(this.#bytes(out, dst.length));
 		});
 	}
@@ -244,12 +303,24 @@ export class Decoder {
 	}
 }
 
-/** @param {bigint} value */
-function low(value) {
-	return Number(value & 0xffffffffn) | 0;
+/**
+ * The 16 words of a grid (wasm/abi.c).
+ * @param {{ copy: (bytes: Uint8Array) => number }} scope
+ * @param {Grid} [grid]
+ * @returns {number[]}
+ */
+function gridWords(scope, grid) {
+	if (!grid)
+		return new Array(16).fill(0);
+	const { rule, codesDtype, group, order, rowStride, groupStride, scales, scalesDtype, firstScale, zeros, zeroOffset } = grid;
+	return [rule, codesDtype, group, order ? scope.copy(order) : 0, ...halves(rowStride), ...halves(groupStride),
+		scope.copy(scales), scales.length, scalesDtype, ...halves(firstScale), zeros ? scope.copy(zeros) : 0, zeros?.length ?? 0, zeroOffset];
 }
 
-/** @param {bigint} value */
-function high(value) {
-	return Number(value >> 32n & 0xffffffffn) | 0;
+/**
+ * A 64-bit number as two words.
+ * @param {bigint|number} value
+ */
+function halves(value) {
+	return [Number(BigInt(value) & 0xffffffffn), Number(BigInt(value) >> 32n & 0xffffffffn)];
 }

@@ -1,6 +1,7 @@
 /** What has to be read and decoded for what is wanted. Pure functions of the index: no I/O. */
 
 import { FILE, KIND, NONE } from "./archive-index.js";
+import { LAYOUT, RULES } from "./rules.js";
 
 /** @typedef {import("./archive-index.js").Index} Index */
 
@@ -90,12 +91,31 @@ export function* planObject(index, number, from = 0, size = index.object(number)
 }
 
 /**
+ * Elements [first, first + count) of a plain object.
+ * @typedef {object} Window
+ * @property {number} object
+ * @property {number} first
+ * @property {number} count
+ * @property {ChunkId[]} chunks that hold them
+ */
+
+/**
+ * What some elements need of the grid of codes.
+ * @typedef {object} GridNeeds
+ * @property {number} codes the object that has the grid
+ * @property {number} firstScale the number of the first scale of the window
+ * @property {Window} scales counted in elements of their object: bytes, where they stand in records
+ * @property {Window} [zeros]
+ * @property {Window} [order] all of it
+ */
+
+/**
  * What decoding a chunk takes beside itself.
  * @typedef {object} Needs
- * @property {ChunkId} [coarse] refine: the chunk of its codes; delta: of its coarser values, which may have needs of its own
- * @property {ChunkId[]} scales refine: the chunks that hold its rows' scales
- * @property {number} firstScale the first of these scales, counted in their object
- * @property {number} scaleCount of the rows that the chunk touches; 1 when all rows have the same
+ * @property {ChunkId} [coarse] the chunk of the object that it builds on, which may have needs of its own
+ * @property {number} [whole] the object of codes that a transposed layout needs all of
+ * @property {GridNeeds} [coarseGrid] refine, recoded codes, blocks: of the codes in `coarse`
+ * @property {GridNeeds} [grid] recoded codes: their own
  */
 
 /**
@@ -106,21 +126,74 @@ export function* planObject(index, number, from = 0, size = index.object(number)
  * @returns {Needs}
  */
 export function planChunk(index, number, chunk) {
-	const object = index.object(number);
-	if (object.kind !== KIND.REFINE && object.kind !== KIND.DELTA)
-		return { scales: [], firstScale: 0, scaleCount: 0 };
-	const coarse = { object: object.coarse, chunk };
-	if (object.kind === KIND.DELTA)
-		return { coarse, scales: [], firstScale: 0, scaleCount: 0 };
-	const { chunkElems, elems: scaleElems } = index.object(object.scales);
-	if (scaleElems === 1)
-		return { coarse, scales: [{ object: object.scales, chunk: 0 }], firstScale: 0, scaleCount: 1 };
-	const first = chunk * object.chunkElems, last = Math.min(first + object.chunkElems, object.elems) - 1;
-	const firstRow = Math.floor(first / object.cols), lastRow = Math.floor(last / object.cols);
-	const scales = [];
-	for (let i = Math.floor(firstRow / chunkElems); i <= Math.floor(lastRow / chunkElems); i++)
-		scales.push({ object: object.scales, chunk: i });
-	return { coarse, scales, firstScale: firstRow, scaleCount: lastRow - firstRow + 1 };
+	const object = index.object(number), { kind, rule } = object;
+	if (object.coarse === NONE)
+		return {};
+	if (kind === KIND.LAYOUT && rule === LAYOUT.TRANSPOSED)
+		return { whole: object.coarse };
+	/** @type {Needs} */
+	const needs = { coarse: { object: object.coarse, chunk } };
+	if (kind === KIND.DELTA || (kind === KIND.LAYOUT && rule !== LAYOUT.BLOCKS))
+		return needs;
+	const first = chunk * object.chunkElems, count = Math.min(object.chunkElems, object.elems - first);
+	needs.coarseGrid = planGrid(index, object.coarse, first, count);
+	if (kind === KIND.CODES)
+		needs.grid = planGrid(index, number, first, count);
+	return needs;
+}
+
+/**
+ * The part of a grid that elements [first, first + count) of codes need (FORMAT.md, "Grids").
+ * @param {Index} index
+ * @param {number} codes
+ * @param {number} first
+ * @param {number} count at least 1
+ * @returns {GridNeeds}
+ */
+function planGrid(index, codes, first, count) {
+	const { rule, cols, scales, zeros, order, group, rowStride, groupStride } = index.object(codes);
+	const { recordSize, recordScales } = RULES[rule];
+	const row = Math.floor(first / cols), lastRow = Math.floor((first + count - 1) / cols);
+	let begin = 0, end = Math.floor((cols - 1) / group);
+	if (order !== NONE) {
+		end = group - 1;
+	} else if (row === lastRow) {
+		begin = Math.floor((first - row * cols) / group);
+		end = Math.floor((first + count - 1 - row * cols) / group);
+	}
+	// Records are read as a whole.
+	const low = row * rowStride + begin * groupStride, firstScale = low - low % recordScales;
+	const scaleCount = lastRow * rowStride + end * groupStride - firstScale + 1;
+	return {
+		codes, firstScale,
+		scales: recordSize === 0 ? planWindow(index, scales, firstScale, scaleCount) :
+			planWindow(index, scales, firstScale / recordScales * recordSize, Math.ceil(scaleCount / recordScales) * recordSize),
+		zeros: zeros === NONE ? undefined : planWindow(index, zeros, firstScale, scaleCount),
+		order: order === NONE ? undefined : planWindow(index, order, 0, cols),
+	};
+}
+
+/**
+ * @param {Index} index
+ * @param {number} object plain
+ * @param {number} first
+ * @param {number} count at least 1
+ * @returns {Window}
+ */
+function planWindow(index, object, first, count) {
+	const { chunkElems } = index.object(object), chunks = [];
+	for (let chunk = Math.floor(first / chunkElems); chunk * chunkElems < first + count; chunk++)
+		chunks.push({ object, chunk });
+	return { object, first, count, chunks };
+}
+
+/**
+ * The windows that decoding a chunk needs.
+ * @param {Needs} needs
+ * @returns {Window[]}
+ */
+export function windowsOf({ coarseGrid, grid }) {
+	return [coarseGrid, grid].flatMap((each) => each ? [each.scales, each.zeros, each.order] : []).filter((window) => window !== undefined);
 }
 
 /**
@@ -141,6 +214,16 @@ export function planChain(index, id) {
 }
 
 /**
+ * All chunks of an object.
+ * @param {Index} index
+ * @param {number} object
+ * @returns {ChunkId[]}
+ */
+export function chunksOf(index, object) {
+	return Array.from({ length: index.object(object).chunkCount }, (_, chunk) => ({ object, chunk }));
+}
+
+/**
  * A chunk's number through all objects.
  * @param {Index} index
  * @param {ChunkId} id
@@ -158,12 +241,20 @@ export function chunkNumber(index, { object, chunk }) {
 export function planChunks(index, pieces) {
 	/** @type {Set<number>} */
 	const numbers = new Set();
-	for (const piece of pieces) {
-		for (const { id, needs } of planChain(index, piece)) {
-			for (const each of [id, ...needs.scales])
-				numbers.add(chunkNumber(index, each));
+	/** @param {ChunkId} of */
+	const add = (of) => {
+		for (const { id, needs } of planChain(index, of)) {
+			// Layouts are made of others.
+			if (index.object(id.object).kind !== KIND.LAYOUT)
+				numbers.add(chunkNumber(index, id));
+			for (const { chunks } of windowsOf(needs))
+				chunks.forEach((each) => numbers.add(chunkNumber(index, each)));
+			if (needs.whole !== undefined)
+				chunksOf(index, needs.whole).forEach(add);
 		}
-	}
+	};
+	for (const piece of pieces)
+		add(piece);
 	return [...numbers].sort((a, b) => a - b);
 }
 
@@ -244,11 +335,20 @@ export function planVariant(index, variant, options) {
  */
 export function describeChunk(index, { object: number, chunk }) {
 	const place = `chunk ${chunk + 1} of ${index.object(number).chunkCount}`;
+	/** @type {string | undefined} */
+	let builtOn;
 	for (let i = 0; i < index.tensorCount; i++) {
-		const tensor = index.tensor(i);
-		if (tensor.object === number)
-			return `tensor ${tensor.name}: ${place}`;
+		const { name, object } = index.tensor(i);
+		if (object === number)
+			return `tensor ${name}: ${place}`;
+		// Codes and 16-bit casts that no tensor is: one that is made of them.
+		for (let next = object; next !== NONE && builtOn === undefined; next = index.object(next).coarse) {
+			if (next === number)
+				builtOn = `tensor ${name}: ${place} of what it builds on`;
+		}
 	}
+	if (builtOn !== undefined)
+		return builtOn;
 	for (let i = 0; i < index.fileCount; i++) {
 		const file = index.file(i);
 		for (let j = 0; j < file.extentCount; j++) {

@@ -1,10 +1,10 @@
 /** Pieces of decoded chunks as a stream: reads ahead, decodes several at a time, in order, holding a bounded amount. */
 
-import { onAbort } from "./abort.js";
-import { DTYPES } from "./dtypes.js";
+import { KIND } from "./archive-index.js";
 import { ChunkError } from "./codec.js";
+import { DTYPES } from "./dtypes.js";
 import { QstoreError } from "./error.js";
-import { chunkNumber, chunkRange, coalesce, describeChunk, planChain } from "./plan.js";
+import { chunkNumber, chunkRange, chunksOf, coalesce, describeChunk, planChain, windowsOf } from "./plan.js";
 import { readExactly } from "./source.js";
 
 /** @typedef {import("./archive-index.js").Index} Index */
@@ -21,9 +21,9 @@ import { readExactly } from "./source.js";
 /** @typedef {import("./source.js").ReadOptions} ReadOptions */
 
 /** Coded bytes that are read at a time, and how many such lots are under way before the one that is being decoded. */
-const LOT_SIZE = 4 * 2 ** 20, LOTS_AHEAD = 2;
-/** Decoded chunks that stay for the pieces that follow: of the bytes between tensors, and of scales. */
-const SHARED_MAX = 8;
+const LOT_SIZE = 5 * 2 ** 20, LOTS_AHEAD = 2;
+/** Decoded chunks that stay for the pieces that follow: of the bytes between tensors, and of grids. */
+const SHARED_MAX = 16;
 /** The dtype of objects of bytes between tensors. */
 const BYTES = 0;
 
@@ -36,18 +36,28 @@ const BYTES = 0;
  */
 
 /**
+ * All codes of a matrix that stands transposed in a file.
+ * @typedef {object} Whole
+ * @property {number} object
+ * @property {Level[][]} [chains] of its chunks, until they are decoded
+ * @property {Lot} [lot] that reads them
+ * @property {Promise<Uint8Array>} [decoded]
+ */
+
+/**
  * A piece and what it needs.
  * @typedef {object} Task
  * @property {Piece} piece
  * @property {Shared} [shared] the chunk itself, when it is a shared one
  * @property {Level[]} levels the chunk, then what it builds on, down to the coarsest; none for a shared one
+ * @property {Whole} [whole] transposed layouts
  */
 
 /**
  * @typedef {object} Level
  * @property {ChunkId} id
  * @property {import("./plan.js").Needs} needs
- * @property {Shared[]} scales
+ * @property {Map<import("./plan.js").Window, Shared[]>} windows
  */
 
 /**
@@ -67,7 +77,8 @@ const BYTES = 0;
 export async function* decodePieces({ index, source, codec }, pieces, { signal, onFetch, gap } = {}) {
 	signal?.throwIfAborted();
 	const controller = new AbortController();
-	const unlink = onAbort(signal, () => controller.abort(signal?.reason));
+	const abort = () => controller.abort(signal?.reason);
+	signal?.addEventListener("abort", abort);
 	/** @type {ReadOptions} */
 	const options = { signal: controller.signal, onFetch };
 	try {
@@ -105,7 +116,7 @@ export async function* decodePieces({ index, source, codec }, pieces, { signal, 
 		while (queue.length > 0)
 			yield await next();
 	} finally {
-		unlink();
+		signal?.removeEventListener("abort", abort);
 		controller.abort();
 	}
 
@@ -113,26 +124,98 @@ export async function* decodePieces({ index, source, codec }, pieces, { signal, 
 	 * @param {Task} task
 	 * @param {Lot} lot
 	 */
-	async function decodeTask({ shared, levels }, lot) {
+	async function decodeTask({ piece, shared, levels, whole }, lot) {
 		if (shared)
 			return decodeShared(shared);
+		if (whole)
+			return decode(await transposedJob(piece, whole), [piece]);
+		return decodeLevels(levels, lot);
+	}
+
+	/**
+	 * @param {Level[]} levels
+	 * @param {Lot} lot
+	 */
+	async function decodeLevels(levels, lot) {
 		const coded = await /** @type {Promise<Map<number, Uint8Array>>} */ (lot.coded);
 		/** @type {import("./codec.js").Job | undefined} */
 		let job;
-		for (const { id, needs, scales } of [...levels].reverse()) {
-			const chunk = codedChunk(id, coded);
-			if (needs.coarse)
-				chunk.desc.coarseDtype = index.object(needs.coarse.object).dtype;
-			job = { chunk, coarse: job, scales: undefined };
-			if (scales.length > 0) {
-				const { dtype, chunkElems } = index.object(needs.scales[0].object), { size } = DTYPES[dtype];
-				const decoded = await Promise.all(scales.map(decodeShared));
-				const start = (needs.firstScale - needs.scales[0].chunk * chunkElems) * size;
-				job.scales = (decoded.length === 1 ? decoded[0] : concat(decoded)).slice(start, start + needs.scaleCount * size);
-				chunk.desc.scalesDtype = dtype;
+		for (const { id, needs, windows } of [...levels].reverse()) {
+			const coarse = job;
+			if (index.object(id.object).kind === KIND.LAYOUT) {
+				job = { ...layoutPart(id), coarse };
+			} else {
+				const chunk = codedChunk(id, coded);
+				if (needs.coarse)
+					chunk.desc.coarseDtype = index.object(needs.coarse.object).dtype;
+				job = { chunk, coarse };
 			}
+			job.coarseGrid = await loadGrid(needs.coarseGrid, windows);
+			job.grid = await loadGrid(needs.grid, windows);
 		}
 		return decode(/** @type {import("./codec.js").Job} */ (job), levels.map(({ id }) => id));
+	}
+
+	/**
+	 * @param {import("./plan.js").GridNeeds | undefined} needs
+	 * @param {Level["windows"]} windows
+	 * @returns {Promise<import("./decoder.js").Grid | undefined>}
+	 */
+	async function loadGrid(needs, windows) {
+		if (!needs)
+			return undefined;
+		const { rule, dtype, group, rowStride, groupStride, zeroOffset } = index.object(needs.codes);
+		/** @param {import("./plan.js").Window} [window] */
+		const load = async (window) => {
+			if (!window)
+				return undefined;
+			const { object, chunks: [{ chunk }], first, count } = window, { dtype: own, chunkElems } = index.object(object);
+			const decoded = await Promise.all(/** @type {Shared[]} */ (windows.get(window)).map(decodeShared));
+			const { size } = DTYPES[own], start = (first - chunk * chunkElems) * size;
+			return (decoded.length === 1 ? decoded[0] : concat(decoded)).subarray(start, start + count * size);
+		};
+		const [scales, zeros, order] = await Promise.all([load(needs.scales), load(needs.zeros), load(needs.order)]);
+		return {
+			rule, codesDtype: dtype, group, rowStride, groupStride, zeroOffset, firstScale: needs.firstScale,
+			scales: /** @type {Uint8Array} */ (scales), scalesDtype: index.object(needs.scales.object).dtype, zeros, order,
+		};
+	}
+
+	/**
+	 * @param {ChunkId} id of a layout
+	 * @returns {{ layout: import("./decoder.js").LayoutDesc, size: number }}
+	 */
+	function layoutPart({ object, chunk }) {
+		const { rule, dtype, elems, chunkElems, group: bits, cols } = index.object(object), { blockElems, blockSize } = DTYPES[dtype];
+		const first = chunk * chunkElems, count = Math.min(chunkElems, elems - first);
+		return { layout: { rule, dtype, elems: count, first, bits, rows: cols }, size: count / blockElems * blockSize };
+	}
+
+	/**
+	 * Words of a transposed layout: of a few columns of codes, which are cut out of the matrix here.
+	 * @param {Piece} piece
+	 * @param {Whole} whole
+	 * @returns {Promise<import("./codec.js").Job>}
+	 */
+	async function transposedJob(piece, whole) {
+		whole.decoded ??= quiet(decodeWhole(whole));
+		const codes = await whole.decoded, { layout, size } = layoutPart(piece), { rows, bits, first, elems } = layout;
+		const cols = codes.length / rows, perWord = 32 / bits, line = Math.floor(first / rows);
+		const width = Math.ceil((first + elems) / rows) * perWord - line * perWord, part = new Uint8Array(rows * width);
+		for (let row = 0; row < rows; row++) {
+			const at = row * cols + line * perWord;
+			part.set(codes.subarray(at, at + width), row * width);
+		}
+		return { layout: { ...layout, first: first - line * rows }, size, codes: part };
+	}
+
+	/** @param {Whole} whole */
+	async function decodeWhole(whole) {
+		const { size, chunkBytes } = index.object(whole.object), out = new Uint8Array(size), lot = /** @type {Lot} */ (whole.lot);
+		const chains = /** @type {Level[][]} */ (whole.chains);
+		whole.lot = whole.chains = undefined;
+		await eachOf(chains, codec.concurrency * 2, async (levels) => out.set(await decodeLevels(levels, lot), levels[0].id.chunk * chunkBytes));
+		return out;
 	}
 
 	/** @param {Shared} shared */
@@ -151,13 +234,13 @@ export async function* decodePieces({ index, source, codec }, pieces, { signal, 
 	 * @returns {import("./codec.js").CodedChunk}
 	 */
 	function codedChunk(id, coded) {
-		const { kind, dtype, rule, cols, elems, chunkElems } = index.object(id.object);
+		const { kind, dtype, cols, elems, chunkElems } = index.object(id.object);
 		const number = chunkNumber(index, id), first = id.chunk * chunkElems;
 		const count = Math.min(chunkElems, elems - first);
 		return {
 			bytes: /** @type {Uint8Array} */ (coded.get(number)),
 			checksum: index.checksum(number),
-			desc: { kind, dtype, rule, elems: count, cols, first },
+			desc: { kind, dtype, elems: count, cols, first },
 			size: count * DTYPES[dtype].size,
 		};
 	}
@@ -182,7 +265,7 @@ export async function* decodePieces({ index, source, codec }, pieces, { signal, 
 				// Something on the way may have spoiled it.
 				again.add(level);
 				const { offset, size } = chunkRange(index, chunkNumber(index, id));
-				atLevel(job, level).chunk.bytes = await readExactly(source, offset, size, { ...options, reload: true });
+				/** @type {import("./codec.js").CodedChunk} */ (atLevel(job, level).chunk).bytes = await readExactly(source, offset, size, { ...options, reload: true });
 			}
 		}
 	}
@@ -231,17 +314,29 @@ function* makeLots(index, pieces) {
 			kept.delete(/** @type {number} */ (kept.keys().next().value));
 		return shared;
 	};
+	/**
+	 * @param {ChunkId} id
+	 * @returns {Level[]}
+	 */
+	const chain = (id) => planChain(index, id).map((level) => {
+		if (index.object(level.id.object).kind !== KIND.LAYOUT)
+			add(level.id);
+		return { ...level, windows: new Map(windowsOf(level.needs).map((window) => [window, window.chunks.map(share)])) };
+	});
+	/** @type {Whole | undefined} the last one: the pieces of a matrix follow one another */
+	let last;
+	/** @param {number} object */
+	const keepWhole = (object) => {
+		if (last?.object !== object)
+			last = { object, chains: chunksOf(index, object).map(chain), lot };
+		return last;
+	};
 	for (const piece of pieces) {
 		// The bytes between tensors come up again and again while a file is restored.
 		const isShared = index.object(piece.object).dtype === BYTES;
 		const shared = isShared ? share({ object: piece.object, chunk: piece.chunk }) : undefined;
-		/** @type {Level[]} */
-		const levels = [];
-		for (const { id, needs } of shared ? [] : planChain(index, piece)) {
-			add(id);
-			levels.push({ id, needs, scales: needs.scales.map(share) });
-		}
-		lot.tasks.push({ piece, shared, levels });
+		const levels = shared ? [] : chain(piece), needs = levels[0]?.needs;
+		lot.tasks.push({ piece, shared, levels, whole: needs?.whole === undefined ? undefined : keepWhole(needs.whole) });
 		if (size >= LOT_SIZE) {
 			yield lot;
 			lot = { tasks: [], chunks: new Set() };
@@ -274,6 +369,22 @@ async function readLot(index, source, lot, options, gap) {
 		coded.set(number, blocks[at].subarray(start, start + size));
 	}
 	return coded;
+}
+
+/**
+ * Calls `act` with each item, a few at a time; ends at the first that fails.
+ * @template T
+ * @param {T[]} items
+ * @param {number} atOnce
+ * @param {(item: T) => Promise<unknown>} act
+ */
+async function eachOf(items, atOnce, act) {
+	let next = 0;
+	const run = async () => {
+		while (next < items.length)
+			await act(items[next++]);
+	};
+	await Promise.all(Array.from({ length: Math.min(atOnce, items.length) }, run));
 }
 
 /** @param {Uint8Array[]} parts */

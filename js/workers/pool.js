@@ -1,6 +1,5 @@
 /** Decoding in several workers: Web Workers or Node's threads (web.js, ../node/threads.js), which take jobs and give bytes. */
 
-import { onAbort } from "../abort.js";
 import { ChunkError, localCodec } from "../codec.js";
 import { Decoder } from "../decoder.js";
 import { QstoreError } from "../error.js";
@@ -103,25 +102,21 @@ export class WorkerPool {
 		if (signal?.aborted)
 			return Promise.reject(signal.reason);
 		return new Promise((resolve, reject) => {
-			/** @type {Waiting} */
-			const waiting = {
-				job,
-				resolve(bytes) {
-					stop();
-					resolve(bytes);
-				},
-				reject(error) {
-					stop();
-					reject(error);
-				},
-			};
 			// What a worker has been given it does; what waits can be taken back.
-			const stop = onAbort(signal, () => {
+			const abort = () => {
 				const at = this.#queue.indexOf(waiting);
 				if (at >= 0)
 					this.#queue.splice(at, 1);
-				reject(signal?.reason);
-			});
+				settle(() => reject(signal?.reason));
+			};
+			/** @param {() => void} end */
+			const settle = (end) => {
+				offAbort(signal, abort);
+				end();
+			};
+			/** @type {Waiting} */
+			const waiting = { job, resolve: (bytes) => settle(() => resolve(bytes)), reject: (error) => settle(() => reject(error)) };
+			onAbort(signal, abort);
 			this.#queue.push(waiting);
 			this.#assign();
 		});
@@ -257,6 +252,34 @@ export class WorkerPool {
 	}
 }
 
+/** What many jobs of one signal do when it aborts: the signal has one listener, however many there are. @type {WeakMap<AbortSignal, Set<() => void>>} */
+const aborts = new WeakMap();
+
+/**
+ * @param {AbortSignal | undefined} signal
+ * @param {() => void} abort
+ */
+function onAbort(signal, abort) {
+	if (!signal)
+		return;
+	let all = aborts.get(signal);
+	if (!all) {
+		const each = all = new Set();
+		aborts.set(signal, all);
+		signal.addEventListener("abort", () => each.forEach((one) => one()), { once: true });
+	}
+	all.add(abort);
+}
+
+/**
+ * @param {AbortSignal | undefined} signal
+ * @param {() => void} abort
+ */
+function offAbort(signal, abort) {
+	if (signal)
+		aborts.get(signal)?.delete(abort);
+}
+
 /** @param {import("./serve.js").Failure} failure */
 function revive({ code, message, level }) {
 	return level === undefined ? new QstoreError(code, message) : new ChunkError(code, message, level);
@@ -268,16 +291,21 @@ function revive({ code, message, level }) {
  * @param {ArrayBuffer[]} buffers to transfer; the copy's are added
  * @returns {Job}
  */
-function detach({ chunk, coarse, scales }, buffers) {
+function detach({ chunk, coarse, codes, coarseGrid, grid, ...rest }, buffers) {
 	/** @param {Uint8Array} bytes */
 	const copy = (bytes) => {
 		const own = new Uint8Array(bytes);
 		buffers.push(own.buffer);
 		return own;
 	};
+	/** @param {import("../decoder.js").Grid} of */
+	const copyGrid = (of) => ({ ...of, scales: copy(of.scales), zeros: of.zeros && copy(of.zeros), order: of.order && copy(of.order) });
 	return {
-		chunk: { ...chunk, bytes: copy(chunk.bytes) },
+		...rest,
+		chunk: chunk && { ...chunk, bytes: copy(chunk.bytes) },
 		coarse: coarse && detach(coarse, buffers),
-		scales: scales && copy(scales),
+		codes: codes && copy(codes),
+		coarseGrid: coarseGrid && copyGrid(coarseGrid),
+		grid: grid && copyGrid(grid),
 	};
 }

@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { DTYPES } from "../../../js/dtypes.js";
 
 const NONE = 0xffffffff;
-const RECORD = { variant: 64, file: 80, extent: 24, tensor: 40, object: 64 };
+const RECORD = { variant: 64, file: 80, extent: 24, tensor: 40, object: 96 };
 
 export const dtype = (name) => DTYPES.findIndex((entry) => entry.name === name);
 export const sha256 = (bytes) => createHash("sha256").update(bytes).digest("hex");
@@ -35,7 +35,8 @@ const pad = (size) => (512 - size % 512) % 512;
 
 /**
  * An archive's bytes.
- * variants: { name, dtype, coarser? }; objects, in order of their layers: { kind, dtype, variant, data, cols, chunkElems, coarse, scales };
+ * variants: { name, dtype, coarser? }; objects, in order of their layers: { kind, dtype, variant, data, cols, chunkElems, coarse, and of codes
+ * rule, scales, zeros, order, group, rowStride, groupStride };
  * files: { name, variants (mask), data (a member), raw (size when it is one zstd frame) or extents: [object, offset, size][], tensors:
  * { name, dtype, shape, offset, object }[], content }.
  * change(view, at): may spoil the index's body before it is sealed; at has the arrays' places.
@@ -171,7 +172,7 @@ export function buildArchive(decoder, { variants, objects, files, change }) {
 		body[p] = object.kind;
 		body[p + 1] = dtype(object.dtype);
 		body[p + 2] = object.variant;
-		body[p + 3] = object.kind === 2 ? 1 : 0;
+		body[p + 3] = object.rule ?? 0;
 		u32(p + 4, object.coarse ?? NONE);
 		u32(p + 8, object.scales ?? NONE);
 		view.setFloat32(p + 12, object.error ?? 0, true);
@@ -180,8 +181,13 @@ export function buildArchive(decoder, { variants, objects, files, change }) {
 		u32(p + 32, object.chunkElems);
 		u32(p + 36, object.firstChunk);
 		u32(p + 40, object.chunks.length);
+		u32(p + 44, object.zeros ?? NONE);
 		u64(p + 48, object.offset);
 		u64(p + 56, object.codedSize);
+		u32(p + 64, object.order ?? NONE);
+		u32(p + 68, object.group ?? 0);
+		u64(p + 72, object.rowStride ?? 0);
+		u64(p + 80, object.groupStride ?? 0);
 	});
 	chunks.forEach((chunk, i) => {
 		u64(places.checksums + 8 * i, decoder.xxh3(chunk));
@@ -220,15 +226,15 @@ export function pairParts({ rows = 6, cols = 5, rowsInChunk = 2 } = {}) {
 	const lowLiteral = noise(23, 5), highLiteral = noise(31, 6);
 	const objects = [
 		{ kind: 0, dtype: "bytes", variant: 0, data: lowLiteral, chunkElems: 9 },
-		{ kind: 1, dtype: "I8", variant: 0, data: codes, cols, chunkElems },
 		{ kind: 0, dtype: "F32", variant: 0, data: scales, chunkElems: 4 },
+		{ kind: 1, dtype: "I8", variant: 0, data: codes, cols, chunkElems, rule: 1, scales: 1, group: cols, rowStride: 1 },
 		{ kind: 0, dtype: "BF16", variant: 0, data: shared, chunkElems: 4 },
 		{ kind: 0, dtype: "bytes", variant: 1, data: highLiteral, chunkElems: 8 },
-		{ kind: 2, dtype: "BF16", variant: 1, data: fine, cols, chunkElems, coarse: 1, scales: 2, error: 0.25 },
+		{ kind: 2, dtype: "BF16", variant: 1, data: fine, cols, chunkElems, coarse: 2, error: 0.25 },
 	];
 	const join = (extents) => new Uint8Array(Buffer.concat(extents.map(([object, offset, size]) =>
 		objects[object].data.subarray(offset, offset + size))));
-	const low = [[0, 0, 11], [1, 0, n], [0, 11, 4], [2, 0, 4 * rows], [0, 15, 6], [3, 0, 14], [0, 21, 2]];
+	const low = [[0, 0, 11], [2, 0, n], [0, 11, 4], [1, 0, 4 * rows], [0, 15, 6], [3, 0, 14], [0, 21, 2]];
 	const high = [[4, 0, 20], [3, 0, 14], [4, 20, 11], [5, 0, 2 * n]];
 	const config = new TextEncoder().encode('{"a": 1}\n');
 	return {
@@ -238,8 +244,8 @@ export function pairParts({ rows = 6, cols = 5, rowsInChunk = 2 } = {}) {
 			{ name: "config.json", variants: 3, data: config },
 			{ name: "empty.txt", variants: 1, data: new Uint8Array(0) },
 			{ name: "model.low", variants: 1, extents: low, content: join(low), tensors: [
-				{ name: "w", dtype: "I8", shape: [rows, cols], offset: 11, object: 1 },
-				{ name: "w.scale", dtype: "F32", shape: [rows], offset: 15 + n, object: 2 },
+				{ name: "w", dtype: "I8", shape: [rows, cols], offset: 11, object: 2 },
+				{ name: "w.scale", dtype: "F32", shape: [rows], offset: 15 + n, object: 1 },
 				{ name: "tiny", dtype: "U8", shape: [3], offset: 16 + n + 4 * rows },
 				{ name: "norm", dtype: "BF16", shape: [7], offset: 21 + n + 4 * rows, object: 3 },
 			] },

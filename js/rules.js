@@ -1,0 +1,32 @@
+/** The rules that codes were made by (FORMAT.md §3.4), and layouts (§2.3), by their numbers in the index. */
+
+/** How the bytes of a layout object are made: its rule. */
+export const LAYOUT = Object.freeze({ BLOCKS: 1, PACKED: 2, TRANSPOSED: 3 });
+
+/**
+ * @typedef {object} Rule
+ * @property {string} name
+ * @property {number} recordSize bytes of a record of scales; 0 when scales are floats
+ * @property {number} recordScales scales in a record, else 1
+ */
+
+/** The rule whose scales are the blocks' absolute maxima, of which their d is made. */
+export const RULE_Q8_0 = 5;
+
+/** @type {readonly Rule[]} */
+export const RULES = Object.freeze([
+	{ name: "none", recordSize: 0, recordScales: 1 },
+	{ name: "llm.int8", recordSize: 0, recordScales: 1 },
+	{ name: "multiply", recordSize: 0, recordScales: 1 },
+	{ name: "divide", recordSize: 0, recordScales: 1 },
+	{ name: "divide-bf16", recordSize: 0, recordScales: 1 },
+	{ name: "q8_0", recordSize: 0, recordScales: 1 },
+	{ name: "q8_0 (stored d)", recordSize: 0, recordScales: 1 },
+	{ name: "q4_0", recordSize: 0, recordScales: 1 },
+	{ name: "q5_0", recordSize: 0, recordScales: 1 },
+	{ name: "q4_1", recordSize: 4, recordScales: 1 },
+	{ name: "q5_1", recordSize: 4, recordScales: 1 },
+	{ name: "q4_k", recordSize: 16, recordScales: 8 },
+	{ name: "q5_k", recordSize: 16, recordScales: 8 },
+	{ name: "q6_k", recordSize: 18, recordScales: 16 },
+]);
