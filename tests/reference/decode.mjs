@@ -90,8 +90,23 @@ function zstd(frame, size) {
 // ---- 2. Index ------------------------------------------------------------------------------------------------------
 
 const DTYPE_SIZES = [1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 4, 4, 4, 8, 8, 8, 8, 1];
-const [I8, F16, BF16, F32, F64] = [3, 8, 9, 12, 15];
-const [REFINE, DELTA] = [2, 3];
+const [BYTES, U8, I8, F16, BF16, I32, F32, F64] = [0, 2, 3, 8, 9, 11, 12, 15];
+const [CODES, REFINE, DELTA, LAYOUT] = [1, 2, 3, 4];
+const [Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K] = [18, 19, 20, 21, 22, 26, 27, 28];
+/** Elements and bytes of a block, of the dtypes from 18 on. */
+const BLOCKS = [
+	[32, 18], [32, 20], [32, 22], [32, 24], [32, 34], [32, 36], [256, 84], [256, 110], [256, 144], [256, 176], [256, 210], [256, 292],
+	[256, 66], [256, 74], [256, 98], [256, 50], [32, 18], [256, 110], [256, 82], [256, 136], [256, 56], [256, 54], [256, 66], [32, 17],
+	[2, 1], [2, 1],
+];
+
+/** Bytes of n elements. @param {number} dtype @param {number} n */
+function sizeOf(dtype, n) {
+	if (dtype < 18) return n * DTYPE_SIZES[dtype];
+	const [elements, bytes] = BLOCKS[dtype - 18];
+	need(n % elements === 0, "a part of a block");
+	return (n / elements) * bytes;
+}
 const [STORED, ZSTD, ASSEMBLED] = [0, 1, 2];
 
 /** @param {Uint8Array} archive */
@@ -182,9 +197,17 @@ function readBody(r) {
 			chunkElements: r.u32(),
 			firstChunk: r.u32(),
 			nChunks: r.u32(),
+			zeros: r.u32(),
+			offset: r.u64(),
+			codedSize: r.u64(),
+			order: r.u32(),
+			group: r.u32(),
+			rowStride: r.u64(),
+			groupStride: r.u64(),
+			zeroOffset: r.u32() | 0,
 		};
 		zeros(4);
-		return { ...o, offset: r.u64(), codedSize: r.u64() };
+		return o;
 	});
 	const checksums = list(nChunks, () => r.hash());
 	const sizes = list(nChunks, () => r.u32());
@@ -216,11 +239,10 @@ function readBody(r) {
  * @property {number} n elements in this chunk
  * @property {number} columns
  * @property {number} first index of the chunk's first element in its object
- * @property {Uint8Array} [coarse] refine: the codes of the same elements; delta: their coarse values
- * @property {number} [coarseDtype] delta: of the coarse values
- * @property {number} [rule] refine
- * @property {Uint8Array} [scales] refine: all scales of the object, one a row or one
- * @property {number} [scalesDtype] refine
+ * @property {Uint8Array} [coarse] refine and codes: the coarser codes of the same elements; delta: their coarse values
+ * @property {number} [coarseDtype] of these
+ * @property {Grid} [coarseGrid] refine and codes: of the coarser codes
+ * @property {Grid} [grid] codes given coarser ones: their own
  */
 
 /** @param {Chunk} chunk @param {Uint8Array} coded */
@@ -232,9 +254,11 @@ export function decodeChunk(chunk, coded) {
 	if (mode === 0) bytes = r.take(size);
 	else if (mode === 1) bytes = zstd(r.take(r.left), size);
 	else if (mode === 2) bytes = decodePlanes(r, chunk.dtype, chunk.n);
-	else if (mode === 3 && chunk.dtype === I8) bytes = decodeCodes(r, chunk);
+	else if (mode === 3 && (chunk.dtype === I8 || chunk.dtype === U8)) bytes = decodeCodes(r, chunk);
 	else if (mode === 4 && chunk.kind === REFINE) bytes = decodeRanks(r, chunk);
 	else if (mode === 5 && chunk.kind === DELTA) bytes = decodeDelta(r, chunk);
+	else if (mode === 6 && chunk.kind === CODES && chunk.coarse) bytes = decodeRecoded(r, chunk);
+	else if (mode === 7 && chunk.dtype === BYTES) bytes = decodeRecords(r, chunk);
 	else throw new FormatError(`mode ${mode} is not for this object`);
 	r.end();
 	return bytes;
@@ -434,44 +458,124 @@ function decodeCodes(r, chunk) {
 	return out;
 }
 
+// 2.4 Grids
+
+/**
+ * @typedef {object} Grid
+ * @property {number} rule
+ * @property {boolean} signed codes
+ * @property {(e: number) => number} number of the scale of an element of the object
+ * @property {(number: number) => Step} step
+ * @property {number} group
+ * @property {number} rowStride
+ * @property {number[]} [order]
+ */
+
+/** A scale s, an offset o and a zero point z. @typedef {{ s: number, o: number, z: number }} Step */
+
+/** @param {Index} index @param {Index['objects'][0]} codes @param {Uint8Array[]} decoded @returns {Grid} */
+function gridOf(index, codes, decoded) {
+	const { rule, columns, group, rowStride, groupStride, zeroOffset } = codes;
+	const signed = codes.dtype === I8;
+	const order = codes.order === NONE ? undefined : [...new Int32Array(decoded[codes.order].slice().buffer)];
+	const zeros = codes.zeros === NONE ? undefined : decoded[codes.zeros];
+	const number = (/** @type {number} */ e) => {
+		const row = Math.floor(e / columns), column = e % columns;
+		return row * rowStride + (order ? order[column] : Math.floor(column / group)) * groupStride;
+	};
+	const scales = readScales(rule, decoded[codes.scales], index.objects[codes.scales].dtype);
+	const step = (/** @type {number} */ i) => {
+		const { s, o } = scales(i);
+		const zero = zeros ? (signed ? (zeros[i] << 24) >> 24 : zeros[i]) : 0;
+		return { s, o, z: zero + zeroOffset };
+	};
+	return { rule, signed, number, step, group, rowStride, order };
+}
+
+/** The scale and the offset of a number. @param {number} rule @param {Uint8Array} bytes @param {number} dtype
+ * @returns {(i: number) => { s: number, o: number }} */
+function readScales(rule, bytes, dtype) {
+	const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+	const half = (/** @type {number} */ at, type = F16) => {
+		const bits = view.getUint16(at, true);
+		const v = /** @type {Float32Array} */ (values.get(type))[bits & 0x7fff];
+		const value = type === F16 && v === Infinity ? NaN : v; // not finite: unusable
+		return bits & 0x8000 ? -value : value;
+	};
+	const { fround } = Math;
+	if (rule === 9 || rule === 10) return (i) => ({ s: half(4 * i), o: half(4 * i + 2) });
+	if (rule === 11 || rule === 12)
+		return (i) => {
+			const record = 16 * Math.floor(i / 8), j = i % 8;
+			const p = (/** @type {number} */ k) => bytes[record + 4 + k];
+			const a = j < 4 ? p(j) % 64 : (p(j + 4) % 16) + 16 * Math.floor(p(j - 4) / 64);
+			const b = j < 4 ? p(j + 4) % 64 : Math.floor(p(j + 4) / 16) + 16 * Math.floor(p(j) / 64);
+			return { s: fround(half(record) * a), o: -fround(half(record + 2) * b) };
+		};
+	if (rule === 13)
+		return (i) => {
+			const record = 18 * Math.floor(i / 16);
+			return { s: fround(half(record + 16) * view.getInt8(record + (i % 16))), o: 0 };
+		};
+	if (dtype === F32) return (i) => ({ s: view.getFloat32(4 * i, true), o: 0 });
+	return (i) => ({ s: half(2 * i, dtype), o: 0 });
+}
+
+/** Codes of a rule are below this. */
+const LEVELS = [0, 256, 256, 256, 256, 256, 256, 16, 32, 16, 32, 16, 32, 64];
+/** Bytes of a record of scales. @type {Record<number, number>} */
+const RECORD_SIZES = { 9: 4, 10: 4, 11: 16, 12: 16, 13: 18 };
+/** The zero points of rules 7 on, for what a code is worth. */
+const CENTRES = [0, 0, 0, 0, 0, 0, 0, 8, 16, 0, 0, 0, 0, 32];
+
 // 3.4 Ranks
+
+/** Positions of a chunk's elements, in the order in which they are coded. @param {Chunk} chunk */
+function codedOrder({ n, columns, first, coarseGrid }) {
+	const { group, rowStride, order } = /** @type {Grid} */ (coarseGrid);
+	const positions = Array.from({ length: n }, (_, i) => i);
+	if (columns < 2 || first % columns || n % columns || n / columns < 2) return positions;
+	const rows = n / columns;
+	if (!order && group === 1 && rowStride === 0)
+		return positions.map((j) => (j % rows) * columns + Math.floor(j / rows));
+	if (!order || columns > 65536 || group > 65536) return positions;
+	const sorted = order.map((_, c) => c).sort((a, b) => order[a] - order[b] || a - b);
+	return positions.map((j) => j - (j % columns) + sorted[j % columns]);
+}
 
 /** @param {Reader} r @param {Chunk} chunk */
 function decodeRanks(r, chunk) {
-	const { n, dtype } = chunk;
-	let coarse = /** @type {Uint8Array} */ (chunk.coarse);
-	const scales = readScales(chunk);
+	const { n, dtype, first } = chunk;
+	let codes = /** @type {Uint8Array} */ (chunk.coarse);
+	const grid = /** @type {Grid} */ (chunk.coarseGrid);
 	const flags = r.u8();
 	need(flags < 8, "unknown flags");
 	const lanes = flags & 1 ? 32 : 8;
 	const exceptions = flags & 2 ? new Reader(r.take(r.varint())) : undefined;
-
 	if (flags & 4) {
 		const residual = decodeBlock(r, n);
-		coarse = coarse.map((code, i) => code + residual[i]); // modulo 256
+		codes = codes.map((code, i) => code + residual[i]); // modulo 256
 	}
-	const nZeros = coarse.reduce((count, code) => count + (code === 0 ? 1 : 0), 0);
+	need(codes.every((code) => code < LEVELS[grid.rule]), "a code beyond the rule's levels");
+	const nZeros = r.varint();
+	need(nZeros <= n, "more elements of index 0 than elements");
 	const zeros = new Reader(nZeros ? decodePlanes(r, dtype, nZeros) : new Uint8Array());
-
 	const states = Array.from({ length: lanes }, () => r.u32());
 	const out = new Uint16Array(n);
-	for (const [row, begin, end] of rowParts(chunk)) {
-		const cells = cellsOf(chunk.rule ?? 0, dtype, scales.length === 1 ? scales[0] : scales[row]);
-		const padded = Math.ceil((end - begin) / lanes) * lanes;
-		for (let j = 0; j < padded; j++) {
-			const code = begin + j < end ? (coarse[begin + j] << 24) >> 24 : undefined; // undefined: padding
-			const cell = cells[code === undefined || code === -128 ? 0 : Math.abs(code)];
-			const F = Math.min(65535, Math.floor(65536 / cell.n));
-			const lane = j % lanes;
-			const slot = states[lane] % 65536;
-			const rank = Math.floor(slot / F);
-			states[lane] = F * Math.floor(states[lane] / 65536) + (slot % F);
-			if (states[lane] < 65536) states[lane] = states[lane] * 65536 + r.u16();
-			if (code === undefined) continue;
-			const sign = code < 0 && code !== -128 ? 0x8000 : 0;
-			out[begin + j] = code === 0 ? zeros.u16() : sign + cell.first + rank;
-		}
-	}
+	codedOrder(chunk).forEach((position, j) => {
+		const { zero, cells } = cellsOf(grid, dtype, grid.step(grid.number(first + position)));
+		const index = zero === undefined ? 0 : (codes[position] - zero) & 255;
+		const cell = index === 0 ? EMPTY : cells[index];
+		const count = Math.max(cell.n, 1);
+		const F = Math.min(65535, Math.floor(65536 / count));
+		const lane = j % lanes;
+		const slot = states[lane] % 65536;
+		const rank = Math.floor(slot / F);
+		states[lane] = F * Math.floor(states[lane] / 65536) + (slot % F);
+		if (states[lane] < 65536) states[lane] = states[lane] * 65536 + r.u16();
+		out[position] = index === 0 ? zeros.u16() : cell.first + rank + (cell.negative ? 0x8000 : 0);
+	});
+	zeros.end();
 	need(
 		states.every((state) => state === 65536),
 		"a lane does not end where it began",
@@ -540,26 +644,19 @@ const values = new Map(
 );
 const halves = new Map([...values].map(([dtype, v]) => [dtype, v.map(castToHalf)]));
 
-/** @param {Chunk} chunk @returns {ArrayLike<number>} */
-function readScales({ scales = new Uint8Array(), scalesDtype }) {
-	const view = new DataView(scales.buffer, scales.byteOffset, scales.byteLength);
-	if (scalesDtype === F32) return Float32Array.from({ length: scales.length / 4 }, (_, i) => view.getFloat32(4 * i, true));
-	const v = /** @type {Float32Array} */ (values.get(scalesDtype ?? 0));
-	return Float32Array.from({ length: scales.length / 2 }, (_, i) => {
-		const bits = view.getUint16(2 * i, true);
-		return bits & 0x8000 ? -v[bits & 0x7fff] : v[bits];
-	});
-}
+/** Values of one code: magnitudes from first on. @typedef {{ first: number, n: number, negative: boolean }} Cell */
+const EMPTY = { first: 0, n: 1, negative: false };
 
-/** @type {Map<string, { first: number, n: number }[]>} */
+/** By index; no zero: the scale is not usable. @typedef {{ zero: number | undefined, cells: Cell[] }} Cells */
+/** @type {Map<string, Cells>} */
 const knownCells = new Map();
 
-/** Cells by the code's magnitude, 0 to 127. @param {number} rule @param {number} dtype @param {number} scale */
-function cellsOf(rule, dtype, scale) {
-	const key = `${rule} ${dtype} ${scale}`;
+/** @param {Grid} grid @param {number} dtype @param {Step} step @returns {Cells} */
+function cellsOf({ rule, signed }, dtype, { s, o, z }) {
+	const key = `${rule} ${signed} ${dtype} ${s} ${o} ${z}`;
 	let cells = knownCells.get(key);
 	if (!cells) {
-		cells = findCells(rule, dtype, scale);
+		cells = rule < 7 ? symmetricCells(rule, dtype, s, z, signed) : blockCells(rule, dtype, s, o);
 		knownCells.set(key, cells);
 	}
 	return cells;
@@ -577,28 +674,80 @@ function least(end, isSo) {
 	return low;
 }
 
-/** What each rule rounds to a code, for value v (rule 1: after its cast) and scale s; a product or quotient of singles that is found
- * in double and rounded to single is the one that single precision gives. @type {Record<number, (v: number, s: number) => number>} */
+const fround = Math.fround;
+
+/** What each symmetric rule rounds to a code, for value v (rule 1: after its cast) and scale s; a product or quotient of singles that is
+ * found in double and rounded to single is the one that single precision gives. @type {Record<number, (v: number, s: number) => number>} */
 const scaledBy = {
-	1: (v, s) => Math.fround(v * Math.fround(127 / s)),
-	2: (v, s) => Math.fround(v * Math.fround(1 / s)),
-	3: (v, s) => Math.fround(v / s),
-	4: (v, s) => roundToBfloat(Math.fround(v / s)),
+	1: (v, s) => fround(v * fround(127 / s)),
+	2: (v, s) => fround(v * fround(1 / s)),
+	3: (v, s) => fround(v / s),
+	4: (v, s) => roundToBfloat(fround(v / s)),
+	5: (v, s) => fround(v * fround(1 / fround(s / 127))),
+	6: (v, s) => fround(v * fround(1 / s)),
 };
 
-/** @param {number} rule @param {number} dtype @param {number} scale */
-function findCells(rule, dtype, scale) {
-	if (!(scale > 0 && (rule === 1 ? scale <= 65504 : scale < Infinity)))
-		return Array.from({ length: 128 }, () => ({ first: 0, n: 1 }));
+/** @param {number} rule @param {number} dtype @param {number} s @param {number} z @param {boolean} signed @returns {Cells} */
+function symmetricCells(rule, dtype, s, z, signed) {
+	const usable = rule === 1 ? s > 0 && s <= 65504 : s > 2 ** -119 && s < 2 ** 128;
+	if (!usable || z < -128 || z > 255) return { zero: undefined, cells: [] };
 	const v = /** @type {Float32Array} */ ((rule === 1 ? halves : values).get(dtype));
 	const end = least(v.length, (m) => !(v[m] < Infinity));
+	const round = rule < 5 ? roundHalfEven : (/** @type {number} */ x) => (x % 1 === 0.5 ? x + 0.5 : roundHalfEven(x));
 	const first = [0];
-	for (let k = 1; k <= 128; k++) first[k] = least(end, (m) => roundHalfEven(scaledBy[rule](v[m], scale)) >= k);
-	if (rule === 1) first[128] = least(end, (m) => v[m] > scale);
-	return Array.from({ length: 128 }, (_, k) => {
-		const begin = Math.min(first[k], first[128]);
-		return k ? { first: begin, n: Math.min(first[k + 1], first[128]) - begin || 1 } : { first: 0, n: 1 };
+	for (let k = 1; k <= 257; k++) first[k] = least(end, (m) => round(scaledBy[rule](v[m], s)) >= k);
+	if (rule === 1 || rule === 5) {
+		const above = least(end, (m) => v[m] > s);
+		for (let k = 1; k <= 257; k++) first[k] = k < 128 ? Math.min(first[k], above) : above;
+	}
+	const P = Math.min(Math.max((signed ? 127 : 255) - z, 0), 255);
+	const N = 255 - P;
+	const cells = Array.from({ length: 256 }, (_, i) => {
+		if (i === 0) return EMPTY;
+		const negative = i > P;
+		const k = negative ? 256 - i : i;
+		const clamped = k === (negative ? N : P) || (negative && k === 127 && z === 0 && signed);
+		return { first: first[k], n: first[k + (clamped ? 2 : 1)] - first[k], negative };
 	});
+	return { zero: z, cells };
+}
+
+/** @param {number} rule @param {number} dtype @param {number} scale @param {number} o @returns {Cells} */
+function blockCells(rule, dtype, scale, o) {
+	const turned = scale < 0 && (rule === 7 || rule === 8 || rule === 13);
+	const s = turned ? -scale : scale;
+	if (!(s > 2 ** -119 && s <= 2 ** 100 && Math.abs(o) <= 2 ** 100)) return { zero: undefined, cells: [] };
+	const levels = LEVELS[rule];
+	const v = /** @type {Float32Array} */ (values.get(dtype));
+	const end = least(v.length, (m) => !(v[m] < Infinity));
+	/** What is rounded to the code. @param {number} w */
+	const X = (w) => {
+		if (rule === 7) return fround(fround(w * fround(1 / s)) + 8.5);
+		if (rule === 8) return fround(fround(w * fround(1 / s)) + 16.5);
+		if (rule === 9 || rule === 10) return fround(fround(fround(w - o) * fround(1 / s)) + 0.5);
+		if (rule === 13) return fround(w / s);
+		return fround(fround(w - o) / s);
+	};
+	const down = rule < 11;
+	const centre = rule === 13 ? 32 : 0;
+	/** @param {number} x @param {number} c */
+	const reaches = (x, c) => {
+		if (c === 0) return down ? x >= -0.75 : x >= -1.25 - centre;
+		if (c === levels) return down ? x >= levels + 0.75 : x >= levels + 0.25 - centre;
+		return down ? x >= c : x > c - 0.5 - centre || (c % 2 === 0 && x === c - 0.5 - centre);
+	};
+	/** The finite values in order: place p is that of magnitude |p|. @param {number} p */
+	const valueAt = (p) => (p < 0 ? -v[-p] : v[p]);
+	const border = Array.from({ length: levels + 1 }, (_, c) => least(2 * end - 1, (i) => reaches(X(valueAt(i + 1 - end)), c)) + 1 - end);
+	const zero = border.findIndex((b, c) => c < levels && b <= 0 && border[c + 1] > 0);
+	/** @type {Cells} */
+	const found = { zero: zero < 0 ? 128 : zero, cells: [] };
+	for (let c = 0; c < levels; c++) {
+		const positive = border[c] > 0;
+		found.cells[(c - /** @type {number} */ (found.zero)) & 255] =
+			{ first: positive ? border[c] : 1 - border[c + 1], n: border[c + 1] - border[c], negative: positive === turned };
+	}
+	return found;
 }
 
 // 3.5 Delta
@@ -641,6 +790,119 @@ function coarsePattern(view, i, coarseDtype, dtype) {
 	return BigInt(single.getUint32(0)) | (BigInt(pattern & 0x8000) << 16n);
 }
 
+// 3.6 Recoded codes
+
+/** A code q is worth q × slope + start. @param {Grid} grid @param {number} e */
+function lineOf({ rule, number, step }, e) {
+	const { s, o, z } = step(number(e));
+	const slope = rule === 1 || rule === 5 ? fround(s / 127) : s;
+	return { slope, start: fround(o - fround((z + CENTRES[rule]) * slope)) };
+}
+
+/** @param {Reader} r @param {Chunk} chunk */
+function decodeRecoded(r, chunk) {
+	const differences = decodeCodes(r, chunk);
+	const own = /** @type {Grid} */ (chunk.grid);
+	const coarser = /** @type {Grid} */ (chunk.coarseGrid);
+	const [low, high] = own.signed ? [-128, 127] : [0, LEVELS[own.rule] - 1];
+	return differences.map((difference, i) => {
+		const byte = /** @type {Uint8Array} */ (chunk.coarse)[i];
+		const q = coarser.signed ? (byte << 24) >> 24 : byte;
+		const from = lineOf(coarser, chunk.first + i);
+		const to = lineOf(own, chunk.first + i);
+		const worth = fround(fround(q * from.slope) + from.start);
+		const code = fround(fround(worth - to.start) / to.slope);
+		const cut = Number.isNaN(code) ? low : Math.min(Math.max(code, low), high);
+		return difference + (cut < 0 ? -roundHalfEven(-cut) : roundHalfEven(cut));
+	});
+}
+
+// 3.7 Records
+
+/** @param {Reader} r @param {Chunk} chunk */
+function decodeRecords(r, { n, columns, first }) {
+	need(columns <= 64 && first % columns === 0 && n % columns === 0, "records that are no whole rows");
+	const blocks = Array.from({ length: columns }, () => decodeBlock(r, n / columns));
+	return Uint8Array.from({ length: n }, (_, i) => blocks[i % columns][Math.floor(i / columns)]);
+}
+
+// 2.3 Layouts
+
+/** @param {Index} index @param {Index['objects'][0]} layout @param {Uint8Array[]} decoded */
+function makeLayout(index, layout, decoded) {
+	const { rule, dtype, elements, group: bits } = layout;
+	const codes = decoded[layout.coarse];
+	if (rule === 1) return makeBlocks(index, layout, decoded);
+	need((rule === 2 || rule === 3) && dtype === I32 && (bits === 4 || bits === 8), "a layout that does not exist");
+	const perWord = 32 / bits;
+	const { columns } = index.objects[layout.coarse];
+	const rows = codes.length / columns;
+	const words = new Uint32Array(elements);
+	for (let i = 0; i < elements; i++) {
+		const at = rule === 2 ? i * perWord : (i % rows) * columns + Math.floor(i / rows) * perWord;
+		for (let j = 0; j < perWord; j++) words[i] += (codes[at + j] % 2 ** bits) * 2 ** (j * bits);
+	}
+	return new Uint8Array(words.buffer);
+}
+
+/** A single x ≥ 0 as an FP16 pattern, half to even. @param {number} x */
+function halfPattern(x) {
+	const v = /** @type {Float32Array} */ (values.get(F16));
+	const rounded = castToHalf(x);
+	return v.findIndex((value) => value === rounded);
+}
+
+/** @param {Index} index @param {Index['objects'][0]} layout @param {Uint8Array[]} decoded */
+function makeBlocks(index, { dtype, elements, coarse, scales }, decoded) {
+	const [perBlock, size] = BLOCKS[dtype - 18];
+	const { rule } = index.objects[coarse];
+	const scalesBytes = decoded[scales];
+	const blocks = elements / perBlock;
+	const each = RECORD_SIZES[rule] ?? DTYPE_SIZES[index.objects[scales].dtype]; // bytes of s
+	const out = new Uint8Array(blocks * size);
+	for (let b = 0; b < blocks; b++) {
+		const c = decoded[coarse].subarray(b * perBlock, (b + 1) * perBlock);
+		const s = scalesBytes.subarray(b * each, (b + 1) * each);
+		out.set(blockOf(dtype, rule, c, s, index.objects[scales].dtype, b), b * size);
+	}
+	return out;
+}
+
+/** Low nibbles of the first `half` codes, high ones of the others. @param {Uint8Array} c @param {number} half */
+const nibbles = (c, half) => [...c.subarray(0, half)].map((low, i) => (low % 16) | ((c[half + i] % 16) << 4));
+
+/** The bytes of one block. @param {number} dtype @param {number} rule @param {Uint8Array} c @param {Uint8Array} s
+ * @param {number} scalesDtype @param {number} b */
+function blockOf(dtype, rule, c, s, scalesDtype, b) {
+	const bitOf = (/** @type {number} */ i) => (c[i] >> 4) & 1;
+	const by64 = () => [0, 64, 128, 192].flatMap((at) => nibbles(c.subarray(at, at + 64), 32));
+	const fifths = () => [0, 8, 16, 24].map((at) => Array.from({ length: 8 }, (_, i) => bitOf(at + i) << i).reduce((a, x) => a | x));
+	if (dtype === Q8_0) {
+		let d = [...s];
+		if (rule === 5) {
+			const { s: scale } = readScales(rule, s, scalesDtype)(0);
+			const pattern = halfPattern(Math.abs(fround(scale / 127))) | (scale < 0 || Object.is(scale, -0) ? 0x8000 : 0);
+			d = [pattern & 255, pattern >> 8];
+		}
+		return [...d, ...c];
+	}
+	if (dtype === Q4_0 || dtype === Q4_1) return [...s, ...nibbles(c, 16)];
+	if (dtype === Q5_0 || dtype === Q5_1) return [...s, ...fifths(), ...nibbles(c, 16)];
+	if (dtype === Q4_K) return [...s, ...by64()];
+	if (dtype === Q5_K) {
+		const high = Array.from({ length: 32 }, (_, i) => Array.from({ length: 8 }, (_, j) => bitOf(32 * j + i) << j).reduce((a, x) => a | x));
+		return [...s, ...high, ...by64()];
+	}
+	need(dtype === Q6_K, `block ${b} of a type that is no layout`);
+	const low = [0, 128].flatMap((at) => [
+		...Array.from({ length: 32 }, (_, i) => (c[at + i] % 16) | ((c[at + i + 64] % 16) << 4)),
+		...Array.from({ length: 32 }, (_, i) => (c[at + i + 32] % 16) | ((c[at + i + 96] % 16) << 4)),
+	]);
+	const high = [0, 128].flatMap((at) => Array.from({ length: 32 }, (_, i) =>
+		[0, 32, 64, 96].map((from, k) => ((c[at + from + i] >> 4) & 3) << (2 * k)).reduce((a, x) => a | x)));
+	return [...low, ...high, ...s];
+}
+
 // ---- Whole archives --------------------------------------------------------------------------------------------------
 
 /**
@@ -670,8 +932,16 @@ export async function decodeArchive(archive) {
 /** @param {Index} index @param {Index['objects'][0]} object @param {Uint8Array[]} decoded objects before */
 export async function decodeObject(index, object, decoded) {
 	const { kind, dtype, elements, columns, chunkElements } = object;
+	if (kind === LAYOUT) {
+		const made = makeLayout(index, object, decoded);
+		need(made.length === sizeOf(dtype, elements), "a layout has another size");
+		return made;
+	}
 	const size = DTYPE_SIZES[dtype];
 	const out = new Uint8Array(elements * size);
+	const coarseObject = object.coarse === NONE ? undefined : index.objects[object.coarse];
+	const coarseGrid = coarseObject && kind !== DELTA ? gridOf(index, coarseObject, decoded) : undefined;
+	const grid = coarseObject && kind === CODES ? gridOf(index, object, decoded) : undefined;
 	let at = object.offset;
 	for (let i = 0; i < object.nChunks; i++) {
 		const first = i * chunkElements;
@@ -680,16 +950,11 @@ export async function decodeObject(index, object, decoded) {
 		at += coded.length;
 		need((await xxhash3(coded)) === index.checksums[object.firstChunk + i], "a chunk is damaged");
 		/** @type {Chunk} */
-		const chunk = { kind, dtype, n, columns, first };
-		if (kind === REFINE || kind === DELTA) {
-			chunk.coarseDtype = index.objects[object.coarse].dtype;
+		const chunk = { kind, dtype, n, columns, first, coarseGrid, grid };
+		if (coarseObject) {
+			chunk.coarseDtype = coarseObject.dtype;
 			const coarseSize = DTYPE_SIZES[chunk.coarseDtype];
 			chunk.coarse = decoded[object.coarse].subarray(coarseSize * first, coarseSize * (first + n));
-		}
-		if (kind === REFINE) {
-			chunk.rule = object.rule;
-			chunk.scales = decoded[object.scales];
-			chunk.scalesDtype = index.objects[object.scales].dtype;
 		}
 		out.set(decodeChunk(chunk, coded), first * size);
 	}
