@@ -54,9 +54,10 @@ static double interval_width(uint32_t first, uint32_t end, unsigned mantissa_bit
 double bound_values(const uint8_t *codes, const uint8_t *values, uint64_t cols, uint32_t dtype, float scale)
 {
 	unsigned mantissa_bits = dtype == QS_F16 ? 10 : 7;
-	qs_cell cells[QS_CELL_TABLE];
+	static _Thread_local qs_cell_cache cache;
 	double log_width[128], bits = 0;
-	qs_cells_build(cells, dtype, QS_RULE_LLM_INT8, scale);
+	qs_cell_cache_init(&cache, dtype, QS_RULE_LLM_INT8, QS_I8);
+	const qs_cell *cells = qs_cell_cache_get(&cache, &(qs_step){scale, 0, 0}, 128)->cells;
 	for (uint32_t k = 1; k < 128; k++) {
 		uint32_t first = QS_CELL_FIRST(cells[k]);
 		log_width[k] = log2(interval_width(first, first + QS_CELL_COUNT(cells[k]), mantissa_bits));

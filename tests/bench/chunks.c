@@ -138,11 +138,16 @@ qs_chunk_desc chunk_describe(uint32_t dtype, const chunk *c, coded_as as, const 
 		desc.dtype = QS_I8;
 	} else if (as == AS_RANKS) {
 		desc.kind = QS_KIND_REFINE;
-		desc.rule = QS_RULE_LLM_INT8;
 		desc.coarse = coarse;
-		desc.scales = c->scales;
-		desc.scales_size = 4 * c->n_rows;
-		desc.scales_dtype = QS_F32;
+		desc.coarse_dtype = QS_I8;
+		desc.coarse_grid = (qs_grid){.rule = QS_RULE_LLM_INT8,
+		                             .codes_dtype = QS_I8,
+		                             .group = (uint32_t)desc.cols,
+		                             .row_stride = 1,
+		                             .scales = c->scales,
+		                             .scales_size = 4 * c->n_rows,
+		                             .scales_dtype = QS_F32,
+		                             .scales_first = desc.first_elem / desc.cols};
 	}
 	return desc;
 }

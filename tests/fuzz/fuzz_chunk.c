@@ -2,15 +2,19 @@
  * on nothing but them. Any bytes as values: encoding brings them back. tests/fuzz/make-seeds.mjs and
  * tests/native/test_chunk.c write the same layout:
  *
- * - u8: bits 0–6 the kind, bit 7: encode
+ * - u8: bits 0–5 the kind, bit 6: codes that build on coarser ones, bit 7: encode
  *
- * - u8: the dtype; refine: bit 0 BF16 or else F16, bits 1–2 the rule − 1, bits 3–4 the scales' dtype (F32,
- * F16, BF16), bit 5 one scale for all rows; delta: which pair of dtypes
+ * - u8: the dtype; refine: bit 0 BF16 or else F16; codes: bit 0 U8 or else I8; delta: which pair of dtypes
  *
  * - u16 elements; u16 columns − 1; u16 first element
  *
- * - refine and delta: u8 n, then n bytes of codes or coarse values; refine: 16 bytes of scales; both repeated
- * as often as needed
+ * - what builds on others: u8 n, then n bytes of codes or coarse values, repeated as often as needed
+ *
+ * - refine, and codes that build on coarser ones: the grid of the coarse codes, codes then their own: u8 rule
+ * − 1; u8 of bit 0 U8 codes, bits 1–2 the floats (F32, F16, BF16), bit 3 zero points, bit 4 an order, bits
+ * 5–7 one scale a row, for all, a column, or three columns of a row (scales row by row, or group by group);
+ * i8 zero offset; 16 bytes of scales, repeated as often as needed, which zero points and order are made of
+ * too
  *
  * - the coded chunk, or the values, repeated likewise */
 #include <stdint.h>
@@ -25,7 +29,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { FUZZ_HEAD = 8, FUZZ_ELEMS_MAX = 20000, FUZZ_SCALES_SIZE = 16 };
+enum { FUZZ_HEAD = 8, FUZZ_ELEMS_MAX = 20000, FUZZ_GRID_SIZE = 3, FUZZ_SCALES_SIZE = 16 };
 
 static void require(int good)
 {
@@ -97,55 +101,141 @@ static void fuzz_encode(const scratch *s, const qs_chunk_desc *desc, const uint8
 	free(values);
 }
 
+typedef struct input {
+	const uint8_t *at;
+	size_t left;
+} input;
+
+static size_t take(input *in, size_t n, const uint8_t **bytes)
+{
+	n = n < in->left ? n : in->left;
+	*bytes = in->at;
+	in->at += n;
+	in->left -= n;
+	return n;
+}
+
+/* Memory that a grid's pointers are into. */
+typedef struct grid_memory {
+	uint8_t *scales, *zeros, *order;
+} grid_memory;
+
+/* The rule's own group and columns; else bits 5–7 say which scales there are. */
+static void shape_grid(qs_grid *grid, uint64_t cols, uint64_t rows, unsigned shape)
+{
+	uint32_t own = qs_rule_group(grid->rule);
+	grid->group = own ? own : shape < 2 || shape > 4 ? (uint32_t)cols : shape == 2 ? 1 : 3;
+	uint64_t groups = (cols - 1) / grid->group + 1;
+	grid->group_stride = shape == 4 && !own ? rows : 1;
+	grid->row_stride = own || shape == 3 ? groups : shape == 0 || shape == 4 ? 1 : 0;
+}
+
+static void make_grid(input *in, const qs_chunk_desc *desc, qs_grid *grid, grid_memory *memory)
+{
+	static const uint8_t floats[] = {QS_F32, QS_F16, QS_BF16, QS_F32};
+	const uint8_t *head, *scales;
+	uint8_t bytes[FUZZ_GRID_SIZE] = {0};
+	size_t n_head = take(in, FUZZ_GRID_SIZE, &head);
+	memcpy(bytes, head, n_head);
+	size_t n_scales = take(in, FUZZ_SCALES_SIZE, &scales);
+	uint64_t rows = (desc->first_elem + desc->n_elems) / desc->cols + 1, low, high;
+	*grid = (qs_grid){.rule = 1 + bytes[0] % (QS_RULE_COUNT - 1)};
+	grid->codes_dtype = bytes[1] & 1 && !qs_rule_record_size(grid->rule) ? QS_U8 : QS_I8;
+	shape_grid(grid, desc->cols, rows, bytes[1] >> 5);
+	uint32_t record = qs_rule_record_size(grid->rule), per_record = qs_rule_record_groups(grid->rule);
+	grid->scales_dtype = record ? QS_BYTES : floats[bytes[1] >> 1 & 3];
+	if (!qs_rule_group(grid->rule)) {
+		grid->zero_offset = (int8_t)bytes[2];
+		if (bytes[1] & 16) {
+			memory->order = malloc(4 * desc->cols);
+			require(memory->order != NULL);
+			for (uint64_t c = 0; c < desc->cols; c++)
+				qs_store32(memory->order + 4 * c,
+				           n_scales ? (uint32_t)(scales[c % n_scales] + c) % grid->group : 0);
+			grid->order = memory->order;
+		}
+	}
+	if (!desc->n_elems)
+		return;
+	qs_grid_window(grid, desc->cols, desc->first_elem, desc->n_elems, &low, &high);
+	grid->scales_first = low - low % per_record;
+	size_t n = (size_t)(high - grid->scales_first) + 1;
+	grid->scales_size =
+	    record ? (n + per_record - 1) / per_record * record : n * qs_dtype_size(grid->scales_dtype);
+	grid->scales = memory->scales = repeated(scales, n_scales, grid->scales_size);
+	if (bytes[1] & 8 && !qs_rule_group(grid->rule)) {
+		grid->zeros_size = n;
+		grid->zeros = memory->zeros = repeated(scales, n_scales ? n_scales - 1 : 0, n);
+	}
+}
+
+static void free_grid(const grid_memory *memory)
+{
+	free(memory->scales);
+	free(memory->zeros);
+	free(memory->order);
+}
+
+/* The columns that both rules take. */
+static uint64_t fit_columns(uint64_t cols, const input *in, size_t at)
+{
+	uint64_t unit = 1;
+	for (int i = 0; i < 2; i++, at += FUZZ_GRID_SIZE + FUZZ_SCALES_SIZE)
+		if (at < in->left) {
+			uint32_t rule = 1 + in->at[at] % (QS_RULE_COUNT - 1);
+			uint64_t own = (uint64_t)qs_rule_group(rule) * qs_rule_record_groups(rule);
+			unit = own > unit ? own : unit;
+		}
+	return (cols + unit - 1) / unit * unit;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	if (size < FUZZ_HEAD)
 		return 0;
 	qs_chunk_desc desc = {
-	    .kind = (data[0] & 127) % QS_KIND_COUNT,
-	    .dtype = data[1] % QS_Q4_0, /* those in blocks are not coded */
+	    .kind = (data[0] & 63) % QS_KIND_LAYOUT, /* layouts have no chunks */
+	    .dtype = data[1] % QS_Q4_0,              /* nor types in blocks */
 	    .n_elems = qs_load16(data + 2) % FUZZ_ELEMS_MAX,
 	    .cols = (uint64_t)qs_load16(data + 4) + 1,
 	    .first_elem = qs_load16(data + 6),
 	};
-	const uint8_t *src = data + FUZZ_HEAD;
-	size_t left = size - FUZZ_HEAD;
-	uint8_t *codes = NULL, *scales = NULL;
+	input in = {data + FUZZ_HEAD, size - FUZZ_HEAD};
+	uint8_t *coarse = NULL;
+	grid_memory coarse_memory = {0}, memory = {0};
+	int recoded = desc.kind == QS_KIND_CODES && data[0] & 64;
 	if (desc.kind == QS_KIND_CODES)
-		desc.dtype = QS_I8;
-	if (desc.kind >= QS_KIND_REFINE) {
-		size_t n_coarse = left ? *src : 0, elem_size = 1;
-		src += left > 0;
-		left -= left > 0;
-		n_coarse = n_coarse < left ? n_coarse : left;
+		desc.dtype = data[1] & 1 ? QS_U8 : QS_I8;
+	if (desc.kind == QS_KIND_REFINE)
+		desc.dtype = data[1] & 1 ? QS_BF16 : QS_F16;
+	if (desc.kind >= QS_KIND_REFINE || recoded) {
+		const uint8_t *bytes;
+		size_t n_coarse = take(&in, 1, &bytes) ? *bytes : 0, elem_size = 1;
+		n_coarse = take(&in, n_coarse, &bytes);
 		if (desc.kind == QS_KIND_DELTA) {
 			static const uint8_t fine[] = {QS_F32, QS_F32, QS_F32, QS_BF16, QS_F16};
-			static const uint8_t coarse[] = {QS_BF16, QS_F16, QS_F32, QS_BF16, QS_F16};
+			static const uint8_t coarser[] = {QS_BF16, QS_F16, QS_F32, QS_BF16, QS_F16};
 			desc.dtype = fine[data[1] % 5];
-			desc.coarse_dtype = coarse[data[1] % 5];
+			desc.coarse_dtype = coarser[data[1] % 5];
 			elem_size = qs_dtype_size(desc.coarse_dtype);
 		}
-		desc.coarse = codes = repeated(src, n_coarse, elem_size * desc.n_elems);
-		src += n_coarse;
-		left -= n_coarse;
+		desc.coarse = coarse = repeated(bytes, n_coarse, elem_size * desc.n_elems);
 	}
-	if (desc.kind == QS_KIND_REFINE) {
-		static const uint8_t scale_dtypes[] = {QS_F32, QS_F16, QS_BF16, QS_F32};
-		size_t scales_size = left < FUZZ_SCALES_SIZE ? left : FUZZ_SCALES_SIZE;
-		desc.dtype = data[1] & 1 ? QS_BF16 : QS_F16;
-		desc.rule = 1 + (data[1] >> 1 & 3) % (QS_RULE_COUNT - 1);
-		desc.scales_dtype = scale_dtypes[data[1] >> 3 & 3];
-		desc.scales_size =
-		    qs_dtype_size(desc.scales_dtype) * (data[1] & 32 ? 1 : (size_t)qs_chunk_rows(&desc));
-		desc.scales = scales = repeated(src, scales_size, desc.scales_size);
-		src += scales_size;
-		left -= scales_size;
+	if (desc.kind == QS_KIND_REFINE || recoded) {
+		desc.cols = fit_columns(desc.cols, &in, 0);
+		make_grid(&in, &desc, &desc.coarse_grid, &coarse_memory);
+		desc.coarse_dtype = desc.coarse_grid.codes_dtype;
+	}
+	if (recoded) {
+		make_grid(&in, &desc, &desc.grid, &memory);
+		desc.grid.codes_dtype = desc.dtype;
 	}
 	if (data[0] >> 7)
-		fuzz_encode(get_scratch(), &desc, src, left);
+		fuzz_encode(get_scratch(), &desc, in.at, in.left);
 	else
-		fuzz_decode(get_scratch(), &desc, src, left);
-	free(codes);
-	free(scales);
+		fuzz_decode(get_scratch(), &desc, in.at, in.left);
+	free(coarse);
+	free_grid(&coarse_memory);
+	free_grid(&memory);
 	return 0;
 }

@@ -1,15 +1,16 @@
-/* qs_cells_build against FORMAT.md's "Cells" taken literally: all magnitudes of a dtype, one by one, in
- * double precision. */
+/* Tables of cells against FORMAT.md's "Rules" taken literally: all values of a dtype, one by one, in double
+ * precision rounded to singles. */
 #include "codec_help.h"
 
 #include <math.h>
 
 #include "core/cells.h"
 
-enum { MAGNITUDES = 0x8000 };
+enum { MAGNITUDES = 0x8000, BORDERS = 258 };
 
 static double halves[2][MAGNITUDES]; /* h(m) of F16, BF16 */
 static double values[2][MAGNITUDES]; /* v(m) */
+static qs_cell_cache cache;
 
 /* What a rule scales: v(m), or rule 1 h(m). */
 static const double *inputs_of(uint32_t rule, uint32_t dtype)
@@ -17,9 +18,26 @@ static const double *inputs_of(uint32_t rule, uint32_t dtype)
 	return rule == QS_RULE_LLM_INT8 ? halves[dtype == QS_BF16] : values[dtype == QS_BF16];
 }
 
-static int is_usable(uint32_t rule, float scale)
+static int is_symmetric(uint32_t rule)
 {
-	return scale > 0 && (rule == QS_RULE_LLM_INT8 ? scale <= 65504 : scale < INFINITY);
+	return rule <= QS_RULE_Q8_0_D;
+}
+
+static int may_turn(uint32_t rule)
+{
+	return rule == QS_RULE_Q4_0 || rule == QS_RULE_Q5_0 || rule == QS_RULE_Q6_K;
+}
+
+static int is_usable(uint32_t rule, const qs_step *step)
+{
+	double s = (double)step->scale, o = (double)step->offset;
+	if (rule == QS_RULE_LLM_INT8)
+		return s > 0 && s <= 65504;
+	if (is_symmetric(rule))
+		return s > 0x1p-119 && s < INFINITY;
+	if (may_turn(rule))
+		s = fabs(s);
+	return s > 0x1p-119 && s <= 0x1p100 && fabs(o) <= 0x1p100;
 }
 
 static int fill_halves(void **state)
@@ -34,61 +52,140 @@ static int fill_halves(void **state)
 	return 0;
 }
 
-static void reference_borders(uint32_t first[129], uint32_t rule, uint32_t dtype, float scale)
+static void check_cell(qs_cell cell, uint32_t first, uint32_t n, uint32_t index, uint32_t rule,
+                       const qs_step *step)
+{
+	n = n ? n : 1;
+	uint32_t f = 65536 / n > 65535 ? 65535 : 65536 / n;
+	if ((QS_CELL_FIRST(cell) == (first & 0xffff) || n == 1) && QS_CELL_COUNT(cell) == n &&
+	    QS_CELL_F(cell) == f && QS_CELL_G(cell) == 65536 / f)
+		return;
+	fail_msg("rule %u, scale %a, offset %a, zero %d, index %u: first %x for %x, n %u for %u, F %u for %u",
+	         rule, (double)step->scale, (double)step->offset, step->zero, index, QS_CELL_FIRST(cell), first,
+	         QS_CELL_COUNT(cell), n, QS_CELL_F(cell), f);
+}
+
+/* first(k) of symmetric rules, k = 1 to 257. */
+static void reference_borders(uint32_t *first, uint32_t rule, uint32_t dtype, float scale)
 {
 	const double *v = inputs_of(rule, dtype);
-	uint32_t k = 1, m = 0, end = 0;
-	while (isfinite(v[end]) && (rule != QS_RULE_LLM_INT8 || v[end] <= (double)scale))
+	uint32_t k = 1, m = 0, end = 0, above;
+	while (isfinite(v[end]))
 		end++;
-	for (; m < end && k < 129; m++) {
+	for (above = 0; above < end && v[above] <= (double)scale; above++)
+		;
+	for (; m < end && k < BORDERS; m++) {
 		double scaled = ref_scaled(rule, v[m], scale);
-		/* nearbyint is slow under sanitizers, and most magnitudes are far from the next border. */
-		if (scaled < k - 0.75)
+		/* Rounding is slow under sanitizers, and most magnitudes are far from the next border. */
+		if (!(scaled >= k - 0.75))
 			continue;
-		for (double code = nearbyint(scaled); k < 129 && code >= k; k++)
+		for (double code = ref_round(rule, scaled); k < BORDERS && code >= k; k++)
 			first[k] = m;
 	}
-	for (; k < 129; k++)
+	for (; k < BORDERS; k++)
 		first[k] = end;
-	if (rule == QS_RULE_LLM_INT8)
-		first[128] = end;
+	if (rule == QS_RULE_LLM_INT8 || rule == QS_RULE_Q8_0)
+		for (k = 1; k < BORDERS; k++)
+			first[k] = k < 128 && first[k] < above ? first[k] : above;
 }
 
-static void check_cell(qs_cell cell, uint32_t first, uint32_t n, uint32_t code, uint32_t rule, float scale)
+static void check_symmetric(const qs_cell_table *table, uint32_t rule, uint32_t dtype, const qs_step *step,
+                            uint32_t codes_dtype)
 {
-	uint32_t f = 65536 / n > 65535 ? 65535 : 65536 / n;
-	if (QS_CELL_FIRST(cell) == first && QS_CELL_COUNT(cell) == n && QS_CELL_F(cell) == f &&
-	    QS_CELL_G(cell) == 65536 / f)
-		return;
-	fail_msg("rule %u, scale %a, code %d: first %x for %x, n %u for %u, F %u for %u, G %u for %u", rule,
-	         (double)scale, (int8_t)code, QS_CELL_FIRST(cell), first, QS_CELL_COUNT(cell), n, QS_CELL_F(cell),
-	         f, QS_CELL_G(cell), 65536 / f);
-}
-
-static void check_rule(uint32_t rule, uint32_t dtype, float scale)
-{
-	qs_cell cells[QS_CELL_TABLE];
-	memset(cells, 0xa5, sizeof cells);
-	qs_cells_build(cells, dtype, rule, scale);
-	check_cell(cells[0], 0, 1, 0, rule, scale);
-	check_cell(cells[0x80], 0, 1, 0x80, rule, scale);
-	uint32_t first[129] = {0};
-	if (is_usable(rule, scale))
-		reference_borders(first, rule, dtype, scale);
-	for (uint32_t k = 1; k < 128; k++) {
-		uint32_t n = first[k + 1] - first[k];
-		check_cell(cells[k], first[k], n ? n : 1, k, rule, scale);
-		check_cell(cells[256 - k], first[k] | 0x8000, n ? n : 1, 256 - k, rule, scale);
+	uint32_t first[BORDERS] = {0};
+	int positive = (codes_dtype == QS_I8 ? 127 : 255) - step->zero;
+	positive = positive < 0 ? 0 : positive > 255 ? 255 : positive;
+	int negative = 255 - positive;
+	reference_borders(first, rule, dtype, step->scale);
+	assert_int_equal(table->zero, step->zero);
+	for (int i = 1; i < 256; i++) {
+		int below = i > positive, k = below ? 256 - i : i;
+		int ends = below ? k == negative || (k == 127 && !step->zero && codes_dtype == QS_I8) : k == positive;
+		check_cell(table->cells[i], first[k] | (below ? 0x8000 : 0), first[k + 1 + ends] - first[k],
+		           (uint32_t)i, rule, step);
 	}
+}
+
+/* X of the rules for blocks, not yet rounded. */
+static double block_scaled(uint32_t rule, double w, double s, double o)
+{
+	float inverse = (float)(1 / s), less = (float)(w - o);
+	switch (rule) {
+	case QS_RULE_Q4_0:
+		return (double)(float)((double)(float)(w * (double)inverse) + 8.5);
+	case QS_RULE_Q5_0:
+		return (double)(float)((double)(float)(w * (double)inverse) + 16.5);
+	case QS_RULE_Q4_1:
+	case QS_RULE_Q5_1:
+		return (double)(float)((double)(float)((double)less * (double)inverse) + 0.5);
+	case QS_RULE_Q6_K:
+		return (double)(float)(w / s);
+	default:
+		return (double)(float)((double)less / s);
+	}
+}
+
+static int block_reaches(uint32_t rule, double x, int c, int levels)
+{
+	int is_cut = rule <= QS_RULE_Q5_1, centre = rule == QS_RULE_Q6_K ? 32 : 0;
+	if (c == 0)
+		return x >= (is_cut ? -0.75 : -1.25 - centre);
+	if (c == levels)
+		return x >= levels + (is_cut ? 0.75 : 0.25 - centre);
+	if (is_cut)
+		return x >= c;
+	return x > c - 0.5 - centre || (c % 2 == 0 && x == c - 0.5 - centre);
+}
+
+static void check_block(const qs_cell_table *table, uint32_t rule, uint32_t dtype, const qs_step *step)
+{
+	int levels = (int)qs_rule_levels(rule), turned = step->scale < 0, end = dtype == QS_F16 ? 0x7c00 : 0x7f80;
+	const double *v = values[dtype == QS_BF16];
+	int border[65], c = 0, zero = 128;
+	for (int place = 1 - end; place < end && c <= levels; place++) {
+		double w = place < 0 ? -v[-place] : v[place],
+		       x = block_scaled(rule, w, fabs((double)step->scale), (double)step->offset);
+		for (; c <= levels && block_reaches(rule, x, c, levels); c++)
+			border[c] = place;
+	}
+	for (; c <= levels; c++)
+		border[c] = end;
+	for (c = 0; c < levels; c++)
+		zero = border[c] <= 0 && border[c + 1] > 0 ? c : zero;
+	assert_int_equal(table->zero, zero);
+	for (c = 0; c < levels; c++) {
+		int below = border[c] <= 0, first = below ? 1 - border[c + 1] : border[c];
+		if (c != zero)
+			check_cell(table->cells[(c - zero) & 255], (uint32_t)first | (below != turned ? 0x8000 : 0),
+			           (uint32_t)(border[c + 1] - border[c]), (uint32_t)c, rule, step);
+	}
+}
+
+static const qs_cell_table *table_of(uint32_t rule, uint32_t dtype, const qs_step *step, uint32_t codes_dtype)
+{
+	qs_cell_cache_init(&cache, dtype, rule, codes_dtype);
+	return qs_cell_cache_get(&cache, step, 255);
+}
+
+static void check_step(uint32_t rule, uint32_t dtype, qs_step step, uint32_t codes_dtype)
+{
+	const qs_cell_table *table = table_of(rule, dtype, &step, codes_dtype);
+	if (!is_usable(rule, &step)) {
+		assert_int_equal(table->zero, QS_ALL_ZERO);
+		return;
+	}
+	check_cell(table->cells[0], 0, 1, 0, rule, &step);
+	if (is_symmetric(rule))
+		check_symmetric(table, rule, dtype, &step, codes_dtype);
+	else
+		check_block(table, rule, dtype, &step);
 }
 
 /* LLM.int8's scale is a row's absmax, the others' is the distance of codes: about a 127th. */
 static void check_scale(uint32_t dtype, float scale)
 {
-	check_rule(QS_RULE_LLM_INT8, dtype, scale);
-	check_rule(QS_RULE_MULTIPLY, dtype, scale / 127);
-	check_rule(QS_RULE_DIVIDE, dtype, scale / 127);
-	check_rule(QS_RULE_DIVIDE_HALF, dtype, scale / 127);
+	for (uint32_t rule = QS_RULE_LLM_INT8; rule <= QS_RULE_DIVIDE_BF16; rule++)
+		check_step(rule, dtype, (qs_step){rule == QS_RULE_LLM_INT8 ? scale : scale / 127, 0, 0}, QS_I8);
 }
 
 static float from_bits(uint32_t bits)
@@ -131,8 +228,8 @@ static void test_special_scales(void **state)
 	};
 	for (size_t i = 0; i < sizeof bits / sizeof *bits; i++) {
 		for (uint32_t rule = QS_RULE_LLM_INT8; rule < QS_RULE_COUNT; rule++) {
-			check_rule(rule, QS_F16, from_bits(bits[i]));
-			check_rule(rule, QS_BF16, from_bits(bits[i]));
+			check_step(rule, QS_F16, (qs_step){from_bits(bits[i]), 0, 0}, QS_I8);
+			check_step(rule, QS_BF16, (qs_step){from_bits(bits[i]), 0, 0}, QS_I8);
 		}
 	}
 }
@@ -159,65 +256,126 @@ static void test_tiny_bf16_scales(void **state)
 			check_scale(QS_BF16, (float)ref_cast_half(ldexp(mantissa, exponent - 10)));
 }
 
-/* The other way round: each value is in the cell of the code that its rule gives it, and in no other; and
- * qs_cell_code knows it. */
+/* Zero points, both dtypes of codes, ggml's rules with scales and offsets as blocks have them. */
+static void test_random_steps(void **state)
+{
+	(void)state;
+	rng r = {3};
+	for (int i = 0; i < 400; i++) {
+		uint32_t rule = 1 + (uint32_t)i % (QS_RULE_COUNT - 1), dtype = rng_below(&r, 2) ? QS_BF16 : QS_F16,
+		         codes_dtype = rng_below(&r, 2) ? QS_I8 : QS_U8;
+		qs_step step = {from_bits((105 + rng_below(&r, 25)) << 23 | (uint32_t)rng_next(&r) >> 9), 0, 0};
+		if (is_symmetric(rule))
+			step.zero = rng_below(&r, 4) ? (int32_t)rng_below(&r, 384) - 128 : 0;
+		else if (may_turn(rule))
+			step.scale = rng_below(&r, 2) ? step.scale : -step.scale;
+		else if (rng_below(&r, 4))
+			step.offset = (float)(-(double)step.scale * rng_below(&r, 50000) / 1000);
+		else
+			step.offset = (float)((double)step.scale * rng_below(&r, 50000) / 1000); /* all values above */
+		check_step(rule, dtype, step, codes_dtype);
+	}
+}
+
+/* The other way round: each value is in the cell of the code that its rule gives it, and in no other but
+ * where −127 has what −128 has; and qs_cell_code knows it. */
 static void test_cells_hold_codes(void **state)
 {
 	(void)state;
-	static const float scales[] = {1.0f,     0.3125f, 0x1p-24f,  0x1.8p-20f, 0x1p-14f,    0.0004f,  448.0f,
-	                               65504.0f, 3e38f,   0x1p-149f, 0x1p-133f,  0x1.5p-130f, 0x1.1p-9f};
-	for (size_t s = 0; s < sizeof scales / sizeof *scales; s++)
-		for (uint32_t both = 0; both < 8; both++) {
-			uint32_t dtype = both & 1 ? QS_BF16 : QS_F16, rule = QS_RULE_LLM_INT8 + both / 2;
-			qs_cell cells[QS_CELL_TABLE];
-			qs_cells_build(cells, dtype, rule, scales[s]);
-			for (uint32_t pattern = 0; pattern < 65536; pattern++) {
-				double v = inputs_of(rule, dtype)[pattern & 0x7fff],
-				       code = nearbyint(ref_scaled(rule, v, scales[s]));
-				int known = qs_cell_code(dtype, rule, scales[s], (uint16_t)pattern);
-				if (!is_usable(rule, scales[s]) || !isfinite(v) || !(code < 1000)) {
-					if (known != QS_NO_CODE && abs(known) < 1000)
-						fail_msg("rule %u, scale %a: pattern %x has code %d", rule, (double)scales[s],
-						         pattern, known);
-					continue;
-				}
-				if (known != (pattern & 0x8000 ? -(int)code : (int)code))
-					fail_msg("rule %u, scale %a: pattern %x has code %d", rule, (double)scales[s], pattern,
-					         known);
-				if (code < 1 || code > 127 || (rule == QS_RULE_LLM_INT8 && v > (double)scales[s]))
-					continue;
-				qs_cell cell = cells[(uint8_t)known];
-				if (pattern - QS_CELL_FIRST(cell) >= QS_CELL_COUNT(cell))
-					fail_msg("rule %u, scale %a: pattern %x is not in the cell of code %d", rule,
-					         (double)scales[s], pattern, known);
+	rng r = {4};
+	for (int i = 0; i < 130; i++) {
+		uint32_t rule = 1 + (uint32_t)i % (QS_RULE_COUNT - 1), dtype = i / 13 % 2 ? QS_BF16 : QS_F16,
+		         codes_dtype = rng_below(&r, 2) ? QS_I8 : QS_U8, levels = qs_rule_levels(rule);
+		qs_step step = {from_bits((108 + rng_below(&r, 20)) << 23 | (uint32_t)rng_next(&r) >> 9), 0, 0};
+		if (is_symmetric(rule))
+			step.zero = rng_below(&r, 2) ? (int32_t)rng_below(&r, 256) - (codes_dtype == QS_I8 ? 128 : 0) : 0;
+		else if (!may_turn(rule))
+			step.offset = -step.scale * 7.3f;
+		const qs_cell_table *table = table_of(rule, dtype, &step, codes_dtype);
+		for (uint32_t pattern = 0; pattern < 65536; pattern++) {
+			int holders = 0, code = qs_cell_code(dtype, rule, &step, (uint16_t)pattern), low = 0, high = 255;
+			for (uint32_t index = 1; index < 256; index++) {
+				qs_cell cell = table->cells[index];
+				uint32_t own = (index + (uint32_t)table->zero) & 255;
+				int there = (levels == 256 || own < levels) && QS_CELL_COUNT(cell) > 1 &&
+				            pattern - QS_CELL_FIRST(cell) < QS_CELL_COUNT(cell);
+				int twin = index == 128 && !step.zero && codes_dtype == QS_I8;
+				holders += there && !twin;
 			}
+			if (holders > 1)
+				fail_msg("rule %u: pattern %x is in %d cells", rule, pattern, holders);
+			if (is_symmetric(rule) && codes_dtype == QS_I8) {
+				low = -128;
+				high = 127;
+			} else if (!is_symmetric(rule)) {
+				high = (int)levels - 1;
+			}
+			if (code == QS_NO_CODE || code < low || code > high || code == table->zero)
+				continue;
+			qs_cell cell = table->cells[(code - table->zero) & 255];
+			if ((pattern - QS_CELL_FIRST(cell)) >= QS_CELL_COUNT(cell) &&
+			    !(rule == QS_RULE_Q8_0 || rule == QS_RULE_LLM_INT8))
+				fail_msg("rule %u, scale %a, zero %d: pattern %x is not in the cell of code %d", rule,
+				         (double)step.scale, step.zero, pattern, code);
 		}
+	}
 }
 
+static void test_codes_of_values(void **state)
+{
+	(void)state;
+	static const float scales[] = {1.0f,    0.3125f, 0x1p-24f, 0x1.8p-20f, 0x1p-14f,
+	                               0.0004f, 448.0f,  65504.0f, 3e38f,      0x1.1p-9f};
+	for (size_t s = 0; s < sizeof scales / sizeof *scales; s++)
+		for (uint32_t rule = 1; rule <= QS_RULE_Q8_0_D; rule++)
+			for (uint32_t dtype = QS_F16; dtype <= QS_BF16; dtype++) {
+				qs_step step = {scales[s], 0, 3};
+				for (uint32_t pattern = 0; pattern < 65536; pattern++) {
+					double v = inputs_of(rule, dtype)[pattern & 0x7fff],
+					       code = ref_round(rule, ref_scaled(rule, v, scales[s]));
+					int known = qs_cell_code(dtype, rule, &step, (uint16_t)pattern);
+					if (!is_usable(rule, &step) || !isfinite(v) || !(code < 1000)) {
+						if (known != QS_NO_CODE && abs(known) < 990)
+							fail_msg("rule %u, scale %a: pattern %x has code %d", rule, (double)scales[s],
+							         pattern, known);
+					} else if (known != (pattern & 0x8000 ? -(int)code : (int)code) + 3) {
+						fail_msg("rule %u, scale %a: pattern %x has code %d", rule, (double)scales[s],
+						         pattern, known);
+					}
+				}
+			}
+}
+
+/* What the cache gives is what a fresh table has, for any reach and after a change of dtype. */
 static void test_cache(void **state)
 {
 	(void)state;
-	static qs_cell_cache cache;
-	memset(&cache, 0xa5, sizeof cache);
-	qs_cell_cache_init(&cache, QS_BF16, QS_RULE_LLM_INT8);
+	static qs_cell_cache fresh, used;
+	memset(&used, 0xa5, sizeof used);
+	qs_cell_cache_init(&used, QS_BF16, QS_RULE_DIVIDE, QS_U8);
 	rng r = {2};
-	float scales[700]; /* more than slots */
-	for (int i = 0; i < 700; i++)
-		scales[i] = from_bits((110 + rng_below(&r, 20)) << 23 | (uint32_t)rng_next(&r) >> 9);
-	scales[0] = 0.0f;
-	scales[1] = -0.0f;
-	scales[2] = NAN;
+	qs_step steps[700] = {{0.0f, 0, 0}, {-0.0f, 0, 0}, {NAN, 0, 0}}; /* more than slots */
+	for (int i = 3; i < 700; i++)
+		steps[i] = (qs_step){from_bits((110 + rng_below(&r, 20)) << 23 | (uint32_t)rng_next(&r) >> 9), 0,
+		                     (int32_t)rng_below(&r, 3) * 64};
 	for (int i = 0; i < 3000; i++) {
-		float scale = scales[i < 700 ? i : (int)rng_below(&r, 700)];
-		qs_cell cells[QS_CELL_TABLE];
-		qs_cells_build(cells, QS_BF16, QS_RULE_LLM_INT8, scale);
-		assert_memory_equal(qs_cell_cache_get(&cache, scale), cells, sizeof cells);
+		const qs_step *step = &steps[i < 700 ? i : (int)rng_below(&r, 700)];
+		uint32_t reach = 1 + rng_below(&r, 255);
+		qs_cell_cache_init(&fresh, QS_BF16, QS_RULE_DIVIDE, QS_U8);
+		const qs_cell_table *a = qs_cell_cache_get(&used, step, reach),
+		                    *b = qs_cell_cache_get(&fresh, step, 255);
+		assert_int_equal(a->zero, b->zero);
+		if (a->zero == QS_ALL_ZERO)
+			continue;
+		assert_memory_equal(a->cells, b->cells,
+		                    sizeof *a->cells * (reach + 1 < 256 - (uint32_t)a->zero ? reach + 1 : 1));
+		for (uint32_t k = 1; k <= reach && (int)k <= a->zero; k++)
+			assert_true(a->cells[256 - k] == b->cells[256 - k]);
 	}
-	/* After a change of dtype nothing of before is used. */
-	qs_cell cells[QS_CELL_TABLE];
-	qs_cell_cache_init(&cache, QS_F16, QS_RULE_LLM_INT8);
-	qs_cells_build(cells, QS_F16, QS_RULE_LLM_INT8, scales[5]);
-	assert_memory_equal(qs_cell_cache_get(&cache, scales[5]), cells, sizeof cells);
+	qs_cell_cache_init(&used, QS_F16, QS_RULE_DIVIDE, QS_U8);
+	qs_cell_cache_init(&fresh, QS_F16, QS_RULE_DIVIDE, QS_U8);
+	assert_memory_equal(qs_cell_cache_get(&used, &steps[5], 100)->cells,
+	                    qs_cell_cache_get(&fresh, &steps[5], 100)->cells, 100 * sizeof(qs_cell));
 }
 
 int main(void)
@@ -225,7 +383,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_every_half_scale), cmocka_unit_test(test_special_scales),
 	    cmocka_unit_test(test_random_scales),    cmocka_unit_test(test_tiny_bf16_scales),
-	    cmocka_unit_test(test_cells_hold_codes), cmocka_unit_test(test_cache),
+	    cmocka_unit_test(test_random_steps),     cmocka_unit_test(test_cells_hold_codes),
+	    cmocka_unit_test(test_codes_of_values),  cmocka_unit_test(test_cache),
 	};
 	return cmocka_run_group_tests(tests, fill_halves, NULL);
 }

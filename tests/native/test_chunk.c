@@ -75,7 +75,8 @@ static qstore_status decode(fixture *f, const qs_chunk_desc *desc, const uint8_t
 	qs_chunk_desc d = *desc;
 	if (d.kind == QS_KIND_REFINE) {
 		d.coarse = guarded_copy(&f->coarse, desc->coarse, desc->n_elems);
-		d.scales = guarded_copy(&f->scales, desc->scales, desc->scales_size);
+		d.coarse_grid.scales =
+		    guarded_copy(&f->scales, desc->coarse_grid.scales, desc->coarse_grid.scales_size);
 	} else if (d.kind == QS_KIND_DELTA) {
 		d.coarse = guarded_copy(&f->coarse, desc->coarse, (size_t)d.n_elems * qs_dtype_size(d.coarse_dtype));
 	}
@@ -196,18 +197,29 @@ static qs_chunk_desc codes_desc(size_t n, uint64_t cols, uint64_t first_elem)
 	                       .first_elem = first_elem};
 }
 
+/* The grid of a chunk's I8 codes: a scale a row, from the chunk's first row on, or one for all. */
+static void set_scales(qs_chunk_desc *d, uint32_t rule, const uint8_t *scales, uint32_t dtype, int one)
+{
+	d->coarse_dtype = QS_I8;
+	d->coarse_grid = (qs_grid){.rule = rule,
+	                           .codes_dtype = QS_I8,
+	                           .group = d->cols > UINT32_MAX ? UINT32_MAX : (uint32_t)d->cols,
+	                           .row_stride = one ? 0 : 1,
+	                           .scales = scales,
+	                           .scales_size = qs_dtype_size(dtype) * (one ? 1 : (size_t)qs_chunk_rows(d)),
+	                           .scales_dtype = dtype,
+	                           .scales_first = one ? 0 : d->first_elem / d->cols};
+}
+
 static qs_chunk_desc refine(const fixture *f, uint32_t dtype, size_t n, uint64_t cols, uint64_t first_elem)
 {
 	qs_chunk_desc d = {.kind = QS_KIND_REFINE,
 	                   .dtype = dtype,
-	                   .rule = QS_RULE_LLM_INT8,
 	                   .n_elems = (uint32_t)n,
 	                   .cols = cols,
 	                   .first_elem = first_elem,
-	                   .coarse = f->codes,
-	                   .scales = f->row_scales};
-	d.scales_size = 4 * (size_t)qs_chunk_rows(&d);
-	d.scales_dtype = QS_F32;
+	                   .coarse = f->codes};
+	set_scales(&d, QS_RULE_LLM_INT8, f->row_scales, QS_F32, 0);
 	return d;
 }
 
@@ -300,7 +312,7 @@ static void test_every_dtype(void **state)
 	fixture *f = *state;
 	rng r = {2};
 	static const size_t sizes[] = {0, 1, 2, 7, 8, 9, 31, 32, 33, 127, 128, 129, 255, 256, 257, 1000, 5003};
-	for (uint32_t dtype = 0; dtype < QS_DTYPE_COUNT; dtype++)
+	for (uint32_t dtype = 0; dtype < QS_Q4_0; dtype++)
 		for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
 			for (int style = 0; style < STYLES; style++) {
 				fill(&r, f->values, dtype, sizes[s], (enum style)style);
@@ -313,7 +325,7 @@ static void test_large_plain(void **state)
 {
 	fixture *f = *state;
 	rng r = {3};
-	for (uint32_t dtype = 0; dtype < QS_DTYPE_COUNT; dtype++) {
+	for (uint32_t dtype = 0; dtype < QS_Q4_0; dtype++) {
 		size_t max = QS_CHUNK_SIZE_MAX / qs_dtype_size(dtype);
 		int style = (int)dtype % STYLES;
 		fill(&r, f->values, dtype, max, (enum style)style);
@@ -444,21 +456,22 @@ static void test_odd_scales(void **state)
 static void quantize(rng *r, const qs_chunk_desc *desc, const uint8_t *values, uint8_t *codes,
                      uint8_t *scales)
 {
-	int one = desc->scales_size == qs_dtype_size(desc->scales_dtype);
+	uint32_t rule = desc->coarse_grid.rule, scales_dtype = desc->coarse_grid.scales_dtype;
+	int one = desc->coarse_grid.row_stride == 0;
 	double factor = rng_below(r, 4) ? 1 : 0.99;
 	for (uint32_t row = 0; row < qs_chunk_rows(desc); row++) {
 		qs_row_part part = qs_chunk_row(desc, row);
 		double absmax = 0.001;
 		for (uint32_t i = one ? 0 : part.begin; i < (one ? desc->n_elems : part.begin + part.count); i++)
 			absmax = fmax(absmax, fabs(ref_value(get16(values + 2 * i), desc->dtype)));
-		if (desc->rule != QS_RULE_LLM_INT8)
+		if (rule != QS_RULE_LLM_INT8 && rule != QS_RULE_Q8_0)
 			absmax /= 127;
 		/* Rounded up or down by the scales' dtype: the largest may get a code of 127 or 128, which is
 		 * clamped. */
-		put_scale(scales, desc->scales_dtype, one ? 0 : row, (float)(absmax * factor));
-		float scale = get_scale(scales, desc->scales_dtype, one ? 0 : row);
+		put_scale(scales, scales_dtype, one ? 0 : row, (float)(absmax * factor));
+		float scale = get_scale(scales, scales_dtype, one ? 0 : row);
 		for (uint32_t i = part.begin; i < part.begin + part.count; i++)
-			codes[i] = (uint8_t)ref_rule_code(desc->rule, get16(values + 2 * i), desc->dtype, scale);
+			codes[i] = (uint8_t)ref_rule_code(rule, get16(values + 2 * i), desc->dtype, scale);
 	}
 }
 
@@ -467,19 +480,16 @@ static void test_rules(void **state)
 	fixture *f = *state;
 	rng r = {8};
 	static const uint32_t scale_dtypes[] = {QS_F32, QS_F16, QS_BF16};
-	for (uint32_t rule = QS_RULE_LLM_INT8; rule < QS_RULE_COUNT; rule++)
+	for (uint32_t rule = QS_RULE_LLM_INT8; rule <= QS_RULE_DIVIDE_BF16; rule++)
 		for (int both = 0; both < 12; both++) {
 			size_t cols = both % 5 ? 130 : 33, n = both % 2 ? 700 : both == 2 ? 33000 : 3000;
 			uint64_t first = both % 3 ? 0 : cols * 7 + 5;
 			qs_chunk_desc desc = refine(f, both & 1 ? QS_BF16 : QS_F16, n, cols, first);
-			desc.rule = rule;
-			desc.scales_dtype = scale_dtypes[both % 3];
-			desc.scales_size = qs_dtype_size(desc.scales_dtype) * (both >= 6 ? 1 : qs_chunk_rows(&desc));
+			set_scales(&desc, rule, f->row_scales, scale_dtypes[both % 3], both >= 6);
 			fill_weights(&r, f->values, desc.dtype, n, cols, first);
 			quantize(&r, &desc, f->values, f->codes, f->row_scales);
 			size_t size = round_trip(f, &desc, f->values);
 			assert_int_equal(f->coded[0], QS_MODE_RANKS);
-			assert_int_equal(f->coded[1] & QS_RANKS_RESIDUAL, 0);
 			/* Codes that were made of other values: most are next to the rule's own. */
 			for (size_t i = 0; i < n; i++) {
 				int code = (int8_t)f->codes[i] + (int)rng_below(&r, 3) - 1;
@@ -497,17 +507,16 @@ static void test_scales(void **state)
 {
 	fixture *f = *state;
 	qs_chunk_desc desc = refine(f, QS_BF16, 8, 4, 0);
-	for (desc.scales_dtype = QS_F16; desc.scales_dtype <= QS_BF16; desc.scales_dtype++)
-		for (uint32_t pattern = 0; pattern < 65536; pattern++)
-			for (size_t n = 1; n <= 2; n++) {
-				put16(f->row_scales, n == 1 ? pattern : 1);
-				put16(f->row_scales + 2, pattern);
-				desc.scales_size = 2 * n;
-				double value = ref_value(pattern, desc.scales_dtype),
-				       scale = (double)qs_chunk_scale(&desc, 1);
-				if (isfinite(value) ? scale != value : isfinite(scale))
-					fail_msg("dtype %u, pattern %x: %a for %a", desc.scales_dtype, pattern, scale, value);
-			}
+	for (uint32_t dtype = QS_F16; dtype <= QS_BF16; dtype++)
+		for (uint32_t pattern = 0; pattern < 65536; pattern++) {
+			qs_step step;
+			put16(f->row_scales + 2, pattern);
+			set_scales(&desc, QS_RULE_DIVIDE, f->row_scales, dtype, 0);
+			qs_grid_step(&desc.coarse_grid, 1, &step);
+			double value = ref_value(pattern, dtype), scale = (double)step.scale;
+			if (isfinite(value) ? scale != value : isfinite(scale))
+				fail_msg("dtype %u, pattern %x: %a for %a", dtype, pattern, scale, value);
+		}
 }
 
 static void fill_coarse(rng *r, uint8_t *coarse, uint32_t coarse_dtype, const uint8_t *values, uint32_t dtype,
@@ -632,7 +641,10 @@ static void test_usage(void **state)
 	    {QS_KIND_PLAIN, QS_U8, 0, 1, 0, 0},
 	    {QS_KIND_PLAIN, QS_U8, 0, QS_CHUNK_SIZE_MAX + 1, 1, 0},
 	    {QS_KIND_PLAIN, QS_F64, 0, QS_CHUNK_SIZE_MAX / 8 + 1, 1, 0},
-	    {QS_KIND_CODES, QS_U8, 0, 1, 1, 0},
+	    {QS_KIND_CODES, QS_U16, 0, 1, 1, 0},
+	    {QS_KIND_LAYOUT, QS_I32, 0, 1, 1, 0},
+	    {QS_KIND_LAYOUT, QS_Q8_0, 0, 32, 32, 0},
+	    {QS_KIND_PLAIN, QS_Q8_0, 0, 32, 32, 0},
 	    {QS_KIND_REFINE, QS_F32, 1, 1, 1, 0},
 	    {QS_KIND_REFINE, QS_BF16, 0, 1, 1, 0},
 	    {QS_KIND_REFINE, QS_BF16, QS_RULE_COUNT, 1, 1, 0},
@@ -643,14 +655,18 @@ static void test_usage(void **state)
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
 		qs_chunk_desc d = {.kind = bad[i].kind,
 		                   .dtype = bad[i].dtype,
-		                   .rule = bad[i].rule,
 		                   .n_elems = bad[i].n,
 		                   .cols = bad[i].cols,
 		                   .first_elem = bad[i].first,
 		                   .coarse = f->codes,
-		                   .scales = f->row_scales,
-		                   .scales_size = 64,
-		                   .scales_dtype = QS_F32};
+		                   .coarse_dtype = QS_I8,
+		                   .coarse_grid = {.rule = bad[i].rule,
+		                                   .codes_dtype = QS_I8,
+		                                   .group = 1,
+		                                   .row_stride = 1,
+		                                   .scales = f->row_scales,
+		                                   .scales_size = 64,
+		                                   .scales_dtype = QS_F32}};
 		size_t n = (size_t)d.n_elems * qs_dtype_size(d.dtype);
 		assert_int_equal(qs_chunk_decode(&d, one, 2, out, n, f->work[0], f->work_size), QSTORE_USAGE);
 	}
@@ -663,11 +679,10 @@ static void test_usage(void **state)
 	d.coarse = NULL;
 	assert_int_equal(qs_chunk_decode(&d, one, 2, out, 16, f->work[0], f->work_size), QSTORE_USAGE);
 	d = refine(f, QS_BF16, 8, 8, 0);
-	d.scales = NULL;
+	d.coarse_grid.scales = NULL;
 	assert_int_equal(qs_chunk_decode(&d, one, 2, out, 16, f->work[0], f->work_size), QSTORE_USAGE);
 	d = refine(f, QS_BF16, 12, 4, 0); /* touches three rows, has two scales */
-	d.scales_size = 8;
-	d.scales_dtype = QS_F32;
+	d.coarse_grid.scales_size = 8;
 	assert_int_equal(qs_chunk_decode(&d, one, 2, out, 24, f->work[0], f->work_size), QSTORE_USAGE);
 	for (uint32_t dtype = 0; dtype < QS_DTYPE_COUNT; dtype++)
 		for (uint32_t coarse = 0; coarse < QS_DTYPE_COUNT; coarse++) {
@@ -680,8 +695,8 @@ static void test_usage(void **state)
 			qstore_status status = qs_chunk_decode(&d, zeros, size + 1, out, size, f->work[0], f->work_size);
 			assert_int_equal(status, good ? QSTORE_OK : QSTORE_USAGE);
 			d = refine(f, QS_BF16, 1, 1, 0);
-			d.scales_dtype = dtype;
-			d.scales_size = 8;
+			d.coarse_grid.scales_dtype = dtype;
+			d.coarse_grid.scales_size = 8;
 			status = qs_chunk_decode(&d, zeros, 3, out, 2, f->work[0], f->work_size);
 			good = dtype == QS_F32 || dtype == QS_F16 || dtype == QS_BF16;
 			assert_int_equal(status, good ? QSTORE_OK : QSTORE_USAGE);
@@ -715,12 +730,10 @@ typedef struct sample {
 
 static void encode_sample(fixture *f, sample *s, unsigned mode)
 {
-	s->desc.coarse = s->codes;
-	s->desc.scales = s->scales;
-	if (!s->desc.scales_size) {
-		s->desc.scales_size = 4 * (size_t)qs_chunk_rows(&s->desc);
-		s->desc.scales_dtype = QS_F32;
-	}
+	if (s->desc.kind >= QS_KIND_REFINE)
+		s->desc.coarse = s->codes;
+	if (s->desc.kind == QS_KIND_REFINE && !s->desc.coarse_grid.rule)
+		set_scales(&s->desc, QS_RULE_LLM_INT8, s->scales, QS_F32, 0);
 	s->size = round_trip(f, &s->desc, s->values);
 	memcpy(s->coded, f->coded, s->size);
 	if (s->coded[0] != mode)
@@ -734,34 +747,27 @@ static void encode_wide(sample *s)
 	uint64_t states[32];
 	static uint8_t units[8192];
 	uint8_t *at = units + sizeof units, *out = s->coded;
-	uint32_t rows = qs_chunk_rows(&s->desc);
+	static qs_cell_cache cache;
+	qs_cell_cache_init(&cache, s->desc.dtype, s->desc.coarse_grid.rule, QS_I8);
 	for (int lane = 0; lane < 32; lane++)
 		states[lane] = 65536;
-	for (uint32_t row = rows; row-- > 0;) {
-		qs_row_part part = qs_chunk_row(&s->desc, row);
-		qs_cell cells[QS_CELL_TABLE];
-		float scale;
-		memcpy(&scale, s->scales + 4 * row, 4);
-		qs_cells_build(cells, s->desc.dtype, s->desc.rule, scale);
-		for (uint32_t i = (part.count + 31) / 32 * 32; i-- > 0;) {
-			uint32_t n = 1, rank = 0;
-			if (i < part.count) {
-				qs_cell cell = cells[s->codes[part.begin + i]];
-				n = QS_CELL_COUNT(cell);
-				rank = get16(s->values + 2 * (part.begin + i)) - QS_CELL_FIRST(cell);
-				assert_true(rank < n);
-			}
-			uint64_t f = 65536 / n > 65535 ? 65535 : 65536 / n, x = states[i % 32];
-			if (x >= f << 16) {
-				at -= 2;
-				put16(at, x & 0xffff);
-				x >>= 16;
-			}
-			states[i % 32] = x / f * 65536 + rank * f + x % f;
+	for (uint32_t i = s->desc.n_elems; i-- > 0;) {
+		qs_step step;
+		qs_grid_step(&s->desc.coarse_grid, (s->desc.first_elem + i) / s->desc.cols, &step);
+		qs_cell cell = qs_cell_cache_get(&cache, &step, 255)->cells[s->codes[i]];
+		uint32_t n = QS_CELL_COUNT(cell), rank = get16(s->values + 2 * i) - QS_CELL_FIRST(cell);
+		assert_true(rank < n);
+		uint64_t f = 65536 / n > 65535 ? 65535 : 65536 / n, x = states[i % 32];
+		if (x >= f << 16) {
+			at -= 2;
+			put16(at, x & 0xffff);
+			x >>= 16;
 		}
+		states[i % 32] = x / f * 65536 + rank * f + x % f;
 	}
 	*out++ = QS_MODE_RANKS;
 	*out++ = QS_RANKS_WIDE;
+	*out++ = 0; /* no element of index 0 */
 	for (int lane = 0; lane < 32; lane++, out += 4) {
 		put16(out, states[lane] & 0xffff);
 		put16(out + 2, (uint32_t)(states[lane] >> 16));
@@ -795,7 +801,7 @@ static void write_seed(const sample *s)
 	uint8_t seed[16384] = {(uint8_t)d->kind, (uint8_t)d->dtype}, *p = seed + 8;
 	size_t n_coarse = d->n_elems * (d->kind == QS_KIND_DELTA ? qs_dtype_size(d->coarse_dtype) : 1);
 	if (!folder || (d->kind >= QS_KIND_REFINE && n_coarse > 255) ||
-	    (d->kind == QS_KIND_REFINE && d->scales_size > 16))
+	    (d->kind == QS_KIND_REFINE && d->coarse_grid.scales_size > 16))
 		return;
 	put16(seed + 2, d->n_elems);
 	put16(seed + 4, (uint32_t)d->cols - 1);
@@ -806,10 +812,13 @@ static void write_seed(const sample *s)
 		p += n_coarse;
 	}
 	if (d->kind == QS_KIND_REFINE) {
-		unsigned scales = d->scales_dtype == QS_F32 ? 0 : d->scales_dtype == QS_F16 ? 1 : 2;
-		int one = d->scales_size == qs_dtype_size(d->scales_dtype);
-		seed[1] = (uint8_t)((d->dtype == QS_BF16) | (d->rule - 1) << 1 | scales << 3 | one << 5);
-		memcpy(p, d->scales, d->scales_size);
+		const qs_grid *grid = &d->coarse_grid;
+		unsigned scales = grid->scales_dtype == QS_F32 ? 0 : grid->scales_dtype == QS_F16 ? 1 : 2;
+		seed[1] = d->dtype == QS_BF16;
+		*p++ = (uint8_t)(grid->rule - 1);
+		*p++ = (uint8_t)(scales << 1 | (grid->row_stride == 0) << 5);
+		*p++ = 0;
+		memcpy(p, grid->scales, grid->scales_size);
 		p += 16;
 	}
 	for (uint8_t pair = 0; d->kind == QS_KIND_DELTA && pair < 5; pair++)
@@ -860,11 +869,11 @@ static void damage(fixture *f, sample *s)
 		for (int round = 0; round < 200; round++) {
 			memcpy(other, s, sizeof *other);
 			other->desc.coarse = other->codes;
-			other->desc.scales = other->scales;
+			other->desc.coarse_grid.scales = other->scales;
 			if (round % 2)
 				other->codes[rng_below(&r, s->desc.n_elems)] = (uint8_t)(rng_next(&r) & rng_next(&r));
 			else
-				other->scales[rng_below(&r, (uint32_t)s->desc.scales_size)] ^=
+				other->scales[rng_below(&r, (uint32_t)s->desc.coarse_grid.scales_size)] ^=
 				    (uint8_t)(1 << rng_below(&r, 8));
 			if (round % 10 == 0)
 				rng_bytes(&r, other->codes, s->desc.n_elems);
@@ -975,7 +984,6 @@ static void test_damage_ranks(void **state)
 		size_t n = 600, cols = round == 3 ? 13 : 64;
 		sample *s = new_sample(names[round], (qs_chunk_desc){.kind = QS_KIND_REFINE,
 		                                                     .dtype = dtype,
-		                                                     .rule = QS_RULE_LLM_INT8,
 		                                                     .n_elems = (uint32_t)n,
 		                                                     .cols = cols,
 		                                                     .first_elem = cols * 5 + 7});
@@ -998,7 +1006,6 @@ static void test_damage_wide_ranks(void **state)
 		size_t n = 650;
 		sample *s = new_sample("wide ranks", (qs_chunk_desc){.kind = QS_KIND_REFINE,
 		                                                     .dtype = QS_BF16,
-		                                                     .rule = QS_RULE_LLM_INT8,
 		                                                     .n_elems = (uint32_t)n,
 		                                                     .cols = cols,
 		                                                     .first_elem = cols + 3});
@@ -1007,9 +1014,7 @@ static void test_damage_wide_ranks(void **state)
 			put16(s->values + 2 * i, (get16(s->values + 2 * i) & 0x807f) | 0x3c80);
 		ref_quantize(s->values, QS_BF16, n, cols, s->desc.first_elem, s->codes, s->scales);
 		s->desc.coarse = s->codes;
-		s->desc.scales = s->scales;
-		s->desc.scales_size = 4 * (size_t)qs_chunk_rows(&s->desc);
-		s->desc.scales_dtype = QS_F32;
+		set_scales(&s->desc, QS_RULE_LLM_INT8, s->scales, QS_F32, 0);
 		encode_wide(s);
 		assert_int_equal(decode(*state, &s->desc, s->coded, s->size, 0), QSTORE_OK);
 		assert_memory_equal(decoded(*state, &s->desc), s->values, 2 * n);
@@ -1029,12 +1034,10 @@ static void test_damage_rules(void **state)
 		snprintf(name, sizeof name, "%s%s", names[k % 4], k < 4 ? "" : " residual");
 		sample *s = new_sample(name, (qs_chunk_desc){.kind = QS_KIND_REFINE,
 		                                             .dtype = k % 3 ? QS_BF16 : QS_F16,
-		                                             .rule = 1 + k % 4,
 		                                             .n_elems = n,
 		                                             .cols = 100,
 		                                             .first_elem = 130});
-		s->desc.scales_dtype = scale_dtypes[k % 4];
-		s->desc.scales_size = qs_dtype_size(s->desc.scales_dtype) * (k % 2 ? 1 : qs_chunk_rows(&s->desc));
+		set_scales(&s->desc, 1 + k % 4, s->scales, scale_dtypes[k % 4], k % 2 != 0);
 		fill_weights(&r, s->values, s->desc.dtype, n, 100, 130);
 		quantize(&r, &s->desc, s->values, s->codes, s->scales);
 		for (uint32_t i = 0; k >= 4 && i < n; i++)
@@ -1091,13 +1094,17 @@ static void test_bad_exceptions(void **state)
 	    {{1, 0xff, 0xff, 0xff, 0xff, 31, 3, 4}, 8, 0},           /* varint over 32 bits */
 	    {{1, 0x80, 0x80, 0x80, 0x80, 0x80, 3, 4}, 8, 0},
 	};
-	memset(f->codes, 0x80, 8);
-	memset(f->row_scales, 0, 4);
-	qs_chunk_desc desc = refine(f, QS_BF16, 8, 8, 0);
+	/* Of a symmetric rule whose codes are so far from all values that each cell is empty. */
+	float tiny = 0x1p-118f;
+	memset(f->codes, 1, 8);
+	memcpy(f->row_scales, &tiny, 4);
+	qs_chunk_desc desc = refine(f, QS_F16, 8, 8, 0);
+	set_scales(&desc, QS_RULE_DIVIDE, f->row_scales, QS_F32, 0);
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		uint8_t coded[80] = {QS_MODE_RANKS, QS_RANKS_EXCEPTIONS, (uint8_t)cases[i].size}, *p = coded + 3;
 		memcpy(p, cases[i].list, cases[i].size);
 		p += cases[i].size;
+		*p++ = 0; /* no element of index 0 */
 		/* Eight lanes, each of one value: the state before 65536 → F × (65536 / 65536) + 65536 mod F … 65536
 		 * again. */
 		for (int lane = 0; lane < 8; lane++, p += 4)
@@ -1111,7 +1118,7 @@ static void test_bad_exceptions(void **state)
 static void test_all_modes_seen(void **state)
 {
 	const fixture *f = *state;
-	for (int mode = 0; mode < MODES; mode++)
+	for (int mode = 0; mode < QS_MODE_RECODED; mode++)
 		assert_true(f->seen[mode] > 0);
 	print_message("chunks raw %u, zstd %u, planes %u, codes %u, ranks %u, delta %u\n", f->seen[0], f->seen[1],
 	              f->seen[2], f->seen[3], f->seen[4], f->seen[5]);

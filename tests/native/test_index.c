@@ -19,6 +19,8 @@ static uint32_t add_object(qs_index_builder *builder, qs_object object, uint32_t
 {
 	uint32_t number;
 	object.n_chunks = (uint32_t)((object.n_elems + object.chunk_elems - 1) / object.chunk_elems);
+	if (object.kind == QS_KIND_LAYOUT)
+		object.n_chunks = 0;
 	assert_int_equal(qs_builder_add_chunks(builder, object.n_chunks, &object.first_chunk), QSTORE_OK);
 	assert_int_equal(qs_builder_add_object(builder, &number), QSTORE_OK);
 	qs_variant *layer = &builder->variants[object.variant];
@@ -98,6 +100,8 @@ static void build(qs_index_builder *builder)
 	qs_object bytes = {.dtype = QS_BYTES,
 	                   .coarse = QS_NONE,
 	                   .scales = QS_NONE,
+	                   .zeros = QS_NONE,
+	                   .order = QS_NONE,
 	                   .n_elems = 300,
 	                   .cols = 1,
 	                   .chunk_elems = 1 << 18};
@@ -114,15 +118,17 @@ static void build(qs_index_builder *builder)
 	refine = codes;
 	refine.kind = QS_KIND_REFINE;
 	refine.dtype = QS_BF16;
-	refine.rule = QS_RULE_LLM_INT8;
 	refine.error = 0.25f;
+	codes.rule = QS_RULE_LLM_INT8;
+	codes.group = 30;
+	codes.row_stride = 1;
 	uint32_t low_literal = add_object(builder, bytes, 100);
 	norm.variant = scales.variant = codes.variant = bytes.variant = 0;
-	uint32_t n = add_object(builder, norm, 70), s = add_object(builder, scales, 90),
-	         c = add_object(builder, codes, 200);
+	uint32_t n = add_object(builder, norm, 70), s = add_object(builder, scales, 90);
+	codes.scales = s;
+	uint32_t c = add_object(builder, codes, 200);
 	bytes.variant = refine.variant = 1;
 	refine.coarse = c;
-	refine.scales = s;
 	uint32_t high_literal = add_object(builder, bytes, 110), r = add_object(builder, refine, 150);
 
 	builder->files[3].first_extent = 0;
@@ -148,7 +154,26 @@ static void build(qs_index_builder *builder)
 	}
 }
 
-/* A third variant: a refinement with one scale for all rows, and FP32 from BF16. */
+/* Of build_chain's objects. */
+enum {
+	SCALE = 6,
+	RECODED,
+	DELTA,
+	ZEROS,
+	ZEROED,
+	PACKED,
+	TRANSPOSED,
+	ORDER,
+	ORDERED,
+	BLOCK_SCALES,
+	BLOCK_CODES,
+	BLOCKS,
+	RECORDS,
+	RECORD_CODES,
+	RECORD_BLOCKS
+};
+
+/* A third variant: codes given coarser ones, FP32 from BF16, and each kind of grid and of layout. */
 static void build_chain(qs_index_builder *b)
 {
 	uint32_t number;
@@ -156,22 +181,96 @@ static void build_chain(qs_index_builder *b)
 	assert_int_equal(qs_builder_add_variant(b, &number), QSTORE_OK);
 	b->variants[2] =
 	    (qs_variant){.name = qs_builder_name(b, "fp32"), .dtype = QS_F32, .coarser = 1, .layer_offset = 6656};
-	qs_object scale = b->objects[2], refine = b->objects[5], delta = refine;
+	qs_object scale = b->objects[2], codes = b->objects[3], delta = b->objects[5], layout;
+	scale.variant = codes.variant = delta.variant = 2;
+	scale.coded_size = codes.coded_size = delta.coded_size = 0;
+	qs_object zeros = scale, order = scale, scales = scale, records = scale;
 	scale.dtype = QS_F16;
 	scale.n_elems = 1;
 	delta.kind = QS_KIND_DELTA;
 	delta.dtype = QS_F32;
-	delta.rule = QS_RULE_NONE;
 	delta.error = 0;
 	delta.coarse = 5;
-	delta.scales = QS_NONE;
-	refine.rule = QS_RULE_DIVIDE_HALF;
-	refine.scales = 6;
-	scale.variant = refine.variant = delta.variant = 2;
-	scale.coded_size = refine.coded_size = delta.coded_size = 0;
-	assert_int_equal(add_object(b, scale, 3), 6);
-	assert_int_equal(add_object(b, refine, 100), 7);
-	assert_int_equal(add_object(b, delta, 160), 8);
+	codes.rule = QS_RULE_DIVIDE_BF16;
+	codes.scales = SCALE;
+	codes.row_stride = 0;
+	assert_int_equal(add_object(b, scale, 3), SCALE);
+	codes.coarse = 3;
+	assert_int_equal(add_object(b, codes, 10), RECODED);
+	codes.coarse = QS_NONE;
+	assert_int_equal(add_object(b, delta, 16), DELTA);
+	zeros.dtype = QS_U8;
+	zeros.n_elems = 1;
+	assert_int_equal(add_object(b, zeros, 2), ZEROS);
+	codes.dtype = QS_U8;
+	codes.cols = codes.group = 40;
+	codes.chunk_elems = 400;
+	codes.zeros = ZEROS;
+	codes.zero_offset = 1;
+	assert_int_equal(add_object(b, codes, 10), ZEROED);
+	layout = b->objects[0];
+	layout.kind = QS_KIND_LAYOUT;
+	layout.variant = 2;
+	layout.coded_size = 0;
+	layout.dtype = QS_I32;
+	layout.n_elems = 300;
+	layout.coarse = ZEROED;
+	layout.group = 8;
+	layout.rule = QS_LAYOUT_PACKED;
+	layout.cols = 10;
+	layout.chunk_elems = 100;
+	assert_int_equal(add_object(b, layout, 0), PACKED);
+	layout.rule = QS_LAYOUT_TRANSPOSED;
+	layout.cols = 30;
+	layout.chunk_elems = 90;
+	assert_int_equal(add_object(b, layout, 0), TRANSPOSED);
+	order.dtype = QS_I32;
+	order.n_elems = 40;
+	assert_int_equal(add_object(b, order, 20), ORDER);
+	codes.zeros = QS_NONE;
+	codes.zero_offset = 0;
+	codes.order = ORDER;
+	codes.group = 1;
+	assert_int_equal(add_object(b, codes, 10), ORDERED);
+	scales.dtype = QS_F16;
+	scales.n_elems = 40;
+	assert_int_equal(add_object(b, scales, 20), BLOCK_SCALES);
+	codes.dtype = QS_I8;
+	codes.rule = QS_RULE_Q8_0_D;
+	codes.scales = BLOCK_SCALES;
+	codes.order = QS_NONE;
+	codes.n_elems = 1280;
+	codes.cols = codes.group = 32;
+	codes.row_stride = codes.group_stride = 1;
+	codes.chunk_elems = 320;
+	assert_int_equal(add_object(b, codes, 10), BLOCK_CODES);
+	layout.dtype = QS_Q8_0;
+	layout.rule = QS_LAYOUT_BLOCKS;
+	layout.group = 0;
+	layout.coarse = BLOCK_CODES;
+	layout.scales = BLOCK_SCALES;
+	layout.n_elems = 1280;
+	layout.cols = 32;
+	layout.chunk_elems = 320;
+	assert_int_equal(add_object(b, layout, 0), BLOCKS);
+	records.dtype = QS_BYTES;
+	records.cols = 18;
+	records.n_elems = 36;
+	records.chunk_elems = 36;
+	assert_int_equal(add_object(b, records, 10), RECORDS);
+	codes.dtype = QS_U8;
+	codes.rule = QS_RULE_Q6_K;
+	codes.scales = RECORDS;
+	codes.n_elems = 512;
+	codes.cols = codes.chunk_elems = 256;
+	codes.group = codes.row_stride = 16;
+	assert_int_equal(add_object(b, codes, 10), RECORD_CODES);
+	layout.dtype = QS_Q6_K;
+	layout.coarse = RECORD_CODES;
+	layout.scales = RECORDS;
+	layout.n_elems = 512;
+	layout.cols = layout.chunk_elems = 256;
+	assert_int_equal(add_object(b, layout, 0), RECORD_BLOCKS);
 }
 
 /* A body in memory of exactly its size, so that the sanitizer sees each byte beyond. */
@@ -211,8 +310,12 @@ static void walk(const qs_index *index)
 		qs_index_variant(index, object.variant, &variant);
 		assert_true(object.kind < QS_KIND_COUNT && object.rule < QS_RULE_COUNT);
 		assert_true(object.cols > 0 && object.chunk_elems > 0);
-		assert_true((uint64_t)object.chunk_elems * qs_dtype_size(object.dtype) <= QS_CHUNK_SIZE_MAX);
-		assert_true((uint64_t)object.n_chunks * object.chunk_elems >= object.n_elems);
+		assert_true((uint64_t)object.chunk_elems / qs_block_elems(object.dtype) *
+		                qs_block_size(object.dtype) <=
+		            QS_CHUNK_SIZE_MAX);
+		assert_true(object.kind == QS_KIND_LAYOUT
+		                ? object.n_chunks == 0
+		                : (uint64_t)object.n_chunks * object.chunk_elems >= object.n_elems);
 		assert_true(object.offset >= variant.layer_offset);
 		uint64_t end = object.offset;
 		for (uint32_t j = 0; j < object.n_chunks; j++) {
@@ -221,24 +324,34 @@ static void walk(const qs_index *index)
 		}
 		assert_true(end == object.offset + object.coded_size &&
 		            end <= variant.layer_offset + variant.layer_size);
+		if (object.kind == QS_KIND_CODES && object.rule != QS_RULE_NONE && object.n_elems > 0) {
+			/* Every element has a scale that there is. */
+			qs_grid grid = {.rule = object.rule,
+			                .group = object.group,
+			                .row_stride = object.row_stride,
+			                .group_stride = object.group_stride,
+			                .order = object.order == QS_NONE ? NULL : index->body};
+			uint64_t low, high, record = qs_rule_record_size(object.rule);
+			assert_true(object.scales < i && object.group > 0);
+			qs_index_object(index, object.scales, &other);
+			assert_true(other.kind == QS_KIND_PLAIN);
+			qs_grid_window(&grid, object.cols, 0, object.n_elems, &low, &high);
+			assert_true(high < (record ? other.n_elems / record * qs_rule_record_groups(object.rule)
+			                           : other.n_elems));
+		}
 		if (object.kind == QS_KIND_REFINE) {
-			assert_true(object.coarse < i && object.scales < i);
+			assert_true(object.coarse < i && object.scales == QS_NONE);
 			qs_index_object(index, object.coarse, &other);
 			assert_true(other.kind == QS_KIND_CODES && other.n_elems == object.n_elems &&
-			            other.cols == object.cols && other.chunk_elems == object.chunk_elems &&
-			            other.variant <= object.variant);
-			qs_index_object(index, object.scales, &other);
-			assert_true(
-			    other.kind == QS_KIND_PLAIN && other.variant <= object.variant &&
-			    (other.dtype == QS_F32 || other.dtype == QS_F16 || other.dtype == QS_BF16) &&
-			    (other.n_elems == (object.n_elems + object.cols - 1) / object.cols || other.n_elems == 1));
+			            other.rule != QS_RULE_NONE && other.cols == object.cols &&
+			            other.chunk_elems == object.chunk_elems && other.variant <= object.variant);
 		}
 		if (object.kind == QS_KIND_DELTA) {
 			assert_true(object.coarse < i && object.scales == QS_NONE && object.rule == QS_RULE_NONE);
 			qs_index_object(index, object.coarse, &other);
 			assert_true(other.kind != QS_KIND_CODES && other.n_elems == object.n_elems &&
 			            other.cols == object.cols && other.chunk_elems == object.chunk_elems &&
-			            other.variant < object.variant);
+			            (other.variant < object.variant || other.kind == QS_KIND_REFINE));
 		}
 	}
 	for (uint32_t i = 0; i < index->n_files; i++) {
@@ -258,8 +371,7 @@ static void walk(const qs_index *index)
 			qs_object object;
 			qs_index_extent(index, file.first_extent + j, &extent);
 			qs_index_object(index, extent.object, &object);
-			assert_true(extent.size > 0 &&
-			            extent.offset + extent.size <= object.n_elems * qs_dtype_size(object.dtype));
+			assert_true(extent.size > 0 && extent.offset + extent.size <= qs_object_bytes(&object));
 			/* Nothing of a finer layer: a prefix must do. */
 			for (uint32_t v = 0; v < object.variant; v++)
 				assert_true((file.variants >> v & 1) == 0);
@@ -279,12 +391,14 @@ static void walk(const qs_index *index)
 		uint64_t n_elems = 1;
 		for (uint32_t j = 0; j < tensor.n_dims; j++)
 			n_elems *= qs_index_dim(index, tensor.first_dim + j);
-		assert_true(n_elems * qs_dtype_size(tensor.dtype) == tensor.size);
+		assert_true(n_elems / qs_block_elems(tensor.dtype) * qs_block_size(tensor.dtype) == tensor.size);
 		assert_true(tensor.offset + tensor.size <= file.size);
 		if (tensor.object != QS_NONE) {
 			qs_object object;
 			qs_index_object(index, tensor.object, &object);
-			assert_true(object.n_elems == n_elems && object.dtype == tensor.dtype);
+			assert_true(qs_object_bytes(&object) == tensor.size);
+			assert_true((object.n_elems == n_elems && object.dtype == tensor.dtype) ||
+			            (object.dtype == QS_BYTES && qs_block_elems(tensor.dtype) > 1));
 		}
 	}
 	/* So that no read is optimised away. */
@@ -461,7 +575,7 @@ REFUSE(cyclic_variant, b->variants[1].coarser = 1)
 REFUSE(coarse_after_fine, b->objects[5].coarse = 5)
 REFUSE(coarse_of_another_shape, b->objects[3].cols = 60; b->objects[3].chunk_elems = 300)
 REFUSE(coarse_without_fine, b->objects[3].coarse = 0)
-REFUSE(scales_of_another_size, b->objects[2].n_elems = 39; b->objects[5].scales = 2)
+REFUSE(scales_of_another_size, b->objects[2].n_elems = 39)
 REFUSE(fine_in_coarse_file, b->extents[1].object = 5)
 REFUSE(extent_beyond_object, b->extents[0].offset = 101)
 REFUSE(extents_do_not_sum, b->files[3].size++; b->variants[0].raw_size++)
@@ -483,24 +597,72 @@ REFUSE(rows_cut, b->objects[3].chunk_elems = b->objects[5].chunk_elems = 299)
 REFUSE(not_a_number, b->objects[5].error = (float)strtod("nan", NULL))
 REFUSE(layer_too_long, b->variants[0].layer_size += 8)
 REFUSE(layers_overlap, b->variants[1].layer_offset = b->variants[0].layer_offset + 8)
-REFUSE(rule_without_fine, b->objects[3].rule = 1)
+REFUSE(plain_with_rule, b->objects[1].rule = 1)
+REFUSE(refine_with_scales, b->objects[5].scales = 2)
+REFUSE(refine_with_rule, b->objects[5].rule = 1)
+REFUSE(refines_codes_without_rule, b->objects[3].rule = 0; b->objects[3].scales = QS_NONE;
+       b->objects[3].group = 0; b->objects[3].row_stride = 0)
 
-REFUSE(scale_of_integers, b->objects[6].dtype = QS_I16)
-REFUSE(two_scales, b->objects[6].n_elems = 2)
-REFUSE(unknown_rule, b->objects[7].rule = QS_RULE_COUNT)
-REFUSE(no_rule, b->objects[7].rule = QS_RULE_NONE)
-REFUSE(refines_floats, b->objects[7].coarse = 5)
-REFUSE(refines_singles, b->objects[7].dtype = QS_F32)
-REFUSE(delta_with_rule, b->objects[8].rule = QS_RULE_DIVIDE)
-REFUSE(delta_with_scales, b->objects[8].scales = 6)
-REFUSE(delta_with_error, b->objects[8].error = 0.5f)
-REFUSE(delta_from_codes, b->objects[8].coarse = 3)
-REFUSE(delta_from_itself, b->objects[8].coarse = 8)
-REFUSE(delta_from_nothing, b->objects[8].coarse = QS_NONE)
-REFUSE(delta_from_same_layer, b->objects[8].coarse = 7)
-REFUSE(delta_of_another_shape, b->objects[8].cols = 15)
-REFUSE(delta_of_other_chunks, b->objects[8].coarse = 1)
-REFUSE(delta_of_half, b->objects[8].dtype = QS_F16)
+REFUSE(scale_of_integers, b->objects[SCALE].dtype = QS_I16)
+REFUSE(scales_that_are_codes, b->objects[ORDERED].scales = ZEROED)
+REFUSE(scales_behind, b->objects[RECODED].scales = BLOCK_SCALES)
+REFUSE(scale_beyond, b->objects[RECODED].row_stride = 1)
+REFUSE(stride_wraps, b->objects[RECODED].row_stride = (uint64_t)1 << 63)
+REFUSE(group_beyond, b->objects[RECODED].group = 29; b->objects[RECODED].group_stride = 1)
+REFUSE(no_group, b->objects[RECODED].group = 0)
+REFUSE(unknown_rule, b->objects[RECODED].rule = QS_RULE_COUNT)
+REFUSE(recoded_without_rule, b->objects[RECODED].rule = QS_RULE_NONE)
+REFUSE(recoded_of_another_shape, b->objects[RECODED].coarse = ZEROED)
+REFUSE(recoded_of_same_layer, b->objects[ORDERED].coarse = ZEROED)
+REFUSE(recoded_of_floats, b->objects[RECODED].coarse = 5)
+REFUSE(offset_too_large, b->objects[ZEROED].zero_offset = 256)
+REFUSE(offset_too_small, b->objects[ZEROED].zero_offset = -256)
+REFUSE(zeros_of_floats, b->objects[ZEROED].zeros = SCALE)
+REFUSE(zeros_of_another_size, b->objects[ZEROED].zeros = ORDER)
+REFUSE(zeros_behind, b->objects[ZEROED].zeros = ORDERED)
+REFUSE(order_of_another_dtype, b->objects[ORDER].dtype = QS_U32)
+REFUSE(order_of_another_size, b->objects[ORDERED].order = SCALE)
+REFUSE(order_beyond_scales, b->objects[ORDERED].group = 2; b->objects[ORDERED].group_stride = 1)
+REFUSE(block_group, b->objects[BLOCK_CODES].group = 16)
+REFUSE(block_stride, b->objects[BLOCK_CODES].row_stride = 0)
+REFUSE(block_zeros, b->objects[BLOCK_CODES].zero_offset = 1)
+REFUSE(block_of_singles, b->objects[BLOCK_SCALES].dtype = QS_F32)
+REFUSE(record_size, b->objects[RECORDS].cols = 9)
+REFUSE(record_of_floats, b->objects[RECORDS].dtype = QS_F16)
+REFUSE(too_few_records, b->objects[RECORDS].n_elems = 18)
+REFUSE(layout_of_unknown_rule, b->objects[PACKED].rule = QS_LAYOUT_COUNT)
+REFUSE(layout_without_rule, b->objects[PACKED].rule = 0)
+REFUSE(layout_of_bits, b->objects[PACKED].group = 2)
+REFUSE(layout_of_fewer_bits, b->objects[PACKED].group = 4)
+REFUSE(layout_behind, b->objects[PACKED].coarse = ORDERED)
+REFUSE(layout_of_floats, b->objects[PACKED].coarse = SCALE)
+REFUSE(layout_of_other_columns, b->objects[PACKED].cols = 20)
+REFUSE(layout_of_other_chunks, b->objects[PACKED].chunk_elems = 50)
+REFUSE(layout_with_scales, b->objects[PACKED].scales = SCALE)
+REFUSE(layout_with_zeros, b->objects[PACKED].zeros = ZEROS)
+REFUSE(layout_with_offset, b->objects[PACKED].zero_offset = 1)
+REFUSE(layout_with_stride, b->objects[PACKED].row_stride = 1)
+REFUSE(layout_with_error, b->objects[PACKED].error = 0.5f)
+REFUSE(layout_of_words, b->objects[PACKED].dtype = QS_U32)
+REFUSE(layout_of_other_rows, b->objects[TRANSPOSED].cols = 15)
+REFUSE(blocks_of_another_type, b->objects[BLOCKS].dtype = QS_Q4_0)
+REFUSE(blocks_of_unmodelled_type, b->objects[RECORD_BLOCKS].dtype = QS_Q2_K)
+REFUSE(blocks_of_other_scales, b->objects[BLOCKS].scales = SCALE)
+REFUSE(blocks_of_other_codes, b->objects[RECORD_BLOCKS].coarse = BLOCK_CODES)
+REFUSE(blocks_with_bits, b->objects[BLOCKS].group = 8)
+REFUSE(blocks_without_layout, b->objects[SCALE].dtype = QS_Q8_0)
+REFUSE(refines_floats, b->objects[5].coarse = 1)
+REFUSE(refines_singles, b->objects[5].dtype = QS_F32)
+REFUSE(delta_with_rule, b->objects[DELTA].rule = QS_RULE_DIVIDE)
+REFUSE(delta_with_scales, b->objects[DELTA].scales = SCALE)
+REFUSE(delta_with_error, b->objects[DELTA].error = 0.5f)
+REFUSE(delta_from_codes, b->objects[DELTA].coarse = 3)
+REFUSE(delta_from_itself, b->objects[DELTA].coarse = DELTA)
+REFUSE(delta_from_nothing, b->objects[DELTA].coarse = QS_NONE)
+REFUSE(delta_from_same_layer, b->objects[DELTA].coarse = RECODED)
+REFUSE(delta_of_another_shape, b->objects[DELTA].cols = 15)
+REFUSE(delta_of_other_chunks, b->objects[DELTA].coarse = 1)
+REFUSE(delta_of_half, b->objects[DELTA].dtype = QS_F16)
 
 static void refuses_contradictions(void **state)
 {
@@ -537,13 +699,60 @@ static void refuses_contradictions(void **state)
 	CHECK(not_a_number)
 	CHECK(layer_too_long)
 	CHECK(layers_overlap)
-	CHECK(rule_without_fine)
+	CHECK(plain_with_rule)
+	CHECK(refine_with_scales)
+	CHECK(refine_with_rule)
+	CHECK(refines_codes_without_rule)
 #undef CHECK
 #define CHECK(name) refuse_of(build_chain, name, #name);
 	CHECK(scale_of_integers)
-	CHECK(two_scales)
+	CHECK(scales_that_are_codes)
+	CHECK(scales_behind)
+	CHECK(scale_beyond)
+	CHECK(stride_wraps)
+	CHECK(group_beyond)
+	CHECK(no_group)
 	CHECK(unknown_rule)
-	CHECK(no_rule)
+	CHECK(recoded_without_rule)
+	CHECK(recoded_of_another_shape)
+	CHECK(recoded_of_same_layer)
+	CHECK(recoded_of_floats)
+	CHECK(offset_too_large)
+	CHECK(offset_too_small)
+	CHECK(zeros_of_floats)
+	CHECK(zeros_of_another_size)
+	CHECK(zeros_behind)
+	CHECK(order_of_another_dtype)
+	CHECK(order_of_another_size)
+	CHECK(order_beyond_scales)
+	CHECK(block_group)
+	CHECK(block_stride)
+	CHECK(block_zeros)
+	CHECK(block_of_singles)
+	CHECK(record_size)
+	CHECK(record_of_floats)
+	CHECK(too_few_records)
+	CHECK(layout_of_unknown_rule)
+	CHECK(layout_without_rule)
+	CHECK(layout_of_bits)
+	CHECK(layout_of_fewer_bits)
+	CHECK(layout_behind)
+	CHECK(layout_of_floats)
+	CHECK(layout_of_other_columns)
+	CHECK(layout_of_other_chunks)
+	CHECK(layout_with_scales)
+	CHECK(layout_with_zeros)
+	CHECK(layout_with_offset)
+	CHECK(layout_with_stride)
+	CHECK(layout_with_error)
+	CHECK(layout_of_words)
+	CHECK(layout_of_other_rows)
+	CHECK(blocks_of_another_type)
+	CHECK(blocks_of_unmodelled_type)
+	CHECK(blocks_of_other_scales)
+	CHECK(blocks_of_other_codes)
+	CHECK(blocks_with_bits)
+	CHECK(blocks_without_layout)
 	CHECK(refines_floats)
 	CHECK(refines_singles)
 	CHECK(delta_with_rule)
@@ -667,7 +876,7 @@ static void dtypes(void **state)
 	(void)state;
 	for (uint32_t i = 0; i < QS_DTYPE_COUNT; i++) {
 		assert_int_equal(qs_dtype_from_name(qs_dtype_name(i)), i);
-		assert_true(qs_dtype_size(i) > 0);
+		assert_true(qs_block_size(i) > 0 && (i < QS_Q4_0 ? qs_dtype_size(i) > 0 : qs_block_elems(i) > 1));
 	}
 	assert_null(qs_dtype_name(QS_DTYPE_COUNT));
 	assert_int_equal(qs_dtype_size(QS_DTYPE_COUNT), 0);

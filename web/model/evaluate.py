@@ -8,7 +8,6 @@ from torch.nn import functional as F
 
 import precisions
 from llama import Llama, Shape
-from uneven import uneven
 
 BEGIN, ROWS = 1, 16
 
@@ -48,7 +47,7 @@ def main():
     tokens = numpy.fromfile(f"{args.corpus}/heldout.u16", "<u2").astype("int64")
     stories = numpy.split(tokens, numpy.flatnonzero(tokens == BEGIN)[1:])
     stories = sorted(stories[:args.stories], key=len)
-    weights = uneven(torch.load(args.checkpoint))
+    weights = torch.load(args.checkpoint)
     model = Llama(Shape(vocabulary=len(weights["token_embd.weight"])))
     forms = {"float32": None, "BF16": precisions.bf16, "Q8_0": precisions.q8_0, "Q4_0": precisions.q4_0}
     for name, quantize in forms.items():

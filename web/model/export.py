@@ -13,7 +13,6 @@ import torch
 
 import precisions
 from llama import Shape
-from uneven import uneven
 
 ALIGNMENT = 32
 F32 = 0
@@ -108,7 +107,7 @@ def main():
     args = parser.parse_args()
     with open(f"{args.corpus}/vocabulary.json", encoding="utf-8") as file:
         vocabulary = json.load(file)
-    weights = {name: numpy.ascontiguousarray(weight.numpy(), "<f4") for name, weight in uneven(torch.load(args.checkpoint)).items()}
+    weights = {name: numpy.ascontiguousarray(weight.numpy(), "<f4") for name, weight in torch.load(args.checkpoint).items()}
     os.makedirs(args.folder, exist_ok=True)
     for form in FORMATS:
         path = f"{args.folder}/stories-{form}.gguf"
