@@ -3,6 +3,7 @@
 import { KIND, NONE } from "./archive-index.js";
 import { DTYPES } from "./dtypes.js";
 import { planObject, planRanges, planTensor } from "./plan.js";
+import { RULES } from "./rules.js";
 import { decodePieces } from "./stream.js";
 import { loadTensors, sumToFetch } from "./tensors.js";
 
@@ -80,9 +81,11 @@ async function gainsOf(context, tensors, signal) {
 	const { index } = context;
 	const refined = tensors.map(({ number }) => {
 		const { object } = index.tensor(number), record = object === NONE ? undefined : index.object(object);
-		return record?.kind === KIND.REFINE && record.elems > 0 ? record : undefined;
+		// Singles given codes: as far as their 16-bit cast.
+		const cast = record?.kind === KIND.DELTA ? index.object(record.coarse) : record;
+		return cast?.kind === KIND.REFINE && cast.elems > 0 ? { ...cast, grid: index.object(cast.coarse) } : undefined;
 	});
-	const pieces = refined.flatMap((record) => record ? [[...sampleOf(index, record.coarse)], [...planObject(index, record.scales)]] : []);
+	const pieces = refined.flatMap((record) => record ? [[...sampleOf(index, record.coarse)], [...planObject(index, record.grid.scales)]] : []);
 	const stream = decodePieces(context, pieces.flat(), { signal });
 	/** @param {import("./plan.js").Piece[]} parts */
 	const read = async (parts) => {
@@ -100,14 +103,15 @@ async function gainsOf(context, tensors, signal) {
 				continue;
 			}
 			const codes = await read(pieces[at++]), scales = await read(pieces[at++]);
-			const perRow = index.object(record.scales).elems > 1;
-			const { dtype } = index.object(record.scales);
-			let energy = 0;
+			const { rule, dtype, scales: object } = record.grid;
+			let energy = 0, count = 0;
 			for (const part of scales) {
-				for (const scale of numbers(DTYPES[dtype].name, part))
-					energy += (record.rule === LLM_INT8 ? scale / 127 : scale) ** 2;
+				for (const step of steps(rule, DTYPES[index.object(object).dtype].name, part)) {
+					energy += step ** 2;
+					count++;
+				}
 			}
-			energy *= meanSquare(codes) * (perRow ? record.cols : record.elems);
+			energy *= spread(dtype === I8, codes) * record.elems / count;
 			gains.push(Number.isFinite(energy) ? record.error * energy : 0);
 		}
 		return gains;
@@ -116,8 +120,10 @@ async function gainsOf(context, tensors, signal) {
 	}
 }
 
-/** The rule whose scales are the rows' greatest magnitudes, and not steps (FORMAT.md §3.4). */
-const LLM_INT8 = 1;
+const I8 = DTYPES.findIndex(({ name }) => name === "I8");
+
+/** The rules whose scales are greatest magnitudes, and not steps (FORMAT.md §3.4). */
+const ABSMAX = [1, 5];
 
 /**
  * One chunk of an object, from its middle.
@@ -129,15 +135,43 @@ function sampleOf(index, number) {
 	return planObject(index, number, start, Math.min(chunkBytes, size - start));
 }
 
-/** @param {Uint8Array[]} parts codes */
-function meanSquare(parts) {
-	let sum = 0, count = 0;
+/**
+ * The mean square of codes: around 0, or, without a sign, around their mean, which the weights' 0 is near.
+ * @param {boolean} signed
+ * @param {Uint8Array[]} parts codes
+ */
+function spread(signed, parts) {
+	let sum = 0, squares = 0, count = 0;
 	for (const part of parts) {
-		for (const code of new Int8Array(part.buffer, part.byteOffset, part.length))
-			sum += code * code;
+		for (const code of signed ? new Int8Array(part.buffer, part.byteOffset, part.length) : part) {
+			sum += code;
+			squares += code * code;
+		}
 		count += part.length;
 	}
-	return sum / count;
+	return squares / count - (signed ? 0 : (sum / count) ** 2);
+}
+
+/**
+ * The steps between codes that scales stand for.
+ * @param {number} rule
+ * @param {string} dtype of the scales
+ * @param {Uint8Array} bytes whole records of them, or floats
+ */
+function* steps(rule, dtype, bytes) {
+	const { recordSize, recordScales } = RULES[rule];
+	if (recordSize === 0) {
+		for (const scale of numbers(dtype, bytes))
+			yield ABSMAX.includes(rule) ? scale / 127 : scale;
+		return;
+	}
+	for (let at = 0; at + recordSize <= bytes.length; at += recordSize) {
+		const record = bytes.subarray(at, at + recordSize), last = recordScales === 16;
+		const [d] = numbers("F16", last ? record.subarray(16) : record);
+		for (let j = 0; j < recordScales; j++)
+			yield d * (last ? record[j] << 24 >> 24 : recordScales === 1 ? 1 :
+				j < 4 ? record[4 + j] & 63 : record[8 + j] & 15 | record[j] >> 6 << 4);
+	}
 }
 
 /**
