@@ -42,18 +42,53 @@ static void check_path(const char *name)
 	require(qs_path_is_safe(name));
 }
 
+/* Every element has a scale, a zero point and an order that there are. */
+static void check_grid(const qs_index *index, uint32_t number, const qs_object *o)
+{
+	qs_object scales, other;
+	qs_grid grid = {.rule = o->rule,
+	                .group = o->group,
+	                .row_stride = o->row_stride,
+	                .group_stride = o->group_stride,
+	                .order = o->order == QS_NONE ? NULL : index->body};
+	uint32_t record = qs_rule_record_size(o->rule);
+	uint64_t low, high;
+	require(o->rule < QS_RULE_COUNT && o->scales < number && o->group);
+	qs_index_object(index, o->scales, &scales);
+	require(scales.kind == QS_KIND_PLAIN && scales.variant <= o->variant);
+	if (record)
+		require(scales.dtype == QS_BYTES && scales.cols == record);
+	else
+		require(scales.dtype == QS_F32 || scales.dtype == QS_F16 || scales.dtype == QS_BF16);
+	if (!o->n_elems)
+		return;
+	qs_grid_window(&grid, o->cols, 0, o->n_elems, &low, &high);
+	require(high < (record ? scales.n_elems / record * qs_rule_record_groups(o->rule) : scales.n_elems));
+	if (o->zeros != QS_NONE) {
+		require(o->zeros < number);
+		qs_index_object(index, o->zeros, &other);
+		require(other.kind == QS_KIND_PLAIN && other.n_elems == scales.n_elems);
+	}
+	if (o->order != QS_NONE) {
+		require(o->order < number);
+		qs_index_object(index, o->order, &other);
+		require(other.kind == QS_KIND_PLAIN && other.dtype == QS_I32 && other.n_elems == o->cols);
+	}
+}
+
 static void check_object(const qs_index *index, uint32_t number)
 {
-	qs_object o, coarse, scales;
+	qs_object o, coarse;
 	qs_variant v;
 	qs_index_object(index, number, &o);
-	uint32_t size = qs_dtype_size(o.dtype);
+	uint32_t block = qs_block_elems(o.dtype), size = qs_block_size(o.dtype);
+	int layout = o.kind == QS_KIND_LAYOUT;
 	require(o.kind < QS_KIND_COUNT && size && o.variant < index->n_variants && o.cols >= 1);
-	require(o.n_elems <= UINT64_MAX / size);
+	require((block == 1 || layout) && o.n_elems % block == 0 && o.n_elems <= UINT64_MAX / size);
 	uint64_t chunks = 0, coded = 0;
 	if (o.n_elems) {
-		require(o.chunk_elems && (uint64_t)o.chunk_elems * size <= QS_CHUNK_SIZE_MAX);
-		chunks = (o.n_elems - 1) / o.chunk_elems + 1;
+		require(o.chunk_elems && (uint64_t)o.chunk_elems / block * size <= QS_CHUNK_SIZE_MAX);
+		chunks = layout ? 0 : (o.n_elems - 1) / o.chunk_elems + 1;
 	}
 	require(chunks == o.n_chunks && o.first_chunk <= index->n_chunks &&
 	        o.n_chunks <= index->n_chunks - o.first_chunk);
@@ -66,25 +101,32 @@ static void check_object(const qs_index *index, uint32_t number)
 	qs_index_variant(index, o.variant, &v);
 	require(coded == o.coded_size && o.offset >= v.layer_offset && o.offset - v.layer_offset <= v.layer_size);
 	require(o.coded_size <= v.layer_size - (o.offset - v.layer_offset));
-	int refine = o.kind == QS_KIND_REFINE, delta = o.kind == QS_KIND_DELTA;
-	require((refine || delta) == (o.coarse != QS_NONE) && refine == (o.scales != QS_NONE));
-	require(refine == (o.rule != QS_RULE_NONE) && o.rule < QS_RULE_COUNT);
-	require(o.kind != QS_KIND_CODES || o.dtype == QS_I8);
-	if (!refine && !delta)
+	int codes = o.kind == QS_KIND_CODES;
+	require(!codes || o.dtype == QS_I8 || o.dtype == QS_U8);
+	require(codes || layout || (o.rule == QS_RULE_NONE && o.scales == QS_NONE));
+	if (codes && o.rule != QS_RULE_NONE)
+		check_grid(index, number, &o);
+	if (o.coarse == QS_NONE) {
+		require(o.kind == QS_KIND_PLAIN || codes);
 		return;
-	require(o.coarse < number);
+	}
+	require(o.kind != QS_KIND_PLAIN && o.coarse < number);
 	qs_index_object(index, o.coarse, &coarse);
-	require(coarse.n_elems == o.n_elems && coarse.cols == o.cols && coarse.chunk_elems == o.chunk_elems);
 	require(coarse.variant <= o.variant);
-	if (delta) {
+	if (layout && o.rule != QS_LAYOUT_BLOCKS) {
+		uint32_t per_word = 32 / o.group;
+		require(o.dtype == QS_I32 && coarse.dtype == QS_U8 && coarse.n_elems == o.n_elems * per_word);
+		require(coarse.cols % per_word == 0 && coarse.n_elems % coarse.cols == 0);
+		return;
+	}
+	require(coarse.n_elems == o.n_elems && coarse.cols == o.cols && coarse.chunk_elems == o.chunk_elems);
+	if (o.kind == QS_KIND_DELTA) {
 		require(qs_delta_applies(coarse.dtype, o.dtype));
 		return;
 	}
-	require((o.dtype == QS_F16 || o.dtype == QS_BF16) && o.scales < number && coarse.kind == QS_KIND_CODES);
-	qs_index_object(index, o.scales, &scales);
-	require(scales.variant <= o.variant && scales.kind == QS_KIND_PLAIN);
-	require(scales.dtype == QS_F32 || scales.dtype == QS_F16 || scales.dtype == QS_BF16);
-	require(scales.n_elems == 1 || scales.n_elems == (o.n_elems ? (o.n_elems - 1) / o.cols + 1 : 0));
+	require(coarse.kind == QS_KIND_CODES && coarse.rule != QS_RULE_NONE);
+	require(o.kind != QS_KIND_REFINE || o.dtype == QS_F16 || o.dtype == QS_BF16);
+	require(!layout || (o.scales == coarse.scales && qs_rule_block(coarse.rule) == o.dtype));
 }
 
 static void check_file(const qs_index *index, uint32_t number)
@@ -113,7 +155,7 @@ static void check_file(const qs_index *index, uint32_t number)
 		qs_index_extent(index, f.first_extent + e, &x);
 		require(x.object < index->n_objects && x.size);
 		qs_index_object(index, x.object, &o);
-		uint64_t bytes = o.n_elems * qs_dtype_size(o.dtype);
+		uint64_t bytes = qs_object_bytes(&o);
 		require(x.offset <= bytes && x.size <= bytes - x.offset);
 		/* Whoever reads the coarsest variant of the file has read the object's layer. */
 		require(o.variant <= (uint32_t)__builtin_ctz(f.variants));
@@ -134,7 +176,7 @@ static void check_tensor(const qs_index *index, uint32_t number)
 	        t.n_dims <= index->n_dims - t.first_dim);
 	qs_index_file(index, t.file, &f);
 	require(f.kind == QS_FILE_ASSEMBLED && t.offset <= f.size && t.size <= f.size - t.offset);
-	uint64_t n = qs_dtype_size(t.dtype);
+	uint64_t n = qs_block_size(t.dtype), block = qs_block_elems(t.dtype);
 	int has_zero = 0;
 	require(n != 0);
 	for (uint32_t d = 0; d < t.n_dims; d++)
@@ -143,12 +185,12 @@ static void check_tensor(const qs_index *index, uint32_t number)
 		require(qs_index_dim(index, t.first_dim + d) <= UINT64_MAX / n);
 		n *= qs_index_dim(index, t.first_dim + d);
 	}
-	require((has_zero ? 0 : n) == t.size);
+	require((has_zero ? 0 : n / block) == t.size && (has_zero || n % block == 0));
 	if (t.object == QS_NONE)
 		return;
 	require(t.object < index->n_objects);
 	qs_index_object(index, t.object, &o);
-	require(o.n_elems * qs_dtype_size(o.dtype) == t.size);
+	require(qs_object_bytes(&o) == t.size);
 }
 
 static void fuzz_body(const uint8_t *body, size_t size, uint64_t payload_size)

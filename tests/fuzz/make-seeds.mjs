@@ -50,12 +50,14 @@ function seedArchive(name, archive) {
 	seed("fuzz_index", `${name}-body`, Buffer.concat([Buffer.from([2]), u64(payload.length), body]));
 }
 
-/** How tests/fuzz/fuzz_chunk.c has a refinement's dtypes and rule. @param {any} object @param {any} scales */
-const refineByte = (object, scales) =>
-	(object.dtype & 1) |
-	((object.rule - 1) << 1) |
-	([12, 8, 9].indexOf(scales.dtype) << 3) |
-	(Number(scales.elements === 1) << 5);
+/** How tests/fuzz/fuzz_chunk.c has a grid with a scale a row, or one for all. @param {any} codes @param {any} scales
+ * @param {Uint8Array} bytes of these */
+function gridBytes(codes, scales, bytes) {
+	const flags = ([12, 8, 9].indexOf(scales.dtype) << 1) | (Number(codes.rowStride === 0) << 5);
+	const padded = Buffer.alloc(16);
+	padded.set(bytes);
+	return Buffer.concat([Buffer.from([codes.rule - 1, flags, codes.zeroOffset & 255]), padded]);
+}
 
 /** The smallest chunk of each kind, dtype and mode that fuzz_chunk can describe. @param {string} name @param {Buffer} archive */
 async function seedChunks(name, archive) {
@@ -67,19 +69,21 @@ async function seedChunks(name, archive) {
 	for (const object of index.objects) {
 		const bytes = await decodeObject(index, object, decoded);
 		decoded.push(bytes);
-		if (object.kind > 2 || object.nChunks !== 1 || object.elements >= 20000 || object.columns > 65536) continue;
+		if (object.kind > 2 || (object.kind === 1 && object.coarse !== 0xffffffff) || object.nChunks !== 1 || object.elements >= 20000 || object.columns > 65536) continue;
 		const coded = index.payload.subarray(object.offset, object.offset + object.codedSize);
 		const head = [
-			Buffer.from([object.kind, object.kind === 2 ? refineByte(object, index.objects[object.scales]) : object.dtype]),
+			Buffer.from([object.kind, object.kind === 2 || object.kind === 1 ? Number(object.dtype === 9 || object.dtype === 2) : object.dtype]),
 			u16(object.elements),
 			u16(object.columns - 1),
 			u16(0),
 		];
 		if (object.kind === 2) {
 			if (object.elements > 255 || object.elements > 4 * object.columns) continue;
-			const scales = Buffer.alloc(16);
-			scales.set(decoded[object.scales]);
-			head.push(Buffer.from([object.elements]), Buffer.from(decoded[object.coarse]), scales);
+			const codes = index.objects[object.coarse];
+			const scales = index.objects[codes.scales];
+			if (codes.rule > 4 || codes.dtype !== 3 || codes.group < codes.columns || codes.zeros !== 0xffffffff) continue;
+			if (decoded[codes.scales].length > 16) continue;
+			head.push(Buffer.from([object.elements]), Buffer.from(decoded[object.coarse]), gridBytes(codes, scales, decoded[codes.scales]));
 		}
 		const made = Buffer.concat([...head, coded]);
 		const values = Buffer.concat([...head, bytes]);

@@ -6,33 +6,39 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { DTYPES } from "../../js/dtypes.js";
 import { createDecoder } from "../../js/wasm.js";
-import { decodeChunk } from "../reference/decode.mjs";
+import { decodeChunk, gridOf } from "../reference/decode.mjs";
 
 const corpus = fileURLToPath(new URL("../fuzz/corpus/fuzz_chunk/", import.meta.url));
 const simd = await createDecoder({ simd: true }), scalar = await createDecoder({ simd: false });
 
-const F16 = 8, BF16 = 9, F32 = 12, REFINE = 2, DELTA = 3;
+const F16 = 8, BF16 = 9, F32 = 12, U8 = 2, I8 = 3, CODES = 1, NONE = 0xffffffff, REFINE = 2, DELTA = 3;
 const SCALES = [F32, F16, BF16, F32], FINE = [F32, F32, F32, BF16, F16], COARSE = [BF16, F16, F32, BF16, F16];
 
 /** A seed of tests/fuzz/fuzz_chunk.c: what describes the chunk, and the chunk. */
 function parse(seed) {
 	const view = new DataView(seed.buffer, seed.byteOffset, seed.length);
 	const desc = {
-		kind: seed[0], dtype: seed[1], rule: 0, elems: view.getUint16(2, true), cols: view.getUint16(4, true) + 1,
+		kind: seed[0], dtype: seed[1], elems: view.getUint16(2, true), cols: view.getUint16(4, true) + 1,
 		first: view.getUint16(6, true),
 	};
 	let at = 8;
+	if (desc.kind === CODES)
+		desc.dtype = seed[1] & 1 ? U8 : I8;
 	if (desc.kind >= REFINE) {
 		desc.coarse = seed.subarray(9, at = 9 + seed[8]);
 		if (desc.kind === DELTA)
 			Object.assign(desc, { dtype: FINE[seed[1]], coarseDtype: COARSE[seed[1]], coarseSize: DTYPES[COARSE[seed[1]]].size });
 	}
 	if (desc.kind === REFINE) {
-		const rows = seed[1] & 32 ? 1 : Math.ceil((desc.first % desc.cols + desc.elems) / desc.cols);
-		const scalesDtype = SCALES[seed[1] >> 3 & 3];
-		const scales = seed.slice(at, at + rows * DTYPES[scalesDtype].size);
-		Object.assign(desc, { dtype: seed[1] & 1 ? BF16 : F16, rule: 1 + (seed[1] >> 1 & 3), scalesDtype, scales });
-		at += 16;
+		const [rule, flags, zeroOffset] = [seed[at] + 1, seed[at + 1], seed[at + 2] << 24 >> 24], one = flags >> 5 === 1;
+		const rows = one ? 1 : Math.ceil((desc.first % desc.cols + desc.elems) / desc.cols), scalesDtype = SCALES[flags >> 1 & 3];
+		const scales = seed.slice(at + 3, at + 3 + rows * DTYPES[scalesDtype].size);
+		assert.ok(rule < 5 && flags >> 5 < 2, "seeds have a scale a row, or one for all");
+		Object.assign(desc, { dtype: seed[1] & 1 ? BF16 : F16, coarseDtype: I8, coarseGrid: {
+			rule, codesDtype: I8, group: desc.cols, rowStride: one ? 0 : 1, groupStride: 0, zeroOffset, scales, scalesDtype,
+			firstScale: one ? 0 : Math.floor(desc.first / desc.cols),
+		} });
+		at += 19;
 	}
 	return { desc, coded: seed.subarray(at) };
 }
@@ -59,8 +65,11 @@ function compare(desc, coded, what) {
 	assert.equal(byWasm(simd), expected, what);
 	if (coded[0] === 1)
 		return; // fzstd checks less of a frame than zstd does
-	const { elems: n, cols: columns, ...rest } = desc;
+	const { elems: n, cols: columns, coarseGrid: grid, ...rest } = desc;
 	const chunk = { ...rest, n, columns, first: desc.first % columns }; // scales are those of the rows from its first on
+	if (grid)
+		chunk.coarseGrid = gridOf({ objects: [{ dtype: grid.scalesDtype }] },
+			{ ...grid, dtype: grid.codesDtype, columns, scales: 0, zeros: NONE, order: NONE }, [grid.scales]);
 	assert.equal(outcome(() => decodeChunk(chunk, coded)), expected, what);
 }
 
@@ -77,17 +86,18 @@ for (const name of readdirSync(corpus).filter((file) => file.includes("-decode-"
 			copy[bit >> 3] ^= 1 << (bit & 7);
 		}
 		// What it builds on is another: scales that are zero, infinite or NaN among them.
-		for (const base of [desc.coarse, desc.scales])
-			for (let i = 0; i < (base?.length ?? 0); i += base === desc.scales ? 1 : 7)
+		const scales = desc.coarseGrid?.scales;
+		for (const base of [desc.coarse, scales])
+			for (let i = 0; i < (base?.length ?? 0); i += base === scales ? 1 : 7)
 				for (const value of [0, 0x7f, 0x80, 0xff, base[i] ^ 1]) {
 					const old = base[i];
 					base[i] = value;
-					compare(desc, coded, `byte ${i} of ${base === desc.scales ? "scales" : "coarse"} ${value}`);
+					compare(desc, coded, `byte ${i} of ${base === scales ? "scales" : "coarse"} ${value}`);
 					base[i] = old;
 				}
 		for (const value of [0x0000, 0x7c00, 0x7e00, 0x7f80, 0x7fc0, 0xff80, 0x8000, 0x0001, 0x7f7f])
-			if (desc.scales) {
-				const scales = Uint8Array.from(desc.scales, (_, i) => i % 2 ? value >> 8 : value & 255);
-				compare({ ...desc, scales }, coded, `scales ${value.toString(16)}`);
+			if (scales) {
+				const others = Uint8Array.from(scales, (_, i) => i % 2 ? value >> 8 : value & 255);
+				compare({ ...desc, coarseGrid: { ...desc.coarseGrid, scales: others } }, coded, `scales ${value.toString(16)}`);
 			}
 	});

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { openQstore } from "../../js/node/open.js";
-import { KIND, readIndex } from "../../js/archive-index.js";
+import { KIND, NONE, readIndex } from "../../js/archive-index.js";
 import { chunkNumber, coalesce, describeChunk, findVariant, planChain, planChunk, planChunks, planFile, planRanges, planTensor, planVariant } from "../../js/plan.js";
 import { bytesSource } from "../../js/source.js";
 import { createDecoder } from "../../js/wasm.js";
@@ -30,7 +30,10 @@ test("the index gives what was written", () => {
 	assert.deepEqual(index.tensor(5).shape, [0, 2]);
 	assert.equal(index.file(LOW).name, "model.low");
 	const object = index.object(5);
-	assert.deepEqual([object.kind, object.rule, object.coarse, object.scales, object.error, object.elems, object.cols], [2, 1, 1, 2, 0.25, 30, 5]);
+	assert.deepEqual([object.kind, object.coarse, object.error, object.elems, object.cols], [2, 2, 0.25, 30, 5]);
+	const codes = index.object(2);
+	assert.deepEqual([codes.kind, codes.rule, codes.scales, codes.zeros, codes.order, codes.group, codes.rowStride, codes.groupStride, codes.zeroOffset],
+		[1, 1, 1, NONE, NONE, 5, 1, 0, 0]);
 	assert.equal(object.size, 60);
 	for (let i = 0; i < index.chunkCount; i++) {
 		const coded = archive.subarray(index.chunkOffset(i), index.chunkOffset(i) + index.chunkSize(i));
@@ -57,26 +60,32 @@ test("a tensor is its own pieces, and nothing else", () => {
 	}
 });
 
+/** What a chunk of the matrix needs of its codes and their scales. */
+const refineNeeds = (chunk, chunks, first, count) => ({
+	coarse: { object: 2, chunk },
+	coarseGrid: { codes: 2, firstScale: first, scales: { object: 1, first, count, chunks }, zeros: undefined, order: undefined },
+});
+
 test("a refine chunk needs its codes and its rows' scales", () => {
 	// Rows 2 and 3 of chunk 1 have scales in both chunks of the scales object… of 4 elements each: rows 0–3, 4–5.
-	assert.deepEqual(planChunk(index, 5, 1), { coarse: { object: 1, chunk: 1 }, scales: [{ object: 2, chunk: 0 }], firstScale: 2, scaleCount: 2 });
-	assert.deepEqual(planChunk(index, 5, 2), { coarse: { object: 1, chunk: 2 }, scales: [{ object: 2, chunk: 1 }], firstScale: 4, scaleCount: 2 });
-	assert.deepEqual(planChunk(index, 1, 2), { scales: [], firstScale: 0, scaleCount: 0 });
+	assert.deepEqual(planChunk(index, 5, 1), refineNeeds(1, [{ object: 1, chunk: 0 }], 2, 2));
+	assert.deepEqual(planChunk(index, 5, 2), refineNeeds(2, [{ object: 1, chunk: 1 }], 4, 2));
+	assert.deepEqual(planChunk(index, 2, 2), {});
 	const wide = [...planTensor(index, 6)];
 	assert.deepEqual(planChunks(index, wide), [
-		...[0, 1, 2].map((chunk) => chunkNumber(index, { object: 1, chunk })),
-		...[0, 1].map((chunk) => chunkNumber(index, { object: 2, chunk })),
+		...[0, 1].map((chunk) => chunkNumber(index, { object: 1, chunk })),
+		...[0, 1, 2].map((chunk) => chunkNumber(index, { object: 2, chunk })),
 		...[0, 1, 2].map((chunk) => chunkNumber(index, { object: 5, chunk })),
 	]);
 });
 
 test("chunks smaller than a row, and scales that cross chunks", async () => {
 	const odd = pairParts({ rows: 9, cols: 4, rowsInChunk: 3 });
-	odd.objects[1].chunkElems = odd.objects[5].chunkElems = 3;
+	odd.objects[2].chunkElems = odd.objects[5].chunkElems = 3;
 	const { index: cut } = await readIndex(bytesSource(buildArchive(decoder, odd)), decoder);
-	assert.deepEqual(planChunk(cut, 5, 1), { coarse: { object: 1, chunk: 1 }, scales: [{ object: 2, chunk: 0 }], firstScale: 0, scaleCount: 2 });
-	assert.deepEqual(planChunk(cut, 5, 5).scales, [{ object: 2, chunk: 0 }, { object: 2, chunk: 1 }]);
-	assert.deepEqual(planChunk(cut, 5, 11), { coarse: { object: 1, chunk: 11 }, scales: [{ object: 2, chunk: 2 }], firstScale: 8, scaleCount: 1 });
+	assert.deepEqual(planChunk(cut, 5, 1), refineNeeds(1, [{ object: 1, chunk: 0 }], 0, 2));
+	assert.deepEqual(planChunk(cut, 5, 5).coarseGrid.scales.chunks, [{ object: 1, chunk: 0 }, { object: 1, chunk: 1 }]);
+	assert.deepEqual(planChunk(cut, 5, 11), refineNeeds(11, [{ object: 1, chunk: 2 }], 8, 1));
 });
 
 test("ranges are joined over gaps, up to a size, in order, each byte once", () => {
@@ -112,10 +121,11 @@ test("variants by name, low and high", () => {
 // F32 as differences to a BF16 matrix, which refines codes with one FP16 scale for all rows.
 const chain = pairParts();
 chain.variants.push({ name: "fp32", dtype: "F32", coarser: 1 });
-chain.objects[2] = { ...chain.objects[2], dtype: "F16", data: new Uint8Array(2) };
+chain.objects[1] = { ...chain.objects[1], dtype: "F16", data: new Uint8Array(2) };
+chain.objects[2] = { ...chain.objects[2], rowStride: 0 };
 chain.objects.push({ kind: 3, dtype: "F32", variant: 2, data: noise(120, 7), cols: 5, chunkElems: 10, coarse: 5 });
 chain.files[2].tensors[1] = { ...chain.files[2].tensors[1], dtype: "F16", shape: [1] };
-chain.files[2].extents[3] = [2, 0, 2];
+chain.files[2].extents[3] = [1, 0, 2];
 for (const tensor of chain.files[2].tensors.slice(2))
 	tensor.offset -= 22;
 chain.files[2].content = Buffer.concat(chain.files[2].extents.map(([object, at, size]) => chain.objects[object].data.subarray(at, at + size)));
@@ -126,9 +136,9 @@ chain.files.push({ name: "sub/model.top", variants: 4, extents: [[6, 0, 120]], c
 test("a chain needs its levels, one scale is of all rows", async () => {
 	const { index: top } = await readIndex(bytesSource(buildArchive(decoder, chain)), decoder);
 	assert.equal(top.object(6).kind, KIND.DELTA);
-	assert.deepEqual(planChunk(top, 6, 1), { coarse: { object: 5, chunk: 1 }, scales: [], firstScale: 0, scaleCount: 0 });
-	assert.deepEqual(planChunk(top, 5, 2), { coarse: { object: 1, chunk: 2 }, scales: [{ object: 2, chunk: 0 }], firstScale: 0, scaleCount: 1 });
-	assert.deepEqual(planChain(top, { object: 6, chunk: 2 }).map(({ id }) => [id.object, id.chunk]), [[6, 2], [5, 2], [1, 2]]);
+	assert.deepEqual(planChunk(top, 6, 1), { coarse: { object: 5, chunk: 1 } });
+	assert.deepEqual(planChunk(top, 5, 2), refineNeeds(2, [{ object: 1, chunk: 0 }], 0, 1));
+	assert.deepEqual(planChain(top, { object: 6, chunk: 2 }).map(({ id }) => [id.object, id.chunk]), [[6, 2], [5, 2], [2, 2]]);
 	const tensor = top.tensorCount - 1, numbers = planChunks(top, planTensor(top, tensor));
 	assert.deepEqual(numbers, [1, 2, 5, 6].flatMap((object) => Array.from({ length: top.object(object).chunkCount }, (_, chunk) =>
 		chunkNumber(top, { object, chunk }))));
@@ -144,7 +154,7 @@ test("a chain is read whole, and the level that is damaged is named", async () =
 	const [file] = archive.filesOf({ precision: "fp32" }).filter(({ name }) => name === "sub/model.top");
 	assert.deepEqual(Buffer.from(await file.read()), Buffer.from(chain.objects[6].data));
 	const { index: top } = await readIndex(bytesSource(bytes), decoder);
-	for (const object of [1, 5, 6]) {
+	for (const object of [2, 5, 6]) {
 		const bad = bytes.slice();
 		bad[top.chunkOffset(chunkNumber(top, { object, chunk: 1 })) + 2] ^= 1;
 		const broken = (await openQstore(bad, { decoder })).filesOf({ precision: "fp32" }).find(({ name }) => name === "sub/model.top");

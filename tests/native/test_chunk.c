@@ -798,7 +798,9 @@ static void write_seed(const sample *s)
 {
 	const char *folder = getenv("QSTORE_SEEDS");
 	const qs_chunk_desc *d = &s->desc;
-	uint8_t seed[16384] = {(uint8_t)d->kind, (uint8_t)d->dtype}, *p = seed + 8;
+	uint8_t seed[16384] = {(uint8_t)d->kind,
+	                       (uint8_t)(d->kind == QS_KIND_CODES ? d->dtype == QS_U8 : d->dtype)},
+	        *p = seed + 8;
 	size_t n_coarse = d->n_elems * (d->kind == QS_KIND_DELTA ? qs_dtype_size(d->coarse_dtype) : 1);
 	if (!folder || (d->kind >= QS_KIND_REFINE && n_coarse > 255) ||
 	    (d->kind == QS_KIND_REFINE && d->coarse_grid.scales_size > 16))

@@ -473,8 +473,9 @@ function decodeCodes(r, chunk) {
 
 /** A scale s, an offset o and a zero point z. @typedef {{ s: number, o: number, z: number }} Step */
 
-/** @param {Index} index @param {Index['objects'][0]} codes @param {Uint8Array[]} decoded @returns {Grid} */
-function gridOf(index, codes, decoded) {
+/** @param {{ objects: { dtype: number }[] }} index @param {Pick<Index['objects'][0], 'rule' | 'dtype' | 'columns' | 'scales' | 'zeros' | 'order' |
+ * 'group' | 'rowStride' | 'groupStride' | 'zeroOffset'>} codes @param {Uint8Array[]} decoded @returns {Grid} */
+export function gridOf(index, codes, decoded) {
 	const { rule, columns, group, rowStride, groupStride, zeroOffset } = codes;
 	const signed = codes.dtype === I8;
 	const order = codes.order === NONE ? undefined : [...new Int32Array(decoded[codes.order].slice().buffer)];
