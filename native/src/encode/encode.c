@@ -271,7 +271,7 @@ static void try_codes(qs_encoder *encoder, const qs_chunk_desc *desc, const uint
 	end_candidate(encoder, &w);
 }
 
-/* Order-0 estimate of try_planes for 16-bit floats, in bytes: decides whether it is worth trying beside
+/* Order-0 estimate of try_planes for n 16-bit floats, in bytes: decides whether it is worth trying beside
  * ranks. */
 static double planes_estimate(qs_encoder *encoder, const uint8_t *src, size_t n)
 {
@@ -283,6 +283,17 @@ static double planes_estimate(qs_encoder *encoder, const uint8_t *src, size_t n)
 		bits += qs_entropy_bits(counts);
 	}
 	return bits / 8;
+}
+
+/* As if all of it were like some pieces of it. */
+static double planes_guess(qs_encoder *encoder, const uint8_t *src, size_t n)
+{
+	enum { PIECES = 8, PIECE = 1 << 11 };
+	if (n <= PIECES * PIECE)
+		return planes_estimate(encoder, src, n);
+	for (size_t i = 0; i < PIECES; i++)
+		memcpy(encoder->rows + 2 * i * PIECE, src + 2 * (n / PIECES * i), 2 * PIECE);
+	return planes_estimate(encoder, encoder->rows, PIECES * PIECE) * (double)n / (PIECES * PIECE);
 }
 
 qstore_status qs_chunk_encode(qs_encoder *encoder, const qs_chunk_desc *desc, const uint8_t *src,
@@ -302,7 +313,9 @@ qstore_status qs_chunk_encode(qs_encoder *encoder, const qs_chunk_desc *desc, co
 			qs_writer w = begin_candidate(encoder);
 			qs_ranks_encode(&w, desc, src, &encoder->ranks, &n_exceptions);
 			end_candidate(encoder, &w);
-			if (planes_estimate(encoder, src, n) < 1.01 * (double)encoder->best_size)
+			double best_size = (double)encoder->best_size;
+			if (planes_guess(encoder, src, n) < 1.25 * best_size &&
+			    planes_estimate(encoder, src, n) < 1.01 * best_size)
 				try_planes(encoder, dtype, src, n);
 		} else if (desc->kind == QS_KIND_CODES) {
 			/* Unsigned codes mostly have their zero point in the middle of those that there are. */

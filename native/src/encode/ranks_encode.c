@@ -3,27 +3,11 @@
 #include <string.h>
 
 #include "../core/planes.h"
-#include "../core/ranks.h"
 #include "../core/rules.h"
+#include "rank_lanes.h"
 
 /* A chunk with more exceptions than this share of its elements is better coded plainly. */
 enum { EXCEPTIONS_SHARE = 8 };
-
-typedef struct lanes {
-	uint32_t state[QS_LANES_MAX];
-	uint8_t *at; /* units are written towards the front */
-} lanes;
-
-/* No branch: whether a unit is due is as good as random. */
-static inline void put_rank(lanes *l, unsigned lane, uint32_t f, uint32_t rank)
-{
-	uint32_t state = l->state[lane], due = state >> 16 >= f;
-	qs_store16(l->at - 2, (uint16_t)state);
-	l->at -= 2 * due;
-	state >>= 16 * due;
-	uint32_t quotient = state / f;
-	l->state[lane] = (quotient << 16) + rank * f + (state - quotient * f);
-}
 
 typedef struct found {
 	uint32_t zeros, exceptions;
@@ -79,20 +63,11 @@ static int walk_next(walk *w)
 /* Front to back: each element's index, rank and F, and the values outside their cells, whose rank is 0. */
 static found find_ranks(walk w, const uint8_t *src, uint8_t *outside, qs_ranks_scratch *scratch)
 {
-	found f = {0};
+	qs_find_ranks_kernel *find = qs_find_ranks_best(qs_grid_is_plain(w.grid));
+	qs_found_ranks ranks = {.rank = scratch->rank, .f = scratch->f, .outside = outside};
 	while (walk_next(&w))
-		for (uint32_t i = w.runs.run.begin, end = i + w.runs.run.count; i < end; i++) {
-			uint8_t index = w.indexes[i];
-			qs_cell cell = w.table->cells[index];
-			uint32_t rank = (uint16_t)(qs_load16(src + 2 * (size_t)i) - QS_CELL_FIRST(cell)),
-			         inside = rank < QS_CELL_COUNT(cell);
-			f.zeros += index == 0;
-			outside[i] = !inside && index != 0;
-			f.exceptions += outside[i];
-			scratch->rank[i] = inside && index ? (uint16_t)rank : 0;
-			scratch->f[i] = (uint16_t)QS_CELL_F(cell);
-		}
-	return f;
+		find(w.table->cells, w.indexes, src, w.runs.run.count, w.runs.run.begin, &ranks);
+	return (found){.zeros = ranks.zeros, .exceptions = ranks.outsiders};
 }
 
 /* The list of the values outside their cells, in the order of the matrix. */
@@ -200,7 +175,8 @@ void qs_ranks_encode(qs_writer *w, const qs_chunk_desc *desc, const uint8_t *src
 			memcpy(scratch->residual, scratch->planes, n);
 		}
 	}
-	list_exceptions(outside, src, n, scratch, &f);
+	if (f.exceptions)
+		list_exceptions(outside, src, n, scratch, &f);
 	uint32_t count = f.exceptions, zeros = f.zeros;
 	const uint8_t *list = scratch->exceptions;
 	if (count > n / EXCEPTIONS_SHARE || f.overflow) {
@@ -234,11 +210,10 @@ void qs_ranks_encode(qs_writer *w, const qs_chunk_desc *desc, const uint8_t *src
 	}
 	/* Back to front: the decoder reads the last unit written first. */
 	uint8_t *units_end = scratch->units + sizeof scratch->units;
-	lanes l = {.at = units_end};
+	qs_rank_lanes l = {.at = units_end, .lanes = n_lanes};
 	for (unsigned lane = 0; lane < n_lanes; lane++)
 		l.state[lane] = QS_LANE_START;
-	for (uint32_t i = n; i-- > 0;)
-		put_rank(&l, i & (n_lanes - 1), scratch->f[i], scratch->rank[i]);
+	qs_put_ranks_best(n_lanes)(&l, scratch->f, scratch->rank, n);
 	for (unsigned lane = 0; lane < n_lanes; lane++) {
 		uint8_t state[4];
 		qs_store32(state, l.state[lane]);

@@ -1,0 +1,54 @@
+#include "rank_lanes.h"
+
+#include "../core/simd.h"
+
+void qs_put_ranks_scalar(qs_rank_lanes *lanes, const uint16_t *f, const uint16_t *rank, uint32_t n)
+{
+	uint8_t *at = lanes->at;
+	while (n-- > 0) {
+		/* No branch: whether a unit is due is as good as random. */
+		uint32_t *lane = &lanes->state[n & (lanes->lanes - 1)], state = *lane, due = state >> 16 >= f[n];
+		qs_store16(at - 2, (uint16_t)state);
+		at -= 2 * due;
+		state >>= 16 * due;
+		uint32_t quotient = state / f[n];
+		*lane = (quotient << 16) + (uint32_t)rank[n] * f[n] + (state - quotient * f[n]);
+	}
+	lanes->at = at;
+}
+
+void qs_find_ranks_scalar(const qs_cell *cells, const uint8_t *indexes, const uint8_t *src, uint32_t n,
+                          uint32_t at, qs_found_ranks *found)
+{
+	for (uint32_t i = at; i < at + n; i++) {
+		uint8_t index = indexes[i];
+		qs_cell cell = cells[index];
+		uint32_t rank = (uint16_t)(qs_load16(src + 2 * (size_t)i) - QS_CELL_FIRST(cell)),
+		         inside = rank < QS_CELL_COUNT(cell);
+		found->zeros += index == 0;
+		found->outside[i] = !inside && index != 0;
+		found->outsiders += found->outside[i];
+		found->rank[i] = inside && index ? (uint16_t)rank : 0;
+		found->f[i] = (uint16_t)QS_CELL_F(cell);
+	}
+}
+
+qs_put_ranks_kernel *qs_put_ranks_best(unsigned lanes)
+{
+#if QS_HAVE_AVX512
+	if (lanes == QS_LANES_MAX && qs_cpu_has_avx512())
+		return qs_put_ranks_avx512;
+#endif
+	(void)lanes;
+	return qs_put_ranks_scalar;
+}
+
+qs_find_ranks_kernel *qs_find_ranks_best(int plain)
+{
+#if QS_HAVE_AVX512
+	if (plain && qs_cpu_has_avx512())
+		return qs_find_ranks_avx512;
+#endif
+	(void)plain;
+	return qs_find_ranks_scalar;
+}

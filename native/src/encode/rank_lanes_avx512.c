@@ -1,0 +1,80 @@
+/* Writing ranks in AVX-512, 32 elements at a time; the oracles stand in rank_lanes.c. */
+#include "rank_lanes.h"
+
+#include "../core/simd.h"
+
+#if QS_HAVE_AVX512
+#include "../core/cell_tables_avx512.h"
+
+/* Sixteen states that have given their units, below F · 2^16, and ranks · F. */
+static inline __m512i put(__m512i state, __m512i f, __m512i ranks)
+{
+	/* State and quotient are both rounded by at most 2^-24 of their value: the quotient, below 2^16, is wrong
+	 * by less than 2^-7. Less that, and cut, it is right or one too low. */
+	__m512 about = _mm512_div_ps(_mm512_cvtepu32_ps(state), _mm512_cvtepu32_ps(f));
+	__m512i quotient = _mm512_cvttps_epi32(_mm512_sub_ps(about, _mm512_set1_ps(0x1p-6f)));
+	__m512i rest = _mm512_sub_epi32(state, _mm512_mullo_epi32(quotient, f));
+	__mmask16 more = _mm512_cmpge_epu32_mask(rest, f);
+	/* One more above is F less below. */
+	quotient = _mm512_mask_add_epi32(quotient, more, quotient, _mm512_set1_epi32(1));
+	rest = _mm512_mask_sub_epi32(rest, more, rest, f);
+	return _mm512_add_epi32(_mm512_slli_epi32(quotient, 16), _mm512_add_epi32(ranks, rest));
+}
+
+void qs_put_ranks_avx512(qs_rank_lanes *lanes, const uint16_t *f, const uint16_t *rank, uint32_t n)
+{
+	uint32_t whole = n & ~(uint32_t)(QS_LANES_MAX - 1);
+	qs_put_ranks_scalar(lanes, f + whole, rank + whole, n - whole);
+	__m512i low = _mm512_loadu_si512(lanes->state), high = _mm512_loadu_si512(lanes->state + 16);
+	uint8_t *at = lanes->at;
+	while (whole) {
+		whole -= QS_LANES_MAX;
+		__m512i fs = _mm512_loadu_si512(f + whole);
+		__m512i ranks = _mm512_mullo_epi16(_mm512_loadu_si512(rank + whole), fs);
+		__m512i f_low = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(fs)),
+		        f_high = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(fs, 1));
+		__mmask16 due_low = _mm512_cmpge_epu32_mask(_mm512_srli_epi32(low, 16), f_low),
+		          due_high = _mm512_cmpge_epu32_mask(_mm512_srli_epi32(high, 16), f_high);
+		__mmask32 due = (__mmask32)due_high << 16 | due_low;
+		__m512i units = _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi32_epi16(low)),
+		                                   _mm512_cvtepi32_epi16(high), 1);
+		unsigned count = (unsigned)__builtin_popcount(due);
+		at -= 2 * count;
+		_mm512_mask_storeu_epi16(at, (__mmask32)(((uint64_t)1 << count) - 1),
+		                         _mm512_maskz_compress_epi16(due, units));
+		low = put(_mm512_mask_srli_epi32(low, due_low, low, 16), f_low,
+		          _mm512_cvtepu16_epi32(_mm512_castsi512_si256(ranks)));
+		high = put(_mm512_mask_srli_epi32(high, due_high, high, 16), f_high,
+		           _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(ranks, 1)));
+	}
+	_mm512_storeu_si512(lanes->state, low);
+	_mm512_storeu_si512(lanes->state + 16, high);
+	lanes->at = at;
+}
+
+void qs_find_ranks_avx512(const qs_cell *cells, const uint8_t *indexes, const uint8_t *src, uint32_t n,
+                          uint32_t at, qs_found_ranks *found)
+{
+	qs_cell_tables tables;
+	qs_cell_tables_load(&tables, cells);
+	uint32_t end = at + (n & ~31u);
+	for (uint32_t i = at; i < end; i += 32) {
+		__m512i code = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(indexes + i)));
+		__m512i magnitude = _mm512_abs_epi16(code);
+		__m512i rank = _mm512_sub_epi16(_mm512_loadu_si512(src + 2 * (size_t)i),
+		                                qs_cell_tables_first(&tables, code, magnitude));
+		__m512i count = qs_cell_tables_get(tables.count, magnitude, QS_CELL_COUNT(tables.least));
+		__mmask32 other = _mm512_test_epi16_mask(code, code), inside = _mm512_cmplt_epu16_mask(rank, count),
+		          outside = other & ~inside;
+		_mm512_storeu_si512(found->rank + i, _mm512_maskz_mov_epi16(inside & other, rank));
+		_mm512_storeu_si512(found->f + i, qs_cell_tables_get(tables.f, magnitude, QS_CELL_F(tables.least)));
+		_mm256_storeu_si256((__m256i *)(found->outside + i), _mm256_maskz_set1_epi8(outside, 1));
+		found->zeros += 32 - (uint32_t)__builtin_popcount(other);
+		found->outsiders += (uint32_t)__builtin_popcount(outside);
+	}
+	qs_find_ranks_scalar(cells, indexes, src, n & 31, end, found);
+}
+
+#else
+typedef int qs_translation_unit_is_empty;
+#endif
