@@ -68,7 +68,7 @@ isa = $(if $(X86_64),$(foreach f,$(isa_flags),$(if $(filter %_$(firstword $(subs
 
 # ---- Groups of targets ---------------------------------------------------------------------------------------------
 
-.PHONY: all native tools lib wasm web dist setup demo test check bench bench-plot fuzz format clean help tests-build
+.PHONY: all native tools lib wasm web site dist setup demo test check bench bench-plot fuzz format clean help tests-build
 
 all: native dist ## build the tools, the library, the WebAssembly modules and the npm package's files
 
@@ -179,5 +179,17 @@ dist/types/wasm.d.ts: $(wildcard js/*.js js/*/*.js) js/status.js js/dtypes.js ts
 dist: wasm dist/types/wasm.d.ts dist/THIRD-PARTY.txt ## build only what the npm package has: the modules and the types
 	@mkdir -p node_modules/.bin
 	@ln -sf ../../js/cli.js node_modules/.bin/qstore-decode
+
+# ---- The demo page -------------------------------------------------------------------------------------------------
+
+tests/browser/node_modules/@wllama/wllama/package.json: tests/browser/package-lock.json
+	@npm ci --prefix tests/browser --ignore-scripts --loglevel=error >&2
+	@touch $@
+
+site: dist tests/browser/node_modules/@wllama/wllama/package.json ## assemble the demo page as a static site, into build/web
+	@node web/build.mjs $(B)/web
+
+web: site ## serve the demo page on localhost (PORT, or 8080)
+	@node web/serve.mjs --port $(or $(PORT),8080) $(B)/web
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -30,12 +30,14 @@ export async function serve(data, { ranges = true, etag = '"1"', behave } = {}) 
 
 /**
  * Serves folders for browsers. folders: a path's beginning ("/" or "/data/") and the folder for it; the longest one counts.
- * pages: whole paths and their text. headers: of every answer. ranges, behave and etag as above; etag may be a function of the path.
+ * pages: whole paths and their text. index: the file of a folder's own path. headers: of every answer. ranges, behave and etag as above; etag may
+ * be a function of the path. port: any free one by default.
  */
-export async function serveFolders(folders, { pages = {}, headers = {}, ranges = true, etag, behave } = {}) {
+export async function serveFolders(folders, { pages = {}, index = "", headers = {}, ranges = true, etag, behave, port = 0 } = {}) {
 	const state = { folders, pages, headers, ranges, etag, behave };
 	const server = await listen(async (request, response, entry, number) => {
-		const path = decodeURIComponent(new URL(request.url, "http://host").pathname);
+		const asked = decodeURIComponent(new URL(request.url, "http://host").pathname);
+		const path = asked.endsWith("/") ? asked + index : asked;
 		entry.path = path;
 		for (const [name, value] of Object.entries(state.headers))
 			response.setHeader(name, value);
@@ -54,8 +56,12 @@ export async function serveFolders(folders, { pages = {}, headers = {}, ranges =
 			return;
 		}
 		response.setHeader("content-type", TYPES[extname(path)] ?? "application/octet-stream");
+		if (tag && request.headers["if-none-match"] === tag) {
+			response.writeHead(304).end();
+			return;
+		}
 		answer(response, entry, data, state.ranges, request.method === "HEAD");
-	}, state);
+	}, state, port);
 	return Object.assign(server, {
 		/** Bytes of bodies that were sent for paths that match. */
 		sent: (pattern) => server.log.reduce((sum, { path, sent }) => pattern.test(path) ? sum + sent : sum, 0),
@@ -64,7 +70,7 @@ export async function serveFolders(folders, { pages = {}, headers = {}, ranges =
 	});
 }
 
-async function listen(handle, state) {
+async function listen(handle, state, port = 0) {
 	const log = [];
 	const server = createServer((request, response) => {
 		const match = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? "");
@@ -73,7 +79,7 @@ async function listen(handle, state) {
 		log.push(entry);
 		return handle(request, response, entry, log.length);
 	});
-	await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+	await new Promise((resolve, reject) => server.once("error", reject).listen(port, "127.0.0.1", resolve));
 	return Object.assign(state, {
 		log,
 		origin: `http://127.0.0.1:${server.address().port}`,

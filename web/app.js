@@ -1,0 +1,407 @@
+/** The page: which archive is open, which of its precisions are here, and which one runs. */
+
+import { announce, byId, showError } from "./dom.js";
+import { explain } from "./errors.js";
+import { openQstore } from "./qstore/js/index.js";
+import { filesOf, isGguf, missing, restore } from "./restore.js";
+import { Runtime } from "./runtime.js";
+import { plural, precisionName, size } from "./text.js";
+import { Inside } from "./views/inside.js";
+import { showSavings } from "./views/savings.js";
+import { Steps } from "./views/steps.js";
+import { Turn } from "./views/turns.js";
+
+/** @typedef {import("./qstore/js/archive.js").Archive} Archive */
+/** @typedef {import("./views/steps.js").StepState} StepState */
+
+/** The page's own archive. */
+const OWN = "model/stories.qstore";
+/** An archive whose coarsest precision takes no more is started without asking. */
+const START_MAX = 8e6;
+const STORY_TOKENS = 320, CHAT_TOKENS = 400;
+const BEGINNINGS = [
+	"One morning, a little lamb named Milo", "Once there was a shy fox named Tilda", "One day, an old bear named Bruno lost",
+	"In a small house by the sea, a girl named Ida", "It was raining when a hedgehog named Pim",
+];
+
+/**
+ * What is open.
+ * @typedef {object} Open
+ * @property {Archive} archive
+ * @property {boolean} remote is it read from a server?
+ * @property {boolean} own
+ * @property {boolean} runs has it what the runtime runs?
+ * @property {StepState[]} steps
+ * @property {(AbortController | undefined)[]} loading
+ * @property {AbortController} closing
+ * @property {number} fetched
+ * @property {{ runtime: Runtime, layer: number } | undefined} running
+ * @property {Turn[]} turns
+ */
+
+/** @type {Open | undefined} */
+let current;
+/** @type {AbortController | undefined} */
+let opening;
+/** @type {AbortController | undefined} of the answer that is being said */
+let talking;
+/** Answers and changes of the runtime, one after the other. @type {Promise<unknown>} */
+let queue = Promise.resolve();
+
+const steps = new Steps(byId("steps"), { start: (i) => void start(i), cancel: (i) => current?.loading[i]?.abort() });
+const inside = new Inside();
+const prompt = /** @type {HTMLTextAreaElement} */ (byId("prompt"));
+
+// ---- Opening -------------------------------------------------------------------------------------------------------
+
+/**
+ * @param {string | File} input
+ */
+async function open(input) {
+	opening?.abort();
+	const controller = opening = new AbortController(), remote = typeof input === "string";
+	const url = remote ? new URL(input, document.baseURI) : undefined;
+	byId("archive-name").textContent = `Opening ${remote ? input : input.name} …`;
+	showError(byId("open-error"));
+	try {
+		let fetched = 0, isOpen = false;
+		const archive = await openQstore(url ?? input, {
+			signal: controller.signal, async fetch(place, init) {
+				const response = await fetch(place, init);
+				// What restoring fetches is counted as it comes.
+				if (!isOpen && response.status === 206)
+					fetched += Number(response.headers.get("content-length"));
+				return response;
+			},
+		});
+		isOpen = true;
+		if (controller.signal.aborted) {
+			await archive.close();
+			return;
+		}
+		await close();
+		const own = url?.href === new URL(OWN, document.baseURI).href;
+		current = {
+			archive, remote, own, runs: filesOf(archive, archive.variants[0].name).some(({ name }) => isGguf(name)),
+			steps: archive.variants.map(({ name }) => ({ stage: "ready", toFetch: missing(archive, name, remote) })),
+			loading: [], closing: new AbortController(), fetched, running: undefined, turns: [],
+		};
+		const place = new URL(location.href);
+		place.search = url && !own ? new URLSearchParams({ archive: url.href }).toString() : "";
+		history.replaceState(null, "", place);
+		showOpen(current, remote ? decodeURIComponent(url?.pathname.split("/").at(-1) ?? "") : input.name);
+		if (current.runs && current.steps[0].toFetch <= START_MAX)
+			void start(0);
+	} catch (error) {
+		if (controller.signal.aborted)
+			return;
+		byId("archive-name").textContent = current ? current.archive.name ?? "" : "No archive is open.";
+		showError(byId("open-error"), `${remote ? input : input.name}: ${explain(error, { remote })}`);
+		/** @type {HTMLDetailsElement} */ (byId("open-other")).open = true;
+	}
+}
+
+/** Ends all that belongs to the open archive. */
+async function close() {
+	const ending = current;
+	current = undefined;
+	if (!ending)
+		return;
+	ending.closing.abort();
+	ending.loading.forEach((controller) => controller?.abort());
+	talking?.abort();
+	await queue.catch(() => {});
+	await ending.running?.runtime.close();
+	await ending.archive.close();
+}
+
+/**
+ * @param {Open} opened
+ * @param {string} name
+ */
+function showOpen({ archive, runs, own }, name) {
+	byId("archive-name").textContent = [name, size(archive.size), plural(archive.variants.length, "precision"),
+		plural(archive.files.length, "file")].join(" · ");
+	steps.reset(archive.variants, runs);
+	byId("talk").hidden = !runs;
+	byId("turns").replaceChildren();
+	showError(byId("talk-error"));
+	const note = byId("runtime-note");
+	note.hidden = runs;
+	note.textContent = runs ? "" : "There is no GGUF file in this archive, so nothing runs here; its files can be restored and saved.";
+	prompt.value = own ? BEGINNINGS[0] : "";
+	showTalk(false);
+	inside.open(archive);
+	update();
+}
+
+/** Shows what has changed of the open archive. */
+function update() {
+	if (!current)
+		return;
+	const { archive, remote, fetched } = current;
+	const loaded = current.steps.findLastIndex(({ stage }) => stage === "loaded" || stage === "running") + 1;
+	current.steps.forEach((step, i) => {
+		step.toFetch = missing(archive, archive.variants[i].name, remote);
+		showStep(i);
+	});
+	showSavings(byId("savings"), archive.variants, { loaded, fetched });
+	inside.update(loaded);
+	const kept = archive.cache?.size ?? 0;
+	byId("kept").textContent = kept > 0 ? `This browser keeps ${size(kept)} of the open archive.` : "";
+	byId("forget").hidden = kept === 0;
+	if (archive.cache?.error) {
+		byId("runtime-note").hidden = false;
+		byId("runtime-note").textContent = `The archive is not kept for the next time. ${explain(archive.cache.error)}`;
+	}
+}
+
+// ---- Steps ---------------------------------------------------------------------------------------------------------
+
+/**
+ * Fetches and restores a precision, and puts it in the place of the one that runs.
+ * @param {number} i
+ */
+async function start(i) {
+	const opened = current;
+	if (!opened || opened.loading[i])
+		return;
+	const { archive, remote, runs } = opened, step = opened.steps[i];
+	const controller = opened.loading[i] = new AbortController(), { signal } = controller;
+	const before = opened.fetched;
+	step.error = undefined;
+	try {
+		let { files } = step;
+		if (!files) {
+			step.stage = "busy";
+			const restored = await restore(archive, archive.variants[i].name, {
+				remote, signal, onProgress(now) {
+					step.now = now;
+					opened.fetched = before + now.fetched;
+					schedule(opened, i);
+				},
+			});
+			files = step.files = restored.files;
+			step.same = restored.same;
+			step.now = restored.now;
+		}
+		if (runs) {
+			step.stage = "starting";
+			update();
+			await swap(opened, i, await Runtime.load(files, signal));
+		} else {
+			step.stage = "loaded";
+		}
+	} catch (error) {
+		step.stage = step.files ? "loaded" : "ready";
+		step.error = signal.aborted ? undefined : explain(error, { remote });
+		if (signal.aborted) {
+			step.now = undefined;
+			if (current === opened)
+				announce(`${precisionName(archive.variants[i])}: cancelled. What was fetched is kept.`);
+		}
+	} finally {
+		opened.loading[i] = undefined;
+		if (current === opened)
+			update();
+	}
+}
+
+/** @param {number} i */
+function showStep(i) {
+	const all = /** @type {Open} */ (current).steps;
+	steps.show(i, all[i], i === all.findIndex(({ stage }) => stage === "ready"));
+}
+
+/** @type {Set<number>} */
+const changed = new Set();
+
+/**
+ * Shows a step's progress, once for each picture that the screen shows.
+ * @param {Open} opened
+ * @param {number} i
+ */
+function schedule(opened, i) {
+	if (changed.size === 0) {
+		requestAnimationFrame(() => {
+			if (current === opened)
+				changed.forEach(showStep);
+			changed.clear();
+		});
+	}
+	changed.add(i);
+}
+
+/**
+ * @param {Open} opened
+ * @param {number} layer
+ * @param {Runtime} runtime
+ */
+function swap(opened, layer, runtime) {
+	const done = queue.then(async () => {
+		const old = opened.running;
+		if (opened.closing.signal.aborted) {
+			await runtime.close();
+			return;
+		}
+		opened.running = { runtime, layer };
+		if (old)
+			opened.steps[old.layer].stage = "loaded";
+		opened.steps[layer].stage = "running";
+		await old?.runtime.close();
+		showTalk(runtime.chats);
+		keepPage();
+	});
+	queue = done.catch(() => {});
+	return done.then(() => {
+		const last = opened.turns.at(-1);
+		if (last)
+			void answer(opened, last);
+		else if (opened.own && prompt.value)
+			ask();
+	});
+}
+
+// ---- Talking -------------------------------------------------------------------------------------------------------
+
+/** @param {boolean} chats */
+function showTalk(chats) {
+	byId("talk-title").textContent = chats ? "Chat" : "Story";
+	byId("prompt-label").textContent = chats ? "Your message" : "How it begins";
+	byId("generate").textContent = chats ? "Send" : "Continue the story";
+	byId("shuffle").hidden = chats || !current?.own;
+	/** @type {HTMLButtonElement} */ (byId("generate")).disabled = !current?.running;
+}
+
+function ask() {
+	const opened = current, text = prompt.value.trimEnd();
+	if (!opened?.running || text === "")
+		return;
+	const { chats } = opened.running.runtime;
+	const turn = new Turn(text, chats ? undefined : (next) => {
+		prompt.value = next;
+		ask();
+	});
+	if (chats) {
+		opened.turns.push(turn);
+		prompt.value = "";
+	} else {
+		opened.turns = [turn];
+	}
+	byId("turns").replaceChildren(...opened.turns.map(({ element }) => element));
+	void answer(opened, turn);
+}
+
+/**
+ * Has the precision that runs answer a turn.
+ * @param {Open} opened
+ * @param {Turn} turn
+ */
+function answer(opened, turn) {
+	talking?.abort();
+	const controller = new AbortController(), { signal } = controller;
+	queue = queue.then(async () => {
+		const { running } = opened;
+		if (!running || signal.aborted || opened.closing.signal.aborted)
+			return;
+		talking = controller;
+		const { runtime, layer } = running, name = precisionName(opened.archive.variants[layer]);
+		const before = opened.turns.slice(0, opened.turns.indexOf(turn)).map((each) => ({ asked: each.asked, answer: each.answerOf(layer) ?? "" }));
+		let said = "", pieces = 0;
+		const began = performance.now();
+		byId("stop").hidden = false;
+		showError(byId("talk-error"));
+		turn.begin(name, layer);
+		try {
+			await runtime.answer({
+				text: turn.asked, before, temperature: Number(/** @type {HTMLSelectElement} */ (byId("sampling")).value),
+				tokens: runtime.chats ? CHAT_TOKENS : STORY_TOKENS,
+			}, {
+				signal, onText(text) {
+					said += text;
+					pieces += text ? 1 : 0;
+					turn.say(layer, said);
+				},
+			});
+		} catch (error) {
+			if (!signal.aborted)
+				showError(byId("talk-error"), `${name}: ${explain(error)}`);
+		}
+		const seconds = (performance.now() - began) / 1000;
+		turn.end(layer, `${plural(pieces, "token")}, ${Math.round(pieces / seconds)} a second${signal.aborted ? ", stopped" : ""}`);
+		byId("stop").hidden = true;
+		if (!signal.aborted)
+			announce(`${name}: ${said}`);
+	});
+	return queue;
+}
+
+// ---- The rest of the page ------------------------------------------------------------------------------------------
+
+/** Keeps the page's own files for when there is no network. Only now: they are in the browser's cache already. */
+function keepPage() {
+	void navigator.serviceWorker?.register("sw.js").catch(() => {});
+}
+
+byId("open-form").addEventListener("submit", (event) => {
+	event.preventDefault();
+	const url = /** @type {HTMLInputElement} */ (byId("open-url")).value.trim();
+	if (URL.canParse(url, document.baseURI) && url !== "")
+		void open(new URL(url, document.baseURI).href);
+	else
+		showError(byId("open-error"), "Give the whole address of an archive, beginning with https://");
+});
+byId("open-file").addEventListener("change", (event) => {
+	const [file] = /** @type {HTMLInputElement} */ (event.target).files ?? [];
+	if (file)
+		void open(file);
+});
+byId("open-own").addEventListener("click", () => void open(OWN));
+byId("prompt-form").addEventListener("submit", (event) => {
+	event.preventDefault();
+	ask();
+});
+prompt.addEventListener("keydown", (event) => {
+	if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+		event.preventDefault();
+		ask();
+	}
+});
+byId("stop").addEventListener("click", () => talking?.abort());
+byId("shuffle").addEventListener("click", () => {
+	prompt.value = BEGINNINGS[(BEGINNINGS.indexOf(prompt.value) + 1) % BEGINNINGS.length];
+	ask();
+});
+byId("forget").addEventListener("click", async () => {
+	await current?.archive.cache?.clear();
+	announce("Nothing of the archive is kept any more.");
+	update();
+});
+
+let dragged = 0;
+/** @param {DragEvent} event */
+const hasFiles = (event) => event.dataTransfer?.types.includes("Files") ?? false;
+addEventListener("dragenter", (event) => {
+	if (hasFiles(event))
+		byId("drop").hidden = ++dragged === 0;
+});
+addEventListener("dragleave", (event) => {
+	if (hasFiles(event))
+		byId("drop").hidden = --dragged === 0;
+});
+addEventListener("dragover", (event) => {
+	if (hasFiles(event))
+		event.preventDefault();
+});
+addEventListener("drop", (event) => {
+	if (!hasFiles(event))
+		return;
+	event.preventDefault();
+	dragged = 0;
+	byId("drop").hidden = true;
+	const [file] = event.dataTransfer?.files ?? [];
+	if (file)
+		void open(file);
+});
+
+void open(new URLSearchParams(location.search).get("archive") ?? OWN);

@@ -1,0 +1,115 @@
+/** Restoring the files of one precision, as their bytes arrive. */
+
+import { plan } from "./qstore/js/index.js";
+
+/** @typedef {import("./qstore/js/archive.js").Archive} Archive */
+
+/**
+ * @typedef {object} Restoring how far it is
+ * @property {number} fetched bytes that came over the network
+ * @property {number} toFetch all that will
+ * @property {number} decoded bytes that were restored
+ * @property {number} toDecode all that will
+ * @property {number} ms since it began
+ */
+
+/**
+ * Coded bytes that are asked for at a time: what a cancelled download has to fetch once more is at most three times as much.
+ * @param {Archive} archive
+ */
+const lotOf = (archive) => Math.min(Math.max(archive.size / 32, 2 ** 15), 4 * 2 ** 20);
+
+/** Decoded bytes that become a Blob, which browsers can put on disk, at a time. */
+const BLOB_SIZE = 8 * 2 ** 20;
+/** Greatest file whose SHA-256 is computed: browsers want it in one piece. */
+const HASH_MAX = 2 ** 28;
+
+/** @param {string} name */
+export const isGguf = (name) => name.toLowerCase().endsWith(".gguf");
+
+/**
+ * The files of a precision that the page runs, else all.
+ * @param {Archive} archive
+ * @param {string} precision
+ */
+export function filesOf(archive, precision) {
+	const files = archive.filesOf({ precision }), models = files.filter(({ name }) => isGguf(name));
+	return models.length > 0 ? models : files;
+}
+
+/**
+ * Bytes that restoring a precision fetches.
+ * @param {Archive} archive
+ * @param {string} precision
+ * @param {boolean} remote
+ */
+export function missing(archive, precision, remote) {
+	const number = archive.variants.findIndex(({ name }) => name === precision);
+	if (!remote)
+		return 0;
+	return plan.planVariant(archive.index, number).reduce((sum, { offset, size }) => sum + (archive.cache?.missing(offset, size) ?? size), 0);
+}
+
+/**
+ * @param {Archive} archive
+ * @param {string} precision
+ * @param {{ remote: boolean, signal: AbortSignal, onProgress: (now: Restoring) => void }} options
+ * @returns {Promise<{ files: File[], same: boolean | undefined, now: Restoring }>} same: are the files the originals, by their SHA-256?
+ */
+export async function restore(archive, precision, { remote, signal, onProgress }) {
+	const files = filesOf(archive, precision), began = performance.now();
+	/** @type {Restoring} */
+	const now = {
+		fetched: 0, toFetch: missing(archive, precision, remote), decoded: 0, toDecode: files.reduce((sum, { size }) => sum + size, 0), ms: 0,
+	};
+	const report = () => {
+		now.ms = performance.now() - began;
+		now.toFetch = Math.max(now.toFetch, now.fetched);
+		onProgress({ ...now });
+	};
+	/** @param {number} bytes */
+	const onFetch = (bytes) => {
+		now.fetched += bytes;
+		report();
+	};
+	const restored = [];
+	report();
+	for (const file of files) {
+		/** @type {Blob[]} */
+		const blobs = [];
+		/** @type {Uint8Array<ArrayBuffer>[]} */
+		let parts = [], held = 0;
+		for await (const bytes of file.chunks(0, file.size, { signal, onFetch, lot: lotOf(archive) })) {
+			parts.push(/** @type {Uint8Array<ArrayBuffer>} */ (bytes));
+			held += bytes.length;
+			now.decoded += bytes.length;
+			report();
+			if (held >= BLOB_SIZE) {
+				blobs.push(new Blob(parts));
+				parts = [];
+				held = 0;
+			}
+		}
+		restored.push(new File([...blobs, ...parts], file.name.split("/").at(-1) ?? file.name));
+	}
+	// A range that was read for another's sake was not fetched again.
+	now.toFetch = now.fetched;
+	report();
+	return { files: restored, same: await areSame(files, restored), now };
+}
+
+/**
+ * @param {{ sha256: string, size: number }[]} originals
+ * @param {File[]} files
+ */
+async function areSame(originals, files) {
+	// (crypto.subtle is only there on https: and localhost.)
+	if (!crypto.subtle || originals.some(({ size }) => size > HASH_MAX))
+		return undefined;
+	for (const [i, file] of files.entries()) {
+		const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", await file.arrayBuffer()));
+		if (Array.from(hash, (byte) => byte.toString(16).padStart(2, "0")).join("") !== originals[i].sha256)
+			return false;
+	}
+	return true;
+}
