@@ -81,11 +81,13 @@ browserTest(BROWSERS, "the page's model runs, climbs, fetches nothing twice, and
 		await press(i);
 		await stage(i, "running");
 		assert.equal((await answers(i + 1)).length, i + 1);
-		assert.equal(archiveSent(), variants[i].downloadSize, "only the refinement");
+		// (Of a layer's padding nothing is fetched.)
+		assert.ok(archiveSent() <= variants[i].downloadSize, "only the refinement");
+		assert.ok(archiveSent() > variants[i].downloadSize - 4096);
 		assert.match(await text(`.step:nth-child(${i + 1}) .step-what`), /the original by its SHA-256/);
 	}
-	assert.equal(archiveSent(), size);
-	const [first, , finest] = await answers(3);
+	assert.ok(archiveSent() <= size);
+	const sent = archiveSent(), [first, , finest] = await answers(3);
 	assert.equal(first, coarse);
 	assert.notEqual(finest, coarse);
 	report(t, site.sent(/./), await peakMemory(browser));
@@ -93,7 +95,7 @@ browserTest(BROWSERS, "the page's model runs, climbs, fetches nothing twice, and
 	// Back to a coarser one, which is here.
 	await press(0);
 	await stage(0, "running");
-	assert.equal(archiveSent(), size);
+	assert.equal(archiveSent(), sent);
 
 	// A tensor from near: all four histograms, by the keyboard's way.
 	await page.click("#tensors-details > summary");
@@ -131,7 +133,7 @@ browserTest(BROWSERS, "a cancelled download goes on where it was", BOTH, async (
 			return true;
 		},
 	});
-	await page.waitForFunction((most) => document.querySelector(".step progress").value > most, { timeout: 30_000 }, 50_000);
+	await page.waitForFunction(() => document.querySelector(".step progress")?.value > 50_000, { timeout: 30_000, polling: 100 });
 	while (held.length === 0)
 		await new Promise((resolve) => setTimeout(resolve, 50));
 	// What came is being put into the store.
@@ -201,7 +203,7 @@ browserTest(BROWSERS, "errors say what is wrong, where it is", BOTH, async (brow
 
 browserTest("chromium", "without Range, and with no room to keep anything, it still runs", BOTH, async (browser, t) => {
 	const { stage, answers, error } = await visit(t, browser, {
-		ranges: false, prepare() {
+		ranges: false, prepare: () => {
 			FileSystemFileHandle.prototype.createWritable = async () => {
 				throw new DOMException("no room", "QuotaExceededError");
 			};
