@@ -2,6 +2,7 @@
 
 import { DTYPES } from "./dtypes.js";
 import { QstoreError } from "./error.js";
+import { hex } from "./hex.js";
 import { readExactly } from "./source.js";
 import { INDEX_HEADER_SIZE, INDEX_OFFSET } from "./decoder.js";
 
@@ -332,9 +333,4 @@ function safe(value, what) {
 	if (!Number.isSafeInteger(value))
 		throw new QstoreError("LIMIT", `${what} is more than JavaScript counts exactly (2^53): ${value}`);
 	return value;
-}
-
-/** @param {Uint8Array} bytes */
-function hex(bytes) {
-	return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

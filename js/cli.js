@@ -22,12 +22,15 @@ The first part of an archive is enough for the coarse precision; of an URL no mo
       --tensor NAME     only this tensor, into DIR/tensors.safetensors (repeatable; '*' likewise)
   -j, --threads N       threads (default: all cores)
       --header "N: V"   send this header with each request (repeatable; for URLs)
+      --cache DIR       keep what is fetched of an URL there: a finer precision later costs only the refinement
+      --no-cache        keep nothing, not even until all is there (then nothing goes on where it was interrupted)
   -f, --force           replace existing files
   -q, --quiet           print nothing but errors
       --json            print the result as JSON
   -h, --help            this text
   -V, --version         the version
 
+What is fetched of an URL is kept until all of it is restored, so that the same command goes on after an interruption.
 Exit status: 0 done, 1 failed, 2 wrong usage. No file appears before all are complete and verified.
 `;
 
@@ -57,6 +60,10 @@ function parse(args) {
 	const threads = values.threads === undefined ? availableParallelism() : Number(values.threads);
 	if (!/^\d+$/.test(values.threads ?? "1") || threads < 1 || threads > 1024)
 		throw new UsageError(`-j needs a number of threads, not ${values.threads}`);
+	if (values.cache !== undefined && values["no-cache"])
+		throw new UsageError("--cache and --no-cache contradict each other");
+	if (values.cache === "")
+		throw new UsageError("--cache needs a folder");
 	/** @type {Record<string, string>} */
 	const headers = {};
 	for (const header of values.header ?? []) {
@@ -80,6 +87,8 @@ function parseAll(args) {
 			tensor: { type: "string", multiple: true },
 			threads: { type: "string", short: "j" },
 			header: { type: "string", multiple: true },
+			cache: { type: "string" },
+			"no-cache": { type: "boolean" },
 			force: { type: "boolean", short: "f" },
 			quiet: { type: "boolean", short: "q" },
 			json: { type: "boolean" },
@@ -120,7 +129,8 @@ function defaultOutput(archive, precision) {
 async function run(options, signal) {
 	const { archive: place, precision = "high", threads, headers, force, quiet, json } = options;
 	const bar = new ProgressBar(process.stderr, !quiet && !json);
-	const archive = await openQstore(place, { headers, workers: threads > 1 ? threads : false, signal });
+	const cache = !options["no-cache"] && { folder: options.cache, revalidate: 0 };
+	const archive = await openQstore(place, { headers, cache, workers: threads > 1 ? threads : false, signal });
 	try {
 		// A precision that the archive does not have names no folder.
 		if (precision !== "all")
@@ -131,10 +141,13 @@ async function run(options, signal) {
 			onProgress: (progress) => bar.update(progress),
 		});
 		bar.end();
+		if (options.cache === undefined)
+			await archive.cache?.clear();
 		if (json)
-			print(`${JSON.stringify({ output, precision, files: result.files, size: result.size }, null, 2)}\n`);
+			print(`${JSON.stringify({ output, precision, ...result }, null, 2)}\n`);
 		else if (!quiet)
-			print(`${output}: ${result.files} file${result.files === 1 ? "" : "s"}, ${formatSize(result.size)}\n`);
+			print(`${output}: ${result.files} file${result.files === 1 ? "" : "s"}, ${formatSize(result.size)}` +
+				`${result.fetched > 0 ? `, ${formatSize(result.fetched)} fetched` : ""}\n`);
 	} finally {
 		bar.end();
 		await archive.close();

@@ -196,12 +196,15 @@ async function* readStored({ source, index }, file, start, end, options) {
 async function* readZstd({ source, index, decoder }, file, start, end, options) {
 	if (start === end)
 		return;
-	const coded = await readExactly(source, index.payloadOffset + file.offset, file.codedSize, options);
+	/** @param {boolean} reload */
+	const read = async (reload) => decoder.zstd(
+		await readExactly(source, index.payloadOffset + file.offset, file.codedSize, { ...options, reload }), file.size);
 	let bytes;
 	try {
-		bytes = decoder.zstd(coded, file.size);
+		// Something on the way may have spoiled it: once more.
+		bytes = await read(false).catch((error) => source.remote && isCorrupt(error) ? read(true) : Promise.reject(error));
 	} catch (error) {
-		if (!(error instanceof QstoreError) || error.code !== "CORRUPT")
+		if (!isCorrupt(error))
 			throw error;
 		const name = source.name ? `${source.name}: ` : "";
 		throw new QstoreError("CORRUPT", `${name}file ${file.name} is damaged: it does not decompress`,
@@ -224,4 +227,9 @@ export async function* readTensors(context, header, tensors, start, end, options
 		yield header.slice(start, end);
 	const pieces = planTensors(context.index, tensors, start - header.length, end - header.length);
 	yield* decodePieces(context, pieces, options);
+}
+
+/** @param {unknown} error */
+function isCorrupt(error) {
+	return error instanceof QstoreError && error.code === "CORRUPT";
 }

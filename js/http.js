@@ -3,6 +3,7 @@
  * refuse it.
  */
 
+import { onAbort } from "./abort.js";
 import { QstoreError } from "./error.js";
 
 /** @typedef {import("./source.js").ReadOptions} ReadOptions */
@@ -675,14 +676,8 @@ function retryAfter(text) {
  * @returns {() => void}
  */
 function link(controller, ...signals) {
-	const listeners = signals.map((signal) => {
-		const abort = () => controller.abort(signal?.reason);
-		if (signal?.aborted)
-			abort();
-		signal?.addEventListener("abort", abort);
-		return () => signal?.removeEventListener("abort", abort);
-	});
-	return () => listeners.forEach((remove) => remove());
+	const removes = signals.map((signal) => onAbort(signal, () => controller.abort(signal?.reason)));
+	return () => removes.forEach((remove) => remove());
 }
 
 /**
@@ -696,11 +691,8 @@ function unlessAborted(promise, signal) {
 	if (!signal)
 		return promise;
 	return new Promise((resolve, reject) => {
-		const abort = () => reject(signal.reason);
-		if (signal.aborted)
-			abort();
-		signal.addEventListener("abort", abort);
-		promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+		const remove = onAbort(signal, () => reject(signal.reason));
+		promise.then(resolve, reject).finally(remove);
 	});
 }
 

@@ -1,5 +1,6 @@
 /** Pieces of decoded chunks as a stream: reads ahead, decodes several at a time, in order, holding a bounded amount. */
 
+import { onAbort } from "./abort.js";
 import { KIND } from "./archive-index.js";
 import { ChunkError } from "./codec.js";
 import { DTYPES } from "./dtypes.js";
@@ -21,7 +22,7 @@ import { readExactly } from "./source.js";
 /** @typedef {import("./source.js").ReadOptions} ReadOptions */
 
 /** Coded bytes that are read at a time, and how many such lots are under way before the one that is being decoded. */
-const LOT_SIZE = 5 * 2 ** 20, LOTS_AHEAD = 2;
+const LOT_SIZE = 4 * 2 ** 20, LOTS_AHEAD = 2;
 /** Decoded chunks that stay for the pieces that follow: of the bytes between tensors, and of grids. */
 const SHARED_MAX = 16;
 /** The dtype of objects of bytes between tensors. */
@@ -77,8 +78,7 @@ const BYTES = 0;
 export async function* decodePieces({ index, source, codec }, pieces, { signal, onFetch, gap } = {}) {
 	signal?.throwIfAborted();
 	const controller = new AbortController();
-	const abort = () => controller.abort(signal?.reason);
-	signal?.addEventListener("abort", abort);
+	const unlink = onAbort(signal, () => controller.abort(signal?.reason));
 	/** @type {ReadOptions} */
 	const options = { signal: controller.signal, onFetch };
 	try {
@@ -116,7 +116,7 @@ export async function* decodePieces({ index, source, codec }, pieces, { signal, 
 		while (queue.length > 0)
 			yield await next();
 	} finally {
-		signal?.removeEventListener("abort", abort);
+		unlink();
 		controller.abort();
 	}
 

@@ -1,6 +1,7 @@
 /** An archive's GGUF files for @wllama/wllama 3. */
 
 import { QstoreError } from "../error.js";
+import { hex } from "../hex.js";
 import { fileBlob } from "./blob.js";
 import { findFile } from "./find.js";
 
@@ -143,5 +144,5 @@ const isGguf = (name) => name.toLowerCase().endsWith(".gguf");
  */
 async function keyOf(url) {
 	const hash = new Uint8Array(await crypto.subtle.digest("SHA-1", new TextEncoder().encode(url)));
-	return `${Array.from(hash, (byte) => byte.toString(16).padStart(2, "0")).join("")}_${url.split("/").pop()}`;
+	return `${hex(hash)}_${url.split("/").pop()}`;
 }

@@ -4,6 +4,7 @@
  */
 
 import { INDEX_HEADER_SIZE, INDEX_OFFSET } from "../decoder.js";
+import { hex } from "../hex.js";
 import { HttpError, SourceChangedError } from "../http.js";
 import { readExactly } from "../source.js";
 
@@ -17,6 +18,7 @@ import { readExactly } from "../source.js";
  * @property {(name: string, offset: number, length: number) => Promise<Uint8Array | undefined>} read fewer bytes when the file is shorter
  * @property {(name: string, bytes: Uint8Array) => Promise<void>} write the whole file, or nothing
  * @property {(name: string) => Promise<void>} remove
+ * @property {() => Promise<void>} clear removes all, and the folder
  */
 
 /**
@@ -95,7 +97,8 @@ export class CachedSource {
 			source.expect?.({ byteLength: undefined, etag: undefined });
 		}
 		// Also ranges of other versions, whose state was lost.
-		await Promise.all(names.map((name) => folder.remove(name).catch(() => {})));
+		if (names.length > 0)
+			await folder.clear().catch(() => {});
 		const head = await source.read(0, FIRST_READ, { signal });
 		// The magic's first byte: what is no archive is not kept.
 		if (head[INDEX_OFFSET] !== 0x89 || head.length < HEADER_END)
@@ -187,7 +190,7 @@ export class CachedSource {
 	/** Removes all that is kept of this archive. What is read from now on is kept again. */
 	async clear() {
 		this.#ranges = this.#ranges.filter(({ loading }) => loading);
-		await Promise.all((await this.#folder.list()).map((name) => this.#folder.remove(name)));
+		await this.#folder.clear();
 		this.#error = undefined;
 	}
 
@@ -389,5 +392,5 @@ async function readState(folder) {
 
 /** @param {Uint8Array} head */
 function versionOf(head) {
-	return Array.from(head.subarray(HEADER_END - 8, HEADER_END), (byte) => byte.toString(16).padStart(2, "0")).join("");
+	return hex(head.subarray(HEADER_END - 8, HEADER_END));
 }

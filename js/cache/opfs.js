@@ -45,6 +45,7 @@ export function opfsStore() {
 					}
 				},
 				remove: (name) => orNone(async () => (await own(false)).removeEntry(name), undefined),
+				clear: () => orNone(async () => (await top(false)).removeEntry(id, { recursive: true }), undefined),
 			};
 		},
 		clear: () => orNone(async () => (await storage.getDirectory()).removeEntry(FOLDER, { recursive: true }), undefined),

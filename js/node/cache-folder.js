@@ -36,6 +36,7 @@ export function folderStore(root = defaultCacheFolder()) {
 					}
 				},
 				remove: (name) => rm(join(folder, name), { force: true }),
+				clear: () => rm(folder, { recursive: true, force: true }),
 			};
 		},
 		clear: () => rm(root, { recursive: true, force: true }),

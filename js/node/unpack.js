@@ -34,13 +34,13 @@ const TENSORS_NAME = "tensors.safetensors";
 /**
  * @param {Archive} archive
  * @param {UnpackOptions} options
- * @returns {Promise<{ files: number, size: number }>} what was restored
+ * @returns {Promise<{ files: number, size: number, fetched: number }>} what was restored; bytes that came over the network for it
  */
 export async function unpack(archive, options) {
 	const { output, precision = "high", force = false, files, tensors, signal, onProgress } = options;
 	const outputs = planOutputs(archive, precision, files, tensors);
 	const total = outputs.reduce((sum, { bytes }) => sum + bytes.size, 0);
-	let done = 0;
+	let done = 0, fetched = 0;
 	/** @param {number} size */
 	const count = (size) => {
 		done += size;
@@ -55,7 +55,7 @@ export async function unpack(archive, options) {
 		const staging = await inFolder(output, "cannot create files in it", () => mkdtemp(join(output, ".qstore-")));
 		try {
 			for (const each of outputs)
-				await restore(archive, staging, each, signal, count);
+				await restore(archive, staging, each, { signal, onFetch: (bytes) => fetched += bytes }, count);
 			await place(staging, output, outputs, force);
 		} finally {
 			await rm(staging, { recursive: true, force: true });
@@ -64,7 +64,7 @@ export async function unpack(archive, options) {
 		await removeFolders(output, made);
 		throw error;
 	}
-	return { files: outputs.length, size: total };
+	return { files: outputs.length, size: total, fetched };
 }
 
 /**
@@ -228,17 +228,17 @@ async function removeFolders(path, made) {
  * @param {Archive} archive
  * @param {string} staging
  * @param {Output} output
- * @param {AbortSignal | undefined} signal
+ * @param {import("../source.js").ReadOptions} options
  * @param {(size: number) => void} count
  */
-async function restore(archive, staging, { name, bytes, sha256, file }, signal, count) {
+async function restore(archive, staging, { name, bytes, sha256, file }, options, count) {
 	const path = join(staging, name);
 	// The staging folder was made a moment ago, for us alone: nobody else's links are in it.
 	await inFolder(dirname(path), "cannot create the folder", () => mkdir(dirname(path), { recursive: true }));
 	const handle = await inFolder(name, "cannot create", () => open(path, "wx"));
 	const hash = createHash("sha256");
 	try {
-		for await (const chunk of bytes.chunks(0, bytes.size, { signal })) {
+		for await (const chunk of bytes.chunks(0, bytes.size, options)) {
 			hash.update(chunk);
 			for (let at = 0; at < chunk.length;)
 				at += (await inFolder(name, "cannot write", () => handle.write(chunk, at))).bytesWritten;

@@ -1,5 +1,6 @@
 /** Decoding in several workers: Web Workers or Node's threads (web.js, ../node/threads.js), which take jobs and give bytes. */
 
+import { onAbort } from "../abort.js";
 import { ChunkError, localCodec } from "../codec.js";
 import { Decoder } from "../decoder.js";
 import { QstoreError } from "../error.js";
@@ -102,21 +103,25 @@ export class WorkerPool {
 		if (signal?.aborted)
 			return Promise.reject(signal.reason);
 		return new Promise((resolve, reject) => {
+			/** @type {Waiting} */
+			const waiting = {
+				job,
+				resolve(bytes) {
+					stop();
+					resolve(bytes);
+				},
+				reject(error) {
+					stop();
+					reject(error);
+				},
+			};
 			// What a worker has been given it does; what waits can be taken back.
-			const abort = () => {
+			const stop = onAbort(signal, () => {
 				const at = this.#queue.indexOf(waiting);
 				if (at >= 0)
 					this.#queue.splice(at, 1);
-				settle(() => reject(signal?.reason));
-			};
-			/** @param {() => void} end */
-			const settle = (end) => {
-				offAbort(signal, abort);
-				end();
-			};
-			/** @type {Waiting} */
-			const waiting = { job, resolve: (bytes) => settle(() => resolve(bytes)), reject: (error) => settle(() => reject(error)) };
-			onAbort(signal, abort);
+				reject(signal?.reason);
+			});
 			this.#queue.push(waiting);
 			this.#assign();
 		});
@@ -250,34 +255,6 @@ export class WorkerPool {
 		for (const { job, resolve, reject } of this.#queue.splice(0))
 			this.#local.then((codec) => codec.decode(job)).then(resolve, reject);
 	}
-}
-
-/** What many jobs of one signal do when it aborts: the signal has one listener, however many there are. @type {WeakMap<AbortSignal, Set<() => void>>} */
-const aborts = new WeakMap();
-
-/**
- * @param {AbortSignal | undefined} signal
- * @param {() => void} abort
- */
-function onAbort(signal, abort) {
-	if (!signal)
-		return;
-	let all = aborts.get(signal);
-	if (!all) {
-		const each = all = new Set();
-		aborts.set(signal, all);
-		signal.addEventListener("abort", () => each.forEach((one) => one()), { once: true });
-	}
-	all.add(abort);
-}
-
-/**
- * @param {AbortSignal | undefined} signal
- * @param {() => void} abort
- */
-function offAbort(signal, abort) {
-	if (signal)
-		aborts.get(signal)?.delete(abort);
 }
 
 /** @param {import("./serve.js").Failure} failure */

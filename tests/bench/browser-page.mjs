@@ -1,6 +1,6 @@
 /** Runs in pages: see browser.mjs. */
 
-import { blobSource, httpSource, openArchive } from "/js/index.js";
+import { openQstore } from "/js/index.js";
 import { measureWorkers } from "./wasm-measure.mjs";
 
 const absolute = (url) => new URL(url, location.href).href;
@@ -14,13 +14,12 @@ export async function keep(url, name) {
 
 /**
  * Milliseconds until the archive is open, until its first weights are decoded and until all files of a precision are. from:
- * "localhost" or "OPFS"; name: as kept there.
+ * "localhost" or "OPFS"; name: as kept there. The library's own cache is off.
  */
-export async function loadPrecision(url, name, from, precision) {
+export async function loadPrecision(url, name, from, precision, workers) {
 	const start = performance.now();
-	const source = from === "OPFS" ? blobSource(await (await (await navigator.storage.getDirectory()).getFileHandle(name)).getFile()) :
-		httpSource(absolute(url));
-	const archive = await openArchive(source), open_ms = performance.now() - start;
+	const input = from === "OPFS" ? await (await (await navigator.storage.getDirectory()).getFileHandle(name)).getFile() : absolute(url);
+	const archive = await openQstore(input, { workers, cache: false }), open_ms = performance.now() - start;
 	const weights = archive.tensorsOf({ precision }).find(({ size }) => size > 1e5);
 	await weights.read();
 	const first_ms = performance.now() - start, all = performance.now();

@@ -30,17 +30,20 @@ try {
 	printRows(`${label}: ${(about.sizes.codes / 1e6).toFixed(1)} M weights; WebAssembly in ${version}`, rows);
 	write({ platform: "browser", version, high: about.high, weights: about.sizes.codes, threads: WORKERS, rows });
 	await page.call(PAGE, "keep", url, "model.qstore");
-	for (const from of ["localhost", "OPFS"])
-		for (const precision of ["low", "high"]) {
-			let best;
-			for (let i = 0; i < passes; i++) {
-				const one = await page.call(PAGE, "loadPrecision", url, "model.qstore", from, precision);
-				best = !best || one.load_ms < best.load_ms ? one : best;
-			}
-			console.log(`  load ${precision.padEnd(4)} from ${from.padEnd(9)} ${best.load_ms.toFixed(0).padStart(7)} ms, ` +
-				`${(best.bytes / best.load_ms / 1e6).toFixed(2)} GB/s; first weights after ${best.first_ms.toFixed(0)} ms, open after ${best.open_ms.toFixed(0)}`);
-			write({ platform: "browser-load", version, from, precision, ...best });
+	const kinds = ["localhost", "OPFS"].flatMap((from) => ["low", "high"].flatMap((precision) =>
+		[1, WORKERS].map((workers) => ({ from, precision, workers, load_ms: Infinity }))));
+	for (let i = 0; i < passes; i++)
+		for (const kind of kinds) {
+			const one = await page.call(PAGE, "loadPrecision", url, "model.qstore", kind.from, kind.precision, kind.workers);
+			if (one.load_ms < kind.load_ms)
+				Object.assign(kind, one);
 		}
+	for (const kind of kinds) {
+		const { from, precision, workers, load_ms, bytes, first_ms, open_ms } = kind;
+		console.log(`  load ${precision.padEnd(4)} from ${from.padEnd(9)} in ${workers} ${load_ms.toFixed(0).padStart(6)} ms, ` +
+			`${(bytes / load_ms / 1e6).toFixed(2)} GB/s; first weights after ${first_ms.toFixed(0)} ms, open after ${open_ms.toFixed(0)}`);
+		write({ platform: "browser-load", version, ...kind });
+	}
 	console.log();
 } finally {
 	await browser.close();

@@ -7,8 +7,7 @@ import { appendFileSync, createReadStream, statSync } from "node:fs";
 import { createServer } from "node:http";
 import { parseArgs } from "node:util";
 
-import { httpSource, openArchive } from "../../js/index.js";
-import { openFile } from "../../js/node/index.js";
+import { openQstore } from "../../js/node/index.js";
 
 const { values: options, positionals: [path] } = parseArgs({
 	allowPositionals: true, options: { passes: { type: "string", default: "9" }, json: { type: "string" } },
@@ -25,11 +24,11 @@ const server = createServer((request, response) => {
 await new Promise((resolve) => server.once("listening", resolve));
 
 /** Milliseconds of each step, of the pass that was fastest as a whole. */
-async function measure(open) {
+async function measure(input) {
 	let best;
 	for (let pass = 0; pass < Number(options.passes); pass++) {
-		const start = performance.now(), source = await open();
-		const archive = await openArchive(source), opened = performance.now();
+		const start = performance.now();
+		const archive = await openQstore(input, { workers: false, cache: false }), opened = performance.now();
 		const tensor = archive.tensorsOf({ precision: "low" }).find(({ dtype, size: bytes }) => dtype === "I8" && bytes > 0);
 		const bytes = await tensor.read(), end = performance.now();
 		if (!best || end - start < best.total_ms)
@@ -39,8 +38,8 @@ async function measure(open) {
 	return best;
 }
 
-for (const [from, open] of [["file", () => openFile(path)], ["localhost", async () => httpSource(`http://localhost:${server.address().port}/`)]]) {
-	const { open_ms, total_ms, tensor_bytes } = await measure(open);
+for (const [from, input] of [["file", path], ["localhost", `http://localhost:${server.address().port}/`]]) {
+	const { open_ms, total_ms, tensor_bytes } = await measure(input);
 	console.log(`  first INT8 tensor, ${from.padEnd(9)} ${total_ms.toFixed(1).padStart(6)} ms (open: ${open_ms.toFixed(1)} ms; ` +
 		`${(tensor_bytes / 1e6).toFixed(2)} MB)`);
 	if (options.json)

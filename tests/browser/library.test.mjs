@@ -28,3 +28,23 @@ browserTest(["chromium", "firefox"], "every file of every precision is the origi
 		await site.close();
 	}
 });
+
+const WEBGPU = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"];
+
+browserTest("chromium", "tensors of both precisions into WebGPU buffers and back", { flags: WEBGPU }, async (browser, t) => {
+	const small = packPair("--layers", "1", "--hidden", "64", "--intermediate", "128", "--vocab", "512");
+	t.after(() => small.remove());
+	const site = await serveSite(small.folder);
+	t.after(() => site.close());
+	const page = await openPage(browser, site);
+	for (const [precision, array] of [["int8", "Int8Array"], ["bf16", "Uint16Array"]]) {
+		const results = await page.call(PAGE, "throughGpu", "/data/model.qstore", precision);
+		if (!results) {
+			t.skip("this Chromium has no WebGPU adapter");
+			return;
+		}
+		assert.ok(results.length > 10);
+		assert.deepEqual(results.filter(([, , same]) => !same), []);
+		assert.ok(results.some(([, type]) => type === array));
+	}
+});

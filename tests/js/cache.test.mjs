@@ -195,7 +195,7 @@ test("a full disk only ends keeping", async (t) => {
 test("a cache that cannot be used at all is none", async (t) => {
 	const { open } = await setUp(t);
 	const broken = () => Promise.reject(new DOMException("not allowed", "SecurityError"));
-	const archive = await open({ store: { folder: () => ({ list: broken, read: broken, write: broken, remove: broken }), clear: broken } });
+	const archive = await open({ store: { folder: () => ({ list: broken, read: broken, write: broken, remove: broken, clear: broken }), clear: broken } });
 	assert.equal(archive.cache, undefined);
 	await readAll(archive, "int8");
 	await assert.rejects(archive.download(), { code: "USAGE", message: /without a cache/ });

@@ -315,3 +315,59 @@ test("redirects are followed, with the range", async (t) => {
 	assert.deepEqual(server.ranged(), [[10, 20]]);
 	source.close();
 });
+
+test("a Request gives its URL, headers and signal", async (t) => {
+	const { server } = await open(t), controller = new AbortController();
+	const source = httpSource(new Request(server.url, { headers: { "x-key": "1" }, signal: controller.signal }), { headers: { "x-other": "2" } });
+	await check(source, 5, 100);
+	assert.deepEqual([server.log[0].headers["x-key"], server.log[0].headers["x-other"]], ["1", "2"]);
+	controller.abort();
+	await assert.rejects(source.read(10, 10), { name: "AbortError" });
+	assert.throws(() => httpSource(new Request(server.url, { method: "POST" })), { code: "USAGE", message: /with GET, not POST/ });
+});
+
+test("a few requests at a time, and waiting ones can be aborted", async (t) => {
+	let now = 0, most = 0;
+	const { server, source } = await open(t, {
+		behave(_, response, range) {
+			most = Math.max(most, ++now);
+			setTimeout(() => {
+				now--;
+				response.writeHead(206, { "content-range": `bytes ${range[0]}-${range[1]}/${data.length}` }).end(data.subarray(range[0], range[1] + 1));
+			}, 5);
+			return true;
+		},
+	}, { requests: 3 });
+	const controller = new AbortController();
+	const aborted = Array.from({ length: 10 }, () => source.read(0, 10, { signal: controller.signal }));
+	controller.abort();
+	assert.ok((await Promise.allSettled(aborted)).every(({ status }) => status === "rejected"));
+	await Promise.all(Array.from({ length: 20 }, (_, i) => check(source, 100 * i, 100)));
+	assert.ok(most <= 3 && server.log.length >= 20, `${most} at a time`);
+});
+
+test("bytes are counted as they come, also those of a body that is cut off", async (t) => {
+	let first = true;
+	const { source } = await open(t, {
+		behave(_, response, range) {
+			if (!first)
+				return false;
+			first = false;
+			response.writeHead(206, { "content-range": `bytes ${range[0]}-${range[1]}/${data.length}`, "content-length": range[1] + 1 - range[0] });
+			response.write(data.subarray(range[0], range[0] + 1000), () => setTimeout(() => response.destroy(), 20));
+			return true;
+		},
+	});
+	const counts = [];
+	await source.read(0, 200_000, { onFetch: (bytes) => counts.push(bytes) });
+	assert.equal(counts.reduce((a, b) => a + b), 200_000);
+	assert.ok(counts.length > 1);
+});
+
+test("a refused range that is inside the file says so", async (t) => {
+	const { source } = await open(t, {
+		behave: (_, response, range) => range[0] > 1000 && response.writeHead(416, { "content-range": `bytes */${data.length}` }).end(),
+	});
+	await check(source, 0, 100);
+	await assert.rejects(source.read(2000, 10), { name: "HttpError", status: 416, message: /the server refuses bytes from 2000 on/ });
+});

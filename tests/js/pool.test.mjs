@@ -126,3 +126,15 @@ test("idle threads do not keep a process", async () => {
 	const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", script], { timeout: 20_000 });
 	assert.equal(stdout, "7\n");
 });
+
+test("many jobs and reads wait for one signal without a warning", async (t) => {
+	const warnings = [], warn = (warning) => warnings.push(warning), pool = makePool(2), { signal } = new AbortController();
+	process.on("warning", warn);
+	t.after(async () => {
+		process.off("warning", warn);
+		await pool.close();
+	});
+	await Promise.all(Array.from({ length: 40 }, (_, i) => pool.decode(job(100, i).job, { signal })));
+	await new Promise(setImmediate);
+	assert.deepEqual(warnings, []);
+});

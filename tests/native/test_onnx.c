@@ -520,6 +520,33 @@ static void finds_quantization_by_inputs(void **state)
 	qs_onnx_close(&onnx);
 }
 
+static void finds_names_of_originals(void **state)
+{
+	static const char *const names[][2] = {
+	    {"w_quantized", "w"},    {"w_Q4", "w"},       {"w_Q8G128", "w"},   {"w_DQ_Q4", "w"}, {"w.4", NULL},
+	    {"_quantized", NULL},    {"_Q4", NULL},       {"Q4", NULL},        {"4", NULL},      {"w_QG32", NULL},
+	    {"a_quantized_b", NULL}, {"layer_Q4G", NULL}, {"a_Q4_Q8", "a_Q4"},
+	};
+	pb graph = {0};
+	qs_onnx onnx;
+	add_raw(&graph, "s", ONNX_TYPE_FLOAT, DIMS(1), 4);
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		char inputs[40];
+		add_raw(&graph, names[i][0], ONNX_TYPE_UINT8, DIMS(2), 2);
+		snprintf(inputs, sizeof inputs, "%s s", names[i][0]);
+		add_node(&graph, "DequantizeLinear", inputs, "y");
+	}
+	open_onnx(&onnx, write_graph(state, "model.onnx", &graph));
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		const char *original = find_quant(&onnx, names[i][0])->original;
+		if (!names[i][1])
+			assert_null(original);
+		else
+			assert_string_equal(original, names[i][1]);
+	}
+	qs_onnx_close(&onnx);
+}
+
 /* ---- Models ---- */
 
 static void write_weight(void **state, const char *name, const char *tensor, const char *location)
@@ -677,6 +704,7 @@ int main(void)
 	    TEST(refuses_truncation_at_every_length),
 	    TEST(finds_dynamic_quantization),
 	    TEST(finds_quantization_by_inputs),
+	    TEST(finds_names_of_originals),
 	    TEST(opens_all_precisions),
 	    TEST(opens_one_precision),
 	    TEST(opens_a_single_file),

@@ -21,13 +21,15 @@ static inline lanes all_bits(lanes one)
 #else
 typedef uint8_t lanes __attribute__((vector_size(16)));
 #define ALL_LANES(x) ((uint8_t)(x))
+/* Shifts of bytes as those of 16-bit words and masks: no machine of x86 shifts bytes. */
+typedef uint16_t words __attribute__((vector_size(16)));
 static inline lanes shift_left(lanes v, unsigned k)
 {
-	return v << k;
+	return (lanes)((words)(v & (uint8_t)(0xffu >> k)) << k);
 }
 static inline lanes shift_right(lanes v, unsigned k)
 {
-	return v >> k;
+	return (lanes)((words)v >> k) & (uint8_t)(0xffu >> k);
 }
 static inline lanes all_bits(lanes one)
 {

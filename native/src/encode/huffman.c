@@ -2,43 +2,68 @@
 
 #include <string.h>
 
-/* Ascending by count, then by symbol: the same code on every run. */
-static unsigned sort_symbols(const uint32_t *counts, unsigned n, uint16_t *order)
+enum { INSERT_BELOW = 24 }; /* symbols for which the plainest sort is the fastest */
+
+/* Stable, by bits shift to shift + 7. */
+static void sort_by_byte(const uint32_t *from, uint32_t *to, unsigned n, unsigned shift)
 {
-	unsigned used = 0;
-	for (unsigned s = 0; s < n; s++)
-		if (counts[s])
-			order[used++] = (uint16_t)s;
-	for (unsigned gap = used / 2; gap; gap = gap == 2 ? 1 : gap * 5 / 11) /* shell sort */
-		for (unsigned i = gap; i < used; i++) {
-			uint16_t x = order[i];
+	uint16_t at[256] = {0};
+	for (unsigned i = 0; i < n; i++)
+		at[from[i] >> shift & 255]++;
+	for (unsigned v = 0, sum = 0; v < 256; v++) {
+		unsigned count = at[v];
+		at[v] = (uint16_t)sum;
+		sum += count;
+	}
+	for (unsigned i = 0; i < n; i++)
+		to[at[from[i] >> shift & 255]++] = from[i];
+}
+
+/* Used symbols, ascending by count, then by symbol: the same code on every run. sorted: count << 8 | symbol.
+ * Counts are below 2^24. */
+static unsigned sort_symbols(const uint32_t *counts, unsigned n, uint32_t sorted[256])
+{
+	uint32_t other[256], used = 0, most = 0;
+	for (unsigned s = 0; s < n; s++) {
+		sorted[used] = counts[s] << 8 | s;
+		used += counts[s] > 0;
+		most |= counts[s];
+	}
+	if (used < INSERT_BELOW) {
+		for (unsigned i = 1; i < used; i++) {
+			uint32_t x = sorted[i];
 			unsigned j = i;
-			for (; j >= gap; j -= gap) {
-				uint16_t y = order[j - gap];
-				if (counts[y] < counts[x] || (counts[y] == counts[x] && y < x))
-					break;
-				order[j] = y;
-			}
-			order[j] = x;
+			for (; j && sorted[j - 1] > x; j--)
+				sorted[j] = sorted[j - 1];
+			sorted[j] = x;
 		}
+		return used;
+	}
+	/* Symbols ascend already. */
+	sort_by_byte(sorted, other, used, 8);
+	sort_by_byte(other, sorted, used, 16);
+	if (most >> 16) {
+		sort_by_byte(sorted, other, used, 24);
+		memcpy(sorted, other, used * sizeof *sorted);
+	}
 	return used;
 }
 
 uint64_t qs_huffman_lengths(const uint32_t *counts, unsigned n, unsigned limit, uint8_t *lengths)
 {
-	uint16_t order[256], parent[512];
-	uint64_t weight[512];
+	uint32_t sorted[256], weight[512];
+	uint16_t parent[512];
 	uint32_t per_length[64] = {0};
 	memset(lengths, 0, n);
-	unsigned used = sort_symbols(counts, n, order);
+	unsigned used = sort_symbols(counts, n, sorted);
 	if (used < 2)
 		return 0;
 	/* Two queues: leaves ascending, inner nodes in order of creation, which ascend too. */
 	for (unsigned i = 0; i < used; i++)
-		weight[i] = counts[order[i]];
+		weight[i] = sorted[i] >> 8;
 	unsigned leaf = 0, inner = used, end = used;
 	for (; end < 2 * used - 1; end++) {
-		uint64_t sum = 0;
+		uint32_t sum = 0;
 		for (int k = 0; k < 2; k++) {
 			unsigned least =
 			    leaf < used && (inner == end || weight[leaf] <= weight[inner]) ? leaf++ : inner++;
@@ -81,8 +106,8 @@ uint64_t qs_huffman_lengths(const uint32_t *counts, unsigned n, unsigned limit, 
 	unsigned i = 0;
 	for (unsigned l = limit; l; l--)
 		for (uint32_t k = per_length[l]; k; k--, i++) {
-			lengths[order[i]] = (uint8_t)l;
-			bits += (uint64_t)counts[order[i]] * l;
+			lengths[sorted[i] & 255] = (uint8_t)l;
+			bits += (uint64_t)(sorted[i] >> 8) * l;
 		}
 	return bits;
 }

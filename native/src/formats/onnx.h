@@ -17,6 +17,8 @@ typedef struct qs_onnx_external {
  * texts but op are owned. */
 typedef struct qs_onnx_quant {
 	char *weight;     /* the codes: I8, U8, I4, U4 (or packed in U8: bits) */
+	char *original;   /* the name of the floats that it was made from, as quantizers derive the weight's from
+	                     it;   NULL when it is not named so */
 	char *scale;      /* NULL when its values have no place of their own in the file */
 	char *zero_point; /* NULL when there is none, or it has no place of its own */
 	const char *op;   /* the operator that has them as inputs; "" when only the names tell. Static */

@@ -206,6 +206,41 @@ static int read_zeros(const onnx_value *value, uint64_t max, qs_onnx_quant *out)
 	return 1;
 }
 
+static size_t skip_digits_back(const char *name, size_t size)
+{
+	while (size && name[size - 1] >= '0' && name[size - 1] <= '9')
+		size--;
+	return size;
+}
+
+/* Without "_quantized", or "_Q4", "_Q4G32", "_DQ_Q4" (matmul_nbits_quantizer.py); 0: it ends in none of them.
+ */
+static size_t original_size(const char *name)
+{
+	static const char *const ends[] = {"_DQ_Q", "_Q"};
+	size_t size = strlen(name), end_size = sizeof QUANTIZED_END - 1;
+	if (size > end_size && !strcmp(name + size - end_size, QUANTIZED_END))
+		return size - end_size;
+	size_t left = skip_digits_back(name, size);
+	if (left < size && left && name[left - 1] == 'G') {
+		size = left - 1;
+		left = skip_digits_back(name, size);
+	}
+	for (size_t i = 0; left < size && i < sizeof ends / sizeof *ends; i++) {
+		end_size = strlen(ends[i]);
+		if (left > end_size && !memcmp(name + left - end_size, ends[i], end_size))
+			return left - end_size;
+	}
+	return 0;
+}
+
+static int copy_original(const char *weight, char **original)
+{
+	size_t size = original_size(weight);
+	*original = size ? strndup(weight, size) : NULL;
+	return !size || *original;
+}
+
 static int copy_name(const qs_weight *tensor, char **name)
 {
 	*name = tensor ? strdup(tensor->name) : NULL;
@@ -244,8 +279,8 @@ static int describe(const onnx_scan *scan, const onnx_value *value, qs_onnx_quan
 		out->axis = axis_of(weight, claimed, scales ? n_elems(scales) : zeros ? n_elems(zeros) : 1);
 	uint64_t max = out->axis >= 0 ? weight->dims[out->axis] : 1;
 	return (!zero_point || out->block_size || read_zeros(zero_point, max, out)) &&
-	       copy_name(weight, &out->weight) && copy_name(scales, &out->scale) &&
-	       copy_name(zeros, &out->zero_point);
+	       copy_name(weight, &out->weight) && copy_original(out->weight, &out->original) &&
+	       copy_name(scales, &out->scale) && copy_name(zeros, &out->zero_point);
 }
 
 static int by_weight_name(const void *a, const void *b)
@@ -256,6 +291,7 @@ static int by_weight_name(const void *a, const void *b)
 static void free_quant(qs_onnx_quant *quant)
 {
 	free(quant->weight);
+	free(quant->original);
 	free(quant->scale);
 	free(quant->zero_point);
 	free(quant->zeros);

@@ -24,13 +24,18 @@ export function native(tool, ...args) {
 	return stdout;
 }
 
+/** Where qstore-decode keeps what it fetches. */
+export const cacheHome = mkdtempSync(join(tmpdir(), "qstore-js-cache-"));
+process.on("exit", () => rmSync(cacheHome, { recursive: true, force: true }));
+
 /** Runs qstore-decode, without blocking this process's own servers. */
 export function decode(cwd, ...args) {
 	return decodeProcess(cwd, ...args).result;
 }
 
 export function decodeProcess(cwd, ...args) {
-	const child = spawn(process.execPath, [decodeCli, ...args], { cwd, stdio: ["ignore", "pipe", "pipe"] });
+	const env = { ...process.env, XDG_CACHE_HOME: cacheHome };
+	const child = spawn(process.execPath, [decodeCli, ...args], { cwd, env, stdio: ["ignore", "pipe", "pipe"] });
 	let stdout = "", stderr = "";
 	child.stdout.setEncoding("utf8").on("data", (text) => stdout += text);
 	child.stderr.setEncoding("utf8").on("data", (text) => stderr += text);
