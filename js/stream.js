@@ -21,7 +21,7 @@ import { readExactly } from "./source.js";
 
 /** @typedef {import("./source.js").ReadOptions} ReadOptions */
 
-/** Coded bytes that are read at a time, and how many such lots are under way before the one that is being decoded. */
+/** Coded bytes that are read at a time if a caller does not say so, and how many such lots are under way before the one that is being decoded. */
 const LOT_SIZE = 4 * 2 ** 20, LOTS_AHEAD = 2;
 /** Decoded chunks that stay for the pieces that follow: of the bytes between tensors, and of grids. */
 const SHARED_MAX = 16;
@@ -75,14 +75,14 @@ const BYTES = 0;
  * @param {ReadOptions & { gap?: number }} [options] gap: see CoalesceOptions
  * @returns {AsyncGenerator<Uint8Array, void, void>}
  */
-export async function* decodePieces({ index, source, codec }, pieces, { signal, onFetch, gap } = {}) {
+export async function* decodePieces({ index, source, codec }, pieces, { signal, onFetch, gap, lot: lotSize = LOT_SIZE } = {}) {
 	signal?.throwIfAborted();
 	const controller = new AbortController();
 	const unlink = onAbort(signal, () => controller.abort(signal?.reason));
 	/** @type {ReadOptions} */
 	const options = { signal: controller.signal, onFetch };
 	try {
-		const lots = makeLots(index, pieces);
+		const lots = makeLots(index, pieces, lotSize);
 		/** @type {Lot[]} */
 		const ahead = [];
 		/** @type {{ piece: Piece, own: boolean, data: Promise<Uint8Array> }[]} */
@@ -285,9 +285,10 @@ function atLevel(job, level) {
  * read again.
  * @param {Index} index
  * @param {Iterable<Piece>} pieces
+ * @param {number} lotSize coded bytes of each lot
  * @returns {Generator<Lot, void, void>}
  */
-function* makeLots(index, pieces) {
+function* makeLots(index, pieces, lotSize) {
 	/** @type {Map<number, Shared>} the most recently used one last */
 	const kept = new Map();
 	/** @type {Lot} */
@@ -337,7 +338,7 @@ function* makeLots(index, pieces) {
 		const shared = isShared ? share({ object: piece.object, chunk: piece.chunk }) : undefined;
 		const levels = shared ? [] : chain(piece), needs = levels[0]?.needs;
 		lot.tasks.push({ piece, shared, levels, whole: needs?.whole === undefined ? undefined : keepWhole(needs.whole) });
-		if (size >= LOT_SIZE) {
+		if (size >= lotSize) {
 			yield lot;
 			lot = { tasks: [], chunks: new Set() };
 			size = 0;
