@@ -12,6 +12,7 @@ static const char help[] =
     "Prints an archive's variants, files and tensors, with bits per weight and ratio.\n"
     "\n"
     "      --verify     check every checksum, restore everything to nowhere, compare every SHA-256\n"
+    "      --base OLD   for --verify: the model that the archive is a difference to\n"
     "      --json       print JSON\n"
     "  -j, --threads N  threads for --verify (default: all cores)\n"
     "  -q, --quiet      print nothing but errors\n"
@@ -25,7 +26,7 @@ static const char help[] =
     "\n"
     "Exit status: 0 good, 1 failed, 2 wrong usage.\n";
 
-enum { OPTION_VERIFY = CLI_OPTION_FIRST };
+enum { OPTION_VERIFY = CLI_OPTION_FIRST, OPTION_BASE };
 
 static double bits(uint64_t size, uint64_t n_elems)
 {
@@ -193,8 +194,10 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = {
 	    {"verify", no_argument, NULL, OPTION_VERIFY},
+	    {"base", required_argument, NULL, OPTION_BASE},
 	    CLI_OPTIONS,
 	};
+	const char *base = NULL;
 	qstore_work work = {0};
 	cli_common common = {0};
 	int code = CLI_OK, ended, verify = 0, option;
@@ -203,6 +206,9 @@ int main(int argc, char **argv)
 		switch (option) {
 		case OPTION_VERIFY:
 			verify = 1;
+			break;
+		case OPTION_BASE:
+			base = optarg;
 			break;
 		default:
 			ended = cli_option(option, argv, options, help, &common);
@@ -225,7 +231,9 @@ int main(int argc, char **argv)
 		return cli_fail(&error);
 	if (!common.json && !common.quiet)
 		print_text(archive, argv[optind]);
-	if (verify) {
+	if (base != NULL)
+		status = qstore_set_base(archive, base, &error);
+	if (verify && status == QSTORE_OK) {
 		status = qstore_verify(archive, &work, &error);
 		cli_bar_end(&bar);
 	}

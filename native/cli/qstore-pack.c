@@ -11,15 +11,22 @@ static const char help[] =
     "Packs a model at two or more precisions into one archive, losslessly: every file comes back\n"
     "byte for byte, and the first part of the archive is all of the coarsest model.\n"
     "\n"
-    "HIGH and LOW are a folder as model hubs have it (safetensors, config.json, tokenizer …)\n"
-    "or a single safetensors file. Each is coded from the next coarser one: FP32 from BF16 or FP16,\n"
-    "those from INT8, whatever quantizer made it. Without LOW an INT8 variant of a BF16 or FP16\n"
-    "model is made by LLM.int8()'s rule, in the layout of bitsandbytes; FP32 is stored alone.\n"
+    "HIGH and LOW are a folder as model hubs have it (safetensors, config.json, tokenizer …), or one\n"
+    "file: safetensors, GGUF (the first shard of several) or ONNX. Each is coded from the next coarser\n"
+    "one: FP32 from BF16 or FP16, those from 8 bits, 8 bits from 4, whatever quantizer made them.\n"
+    "A folder of transformers.js with several precisions becomes one archive of them all. Without LOW an\n"
+    "8-bit variant is made of 16 bits: LLM.int8 as bitsandbytes has it, of GGUF Q8_0.\n"
     "Hidden entries (.git, .gitattributes …), links to folders and empty folders are left out.\n"
     "\n"
     "  -o, --output FILE     the archive\n"
     "      --low LOW         a coarser version of HIGH (repeatable, from fine to coarse)\n"
-    "      --quantize RULE   without LOW: llm.int8 (default; needs 16 bits), or none: store HIGH alone\n"
+    "      --quantize RULE   without LOW: llm.int8 (default for safetensors in 16 bits), q8_0 (default for "
+    "GGUF)\n"
+    "                        or none: store HIGH alone\n"
+    "      --from NAME       code HIGH from this variant, not from the next coarser one (int4, q4_0 …)\n"
+    "      --base OLD        an earlier version of the model, or what it was made from (a folder, a file or "
+    "an\n"
+    "                        archive): only what differs is stored, and unpacking needs OLD too\n"
     "      --include PATTERN quantize these tensors too (shell pattern on the name; repeatable)\n"
     "      --exclude PATTERN do not quantize these (repeatable; wins over --include)\n"
     "  -j, --threads N       threads (default: all cores); the archive is the same for all N\n"
@@ -31,7 +38,14 @@ static const char help[] =
     "\n"
     "Exit status: 0 done, 1 failed, 2 wrong usage. FILE appears complete and verified, or not at all.\n";
 
-enum { OPTION_LOW = CLI_OPTION_FIRST, OPTION_QUANTIZE, OPTION_INCLUDE, OPTION_EXCLUDE };
+enum {
+	OPTION_LOW = CLI_OPTION_FIRST,
+	OPTION_BASE,
+	OPTION_FROM,
+	OPTION_QUANTIZE,
+	OPTION_INCLUDE,
+	OPTION_EXCLUDE
+};
 
 static double ratio(uint64_t a, uint64_t b)
 {
@@ -86,6 +100,10 @@ static void print_table(const qstore_pack_options *options, const qstore_pack_re
 	if (result->n_equal > 0)
 		printf("%llu tensors are the same in a coarser variant and stored once\n",
 		       (unsigned long long)result->n_equal);
+	if (result->n_base_equal + result->n_base_delta > 0)
+		printf("%llu tensors are the same in %s, %llu are differences to it: unpacking needs it\n",
+		       (unsigned long long)result->n_base_equal, options->base,
+		       (unsigned long long)result->n_base_delta);
 	if (result->nothing_quantized)
 		printf("No tensor of %s is fit to be quantized: it is stored alone\n", options->high);
 }
@@ -134,6 +152,8 @@ int main(int argc, char **argv)
 	    {"output", required_argument, NULL, 'o'},
 	    {"low", required_argument, NULL, OPTION_LOW},
 	    {"quantize", required_argument, NULL, OPTION_QUANTIZE},
+	    {"base", required_argument, NULL, OPTION_BASE},
+	    {"from", required_argument, NULL, OPTION_FROM},
 	    {"include", required_argument, NULL, OPTION_INCLUDE},
 	    {"exclude", required_argument, NULL, OPTION_EXCLUDE},
 	    {"force", no_argument, NULL, 'f'},
@@ -161,8 +181,16 @@ int main(int argc, char **argv)
 				pack.quantize = QSTORE_QUANTIZE_LLM_INT8;
 			else if (strcmp(optarg, "none") == 0)
 				pack.quantize = QSTORE_QUANTIZE_NONE;
+			else if (strcmp(optarg, "q8_0") == 0)
+				pack.quantize = QSTORE_QUANTIZE_Q8_0;
 			else
-				return cli_usage("--quantize is llm.int8 or none, not %s", optarg);
+				return cli_usage("--quantize is llm.int8, q8_0 or none, not %s", optarg);
+			break;
+		case OPTION_BASE:
+			pack.base = optarg;
+			break;
+		case OPTION_FROM:
+			pack.from = optarg;
 			break;
 		case OPTION_INCLUDE:
 			cli_list_add(&include, optarg);

@@ -15,6 +15,7 @@ static const char help[] =
     "  -o, --output DIR      folder (default: the archive's name without .qstore, \"-\" and the precision)\n"
     "      --file NAME       only this file (repeatable; '*' stands for anything)\n"
     "      --tensor NAME     only this tensor, into DIR/tensors.safetensors (repeatable; '*' likewise)\n"
+    "      --base OLD        the model that the archive is a difference to: a folder, a file or an archive\n"
     "  -j, --threads N       threads (default: all cores)\n"
     "  -f, --force           replace existing files\n"
     "  -q, --quiet           print nothing but errors\n"
@@ -24,7 +25,7 @@ static const char help[] =
     "\n"
     "Exit status: 0 done, 1 failed, 2 wrong usage. No file appears before all are complete and verified.\n";
 
-enum { OPTION_FILE = CLI_OPTION_FIRST, OPTION_TENSOR };
+enum { OPTION_FILE = CLI_OPTION_FIRST, OPTION_TENSOR, OPTION_BASE };
 
 /* "model.qstore" and "high" give "model-high", in the current folder. */
 static char *default_output(const char *path, const char *precision)
@@ -50,10 +51,12 @@ int main(int argc, char **argv)
 	    {"output", required_argument, NULL, 'o'},
 	    {"file", required_argument, NULL, OPTION_FILE},
 	    {"tensor", required_argument, NULL, OPTION_TENSOR},
+	    {"base", required_argument, NULL, OPTION_BASE},
 	    {"force", no_argument, NULL, 'f'},
 	    CLI_OPTIONS,
 	};
 	qstore_unpack_options unpack = {.precision = "high"};
+	const char *base = NULL;
 	cli_list files = {0}, tensors = {0};
 	cli_common common = {0};
 	int code = CLI_OK, ended, option;
@@ -68,6 +71,9 @@ int main(int argc, char **argv)
 			break;
 		case OPTION_FILE:
 			cli_list_add(&files, optarg);
+			break;
+		case OPTION_BASE:
+			base = optarg;
 			break;
 		case OPTION_TENSOR:
 			cli_list_add(&tensors, optarg);
@@ -97,9 +103,11 @@ int main(int argc, char **argv)
 	qstore_status status = qstore_open(argv[optind], &archive, &error);
 	if (status != QSTORE_OK)
 		return cli_fail(&error);
+	if (base != NULL)
+		status = qstore_set_base(archive, base, &error);
 	/* A precision that the archive does not have names no folder. */
 	uint32_t variant;
-	if (strcmp(unpack.precision, "all") != 0)
+	if (status == QSTORE_OK && strcmp(unpack.precision, "all") != 0)
 		status = qstore_find_variant(archive, unpack.precision, &variant, &error);
 	char *made = NULL;
 	if (status == QSTORE_OK && unpack.output == NULL)

@@ -99,8 +99,12 @@ typedef struct qstore_work {
 /* ---- Packing ---- */
 
 typedef enum qstore_quantize {
-	QSTORE_QUANTIZE_LLM_INT8 = 0, /* without `low`, make an INT8 variant by LLM.int8()'s rule */
-	QSTORE_QUANTIZE_NONE = 1      /* without `low`, store `high` alone */
+	/* Without `low`, make an 8-bit variant: by LLM.int8()'s rule of safetensors, Q8_0 of GGUF; ONNX is stored
+	 * as it is. */
+	QSTORE_QUANTIZE_DEFAULT = 0,
+	QSTORE_QUANTIZE_LLM_INT8 = 1, /* that of bitsandbytes: safetensors only */
+	QSTORE_QUANTIZE_Q8_0 = 2,     /* that of llama.cpp: GGUF only */
+	QSTORE_QUANTIZE_NONE = 3      /* store `high` alone */
 } qstore_quantize;
 
 typedef struct qstore_pack_options {
@@ -115,6 +119,12 @@ typedef struct qstore_pack_options {
 	 * names, or NULL. By default 2-D 16-bit linear weights, not embeddings, norms or heads. `include` adds
 	 * any 2-D 16-bit tensor; `exclude` wins. */
 	const char *const *include, *const *exclude;
+	/* An earlier version of the model, or the one that it was made from, as a folder, a file or an archive: what
+	 * is equal there, or close, is stored as a difference; NULL. Without `low` HIGH is stored alone then, unless
+	 * `quantize` says otherwise. */
+	const char *base;
+	/* The variant that `high` is coded from, by name, where that is not the next coarser one; NULL. */
+	const char *from;
 	int compare; /* also find what each variant weighs under plain zstd: fills zstd_size below, costs time */
 	qstore_work work;
 } qstore_pack_options;
@@ -151,6 +161,7 @@ typedef struct qstore_pack_result {
 	uint64_t delta_weights; /* their elements */
 	uint64_t delta_size;    /* coded bytes of the differences */
 	uint64_t n_equal;       /* tensors that are the same in a coarser variant, stored once */
+	uint64_t n_base_equal, n_base_delta; /* … in the base, or kept as differences to it */
 	/* An INT8 variant was asked for, and no tensor was fit for it: `high` is stored alone. */
 	int nothing_quantized;
 } qstore_pack_result;
@@ -169,6 +180,11 @@ typedef struct qstore_archive qstore_archive;
  * NOT_QSTORE, NEWER, TRUNCATED, CORRUPT, LIMIT, IO, MEMORY. */
 qstore_status qstore_open(const char *path, qstore_archive **archive, qstore_error *error);
 void qstore_close(qstore_archive *archive); /* NULL is allowed */
+
+/* Archives that were packed with a base hold only what differs from it. The base is the same model again, as a
+ * folder, a file or an archive: its files are found by their SHA-256. NOT_FOUND when path is not it; INPUT, IO,
+ * MEMORY and what qstore_open returns. */
+qstore_status qstore_set_base(qstore_archive *archive, const char *path, qstore_error *error);
 
 typedef struct qstore_archive_info {
 	uint64_t file_size;    /* of the file at hand */
@@ -201,7 +217,8 @@ typedef struct qstore_file_info {
 	uint32_t variants; /* bit v: variant v has this file */
 	uint64_t size;
 	const uint8_t *sha256; /* 32 bytes */
-	const char *kind; /* "stored", "zstd" (as one member of the archive) or "assembled" (from coded chunks) */
+	const char *kind; /* "stored", "zstd" (as one member of the archive), "assembled" (from coded chunks) or
+	                     "base": not in the archive, of no variant */
 	uint64_t coded_size; /* of the member; 0 for assembled files */
 } qstore_file_info;
 
@@ -220,7 +237,7 @@ typedef struct qstore_tensor_info {
 	/* Bytes in the archive; for "refine" and "delta" those that it adds. 0 for "literal". */
 	uint64_t coded_size;
 	/* "refine": the arithmetic that its codes were found to be made by, "llm.int8", "multiply", "divide" or
-	 * "divide-bf16"; else NULL */
+	 * "divide-half"; else NULL */
 	const char *rule;
 	/* "refine": Σ(coarse − fine)² / Σ fine²: how much the coarse version loses; else 0. */
 	double error;

@@ -16,7 +16,11 @@ struct qstore_archive {
 	uint8_t *body;
 	qs_index index;
 	uint64_t *chunk_offsets; /* in the file */
+	struct qs_base *base;    /* base.h; or NULL */
 };
+
+/* Does the archive need a base? NOT_FOUND with a line that names its files unless it has one by now. */
+qstore_status qs_archive_check_base(const qstore_archive *archive, qs_error *error);
 
 /* As the public functions, with the library's own error. */
 qstore_status qs_archive_open(const char *path, qstore_archive **archive, qs_error *error);

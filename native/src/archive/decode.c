@@ -4,6 +4,7 @@
 
 #include "../core/layout.h"
 #include "archive.h"
+#include "base.h"
 #include "io.h"
 
 /* Differences, a refinement, and its codes, recoded layer by layer. */
@@ -29,6 +30,7 @@ struct qs_decoder {
 	const qstore_archive *whole_archive;
 	uint32_t whole_object;
 	uint8_t *whole;
+	qs_decoder *base; /* of an archive that is the base */
 };
 
 qs_decoder *qs_decoder_create(void)
@@ -62,6 +64,7 @@ void qs_decoder_destroy(qs_decoder *decoder)
 		free(decoder->ranges[i].joined);
 	}
 	free(decoder->whole);
+	qs_decoder_destroy(decoder->base);
 	free(decoder);
 }
 
@@ -251,6 +254,19 @@ static qstore_status decode_chain(qs_decoder *decoder, const qstore_archive *arc
 		desc.coarse = *data;
 		desc.coarse_dtype = coarse.dtype;
 		qstore_status status = QSTORE_OK;
+		if (object.kind == QS_KIND_BASE) {
+			*data_size = desc.n_elems * qs_dtype_size(object.dtype);
+			status = qs_archive_check_base(archive, error);
+			if (status == QSTORE_OK)
+				status = qs_base_read(archive->base, object.group,
+				                      object.row_stride + desc.first_elem * qs_dtype_size(object.dtype),
+				                      *data_size, decoder->data[n & 1], &decoder->base, error);
+			if (status != QSTORE_OK)
+				return status;
+			*data = decoder->data[n & 1];
+			coarse = object;
+			continue;
+		}
 		if (*data != NULL && object.kind != QS_KIND_DELTA && desc.n_elems > 0)
 			status = load_grid(decoder, archive, &coarse, desc.first_elem, desc.n_elems,
 			                   &decoder->ranges[COARSE_SCALES], &desc.coarse_grid, error);

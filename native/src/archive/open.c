@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base.h"
 #include "io.h"
 
 qstore_status qs_public_error(qstore_error *to, const qs_error *from, qstore_status status)
@@ -133,6 +134,7 @@ void qstore_close(qstore_archive *archive)
 		return;
 	if (archive->fd >= 0)
 		close(archive->fd);
+	qs_base_close(archive->base);
 	free(archive->chunk_offsets);
 	free(archive->body);
 	free(archive->path);
@@ -224,7 +226,7 @@ void qstore_get_variant(const qstore_archive *archive, uint32_t number, qstore_v
 
 void qstore_get_file(const qstore_archive *archive, uint32_t number, qstore_file_info *info)
 {
-	static const char *const kinds[] = {"stored", "zstd", "assembled"};
+	static const char *const kinds[] = {"stored", "zstd", "assembled", "base"};
 	qs_file file;
 	qs_index_file(&archive->index, number, &file);
 	info->name = file.name;
@@ -235,10 +237,38 @@ void qstore_get_file(const qstore_archive *archive, uint32_t number, qstore_file
 	info->coded_size = file.coded_size;
 }
 
+qstore_status qs_archive_check_base(const qstore_archive *archive, qs_error *error)
+{
+	const qs_index *index = &archive->index;
+	for (uint32_t i = 0; i < index->n_files && archive->base == NULL; i++) {
+		qs_file file;
+		qs_index_file(index, i, &file);
+		if (file.kind == QS_FILE_BASE)
+			return qs_fail(
+			    error, QSTORE_NOT_FOUND,
+			    "%s: is a difference to another model, its base, which has %s (SHA-256 %02x%02x%02x%02x…): "
+			    "give the base too",
+			    archive->path, file.name, file.sha256[0], file.sha256[1], file.sha256[2], file.sha256[3]);
+	}
+	return QSTORE_OK;
+}
+
+qstore_status qstore_set_base(qstore_archive *archive, const char *path, qstore_error *error)
+{
+	qs_error own = {QSTORE_OK, ""};
+	struct qs_base *base;
+	qstore_status status = qs_base_open(archive, path, &base, &own);
+	if (status == QSTORE_OK) {
+		qs_base_close(archive->base);
+		archive->base = base;
+	}
+	return qs_public_error(error, &own, status);
+}
+
 const char *qs_rule_name(uint32_t rule)
 {
 	static const char *const names[QS_RULE_COUNT] = {
-	    NULL,   "llm.int8", "multiply", "divide", "divide-bf16", "q8_0", "q8_0 (stored d)",
+	    NULL,   "llm.int8", "multiply", "divide", "divide-half", "q8_0", "q8_0 (stored d)",
 	    "q4_0", "q5_0",     "q4_1",     "q5_1",   "q4_k",        "q5_k", "q6_k"};
 	return names[rule];
 }
@@ -271,7 +301,7 @@ static void fill_rule(const qs_index *index, const qs_object *object, qstore_ten
 
 void qstore_get_tensor(const qstore_archive *archive, uint32_t number, qstore_tensor_info *info)
 {
-	static const char *const kinds[] = {"plain", "codes", "refine", "delta", "codes"};
+	static const char *const kinds[] = {"plain", "codes", "refine", "delta", "codes", "base"};
 	const qs_index *index = &archive->index;
 	qs_tensor tensor;
 	qs_file file;

@@ -10,6 +10,7 @@
 #include <zstd.h>
 
 #include "archive.h"
+#include "base.h"
 #include "tar.h"
 
 #define INDEX_NAME "qstore/index"
@@ -39,10 +40,12 @@ static qstore_status take_weights(packer *p, const qs_model_file *input, uint32_
 	file->tensors = calloc(input->weights.n_tensors + 1, sizeof(*file->tensors));
 	if (file->tensors == NULL)
 		return pack_no_memory(error);
-	file->n_tensors = input->weights.n_tensors;
-	for (size_t i = 0; i < file->n_tensors; i++) {
+	file->n_tensors = 0;
+	for (size_t i = 0; i < input->weights.n_tensors; i++) {
 		const qs_weight *t = &input->weights.tensors[i];
-		file->tensors[i] = (pack_tensor){
+		if (t->dtype == QS_BYTES)
+			continue; /* of a type that nobody knows: bytes of the file */
+		file->tensors[file->n_tensors++] = (pack_tensor){
 		    .name = t->name,
 		    .dtype = t->dtype,
 		    .n_dims = t->n_dims,
@@ -197,6 +200,43 @@ static qstore_status open_precisions(packer *p, uint32_t *n, qs_error *error)
 	return status;
 }
 
+/* Which 8-bit variant is made of HIGH, if any. */
+static qstore_status choose_quantizer(packer *p, qs_error *error)
+{
+	qstore_quantize quantize = p->options->quantize;
+	if (quantize == QSTORE_QUANTIZE_DEFAULT && p->options->base != NULL)
+		quantize = QSTORE_QUANTIZE_NONE;
+	const qs_model *model = &p->models[0];
+	int gguf = 0, onnx = 0;
+	for (size_t i = 0; i < model->n_files; i++) {
+		gguf |= model->files[i].is_weights && model->files[i].weights.format == QS_FORMAT_GGUF;
+		onnx |= model->files[i].is_weights && model->files[i].weights.format == QS_FORMAT_ONNX;
+	}
+	if (quantize == QSTORE_QUANTIZE_DEFAULT)
+		quantize = onnx ? QSTORE_QUANTIZE_NONE : gguf ? QSTORE_QUANTIZE_Q8_0 : QSTORE_QUANTIZE_LLM_INT8;
+	if (quantize == QSTORE_QUANTIZE_LLM_INT8 && (gguf || onnx))
+		return qs_fail(error, QSTORE_USAGE, "%s is %s: llm.int8 is for safetensors", model->path,
+		               gguf ? "GGUF" : "ONNX");
+	if (quantize == QSTORE_QUANTIZE_Q8_0 && !gguf)
+		return qs_fail(error, QSTORE_USAGE, "%s is not GGUF: q8_0 is for GGUF", model->path);
+	if (quantize == QSTORE_QUANTIZE_NONE)
+		return QSTORE_OK;
+	if (p->dtypes[0] == QS_I8 || qs_block_elems(p->dtypes[0]) > 1) {
+		p->result.nothing_quantized = 1;
+		return QSTORE_OK;
+	}
+	p->made_low = 1;
+	p->quantize = quantize;
+	p->high_number = 1;
+	p->models[1] = p->models[0];
+	p->names[1] = p->names[0];
+	p->dtypes[1] = p->dtypes[0];
+	memset(&p->models[0], 0, sizeof(p->models[0]));
+	p->names[0] = gguf ? "q8_0" : "int8";
+	p->dtypes[0] = gguf ? QS_Q8_0 : QS_I8;
+	return QSTORE_OK;
+}
+
 static qstore_status open_models(packer *p, qs_error *error)
 {
 	const qstore_pack_options *options = p->options;
@@ -220,20 +260,8 @@ static qstore_status open_models(packer *p, qs_error *error)
 	}
 	if (status != QSTORE_OK)
 		return status;
-	if (options->low == NULL && n_precisions == 0 && options->quantize == QSTORE_QUANTIZE_LLM_INT8) {
-		if (p->dtypes[0] == QS_I8) {
-			p->result.nothing_quantized = 1;
-		} else {
-			p->made_low = 1;
-			p->high_number = 1;
-			p->models[1] = p->models[0];
-			p->names[1] = p->names[0];
-			p->dtypes[1] = p->dtypes[0];
-			memset(&p->models[0], 0, sizeof(p->models[0]));
-			p->names[0] = "int8";
-			p->dtypes[0] = QS_I8;
-		}
-	}
+	if (options->low == NULL && n_precisions == 0)
+		status = choose_quantizer(p, error);
 	for (uint32_t v = 0; v <= p->high_number && status == QSTORE_OK; v++)
 		status = take_model(p, &p->models[v], v, error);
 	return status;
@@ -311,7 +339,7 @@ static qstore_status lay_out(packer *p, uint64_t *payload_size, qs_error *error)
 		if (status != QSTORE_OK)
 			return status;
 		/* Both are sorted alike. */
-		while (builder->files[number].kind == QS_FILE_ASSEMBLED)
+		while (!qs_file_is_member(&builder->files[number]))
 			number++;
 		at += header_size;
 		builder->files[number++].offset = at;
@@ -408,7 +436,7 @@ static qstore_status write_members(packer *p, qs_tar_writer *writer, const uint8
 	size_t number = 0;
 	for (size_t i = 0; i < p->n_smalls && status == QSTORE_OK; i++) {
 		const pack_small *small = &p->smalls[i];
-		while (builder->files[number].kind == QS_FILE_ASSEMBLED)
+		while (!qs_file_is_member(&builder->files[number]))
 			number++;
 		status = qs_tar_writer_member(writer, small->member, small->coded_size,
 		                              payload_offset + builder->files[number++].offset, error);
@@ -460,6 +488,8 @@ static qstore_status check_archive(const packer *p, const char *temp_path, qs_er
 {
 	qstore_archive *archive;
 	qstore_status status = qs_archive_open(temp_path, &archive, error);
+	if (status == QSTORE_OK && p->n_bases > 0)
+		status = qs_base_open(archive, p->options->base, &archive->base, error);
 	if (status == QSTORE_OK)
 		status = qs_archive_verify(archive, &p->options->work, error);
 	qstore_close(archive);
@@ -505,8 +535,10 @@ static qstore_status run(packer *p, qs_error *error)
 		status = pack_matrices(p, error);
 	if (status == QSTORE_OK && p->high_number > 0 && !p->made_low)
 		status = pack_pair(p, error);
+	if (status == QSTORE_OK && p->options->base != NULL)
+		status = pack_base(p, error);
 	if (status == QSTORE_OK && p->made_low) {
-		status = pack_quantize(p, error);
+		status = p->quantize == QSTORE_QUANTIZE_Q8_0 ? pack_quantize_q8_0(p, error) : pack_quantize(p, error);
 		if (!p->made_low) {
 			p->high_number = 0;
 			p->models[0] = p->models[1];
@@ -562,6 +594,10 @@ static void packer_free(packer *p)
 	for (size_t i = 0; i < p->n_parts; i++)
 		free(p->parts[i]);
 	free(p->parts);
+	pack_base_free(p);
+	for (size_t i = 0; i < p->n_planned; i++)
+		qs_weights_close(&p->planned[i]);
+	free(p->planned);
 	if (p->small_fd >= 0)
 		close(p->small_fd);
 	if (p->layer_fd >= 0)

@@ -3,10 +3,12 @@
 #define QS_PACK_H
 
 #include <qstore.h>
+#include <pthread.h>
 #include <time.h>
 
 #include "../core/chunk.h"
 #include "../formats/model.h"
+#include "archive.h"
 #include "index_build.h"
 #include "io.h"
 #include "pool.h"
@@ -14,8 +16,9 @@
 /* Something to read at an offset: an input file, or a spool. */
 typedef struct pack_source {
 	const char *path; /* for messages */
-	int fd;           /* owned */
-	int is_input;     /* must not change while it is packed */
+	int fd;           /* owned; −1: file `file` of the base, an archive */
+	uint32_t file;
+	int is_input; /* must not change while it is packed */
 	uint64_t size;
 	struct timespec mtime;
 } pack_source;
@@ -31,6 +34,7 @@ typedef enum pack_role {
 	PACK_CODES,
 	PACK_REFINE,
 	PACK_DELTA,  /* floats, given those of `coarse` */
+	PACK_BASE,   /* in a file of the base */
 	PACK_LAYOUT, /* made of the codes in `coarse` and of their scales */
 	PACK_SHARED  /* equal to `coarse`, whose object it uses */
 } pack_role;
@@ -44,7 +48,10 @@ typedef enum pack_view {
 	PACK_BLOCK_ABSMAX, /* the largest magnitude of each 32 16-bit floats, of the same type */
 	PACK_WORD_CODES,   /* codes packed in I32 along their rows */
 	PACK_WORD_CODES_T, /* … along their columns */
-	PACK_CAST_BF16     /* F32 rounded to BF16 */
+	PACK_CAST_BF16,    /* F32 rounded to BF16 */
+	PACK_Q8_0,         /* floats quantized to Q8_0's blocks … */
+	PACK_Q8_0_CODES,   /* … their codes … */
+	PACK_Q8_0_SCALES   /* … and their scales */
 } pack_view;
 
 /* Which scale each of a matrix's codes has (core/grid.h). */
@@ -68,8 +75,12 @@ typedef struct pack_tensor {
 	const struct pack_tensor *of;
 	uint32_t bits;             /* of a packed code; LAYOUT of packed ones too */
 	struct pack_tensor *codes; /* of the matrix that this is the file's form of: itself, a part, or NULL */
+	int is_needed;             /* as it is, by another's grid */
 	int has_grid;              /* codes: their grid is known, but perhaps for the rule */
+	const char *full;          /* the name, after that of its model where a folder has several */
 	const char *key;           /* name of the matrix or tensor in all variants */
+	uint64_t base_size;        /* BASE: of its file */
+	uint32_t base_file;        /* BASE: of the packer's bases */
 	const struct pack_tensor *owner; /* of a part: the tensor that stands in a file */
 	uint32_t layer;                  /* variant whose layer has its object */
 	struct pack_tensor *coarse;      /* REFINE, SHARED, DELTA and LAYOUT; CODES given coarser ones, or NULL */
@@ -84,11 +95,25 @@ typedef struct pack_file {
 	uint32_t variants;
 	uint64_t size;
 	pack_segment gaps; /* what is not in a tensor is at gaps.offset + its place */
+	int is_padded;     /* … but behind gaps.size it is zeros, which are at `padding` in the same source */
+	uint64_t padding;
 	size_t n_tensors;
 	pack_tensor *tensors; /* in order of offset; owned */
 	uint32_t literal;     /* object, or QS_NONE */
 	uint8_t sha256[32];
 } pack_file;
+
+/* A file of the base. */
+typedef struct pack_base_file {
+	const char *name;
+	uint64_t size;
+	uint8_t sha256[32];
+	uint32_t source;
+	int used;        /* objects are part of it */
+	uint32_t number; /* of its record */
+	size_t n_tensors;
+	pack_tensor *tensors; /* owned */
+} pack_base_file;
 
 /* A file that is one member of the archive. */
 typedef struct pack_small {
@@ -124,8 +149,10 @@ typedef struct packer {
 	qs_model models[QS_VARIANTS_MAX];
 	const char *names[QS_VARIANTS_MAX];
 	uint32_t dtypes[QS_VARIANTS_MAX];
-	uint32_t high_number; /* the finest */
-	int made_low;         /* variant 0 is made by the packer */
+	uint32_t high_number;     /* the finest */
+	uint32_t from;            /* that the finest builds on, when asked */
+	int made_low;             /* variant 0 is made by the packer … */
+	qstore_quantize quantize; /* … by this rule */
 
 	pack_source *sources;
 	size_t n_sources;
@@ -140,7 +167,15 @@ typedef struct packer {
 	pack_segment *segments;
 	size_t n_segments;
 	pack_object *objects; /* one for each of the builder's */
-	char **texts;         /* names that were made */
+	qs_model base;        /* or … */
+	qstore_archive *base_archive;
+	qs_decoder *base_decoder; /* one for all threads: */
+	pthread_mutex_t base_lock;
+	pack_base_file *bases;
+	size_t n_bases;
+	qs_weights *planned; /* files that were made */
+	size_t n_planned;
+	char **texts; /* names that were made */
 	size_t n_texts;
 	struct pack_part **parts; /* tensors that stand in no file */
 	size_t n_parts;
@@ -154,19 +189,32 @@ int pack_is_cancelled(const packer *p);
 void pack_phase(packer *p, const char *phase, uint64_t total);
 void pack_advance(packer *p, uint64_t bytes);
 qstore_status pack_add_source(packer *p, const char *path, uint64_t size, uint32_t *number, qs_error *error);
+qstore_status pack_add_base_source(packer *p, uint32_t file, uint64_t size, uint32_t *number,
+                                   qs_error *error);
 qstore_status pack_read(const packer *p, uint32_t source, void *dst, size_t size, uint64_t offset,
                         qs_error *error);
 qstore_status pack_check_sources(const packer *p, qs_error *error);
+/* Where the byte at `at` of a file, which no tensor has, and those behind it are read. */
+uint64_t pack_gap_offset(const pack_file *file, uint64_t at);
 /* Appends to the spool of generated bytes. */
 qstore_status pack_generate(packer *p, const void *src, size_t size, uint64_t *offset, qs_error *error);
 /* Keeps a malloc'd text (NULL: out of memory) until the packer is freed. */
 const char *pack_keep(packer *p, char *text);
 qstore_status pack_add_file(packer *p, pack_file **added, qs_error *error);
 qstore_status pack_add_small(packer *p, pack_small **added, qs_error *error);
+/* Reading that is not from a file; see pack_base.c. */
+qstore_status pack_base_read(const packer *p, uint32_t file, void *dst, size_t size, uint64_t offset,
+                             qs_error *error);
+/* Does coding a piece of the middle chunk of `fine` as the difference to `coarse` save 2 %? */
+qstore_status pack_delta_pays(packer *p, const pack_tensor *fine, const pack_tensor *coarse, int *pays,
+                              qs_error *error);
+qstore_status pack_same_bytes(const packer *p, const pack_tensor *a, const pack_tensor *b, uint8_t *buffer,
+                              int *same, qs_error *error);
 /* A tensor that stands in no file: rows × cols elements seen in `of`, plain until its role is set; NULL when
  * out of memory. */
 pack_tensor *pack_add_part(packer *p, const pack_tensor *of, pack_view view, uint32_t dtype, uint64_t rows,
                            uint64_t cols);
+pack_tensor *pack_part_tensor(const packer *p, size_t number);
 /* Parts are in the layers of their owners. */
 void pack_set_layers(packer *p);
 /* Columns as the group of a grid with one scale a row. */
@@ -198,8 +246,8 @@ qstore_status pack_load_grid(const packer *p, const pack_grid *grid, uint32_t co
 void pack_add_sums(const qs_chunk_desc *desc, const uint8_t *fine, pack_sums *sums);
 /* Whether codes with these sums can belong to their values at all. */
 int pack_alike(const pack_sums *sums);
-/* Whether they are at least not independent of them: columns may be scaled (SmoothQuant, AWQ). */
-int pack_related(const pack_sums *sums);
+/* The square of their correlation; 0 when it is negative. */
+double pack_correlation(const pack_sums *sums);
 
 /* The tensors of a variant, sorted by name or by key. */
 typedef struct pack_map {
@@ -218,6 +266,10 @@ qstore_status pack_pair(packer *p,
 qstore_status pack_matrices(packer *p, qs_error *error);
 qstore_status
 pack_quantize(packer *p, qs_error *error); /* pack_quantize.c: or makes LOW; clears made_low when it cannot */
+qstore_status pack_quantize_q8_0(packer *p, qs_error *error); /* pack_q8_0.c: the same of GGUF */
+/* pack_base.c: finds tensors that are the same in the base, or close to what it has */
+qstore_status pack_base(packer *p, qs_error *error);
+void pack_base_free(packer *p);
 qstore_status pack_hash(packer *p,
                         qs_error *error); /* pack_files.c: SHA-256 of all, small files into their spool */
 qstore_status pack_plan(packer *p, qs_error *error);   /* pack_files.c: objects, chunks */

@@ -58,7 +58,7 @@ static qstore_status file_read(const packer *p, const pack_file *file, uint8_t *
 		} else {
 			n = t != NULL ? t->offset - offset : size;
 			n = n < size ? n : size;
-			status = pack_read(p, file->gaps.source, dst, (size_t)n, file->gaps.offset + offset, error);
+			status = pack_read(p, file->gaps.source, dst, (size_t)n, pack_gap_offset(file, offset), error);
 		}
 		if (status != QSTORE_OK)
 			return status;
@@ -202,6 +202,24 @@ static qstore_status spool_small(packer *p, pack_small *small, uint64_t *spool_s
 	return status;
 }
 
+static qstore_status hash_base(packer *p, pack_base_file *base, qs_sha256 *sha256, uint8_t *buffer,
+                               qs_error *error)
+{
+	if (!qs_sha256_reset(sha256))
+		return pack_no_memory(error);
+	for (uint64_t at = 0; at < base->size; at += QS_IO_BLOCK) {
+		size_t n = base->size - at < QS_IO_BLOCK ? (size_t)(base->size - at) : QS_IO_BLOCK;
+		qstore_status status = pack_read(p, base->source, buffer, n, at, error);
+		if (status != QSTORE_OK)
+			return status;
+		if (pack_is_cancelled(p))
+			return qs_fail(error, QSTORE_CANCELLED, "cancelled");
+		if (!qs_sha256_update(sha256, buffer, n))
+			return pack_no_memory(error);
+	}
+	return qs_sha256_final(sha256, base->sha256) ? QSTORE_OK : pack_no_memory(error);
+}
+
 qstore_status pack_hash(packer *p, qs_error *error)
 {
 	hasher h = {.p = p, .sha256 = qs_sha256_create()};
@@ -241,6 +259,9 @@ qstore_status pack_hash(packer *p, qs_error *error)
 		};
 		status = qs_pool_run(&jobs, p->options->work.threads, error);
 	}
+	for (size_t i = 0; i < p->n_bases && status == QSTORE_OK; i++)
+		if (p->bases[i].used && p->base_archive == NULL)
+			status = hash_base(p, &p->bases[i], h.sha256, buffers, error);
 	free(h.blocks);
 	free(buffers);
 	qs_sha256_destroy(h.sha256);
@@ -290,8 +311,9 @@ static qstore_status add_object(packer *p, qs_object object, const pack_object *
 	if (larger == NULL)
 		return pack_no_memory(error);
 	p->objects = larger;
-	uint64_t n_chunks =
-	    object.kind == QS_KIND_LAYOUT ? 0 : (object.n_elems + object.chunk_elems - 1) / object.chunk_elems;
+	uint64_t n_chunks = object.kind == QS_KIND_LAYOUT || object.kind == QS_KIND_BASE
+	                        ? 0
+	                        : (object.n_elems + object.chunk_elems - 1) / object.chunk_elems;
 	object.n_chunks = (uint32_t)n_chunks;
 	qstore_status status = QSTORE_LIMIT;
 	if (n_chunks < QS_NONE)
@@ -328,7 +350,7 @@ static qstore_status plan_literal(packer *p, pack_file *file, qs_error *error)
 	for (size_t i = 0; i <= file->n_tensors; i++) {
 		const pack_tensor *t = i < file->n_tensors ? &file->tensors[i] : NULL;
 		uint64_t end = t != NULL ? t->offset : file->size;
-		pack_segment gap = {file->gaps.source, file->gaps.offset + at, end - at};
+		pack_segment gap = {file->gaps.source, pack_gap_offset(file, at), end - at};
 		qstore_status status = add_segment(p, own.first_segment, gap, error);
 		object.n_elems += gap.size;
 		if (status == QSTORE_OK && t != NULL && t->role == PACK_LITERAL) {
@@ -346,7 +368,7 @@ static qstore_status plan_literal(packer *p, pack_file *file, qs_error *error)
 	return add_object(p, object, &own, &file->literal, error);
 }
 
-static qstore_status plan_object(packer *p, pack_tensor *t, qs_error *error);
+static qstore_status plan_object(packer *p, pack_tensor *t, uint32_t layer, qs_error *error);
 
 /* What an object names comes before it. */
 static qstore_status plan_needed(packer *p, const pack_tensor *t, qs_error *error)
@@ -355,7 +377,7 @@ static qstore_status plan_needed(packer *p, const pack_tensor *t, qs_error *erro
 	qstore_status status = QSTORE_OK;
 	for (size_t i = 0; i < sizeof(needed) / sizeof(*needed) && status == QSTORE_OK; i++)
 		if (needed[i] != NULL)
-			status = plan_object(p, pack_stored(needed[i]), error);
+			status = plan_object(p, pack_stored(needed[i]), t->layer, error);
 	return status;
 }
 
@@ -364,12 +386,12 @@ static uint32_t object_of(pack_tensor *t)
 	return t == NULL ? QS_NONE : pack_stored(t)->object;
 }
 
-/* The object of a tensor that has one of its own, unless it is there already. */
-static qstore_status plan_object(packer *p, pack_tensor *t, qs_error *error)
+/* The object of a tensor that has one of its own, unless it is there already. layer: of one of the base. */
+static qstore_status plan_object(packer *p, pack_tensor *t, uint32_t layer, qs_error *error)
 {
 	static const uint8_t kinds[] = {
 	    [PACK_PLAIN] = QS_KIND_PLAIN, [PACK_CODES] = QS_KIND_CODES,   [PACK_REFINE] = QS_KIND_REFINE,
-	    [PACK_DELTA] = QS_KIND_DELTA, [PACK_LAYOUT] = QS_KIND_LAYOUT,
+	    [PACK_DELTA] = QS_KIND_DELTA, [PACK_LAYOUT] = QS_KIND_LAYOUT, [PACK_BASE] = QS_KIND_BASE,
 	};
 	if (!is_own(t) || t->object != QS_NONE)
 		return QSTORE_OK;
@@ -380,7 +402,7 @@ static qstore_status plan_object(packer *p, pack_tensor *t, qs_error *error)
 	qs_object object = {
 	    .kind = kinds[t->role],
 	    .dtype = t->dtype,
-	    .variant = t->layer,
+	    .variant = t->role == PACK_BASE ? layer : t->layer,
 	    .coarse = object_of(t->coarse),
 	    .scales = QS_NONE,
 	    .zeros = QS_NONE,
@@ -388,6 +410,8 @@ static qstore_status plan_object(packer *p, pack_tensor *t, qs_error *error)
 	    .n_elems = pack_n_elems(t),
 	};
 	pack_geometry(t, &object.cols, &object.chunk_elems);
+	if (t->role == PACK_BASE)
+		object.row_stride = t->source_offset;
 	if (t->role == PACK_PLAIN && qs_block_elems(t->dtype) > 1) {
 		/* Blocks of a type that is not modelled. */
 		object.dtype = QS_BYTES;
@@ -426,8 +450,10 @@ static qstore_status plan_object(packer *p, pack_tensor *t, qs_error *error)
 static qstore_status plan_objects(packer *p, pack_file *file, qs_error *error)
 {
 	qstore_status status = plan_literal(p, file, error);
-	for (size_t i = 0; i < file->n_tensors && status == QSTORE_OK; i++)
-		status = plan_object(p, &file->tensors[i], error);
+	for (size_t i = 0; i < file->n_tensors && status == QSTORE_OK; i++) {
+		pack_tensor *t = &file->tensors[i];
+		status = plan_object(p, pack_stored(t), t->layer, error);
+	}
 	return status;
 }
 
@@ -537,45 +563,72 @@ static int compare_smalls(const void *a, const void *b)
 }
 
 /* Files of both sorts in the index's order: by name, then coarse to fine. */
+static qstore_status index_base(packer *p, uint32_t number, pack_base_file *base)
+{
+	qs_file file = {
+	    .name = qs_builder_name(&p->builder, base->name), .kind = QS_FILE_BASE, .size = base->size};
+	if (file.name == NULL)
+		return QSTORE_MEMORY;
+	base->number = number;
+	p->builder.files[number] = file;
+	memcpy(p->builder.sha256[number], base->sha256, sizeof(base->sha256));
+	return QSTORE_OK;
+}
+
+/* One of the three. */
+typedef struct index_entry {
+	const char *name;
+	uint32_t rank; /* its coarsest variant; those of the base are last */
+	pack_file *file;
+	const pack_small *small;
+	pack_base_file *base;
+} index_entry;
+
+static int compare_entries(const void *a, const void *b)
+{
+	const index_entry *x = a, *y = b;
+	int order = strcmp(x->name, y->name);
+	return order != 0 ? order : (x->rank > y->rank) - (x->rank < y->rank);
+}
+
 static qstore_status index_files(packer *p, qs_error *error)
 {
-	size_t next_small = 0;
-	pack_file **files = malloc((p->n_files + 1) * sizeof(*files));
-	if (files == NULL)
+	size_t n = 0;
+	index_entry *entries = calloc(p->n_files + p->n_smalls + p->n_bases + 1, sizeof(*entries));
+	if (entries == NULL)
 		return pack_no_memory(error);
-	for (size_t i = 0; i < p->n_files; i++) {
-		/* By insertion, as there are few; stable, and p->files are coarse to fine. */
-		size_t at = i;
-		while (at > 0 && strcmp(files[at - 1]->name, p->files[i].name) > 0) {
-			files[at] = files[at - 1];
-			at--;
-		}
-		files[at] = &p->files[i];
-	}
 	if (p->n_smalls > 0)
 		qsort(p->smalls, p->n_smalls, sizeof(*p->smalls), compare_smalls);
+	for (size_t i = 0; i < p->n_files; i++)
+		entries[n++] = (index_entry){
+		    .name = p->files[i].name, .rank = coarsest(p->files[i].variants), .file = &p->files[i]};
+	for (size_t i = 0; i < p->n_smalls; i++)
+		entries[n++] = (index_entry){
+		    .name = p->smalls[i].name, .rank = coarsest(p->smalls[i].variants), .small = &p->smalls[i]};
+	for (size_t i = 0; i < p->n_bases; i++)
+		if (p->bases[i].used)
+			entries[n++] = (index_entry){
+			    .name = p->bases[i].name, .rank = QS_VARIANTS_MAX + (uint32_t)i, .base = &p->bases[i]};
+	if (n > 0)
+		qsort(entries, n, sizeof(*entries), compare_entries);
 	qstore_status status = QSTORE_OK;
-	for (size_t next_file = 0; status == QSTORE_OK && next_file + next_small < p->n_files + p->n_smalls;) {
+	for (size_t i = 0; i < n && status == QSTORE_OK; i++) {
 		uint32_t number;
-		status = qs_builder_add_file(&p->builder, &number);
-		if (status != QSTORE_OK) {
+		const index_entry *e = &entries[i];
+		if (qs_builder_add_file(&p->builder, &number) != QSTORE_OK ||
+		    (e->base != NULL && index_base(p, number, e->base) != QSTORE_OK))
 			status = pack_no_memory(error);
-		} else {
-			const pack_small *small = next_small < p->n_smalls ? &p->smalls[next_small] : NULL;
-			pack_file *file = next_file < p->n_files ? files[next_file] : NULL;
-			int order = small == NULL ? -1 : file == NULL ? 1 : strcmp(file->name, small->name);
-			if (order == 0)
-				order = coarsest(file->variants) < coarsest(small->variants) ? -1 : 1;
-			if (order < 0) {
-				status = index_file(p, number, file, error);
-				next_file++;
-			} else {
-				status = index_small(p, number, small, error);
-				next_small++;
-			}
-		}
+		else if (e->file != NULL)
+			status = index_file(p, number, e->file, error);
+		else if (e->small != NULL)
+			status = index_small(p, number, e->small, error);
 	}
-	free(files);
+	free(entries);
+	for (size_t i = 0; i < p->builder.n_objects; i++) {
+		qs_object *object = &p->builder.objects[i];
+		if (object->kind == QS_KIND_BASE)
+			object->group = p->bases[p->objects[i].tensor->base_file].number;
+	}
 	return status;
 }
 
@@ -588,7 +641,11 @@ qstore_status pack_plan(packer *p, qs_error *error)
 		if (status != QSTORE_OK || name == NULL)
 			return pack_no_memory(error);
 		p->builder.variants[number] =
-		    (qs_variant){.name = name, .dtype = p->dtypes[v], .coarser = v == 0 ? QS_NONE : v - 1};
+		    (qs_variant){.name = name,
+		                 .dtype = p->dtypes[v],
+		                 .coarser = v == 0                                            ? QS_NONE
+		                            : v == p->high_number && p->options->from != NULL ? p->from
+		                                                                              : v - 1};
 		for (size_t i = 0; i < p->n_files; i++)
 			p->builder.variants[number].raw_size += p->files[i].variants >> v & 1 ? p->files[i].size : 0;
 		for (size_t i = 0; i < p->n_smalls; i++)

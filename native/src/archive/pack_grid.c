@@ -111,8 +111,9 @@ int pack_alike(const pack_sums *sums)
 	return sums->errors <= 0.5 * sums->squares + (double)sums->n * 3.5527136788005009e-15 /* 2^-48 */;
 }
 
-int pack_related(const pack_sums *sums)
+double pack_correlation(const pack_sums *sums)
 {
 	double product = (sums->coarse_squares + sums->squares - sums->errors) / 2;
-	return product > 0 && product * product > 0.1 * sums->coarse_squares * sums->squares;
+	double squares = sums->coarse_squares * sums->squares;
+	return product > 0 && squares > 0 ? product * product / squares : 0;
 }

@@ -11,7 +11,7 @@
 
 static int compare_names(const void *a, const void *b)
 {
-	return strcmp((*(pack_tensor *const *)a)->name, (*(pack_tensor *const *)b)->name);
+	return strcmp((*(pack_tensor *const *)a)->full, (*(pack_tensor *const *)b)->full);
 }
 
 static int compare_keys(const void *a, const void *b)
@@ -44,7 +44,7 @@ size_t pack_map_first(const pack_map *map, const char *name)
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 		const pack_tensor *t = map->tensors[middle];
-		if (strcmp(map->by_key ? t->key : t->name, name) < 0)
+		if (strcmp(map->by_key ? t->key : t->full, name) < 0)
 			low = middle + 1;
 		else
 			high = middle;
@@ -55,7 +55,7 @@ size_t pack_map_first(const pack_map *map, const char *name)
 pack_tensor *pack_map_find(const pack_map *map, const char *name)
 {
 	size_t i = pack_map_first(map, name);
-	if (i == map->n_tensors || strcmp(map->by_key ? map->tensors[i]->key : map->tensors[i]->name, name) != 0)
+	if (i == map->n_tensors || strcmp(map->by_key ? map->tensors[i]->key : map->tensors[i]->full, name) != 0)
 		return NULL;
 	return map->tensors[i];
 }
@@ -153,9 +153,9 @@ static qstore_status plain_group(const packer *p, const pack_tensor *order, uint
  * [groups, out × bits / 32], scales [groups, out], g_idx [in]. */
 static qstore_status split_gptq(packer *p, const pack_map *map, pack_tensor *t, qs_error *error)
 {
-	pack_tensor *scales = find_beside(map, t->name, ".qweight", ".scales"),
-	            *qzeros = find_beside(map, t->name, ".qweight", ".qzeros"),
-	            *order = find_beside(map, t->name, ".qweight", ".g_idx");
+	pack_tensor *scales = find_beside(map, t->full, ".qweight", ".scales"),
+	            *qzeros = find_beside(map, t->full, ".qweight", ".qzeros"),
+	            *order = find_beside(map, t->full, ".qweight", ".g_idx");
 	if (t->dtype != QS_I32 || t->n_dims != 2 || t->role != PACK_PLAIN || scales == NULL ||
 	    scales->n_dims != 2 ||
 	    (scales->dtype != QS_F16 && scales->dtype != QS_BF16 && scales->dtype != QS_F32))
@@ -222,8 +222,8 @@ static qstore_status split_gptq(packer *p, const pack_map *map, pack_tensor *t, 
  * 32] of codes + 2^(bits − 1), weight_scale [out, groups]. */
 static qstore_status split_packed(packer *p, const pack_map *map, pack_tensor *t, qs_error *error)
 {
-	pack_tensor *scales = find_beside(map, t->name, ".weight_packed", ".weight_scale"),
-	            *shape = find_beside(map, t->name, ".weight_packed", ".weight_shape");
+	pack_tensor *scales = find_beside(map, t->full, ".weight_packed", ".weight_scale"),
+	            *shape = find_beside(map, t->full, ".weight_packed", ".weight_shape");
 	int64_t dims[2];
 	if (t->dtype != QS_I32 || t->n_dims != 2 || t->role != PACK_PLAIN || scales == NULL ||
 	    scales->n_dims != 2 || shape == NULL || shape->dtype != QS_I64 || shape->size != 16 ||
@@ -244,7 +244,7 @@ static qstore_status split_packed(packer *p, const pack_map *map, pack_tensor *t
 	scales->role = PACK_PLAIN;
 	codes->role = PACK_CODES;
 	codes->codes = codes;
-	codes->grid = (pack_grid){.rule = QS_RULE_DIVIDE_BF16,
+	codes->grid = (pack_grid){.rule = QS_RULE_DIVIDE_HALF,
 	                          .scales = scales,
 	                          .group = (uint32_t)((in + groups - 1) / groups),
 	                          .row_stride = groups,
@@ -264,6 +264,30 @@ static qstore_status name_torchao(packer *p, pack_tensor *t, qs_error *error)
 }
 
 /* ---- ONNX ---- */
+
+/* PREFIX/NAME, where the file has a prefix. */
+static const char *with_prefix(packer *p, const char *prefix, const char *name)
+{
+	if (prefix == NULL || prefix[0] == 0)
+		return name;
+	char *text = malloc(strlen(prefix) + strlen(name) + 2);
+	if (text != NULL)
+		sprintf(text, "%s/%s", prefix, name);
+	return pack_keep(p, text);
+}
+
+/* *found: NULL when there is no such tensor. 0: out of memory. */
+static int find_prefixed(packer *p, const pack_map *map, const char *prefix, const char *name,
+                         pack_tensor **found)
+{
+	*found = NULL;
+	if (name == NULL)
+		return 1;
+	const char *full = with_prefix(p, prefix, name);
+	if (full != NULL)
+		*found = pack_map_find(map, full);
+	return full != NULL;
+}
 
 /* Zero points that stand in no tensor: an object of their own. */
 static qstore_status make_zeros(packer *p, const pack_tensor *t, const qs_onnx_quant *quant,
@@ -287,15 +311,18 @@ static qstore_status make_zeros(packer *p, const pack_tensor *t, const qs_onnx_q
 }
 
 /* Codes as the graph uses them (onnxruntime, quantization/base_quantizer.py). */
-static qstore_status take_quant(packer *p, const pack_map *map, const qs_onnx_quant *quant, qs_error *error)
+static qstore_status take_quant(packer *p, const pack_map *map, const char *prefix,
+                                const qs_onnx_quant *quant, qs_error *error)
 {
-	pack_tensor *t = pack_map_find(map, quant->weight),
-	            *scale = quant->scale == NULL ? NULL : pack_map_find(map, quant->scale),
-	            *zeros = quant->zero_point == NULL ? NULL : pack_map_find(map, quant->zero_point);
+	pack_tensor *t, *scale, *zeros;
+	if (!find_prefixed(p, map, prefix, quant->weight, &t) ||
+	    !find_prefixed(p, map, prefix, quant->scale, &scale) ||
+	    !find_prefixed(p, map, prefix, quant->zero_point, &zeros))
+		return pack_no_memory(error);
 	if (t == NULL)
 		return QSTORE_OK;
-	if (ends_in(t->name, "_quantized")) {
-		t->key = rename_end(p, t->key, "_quantized", "");
+	if (quant->original != NULL) {
+		t->key = with_prefix(p, prefix, quant->original);
 		if (t->key == NULL)
 			return pack_no_memory(error);
 	}
@@ -356,16 +383,23 @@ static qstore_status take_quants(packer *p, const pack_map *map, uint32_t varian
 		if (input == NULL || (p->files[i].variants >> variant & 1) == 0)
 			continue;
 		for (size_t j = 0; j < input->n_quants && status == QSTORE_OK; j++)
-			status = take_quant(p, map, &input->quants[j], error);
+			status = take_quant(p, map, input->weights.prefix, &input->quants[j], error);
 	}
 	return status;
+}
+
+static int name_fully(packer *p, const pack_file *file, pack_tensor *t)
+{
+	t->full = t->key = with_prefix(p, file->input == NULL ? NULL : file->input->weights.prefix, t->name);
+	return t->key != NULL;
 }
 
 qstore_status pack_matrices(packer *p, qs_error *error)
 {
 	for (size_t i = 0; i < p->n_files; i++)
 		for (size_t j = 0; j < p->files[i].n_tensors; j++)
-			p->files[i].tensors[j].key = p->files[i].tensors[j].name;
+			if (!name_fully(p, &p->files[i], &p->files[i].tensors[j]))
+				return pack_no_memory(error);
 	for (uint32_t v = 0; v <= p->high_number; v++) {
 		pack_map map;
 		qstore_status status = pack_map_make(p, v, 0, &map) ? QSTORE_OK : pack_no_memory(error);

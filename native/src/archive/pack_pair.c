@@ -30,24 +30,6 @@ static int is_float(uint32_t dtype)
 	return dtype == QS_F16 || dtype == QS_BF16 || dtype == QS_F32 || dtype == QS_F64;
 }
 
-static qstore_status same_bytes(const packer *p, const pack_tensor *a, const pack_tensor *b, uint8_t *buffer,
-                                int *same, qs_error *error)
-{
-	*same = 1;
-	for (uint64_t at = 0; at < a->size && *same; at += QS_IO_BLOCK) {
-		size_t n = a->size - at < QS_IO_BLOCK ? (size_t)(a->size - at) : QS_IO_BLOCK;
-		qstore_status status = pack_read(p, a->source, buffer, n, a->source_offset + at, error);
-		if (status == QSTORE_OK)
-			status = pack_read(p, b->source, buffer + QS_IO_BLOCK, n, b->source_offset + at, error);
-		if (status != QSTORE_OK)
-			return status;
-		if (pack_is_cancelled(p))
-			return qs_fail(error, QSTORE_CANCELLED, "cancelled");
-		*same = memcmp(buffer, buffer + QS_IO_BLOCK, n) == 0;
-	}
-	return QSTORE_OK;
-}
-
 /* ---- Quantizers ---- */
 
 /* Elements of a chunk that are looked at; all of them in tensors that are no more than the chunks looked at.
@@ -55,6 +37,9 @@ static qstore_status same_bytes(const packer *p, const pack_tensor *a, const pac
 #define SAMPLE_ELEMS (1u << 16)
 #define SAMPLE_ELEMS_SMALL (1u << 18)
 #define SCALES_MAX 8
+/* Square of the correlation of codes with values that they are not near to, but belong to: columns may be
+ * scaled (SmoothQuant, AWQ). */
+#define RELATED_MIN 0.1
 #define STRIDES_MAX 6
 #define GRIDS_MAX 96
 
@@ -81,7 +66,7 @@ typedef struct pairing {
 	qs_encoder *encoder;
 	char named[600]; /* tensors that do not fit */
 	size_t n_wrong, n_shapes;
-	uint32_t wrong_coarse;
+	uint32_t wrong_coarse, fine_number;
 } pairing;
 
 static int is_scales_name(const char *rest)
@@ -112,16 +97,16 @@ static size_t stem_of(const char *name)
 static size_t find_named(const pack_map *map, const pack_tensor *codes, pack_tensor **found, size_t most)
 {
 	char stem_text[QS_TENSOR_NAME_MAX + 1];
-	size_t stem = stem_of(codes->name), n = 0;
+	size_t stem = stem_of(codes->full), n = 0;
 	if (stem > QS_TENSOR_NAME_MAX)
 		return 0;
-	memcpy(stem_text, codes->name, stem);
+	memcpy(stem_text, codes->full, stem);
 	stem_text[stem] = 0;
 	for (size_t i = pack_map_first(map, stem_text); i < map->n_tensors && n < most; i++) {
 		pack_tensor *t = map->tensors[i];
-		if (strncmp(t->name, codes->name, stem) != 0)
+		if (strncmp(t->full, codes->full, stem) != 0)
 			break;
-		const char *rest = t->name + stem, *dot = strchr(rest, '.');
+		const char *rest = t->full + stem, *dot = strchr(rest, '.');
 		if ((rest[0] != '.' && rest[0] != '_') || t == codes || t->size == 0)
 			continue;
 		/* At most two parts: not those of modules within a module. */
@@ -170,7 +155,7 @@ static size_t find_strides(uint64_t n, const pack_tensor *scales, uint64_t rows,
 static void find_grids(const pack_map *map, pack_tensor *codes, candidates *c)
 {
 	/* The first of equals is taken. */
-	static const uint8_t rules[] = {QS_RULE_LLM_INT8, QS_RULE_DIVIDE, QS_RULE_MULTIPLY, QS_RULE_DIVIDE_BF16};
+	static const uint8_t rules[] = {QS_RULE_LLM_INT8, QS_RULE_DIVIDE, QS_RULE_MULTIPLY, QS_RULE_DIVIDE_HALF};
 	pack_tensor *named[32];
 	c->n = 0;
 	if (codes->view != PACK_AS_IS || codes->has_grid) {
@@ -210,14 +195,14 @@ static void find_grids(const pack_map *map, pack_tensor *codes, candidates *c)
 		size_t n_strides = find_strides(n, scales, rows, cols, strides);
 		n_scales += n_strides > 0;
 		for (size_t j = 0; j < n_named; j++)
-			if (is_zeros_name(named[j]->name + stem_of(codes->name)) && pack_n_elems(named[j]) == n &&
+			if (is_zeros_name(named[j]->full + stem_of(codes->full)) && pack_n_elems(named[j]) == n &&
 			    (named[j]->dtype == QS_U8 || named[j]->dtype == QS_I8))
 				zeros = named[j];
 		for (size_t j = 0; j < n_strides; j++)
 			for (size_t r = 0; r < sizeof(rules) && c->n < GRIDS_MAX; r++) {
 				candidate *added = &c->list[c->n++];
 				*added = (candidate){.grid = strides[j],
-				                     .named = is_scales_name(scales->name + stem_of(codes->name))};
+				                     .named = is_scales_name(scales->full + stem_of(codes->full))};
 				added->grid.rule = rules[r];
 				added->grid.scales = scales;
 				added->grid.zeros = zeros;
@@ -324,7 +309,7 @@ static qstore_status find_rule(pairing *q, const pack_tensor *fine, pack_tensor 
 				best = &c->list[i];
 	*found = 1;
 	/* Wrong pairs are found before hours of work. */
-	*how = pack_alike(&best->sums) ? FITS : pack_related(&best->sums) ? RELATED : WRONG;
+	*how = pack_alike(&best->sums) ? FITS : pack_correlation(&best->sums) > RELATED_MIN ? RELATED : WRONG;
 	pack_grid grid = best->grid;
 	pack_use_grid(codes, &grid);
 	return QSTORE_OK;
@@ -361,39 +346,6 @@ static qstore_status use_absmax(pairing *q, const pack_tensor *fine, pack_tensor
 	}
 	codes->grid.rule = QS_RULE_Q8_0;
 	codes->grid.scales = absmax;
-	return QSTORE_OK;
-}
-
-/* ---- Floats ---- */
-
-/* Does a piece of the middle chunk shrink by its difference to the coarse one's? */
-static qstore_status delta_pays(pairing *q, const pack_tensor *fine, const pack_tensor *coarse, int *pays,
-                                qs_error *error)
-{
-	uint32_t chunk_elems;
-	uint64_t elems = pack_n_elems(fine), first;
-	qs_chunk_desc desc = {.kind = QS_KIND_PLAIN, .dtype = fine->dtype};
-	pack_geometry(fine, &desc.cols, &chunk_elems);
-	first = elems / chunk_elems / 2 * chunk_elems;
-	desc.first_elem = first;
-	desc.n_elems = elems - first < SAMPLE_ELEMS ? (uint32_t)(elems - first) : SAMPLE_ELEMS;
-	size_t fine_size = desc.n_elems * (size_t)qs_dtype_size(fine->dtype), plain_size, delta_size;
-	*pays = 0;
-	qstore_status status = read_sample(q, fine, q->fine, first, desc.n_elems, error);
-	if (status == QSTORE_OK)
-		status = read_sample(q, coarse, q->coarse, first, desc.n_elems, error);
-	if (status != QSTORE_OK)
-		return status;
-	size_t cap = qs_chunk_bound(QS_CHUNK_SIZE_MAX);
-	status = qs_chunk_encode(q->encoder, &desc, q->fine, fine_size, q->coded, cap, &plain_size, NULL);
-	desc.kind = QS_KIND_DELTA;
-	desc.coarse = q->coarse;
-	desc.coarse_dtype = coarse->dtype;
-	if (status == QSTORE_OK)
-		status = qs_chunk_encode(q->encoder, &desc, q->fine, fine_size, q->coded, cap, &delta_size, NULL);
-	if (status != QSTORE_OK)
-		return qs_fail(error, status, "%s: cannot be coded: %s", fine->name, qstore_status_message(status));
-	*pays = delta_size < plain_size - plain_size / 50;
 	return QSTORE_OK;
 }
 
@@ -476,7 +428,7 @@ static qstore_status pair_tensors(pairing *q, pack_tensor *fine, uint32_t fine_n
 		return QSTORE_OK;
 	if (fine->dtype == coarse->dtype && same_shape(fine, coarse)) {
 		int same = 0;
-		status = same_bytes(p, fine, root, q->coarse, &same, error);
+		status = pack_same_bytes(p, fine, root, q->coarse, &same, error);
 		if (status != QSTORE_OK)
 			return status;
 		if (same) {
@@ -495,7 +447,7 @@ static qstore_status pair_tensors(pairing *q, pack_tensor *fine, uint32_t fine_n
 		    coarse->n_dims > 1) {
 			size_t n = find_named(&q->maps[number], root, found, sizeof(found) / sizeof(*found));
 			for (size_t i = 0; i < n; i++)
-				wrong |= is_scales_name(found[i]->name + stem_of(root->name));
+				wrong |= is_scales_name(found[i]->full + stem_of(root->full));
 		}
 		if (wrong) {
 			q->n_shapes++;
@@ -518,7 +470,7 @@ static qstore_status pair_tensors(pairing *q, pack_tensor *fine, uint32_t fine_n
 	if (codes == NULL && !is_scales_name(fine->name) && same_shape(fine, coarse) &&
 	    qs_delta_applies(coarse->dtype, fine->dtype)) {
 		int pays;
-		status = delta_pays(q, fine, root, &pays, error);
+		status = pack_delta_pays(p, fine, root, &pays, error);
 		if (status == QSTORE_OK && pays) {
 			fine->role = PACK_DELTA;
 			fine->coarse = root;
@@ -534,19 +486,121 @@ static int is_paired(pack_tensor *t)
 	return t->role == PACK_SHARED || (own != NULL ? own->coarse != NULL : t->role > PACK_PLAIN);
 }
 
+/* ---- Pairs by content ---- */
+
+/* Optimizers rename an ONNX graph's weights. Pieces of matrices of one shape tell those that belong together.
+ */
+#define CONTENT_ELEMS 4096u
+#define CONTENT_MIN 0.25 /* square of the correlation; others have at most a sixth of that */
+
+static qstore_status correlate(pairing *q, const pack_tensor *fine, pack_tensor *codes, double *correlation,
+                               qs_error *error)
+{
+	uint64_t cols = pack_cols(fine), elems = pack_n_elems(fine);
+	uint64_t first = elems / 2 / cols * cols, left = elems - first;
+	qs_chunk_desc desc = {.kind = QS_KIND_REFINE,
+	                      .dtype = fine->dtype,
+	                      .n_elems = left < CONTENT_ELEMS ? (uint32_t)left : CONTENT_ELEMS,
+	                      .cols = cols,
+	                      .first_elem = first,
+	                      .coarse = q->coarse,
+	                      .coarse_dtype = codes->dtype};
+	pack_sums sums = {0};
+	qstore_status status = read_sample(q, fine, q->fine, first, desc.n_elems, error);
+	if (status == QSTORE_OK)
+		status = read_sample(q, codes, q->coarse, first, desc.n_elems, error);
+	if (status == QSTORE_OK)
+		status = pack_load_grid(q->p, &codes->grid, codes->dtype, cols, first, desc.n_elems, &q->grid,
+		                        q->scratch, &desc.coarse_grid, error);
+	if (status == QSTORE_OK)
+		pack_add_sums(&desc, q->fine, &sums);
+	*correlation = pack_correlation(&sums);
+	return status;
+}
+
+/* The matrix of variant `number` that has most in common with these floats. */
+static qstore_status find_content(pairing *q, pack_tensor *fine, uint32_t number, pack_tensor **found,
+                                  qs_error *error)
+{
+	const pack_map *map = &q->keys[number];
+	double best = CONTENT_MIN;
+	pack_tensor *half = fine;
+	*found = NULL;
+	if (fine->dtype == QS_F32) {
+		half = pack_add_part(q->p, fine, PACK_CAST_BF16, QS_BF16, pack_rows(fine), pack_cols(fine));
+		if (half == NULL)
+			return pack_no_memory(error);
+	}
+	for (size_t i = 0; i < map->n_tensors; i++) {
+		pack_tensor *t = map->tensors[i], *codes = codes_of(pack_stored(t));
+		double correlation;
+		if (codes == NULL || !codes->has_grid || pack_n_elems(codes) != pack_n_elems(fine) ||
+		    pack_cols(codes) != pack_cols(fine) || pack_map_find(&q->keys[q->fine_number], t->key) != NULL)
+			continue;
+		qstore_status status = correlate(q, half, codes, &correlation, error);
+		if (status != QSTORE_OK)
+			return status;
+		if (correlation > best) {
+			best = correlation;
+			*found = t;
+		}
+	}
+	return QSTORE_OK;
+}
+
+static int is_onnx_matrix(const pack_file *file, const pack_tensor *t)
+{
+	return file->input != NULL && file->input->weights.format == QS_FORMAT_ONNX && t->role == PACK_PLAIN &&
+	       t->codes == NULL && t->n_dims == 2 && pack_n_elems(t) >= CONTENT_ELEMS &&
+	       (t->dtype == QS_F16 || t->dtype == QS_BF16 || t->dtype == QS_F32);
+}
+
+/* What has no namesake in any coarser variant. */
+static qstore_status pair_contents(pairing *q, uint32_t fine, uint32_t first, uint32_t last, size_t *n_found,
+                                   qs_error *error)
+{
+	packer *p = q->p;
+	q->fine_number = fine;
+	for (size_t i = 0; i < p->n_files; i++)
+		for (size_t j = 0; j < p->files[i].n_tensors && (p->files[i].variants >> fine & 1) != 0; j++) {
+			pack_tensor *t = &p->files[i].tensors[j];
+			for (uint32_t v = first; v-- > last && is_onnx_matrix(&p->files[i], t);) {
+				pack_tensor *coarse;
+				qstore_status status = find_content(q, t, v, &coarse, error);
+				if (status == QSTORE_OK && coarse != NULL) {
+					++*n_found;
+					status = pair_tensors(q, t, fine, coarse, v, error);
+				}
+				if (status != QSTORE_OK)
+					return status;
+			}
+		}
+	return QSTORE_OK;
+}
+
 /* Each tensor of a variant is coded from the nearest coarser one that has something to code it from. */
 static qstore_status pair_variant(pairing *q, uint32_t fine, qs_error *error)
 {
 	packer *p = q->p;
 	size_t n_common = 0;
+	uint32_t first = fine, last = 0;
 	q->n_wrong = q->n_shapes = 0;
 	q->named[0] = 0;
+	if (fine == p->high_number && p->options->from != NULL) {
+		while (last < fine && strcmp(p->names[last], p->options->from) != 0)
+			last++;
+		if (last == fine)
+			return qs_fail(error, QSTORE_NOT_FOUND, "no variant coarser than %s is called %s",
+			               p->models[fine].path, p->options->from);
+		first = last + 1;
+		p->from = last;
+	}
 	for (size_t i = 0; i < p->n_files; i++) {
 		if ((p->files[i].variants >> fine & 1) == 0)
 			continue;
 		for (size_t j = 0; j < p->files[i].n_tensors; j++) {
 			pack_tensor *t = &p->files[i].tensors[j];
-			for (uint32_t v = fine; v-- > 0 && !is_paired(t);) {
+			for (uint32_t v = first; v-- > last && !is_paired(t);) {
 				pack_tensor *coarse = pack_map_find(&q->keys[v], t->key);
 				if (coarse == NULL)
 					continue;
@@ -561,6 +615,9 @@ static qstore_status pair_variant(pairing *q, uint32_t fine, qs_error *error)
 		}
 	}
 	const char *fine_path = p->models[fine].path;
+	qstore_status status = pair_contents(q, fine, first, last, &n_common, error);
+	if (status != QSTORE_OK)
+		return status;
 	if (n_common == 0)
 		return qs_fail(error, QSTORE_MISMATCH, "%s does not belong to %s: they have no tensor name in common",
 		               p->models[fine - 1].path, fine_path);

@@ -6,6 +6,7 @@
 #include "../core/layout.h"
 #include "../core/rules.h"
 #include "../quantize/llm_int8.h"
+#include "../quantize/q8_0.h"
 #include "pack.h"
 
 struct pack_part {
@@ -28,6 +29,7 @@ pack_tensor *pack_add_part(packer *p, const pack_tensor *of, pack_view view, uin
 	part->dims[1] = cols;
 	part->tensor = (pack_tensor){
 	    .name = of->name,
+	    .full = of->full,
 	    .key = of->key,
 	    .dtype = dtype,
 	    .n_dims = 2,
@@ -47,6 +49,11 @@ pack_tensor *pack_stored(pack_tensor *tensor)
 	while (tensor->role == PACK_SHARED)
 		tensor = tensor->coarse;
 	return tensor;
+}
+
+pack_tensor *pack_part_tensor(const packer *p, size_t number)
+{
+	return &p->parts[number]->tensor;
 }
 
 void pack_set_layers(packer *p)
@@ -202,6 +209,49 @@ static qstore_status read_words_transposed(const packer *p, const pack_tensor *t
 	                    : read_words_transposed(p, t, dst + done, size - done, offset + done, scratch, error);
 }
 
+/* Blocks [first, first + n) of Q8_0 made of `of`, which is floats as they are. */
+static qstore_status make_q8_0(const packer *p, const pack_tensor *t, uint64_t first, size_t n,
+                               uint8_t *blocks, uint8_t *scratch, qs_error *error)
+{
+	float values[64 * QS_Q8_0_ELEMS];
+	uint32_t dtype = t->of->dtype, size = qs_dtype_size(dtype);
+	while (n > 0) {
+		size_t some = n < 64 ? n : 64, n_values = some * QS_Q8_0_ELEMS;
+		qstore_status status = read_of(p, t, scratch, n_values * size, first * QS_Q8_0_ELEMS * size, error);
+		if (status != QSTORE_OK)
+			return status;
+		for (size_t i = 0; i < n_values; i++)
+			values[i] = dtype == QS_F32 ? qs_load_f32(scratch + 4 * i)
+			                            : qs_half_value(qs_load16(scratch + 2 * i), dtype);
+		if (!qs_q8_0_quantize(values, some, blocks))
+			return qs_fail(error, QSTORE_INPUT, "%s: has values that Q8_0 cannot have", t->name);
+		blocks += some * QS_Q8_0_SIZE;
+		first += some;
+		n -= some;
+	}
+	return QSTORE_OK;
+}
+
+static qstore_status read_q8_0(const packer *p, const pack_tensor *t, uint8_t *dst, size_t size,
+                               uint64_t offset, uint8_t *scratch, qs_error *error)
+{
+	size_t unit = t->view == PACK_Q8_0 ? QS_Q8_0_SIZE : t->view == PACK_Q8_0_CODES ? QS_Q8_0_ELEMS : 2;
+	uint64_t first = offset / unit;
+	size_t n = (size_t)((offset + size - 1) / unit - first + 1), skip = (size_t)(offset - first * unit);
+	uint8_t *codes = scratch + PACK_SCRATCH_SIZE / 8, *scales = scratch + PACK_SCRATCH_SIZE / 8 * 3,
+	        *blocks = scratch + PACK_SCRATCH_SIZE / 2;
+	qstore_status status = make_q8_0(p, t, first, n, blocks, scratch, error);
+	if (status != QSTORE_OK)
+		return status;
+	if (unit == QS_Q8_0_SIZE) {
+		memcpy(dst, blocks + skip, size);
+		return QSTORE_OK;
+	}
+	qs_blocks_split(QS_Q8_0, blocks, n, codes, scales);
+	memcpy(dst, (unit == 2 ? scales : codes) + skip, size);
+	return QSTORE_OK;
+}
+
 static qstore_status read_cast(const packer *p, const pack_tensor *t, uint8_t *dst, size_t size,
                                uint64_t offset, uint8_t *scratch, qs_error *error)
 {
@@ -227,15 +277,16 @@ qstore_status pack_tensor_read(const packer *p, const pack_tensor *tensor, uint8
 	    [PACK_LLM_INT8] = read_llm_int8,   [PACK_BLOCK_CODES] = read_blocks,
 	    [PACK_BLOCK_SCALES] = read_blocks, [PACK_BLOCK_ABSMAX] = read_absmax,
 	    [PACK_WORD_CODES] = read_words,    [PACK_WORD_CODES_T] = read_words_transposed,
-	    [PACK_CAST_BF16] = read_cast,
+	    [PACK_CAST_BF16] = read_cast,      [PACK_Q8_0] = read_q8_0,
+	    [PACK_Q8_0_CODES] = read_q8_0,     [PACK_Q8_0_SCALES] = read_q8_0,
 	};
 	qstore_status status = QSTORE_OK;
 	if (tensor->view == PACK_AS_IS)
 		return pack_read(p, tensor->source, dst, size, tensor->source_offset + offset, error);
 	/* So many bytes that what they are made of fits into half of the scratch memory. */
-	size_t most = tensor->view == PACK_BLOCK_SCALES   ? PIECE / 32
-	              : tensor->view == PACK_BLOCK_ABSMAX ? PIECE / 32
-	                                                  : PIECE;
+	int scales = tensor->view == PACK_BLOCK_SCALES || tensor->view == PACK_BLOCK_ABSMAX ||
+	             tensor->view == PACK_Q8_0_SCALES;
+	size_t most = scales ? PIECE / 32 : PIECE;
 	while (size > 0 && status == QSTORE_OK) {
 		size_t n = size < most ? size : most;
 		status = readers[tensor->view](p, tensor, dst, n, offset, scratch, error);

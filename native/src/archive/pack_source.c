@@ -75,6 +75,8 @@ qstore_status pack_read(const packer *p, uint32_t source, void *dst, size_t size
                         qs_error *error)
 {
 	const pack_source *s = &p->sources[source];
+	if (s->fd < 0)
+		return pack_base_read(p, s->file, dst, size, offset, error);
 	qstore_status status = qs_pread_all(s->fd, dst, size, offset, s->path, error);
 	if (status == QSTORE_TRUNCATED)
 		return qs_fail(error, QSTORE_INPUT, "%s: changed while it was read", s->path);
@@ -135,6 +137,17 @@ qstore_status pack_add_file(packer *p, pack_file **added, qs_error *error)
 	memset(*added, 0, sizeof(**added));
 	(*added)->literal = QS_NONE;
 	return QSTORE_OK;
+}
+
+qstore_status pack_add_base_source(packer *p, uint32_t file, uint64_t size, uint32_t *number, qs_error *error)
+{
+	return append_source(p, (pack_source){.path = p->options->base, .fd = -1, .file = file, .size = size},
+	                     number, error);
+}
+
+uint64_t pack_gap_offset(const pack_file *file, uint64_t at)
+{
+	return file->is_padded && at >= file->gaps.size ? file->padding : file->gaps.offset + at;
 }
 
 qstore_status pack_add_small(packer *p, pack_small **added, qs_error *error)

@@ -39,7 +39,7 @@ static qstore_status check_member(void *user, const char *name, uint64_t size, u
 	for (uint32_t i = 0; i < index->n_files; i++) {
 		qs_file file;
 		qs_index_file(index, i, &file);
-		if (file.kind != QS_FILE_ASSEMBLED && file.coded_size == size &&
+		if (qs_file_is_member(&file) && file.coded_size == size &&
 		    data_offset == archive->payload_offset + file.offset) {
 			check->n_files++;
 			return QSTORE_OK;
@@ -58,7 +58,7 @@ static qstore_status check_members(const qstore_archive *archive, qs_error *erro
 	for (uint32_t i = 0; i < archive->index.n_files; i++) {
 		qs_file file;
 		qs_index_file(&archive->index, i, &file);
-		n_files += file.kind != QS_FILE_ASSEMBLED;
+		n_files += qs_file_is_member(&file);
 	}
 	if (check.n_files != n_files || check.n_layers != archive->index.n_variants)
 		return qs_fail(error, QSTORE_CORRUPT, "%s: has %u files and %u layers, its index says %u and %u",
@@ -76,12 +76,16 @@ qstore_status qs_archive_verify(qstore_archive *archive, const qstore_work *work
 		return qs_fail(error, QSTORE_CORRUPT, "%s: %llu bytes follow its end", archive->path,
 		               (unsigned long long)(archive->file_size - size));
 	qstore_status status = check_members(archive, error);
+	if (status == QSTORE_OK)
+		status = qs_archive_check_base(archive, error);
 	qs_output *outputs = NULL;
 	size_t n_outputs = 0;
 	for (uint32_t i = 0; i < archive->index.n_files && status == QSTORE_OK; i++) {
 		qs_output *output;
 		qs_file file;
 		qs_index_file(&archive->index, i, &file);
+		if (file.kind == QS_FILE_BASE)
+			continue;
 		if (!qs_outputs_add(&outputs, &n_outputs, &output) || (output->name = strdup(file.name)) == NULL) {
 			status = qs_fail(error, QSTORE_MEMORY, "%s: out of memory", archive->path);
 		} else {

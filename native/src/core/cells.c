@@ -208,9 +208,10 @@ QS_ALWAYS_INLINE void build_table_of(qs_cell_table *table, uint32_t rule, uint32
 		BUILD_CASE(QS_RULE_LLM_INT8)
 		BUILD_CASE(QS_RULE_MULTIPLY)
 		BUILD_CASE(QS_RULE_DIVIDE)
-		BUILD_CASE(QS_RULE_DIVIDE_BF16)
+		BUILD_CASE(QS_RULE_DIVIDE_HALF)
 		BUILD_CASE(QS_RULE_Q8_0)
 		BUILD_CASE(QS_RULE_Q8_0_D)
+#if !defined(__wasm__) /* where size counts, and tables of few cells gain little */
 		BUILD_CASE(QS_RULE_Q4_0)
 		BUILD_CASE(QS_RULE_Q5_0)
 		BUILD_CASE(QS_RULE_Q4_1)
@@ -218,6 +219,9 @@ QS_ALWAYS_INLINE void build_table_of(qs_cell_table *table, uint32_t rule, uint32
 		BUILD_CASE(QS_RULE_Q4_K)
 		BUILD_CASE(QS_RULE_Q5_K)
 		BUILD_CASE(QS_RULE_Q6_K)
+#endif
+	default:
+		build_rule(table, rule, dtype, step, reach, codes_dtype);
 	}
 }
 
@@ -272,10 +276,11 @@ void qs_cell_cache_init(qs_cell_cache *cache, uint32_t dtype, uint32_t rule, uin
 
 const qs_cell_table *qs_cell_cache_get(qs_cell_cache *cache, const qs_step *step, uint32_t reach)
 {
-	/* Scales that are 16-bit values differ in bits 13 to 23 of the single first of all. */
+	/* BF16 scales of four octaves have slots of their own; FP16 ones differ in bits 13 to 15 of the single
+	 * too. */
 	uint32_t bits = qs_f32_bits(step->scale), offset = qs_f32_bits(step->offset), zero = (uint32_t)step->zero,
 	         mixed = bits ^ offset >> 5;
-	uint32_t slot = (mixed >> 16 ^ mixed >> 8 ^ mixed) % QS_CELL_CACHE_SLOTS;
+	uint32_t slot = (mixed >> 16 ^ mixed >> 7 ^ mixed) % QS_CELL_CACHE_SLOTS;
 	qs_cell_table *table = &cache->tables[slot];
 	if (table->reach < reach || table->key[0] != bits || table->key[1] != offset || table->key[2] != zero) {
 		table->key[0] = bits;

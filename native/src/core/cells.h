@@ -34,7 +34,7 @@ typedef struct qs_cell_table {
 enum { QS_ALL_ZERO = 1 << 20 };
 
 /* Tables by scale: rows often share one. A direct-mapped cache in the caller's memory. */
-enum { QS_CELL_CACHE_SLOTS = 256 };
+enum { QS_CELL_CACHE_SLOTS = 512 };
 
 typedef struct qs_cell_cache {
 	uint32_t dtype, rule, codes_dtype;

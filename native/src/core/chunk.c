@@ -39,7 +39,7 @@ qstore_status qs_chunk_desc_check(const qs_chunk_desc *desc)
 	if (desc->first_elem > UINT64_MAX - desc->n_elems || desc->cols > UINT64_MAX / 2 - QS_CHUNK_SIZE_MAX)
 		return QSTORE_USAGE;
 	int refine = desc->kind == QS_KIND_REFINE, codes = desc->kind == QS_KIND_CODES;
-	if (desc->kind == QS_KIND_LAYOUT || (codes && desc->dtype != QS_I8 && desc->dtype != QS_U8))
+	if (desc->kind == QS_KIND_LAYOUT || desc->kind == QS_KIND_BASE || (codes && desc->dtype != QS_I8 && desc->dtype != QS_U8))
 		return QSTORE_USAGE;
 	if (desc->kind == QS_KIND_DELTA)
 		return qs_delta_applies(desc->coarse_dtype, desc->dtype) && (desc->coarse || !desc->n_elems)

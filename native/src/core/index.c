@@ -435,8 +435,7 @@ static int check_grid(const qs_index *index, uint32_t number, const qs_object *o
 		    n_scales % record != 0)
 			return 0;
 		n_scales = n_scales / record * groups;
-	} else if (!is_float(scales.dtype) ||
-	           (rule > QS_RULE_Q8_0 && scales.dtype != QS_F16)) {
+	} else if (!is_float(scales.dtype) || (rule > QS_RULE_Q8_0 && scales.dtype != QS_F16)) {
 		return 0;
 	}
 	if (qs_rule_group(rule) != 0) {
@@ -497,11 +496,26 @@ static int check_layout(const qs_index *index, uint32_t number, const qs_object 
 	       coarse.n_elems < QS_TRANSPOSED_MAX;
 }
 
+/* Elements of a file that is not here. */
+static int check_base(const qs_index *index, const qs_object *object)
+{
+	if (object->rule != 0 || object->coarse != QS_NONE || object->scales != QS_NONE ||
+	    object->zeros != QS_NONE || object->order != QS_NONE || object->zero_offset != 0 ||
+	    object->group_stride != 0 || object->group >= index->n_files)
+		return 0;
+	const uint8_t *file = record(index, index->files, object->group, QS_FILE_SIZE);
+	uint64_t size = qs_load64(file + 8);
+	return qs_load32(file + 48) == QS_FILE_BASE && size < SIZE_LIMIT &&
+	       is_inside(object->row_stride, qs_object_bytes(object), 0, size);
+}
+
 /* What an object builds on: objects before it, laid out alike. */
 static int check_object_links(const qs_index *index, uint32_t number, const qs_object *object,
                               uint32_t error_bits)
 {
 	qs_object coarse;
+	if (object->kind == QS_KIND_BASE)
+		return error_bits == 0 && check_base(index, object);
 	if (object->kind == QS_KIND_LAYOUT)
 		return error_bits == 0 && check_layout(index, number, object);
 	if (object->kind != QS_KIND_REFINE && error_bits != 0)
@@ -530,7 +544,9 @@ static int check_object_links(const qs_index *index, uint32_t number, const qs_o
 	/* Layers are few, so that chains of differences are short. */
 	if (object->kind == QS_KIND_DELTA)
 		return coarse.kind != QS_KIND_CODES && coarse.kind != QS_KIND_LAYOUT &&
-		       (coarse.variant < object->variant || coarse.kind == QS_KIND_REFINE) && qs_delta_applies(coarse.dtype, object->dtype);
+		       (coarse.variant < object->variant || coarse.kind == QS_KIND_REFINE ||
+		        coarse.kind == QS_KIND_BASE) &&
+		       qs_delta_applies(coarse.dtype, object->dtype);
 	return coarse.kind == QS_KIND_CODES && coarse.rule != QS_RULE_NONE &&
 	       (object->dtype == QS_F16 || object->dtype == QS_BF16) && object->error >= 0.0f &&
 	       object->error <= 3.4028234e38f; /* NaN fails too */
@@ -548,7 +564,7 @@ static int check_objects(const qs_index *index)
 		const uint8_t *p = record(index, index->objects, i, QS_OBJECT_SIZE);
 		qs_object object;
 		qs_index_object(index, i, &object);
-		int layout = object.kind == QS_KIND_LAYOUT;
+		int layout = object.kind == QS_KIND_LAYOUT, empty = layout || object.kind == QS_KIND_BASE;
 		uint32_t block = qs_block_elems(object.dtype), block_size = qs_block_size(object.dtype);
 		if (!is_zero(p + 92, 4) || object.kind >= QS_KIND_COUNT || block == 0 || (block > 1 && !layout) ||
 		    object.n_elems % block != 0 || object.variant >= index->n_variants || object.variant < layer)
@@ -565,7 +581,7 @@ static int check_objects(const qs_index *index)
 			return 0;
 		if (object.chunk_elems >= object.cols && object.chunk_elems % object.cols != 0)
 			return 0;
-		uint64_t n_chunks = layout ? 0 : (object.n_elems + object.chunk_elems - 1) / object.chunk_elems;
+		uint64_t n_chunks = empty ? 0 : (object.n_elems + object.chunk_elems - 1) / object.chunk_elems;
 		if (n_chunks != object.n_chunks || object.first_chunk != chunk ||
 		    object.n_chunks > index->n_chunks - chunk)
 			return 0;
@@ -608,7 +624,8 @@ static int check_files(const qs_index *index)
 		if (!check_name_offset(index, p) || !is_zero(p + 60, 4))
 			return 0;
 		qs_index_file(index, i, &file);
-		if (!qs_path_is_safe(file.name) || file.variants == 0 || (file.variants & ~all) != 0)
+		if (!qs_path_is_safe(file.name) || (file.variants == 0) != (file.kind == QS_FILE_BASE) ||
+		    (file.variants & ~all) != 0)
 			return 0;
 		int order = previous == NULL ? -1 : strcmp(previous, file.name);
 		if (order > 0)
@@ -671,7 +688,8 @@ static int check_files(const qs_index *index)
 			                                : file.coded_size == 0 || file.size > QS_FILE_ZSTD_MAX ||
 			                                      file.coded_size > QS_FILE_ZSTD_MAX)
 				return 0;
-		} else {
+		} else if (file.kind != QS_FILE_BASE || file.first_extent != 0 || file.n_extents != 0 ||
+		           file.offset != 0 || file.coded_size != 0) {
 			return 0;
 		}
 	}

@@ -100,16 +100,18 @@ enum {
 	QS_KIND_DELTA = 3,  /* floats, given coarser values of the same elements in `coarse` */
 	QS_KIND_LAYOUT =
 	    4, /* no chunks of its own: a format's bytes, from the codes in `coarse` and their scales */
+	QS_KIND_BASE = 5, /* no chunks of its own: elements of a file of another model, the base */
 	QS_KIND_COUNT
 };
 
 /* The arithmetic that made codes from values (FORMAT.md, "Rules"). */
 enum {
 	QS_RULE_NONE = 0,
-	QS_RULE_LLM_INT8 = 1,    /* cast to FP16, times 127 / scale: the scale is the row's absmax */
-	QS_RULE_MULTIPLY = 2,    /* times 1 / scale */
-	QS_RULE_DIVIDE = 3,      /* divided by the scale */
-	QS_RULE_DIVIDE_BF16 = 4, /* divided, the quotient rounded to BF16 before it is rounded to a code */
+	QS_RULE_LLM_INT8 = 1, /* cast to FP16, times 127 / scale: the scale is the row's absmax */
+	QS_RULE_MULTIPLY = 2, /* times 1 / scale */
+	QS_RULE_DIVIDE = 3,   /* divided by the scale */
+	QS_RULE_DIVIDE_HALF =
+	    4, /* divided, the quotient rounded to the values' type before it is rounded to a code */
 	/* ggml's blocks (ggml-quants.c, quantize_row_*_ref); scales are what their blocks hold. */
 	QS_RULE_Q8_0 = 5,   /* scales: the blocks' absmax, which their d is made from */
 	QS_RULE_Q8_0_D = 6, /* scales: d */
@@ -137,6 +139,7 @@ enum {
 	QS_FILE_STORED = 0,    /* one tar member, verbatim */
 	QS_FILE_ZSTD = 1,      /* one tar member, one zstd frame */
 	QS_FILE_ASSEMBLED = 2, /* a sequence of extents of objects */
+	QS_FILE_BASE = 3,      /* not here: a file of another model, which objects of kind BASE are part of */
 	QS_FILE_KIND_COUNT
 };
 
@@ -218,10 +221,16 @@ typedef struct qs_object {
 	uint64_t offset, coded_size; /* payload-relative; its chunks stand one after the other */
 	/* CODES with a rule: their grid (grid.h) */
 	uint32_t zeros, order; /* objects, or QS_NONE */
-	uint32_t group;        /* LAYOUT, not of blocks: bits of a code */
+	uint32_t group;        /* LAYOUT, not of blocks: bits of a code; BASE: the file */
 	int32_t zero_offset;
-	uint64_t row_stride, group_stride;
+	uint64_t row_stride, group_stride; /* BASE: row_stride is the offset in the file, in bytes */
 } qs_object;
+
+/* Is the file one member of the archive? */
+static inline int qs_file_is_member(const qs_file *file)
+{
+	return file->kind == QS_FILE_STORED || file->kind == QS_FILE_ZSTD;
+}
 
 /* Bytes of the object, decoded. */
 uint64_t qs_object_bytes(const qs_object *object);

@@ -56,6 +56,14 @@ QS_ALWAYS_INLINE float qs_round_bf16(float f)
 	return qs_f32_from_bits((bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000);
 }
 
+/* A single ≥ 0 rounded to FP16, half to even; beyond its range as if exponents went on. */
+QS_ALWAYS_INLINE float qs_round_f16(float f)
+{
+	uint32_t bits = qs_f32_bits(f);
+	float rounded = qs_f32_from_bits((bits + 0xfff + (bits >> 13 & 1)) & 0xffffe000);
+	return f < 0x1p-14f ? (f + 0.5f) - 0.5f : rounded;
+}
+
 /* Magnitude patterns below this have a finite value (after the rule's cast). BF16 0x4780 is 65536. */
 QS_ALWAYS_INLINE uint32_t qs_rule_end(uint32_t rule, uint32_t dtype)
 {
@@ -122,9 +130,9 @@ QS_ALWAYS_INLINE float qs_rule_scaled(uint32_t rule, uint32_t dtype, uint32_t ma
 		return (dtype == QS_F16 ? value : qs_cast_f16(value)) * factor;
 	case QS_RULE_DIVIDE: /* round(w / scale) */
 		return value / factor;
-	case QS_RULE_DIVIDE_BF16: /* compressed-tensors, quantization/lifecycle/forward_helpers.py: the quotient
-	                             is a BF16 tensor */
-		return qs_round_bf16(value / factor);
+	case QS_RULE_DIVIDE_HALF: /* compressed-tensors, quantization/lifecycle/forward_helpers.py: the quotient
+	                             is a tensor of the weights' type */
+		return dtype == QS_F16 ? qs_round_f16(value / factor) : qs_round_bf16(value / factor);
 	default: /* torchao, int8_tensor.py and quant_primitives.py; ggml-quants.c, quantize_row_q8_0_ref */
 		return value * factor;
 	}
