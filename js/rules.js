@@ -19,7 +19,7 @@ export const RULES = Object.freeze([
 	{ name: "llm.int8", recordSize: 0, recordScales: 1 },
 	{ name: "multiply", recordSize: 0, recordScales: 1 },
 	{ name: "divide", recordSize: 0, recordScales: 1 },
-	{ name: "divide-bf16", recordSize: 0, recordScales: 1 },
+	{ name: "divide-half", recordSize: 0, recordScales: 1 },
 	{ name: "q8_0", recordSize: 0, recordScales: 1 },
 	{ name: "q8_0 (stored d)", recordSize: 0, recordScales: 1 },
 	{ name: "q4_0", recordSize: 0, recordScales: 1 },

@@ -111,17 +111,19 @@ double ref_half_of(uint32_t magnitude, uint32_t dtype)
 	return ref_cast_half(ref_value(magnitude, dtype));
 }
 
-double ref_scaled(uint32_t rule, double value, float scale)
+double ref_scaled(uint32_t rule, uint32_t dtype, double value, float scale)
 {
 	/* A quotient or product of singles, found in double and then rounded, is the one that single precision
 	 * gives. */
 	float d = (float)((double)scale / 127.0);
 	float inverse =
 	    (float)((rule == QS_RULE_LLM_INT8 ? 127.0 : 1.0) / (double)(rule == QS_RULE_Q8_0 ? d : scale));
-	if (rule != QS_RULE_DIVIDE && rule != QS_RULE_DIVIDE_BF16)
+	if (rule != QS_RULE_DIVIDE && rule != QS_RULE_DIVIDE_HALF)
 		return (double)(float)(value * (double)inverse);
 	double quotient = (double)(float)(value / (double)scale);
-	return rule == QS_RULE_DIVIDE ? quotient : round_to(quotient, 7, -126);
+	if (rule == QS_RULE_DIVIDE)
+		return quotient;
+	return dtype == QS_F16 ? round_to(quotient, 10, -14) : round_to(quotient, 7, -126);
 }
 
 double ref_round(uint32_t rule, double scaled)
@@ -134,7 +136,7 @@ int ref_rule_code(uint32_t rule, uint32_t pattern, uint32_t dtype, float scale)
 {
 	double value = ref_value(pattern & 0x7fff, dtype);
 	double q =
-	    ref_round(rule, ref_scaled(rule, rule == QS_RULE_LLM_INT8 ? ref_cast_half(value) : value, scale));
+	    ref_round(rule, ref_scaled(rule, dtype, rule == QS_RULE_LLM_INT8 ? ref_cast_half(value) : value, scale));
 	if (!(q > 0))
 		return 0;
 	int magnitude = q > 127 ? 127 : (int)q;

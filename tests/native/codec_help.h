@@ -49,7 +49,7 @@ uint32_t ref_pattern(double value, uint32_t dtype);
 double ref_half_of(uint32_t magnitude, uint32_t dtype);
 /* What a rule rounds to the code's magnitude, for value ≥ 0 (rule 1: after the cast); NAN or infinite where
  * single precision gives that. */
-double ref_scaled(uint32_t rule, double value, float scale);
+double ref_scaled(uint32_t rule, uint32_t dtype, double value, float scale);
 /* That number rounded. */
 double ref_round(uint32_t rule, double scaled);
 /* The code that a rule gives a pattern; 0 for NaN, saturated at ±127. */

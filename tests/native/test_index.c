@@ -191,7 +191,7 @@ static void build_chain(qs_index_builder *b)
 	delta.dtype = QS_F32;
 	delta.error = 0;
 	delta.coarse = 5;
-	codes.rule = QS_RULE_DIVIDE_BF16;
+	codes.rule = QS_RULE_DIVIDE_HALF;
 	codes.scales = SCALE;
 	codes.row_stride = 0;
 	assert_int_equal(add_object(b, scale, 3), SCALE);

@@ -108,8 +108,8 @@ static void finds_every_rule(void **state)
 	    {QS_BF16, GEN_DIVIDE, 1, "divide", "multiply"},
 	    {QS_BF16, GEN_MULTIPLY, 0, "multiply", "divide"},
 	    {QS_BF16, GEN_MULTIPLY, 1, "multiply", "divide"},
-	    {QS_BF16, GEN_COMPRESSED_TENSORS, 0, "divide-bf16", NULL},
-	    {QS_BF16, GEN_COMPRESSED_TENSORS, 1, "divide-bf16", NULL},
+	    {QS_BF16, GEN_COMPRESSED_TENSORS, 0, "divide-half", NULL},
+	    {QS_BF16, GEN_COMPRESSED_TENSORS, 1, "divide-half", NULL},
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		const char *paths[3];

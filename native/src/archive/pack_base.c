@@ -24,7 +24,7 @@ void pack_base_free(packer *p)
 	qs_decoder_destroy(p->base_decoder);
 	qstore_close(p->base_archive);
 	qs_model_close(&p->base);
-	if (p->options->base != NULL)
+	if (p->options != NULL && p->options->base != NULL)
 		pthread_mutex_destroy(&p->base_lock);
 }
 
