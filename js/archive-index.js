@@ -14,8 +14,8 @@ import { INDEX_HEADER_SIZE, INDEX_OFFSET } from "./decoder.js";
 export const NONE = 0xffffffff;
 
 /** Kinds of objects, and of files. */
-export const KIND = Object.freeze({ PLAIN: 0, CODES: 1, REFINE: 2, DELTA: 3, LAYOUT: 4 });
-export const FILE = Object.freeze({ STORED: 0, ZSTD: 1, ASSEMBLED: 2 });
+export const KIND = Object.freeze({ PLAIN: 0, CODES: 1, REFINE: 2, DELTA: 3, LAYOUT: 4, BASE: 5 });
+export const FILE = Object.freeze({ STORED: 0, ZSTD: 1, ASSEMBLED: 2, BASE: 3 });
 
 /** Bytes of the first read: enough for the whole index of most models. */
 const FIRST_READ = 65536;
@@ -75,17 +75,17 @@ const RECORD = Object.freeze({ variant: 64, file: 80, extent: 24, tensor: 40, ob
  * @property {number} scales object, or NONE
  * @property {number} zeros object with zero points, or NONE
  * @property {number} order object with each column's group, or NONE
- * @property {number} group columns that share a scale; of layouts other than blocks the bits of a code
- * @property {number} rowStride between the numbers of the scales of two rows
+ * @property {number} group columns that share a scale; of layouts other than blocks the bits of a code; of base objects the file that has them
+ * @property {number} rowStride between the numbers of the scales of two rows; of base objects where they stand in that file
  * @property {number} groupStride of two groups
  * @property {number} zeroOffset what is added to each zero point
  * @property {number} error refine: Σ(coarse − fine)² / Σ fine²
  * @property {number} elems
  * @property {number} cols
- * @property {number} chunkElems elements of each chunk but the last; layouts have no chunks in the archive, but are made in such parts
+ * @property {number} chunkElems elements of each chunk but the last; layouts and base objects have no chunks in the archive, but are made in such parts
  * @property {number} chunkBytes the same, decoded
  * @property {number} firstChunk
- * @property {number} chunkCount
+ * @property {number} chunkCount in the archive
  * @property {number} size decoded
  * @property {number} offset in the payload
  * @property {number} codedSize

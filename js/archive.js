@@ -33,7 +33,7 @@ import { upgradeTensors } from "./upgrade.js";
  * @property {string[]} variants that have it
  * @property {number} size
  * @property {string} sha256 in hexadecimal
- * @property {"stored" | "zstd" | "assembled"} kind as one member of the archive, or from coded chunks
+ * @property {"stored" | "zstd" | "assembled" | "base"} kind as one member of the archive, from coded chunks, or a file of the base, which is not in the archive
  */
 
 /**
@@ -45,7 +45,7 @@ import { upgradeTensors } from "./upgrade.js";
  * @property {number[]} shape
  * @property {number} offset in the file
  * @property {number} size in bytes
- * @property {"plain" | "codes" | "refine" | "delta" | "literal"} kind literal: kept with the file's header
+ * @property {"plain" | "codes" | "refine" | "delta" | "base" | "literal"} kind base: the same in the base; literal: kept with the file's header
  * @property {string | undefined} rule that its codes, or those that it refines, were made by
  * @property {number} codedSize in the archive, with the scales of blocks; for "refine" what it adds to its codes; 0 for "literal"
  * @property {number} error refine: Σ(coarse − fine)² / Σ fine², how much the coarse version loses; else 0
@@ -57,17 +57,18 @@ import { upgradeTensors } from "./upgrade.js";
  * @property {string} [precision] a variant's name, "low", or "high", which is the default
  */
 
-const FILE_KINDS = /** @type {const} */ (["stored", "zstd", "assembled"]);
+const FILE_KINDS = /** @type {const} */ (["stored", "zstd", "assembled", "base"]);
 /** Bytes of a range that is read at once. */
 const READ_SIZE = 2 ** 23;
 /** A layout's elements are codes. */
-const OBJECT_KINDS = /** @type {const} */ (["plain", "codes", "refine", "delta", "codes"]);
+const OBJECT_KINDS = /** @type {const} */ (["plain", "codes", "refine", "delta", "codes", "base"]);
 
 export class Archive {
 	/** @type {Source} */
 	#source;
 	#decoder;
 	#codec;
+	#base;
 	/** @type {VariantInfo[]} */
 	#variants;
 	/** @type {FileInfo[] | undefined} */
@@ -81,7 +82,7 @@ export class Archive {
 	 * @param {import("./contents.js").Context & { cache?: import("./cache/cached-source.js").CachedSource, release?: () => unknown }} parts
 	 *   release: called when the archive is closed
 	 */
-	constructor({ index, source, decoder, codec, cache, release }) {
+	constructor({ index, source, decoder, codec, cache, base, release }) {
 		/** What is kept of it: `size` in bytes, `error` when no more can be, `clear()`. */
 		this.cache = cache;
 		/** For planning reads (plan.js). */
@@ -89,6 +90,7 @@ export class Archive {
 		this.#source = source;
 		this.#decoder = decoder;
 		this.#codec = codec;
+		this.#base = base;
 		this.#release = release;
 		this.#variants = Array.from({ length: index.variantCount }, (_, i) => {
 			const { name, dtype, coarser, size, layerOffset, layerSize } = index.variant(i);
@@ -256,15 +258,16 @@ export class Archive {
 		return upgradeTensors(this.#context(), tensors, this.#variantNumber(base), options);
 	}
 
-	/** Ends the source, and the workers. */
+	/** Ends the source, the workers, and what was opened of the base. */
 	async close() {
+		await this.#base.close();
 		await this.#release?.();
 		await this.#source.close?.();
 	}
 
 	/** @returns {import("./contents.js").Context} */
 	#context() {
-		return { index: this.index, source: this.#source, decoder: this.#decoder, codec: this.#codec };
+		return { index: this.index, source: this.#source, decoder: this.#decoder, codec: this.#codec, base: this.#base };
 	}
 
 	/** @param {string} precision */

@@ -22,6 +22,7 @@ The first part of an archive is enough for the coarse precision; of an URL no mo
       --tensor NAME     only this tensor, into DIR/tensors.safetensors (repeatable; '*' likewise)
   -j, --threads N       threads (default: all cores)
       --header "N: V"   send this header with each request (repeatable; for URLs)
+      --base OLD        of an archive that was packed with one: the model that it is a difference to (an archive, file, folder or URL)
       --cache DIR       keep what is fetched of an URL there: a finer precision later costs only the refinement
       --no-cache        keep nothing, not even until all is there (then nothing goes on where it was interrupted)
   -f, --force           replace existing files
@@ -87,6 +88,7 @@ function parseAll(args) {
 			tensor: { type: "string", multiple: true },
 			threads: { type: "string", short: "j" },
 			header: { type: "string", multiple: true },
+			base: { type: "string" },
 			cache: { type: "string" },
 			"no-cache": { type: "boolean" },
 			force: { type: "boolean", short: "f" },
@@ -130,7 +132,7 @@ async function run(options, signal) {
 	const { archive: place, precision = "high", threads, headers, force, quiet, json } = options;
 	const bar = new ProgressBar(process.stderr, !quiet && !json);
 	const cache = !options["no-cache"] && { folder: options.cache, revalidate: 0 };
-	const archive = await openQstore(place, { headers, cache, workers: threads > 1 ? threads : false, signal });
+	const archive = await openQstore(place, { headers, cache, base: options.base, workers: threads > 1 ? threads : false, signal });
 	try {
 		// A precision that the archive does not have names no folder.
 		if (precision !== "all")

@@ -13,11 +13,12 @@ import { QstoreError } from "./error.js";
  */
 
 /**
- * A chunk with what it builds on; or a part of a layout, which has no chunk of its own.
+ * A chunk with what it builds on; or a part of a layout, which has no chunk of its own; or what is decoded already.
  * @typedef {object} Job
  * @property {CodedChunk} [chunk]
  * @property {import("./decoder.js").LayoutDesc} [layout] without what it is made of
  * @property {number} [size] of the layout's part
+ * @property {Uint8Array} [values] decoded: a base's
  * @property {Job} [coarse] refine, recoded codes, layout: the codes; delta: the coarser values
  * @property {Uint8Array} [codes] layout: instead of `coarse`
  * @property {import("./decoder.js").Grid} [coarseGrid] refine, recoded codes, blocks: of the codes that it builds on
@@ -51,7 +52,9 @@ export class ChunkError extends QstoreError {
  * @param {number} [level] of it, in the job that was given
  * @returns {Uint8Array<ArrayBuffer>}
  */
-export function decodeJob(decoder, { chunk, layout, size = 0, coarse, codes, coarseGrid, grid }, level = 0) {
+export function decodeJob(decoder, { chunk, layout, size = 0, values, coarse, codes, coarseGrid, grid }, level = 0) {
+	if (values)
+		return /** @type {Uint8Array<ArrayBuffer>} */ (values);
 	const decoded = coarse && decodeJob(decoder, coarse, level + 1);
 	if (chunk)
 		return decodeChunk(decoder, chunk, { ...chunk.desc, coarse: decoded, coarseGrid, grid }, level);

@@ -2,6 +2,7 @@
 
 import { Archive } from "./archive.js";
 import { readIndex } from "./archive-index.js";
+import { Base, baseFiles, findBaseFiles } from "./base.js";
 import { CachedSource } from "./cache/cached-source.js";
 import { localCodec } from "./codec.js";
 import { Decoder } from "./decoder.js";
@@ -46,7 +47,12 @@ import { WorkerPool } from "./workers/pool.js";
  * @property {WebAssembly.Module | BufferSource | URL | string} [wasm] the decoder's module, its bytes or where they are; the package has it inside
  * @property {Decoder} [decoder] made by default; then the calling thread decodes with it, unless `workers` are asked for
  * @property {Codec} [codec] decodes instead of workers; the caller closes it
+ * @property {BaseInput | BaseInput[]} [base] of an archive that was packed with one: the model that it is a difference to, as an archive (open or to be
+ *   opened) or as plain files, in Node also a folder of them. Its files are found by size and SHA-256; plain ones are read as a whole for that. An URL is
+ *   read without `headers` and `cache`: open it before where it needs them
  */
+
+/** @typedef {SourceInput | Archive} BaseInput an open archive stays the caller's */
 
 /**
  * @typedef {object} CacheOptions
@@ -63,6 +69,8 @@ import { WorkerPool } from "./workers/pool.js";
  * @property {number} cores
  * @property {boolean} cache is it on by default?
  * @property {(folder?: string) => import("./cache/cached-source.js").CacheStore | undefined} cacheStore
+ * @property {(source: Source, options: import("./source.js").ReadOptions) => Promise<string>} sha256 of all of it, in hexadecimal
+ * @property {(input: SourceInput, sizes: Set<number>) => Promise<SourceInput[]>} [listFiles] a folder's files of these sizes; anything else as it is
  */
 
 /**
@@ -83,8 +91,16 @@ export async function openOn(platform, input, options) {
 		source = cache ?? source;
 		const { index, head } = await readIndexAgain(source, decoder, signal);
 		const codec = options.codec ?? await makeCodec(platform, decoder, options);
-		const release = options.codec ? undefined : () => codec.close?.();
-		return new Archive({ index, source: withHead(source, head), decoder, codec, cache, release });
+		const release = options.codec ? async () => {} : async () => codec.close?.();
+		try {
+			const base = await openBase(platform, index, source.name,
+				// Headers may hold a secret, and a cache's key is of one archive.
+				{ ...options, headers: undefined, cache: false, decoder, codec });
+			return new Archive({ index, source: withHead(source, head), decoder, codec, cache, base, release });
+		} catch (error) {
+			await release();
+			throw error;
+		}
 	} catch (error) {
 		// A caller's own source stays open.
 		if (source !== input)
@@ -103,6 +119,53 @@ export function anySource(input, { fetch, headers, limits: { requests, retries, 
 	if (typeof input === "string" || input instanceof URL || (typeof Request !== "undefined" && input instanceof Request))
 		return httpSource(input, { fetch, headers, requests, retries, retryDelay, bufferLimit: buffer });
 	return toSource(/** @type {Exclude<typeof input, Request>} */ (input));
+}
+
+/**
+ * @param {Platform} platform
+ * @param {import("./archive-index.js").Index} index
+ * @param {string | undefined} name the archive's, for messages
+ * @param {OpenOptions} options with a codec, which archives of the base use too
+ * @returns {Promise<Base>}
+ */
+async function openBase(platform, index, name, { base, ...options }) {
+	const wanted = baseFiles(index);
+	if (base === undefined || wanted.length === 0)
+		return new Base(index, name);
+	const { signal } = options, sizes = new Set(wanted.map(({ record }) => record.size));
+	/** @type {import("./base.js").BaseMember[]} */
+	const members = [];
+	/** @type {{ close?: () => unknown }[]} */
+	const opened = [];
+	const close = async () => {
+		for (const each of opened)
+			await each.close?.();
+	};
+	try {
+		for (const input of Array.isArray(base) ? base : [base]) {
+			if (input instanceof Archive) {
+				members.push({ archive: input });
+				continue;
+			}
+			for (const each of await platform.listFiles?.(input, sizes) ?? [input]) {
+				const source = await platform.source(each, options);
+				const archive = await openOn(platform, source, options).catch((error) => {
+					if (!(error instanceof QstoreError) || error.code !== "NOT_QSTORE")
+						throw error;
+				});
+				// A caller's own source stays open.
+				if (source !== each)
+					opened.push(archive ?? source);
+				/** @type {Promise<string> | undefined} */
+				let sha256;
+				members.push(archive ? { archive } : { source, sha256: () => sha256 ??= platform.sha256(source, { signal }) });
+			}
+		}
+		return new Base(index, name, await findBaseFiles(index, name, members), close);
+	} catch (error) {
+		await close();
+		throw error;
+	}
 }
 
 /**

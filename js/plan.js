@@ -224,6 +224,27 @@ export function chunksOf(index, object) {
 }
 
 /**
+ * Has it chunks in the archive? Layouts are made of other objects, and base objects stand in another model.
+ * @param {Index} index
+ * @param {number} object
+ */
+export function hasChunks(index, object) {
+	const { kind } = index.object(object);
+	return kind !== KIND.LAYOUT && kind !== KIND.BASE;
+}
+
+/**
+ * The bytes of a base object's part in the file of the base.
+ * @param {Index} index
+ * @param {ChunkId} id
+ * @returns {Range & { file: number }}
+ */
+export function baseRange(index, { object, chunk }) {
+	const { group, rowStride, chunkBytes, size } = index.object(object), start = chunk * chunkBytes;
+	return { file: group, offset: rowStride + start, size: Math.min(chunkBytes, size - start) };
+}
+
+/**
  * A chunk's number through all objects.
  * @param {Index} index
  * @param {ChunkId} id
@@ -244,8 +265,7 @@ export function planChunks(index, pieces) {
 	/** @param {ChunkId} of */
 	const add = (of) => {
 		for (const { id, needs } of planChain(index, of)) {
-			// Layouts are made of others.
-			if (index.object(id.object).kind !== KIND.LAYOUT)
+			if (hasChunks(index, id.object))
 				numbers.add(chunkNumber(index, id));
 			for (const { chunks } of windowsOf(needs))
 				chunks.forEach((each) => numbers.add(chunkNumber(index, each)));

@@ -5,7 +5,7 @@ import { KIND } from "./archive-index.js";
 import { ChunkError } from "./codec.js";
 import { DTYPES } from "./dtypes.js";
 import { QstoreError } from "./error.js";
-import { chunkNumber, chunkRange, chunksOf, coalesce, describeChunk, planChain, windowsOf } from "./plan.js";
+import { baseRange, chunkNumber, chunkRange, chunksOf, coalesce, describeChunk, hasChunks, planChain, windowsOf } from "./plan.js";
 import { readExactly } from "./source.js";
 
 /** @typedef {import("./archive-index.js").Index} Index */
@@ -17,6 +17,7 @@ import { readExactly } from "./source.js";
  * @property {Index} index
  * @property {import("./source.js").Source} source
  * @property {import("./codec.js").Codec} codec
+ * @property {import("./base.js").Base} base
  */
 
 /** @typedef {import("./source.js").ReadOptions} ReadOptions */
@@ -75,7 +76,7 @@ const BYTES = 0;
  * @param {ReadOptions & { gap?: number }} [options] gap: see CoalesceOptions
  * @returns {AsyncGenerator<Uint8Array, void, void>}
  */
-export async function* decodePieces({ index, source, codec }, pieces, { signal, onFetch, gap, lot: lotSize = LOT_SIZE } = {}) {
+export async function* decodePieces({ index, source, codec, base }, pieces, { signal, onFetch, gap, lot: lotSize = LOT_SIZE } = {}) {
 	signal?.throwIfAborted();
 	const controller = new AbortController();
 	const unlink = onAbort(signal, () => controller.abort(signal?.reason));
@@ -142,7 +143,10 @@ export async function* decodePieces({ index, source, codec }, pieces, { signal, 
 		let job;
 		for (const { id, needs, windows } of [...levels].reverse()) {
 			const coarse = job;
-			if (index.object(id.object).kind === KIND.LAYOUT) {
+			if (index.object(id.object).kind === KIND.BASE) {
+				const { file, offset, size } = baseRange(index, id);
+				job = { values: await base.read(file, offset, size, options) };
+			} else if (index.object(id.object).kind === KIND.LAYOUT) {
 				job = { ...layoutPart(id), coarse };
 			} else {
 				const chunk = codedChunk(id, coded);
@@ -153,7 +157,8 @@ export async function* decodePieces({ index, source, codec }, pieces, { signal, 
 			job.coarseGrid = await loadGrid(needs.coarseGrid, windows);
 			job.grid = await loadGrid(needs.grid, windows);
 		}
-		return decode(/** @type {import("./codec.js").Job} */ (job), levels.map(({ id }) => id));
+		const { values } = /** @type {import("./codec.js").Job} */ (job);
+		return values ?? decode(/** @type {import("./codec.js").Job} */ (job), levels.map(({ id }) => id));
 	}
 
 	/**
@@ -320,7 +325,7 @@ function* makeLots(index, pieces, lotSize) {
 	 * @returns {Level[]}
 	 */
 	const chain = (id) => planChain(index, id).map((level) => {
-		if (index.object(level.id.object).kind !== KIND.LAYOUT)
+		if (hasChunks(index, level.id.object))
 			add(level.id);
 		return { ...level, windows: new Map(windowsOf(level.needs).map((window) => [window, window.chunks.map(share)])) };
 	});
@@ -334,7 +339,7 @@ function* makeLots(index, pieces, lotSize) {
 	};
 	for (const piece of pieces) {
 		// The bytes between tensors come up again and again while a file is restored.
-		const isShared = index.object(piece.object).dtype === BYTES;
+		const { dtype, kind } = index.object(piece.object), isShared = dtype === BYTES && kind !== KIND.BASE;
 		const shared = isShared ? share({ object: piece.object, chunk: piece.chunk }) : undefined;
 		const levels = shared ? [] : chain(piece), needs = levels[0]?.needs;
 		lot.tasks.push({ piece, shared, levels, whole: needs?.whole === undefined ? undefined : keepWhole(needs.whole) });

@@ -2,6 +2,8 @@
 
 import { opfsStore } from "./cache/opfs.js";
 import { anySource, openOn } from "./open.js";
+import { hex } from "./hex.js";
+import { readExactly } from "./source.js";
 import { webWorkers } from "./workers/web.js";
 
 /** Enough to keep up with a network, and few enough for a phone's memory. */
@@ -13,9 +15,20 @@ const web = {
 	spawn: ({ create }) => create || typeof Worker !== "undefined" ? webWorkers(create) : undefined,
 	cache: true,
 	cacheStore: opfsStore,
+	sha256: digest,
 	// One is the caller's.
 	cores: Math.min(Math.max((globalThis.navigator?.hardwareConcurrency ?? 2) - 1, 1), CORES_MAX),
 };
+
+/**
+ * Browsers digest what is in memory as a whole.
+ * @param {import("./source.js").Source} source
+ * @param {import("./source.js").ReadOptions} options
+ */
+async function digest(source, options) {
+	const bytes = await readExactly(source, 0, source.byteLength ?? 0, options);
+	return hex(new Uint8Array(await crypto.subtle.digest("SHA-256", /** @type {Uint8Array<ArrayBuffer>} */ (bytes))));
+}
 
 /**
  * Opens an archive, with two requests at most.

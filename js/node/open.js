@@ -1,9 +1,13 @@
 /** Opening archives in Node: paths, file handles, threads. */
 
+import { createHash } from "node:crypto";
+import { readdir, stat } from "node:fs/promises";
 import { availableParallelism } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { anySource, openOn } from "../open.js";
 import { folderStore } from "./cache-folder.js";
+import { readExactly } from "../source.js";
 import { handleSource, openFile } from "./file-source.js";
 import { spawnThread } from "./threads.js";
 
@@ -16,6 +20,8 @@ const node = {
 	cache: false,
 	cacheStore: folderStore,
 	cores: availableParallelism(),
+	sha256: hash,
+	listFiles,
 };
 
 /**
@@ -39,4 +45,36 @@ function nodeSource(input, options) {
 	if (typeof input === "object" && input !== null && "fd" in input && "stat" in input)
 		return handleSource(input);
 	return anySource(/** @type {import("../open.js").SourceInput} */ (input), options);
+}
+
+/** Bytes that are hashed at a time. */
+const HASH_SIZE = 2 ** 22;
+
+/**
+ * @param {import("../source.js").Source} source
+ * @param {import("../source.js").ReadOptions} options
+ */
+async function hash(source, options) {
+	const size = source.byteLength ?? 0, sha256 = createHash("sha256");
+	for (let at = 0; at < size; at += HASH_SIZE)
+		sha256.update(await readExactly(source, at, Math.min(HASH_SIZE, size - at), options));
+	return sha256.digest("hex");
+}
+
+/**
+ * @param {import("../open.js").SourceInput} input
+ * @param {Set<number>} sizes
+ * @returns {Promise<import("../open.js").SourceInput[]>}
+ */
+async function listFiles(input, sizes) {
+	const path = typeof input === "string" && !/^https?:\/\//i.test(input) ? (/^file:/i.test(input) ? fileURLToPath(input) : input) : undefined;
+	if (path === undefined || !(await stat(path).catch(() => undefined))?.isDirectory())
+		return [input];
+	const found = [];
+	for (const name of (await readdir(path, { recursive: true })).sort()) {
+		const info = await stat(join(path, name)).catch(() => undefined);
+		if (info?.isFile() && sizes.has(info.size))
+			found.push(join(path, name));
+	}
+	return found;
 }

@@ -268,7 +268,7 @@ function revive({ code, message, level }) {
  * @param {ArrayBuffer[]} buffers to transfer; the copy's are added
  * @returns {Job}
  */
-function detach({ chunk, coarse, codes, coarseGrid, grid, ...rest }, buffers) {
+function detach({ chunk, values, coarse, codes, coarseGrid, grid, ...rest }, buffers) {
 	/** @param {Uint8Array} bytes */
 	const copy = (bytes) => {
 		const own = new Uint8Array(bytes);
@@ -280,6 +280,7 @@ function detach({ chunk, coarse, codes, coarseGrid, grid, ...rest }, buffers) {
 	return {
 		...rest,
 		chunk: chunk && { ...chunk, bytes: copy(chunk.bytes) },
+		values: values && copy(values),
 		coarse: coarse && detach(coarse, buffers),
 		codes: codes && copy(codes),
 		coarseGrid: coarseGrid && copyGrid(coarseGrid),
