@@ -31,21 +31,30 @@ function restore(program, args, name) {
 	return { status, stderr, files, output };
 }
 
+/** The archive that good/NAME.on-BASE.qstore is a difference to. */
+function baseOf(file) {
+	const [, name] = /\.on-(.+)\.qstore$/.exec(file) ?? [];
+	return name && join(golden, "good", `${name}.qstore`);
+}
+
+/** All files of an archive, as the reference decoder needs those of a base. */
+const filesOf = async (path) => [...(await decodeArchive(readFileSync(path))).values()].flatMap((files) => [...files.values()]);
+
 for (const file of readdirSync(join(golden, "good")).filter((name) => name.endsWith(".qstore")))
 	test(`good/${file}`, async () => {
-		const bytes = readFileSync(join(golden, "good", file));
+		const bytes = readFileSync(join(golden, "good", file)), base = baseOf(file);
 		const expected = readFileSync(join(golden, "good", file.replace(/qstore$/, "sha256")), "utf8").trim().split("\n").sort();
-		const reference = [...await decodeArchive(bytes)].flatMap(([variant, files]) =>
+		const reference = [...await decodeArchive(bytes, base && await filesOf(base))].flatMap(([variant, files]) =>
 			[...files].map(([name, data]) => line(data, variant, name)));
 		assert.deepEqual(reference.sort(), expected);
 		for (const decoder of Object.values(decoders)) {
-			const archive = await openQstore(bytes, { decoder }), found = [];
+			const archive = await openQstore(bytes, { decoder, base }), found = [];
 			for (const { name: precision } of archive.variants)
 				for (const entry of archive.filesOf({ precision }))
 					found.push(line(await entry.read(), precision, entry.name));
 			assert.deepEqual(found.sort(), expected);
 		}
-		const native = restore(unpack, [join(golden, "good", file)], file);
+		const native = restore(unpack, [join(golden, "good", file), ...base ? ["--base", base] : []], file);
 		assert.equal(native.stderr, "");
 		const restored = native.files.map((path) => {
 			const [variant, ...name] = path.slice(native.output.length + 1).split("/");

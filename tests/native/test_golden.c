@@ -22,15 +22,19 @@ static int remove_entry(const char *path, const struct stat *s, int type, struct
 	return remove(path);
 }
 
-/* Opens, checks and restores all of an archive; *opened tells how far it got. */
-static qstore_status use(const char *path, int *opened, qstore_error *error)
+/* Opens, checks and restores all of an archive; *opened tells how far it got. base: or NULL. */
+static qstore_status use(const char *path, const char *base, int *opened, qstore_error *error)
 {
 	qstore_archive *archive = NULL;
 	char folder[] = "/tmp/qstore-golden-XXXXXX";
 	qstore_status status = qstore_open(path, &archive, error);
 	*opened = !status;
-	if (status)
+	if (!status && base != NULL)
+		status = qstore_set_base(archive, base, error);
+	if (status) {
+		qstore_close(archive);
 		return status;
+	}
 	assert_non_null(mkdtemp(folder));
 	qstore_work work = {.threads = 2};
 	qstore_unpack_options options = {.precision = "all", .output = folder, .force = 1, .work = work};
@@ -49,7 +53,7 @@ static qstore_status use(const char *path, int *opened, qstore_error *error)
 static void test_good(void **state)
 {
 	(void)state;
-	char path[4096];
+	char path[4096], base[4096];
 	unsigned n = 0;
 	golden_path(path, sizeof path, "good", "");
 	DIR *folder = opendir(path);
@@ -62,7 +66,11 @@ static void test_good(void **state)
 		if (!dot || strcmp(dot, ".qstore"))
 			continue;
 		golden_path(path, sizeof path, "good", entry->d_name);
-		if (use(path, &opened, &error))
+		/* NAME.on-BASE.qstore is a difference to BASE.qstore. */
+		const char *on = strstr(entry->d_name, ".on-");
+		if (on)
+			golden_path(base, sizeof base, "good", on + 4);
+		if (use(path, on ? base : NULL, &opened, &error))
 			fail_msg("%s", error.text);
 		n++;
 	}
@@ -100,7 +108,7 @@ static void test_bad(void **state)
 		int opened;
 		strcat(name, ".qstore");
 		golden_path(path, sizeof path, "bad", name);
-		qstore_status status = use(path, &opened, &error);
+		qstore_status status = use(path, NULL, &opened, &error);
 		if (status != status_by_name(status_name) || opened != !strcmp(when, "restore") ||
 		    error.status != status || !strstr(error.text, name) || strchr(error.text, '\n')) {
 			print_error("%s: status %d, %s: \"%s\"\n", name, status, opened ? "opened" : "not opened",

@@ -1,7 +1,7 @@
 // A slow, readable decoder of whole .qstore archives, written from native/FORMAT.md alone. It follows that text section by
 // section, one element at a time, and shares nothing with the C decoder but the text: what both restore is what the format says.
 //
-//   node tests/reference/decode.mjs FILE.qstore VARIANT OUTDIR
+//   node tests/reference/decode.mjs FILE.qstore VARIANT OUTDIR [FILE OF THE BASE]…
 //
 // zstd and XXH3 come from npm (fzstd, hash-wasm); everything else is here.
 
@@ -91,7 +91,7 @@ function zstd(frame, size) {
 
 const DTYPE_SIZES = [1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 4, 4, 4, 8, 8, 8, 8, 1];
 const [BYTES, U8, I8, F16, BF16, I32, F32, F64] = [0, 2, 3, 8, 9, 11, 12, 15];
-const [CODES, REFINE, DELTA, LAYOUT] = [1, 2, 3, 4];
+const [CODES, REFINE, DELTA, LAYOUT, BASE] = [1, 2, 3, 4, 5];
 const [Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K] = [18, 19, 20, 21, 22, 26, 27, 28];
 /** Elements and bytes of a block, of the dtypes from 18 on. */
 const BLOCKS = [
@@ -107,7 +107,7 @@ function sizeOf(dtype, n) {
 	need(n % elements === 0, "a part of a block");
 	return (n / elements) * bytes;
 }
-const [STORED, ZSTD, ASSEMBLED] = [0, 1, 2];
+const [STORED, ZSTD, ASSEMBLED, BASE_FILE] = [0, 1, 2, 3];
 
 /** @param {Uint8Array} archive */
 export async function readIndex(archive) {
@@ -625,11 +625,13 @@ function castToHalf(x) {
 	return rounded >= 65536 ? Infinity : rounded;
 }
 
-/** A single x ≥ 0 rounded to BF16, half to even. @param {number} x */
-function roundToBfloat(x) {
+/** A single x ≥ 0 rounded to FP16 or BF16, half to even, subnormals kept, exponents without an upper end.
+ * @param {number} x @param {number} dtype */
+function roundToType(x, dtype) {
 	if (!(x > 0 && x < Infinity)) return x;
-	const exponent = Math.max(Math.floor(Math.log2(x)), -126); // exact: singles are far apart for Math.log2
-	const spacing = 2 ** (exponent - 7);
+	const [mantissaBits, leastExponent] = dtype === F16 ? [10, -14] : [7, -126];
+	const exponent = Math.max(Math.floor(Math.log2(x)), leastExponent); // exact: singles are far apart for Math.log2
+	const spacing = 2 ** (exponent - mantissaBits);
 	return roundHalfEven(x / spacing) * spacing;
 }
 
@@ -678,12 +680,12 @@ function least(end, isSo) {
 const fround = Math.fround;
 
 /** What each symmetric rule rounds to a code, for value v (rule 1: after its cast) and scale s; a product or quotient of singles that is
- * found in double and rounded to single is the one that single precision gives. @type {Record<number, (v: number, s: number) => number>} */
+ * found in double and rounded to single is the one that single precision gives. @type {Record<number, (v: number, s: number, dtype: number) => number>} */
 const scaledBy = {
 	1: (v, s) => fround(v * fround(127 / s)),
 	2: (v, s) => fround(v * fround(1 / s)),
 	3: (v, s) => fround(v / s),
-	4: (v, s) => roundToBfloat(fround(v / s)),
+	4: (v, s, dtype) => roundToType(fround(v / s), dtype),
 	5: (v, s) => fround(v * fround(1 / fround(s / 127))),
 	6: (v, s) => fround(v * fround(1 / s)),
 };
@@ -696,7 +698,7 @@ function symmetricCells(rule, dtype, s, z, signed) {
 	const end = least(v.length, (m) => !(v[m] < Infinity));
 	const round = rule < 5 ? roundHalfEven : (/** @type {number} */ x) => (x % 1 === 0.5 ? x + 0.5 : roundHalfEven(x));
 	const first = [0];
-	for (let k = 1; k <= 257; k++) first[k] = least(end, (m) => round(scaledBy[rule](v[m], s)) >= k);
+	for (let k = 1; k <= 257; k++) first[k] = least(end, (m) => round(scaledBy[rule](v[m], s, dtype)) >= k);
 	if (rule === 1 || rule === 5) {
 		const above = least(end, (m) => v[m] > s);
 		for (let k = 1; k <= 257; k++) first[k] = k < 128 ? Math.min(first[k], above) : above;
@@ -909,15 +911,17 @@ function blockOf(dtype, rule, c, s, scalesDtype, b) {
 /**
  * Every file of every variant.
  * @param {Uint8Array} archive
+ * @param {Uint8Array[]} [base] files of the model that it is a difference to
  * @returns {Promise<Map<string, Map<string, Uint8Array>>>} variant → file name → bytes
  */
-export async function decodeArchive(archive) {
+export async function decodeArchive(archive, base) {
 	const index = await readIndex(archive);
 	/** @type {Uint8Array[]} */
 	const decoded = [];
-	for (const object of index.objects) decoded.push(await decodeObject(index, object, decoded));
+	for (const object of index.objects) decoded.push(await decodeObject(index, object, decoded, base));
 	const result = new Map(index.variants.map((v) => [v.name, new Map()]));
 	for (const file of index.files) {
+		if (file.kind === BASE_FILE) continue;
 		const bytes = restoreFile(index, file, decoded);
 		need(bytes.length === file.size, `${file.name} has another size`);
 		need(createHash("sha256").update(bytes).digest("hex") === file.sha256, `${file.name} is damaged`);
@@ -930,8 +934,9 @@ export async function decodeArchive(archive) {
 
 /** @typedef {Awaited<ReturnType<typeof readIndex>>} Index */
 
-/** @param {Index} index @param {Index['objects'][0]} object @param {Uint8Array[]} decoded objects before */
-export async function decodeObject(index, object, decoded) {
+/** @param {Index} index @param {Index['objects'][0]} object @param {Uint8Array[]} decoded objects before
+ * @param {Uint8Array[]} [base] files of the base */
+export async function decodeObject(index, object, decoded, base = []) {
 	const { kind, dtype, elements, columns, chunkElements } = object;
 	if (kind === LAYOUT) {
 		const made = makeLayout(index, object, decoded);
@@ -939,6 +944,10 @@ export async function decodeObject(index, object, decoded) {
 		return made;
 	}
 	const size = DTYPE_SIZES[dtype];
+	if (kind === BASE) {
+		const from = baseFile(index.files[object.group], base);
+		return from.subarray(object.rowStride, object.rowStride + elements * size);
+	}
 	const out = new Uint8Array(elements * size);
 	const coarseObject = object.coarse === NONE ? undefined : index.objects[object.coarse];
 	const coarseGrid = coarseObject && kind !== DELTA ? gridOf(index, coarseObject, decoded) : undefined;
@@ -963,6 +972,13 @@ export async function decodeObject(index, object, decoded) {
 	return out;
 }
 
+/** The file of the base that the archive means, whatever its name. @param {Index['files'][0]} file @param {Uint8Array[]} base */
+function baseFile({ name, size, sha256 }, base) {
+	const found = base.find((bytes) => bytes.length === size && createHash("sha256").update(bytes).digest("hex") === sha256);
+	need(found, `the base's file ${name} is not there`);
+	return /** @type {Uint8Array} */ (found);
+}
+
 /** @param {Index} index @param {Index['files'][0]} file @param {Uint8Array[]} decoded */
 function restoreFile(index, file, decoded) {
 	const member = index.payload.subarray(file.offset, file.offset + file.codedSize);
@@ -980,12 +996,12 @@ function restoreFile(index, file, decoded) {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-	const [archive, variant, folder] = process.argv.slice(2);
+	const [archive, variant, folder, ...base] = process.argv.slice(2);
 	if (!folder) {
-		console.error("usage: node tests/reference/decode.mjs FILE.qstore VARIANT OUTDIR");
+		console.error("usage: node tests/reference/decode.mjs FILE.qstore VARIANT OUTDIR [FILE OF THE BASE]…");
 		process.exit(1);
 	}
-	const files = (await decodeArchive(readFileSync(archive))).get(variant);
+	const files = (await decodeArchive(readFileSync(archive), base.map((name) => readFileSync(name)))).get(variant);
 	if (!files) throw new Error(`${archive} has no variant ${variant}`);
 	for (const [name, bytes] of files) {
 		mkdirSync(path.dirname(path.join(folder, name)), { recursive: true });

@@ -79,7 +79,7 @@ typedef struct pack_tensor {
 	int has_grid;              /* codes: their grid is known, but perhaps for the rule */
 	const char *full;          /* the name, after that of its model where a folder has several */
 	const char *key;           /* name of the matrix or tensor in all variants */
-	uint64_t base_size;        /* BASE: of its file */
+	uint64_t base_rank;        /* BASE: of its file */
 	uint32_t base_file;        /* BASE: of the packer's bases */
 	const struct pack_tensor *owner; /* of a part: the tensor that stands in a file */
 	uint32_t layer;                  /* variant whose layer has its object */
@@ -107,6 +107,7 @@ typedef struct pack_file {
 typedef struct pack_base_file {
 	const char *name;
 	uint64_t size;
+	uint64_t rank; /* of equal tensors, that of the highest is referred to */
 	uint8_t sha256[32];
 	uint32_t source;
 	int used;        /* objects are part of it */

@@ -37,7 +37,7 @@ static qstore_status add_file(packer *p, const char *name, uint64_t size, size_t
 	p->bases = larger;
 	*added = &larger[p->n_bases++];
 	**added =
-	    (pack_base_file){.name = name, .size = size, .tensors = calloc(n_tensors + 1, sizeof(pack_tensor))};
+	    (pack_base_file){.name = name, .size = size, .rank = size, .tensors = calloc(n_tensors + 1, sizeof(pack_tensor))};
 	return (*added)->tensors == NULL ? pack_no_memory(error) : QSTORE_OK;
 }
 
@@ -47,7 +47,7 @@ static void add_tensor(packer *p, pack_base_file *file, pack_tensor tensor)
 	tensor.source = file->source;
 	tensor.source_offset = tensor.offset;
 	tensor.base_file = (uint32_t)(p->n_bases - 1);
-	tensor.base_size = file->size;
+	tensor.base_rank = file->rank;
 	tensor.role = PACK_BASE;
 	tensor.object = QS_NONE;
 	file->tensors[file->n_tensors++] = tensor;
@@ -102,6 +102,7 @@ static qstore_status take_archive(packer *p, qs_error *error)
 		if (status != QSTORE_OK)
 			return status;
 		memcpy(file->sha256, input.sha256, 32);
+		file->rank = input.variants; /* the highest bit is the finest variant */
 		for (uint32_t j = first; j < next; j++) {
 			qs_index_tensor(index, j, &tensor);
 			uint64_t *dims = malloc((tensor.n_dims + 1) * sizeof(*dims));
@@ -121,12 +122,12 @@ static qstore_status take_archive(packer *p, qs_error *error)
 	return QSTORE_OK;
 }
 
-/* By name; of equal ones that of the finest file first, so that few files are needed. */
+/* By name; of equal ones that of the finest variant's file first, so that no other is needed. */
 static int compare_tensors(const void *a, const void *b)
 {
 	const pack_tensor *x = *(pack_tensor *const *)a, *y = *(pack_tensor *const *)b;
 	int order = strcmp(x->name, y->name);
-	return order != 0 ? order : (x->base_size < y->base_size) - (x->base_size > y->base_size);
+	return order != 0 ? order : (x->base_rank < y->base_rank) - (x->base_rank > y->base_rank);
 }
 
 static int is_like(const pack_tensor *a, const pack_tensor *b)
