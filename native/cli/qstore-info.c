@@ -22,7 +22,8 @@ static const char help[] =
     "Kinds of tensors: plain (on its own), codes (quantized, in the base layer), refine (what its codes "
     "lack; error\n"
     "is how far the codes are from it, as relative squared error, rule is the arithmetic that made them),\n"
-    "delta (what coarser floats lack), literal (kept with the file's header).\n"
+    "delta (what coarser floats, or the base's, lack), base (the same in the base: see qstore-pack --base),\n"
+    "literal (kept with the file's header).\n"
     "\n"
     "Exit status: 0 good, 1 failed, 2 wrong usage.\n";
 
@@ -95,7 +96,8 @@ static void print_text(const qstore_archive *archive, const char *path)
 		qstore_file_info file;
 		qstore_get_file(archive, i, &file);
 		variant_names(archive, file.variants, names, sizeof(names));
-		printf("%-14s %10s %10s  ", names, cli_format_size(file.size).text, file.kind);
+		printf("%-14s %10s %10s  ", file.variants == 0 ? "(not here)" : names,
+		       cli_format_size(file.size).text, file.kind);
 		cli_print_name(stdout, file.name);
 		putchar('\n');
 	}

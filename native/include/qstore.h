@@ -117,7 +117,7 @@ typedef struct qstore_pack_options {
 	qstore_quantize quantize;
 	/* Which tensors to quantize (without `low`): NULL-terminated lists of shell patterns on whole tensor
 	 * names, or NULL. By default 2-D 16-bit linear weights, not embeddings, norms or heads. `include` adds
-	 * any 2-D 16-bit tensor; `exclude` wins. */
+	 * any 2-D 16-bit tensor; `exclude` wins. A pattern that no name is like is NOT_FOUND. */
 	const char *const *include, *const *exclude;
 	/* An earlier version of the model, or the one that it was made from, as a folder, a file or an archive: what
 	 * is equal there, or close, is stored as a difference; NULL. Without `low` HIGH is stored alone then, unless
@@ -168,7 +168,7 @@ typedef struct qstore_pack_result {
 
 /* Packs a model into an archive and checks it by restoring every file from it. The same inputs give the same
  * bytes, whatever the number of threads. Temporary files stand beside the output and take about as much room
- * as it. result may be NULL. USAGE, INPUT, MISMATCH, EXISTS, IO, MEMORY, LIMIT, CANCELLED. */
+ * as it. result may be NULL. USAGE, INPUT, MISMATCH, NOT_FOUND, EXISTS, IO, MEMORY, LIMIT, CANCELLED. */
 qstore_status qstore_pack(const qstore_pack_options *options, qstore_pack_result *result,
                           qstore_error *error);
 

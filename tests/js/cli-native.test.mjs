@@ -103,6 +103,7 @@ test("include and exclude choose what is quantized", () => {
 	assert.equal(refined().length, 14);
 	assert.equal(refined("--exclude", "*mlp*").length, 8);
 	assert.ok(refined("--include", "*embed_tokens*").includes("model.embed_tokens.weight"));
+	bad(1, /no tensor's name is like \*no_such\*/, "qstore-pack", "high", "-o", "x.qstore", "--include", "*no_such*");
 	const none = good("qstore-pack", "high", "-o", "none.qstore", "--exclude", "*");
 	assert.match(none, /No tensor of high is fit to be quantized: it is stored alone/);
 });

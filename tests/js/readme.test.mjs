@@ -15,6 +15,8 @@ before(async () => {
 	const model = join(folder, "model");
 	native("qstore-generate", "--layers", "2", "--hidden", "64", "--intermediate", "128", "--vocab", "300", "--shards", "1", "-o", model);
 	native("qstore-pack", model, "-o", archive, "--quiet");
+	native("qstore-quantize", "finetune", model, "-o", join(folder, "chat"));
+	native("qstore-pack", join(folder, "chat"), "--base", archive, "-o", join(folder, "chat.qstore"), "--quiet");
 	server = await serve(readFileSync(archive));
 });
 after(() => server.close());
@@ -25,6 +27,7 @@ const examplesOf = (path) => [...readFileSync(new URL(path, root), "utf8").match
 async function run(t, code) {
 	const place = temporary(t), script = join(place, "example.mjs");
 	copyFileSync(archive, join(place, "llama.qstore"));
+	copyFileSync(join(folder, "chat.qstore"), join(place, "chat.qstore"));
 	writeFileSync(script, code.replaceAll(/https:\/\/example\.org\/llama\.qstore(\?signature=abc)?/g, server.url).replaceAll("Bearer …", "Bearer x")
 		.replaceAll('"qstore-decode/node"', JSON.stringify(new URL("js/node/index.js", root).href))
 		.replaceAll('"qstore-decode"', JSON.stringify(new URL("js/node/index.js", root).href)));
@@ -40,6 +43,6 @@ test("the README's example runs", async (t) => {
 });
 
 const reference = examplesOf("docs/javascript.md"), EXPECTED = [/^int8 I8 \d+ \d+\nbf16 BF16 \d+ \d+\n\d+ \d+\n$/, /^BF16 \[ 64 \] little Uint16Array\(64\)[\s\S]*llama 8 \d+ 200 false 64\n$/,
-	/^\d+\n$/, /^\d+ undefined\n$/, /^\d+ \d+ 0\n$/];
+	/^\d+\n$/, /^BF16 1\n$/, /^\d+ undefined\n$/, /^\d+ \d+ 0\n$/];
 test("the reference's examples are all checked", () => assert.equal(reference.length, EXPECTED.length));
 reference.forEach((code, i) => test(`example ${i + 1} of docs/javascript.md runs`, async (t) => assert.match(await run(t, code), EXPECTED[i])));

@@ -52,12 +52,8 @@ static void make_finetune(void **state, models *m, uint32_t dtype, uint64_t shar
 {
 	set_paths(state, m);
 	make_model(m->old, dtype, 5, shards);
-	generate_quantized(&(quantize_options){.model = m->old,
-	                                       .output = m->new,
-	                                       .rule = QUANTIZE_FINETUNE,
-	                                       .seed = 3,
-	                                       .part = 0.5,
-	                                       .step = 0.001});
+	generate_quantized(&(quantize_options){
+	    .model = m->old, .output = m->new, .rule = QUANTIZE_FINETUNE, .seed = 3, .part = 0.5, .step = 0.001});
 }
 
 static uint64_t pack_with(qstore_pack_options options, qstore_pack_result *result)
@@ -231,7 +227,8 @@ static void stores_nothing_of_equal_tensors(void **state)
 	expect_restores(&m, m.old, "high", m.old);
 }
 
-/* An archive of several precisions that is a base: the finest one is referred to, so that a folder of it will do. */
+/* An archive of several precisions that is a base: the finest one is referred to, so that a folder of it will
+ * do. */
 static void refers_to_the_finest_variant(void **state)
 {
 	models m;
@@ -251,8 +248,7 @@ static void restores_chains(void **state)
 	snprintf(low, sizeof(low), "%s-low", m.new);
 	generate_quantized(&(quantize_options){
 	    .model = m.new, .output = low, .rule = QUANTIZE_COMPRESSED_TENSORS, .seed = 1, .bits = 8});
-	uint64_t alone =
-	    pack_with((qstore_pack_options){.high = m.new, .low = low, .output = m.archive}, NULL);
+	uint64_t alone = pack_with((qstore_pack_options){.high = m.new, .low = low, .output = m.archive}, NULL);
 	uint64_t size = pack_with(
 	    (qstore_pack_options){.high = m.new, .low = low, .output = m.archive, .base = m.old}, &result);
 	assert_int_equal(result.n_variants, 2);
@@ -271,12 +267,13 @@ static void same_bytes_for_any_number_of_threads(void **state)
 	snprintf(second, sizeof(second), "%s-2", m.archive);
 	const char *bases[] = {m.old, m.old_archive};
 	for (size_t i = 0; i < 2; i++) {
-		pack_with((qstore_pack_options){
-		              .high = m.new, .output = m.archive, .base = bases[i], .work = {.threads = 1}},
-		          NULL);
-		pack_with((qstore_pack_options){
-		              .high = m.new, .output = second, .base = bases[i], .work = {.threads = 2}},
-		          NULL);
+		pack_with(
+		    (qstore_pack_options){
+		        .high = m.new, .output = m.archive, .base = bases[i], .work = {.threads = 1}},
+		    NULL);
+		pack_with(
+		    (qstore_pack_options){.high = m.new, .output = second, .base = bases[i], .work = {.threads = 2}},
+		    NULL);
 		expect_same_file(m.archive, second);
 	}
 }
@@ -290,8 +287,7 @@ static void needs_the_base(void **state)
 	pack_with((qstore_pack_options){.high = m.new, .output = m.archive, .base = m.old}, NULL);
 	qstore_archive *archive = open_with(m.archive, NULL);
 	qstore_error error = {0};
-	qstore_status status =
-	    qstore_unpack(archive, &(qstore_unpack_options){.output = m.out}, NULL, &error);
+	qstore_status status = qstore_unpack(archive, &(qstore_unpack_options){.output = m.out}, NULL, &error);
 	expect_text(&error, status, QSTORE_NOT_FOUND, "its base, which has model.safetensors (SHA-256 ");
 	assert_false(scratch_exists(m.out));
 	status = qstore_verify(archive, &(qstore_work){.threads = 2}, &error);
@@ -326,8 +322,7 @@ static void refuses_other_bases(void **state)
 	expect_text(&error, qstore_set_base(archive, cut, &error), QSTORE_TRUNCATED, "cut.qstore");
 	const char *half = scratch_write(state, "half.qstore", bytes, size - 20000);
 	assert_int_equal(qstore_set_base(archive, half, &error), QSTORE_OK);
-	qstore_status status =
-	    qstore_unpack(archive, &(qstore_unpack_options){.output = m.out}, NULL, &error);
+	qstore_status status = qstore_unpack(archive, &(qstore_unpack_options){.output = m.out}, NULL, &error);
 	expect_text(&error, status, QSTORE_TRUNCATED, "half.qstore");
 	assert_false(scratch_exists(m.out));
 	for (size_t at = size / 3; at < size - 2000; at += 1000)

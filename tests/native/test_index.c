@@ -19,7 +19,7 @@ static uint32_t add_object(qs_index_builder *builder, qs_object object, uint32_t
 {
 	uint32_t number;
 	object.n_chunks = (uint32_t)((object.n_elems + object.chunk_elems - 1) / object.chunk_elems);
-	if (object.kind == QS_KIND_LAYOUT)
+	if (object.kind == QS_KIND_LAYOUT || object.kind == QS_KIND_BASE)
 		object.n_chunks = 0;
 	assert_int_equal(qs_builder_add_chunks(builder, object.n_chunks, &object.first_chunk), QSTORE_OK);
 	assert_int_equal(qs_builder_add_object(builder, &number), QSTORE_OK);
@@ -152,6 +152,26 @@ static void build(qs_index_builder *builder)
 		for (uint32_t v = 0; v < 2; v++)
 			builder->variants[v].raw_size += masks[i] >> v & 1 ? builder->files[i].size : 0;
 	}
+}
+
+/* The same, with a file of another model, 40 elements of it, and a difference to them. */
+static void build_based(qs_index_builder *builder)
+{
+	uint32_t number;
+	build(builder);
+	assert_int_equal(qs_builder_add_file(builder, &number), QSTORE_OK);
+	builder->files[number] =
+	    (qs_file){.name = qs_builder_name(builder, "zero.safetensors"), .kind = QS_FILE_BASE, .size = 100};
+	qs_object base = builder->objects[1], delta;
+	base.variant = 1;
+	delta = base;
+	base.kind = QS_KIND_BASE;
+	base.group = number;
+	base.row_stride = 20;
+	base.coded_size = delta.coded_size = 0;
+	delta.kind = QS_KIND_DELTA;
+	delta.coarse = add_object(builder, base, 0);
+	add_object(builder, delta, 30);
 }
 
 /* Of build_chain's objects. */
@@ -313,7 +333,14 @@ static void walk(const qs_index *index)
 		assert_true((uint64_t)object.chunk_elems / qs_block_elems(object.dtype) *
 		                qs_block_size(object.dtype) <=
 		            QS_CHUNK_SIZE_MAX);
-		assert_true(object.kind == QS_KIND_LAYOUT
+		if (object.kind == QS_KIND_BASE) {
+			qs_file file;
+			assert_true(object.group < index->n_files);
+			qs_index_file(index, object.group, &file);
+			assert_true(file.kind == QS_FILE_BASE && object.row_stride <= file.size &&
+			            qs_object_bytes(&object) <= file.size - object.row_stride);
+		}
+		assert_true(object.kind == QS_KIND_LAYOUT || object.kind == QS_KIND_BASE
 		                ? object.n_chunks == 0
 		                : (uint64_t)object.n_chunks * object.chunk_elems >= object.n_elems);
 		assert_true(object.offset >= variant.layer_offset);
@@ -351,14 +378,15 @@ static void walk(const qs_index *index)
 			qs_index_object(index, object.coarse, &other);
 			assert_true(other.kind != QS_KIND_CODES && other.n_elems == object.n_elems &&
 			            other.cols == object.cols && other.chunk_elems == object.chunk_elems &&
-			            (other.variant < object.variant || other.kind == QS_KIND_REFINE));
+			            (other.variant < object.variant || other.kind == QS_KIND_REFINE ||
+			             other.kind == QS_KIND_BASE));
 		}
 	}
 	for (uint32_t i = 0; i < index->n_files; i++) {
 		qs_file file;
 		qs_index_file(index, i, &file);
 		text += strlen(file.name) + file.sha256[31];
-		assert_true(qs_path_is_safe(file.name) && file.variants != 0 &&
+		assert_true(qs_path_is_safe(file.name) && (file.variants == 0) == (file.kind == QS_FILE_BASE) &&
 		            file.variants >> index->n_variants == 0);
 		for (uint32_t j = 0; j < i; j++) {
 			qs_file other;
@@ -462,6 +490,8 @@ static void survives_every_byte_changed(void **state)
 	change_every_byte(body, size);
 	body = build_body_of(build_chain, &size);
 	change_every_byte(body, size);
+	body = build_body_of(build_based, &size);
+	change_every_byte(body, size);
 }
 
 static void reads_chains(void **state)
@@ -470,6 +500,10 @@ static void reads_chains(void **state)
 	size_t size;
 	uint8_t *body = build_body_of(build_chain, &size);
 	qs_index index;
+	assert_int_equal(qs_index_open(&index, body, size, PAYLOAD_SIZE), QSTORE_OK);
+	walk(&index);
+	free(body);
+	body = build_body_of(build_based, &size);
 	assert_int_equal(qs_index_open(&index, body, size, PAYLOAD_SIZE), QSTORE_OK);
 	walk(&index);
 	free(body);
@@ -567,6 +601,23 @@ static void refuse(void (*change)(qs_index_builder *builder), const char *what)
 REFUSE(twice_in_a_variant, b->files[0].variants = 2; b->variants[0].raw_size -= 50;
        b->variants[1].raw_size += 50)
 REFUSE(unsorted_names, b->files[2].name = qs_builder_name(b, "A"))
+REFUSE(file_that_is_a_folder, b->files[3].name = qs_builder_name(b, "config.json/a"))
+REFUSE(folder_behind_a_file, b->files[3].name = qs_builder_name(b, "config.json-a");
+       b->files[4].name = qs_builder_name(b, "config.json/a"))
+REFUSE(base_of_no_file, b->objects[6].group = 7)
+REFUSE(base_of_a_stored_file, b->objects[6].group = 0)
+REFUSE(base_beyond_its_file, b->objects[6].row_stride = 21)
+REFUSE(base_that_wraps, b->objects[6].row_stride = ~(uint64_t)0 - 10)
+REFUSE(base_with_scales, b->objects[6].scales = 2)
+REFUSE(base_with_coarse, b->objects[6].coarse = 1)
+REFUSE(base_with_error, b->objects[6].error = 0.5f)
+REFUSE(base_with_chunks, b->objects[6].n_chunks = 1)
+REFUSE(base_file_of_a_variant, b->files[6].variants = 2; b->variants[1].raw_size += 100)
+REFUSE(base_file_with_extents, b->files[6].n_extents = 1)
+REFUSE(base_file_with_offset, b->files[6].offset = 512)
+REFUSE(base_file_with_size, b->files[6].coded_size = 100)
+REFUSE(refines_the_base, b->objects[7].kind = QS_KIND_REFINE)
+REFUSE(stored_file_of_no_variant, b->files[5].variants = 0; b->variants[1].raw_size -= 60000)
 REFUSE(escaping_name, b->files[2].name = qs_builder_name(b, "a/../../b"))
 REFUSE(absolute_name, b->files[2].name = qs_builder_name(b, "/etc/passwd"))
 REFUSE(same_variants, b->variants[1].name = b->variants[0].name)
@@ -703,6 +754,24 @@ static void refuses_contradictions(void **state)
 	CHECK(refine_with_scales)
 	CHECK(refine_with_rule)
 	CHECK(refines_codes_without_rule)
+#undef CHECK
+#define CHECK(name) refuse_of(build_based, name, #name);
+	CHECK(file_that_is_a_folder)
+	CHECK(folder_behind_a_file)
+	CHECK(base_of_no_file)
+	CHECK(base_of_a_stored_file)
+	CHECK(base_beyond_its_file)
+	CHECK(base_that_wraps)
+	CHECK(base_with_scales)
+	CHECK(base_with_coarse)
+	CHECK(base_with_error)
+	CHECK(base_with_chunks)
+	CHECK(base_file_of_a_variant)
+	CHECK(base_file_with_extents)
+	CHECK(base_file_with_offset)
+	CHECK(base_file_with_size)
+	CHECK(refines_the_base)
+	CHECK(stored_file_of_no_variant)
 #undef CHECK
 #define CHECK(name) refuse_of(build_chain, name, #name);
 	CHECK(scale_of_integers)

@@ -36,8 +36,8 @@ static qstore_status add_file(packer *p, const char *name, uint64_t size, size_t
 		return pack_no_memory(error);
 	p->bases = larger;
 	*added = &larger[p->n_bases++];
-	**added =
-	    (pack_base_file){.name = name, .size = size, .rank = size, .tensors = calloc(n_tensors + 1, sizeof(pack_tensor))};
+	**added = (pack_base_file){
+	    .name = name, .size = size, .rank = size, .tensors = calloc(n_tensors + 1, sizeof(pack_tensor))};
 	return (*added)->tensors == NULL ? pack_no_memory(error) : QSTORE_OK;
 }
 

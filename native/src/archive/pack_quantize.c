@@ -479,8 +479,29 @@ static qstore_status share_small_files(packer *p, qs_error *error)
 	return QSTORE_OK;
 }
 
+/* A pattern that no tensor's name has is a slip of the hand. */
+static qstore_status check_patterns(const packer *p, const char *const *patterns, qs_error *error)
+{
+	for (; patterns != NULL && *patterns != NULL; patterns++) {
+		const char *const one[] = {*patterns, NULL};
+		int found = 0;
+		for (size_t i = 0; i < p->n_files && !found; i++)
+			for (size_t j = 0; j < p->files[i].n_tensors && !found; j++)
+				found = qs_llm_int8_matches(p->files[i].tensors[j].name, one);
+		if (!found)
+			return qs_fail(error, QSTORE_NOT_FOUND, "%s: no tensor's name is like %s",
+			               p->models[p->high_number].path, *patterns);
+	}
+	return QSTORE_OK;
+}
+
 qstore_status pack_quantize(packer *p, qs_error *error)
 {
+	qstore_status known = check_patterns(p, p->options->include, error);
+	if (known == QSTORE_OK)
+		known = check_patterns(p, p->options->exclude, error);
+	if (known != QSTORE_OK)
+		return known;
 	quantizer q = {.p = p};
 	size_t n = 0, n_high_files = p->n_files;
 	for (size_t i = 0; i < n_high_files; i++)

@@ -610,6 +610,36 @@ static int check_objects(const qs_index *index)
 	return 0;
 }
 
+/* The files whose names are beginnings of the one that is looked at. */
+typedef struct name_stack {
+	const char *name; /* the last one */
+	size_t n;
+	uint32_t variants[QS_NAME_MAX + 1];
+	uint16_t size[QS_NAME_MAX + 1];
+} name_stack;
+
+/* No variant may have both a file and a folder of one name. Names come in order, so that those which begin
+ * with another one follow it. */
+static int check_folders(name_stack *stack, const qs_file *file)
+{
+	size_t common = 0, size = strlen(file->name);
+	while (stack->n > 0 && stack->name[common] != 0 && stack->name[common] == file->name[common])
+		common++;
+	while (stack->n > 0 && stack->size[stack->n - 1] > common)
+		stack->n--;
+	for (size_t i = 0; i < stack->n; i++)
+		if (file->name[stack->size[i]] == '/' && (stack->variants[i] & file->variants) != 0)
+			return 0;
+	stack->name = file->name;
+	if (stack->n > 0 && stack->size[stack->n - 1] == size) {
+		stack->variants[stack->n - 1] |= file->variants;
+	} else {
+		stack->size[stack->n] = (uint16_t)size;
+		stack->variants[stack->n++] = file->variants;
+	}
+	return 1;
+}
+
 /* Files are sorted by name: equal names are neighbours. Assembled files use all extents in order. */
 static int check_files(const qs_index *index)
 {
@@ -617,6 +647,7 @@ static int check_files(const qs_index *index)
 	uint32_t all = index->n_variants == 32 ? QS_NONE : (1u << index->n_variants) - 1;
 	const char *previous = NULL;
 	uint64_t totals[QS_VARIANTS_MAX] = {0};
+	name_stack folders = {.n = 0};
 	qs_variant variant;
 	for (uint32_t i = 0; i < index->n_files; i++) {
 		const uint8_t *p = record(index, index->files, i, QS_FILE_SIZE);
@@ -636,6 +667,8 @@ static int check_files(const qs_index *index)
 			return 0;
 		same_name |= file.variants;
 		previous = file.name;
+		if (!check_folders(&folders, &file))
+			return 0;
 
 		if (file.size >= SIZE_LIMIT)
 			return 0;

@@ -123,7 +123,7 @@ void qs_llm_int8_quantize(const uint8_t *src, size_t n, uint32_t dtype, float ab
 		quantize_f16(src, n, 127.0f / absmax, dst);
 }
 
-static int matches(const char *name, const char *const *patterns)
+int qs_llm_int8_matches(const char *name, const char *const *patterns)
 {
 	for (; patterns && *patterns; patterns++)
 		if (!fnmatch(*patterns, name, 0))
@@ -172,9 +172,9 @@ int qs_llm_int8_selects(const char *name, uint32_t dtype, uint32_t n_dims, const
 	size_t name_size = strlen(name), suffix_size = sizeof suffix - 1;
 
 	if (n_dims != 2 || !dims[0] || !dims[1] || (dtype != QS_F16 && dtype != QS_BF16) ||
-	    matches(name, exclude))
+	    qs_llm_int8_matches(name, exclude))
 		return 0;
-	if (matches(name, include))
+	if (qs_llm_int8_matches(name, include))
 		return 1;
 	if (name_size <= suffix_size || strcmp(name + name_size - suffix_size, suffix))
 		return 0;

@@ -18,6 +18,9 @@ float qs_llm_int8_absmax(const uint8_t *src, size_t n, uint32_t dtype, int *fini
 /* n codes of one row (or a piece of it) whose absmax is given. */
 void qs_llm_int8_quantize(const uint8_t *src, size_t n, uint32_t dtype, float absmax, int8_t *dst);
 
+/* Is the whole name like one of these fnmatch patterns (a NULL-terminated list, or NULL)? */
+int qs_llm_int8_matches(const char *name, const char *const *patterns);
+
 /* Is this tensor one that LLM.int8 quantizes by default? A 2-D 16-bit weight whose name ends in ".weight" and
  * has neither an embedding's, a norm's nor a head's name (embed, wte, wpe, norm, ln_, lm_head, …);
  * include/exclude are NULL-terminated lists of fnmatch patterns on the whole name (exclude wins; include adds
