@@ -11,7 +11,7 @@ const root = fileURLToPath(new URL("../", import.meta.url));
 const site = process.argv[2] ?? join(root, "build/web");
 const library = process.env.QSTORE_JS ?? root;
 /** Of web/, what only makes the site or the model. */
-const NOT_SERVED = /^(build|serve)\.mjs$|^tsconfig\.json$|^types$|^model\/(?!.*\.qstore$)/;
+const NOT_SERVED = /^(build|serve|picture)\.mjs$|^tsconfig\.json$|^types$|^model\/(?!.*\.qstore$)/;
 
 const slashes = (path) => path.split(sep).join("/");
 

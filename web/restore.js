@@ -17,7 +17,7 @@ import { plan } from "./qstore/js/index.js";
  * Coded bytes that are asked for at a time: what a cancelled download has to fetch once more is at most three times as much.
  * @param {Archive} archive
  */
-const lotOf = (archive) => Math.min(Math.max(archive.size / 32, 2 ** 15), 4 * 2 ** 20);
+const lotOf = (archive) => Math.min(Math.max(archive.size / 16, 2 ** 16), 4 * 2 ** 20);
 
 /** Decoded bytes that become a Blob, which browsers can put on disk, at a time. */
 const BLOB_SIZE = 8 * 2 ** 20;

@@ -94,10 +94,10 @@ export class Inside {
 		this.#treemap.pick(tensor.name);
 		const archive = /** @type {Archive} */ (this.#archive), place = byId("tensor");
 		const facts = tensor.all.map(({ precision, layer, coded, info }) => [make("dt", {}, `${layer === 0 ? "" : "+ "}${precision}`), make("dd", {},
-			info.shared ? "the same as coarser" : `${info.dtype}, ${size(coded)}, ${bitsPerWeight(tensor, coded).toFixed(2)} bits per weight`)]);
+			info.shared ? "the same as coarser" : `${info.dtype}, ${size(coded)}, ${bitsPerWeight(tensor, coded).toFixed(2)} bits a weight`)]);
 		const body = make("div", { className: "figures" });
 		const head = [make("h3", {}, make("code", {}, tensor.name)),
-			make("p", {}, `${tensor.shape.join(" × ")}${tensor.rule ? `, made by ${tensor.rule}` : ""}`), make("dl", { className: "facts" }, ...facts.flat())];
+			make("p", {}, `${tensor.shape.join(" × ")}${tensor.rule ? `, codes by ${tensor.rule}` : ""}`), make("dl", { className: "facts" }, ...facts.flat())];
 		place.replaceChildren(make("div", {}, ...head), body);
 		try {
 			body.replaceChildren(...await this.#histograms(archive, tensor));
