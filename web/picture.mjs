@@ -1,11 +1,14 @@
 #!/usr/bin/env node
 // Takes the README's picture of the page: all precisions loaded, down to their answers. Use: web/picture.mjs [FILE], after `make site`.
+// Needs Debian's pngquant, which makes it small.
+import { execFileSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { launch } from "../tests/browser/helpers/browsers.mjs";
 import { servePage } from "./serve.mjs";
 
 const WIDTH = 1120;
 const at = (path) => fileURLToPath(new URL(path, import.meta.url));
+const file = process.argv[2] ?? at("../docs/page.png");
 const site = await servePage(at("../build/web")), browser = await launch("chromium");
 try {
 	const page = await browser.newPage();
@@ -20,7 +23,8 @@ try {
 	await page.mouse.move(0, 0);
 	await page.evaluate(() => document.activeElement?.blur());
 	const height = await page.$eval("#talk", (element) => element.getBoundingClientRect().bottom + scrollY + 8);
-	await page.screenshot({ path: process.argv[2] ?? at("../docs/page.png"), clip: { x: 0, y: 0, width: WIDTH, height: Math.ceil(height) }, captureBeyondViewport: true });
+	await page.screenshot({ path: file, clip: { x: 0, y: 0, width: WIDTH, height: Math.ceil(height) }, captureBeyondViewport: true });
+	execFileSync("pngquant", ["64", "--nofs", "--force", "--output", file, "--", file]);
 } finally {
 	await browser.close();
 	await site.close();

@@ -8,7 +8,8 @@ import { fileURLToPath } from "node:url";
 import { openQstore } from "../../js/node/index.js";
 import { servePage } from "../../web/serve.mjs";
 import { browserTest, report, peakMemory } from "./helpers/browsers.mjs";
-import { workFolder } from "./helpers/models.mjs";
+import { writeLlama } from "./helpers/llama.mjs";
+import { packFiles, workFolder } from "./helpers/models.mjs";
 import { serve } from "../js/helpers/server.mjs";
 
 const BROWSERS = ["chromium", "firefox"], BOTH = { timeout: 240_000 };
@@ -168,6 +169,35 @@ browserTest(BROWSERS, "a dropped file opens without a network", BOTH, async (bro
 	await page.keyboard.press("Enter");
 	assert.match((await answers(1))[0], /\w+ \w+/);
 	assert.equal(archiveSent(), 0);
+});
+
+browserTest("chromium", "a model that chats is given messages, and its answers so far", BOTH, async (browser, t) => {
+	const names = writeLlama(work.folder, { chat: "{% for message in messages %}{{ message['content'] }} {% endfor %}" });
+	await packFiles(join(folder, "model/chat.qstore"), { q8_0: join(work.folder, names[0]), bf16: join(work.folder, names[1]) });
+	const { page, errors, stage, press, text } = await visit(t, browser, { path: "/?archive=model/chat.qstore" });
+	await stage(0, "running");
+	assert.equal(await text("#generate"), "Send");
+	const said = (turn, n) => page.waitForFunction((turn, n) => {
+		const feet = document.querySelectorAll(`.turn:nth-child(${turn}) .answer-foot`);
+		return feet.length === n && [...feet].every((foot) => foot.textContent);
+	}, { timeout: 90_000, polling: 100 }, turn, n);
+	for (const turn of [1, 2]) {
+		await page.type("#prompt", "once upon");
+		await page.click("#generate");
+		// Noise has no reason to end.
+		await page.waitForFunction((turn) => document.querySelector(`.turn:nth-child(${turn}) .said`)?.textContent.length > 40,
+			{ timeout: 90_000, polling: 50 }, turn);
+		await page.click("#stop");
+		await said(turn, 1);
+	}
+	assert.equal((await page.$$(".turn")).length, 2);
+	await press(1);
+	await stage(1, "running");
+	// The last message is answered once more, by the finer one.
+	await page.waitForSelector("#stop:not([hidden])");
+	await page.click("#stop");
+	await said(2, 2);
+	assert.deepEqual(errors, []);
 });
 
 browserTest(BROWSERS, "errors say what is wrong, where it is", BOTH, async (browser, t) => {

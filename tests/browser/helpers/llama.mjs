@@ -13,8 +13,8 @@ const SYLLABLES = ["ba", "de", "ki", "lo", "mu", "na", "ri", "so", "ta"];
 const WORDS = [...SYLLABLES, ...SYLLABLES.flatMap((a) => SYLLABLES.flatMap((b) => SYLLABLES.map((c) => a + b + c))), "\u2581", "\u2581once",
 	"\u2581upon"];
 
-/** Writes model-bf16.gguf and model-q8_0.gguf into the folder; gives their names, coarse first. */
-export function writeLlama(folder, { seed = 1 } = {}) {
+/** Writes model-bf16.gguf and model-q8_0.gguf into the folder; gives their names, coarse first. chat: a template, for a model that chats. */
+export function writeLlama(folder, { seed = 1, chat } = {}) {
 	const source = weights(seed, 8), vocabulary = vocabularyOf();
 	const matrix = (name, columns, rows) => ({ name, dims: [columns, rows], values: take(source, columns * rows) });
 	const norm = (name) => ({ name, dims: [WIDTH], values: Float32Array.from(take(source, WIDTH), (value) => 1 + value) });
@@ -30,7 +30,7 @@ export function writeLlama(folder, { seed = 1 } = {}) {
 	tensors.push(norm("output_norm.weight"), output);
 	const names = { 7: "model-q8_0.gguf", 32: "model-bf16.gguf" };
 	for (const [fileType, name] of Object.entries(names))
-		writeFileSync(join(folder, name), gguf(metadata(vocabulary, Number(fileType)), tensors, name === "model-bf16.gguf" ? BF16 : Q8_0));
+		writeFileSync(join(folder, name), gguf(metadata(vocabulary, Number(fileType), chat), tensors, name === "model-bf16.gguf" ? BF16 : Q8_0));
 	return Object.values(names);
 }
 
@@ -40,7 +40,7 @@ function vocabularyOf() {
 	return [["<unk>", 0, 2], ["<s>", 0, 3], ["</s>", 0, 3], ...bytes, ...WORDS.map((word, i) => [word, -i, 1])];
 }
 
-function metadata(vocabulary, fileType) {
+function metadata(vocabulary, fileType, chat) {
 	const column = (i) => vocabulary.map((row) => row[i]);
 	return [
 		["general.architecture", STRING, "llama"], ["general.name", STRING, "noise"], ["general.file_type", U32, fileType],
@@ -52,7 +52,7 @@ function metadata(vocabulary, fileType) {
 		["tokenizer.ggml.model", STRING, "llama"], ["tokenizer.ggml.tokens", ARRAY, [STRING, column(0)]],
 		["tokenizer.ggml.scores", ARRAY, [FLOAT, column(1)]], ["tokenizer.ggml.token_type", ARRAY, [I32, column(2)]],
 		["tokenizer.ggml.bos_token_id", U32, 1], ["tokenizer.ggml.eos_token_id", U32, 2], ["tokenizer.ggml.unknown_token_id", U32, 0],
-		["tokenizer.ggml.add_bos_token", BOOL, true],
+		["tokenizer.ggml.add_bos_token", BOOL, true], ...chat ? [["tokenizer.chat_template", STRING, chat]] : [],
 	];
 }
 
