@@ -37,7 +37,7 @@ before(async () => {
 	const at = (name) => join(work.folder, name);
 	mkdirSync(at("llama"));
 	const [low, high] = writeLlama(at("llama"));
-	await packFiles(at("llama.qstore"), { q8_0: at(`llama/${low}`), bf16: at(`llama/${high}`) });
+	packFiles(at("llama.qstore"), { q8_0: at(`llama/${low}`), bf16: at(`llama/${high}`) });
 	packFolder(at("encoder.qstore"), writeEncoder(at("encoder")));
 	packFolder(at("external.qstore"), writeEncoder(at("external"), { external: true }));
 });

@@ -16,7 +16,7 @@ before(async () => {
 	mkdirSync(join(work.folder, "llama"));
 	names = writeLlama(join(work.folder, "llama"));
 	const [low, high] = names.map((name) => join(work.folder, "llama", name));
-	await packFiles(join(work.folder, "llama.qstore"), { q8_0: low, bf16: high });
+	packFiles(join(work.folder, "llama.qstore"), { q8_0: low, bf16: high });
 	mkdirSync(join(work.folder, "other"));
 	writeLlama(join(work.folder, "other"), { seed: 2 });
 });

@@ -1,9 +1,7 @@
 // Models for the tests in browsers, packed by the native tool.
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { basename, join } from "node:path";
-import { createDecoder } from "../../../js/index.js";
-import { buildArchive } from "../../js/helpers/archive.mjs";
+import { join } from "node:path";
 import { hashes, native } from "../../js/helpers/tools.mjs";
 
 /** A folder for a test's files; remove() takes it away. */
@@ -29,20 +27,9 @@ export function packFolder(archive, folder) {
 }
 
 /** Packs files of one model, from coarse to fine: { precision: path }. */
-export async function packFiles(archive, files) {
+export function packFiles(archive, files) {
 	const [high, ...lows] = Object.values(files).reverse();
-	try {
-		native("qstore-pack", high, ...lows.flatMap((low) => ["--low", low]), "-o", archive, "-q");
-	} catch {
-		// Until the packer takes such pairs: an archive of the same files in chunks that are not coded.
-		const variants = Object.keys(files).map((name) => ({ name, dtype: "BF16" }));
-		const objects = Object.values(files).map((path, variant) => ({ kind: 0, dtype: "bytes", variant, data: readFileSync(path) }));
-		writeFileSync(archive, buildArchive(await createDecoder(), {
-			variants, objects, files: Object.values(files).map((path, i) => ({
-				name: basename(path), variants: 1 << i, content: objects[i].data, extents: [[i, 0, objects[i].data.length]],
-			})),
-		}));
-	}
+	native("qstore-pack", high, ...lows.flatMap((low) => ["--low", low]), "-o", archive, "-q");
 }
 
 /** A safetensors model of noise in BF16 and its INT8 twin, as model.qstore. options: of qstore-generate. */
