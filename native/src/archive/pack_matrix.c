@@ -218,12 +218,54 @@ static qstore_status split_gptq(packer *p, const pack_map *map, pack_tensor *t, 
 	return t->key == NULL ? pack_no_memory(error) : QSTORE_OK;
 }
 
+/* Zero points that stand in no tensor, or otherwise than as a byte each: an object of their own. */
+static qstore_status make_zeros(packer *p, const pack_tensor *t, uint32_t dtype, const uint8_t *bytes,
+                                size_t n, pack_tensor **zeros, qs_error *error)
+{
+	uint64_t offset;
+	pack_tensor *part = pack_add_part(p, t, PACK_AS_IS, dtype, n, 1);
+	if (part == NULL)
+		return pack_no_memory(error);
+	qstore_status status = pack_generate(p, bytes, n, &offset, error);
+	part->source = p->generated;
+	part->source_offset = offset;
+	*zeros = part;
+	return status;
+}
+
+/* compressed-tensors packs zero points as many to a word as codes, but those of neighbouring rows:
+ * weight_zero_point [out × bits / 32, groups], of zero point + 2^(bits − 1). */
+static qstore_status unpack_zeros(packer *p, const pack_tensor *packed, uint32_t bits, uint64_t out,
+                                  uint64_t groups, pack_tensor **zeros, qs_error *error)
+{
+	uint64_t per_word = 32 / bits, lines = (out + per_word - 1) / per_word;
+	if (packed == NULL || packed->dtype != QS_I32 || packed->n_dims != 2 || packed->dims[0] != lines ||
+	    packed->dims[1] != groups)
+		return QSTORE_OK;
+	uint8_t *words = malloc((size_t)packed->size), *bytes = malloc((size_t)(lines * per_word * groups));
+	qstore_status status =
+	    words == NULL || bytes == NULL
+	        ? pack_no_memory(error)
+	        : pack_read(p, packed->source, words, (size_t)packed->size, packed->source_offset, error);
+	for (uint64_t i = 0; i < lines * groups && status == QSTORE_OK; i++) {
+		uint8_t codes[8];
+		qs_words_unpack(bits, words + 4 * i, 1, codes);
+		for (uint64_t j = 0; j < per_word; j++)
+			bytes[(i / groups * per_word + j) * groups + i % groups] = codes[j];
+	}
+	if (status == QSTORE_OK)
+		status = make_zeros(p, packed, QS_U8, bytes, (size_t)(out * groups), zeros, error);
+	free(words);
+	free(bytes);
+	return status;
+}
+
 /* compressed-tensors, compressors/quantized_compressors/pack_quantized.py: weight_packed [out, in × bits /
  * 32] of codes + 2^(bits − 1), weight_scale [out, groups]. */
 static qstore_status split_packed(packer *p, const pack_map *map, pack_tensor *t, qs_error *error)
 {
 	pack_tensor *scales = find_beside(map, t->full, ".weight_packed", ".weight_scale"),
-	            *shape = find_beside(map, t->full, ".weight_packed", ".weight_shape");
+	            *shape = find_beside(map, t->full, ".weight_packed", ".weight_shape"), *zeros = NULL;
 	int64_t dims[2];
 	if (t->dtype != QS_I32 || t->n_dims != 2 || t->role != PACK_PLAIN || scales == NULL ||
 	    scales->n_dims != 2 || shape == NULL || shape->dtype != QS_I64 || shape->size != 16 ||
@@ -237,6 +279,10 @@ static qstore_status split_packed(packer *p, const pack_map *map, pack_tensor *t
 	uint32_t bits = in == t->dims[1] * 8 ? 4 : in == t->dims[1] * 4 ? 8 : 0;
 	if (bits == 0 || (uint64_t)dims[0] != out || groups == 0 || groups > in || in >= UINT32_MAX)
 		return QSTORE_OK;
+	status = unpack_zeros(p, find_beside(map, t->full, ".weight_packed", ".weight_zero_point"), bits, out,
+	                      groups, &zeros, error);
+	if (status != QSTORE_OK)
+		return status;
 	pack_tensor *codes = pack_add_part(p, t, PACK_WORD_CODES, QS_U8, out, in);
 	if (codes == NULL)
 		return pack_no_memory(error);
@@ -246,10 +292,11 @@ static qstore_status split_packed(packer *p, const pack_map *map, pack_tensor *t
 	codes->codes = codes;
 	codes->grid = (pack_grid){.rule = QS_RULE_DIVIDE_HALF,
 	                          .scales = scales,
+	                          .zeros = zeros,
 	                          .group = (uint32_t)((in + groups - 1) / groups),
 	                          .row_stride = groups,
 	                          .group_stride = 1,
-	                          .zero_offset = 1 << (bits - 1)};
+	                          .zero_offset = zeros != NULL ? 0 : 1 << (bits - 1)};
 	t->role = PACK_LAYOUT;
 	t->coarse = t->codes = codes;
 	t->key = rename_end(p, t->key, ".weight_packed", ".weight");
@@ -287,27 +334,6 @@ static int find_prefixed(packer *p, const pack_map *map, const char *prefix, con
 	if (full != NULL)
 		*found = pack_map_find(map, full);
 	return full != NULL;
-}
-
-/* Zero points that stand in no tensor: an object of their own. */
-static qstore_status make_zeros(packer *p, const pack_tensor *t, const qs_onnx_quant *quant,
-                                pack_tensor **zeros, qs_error *error)
-{
-	uint64_t offset;
-	uint8_t *bytes = malloc(quant->n_zeros);
-	pack_tensor *part = pack_add_part(p, t, PACK_AS_IS, t->dtype, quant->n_zeros, 1);
-	if (bytes == NULL || part == NULL) {
-		free(bytes);
-		return pack_no_memory(error);
-	}
-	for (size_t i = 0; i < quant->n_zeros; i++)
-		bytes[i] = (uint8_t)quant->zeros[i];
-	qstore_status status = pack_generate(p, bytes, quant->n_zeros, &offset, error);
-	free(bytes);
-	part->source = p->generated;
-	part->source_offset = offset;
-	*zeros = part;
-	return status;
 }
 
 /* Codes as the graph uses them (onnxruntime, quantization/base_quantizer.py). */
@@ -352,7 +378,13 @@ static qstore_status take_quant(packer *p, const pack_map *map, const char *pref
 	} else if (quant->zeros != NULL && quant->n_zeros == 1) {
 		grid.zero_offset = quant->zeros[0];
 	} else if (quant->zeros != NULL && quant->n_zeros == n) {
-		qstore_status status = make_zeros(p, t, quant, &grid.zeros, error);
+		uint8_t *bytes = malloc(n);
+		for (uint64_t i = 0; bytes != NULL && i < n; i++)
+			bytes[i] = (uint8_t)quant->zeros[i];
+		qstore_status status = bytes == NULL
+		                           ? pack_no_memory(error)
+		                           : make_zeros(p, t, t->dtype, bytes, (size_t)n, &grid.zeros, error);
+		free(bytes);
 		if (status != QSTORE_OK)
 			return status;
 	}

@@ -55,40 +55,51 @@ static uint32_t most_blocks(const qs_model *model)
 	return most;
 }
 
-/* Bits of codes that are packed in I32, as GPTQ (X.qweight and X.g_idx) and compressed-tensors
- * (X.weight_packed and X.weight_scale) have them; 0 when there are none. */
-static uint32_t packed_bits(const qs_model *model)
+/* Columns of the codes that a tensor of words holds, 0 when that is not known: GPTQ tells by X.g_idx (in),
+ * AWQ, which packs along the outputs, by X.scales (groups × out), compressed-tensors by X.weight_shape. */
+static uint64_t packed_codes(const qs_model *model, const qs_weight *weight, size_t stem, int is_qweight,
+                             uint64_t *words)
 {
 	char name[1024];
+	const qs_model_file *file;
+	uint8_t shape[16];
+	*words = weight->dims[is_qweight ? 0 : 1];
+	memcpy(name, weight->name, stem);
+	strcpy(name + stem, is_qweight ? ".g_idx" : ".weight_shape");
+	const qs_weight *other = qs_model_find(model, name, &file);
+	if (is_qweight && other)
+		return other->n_dims == 1 ? other->dims[0] : 0;
+	if (is_qweight) {
+		strcpy(name + stem, ".scales");
+		other = qs_model_find(model, name, NULL);
+		*words = weight->dims[1];
+		return other && other->n_dims == 2 ? other->dims[1] : 0;
+	}
+	if (!other || other->size != 16 || other->dtype != QS_I64)
+		return 0;
+	FILE *from = fopen(file->path, "rb");
+	int is_read = from && !fseeko(from, (off_t)other->offset, SEEK_SET) && fread(shape, 16, 1, from) == 1;
+	if (from)
+		fclose(from);
+	return is_read ? qs_load64(shape + 8) : 0;
+}
+
+/* Bits of codes that are packed in I32, as GPTQ, AWQ (X.qweight) and compressed-tensors (X.weight_packed)
+ * have them; 0 when there are none. */
+static uint32_t packed_bits(const qs_model *model)
+{
 	for (size_t f = 0; f < model->n_files; f++)
 		for (size_t t = 0; t < model->files[f].weights.n_tensors; t++) {
 			const qs_weight *weight = &model->files[f].weights.tensors[t];
-			int gptq = qs_ends_in(weight->name, ".qweight");
-			size_t stem = strlen(weight->name) - strlen(gptq ? ".qweight" : ".weight_packed");
-			if (weight->dtype != QS_I32 || weight->n_dims != 2 || stem > sizeof name - 32 ||
-			    !weight->dims[0] || !weight->dims[1] ||
-			    (!gptq && !qs_ends_in(weight->name, ".weight_packed")))
+			int is_qweight = qs_ends_in(weight->name, ".qweight");
+			size_t stem = strlen(weight->name) - strlen(is_qweight ? ".qweight" : ".weight_packed");
+			if (weight->dtype != QS_I32 || weight->n_dims != 2 || !weight->dims[0] || !weight->dims[1] ||
+			    (!is_qweight && !qs_ends_in(weight->name, ".weight_packed")) || stem > 1024 - 32)
 				continue;
-			memcpy(name, weight->name, stem);
-			strcpy(name + stem, gptq ? ".g_idx" : ".weight_shape");
-			const qs_model_file *file;
-			const qs_weight *other = qs_model_find(model, name, &file);
-			uint64_t in = 0;
-			if (other && gptq && other->n_dims == 1)
-				in = other->dims[0];
-			else if (other && !gptq && other->size == 16 && other->dtype == QS_I64) {
-				uint8_t shape[16];
-				FILE *from = fopen(file->path, "rb");
-				if (from) {
-					if (!fseeko(from, (off_t)other->offset, SEEK_SET) && fread(shape, 16, 1, from) == 1)
-						in = qs_load64(shape + 8);
-					fclose(from);
-				}
-			}
-			uint64_t words = weight->dims[gptq ? 0 : 1];
-			if (in == words * 8)
+			uint64_t words, codes = packed_codes(model, weight, stem, is_qweight, &words);
+			if (codes == words * 8)
 				return 4;
-			if (in == words * 4)
+			if (codes == words * 4)
 				return 8;
 		}
 	return 0;
