@@ -32,13 +32,14 @@ GEN_MAIN := $(wildcard tests/generate/qstore-*.c)
 GEN_SRC := $(filter-out $(GEN_MAIN),$(wildcard tests/generate/*.c))
 TEST_SRC := $(wildcard tests/native/test_*.c)
 TEST_HELP_SRC := $(filter-out $(TEST_SRC),$(wildcard tests/native/*.c))
-BENCH_SRC := $(wildcard tests/bench/*.c)
+BENCH_MAIN := $(wildcard tests/bench/qstore-*.c)
+BENCH_SRC := $(filter-out $(BENCH_MAIN),$(wildcard tests/bench/*.c))
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 
 LIB := $(B)/lib/libqstore.a
 TOOLS := $(TOOL_SRC:native/cli/%.c=$(B)/bin/%)
 GENERATE := $(GEN_MAIN:tests/generate/%.c=$(B)/bin/%)
-BENCH := $(if $(BENCH_SRC),$(B)/bin/qstore-bench)
+BENCH := $(BENCH_MAIN:tests/bench/%.c=$(B)/bin/%)
 TESTS := $(TEST_SRC:tests/native/%.c=$(B)/tests/%)
 FUZZERS := $(FUZZ_SRC:tests/fuzz/%.c=$(B)/fuzz/bin/%)
 
@@ -92,7 +93,7 @@ check: ## build and run the fast tests, without set-up (under a minute when buil
 	@scripts/test fast
 
 # What the tests need; scripts/test calls it.
-tests-build: native $(TESTS)
+tests-build: native $(B)/bin/qstore-bound $(TESTS)
 
 bench: native $(BENCH) dist ## print sizes against the bound, and speeds, native and WebAssembly
 	@tests/bench/run
@@ -135,9 +136,14 @@ $(GENERATE): $(B)/bin/%: $(B)/obj/tests/generate/%.o $(call obj,obj,$(GEN_SRC)) 
 	@mkdir -p $(@D)
 	$(call say,link)$(CC) $(CFLAGS) -pthread -o $@ $(filter %.o,$^) $(LIB) $(LDFLAGS) $(PKG_LIBS)
 
-$(B)/bin/qstore-bench: $(call obj,obj,$(BENCH_SRC) $(GEN_SRC)) $(LIB)
+$(B)/lib/libbench.a: $(call obj,obj,$(BENCH_SRC) $(GEN_SRC))
 	@mkdir -p $(@D)
-	$(call say,link)$(CC) $(CFLAGS) -pthread -o $@ $(filter %.o,$^) $(LIB) $(LDFLAGS) $(PKG_LIBS) -llz4
+	@rm -f $@
+	$(call say,ar)$(AR) rcs $@ $^
+
+$(BENCH): $(B)/bin/%: $(B)/obj/tests/bench/%.o $(B)/lib/libbench.a $(LIB)
+	@mkdir -p $(@D)
+	$(call say,link)$(CC) $(CFLAGS) -pthread -o $@ $(filter %.o,$^) $(B)/lib/libbench.a $(LIB) $(LDFLAGS) $(PKG_LIBS) -llz4
 
 # ---- Tests, under sanitizers ---------------------------------------------------------------------------------------
 

@@ -4,33 +4,74 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../native/src/core/bytes.h"
 #include "../../native/src/core/cells.h"
-#include "../../native/src/core/index.h"
+#include "bench.h"
+
+static double entropy(const uint64_t *counts, int n_symbols)
+{
+	double n = 0, bits = 0;
+	for (int s = 0; s < n_symbols; s++)
+		n += (double)counts[s];
+	for (int s = 0; s < n_symbols; s++)
+		if (counts[s])
+			bits -= (double)counts[s] * log2((double)counts[s] / n);
+	return bits;
+}
+
+double bound_bytes(const uint8_t *bytes, uint64_t n)
+{
+	uint64_t counts[256] = {0};
+	for (uint64_t i = 0; i < n; i++)
+		counts[bytes[i]]++;
+	return entropy(counts, 256);
+}
 
 double bound_codes(const uint8_t *codes, uint64_t rows, uint64_t cols)
 {
-	static uint32_t counts[64][256];
+	enum { CLASSES = 64 };
+	uint64_t(*counts)[256] = need(calloc(CLASSES, sizeof *counts));
 	double bits = 0;
-	memset(counts, 0, sizeof counts);
 	for (uint64_t r = 0; r < rows; r++) {
 		double sum = 0;
 		for (uint64_t c = 0; c < cols; c++)
 			sum += abs((int8_t)codes[r * cols + c]);
+		/* To a quarter of an octave. */
 		long k = lround(4 * log2(sum / (double)cols + 0.01));
-		k = k < 0 ? 0 : k > 63 ? 63 : k;
+		k = k < 0 ? 0 : k >= CLASSES ? CLASSES - 1 : k;
 		for (uint64_t c = 0; c < cols; c++)
 			counts[k][codes[r * cols + c]]++;
 	}
-	for (int k = 0; k < 64; k++) {
-		double n = 0;
-		for (int s = 0; s < 256; s++)
-			n += counts[k][s];
-		for (int s = 0; s < 256; s++)
-			if (counts[k][s])
-				bits -= counts[k][s] * log2(counts[k][s] / n);
-	}
+	for (int k = 0; k < CLASSES; k++)
+		bits += entropy(counts[k], 256);
+	free(counts);
 	return bits;
 }
+
+static qs_cell_cache *cell_cache(uint32_t dtype, const qs_grid *grid)
+{
+	qs_cell_cache *cache = need(malloc(sizeof *cache));
+	qs_cell_cache_init(cache, dtype, grid->rule, grid->codes_dtype);
+	return cache;
+}
+
+void bound_indexes(const qs_chunk_desc *desc, uint8_t *indexes)
+{
+	qs_cell_cache *cache = cell_cache(QS_BF16, &desc->coarse_grid);
+	qs_runs runs;
+	qs_runs_begin(&runs, &desc->coarse_grid, desc->cols, desc->first_elem, desc->n_elems, QS_CODED_ROWS,
+	              NULL);
+	while (qs_runs_next(&runs)) {
+		qs_step step;
+		qs_grid_step(&desc->coarse_grid, runs.run.number, &step);
+		int32_t zero = qs_cell_cache_get(cache, &step, 255)->zero;
+		for (uint32_t i = runs.run.begin, end = i + runs.run.count; i < end; i++)
+			indexes[i] = (uint8_t)(desc->coarse[i] - (zero == QS_ALL_ZERO ? step.zero : zero));
+	}
+	free(cache);
+}
+
+/* ---- Values in cells ---- */
 
 /* Spacing of the values around a magnitude pattern, relative to the smallest. */
 static double width(uint32_t magnitude, unsigned mantissa_bits)
@@ -51,23 +92,77 @@ static double interval_width(uint32_t first, uint32_t end, unsigned mantissa_bit
 	return sum;
 }
 
-double bound_values(const uint8_t *codes, const uint8_t *values, uint64_t cols, uint32_t dtype, float scale)
+/* One scale's cells, for a walk through a chunk. */
+typedef struct walk {
+	const qs_cell_table *table;
+	unsigned mantissa_bits;
+	int low, high; /* codes there are */
+} walk;
+
+static int has_code(const walk *w, int code)
 {
-	unsigned mantissa_bits = dtype == QS_F16 ? 10 : 7;
-	static _Thread_local qs_cell_cache cache;
-	double log_width[128], bits = 0;
-	qs_cell_cache_init(&cache, dtype, QS_RULE_LLM_INT8, QS_I8);
-	const qs_cell *cells = qs_cell_cache_get(&cache, &(qs_step){scale, 0, 0}, 128)->cells;
-	for (uint32_t k = 1; k < 128; k++) {
-		uint32_t first = QS_CELL_FIRST(cells[k]);
-		log_width[k] = log2(interval_width(first, first + QS_CELL_COUNT(cells[k]), mantissa_bits));
+	return code >= w->low && code <= w->high;
+}
+
+/* Bits of the place of a value in the cell of a code, or -1 when it is not in it. */
+static double place_bits(const walk *w, int code, uint16_t value)
+{
+	uint32_t magnitude = value & 0x7fff;
+	int zero = w->table->zero;
+	if (code == zero) {
+		/* Both signs: up to where the neighbours' cells begin, where there are any. */
+		uint32_t above = has_code(w, zero + 1) ? QS_CELL_FIRST(w->table->cells[1]) & 0x7fffu : 0,
+		         below = has_code(w, zero - 1) ? QS_CELL_FIRST(w->table->cells[255]) & 0x7fffu : 0;
+		if (magnitude >= (value & 0x8000 ? below : above)) {
+			if (has_code(w, value & 0x8000 ? zero - 1 : zero + 1))
+				return -1;
+			*(value & 0x8000 ? &below : &above) = magnitude + 1;
+		}
+		return log2(interval_width(0, above, w->mantissa_bits) + interval_width(0, below, w->mantissa_bits)) -
+		       log2(width(magnitude, w->mantissa_bits));
 	}
-	log_width[0] = 1 + log2(interval_width(0, QS_CELL_FIRST(cells[1]), mantissa_bits)); /* and a sign */
-	for (uint64_t c = 0; c < cols; c++) {
-		uint16_t v;
-		memcpy(&v, values + 2 * c, 2);
-		unsigned k = (unsigned)abs((int8_t)codes[c]);
-		bits += log_width[k & 127] - log2(width(v & 0x7fff, mantissa_bits));
+	qs_cell cell = w->table->cells[(uint8_t)(code - zero)];
+	uint32_t first = QS_CELL_FIRST(cell) & 0x7fffu, end = first + QS_CELL_COUNT(cell);
+	if ((QS_CELL_FIRST(cell) ^ value) & 0x8000 || magnitude < first || magnitude >= end)
+		return -1;
+	return log2(interval_width(first, end, w->mantissa_bits)) - log2(width(magnitude, w->mantissa_bits));
+}
+
+void bound_add_values(bound_values *values, const qs_chunk_desc *desc, const uint8_t *fine)
+{
+	const qs_grid *grid = &desc->coarse_grid;
+	int is_signed = desc->coarse_dtype == QS_I8;
+	walk w = {.mantissa_bits = desc->dtype == QS_F16 ? 10 : 7,
+	          .low = is_signed ? -128 : 0,
+	          .high = is_signed ? 127 : (int)qs_rule_levels(grid->rule) - 1};
+	qs_cell_cache *cache = cell_cache(desc->dtype, grid);
+	qs_runs runs;
+	qs_runs_begin(&runs, grid, desc->cols, desc->first_elem, desc->n_elems, QS_CODED_ROWS, NULL);
+	while (qs_runs_next(&runs)) {
+		qs_step step;
+		qs_grid_step(grid, runs.run.number, &step);
+		w.table = qs_cell_cache_get(cache, &step, 255);
+		for (uint32_t i = runs.run.begin, end = i + runs.run.count; i < end; i++) {
+			uint16_t value = qs_load16(fine + 2 * (size_t)i);
+			int given = is_signed ? (int8_t)desc->coarse[i] : desc->coarse[i], own = QS_NO_CODE;
+			double bits = w.table->zero == QS_ALL_ZERO ? -1 : place_bits(&w, given, value);
+			if (bits >= 0) {
+				own = given;
+			} else if (w.table->zero != QS_ALL_ZERO) {
+				own = qs_cell_code(desc->dtype, grid->rule, &step, value);
+				if (own != QS_NO_CODE)
+					own = own < w.low ? w.low : own > w.high ? w.high : own;
+				bits = own == QS_NO_CODE ? -1 : place_bits(&w, own, value);
+			}
+			values->missed[bits < 0 ? 256 : (own - given) & 255]++;
+			/* A row of zeros says nothing. */
+			values->bits += bits >= 0 ? bits : value ? 16 : 0;
+		}
 	}
-	return bits;
+	free(cache);
+}
+
+double bound_of_values(const bound_values *values)
+{
+	return values->bits + entropy(values->missed, 257);
 }

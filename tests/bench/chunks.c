@@ -66,9 +66,11 @@ static void add_chunk(chunk_source *source, batch *b, const qs_weight *tensor, F
 		float scale = qs_llm_int8_absmax(row, cols, dtype, &finite);
 		qs_llm_int8_quantize(row, cols, dtype, scale, (int8_t *)codes);
 		memcpy(c.scales + 4 * i, &scale, 4);
-		if (finite && scale > 0)
-			source->bound_values += bound_values(codes, row, cols, dtype, scale);
 	}
+	qs_chunk_desc desc = chunk_describe(dtype, &c, AS_RANKS, c.codes);
+	bound_values values = {0};
+	bound_add_values(&values, &desc, c.values);
+	source->bound_values += bound_of_values(&values);
 	source->bound_codes += bound_codes(c.codes, n_rows, cols);
 	source->left -= n < source->left ? n : source->left;
 	b->dtype = dtype;
@@ -142,12 +144,12 @@ qs_chunk_desc chunk_describe(uint32_t dtype, const chunk *c, coded_as as, const 
 		desc.coarse_dtype = QS_I8;
 		desc.coarse_grid = (qs_grid){.rule = QS_RULE_LLM_INT8,
 		                             .codes_dtype = QS_I8,
-		                             .group = (uint32_t)desc.cols,
+		                             .group = (uint32_t)c->cols,
 		                             .row_stride = 1,
 		                             .scales = c->scales,
 		                             .scales_size = 4 * c->n_rows,
 		                             .scales_dtype = QS_F32,
-		                             .scales_first = desc.first_elem / desc.cols};
+		                             .scales_first = c->first / c->cols};
 	}
 	return desc;
 }
