@@ -4,7 +4,7 @@ import { announce, byId, showError } from "./dom.js";
 import { explain } from "./errors.js";
 import { openQstore } from "./qstore/js/index.js";
 import { filesOf, isGguf, missing, restore } from "./restore.js";
-import { Runtime } from "./runtime.js";
+import { Runtime, fetchRuntime } from "./runtime.js";
 import { plural, precisionName, size } from "./text.js";
 import { Inside } from "./views/inside.js";
 import { showSavings } from "./views/savings.js";
@@ -30,6 +30,7 @@ const BEGINNINGS = [
  * @property {Archive} archive
  * @property {boolean} remote is it read from a server?
  * @property {boolean} own
+ * @property {string} described
  * @property {boolean} runs has it what the runtime runs?
  * @property {StepState[]} steps
  * @property {(AbortController | undefined)[]} loading
@@ -81,21 +82,22 @@ async function open(input) {
 		}
 		await close();
 		const own = url?.href === new URL(OWN, document.baseURI).href;
+		const name = remote ? decodeURIComponent(url?.pathname.split("/").at(-1) ?? "") : input.name;
 		current = {
-			archive, remote, own, runs: filesOf(archive, archive.variants[0].name).some(({ name }) => isGguf(name)),
+			archive, remote, own, described: describe(archive, name), runs: filesOf(archive, archive.variants[0].name).some(({ name }) => isGguf(name)),
 			steps: archive.variants.map(({ name }) => ({ stage: "ready", toFetch: missing(archive, name, remote) })),
 			loading: [], closing: new AbortController(), fetched, running: undefined, turns: [],
 		};
 		const place = new URL(location.href);
 		place.search = url && !own ? new URLSearchParams({ archive: url.href }).toString() : "";
 		history.replaceState(null, "", place);
-		showOpen(current, remote ? decodeURIComponent(url?.pathname.split("/").at(-1) ?? "") : input.name);
+		showOpen(current);
 		if (current.runs && current.steps[0].toFetch <= START_MAX)
 			void start(0);
 	} catch (error) {
 		if (controller.signal.aborted)
 			return;
-		byId("archive-name").textContent = current ? current.archive.name ?? "" : "No archive is open.";
+		byId("archive-name").textContent = current?.described ?? "No archive is open.";
 		showError(byId("open-error"), `${remote ? input : input.name}: ${explain(error, { remote })}`);
 		/** @type {HTMLDetailsElement} */ (byId("open-other")).open = true;
 	}
@@ -116,12 +118,16 @@ async function close() {
 }
 
 /**
- * @param {Open} opened
+ * @param {Archive} archive
  * @param {string} name
  */
-function showOpen({ archive, runs, own }, name) {
-	byId("archive-name").textContent = [name, size(archive.size), plural(archive.variants.length, "precision"),
-		plural(archive.files.length, "file")].join(" · ");
+function describe(archive, name) {
+	return [name, size(archive.size), plural(archive.variants.length, "precision"), plural(archive.files.length, "file")].join(" · ");
+}
+
+/** @param {Open} opened */
+function showOpen({ archive, runs, own, described }) {
+	byId("archive-name").textContent = described;
 	steps.reset(archive.variants, runs);
 	byId("talk").hidden = !runs;
 	byId("turns").replaceChildren();
@@ -170,6 +176,9 @@ async function start(i) {
 	const controller = opened.loading[i] = new AbortController(), { signal } = controller;
 	const before = opened.fetched;
 	step.error = undefined;
+	// Meanwhile, the runtime.
+	const wasm = runs ? fetchRuntime(showRuntime) : undefined;
+	wasm?.catch(() => {});
 	try {
 		let { files } = step;
 		if (!files) {
@@ -185,10 +194,10 @@ async function start(i) {
 			step.same = restored.same;
 			step.now = restored.now;
 		}
-		if (runs) {
+		if (wasm) {
 			step.stage = "starting";
 			update();
-			await swap(opened, i, await Runtime.load(files, signal));
+			await swap(opened, i, await Runtime.load(await untilAborted(wasm, signal), files, signal));
 		} else {
 			step.stage = "loaded";
 		}
@@ -205,6 +214,28 @@ async function start(i) {
 		if (current === opened)
 			update();
 	}
+}
+
+/**
+ * @param {number} fetched
+ * @param {boolean} done
+ */
+function showRuntime(fetched, done) {
+	byId("runtime").textContent = `${done ? "" : "Fetching the "}runtime that runs the model, once and apart from the archive: wllama, ${size(fetched)}`;
+}
+
+/**
+ * A promise that somebody else needs too.
+ * @template T
+ * @param {Promise<T>} promise
+ * @param {AbortSignal} signal
+ * @returns {Promise<T>}
+ */
+function untilAborted(promise, signal) {
+	return new Promise((resolve, reject) => {
+		signal.addEventListener("abort", () => reject(signal.reason));
+		promise.then(resolve, reject);
+	});
 }
 
 /** @param {number} i */

@@ -53,9 +53,10 @@ cpSync(join(wllama, "esm/wasm/wllama.wasm"), join(site, "wllama/wllama.wasm"));
 cpSync(join(wllama, "LICENCE"), join(site, "wllama/LICENCE"));
 
 // What works offline, for sw.js: all but the archives, which the library keeps itself.
-const files = filesOf(site).filter((name) => !name.endsWith(".qstore") && name !== "sw.js" && !/licen[cs]e|\.txt$/i.test(name));
+// (index.html is "./": hosts may redirect its own name. Where there is no SIMD, the runtime does not run either.)
+const files = filesOf(site).filter((name) => !/\.(qstore|txt)$|^(sw\.js|index\.html)$|licen[cs]e$|scalar/i.test(name));
 const hash = createHash("sha256");
-for (const name of [...files, "sw.js"])
+for (const name of [...files, "index.html", "sw.js"])
 	hash.update(name).update(readFileSync(join(site, name)));
 writeFileSync(join(site, "files.js"), `// Made by web/build.mjs.
 self.VERSION = ${JSON.stringify(hash.digest("hex").slice(0, 16))};

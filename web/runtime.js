@@ -10,15 +10,27 @@ const CONTEXT = 2048;
 let module;
 
 /**
- * The runtime's module, fetched once for all precisions, as an URL.
- * @param {AbortSignal} signal
+ * Fetches the runtime's module, once for all precisions.
+ * @param {(fetched: number, done: boolean) => void} onProgress
+ * @returns {Promise<string>} an URL of it
  */
-function fetchModule(signal) {
+export function fetchRuntime(onProgress) {
 	module ??= (async () => {
-		const response = await fetch(WASM, { signal });
-		if (!response.ok)
+		const response = await fetch(WASM);
+		if (!response.ok || !response.body)
 			throw new Error(`${WASM}: HTTP status ${response.status}`);
-		return URL.createObjectURL(new Blob([await response.arrayBuffer()], { type: "application/wasm" }));
+		let fetched = 0;
+		const counted = response.body.pipeThrough(new TransformStream({
+			/** @param {Uint8Array} bytes */
+			transform(bytes, controller) {
+				fetched += bytes.length;
+				onProgress(fetched, false);
+				controller.enqueue(bytes);
+			},
+		}));
+		const blob = new Blob([await new Response(counted).arrayBuffer()], { type: "application/wasm" });
+		onProgress(fetched, true);
+		return URL.createObjectURL(blob);
 	})().catch((error) => {
 		module = undefined;
 		throw error;
@@ -48,11 +60,12 @@ export class Runtime {
 	}
 
 	/**
+	 * @param {string} wasm of fetchRuntime
 	 * @param {File[]} files of a GGUF model
 	 * @param {AbortSignal} signal
 	 */
-	static async load(files, signal) {
-		const runtime = new Runtime(await fetchModule(signal));
+	static async load(wasm, files, signal) {
+		const runtime = new Runtime(wasm);
 		try {
 			await runtime.#wllama.loadModel(files, { n_ctx: CONTEXT, n_gpu_layers: 0, n_parallel: 1, warmup: false });
 			signal.throwIfAborted();

@@ -6,11 +6,11 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { serveFolders } from "../tests/js/helpers/server.mjs";
 
-/** Serves an assembled page; what a page's own element may not say of a policy is added. Options: those of serveFolders. */
-export async function servePage(folder, options = {}) {
+/** Serves an assembled page at a path; what a page's own element may not say of a policy is added. Other options: those of serveFolders. */
+export async function servePage(folder, { at = "/", ...options } = {}) {
 	const [, policy] = /http-equiv="Content-Security-Policy"\s+content="([^"]+)"/.exec(readFileSync(join(folder, "index.html"), "utf8"));
-	return serveFolders({ "/": folder }, {
-		index: "index.html", etag: (path) => etagOf(join(folder, path)), ...options,
+	return serveFolders({ [at]: folder }, {
+		index: "index.html", etag: (path) => etagOf(join(folder, path.slice(at.length))), ...options,
 		headers: {
 			"content-security-policy": `${policy}; frame-ancestors 'none'`, "cache-control": "no-cache", "x-content-type-options": "nosniff",
 			"referrer-policy": "no-referrer", ...options.headers,

@@ -17,6 +17,7 @@ self.addEventListener("activate", (event) => {
 self.addEventListener("fetch", (event) => {
 	const url = new URL(event.request.url);
 	url.search = url.hash = "";
+	url.pathname = url.pathname.replace(/\/index\.html$/, "/");
 	if (event.request.method === "GET" && KEPT.has(url.href))
 		event.respondWith(caches.open(CACHE).then((cache) => cache.match(url.href)).then((kept) => kept ?? fetch(event.request)));
 });

@@ -9,7 +9,7 @@ import { openQstore } from "../../js/node/index.js";
 import { servePage } from "../../web/serve.mjs";
 import { browserTest, report, peakMemory } from "./helpers/browsers.mjs";
 import { writeLlama } from "./helpers/llama.mjs";
-import { packFiles, workFolder } from "./helpers/models.mjs";
+import { packFiles, packPair, workFolder } from "./helpers/models.mjs";
 import { serve } from "../js/helpers/server.mjs";
 
 const BROWSERS = ["chromium", "firefox"], BOTH = { timeout: 240_000 };
@@ -73,7 +73,8 @@ function watch(page) {
 }
 
 browserTest(BROWSERS, "the page's model runs, climbs, fetches nothing twice, and opens again with no server", BOTH, async (browser, t) => {
-	const { site, page, errors, hosts, archiveSent, stage, answers, press, text } = await visit(t, browser);
+	// In a folder of a host, as many static hosts have it.
+	const { site, page, errors, hosts, archiveSent, stage, answers, press, text } = await visit(t, browser, { at: "/a/page/", path: "/a/page/" });
 	await stage(0, "running");
 	const [coarse] = await answers(1);
 	assert.match(coarse, /\w+ \w+ .*\./);
@@ -197,6 +198,23 @@ browserTest("chromium", "a model that chats is given messages, and its answers s
 	await page.waitForSelector("#stop:not([hidden])");
 	await page.click("#stop");
 	await said(2, 2);
+	assert.deepEqual(errors, []);
+});
+
+browserTest("chromium", "an archive that the runtime does not know is restored, and saved", BOTH, async (browser, t) => {
+	const pair = packPair("--layers", "1", "--hidden", "64", "--intermediate", "128", "--vocab", "512");
+	t.after(() => pair.remove());
+	copyFileSync(join(pair.folder, "model.qstore"), join(folder, "model/pair.qstore"));
+	const { page, errors, stage, press, text } = await visit(t, browser, { path: "/?archive=model/pair.qstore" });
+	for (const i of [0, 1]) {
+		await page.waitForSelector(`.step:nth-child(${i + 1})[data-stage="ready"]`);
+		await press(i);
+		await stage(i, "loaded");
+		assert.match(await text(`.step:nth-child(${i + 1}) .step-what`), /the original by its SHA-256/);
+	}
+	assert.match(await page.$eval(".step-saves a", (link) => link.download), /\.safetensors$/);
+	assert.equal(await page.$eval("#talk", (element) => element.hidden), true);
+	await page.waitForFunction(() => document.querySelectorAll("#tensor figure").length === 2, { timeout: 20_000, polling: 100 });
 	assert.deepEqual(errors, []);
 });
 

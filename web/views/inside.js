@@ -1,7 +1,7 @@
 /** What is in an archive: a map and a table of its tensors, its files, and one tensor from near. */
 
 import { bytesOf, codesOf, count, lowBits, placesInCells, valuesOf } from "../codes.js";
-import { byId, make } from "../dom.js";
+import { announce, byId, make } from "../dom.js";
 import { explain } from "../errors.js";
 import { bitsPerWeight, tensorsOf } from "../tensors.js";
 import { plural, precisionName, size } from "../text.js";
@@ -69,7 +69,7 @@ export class Inside {
 			make("tbody", {}, ...tensors.map((tensor) => {
 				const button = make("button", { type: "button", className: "link" }, tensor.name);
 				button.addEventListener("click", () => {
-					void this.pick(tensor);
+					void this.pick(tensor).then(() => announce(`${tensor.name} is shown above the table, with ${plural(byId("tensor").querySelectorAll("figure").length, "histogram")}`));
 					byId("tensor").scrollIntoView({ block: "nearest" });
 				});
 				return make("tr", {}, make("th", { scope: "row" }, button), make("td", {}, tensor.shape.join(" × ")), make("td", {}, tensor.rule || "–"),

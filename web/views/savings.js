@@ -27,7 +27,7 @@ export function showSavings(place, variants, { loaded, fetched }) {
 	place.replaceChildren(make("dl", { className: "chart" }, ...rows.flat()),
 		make("p", {}, variants.length > 1 ? `With all precisions it is ${saved(apart)} than their files, and ${saved(finest.size)} than the ${precisionName(finest)} file alone.` :
 			`It is ${saved(apart)} than the file.`),
-		make("p", { className: "note" }, `Over the network since this page was opened: ${size(fetched)}.`));
+		make("p", { className: "note" }, `Fetched of it since this page was opened: ${size(fetched)}.`));
 }
 
 /**

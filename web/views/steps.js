@@ -16,6 +16,11 @@ import { percent, precisionName, rate, size } from "../text.js";
  * @property {string} [error]
  */
 
+/** Files of a precision that can be saved. */
+const SAVED = 4;
+/** What is said of them. @type {Partial<Record<StepState["stage"], string>>} */
+const STAGES = { starting: "starting", running: "running", loaded: "restored" };
+
 export class Steps {
 	#list;
 	#actions;
@@ -81,7 +86,10 @@ class Step {
 		this.#decoded.progress.ariaLabel = `${this.#name}: restored`;
 		this.#bars = make("div", { className: "bars", hidden: true },
 			make("span", {}, "wire"), this.#fetched.progress, this.#fetched.text, make("span", {}, "restored"), this.#decoded.progress, this.#decoded.text);
-		this.#button.addEventListener("click", () => this.#stage === "busy" || this.#stage === "starting" ? actions.cancel(i) : actions.start(i));
+		this.#button.addEventListener("click", () => {
+			if (this.#button.ariaDisabled !== "true")
+				(this.#stage === "busy" || this.#stage === "starting" ? actions.cancel : actions.start)(i);
+		});
 		this.element = make("li", { className: "step", "data-layer": Math.min(i, 3) },
 			make("h3", {}, this.#name, " ", make("code", {}, variant.name)), this.#what, this.#button, this.#bars, this.#saves, this.#error);
 	}
@@ -103,7 +111,8 @@ class Step {
 		this.#button.textContent = stage === "busy" || stage === "starting" ? "Cancel" : stage === "running" ? "Running" :
 			stage === "loaded" ? this.#runs ? "Switch to it" : "Restored" : `${error ? "Try again" : verb}: ${cost}`;
 		this.#button.ariaLabel = `${this.#name}: ${this.#button.textContent}`;
-		this.#button.disabled = stage === "running" || (stage === "loaded" && !this.#runs);
+		// Not disabled: it keeps the keyboard's focus.
+		this.#button.ariaDisabled = String(stage === "running" || (stage === "loaded" && !this.#runs));
 		this.#button.classList.toggle("primary", next);
 		this.#bars.hidden = !now;
 		if (now) {
@@ -114,7 +123,7 @@ class Step {
 		if (stage === "busy" && now && now.toDecode > 0)
 			announce(`${this.#name}: ${percent(Math.floor(now.decoded / now.toDecode * 4) / 4)} restored`);
 		else if (changed)
-			announce({ starting: `${this.#name} is starting`, running: `${this.#name} is running`, loaded: `${this.#name} is restored` }[stage] ?? "");
+			announce(STAGES[stage] ? `${this.#name} is ${STAGES[stage]}` : "");
 		if (changed)
 			this.#offer(files ?? []);
 	}
@@ -122,9 +131,9 @@ class Step {
 	/** @param {File[]} files to save */
 	#offer(files) {
 		this.#urls.forEach((url) => URL.revokeObjectURL(url));
-		this.#urls = files.map((file) => URL.createObjectURL(file));
-		this.#saves.replaceChildren(...files.slice(0, 4).map((file, i) =>
-			make("a", { href: this.#urls[i], download: file.name }, `Save ${file.name}`)));
+		const greatest = [...files].sort((a, b) => b.size - a.size).slice(0, SAVED);
+		this.#urls = greatest.map((file) => URL.createObjectURL(file));
+		this.#saves.replaceChildren(...greatest.map((file, i) => make("a", { href: this.#urls[i], download: file.name }, `Save ${file.name}`)));
 	}
 }
 
