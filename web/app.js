@@ -221,7 +221,8 @@ async function start(i) {
  * @param {boolean} done
  */
 function showRuntime(fetched, done) {
-	byId("runtime").textContent = `${done ? "" : "Fetching the "}runtime that runs the model, once and apart from the archive: wllama, ${size(fetched)}`;
+	byId("runtime").textContent = done ? `It runs in wllama (llama.cpp in WebAssembly): ${size(fetched)}, fetched once and apart from the archive.` :
+		`Fetching wllama, which runs the model, once and apart from the archive: ${size(fetched)}`;
 }
 
 /**
