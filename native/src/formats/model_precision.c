@@ -11,7 +11,7 @@ static int is_scale_dtype(uint32_t dtype)
 }
 
 /* A matrix in I8 with its scales beside it: bitsandbytes' X.weight and X.SCB, or as others name them. */
-static int has_int8_linear(const qs_model *model)
+static uint32_t find_int8_linear(const qs_model *model)
 {
 	static const char *const ends[] = {".SCB", ".weight_scale", ".weight.scale", ".scale", "_scale"};
 	char name[1024];
@@ -19,7 +19,8 @@ static int has_int8_linear(const qs_model *model)
 		for (size_t t = 0; t < model->files[f].weights.n_tensors; t++) {
 			const qs_weight *weight = &model->files[f].weights.tensors[t];
 			size_t size = strlen(weight->name), stem = size;
-			if (weight->dtype != QS_I8 || weight->n_dims < 2 || size + sizeof ".weight_scale" > sizeof name)
+			if ((weight->dtype != QS_I8 && weight->dtype != QS_U8) || weight->n_dims < 2 ||
+			    size + sizeof ".weight_scale" > sizeof name)
 				continue;
 			if (size > 7 && !strcmp(weight->name + size - 7, ".weight"))
 				stem -= 7;
@@ -28,11 +29,11 @@ static int has_int8_linear(const qs_model *model)
 				strcpy(name + stem, ends[i]);
 				const qs_weight *scales = qs_model_find(model, name, NULL);
 				if (scales && is_scale_dtype(scales->dtype))
-					return 1;
+					return weight->dtype;
 			}
 		}
 	}
-	return 0;
+	return QS_BYTES;
 }
 
 /* Of all elements in blocks those types that most have: what such a model is named after, for its embeddings
@@ -134,8 +135,8 @@ const char *qs_model_precision(const qs_model *model, uint32_t *dtype)
 	uint32_t blocks = most_blocks(model);
 	if (blocks != QS_BYTES)
 		most = blocks;
-	else if (most != QS_I8 && has_int8_linear(model))
-		most = QS_I8; /* its embeddings may weigh more than its linear layers */
+	else if (most != QS_I8 && most != QS_U8 && find_int8_linear(model) != QS_BYTES)
+		most = find_int8_linear(model); /* its embeddings may weigh more than its linear layers */
 	if (dtype)
 		*dtype = most;
 	if (model->precision)
