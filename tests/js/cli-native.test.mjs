@@ -67,7 +67,7 @@ test("wrong usage exits with 2", () => {
 	bad(2, /no output given/, "qstore-pack", "high");
 	bad(2, /also extra/, "qstore-pack", "high", "extra", "-o", "x.qstore");
 	bad(2, /unknown option --nonsense/, "qstore-pack", "--nonsense");
-	bad(2, /--quantize is llm.int8 or none, not int3/, "qstore-pack", "high", "--quantize", "int3");
+	bad(2, /--quantize is llm.int8, q8_0 or none, not int3/, "qstore-pack", "high", "--quantize", "int3");
 	bad(2, /without --low/, "qstore-pack", "high", "--low", "low", "--exclude", "x", "-o", "x.qstore");
 	bad(2, /-j needs a number/, "qstore-pack", "high", "-o", "x.qstore", "-j", "0");
 	bad(2, /-o needs a value/, "qstore-pack", "high", "-o");

@@ -172,10 +172,14 @@ static qstore_status open_model(packer *p, uint32_t number, const char *path, co
 		const qs_model *finer = &p->models[number + 1], *high = &p->models[p->high_number];
 		if (strcmp(precision, p->names[p->high_number]) == 0)
 			return qs_fail(error, QSTORE_MISMATCH, "%s and %s are both %s", path, high->path, precision);
-		/* An INT8 model may weigh more than a cast to 16 bits: its embeddings are often still singles. */
-		if (weights_size(model) > weights_size(finer) &&
-		    (uint64_t)qs_block_size(p->dtypes[number]) * qs_block_elems(p->dtypes[number + 1]) >=
-		        (uint64_t)qs_block_size(p->dtypes[number + 1]) * qs_block_elems(p->dtypes[number]))
+		uint32_t own = p->dtypes[number], fine = p->dtypes[number + 1];
+		/* By the types of most weights: an INT8 model may weigh more than a cast to 16 bits, as its
+		 * embeddings are often still singles. Packed codes have no type that says how many bits they have. */
+		int swapped = own == QS_I32 || fine == QS_I32
+		                  ? weights_size(model) > weights_size(finer)
+		                  : (uint64_t)qs_block_size(own) * qs_block_elems(fine) >
+		                        (uint64_t)qs_block_size(fine) * qs_block_elems(own);
+		if (swapped)
 			return qs_fail(
 			    error, QSTORE_MISMATCH,
 			    "%s is %s, finer than %s, which is %s: are they swapped? They go from fine to coarse", path,
