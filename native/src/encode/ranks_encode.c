@@ -136,6 +136,12 @@ void qs_ranks_encode(qs_writer *w, const qs_chunk_desc *desc, const uint8_t *src
 	unsigned n_lanes = n >= 1 << 15 ? QS_LANES_MAX : QS_LANES_MIN;
 	qs_coded_order order = qs_coded_order_of(grid, desc->cols, desc->first_elem, n);
 	uint8_t *outside = scratch->outside;
+	/* Codes that the rule does not have stand in no cell. */
+	for (uint32_t i = 0, levels = qs_rule_levels(grid->rule); levels < 256 && i < n; i++)
+		if (codes[i] >= levels) {
+			w->bad = 1;
+			return;
+		}
 	if (order == QS_CODED_GROUPS)
 		qs_coded_columns(grid, cols, scratch->columns, scratch->counts);
 	if (order != QS_CODED_ROWS) {
