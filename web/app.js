@@ -76,13 +76,13 @@ async function open(input) {
 			},
 		});
 		isOpen = true;
+		await close();
 		if (controller.signal.aborted) {
 			await archive.close();
 			return;
 		}
-		await close();
 		const own = url?.href === new URL(OWN, document.baseURI).href;
-		const name = remote ? decodeURIComponent(url?.pathname.split("/").at(-1) ?? "") : input.name;
+		const name = remote ? nameOf(/** @type {URL} */ (url)) : input.name;
 		current = {
 			archive, remote, own, described: describe(archive, name), runs: filesOf(archive, archive.variants[0].name).some(({ name }) => isGguf(name)),
 			steps: archive.variants.map(({ name }) => ({ stage: "ready", toFetch: missing(archive, name, remote) })),
@@ -115,6 +115,16 @@ async function close() {
 	await queue.catch(() => {});
 	await ending.running?.runtime.close();
 	await ending.archive.close();
+}
+
+/** @param {URL} url */
+function nameOf({ pathname }) {
+	const name = pathname.split("/").at(-1) ?? "";
+	try {
+		return decodeURIComponent(name);
+	} catch {
+		return name;
+	}
 }
 
 /**

@@ -65,7 +65,7 @@ export class Inside {
 		const heads = ["Tensor", "Shape", "Rule", ...names.map((name, i) => `${i === 0 ? "" : "+ "}${name}`), "Sum"];
 		byId("tensors").replaceChildren(
 			make("caption", {}, "Bits per weight in the archive, at each precision"),
-			make("thead", {}, make("tr", {}, ...heads.map((text) => make("th", { scope: "col" }, text)))),
+			make("thead", {}, make("tr", {}, ...heads.map((text, i) => make("th", { scope: "col", className: i < 3 ? "" : "number" }, text)))),
 			make("tbody", {}, ...tensors.map((tensor) => {
 				const button = make("button", { type: "button", className: "link" }, tensor.name);
 				button.addEventListener("click", () => {
