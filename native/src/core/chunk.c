@@ -47,7 +47,7 @@ qstore_status qs_chunk_desc_check(const qs_chunk_desc *desc)
 		           : QSTORE_USAGE;
 	if (refine && desc->dtype != QS_F16 && desc->dtype != QS_BF16)
 		return QSTORE_USAGE;
-	if (refine ? !desc->n_elems : !codes || !desc->coarse)
+	if (!desc->n_elems || (!refine && (!codes || !desc->coarse)))
 		return QSTORE_OK;
 	if (!desc->coarse || desc->coarse_dtype != desc->coarse_grid.codes_dtype ||
 	    !check_grid(desc, &desc->coarse_grid))

@@ -137,11 +137,11 @@ const char *qs_model_precision(const qs_model *model, uint32_t *dtype)
 		most = blocks;
 	else if (most != QS_I8 && most != QS_U8 && find_int8_linear(model) != QS_BYTES)
 		most = find_int8_linear(model); /* its embeddings may weigh more than its linear layers */
+	uint32_t bits = packed_bits(model);
 	if (dtype)
-		*dtype = most;
+		*dtype = bits ? QS_I32 : most;
 	if (model->precision)
 		return model->precision;
-	uint32_t bits = packed_bits(model);
 	if (bits)
 		return bits == 4 ? "int4" : "int8";
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
