@@ -99,7 +99,8 @@ browserTest("chromium", "when the quota is used up, reading goes on without keep
 		await client.send("Storage.overrideQuotaForOrigin", { origin: site.origin, quotaSize: 200_000 });
 		const { hashes, cache } = await page.call(PAGE, "readPrecision", MODEL, "bf16");
 		assert.deepEqual(hashes, of("bf16"));
-		assert.equal(cache.error, "QuotaExceededError");
+		// Chromium says the one or the other of a file that it could not finish for want of room.
+		assert.match(cache.error, /^(QuotaExceededError|AbortError)$/);
 		assert.ok(cache.size < 300_000);
 		assert.deepEqual(page.errors, []);
 	} finally {
