@@ -130,12 +130,8 @@ static void quantize_row(gen_codes *codes, size_t row, float *w, const float *u,
 	for (size_t i = 0; i < n; i++) {
 		gen_params *params = gen_codes_params(codes, row, order[i]);
 		if (i % group_size == 0 && !o->keep_params) {
-			float min = w[i], max = w[i];
-			for (size_t j = i; j < n && j < i + group_size; j++) {
-				min = w[j] < min ? w[j] : min;
-				max = w[j] > max ? w[j] : max;
-			}
-			*params = gen_find_params(&codes->rounding, min, max);
+			size_t left = n - i;
+			*params = gen_find_params_of(&codes->rounding, w + i, left < group_size ? left : group_size);
 		}
 		int code = gen_round(&codes->rounding, params, w[i]);
 		codes->codes[row * n + order[i]] = (int16_t)code;
@@ -146,12 +142,26 @@ static void quantize_row(gen_codes *codes, size_t row, float *w, const float *u,
 	}
 }
 
+/* Each row's and group's anew, of codes whose groups are of neighbouring columns. */
+static void search_params(gen_codes *codes, const gen_matrix *matrix)
+{
+	for (size_t r = 0; r < codes->rows; r++)
+		for (size_t c = 0, end = 0; c < codes->cols; c = end) {
+			while (end < codes->cols && codes->groups[end] == codes->groups[c])
+				end++;
+			*gen_codes_params(codes, r, c) =
+			    gen_find_params_of(&codes->rounding, &matrix->values[r * codes->cols + c], end - c);
+		}
+}
+
 void gen_codes_gptq(gen_codes *codes, const gen_matrix *matrix, const gen_gptq_options *options)
 {
 	size_t n = codes->cols;
 	double *h = make_hessian(&options->inputs, matrix->name, n);
 	size_t *order = make_order(h, n, options->act_order);
 	float *u = make_feedback(h, n, order), *w = gen_allocate(n * sizeof *w);
+	if (options->keep_params && codes->rounding.search)
+		search_params(codes, matrix);
 	if (options->group_size && !options->keep_params)
 		for (size_t i = 0; i < n; i++)
 			codes->groups[order[i]] = (uint32_t)(i / options->group_size);

@@ -15,9 +15,9 @@ typedef struct gen_gptq_options {
 	size_t group_size; /* columns that share a scale, 0: all */
 	int act_order; /* columns of large activations first (desc_act): groups are then of columns in that order
 	                */
-	int keep_params; /* with the parameters that are there, as llm-compressor does; else each group's are
-	                    found when its turn comes, from what the weights have become by then, as AutoGPTQ does
-	                  */
+	int keep_params; /* with the parameters and groups that are there, as llm-compressor does, and AutoGPTQ
+	                    with static_groups; else each group's are found when its turn comes, from what the
+	                    weights have become by then */
 } gen_gptq_options;
 
 /* Inputs of the layer `name`, one a row: channels at a distance d have the correlation^d, and their spreads

@@ -67,7 +67,7 @@ int gen_layout_fits(const gen_codes *codes)
 	                                         : 1;
 }
 
-void gen_layout_gptq(gen_list *list, const char *stem, const gen_codes *codes)
+static void add_gptq(gen_list *list, const char *stem, const gen_codes *codes, int zero_offset)
 {
 	size_t rows = codes->rows, cols = codes->cols, groups = codes->n_groups;
 	unsigned bits = codes->rounding.bits;
@@ -75,18 +75,29 @@ void gen_layout_gptq(gen_list *list, const char *stem, const gen_codes *codes)
 	for (size_t r = 0; r < rows; r++)
 		for (size_t c = 0; c < cols; c++)
 			put_packed(weights + 4 * r, rows, c, bits, codes->codes[r * cols + c]);
-	/* Zero 0 becomes all ones, which the library's own reader takes back by adding 1 to the bits it cut out.
-	 */
+	/* In the first version less one. Zero 0 becomes all ones, which the library's own reader takes back by
+	 * adding 1 to the bits it cut out. */
 	uint8_t *zeros = add(list, "%s.qzeros", stem, QS_I32, groups, words(rows, bits));
 	uint8_t *scales = add(list, "%s.scales", stem, QS_F16, groups, rows);
 	for (size_t g = 0; g < groups; g++)
 		for (size_t r = 0; r < rows; r++) {
-			put_packed(zeros + 4 * g * words(rows, bits), 1, r, bits, params_of(codes, r, g)->zero - 1);
+			put_packed(zeros + 4 * g * words(rows, bits), 1, r, bits,
+			           params_of(codes, r, g)->zero + zero_offset);
 			value_store(scales, QS_F16, g * rows + r, params_of(codes, r, g)->scale);
 		}
 	uint8_t *g_idx = gen_list_add(list, "%s.g_idx", stem, QS_I32, 1, (const uint64_t[]){cols});
 	for (size_t c = 0; c < cols; c++)
 		store_bytes(g_idx + 4 * c, codes->groups[c], 4);
+}
+
+void gen_layout_gptq(gen_list *list, const char *stem, const gen_codes *codes)
+{
+	add_gptq(list, stem, codes, -1);
+}
+
+void gen_layout_gptq_v2(gen_list *list, const char *stem, const gen_codes *codes)
+{
+	add_gptq(list, stem, codes, 0);
 }
 
 void gen_layout_awq(gen_list *list, const char *stem, const gen_codes *codes)

@@ -25,8 +25,10 @@ int gen_layout_fits(const gen_codes *codes);
  *
  * GPTQ (AutoGPTQ, qlinear/…: pack): X.qweight I32 [inputs·bits/32, outputs], X.qzeros I32 [groups,
  * outputs·bits/32] holding zero − 1, X.scales F16 [groups, outputs], X.g_idx I32 [inputs]. The first of the
- * codes in a word is in its low bits. */
+ * codes in a word is in its low bits. Version 2 (GPTQModel, checkpoint_format gptq_v2): qzeros hold the zero
+ * points themselves. */
 void gen_layout_gptq(gen_list *list, const char *stem, const gen_codes *codes);
+void gen_layout_gptq_v2(gen_list *list, const char *stem, const gen_codes *codes);
 
 /* AWQ (AutoAWQ, modules/linear/gemm.py): X.qweight I32 [inputs, outputs/8], X.qzeros I32 [groups, outputs/8],
  * X.scales F16 [groups, outputs]. A word holds eight outputs, in the order 0 2 4 6 1 3 5 7. 4 bits only. */

@@ -99,6 +99,7 @@ static gen_rounding rounding_of(const quantize_options *o, uint32_t dtype)
 	                      .bits = bits_of(o),
 	                      .asymmetric = o->asymmetric,
 	                      .dtype = dtype,
+	                      .search = o->search,
 	                      .wide = o->feedback};
 }
 
@@ -113,7 +114,7 @@ static void make_codes(const quantize_options *o, gen_codes *codes, const gen_ma
 		               &(gen_gptq_options){.inputs = {o->seed, o->correlation},
 		                                   .group_size = o->per == GEN_PER_GROUP ? (size_t)o->group : 0,
 		                                   .act_order = o->act_order,
-		                                   .keep_params = o->rule != QUANTIZE_GPTQ});
+		                                   .keep_params = o->rule != QUANTIZE_GPTQ || o->static_groups});
 	else
 		gen_codes_round(codes, m);
 }
@@ -132,7 +133,7 @@ static int add_quantized(const quantize_options *o, gen_list *list, const qs_wei
 		if (o->smooth || o->rule == QUANTIZE_AWQ)
 			smooth(o, &m);
 		make_codes(o, &codes, &m);
-		(o->rule == QUANTIZE_GPTQ       ? gen_layout_gptq
+		(o->rule == QUANTIZE_GPTQ       ? (o->v2 ? gen_layout_gptq_v2 : gen_layout_gptq)
 		 : o->rule == QUANTIZE_AWQ      ? gen_layout_awq
 		 : o->rule == QUANTIZE_TORCHAO  ? gen_layout_torchao
 		 : o->rule == QUANTIZE_LLM_INT8 ? gen_layout_llm_int8
@@ -206,10 +207,10 @@ static json_t *make_config(const quantize_options *o)
 	switch (o->rule) {
 	case QUANTIZE_GPTQ:
 		return json_pack("{s:i, s:s, s:f, s:b, s:I, s:b, s:s, s:b, s:b, s:b}", "bits", bits,
-		                 "checkpoint_format", "gptq", "damp_percent", 0.01, "desc_act", o->act_order,
-		                 "group_size", grouped ? (json_int_t)o->group : (json_int_t)-1, "is_marlin_format", 0,
-		                 "quant_method", "gptq", "static_groups", 0, "sym", !o->asymmetric, "true_sequential",
-		                 1);
+		                 "checkpoint_format", o->v2 ? "gptq_v2" : "gptq", "damp_percent", 0.01, "desc_act",
+		                 o->act_order, "group_size", grouped ? (json_int_t)o->group : (json_int_t)-1,
+		                 "is_marlin_format", 0, "quant_method", "gptq", "static_groups", o->static_groups,
+		                 "sym", !o->asymmetric, "true_sequential", 1);
 	case QUANTIZE_AWQ:
 		return json_pack("{s:i, s:I, s:n, s:s, s:s, s:b}", "bits", bits, "group_size",
 		                 grouped ? (json_int_t)o->group : (json_int_t)-1, "modules_to_not_convert",
@@ -290,6 +291,9 @@ void quantize_check(const quantize_options *o)
 	    {o->per == GEN_PER_COLUMN || o->per == GEN_PER_TENSOR, round, "--per"},
 	    {o->asymmetric, gptq || compressed || (round && !o->multiply), "--asymmetric"},
 	    {o->act_order, gptq, "--act-order"},
+	    {o->static_groups, gptq, "--static-groups"},
+	    {o->search, gptq, "--search"},
+	    {o->v2, gptq, "--v2"},
 	    {o->feedback, compressed, "--feedback"},
 	    {o->packed, compressed, "--packed"},
 	    {o->multiply, round, "--multiply"},

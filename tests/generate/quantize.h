@@ -26,6 +26,9 @@ typedef struct quantize_options {
 	uint64_t group;     /* columns of a group */
 	int asymmetric;     /* GPTQ, COMPRESSED_TENSORS, ROUND */
 	int act_order;      /* GPTQ */
+	int static_groups;  /* GPTQ: of neighbouring columns, their parameters from the weights as they were */
+	int search;         /* GPTQ: scales that lose least (mse) */
+	int v2;             /* GPTQ: the files' second version */
 	int feedback;       /* COMPRESSED_TENSORS: with GPTQ's error feedback */
 	int packed;         /* COMPRESSED_TENSORS */
 	int multiply;       /* ROUND: by the scale's reciprocal */

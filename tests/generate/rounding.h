@@ -3,6 +3,7 @@
 #ifndef GENERATE_ROUNDING_H
 #define GENERATE_ROUNDING_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 enum {
@@ -20,6 +21,7 @@ typedef struct gen_rounding {
 	unsigned bits;  /* of a code: 2 to 8 */
 	int asymmetric; /* with a zero point (DIVIDE, COMPRESSED_TENSORS, GPTQ) */
 	uint32_t dtype; /* the weights' */
+	int search;     /* GPTQ: for the range, up to the values' own, that they lose least by */
 	int wide;       /* COMPRESSED_TENSORS: quotients are not rounded to dtype, as where weights were
 	                   changed in F32 */
 } gen_rounding;
@@ -32,6 +34,9 @@ typedef struct gen_params {
 
 /* Of values from min to max (finite, min ≤ max). */
 gen_params gen_find_params(const gen_rounding *rounding, float min, float max);
+
+/* Of n > 0 finite values; looks for a smaller range where `search` is set. */
+gen_params gen_find_params_of(const gen_rounding *rounding, const float *values, size_t n);
 
 /* The code of a finite value, zero point included. */
 int gen_round(const gen_rounding *rounding, const gen_params *params, float value);

@@ -41,6 +41,7 @@ test("every rule's tensors", () => {
 		["gptq", { qweight: "I32[32,64]", qzeros: "I32[1,16]", scales: "F16[1,64]", g_idx: "I32[128]" }],
 		["gptq --bits 4 --group 32 --act-order", { qweight: "I32[16,64]", qzeros: "I32[4,8]", scales: "F16[4,64]", g_idx: "I32[128]" }],
 		["gptq --bits 4 --group 0 --asymmetric", { qweight: "I32[16,64]", qzeros: "I32[1,8]", scales: "F16[1,64]", g_idx: "I32[128]" }],
+		["gptq --bits 4 --group 32 --act-order --static-groups --search --v2", { qweight: "I32[16,64]", qzeros: "I32[4,8]", scales: "F16[4,64]", g_idx: "I32[128]" }],
 		["awq --group 32", { qweight: "I32[128,8]", qzeros: "I32[4,8]", scales: "F16[4,64]" }],
 		["compressed-tensors", { weight: "I8[64,128]", weight_scale: "BF16[64,1]" }],
 		["compressed-tensors --feedback --smooth", { weight: "I8[64,128]", weight_scale: "BF16[64,1]" }],
@@ -64,6 +65,8 @@ test("the entry of config.json", () => {
 	const gptq = made("gptq", "--bits", "4", "--act-order").config;
 	assert.deepEqual([gptq.quant_method, gptq.bits, gptq.group_size, gptq.desc_act, gptq.sym, gptq.damp_percent], ["gptq", 4, 128, true, true, 0.01]);
 	assert.deepEqual(JSON.parse(readFileSync(join(folder, "out/quantize_config.json"), "utf8")), gptq);
+	const v2 = made("gptq", "--v2", "--static-groups").config;
+	assert.deepEqual([gptq, v2].map(({ checkpoint_format, static_groups }) => [checkpoint_format, static_groups]), [["gptq", false], ["gptq_v2", true]]);
 	const packed = made("compressed-tensors", "--packed", "--bits", "4", "--group", "32").config;
 	const { num_bits, group_size, strategy, symmetric } = packed.config_groups.group_0.weights;
 	assert.deepEqual([packed.quant_method, packed.format, num_bits, group_size, strategy, symmetric], ["compressed-tensors", "pack-quantized", 4, 32, "group", true]);

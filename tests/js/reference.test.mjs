@@ -109,6 +109,17 @@ for (const rule of ["llm.int8", "divide", "multiply", "compressed-tensors"]) {
 	}
 }
 
+// Rule 4 rounds to the type of the values, of which FP16 has more digits; the codes of no other model of these are taken for its.
+for (const dtype of ["bf16", "f16"])
+	test(`compressed-tensors of ${dtype}`, async () => {
+		const name = `half-${dtype}`;
+		run("qstore-generate", "--dtype", dtype, ...small, "-o", name);
+		run("qstore-quantize", "compressed-tensors", name, "-o", `${name}-low`);
+		await compare(name, "--low", `${name}-low`);
+		const { tensors } = JSON.parse(String(run("qstore-info", `${name}.qstore`, "--json"))), codes = tensors.filter(({ kind }) => kind === "codes");
+		assert.ok(codes.length > 0 && codes.every(({ rule }) => rule === "divide-half"));
+	});
+
 for (const name of Object.keys(models))
 	test(`golden model ${name}`, async () => {
 		writeModel(name, join(folder, `golden-${name}`));

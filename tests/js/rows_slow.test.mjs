@@ -23,7 +23,8 @@ function realModel(name) {
 
 const STORIES = [
 	"FP32 | BF16", "FP32 | BF16 | LLM.int8", "BF16 | LLM.int8", "BF16 | GPTQ 8 bits", "GPTQ 8 bits | GPTQ 4 bits", "BF16 | GPTQ 8 bits | GPTQ 4 bits",
-	"BF16 | GPTQ 4 bits", "BF16 | GPTQ 4 bits, act-order", "GGUF BF16 | Q8_0 | Q4_0", "FP16 | LLM.int8", "FP32 alone", "BF16 alone",
+	"BF16 | GPTQ 4 bits", "BF16 | GPTQ 4 bits, act-order", "BF16 | GPTQ 4 bits, static groups", "BF16 | GPTQ 4 bits, searched scales",
+	"BF16 | GPTQ 8 bits, version 2, asymmetric", "GGUF BF16 | Q8_0 | Q4_0", "FP16 | LLM.int8", "FP32 alone", "BF16 alone",
 ];
 const STORIES_PAIRS = 42;
 

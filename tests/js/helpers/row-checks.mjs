@@ -15,8 +15,8 @@ const json = (...args) => JSON.parse(native(...args, "--json"));
 const WEIGHTS = 525_056; // elements of the model below
 
 /** The model that the variants of the tests' rows come from. */
-export function generateModel(folder) {
-	native("qstore-generate", ..."--layers 1 --hidden 256 --intermediate 256 --vocab 256 --dtype f32 --shards 1 -o".split(" "), join(folder, "fp32"));
+export function generateModel(folder, sizes = "--hidden 256 --intermediate 256") {
+	native("qstore-generate", ...`--layers 1 ${sizes} --vocab 256 --dtype f32 --shards 1 -o`.split(" "), join(folder, "fp32"));
 }
 
 /** A test for each row, with the generated model. */

@@ -99,7 +99,7 @@ const BLOCKS = {
 };
 
 /** Rows that are much like another one. */
-const ALIKE = /Q5_|^GGUF F|^FP16 \||one group|8 bits, a|GPTQ 4 bits, asymmetric|groups of|(row|tensor), asymmetric|reciprocal|^ONNX (FP32|FP16 \| int8)|ONNX.*(external|reduced)/;
+const ALIKE = /Q5_|^GGUF F|^FP16 \||one group|8 bits, a|GPTQ 4 bits, asymmetric|groups of|(row|tensor), asymmetric|searched scales, |version 2, asymmetric|reciprocal|^ONNX (FP32|FP16 \| int8)|ONNX.*(external|reduced)/;
 
 /** @returns {Row[]} */
 function ggufRows() {
@@ -135,6 +135,11 @@ const QUANTIZERS = [
 	["GPTQ 4 bits, asymmetric", "gptq --bits 4 --asymmetric", GPTQ, 0.35, 0.35],
 	["GPTQ 8 bits, one group", "gptq --group 0", GPTQ, 0.35, 0.35],
 	["GPTQ 4 bits, one group", "gptq --bits 4 --group 0", GPTQ, 0.35, 0.35],
+	["GPTQ 4 bits, static groups", "gptq --bits 4 --act-order --static-groups", GPTQ, 0.35, 0.35],
+	["GPTQ 4 bits, searched scales", "gptq --bits 4 --search", GPTQ, 0.35, 0.35],
+	["GPTQ 8 bits, searched scales, asymmetric", "gptq --search --asymmetric --group 32", GPTQ, 0.35, 0.35],
+	["GPTQ 4 bits, version 2", "gptq --bits 4 --v2", GPTQ, 0.35, 0.35],
+	["GPTQ 8 bits, version 2, asymmetric", "gptq --v2 --asymmetric --act-order", GPTQ, 0.35, 0.35],
 	["round, by row", "round", ROUND],
 	["round, by column", "round --per column", ROUND],
 	["round, by tensor", "round --per tensor", ROUND],
@@ -191,6 +196,9 @@ const rows = [
 	{ name: "BF16 | GPTQ 8 bits | GPTQ 4 bits", variants: [BF16, GPTQ8, GPTQ4], rules: GPTQ, exceptions: 0.35, pairs: LINEAR },
 	{ name: "BF16 | GPTQ 8 bits | GPTQ 4 bits, BF16 from 4 bits", variants: [BF16, GPTQ8, GPTQ4], from: "int4", rules: GPTQ, exceptions: 0.35, pairs: LINEAR },
 	{ name: "GPTQ 8 bits | GPTQ 4 bits", variants: [GPTQ8, GPTQ4] },
+	{ name: "GPTQ 8 bits | GPTQ 4 bits, version 2", variants: [quantized("gptq --v2"), quantized("gptq --bits 4 --v2")] },
+	{ name: "GPTQ 8 bits | GPTQ 4 bits, version 2, asymmetric", variants: [quantized("gptq --v2 --asymmetric"), quantized("gptq --bits 4 --v2 --asymmetric")] },
+	{ name: "GPTQ 8 bits | GPTQ 4 bits, asymmetric", variants: [quantized("gptq --asymmetric"), quantized("gptq --bits 4 --asymmetric")] },
 	{ name: "FP32 | BF16 | GPTQ 8 bits | GPTQ 4 bits", variants: [F32, BF16, GPTQ8, GPTQ4], rules: GPTQ, exceptions: 0.35, pairs: LINEAR },
 	{ name: "round 8 bits | compressed-tensors 4 bits", variants: [quantized("round"), quantized("compressed-tensors --packed --bits 4 --group 128")] },
 	{ name: "BF16, finetuned, against its base", variants: [quantized("finetune")], base: BF16 },
@@ -200,5 +208,13 @@ const rows = [
 	{ name: "FP8 E4M3 alone", variants: [quantized("cast --dtype f8_e4m3", F32)], alone: true },
 	{ name: "FP8 E5M2 alone", variants: [quantized("cast --dtype f8_e5m2", F32)], alone: true },
 ];
+
+/** Of a model whose sizes are no multiples of 32, so that groups have rests. @type {Row[]} */
+export const ODD_ROWS = [
+	["GPTQ 4 bits", "gptq --bits 4 --group 64"],
+	["GPTQ 4 bits, version 2, act-order, asymmetric", "gptq --bits 4 --v2 --act-order --asymmetric"],
+	["GPTQ 8 bits, static groups", "gptq --group 32 --act-order --static-groups"],
+	["compressed-tensors, packed, 4 bits", "compressed-tensors --packed --bits 4 --group 8"],
+].map(([name, options]) => ({ name: `BF16 | ${name}, odd sizes`, variants: [BF16, quantized(options)], rules: GPTQ, exceptions: 0.4, pairs: LINEAR }));
 
 export const ROWS = rows.map((row) => ({ ...row, slow: ALIKE.test(row.name) }));
