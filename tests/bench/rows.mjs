@@ -1,7 +1,7 @@
 // The table of docs/formats.md: bits a weight of each row of tests/js/helpers/rows.mjs against the bound, on shared/data/stories15M-llama where
 // it is, else on a generated model; so are types whose rows are multiples of 256, and ONNX, which needs embeddings. Prints Markdown.
 // Usage: node tests/bench/rows.mjs [PATTERN]: rows whose names match it (default: all of the table).
-import { copyFileSync, existsSync, mkdirSync, rmSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ROWS, packArguments } from "../js/helpers/rows.mjs";
@@ -30,11 +30,16 @@ for (const row of ROWS) {
 		continue;
 	const of = /Q\d_K|ONNX/.test(row.name) ? generated : real, archive = join(folder, "row.qstore");
 	native("qstore-pack", ...packArguments(of, row), "-o", archive, "-f", "-q");
-	if (row.base)
-		continue; // what is in the base has no chunks to compare
+	const name = `${row.name.replaceAll(" | ", " over ")}${of === real || real === generated ? "" : " *"}`;
+	if (row.base) {
+		// What is in the base has no chunks to compare: all of the archive, for each weight of the model.
+		const { tensors } = JSON.parse(native("qstore-info", archive, "--json")), weights = tensors.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
+		console.log(`| ${name} | – | – | ${(8 * statSync(archive).size / weights).toFixed(3)} | – | – |`);
+		continue;
+	}
 	const { variants } = JSON.parse(native("qstore-bound", archive));
 	const all = variants.reduce((sum, { bits }) => sum + bits, 0), bound = variants.reduce((sum, variant) => sum + variant.bound, 0);
 	const fixed = variants.map(({ bits }) => bits.toFixed(3));
-	console.log(`| ${row.name.replaceAll(" | ", " over ")}${of === real || real === generated ? "" : " *"} | ${fixed[0]} | ${fixed.slice(1).join(", ") || "–"} | ${all.toFixed(3)} | ${bound.toFixed(3)} | ${(100 * (all / bound - 1)).toFixed(2)} % |`);
+	console.log(`| ${name} | ${fixed[0]} | ${fixed.slice(1).join(", ") || "–"} | ${all.toFixed(3)} | ${bound.toFixed(3)} | ${(100 * (all / bound - 1)).toFixed(2)} % |`);
 }
 rmSync(folder, { recursive: true, force: true });

@@ -93,6 +93,49 @@ void gguf_put_key_text(gguf_bytes *bytes, const char *key, const char *text)
 	gguf_put_text(bytes, text);
 }
 
+/* Bytes of another type's value where that is fixed. */
+static void put_value(gguf_bytes *bytes, uint32_t type)
+{
+	static const uint8_t sizes[] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
+	if (type == GGUF_STRING) {
+		gguf_put_text(bytes, "a text");
+	} else if (type == GGUF_ARRAY) {
+		gguf_put_u32(bytes, GGUF_U32);
+		gguf_put_u64(bytes, 3);
+		gguf_put(bytes, "123412341234", 12);
+	} else {
+		gguf_put(bytes, "\1\0\0\0\0\0\0\0", sizes[type]);
+	}
+}
+
+void gguf_put_all_types(gguf_bytes *bytes)
+{
+	char key[30];
+	for (uint32_t type = 0; type <= GGUF_F64; type++) {
+		snprintf(key, sizeof key, "a.value.%u", type);
+		gguf_put_key(bytes, key, type);
+		put_value(bytes, type);
+		snprintf(key, sizeof key, "an.array.%u", type);
+		gguf_put_array(bytes, key, type, 2);
+		put_value(bytes, type);
+		put_value(bytes, type);
+	}
+	gguf_put_array(bytes, "arrays.of.arrays", GGUF_ARRAY, 2);
+	gguf_put_u32(bytes, GGUF_ARRAY);
+	gguf_put_u64(bytes, 1);
+	gguf_put_u32(bytes, GGUF_BOOL);
+	gguf_put_u64(bytes, 0);
+	put_value(bytes, GGUF_ARRAY);
+	gguf_put_array(bytes, "an.empty.array", GGUF_STRING, 0);
+	gguf_put_array(bytes, "texts", GGUF_STRING, 3);
+	gguf_put_text(bytes, "one");
+	gguf_put_text(bytes, "");
+	gguf_put_text(bytes, "three");
+	gguf_put_key_text(bytes, "no.text", "");
+	gguf_put_key_text(bytes, "a.long.text",
+	                  "0123456789012345678901234567890123456789012345678901234567890123456789");
+}
+
 void gguf_put_info(gguf_bytes *bytes, const char *name, uint32_t n_dims, const uint64_t *dims, uint32_t type,
                    uint64_t offset)
 {

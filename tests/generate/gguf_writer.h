@@ -32,6 +32,12 @@ void gguf_put_key_u32(gguf_bytes *bytes, const char *key, uint32_t value);
 void gguf_put_key_f32(gguf_bytes *bytes, const char *key, float value);
 void gguf_put_key_text(gguf_bytes *bytes, const char *key, const char *text);
 
+/* GGUF_ALL_TYPES entries: a value of every type, an array of two of each, nested and empty ones and texts
+ * too.
+ */
+enum { GGUF_ALL_TYPES = 2 * 13 + 5 };
+void gguf_put_all_types(gguf_bytes *bytes);
+
 /* What the file says of one tensor: dims innermost first, type by ggml's number, offset in the data. */
 void gguf_put_info(gguf_bytes *bytes, const char *name, uint32_t n_dims, const uint64_t *dims, uint32_t type,
                    uint64_t offset);

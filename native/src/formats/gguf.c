@@ -62,9 +62,10 @@ static qstore_status read_metadata(gguf_source *source, qs_gguf_info *info)
 	}
 	if (alignment == QS_GGUF_NONE)
 		alignment = ALIGNMENT_DEFAULT;
-	if (!alignment || alignment % 8)
+	/* A multiple of 8 says gguf.md, a power of two says llama.cpp (gguf.cpp). */
+	if (!alignment || (alignment % 8 && (alignment & (alignment - 1))))
 		return qs_fail(source->error, QSTORE_INPUT,
-		               "%s: general.alignment is %" PRIu64 ", not a multiple of 8",
+		               "%s: general.alignment is %" PRIu64 ", neither a multiple of 8 nor a power of two",
 		               qs_weights_shown_path(source->path), alignment);
 	info->alignment = (uint32_t)alignment;
 	info->infos_offset = source->at;
