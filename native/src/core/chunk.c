@@ -24,9 +24,8 @@ static int check_grid(const qs_chunk_desc *desc, const qs_grid *grid)
 	if (grid->rule == QS_RULE_NONE || grid->rule >= QS_RULE_COUNT || !grid->scales || !grid->group ||
 	    (grid->codes_dtype != QS_I8 && grid->codes_dtype != QS_U8))
 		return 0;
-	if (qs_rule_record_size(grid->rule)
-	        ? grid->scales_dtype != QS_BYTES
-	        : grid->scales_dtype != QS_F32 && grid->scales_dtype != QS_F16 && grid->scales_dtype != QS_BF16)
+	if (qs_rule_record_size(grid->rule) ? grid->scales_dtype != QS_BYTES
+	                                    : !qs_dtype_is_float(grid->scales_dtype))
 		return 0;
 	return qs_grid_covers(grid, desc->cols, desc->first_elem, desc->n_elems);
 }
@@ -39,7 +38,8 @@ qstore_status qs_chunk_desc_check(const qs_chunk_desc *desc)
 	if (desc->first_elem > UINT64_MAX - desc->n_elems || desc->cols > UINT64_MAX / 2 - QS_CHUNK_SIZE_MAX)
 		return QSTORE_USAGE;
 	int refine = desc->kind == QS_KIND_REFINE, codes = desc->kind == QS_KIND_CODES;
-	if (desc->kind == QS_KIND_LAYOUT || desc->kind == QS_KIND_BASE || (codes && desc->dtype != QS_I8 && desc->dtype != QS_U8))
+	if (desc->kind == QS_KIND_LAYOUT || desc->kind == QS_KIND_BASE ||
+	    (codes && desc->dtype != QS_I8 && desc->dtype != QS_U8))
 		return QSTORE_USAGE;
 	if (desc->kind == QS_KIND_DELTA)
 		return qs_delta_applies(desc->coarse_dtype, desc->dtype) && (desc->coarse || !desc->n_elems)

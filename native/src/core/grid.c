@@ -78,6 +78,19 @@ void qs_grid_window(const qs_grid *grid, uint64_t cols, uint64_t first, uint64_t
 	*high = last_row * grid->row_stride + end * grid->group_stride;
 }
 
+void qs_grid_needs(qs_grid *grid, uint64_t cols, uint64_t first, uint64_t n, uint64_t *at, uint64_t *count)
+{
+	uint32_t record = qs_rule_record_size(grid->rule), groups = qs_rule_record_groups(grid->rule);
+	uint64_t low, high;
+	qs_grid_window(grid, cols, first, n, &low, &high);
+	low -= low % groups;
+	*at = record ? low / groups * record : low;
+	*count = record ? ((high - low) / groups + 1) * record : high - low + 1;
+	grid->scales_first = low;
+	grid->scales_size = (size_t)(*count * qs_dtype_size(grid->scales_dtype));
+	grid->zeros_size = (size_t)(high - low + 1);
+}
+
 int qs_grid_covers(const qs_grid *grid, uint64_t cols, uint64_t first, uint64_t n)
 {
 	uint64_t low, high, n_scales;

@@ -16,6 +16,9 @@
 #define QS_INDEX_HEADER_SIZE 64
 #define QS_INDEX_OFFSET 512 /* of the header in the archive file: after one tar header block */
 #define QS_INDEX_BODY_MAX (1u << 30)
+
+/* Sizes in the file stay well below 2^63, so that sums of two never wrap. */
+#define QS_SIZE_LIMIT ((uint64_t)1 << 62)
 #define QS_CHUNK_SIZE_MAX (1u << 20) /* decoded bytes of one chunk */
 #define QS_CHUNK_CODED_MAX (QS_CHUNK_SIZE_MAX + 256)
 #define QS_FILE_ZSTD_MAX (1u << 26) /* bytes of a file that is kept as one zstd frame, and of the frame */
@@ -87,6 +90,12 @@ typedef enum qs_dtype {
 const char *qs_dtype_name(uint32_t dtype);     /* NULL when unknown */
 uint32_t qs_dtype_size(uint32_t dtype);        /* bytes of one element, 0 when unknown or in blocks */
 uint32_t qs_dtype_from_name(const char *name); /* QS_DTYPE_COUNT when unknown */
+
+/* The floats that quantizers take, and that their scales are in. */
+static inline int qs_dtype_is_float(uint32_t dtype)
+{
+	return dtype == QS_F32 || dtype == QS_F16 || dtype == QS_BF16;
+}
 
 /* The elements and bytes of a block of this type, 1 and its size when it has none; 0 when unknown. */
 uint32_t qs_block_elems(uint32_t dtype);
@@ -237,6 +246,12 @@ uint64_t qs_object_bytes(const qs_object *object);
 
 /* The layouts' type of block that a rule's codes stand in, QS_BYTES when in none. */
 uint32_t qs_rule_block(uint32_t rule);
+
+/* Record i of an array, as it stands in the body. */
+static inline const uint8_t *qs_index_record(const qs_index *index, size_t array, uint32_t i, size_t size)
+{
+	return index->body + array + (size_t)i * size;
+}
 
 /* i must be below the index's count. */
 void qs_index_variant(const qs_index *index, uint32_t i, qs_variant *out);

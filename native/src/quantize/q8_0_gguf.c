@@ -62,7 +62,7 @@ static uint32_t significant_dims(const qs_weight *tensor)
 int qs_gguf_q8_0_selects(const qs_weight *tensor)
 {
 	size_t size = strlen(tensor->name);
-	if (tensor->dtype != QS_F32 && tensor->dtype != QS_F16 && tensor->dtype != QS_BF16)
+	if (!qs_dtype_is_float(tensor->dtype))
 		return 0;
 	if (significant_dims(tensor) < 2 || tensor->dims[tensor->n_dims - 1] % QS_Q8_0_ELEMS)
 		return 0;
