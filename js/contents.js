@@ -4,6 +4,7 @@ import { fileBlob, fileResponse } from "./adapters/blob.js";
 import { FILE } from "./archive-index.js";
 import { QstoreError } from "./error.js";
 import { planFile, planTensors } from "./plan.js";
+import { streamOf } from "./readable.js";
 import { readExactly } from "./source.js";
 import { decodePieces } from "./stream.js";
 import { TensorData } from "./tensor-data.js";
@@ -80,18 +81,7 @@ export class ArchiveBytes {
 	 */
 	stream(start = 0, end = this.size, options = {}) {
 		const chunks = this.chunks(start, end, options);
-		return new ReadableStream({
-			async pull(controller) {
-				const { done, value } = await chunks.next();
-				if (done)
-					controller.close();
-				else
-					controller.enqueue(value);
-			},
-			async cancel() {
-				await chunks.return();
-			},
-		}, { highWaterMark: 0 });
+		return streamOf(() => chunks);
 	}
 }
 

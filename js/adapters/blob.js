@@ -1,6 +1,7 @@
 /** Files of an archive as what runtimes take: a Blob with random access, and a Response, both restored as they are read. */
 
 import { QstoreError } from "../error.js";
+import { streamOf } from "../readable.js";
 
 /** @typedef {import("../source.js").ReadOptions} ReadOptions */
 
@@ -303,27 +304,4 @@ function copy(bytes, at, target, targetAt) {
 function within(at, size) {
 	const whole = Math.round(at) || 0;
 	return whole < 0 ? Math.max(size + whole, 0) : Math.min(whole, size);
-}
-
-/**
- * A stream that begins to work at its first read.
- * @param {() => AsyncIterable<Uint8Array>} start
- * @returns {ReadableStream<Uint8Array<ArrayBuffer>>}
- */
-function streamOf(start) {
-	/** @type {AsyncIterator<Uint8Array> | undefined} */
-	let pieces;
-	return new ReadableStream({
-		async pull(controller) {
-			pieces ??= start()[Symbol.asyncIterator]();
-			const { done, value } = await pieces.next();
-			if (done)
-				controller.close();
-			else
-				controller.enqueue(/** @type {Uint8Array<ArrayBuffer>} */ (value));
-		},
-		async cancel() {
-			await pieces?.return?.();
-		},
-	}, { highWaterMark: 0 });
 }
