@@ -202,9 +202,8 @@ static qstore_status load_range(qs_decoder *decoder, const qstore_archive *archi
 static qstore_status load_grid(qs_decoder *decoder, const qstore_archive *archive, const qs_object *codes,
                                uint64_t first, uint64_t n, range *ranges, qs_grid *grid, qs_error *error)
 {
-	uint64_t low, high;
+	uint64_t at, count;
 	qs_object scales;
-	uint32_t record = qs_rule_record_size(codes->rule), groups = qs_rule_record_groups(codes->rule);
 	qs_index_object(&archive->index, codes->scales, &scales);
 	*grid = (qs_grid){.rule = codes->rule,
 	                  .codes_dtype = codes->dtype,
@@ -216,20 +215,12 @@ static qstore_status load_grid(qs_decoder *decoder, const qstore_archive *archiv
 	qstore_status status = QSTORE_OK;
 	if (codes->order != QS_NONE)
 		status = load_range(decoder, archive, &ranges[2], codes->order, 0, codes->cols, &grid->order, error);
-	qs_grid_window(grid, codes->cols, first, n, &low, &high);
-	low -= low % groups;
-	uint64_t count = high - low + 1;
-	grid->scales_first = low;
-	uint64_t at = record == 0 ? low : low / groups * record;
-	count = record == 0 ? count : (count + groups - 1) / groups * record;
-	grid->scales_size = (size_t)(count * qs_dtype_size(scales.dtype));
+	qs_grid_needs(grid, codes->cols, first, n, &at, &count);
 	if (status == QSTORE_OK)
 		status = load_range(decoder, archive, &ranges[0], codes->scales, at, count, &grid->scales, error);
-	if (status == QSTORE_OK && codes->zeros != QS_NONE) {
-		grid->zeros_size = (size_t)(high - low + 1);
-		status =
-		    load_range(decoder, archive, &ranges[1], codes->zeros, low, high - low + 1, &grid->zeros, error);
-	}
+	if (status == QSTORE_OK && codes->zeros != QS_NONE)
+		status = load_range(decoder, archive, &ranges[1], codes->zeros, grid->scales_first, grid->zeros_size,
+		                    &grid->zeros, error);
 	return status;
 }
 

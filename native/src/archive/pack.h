@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "../core/chunk.h"
+#include "../encode/encode.h"
 #include "../formats/model.h"
 #include "archive.h"
 #include "index_build.h"
@@ -85,6 +86,7 @@ typedef struct pack_tensor {
 	uint32_t layer;                  /* variant whose layer has its object */
 	struct pack_tensor *coarse;      /* REFINE, SHARED, DELTA and LAYOUT; CODES given coarser ones, or NULL */
 	pack_grid grid;                  /* CODES with a rule */
+	struct pack_tensor *cast;        /* of F32: it in BF16, once that has been asked for */
 	uint32_t object;                 /* or QS_NONE */
 } pack_tensor;
 
@@ -207,8 +209,8 @@ qstore_status pack_add_small(packer *p, pack_small **added, qs_error *error);
 qstore_status pack_base_read(const packer *p, uint32_t file, void *dst, size_t size, uint64_t offset,
                              qs_error *error);
 /* Does coding a piece of the middle chunk of `fine` as the difference to `coarse` save 2 %? */
-qstore_status pack_delta_pays(packer *p, const pack_tensor *fine, const pack_tensor *coarse, int *pays,
-                              qs_error *error);
+qstore_status pack_delta_pays(const packer *p, qs_encoder *encoder, const pack_tensor *fine,
+                              const pack_tensor *coarse, int *pays, qs_error *error);
 qstore_status pack_same_bytes(const packer *p, const pack_tensor *a, const pack_tensor *b, uint8_t *buffer,
                               int *same, qs_error *error);
 /* A tensor that stands in no file: rows × cols elements seen in `of`, plain until its role is set; NULL when
@@ -250,13 +252,14 @@ int pack_alike(const pack_sums *sums);
 /* The square of their correlation; 0 when it is negative. */
 double pack_correlation(const pack_sums *sums);
 
-/* The tensors of a variant, sorted by name or by key. */
+/* The tensors of a variant or a file, sorted by name or by key. */
 typedef struct pack_map {
 	pack_tensor **tensors; /* the caller frees it */
 	size_t n_tensors;
 	int by_key;
 } pack_map;
 int pack_map_make(const packer *p, uint32_t variant, int by_key, pack_map *map); /* 0: out of memory */
+int pack_map_of_file(const pack_file *file, pack_map *map);                      /* likewise, by name */
 pack_tensor *pack_map_find(const pack_map *map, const char *name);
 size_t pack_map_first(const pack_map *map, const char *name); /* that is not before name */
 
@@ -272,8 +275,8 @@ qstore_status pack_quantize_q8_0(packer *p, qs_error *error); /* pack_q8_0.c: th
 qstore_status pack_base(packer *p, qs_error *error);
 void pack_base_free(packer *p);
 qstore_status pack_hash(packer *p,
-                        qs_error *error); /* pack_files.c: SHA-256 of all, small files into their spool */
-qstore_status pack_plan(packer *p, qs_error *error);   /* pack_files.c: objects, chunks */
+                        qs_error *error); /* pack_hash.c: SHA-256 of all, small files into their spool */
+qstore_status pack_plan(packer *p, qs_error *error);   /* pack_plan.c: objects, chunks, the index */
 qstore_status pack_encode(packer *p, qs_error *error); /* pack_encode.c: chunks into the spool of layers */
 
 #endif

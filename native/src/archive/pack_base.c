@@ -132,20 +132,24 @@ static int compare_tensors(const void *a, const void *b)
 
 static int is_like(const pack_tensor *a, const pack_tensor *b)
 {
-	if (a->dtype != b->dtype || a->size != b->size || pack_cols(a) != pack_cols(b))
-		return 0;
-	return 1;
+	return a->dtype == b->dtype && a->size == b->size && pack_cols(a) == pack_cols(b);
 }
 
+typedef struct base_pairing {
+	packer *p;
+	uint8_t *buffer; /* 2 * QS_IO_BLOCK bytes */
+	qs_encoder *encoder;
+} base_pairing;
+
 /* A tensor that is not coded from another of its own model: the same in the base, or a difference to that. */
-static qstore_status pair_tensor(packer *p, pack_tensor *t, pack_tensor *base, uint8_t *buffer,
-                                 qs_error *error)
+static qstore_status pair_tensor(base_pairing *q, pack_tensor *t, pack_tensor *base, qs_error *error)
 {
+	packer *p = q->p;
 	int same = 0, pays = 0;
 	if (!is_like(t, base) || t->role == PACK_LITERAL || t->role == PACK_SHARED ||
 	    qs_dtype_size(t->dtype) == 0)
 		return QSTORE_OK;
-	qstore_status status = pack_same_bytes(p, t, base, buffer, &same, error);
+	qstore_status status = pack_same_bytes(p, t, base, q->buffer, &same, error);
 	if (status != QSTORE_OK)
 		return status;
 	if (same && t->codes == NULL &&
@@ -156,10 +160,9 @@ static qstore_status pair_tensor(packer *p, pack_tensor *t, pack_tensor *base, u
 		p->result.n_base_equal++;
 		return QSTORE_OK;
 	}
-	if (t->role != PACK_PLAIN || t->is_needed ||
-	    (t->dtype != QS_F32 && t->dtype != QS_F16 && t->dtype != QS_BF16))
+	if (t->role != PACK_PLAIN || t->is_needed || !qs_dtype_is_float(t->dtype))
 		return QSTORE_OK;
-	status = pack_delta_pays(p, t, base, &pays, error);
+	status = pack_delta_pays(p, q->encoder, t, base, &pays, error);
 	if (status == QSTORE_OK && pays) {
 		t->role = PACK_DELTA;
 		t->coarse = base;
@@ -204,31 +207,23 @@ qstore_status pack_base(packer *p, qs_error *error)
 	size_t n = 0, n_common = 0;
 	for (size_t i = 0; i < p->n_bases; i++)
 		n += p->bases[i].n_tensors;
-	pack_tensor **sorted = malloc((n + 1) * sizeof(*sorted));
-	uint8_t *buffer = malloc(2 * QS_IO_BLOCK);
-	if (sorted == NULL || buffer == NULL)
+	pack_map map = {.tensors = malloc((n + 1) * sizeof(*map.tensors))};
+	base_pairing pairing = {p, malloc(2 * QS_IO_BLOCK), qs_encoder_create()};
+	if (map.tensors == NULL || pairing.buffer == NULL || pairing.encoder == NULL)
 		status = pack_no_memory(error);
-	n = 0;
-	for (size_t i = 0; i < p->n_bases && sorted != NULL; i++)
+	for (size_t i = 0; i < p->n_bases && map.tensors != NULL; i++)
 		for (size_t j = 0; j < p->bases[i].n_tensors; j++)
-			sorted[n++] = &p->bases[i].tensors[j];
-	if (n > 0)
-		qsort(sorted, n, sizeof(*sorted), compare_tensors);
+			map.tensors[map.n_tensors++] = &p->bases[i].tensors[j];
+	if (n > 0 && map.tensors != NULL)
+		qsort(map.tensors, n, sizeof(*map.tensors), compare_tensors);
 	mark_needed(p);
 	for (size_t i = 0; i < p->n_files && status == QSTORE_OK; i++)
 		for (size_t j = 0; j < p->files[i].n_tensors && status == QSTORE_OK; j++) {
 			pack_tensor *t = &p->files[i].tensors[j];
-			size_t low = 0, high = n;
-			while (low < high) {
-				size_t middle = low + (high - low) / 2;
-				if (strcmp(sorted[middle]->name, t->name) < 0)
-					low = middle + 1;
-				else
-					high = middle;
-			}
-			for (; low < n && strcmp(sorted[low]->name, t->name) == 0 && status == QSTORE_OK; low++) {
+			for (size_t k = pack_map_first(&map, t->name);
+			     k < n && strcmp(map.tensors[k]->name, t->name) == 0 && status == QSTORE_OK; k++) {
 				n_common++;
-				status = pair_tensor(p, t, sorted[low], buffer, error);
+				status = pair_tensor(&pairing, t, map.tensors[k], error);
 			}
 			if (pack_is_cancelled(p))
 				status = qs_fail(error, QSTORE_CANCELLED, "cancelled");
@@ -236,7 +231,8 @@ qstore_status pack_base(packer *p, qs_error *error)
 	if (status == QSTORE_OK && n_common == 0)
 		status = qs_fail(error, QSTORE_MISMATCH, "%s is no base of %s: they have no tensor name in common",
 		                 path, p->models[p->high_number].path);
-	free(sorted);
-	free(buffer);
+	free(map.tensors);
+	free(pairing.buffer);
+	qs_encoder_destroy(pairing.encoder);
 	return status;
 }

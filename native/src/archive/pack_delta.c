@@ -2,7 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../encode/encode.h"
 #include "pack.h"
 
 /* Elements of the middle chunk that are looked at. */
@@ -26,8 +25,8 @@ qstore_status pack_same_bytes(const packer *p, const pack_tensor *a, const pack_
 	return QSTORE_OK;
 }
 
-qstore_status pack_delta_pays(packer *p, const pack_tensor *fine, const pack_tensor *coarse, int *pays,
-                              qs_error *error)
+qstore_status pack_delta_pays(const packer *p, qs_encoder *encoder, const pack_tensor *fine,
+                              const pack_tensor *coarse, int *pays, qs_error *error)
 {
 	uint32_t chunk_elems;
 	uint64_t elems = pack_n_elems(fine), first;
@@ -40,9 +39,8 @@ qstore_status pack_delta_pays(packer *p, const pack_tensor *fine, const pack_ten
 	size_t size = desc.n_elems * elem_size, coarse_size = desc.n_elems * coarse_elem_size;
 	size_t cap = qs_chunk_bound(size), plain_size = 0, delta_size = 0;
 	uint8_t *memory = malloc(size + coarse_size + cap + PACK_SCRATCH_SIZE);
-	qs_encoder *encoder = qs_encoder_create();
 	*pays = 0;
-	qstore_status status = memory == NULL || encoder == NULL ? pack_no_memory(error) : QSTORE_OK;
+	qstore_status status = memory == NULL ? pack_no_memory(error) : QSTORE_OK;
 	if (status == QSTORE_OK) {
 		uint8_t *values = memory, *given = values + size, *coded = given + coarse_size,
 		        *scratch = coded + cap;
@@ -60,7 +58,6 @@ qstore_status pack_delta_pays(packer *p, const pack_tensor *fine, const pack_ten
 			status =
 			    qs_fail(error, status, "%s: cannot be coded: %s", fine->name, qstore_status_message(status));
 	}
-	qs_encoder_destroy(encoder);
 	free(memory);
 	*pays = status == QSTORE_OK && delta_size < plain_size - plain_size / 50;
 	return status;

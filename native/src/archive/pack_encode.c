@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "../core/mode.h"
-#include "../encode/encode.h"
 #include "archive.h"
 #include "pack.h"
 

@@ -1,5 +1,4 @@
 /* The grids of codes, read from the packer's inputs. */
-#include <math.h>
 #include <stdlib.h>
 
 #include "../core/bytes.h"
@@ -33,8 +32,7 @@ qstore_status pack_load_grid(const packer *p, const pack_grid *grid, uint32_t co
                              uint64_t first, uint64_t n, pack_grid_memory *memory, uint8_t *scratch,
                              qs_grid *loaded, qs_error *error)
 {
-	uint32_t record = qs_rule_record_size(grid->rule), groups = qs_rule_record_groups(grid->rule);
-	uint64_t low, high;
+	uint64_t at, count;
 	qstore_status status = QSTORE_OK;
 	*loaded = (qs_grid){.rule = grid->rule,
 	                    .codes_dtype = codes_dtype,
@@ -47,33 +45,19 @@ qstore_status pack_load_grid(const packer *p, const pack_grid *grid, uint32_t co
 		status = read_elems(p, grid->order, 0, cols, &memory->order, &memory->order_cap, scratch, error);
 		loaded->order = memory->order;
 	}
-	qs_grid_window(loaded, cols, first, n, &low, &high);
-	low -= low % groups;
-	uint64_t count = high - low + 1, at = record == 0 ? low : low / groups * record;
-	loaded->scales_first = low;
-	count = record == 0 ? count : (count + groups - 1) / groups * record;
+	qs_grid_needs(loaded, cols, first, n, &at, &count);
 	if (status == QSTORE_OK)
 		status = read_elems(p, grid->scales, at, count, &memory->scales, &memory->scales_cap, scratch, error);
 	loaded->scales = memory->scales;
-	loaded->scales_size = (size_t)(count * qs_dtype_size(grid->scales->dtype));
 	if (status == QSTORE_OK && grid->zeros != NULL) {
-		status = read_elems(p, grid->zeros, low, high - low + 1, &memory->zeros, &memory->zeros_cap, scratch,
-		                    error);
+		status = read_elems(p, grid->zeros, loaded->scales_first, loaded->zeros_size, &memory->zeros,
+		                    &memory->zeros_cap, scratch, error);
 		loaded->zeros = memory->zeros;
-		loaded->zeros_size = (size_t)(high - low + 1);
 	}
 	if (status == QSTORE_OK && !qs_grid_covers(loaded, cols, first, n))
 		return qs_fail(error, QSTORE_INPUT, "%s: names groups that have no scale",
 		               grid->order != NULL ? grid->order->name : grid->scales->name);
 	return status;
-}
-
-static float value_of(uint16_t bits, uint32_t dtype)
-{
-	uint32_t magnitude = bits & 0x7fff;
-	float value = magnitude >= (dtype == QS_F16 ? 0x7c00u : 0x7f80u) ? (float)INFINITY
-	                                                                 : qs_magnitude_value(magnitude, dtype);
-	return bits & 0x8000 ? -value : value;
 }
 
 void pack_add_sums(const qs_chunk_desc *desc, const uint8_t *fine, pack_sums *sums)
@@ -87,7 +71,7 @@ void pack_add_sums(const qs_chunk_desc *desc, const uint8_t *fine, pack_sums *su
 		for (uint32_t i = runs.run.begin, end = i + runs.run.count; i < end; i++) {
 			uint8_t byte = desc->coarse[i];
 			int code = desc->coarse_dtype == QS_I8 ? (int8_t)byte : byte;
-			float value = value_of(qs_load16(fine + 2 * (size_t)i), desc->dtype);
+			float value = qs_half_value(qs_load16(fine + 2 * (size_t)i), desc->dtype);
 			double coarse = (double)(line.slope * (float)code + line.start),
 			       difference = coarse - (double)value;
 			double square = (double)value * (double)value;

@@ -5,59 +5,29 @@
 #include <string.h>
 
 #include "../core/layout.h"
+#include "../text.h"
 #include "pack.h"
 
-/* ---- Finding tensors of a variant by name ---- */
-
-static int compare_names(const void *a, const void *b)
+void pack_use_grid(pack_tensor *codes, const pack_grid *grid)
 {
-	return strcmp((*(pack_tensor *const *)a)->full, (*(pack_tensor *const *)b)->full);
+	codes->grid = *grid;
+	codes->role = PACK_CODES;
+	codes->codes = codes;
+	/* However small: other objects need them as they are. */
+	grid->scales->role = PACK_PLAIN;
+	grid->scales->coarse = NULL;
+	if (grid->zeros != NULL && grid->zeros->role == PACK_LITERAL)
+		grid->zeros->role = PACK_PLAIN;
+	if (grid->order != NULL && grid->order->role == PACK_LITERAL)
+		grid->order->role = PACK_PLAIN;
 }
 
-static int compare_keys(const void *a, const void *b)
+/* A tensor that is the file's form of codes with this grid. */
+static void use_codes(pack_tensor *t, pack_tensor *codes, const pack_grid *grid)
 {
-	return strcmp((*(pack_tensor *const *)a)->key, (*(pack_tensor *const *)b)->key);
-}
-
-int pack_map_make(const packer *p, uint32_t variant, int by_key, pack_map *map)
-{
-	size_t n = 0;
-	for (size_t i = 0; i < p->n_files; i++)
-		n += p->files[i].variants >> variant & 1 ? p->files[i].n_tensors : 0;
-	*map = (pack_map){malloc((n + 1) * sizeof(*map->tensors)), 0, by_key};
-	if (map->tensors == NULL)
-		return 0;
-	for (size_t i = 0; i < p->n_files; i++) {
-		if ((p->files[i].variants >> variant & 1) == 0)
-			continue;
-		for (size_t j = 0; j < p->files[i].n_tensors; j++)
-			map->tensors[map->n_tensors++] = &p->files[i].tensors[j];
-	}
-	if (n > 0)
-		qsort(map->tensors, n, sizeof(*map->tensors), by_key ? compare_keys : compare_names);
-	return 1;
-}
-
-size_t pack_map_first(const pack_map *map, const char *name)
-{
-	size_t low = 0, high = map->n_tensors;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		const pack_tensor *t = map->tensors[middle];
-		if (strcmp(map->by_key ? t->key : t->full, name) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
-pack_tensor *pack_map_find(const pack_map *map, const char *name)
-{
-	size_t i = pack_map_first(map, name);
-	if (i == map->n_tensors || strcmp(map->by_key ? map->tensors[i]->key : map->tensors[i]->full, name) != 0)
-		return NULL;
-	return map->tensors[i];
+	pack_use_grid(codes, grid);
+	t->role = PACK_LAYOUT;
+	t->coarse = t->codes = codes;
 }
 
 /* ---- Blocks ---- */
@@ -84,22 +54,14 @@ static qstore_status split_blocks(packer *p, pack_tensor *t, qs_error *error)
 	    pack_add_part(p, t, PACK_BLOCK_CODES, t->dtype == QS_Q8_0 ? QS_I8 : QS_U8, elems / cols, cols);
 	if (scales == NULL || codes == NULL)
 		return pack_no_memory(error);
-	codes->role = PACK_CODES;
-	codes->codes = codes;
-	codes->grid = (pack_grid){
-	    .rule = rule, .scales = scales, .group = group, .row_stride = cols / group, .group_stride = 1};
-	t->role = PACK_LAYOUT;
-	t->coarse = t->codes = codes;
+	use_codes(
+	    t, codes,
+	    &(pack_grid){
+	        .rule = rule, .scales = scales, .group = group, .row_stride = cols / group, .group_stride = 1});
 	return QSTORE_OK;
 }
 
 /* ---- Words ---- */
-
-static int ends_in(const char *name, const char *end)
-{
-	size_t size = strlen(name), n = strlen(end);
-	return size > n && strcmp(name + size - n, end) == 0;
-}
 
 /* NAME with its ending replaced. */
 static const char *rename_end(packer *p, const char *name, const char *end, const char *other)
@@ -157,8 +119,7 @@ static qstore_status split_gptq(packer *p, const pack_map *map, pack_tensor *t, 
 	            *qzeros = find_beside(map, t->full, ".qweight", ".qzeros"),
 	            *order = find_beside(map, t->full, ".qweight", ".g_idx");
 	if (t->dtype != QS_I32 || t->n_dims != 2 || t->role != PACK_PLAIN || scales == NULL ||
-	    scales->n_dims != 2 ||
-	    (scales->dtype != QS_F16 && scales->dtype != QS_BF16 && scales->dtype != QS_F32))
+	    scales->n_dims != 2 || !qs_dtype_is_float(scales->dtype))
 		return QSTORE_OK;
 	uint64_t lines = t->dims[0], out = t->dims[1], groups = scales->dims[0], in = 0;
 	if (scales->dims[1] != out || groups == 0 || out == 0)
@@ -192,28 +153,22 @@ static qstore_status split_gptq(packer *p, const pack_map *map, pack_tensor *t, 
 			qstore_status status = plain_group(p, order, &plain, error);
 			if (status != QSTORE_OK)
 				return status;
-			if (plain != 0 && (plain >= in ? groups >= 1 : (in + plain - 1) / plain <= groups)) {
+			if (plain != 0 && (in + plain - 1) / plain <= groups) {
 				order = NULL;
 				group = plain;
-			} else {
-				order->role = PACK_PLAIN; /* however small */
 			}
 		}
 	}
-	scales->role = PACK_PLAIN;
-	codes->role = PACK_CODES;
-	codes->codes = codes;
-	codes->grid = (pack_grid){.rule = QS_RULE_DIVIDE,
-	                          .scales = scales,
-	                          .zeros = zeros,
-	                          .order = order,
-	                          .group = (uint32_t)(order != NULL ? groups : group),
-	                          .row_stride = 1,
-	                          .group_stride = out,
-	                          /* The files' first version has the zero points less one. */
-	                          .zero_offset = zeros != NULL ? 1 : 1 << (bits - 1)};
-	t->role = PACK_LAYOUT;
-	t->coarse = t->codes = codes;
+	use_codes(t, codes,
+	          &(pack_grid){.rule = QS_RULE_DIVIDE,
+	                       .scales = scales,
+	                       .zeros = zeros,
+	                       .order = order,
+	                       .group = (uint32_t)(order != NULL ? groups : group),
+	                       .row_stride = 1,
+	                       .group_stride = out,
+	                       /* The files' first version has the zero points less one. */
+	                       .zero_offset = zeros != NULL ? 1 : 1 << (bits - 1)});
 	t->key = rename_end(p, t->key, ".qweight", ".weight");
 	return t->key == NULL ? pack_no_memory(error) : QSTORE_OK;
 }
@@ -269,8 +224,7 @@ static qstore_status split_packed(packer *p, const pack_map *map, pack_tensor *t
 	int64_t dims[2];
 	if (t->dtype != QS_I32 || t->n_dims != 2 || t->role != PACK_PLAIN || scales == NULL ||
 	    scales->n_dims != 2 || shape == NULL || shape->dtype != QS_I64 || shape->size != 16 ||
-	    scales->dims[0] != t->dims[0] ||
-	    (scales->dtype != QS_F16 && scales->dtype != QS_BF16 && scales->dtype != QS_F32))
+	    scales->dims[0] != t->dims[0] || !qs_dtype_is_float(scales->dtype))
 		return QSTORE_OK;
 	qstore_status status = pack_read(p, shape->source, dims, sizeof(dims), shape->source_offset, error);
 	if (status != QSTORE_OK)
@@ -287,18 +241,14 @@ static qstore_status split_packed(packer *p, const pack_map *map, pack_tensor *t
 	if (codes == NULL)
 		return pack_no_memory(error);
 	codes->bits = t->bits = bits;
-	scales->role = PACK_PLAIN;
-	codes->role = PACK_CODES;
-	codes->codes = codes;
-	codes->grid = (pack_grid){.rule = QS_RULE_DIVIDE_HALF,
-	                          .scales = scales,
-	                          .zeros = zeros,
-	                          .group = (uint32_t)((in + groups - 1) / groups),
-	                          .row_stride = groups,
-	                          .group_stride = 1,
-	                          .zero_offset = zeros != NULL ? 0 : 1 << (bits - 1)};
-	t->role = PACK_LAYOUT;
-	t->coarse = t->codes = codes;
+	use_codes(t, codes,
+	          &(pack_grid){.rule = QS_RULE_DIVIDE_HALF,
+	                       .scales = scales,
+	                       .zeros = zeros,
+	                       .group = (uint32_t)((in + groups - 1) / groups),
+	                       .row_stride = groups,
+	                       .group_stride = 1,
+	                       .zero_offset = zeros != NULL ? 0 : 1 << (bits - 1)});
 	t->key = rename_end(p, t->key, ".weight_packed", ".weight");
 	return t->key == NULL ? pack_no_memory(error) : QSTORE_OK;
 }
@@ -353,8 +303,7 @@ static qstore_status take_quant(packer *p, const pack_map *map, const char *pref
 			return pack_no_memory(error);
 	}
 	if (t->role != PACK_PLAIN || (t->dtype != QS_I8 && t->dtype != QS_U8) || quant->bits != 8 ||
-	    scale == NULL || t->n_dims < 2 ||
-	    (scale->dtype != QS_F32 && scale->dtype != QS_F16 && scale->dtype != QS_BF16))
+	    scale == NULL || t->n_dims < 2 || !qs_dtype_is_float(scale->dtype))
 		return QSTORE_OK;
 	uint64_t rows = pack_rows(t), cols = pack_cols(t), n = pack_n_elems(scale);
 	pack_grid grid = {.rule = QS_RULE_DIVIDE, .scales = scale, .group = pack_group(cols)};
@@ -395,18 +344,6 @@ static qstore_status take_quant(packer *p, const pack_map *map, const char *pref
 	return QSTORE_OK;
 }
 
-void pack_use_grid(pack_tensor *codes, const pack_grid *grid)
-{
-	codes->grid = *grid;
-	codes->role = PACK_CODES;
-	codes->codes = codes;
-	/* However small: other objects need them as they are. */
-	grid->scales->role = PACK_PLAIN;
-	grid->scales->coarse = NULL;
-	if (grid->zeros != NULL && grid->zeros->role == PACK_LITERAL)
-		grid->zeros->role = PACK_PLAIN;
-}
-
 static qstore_status take_quants(packer *p, const pack_map *map, uint32_t variant, qs_error *error)
 {
 	qstore_status status = QSTORE_OK;
@@ -441,11 +378,11 @@ qstore_status pack_matrices(packer *p, qs_error *error)
 				continue;
 			if (qs_blocks_are_modelled(t->dtype))
 				status = split_blocks(p, t, error);
-			else if (ends_in(t->name, ".qweight"))
+			else if (qs_ends_in(t->name, ".qweight"))
 				status = split_gptq(p, &map, t, error);
-			else if (ends_in(t->name, ".weight_packed"))
+			else if (qs_ends_in(t->name, ".weight_packed"))
 				status = split_packed(p, &map, t, error);
-			else if (ends_in(t->name, "._weight_qdata"))
+			else if (qs_ends_in(t->name, "._weight_qdata"))
 				status = name_torchao(p, t, error);
 		}
 		if (status == QSTORE_OK)

@@ -177,36 +177,39 @@ static qstore_status read_words(const packer *p, const pack_tensor *t, uint8_t *
 	return QSTORE_OK;
 }
 
-/* Some of one row, or whole rows: from each line of words those of these rows. */
+/* Pieces of rows, or many whole rows at a time: from each line of words those of these rows. */
 static qstore_status read_words_transposed(const packer *p, const pack_tensor *t, uint8_t *dst, size_t size,
                                            uint64_t offset, uint8_t *scratch, qs_error *error)
 {
+	enum { ROWS = 512 };
 	uint32_t per_word = 32 / t->bits;
-	uint64_t rows = t->dims[0], cols = t->dims[1], row = offset / cols, column = offset % cols;
-	uint64_t n_rows = column == 0 && size >= cols ? size / cols : 1;
-	uint8_t words[4 * 512], codes[8];
+	uint64_t rows = t->dims[0], cols = t->dims[1];
+	uint8_t words[4 * ROWS], codes[8];
 	(void)scratch;
-	if (n_rows > 512)
-		n_rows = 512;
-	uint64_t n_cols = n_rows > 1 || (column == 0 && size >= cols) ? cols
-	                  : cols - column < size                      ? cols - column
-	                                                              : size;
-	for (uint64_t line = column / per_word; line * per_word < column + n_cols; line++) {
-		qstore_status status = read_of(p, t, words, (size_t)n_rows * 4, (line * rows + row) * 4, error);
-		if (status != QSTORE_OK)
-			return status;
-		for (uint64_t r = 0; r < n_rows; r++) {
-			qs_words_unpack(t->bits, words + 4 * r, 1, codes);
-			for (uint32_t i = 0; i < per_word; i++) {
-				uint64_t c = line * per_word + i;
-				if (c >= column && c < column + n_cols)
-					dst[r * cols + c - column] = codes[i];
+	while (size > 0) {
+		uint64_t row = offset / cols, column = offset % cols, n_rows = 1, n_cols = cols - column;
+		if (n_cols > size)
+			n_cols = size;
+		else if (column == 0)
+			n_rows = size / cols < ROWS ? size / cols : ROWS;
+		for (uint64_t line = column / per_word; line * per_word < column + n_cols; line++) {
+			qstore_status status = read_of(p, t, words, (size_t)n_rows * 4, (line * rows + row) * 4, error);
+			if (status != QSTORE_OK)
+				return status;
+			for (uint64_t r = 0; r < n_rows; r++) {
+				qs_words_unpack(t->bits, words + 4 * r, 1, codes);
+				for (uint32_t i = 0; i < per_word; i++) {
+					uint64_t c = line * per_word + i;
+					if (c >= column && c < column + n_cols)
+						dst[r * cols + c - column] = codes[i];
+				}
 			}
 		}
+		dst += n_rows * n_cols;
+		offset += n_rows * n_cols;
+		size -= (size_t)(n_rows * n_cols);
 	}
-	size_t done = n_rows > 1 ? (size_t)(n_rows * cols) : (size_t)n_cols;
-	return done == size ? QSTORE_OK
-	                    : read_words_transposed(p, t, dst + done, size - done, offset + done, scratch, error);
+	return QSTORE_OK;
 }
 
 /* Blocks [first, first + n) of Q8_0 made of `of`, which is floats as they are. */

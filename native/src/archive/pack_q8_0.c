@@ -122,9 +122,12 @@ static qstore_status make_file(packer *p, size_t number, size_t *n_made, qs_erro
 		return pack_no_memory(error);
 	p->planned = larger;
 	qs_weights *planned = &larger[p->n_planned++];
+	pack_map map = {0};
 	memset(planned, 0, sizeof(*planned));
 	qstore_status status =
 	    qs_gguf_q8_0_header(input->path, &input->weights, &header, &header_size, planned, error);
+	if (status == QSTORE_OK)
+		status = pack_map_of_file(&p->files[number], &map) ? QSTORE_OK : pack_no_memory(error);
 	if (status == QSTORE_OK)
 		status = pack_add_file(p, &file, error);
 	if (status == QSTORE_OK) {
@@ -138,9 +141,7 @@ static qstore_status make_file(packer *p, size_t number, size_t *n_made, qs_erro
 			status = pack_no_memory(error);
 		for (size_t i = 0; i < planned->n_tensors && status == QSTORE_OK; i++) {
 			const qs_weight *t = &planned->tensors[i];
-			pack_tensor *fine = NULL, *made = &file->tensors[file->n_tensors++];
-			for (size_t j = 0; j < high->n_tensors && fine == NULL; j++)
-				fine = strcmp(high->tensors[j].name, t->name) == 0 ? &high->tensors[j] : NULL;
+			pack_tensor *fine = pack_map_find(&map, t->name), *made = &file->tensors[file->n_tensors++];
 			*made = (pack_tensor){.name = t->name,
 			                      .full = t->name,
 			                      .key = t->name,
@@ -168,6 +169,7 @@ static qstore_status make_file(packer *p, size_t number, size_t *n_made, qs_erro
 		status = make_padding(p, file, error);
 	}
 	free(header);
+	free(map.tensors);
 	return status;
 }
 

@@ -6,6 +6,7 @@
 
 #include "../core/bytes.h"
 #include "../quantize/llm_int8.h"
+#include "../text.h"
 #include "pack.h"
 
 #define WEIGHTS_NAME "model.safetensors"
@@ -447,12 +448,6 @@ static qstore_status make_config(packer *p, const qs_model_file *original, int *
 	return status;
 }
 
-static int ends_with(const char *text, const char *end)
-{
-	size_t size = strlen(text), end_size = strlen(end);
-	return size >= end_size && strcmp(text + size - end_size, end) == 0;
-}
-
 /* Small files that both variants have; those that would contradict the new weights stay with HIGH. */
 static qstore_status share_small_files(packer *p, qs_error *error)
 {
@@ -467,13 +462,13 @@ static qstore_status share_small_files(packer *p, qs_error *error)
 	}
 	for (size_t i = 0; i < p->n_smalls; i++) {
 		pack_small *small = &p->smalls[i];
-		if (small->variants == 1 || ends_with(small->name, ".safetensors.index.json") ||
+		if (small->variants == 1 || qs_ends_in(small->name, ".safetensors.index.json") ||
 		    (made && strcmp(small->name, "config.json") == 0))
 			continue;
 		small->variants |= 1;
 	}
 	for (size_t i = 0; i < p->n_files; i++) {
-		if (p->files[i].n_tensors == 0 && !ends_with(p->files[i].name, ".safetensors"))
+		if (p->files[i].n_tensors == 0 && !qs_ends_in(p->files[i].name, ".safetensors"))
 			p->files[i].variants |= 1;
 	}
 	return QSTORE_OK;

@@ -2,9 +2,7 @@
 #ifndef QS_MODEL_PARTS_H
 #define QS_MODEL_PARTS_H
 
-#include <string.h>
-#include <strings.h>
-
+#include "../text.h"
 #include "model.h"
 
 /* FOLDER/NAME, malloc'd; NULL: no memory. */
@@ -27,12 +25,5 @@ const qs_precision *qs_model_onnx_precision(const char *name);
 /* Opens the model's ONNX files and takes what they call external data as weights too. suffix: of the
  * precision whose files are kept (see qs_model_open_precision); NULL: all are. */
 qstore_status qs_model_open_onnx(qs_model *model, const char *suffix, qs_error *error);
-
-/* Does the name end so? */
-static inline int qs_ends_in(const char *name, const char *suffix)
-{
-	size_t name_size = strlen(name), suffix_size = strlen(suffix);
-	return name_size >= suffix_size && !strcasecmp(name + name_size - suffix_size, suffix);
-}
 
 #endif
