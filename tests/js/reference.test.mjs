@@ -10,7 +10,7 @@ import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { openQstore } from "../../js/node/open.js";
 import { createDecoder } from "../../js/wasm.js";
-import { decodeArchive } from "../reference/decode.mjs";
+import { decodeArchive, readIndex } from "../reference/decode.mjs";
 import { models, writeModel } from "../golden/models.mjs";
 
 const bin = fileURLToPath(new URL("../../build/bin/", import.meta.url));
@@ -124,4 +124,26 @@ for (const name of Object.keys(models))
 	test(`golden model ${name}`, async () => {
 		writeModel(name, join(folder, `golden-${name}`));
 		await compare(`golden-${name}`, ...models[name].pack ?? []);
+	});
+
+/** The flags that the ranks chunks of an archive have, all of them together. */
+async function flagsOf(bytes) {
+	const { objects, sizes, payload } = await readIndex(bytes);
+	let flags = 0;
+	for (const { offset, firstChunk, nChunks } of objects)
+		for (let i = 0, at = offset; i < nChunks; at += sizes[firstChunk + i++])
+			flags |= payload[at] === 4 ? payload[at + 1] : 0;
+	return flags;
+}
+
+/** Quantizers, and the flags of ranks chunks that they are there for. */
+const quantizers = { "llm.int8 --ulps 2": 8 };
+
+for (const [options, flags] of Object.entries(quantizers))
+	test(`a model quantized by ${options}`, async () => {
+		const name = options.replaceAll(" ", "-");
+		run("qstore-generate", ..."--layers 1 --hidden 288 --intermediate 150 --vocab 30 --shards 1 -o".split(" "), name);
+		run("qstore-quantize", ...options.split(" "), name, "-o", `${name}-low`);
+		await compare(name, "--low", `${name}-low`);
+		assert.equal(await flagsOf(readFileSync(join(folder, `${name}.qstore`))) & flags, flags);
 	});

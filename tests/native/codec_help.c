@@ -111,14 +111,17 @@ double ref_half_of(uint32_t magnitude, uint32_t dtype)
 	return ref_cast_half(ref_value(magnitude, dtype));
 }
 
-double ref_scaled(uint32_t rule, uint32_t dtype, double value, float scale)
+double ref_scaled(uint32_t rule, uint32_t dtype, double value, float scale, int shift)
 {
 	/* A quotient or product of singles, found in double and then rounded, is the one that single precision
 	 * gives. */
 	float d = (float)((double)scale / 127.0);
 	float inverse =
 	    (float)((rule == QS_RULE_LLM_INT8 ? 127.0 : 1.0) / (double)(rule == QS_RULE_Q8_0 ? d : scale));
-	if (rule != QS_RULE_DIVIDE && rule != QS_RULE_DIVIDE_HALF)
+	float *factor = rule != QS_RULE_DIVIDE && rule != QS_RULE_DIVIDE_HALF ? &inverse : &scale;
+	for (; shift; shift += shift > 0 ? -1 : 1)
+		*factor = nextafterf(*factor, shift > 0 ? INFINITY : 0);
+	if (factor == &inverse)
 		return (double)(float)(value * (double)inverse);
 	double quotient = (double)(float)(value / (double)scale);
 	if (rule == QS_RULE_DIVIDE)
@@ -132,15 +135,20 @@ double ref_round(uint32_t rule, double scaled)
 	return rule >= QS_RULE_Q8_0 ? round(scaled) : nearbyint(scaled);
 }
 
-int ref_rule_code(uint32_t rule, uint32_t pattern, uint32_t dtype, float scale)
+int ref_shifted_code(uint32_t rule, uint32_t pattern, uint32_t dtype, float scale, int shift)
 {
 	double value = ref_value(pattern & 0x7fff, dtype);
-	double q =
-	    ref_round(rule, ref_scaled(rule, dtype, rule == QS_RULE_LLM_INT8 ? ref_cast_half(value) : value, scale));
+	double q = ref_round(
+	    rule, ref_scaled(rule, dtype, rule == QS_RULE_LLM_INT8 ? ref_cast_half(value) : value, scale, shift));
 	if (!(q > 0))
 		return 0;
 	int magnitude = q > 127 ? 127 : (int)q;
 	return pattern & 0x8000 ? -magnitude : magnitude;
+}
+
+int ref_rule_code(uint32_t rule, uint32_t pattern, uint32_t dtype, float scale)
+{
+	return ref_shifted_code(rule, pattern, dtype, scale, 0);
 }
 
 int ref_code(uint32_t pattern, uint32_t dtype, float scale)

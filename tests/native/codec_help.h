@@ -48,11 +48,12 @@ uint32_t ref_pattern(double value, uint32_t dtype);
 /* h(m): the value of magnitude m cast to FP16. */
 double ref_half_of(uint32_t magnitude, uint32_t dtype);
 /* What a rule rounds to the code's magnitude, for value ≥ 0 (rule 1: after the cast); NAN or infinite where
- * single precision gives that. */
-double ref_scaled(uint32_t rule, uint32_t dtype, double value, float scale);
+ * single precision gives that. shift: ulps of the factor, all of whose neighbours must be finite. */
+double ref_scaled(uint32_t rule, uint32_t dtype, double value, float scale, int shift);
 /* That number rounded. */
 double ref_round(uint32_t rule, double scaled);
 /* The code that a rule gives a pattern; 0 for NaN, saturated at ±127. */
+int ref_shifted_code(uint32_t rule, uint32_t pattern, uint32_t dtype, float scale, int shift);
 int ref_rule_code(uint32_t rule, uint32_t pattern, uint32_t dtype, float scale);
 /* The same by LLM.int8. */
 int ref_code(uint32_t pattern, uint32_t dtype, float scale);

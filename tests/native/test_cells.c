@@ -66,7 +66,7 @@ static void check_cell(qs_cell cell, uint32_t first, uint32_t n, uint32_t index,
 }
 
 /* first(k) of symmetric rules, k = 1 to 257. */
-static void reference_borders(uint32_t *first, uint32_t rule, uint32_t dtype, float scale)
+static void reference_borders(uint32_t *first, uint32_t rule, uint32_t dtype, float scale, int shift)
 {
 	const double *v = inputs_of(rule, dtype);
 	uint32_t k = 1, m = 0, end = 0, above;
@@ -75,7 +75,7 @@ static void reference_borders(uint32_t *first, uint32_t rule, uint32_t dtype, fl
 	for (above = 0; above < end && v[above] <= (double)scale; above++)
 		;
 	for (; m < end && k < BORDERS; m++) {
-		double scaled = ref_scaled(rule, dtype, v[m], scale);
+		double scaled = ref_scaled(rule, dtype, v[m], scale, shift);
 		/* Rounding is slow under sanitizers, and most magnitudes are far from the next border. */
 		if (!(scaled >= k - 0.75))
 			continue;
@@ -96,7 +96,7 @@ static void check_symmetric(const qs_cell_table *table, uint32_t rule, uint32_t 
 	int positive = (codes_dtype == QS_I8 ? 127 : 255) - step->zero;
 	positive = positive < 0 ? 0 : positive > 255 ? 255 : positive;
 	int negative = 255 - positive;
-	reference_borders(first, rule, dtype, step->scale);
+	reference_borders(first, rule, dtype, step->scale, step->shift);
 	assert_int_equal(table->zero, step->zero);
 	for (int i = 1; i < 256; i++) {
 		int below = i > positive, k = below ? 256 - i : i;
@@ -185,7 +185,7 @@ static void check_step(uint32_t rule, uint32_t dtype, qs_step step, uint32_t cod
 static void check_scale(uint32_t dtype, float scale)
 {
 	for (uint32_t rule = QS_RULE_LLM_INT8; rule <= QS_RULE_DIVIDE_HALF; rule++)
-		check_step(rule, dtype, (qs_step){rule == QS_RULE_LLM_INT8 ? scale : scale / 127, 0, 0}, QS_I8);
+		check_step(rule, dtype, (qs_step){.scale = rule == QS_RULE_LLM_INT8 ? scale : scale / 127}, QS_I8);
 }
 
 static float from_bits(uint32_t bits)
@@ -228,8 +228,8 @@ static void test_special_scales(void **state)
 	};
 	for (size_t i = 0; i < sizeof bits / sizeof *bits; i++) {
 		for (uint32_t rule = QS_RULE_LLM_INT8; rule < QS_RULE_COUNT; rule++) {
-			check_step(rule, QS_F16, (qs_step){from_bits(bits[i]), 0, 0}, QS_I8);
-			check_step(rule, QS_BF16, (qs_step){from_bits(bits[i]), 0, 0}, QS_I8);
+			check_step(rule, QS_F16, (qs_step){.scale = from_bits(bits[i])}, QS_I8);
+			check_step(rule, QS_BF16, (qs_step){.scale = from_bits(bits[i])}, QS_I8);
 		}
 	}
 }
@@ -264,10 +264,11 @@ static void test_random_steps(void **state)
 	for (int i = 0; i < 400; i++) {
 		uint32_t rule = 1 + (uint32_t)i % (QS_RULE_COUNT - 1), dtype = rng_below(&r, 2) ? QS_BF16 : QS_F16,
 		         codes_dtype = rng_below(&r, 2) ? QS_I8 : QS_U8;
-		qs_step step = {from_bits((105 + rng_below(&r, 25)) << 23 | (uint32_t)rng_next(&r) >> 9), 0, 0};
-		if (is_symmetric(rule))
+		qs_step step = {.scale = from_bits((105 + rng_below(&r, 25)) << 23 | (uint32_t)rng_next(&r) >> 9)};
+		if (is_symmetric(rule)) {
 			step.zero = rng_below(&r, 4) ? (int32_t)rng_below(&r, 384) - 128 : 0;
-		else if (may_turn(rule))
+			step.shift = rng_below(&r, 2) ? (int32_t)rng_below(&r, 256) - 128 : 0;
+		} else if (may_turn(rule))
 			step.scale = rng_below(&r, 2) ? step.scale : -step.scale;
 		else if (rng_below(&r, 4))
 			step.offset = (float)(-(double)step.scale * rng_below(&r, 50000) / 1000);
@@ -286,10 +287,11 @@ static void test_cells_hold_codes(void **state)
 	for (int i = 0; i < 130; i++) {
 		uint32_t rule = 1 + (uint32_t)i % (QS_RULE_COUNT - 1), dtype = i / 13 % 2 ? QS_BF16 : QS_F16,
 		         codes_dtype = rng_below(&r, 2) ? QS_I8 : QS_U8, levels = qs_rule_levels(rule);
-		qs_step step = {from_bits((108 + rng_below(&r, 20)) << 23 | (uint32_t)rng_next(&r) >> 9), 0, 0};
-		if (is_symmetric(rule))
+		qs_step step = {.scale = from_bits((108 + rng_below(&r, 20)) << 23 | (uint32_t)rng_next(&r) >> 9)};
+		if (is_symmetric(rule)) {
 			step.zero = rng_below(&r, 2) ? (int32_t)rng_below(&r, 256) - (codes_dtype == QS_I8 ? 128 : 0) : 0;
-		else if (!may_turn(rule))
+			step.shift = rng_below(&r, 2) ? (int32_t)rng_below(&r, 9) - 4 : 0;
+		} else if (!may_turn(rule))
 			step.offset = -step.scale * 7.3f;
 		const qs_cell_table *table = table_of(rule, dtype, &step, codes_dtype);
 		for (uint32_t pattern = 0; pattern < 65536; pattern++) {
@@ -329,10 +331,10 @@ static void test_codes_of_values(void **state)
 	for (size_t s = 0; s < sizeof scales / sizeof *scales; s++)
 		for (uint32_t rule = 1; rule <= QS_RULE_Q8_0_D; rule++)
 			for (uint32_t dtype = QS_F16; dtype <= QS_BF16; dtype++) {
-				qs_step step = {scales[s], 0, 3};
+				qs_step step = {.scale = scales[s], .zero = 3};
 				for (uint32_t pattern = 0; pattern < 65536; pattern++) {
 					double v = inputs_of(rule, dtype)[pattern & 0x7fff],
-					       code = ref_round(rule, ref_scaled(rule, dtype, v, scales[s]));
+					       code = ref_round(rule, ref_scaled(rule, dtype, v, scales[s], 0));
 					int known = qs_cell_code(dtype, rule, &step, (uint16_t)pattern);
 					if (!is_usable(rule, &step) || !isfinite(v) || !(code < 1000)) {
 						if (known != QS_NO_CODE && abs(known) < 990)
@@ -354,10 +356,18 @@ static void test_cache(void **state)
 	memset(&used, 0xa5, sizeof used);
 	qs_cell_cache_init(&used, QS_BF16, QS_RULE_DIVIDE, QS_U8);
 	rng r = {2};
-	qs_step steps[700] = {{0.0f, 0, 0}, {-0.0f, 0, 0}, {NAN, 0, 0}}; /* more than slots */
-	for (int i = 3; i < 700; i++)
-		steps[i] = (qs_step){from_bits((110 + rng_below(&r, 20)) << 23 | (uint32_t)rng_next(&r) >> 9), 0,
-		                     (int32_t)rng_below(&r, 3) * 64};
+	qs_step steps[700] = {{.scale = 0.0f}, {.scale = -0.0f}, {.scale = NAN}}; /* more than slots */
+	for (int i = 3; i < 700; i += 2) {
+		steps[i] =
+		    (qs_step){.scale = from_bits((110 + rng_below(&r, 20)) << 23 | (uint32_t)rng_next(&r) >> 9),
+		              .zero = (int32_t)rng_below(&r, 3) * 64,
+		              .shift = (int32_t)rng_below(&r, 3) * 127 - 128};
+		/* Tables that differ in the shift alone. */
+		if (i + 1 < 700) {
+			steps[i + 1] = steps[i];
+			steps[i + 1].shift++;
+		}
+	}
 	for (int i = 0; i < 3000; i++) {
 		const qs_step *step = &steps[i < 700 ? i : (int)rng_below(&r, 700)];
 		uint32_t reach = 1 + rng_below(&r, 255);

@@ -502,6 +502,49 @@ static void test_rules(void **state)
 		}
 }
 
+/* Factors that were not divided exactly: a shift for each row makes up for it. */
+static void test_shifts(void **state)
+{
+	fixture *f = *state;
+	rng r = {81};
+	unsigned n_shifted = 0;
+	for (uint32_t rule = QS_RULE_LLM_INT8; rule <= QS_RULE_DIVIDE; rule++)
+		for (int round = 0; round < 2; round++) {
+			size_t n = 100000, cols = 500;
+			uint64_t first = round ? cols * 7 + 5 : 0;
+			qs_chunk_desc desc = refine(f, QS_BF16, n, cols, first);
+			set_scales(&desc, rule, f->row_scales, QS_F16, 0);
+			fill_weights(&r, f->values, desc.dtype, n, cols, first);
+			quantize(&r, &desc, f->values, f->codes, f->row_scales);
+			size_t exact = round_trip(f, &desc, f->values);
+			assert_int_equal(f->coded[1] & QS_RANKS_SHIFTS, 0);
+			uint32_t changed = 0;
+			for (uint32_t row = 0; row < qs_chunk_rows(&desc); row++) {
+				qs_row_part part = qs_chunk_row(&desc, row);
+				float scale = get_scale(f->row_scales, QS_F16, row);
+				int shift = (int)rng_below(&r, 5) - 2;
+				for (uint32_t i = part.begin; i < part.begin + part.count; i++) {
+					uint8_t code =
+					    (uint8_t)ref_shifted_code(rule, get16(f->values + 2 * i), desc.dtype, scale, shift);
+					changed += code != f->codes[i];
+					f->codes[i] = code;
+				}
+			}
+			qs_chunk_stats stats;
+			size_t size = round_trip(f, &desc, f->values), bound = qs_chunk_bound(2 * n);
+			assert_int_equal(
+			    qs_chunk_encode(f->encoder, &desc, f->values, 2 * n, f->again, bound, &size, &stats),
+			    QSTORE_OK);
+			print_message("rule %u: %u codes changed, %zu bytes for %zu, %u exceptions\n", rule, changed,
+			              size, exact, stats.n_exceptions);
+			/* How many values are next to a border is chance. */
+			n_shifted += changed > 40;
+			assert_true(changed <= 40 || (f->coded[1] & QS_RANKS_SHIFTS && !stats.n_exceptions));
+			assert_true(size < exact + 4 * changed + 20);
+		}
+	assert_true(n_shifted >= 3);
+}
+
 /* Scales of 16 bits have their values; FP16's infinities and NaN are no numbers here either. */
 static void test_scales(void **state)
 {
@@ -976,12 +1019,30 @@ static void test_damage_codes(void **state)
 	}
 }
 
+/* Shifts by hand, of all runs the same: none, and then another that moves no border of these values. */
+static void add_shifts(fixture *f, sample *s)
+{
+	static const uint8_t block[] = {1, 0}; /* constant */
+	assert_int_equal(s->coded[1], 0);
+	memmove(s->coded + 2 + sizeof block, s->coded + 2, s->size - 2);
+	s->coded[1] = QS_RANKS_SHIFTS;
+	memcpy(s->coded + 2, block, sizeof block);
+	s->size += sizeof block;
+	assert_int_equal(decode(f, &s->desc, s->coded, s->size, 0), QSTORE_OK);
+	assert_memory_equal(decoded(f, &s->desc), s->values, 2 * s->desc.n_elems);
+	qs_chunk_desc desc = s->desc;
+	desc.coarse_grid.rule = QS_RULE_Q4_0; /* takes no shifts */
+	desc.coarse_grid.scales_dtype = QS_F16;
+	desc.coarse_grid.group = 32;
+	assert_int_equal(decode(f, &desc, s->coded, s->size, 0), QSTORE_CORRUPT);
+}
+
 static void test_damage_ranks(void **state)
 {
 	rng r = {24};
-	for (int round = 0; round < 4; round++) {
+	for (int round = 0; round < 5; round++) {
 		static const char *const names[] = {"ranks", "ranks with exceptions", "ranks in F16",
-		                                    "ranks of odd rows"};
+		                                    "ranks of odd rows", "ranks with shifts"};
 		uint32_t dtype = round == 2 ? QS_F16 : QS_BF16;
 		size_t n = 600, cols = round == 3 ? 13 : 64;
 		sample *s = new_sample(names[round], (qs_chunk_desc){.kind = QS_KIND_REFINE,
@@ -996,6 +1057,8 @@ static void test_damage_ranks(void **state)
 				put16(s->values + 2 * rng_below(&r, 600), (uint32_t)rng_next(&r) & 0xffff);
 		encode_sample(*state, s, QS_MODE_RANKS);
 		assert_int_equal(s->coded[1] & QS_RANKS_WIDE, 0);
+		if (round == 4)
+			add_shifts(*state, s);
 		damage(*state, s);
 		free(s);
 	}
@@ -1129,29 +1192,18 @@ static void test_all_modes_seen(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_all_patterns),
-	    cmocka_unit_test(test_all_patterns_as_ranks),
-	    cmocka_unit_test(test_every_dtype),
-	    cmocka_unit_test(test_large_plain),
-	    cmocka_unit_test(test_matrices),
-	    cmocka_unit_test(test_large_matrices),
-	    cmocka_unit_test(test_odd_scales),
-	    cmocka_unit_test(test_rows_of_zeros),
-	    cmocka_unit_test(test_rules),
-	    cmocka_unit_test(test_scales),
-	    cmocka_unit_test(test_delta),
-	    cmocka_unit_test(test_delta_by_hand),
-	    cmocka_unit_test(test_usage),
-	    cmocka_unit_test(test_damage_raw),
-	    cmocka_unit_test(test_damage_zstd),
-	    cmocka_unit_test(test_damage_planes),
-	    cmocka_unit_test(test_damage_codes),
-	    cmocka_unit_test(test_damage_ranks),
-	    cmocka_unit_test(test_damage_wide_ranks),
-	    cmocka_unit_test(test_damage_rules),
-	    cmocka_unit_test(test_damage_delta),
-	    cmocka_unit_test(test_bad_exceptions),
-	    cmocka_unit_test(test_all_modes_seen),
+	    cmocka_unit_test(test_all_patterns),   cmocka_unit_test(test_all_patterns_as_ranks),
+	    cmocka_unit_test(test_every_dtype),    cmocka_unit_test(test_large_plain),
+	    cmocka_unit_test(test_matrices),       cmocka_unit_test(test_large_matrices),
+	    cmocka_unit_test(test_odd_scales),     cmocka_unit_test(test_rows_of_zeros),
+	    cmocka_unit_test(test_rules),          cmocka_unit_test(test_shifts),
+	    cmocka_unit_test(test_scales),         cmocka_unit_test(test_delta),
+	    cmocka_unit_test(test_delta_by_hand),  cmocka_unit_test(test_usage),
+	    cmocka_unit_test(test_damage_raw),     cmocka_unit_test(test_damage_zstd),
+	    cmocka_unit_test(test_damage_planes),  cmocka_unit_test(test_damage_codes),
+	    cmocka_unit_test(test_damage_ranks),   cmocka_unit_test(test_damage_wide_ranks),
+	    cmocka_unit_test(test_damage_rules),   cmocka_unit_test(test_damage_delta),
+	    cmocka_unit_test(test_bad_exceptions), cmocka_unit_test(test_all_modes_seen),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -41,9 +41,9 @@ static void build_cells(qs_cell *cells, uint32_t dtype, uint32_t rule, float sca
 	static qs_cell_cache cache;
 	qs_cell_cache_init(&cache, dtype, rule, QS_I8);
 	/* Under an unusable scale there are no cells to decode with. */
-	if (qs_cell_cache_get(&cache, &(qs_step){scale, 0, 0}, 255)->zero == QS_ALL_ZERO)
+	if (qs_cell_cache_get(&cache, &(qs_step){.scale = scale}, 255)->zero == QS_ALL_ZERO)
 		scale = 1;
-	memcpy(cells, qs_cell_cache_get(&cache, &(qs_step){scale, 0, 0}, 255)->cells,
+	memcpy(cells, qs_cell_cache_get(&cache, &(qs_step){.scale = scale}, 255)->cells,
 	       QS_CELL_TABLE * sizeof *cells);
 }
 

@@ -550,7 +550,7 @@ function decodeRanks(r, chunk) {
 	let codes = /** @type {Uint8Array} */ (chunk.coarse);
 	const grid = /** @type {Grid} */ (chunk.coarseGrid);
 	const flags = r.u8();
-	need(flags < 8, "unknown flags");
+	need(flags < 16, "unknown flags");
 	const lanes = flags & 1 ? 32 : 8;
 	const exceptions = flags & 2 ? new Reader(r.take(r.varint())) : undefined;
 	if (flags & 4) {
@@ -558,13 +558,17 @@ function decodeRanks(r, chunk) {
 		codes = codes.map((code, i) => code + residual[i]); // modulo 256
 	}
 	need(codes.every((code) => code < LEVELS[grid.rule]), "a code beyond the rule's levels");
+	const order = codedOrder(chunk);
+	const runs = flags & 8 ? runsOf(chunk, order) : [];
+	need((runs.at(-1) ?? 0) < 65536 && (!runs.length || grid.rule < 7), "shifts that cannot be");
+	const shifts = runs.length ? Int8Array.from(decodeBlock(r, runs[runs.length - 1] + 1)) : undefined;
 	const nZeros = r.varint();
 	need(nZeros <= n, "more elements of index 0 than elements");
 	const zeros = new Reader(nZeros ? decodePlanes(r, dtype, nZeros) : new Uint8Array());
 	const states = Array.from({ length: lanes }, () => r.u32());
 	const out = new Uint16Array(n);
-	codedOrder(chunk).forEach((position, j) => {
-		const { zero, cells } = cellsOf(grid, dtype, grid.step(grid.number(first + position)));
+	order.forEach((position, j) => {
+		const { zero, cells } = cellsOf(grid, dtype, grid.step(grid.number(first + position)), shifts?.[runs[j]]);
 		const index = zero === undefined ? 0 : (codes[position] - zero) & 255;
 		const cell = index === 0 ? EMPTY : cells[index];
 		const count = Math.max(cell.n, 1);
@@ -595,6 +599,21 @@ function decodeRanks(r, chunk) {
 	const view = new DataView(bytes.buffer);
 	out.forEach((value, i) => view.setUint16(2 * i, value, true));
 	return bytes;
+}
+
+/** The number of the run of each element, in coded order. @param {Chunk} chunk @param {number[]} order */
+function runsOf({ columns, first, coarseGrid }, order) {
+	const { group, rowStride, order: groups } = /** @type {Grid} */ (coarseGrid);
+	const byColumn = order.some((position, j) => position !== j) && !groups;
+	let run = -1, before = "";
+	return order.map((position) => {
+		const row = Math.floor((first + position) / columns), column = (first + position) % columns;
+		const g = groups ? groups[column] : Math.floor(column / group);
+		const key = byColumn ? `${column}` : `${row} ${g}`;
+		run += key !== before ? 1 : 0;
+		before = key;
+		return run;
+	});
 }
 
 /** Integer nearest to x ≥ 0, half to even; NaN and infinity stay. @param {number} x */
@@ -654,12 +673,12 @@ const EMPTY = { first: 0, n: 1, negative: false };
 /** @type {Map<string, Cells>} */
 const knownCells = new Map();
 
-/** @param {Grid} grid @param {number} dtype @param {Step} step @returns {Cells} */
-function cellsOf({ rule, signed }, dtype, { s, o, z }) {
-	const key = `${rule} ${signed} ${dtype} ${s} ${o} ${z}`;
+/** @param {Grid} grid @param {number} dtype @param {Step} step @param {number} [shift] @returns {Cells} */
+function cellsOf({ rule, signed }, dtype, { s, o, z }, shift = 0) {
+	const key = `${rule} ${signed} ${dtype} ${s} ${o} ${z} ${shift}`;
 	let cells = knownCells.get(key);
 	if (!cells) {
-		cells = rule < 7 ? symmetricCells(rule, dtype, s, z, signed) : blockCells(rule, dtype, s, o);
+		cells = rule < 7 ? symmetricCells(rule, dtype, s, z, signed, shift) : blockCells(rule, dtype, s, o);
 		knownCells.set(key, cells);
 	}
 	return cells;
@@ -679,26 +698,46 @@ function least(end, isSo) {
 
 const fround = Math.fround;
 
-/** What each symmetric rule rounds to a code, for value v (rule 1: after its cast) and scale s; a product or quotient of singles that is
- * found in double and rounded to single is the one that single precision gives. @type {Record<number, (v: number, s: number, dtype: number) => number>} */
+/** What each symmetric rule rounds to a code, for value v (rule 1: after its cast) and factor f; a product or quotient of singles that is
+ * found in double and rounded to single is the one that single precision gives. @type {Record<number, (v: number, f: number, dtype: number) => number>} */
 const scaledBy = {
-	1: (v, s) => fround(v * fround(127 / s)),
-	2: (v, s) => fround(v * fround(1 / s)),
-	3: (v, s) => fround(v / s),
-	4: (v, s, dtype) => roundToType(fround(v / s), dtype),
-	5: (v, s) => fround(v * fround(1 / fround(s / 127))),
-	6: (v, s) => fround(v * fround(1 / s)),
+	1: (v, f) => fround(v * f),
+	2: (v, f) => fround(v * f),
+	3: (v, f) => fround(v / f),
+	4: (v, f, dtype) => roundToType(fround(v / f), dtype),
+	5: (v, f) => fround(v * f),
+	6: (v, f) => fround(v * f),
 };
 
-/** @param {number} rule @param {number} dtype @param {number} s @param {number} z @param {boolean} signed @returns {Cells} */
-function symmetricCells(rule, dtype, s, z, signed) {
+/** The factors f, before their shift. @type {Record<number, (s: number) => number>} */
+const factors = {
+	1: (s) => fround(127 / s),
+	2: (s) => fround(1 / s),
+	3: (s) => s,
+	4: (s) => s,
+	5: (s) => fround(1 / fround(s / 127)),
+	6: (s) => fround(1 / s),
+};
+
+/** A single whose pattern is `shift` more. @param {number} value @param {number} shift */
+function shifted(value, shift) {
+	const view = new DataView(new ArrayBuffer(4));
+	view.setFloat32(0, value);
+	view.setInt32(0, view.getInt32(0) + shift);
+	return view.getFloat32(0);
+}
+
+/** @param {number} rule @param {number} dtype @param {number} s @param {number} z @param {boolean} signed @param {number} shift
+ * @returns {Cells} */
+function symmetricCells(rule, dtype, s, z, signed, shift) {
 	const usable = rule === 1 ? s > 0 && s <= 65504 : s > 2 ** -119 && s < 2 ** 128;
 	if (!usable || z < -128 || z > 255) return { zero: undefined, cells: [] };
 	const v = /** @type {Float32Array} */ ((rule === 1 ? halves : values).get(dtype));
 	const end = least(v.length, (m) => !(v[m] < Infinity));
 	const round = rule < 5 ? roundHalfEven : (/** @type {number} */ x) => (x % 1 === 0.5 ? x + 0.5 : roundHalfEven(x));
 	const first = [0];
-	for (let k = 1; k <= 257; k++) first[k] = least(end, (m) => round(scaledBy[rule](v[m], s, dtype)) >= k);
+	const f = shifted(factors[rule](s), shift);
+	for (let k = 1; k <= 257; k++) first[k] = least(end, (m) => round(scaledBy[rule](v[m], f, dtype)) >= k);
 	if (rule === 1 || rule === 5) {
 		const above = least(end, (m) => v[m] > s);
 		for (let k = 1; k <= 257; k++) first[k] = k < 128 ? Math.min(first[k], above) : above;

@@ -57,10 +57,11 @@ static uint32_t search_above(uint32_t rule, uint32_t dtype, float absmax, uint32
 }
 
 /* first[k], k = 1 … last: least magnitude whose code is at least k. */
-QS_ALWAYS_INLINE void find_borders(uint32_t *first, uint32_t last, uint32_t rule, uint32_t dtype, float scale)
+QS_ALWAYS_INLINE void find_borders(uint32_t *first, uint32_t last, uint32_t rule, uint32_t dtype, float scale,
+                                   int32_t shift)
 {
 	uint32_t end = qs_rule_end(rule, dtype), wrong = 0;
-	float factor = qs_rule_factor(rule, scale), step = qs_rule_step(rule, scale);
+	float factor = qs_rule_factor(rule, scale, shift), step = qs_rule_step(rule, scale);
 	for (uint32_t k = 1; k <= last; k++) {
 		/* Real borders are (k − ½) · step up to a few units of 2^-24, far less than the spacing of 16-bit
 		 * values: the pattern below that, or the next one. Both sides of the border are checked, nothing is
@@ -85,10 +86,11 @@ QS_ALWAYS_INLINE void find_borders(uint32_t *first, uint32_t last, uint32_t rule
 
 /* Indexes up to `reach` on both sides, as far as there are codes. */
 QS_ALWAYS_INLINE void build_symmetric(qs_cell *cells, uint32_t rule, uint32_t dtype, float scale,
-                                      uint32_t reach, uint32_t positive, uint32_t negative, int both)
+                                      int32_t shift, uint32_t reach, uint32_t positive, uint32_t negative,
+                                      int both)
 {
 	uint32_t first[BORDERS];
-	find_borders(first, reach + 2, rule, dtype, scale);
+	find_borders(first, reach + 2, rule, dtype, scale, shift);
 	for (uint32_t k = 1; k <= reach && k <= positive; k++)
 		cells[k] = make_cell(first[k], first[k + 1] - first[k]);
 	for (uint32_t k = 1; k <= reach && k <= negative; k++)
@@ -183,7 +185,7 @@ QS_ALWAYS_INLINE void build_rule(qs_cell_table *table, uint32_t rule, uint32_t d
 	if (qs_rule_is_symmetric(rule)) {
 		int zero = step->zero, both = codes_dtype == QS_I8 && zero == 0;
 		uint32_t positive = qs_positive_codes(codes_dtype, zero);
-		build_symmetric(table->cells, rule, dtype, scale, reach, positive, 255 - positive, both);
+		build_symmetric(table->cells, rule, dtype, scale, step->shift, reach, positive, 255 - positive, both);
 		table->zero = zero;
 		return;
 	}
@@ -278,8 +280,8 @@ const qs_cell_table *qs_cell_cache_get(qs_cell_cache *cache, const qs_step *step
 {
 	/* BF16 scales of four octaves have slots of their own; FP16 ones differ in bits 13 to 15 of the single
 	 * too. */
-	uint32_t bits = qs_f32_bits(step->scale), offset = qs_f32_bits(step->offset), zero = (uint32_t)step->zero,
-	         mixed = bits ^ offset >> 5;
+	uint32_t bits = qs_f32_bits(step->scale), offset = qs_f32_bits(step->offset), mixed = bits ^ offset >> 5;
+	uint32_t zero = (uint32_t)step->zero << 8 | (uint8_t)step->shift;
 	uint32_t slot = (mixed >> 16 ^ mixed >> 7 ^ mixed) % QS_CELL_CACHE_SLOTS;
 	qs_cell_table *table = &cache->tables[slot];
 	if (table->reach < reach || table->key[0] != bits || table->key[1] != offset || table->key[2] != zero) {
@@ -318,7 +320,7 @@ int qs_cell_code(uint32_t dtype, uint32_t rule, const qs_step *step, uint16_t va
 			return scaled < 0 ? -1 : (int)scaled;
 		return (int)((scaled + 0x1.8p23f) - 0x1.8p23f) + (rule == QS_RULE_Q6_K ? 32 : 0); /* half to even */
 	}
-	float scaled = qs_rule_scaled(rule, dtype, magnitude, qs_rule_factor(rule, step->scale));
+	float scaled = qs_rule_scaled(rule, dtype, magnitude, qs_rule_factor(rule, step->scale, step->shift));
 	if (!(scaled < 1024))
 		return QS_NO_CODE;
 	int code = (int)((scaled + 0x1p23f) - 0x1p23f);

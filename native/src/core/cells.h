@@ -25,7 +25,7 @@ enum { QS_CELL_TABLE = 256 };
 /* The cells of one scale. Index: the code less `zero`, modulo 256; index 0 is the code whose cell holds the
  * value 0, and whose values are not coded as ranks. */
 typedef struct qs_cell_table {
-	uint32_t key[3]; /* bits of scale and offset, and the zero point */
+	uint32_t key[3]; /* bits of scale and offset, zero point and shift */
 	uint32_t reach;  /* indexes up to this, and down from 256 less this, are there; 0: none */
 	int32_t zero;    /* QS_ALL_ZERO: all elements are coded as those of index 0 are */
 	qs_cell cells[QS_CELL_TABLE];

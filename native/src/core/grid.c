@@ -130,6 +130,7 @@ void qs_grid_step(const qs_grid *grid, uint64_t number, qs_step *step)
 	unsigned scale, min;
 	step->offset = 0;
 	step->zero = 0;
+	step->shift = 0;
 	switch (grid->rule) {
 	case QS_RULE_Q4_1:
 	case QS_RULE_Q5_1:

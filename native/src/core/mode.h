@@ -19,6 +19,7 @@ enum {
 };
 
 enum {
+	QS_SHIFTS_MAX = 1 << 16, /* chunks of more runs have none */
 	QS_CLASSES_MAX = 16,
 	QS_RECORD_SIZE_MAX = 64,
 	QS_CLASSES_ELEMS_MAX =
@@ -30,7 +31,8 @@ enum {
 	QS_RANKS_WIDE = 1,       /* 32 lanes, else 8 */
 	QS_RANKS_EXCEPTIONS = 2, /* a list of values outside their cells follows */
 	QS_RANKS_RESIDUAL = 4,   /* a symbol block of differences to the codes follows */
-	QS_RANKS_FLAGS = 7
+	QS_RANKS_SHIFTS = 8,     /* a symbol block of the runs' shifts follows */
+	QS_RANKS_FLAGS = 15
 };
 
 /* The part of a chunk that lies in one row of the object. */

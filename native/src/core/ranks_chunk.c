@@ -4,6 +4,7 @@
 #include "mode.h"
 #include "planes.h"
 #include "ranks.h"
+#include "rules.h"
 #include "workspace.h"
 
 static qstore_status decode_exceptions(qs_reader *r, size_t n, uint8_t *dst)
@@ -85,10 +86,23 @@ static int make_indexes(const uint8_t *codes, uint32_t n, int32_t zero, uint32_t
 	return most < levels;
 }
 
-/* codes: in coded order. */
+/* The shifts of the chunk's runs, one after the other. */
+static qstore_status decode_shifts(qs_reader *r, const qs_chunk_desc *desc, qs_coded_order order,
+                                   const qs_workspace *w)
+{
+	qs_runs runs;
+	size_t n = 0;
+	qs_runs_begin(&runs, &desc->coarse_grid, desc->cols, desc->first_elem, desc->n_elems, order, w->columns);
+	while (qs_runs_next(&runs))
+		if (++n > QS_SHIFTS_MAX)
+			return QSTORE_CORRUPT;
+	return qs_decode_blocks(r, 1, n, w->shifts, w);
+}
+
+/* codes: in coded order; shifts: of the runs, or NULL. */
 static qstore_status decode_lanes(qs_reader *r, const qs_chunk_desc *desc, unsigned lanes,
-                                  qs_coded_order order, const uint8_t *codes, uint32_t n_zeros, uint8_t *dst,
-                                  const qs_workspace *w)
+                                  qs_coded_order order, const uint8_t *codes, const uint8_t *shifts,
+                                  uint32_t n_zeros, uint8_t *dst, const qs_workspace *w)
 {
 	const qs_grid *grid = &desc->coarse_grid;
 	uint32_t levels = qs_rule_levels(grid->rule);
@@ -118,6 +132,8 @@ static qstore_status decode_lanes(qs_reader *r, const qs_chunk_desc *desc, unsig
 		uint32_t n = runs.run.count, reach = 128;
 		qs_step step;
 		qs_grid_step(grid, runs.run.number, &step);
+		if (shifts)
+			step.shift = (int8_t)*shifts++;
 		if (!plain && levels == 256) {
 			make_indexes(indexes, n, step.zero, levels, own);
 			indexes = own;
@@ -152,7 +168,8 @@ qstore_status qs_decode_ranks(qs_reader *r, const qs_chunk_desc *desc, uint8_t *
 	const qs_grid *grid = &desc->coarse_grid;
 	uint32_t flags = qs_read8(r), n = desc->n_elems, cols = (uint32_t)desc->cols;
 	const uint8_t *codes = desc->coarse;
-	if (r->bad || flags & ~(uint32_t)QS_RANKS_FLAGS)
+	if (r->bad || flags & ~(uint32_t)QS_RANKS_FLAGS ||
+	    (flags & QS_RANKS_SHIFTS && !qs_rule_is_symmetric(grid->rule)))
 		return QSTORE_CORRUPT;
 	qs_reader exceptions = *r;
 	qstore_status status;
@@ -178,6 +195,11 @@ qstore_status qs_decode_ranks(qs_reader *r, const qs_chunk_desc *desc, uint8_t *
 		qs_coded_gather8(order, w->columns, cols, n, codes, w->indexes);
 		codes = w->indexes;
 	}
+	if (flags & QS_RANKS_SHIFTS) {
+		status = decode_shifts(r, desc, order, w);
+		if (status)
+			return status;
+	}
 	uint32_t zeros = qs_read_varint(r);
 	if (r->bad || zeros > n)
 		return QSTORE_CORRUPT;
@@ -188,7 +210,8 @@ qstore_status qs_decode_ranks(qs_reader *r, const qs_chunk_desc *desc, uint8_t *
 			return status;
 		qs_planes_join(dst, zeros, 2, 1, w->scratch);
 	}
-	status = decode_lanes(r, desc, flags & QS_RANKS_WIDE ? QS_LANES_MAX : QS_LANES_MIN, order, codes, zeros,
+	status = decode_lanes(r, desc, flags & QS_RANKS_WIDE ? QS_LANES_MAX : QS_LANES_MIN, order, codes,
+	                      flags & QS_RANKS_SHIFTS ? w->shifts : NULL, zeros,
 	                      order == QS_CODED_ROWS ? dst : w->values, w);
 	if (status)
 		return status;

@@ -92,20 +92,26 @@ QS_ALWAYS_INLINE int qs_rule_has_absmax(uint32_t rule)
 	return rule == QS_RULE_LLM_INT8 || rule == QS_RULE_Q8_0;
 }
 
-/* What the value is multiplied with or divided by. */
-QS_ALWAYS_INLINE float qs_rule_factor(uint32_t rule, float scale)
+/* What the value is multiplied with or divided by. shift: in ulps, from −128 to 127, for a division that was
+ * not exact. (A GPU's __fdividef may be off by 2: CUDA C++ Programming Guide, "Intrinsic Functions".) */
+QS_ALWAYS_INLINE float qs_rule_factor(uint32_t rule, float scale, int32_t shift)
 {
+	float factor;
 	switch (rule) {
 	case QS_RULE_LLM_INT8:
-		return 127.0f / scale;
+		factor = 127.0f / scale;
+		break;
 	case QS_RULE_Q8_0: /* d before it is rounded to FP16 */
-		return 1.0f / (scale / 127.0f);
+		factor = 1.0f / (scale / 127.0f);
+		break;
 	case QS_RULE_MULTIPLY:
 	case QS_RULE_Q8_0_D:
-		return 1.0f / scale;
+		factor = 1.0f / scale;
+		break;
 	default:
-		return scale;
+		factor = scale;
 	}
+	return qs_f32_from_bits(qs_f32_bits(factor) + (uint32_t)shift);
 }
 
 /* Distance of neighbouring codes, about. */

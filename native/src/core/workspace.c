@@ -1,5 +1,6 @@
 #include "workspace.h"
 
+#include "mode.h"
 #include "ranks.h"
 #include "symbols.h"
 #include "zstd.h"
@@ -19,9 +20,10 @@ static size_t lay_out(qs_workspace *w, uint8_t *p)
 	                  QS_CHUNK_SIZE_MAX / 2,
 	                  QS_CHUNK_SIZE_MAX,
 	                  QS_GROUPS_COLS_MAX * sizeof(uint16_t),
+	                  QS_SHIFTS_MAX,
 	                  qs_zstd_workspace_size()};
-	size_t at[8], size = 0;
-	for (int i = 0; i < 8; i++) {
+	size_t at[9], size = 0;
+	for (int i = 0; i < 9; i++) {
 		at[i] = size;
 		size += align64(sizes[i]);
 	}
@@ -33,8 +35,9 @@ static size_t lay_out(qs_workspace *w, uint8_t *p)
 		w->indexes = p + at[4];
 		w->values = p + at[5];
 		w->columns = (uint16_t *)(p + at[6]);
-		w->zstd = p + at[7];
-		w->zstd_size = align64(sizes[7]);
+		w->shifts = p + at[7];
+		w->zstd = p + at[8];
+		w->zstd_size = align64(sizes[8]);
 	}
 	return size;
 }

@@ -15,6 +15,7 @@ typedef struct qs_workspace {
 	uint8_t *indexes;  /* QS_CHUNK_SIZE_MAX / 2: of cells, in coded order */
 	uint8_t *values;   /* QS_CHUNK_SIZE_MAX: in coded order */
 	uint16_t *columns; /* QS_GROUPS_COLS_MAX */
+	uint8_t *shifts;   /* QS_SHIFTS_MAX */
 	uint8_t *zstd;
 	size_t zstd_size;
 } qs_workspace;

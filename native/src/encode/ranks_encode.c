@@ -9,6 +9,9 @@
 /* A chunk with more exceptions than this share of its elements is better coded plainly. */
 enum { EXCEPTIONS_SHARE = 8 };
 
+/* Bytes of n exceptions, which take about 26 bits each. */
+#define EXCEPTION_SIZE(n) (3 * (size_t)(n) + (n) / 4)
+
 typedef struct found {
 	uint32_t zeros, exceptions;
 	size_t list_size; /* bytes of the exceptions in scratch->exceptions */
@@ -19,7 +22,8 @@ typedef struct found {
 typedef struct walk {
 	qs_runs runs;
 	const qs_grid *grid;
-	const uint8_t *codes; /* in coded order, as all of this */
+	const uint8_t *codes;  /* in coded order, as all of this */
+	const uint8_t *shifts; /* of the runs that are left, or NULL */
 	const qs_cell_table *table;
 	qs_step step;
 	qs_cell_cache *cells;
@@ -27,10 +31,13 @@ typedef struct walk {
 } walk;
 
 static walk walk_begin(const qs_chunk_desc *desc, qs_coded_order order, const uint8_t *codes,
-                       qs_ranks_scratch *scratch)
+                       const uint8_t *shifts, qs_ranks_scratch *scratch)
 {
-	walk w = {
-	    .grid = &desc->coarse_grid, .codes = codes, .cells = &scratch->cells, .indexes = scratch->indexes};
+	walk w = {.grid = &desc->coarse_grid,
+	          .codes = codes,
+	          .shifts = shifts,
+	          .cells = &scratch->cells,
+	          .indexes = scratch->indexes};
 	qs_runs_begin(&w.runs, w.grid, desc->cols, desc->first_elem, desc->n_elems, order, scratch->columns);
 	return w;
 }
@@ -44,6 +51,8 @@ static int walk_next(walk *w)
 	uint8_t *indexes = w->indexes + begin;
 	int levels = qs_rule_levels(w->grid->rule) < 256;
 	qs_grid_step(w->grid, w->runs.run.number, &w->step);
+	if (w->shifts)
+		w->step.shift = (int8_t)*w->shifts++;
 	if (levels) {
 		w->table = qs_cell_cache_get(w->cells, &w->step, reach);
 		for (uint32_t i = 0; i < n; i++)
@@ -69,6 +78,74 @@ static found find_ranks(walk w, const uint8_t *src, uint8_t *outside, qs_ranks_s
 		find(w.table->cells, w.indexes, src, w.runs.run.count, w.runs.run.begin, &ranks);
 	return (found){.zeros = ranks.zeros, .exceptions = ranks.outsiders};
 }
+
+/* ---- Shifts ---- */
+
+enum { SHIFT_MOST = 4 };
+
+/* The shift that puts most of a run's values outside their cells into them, 0 when none does. */
+static int guess_shift(const qs_chunk_desc *desc, const qs_run *run, const uint8_t *codes, const uint8_t *src,
+                       const uint8_t *outside)
+{
+	const qs_grid *grid = &desc->coarse_grid;
+	uint32_t explained[2 * SHIFT_MOST + 1] = {0};
+	qs_step step;
+	int best = 0;
+	qs_grid_step(grid, run->number, &step);
+	for (uint32_t i = run->begin, end = i + run->count; i < end; i++) {
+		if (!outside[i])
+			continue;
+		for (step.shift = -SHIFT_MOST; step.shift <= SHIFT_MOST; step.shift++) {
+			int code = qs_cell_code(desc->dtype, grid->rule, &step, qs_load16(src + 2 * (size_t)i));
+			explained[step.shift + SHIFT_MOST] += code != QS_NO_CODE && (uint8_t)code == codes[i];
+		}
+	}
+	/* Of equals the smallest. */
+	for (int k = 1; k <= SHIFT_MOST; k++)
+		for (int sign = -1; sign <= 1; sign += 2)
+			if (explained[sign * k + SHIFT_MOST] > explained[best + SHIFT_MOST])
+				best = sign * k;
+	return best;
+}
+
+/* A division that was not exact leaves some of a run's values next to their cells: the shifts that put them
+ * inside, in scratch->shifts. Returns the number of runs, 0 when shifts gain nothing. *tried: ranks in
+ * scratch are no longer what they were. */
+static uint32_t find_shifts(walk w, const qs_chunk_desc *desc, const uint8_t *src, const uint8_t *outside,
+                            qs_block_plan *plan, int *tried, qs_ranks_scratch *scratch)
+{
+	qs_find_ranks_kernel *find = qs_find_ranks_best(qs_grid_is_plain(w.grid));
+	uint32_t n_runs = 0, saved = 0, counts[256];
+	for (walk next = w; qs_runs_next(&next.runs); w = next, n_runs++) {
+		const qs_run *run = &next.runs.run;
+		uint32_t before = 0;
+		if (n_runs == QS_SHIFTS_MAX)
+			return 0;
+		for (uint32_t i = run->begin, end = i + run->count; i < end; i++)
+			before += outside[i];
+		int shift = before ? guess_shift(desc, run, w.codes, src, outside) : 0;
+		scratch->shifts[n_runs] = 0;
+		if (!shift)
+			continue;
+		qs_found_ranks ranks = {
+		    .rank = scratch->rank, .f = scratch->f, .outside = scratch->residual /* not needed yet */};
+		scratch->shifts[n_runs] = (uint8_t)shift;
+		w.shifts = &scratch->shifts[n_runs];
+		walk_next(&w);
+		*tried = 1;
+		find(w.table->cells, w.indexes, src, run->count, run->begin, &ranks);
+		w.shifts = NULL;
+		if (2 * ranks.outsiders <= before)
+			saved += before - ranks.outsiders;
+		else
+			scratch->shifts[n_runs] = 0;
+	}
+	qs_histogram(scratch->shifts, n_runs, counts);
+	qs_symbols_plan(counts, n_runs, plan);
+	return plan->size < EXCEPTION_SIZE(saved) ? n_runs : 0;
+}
+
+/* ---- Exceptions ---- */
 
 /* The list of the values outside their cells, in the order of the matrix. */
 static void list_exceptions(const uint8_t *outside, const uint8_t *src, uint32_t n, qs_ranks_scratch *scratch,
@@ -151,25 +228,33 @@ void qs_ranks_encode(qs_writer *w, const qs_chunk_desc *desc, const uint8_t *src
 		values = scratch->values;
 	}
 	qs_cell_cache_init(&scratch->cells, desc->dtype, grid->rule, grid->codes_dtype);
-	found f = find_ranks(walk_begin(desc, order, codes, scratch), values, outside, scratch);
+	found f = find_ranks(walk_begin(desc, order, codes, NULL, scratch), values, outside, scratch);
+	qs_block_plan residual_plan, shifts_plan;
+	int residual = 0, tried = 0;
+	uint32_t n_shifts = 0;
+	const uint8_t *shifts = NULL;
+	if (f.exceptions && qs_rule_is_symmetric(grid->rule)) {
+		n_shifts = find_shifts(walk_begin(desc, order, codes, NULL, scratch), desc, values, outside,
+		                       &shifts_plan, &tried, scratch);
+		shifts = n_shifts ? scratch->shifts : NULL;
+		if (tried)
+			f = find_ranks(walk_begin(desc, order, codes, shifts, scratch), values, outside, scratch);
+	}
 	*n_exceptions = f.exceptions;
-	qs_block_plan residual_plan;
-	int residual = 0;
 	if (f.exceptions) {
 		/* Values outside the cells of their codes, because the rule is another or the codes were made from
 		 * other values: a difference of codes for each element costs less than a list of values as soon as
 		 * they are many. */
 		uint32_t counts[256];
-		find_residual(walk_begin(desc, order, codes, scratch), desc, values, scratch->planes,
+		find_residual(walk_begin(desc, order, codes, shifts, scratch), desc, values, scratch->planes,
 		              scratch->residual);
 		qs_histogram(scratch->residual, n, counts);
 		qs_symbols_plan(counts, n, &residual_plan);
-		/* An exception takes about 26 bits. */
-		residual = counts[0] < n && residual_plan.size < 3 * (size_t)f.exceptions + f.exceptions / 4;
+		residual = counts[0] < n && residual_plan.size < EXCEPTION_SIZE(f.exceptions);
 		if (residual) {
 			memcpy(scratch->codes, scratch->planes, n);
 			codes = scratch->codes;
-			f = find_ranks(walk_begin(desc, order, codes, scratch), values, outside, scratch);
+			f = find_ranks(walk_begin(desc, order, codes, shifts, scratch), values, outside, scratch);
 		}
 	}
 	const uint8_t *residuals = scratch->residual;
@@ -191,7 +276,7 @@ void qs_ranks_encode(qs_writer *w, const qs_chunk_desc *desc, const uint8_t *src
 	}
 	qs_write8(w, QS_MODE_RANKS);
 	qs_write8(w, (uint8_t)((n_lanes == QS_LANES_MAX ? QS_RANKS_WIDE : 0) | (count ? QS_RANKS_EXCEPTIONS : 0) |
-	                       (residual ? QS_RANKS_RESIDUAL : 0)));
+	                       (residual ? QS_RANKS_RESIDUAL : 0) | (n_shifts ? QS_RANKS_SHIFTS : 0)));
 	if (count) {
 		uint8_t head[5];
 		qs_writer h = {head, head + sizeof head, 0};
@@ -202,6 +287,8 @@ void qs_ranks_encode(qs_writer *w, const qs_chunk_desc *desc, const uint8_t *src
 	}
 	if (residual)
 		qs_symbols_write(w, residuals, n, &residual_plan, scratch->symbols);
+	if (n_shifts)
+		qs_symbols_write(w, shifts, n_shifts, &shifts_plan, scratch->symbols);
 	qs_write_varint(w, zeros);
 	if (zeros) {
 		uint8_t *high = scratch->planes, *low = high + zeros;

@@ -16,6 +16,7 @@ typedef struct qs_ranks_scratch {
 	uint8_t values[QS_CHUNK_SIZE_MAX]; /* in coded order */
 	uint16_t columns[QS_GROUPS_COLS_MAX];
 	uint32_t counts[QS_GROUPS_COLS_MAX];
+	uint8_t shifts[QS_SHIFTS_MAX]; /* of the runs */
 	uint8_t exceptions[QS_CHUNK_SIZE_MAX];
 	uint16_t rank[QS_CHUNK_SIZE_MAX / 2], f[QS_CHUNK_SIZE_MAX / 2]; /* of each element */
 	uint8_t units[2 * QS_CHUNK_SIZE_MAX];

@@ -30,7 +30,7 @@ export const BITS = {
 	"GGUF BF16 | Q8_0, in three files each": 10.867,
 	"GGUF BF16 | Q8_0 | Q4_0": 11.390,
 	"BF16 | LLM.int8": 10.953,
-	"BF16 | LLM.int8, a GPU's division": 10.961,
+	"BF16 | LLM.int8, a GPU's division": 10.953,
 	"BF16 | torchao": 10.961,
 	"BF16 | compressed-tensors": 10.984,
 	"BF16 | compressed-tensors, groups of 128": 11.007,
