@@ -2,6 +2,7 @@
  * blocks made by hand byte for byte that must be refused. */
 #include "codec_help.h"
 
+#include "core/ans.h"
 #include "core/symbols.h"
 #include "core/zstd.h"
 #include "encode/huffman.h"
@@ -171,23 +172,61 @@ static void test_256_symbols(void **state)
 	assert_false(make_plan(f, 256, 0, 0, 7, 0, &plan));
 }
 
+/* ANS blocks: every raw_bits × zigzag × table log that has a slot for each top symbol. */
+static void test_every_ans_plan(void **state)
+{
+	fixture *f = *state;
+	static const size_t sizes[] = {1, 2, 7, 8, 9, 31, 127, 128, 129, 256, 1000, 4097};
+	rng r = {7};
+	unsigned done = 0;
+	for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
+		for (int style = 0; style < 7; style++)
+			for (unsigned raw_bits = 0; raw_bits < 8; raw_bits++)
+				for (unsigned zigzag = 0; zigzag < 2; zigzag++)
+					for (unsigned table_log = QS_ANS_LOG_MIN; table_log <= QS_ANS_LOG_MAX; table_log++) {
+						qs_block_plan plan = {.type = QS_BLOCK_ANS,
+						                      .raw_bits = raw_bits,
+						                      .zigzag = zigzag,
+						                      .table_log = table_log};
+						uint8_t seen[256] = {0};
+						unsigned tops = 0;
+						fill(&r, f->data, sizes[s], style);
+						for (size_t i = 0; i < sizes[s]; i++) {
+							uint8_t *top = &seen[transformed(f->data[i], zigzag) >> raw_bits];
+							tops += !*top;
+							*top = 1;
+						}
+						if (tops < 2 || tops > 1u << table_log)
+							continue;
+						check_round_trip(f, sizes[s], &plan);
+						done++;
+					}
+	assert_true(done > 3000);
+}
+
 /* The encoder's own choice: never larger than it says, never larger than raw, always restored. */
 static void test_planned_blocks(void **state)
 {
 	fixture *f = *state;
 	rng r = {5};
+	unsigned planned[QS_BLOCK_TYPES] = {0};
 	for (int round = 0; round < 1500; round++) {
 		size_t n = round % 3 ? 1 + rng_below(&r, 700) : 1 + rng_below(&r, MAX_N);
 		uint32_t counts[256];
 		qs_block_plan plan;
 		fill(&r, f->data, n, round % 7);
 		qs_histogram(f->data, n, counts);
-		qs_symbols_plan(counts, n, &plan);
+		qs_symbols_plan(counts, n, round & 1 ? QS_PREFER_SIZE : QS_PREFER_SPEED, &plan);
 		size_t size = write_block(f, n, &plan);
-		/* The size of a sparse block is estimated only. */
-		assert_true(size <= plan.size + (plan.type == QS_BLOCK_SPARSE ? plan.size / 4 : 0) && size <= n + 1);
+		/* The sizes of sparse and ANS blocks are estimated only. */
+		size_t more = plan.type == QS_BLOCK_SPARSE ? plan.size / 4
+		              : plan.type == QS_BLOCK_ANS  ? 16 + plan.size / 50
+		                                           : 0;
+		assert_true(size <= plan.size + more && size <= n + 1);
+		planned[plan.type]++;
 		check_round_trip(f, n, &plan);
 	}
+	assert_true(planned[QS_BLOCK_HUFFMAN] > 100 && planned[QS_BLOCK_ANS] > 100);
 }
 
 /* Mostly one byte; the others at random, in runs, or at both ends. */
@@ -218,7 +257,7 @@ static void test_sparse(void **state)
 		qs_block_plan plan;
 		check_round_trip(f, n, &sparse);
 		qs_histogram(f->data, n, counts);
-		qs_symbols_plan(counts, n, &plan);
+		qs_symbols_plan(counts, n, round & 1 ? QS_PREFER_SIZE : QS_PREFER_SPEED, &plan);
 		planned += plan.type == QS_BLOCK_SPARSE;
 		check_round_trip(f, n, &plan);
 	}
@@ -427,6 +466,52 @@ static void test_bad_sparse(void **state)
 	refuse(f, &many, MAX_N);
 }
 
+static void test_bad_ans(void **state)
+{
+	fixture *f = *state;
+	/* Symbols 3 and 5 with 16 slots each; nothing to decode, so eight states of 65536. */
+	by_hand good = {{QS_BLOCK_ANS, 5 << 4, 3, 5, 0x05, 0x05, 0, 32}, 40};
+	for (int lane = 0; lane < 8; lane++)
+		good.bytes[8 + 4 * lane + 2] = 1;
+	accept(f, &good, 0);
+	refuse(f, &good, 1);
+	static const struct {
+		uint8_t at, value;
+	} bad[] = {
+	    {1, 4 << 4},                /* a table's log of 4 */
+	    {1, 13 << 4},               /* and of 13 */
+	    {1, 6 << 4},                /* frequencies that sum up to half of it */
+	    {1, 5 << 4 | 7},            /* symbol 5 does not exist with 7 raw bits */
+	    {2, 6},                     /* first > last */
+	    {4, 0x06},                  /* a frequency of six bits */
+	    {4, 0x15},       {4, 0x04}, /* sums of 33 and 24 */
+	    {5, 0x15},                  /* the unused half is not zero */
+	    {6, 1},                     /* 17 and 16 */
+	    {7, 31},         {7, 33},   /* sizes of the states */
+	    {8, 1},                     /* a state that is not 65536 */
+	    {10, 0},         {38, 3},
+	};
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		by_hand b = good;
+		b.bytes[bad[i].at] = bad[i].value;
+		refuse(f, &b, 0);
+	}
+	by_hand padded = {{QS_BLOCK_ANS, 5 << 4, 3, 5, 0x24, 0x04, 0, 32}, 41}; /* 8, 2, 8: too few */
+	refuse(f, &padded, 0);
+	by_hand one = {{QS_BLOCK_ANS, 5 << 4, 3, 3, 0x05, 0, 32}, 39}; /* one symbol has no frequency */
+	refuse(f, &one, 0);
+	/* 16, 8 and 8 slots: 4 + 3 + 3 bits below the first ones, then six of padding. */
+	by_hand three = {{QS_BLOCK_ANS, 5 << 4, 3, 5, 0x45, 0x04, 0, 0, 32}, 41};
+	for (int lane = 0; lane < 8; lane++)
+		three.bytes[9 + 4 * lane + 2] = 1;
+	accept(f, &three, 0);
+	for (int bit = 0; bit < 16; bit++) {
+		three.bytes[6 + bit / 8] ^= (uint8_t)(1 << bit % 8);
+		refuse(f, &three, 0);
+		three.bytes[6 + bit / 8] ^= (uint8_t)(1 << bit % 8);
+	}
+}
+
 static void test_varints(void **state)
 {
 	fixture *f = *state;
@@ -477,7 +562,9 @@ static void test_damage(void **state)
 		if (round % 10 == 9) {
 			n = make_sparse(f, &r, 512, 0);
 			plan = (qs_block_plan){.type = QS_BLOCK_SPARSE};
-		} else
+		} else if (round % 10 == 4)
+			plan = (qs_block_plan){.type = QS_BLOCK_ANS, .table_log = table_log};
+		else
 			assert_true(
 			    make_plan(f, n, (unsigned)round % 8, round / 8 % 2, table_log, round % 5 == 0, &plan));
 		size_t size = write_block(f, n, &plan);
@@ -510,7 +597,8 @@ int main(void)
 	    cmocka_unit_test(test_two_symbols),    cmocka_unit_test(test_bad_parameters),
 	    cmocka_unit_test(test_bad_lengths),    cmocka_unit_test(test_varints),
 	    cmocka_unit_test(test_damage),         cmocka_unit_test(test_sparse),
-	    cmocka_unit_test(test_bad_sparse),
+	    cmocka_unit_test(test_bad_sparse),     cmocka_unit_test(test_every_ans_plan),
+	    cmocka_unit_test(test_bad_ans),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }

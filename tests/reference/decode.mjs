@@ -288,6 +288,7 @@ function decodeBlock(r, n, nested = false) {
 	if (type === 2) return decodeHuffman(r, n);
 	if (type === 3) return zstd(r.take(r.varint()), n);
 	if (type === 4 && !nested) return decodeSparse(r, n);
+	if (type === 5) return decodeAns(r, n);
 	throw new FormatError(`a symbol block of type ${type}`);
 }
 
@@ -310,23 +311,14 @@ function decodeSparse(r, n) {
 
 /** @param {Reader} r @param {number} n */
 function decodeHuffman(r, n) {
-	const parameters = r.u8();
-	const rawBits = parameters & 7;
-	const zigzag = (parameters >> 3) & 1;
-	const tableLog = parameters >> 4;
-	const first = r.u8();
-	const last = r.u8();
-	need(first <= last && last < 256 >> rawBits, "a range of symbols that does not exist");
-
+	const { rawBits, zigzag, tableLog, first, last } = readHead(r);
 	/** @type {number[]} by symbol, from `first` on */
-	const lengths = [];
+	let lengths = [];
 	/** @type {number[]} of the streams */
 	const sizes = [];
 	if (first < last) {
 		need(tableLog >= 5 && tableLog <= 11, "a table of this log");
-		const count = last - first + 1;
-		for (const byte of r.take(Math.ceil(count / 2))) lengths.push(byte & 15, byte >> 4);
-		if (count % 2) need(lengths.pop() === 0, "the unused length is not zero");
+		lengths = readNibbles(r, last - first + 1);
 		for (let k = 0; k < (n < 256 ? 1 : 4); k++) sizes.push(r.varint());
 	} else {
 		need(tableLog === 0, "a table without symbols");
@@ -342,10 +334,76 @@ function decodeHuffman(r, n) {
 			decodeStream(r.take(size), code, top.subarray(k * each, last ? n : (k + 1) * each));
 		});
 	}
+	return withRawBits(top, raw, rawBits, zigzag);
+}
+
+/** @param {Uint8Array} top @param {Uint8Array} raw @param {number} rawBits @param {number} zigzag */
+function withRawBits(top, raw, rawBits, zigzag) {
 	return top.map((t, i) => {
 		const u = (t << rawBits) | raw[i];
 		return zigzag ? (u >> 1) ^ -(u & 1) : u;
 	});
+}
+
+/** @param {Reader} r @param {number} n */
+function decodeAns(r, n) {
+	const { rawBits, zigzag, tableLog, first, last } = readHead(r);
+	need(tableLog >= 5 && tableLog <= 12, "a table of this log");
+	const bitCounts = readNibbles(r, last - first + 1);
+	need(
+		bitCounts.every((count) => count <= tableLog),
+		"a frequency with more bits than the table's log",
+	);
+	const below = bitCounts.map((count) => Math.max(count - 1, 0));
+	const bits = [...r.take(Math.ceil(below.reduce((a, b) => a + b, 0) / 8))].flatMap((byte) => [0, 1, 2, 3, 4, 5, 6, 7].map((b) => (byte >> b) & 1));
+	/** @type {{ symbol: number, frequency: number, start: number }[]} by slot */
+	const slots = [];
+	bitCounts.forEach((count, i) => {
+		const frequency = count && bits.splice(0, below[i]).reduce((f, bit) => 2 * f + bit, 1);
+		const start = slots.length;
+		for (let k = 0; k < frequency; k++) slots.push({ symbol: first + i, frequency, start });
+	});
+	need(!bits.includes(1), "unused bits behind the frequencies are not zero");
+	need(slots.length === 2 ** tableLog, "frequencies that do not fill the table");
+	const size = r.varint();
+	const raw = decodeRawBits(r, n, rawBits);
+	const body = new Reader(r.take(size));
+	const states = Array.from({ length: n < 65536 ? 8 : 32 }, () => body.u32());
+	const top = new Uint8Array(n);
+	for (let j = 0; j < n; j++) {
+		const state = states[j % states.length];
+		const slot = state % slots.length;
+		const { symbol, frequency, start } = slots[slot];
+		top[j] = symbol;
+		let next = frequency * Math.floor(state / slots.length) + slot - start;
+		if (next < 65536) next = next * 65536 + body.u16();
+		states[j % states.length] = next;
+	}
+	need(
+		states.every((state) => state === 65536),
+		"a lane does not end where it began",
+	);
+	need(body.left === 0, "units are left over");
+	return withRawBits(top, raw, rawBits, zigzag);
+}
+
+/** What Huffman and ANS blocks begin with. @param {Reader} r */
+function readHead(r) {
+	const parameters = r.u8();
+	const rawBits = parameters & 7;
+	const first = r.u8();
+	const last = r.u8();
+	need(first <= last && last < 256 >> rawBits, "a range of symbols that does not exist");
+	return { rawBits, zigzag: (parameters >> 3) & 1, tableLog: parameters >> 4, first, last };
+}
+
+/** @param {Reader} r @param {number} count */
+function readNibbles(r, count) {
+	/** @type {number[]} */
+	const nibbles = [];
+	for (const byte of r.take(Math.ceil(count / 2))) nibbles.push(byte & 15, byte >> 4);
+	if (count % 2) need(nibbles.pop() === 0, "the unused half of a byte is not zero");
+	return nibbles;
 }
 
 /** For each length, the first code and the symbols in the order of their codes.

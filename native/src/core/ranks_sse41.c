@@ -1,16 +1,9 @@
 /* The rank decoder in 128-bit SIMD, eight lanes of 16 bits a vector: the oracle is qs_ranks_scalar. Written
  * with WebAssembly's intrinsics; on x86-64 and ARM the same source through SIMDe. */
+#include "expand.h"
 #include "ranks.h"
-#include "simd.h"
 
 #if QS_HAVE_SIMD128
-
-#if defined(__wasm_simd128__)
-#include <wasm_simd128.h>
-#else
-#define SIMDE_ENABLE_NATIVE_ALIASES
-#include <simde/wasm/simd128.h>
-#endif
 
 /* High halves of the unsigned 16-bit products. */
 static inline v128_t mul_high(v128_t a, v128_t b)
@@ -36,23 +29,6 @@ static inline v128_t load_pair(const qs_cell *a, const qs_cell *b)
 	return wasm_i64x2_make((int64_t)*a, (int64_t)*b);
 #endif
 }
-
-/* Where each lane's 16 bits come from, for each set of lanes that take some: byte indices for swizzle, 0x80
- * for none. */
-#define BIT(m, j) ((m) >> (j)&1)
-#define BELOW(m, j)                                                                                          \
-	(BIT(m, 0) * ((j) > 0) + BIT(m, 1) * ((j) > 1) + BIT(m, 2) * ((j) > 2) + BIT(m, 3) * ((j) > 3) +         \
-	 BIT(m, 4) * ((j) > 4) + BIT(m, 5) * ((j) > 5) + BIT(m, 6) * ((j) > 6))
-#define LANE(m, j) (BIT(m, j) ? 2 * BELOW(m, j) : 0x80), (BIT(m, j) ? 2 * BELOW(m, j) + 1 : 0x80)
-#define ROW(m)                                                                                               \
-	{                                                                                                        \
-		LANE(m, 0), LANE(m, 1), LANE(m, 2), LANE(m, 3), LANE(m, 4), LANE(m, 5), LANE(m, 6), LANE(m, 7)       \
-	}
-#define ROWS4(m) ROW(m), ROW((m) + 1), ROW((m) + 2), ROW((m) + 3)
-#define ROWS16(m) ROWS4(m), ROWS4((m) + 4), ROWS4((m) + 8), ROWS4((m) + 12)
-#define ROWS64(m) ROWS16(m), ROWS16((m) + 16), ROWS16((m) + 32), ROWS16((m) + 48)
-static const uint8_t expand[256][16]
-    __attribute__((aligned(16))) = {ROWS64(0), ROWS64(64), ROWS64(128), ROWS64(192)};
 
 static inline void step(v128_t *low, v128_t *high, const qs_cell *cells, const uint8_t *codes,
                         const uint8_t **src, const uint8_t **zeros, uint8_t *dst)
@@ -82,7 +58,7 @@ static inline void step(v128_t *low, v128_t *high, const qs_cell *cells, const u
 
 	v128_t take = wasm_i16x8_eq(new_high, wasm_i16x8_splat(0));
 	unsigned mask = (unsigned)wasm_i16x8_bitmask(take);
-	v128_t units = wasm_i8x16_swizzle(wasm_v128_load(*src), wasm_v128_load(expand[mask]));
+	v128_t units = wasm_i8x16_swizzle(wasm_v128_load(*src), wasm_v128_load(qs_expand[mask]));
 	*src += 2 * (unsigned)__builtin_popcount(mask);
 	*high = wasm_v128_or(new_high, wasm_v128_and(new_low, take));
 	*low = wasm_v128_bitselect(units, new_low, take);
@@ -91,7 +67,7 @@ static inline void step(v128_t *low, v128_t *high, const qs_cell *cells, const u
 	 * code's cell. */
 	v128_t zero = wasm_i16x8_eq(wasm_i16x8_load8x8(codes), wasm_i16x8_splat(0));
 	unsigned zero_mask = (unsigned)wasm_i16x8_bitmask(zero);
-	v128_t values = wasm_i8x16_swizzle(wasm_v128_load(*zeros), wasm_v128_load(expand[zero_mask]));
+	v128_t values = wasm_i8x16_swizzle(wasm_v128_load(*zeros), wasm_v128_load(qs_expand[zero_mask]));
 	*zeros += 2 * (unsigned)__builtin_popcount(zero_mask);
 	wasm_v128_store(dst, wasm_v128_or(wasm_v128_andnot(wasm_i16x8_add(first, rank), zero), values));
 }

@@ -1,11 +1,15 @@
 #include "symbols.h"
 
+#include "ans.h"
 #include "raw_bits.h"
 #include "streams.h"
 #include "zstd.h"
 
 typedef struct symbols_work {
-	qs_stream_tables tables;
+	union {
+		qs_stream_tables huffman;
+		qs_ans_entry ans[1u << QS_ANS_LOG_MAX];
+	} tables;
 	uint8_t gaps[QS_SPARSE_MAX], others[QS_SPARSE_MAX]; /* of a sparse block */
 } symbols_work;
 
@@ -14,39 +18,58 @@ size_t qs_symbols_workspace_size(void)
 	return sizeof(symbols_work);
 }
 
-static qstore_status decode_huffman(qs_reader *r, uint8_t *dst, size_t n, void *work)
+/* What Huffman and ANS blocks begin with: the top symbols' range, the table's log, and what is kept raw. */
+typedef struct block_head {
+	unsigned raw_bits, table_log, first, n_tops;
+	int zigzag;
+} block_head;
+
+static int read_head(qs_reader *r, block_head *h)
 {
-	unsigned params = qs_read8(r), raw_bits = params & 7, zigzag = params >> 3 & 1, table_log = params >> 4;
-	unsigned first = qs_read8(r), last = qs_read8(r);
-	if (r->bad || last < first || last >= 256u >> raw_bits)
+	unsigned params = qs_read8(r), first = qs_read8(r), last = qs_read8(r);
+	*h = (block_head){.raw_bits = params & 7,
+	                  .table_log = params >> 4,
+	                  .first = first,
+	                  .n_tops = last - first + 1,
+	                  .zigzag = params >> 3 & 1};
+	return !r->bad && first <= last && last < 256u >> h->raw_bits;
+}
+
+/* Four bits for each top symbol, two a byte, the earlier one in the low half; a last unused half is zero. */
+static int read_nibbles(qs_reader *r, unsigned n, uint8_t *nibbles)
+{
+	const uint8_t *packed = qs_read_bytes(r, (n + 1) / 2);
+	if (!packed)
+		return 0;
+	for (unsigned i = 0; i < n; i++)
+		nibbles[i] = packed[i / 2] >> (4 * (i & 1)) & 15;
+	return !(n & 1 && packed[n / 2] >> 4);
+}
+
+static qstore_status decode_huffman(qs_reader *r, uint8_t *dst, size_t n, symbols_work *work)
+{
+	block_head h;
+	if (!read_head(r, &h))
 		return QSTORE_CORRUPT;
-	unsigned n_lengths = last - first + 1;
-	qs_stream_tables *t = &((symbols_work *)work)->tables;
-	if (n_lengths > 1) {
-		if (table_log < QS_TABLE_LOG_MIN || table_log > QS_TABLE_LOG_MAX)
-			return QSTORE_CORRUPT;
-		const uint8_t *packed = qs_read_bytes(r, (n_lengths + 1) / 2);
-		if (!packed)
-			return QSTORE_CORRUPT;
+	qs_stream_tables *t = &work->tables.huffman;
+	if (h.n_tops > 1) {
 		uint8_t lengths[256];
-		for (unsigned i = 0; i < n_lengths; i++)
-			lengths[i] = packed[i / 2] >> (4 * (i & 1)) & 15;
-		if (n_lengths & 1 && packed[n_lengths / 2] >> 4)
+		if (h.table_log < QS_TABLE_LOG_MIN || h.table_log > QS_TABLE_LOG_MAX ||
+		    !read_nibbles(r, h.n_tops, lengths) ||
+		    !qs_stream_tables_build(t, lengths, h.first, h.n_tops, h.table_log))
 			return QSTORE_CORRUPT;
-		if (!qs_stream_tables_build(t, lengths, first, n_lengths, table_log))
-			return QSTORE_CORRUPT;
-	} else if (table_log)
+	} else if (h.table_log)
 		return QSTORE_CORRUPT;
 
 	size_t sizes[QS_STREAMS] = {0};
-	int n_streams = n_lengths == 1 ? 0 : n < QS_SINGLE_STREAM_BELOW ? 1 : QS_STREAMS;
+	int n_streams = h.n_tops == 1 ? 0 : n < QS_SINGLE_STREAM_BELOW ? 1 : QS_STREAMS;
 	for (int k = 0; k < n_streams; k++)
 		sizes[k] = qs_read_varint(r);
-	const uint8_t *raw = qs_read_bytes(r, qs_raw_bits_size(n, raw_bits));
+	const uint8_t *raw = qs_read_bytes(r, qs_raw_bits_size(n, h.raw_bits));
 	if (r->bad)
 		return QSTORE_CORRUPT;
 	if (n_streams == 0)
-		memset(dst, (int)first, n);
+		memset(dst, (int)h.first, n);
 	qs_stream s[QS_STREAMS];
 	size_t per_stream = qs_stream_symbols(n);
 	for (int k = 0; k < n_streams; k++) {
@@ -56,9 +79,56 @@ static qstore_status decode_huffman(qs_reader *r, uint8_t *dst, size_t n, void *
 		size_t begin = (size_t)k * per_stream, end = begin + per_stream < n ? begin + per_stream : n;
 		s[k] = (qs_stream){bits, bits + sizes[k], 0, dst + begin, dst + end};
 	}
-	if (!qs_streams_decode(s, n_streams, t, table_log, r->at))
+	if (!qs_streams_decode(s, n_streams, t, h.table_log, r->at))
 		return QSTORE_CORRUPT;
-	qs_raw_bits_merge(dst, n, raw, raw_bits, (int)zigzag);
+	qs_raw_bits_merge(dst, n, raw, h.raw_bits, h.zigzag);
+	return QSTORE_OK;
+}
+
+/* Frequencies as the lengths of their binary numbers, and then the bits below their first ones. */
+static int read_frequencies(qs_reader *r, const block_head *h, uint16_t *frequencies)
+{
+	uint8_t lengths[256];
+	uint32_t n_bits = 0, sum = 0;
+	if (!read_nibbles(r, h->n_tops, lengths))
+		return 0;
+	for (unsigned i = 0; i < h->n_tops; i++) {
+		if (lengths[i] > h->table_log)
+			return 0;
+		n_bits += lengths[i] ? lengths[i] - 1u : 0;
+	}
+	const uint8_t *bits = qs_read_bytes(r, (n_bits + 7) / 8);
+	if (!bits)
+		return 0;
+	uint32_t at = 0;
+	for (unsigned i = 0; i < h->n_tops; i++) {
+		uint32_t f = lengths[i] > 0;
+		for (unsigned b = 1; b < lengths[i]; b++, at++)
+			f = f << 1 | (bits[at >> 3] >> (at & 7) & 1);
+		frequencies[i] = (uint16_t)f;
+		sum += f;
+	}
+	for (; at & 7; at++)
+		if (bits[at >> 3] >> (at & 7) & 1)
+			return 0;
+	return sum == 1u << h->table_log;
+}
+
+static qstore_status decode_ans(qs_reader *r, uint8_t *dst, size_t n, symbols_work *work)
+{
+	block_head h;
+	uint16_t frequencies[256];
+	if (!read_head(r, &h) || h.table_log < QS_ANS_LOG_MIN || h.table_log > QS_ANS_LOG_MAX ||
+	    !read_frequencies(r, &h, frequencies))
+		return QSTORE_CORRUPT;
+	size_t size = qs_read_varint(r);
+	const uint8_t *raw = qs_read_bytes(r, qs_raw_bits_size(n, h.raw_bits)), *units = qs_read_bytes(r, size);
+	if (r->bad)
+		return QSTORE_CORRUPT;
+	qs_ans_entries(work->tables.ans, frequencies, h.first, h.n_tops);
+	if (!qs_ans_decode(work->tables.ans, h.table_log, units, size, dst, n))
+		return QSTORE_CORRUPT;
+	qs_raw_bits_merge(dst, n, raw, h.raw_bits, h.zigzag);
 	return QSTORE_OK;
 }
 
@@ -78,7 +148,7 @@ static qstore_status place_others(uint8_t *dst, size_t n, const uint8_t *gaps, s
 	return QSTORE_OK;
 }
 
-static qstore_status decode_block(qs_reader *r, unsigned type, uint8_t *dst, size_t n, void *work,
+static qstore_status decode_block(qs_reader *r, unsigned type, uint8_t *dst, size_t n, symbols_work *work,
                                   void *zstd_work, size_t zstd_work_size)
 {
 	switch (type) {
@@ -98,6 +168,8 @@ static qstore_status decode_block(qs_reader *r, unsigned type, uint8_t *dst, siz
 	}
 	case QS_BLOCK_HUFFMAN:
 		return decode_huffman(r, dst, n, work);
+	case QS_BLOCK_ANS:
+		return decode_ans(r, dst, n, work);
 	case QS_BLOCK_ZSTD: {
 		size_t size = qs_read_varint(r);
 		const uint8_t *p = qs_read_bytes(r, size);

@@ -1,5 +1,6 @@
-/* Symbol blocks: n bytes, the top bits Huffman-coded in four interleaved streams, the low bits kept raw
- * (FORMAT.md, "Symbol blocks"). The codes of INT8 weights, exponents and mantissa bytes are all coded so. */
+/* Symbol blocks: n bytes, the top bits Huffman-coded in four interleaved streams or ANS-coded in lanes, the
+ * low bits kept raw (FORMAT.md, "Symbol blocks"). The codes of INT8 weights, exponents and mantissa bytes are
+ * all coded so. */
 #ifndef QS_SYMBOLS_H
 #define QS_SYMBOLS_H
 
@@ -14,7 +15,8 @@ enum {
 	QS_BLOCK_HUFFMAN = 2,
 	QS_BLOCK_ZSTD = 3,   /* varint size, zstd frame */
 	QS_BLOCK_SPARSE = 4, /* one byte, and the others where they are */
-	QS_BLOCK_TYPES = 5
+	QS_BLOCK_ANS = 5,
+	QS_BLOCK_TYPES = 6
 };
 
 enum {

@@ -95,10 +95,10 @@ static int zstd_promises(qs_encoder *encoder, const uint8_t *src, size_t src_siz
 }
 
 /* The planes in encoder->planes, each as one block. */
-static void write_planes(qs_encoder *encoder, qs_writer *w, size_t n, unsigned size)
+static void write_planes(qs_encoder *encoder, qs_writer *w, size_t n, unsigned size, qs_prefer prefer)
 {
 	for (unsigned b = 0; b < size; b++)
-		qs_symbols_encode(w, encoder->planes + b * n, n, encoder->symbols);
+		qs_symbols_encode(w, encoder->planes + b * n, n, prefer, encoder->symbols);
 }
 
 static void try_planes(qs_encoder *encoder, uint32_t dtype, const uint8_t *src, size_t n)
@@ -106,8 +106,10 @@ static void try_planes(qs_encoder *encoder, uint32_t dtype, const uint8_t *src, 
 	unsigned size = qs_dtype_size(dtype);
 	qs_writer w = begin_candidate(encoder);
 	qs_planes_split(src, n, size, qs_planes_rotated(dtype), encoder->planes);
+	/* What has a short exponent gains little by coding: each part of it counts. */
+	int small = dtype == QS_F16 || dtype == QS_F8_E4M3 || dtype == QS_F8_E5M2;
 	qs_write8(&w, QS_MODE_PLANES);
-	write_planes(encoder, &w, n, size);
+	write_planes(encoder, &w, n, size, small ? QS_PREFER_SIZE : QS_PREFER_SPEED);
 	end_candidate(encoder, &w);
 }
 
@@ -120,7 +122,7 @@ static void try_delta(qs_encoder *encoder, const qs_chunk_desc *desc, const uint
 	qs_delta_subtract(desc->coarse, desc->coarse_dtype, n, desc->dtype, encoder->rows);
 	qs_planes_split(encoder->rows, n, size, 0, encoder->planes);
 	qs_write8(&w, QS_MODE_DELTA);
-	write_planes(encoder, &w, n, size);
+	write_planes(encoder, &w, n, size, QS_PREFER_SPEED);
 	end_candidate(encoder, &w);
 }
 
@@ -135,7 +137,7 @@ static void try_records(qs_encoder *encoder, const qs_chunk_desc *desc, const ui
 		for (size_t i = 0; i < n; i++)
 			encoder->planes[c * n + i] = src[i * size + c];
 	qs_write8(&w, QS_MODE_RECORDS);
-	write_planes(encoder, &w, n, size);
+	write_planes(encoder, &w, n, size, QS_PREFER_SPEED);
 	end_candidate(encoder, &w);
 }
 
@@ -223,6 +225,18 @@ static unsigned find_classes(row_class *classes, unsigned n, uint32_t n_elems)
 	return n;
 }
 
+static int few_values(const row_class *classes, unsigned n)
+{
+	unsigned values = 0;
+	for (int s = 0; s < 256; s++) {
+		uint32_t count = 0;
+		for (unsigned c = 0; c < n; c++)
+			count |= classes[c].counts[s];
+		values += count > 0;
+	}
+	return values <= 32;
+}
+
 /* mode: CODES, or RECODED of differences. zero: the code in the middle. */
 static void try_codes(qs_encoder *encoder, const qs_chunk_desc *desc, const uint8_t *src, uint8_t mode,
                       uint32_t zero)
@@ -246,6 +260,9 @@ static void try_codes(qs_encoder *encoder, const qs_chunk_desc *desc, const uint
 			classes[used].bits = qs_entropy_bits(classes[used].counts);
 			used++;
 		}
+	/* Codes of 8 bits are to be decoded fast; differences, and codes of 4 and 5 bits, are where Huffman's whole
+	 * bits cost most. */
+	qs_prefer prefer = mode == QS_MODE_RECODED || few_values(classes, used) ? QS_PREFER_SIZE : QS_PREFER_SPEED;
 	unsigned n_classes = find_classes(classes, used, desc->n_elems);
 	qs_writer w = begin_candidate(encoder);
 	qs_write8(&w, mode);
@@ -256,7 +273,7 @@ static void try_codes(qs_encoder *encoder, const qs_chunk_desc *desc, const uint
 	for (uint32_t row = 0; row < n_rows; row++)
 		spread[row] = class_of[spread[row]];
 	if (n_classes > 1)
-		qs_symbols_encode(&w, spread, n_rows, encoder->symbols);
+		qs_symbols_encode(&w, spread, n_rows, QS_PREFER_SPEED, encoder->symbols);
 	for (unsigned c = 0; c < n_classes; c++) {
 		uint8_t *to = encoder->rows;
 		for (qs_row_part part = qs_first_row(desc); part.count; part = qs_next_row(desc, part))
@@ -265,7 +282,7 @@ static void try_codes(qs_encoder *encoder, const qs_chunk_desc *desc, const uint
 				to += part.count;
 			}
 		qs_block_plan plan;
-		qs_symbols_plan(classes[c].counts, classes[c].n_elems, &plan);
+		qs_symbols_plan(classes[c].counts, classes[c].n_elems, prefer, &plan);
 		qs_symbols_write(&w, encoder->rows, classes[c].n_elems, &plan, encoder->symbols);
 	}
 	end_candidate(encoder, &w);

@@ -141,7 +141,7 @@ static uint32_t find_shifts(walk w, const qs_chunk_desc *desc, const uint8_t *sr
 			scratch->shifts[n_runs] = 0;
 	}
 	qs_histogram(scratch->shifts, n_runs, counts);
-	qs_symbols_plan(counts, n_runs, plan);
+	qs_symbols_plan(counts, n_runs, QS_PREFER_SIZE, plan);
 	return plan->size < EXCEPTION_SIZE(saved) ? n_runs : 0;
 }
 
@@ -249,7 +249,7 @@ void qs_ranks_encode(qs_writer *w, const qs_chunk_desc *desc, const uint8_t *src
 		find_residual(walk_begin(desc, order, codes, shifts, scratch), desc, values, scratch->planes,
 		              scratch->residual);
 		qs_histogram(scratch->residual, n, counts);
-		qs_symbols_plan(counts, n, &residual_plan);
+		qs_symbols_plan(counts, n, QS_PREFER_SIZE, &residual_plan);
 		residual = counts[0] < n && residual_plan.size < EXCEPTION_SIZE(f.exceptions);
 		if (residual) {
 			memcpy(scratch->codes, scratch->planes, n);
@@ -299,7 +299,7 @@ void qs_ranks_encode(qs_writer *w, const qs_chunk_desc *desc, const uint8_t *src
 				*low++ = (uint8_t)(v << 1 | v >> 15);
 			}
 		for (size_t b = 0; b < 2; b++)
-			qs_symbols_encode(w, scratch->planes + b * zeros, zeros, scratch->symbols);
+			qs_symbols_encode(w, scratch->planes + b * zeros, zeros, QS_PREFER_SPEED, scratch->symbols);
 	}
 	/* Back to front: the decoder reads the last unit written first. */
 	uint8_t *units_end = scratch->units + sizeof scratch->units;

@@ -1,7 +1,6 @@
 #include "symbols_encode.h"
 
-#include <math.h>
-
+#include "ans_encode.h"
 #include "huffman.h"
 
 void qs_write8(qs_writer *w, uint8_t value)
@@ -26,40 +25,6 @@ void qs_write_varint(qs_writer *w, uint32_t value)
 	qs_write8(w, (uint8_t)value);
 }
 
-void qs_histogram(const uint8_t *src, size_t n, uint32_t counts[256])
-{
-	/* Four tables, so that runs of one value do not wait for each other's stores. */
-	uint32_t part[4][256];
-	memset(part, 0, sizeof part);
-	size_t i = 0;
-	for (; i + 8 <= n; i += 8) {
-		uint64_t eight = qs_load64(src + i);
-		for (unsigned k = 0; k < 8; k++)
-			part[k & 3][eight >> (8 * k) & 255]++;
-	}
-	for (; i < n; i++)
-		part[0][src[i]]++;
-	for (int s = 0; s < 256; s++)
-		counts[s] = part[0][s] + part[1][s] + part[2][s] + part[3][s];
-}
-
-double qs_entropy_bits(const uint32_t counts[256])
-{
-	double n = 0, bits = 0;
-	for (int s = 0; s < 256; s++)
-		if (counts[s]) {
-			n += counts[s];
-			bits -= counts[s] * log2(counts[s]);
-		}
-	return n > 0 ? bits + n * log2(n) : 0;
-}
-
-static unsigned transformed(unsigned value, unsigned zigzag)
-{
-	/* Two's complement to sign in the lowest bit. */
-	return zigzag ? (value << 1 & 255) ^ (value & 128 ? 255 : 0) : value;
-}
-
 static void transform(const uint8_t *src, size_t n, unsigned zigzag, uint8_t *dst)
 {
 	if (!zigzag)
@@ -67,93 +32,6 @@ static void transform(const uint8_t *src, size_t n, unsigned zigzag, uint8_t *ds
 	else
 		for (size_t i = 0; i < n; i++)
 			dst[i] = (uint8_t)((unsigned)src[i] << 1 ^ (src[i] & 128 ? 255u : 0));
-}
-
-/* Tables cost time to build: short blocks get small ones. */
-static unsigned table_limit(size_t n)
-{
-	unsigned log = 0;
-	while (n >> (log + 1))
-		log++;
-	unsigned limit = log > 5 ? log - 5 : 0;
-	return limit < 8 ? 8 : limit > QS_TABLE_LOG_MAX ? QS_TABLE_LOG_MAX : limit;
-}
-
-/* What a coded bit costs in decoding time against a raw one, in bits: a bias towards raw bits (tests/bench
- * shows what it buys). */
-static const double speed_bias = 0.009;
-
-static void plan_dense(const uint32_t counts[256], size_t n, qs_block_plan *plan)
-{
-	unsigned used = 0;
-	for (unsigned s = 0; s < 256; s++)
-		used += counts[s] > 0;
-	*plan = (qs_block_plan){.type = QS_BLOCK_RAW, .size = 1 + n};
-	if (used <= 1) {
-		*plan = (qs_block_plan){.type = QS_BLOCK_CONST, .size = 2};
-		return;
-	}
-	double best = 8.0 * (double)plan->size;
-	for (unsigned zigzag = 0; zigzag < 2; zigzag++)
-		for (unsigned raw_bits = 0; raw_bits < 8; raw_bits++) {
-			uint32_t top[256] = {0};
-			unsigned first = 255, last = 0, tops = 0, limit = table_limit(n);
-			for (unsigned s = 0; s < 256; s++) {
-				unsigned t = transformed(s, zigzag) >> raw_bits;
-				if (!counts[s])
-					continue;
-				tops += !top[t];
-				top[t] += counts[s];
-				first = t < first ? t : first;
-				last = t > last ? t : last;
-			}
-			qs_block_plan p = {.type = QS_BLOCK_HUFFMAN, .raw_bits = raw_bits, .zigzag = zigzag};
-			uint64_t coded = 0;
-			p.size = 4 + qs_raw_bits_size(n, raw_bits);
-			if (first < last) {
-				while (1u << limit < tops)
-					limit++;
-				coded = qs_huffman_lengths(top, 256u >> raw_bits, limit, p.lengths);
-				for (unsigned t = first; t <= last; t++)
-					p.table_log = p.lengths[t] > p.table_log ? p.lengths[t] : p.table_log;
-				/* Short codes still get a table that decodes several symbols a look-up. */
-				p.table_log = p.table_log < limit ? limit : p.table_log;
-				p.size += (last - first + 2) / 2 + (coded + 7) / 8 + (n < QS_SINGLE_STREAM_BELOW ? 2 : 15);
-			}
-			double score = 8.0 * (double)p.size + speed_bias * (double)coded;
-			if (score < best) {
-				best = score;
-				*plan = p;
-			}
-		}
-}
-
-/* Size of a sparse block, estimated: gaps between the others take what geometric ones would. 0 when it does
- * not apply. */
-static uint64_t sparse_estimate(const uint32_t counts[256], size_t n)
-{
-	uint32_t most = 0, left[256];
-	unsigned common = 0;
-	for (unsigned s = 0; s < 256; s++)
-		if (counts[s] > most) {
-			most = counts[s];
-			common = s;
-		}
-	size_t others = n - most;
-	if (n < 256 || others > n / 16 || others + n / QS_SPARSE_SKIP > QS_SPARSE_MAX)
-		return 0;
-	memcpy(left, counts, sizeof left);
-	left[common] = 0;
-	double gap_bits = (double)others * (log2((double)n / (double)others) + 1.6);
-	return 48 + (uint64_t)((gap_bits + qs_entropy_bits(left)) / 8);
-}
-
-void qs_symbols_plan(const uint32_t counts[256], size_t n, qs_block_plan *plan)
-{
-	plan_dense(counts, n, plan);
-	uint64_t size = plan->type == QS_BLOCK_HUFFMAN ? sparse_estimate(counts, n) : 0;
-	if (size && size < plan->size)
-		*plan = (qs_block_plan){.type = QS_BLOCK_SPARSE, .size = size};
 }
 
 typedef struct bit_writer {
@@ -250,40 +128,70 @@ static uint8_t *write_stream(const uint8_t *src, size_t n, const uint32_t *codes
 	return write_stream_body(src, n, codes, dst);
 }
 
+/* What Huffman and ANS blocks begin with, the bits kept raw, and room for what is coded, which is written
+ * there first because its size goes in front of it. */
+typedef struct block_parts {
+	unsigned first, last; /* top symbols */
+	uint8_t *coded;       /* 2 n + 4 · QS_ANS_LANES_MAX bytes up to the writer's end */
+} block_parts;
+
+/* used: by top symbol, not 0 where it occurs. */
+static block_parts write_head(qs_writer *w, size_t n, const qs_block_plan *plan, const uint8_t *used)
+{
+	block_parts parts = {.first = 255};
+	for (unsigned t = 0; t < 256u >> plan->raw_bits; t++)
+		if (used[t]) {
+			parts.first = t < parts.first ? t : parts.first;
+			parts.last = t;
+		}
+	qs_write8(w, (uint8_t)(plan->raw_bits | plan->zigzag << 3 | plan->table_log << 4));
+	qs_write8(w, (uint8_t)parts.first);
+	qs_write8(w, (uint8_t)parts.last);
+	size_t coded = 2 * n + 4 * QS_ANS_LANES_MAX, others = qs_raw_bits_size(n, plan->raw_bits) + 1024;
+	if ((size_t)(w->end - w->at) < coded + others)
+		w->bad = 1;
+	else
+		parts.coded = w->end - coded;
+	return parts;
+}
+
+static void write_nibbles(qs_writer *w, const block_parts *parts, const uint8_t *nibbles)
+{
+	for (unsigned t = parts->first; t <= parts->last; t += 2)
+		qs_write8(w, (uint8_t)(nibbles[t] | (t < parts->last ? nibbles[t + 1] << 4 : 0)));
+}
+
+/* The raw bits of v, and then what was coded. */
+static void write_bodies(qs_writer *w, const uint8_t *v, size_t n, unsigned raw_bits, const uint8_t *coded,
+                         size_t coded_size)
+{
+	write_raw_bits(v, n, raw_bits, w->at);
+	w->at += qs_raw_bits_size(n, raw_bits);
+	memmove(w->at, coded, coded_size);
+	w->at += coded_size;
+}
+
 static void write_huffman(qs_writer *w, const uint8_t *src, size_t n, const qs_block_plan *plan, uint8_t *v)
 {
-	unsigned first = 255, last = 0, raw_bits = plan->raw_bits;
+	unsigned raw_bits = plan->raw_bits;
+	uint8_t one[256] = {0};
 	transform(src, n, plan->zigzag, v);
-	for (unsigned t = 0; t < 256u >> raw_bits; t++)
-		if (plan->lengths[t]) {
-			first = t < first ? t : first;
-			last = t;
-		}
-	if (!plan->table_log)
-		first = last = n ? v[0] >> raw_bits : 0;
-	qs_write8(w, (uint8_t)(raw_bits | plan->zigzag << 3 | plan->table_log << 4));
-	qs_write8(w, (uint8_t)first);
-	qs_write8(w, (uint8_t)last);
-	if (plan->table_log)
-		for (unsigned t = first; t <= last; t += 2)
-			qs_write8(w, (uint8_t)(plan->lengths[t] | (t < last ? plan->lengths[t + 1] << 4 : 0)));
-	size_t raw_size = qs_raw_bits_size(n, raw_bits);
-	/* Streams go first to where they can be longest, then to their place behind their sizes. */
-	size_t room = (size_t)(w->end - w->at), need = raw_size + n * 2 + 64;
-	if (room < need) {
-		w->bad = 1;
+	one[n ? v[0] >> raw_bits : 0] = 1;
+	block_parts parts = write_head(w, n, plan, plan->table_log ? plan->lengths : one);
+	if (w->bad)
 		return;
-	}
-	uint8_t *streams = w->end - (n * 2 + 32), *at = streams;
+	if (plan->table_log)
+		write_nibbles(w, &parts, plan->lengths);
 	size_t sizes[QS_STREAMS], per_stream = qs_stream_symbols(n);
 	unsigned n_streams = !plan->table_log ? 0 : n < QS_SINGLE_STREAM_BELOW ? 1 : QS_STREAMS;
 	uint16_t top_codes[256];
 	uint32_t codes[256];
 	qs_huffman_codes(plan->lengths, 256u >> raw_bits, top_codes);
 	for (unsigned s = 0; s < 256; s++) {
-		unsigned top = transformed(s, plan->zigzag) >> raw_bits;
+		unsigned top = qs_top_symbol(s, plan->zigzag, raw_bits);
 		codes[s] = plan->table_log ? (uint32_t)top_codes[top] << 8 | plan->lengths[top] : 0;
 	}
+	uint8_t *at = parts.coded;
 	for (unsigned k = 0; k < n_streams; k++) {
 		size_t begin = k * per_stream, end = begin + per_stream < n ? begin + per_stream : n;
 		uint8_t *stream_end = write_stream(src + begin, end - begin, codes, at);
@@ -291,10 +199,46 @@ static void write_huffman(qs_writer *w, const uint8_t *src, size_t n, const qs_b
 		at = stream_end;
 		qs_write_varint(w, (uint32_t)sizes[k]);
 	}
-	write_raw_bits(v, n, raw_bits, w->at);
-	w->at += raw_size;
-	memmove(w->at, streams, (size_t)(at - streams));
-	w->at += at - streams;
+	write_bodies(w, v, n, raw_bits, parts.coded, (size_t)(at - parts.coded));
+}
+
+static void write_ans(qs_writer *w, const uint8_t *src, size_t n, const qs_block_plan *plan, uint8_t *v)
+{
+	uint32_t counts[256], tops[256] = {0}, codes[256];
+	uint16_t frequencies[256], firsts[256];
+	uint8_t lengths[256];
+	unsigned n_tops = 256u >> plan->raw_bits, sum = 0;
+	transform(src, n, plan->zigzag, v);
+	qs_histogram(v, n, counts);
+	for (unsigned u = 0; u < 256; u++)
+		tops[u >> plan->raw_bits] += counts[u];
+	qs_ans_frequencies(tops, n_tops, plan->table_log, frequencies);
+	for (unsigned t = 0; t < n_tops; t++) {
+		firsts[t] = (uint16_t)sum;
+		sum += frequencies[t];
+		lengths[t] = 0;
+		while (frequencies[t] >> lengths[t])
+			lengths[t]++;
+	}
+	block_parts parts = write_head(w, n, plan, lengths);
+	if (w->bad)
+		return;
+	write_nibbles(w, &parts, lengths);
+	bit_writer b = {.at = w->at};
+	for (unsigned t = parts.first; t <= parts.last; t++)
+		for (unsigned bit = lengths[t]; bit > 1; bit--) {
+			b.bits |= (uint64_t)(frequencies[t] >> (bit - 2) & 1) << b.n;
+			for (b.n++; b.n >= 8; b.n -= 8, b.bits >>= 8)
+				*b.at++ = (uint8_t)b.bits;
+		}
+	w->at = flush_bits(&b);
+	for (unsigned s = 0; s < 256; s++) {
+		unsigned top = qs_top_symbol(s, plan->zigzag, plan->raw_bits);
+		codes[s] = frequencies[top] | (uint32_t)firsts[top] << 16;
+	}
+	uint8_t *coded = qs_ans_put(src, n, codes, plan->table_log, w->end);
+	qs_write_varint(w, (uint32_t)(w->end - coded));
+	write_bodies(w, v, n, plan->raw_bits, coded, (size_t)(w->end - coded));
 }
 
 static void write_dense(qs_writer *w, const uint8_t *src, size_t n, uint8_t *scratch)
@@ -302,7 +246,7 @@ static void write_dense(qs_writer *w, const uint8_t *src, size_t n, uint8_t *scr
 	uint32_t counts[256];
 	qs_block_plan plan;
 	qs_histogram(src, n, counts);
-	plan_dense(counts, n, &plan);
+	qs_symbols_plan_dense(counts, n, QS_PREFER_SPEED, &plan);
 	qs_symbols_write(w, src, n, &plan, scratch);
 }
 
@@ -344,15 +288,17 @@ void qs_symbols_write(qs_writer *w, const uint8_t *src, size_t n, const qs_block
 		qs_write8(w, n ? src[0] : 0);
 	else if (plan->type == QS_BLOCK_SPARSE)
 		write_sparse(w, src, n, scratch);
+	else if (plan->type == QS_BLOCK_ANS)
+		write_ans(w, src, n, plan, scratch);
 	else
 		write_huffman(w, src, n, plan, scratch);
 }
 
-void qs_symbols_encode(qs_writer *w, const uint8_t *src, size_t n, uint8_t *scratch)
+void qs_symbols_encode(qs_writer *w, const uint8_t *src, size_t n, qs_prefer prefer, uint8_t *scratch)
 {
 	uint32_t counts[256];
 	qs_block_plan plan;
 	qs_histogram(src, n, counts);
-	qs_symbols_plan(counts, n, &plan);
+	qs_symbols_plan(counts, n, prefer, &plan);
 	qs_symbols_write(w, src, n, &plan, scratch);
 }

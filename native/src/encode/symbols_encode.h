@@ -17,9 +17,18 @@ void qs_write_varint(qs_writer *w, uint32_t value);
 /* A way to code a block, and what it costs. */
 typedef struct qs_block_plan {
 	unsigned type, raw_bits, zigzag, table_log;
-	uint8_t lengths[256];
-	uint64_t size; /* bytes */
+	uint8_t lengths[256]; /* of a Huffman block */
+	uint64_t size;        /* bytes */
 } qs_block_plan;
+
+/* What matters more in choosing: INT8 codes and BF16 are decoded at full speed. */
+typedef enum qs_prefer { QS_PREFER_SPEED, QS_PREFER_SIZE } qs_prefer;
+
+/* A byte's top bits, after the zigzag (two's complement to sign in the lowest bit) if there is one. */
+static inline unsigned qs_top_symbol(unsigned value, unsigned zigzag, unsigned raw_bits)
+{
+	return (zigzag ? (value << 1 & 255) ^ (value & 128 ? 255 : 0) : value) >> raw_bits;
+}
 
 /* Counts of the 256 byte values. */
 void qs_histogram(const uint8_t *src, size_t n, uint32_t counts[256]);
@@ -27,15 +36,18 @@ void qs_histogram(const uint8_t *src, size_t n, uint32_t counts[256]);
 /* Bits that n symbols of these counts would take under an ideal order-0 coder. */
 double qs_entropy_bits(const uint32_t counts[256]);
 
-/* The best of raw, constant, Huffman and sparse for a block with this histogram; the size of a sparse one is
- * an estimate. */
-void qs_symbols_plan(const uint32_t counts[256], size_t n, qs_block_plan *plan);
+/* The best of raw, constant, Huffman, ANS and sparse for a block with this histogram; the sizes of the last
+ * two are estimates. */
+void qs_symbols_plan(const uint32_t counts[256], size_t n, qs_prefer prefer, qs_block_plan *plan);
+
+/* The same without sparse. */
+void qs_symbols_plan_dense(const uint32_t counts[256], size_t n, qs_prefer prefer, qs_block_plan *plan);
 
 /* Writes the block as planned; scratch: n bytes. */
 void qs_symbols_write(qs_writer *w, const uint8_t *src, size_t n, const qs_block_plan *plan,
                       uint8_t *scratch);
 
 /* Plans and writes; scratch: n bytes. */
-void qs_symbols_encode(qs_writer *w, const uint8_t *src, size_t n, uint8_t *scratch);
+void qs_symbols_encode(qs_writer *w, const uint8_t *src, size_t n, qs_prefer prefer, uint8_t *scratch);
 
 #endif
