@@ -10,6 +10,9 @@
 #error "qstore's codec writes native words: big-endian hosts need byte swaps in bytes.h"
 #endif
 
+/* For loops that become SIMD where what they are given is constant, or for what an instruction set allows. */
+#define QS_ALWAYS_INLINE static inline __attribute__((always_inline))
+
 static inline uint16_t qs_load16(const uint8_t *p)
 {
 	uint16_t v;

@@ -6,6 +6,7 @@
 #include "delta.h"
 #include "mode.h"
 #include "planes.h"
+#include "symbols.h"
 #include "workspace.h"
 #include "zstd.h"
 
@@ -62,10 +63,20 @@ static qstore_status decode_planes(qs_reader *r, uint32_t dtype, size_t n, uint8
 	unsigned size = qs_dtype_size(dtype);
 	if (size == 1)
 		return qs_decode_blocks(r, 1, n, dst, w);
-	qstore_status status = qs_decode_blocks(r, size, n, w->scratch, w);
-	if (!status)
-		qs_planes_join(w->scratch, n, size, qs_planes_rotated(dtype), dst);
-	return status;
+	const uint8_t *planes[QS_PLANES_MAX];
+	for (unsigned b = 0; b < size; b++) {
+		/* What is not coded is taken from where it stands. */
+		planes[b] = qs_symbols_raw(r, n);
+		if (planes[b])
+			continue;
+		uint8_t *decoded = w->scratch + b * n;
+		qstore_status status = qs_decode_blocks(r, 1, n, decoded, w);
+		if (status)
+			return status;
+		planes[b] = decoded;
+	}
+	qs_planes_weave(planes, n, size, qs_planes_rotated(dtype), dst);
+	return QSTORE_OK;
 }
 
 static qstore_status decode_codes(qs_reader *r, const qs_chunk_desc *desc, uint8_t *dst,
@@ -76,7 +87,7 @@ static qstore_status decode_codes(qs_reader *r, const qs_chunk_desc *desc, uint8
 		return QSTORE_CORRUPT;
 	if (n_classes == 1)
 		return qs_decode_blocks(r, 1, desc->n_elems, dst, w);
-	/* Rows' classes in front, one class's rows after them: both fit, there are at most as many rows as
+	/* Rows' classes in front, the rows class by class after them: both fit, there are at most as many rows as
 	 * elements. */
 	uint8_t *classes = w->scratch, *rows = w->scratch + QS_CLASSES_ELEMS_MAX;
 	if (desc->n_elems > QS_CLASSES_ELEMS_MAX)
@@ -87,21 +98,21 @@ static qstore_status decode_codes(qs_reader *r, const qs_chunk_desc *desc, uint8
 	for (uint32_t row = 0; row < n_rows; row++)
 		if (classes[row] >= n_classes)
 			return QSTORE_CORRUPT;
+	size_t sizes[QS_CLASSES_MAX] = {0};
+	for (qs_row_part part = qs_first_row(desc); part.count; part = qs_next_row(desc, part))
+		sizes[classes[part.row]] += part.count;
+	const uint8_t *from[QS_CLASSES_MAX];
 	for (uint32_t c = 0; c < n_classes; c++) {
-		size_t n = 0;
-		for (qs_row_part part = qs_first_row(desc); part.count; part = qs_next_row(desc, part))
-			if (classes[part.row] == c)
-				n += part.count;
-		status = qs_decode_blocks(r, 1, n, rows, w);
+		status = qs_decode_blocks(r, 1, sizes[c], rows, w);
 		if (status)
 			return status;
-		const uint8_t *from = rows;
-		for (qs_row_part part = qs_first_row(desc); part.count; part = qs_next_row(desc, part)) {
-			if (classes[part.row] != c)
-				continue;
-			memcpy(dst + part.begin, from, part.count);
-			from += part.count;
-		}
+		from[c] = rows;
+		rows += sizes[c];
+	}
+	for (qs_row_part part = qs_first_row(desc); part.count; part = qs_next_row(desc, part)) {
+		const uint8_t **next = &from[classes[part.row]];
+		memcpy(dst + part.begin, *next, part.count);
+		*next += part.count;
 	}
 	return QSTORE_OK;
 }
@@ -157,6 +168,7 @@ qstore_status qs_chunk_decode(const qs_chunk_desc *desc, const uint8_t *src, siz
 	if (!qs_workspace_open(&w, work, work_size))
 		return QSTORE_MEMORY;
 	qs_reader r = {src, src + src_size, 0};
+	qs_symbols_ahead(w.tables, dst, dst_size, qs_dtype_size(desc->dtype) > 1);
 	switch (qs_read8(&r)) {
 	case QS_MODE_RAW: {
 		const uint8_t *p = qs_read_bytes(&r, dst_size);

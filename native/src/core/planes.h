@@ -6,6 +6,8 @@
 
 #include "bytes.h"
 
+enum { QS_PLANES_MAX = 8 };
+
 /* Is the dtype's element rotated? (F16, BF16, F32, F64 and C64's halves are not: C64 counts as 8 plain
  * bytes.) */
 int qs_planes_rotated(uint32_t dtype);
@@ -13,6 +15,9 @@ int qs_planes_rotated(uint32_t dtype);
 /* planes: `size` planes of n bytes each, from the most significant byte on → n elements of `size` (1, 2, 4,
  * 8) bytes. */
 void qs_planes_join(const uint8_t *planes, size_t n, unsigned size, int rotated, uint8_t *dst);
+
+/* The same of planes that stand anywhere. */
+void qs_planes_weave(const uint8_t *const *planes, size_t n, unsigned size, int rotated, uint8_t *dst);
 
 /* The inverse. */
 void qs_planes_split(const uint8_t *src, size_t n, unsigned size, int rotated, uint8_t *planes);

@@ -8,16 +8,11 @@
 
 /* Bits 0 to width − 1 of a byte become bits `at` and up of u, and u is zigzag-decoded if asked: bit i of the
  * result is then bits i + 1 and 0 of u. Row i of the matrix is byte 7 − i. */
-static uint64_t place_bits(unsigned at, unsigned width, int zigzag)
+static inline __attribute__((always_inline)) uint64_t place_bits(unsigned at, unsigned width, int zigzag)
 {
-	uint64_t rows = 0;
-	for (unsigned bit = 0; bit < width; bit++)
-		for (unsigned i = 0; i < 8; i++) {
-			unsigned u = at + bit;
-			if (zigzag ? u == i + 1 || u == 0 : u == i)
-				rows |= (uint64_t)1 << (8 * (7 - i) + bit);
-		}
-	return rows;
+	const uint64_t identity = 0x0102040810204080, every_row = 0x0101010101010101;
+	uint64_t rows = !zigzag ? identity >> 8 * at : at ? identity >> 8 * (at - 1) : identity << 8 | every_row;
+	return rows & every_row * ((1u << width) - 1);
 }
 
 /* The same for the bits from `shift` on. */

@@ -4,11 +4,8 @@
 #ifndef QS_RULES_H
 #define QS_RULES_H
 
-#include <string.h>
-
+#include "bytes.h"
 #include "index.h"
-
-#define QS_ALWAYS_INLINE static inline __attribute__((always_inline))
 
 QS_ALWAYS_INLINE float qs_f32_from_bits(uint32_t bits)
 {

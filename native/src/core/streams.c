@@ -145,6 +145,24 @@ enum { ROUND_SRC = 7 };
 		what(0) what(1) what(2) what(3)                                                                      \
 	}
 
+enum { LINE = 64 };
+
+static inline void fetch_ahead(qs_ahead *next)
+{
+#if defined(__wasm__) /* has nothing to say it with */
+	(void)next;
+#else
+	__builtin_prefetch((const void *)next->read, 0, 2);
+	next->read += LINE;
+	if (next->write < next->write_end) {
+		__builtin_prefetch((const void *)next->write, 1, 2);
+		if (next->twice)
+			__builtin_prefetch((const void *)(next->write + LINE), 1, 2);
+		next->write += LINE << next->twice;
+	}
+#endif
+}
+
 static size_t rounds_possible(const qs_stream *s, unsigned lookups, const uint8_t *src_limit)
 {
 	size_t dst_left = (size_t)(s->dst_end - s->dst), round_dst = lookups * ENTRY_SYMBOLS,
@@ -156,19 +174,23 @@ static size_t rounds_possible(const qs_stream *s, unsigned lookups, const uint8_
 }
 
 /* All four streams in step, for as long as none can run over its end. */
-static inline __attribute__((always_inline)) void
-fast_streams_body(qs_stream *s, const uint64_t *table, unsigned table_log, const uint8_t *src_limit)
+static inline __attribute__((always_inline)) void fast_streams_body(qs_stream *s, const uint64_t *table,
+                                                                    unsigned table_log,
+                                                                    const uint8_t *src_limit, qs_ahead *ahead)
 {
 	const uint64_t mask = ((uint64_t)1 << table_log) - 1;
 	const unsigned lookups = table_log > 9 ? 5 : table_log > 8 ? 6 : 7;
+	qs_ahead next = *ahead;
 	for (;;) {
 		size_t rounds = SIZE_MAX;
 		for (int k = 0; k < QS_STREAMS; k++) {
 			size_t r = rounds_possible(&s[k], lookups, src_limit);
 			rounds = r < rounds ? r : rounds;
 		}
-		if (!rounds)
+		if (!rounds) {
+			*ahead = next;
 			return;
+		}
 		const uint8_t *p0 = s[0].src, *p1 = s[1].src, *p2 = s[2].src, *p3 = s[3].src;
 		uint8_t *d0 = s[0].dst, *d1 = s[1].dst, *d2 = s[2].dst, *d3 = s[3].dst;
 		uint64_t w0 = s[0].bit, w1 = s[1].bit, w2 = s[2].bit, w3 = s[3].bit;
@@ -188,6 +210,7 @@ fast_streams_body(qs_stream *s, const uint64_t *table, unsigned table_log, const
 					EACH(LOOKUP)
 			}
 			EACH(ADVANCE)
+			fetch_ahead(&next);
 		} while (--rounds);
 		s[0] = (qs_stream){p0, s[0].src_end, (unsigned)w0, d0, s[0].dst_end};
 		s[1] = (qs_stream){p1, s[1].src_end, (unsigned)w1, d1, s[1].dst_end};
@@ -198,29 +221,32 @@ fast_streams_body(qs_stream *s, const uint64_t *table, unsigned table_log, const
 
 #if defined(__x86_64__)
 /* Shifts by a register without the flags' cost. */
-static __attribute__((target("bmi,bmi2,lzcnt"))) void
-fast_streams_bmi2(qs_stream *s, const uint64_t *table, unsigned table_log, const uint8_t *src_limit)
+static __attribute__((target("bmi,bmi2,lzcnt"))) void fast_streams_bmi2(qs_stream *s, const uint64_t *table,
+                                                                        unsigned table_log,
+                                                                        const uint8_t *src_limit,
+                                                                        qs_ahead *ahead)
 {
-	fast_streams_body(s, table, table_log, src_limit);
+	fast_streams_body(s, table, table_log, src_limit, ahead);
 }
 #endif
 
-static void fast_streams(qs_stream *s, const uint64_t *table, unsigned table_log, const uint8_t *src_limit)
+static void fast_streams(qs_stream *s, const uint64_t *table, unsigned table_log, const uint8_t *src_limit,
+                         qs_ahead *ahead)
 {
 #if defined(__x86_64__)
 	if (__builtin_cpu_supports("bmi2")) {
-		fast_streams_bmi2(s, table, table_log, src_limit);
+		fast_streams_bmi2(s, table, table_log, src_limit, ahead);
 		return;
 	}
 #endif
-	fast_streams_body(s, table, table_log, src_limit);
+	fast_streams_body(s, table, table_log, src_limit, ahead);
 }
 
 int qs_streams_decode(qs_stream *streams, int n, const qs_stream_tables *t, unsigned table_log,
-                      const uint8_t *src_limit)
+                      const uint8_t *src_limit, qs_ahead *ahead)
 {
 	if (n == QS_STREAMS)
-		fast_streams(streams, t->entry, table_log, src_limit);
+		fast_streams(streams, t->entry, table_log, src_limit, ahead);
 	for (int k = 0; k < n; k++)
 		if (!finish_stream(&streams[k], t, (1u << table_log) - 1))
 			return 0;

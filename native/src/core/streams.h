@@ -26,6 +26,13 @@ typedef struct qs_stream {
 	uint8_t *dst, *dst_end;
 } qs_stream;
 
+/* Addresses that are needed after the streams: their cache lines are fetched while these are decoded, a line
+ * or two a round, since memory is idle then. */
+typedef struct qs_ahead {
+	uintptr_t read, write, write_end;
+	int twice; /* two lines to write a round */
+} qs_ahead;
+
 /* lengths: of the n codes of symbols first, first + 1, …; 0 for "not used", else at most table_log. Returns 0
  * unless they fill the code space exactly. */
 int qs_stream_tables_build(qs_stream_tables *t, const uint8_t *lengths, unsigned first, unsigned n,
@@ -35,6 +42,6 @@ int qs_stream_tables_build(qs_stream_tables *t, const uint8_t *lengths, unsigned
  * streams' dst follow each other in memory. Bytes up to src_limit may be read. Returns 0 when a stream does
  * not end where its symbols do. */
 int qs_streams_decode(qs_stream *streams, int n, const qs_stream_tables *t, unsigned table_log,
-                      const uint8_t *src_limit);
+                      const uint8_t *src_limit, qs_ahead *ahead);
 
 #endif

@@ -10,12 +10,19 @@ typedef struct symbols_work {
 		qs_stream_tables huffman;
 		qs_ans_entry ans[1u << QS_ANS_LOG_MAX];
 	} tables;
+	qs_ahead ahead;
 	uint8_t gaps[QS_SPARSE_MAX], others[QS_SPARSE_MAX]; /* of a sparse block */
 } symbols_work;
 
 size_t qs_symbols_workspace_size(void)
 {
 	return sizeof(symbols_work);
+}
+
+void qs_symbols_ahead(void *work, const uint8_t *dst, size_t size, int twice)
+{
+	uintptr_t begin = (uintptr_t)dst;
+	((symbols_work *)work)->ahead = (qs_ahead){.write = begin, .write_end = begin + size, .twice = twice};
 }
 
 /* What Huffman and ANS blocks begin with: the top symbols' range, the table's log, and what is kept raw. */
@@ -79,7 +86,8 @@ static qstore_status decode_huffman(qs_reader *r, uint8_t *dst, size_t n, symbol
 		size_t begin = (size_t)k * per_stream, end = begin + per_stream < n ? begin + per_stream : n;
 		s[k] = (qs_stream){bits, bits + sizes[k], 0, dst + begin, dst + end};
 	}
-	if (!qs_streams_decode(s, n_streams, t, h.table_log, r->at))
+	work->ahead.read = (uintptr_t)raw;
+	if (!qs_streams_decode(s, n_streams, t, h.table_log, r->at, &work->ahead))
 		return QSTORE_CORRUPT;
 	qs_raw_bits_merge(dst, n, raw, h.raw_bits, h.zigzag);
 	return QSTORE_OK;
@@ -200,6 +208,14 @@ static qstore_status decode_sparse(qs_reader *r, uint8_t *dst, size_t n, symbols
 		return status;
 	memset(dst, common, n);
 	return place_others(dst, n, w->gaps, n_gaps, w->others);
+}
+
+const uint8_t *qs_symbols_raw(qs_reader *r, size_t n)
+{
+	if (qs_reader_left(r) <= n || *r->at != QS_BLOCK_RAW)
+		return NULL;
+	r->at++;
+	return qs_read_bytes(r, n);
 }
 
 qstore_status qs_symbols_decode(qs_reader *r, uint8_t *dst, size_t n, void *work, void *zstd_work,

@@ -33,6 +33,15 @@ size_t qs_symbols_workspace_size(void);
 qstore_status qs_symbols_decode(qs_reader *r, uint8_t *dst, size_t n, void *work, void *zstd_work,
                                 size_t zstd_work_size);
 
+/* The n symbols of a block that stand as they are, which is passed over; NULL when the next block is not such
+ * a one. */
+const uint8_t *qs_symbols_raw(qs_reader *r, size_t n);
+
+/* Blocks decoded from now on come before `size` bytes are written to dst, in order: its cache lines are
+ * fetched while streams are decoded, two at a time if asked. To be called before the first block; size may be
+ * 0. */
+void qs_symbols_ahead(void *work, const uint8_t *dst, size_t size, int twice);
+
 /* Symbols of each of the four streams but the last, which has the rest. */
 static inline size_t qs_stream_symbols(size_t n)
 {
