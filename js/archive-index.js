@@ -75,7 +75,7 @@ const RECORD = Object.freeze({ variant: 64, file: 80, extent: 24, tensor: 40, ob
  * @property {number} scales object, or NONE
  * @property {number} zeros object with zero points, or NONE
  * @property {number} order object with each column's group, or NONE
- * @property {number} group columns that share a scale; of layouts other than blocks the bits of a code; of base objects the file that has them
+ * @property {number} group columns that share a scale; of layouts other than blocks the bits of a code, or of a float; of base objects the file that has them
  * @property {number} rowStride between the numbers of the scales of two rows; of base objects where they stand in that file
  * @property {number} groupStride of two groups
  * @property {number} zeroOffset what is added to each zero point

@@ -331,6 +331,9 @@ export class Archive {
  * @param {ObjectRecord} object
  */
 function describeObject(index, object) {
+	// Floats whose rows stand as columns in the file.
+	if (object.kind === KIND.LAYOUT && object.group > 8)
+		object = index.object(object.coarse);
 	let kind = OBJECT_KINDS[object.kind], { codedSize } = object, error = object.kind === KIND.REFINE ? object.error : 0, codes = object;
 	if (object.kind === KIND.LAYOUT) {
 		codes = index.object(object.coarse);

@@ -48,9 +48,9 @@ import { STATUS } from "./status.js";
  * @property {number} dtype
  * @property {number} elems in this part
  * @property {number} first the object's number of the first one
- * @property {number} bits of a code; not of blocks
+ * @property {number} bits of a code, or of a float; not of blocks
  * @property {number} rows transposed: of the codes
- * @property {Uint8Array} [codes] of these elements, decoded; transposed: the columns of codes that these words have, of all rows
+ * @property {Uint8Array} [codes] of these elements, decoded; transposed: the columns of codes, or floats, that these words have, of all rows
  * @property {Grid} [grid] blocks: of these codes
  */
 
@@ -176,14 +176,15 @@ export class Decoder {
 	 * @param {Uint8Array} dst
 	 */
 	layout({ rule, dtype, elems, first, bits, rows, codes = new Uint8Array(0), grid }, dst) {
-		const { blockElems, blockSize } = DTYPES[dtype], count = elems / blockElems, perWord = 32 / bits, abi = this.#abi;
+		const { blockElems, blockSize } = DTYPES[dtype], count = elems / blockElems, abi = this.#abi;
+		const codeSize = bits > 8 ? bits / 8 : 1, words = count * blockSize / 4, perElem = 8 * blockSize * codeSize / bits;
 		// What the C functions take on trust.
 		if (dst.length !== count * blockSize)
 			throw new QstoreError("USAGE", `${dst.length} bytes for ${elems} elements of ${DTYPES[dtype].name}`);
-		const cols = rule === LAYOUT.TRANSPOSED ? codes.length / rows : 0, need = rule === LAYOUT.BLOCKS ? elems :
-			rule === LAYOUT.PACKED ? elems * perWord : Math.ceil((first + elems) / rows) * rows * perWord;
-		if (codes.length < need || cols % 1 !== 0)
-			throw new QstoreError("USAGE", `${codes.length} codes, not ${need}`);
+		const cols = rule === LAYOUT.TRANSPOSED ? codes.length / codeSize / rows : 0, need = rule === LAYOUT.BLOCKS ? elems :
+			rule === LAYOUT.PACKED ? elems * perElem : Math.ceil((first + elems) / rows) * rows * perElem;
+		if (codes.length < need || cols % 1 !== 0 || (rule === LAYOUT.PACKED && words % 1 !== 0))
+			throw new QstoreError("USAGE", `${codes.length} bytes of codes, not ${need}`);
 		this.#scope((scope) => {
 			const out = scope.alloc(dst.length), source = scope.copy(codes);
 			if (rule === LAYOUT.BLOCKS) {
@@ -194,7 +195,7 @@ export class Decoder {
 					throw new QstoreError("USAGE", `${scales.length} bytes of scales for ${count} blocks`);
 				abi.qs_blocks(dtype, codesRule === RULE_Q8_0 ? scalesDtype : 0, source, scope.copy(scales), count, out);
 			} else if (rule === LAYOUT.PACKED) {
-				abi.qs_words(bits, source, elems, out);
+				abi.qs_words(bits, source, words, out);
 			} else {
 				abi.qs_words_transposed(bits, source, rows, cols, first, elems, out);
 			}

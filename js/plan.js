@@ -113,7 +113,7 @@ export function* planObject(index, number, from = 0, size = index.object(number)
  * What decoding a chunk takes beside itself.
  * @typedef {object} Needs
  * @property {ChunkId} [coarse] the chunk of the object that it builds on, which may have needs of its own
- * @property {number} [whole] the object of codes that a transposed layout needs all of
+ * @property {number} [whole] the object of codes, or floats, that a transposed layout needs all of
  * @property {GridNeeds} [coarseGrid] refine, recoded codes, blocks: of the codes in `coarse`
  * @property {GridNeeds} [grid] recoded codes: their own
  */

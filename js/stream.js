@@ -197,7 +197,7 @@ export async function* decodePieces({ index, source, codec, base }, pieces, { si
 	}
 
 	/**
-	 * Words of a transposed layout: of a few columns of codes, which are cut out of the matrix here.
+	 * A part of a transposed layout: of a few columns of codes, or floats, which are cut out of the matrix here.
 	 * @param {Piece} piece
 	 * @param {Whole} whole
 	 * @returns {Promise<import("./codec.js").Job>}
@@ -205,10 +205,11 @@ export async function* decodePieces({ index, source, codec, base }, pieces, { si
 	async function transposedJob(piece, whole) {
 		whole.decoded ??= quiet(decodeWhole(whole));
 		const codes = await whole.decoded, { layout, size } = layoutPart(piece), { rows, bits, first, elems } = layout;
-		const cols = codes.length / rows, perWord = 32 / bits, line = Math.floor(first / rows);
-		const width = Math.ceil((first + elems) / rows) * perWord - line * perWord, part = new Uint8Array(rows * width);
+		// In bytes: of a row, of what makes one element, of what all elements are made of.
+		const stride = codes.length / rows, lineSize = bits > 8 ? bits / 8 : 32 / bits, line = Math.floor(first / rows);
+		const width = Math.ceil((first + elems) / rows) * lineSize - line * lineSize, part = new Uint8Array(rows * width);
 		for (let row = 0; row < rows; row++) {
-			const at = row * cols + line * perWord;
+			const at = row * stride + line * lineSize;
 			part.set(codes.subarray(at, at + width), row * width);
 		}
 		return { layout: { ...layout, first: first - line * rows }, size, codes: part };

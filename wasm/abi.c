@@ -147,10 +147,14 @@ void qs_words(uint32_t bits, const uint8_t *codes, size_t n_words, uint8_t *dst)
 	qs_words_pack(bits, codes, n_words, dst);
 }
 
+/* More than 8 bits: floats. */
 void qs_words_transposed(uint32_t bits, const uint8_t *codes, uint32_t rows, uint32_t cols, uint32_t first,
                          size_t n_words, uint8_t *dst)
 {
-	qs_words_pack_transposed(bits, codes, rows, cols, first, n_words, dst);
+	if (bits > 8)
+		qs_turn(bits / 8, codes, rows, cols, first, n_words, dst);
+	else
+		qs_words_pack_transposed(bits, codes, rows, cols, first, n_words, dst);
 }
 
 /* out: u64, XXH3-64 with seed 0. */

@@ -32,7 +32,7 @@ typedef struct export
 	char prefix[40];    /* of the layer, which '@' stands for */
 	char quantized[80]; /* the value that was quantized last */
 	char location[200]; /* of external data */
-	int is_float16, is_quantized;
+	int is_float16, is_quantized, in_blocks;
 }
 export;
 
@@ -196,6 +196,40 @@ static void add_codes(export *x, const char *name, const float *values, size_t r
 	free(params);
 }
 
+/* NAME_Q4, NAME_scales and NAME_zero_points of a matrix of `outputs` rows: codes of 4 bits in blocks along
+ * the rows, the last one padded with zeros. (onnxruntime python/tools/quantization/matmul_nbits_quantizer.py)
+ */
+static void add_blocks(export *x, const char *name, const float *values, size_t outputs, size_t inputs)
+{
+	size_t block = (size_t)x->o->block, n_blocks = (inputs + block - 1) / block,
+	       zeros_size = (n_blocks + 1) / 2;
+	uint8_t *codes = gen_allocate(outputs * n_blocks * block / 2),
+	        *zeros = gen_allocate(outputs * zeros_size);
+	float *scales = gen_allocate(outputs * n_blocks * sizeof *scales);
+	for (size_t r = 0; r < outputs; r++)
+		for (size_t b = 0; b < n_blocks; b++) {
+			const float *from = values + r * inputs + b * block;
+			size_t n = inputs - b * block < block ? inputs - b * block : block, at = r * n_blocks + b;
+			onnx_params params = onnx_find_block(from, n, 1, x->o->asymmetric);
+			scales[at] = params.scale;
+			zeros[r * zeros_size + b / 2] |= (uint8_t)(params.zero << b % 2 * 4);
+			for (size_t i = 0; i < n; i++)
+				codes[(at * block + i) / 2] |= (uint8_t)(onnx_round_block(&params, from[i]) << i % 2 * 4);
+		}
+	if (n_blocks % 2) /* what no block has: the middle */
+		for (size_t r = 0; r < outputs; r++)
+			zeros[(r + 1) * zeros_size - 1] |= 8 << 4;
+	add_bytes(x, say("%s_Q4", name), ONNX_TYPE_UINT8, (uint64_t[]){outputs, n_blocks, block / 2}, 3, codes,
+	          outputs * n_blocks * block / 2);
+	add_floats(x, say("%s_scales", name), (uint64_t[]){outputs * n_blocks}, 1, scales, outputs * n_blocks);
+	if (x->o->asymmetric)
+		add_bytes(x, say("%s_zero_points", name), ONNX_TYPE_UINT8, (uint64_t[]){outputs * zeros_size}, 1,
+		          zeros, outputs * zeros_size);
+	free(codes);
+	free(zeros);
+	free(scales);
+}
+
 /* ---- The model's tensors ---- */
 
 /* Values of a tensor, which has these dimensions (0: any); malloc'd. */
@@ -258,7 +292,19 @@ static void linear(export *x, const char *input, const char *module, uint64_t in
 		for (size_t c = 0; c < cols; c++)
 			turned[r * cols + c] = values[c * rows + r];
 	expand(x, say("%s.MatMul.weight", module), name, sizeof name);
-	if (x->is_quantized) {
+	if (x->in_blocks) {
+		add_blocks(x, name, values, cols, rows);
+		pb made = onnx_node("MatMulNBits", "com.microsoft",
+		                    say(x->o->asymmetric ? "%s %s_Q4 %s_scales %s_zero_points" : "%s %s_Q4 %s_scales",
+		                        in, name, name, name),
+		                    out);
+		onnx_int_attribute(&made, "K", (int64_t)rows);
+		onnx_int_attribute(&made, "N", (int64_t)cols);
+		onnx_int_attribute(&made, "bits", 4);
+		onnx_int_attribute(&made, "block_size", x->o->block);
+		pb_text(&made, NODE_NAME, say("%s_Q4", out));
+		add(x, &made);
+	} else if (x->is_quantized) {
 		add_codes(x, name, turned, rows, cols, x->o->per_channel, x->o->reduced);
 		integer_product(x, in, name, out);
 	} else {
@@ -487,7 +533,7 @@ static void write_file(const export *x, const char *name, const pb *message)
 
 static const char *suffix_of(int precision)
 {
-	static const char *const suffixes[] = {"", "_fp16", "_int8", "_uint8", "_quantized"};
+	static const char *const suffixes[] = {"", "_fp16", "_int8", "_uint8", "_quantized", "_q4", "_q4f16"};
 	return suffixes[precision];
 }
 
@@ -507,6 +553,11 @@ static void finish(export *x)
 	pb_text(&opset, OPSET_DOMAIN, "");
 	pb_number(&opset, OPSET_VERSION, OPSET);
 	pb_message(&model, MODEL_OPSET_IMPORT, &opset);
+	if (x->in_blocks) {
+		pb_text(&opset, OPSET_DOMAIN, "com.microsoft");
+		pb_number(&opset, OPSET_VERSION, 1);
+		pb_message(&model, MODEL_OPSET_IMPORT, &opset);
+	}
 	snprintf(name, sizeof name, "%s%s.onnx", x->o->base, suffix_of(x->o->precision));
 	write_file(x, name, &model);
 	if (x->o->external)
@@ -565,8 +616,9 @@ void generate_onnx(const onnx_options *options)
 	x->o = options;
 	x->model = &model;
 	x->c = read_config(options);
-	x->is_float16 = options->precision == ONNX_FP16;
-	x->is_quantized = options->precision >= ONNX_INT8;
+	x->is_float16 = options->precision == ONNX_FP16 || options->precision == ONNX_Q4F16;
+	x->in_blocks = options->precision == ONNX_Q4 || options->precision == ONNX_Q4F16;
+	x->is_quantized = options->precision >= ONNX_INT8 && !x->in_blocks;
 	snprintf(x->location, sizeof x->location, "%s%s.onnx_data", options->base, suffix_of(options->precision));
 	constants(x);
 	embedding(x);

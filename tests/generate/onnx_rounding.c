@@ -31,6 +31,27 @@ uint8_t onnx_round(const onnx_params *params, int is_signed, float value)
 	return (uint8_t)(int)(code < low ? low : code > high ? high : code);
 }
 
+onnx_params onnx_find_block(const float *values, size_t n, size_t stride, int asymmetric)
+{
+	float min = values[0], max = values[0];
+	for (size_t i = 1; i < n; i++) {
+		min = fminf(min, values[i * stride]);
+		max = fmaxf(max, values[i * stride]);
+	}
+	if (!asymmetric)
+		return (onnx_params){-(fabsf(max) > fabsf(min) ? max : min) / 8, 8};
+	min = fminf(min, 0);
+	max = fmaxf(max, 0);
+	float scale = (max - min) / 15, zero = scale != 0 ? 0 - min / scale : min;
+	return (onnx_params){scale, (int)roundf(fminf(fmaxf(zero, 0), 15))};
+}
+
+uint8_t onnx_round_block(const onnx_params *params, float value)
+{
+	float factor = params->scale != 0 ? 1 / params->scale : 0;
+	return (uint8_t)fminf(fmaxf(roundf(value * factor + (float)params->zero), 0), 15);
+}
+
 uint16_t onnx_to_f16(float value)
 {
 	static const float least = 1e-7f, most = 1e4f;

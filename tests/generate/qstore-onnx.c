@@ -2,6 +2,7 @@
  */
 #include <getopt.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "onnx_llama.h"
@@ -14,9 +15,11 @@ static void usage(FILE *to)
 	      "its small files, onnx/model.onnx, model_fp16.onnx and model_quantized.onnx, all of which run.\n"
 	      "The same options make the same bytes everywhere.\n\n"
 	      "  -o, --output DIR        where to write it (made when missing; files are overwritten)\n"
-	      "      --precisions LIST   of fp32, fp16, int8, uint8, q8 (default fp32,fp16,q8)\n"
+	      "      --precisions LIST   of fp32, fp16, int8, uint8, q8, q4, q4f16 (default fp32,fp16,q8)\n"
 	      "      --per-channel       a scale for each output of a layer, not one for all\n"
 	      "      --reduce-range      codes of seven bits\n"
+	      "      --block N           q4: inputs that share a scale (16, 32, 64, 128 or 256; default 32)\n"
+	      "      --asymmetric        q4: with zero points\n"
 	      "      --external          weights in files of their own (model.onnx_data …)\n"
 	      "      --gemm              the head is a Gemm, which stays in floats\n"
 	      "      --base NAME         of the files (default model)\n"
@@ -26,28 +29,30 @@ static void usage(FILE *to)
 
 static int precision_of(const char *name, size_t size)
 {
-	static const char *const names[] = {"fp32", "fp16", "int8", "uint8", "q8"};
-	for (int i = 0; i < 5; i++)
+	static const char *const names[] = {"fp32", "fp16", "int8", "uint8", "q8", "q4", "q4f16"};
+	for (int i = 0; i < (int)(sizeof names / sizeof *names); i++)
 		if (strlen(names[i]) == size && !memcmp(name, names[i], size))
 			return i;
-	gen_die("--precisions: \"%.*s\" is not fp32, fp16, int8, uint8 or q8", (int)size, name);
+	gen_die("--precisions: \"%.*s\" is not fp32, fp16, int8, uint8, q8, q4 or q4f16", (int)size, name);
 }
 
 int main(int argc, char **argv)
 {
-	enum { HELP = 256, PRECISIONS, PER_CHANNEL, REDUCE_RANGE, EXTERNAL, GEMM, BASE };
+	enum { HELP = 256, PRECISIONS, PER_CHANNEL, REDUCE_RANGE, BLOCK, ASYMMETRIC, EXTERNAL, GEMM, BASE };
 	static const struct option options[] = {
 	    {"output", required_argument, NULL, 'o'},
 	    {"help", no_argument, NULL, HELP},
 	    {"precisions", required_argument, NULL, PRECISIONS},
 	    {"per-channel", no_argument, NULL, PER_CHANNEL},
 	    {"reduce-range", no_argument, NULL, REDUCE_RANGE},
+	    {"block", required_argument, NULL, BLOCK},
+	    {"asymmetric", no_argument, NULL, ASYMMETRIC},
 	    {"external", no_argument, NULL, EXTERNAL},
 	    {"gemm", no_argument, NULL, GEMM},
 	    {"base", required_argument, NULL, BASE},
 	    {NULL, 0, NULL, 0},
 	};
-	onnx_options o = {.base = "model"};
+	onnx_options o = {.base = "model", .block = 32};
 	const char *precisions = "fp32,fp16,q8";
 	int option;
 
@@ -64,6 +69,14 @@ int main(int argc, char **argv)
 			break;
 		case REDUCE_RANGE:
 			o.reduced = 1;
+			break;
+		case BLOCK:
+			o.block = atoi(optarg);
+			if (o.block < 16 || o.block > 256 || (o.block & (o.block - 1)))
+				gen_die("--block: 16, 32, 64, 128 or 256");
+			break;
+		case ASYMMETRIC:
+			o.asymmetric = 1;
 			break;
 		case EXTERNAL:
 			o.external = 1;

@@ -10,7 +10,7 @@ before(() => generateModel(folder));
 testRows(folder, ROWS.filter((row) => !row.slow));
 
 const odd = temporary({ after });
-before(() => generateModel(odd, "--hidden 104 --intermediate 200"));
+before(() => generateModel(odd, "--hidden 104 --intermediate 240"));
 for (const row of ODD_ROWS)
 	test(row.name, async () => {
 		await checkRow(odd, row);

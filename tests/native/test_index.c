@@ -190,7 +190,11 @@ enum {
 	BLOCKS,
 	RECORDS,
 	RECORD_CODES,
-	RECORD_BLOCKS
+	RECORD_BLOCKS,
+	FREE_SCALES,
+	FREE_CODES,
+	NIBBLES,
+	TURNED
 };
 
 /* A third variant: codes given coarser ones, FP32 from BF16, and each kind of grid and of layout. */
@@ -291,6 +295,35 @@ static void build_chain(qs_index_builder *b)
 	layout.n_elems = 512;
 	layout.cols = layout.chunk_elems = 256;
 	assert_int_equal(add_object(b, layout, 0), RECORD_BLOCKS);
+	/* Codes by Q4_0's rule that stand in no blocks; floats whose rows are columns in their file. */
+	scales.dtype = QS_F32;
+	scales.n_elems = 80;
+	assert_int_equal(add_object(b, scales, 20), FREE_SCALES);
+	codes.rule = QS_RULE_Q4_0;
+	codes.scales = FREE_SCALES;
+	codes.n_elems = 1280;
+	codes.cols = 64;
+	codes.chunk_elems = 320;
+	codes.group = 16;
+	codes.row_stride = 4;
+	assert_int_equal(add_object(b, codes, 10), FREE_CODES);
+	layout.rule = QS_LAYOUT_PACKED;
+	layout.dtype = QS_U8;
+	layout.coarse = FREE_CODES;
+	layout.scales = QS_NONE;
+	layout.group = 4;
+	layout.n_elems = 640;
+	layout.cols = 32;
+	layout.chunk_elems = 160;
+	assert_int_equal(add_object(b, layout, 0), NIBBLES);
+	layout.rule = QS_LAYOUT_TRANSPOSED;
+	layout.dtype = QS_F32;
+	layout.coarse = DELTA;
+	layout.group = 32;
+	layout.n_elems = delta.n_elems;
+	layout.cols = delta.n_elems / delta.cols;
+	layout.chunk_elems = (uint32_t)layout.cols;
+	assert_int_equal(add_object(b, layout, 0), TURNED);
 }
 
 /* A body in memory of exactly its size, so that the sanitizer sees each byte beyond. */
@@ -696,6 +729,24 @@ REFUSE(layout_with_stride, b->objects[PACKED].row_stride = 1)
 REFUSE(layout_with_error, b->objects[PACKED].error = 0.5f)
 REFUSE(layout_of_words, b->objects[PACKED].dtype = QS_U32)
 REFUSE(layout_of_other_rows, b->objects[TRANSPOSED].cols = 15)
+REFUSE(layout_of_turned_words, b->objects[TRANSPOSED].dtype = QS_U8)
+REFUSE(nibbles_of_more_bits, b->objects[NIBBLES].group = 8)
+REFUSE(nibbles_of_other_columns, b->objects[NIBBLES].cols = 8)
+REFUSE(nibbles_of_other_chunks, b->objects[NIBBLES].chunk_elems = 40)
+REFUSE(blocks_of_free_codes, b->objects[NIBBLES].rule = QS_LAYOUT_BLOCKS; b->objects[NIBBLES].dtype = QS_Q4_0;
+       b->objects[NIBBLES].scales = FREE_SCALES; b->objects[NIBBLES].group = 0;
+       b->objects[NIBBLES].n_elems = 1280; b->objects[NIBBLES].cols = 64;
+       b->objects[NIBBLES].chunk_elems = 320)
+REFUSE(free_codes_of_other_groups, b->objects[FREE_CODES].group = 24)
+REFUSE(free_codes_of_bf16, b->objects[FREE_SCALES].dtype = QS_BF16)
+REFUSE(turned_to_another_type, b->objects[TURNED].dtype = QS_F16)
+REFUSE(turned_of_other_bits, b->objects[TURNED].group = 16)
+REFUSE(turned_of_other_rows, b->objects[TURNED].cols /= 2)
+REFUSE(turned_of_fewer, b->objects[TURNED].n_elems /= 2)
+REFUSE(turned_of_codes, b->objects[TURNED].coarse = ZEROED)
+REFUSE(turned_of_layout, b->objects[TURNED].coarse = BLOCKS)
+REFUSE(turned_but_packed, b->objects[TURNED].rule = QS_LAYOUT_PACKED)
+REFUSE(turned_with_scales, b->objects[TURNED].scales = FREE_SCALES)
 REFUSE(blocks_of_another_type, b->objects[BLOCKS].dtype = QS_Q4_0)
 REFUSE(blocks_of_unmodelled_type, b->objects[RECORD_BLOCKS].dtype = QS_Q2_K)
 REFUSE(blocks_of_other_scales, b->objects[BLOCKS].scales = SCALE)
@@ -816,6 +867,21 @@ static void refuses_contradictions(void **state)
 	CHECK(layout_with_error)
 	CHECK(layout_of_words)
 	CHECK(layout_of_other_rows)
+	CHECK(layout_of_turned_words)
+	CHECK(nibbles_of_more_bits)
+	CHECK(nibbles_of_other_columns)
+	CHECK(nibbles_of_other_chunks)
+	CHECK(blocks_of_free_codes)
+	CHECK(free_codes_of_other_groups)
+	CHECK(free_codes_of_bf16)
+	CHECK(turned_to_another_type)
+	CHECK(turned_of_other_bits)
+	CHECK(turned_of_other_rows)
+	CHECK(turned_of_fewer)
+	CHECK(turned_of_codes)
+	CHECK(turned_of_layout)
+	CHECK(turned_but_packed)
+	CHECK(turned_with_scales)
 	CHECK(blocks_of_another_type)
 	CHECK(blocks_of_unmodelled_type)
 	CHECK(blocks_of_other_scales)

@@ -933,9 +933,21 @@ function makeLayout(index, layout, decoded) {
 	const { rule, dtype, elements, group: bits } = layout;
 	const codes = decoded[layout.coarse];
 	if (rule === 1) return makeBlocks(index, layout, decoded);
+	const { columns } = index.objects[layout.coarse];
+	if (rule === 3 && bits > 8) {
+		const size = bits / 8, rows = codes.length / size / columns;
+		need(index.objects[layout.coarse].dtype === dtype && DTYPE_SIZES[dtype] === size, "floats of another type");
+		return Uint8Array.from(codes, (_, i) => {
+			const element = Math.floor(i / size), row = element % rows, column = Math.floor(element / rows);
+			return codes[(row * columns + column) * size + (i % size)];
+		});
+	}
+	if (rule === 2 && dtype === U8) {
+		need(bits === 4, "a layout that does not exist");
+		return Uint8Array.from({ length: elements }, (_, i) => (codes[2 * i] % 16) + (codes[2 * i + 1] % 16) * 16);
+	}
 	need((rule === 2 || rule === 3) && dtype === I32 && (bits === 4 || bits === 8), "a layout that does not exist");
 	const perWord = 32 / bits;
-	const { columns } = index.objects[layout.coarse];
 	const rows = codes.length / columns;
 	const words = new Uint32Array(elements);
 	for (let i = 0; i < elements; i++) {

@@ -26,7 +26,7 @@ struct qs_decoder {
 	void *work;
 	size_t work_size;
 	range ranges[N_RANGES];
-	/* All codes of a matrix that stands transposed in a file. */
+	/* All codes or floats of a matrix that stands transposed in a file. */
 	const qstore_archive *whole_archive;
 	uint32_t whole_object;
 	uint8_t *whole;
@@ -275,7 +275,7 @@ static qstore_status decode_chain(qs_decoder *decoder, const qstore_archive *arc
 	return QSTORE_OK;
 }
 
-/* All codes of a matrix, kept for the pieces that follow. */
+/* All codes or floats of a matrix, kept for the pieces that follow. */
 static qstore_status load_whole(qs_decoder *decoder, const qstore_archive *archive, uint32_t number,
                                 const qs_object *codes, qs_error *error)
 {
@@ -283,7 +283,7 @@ static qstore_status load_whole(qs_decoder *decoder, const qstore_archive *archi
 		return QSTORE_OK;
 	decoder->whole_archive = NULL;
 	free(decoder->whole);
-	decoder->whole = malloc((size_t)codes->n_elems);
+	decoder->whole = malloc((size_t)qs_object_bytes(codes));
 	if (decoder->whole == NULL)
 		return no_memory(archive, error);
 	size_t filled = 0;
@@ -313,9 +313,11 @@ static qstore_status lay_out(qs_decoder *decoder, const qstore_archive *archive,
 	*data_size = n / block * qs_block_size(object->dtype);
 	if (object->rule == QS_LAYOUT_TRANSPOSED) {
 		qstore_status status = load_whole(decoder, archive, object->coarse, &codes, error);
-		if (status == QSTORE_OK)
-			qs_words_pack_transposed(object->group, decoder->whole, codes.n_elems / codes.cols, codes.cols,
-			                         first, n, dst);
+		uint64_t rows = codes.n_elems / codes.cols;
+		if (status == QSTORE_OK && object->dtype == QS_I32)
+			qs_words_pack_transposed(object->group, decoder->whole, rows, codes.cols, first, n, dst);
+		else if (status == QSTORE_OK)
+			qs_turn(qs_dtype_size(object->dtype), decoder->whole, rows, codes.cols, first, n, dst);
 		return status;
 	}
 	const uint8_t *source;
@@ -325,7 +327,7 @@ static qstore_status lay_out(qs_decoder *decoder, const qstore_archive *archive,
 	if (status != QSTORE_OK || n == 0)
 		return status;
 	if (object->rule == QS_LAYOUT_PACKED) {
-		qs_words_pack(object->group, source, n, dst);
+		qs_words_pack(object->group, source, *data_size / 4, dst);
 		return QSTORE_OK;
 	}
 	status = load_grid(decoder, archive, &codes, first, n, &decoder->ranges[COARSE_SCALES], &grid, error);

@@ -319,6 +319,8 @@ void qstore_get_tensor(const qstore_archive *archive, uint32_t number, qstore_te
 	if (tensor.object != QS_NONE) {
 		qs_object object;
 		qs_index_object(index, tensor.object, &object);
+		if (object.kind == QS_KIND_LAYOUT && qs_dtype_is_float(object.dtype))
+			qs_index_object(index, object.coarse, &object); /* the same, its rows as columns */
 		info->kind = kinds[object.kind];
 		info->coded_size = object.coded_size;
 		fill_rule(index, &object, info);

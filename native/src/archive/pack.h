@@ -47,8 +47,9 @@ typedef enum pack_view {
 	PACK_BLOCK_CODES,  /* codes of ggml's blocks */
 	PACK_BLOCK_SCALES, /* the rest of these blocks */
 	PACK_BLOCK_ABSMAX, /* the largest magnitude of each 32 16-bit floats, of the same type */
-	PACK_WORD_CODES,   /* codes packed in I32 along their rows */
+	PACK_WORD_CODES,   /* codes packed in I32, or in U8, along their rows */
 	PACK_WORD_CODES_T, /* … along their columns */
+	PACK_TURNED,       /* floats, their columns as rows */
 	PACK_CAST_BF16,    /* F32 rounded to BF16 */
 	PACK_Q8_0,         /* floats quantized to Q8_0's blocks … */
 	PACK_Q8_0_CODES,   /* … their codes … */
@@ -74,10 +75,11 @@ typedef struct pack_tensor {
 	uint64_t source_offset;
 	pack_view view; /* … or how they come from those of `of` */
 	const struct pack_tensor *of;
-	uint32_t bits;             /* of a packed code; LAYOUT of packed ones too */
+	uint32_t bits;             /* of a packed code; LAYOUT of packed codes or turned floats too */
 	struct pack_tensor *codes; /* of the matrix that this is the file's form of: itself, a part, or NULL */
 	int is_needed;             /* as it is, by another's grid */
 	int has_grid;              /* codes: their grid is known, but perhaps for the rule */
+	int is_turned;             /* codes: their rows are the columns of the floats that they were made of */
 	const char *full;          /* the name, after that of its model where a folder has several */
 	const char *key;           /* name of the matrix or tensor in all variants */
 	uint64_t base_rank;        /* BASE: of its file */
@@ -87,6 +89,7 @@ typedef struct pack_tensor {
 	struct pack_tensor *coarse;      /* REFINE, SHARED, DELTA and LAYOUT; CODES given coarser ones, or NULL */
 	pack_grid grid;                  /* CODES with a rule */
 	struct pack_tensor *cast;        /* of F32: it in BF16, once that has been asked for */
+	struct pack_tensor *turned;      /* of floats: with columns as rows, the same */
 	uint32_t object;                 /* or QS_NONE */
 } pack_tensor;
 

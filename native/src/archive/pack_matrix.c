@@ -286,6 +286,68 @@ static int find_prefixed(packer *p, const pack_map *map, const char *prefix, con
 	return full != NULL;
 }
 
+/* Zero points of 4 bits, two to a byte, those of each row from a byte of their own on. */
+static qstore_status split_nibbles(packer *p, pack_tensor *packed, uint64_t rows, uint64_t cols,
+                                   pack_tensor **zeros, qs_error *error)
+{
+	uint64_t n = rows * cols, line = (cols + 1) / 2;
+	if (cols % 2 == 0 && n % 8 == 0) {
+		*zeros = pack_add_part(p, packed, PACK_WORD_CODES, QS_U8, 1, n);
+		if (*zeros == NULL)
+			return pack_no_memory(error);
+		(*zeros)->bits = packed->bits = 4;
+		packed->role = PACK_LAYOUT;
+		packed->coarse = *zeros;
+		return QSTORE_OK;
+	}
+	uint8_t *bytes = malloc((size_t)packed->size), *apart = malloc((size_t)n);
+	qstore_status status =
+	    bytes == NULL || apart == NULL
+	        ? pack_no_memory(error)
+	        : pack_read(p, packed->source, bytes, (size_t)packed->size, packed->source_offset, error);
+	for (uint64_t i = 0; i < n && status == QSTORE_OK; i++)
+		apart[i] = bytes[i / cols * line + i % cols / 2] >> i % cols % 2 * 4 & 15;
+	if (status == QSTORE_OK)
+		status = make_zeros(p, packed, QS_U8, apart, (size_t)n, zeros, error);
+	free(bytes);
+	free(apart);
+	return status;
+}
+
+/* MatMulNBits of 4 bits (onnxruntime, docs/ContribOperators.md): B [N, blocks, block / 2] of a matrix that
+ * MatMul has as [K, N]. Symmetric codes are made as those of Q4_0, whatever the block's size (core/mlas/lib/
+ * q4_dq.cpp). */
+static qstore_status split_n_bits(packer *p, pack_tensor *t, pack_tensor *scale, pack_tensor *zeros,
+                                  const qs_onnx_quant *quant, qs_error *error)
+{
+	uint64_t block = quant->block_size, rows = t->n_dims > 1 ? t->dims[0] : 0, n = pack_n_elems(scale);
+	if (t->role != PACK_PLAIN || t->dtype != QS_U8 || rows == 0 || block < 8 || block % 8 != 0 ||
+	    block > UINT32_MAX || n % rows != 0 || t->size / (block / 2) != n || t->size % (block / 2) != 0 ||
+	    2 * t->size >= QS_TRANSPOSED_MAX || (scale->dtype != QS_F32 && scale->dtype != QS_F16))
+		return QSTORE_OK;
+	pack_grid grid = {.rule = QS_RULE_Q4_0,
+	                  .scales = scale,
+	                  .group = (uint32_t)block,
+	                  .row_stride = n / rows,
+	                  .group_stride = 1};
+	if (zeros != NULL) {
+		if (zeros->dtype != QS_U8 || zeros->size != rows * ((n / rows + 1) / 2))
+			return QSTORE_OK;
+		grid.rule = QS_RULE_MULTIPLY;
+		qstore_status status = split_nibbles(p, zeros, rows, n / rows, &grid.zeros, error);
+		if (status != QSTORE_OK)
+			return status;
+	}
+	pack_tensor *codes = pack_add_part(p, t, PACK_WORD_CODES, QS_U8, rows, n / rows * block);
+	if (codes == NULL)
+		return pack_no_memory(error);
+	codes->bits = t->bits = 4;
+	codes->is_turned = 1;
+	codes->has_grid = 1;
+	use_codes(t, codes, &grid);
+	return QSTORE_OK;
+}
+
 /* Codes as the graph uses them (onnxruntime, quantization/base_quantizer.py). */
 static qstore_status take_quant(packer *p, const pack_map *map, const char *prefix,
                                 const qs_onnx_quant *quant, qs_error *error)
@@ -302,6 +364,8 @@ static qstore_status take_quant(packer *p, const pack_map *map, const char *pref
 		if (t->key == NULL)
 			return pack_no_memory(error);
 	}
+	if (strcmp(quant->op, "MatMulNBits") == 0 && quant->bits == 4 && scale != NULL)
+		return split_n_bits(p, t, scale, zeros, quant, error);
 	if (t->role != PACK_PLAIN || (t->dtype != QS_I8 && t->dtype != QS_U8) || quant->bits != 8 ||
 	    scale == NULL || t->n_dims < 2 || !qs_dtype_is_float(scale->dtype))
 		return QSTORE_OK;

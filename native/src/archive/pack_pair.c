@@ -62,6 +62,28 @@ static qstore_status in_16_bits(packer *p, pack_tensor *fine, pack_tensor **half
 	return *half == NULL ? pack_no_memory(error) : QSTORE_OK;
 }
 
+/* Floats with their columns as rows, which a layout turns back. */
+static qstore_status turn(packer *p, pack_tensor *fine, pack_tensor **turned, qs_error *error)
+{
+	if (fine->turned == NULL)
+		fine->turned = pack_add_part(p, fine, PACK_TURNED, fine->dtype, pack_cols(fine), pack_rows(fine));
+	*turned = fine->turned;
+	return *turned == NULL ? pack_no_memory(error) : QSTORE_OK;
+}
+
+static void use_turned(pack_tensor *fine)
+{
+	fine->role = PACK_LAYOUT;
+	fine->coarse = fine->turned;
+	fine->bits = 8 * qs_dtype_size(fine->dtype);
+}
+
+static int can_turn(const pack_tensor *t)
+{
+	return qs_dtype_is_float(t->dtype) && t->n_dims == 2 && pack_n_elems(t) < QS_TRANSPOSED_MAX &&
+	       pack_n_elems(t) > 0 && t->role == PACK_PLAIN;
+}
+
 /* Floats from codes. */
 static qstore_status pair_refine(pairing *q, pack_tensor *fine, pack_tensor *codes, uint32_t number,
                                  int *done, qs_error *error)
@@ -91,7 +113,7 @@ static qstore_status pair_tensors(pairing *q, pack_tensor *fine, uint32_t fine_n
                                   uint32_t number, qs_error *error)
 {
 	packer *p = q->p;
-	pack_tensor *root = pack_stored(coarse), *codes = codes_of(root), *own = codes_of(fine);
+	pack_tensor *root = pack_stored(coarse), *codes = codes_of(root), *own = codes_of(fine), *given = fine;
 	qstore_status status = QSTORE_OK;
 	int done = 0;
 	if (fine->role == PACK_SHARED || root->role == PACK_LITERAL)
@@ -108,6 +130,10 @@ static qstore_status pair_tensors(pairing *q, pack_tensor *fine, uint32_t fine_n
 			return QSTORE_OK;
 		}
 	}
+	if (codes != NULL && codes->is_turned && can_turn(fine))
+		status = turn(p, given, &fine, error);
+	if (status != QSTORE_OK)
+		return status;
 	const pack_tensor *shape = codes != NULL ? codes : root, *own_shape = own != NULL ? own : fine;
 	if (pack_n_elems(shape) != pack_n_elems(own_shape) || pack_cols(shape) != pack_cols(own_shape)) {
 		/* Packed formats have shapes of their own; codes and floats have not. */
@@ -121,7 +147,7 @@ static qstore_status pair_tensors(pairing *q, pack_tensor *fine, uint32_t fine_n
 		return QSTORE_OK;
 	}
 	if (own != NULL && codes != NULL) {
-		if (own->coarse == NULL && fine->role != PACK_LITERAL &&
+		if (own->coarse == NULL && own->is_turned == codes->is_turned && fine->role != PACK_LITERAL &&
 		    pack_guess_grid(&q->search, &q->maps[number], codes) &&
 		    pack_guess_grid(&q->search, &q->maps[fine_number], own))
 			own->coarse = codes;
@@ -129,17 +155,29 @@ static qstore_status pair_tensors(pairing *q, pack_tensor *fine, uint32_t fine_n
 	}
 	if (fine->role != PACK_PLAIN)
 		return QSTORE_OK;
-	if (qs_dtype_is_float(fine->dtype) && codes != NULL && fine->n_dims > 1)
-		return pair_refine(q, fine, codes, number, &done, error);
+	if (qs_dtype_is_float(fine->dtype) && codes != NULL && fine->n_dims > 1 &&
+	    codes->is_turned == (fine != given)) {
+		status = pair_refine(q, fine, codes, number, &done, error);
+		if (fine != given && fine->role != PACK_PLAIN)
+			use_turned(given);
+		return status;
+	}
 	/* Scales are small, and grids need them plain. */
 	if (codes == NULL && !pack_is_scales_name(fine->name) && same_shape(fine, coarse) &&
 	    qs_delta_applies(coarse->dtype, fine->dtype)) {
 		int pays;
 		status = pack_delta_pays(p, q->encoder, fine, root, &pays, error);
-		if (status == QSTORE_OK && pays) {
-			fine->role = PACK_DELTA;
-			fine->coarse = root;
+		if (status != QSTORE_OK || !pays)
+			return status;
+		if (root->role == PACK_LAYOUT) { /* what it is the layout of is there to be built on */
+			status = turn(p, given, &fine, error);
+			if (status != QSTORE_OK)
+				return status;
+			use_turned(given);
+			root = root->coarse;
 		}
+		fine->role = PACK_DELTA;
+		fine->coarse = root;
 	}
 	return status;
 }

@@ -36,7 +36,7 @@ pack_tensor *pack_add_part(packer *p, const pack_tensor *of, pack_view view, uin
 	    .dims = part->dims,
 	    .size = rows * cols * qs_dtype_size(dtype),
 	    .role = PACK_PLAIN,
-	    .owner = of,
+	    .owner = of->owner != NULL ? of->owner : of,
 	    .view = view,
 	    .of = of,
 	    .object = QS_NONE,
@@ -104,6 +104,8 @@ uint64_t pack_n_elems(const pack_tensor *tensor)
 static qstore_status read_of(const packer *p, const pack_tensor *t, uint8_t *dst, size_t size,
                              uint64_t offset, qs_error *error)
 {
+	if (t->of->view == PACK_TURNED) /* which takes no scratch memory */
+		return pack_tensor_read(p, t->of, dst, size, offset, NULL, error);
 	return pack_read(p, t->of->source, dst, size, t->of->source_offset + offset, error);
 }
 
@@ -212,6 +214,37 @@ static qstore_status read_words_transposed(const packer *p, const pack_tensor *t
 	return QSTORE_OK;
 }
 
+/* Pieces of rows, or many whole rows at a time: from each row of the floats as they are those of a few
+ * columns. */
+static qstore_status read_turned(const packer *p, const pack_tensor *t, uint8_t *dst, size_t size,
+                                 uint64_t offset, uint8_t *scratch, qs_error *error)
+{
+	enum { ROWS = 512 };
+	uint64_t rows = t->dims[0], cols = t->dims[1], elem = qs_dtype_size(t->dtype);
+	uint8_t line[4 * ROWS];
+	(void)scratch;
+	while (size > 0) {
+		uint64_t row = offset / elem / cols, column = offset / elem % cols, n_rows = 1,
+		         n_cols = cols - column;
+		if (n_cols > size / elem)
+			n_cols = size / elem;
+		else if (column == 0)
+			n_rows = size / elem / cols < ROWS ? size / elem / cols : ROWS;
+		for (uint64_t c = 0; c < n_cols; c++) {
+			qstore_status status =
+			    read_of(p, t, line, (size_t)(n_rows * elem), ((column + c) * rows + row) * elem, error);
+			if (status != QSTORE_OK)
+				return status;
+			for (uint64_t r = 0; r < n_rows; r++)
+				memcpy(dst + (r * cols + c) * elem, line + r * elem, (size_t)elem);
+		}
+		dst += n_rows * n_cols * elem;
+		offset += n_rows * n_cols * elem;
+		size -= (size_t)(n_rows * n_cols * elem);
+	}
+	return QSTORE_OK;
+}
+
 /* Blocks [first, first + n) of Q8_0 made of `of`, which is floats as they are. */
 static qstore_status make_q8_0(const packer *p, const pack_tensor *t, uint64_t first, size_t n,
                                uint8_t *blocks, uint8_t *scratch, qs_error *error)
@@ -280,8 +313,9 @@ qstore_status pack_tensor_read(const packer *p, const pack_tensor *tensor, uint8
 	    [PACK_LLM_INT8] = read_llm_int8,   [PACK_BLOCK_CODES] = read_blocks,
 	    [PACK_BLOCK_SCALES] = read_blocks, [PACK_BLOCK_ABSMAX] = read_absmax,
 	    [PACK_WORD_CODES] = read_words,    [PACK_WORD_CODES_T] = read_words_transposed,
-	    [PACK_CAST_BF16] = read_cast,      [PACK_Q8_0] = read_q8_0,
-	    [PACK_Q8_0_CODES] = read_q8_0,     [PACK_Q8_0_SCALES] = read_q8_0,
+	    [PACK_TURNED] = read_turned,       [PACK_CAST_BF16] = read_cast,
+	    [PACK_Q8_0] = read_q8_0,           [PACK_Q8_0_CODES] = read_q8_0,
+	    [PACK_Q8_0_SCALES] = read_q8_0,
 	};
 	qstore_status status = QSTORE_OK;
 	if (tensor->view == PACK_AS_IS)

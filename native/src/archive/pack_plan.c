@@ -165,17 +165,18 @@ static qstore_status plan_object(packer *p, pack_tensor *t, uint32_t layer, qs_e
 	}
 	if (t->role == PACK_LAYOUT) {
 		const pack_tensor *codes = t->coarse;
-		uint32_t per_word = t->bits == 0 ? 1 : 32 / t->bits;
-		object.rule = codes->view == PACK_WORD_CODES     ? QS_LAYOUT_PACKED
-		              : codes->view == PACK_WORD_CODES_T ? QS_LAYOUT_TRANSPOSED
-		                                                 : QS_LAYOUT_BLOCKS;
+		uint32_t per_elem = t->bits == 0 ? 1 : 8 * qs_dtype_size(t->dtype) / t->bits;
+		int transposed = codes->view == PACK_WORD_CODES_T || codes->view == PACK_TURNED;
+		object.rule = codes->view == PACK_WORD_CODES ? QS_LAYOUT_PACKED
+		              : transposed                   ? QS_LAYOUT_TRANSPOSED
+		                                             : QS_LAYOUT_BLOCKS;
 		object.group = t->bits;
 		if (object.rule == QS_LAYOUT_BLOCKS)
 			object.scales = object_of(codes->grid.scales);
-		if (object.rule != QS_LAYOUT_TRANSPOSED) {
+		if (!transposed) {
 			pack_geometry(codes, &object.cols, &object.chunk_elems);
-			object.cols /= per_word;
-			object.chunk_elems /= per_word;
+			object.cols /= per_elem;
+			object.chunk_elems /= per_elem;
 		}
 	}
 	return add_object(p, object, &own, &t->object, error);

@@ -136,10 +136,10 @@ enum {
 
 /* How a layout object's bytes are made (FORMAT.md, "Layouts"). */
 enum {
-	QS_LAYOUT_BLOCKS = 1, /* ggml's blocks of the object's dtype, of codes and scales */
-	QS_LAYOUT_PACKED = 2, /* codes of 4 or 8 bits in I32, along the rows */
-	QS_LAYOUT_TRANSPOSED =
-	    3, /* the same along the columns: of a matrix of rows × cols, [cols / per word, rows] */
+	QS_LAYOUT_BLOCKS = 1,     /* ggml's blocks of the object's dtype, of codes and scales */
+	QS_LAYOUT_PACKED = 2,     /* codes of 4 or 8 bits in I32, or of 4 in U8, along the rows */
+	QS_LAYOUT_TRANSPOSED = 3, /* the same in I32 along the columns: of a matrix of rows × cols, [cols / per
+	                             word, rows]; or floats: rows become columns */
 	QS_LAYOUT_COUNT
 };
 
@@ -230,7 +230,7 @@ typedef struct qs_object {
 	uint64_t offset, coded_size; /* payload-relative; its chunks stand one after the other */
 	/* CODES with a rule: their grid (grid.h) */
 	uint32_t zeros, order; /* objects, or QS_NONE */
-	uint32_t group;        /* LAYOUT, not of blocks: bits of a code; BASE: the file */
+	uint32_t group;        /* LAYOUT, not of blocks: bits of a code, or of a float; BASE: the file */
 	int32_t zero_offset;
 	uint64_t row_stride, group_stride; /* BASE: row_stride is the offset in the file, in bytes */
 } qs_object;

@@ -179,13 +179,15 @@ static int check_grid(const qs_index *index, uint32_t number, const qs_object *o
 		    n_scales % record != 0)
 			return 0;
 		n_scales = n_scales / record * groups;
-	} else if (!qs_dtype_is_float(scales.dtype) || (rule > QS_RULE_Q8_0 && scales.dtype != QS_F16)) {
+	} else if (!qs_dtype_is_float(scales.dtype) || (rule > QS_RULE_Q8_0 && scales.dtype != QS_F16 &&
+	                                                (rule != QS_RULE_Q4_0 || scales.dtype != QS_F32))) {
 		return 0;
 	}
 	if (qs_rule_group(rule) != 0) {
-		if (object->group != qs_rule_group(rule) || cols % ((uint64_t)object->group * groups) != 0 ||
-		    object->row_stride != cols / object->group || object->group_stride != 1 ||
-		    object->zeros != QS_NONE || object->zero_offset != 0 || object->order != QS_NONE)
+		if ((object->group != qs_rule_group(rule) && rule != QS_RULE_Q4_0) ||
+		    cols % ((uint64_t)object->group * groups) != 0 || object->row_stride != cols / object->group ||
+		    object->group_stride != 1 || object->zeros != QS_NONE || object->zero_offset != 0 ||
+		    object->order != QS_NONE)
 			return 0;
 	}
 	uint64_t n_groups = object->group < cols ? (cols - 1) / object->group + 1 : 1;
@@ -215,10 +217,19 @@ static int check_grid(const qs_index *index, uint32_t number, const qs_object *o
 	       other.n_elems == n_scales;
 }
 
+/* Blocks hold an FP16 scale for each 32 codes; codes by the rule of Q4_0 may have others elsewhere. */
+static int has_block_scales(const qs_index *index, const qs_object *codes)
+{
+	qs_object scales;
+	qs_index_object(index, codes->scales, &scales);
+	return codes->group == qs_rule_group(codes->rule) &&
+	       (codes->rule != QS_RULE_Q4_0 || scales.dtype == QS_F16);
+}
+
 static int check_layout(const qs_index *index, uint32_t number, const qs_object *object)
 {
 	qs_object coarse;
-	uint32_t per_word = object->group == 4 ? 8 : 4;
+	uint32_t per_word = object->group == 4 ? 8 : 4, per_elem = per_word;
 	if (object->coarse >= number || object->zeros != QS_NONE || object->order != QS_NONE ||
 	    object->row_stride != 0 || object->group_stride != 0 || object->zero_offset != 0)
 		return 0;
@@ -226,18 +237,30 @@ static int check_layout(const qs_index *index, uint32_t number, const qs_object 
 	if (object->rule == QS_LAYOUT_BLOCKS)
 		return coarse.kind == QS_KIND_CODES && qs_rule_block(coarse.rule) == object->dtype &&
 		       coarse.dtype == (object->dtype == QS_Q8_0 ? QS_I8 : QS_U8) && are_alike(object, &coarse) &&
-		       object->scales == coarse.scales && object->group == 0 &&
+		       object->scales == coarse.scales && object->group == 0 && has_block_scales(index, &coarse) &&
 		       coarse.chunk_elems % qs_block_elems(object->dtype) == 0;
-	if (object->dtype != QS_I32 || coarse.dtype != QS_U8 ||
-	    (coarse.kind != QS_KIND_CODES && coarse.kind != QS_KIND_PLAIN) || object->scales != QS_NONE ||
-	    (object->group != 4 && object->group != 8) || coarse.cols % per_word != 0 ||
-	    coarse.n_elems % coarse.cols != 0 || coarse.n_elems / per_word != object->n_elems)
+	int transposed = object->rule == QS_LAYOUT_TRANSPOSED;
+	if (object->scales != QS_NONE || coarse.n_elems % coarse.cols != 0 ||
+	    (transposed && (object->cols != coarse.n_elems / coarse.cols || coarse.n_elems >= QS_TRANSPOSED_MAX)))
 		return 0;
-	if (object->rule == QS_LAYOUT_PACKED)
-		return coarse.chunk_elems % per_word == 0 && object->cols == coarse.cols / per_word &&
-		       object->chunk_elems == coarse.chunk_elems / per_word;
-	return object->rule == QS_LAYOUT_TRANSPOSED && object->cols == coarse.n_elems / coarse.cols &&
-	       coarse.n_elems < QS_TRANSPOSED_MAX;
+	if (transposed && qs_dtype_is_float(object->dtype))
+		return coarse.dtype == object->dtype && object->group == 8 * qs_dtype_size(object->dtype) &&
+		       (coarse.kind == QS_KIND_PLAIN || coarse.kind == QS_KIND_REFINE ||
+		        coarse.kind == QS_KIND_DELTA) &&
+		       coarse.n_elems == object->n_elems;
+	if (coarse.dtype != QS_U8 || (coarse.kind != QS_KIND_CODES && coarse.kind != QS_KIND_PLAIN) ||
+	    (object->group != 4 && object->group != 8) || coarse.cols % per_word != 0)
+		return 0;
+	/* Packed codes may be called bytes, but come in whole words all the same. */
+	if (object->rule == QS_LAYOUT_PACKED && object->dtype == QS_U8 && object->group == 4)
+		per_elem = 2;
+	else if (object->dtype != QS_I32)
+		return 0;
+	if (coarse.n_elems / per_elem != object->n_elems)
+		return 0;
+	return transposed ||
+	       (object->rule == QS_LAYOUT_PACKED && coarse.chunk_elems % per_word == 0 &&
+	        object->cols == coarse.cols / per_elem && object->chunk_elems == coarse.chunk_elems / per_elem);
 }
 
 /* Elements of a file that is not here. */

@@ -4,6 +4,7 @@
 
 #include "bytes.h"
 #include "rules.h"
+#include "simd.h"
 
 int qs_blocks_are_modelled(uint32_t dtype)
 {
@@ -241,6 +242,33 @@ void qs_words_unpack(uint32_t bits, const uint8_t *words, size_t n_words, uint8_
 {
 	for (size_t i = 0; i < n_words; i++)
 		unpack_word(bits, qs_load32(words + 4 * i), codes + i * (32 / bits));
+}
+
+/* For constant sizes. */
+QS_ALWAYS_INLINE void turn(uint32_t size, const uint8_t *src, uint64_t rows, uint64_t cols, uint64_t first,
+                           size_t n, uint8_t *dst)
+{
+	enum { BLOCK = 32 }; /* rows whose lines of cache are used together */
+	uint64_t end = first + n;
+	for (uint64_t low = 0; low < rows; low += BLOCK)
+		for (uint64_t line = first / rows; line * rows + low < end; line++) {
+			uint64_t from = line * rows + low, to = from + BLOCK;
+			to = low + BLOCK > rows ? (line + 1) * rows : to;
+			from = from < first ? first : from;
+			to = to > end ? end : to;
+			for (uint64_t i = from; i < to; i++)
+				memcpy(dst + (size_t)(i - first) * size,
+				       src + (size_t)((i - line * rows) * cols + line) * size, size);
+		}
+}
+
+void qs_turn(uint32_t size, const uint8_t *src, uint64_t rows, uint64_t cols, uint64_t first, size_t n,
+             uint8_t *dst)
+{
+	if (size == 2)
+		turn(2, src, rows, cols, first, n, dst);
+	else
+		turn(4, src, rows, cols, first, n, dst);
 }
 
 void qs_words_pack_transposed(uint32_t bits, const uint8_t *codes, uint64_t rows, uint64_t cols,

@@ -99,7 +99,7 @@ const BLOCKS = {
 };
 
 /** Rows that are much like another one. */
-const ALIKE = /Q5_|^GGUF F|^FP16 \||one group|8 bits, a|GPTQ 4 bits, asymmetric|groups of|(row|tensor), asymmetric|searched scales, |version 2, asymmetric|reciprocal|^ONNX (FP32|FP16 \| int8)|ONNX.*(external|reduced)/;
+const ALIKE = /Q5_|^GGUF F|^FP16 \||one group|8 bits, a|GPTQ 4 bits, asymmetric|groups of|(row|tensor), asymmetric|searched scales, |version 2, asymmetric|reciprocal|^ONNX (FP32 \| u?int8|FP16 \| int8)|^ONNX FP32 \| Q4.*(128|asym|ext)|ONNX.*(external|reduced)|^ONNX FP16.*128/;
 
 /** @returns {Row[]} */
 function ggufRows() {
@@ -175,6 +175,19 @@ function onnxRows() {
 	})));
 }
 
+/** MatMulNBits: symmetric codes are made as ggml's Q4_0. */
+function bitsRows() {
+	const options = [["blocks of 32", "", ["q4_0"]], ["blocks of 128", "--block 128", ["q4_0"]], ["asymmetric", "--asymmetric", ROUND], ["external data", "--external", ["q4_0"]]];
+	return options.flatMap(([text, option, rules]) => [["FP32", "", "q4"], ["FP16", "_fp16", "q4f16"]].map(([name, suffix, low]) => {
+		const folder = onnx("fp32,fp16,q4,q4f16", option);
+		return {
+			name: `ONNX ${name} | ${low.toUpperCase()}, ${text}`, variants: [onnxFile(folder, `model${suffix}`), onnxFile(folder, `model_${low}`)], rules,
+			// Scales in FP16 are those of the weights' cast; those in FP32 say what it was rounded from.
+			exceptions: name === "FP32" ? 0.008 : 0.002, pairs: LINEAR + 1,
+		};
+	}));
+}
+
 const GPTQ8 = quantized("gptq"), GPTQ4 = quantized("gptq --bits 4");
 
 /** @type {Row[]} */
@@ -186,6 +199,9 @@ const rows = [
 	{ name: "GGUF BF16 | Q8_0 | Q4_0", variants: [gguf("bf16"), gguf("q8_0", gguf("bf16")), gguf("q4_0", gguf("bf16"))], rules: ["q8_0"], pairs: LINEAR + 2 },
 	...quantizerRows(),
 	...onnxRows(),
+	...bitsRows(),
+	{ name: "ONNX, a folder of FP32, FP16, Q4, Q4F16", variants: [onnx("fp32,fp16,q4,q4f16")], rules: ["q4_0"], exceptions: 0.002, pairs: LINEAR + 1 },
+	{ name: "ONNX, a folder of FP16, INT8, Q4F16", variants: [onnx("fp16,int8,q4f16")], rules: ["divide"], exceptions: 0.006, pairs: LINEAR + 2 },
 	{ name: "ONNX, a folder of FP32, FP16, INT8", variants: [onnx("fp32,fp16,q8")], rules: ["divide"], exceptions: 0.006, pairs: LINEAR + 2 },
 	{ name: "ONNX, a folder of five, external data", variants: [onnx("fp32,fp16,int8,uint8,q8", "--external --per-channel")], rules: ["divide"], exceptions: 0.006, pairs: LINEAR + 2 },
 	{ name: "FP32 | BF16", variants: [F32, BF16] },
@@ -209,12 +225,18 @@ const rows = [
 	{ name: "FP8 E5M2 alone", variants: [quantized("cast --dtype f8_e5m2", F32)], alone: true },
 ];
 
+const ODD_ONNX = onnx("fp32,fp16,q4,q4f16", "--block 16 --asymmetric");
+
 /** Of a model whose sizes are no multiples of 32, so that groups have rests. @type {Row[]} */
 export const ODD_ROWS = [
-	["GPTQ 4 bits", "gptq --bits 4 --group 64"],
-	["GPTQ 4 bits, version 2, act-order, asymmetric", "gptq --bits 4 --v2 --act-order --asymmetric"],
-	["GPTQ 8 bits, static groups", "gptq --group 32 --act-order --static-groups"],
-	["compressed-tensors, packed, 4 bits", "compressed-tensors --packed --bits 4 --group 8"],
-].map(([name, options]) => ({ name: `BF16 | ${name}, odd sizes`, variants: [BF16, quantized(options)], rules: GPTQ, exceptions: 0.4, pairs: LINEAR }));
+	// Blocks that are padded are not modelled; one matrix has whole ones, an odd number of them in a row, so that zero points are padded.
+	{ name: "ONNX FP16 | Q4F16, asymmetric, odd sizes", variants: [onnxFile(ODD_ONNX, "model_fp16"), onnxFile(ODD_ONNX, "model_q4f16")], rules: ROUND, exceptions: 0.002, pairs: 1, apart: true },
+	...[
+		["GPTQ 4 bits", "gptq --bits 4 --group 64"],
+		["GPTQ 4 bits, version 2, act-order, asymmetric", "gptq --bits 4 --v2 --act-order --asymmetric --group 32"],
+		["GPTQ 8 bits, static groups", "gptq --group 32 --act-order --static-groups"],
+		["compressed-tensors, packed, 4 bits", "compressed-tensors --packed --bits 4 --group 8"],
+	].map(([name, options]) => ({ name: `BF16 | ${name}, odd sizes`, variants: [BF16, quantized(options)], rules: GPTQ, exceptions: 0.4, pairs: LINEAR })),
+];
 
 export const ROWS = rows.map((row) => ({ ...row, slow: ALIKE.test(row.name) }));
