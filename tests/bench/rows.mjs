@@ -8,7 +8,7 @@ import { ROWS, packArguments } from "../js/helpers/rows.mjs";
 import { native } from "../js/helpers/tools.mjs";
 
 /** Rows whose figures say nothing that others do not. */
-const LEFT_OUT = /^FP16 \| (?!LLM.int8$|compressed-tensors$|round, by row$)|^GGUF F32 \| (?!Q[48]_0)|^ONNX FP32.*(reduced|external)/;
+const LEFT_OUT = /^FP16 \| (?!LLM.int8$|compressed-tensors$|round, by row$)|^GGUF F32 \| (?!Q[48]_0)|^ONNX FP32.*(reduced|external)|INT8, Q4F16$/;
 
 const pattern = process.argv[2] && new RegExp(process.argv[2]);
 const folder = fileURLToPath(new URL("../../build/bench/rows/", import.meta.url));
