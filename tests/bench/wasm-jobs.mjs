@@ -1,45 +1,52 @@
 /** Decoding an archive's chunks in memory, by what they are: the same in Node's workers and in browsers'. */
 
 import { KIND, readIndex } from "../../js/archive-index.js";
+import { decodeJob } from "../../js/codec.js";
 import { DTYPES } from "../../js/dtypes.js";
-import { planChunk } from "../../js/plan.js";
+import { planObject } from "../../js/plan.js";
 import { bytesSource } from "../../js/source.js";
+import { decodePieces } from "../../js/stream.js";
 import { createDecoder } from "../../js/wasm.js";
 
 const floatName = ({ dtype }) => ({ F16: "FP16", BF16: "BF16" })[DTYPES[dtype].name];
+
+/** The jobs that the library makes of objects' chunks. */
+async function jobsOf(bytes, index, number, decoder) {
+	const jobs = [];
+	const codec = { concurrency: 1, decode: async (job) => {
+		jobs.push(job);
+		return decodeJob(decoder, job);
+	} };
+	const pieces = decodePieces({ index, source: bytesSource(bytes), codec }, planObject(index, number));
+	while (!(await pieces.next()).done)
+		; // for their jobs
+	// Not those of its scales.
+	const { kind, dtype } = index.object(number);
+	return jobs.filter(({ chunk }) => chunk.desc.kind === kind && chunk.desc.dtype === dtype);
+}
 
 /** Lists of jobs by what they are; a job: calls of the decoder, one after the other. */
 async function listJobs(bytes, decoder) {
 	const { index } = await readIndex(bytesSource(bytes), decoder);
 	const groups = { codes: [], both: [], refine: [], plain: [], copy: [] };
-	const prepare = (number, chunk, extra = {}) => {
-		const object = index.object(number), id = object.firstChunk + chunk, offset = index.chunkOffset(id);
-		const elems = Math.min(object.chunkElems, object.elems - chunk * object.chunkElems);
-		const desc = { kind: object.kind, dtype: object.dtype, rule: object.rule, elems, cols: object.cols,
-			first: chunk * object.chunkElems, ...extra };
-		const src = bytes.subarray(offset, offset + index.chunkSize(id));
-		const dst = new Uint8Array(elems * (object.chunkBytes / object.chunkElems));
+	const prepare = ({ chunk, coarseGrid }, coarse) => {
+		const desc = { ...chunk.desc, coarse, coarseGrid }, dst = new Uint8Array(chunk.size), src = chunk.bytes.slice();
 		decoder.chunk(desc, src, dst);
 		return { desc, src, dst };
 	};
 	let high = "";
 	for (let i = 0; i < index.objectCount; i++) {
 		const object = index.object(i);
-		for (let c = 0; c < object.chunkCount; c++) {
-			if (object.kind === KIND.REFINE) {
-				const { coarse, scales, firstScale, scaleCount } = planChunk(index, i, c), first = index.object(object.scales);
-				const all = new Uint8Array(scales.length * first.chunkBytes), size = first.chunkBytes / first.chunkElems;
-				scales.forEach((s, k) => all.set(prepare(s.object, s.chunk).dst, k * first.chunkBytes));
-				const from = (firstScale - scales[0].chunk * first.chunkElems) * size;
-				const codes = prepare(coarse.object, coarse.chunk);
-				const refine = prepare(i, c, { coarse: codes.dst, coarseDtype: index.object(object.coarse).dtype, scalesDtype: first.dtype,
-					scales: all.slice(from, from + scaleCount * size) });
+		if (object.kind === KIND.REFINE) {
+			for (const job of await jobsOf(bytes, index, i, decoder)) {
+				const codes = prepare(job.coarse), refine = prepare(job, codes.dst);
 				groups.codes.push([codes]);
 				groups.refine.push([refine]);
 				groups.both.push([codes, refine]);
-				high = floatName(object);
-			} else if (object.kind === KIND.PLAIN && floatName(object))
-				groups.plain.push([prepare(i, c)]);
+			}
+			high = floatName(object);
+		} else if (object.kind === KIND.PLAIN && floatName(object)) {
+			groups.plain.push(...(await jobsOf(bytes, index, i, decoder)).map((job) => [prepare(job)]));
 		}
 	}
 	const piece = new Uint8Array(1 << 18);
