@@ -26,7 +26,7 @@ async function jobsOf(bytes, index, number, decoder) {
 }
 
 /** Lists of jobs by what they are; a job: calls of the decoder, one after the other. */
-async function listJobs(bytes, decoder) {
+export async function listJobs(bytes, decoder) {
 	const { index } = await readIndex(bytesSource(bytes), decoder);
 	const groups = { codes: [], both: [], refine: [], plain: [], copy: [] };
 	const prepare = ({ chunk, coarseGrid }, coarse) => {

@@ -5,8 +5,8 @@
 #include "rules.h"
 #include "simd.h"
 
-/* Magnitudes up to 255, and two behind them. */
-enum { BORDERS = 258 };
+/* Distances up to 255, and two behind them; and whole vectors. */
+enum { BORDERS = 264 };
 
 /* Pattern of the largest value that is at most x, for finite x ≥ 0. */
 QS_ALWAYS_INLINE uint32_t pattern_floor(float x, uint32_t dtype)
@@ -14,14 +14,20 @@ QS_ALWAYS_INLINE uint32_t pattern_floor(float x, uint32_t dtype)
 	return dtype == QS_F16 ? qs_f32_bits(x * 0x1p-112f) >> 13 : qs_f32_bits(x) >> 16;
 }
 
-/* Singles divide these integers exactly enough: a quotient below 2^16 that is no integer is further from one
- * than half its spacing. */
+/* floor(65536 / n) for 1 ≤ n < 2^16, by a single: the quotient is no integer by less than 2^-16, or is one,
+ * and adding this number rounds (quotient − ½) half to even; integers above 1 are even, being powers of two.
+ * No conversion, for which WebAssembly takes six instructions. */
+QS_ALWAYS_INLINE uint32_t divide_65536(uint32_t n)
+{
+	return qs_f32_bits(65536.0f / (float)(int32_t)n + (0x1p23f - 0.5f)) - 0x4b000000;
+}
+
 QS_ALWAYS_INLINE qs_cell make_cell(uint32_t first, uint32_t count)
 {
 	uint32_t n = count ? count : 1;
-	uint32_t f = (uint32_t)(int32_t)(65536.0f / (float)(int32_t)n);
+	uint32_t f = divide_65536(n);
 	f = f > 65535 ? 65535 : f;
-	uint32_t g = (uint32_t)(int32_t)(65536.0f / (float)(int32_t)f);
+	uint32_t g = divide_65536(f);
 	return (qs_cell)(first | g << 16) | (qs_cell)(f | n << 16) << 32;
 }
 
@@ -84,16 +90,85 @@ QS_ALWAYS_INLINE void find_borders(uint32_t *first, uint32_t last, uint32_t rule
 	}
 }
 
-/* Indexes up to `reach` on both sides, as far as there are codes. */
-QS_ALWAYS_INLINE void build_symmetric(qs_cell *cells, uint32_t rule, uint32_t dtype, float scale,
-                                      int32_t shift, uint32_t reach, uint32_t positive, uint32_t negative,
-                                      int both)
+/* Four at a time. */
+typedef uint32_t four __attribute__((vector_size(16)));
+typedef int32_t four_signed __attribute__((vector_size(16)));
+typedef float four_singles __attribute__((vector_size(16)));
+
+/* The same where all borders are far from numbers that are not normal in any of the types, which is nearly
+ * always. Returns 0, and nothing is done, where they may not be. A border is (k − ½) · step up to 2^-15 of it
+ * (shifts are at most 2^-16), and neighbouring values differ by 2^-11 at least: so the pattern below (k − ½)
+ * · step · (1 + 2^-14) is the last one before the border or the first one behind it, and the rule says which.
+ */
+QS_ALWAYS_INLINE int find_normal_borders(uint32_t *first, uint32_t last, uint32_t rule, uint32_t dtype,
+                                         float scale, int32_t shift)
 {
-	uint32_t first[BORDERS];
-	find_borders(first, reach + 2, rule, dtype, scale, shift);
-	for (uint32_t k = 1; k <= reach && k <= positive; k++)
+	float step = qs_rule_step(rule, scale);
+	int is_half = dtype == QS_F16 || rule == QS_RULE_LLM_INT8, divides = rule == QS_RULE_DIVIDE;
+	if (rule == QS_RULE_DIVIDE_HALF || step < (is_half ? 0x1p-13f : 0x1p-60f) ||
+	    step > (is_half ? 200 : 0x1p60f))
+		return 0;
+	four_singles steps = step * (1 + 0x1p-14f) - (four_singles){0},
+	             factor = qs_rule_factor(rule, scale, shift) - (four_singles){0};
+	four_singles middle = {0.5f, 1.5f, 2.5f, 3.5f};
+	const four odd = {1, 0, 1, 0};
+	for (uint32_t k = 1; k <= last; k += 4, middle += 4.0f) {
+		four_singles x = middle * steps, value;
+		four pattern;
+		if (dtype == QS_F16) {
+			pattern = (four)(x * 0x1p-112f) >> 13;
+			value = (four_singles)(pattern << 13) * 0x1p112f;
+		} else {
+			pattern = (four)x >> 16;
+			value = (four_singles)((four)x & 0xffff0000);
+		}
+		/* As qs_rule_reaches: a tie does not reach odd codes, where it is rounded to even ones. */
+		four_signed border =
+		    (four_signed)middle + (rule < QS_RULE_Q8_0 ? (four_signed)odd : (four_signed){0});
+		four reached = (four)((four_signed)(divides ? value / factor : value * factor) >= border);
+		pattern += 1 + reached;
+		memcpy(first + k, &pattern, sizeof pattern);
+	}
+	if (qs_rule_has_absmax(rule)) {
+		uint32_t above = pattern_floor(scale, dtype) + 1;
+		for (uint32_t k = 1; k <= last; k++)
+			first[k] = first[k] < above && k < 128 ? first[k] : above;
+	}
+	return 1;
+}
+
+/* Cells k to k + 3, and their negative twins. */
+static inline void make_four_cells(qs_cell *cells, const uint32_t *first, uint32_t k)
+{
+	four begin, n;
+	memcpy(&begin, first + k, sizeof begin);
+	memcpy(&n, first + k + 1, sizeof n);
+	n -= begin;
+	n -= (four)(n == 0);
+	const four one = (four)((four_singles){0} + (0x1p23f - 0.5f));
+	four f = (four)(65536.0f / __builtin_convertvector((four_signed)n, four_singles) + (four_singles)one) -
+	         0x4b000000;
+	f -= f >> 16;
+	four g = (four)(65536.0f / __builtin_convertvector((four_signed)f, four_singles) + (four_singles)one) -
+	         0x4b000000;
+	four low = begin | g << 16, high = f | n << 16, signs = {0x8000, 0, 0x8000, 0};
+	four a = __builtin_shufflevector(low, high, 0, 4, 1, 5),
+	     b = __builtin_shufflevector(low, high, 2, 6, 3, 7);
+	memcpy(cells + k, &a, sizeof a);
+	memcpy(cells + k + 2, &b, sizeof b);
+	a = __builtin_shufflevector(a, a, 2, 3, 0, 1) | signs;
+	b = __builtin_shufflevector(b, b, 2, 3, 0, 1) | signs;
+	memcpy(cells + 253 - k, &b, sizeof b);
+	memcpy(cells + 255 - k, &a, sizeof a);
+}
+
+/* Indexes from k up to `reach` on both sides, as far as there are codes. */
+QS_ALWAYS_INLINE void write_cells(qs_cell *cells, const uint32_t *first, uint32_t from, uint32_t reach,
+                                  uint32_t positive, uint32_t negative, int both)
+{
+	for (uint32_t k = from; k <= reach && k <= positive; k++)
 		cells[k] = make_cell(first[k], first[k + 1] - first[k]);
-	for (uint32_t k = 1; k <= reach && k <= negative; k++)
+	for (uint32_t k = from; k <= reach && k <= negative; k++)
 		cells[256 - k] = make_cell(first[k], first[k + 1] - first[k]) | 0x8000;
 	/* Values beyond the codes' range are clamped: its ends reach one code further. */
 	if (positive && positive <= reach)
@@ -102,6 +177,40 @@ QS_ALWAYS_INLINE void build_symmetric(qs_cell *cells, uint32_t rule, uint32_t dt
 		cells[256 - negative] = make_cell(first[negative], first[negative + 2] - first[negative]) | 0x8000;
 	if (both && positive <= reach)
 		cells[256 - positive] = cells[positive] | 0x8000;
+}
+
+/* These two are of all rules, so that the code is there once. */
+static __attribute__((noinline)) void find_any_borders(uint32_t *first, uint32_t last, uint32_t rule,
+                                                       uint32_t dtype, float scale, int32_t shift)
+{
+	find_borders(first, last, rule, dtype, scale, shift);
+}
+
+static __attribute__((noinline)) void write_cells_by_four(qs_cell *cells, const uint32_t *first,
+                                                          uint32_t reach, uint32_t positive,
+                                                          uint32_t negative, int both)
+{
+	uint32_t k = 1;
+	/* Index positive + 1 is that of the least negative code, which is written last. */
+	for (; k + 3 <= reach && k + 3 <= negative && k + 2 <= positive; k += 4)
+		make_four_cells(cells, first, k);
+	write_cells(cells, first, k, reach, positive, negative, both);
+}
+
+/* wide: compiled for vectors so long that the compiler's own loops are the faster ones. */
+QS_ALWAYS_INLINE void build_symmetric(qs_cell *cells, uint32_t rule, uint32_t dtype, float scale,
+                                      int32_t shift, uint32_t reach, uint32_t positive, uint32_t negative,
+                                      int both, const int wide)
+{
+	uint32_t first[BORDERS];
+	if (wide) {
+		find_borders(first, reach + 2, rule, dtype, scale, shift);
+		write_cells(cells, first, 1, reach, positive, negative, both);
+		return;
+	}
+	if (!find_normal_borders(first, reach + 2, rule, dtype, scale, shift))
+		find_any_borders(first, reach + 2, rule, dtype, scale, shift);
+	write_cells_by_four(cells, first, reach, positive, negative, both);
 }
 
 /* ---- ggml's rules for 4 to 6 bits ---- */
@@ -179,13 +288,14 @@ QS_ALWAYS_INLINE int32_t build_block(qs_cell *cells, uint32_t rule, uint32_t dty
 /* ---- Tables ---- */
 
 QS_ALWAYS_INLINE void build_rule(qs_cell_table *table, uint32_t rule, uint32_t dtype, const qs_step *step,
-                                 uint32_t reach, uint32_t codes_dtype)
+                                 uint32_t reach, uint32_t codes_dtype, const int wide)
 {
 	float scale = step->scale;
 	if (qs_rule_is_symmetric(rule)) {
 		int zero = step->zero, both = codes_dtype == QS_I8 && zero == 0;
 		uint32_t positive = qs_positive_codes(codes_dtype, zero);
-		build_symmetric(table->cells, rule, dtype, scale, step->shift, reach, positive, 255 - positive, both);
+		build_symmetric(table->cells, rule, dtype, scale, step->shift, reach, positive, 255 - positive, both,
+		                wide);
 		table->zero = zero;
 		return;
 	}
@@ -197,14 +307,14 @@ QS_ALWAYS_INLINE void build_rule(qs_cell_table *table, uint32_t rule, uint32_t d
 /* Rule and dtype are constants in each, so that the loops become SIMD. */
 #define BUILD_CASE(rule)                                                                                     \
 	case (rule)*2:                                                                                           \
-		build_rule(table, (rule), QS_BF16, step, reach, codes_dtype);                                        \
+		build_rule(table, (rule), QS_BF16, step, reach, codes_dtype, wide);                                  \
 		break;                                                                                               \
 	case (rule)*2 + 1:                                                                                       \
-		build_rule(table, (rule), QS_F16, step, reach, codes_dtype);                                         \
+		build_rule(table, (rule), QS_F16, step, reach, codes_dtype, wide);                                   \
 		break;
 
 QS_ALWAYS_INLINE void build_table_of(qs_cell_table *table, uint32_t rule, uint32_t dtype, const qs_step *step,
-                                     uint32_t reach, uint32_t codes_dtype)
+                                     uint32_t reach, uint32_t codes_dtype, const int wide)
 {
 	switch (rule * 2 + (dtype == QS_F16)) {
 		BUILD_CASE(QS_RULE_LLM_INT8)
@@ -223,7 +333,7 @@ QS_ALWAYS_INLINE void build_table_of(qs_cell_table *table, uint32_t rule, uint32
 		BUILD_CASE(QS_RULE_Q6_K)
 #endif
 	default:
-		build_rule(table, rule, dtype, step, reach, codes_dtype);
+		build_rule(table, rule, dtype, step, reach, codes_dtype, wide);
 	}
 }
 
@@ -232,7 +342,7 @@ static __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq"))) void
 build_table_avx512(qs_cell_table *table, uint32_t rule, uint32_t dtype, const qs_step *step, uint32_t reach,
                    uint32_t codes_dtype)
 {
-	build_table_of(table, rule, dtype, step, reach, codes_dtype);
+	build_table_of(table, rule, dtype, step, reach, codes_dtype, 1);
 }
 #endif
 
@@ -247,9 +357,9 @@ static int is_usable(uint32_t rule, const qs_step *step)
 	return scale > 0x1p-119f && scale <= 0x1p100f && offset >= -0x1p100f && offset <= 0x1p100f;
 }
 
-static void build_table(qs_cell_table *table, uint32_t rule, uint32_t dtype, const qs_step *step,
-                        uint32_t reach, uint32_t codes_dtype)
+static void build_table(const qs_cell_cache *cache, qs_cell_table *table, const qs_step *step, uint32_t reach)
 {
+	uint32_t rule = cache->rule, dtype = cache->dtype, codes_dtype = cache->codes_dtype;
 	table->cells[0] = make_cell(0, 1);
 	table->reach = 255;
 	if (!is_usable(rule, step)) {
@@ -259,12 +369,12 @@ static void build_table(qs_cell_table *table, uint32_t rule, uint32_t dtype, con
 	if (qs_rule_is_symmetric(rule))
 		table->reach = reach;
 #if QS_HAVE_AVX512
-	if (qs_cpu_has_avx512()) {
+	if (cache->wide) {
 		build_table_avx512(table, rule, dtype, step, reach, codes_dtype);
 		return;
 	}
 #endif
-	build_table_of(table, rule, dtype, step, reach, codes_dtype);
+	build_table_of(table, rule, dtype, step, reach, codes_dtype, 0);
 }
 
 void qs_cell_cache_init(qs_cell_cache *cache, uint32_t dtype, uint32_t rule, uint32_t codes_dtype)
@@ -272,6 +382,11 @@ void qs_cell_cache_init(qs_cell_cache *cache, uint32_t dtype, uint32_t rule, uin
 	cache->dtype = dtype;
 	cache->rule = rule;
 	cache->codes_dtype = codes_dtype;
+#if QS_HAVE_AVX512
+	cache->wide = qs_cpu_has_avx512();
+#else
+	cache->wide = 0;
+#endif
 	for (int slot = 0; slot < QS_CELL_CACHE_SLOTS; slot++)
 		cache->tables[slot].reach = 0;
 }
@@ -288,7 +403,7 @@ const qs_cell_table *qs_cell_cache_get(qs_cell_cache *cache, const qs_step *step
 		table->key[0] = bits;
 		table->key[1] = offset;
 		table->key[2] = zero;
-		build_table(table, cache->rule, cache->dtype, step, reach, cache->codes_dtype);
+		build_table(cache, table, step, reach);
 	}
 	return table;
 }
