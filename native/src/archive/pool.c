@@ -13,6 +13,7 @@ typedef struct pool {
 	uint64_t next;       /* job to start */
 	uint64_t committed;  /* jobs committed, all below it */
 	int failed;
+	uint64_t failed_job; /* the lowest */
 	qs_error error;
 } pool;
 
@@ -32,10 +33,17 @@ static qstore_status run_job(const qs_jobs *jobs, void *thread, uint64_t job, qs
 	return jobs->work(jobs->user, thread, job, error);
 }
 
-static void pool_fail(pool *p, const qs_error *error)
+static qstore_status end_job(const qs_jobs *jobs, void *thread, uint64_t job, qs_error *error)
 {
-	if (!p->failed)
+	return jobs->end == NULL ? QSTORE_OK : jobs->end(jobs->user, thread, job, error);
+}
+
+static void pool_fail(pool *p, uint64_t job, const qs_error *error)
+{
+	if (!p->failed || job < p->failed_job) {
+		p->failed_job = job;
 		p->error = *error;
+	}
 	p->failed = 1;
 	pthread_cond_broadcast(&p->turn);
 }
@@ -48,7 +56,7 @@ static void *pool_thread(void *argument)
 	pthread_mutex_lock(&p->mutex);
 	if (thread == NULL) {
 		qs_fail(&error, QSTORE_MEMORY, "out of memory");
-		pool_fail(p, &error);
+		pool_fail(p, UINT64_MAX, &error);
 	}
 	while (!p->failed && p->next < p->jobs->n_jobs) {
 		uint64_t job = p->next++;
@@ -64,12 +72,17 @@ static void *pool_thread(void *argument)
 		if (status == QSTORE_OK)
 			status = p->jobs->commit(p->jobs->user, thread, job, &error);
 		pthread_mutex_lock(&p->mutex);
+		if (status == QSTORE_OK) {
+			p->committed++;
+			pthread_cond_broadcast(&p->turn);
+			pthread_mutex_unlock(&p->mutex);
+			status = end_job(p->jobs, thread, job, &error);
+			pthread_mutex_lock(&p->mutex);
+		}
 		if (status != QSTORE_OK) {
-			pool_fail(p, &error);
+			pool_fail(p, job, &error);
 			break;
 		}
-		p->committed++;
-		pthread_cond_broadcast(&p->turn);
 	}
 	pthread_mutex_unlock(&p->mutex);
 	if (thread != NULL)
@@ -87,6 +100,8 @@ static qstore_status run_alone(const qs_jobs *jobs, qs_error *error)
 		status = run_job(jobs, thread, job, error);
 		if (status == QSTORE_OK)
 			status = jobs->commit(jobs->user, thread, job, error);
+		if (status == QSTORE_OK)
+			status = end_job(jobs, thread, job, error);
 	}
 	jobs->destroy(jobs->user, thread);
 	return status;

@@ -1,7 +1,8 @@
 /* Numbered jobs on several threads, their results committed in order.
  *
- * Each thread works on one job, waits for its turn, commits it, and only then takes the next one: so at most
- * `threads` results are in memory, and what is committed does not depend on the number of threads. */
+ * Each thread works on one job, waits for its turn, commits it, ends it beside the others, and only then
+ * takes the next one: so at most `threads` results are in memory, and what is committed does not depend on
+ * the number of threads. */
 #ifndef QS_POOL_H
 #define QS_POOL_H
 
@@ -18,7 +19,9 @@ typedef struct qs_jobs {
 	qstore_status (*work)(void *user, void *thread, uint64_t job, qs_error *error);
 	qstore_status (*commit)(void *user, void *thread, uint64_t job,
 	                        qs_error *error); /* in order, one at a time */
-	const volatile sig_atomic_t *cancel;      /* or NULL */
+	/* Or NULL; called for every job that was committed. */
+	qstore_status (*end)(void *user, void *thread, uint64_t job, qs_error *error);
+	const volatile sig_atomic_t *cancel; /* or NULL */
 } qs_jobs;
 
 /* Of failing jobs the lowest one's error is reported. threads 0: one for each core. */

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -19,6 +20,14 @@ typedef struct piece {
 	uint32_t output, object, chunk, skip, size;
 } piece;
 
+/* A file that is being written. The one who lets go of it last closes it: the restorer, or a thread that has
+ * bytes to write into it. */
+typedef struct target {
+	int fd;
+	char *path;
+	atomic_uint users;
+} target;
+
 typedef struct restorer {
 	const qstore_archive *archive;
 	const qs_output *outputs;
@@ -32,8 +41,7 @@ typedef struct restorer {
 	/* The output that is being written. */
 	size_t current; /* n_outputs when there is none */
 	size_t next;    /* to begin */
-	int fd;
-	char *path;
+	target *target; /* NULL when restoring to nowhere */
 	uint64_t written;
 	qs_sha256 *sha256;
 } restorer;
@@ -61,16 +69,25 @@ void qs_outputs_free(qs_output *outputs, size_t n_outputs)
 
 static const char *display_name(const restorer *r)
 {
-	return r->path != NULL ? r->path : r->outputs[r->current].name;
+	return r->target != NULL ? r->target->path : r->outputs[r->current].name;
 }
 
-static qstore_status output_data(restorer *r, const uint8_t *data, size_t size, qs_error *error)
+static qstore_status target_leave(target *t, qs_error *error)
 {
-	if (r->fd >= 0) {
-		qstore_status status = qs_write_all(r->fd, data, size, display_name(r), error);
-		if (status != QSTORE_OK)
-			return status;
-	}
+	qstore_status status = QSTORE_OK;
+	if (t == NULL || atomic_fetch_sub(&t->users, 1) > 1)
+		return QSTORE_OK;
+	/* Some filesystems report a full disk only here. */
+	if (t->fd >= 0 && close(t->fd) != 0)
+		status = qs_fail(error, QSTORE_IO, "%s: cannot write: %s", t->path, strerror(errno));
+	free(t->path);
+	free(t);
+	return status;
+}
+
+/* Data that comes next in the output, which somebody writes. */
+static qstore_status output_count(restorer *r, const uint8_t *data, size_t size, qs_error *error)
+{
 	if (!qs_sha256_update(r->sha256, data, size))
 		return qs_fail(error, QSTORE_MEMORY, "%s: SHA-256 failed", display_name(r));
 	r->written += size;
@@ -78,6 +95,16 @@ static qstore_status output_data(restorer *r, const uint8_t *data, size_t size, 
 	if (r->work != NULL && r->work->on_progress != NULL)
 		r->work->on_progress(r->work->user, &r->progress);
 	return QSTORE_OK;
+}
+
+static qstore_status output_data(restorer *r, const uint8_t *data, size_t size, qs_error *error)
+{
+	if (r->target != NULL) {
+		qstore_status status = qs_pwrite_all(r->target->fd, data, size, r->written, display_name(r), error);
+		if (status != QSTORE_OK)
+			return status;
+	}
+	return output_count(r, data, size, error);
 }
 
 static int is_cancelled(const restorer *r)
@@ -144,14 +171,9 @@ static qstore_status output_end(restorer *r, qs_error *error)
 		return QSTORE_OK;
 	const qs_output *output = &r->outputs[r->current];
 	uint8_t digest[32];
-	qstore_status status = QSTORE_OK;
 	qs_file file;
-	if (r->fd >= 0) {
-		/* Some filesystems report a full disk only here. */
-		if (close(r->fd) != 0)
-			status = qs_fail(error, QSTORE_IO, "%s: cannot write: %s", display_name(r), strerror(errno));
-		r->fd = -1;
-	}
+	qstore_status status = target_leave(r->target, error);
+	r->target = NULL;
 	if (status == QSTORE_OK && output->file != QS_NONE) {
 		qs_index_file(&r->archive->index, output->file, &file);
 		if (!qs_sha256_final(r->sha256, digest))
@@ -160,9 +182,29 @@ static qstore_status output_end(restorer *r, qs_error *error)
 			status = qs_fail(error, QSTORE_CORRUPT, "%s: file %.400s is damaged: its SHA-256 differs",
 			                 r->archive->path, file.name);
 	}
-	free(r->path);
-	r->path = NULL;
 	r->current = r->n_outputs;
+	return status;
+}
+
+static qstore_status target_open(restorer *r, const qs_output *output, qs_error *error)
+{
+	target *t = malloc(sizeof(*t));
+	if (t == NULL)
+		return qs_fail(error, QSTORE_MEMORY, "%s: out of memory", output->name);
+	t->fd = -1;
+	t->path = qs_path_join(r->folder, output->name);
+	atomic_init(&t->users, 1);
+	qstore_status status = t->path == NULL ? qs_fail(error, QSTORE_MEMORY, "%s: out of memory", output->name)
+	                                       : qs_make_parents(t->path, strlen(r->folder) + 1, error);
+	if (status == QSTORE_OK) {
+		t->fd = open(t->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+		if (t->fd < 0)
+			status = qs_fail(error, QSTORE_IO, "%s: cannot create: %s", t->path, strerror(errno));
+	}
+	if (status == QSTORE_OK)
+		r->target = t;
+	else
+		target_leave(t, error);
 	return status;
 }
 
@@ -174,15 +216,9 @@ static qstore_status output_begin(restorer *r, size_t number, qs_error *error)
 	if (!qs_sha256_reset(r->sha256))
 		return qs_fail(error, QSTORE_MEMORY, "%s: SHA-256 failed", output->name);
 	if (r->folder != NULL) {
-		r->path = qs_path_join(r->folder, output->name);
-		if (r->path == NULL)
-			return qs_fail(error, QSTORE_MEMORY, "%s: out of memory", output->name);
-		qstore_status status = qs_make_parents(r->path, strlen(r->folder) + 1, error);
+		qstore_status status = target_open(r, output, error);
 		if (status != QSTORE_OK)
 			return status;
-		r->fd = open(r->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-		if (r->fd < 0)
-			return qs_fail(error, QSTORE_IO, "%s: cannot create: %s", r->path, strerror(errno));
 	}
 	if (output->header_size > 0)
 		return output_data(r, output->header, output->header_size, error);
@@ -301,6 +337,8 @@ static int plan(restorer *r)
 typedef struct restore_thread {
 	qs_decoder *decoder;
 	const uint8_t *data;
+	target *target; /* where data is still to be written, at offset */
+	uint64_t offset;
 } restore_thread;
 
 static void *thread_create(void *user)
@@ -340,9 +378,33 @@ static qstore_status commit_piece(void *user, void *memory, uint64_t job, qs_err
 	restore_thread *thread = memory;
 	const piece *p = &r->pieces[job];
 	qstore_status status = output_advance(r, p->output, error);
-	if (status != QSTORE_OK)
+	if (status == QSTORE_OK) {
+		thread->offset = r->written;
+		status = output_count(r, thread->data + p->skip, p->size, error);
+	}
+	if (status != QSTORE_OK || r->target == NULL)
 		return status;
-	return output_data(r, thread->data + p->skip, p->size, error);
+	thread->target = r->target;
+	atomic_fetch_add(&r->target->users, 1);
+	return QSTORE_OK;
+}
+
+/* SHA-256 is what must go in order; threads write while the next ones do it. */
+static qstore_status write_piece(void *user, void *memory, uint64_t job, qs_error *error)
+{
+	restorer *r = user;
+	restore_thread *thread = memory;
+	const piece *p = &r->pieces[job];
+	target *t = thread->target;
+	if (t == NULL)
+		return QSTORE_OK;
+	thread->target = NULL;
+	qstore_status status =
+	    qs_pwrite_all(t->fd, thread->data + p->skip, p->size, thread->offset, t->path, error);
+	if (status == QSTORE_OK)
+		return target_leave(t, error);
+	target_leave(t, NULL);
+	return status;
 }
 
 qstore_status qs_restore(const qstore_archive *archive, const qs_output *outputs, size_t n_outputs,
@@ -356,7 +418,6 @@ qstore_status qs_restore(const qstore_archive *archive, const qs_output *outputs
 	    .work = work,
 	    .progress = {.phase = phase},
 	    .current = n_outputs,
-	    .fd = -1,
 	    .sha256 = qs_sha256_create(),
 	};
 	qstore_status status = QSTORE_OK;
@@ -370,15 +431,14 @@ qstore_status qs_restore(const qstore_archive *archive, const qs_output *outputs
 		    .destroy = thread_destroy,
 		    .work = decode_piece,
 		    .commit = commit_piece,
+		    .end = write_piece,
 		    .cancel = work == NULL ? NULL : work->cancel,
 		};
 		status = qs_pool_run(&jobs, work == NULL ? 0 : work->threads, error);
 	}
 	if (status == QSTORE_OK)
 		status = output_advance(&r, n_outputs, error);
-	if (r.fd >= 0)
-		close(r.fd);
-	free(r.path);
+	target_leave(r.target, NULL);
 	free(r.pieces);
 	qs_sha256_destroy(r.sha256);
 	return status;
