@@ -49,7 +49,8 @@ $(B)/wasm/%/zstd.a: $(ZSTD_DIR)/lib/zstd.h wasm/build.mk
 		$(EMCC) $(ZSTD_CFLAGS) $(wasm_$*) -c "$$f" || exit 1; done
 	@emar rcs $@ $(@D)/zstd/*.o
 
-wasm_simd := -msimd128
+# Every engine with SIMD copies memory by an instruction, too.
+wasm_simd := -msimd128 -mbulk-memory
 wasm_scalar :=
 
 # The target's own object files are prerequisites by name, so that make compiles only what changed.

@@ -44,6 +44,64 @@ weave_avx512(const uint8_t *const *planes, size_t n, unsigned size, int rotated,
 }
 #endif
 
+#if !defined(__wasm__) || defined(__wasm_simd128__)
+typedef uint8_t bytes __attribute__((vector_size(16)));
+typedef uint16_t words __attribute__((vector_size(16)));
+typedef uint32_t doubles __attribute__((vector_size(16)));
+
+static inline bytes load_bytes(const uint8_t *p)
+{
+	bytes v;
+	memcpy(&v, p, sizeof v);
+	return v;
+}
+
+/* Bytes of two vectors in turn: the first half of the pairs, and the second one. */
+static inline words low_pairs(bytes a, bytes b)
+{
+	return (words)__builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+}
+static inline words high_pairs(bytes a, bytes b)
+{
+	return (words)__builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+}
+
+static inline void store_two(uint8_t *dst, words v)
+{
+	v = v >> 1 | v << 15;
+	memcpy(dst, &v, sizeof v);
+}
+
+/* Of the pairs of elements' lower bytes and of their upper ones. */
+static inline void store_four(uint8_t *dst, words low, words high)
+{
+	doubles a = (doubles)__builtin_shufflevector(low, high, 0, 8, 1, 9, 2, 10, 3, 11),
+	        b = (doubles)__builtin_shufflevector(low, high, 4, 12, 5, 13, 6, 14, 7, 15);
+	a = a >> 1 | a << 31;
+	b = b >> 1 | b << 31;
+	memcpy(dst, &a, sizeof a);
+	memcpy(dst + 16, &b, sizeof b);
+}
+
+/* Rotated elements, 16 at a time; returns how many: compilers do not find the unpacking by themselves. */
+static size_t weave_vectors(const uint8_t *const *planes, size_t n, unsigned size, uint8_t *dst)
+{
+	size_t i = 0;
+	for (; size == 2 && n - i >= 16; i += 16) {
+		bytes a = load_bytes(planes[0] + i), b = load_bytes(planes[1] + i);
+		store_two(dst + 2 * i, low_pairs(b, a));
+		store_two(dst + 2 * i + 16, high_pairs(b, a));
+	}
+	for (; size == 4 && n - i >= 16; i += 16) {
+		bytes a = load_bytes(planes[0] + i), b = load_bytes(planes[1] + i), c = load_bytes(planes[2] + i),
+		      d = load_bytes(planes[3] + i);
+		store_four(dst + 4 * i, low_pairs(d, c), low_pairs(b, a));
+		store_four(dst + 4 * i + 32, high_pairs(d, c), high_pairs(b, a));
+	}
+	return i;
+}
+#endif
+
 void qs_planes_weave(const uint8_t *const *planes, size_t n, unsigned size, int rotated, uint8_t *dst)
 {
 #if QS_HAVE_AVX512
@@ -52,7 +110,15 @@ void qs_planes_weave(const uint8_t *const *planes, size_t n, unsigned size, int 
 		return;
 	}
 #endif
+#if !defined(__wasm__) || defined(__wasm_simd128__)
+	size_t done = rotated ? weave_vectors(planes, n, size, dst) : 0;
+	const uint8_t *rest[QS_PLANES_MAX];
+	for (unsigned b = 0; b < size; b++)
+		rest[b] = planes[b] + done;
+	weave(rest, n - done, size, rotated, dst + done * size);
+#else
 	weave(planes, n, size, rotated, dst);
+#endif
 }
 
 void qs_planes_join(const uint8_t *planes, size_t n, unsigned size, int rotated, uint8_t *dst)
