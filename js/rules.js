@@ -29,4 +29,8 @@ export const RULES = Object.freeze([
 	{ name: "q4_k", recordSize: 16, recordScales: 8 },
 	{ name: "q5_k", recordSize: 16, recordScales: 8 },
 	{ name: "q6_k", recordSize: 18, recordScales: 16 },
+	{ name: "add-half", recordSize: 0, recordScales: 1 },
+	{ name: "add-half-4", recordSize: 0, recordScales: 1 },
+	{ name: "add", recordSize: 0, recordScales: 1 },
+	{ name: "add-4", recordSize: 0, recordScales: 1 },
 ]);

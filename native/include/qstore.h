@@ -236,8 +236,9 @@ typedef struct qstore_tensor_info {
 	const char *kind;
 	/* Bytes in the archive; for "refine" and "delta" those that it adds. 0 for "literal". */
 	uint64_t coded_size;
-	/* "refine": the arithmetic that its codes were found to be made by, "llm.int8", "multiply", "divide" or
-	 * "divide-half"; else NULL */
+	/* "refine": the arithmetic that its codes were found to be made by, "llm.int8", "multiply", "divide",
+	 * "divide-half", a ggml type's name, or "add-half", "add" and these with "-4" (the zero point was added
+	 * before rounding); else NULL */
 	const char *rule;
 	/* "refine": Σ(coarse − fine)² / Σ fine²: how much the coarse version loses; else 0. */
 	double error;

@@ -43,6 +43,7 @@ static void usage(FILE *to)
 	    "      --v2            gptq: qzeros without the offset of 1 (checkpoint_format gptq_v2)\n"
 	    "      --feedback      compressed-tensors: with GPTQ's error feedback, as llm-compressor's GPTQ\n"
 	    "      --packed        compressed-tensors: pack-quantized\n"
+	    "      --single        compressed-tensors: quotients in single precision, as its Triton kernel\n"
 	    "round:\n"
 	    "      --per row|column|tensor (default row), or --group N\n"
 	    "      --asymmetric    codes 0 to 255 with a zero point\n"
@@ -113,6 +114,7 @@ int main(int argc, char **argv)
 		V2,
 		FEEDBACK,
 		PACKED,
+		SINGLE,
 		PER,
 		MULTIPLY,
 		ULPS,
@@ -135,6 +137,7 @@ int main(int argc, char **argv)
 	    {"v2", no_argument, NULL, V2},
 	    {"feedback", no_argument, NULL, FEEDBACK},
 	    {"packed", no_argument, NULL, PACKED},
+	    {"single", no_argument, NULL, SINGLE},
 	    {"per", required_argument, NULL, PER},
 	    {"multiply", no_argument, NULL, MULTIPLY},
 	    {"ulps", required_argument, NULL, ULPS},
@@ -188,6 +191,9 @@ int main(int argc, char **argv)
 			break;
 		case PACKED:
 			o.packed = 1;
+			break;
+		case SINGLE:
+			o.single = 1;
 			break;
 		case PER:
 			o.per = choice("--per", optarg, per_names);

@@ -100,7 +100,7 @@ static gen_rounding rounding_of(const quantize_options *o, uint32_t dtype)
 	                      .asymmetric = o->asymmetric,
 	                      .dtype = dtype,
 	                      .search = o->search,
-	                      .wide = o->feedback};
+	                      .wide = o->feedback || o->single};
 }
 
 static void make_codes(const quantize_options *o, gen_codes *codes, const gen_matrix *m)
@@ -296,6 +296,7 @@ void quantize_check(const quantize_options *o)
 	    {o->v2, gptq, "--v2"},
 	    {o->feedback, compressed, "--feedback"},
 	    {o->packed, compressed, "--packed"},
+	    {o->single, compressed, "--single"},
 	    {o->multiply, round, "--multiply"},
 	    {o->ulps != 0, o->rule == QUANTIZE_LLM_INT8, "--ulps"},
 	    {o->dtype != 0, o->rule == QUANTIZE_CAST, "--dtype"},

@@ -31,6 +31,7 @@ typedef struct quantize_options {
 	int v2;             /* GPTQ: the files' second version */
 	int feedback;       /* COMPRESSED_TENSORS: with GPTQ's error feedback */
 	int packed;         /* COMPRESSED_TENSORS */
+	int single;         /* COMPRESSED_TENSORS: quotients in single precision */
 	int multiply;       /* ROUND: by the scale's reciprocal */
 	int smooth;         /* columns are scaled first, as SmoothQuant and AWQ do; the model's own are not */
 	unsigned ulps;      /* LLM_INT8: each row's factor is off by up to so many */

@@ -136,14 +136,25 @@ async function flagsOf(bytes) {
 	return flags;
 }
 
-/** Quantizers, and the flags of ranks chunks that they are there for. */
-const quantizers = { "llm.int8 --ulps 2": 8 };
+/** Quantizers, their rules, and the flags of ranks chunks that they are there for. @type {[string, string, number][]} */
+const quantizers = [
+	["llm.int8 --ulps 2", "llm.int8", 8],
+	["compressed-tensors --asymmetric", "add-half", 0],
+	["compressed-tensors --asymmetric --single", "add", 0],
+	["compressed-tensors --packed --asymmetric", "add-half", 0],
+	["compressed-tensors --packed --bits 4 --group 72", "add-half-4", 0],
+	["compressed-tensors --packed --bits 4 --group 72 --asymmetric --single", "add-4", 0],
+];
 
-for (const [options, flags] of Object.entries(quantizers))
-	test(`a model quantized by ${options}`, async () => {
-		const name = options.replaceAll(" ", "-");
-		run("qstore-generate", ..."--layers 1 --hidden 288 --intermediate 150 --vocab 30 --shards 1 -o".split(" "), name);
-		run("qstore-quantize", ...options.split(" "), name, "-o", `${name}-low`);
-		await compare(name, "--low", `${name}-low`);
-		assert.equal(await flagsOf(readFileSync(join(folder, `${name}.qstore`))) & flags, flags);
-	});
+for (const dtype of ["bf16", "f16"])
+	for (const [options, rule, flags] of quantizers)
+		test(`a model in ${dtype} quantized by ${options}`, async () => {
+			const name = `${dtype} ${options}`.replaceAll(" ", "-");
+			run("qstore-generate", ..."--layers 1 --hidden 288 --intermediate 144 --vocab 30 --shards 1 --dtype".split(" "), dtype, "-o", name);
+			run("qstore-quantize", ...options.split(" "), name, "-o", `${name}-low`);
+			await compare(name, "--low", `${name}-low`);
+			if (dtype === "bf16") // FP16 is so fine that few values are next to a border
+				assert.equal(await flagsOf(readFileSync(join(folder, `${name}.qstore`))) & flags, flags);
+			const { tensors } = JSON.parse(String(run("qstore-info", `${name}.qstore`, "--json")));
+			assert.deepEqual([...new Set(tensors.flatMap((tensor) => tensor.rule ?? []))], [rule]);
+		});

@@ -93,10 +93,15 @@ double ref_cast_half(double value)
 	return fabs(rounded) >= 65536 ? copysign((double)INFINITY, value) : rounded;
 }
 
+double ref_round_half(double value, uint32_t dtype)
+{
+	return dtype == QS_F16 ? round_to(value, 10, -14) : round_to(value, 7, -126);
+}
+
 uint32_t ref_pattern(double value, uint32_t dtype)
 {
 	int mantissa_bits = dtype == QS_BF16 ? 7 : 10, least = dtype == QS_BF16 ? -126 : -14;
-	double rounded = fabs(round_to(value, mantissa_bits, least));
+	double rounded = fabs(ref_round_half(value, dtype));
 	uint32_t sign = signbit(value) ? 0x8000 : 0;
 	if (rounded < ldexp(1, least))
 		return sign | (uint32_t)ldexp(rounded, mantissa_bits - least);
@@ -126,7 +131,7 @@ double ref_scaled(uint32_t rule, uint32_t dtype, double value, float scale, int 
 	double quotient = (double)(float)(value / (double)scale);
 	if (rule == QS_RULE_DIVIDE)
 		return quotient;
-	return dtype == QS_F16 ? round_to(quotient, 10, -14) : round_to(quotient, 7, -126);
+	return ref_round_half(quotient, dtype);
 }
 
 double ref_round(uint32_t rule, double scaled)

@@ -43,6 +43,8 @@ void rng_bytes(rng *r, uint8_t *dst, size_t n);
 double ref_value(uint32_t bits, uint32_t dtype);
 /* The nearest FP16 value, half to even; infinite from 65520 on. */
 double ref_cast_half(double value);
+/* The nearest number with the dtype's precision, half to even, its exponents without an upper end. */
+double ref_round_half(double value, uint32_t dtype);
 /* The pattern of the nearest value of the dtype; the value must be finite and in its range. */
 uint32_t ref_pattern(double value, uint32_t dtype);
 /* h(m): the value of magnitude m cast to FP16. */

@@ -28,9 +28,17 @@ static int may_turn(uint32_t rule)
 	return rule == QS_RULE_Q4_0 || rule == QS_RULE_Q5_0 || rule == QS_RULE_Q6_K;
 }
 
+static int adds_zero(uint32_t rule)
+{
+	return rule >= QS_RULE_ADD_HALF;
+}
+
 static int is_usable(uint32_t rule, const qs_step *step)
 {
 	double s = (double)step->scale, o = (double)step->offset;
+	int zero = step->zero - step->centre, half = (int)qs_rule_levels(rule) / 2;
+	if (adds_zero(rule) && (zero < -half || zero >= half))
+		return 0;
 	if (rule == QS_RULE_LLM_INT8)
 		return s > 0 && s <= 65504;
 	if (is_symmetric(rule))
@@ -107,10 +115,16 @@ static void check_symmetric(const qs_cell_table *table, uint32_t rule, uint32_t 
 }
 
 /* X of the rules for blocks, not yet rounded. */
-static double block_scaled(uint32_t rule, double w, double s, double o)
+static double block_scaled(uint32_t rule, uint32_t dtype, double w, double s, double o)
 {
-	float inverse = (float)(1 / s), less = (float)(w - o);
+	float inverse = (float)(1 / s), less = (float)(w - o), quotient = (float)(w / s);
 	switch (rule) {
+	case QS_RULE_ADD:
+	case QS_RULE_ADD_4:
+		return (double)(float)((double)quotient + o);
+	case QS_RULE_ADD_HALF:
+	case QS_RULE_ADD_HALF_4:
+		return ref_round_half((double)(float)(ref_round_half((double)quotient, dtype) + o), dtype);
 	case QS_RULE_Q4_0:
 		return (double)(float)((double)(float)(w * (double)inverse) + 8.5);
 	case QS_RULE_Q5_0:
@@ -127,7 +141,7 @@ static double block_scaled(uint32_t rule, double w, double s, double o)
 
 static int block_reaches(uint32_t rule, double x, int c, int levels)
 {
-	int is_cut = rule <= QS_RULE_Q5_1, centre = rule == QS_RULE_Q6_K ? 32 : 0;
+	int is_cut = rule <= QS_RULE_Q5_1, centre = rule == QS_RULE_Q6_K || adds_zero(rule) ? levels / 2 : 0;
 	if (c == 0)
 		return x >= (is_cut ? -0.75 : -1.25 - centre);
 	if (c == levels)
@@ -141,10 +155,11 @@ static void check_block(const qs_cell_table *table, uint32_t rule, uint32_t dtyp
 {
 	int levels = (int)qs_rule_levels(rule), turned = step->scale < 0, end = dtype == QS_F16 ? 0x7c00 : 0x7f80;
 	const double *v = values[dtype == QS_BF16];
-	int border[65], c = 0, zero = 128;
+	int border[257], c = 0, zero = 128;
+	double offset = adds_zero(rule) ? step->zero - step->centre : (double)step->offset;
 	for (int place = 1 - end; place < end && c <= levels; place++) {
 		double w = place < 0 ? -v[-place] : v[place],
-		       x = block_scaled(rule, w, fabs((double)step->scale), (double)step->offset);
+		       x = block_scaled(rule, dtype, w, fabs((double)step->scale), offset);
 		for (; c <= levels && block_reaches(rule, x, c, levels); c++)
 			border[c] = place;
 	}
@@ -152,7 +167,8 @@ static void check_block(const qs_cell_table *table, uint32_t rule, uint32_t dtyp
 		border[c] = end;
 	for (c = 0; c < levels; c++)
 		zero = border[c] <= 0 && border[c + 1] > 0 ? c : zero;
-	assert_int_equal(table->zero, zero);
+	assert_int_equal(table->zero, adds_zero(rule) ? step->zero : zero);
+	assert_true(!adds_zero(rule) || zero == step->zero - step->centre + levels / 2);
 	for (c = 0; c < levels; c++) {
 		int below = border[c] <= 0, first = below ? 1 - border[c + 1] : border[c];
 		if (c != zero)
@@ -271,6 +287,15 @@ static void test_tiny_bf16_scales(void **state)
 			check_scale(QS_BF16, (float)ref_cast_half(ldexp(mantissa, exponent - 10)));
 }
 
+/* A zero point that rules which add it can have, for both dtypes of codes. */
+static void add_zero(qs_step *step, uint32_t rule, uint32_t *codes_dtype, rng *r)
+{
+	uint32_t levels = qs_rule_levels(rule);
+	*codes_dtype = levels < 256 ? QS_U8 : *codes_dtype;
+	step->centre = *codes_dtype == QS_U8 ? (int32_t)levels / 2 : 0;
+	step->zero = (int32_t)rng_below(r, levels) - (*codes_dtype == QS_I8 ? 128 : 0);
+}
+
 /* Zero points, both dtypes of codes, ggml's rules with scales and offsets as blocks have them. */
 static void test_random_steps(void **state)
 {
@@ -283,6 +308,9 @@ static void test_random_steps(void **state)
 		if (is_symmetric(rule)) {
 			step.zero = rng_below(&r, 4) ? (int32_t)rng_below(&r, 384) - 128 : 0;
 			step.shift = rng_below(&r, 2) ? (int32_t)rng_below(&r, 256) - 128 : 0;
+		} else if (adds_zero(rule)) {
+			add_zero(&step, rule, &codes_dtype, &r);
+			step.zero += rng_below(&r, 10) ? 0 : 300; /* beyond all codes */
 		} else if (may_turn(rule))
 			step.scale = rng_below(&r, 2) ? step.scale : -step.scale;
 		else if (rng_below(&r, 4))
@@ -299,13 +327,16 @@ static void test_cells_hold_codes(void **state)
 {
 	(void)state;
 	rng r = {4};
-	for (int i = 0; i < 130; i++) {
-		uint32_t rule = 1 + (uint32_t)i % (QS_RULE_COUNT - 1), dtype = i / 13 % 2 ? QS_BF16 : QS_F16,
+	for (int i = 0; i < 10 * (QS_RULE_COUNT - 1); i++) {
+		uint32_t rule = 1 + (uint32_t)i % (QS_RULE_COUNT - 1),
+		         dtype = i / (QS_RULE_COUNT - 1) % 2 ? QS_BF16 : QS_F16,
 		         codes_dtype = rng_below(&r, 2) ? QS_I8 : QS_U8, levels = qs_rule_levels(rule);
 		qs_step step = {.scale = from_bits((108 + rng_below(&r, 20)) << 23 | (uint32_t)rng_next(&r) >> 9)};
 		if (is_symmetric(rule)) {
 			step.zero = rng_below(&r, 2) ? (int32_t)rng_below(&r, 256) - (codes_dtype == QS_I8 ? 128 : 0) : 0;
 			step.shift = rng_below(&r, 2) ? (int32_t)rng_below(&r, 9) - 4 : 0;
+		} else if (adds_zero(rule)) {
+			add_zero(&step, rule, &codes_dtype, &r);
 		} else if (!may_turn(rule))
 			step.offset = -step.scale * 7.3f;
 		const qs_cell_table *table = table_of(rule, dtype, &step, codes_dtype);
@@ -321,7 +352,7 @@ static void test_cells_hold_codes(void **state)
 			}
 			if (holders > 1)
 				fail_msg("rule %u: pattern %x is in %d cells", rule, pattern, holders);
-			if (is_symmetric(rule) && codes_dtype == QS_I8) {
+			if (levels == 256 && codes_dtype == QS_I8) {
 				low = -128;
 				high = 127;
 			} else if (!is_symmetric(rule)) {

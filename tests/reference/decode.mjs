@@ -581,11 +581,11 @@ function readScales(rule, bytes, dtype) {
 }
 
 /** Codes of a rule are below this. */
-const LEVELS = [0, 256, 256, 256, 256, 256, 256, 16, 32, 16, 32, 16, 32, 64];
+const LEVELS = [0, 256, 256, 256, 256, 256, 256, 16, 32, 16, 32, 16, 32, 64, 256, 16, 256, 16];
 /** Bytes of a record of scales. @type {Record<number, number>} */
 const RECORD_SIZES = { 9: 4, 10: 4, 11: 16, 12: 16, 13: 18 };
 /** The zero points of rules 7 on, for what a code is worth. */
-const CENTRES = [0, 0, 0, 0, 0, 0, 0, 8, 16, 0, 0, 0, 0, 32];
+const CENTRES = [0, 0, 0, 0, 0, 0, 0, 8, 16, 0, 0, 0, 0, 32, 0, 0, 0, 0];
 
 // 3.4 Ranks
 
@@ -736,7 +736,7 @@ function cellsOf({ rule, signed }, dtype, { s, o, z }, shift = 0) {
 	const key = `${rule} ${signed} ${dtype} ${s} ${o} ${z} ${shift}`;
 	let cells = knownCells.get(key);
 	if (!cells) {
-		cells = rule < 7 ? symmetricCells(rule, dtype, s, z, signed, shift) : blockCells(rule, dtype, s, o);
+		cells = rule < 7 ? symmetricCells(rule, dtype, s, z, signed, shift) : blockCells(rule, dtype, s, o, z, signed);
 		knownCells.set(key, cells);
 	}
 	return cells;
@@ -812,12 +812,17 @@ function symmetricCells(rule, dtype, s, z, signed, shift) {
 	return { zero: z, cells };
 }
 
-/** @param {number} rule @param {number} dtype @param {number} scale @param {number} o @returns {Cells} */
-function blockCells(rule, dtype, scale, o) {
+/** @param {number} rule @param {number} dtype @param {number} scale @param {number} o @param {number} z @param {boolean} signed
+ * @returns {Cells} */
+function blockCells(rule, dtype, scale, o, z, signed) {
 	const turned = scale < 0 && (rule === 7 || rule === 8 || rule === 13);
 	const s = turned ? -scale : scale;
 	if (!(s > 2 ** -119 && s <= 2 ** 100 && Math.abs(o) <= 2 ** 100)) return { zero: undefined, cells: [] };
 	const levels = LEVELS[rule];
+	const adds = rule > 13;
+	const zeroPoint = z - (signed ? 0 : levels / 2);
+	if (adds && !(zeroPoint >= -levels / 2 && zeroPoint < levels / 2)) return { zero: undefined, cells: [] };
+	const round = (/** @type {number} */ x) => (x < 0 ? -roundToType(-x, dtype) : roundToType(x, dtype));
 	const v = /** @type {Float32Array} */ (values.get(dtype));
 	const end = least(v.length, (m) => !(v[m] < Infinity));
 	/** What is rounded to the code. @param {number} w */
@@ -826,10 +831,12 @@ function blockCells(rule, dtype, scale, o) {
 		if (rule === 8) return fround(fround(w * fround(1 / s)) + 16.5);
 		if (rule === 9 || rule === 10) return fround(fround(fround(w - o) * fround(1 / s)) + 0.5);
 		if (rule === 13) return fround(w / s);
+		if (rule === 14 || rule === 15) return round(fround(round(fround(w / s)) + zeroPoint));
+		if (adds) return fround(fround(w / s) + zeroPoint);
 		return fround(fround(w - o) / s);
 	};
 	const down = rule < 11;
-	const centre = rule === 13 ? 32 : 0;
+	const centre = rule === 13 || adds ? levels / 2 : 0;
 	/** @param {number} x @param {number} c */
 	const reaches = (x, c) => {
 		if (c === 0) return down ? x >= -0.75 : x >= -1.25 - centre;
@@ -840,6 +847,7 @@ function blockCells(rule, dtype, scale, o) {
 	const valueAt = (p) => (p < 0 ? -v[-p] : v[p]);
 	const border = Array.from({ length: levels + 1 }, (_, c) => least(2 * end - 1, (i) => reaches(X(valueAt(i + 1 - end)), c)) + 1 - end);
 	const zero = border.findIndex((b, c) => c < levels && b <= 0 && border[c + 1] > 0);
+	const byteOfFirst = adds && signed ? -128 : 0;
 	/** @type {Cells} */
 	const found = { zero: zero < 0 ? 128 : zero, cells: [] };
 	for (let c = 0; c < levels; c++) {
@@ -847,6 +855,7 @@ function blockCells(rule, dtype, scale, o) {
 		found.cells[(c - /** @type {number} */ (found.zero)) & 255] =
 			{ first: positive ? border[c] : 1 - border[c + 1], n: border[c + 1] - border[c], negative: positive === turned };
 	}
+	found.zero = /** @type {number} */ (found.zero) + byteOfFirst;
 	return found;
 }
 

@@ -268,8 +268,9 @@ qstore_status qstore_set_base(qstore_archive *archive, const char *path, qstore_
 const char *qs_rule_name(uint32_t rule)
 {
 	static const char *const names[QS_RULE_COUNT] = {
-	    NULL,   "llm.int8", "multiply", "divide", "divide-half", "q8_0", "q8_0 (stored d)",
-	    "q4_0", "q5_0",     "q4_1",     "q5_1",   "q4_k",        "q5_k", "q6_k"};
+	    NULL,       "llm.int8",   "multiply", "divide", "divide-half", "q8_0", "q8_0 (stored d)",
+	    "q4_0",     "q5_0",       "q4_1",     "q5_1",   "q4_k",        "q5_k", "q6_k",
+	    "add-half", "add-half-4", "add",      "add-4"};
 	return names[rule];
 }
 

@@ -242,7 +242,7 @@ static qstore_status split_packed(packer *p, const pack_map *map, pack_tensor *t
 		return pack_no_memory(error);
 	codes->bits = t->bits = bits;
 	use_codes(t, codes,
-	          &(pack_grid){.rule = QS_RULE_DIVIDE_HALF,
+	          &(pack_grid){.rule = bits == 4 ? QS_RULE_ADD_HALF_4 : QS_RULE_DIVIDE_HALF,
 	                       .scales = scales,
 	                       .zeros = zeros,
 	                       .group = (uint32_t)((in + groups - 1) / groups),

@@ -15,6 +15,7 @@
 #define NAMED_MAX 32 /* tensors that are named like a matrix of codes */
 #define SCALES_MAX 8
 #define STRIDES_MAX 6
+#define RULES_MAX 6
 /* Square of the correlation of codes with values that they are not near to, but belong to: columns may be
  * scaled (SmoothQuant, AWQ). */
 #define RELATED_MIN 0.1
@@ -125,11 +126,31 @@ static size_t find_strides(uint64_t n, const pack_tensor *scales, uint64_t rows,
 	return n_found;
 }
 
+/* The rules that codes with these zero points (or NULL) may be made by; of equals the first is taken. */
+static size_t find_rules(const pack_tensor *codes, const pack_tensor *zeros, uint8_t rules[RULES_MAX])
+{
+	static const uint8_t common[] = {QS_RULE_DIVIDE, QS_RULE_MULTIPLY, QS_RULE_DIVIDE_HALF};
+	int is_packed = codes->view == PACK_WORD_CODES;
+	size_t n = 0;
+	if (codes->view == PACK_AS_IS)
+		rules[n++] = QS_RULE_LLM_INT8;
+	if (is_packed && codes->bits == 4) { /* these know that there are 16 codes */
+		rules[n++] = QS_RULE_ADD_HALF_4;
+		rules[n++] = QS_RULE_ADD_4;
+	}
+	for (size_t i = 0; i < sizeof(common); i++)
+		rules[n++] = common[i];
+	if (zeros != NULL && (codes->view == PACK_AS_IS || (is_packed && codes->bits == 8))) {
+		rules[n++] = QS_RULE_ADD_HALF;
+		rules[n++] = QS_RULE_ADD;
+	}
+	return n;
+}
+
 /* Every grid that a matrix of codes may have. Those of packed codes and blocks are known but for details. */
 static void find_grids(pack_search *s, const pack_map *map, const pack_tensor *codes)
 {
-	/* The first of equals is taken. */
-	static const uint8_t rules[] = {QS_RULE_LLM_INT8, QS_RULE_DIVIDE, QS_RULE_MULTIPLY, QS_RULE_DIVIDE_HALF};
+	uint8_t rules[RULES_MAX];
 	pack_tensor *named[NAMED_MAX];
 	s->n_candidates = 0;
 	if (codes->view != PACK_AS_IS || codes->has_grid) {
@@ -144,14 +165,15 @@ static void find_grids(pack_search *s, const pack_map *map, const pack_tensor *c
 			const pack_grid *known = &codes->grid;
 			uint64_t cols = pack_cols(codes), groups = (cols + known->group - 1) / known->group;
 			if (cols % known->group == 0 && known->group != group && known->group < cols &&
-			    (cols + group - 1) / group == groups && codes->grid.rule < QS_RULE_Q8_0) {
+			    (cols + group - 1) / group == groups && qs_rule_group(codes->grid.rule) == 0) {
 				s->candidates[s->n_candidates] = s->candidates[0];
 				s->candidates[s->n_candidates++].grid.group = group;
 			}
 		}
-		for (size_t i = 0, n = s->n_candidates; codes->grid.rule < QS_RULE_Q8_0 && i < n; i++)
-			for (size_t r = 1; r < sizeof(rules); r++) {
-				if (rules[r] == s->candidates[i].grid.rule)
+		size_t n_rules = find_rules(codes, codes->grid.zeros, rules);
+		for (size_t i = 0, n = s->n_candidates; qs_rule_group(codes->grid.rule) == 0 && i < n; i++)
+			for (size_t r = 0; r < n_rules; r++) {
+				if (rules[r] == s->candidates[i].grid.rule || rules[r] == QS_RULE_LLM_INT8)
 					continue;
 				s->candidates[s->n_candidates] = s->candidates[i];
 				s->candidates[s->n_candidates++].grid.rule = rules[r];
@@ -172,8 +194,9 @@ static void find_grids(pack_search *s, const pack_map *map, const pack_tensor *c
 			if (is_zeros_name(named[j]->full + stem_of(codes->full)) && pack_n_elems(named[j]) == n &&
 			    (named[j]->dtype == QS_U8 || named[j]->dtype == QS_I8))
 				zeros = named[j];
+		size_t n_rules = find_rules(codes, zeros, rules);
 		for (size_t j = 0; j < n_strides; j++)
-			for (size_t r = 0; r < sizeof(rules) && s->n_candidates < PACK_GRIDS_MAX; r++) {
+			for (size_t r = 0; r < n_rules && s->n_candidates < PACK_GRIDS_MAX; r++) {
 				pack_candidate *added = &s->candidates[s->n_candidates++];
 				*added = (pack_candidate){.grid = strides[j],
 				                          .named = pack_is_scales_name(scales->full + stem_of(codes->full))};

@@ -222,13 +222,14 @@ QS_ALWAYS_INLINE float ordered_value(int32_t ordered, uint32_t dtype)
 	return ordered < 0 ? -magnitude : magnitude;
 }
 
+/* Least ordered pattern that reaches k; finite values, and behind the last. */
 static int32_t search_block(uint32_t rule, uint32_t dtype, float factor, float offset, uint32_t k,
                             uint32_t levels, int32_t end)
 {
-	int32_t low = 1 - end, high = end; /* finite values, and behind the last */
+	int32_t low = 1 - end, high = end;
 	while (low < high) {
 		int32_t middle = low + (high - low) / 2;
-		if (qs_block_reaches(rule, ordered_value(middle, dtype), factor, offset, k, levels))
+		if (qs_block_reaches(rule, dtype, ordered_value(middle, dtype), factor, offset, k, levels))
 			high = middle;
 		else
 			low = middle + 1;
@@ -253,9 +254,9 @@ QS_ALWAYS_INLINE void find_block_borders(int32_t *first, uint32_t rule, uint32_t
 		guess = guess >= end ? end - 1 : guess;
 		guess = x < 0 ? -guess : guess;
 		guess = guess < 2 - end ? 2 - end : guess;
-		uint32_t at = qs_block_reaches(rule, ordered_value(guess, dtype), factor, offset, k, levels);
-		uint32_t other = qs_block_reaches(rule, ordered_value(at ? guess - 1 : guess + 1, dtype), factor,
-		                                  offset, k, levels);
+		uint32_t at = qs_block_reaches(rule, dtype, ordered_value(guess, dtype), factor, offset, k, levels);
+		uint32_t other = qs_block_reaches(rule, dtype, ordered_value(at ? guess - 1 : guess + 1, dtype),
+		                                  factor, offset, k, levels);
 		first[k] = guess + !at;
 		wrong |= (uint32_t)(at == other) << (k & 31);
 	}
@@ -264,12 +265,50 @@ QS_ALWAYS_INLINE void find_block_borders(int32_t *first, uint32_t rule, uint32_t
 			first[k] = search_block(rule, dtype, factor, offset, k, levels, end);
 }
 
-/* `turned`: the scale is negative, and so are the values that it stands for. */
+/* Half of the spacing that numbers of the dtype have around x. */
+QS_ALWAYS_INLINE float half_spacing(float x, uint32_t dtype)
+{
+	float octave = qs_f32_from_bits(qs_f32_bits(x) & 0x7f800000);
+	return octave * (dtype == QS_F16 ? 0x1p-11f : 0x1p-8f);
+}
+
+/* The same where the zero point is added: what rounds up to a border begins below it where ties go up, and
+ * above it where they go down. */
+QS_ALWAYS_INLINE void find_sum_borders(int32_t *first, uint32_t rule, uint32_t dtype, float scale, float zero,
+                                       uint32_t levels)
+{
+	int32_t end = (int32_t)qs_rule_end(rule, dtype);
+	uint8_t wrong[257];
+	int half = rule == QS_RULE_ADD_HALF || rule == QS_RULE_ADD_HALF_4;
+	for (uint32_t k = 0; k <= levels; k++) {
+		float border = qs_block_border(rule, k, levels), spacing = half ? half_spacing(border, dtype) : 0;
+		float x = ((k & 1 ? border + spacing : border - spacing) - zero) * scale;
+		int32_t guess = (int32_t)pattern_floor(x < 0 ? -x : x, dtype);
+		guess = guess > end - 2 ? end - 2 : guess;
+		guess = x < 0 ? -guess : guess;
+		guess = guess < 3 - end ? 3 - end : guess;
+		uint32_t reached = 0;
+		for (int32_t i = -1; i <= 1; i++)
+			reached += qs_block_reaches(rule, dtype, ordered_value(guess + i, dtype), scale, zero, k, levels);
+		/* One of the first two reaches k if the last does: where all do, and where none does, it begins
+		 * elsewhere. */
+		first[k] = guess + 2 - (int32_t)reached;
+		wrong[k] = reached % 3 == 0;
+	}
+	for (uint32_t k = 0; k <= levels; k++)
+		if (wrong[k])
+			first[k] = search_block(rule, dtype, scale, zero, k, levels, end);
+}
+
+/* `turned`: the scale is negative, and so are the values that it stands for. Returns the zero point. */
 QS_ALWAYS_INLINE int32_t build_block(qs_cell *cells, uint32_t rule, uint32_t dtype, float scale, float offset,
                                      uint32_t turned, uint32_t levels)
 {
-	int32_t first[65], zero = 128; /* beyond all codes: none holds the value 0 */
-	find_block_borders(first, rule, dtype, scale, offset, levels);
+	int32_t first[257], zero = 128; /* beyond all codes: none holds the value 0 */
+	if (qs_rule_adds_zero(rule))
+		find_sum_borders(first, rule, dtype, scale, offset, levels);
+	else
+		find_block_borders(first, rule, dtype, scale, offset, levels);
 	for (uint32_t k = 0; k < levels; k++)
 		if (first[k] <= 0 && first[k + 1] > 0)
 			zero = (int32_t)k;
@@ -283,6 +322,11 @@ QS_ALWAYS_INLINE int32_t build_block(qs_cell *cells, uint32_t rule, uint32_t dty
 	}
 	cells[0] = make_cell(0, 1);
 	return zero;
+}
+
+QS_ALWAYS_INLINE float block_offset(uint32_t rule, const qs_step *step)
+{
+	return qs_rule_adds_zero(rule) ? (float)(step->zero - step->centre) : step->offset;
 }
 
 /* ---- Tables ---- */
@@ -300,8 +344,10 @@ QS_ALWAYS_INLINE void build_rule(qs_cell_table *table, uint32_t rule, uint32_t d
 		return;
 	}
 	uint32_t turned = scale < 0;
-	table->zero = build_block(table->cells, rule, dtype, turned ? -scale : scale, step->offset, turned,
-	                          qs_rule_levels(rule));
+	table->zero = build_block(table->cells, rule, dtype, turned ? -scale : scale, block_offset(rule, step),
+	                          turned, qs_rule_levels(rule));
+	if (qs_rule_adds_zero(rule))
+		table->zero = step->zero; /* of signed codes too */
 }
 
 /* Rule and dtype are constants in each, so that the loops become SIMD. */
@@ -331,6 +377,10 @@ QS_ALWAYS_INLINE void build_table_of(qs_cell_table *table, uint32_t rule, uint32
 		BUILD_CASE(QS_RULE_Q4_K)
 		BUILD_CASE(QS_RULE_Q5_K)
 		BUILD_CASE(QS_RULE_Q6_K)
+		BUILD_CASE(QS_RULE_ADD_HALF)
+		BUILD_CASE(QS_RULE_ADD_HALF_4)
+		BUILD_CASE(QS_RULE_ADD)
+		BUILD_CASE(QS_RULE_ADD_4)
 #endif
 	default:
 		build_rule(table, rule, dtype, step, reach, codes_dtype, wide);
@@ -352,6 +402,10 @@ static int is_usable(uint32_t rule, const qs_step *step)
 	float scale = step->scale, offset = step->offset;
 	if (qs_rule_is_symmetric(rule))
 		return qs_rule_scale_is_valid(rule, scale) && step->zero >= -128 && step->zero <= 255;
+	if (qs_rule_adds_zero(rule)) {
+		int32_t half = (int32_t)qs_rule_levels(rule) / 2, zero = step->zero - step->centre;
+		return scale > 0x1p-119f && scale <= 0x1p100f && zero >= -half && zero < half;
+	}
 	if (scale < 0 && (rule == QS_RULE_Q4_0 || rule == QS_RULE_Q5_0 || rule == QS_RULE_Q6_K))
 		scale = -scale; /* those without an offset */
 	return scale > 0x1p-119f && scale <= 0x1p100f && offset >= -0x1p100f && offset <= 0x1p100f;
@@ -428,12 +482,14 @@ int qs_cell_code(uint32_t dtype, uint32_t rule, const qs_step *step, uint16_t va
 		int turned = step->scale < 0;
 		float scale = turned ? -step->scale : step->scale;
 		float w = qs_half_value(turned ? value ^ 0x8000 : value, dtype);
-		float scaled = qs_block_scaled(rule, w, rule <= QS_RULE_Q5_1 ? 1.0f / scale : scale, step->offset);
+		float scaled = qs_block_scaled(rule, dtype, w, rule <= QS_RULE_Q5_1 ? 1.0f / scale : scale,
+		                               block_offset(rule, step));
 		if (!(scaled > -1024 && scaled < 1024))
 			return QS_NO_CODE;
 		if (qs_block_is_cut(rule))
 			return scaled < 0 ? -1 : (int)scaled;
-		return (int)((scaled + 0x1.8p23f) - 0x1.8p23f) + (rule == QS_RULE_Q6_K ? 32 : 0); /* half to even */
+		/* half to even */
+		return (int)((scaled + 0x1.8p23f) - 0x1.8p23f) + (rule == QS_RULE_Q6_K ? 32 : step->centre);
 	}
 	float scaled = qs_rule_scaled(rule, dtype, magnitude, qs_rule_factor(rule, step->scale, step->shift));
 	if (!(scaled < 1024))

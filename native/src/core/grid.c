@@ -32,6 +32,8 @@ uint32_t qs_rule_levels(uint32_t rule)
 	case QS_RULE_Q4_0:
 	case QS_RULE_Q4_1:
 	case QS_RULE_Q4_K:
+	case QS_RULE_ADD_HALF_4:
+	case QS_RULE_ADD_4:
 		return 16;
 	case QS_RULE_Q5_0:
 	case QS_RULE_Q5_1:
@@ -56,7 +58,7 @@ uint32_t qs_rule_block(uint32_t rule)
 
 uint32_t qs_rule_group(uint32_t rule)
 {
-	return rule < QS_RULE_Q8_0 ? 0 : rule == QS_RULE_Q6_K ? 16 : 32;
+	return rule < QS_RULE_Q8_0 || qs_rule_adds_zero(rule) ? 0 : rule == QS_RULE_Q6_K ? 16 : 32;
 }
 
 int qs_grid_is_plain(const qs_grid *grid)
@@ -130,7 +132,7 @@ void qs_grid_step(const qs_grid *grid, uint64_t number, qs_step *step)
 	unsigned scale, min;
 	step->offset = 0;
 	step->zero = 0;
-	step->shift = 0;
+	step->shift = step->centre = 0;
 	switch (grid->rule) {
 	case QS_RULE_Q4_1:
 	case QS_RULE_Q5_1:
@@ -158,6 +160,8 @@ void qs_grid_step(const qs_grid *grid, uint64_t number, qs_step *step)
 		step->zero = grid->zero_offset;
 		if (grid->zeros)
 			step->zero += grid->codes_dtype == QS_I8 ? (int8_t)grid->zeros[i] : grid->zeros[i];
+		if (qs_rule_adds_zero(grid->rule) && grid->codes_dtype == QS_U8)
+			step->centre = (int32_t)qs_rule_levels(grid->rule) / 2;
 	}
 }
 

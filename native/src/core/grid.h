@@ -31,7 +31,8 @@ typedef struct qs_grid {
 typedef struct qs_step {
 	float scale, offset;
 	int32_t zero;
-	int32_t shift; /* the rule's factor is this many ulps larger: chunks say so, not the grid */
+	int32_t centre; /* rules that add the zero point do so less this */
+	int32_t shift;  /* the rule's factor is this many ulps larger: chunks say so, not the grid */
 } qs_step;
 
 /* Of a rule: what a record of its scales looks like. */

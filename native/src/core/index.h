@@ -131,6 +131,12 @@ enum {
 	QS_RULE_Q4_K = 11,
 	QS_RULE_Q5_K = 12,
 	QS_RULE_Q6_K = 13,
+	/* Divided, then the zero point added, then rounded to a code; in half precision quotient and sum are
+	 * rounded to the values' type. Codes of 8 and of 4 bits. */
+	QS_RULE_ADD_HALF = 14,
+	QS_RULE_ADD_HALF_4 = 15,
+	QS_RULE_ADD = 16,
+	QS_RULE_ADD_4 = 17,
 	QS_RULE_COUNT
 };
 

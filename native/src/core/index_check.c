@@ -179,10 +179,13 @@ static int check_grid(const qs_index *index, uint32_t number, const qs_object *o
 		    n_scales % record != 0)
 			return 0;
 		n_scales = n_scales / record * groups;
-	} else if (!qs_dtype_is_float(scales.dtype) || (rule > QS_RULE_Q8_0 && scales.dtype != QS_F16 &&
-	                                                (rule != QS_RULE_Q4_0 || scales.dtype != QS_F32))) {
+	} else if (!qs_dtype_is_float(scales.dtype) ||
+	           (qs_rule_group(rule) != 0 && rule > QS_RULE_Q8_0 && scales.dtype != QS_F16 &&
+	            (rule != QS_RULE_Q4_0 || scales.dtype != QS_F32))) {
 		return 0;
 	}
+	if (qs_rule_group(rule) == 0 && qs_rule_levels(rule) < 256 && object->dtype != QS_U8)
+		return 0;
 	if (qs_rule_group(rule) != 0) {
 		if ((object->group != qs_rule_group(rule) && rule != QS_RULE_Q4_0) ||
 		    cols % ((uint64_t)object->group * groups) != 0 || object->row_stride != cols / object->group ||

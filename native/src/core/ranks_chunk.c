@@ -107,7 +107,7 @@ static qstore_status decode_lanes(qs_reader *r, const qs_chunk_desc *desc, unsig
 	const qs_grid *grid = &desc->coarse_grid;
 	uint32_t levels = qs_rule_levels(grid->rule);
 	/* The common case: signed codes around 0, in tables of all of them. */
-	int plain = qs_grid_is_plain(grid);
+	int plain = qs_grid_is_plain(grid), symmetric = qs_rule_is_symmetric(grid->rule);
 	feed f = {.ranks = {.lanes = lanes, .zeros = w->scratch}, .out = dst};
 	f.whole = qs_ranks_best(lanes, plain);
 	f.mixed = qs_ranks_best(lanes, 0);
@@ -134,13 +134,13 @@ static qstore_status decode_lanes(qs_reader *r, const qs_chunk_desc *desc, unsig
 		qs_grid_step(grid, runs.run.number, &step);
 		if (shifts)
 			step.shift = (int8_t)*shifts++;
-		if (!plain && levels == 256) {
+		if (!plain && symmetric) {
 			make_indexes(indexes, n, step.zero, levels, own);
 			indexes = own;
 			reach = qs_cell_reach(grid->codes_dtype, step.zero, own, n);
 		}
 		const qs_cell_table *table = qs_cell_cache_get(w->cells, &step, reach);
-		if (levels < 256) {
+		if (!symmetric) {
 			if (!make_indexes(indexes, n, table->zero == QS_ALL_ZERO ? 0 : table->zero, levels, own))
 				return QSTORE_CORRUPT;
 			indexes = own;

@@ -74,6 +74,12 @@ QS_ALWAYS_INLINE int qs_rule_is_symmetric(uint32_t rule)
 	return rule <= QS_RULE_Q8_0_D;
 }
 
+/* Rules that add the zero point before they round. */
+QS_ALWAYS_INLINE int qs_rule_adds_zero(uint32_t rule)
+{
+	return rule >= QS_RULE_ADD_HALF;
+}
+
 /* ---- Symmetric rules ---- */
 
 /* The greatest code less its zero point; indexes above that stand for codes below the zero point. */
@@ -150,13 +156,28 @@ QS_ALWAYS_INLINE uint32_t qs_rule_reaches(uint32_t rule, uint32_t dtype, uint32_
 }
 
 /* ---- ggml's rules for 4 to 6 bits (ggml-quants.c, quantize_row_*_ref): of values whose sign is turned with
- * the scale's. ---- */
+ * the scale's; and those that add the zero point (compressed-tensors, quantization/lifecycle/
+ * forward_helpers.py: _quantize, and the same as a Triton kernel in single precision) ---- */
 
-/* From a value to the number that becomes its code: cut off, or for K-quants rounded half to even. Rises with
- * the value. factor: 1 / scale, or the scale of K-quants. */
-QS_ALWAYS_INLINE float qs_block_scaled(uint32_t rule, float value, float factor, float offset)
+/* A single of either sign rounded to dtype, half to even, exponents without an upper end. */
+QS_ALWAYS_INLINE float qs_round_half(float f, uint32_t dtype)
+{
+	float magnitude = dtype == QS_F16 ? qs_round_f16(f < 0 ? -f : f) : qs_round_bf16(f < 0 ? -f : f);
+	return f < 0 ? -magnitude : magnitude;
+}
+
+/* From a value to the number that becomes its code: cut off, or for K-quants and sums rounded half to even.
+ * Rises with the value. factor: 1 / scale, or the scale of K-quants and sums. offset: of sums, the zero
+ * point. */
+QS_ALWAYS_INLINE float qs_block_scaled(uint32_t rule, uint32_t dtype, float value, float factor, float offset)
 {
 	switch (rule) {
+	case QS_RULE_ADD_HALF:
+	case QS_RULE_ADD_HALF_4:
+		return qs_round_half(qs_round_half(value / factor, dtype) + offset, dtype);
+	case QS_RULE_ADD:
+	case QS_RULE_ADD_4:
+		return value / factor + offset; /* half of the levels are added to the rounded number */
 	case QS_RULE_Q4_0:
 		return value * factor + 8.5f;
 	case QS_RULE_Q5_0:
@@ -182,13 +203,14 @@ QS_ALWAYS_INLINE float qs_block_border(uint32_t rule, uint32_t k, uint32_t level
 {
 	float border = qs_block_is_cut(rule) ? (float)(int32_t)k : (float)(int32_t)k - 0.5f;
 	border = k == 0 ? border - 0.75f : k == levels ? border + 0.75f : border;
-	return rule == QS_RULE_Q6_K ? border - 32.0f : border;
+	return rule == QS_RULE_Q6_K || qs_rule_adds_zero(rule) ? border - (float)(int32_t)(levels / 2) : border;
 }
 
-QS_ALWAYS_INLINE uint32_t qs_block_reaches(uint32_t rule, float value, float factor, float offset, uint32_t k,
-                                           uint32_t levels)
+QS_ALWAYS_INLINE uint32_t qs_block_reaches(uint32_t rule, uint32_t dtype, float value, float factor,
+                                           float offset, uint32_t k, uint32_t levels)
 {
-	float scaled = qs_block_scaled(rule, value, factor, offset), border = qs_block_border(rule, k, levels);
+	float scaled = qs_block_scaled(rule, dtype, value, factor, offset),
+	      border = qs_block_border(rule, k, levels);
 	return scaled > border || (scaled == border && (qs_block_is_cut(rule) || !(k & 1)));
 }
 

@@ -49,11 +49,10 @@ static int walk_next(walk *w)
 		return 0;
 	uint32_t begin = w->runs.run.begin, n = w->runs.run.count, reach = 255;
 	uint8_t *indexes = w->indexes + begin;
-	int levels = qs_rule_levels(w->grid->rule) < 256;
 	qs_grid_step(w->grid, w->runs.run.number, &w->step);
 	if (w->shifts)
 		w->step.shift = (int8_t)*w->shifts++;
-	if (levels) {
+	if (!qs_rule_is_symmetric(w->grid->rule)) {
 		w->table = qs_cell_cache_get(w->cells, &w->step, reach);
 		for (uint32_t i = 0; i < n; i++)
 			indexes[i] = (uint8_t)(w->codes[begin + i] - (uint32_t)w->table->zero);
@@ -182,10 +181,13 @@ static void scatter8(qs_coded_order order, const uint16_t *columns, uint32_t col
 static void find_residual(walk w, const qs_chunk_desc *desc, const uint8_t *src, uint8_t *codes,
                           uint8_t *residual)
 {
-	uint32_t levels = qs_rule_levels(w.grid->rule);
-	int low = 0, high = (int)levels - 1;
+	int symmetric = qs_rule_is_symmetric(w.grid->rule), low = 0, high = (int)qs_rule_levels(w.grid->rule) - 1;
+	if (!symmetric && w.grid->codes_dtype == QS_I8) {
+		low = -128;
+		high = 127;
+	}
 	while (walk_next(&w)) {
-		if (levels == 256) {
+		if (symmetric) {
 			/* All indexes have a cell, those beyond the codes' range too. */
 			high = (int)qs_positive_codes(w.grid->codes_dtype, w.step.zero) + w.step.zero;
 			low = high - 255;
@@ -194,7 +196,7 @@ static void find_residual(walk w, const qs_chunk_desc *desc, const uint8_t *src,
 			uint8_t given = w.codes[i];
 			int code = qs_cell_code(desc->dtype, w.grid->rule, &w.step, qs_load16(src + 2 * (size_t)i));
 			int out = code == QS_NO_CODE || w.table->zero == QS_ALL_ZERO;
-			if (levels < 256 && !out)
+			if (!symmetric && !out)
 				code = code < low ? low : code > high ? high : code;
 			out |= code < low || code > high;
 			codes[i] = out ? given : (uint8_t)code;

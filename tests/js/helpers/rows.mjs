@@ -99,7 +99,7 @@ const BLOCKS = {
 };
 
 /** Rows that are much like another one. */
-const ALIKE = /Q5_|^GGUF F|^FP16 \||one group|8 bits, a|GPTQ 4 bits, asymmetric|groups of|(row|tensor), asymmetric|searched scales, |version 2, asymmetric|reciprocal|^ONNX (FP32 \| u?int8|FP16 \| int8)|^ONNX FP32 \| Q4.*(128|asym|ext)|ONNX.*(external|reduced)|^ONNX FP16.*128/;
+const ALIKE = /Q5_|in 32 bits|asymmetric, packed|^GGUF F|^FP16 \||one group|8 bits, a|GPTQ 4 bits, asymmetric|groups of|(row|tensor), asymmetric|searched scales, |version 2, asymmetric|reciprocal|^ONNX (FP32 \| u?int8|FP16 \| int8)|^ONNX FP32 \| Q4.*(128|asym|ext)|ONNX.*(external|reduced)|^ONNX FP16.*128/;
 
 /** @returns {Row[]} */
 function ggufRows() {
@@ -119,13 +119,16 @@ const QUANTIZERS = [
 	["torchao", "torchao", ROUND],
 	["compressed-tensors", "compressed-tensors", GPTQ],
 	["compressed-tensors, groups of 128", "compressed-tensors --group 128", GPTQ],
-	// The zero point is added, and the sum rounded, in 16 bits.
-	["compressed-tensors, asymmetric", "compressed-tensors --asymmetric", GPTQ, 0.1, 0.018],
+	// The zero point is added, and the sum rounded, in 16 bits; or, by the library's Triton kernel, in 32.
+	["compressed-tensors, asymmetric", "compressed-tensors --asymmetric", ["add-half"]],
+	["compressed-tensors, asymmetric, in 32 bits", "compressed-tensors --asymmetric --single", ["add"]],
+	["compressed-tensors, asymmetric, packed, 8 bits", "compressed-tensors --asymmetric --packed", ["add-half"]],
 	["compressed-tensors, packed, 8 bits", "compressed-tensors --packed", GPTQ],
 	// The largest values are clamped to the 15th code.
-	["compressed-tensors, packed, 4 bits", "compressed-tensors --packed --bits 4 --group 128", GPTQ, 0.005, 0.005],
+	["compressed-tensors, packed, 4 bits", "compressed-tensors --packed --bits 4 --group 128", ["add-half-4"]],
+	["compressed-tensors, packed, 4 bits, in 32 bits", "compressed-tensors --packed --bits 4 --group 128 --single", ["add-4"]],
 	// Zero points stand packed along the rows; they were once taken for none.
-	["compressed-tensors, packed, 4 bits, asymmetric", "compressed-tensors --packed --bits 4 --group 128 --asymmetric", GPTQ, 0.01, 0.002],
+	["compressed-tensors, packed, 4 bits, asymmetric", "compressed-tensors --packed --bits 4 --group 128 --asymmetric", ["add-half-4"]],
 	["compressed-tensors after GPTQ", "compressed-tensors --feedback", GPTQ, 0.3, 0.3],
 	["GPTQ 8 bits", "gptq", GPTQ, 0.35, 0.35],
 	["GPTQ 4 bits", "gptq --bits 4", GPTQ, 0.35, 0.35],
