@@ -121,7 +121,7 @@ const QUANTIZERS = [
 	["compressed-tensors, groups of 128", "compressed-tensors --group 128", GPTQ],
 	// The zero point is added, and the sum rounded, in 16 bits; or, by the library's Triton kernel, in 32.
 	["compressed-tensors, asymmetric", "compressed-tensors --asymmetric", ["add-half"]],
-	["compressed-tensors, asymmetric, in 32 bits", "compressed-tensors --asymmetric --single", ["add"]],
+	["compressed-tensors, asymmetric, in 32 bits", "compressed-tensors --asymmetric --single", ["add", "divide"]] /* FP16 values are seldom between the two */,
 	["compressed-tensors, asymmetric, packed, 8 bits", "compressed-tensors --asymmetric --packed", ["add-half"]],
 	["compressed-tensors, packed, 8 bits", "compressed-tensors --packed", GPTQ],
 	// The largest values are clamped to the 15th code.
@@ -239,7 +239,7 @@ export const ODD_ROWS = [
 		["GPTQ 4 bits, version 2, act-order, asymmetric", "gptq --bits 4 --v2 --act-order --asymmetric --group 32"],
 		["GPTQ 8 bits, static groups", "gptq --group 32 --act-order --static-groups"],
 		["compressed-tensors, packed, 4 bits", "compressed-tensors --packed --bits 4 --group 8"],
-	].map(([name, options]) => ({ name: `BF16 | ${name}, odd sizes`, variants: [BF16, quantized(options)], rules: GPTQ, exceptions: 0.4, pairs: LINEAR })),
+	].map(([name, options]) => ({ name: `BF16 | ${name}, odd sizes`, variants: [BF16, quantized(options)], rules: [...GPTQ, "add-half-4"], exceptions: 0.4, pairs: LINEAR })),
 ];
 
 export const ROWS = rows.map((row) => ({ ...row, slow: ALIKE.test(row.name) }));
