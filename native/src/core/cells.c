@@ -331,8 +331,8 @@ QS_ALWAYS_INLINE float block_offset(uint32_t rule, const qs_step *step)
 
 /* ---- Tables ---- */
 
-QS_ALWAYS_INLINE void build_rule(qs_cell_table *table, uint32_t rule, uint32_t dtype, const qs_step *step,
-                                 uint32_t reach, uint32_t codes_dtype, const int wide)
+QS_ALWAYS_INLINE void build_rule(qs_cell_table *table, uint32_t rule, uint32_t levels, uint32_t dtype,
+                                 const qs_step *step, uint32_t reach, uint32_t codes_dtype, const int wide)
 {
 	float scale = step->scale;
 	if (qs_rule_is_symmetric(rule)) {
@@ -345,7 +345,7 @@ QS_ALWAYS_INLINE void build_rule(qs_cell_table *table, uint32_t rule, uint32_t d
 	}
 	uint32_t turned = scale < 0;
 	table->zero = build_block(table->cells, rule, dtype, turned ? -scale : scale, block_offset(rule, step),
-	                          turned, qs_rule_levels(rule));
+	                          turned, levels);
 	if (qs_rule_adds_zero(rule))
 		table->zero = step->zero; /* of signed codes too */
 }
@@ -353,15 +353,18 @@ QS_ALWAYS_INLINE void build_rule(qs_cell_table *table, uint32_t rule, uint32_t d
 /* Rule and dtype are constants in each, so that the loops become SIMD. */
 #define BUILD_CASE(rule)                                                                                     \
 	case (rule)*2:                                                                                           \
-		build_rule(table, (rule), QS_BF16, step, reach, codes_dtype, wide);                                  \
+		build_rule(table, (rule), levels, QS_BF16, step, reach, codes_dtype, wide);                          \
 		break;                                                                                               \
 	case (rule)*2 + 1:                                                                                       \
-		build_rule(table, (rule), QS_F16, step, reach, codes_dtype, wide);                                   \
+		build_rule(table, (rule), levels, QS_F16, step, reach, codes_dtype, wide);                           \
 		break;
 
 QS_ALWAYS_INLINE void build_table_of(qs_cell_table *table, uint32_t rule, uint32_t dtype, const qs_step *step,
                                      uint32_t reach, uint32_t codes_dtype, const int wide)
 {
+	uint32_t levels = qs_rule_levels(rule);
+	/* But for the number of codes these are one. */
+	rule = rule == QS_RULE_ADD_HALF_4 ? QS_RULE_ADD_HALF : rule == QS_RULE_ADD_4 ? QS_RULE_ADD : rule;
 	switch (rule * 2 + (dtype == QS_F16)) {
 		BUILD_CASE(QS_RULE_LLM_INT8)
 		BUILD_CASE(QS_RULE_MULTIPLY)
@@ -378,12 +381,10 @@ QS_ALWAYS_INLINE void build_table_of(qs_cell_table *table, uint32_t rule, uint32
 		BUILD_CASE(QS_RULE_Q5_K)
 		BUILD_CASE(QS_RULE_Q6_K)
 		BUILD_CASE(QS_RULE_ADD_HALF)
-		BUILD_CASE(QS_RULE_ADD_HALF_4)
 		BUILD_CASE(QS_RULE_ADD)
-		BUILD_CASE(QS_RULE_ADD_4)
 #endif
 	default:
-		build_rule(table, rule, dtype, step, reach, codes_dtype, wide);
+		build_rule(table, rule, levels, dtype, step, reach, codes_dtype, wide);
 	}
 }
 
