@@ -1,7 +1,9 @@
 // Tiny models for golden archives and seeds of fuzzing: noise from integers alone, so that every machine makes the same bytes.
 
+import { execFileSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import path from "node:path";
+import { fileURLToPath } from "node:url";
 
 /** Integers below n, the same sequence each time. @param {number} seed */
 function random(seed) {
@@ -68,6 +70,18 @@ function model(seed, dtype, matrices, prefix = "model") {
 	});
 	tensors[`${prefix}.embed_tokens.weight`] = { dtype, shape: [30, 8], data: weights(below, 30, 8, dtype) };
 	return safetensors(tensors);
+}
+
+/** A GGUF file of one matrix, in BF16 or F16 (gguf.md). @param {number} seed @param {'BF16' | 'F16'} dtype @param {number} rows @param {number} columns */
+function gguf(seed, dtype, rows, columns) {
+	const u32 = (/** @type {number[]} */ ...values) => Buffer.from(Uint32Array.from(values).buffer);
+	const u64 = (/** @type {number[]} */ ...values) => Buffer.from(BigUint64Array.from(values, BigInt).buffer);
+	const text = (/** @type {string} */ value) => [u64(value.length), Buffer.from(value)];
+	const header = Buffer.concat([
+		Buffer.from("GGUF"), u32(3), u64(1, 2), ...text("general.architecture"), u32(8), ...text("llama"), ...text("general.file_type"), u32(4, dtype === "BF16" ? 32 : 1),
+		...text("blk.0.attn_q.weight"), u32(2), u64(columns, rows), u32(dtype === "BF16" ? 30 : 1), u64(0),
+	]);
+	return Buffer.concat([header, Buffer.alloc((32 - (header.length % 32)) % 32), weights(random(seed), rows, columns, dtype)]);
 }
 
 function odd() {
@@ -139,4 +153,54 @@ export function writeModel(name, folder) {
 		mkdirSync(path.dirname(path.join(folder, file)), { recursive: true });
 		writeFileSync(path.join(folder, file), data);
 	}
+}
+
+const bin = fileURLToPath(new URL("../../build/bin/", import.meta.url));
+
+/**
+ * Models of more than one precision, made by the generators: what qstore-pack is to be given for each.
+ * @param {string} work folder
+ * @returns {Record<string, string[]>}
+ */
+export function makeChains(work) {
+	const at = (/** @type {string[]} */ ...parts) => path.join(work, ...parts);
+	const run = (/** @type {string} */ tool, /** @type {string[]} */ ...args) => execFileSync(path.join(bin, tool), args, { stdio: "ignore" });
+	const small = ["--layers", "1", "--hidden", "24", "--intermediate", "32", "--vocab", "16", "--shards", "1"];
+	const weightsOf = (/** @type {string} */ name) => at(name, "model.safetensors");
+	const low = (/** @type {string[]} */ ...paths) => paths.flatMap((each) => ["--low", each]);
+	mkdirSync(work, { recursive: true });
+	// FP32 | BF16 | INT8 made of the FP32 with one scale a tensor (a residual), and compressed-tensors with BF16 scales.
+	run("qstore-generate", ...small, "--dtype", "f32", "--cast", "bf16", at("cast"), "--low", at("low"), "--low-rule", "divide", "--per-tensor", "-o", at("fp32"));
+	run("qstore-generate", ...small, "--low", at("ct-low"), "--low-rule", "compressed-tensors", "-o", at("ct"));
+	/** @type {Record<string, string[]>} */
+	const made = {
+		chain: [weightsOf("fp32"), ...low(weightsOf("cast"), weightsOf("low"))],
+		"compressed-tensors": [weightsOf("ct"), ...low(weightsOf("ct-low"))],
+	};
+	// ggml's blocks: of every rule, recoded from one to the next.
+	for (const [name, dtype, rows, columns, types] of /** @type {const} */ ([
+		["blocks", "F16", 6, 64, ["q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]], ["absmax", "BF16", 6, 64, ["q8_0"]], ["k-quants", "BF16", 3, 256, ["q6_k", "q5_k_s", "q4_k_s"]],
+	])) {
+		const file = (/** @type {string} */ type) => at(`${name}-${type}.gguf`);
+		writeFileSync(file("fine"), gguf(6, dtype, rows, columns));
+		for (const type of types) run("qstore-gguf", "--pure", type, file("fine"), file(type));
+		made[name] = [file("fine"), ...low(...types.map(file))];
+	}
+	// GPTQ: words along columns, zero points, an order; the second from the first.
+	mkdirSync(at("gptq"));
+	writeFileSync(at("gptq", "model.safetensors"), model(7, "BF16", [[16, 64], [8, 96]]));
+	writeFileSync(at("gptq", "config.json"), "{}");
+	run("qstore-quantize", "gptq", "--group", "32", "--asymmetric", at("gptq"), "-o", at("gptq-8"));
+	run("qstore-quantize", "gptq", "--group", "32", "--bits", "4", "--act-order", at("gptq"), "-o", at("gptq-4"));
+	run("qstore-quantize", "compressed-tensors", "--packed", "--bits", "4", "--group", "32", at("gptq"), "-o", at("packed"));
+	made.gptq = [weightsOf("gptq"), ...low(weightsOf("gptq-8"), weightsOf("gptq-4"))];
+	made.packed = [weightsOf("gptq"), ...low(weightsOf("packed"))];
+	// ONNX: floats whose rows stand as columns, codes of 4 bits in bytes, with and without zero points.
+	for (const [name, hidden, precisions, ...options] of [["onnx", "16", "fp32,fp16,q4f16"], ["onnx-zeros", "32", "fp16,q4f16", "--asymmetric"]]) {
+		run("qstore-generate", ...small, "--hidden", hidden, "--intermediate", hidden, "--dtype", "f32", "-o", at(`${name}-32`));
+		run("qstore-onnx", "--block", "16", "--precisions", precisions, ...options, at(`${name}-32`), "-o", at(name));
+		const [fine, ...others] = precisions.split(",").map((precision) => at(name, "onnx", precision === "fp32" ? "model.onnx" : `model_${precision}.onnx`));
+		made[name] = [fine, ...low(...others)];
+	}
+	return made;
 }

@@ -543,6 +543,11 @@ export function gridOf(index, codes, decoded) {
 		return row * rowStride + (order ? order[column] : Math.floor(column / group)) * groupStride;
 	};
 	const scales = readScales(rule, decoded[codes.scales], index.objects[codes.scales].dtype);
+	const rows = Math.ceil(codes.elements / columns), groups = order ? group : Math.ceil(columns / group);
+	const recordScales = [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 8, 8, 16][rule];
+	const count = (index.objects[codes.scales].elements / (RECORD_SIZES[rule] ?? 1)) * recordScales;
+	need((rows - 1) * rowStride + (groups - 1) * groupStride < count, "scales that are not there");
+	need(!order || order.every((g) => g >= 0 && g < group), "a group that is not there");
 	const step = (/** @type {number} */ i) => {
 		const { s, o } = scales(i);
 		const zero = zeros ? (signed ? (zeros[i] << 24) >> 24 : zeros[i]) : 0;
@@ -946,6 +951,7 @@ function makeLayout(index, layout, decoded) {
 	if (rule === 3 && bits > 8) {
 		const size = bits / 8, rows = codes.length / size / columns;
 		need(index.objects[layout.coarse].dtype === dtype && DTYPE_SIZES[dtype] === size, "floats of another type");
+		need(layout.columns === rows, "other columns than the floats have rows");
 		return Uint8Array.from(codes, (_, i) => {
 			const element = Math.floor(i / size), row = element % rows, column = Math.floor(element / rows);
 			return codes[(row * columns + column) * size + (i % size)];
@@ -977,6 +983,7 @@ function halfPattern(x) {
 function makeBlocks(index, { dtype, elements, coarse, scales }, decoded) {
 	const [perBlock, size] = BLOCKS[dtype - 18];
 	const { rule } = index.objects[coarse];
+	need([Q8_0, Q8_0, Q4_0, Q5_0, Q4_1, Q5_1, Q4_K, Q5_K, Q6_K][rule - 5] === dtype, "blocks of another type than their codes' rule");
 	const scalesBytes = decoded[scales];
 	const blocks = elements / perBlock;
 	const each = RECORD_SIZES[rule] ?? DTYPE_SIZES[index.objects[scales].dtype]; // bytes of s

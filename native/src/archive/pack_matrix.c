@@ -136,8 +136,9 @@ static qstore_status split_gptq(packer *p, const pack_map *map, pack_tensor *t, 
 	if (codes == NULL)
 		return pack_no_memory(error);
 	codes->bits = t->bits = bits;
-	if (qzeros != NULL && qzeros->dtype == QS_I32 && qzeros->role == PACK_PLAIN && qzeros->n_dims == 2 &&
-	    qzeros->dims[0] == groups && qzeros->dims[1] * (32 / bits) == out) {
+	if (qzeros != NULL && qzeros->dtype == QS_I32 && qzeros->n_dims == 2 &&
+	    (qzeros->role == PACK_PLAIN || qzeros->role == PACK_LITERAL) && qzeros->dims[0] == groups &&
+	    qzeros->dims[1] * (32 / bits) == out) {
 		zeros = pack_add_part(p, qzeros, PACK_WORD_CODES, QS_U8, groups, out);
 		if (zeros == NULL)
 			return pack_no_memory(error);
