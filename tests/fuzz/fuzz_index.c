@@ -82,13 +82,13 @@ static void check_object(const qs_index *index, uint32_t number)
 	qs_variant v;
 	qs_index_object(index, number, &o);
 	uint32_t block = qs_block_elems(o.dtype), size = qs_block_size(o.dtype);
-	int layout = o.kind == QS_KIND_LAYOUT;
+	int layout = o.kind == QS_KIND_LAYOUT, base = o.kind == QS_KIND_BASE;
 	require(o.kind < QS_KIND_COUNT && size && o.variant < index->n_variants && o.cols >= 1);
 	require((block == 1 || layout) && o.n_elems % block == 0 && o.n_elems <= UINT64_MAX / size);
 	uint64_t chunks = 0, coded = 0;
 	if (o.n_elems) {
 		require(o.chunk_elems && (uint64_t)o.chunk_elems / block * size <= QS_CHUNK_SIZE_MAX);
-		chunks = layout ? 0 : (o.n_elems - 1) / o.chunk_elems + 1;
+		chunks = layout || base ? 0 : (o.n_elems - 1) / o.chunk_elems + 1;
 	}
 	require(chunks == o.n_chunks && o.first_chunk <= index->n_chunks &&
 	        o.n_chunks <= index->n_chunks - o.first_chunk);
@@ -106,17 +106,28 @@ static void check_object(const qs_index *index, uint32_t number)
 	require(codes || layout || (o.rule == QS_RULE_NONE && o.scales == QS_NONE));
 	if (codes && o.rule != QS_RULE_NONE)
 		check_grid(index, number, &o);
+	if (base) {
+		qs_file f;
+		require(o.group < index->n_files);
+		qs_index_file(index, o.group, &f);
+		require(f.kind == QS_FILE_BASE && o.row_stride <= f.size &&
+		        qs_object_bytes(&o) <= f.size - o.row_stride);
+	}
 	if (o.coarse == QS_NONE) {
-		require(o.kind == QS_KIND_PLAIN || codes);
+		require(o.kind == QS_KIND_PLAIN || codes || base);
 		return;
 	}
 	require(o.kind != QS_KIND_PLAIN && o.coarse < number);
 	qs_index_object(index, o.coarse, &coarse);
 	require(coarse.variant <= o.variant);
 	if (layout && o.rule != QS_LAYOUT_BLOCKS) {
-		uint32_t per_word = 32 / o.group;
-		require(o.dtype == QS_I32 && coarse.dtype == QS_U8 && coarse.n_elems == o.n_elems * per_word);
-		require(coarse.cols % per_word == 0 && coarse.n_elems % coarse.cols == 0);
+		uint32_t per_elem = 8 * size / o.group, per_word = o.group > 8 ? 1 : 32 / o.group;
+		int floats = o.group > 8, packed = o.rule == QS_LAYOUT_PACKED;
+		require(floats ? o.dtype == coarse.dtype && per_elem == 1 && !packed
+		               : coarse.dtype == QS_U8 && (o.dtype == QS_I32 || (o.dtype == QS_U8 && packed)));
+		require(coarse.n_elems == o.n_elems * per_elem && coarse.n_elems % coarse.cols == 0);
+		require(coarse.cols % per_word == 0 && (!packed || coarse.chunk_elems % per_word == 0));
+		require(packed ? o.cols == coarse.cols / per_elem : o.cols == coarse.n_elems / coarse.cols);
 		return;
 	}
 	require(coarse.n_elems == o.n_elems && coarse.cols == o.cols && coarse.chunk_elems == o.chunk_elems);
@@ -135,12 +146,14 @@ static void check_file(const qs_index *index, uint32_t number)
 	qs_index_file(index, number, &f);
 	check_name(index, f.name, QS_NAME_MAX);
 	check_path(f.name);
-	require(f.kind < QS_FILE_KIND_COUNT && f.variants &&
+	require(f.kind < QS_FILE_KIND_COUNT && !f.variants == (f.kind == QS_FILE_BASE) &&
 	        (index->n_variants == 32 || !(f.variants >> index->n_variants)));
 	for (uint32_t i = 0; i < number && index->n_files < 200; i++) {
 		qs_index_file(index, i, &other);
 		require(!(other.variants & f.variants) || strcmp(other.name, f.name));
 	}
+	if (f.kind == QS_FILE_BASE)
+		return;
 	if (f.kind != QS_FILE_ASSEMBLED) {
 		require(f.offset <= index->payload_size && f.coded_size <= index->payload_size - f.offset);
 		require(f.kind != QS_FILE_STORED || f.size == f.coded_size);

@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { decompress } from "fzstd";
-import { models, writeModel } from "../golden/models.mjs";
+import { makeChains, models, writeModel } from "../golden/models.mjs";
 import { decodeObject, readIndex } from "../reference/decode.mjs";
 
 const root = path.join(path.dirname(fileURLToPath(import.meta.url)), "../..");
@@ -97,6 +97,26 @@ async function seedChunks(name, archive) {
 		}
 	}
 	for (const [key, chunk] of best) seed("fuzz_chunk", `${name}-${key}`, chunk);
+}
+
+/** Values to encode, of refinements and of recoded codes, under every rule and every shape of a grid. */
+function seedGrids() {
+	const rows = 2, scales = Buffer.alloc(16);
+	for (let i = 0; i < 8; i++) scales.writeUInt16LE(0x2c00 + 37 * i, 2 * i); // FP16 of 1/16 and more; of other types, small numbers
+	const bytes = (/** @type {number} */ n, /** @type {number} */ step) => Buffer.from({ length: n }, () => 0).map((_, i) => (i * step) % 251);
+	for (let rule = 1; rule <= 13; rule++) {
+		const levels = [16, 32, 16, 32, 16, 32, 64][rule - 7] ?? 256, columns = rule > 10 ? 256 : 64, isUnsigned = rule >= 7 ? 1 : rule % 2;
+		for (const shape of rule < 5 ? [0, 1, 2, 3, 4, 8, 16] : [0]) {
+			// Shapes above 4 are flags: zero points, an order.
+			const flags = isUnsigned | (1 << 1) | (shape > 4 ? shape : shape << 5), grid = [Buffer.from([rule - 1, flags, isUnsigned * 3]), scales];
+			const head = [u16(rows * columns), u16(columns - 1), u16(0)];
+			const coarse = bytes(rows * columns > 255 ? 255 : rows * columns, 7).map((b) => b % levels), values = bytes(4 * columns, 13);
+			seed("fuzz_chunk", `grid-${rule}-${shape}-refine`, Buffer.concat([Buffer.from([2 | 128, rule % 2]), ...head, Buffer.from([coarse.length]), coarse, ...grid, values]));
+			const own = bytes(rows * columns, 5).map((b) => b % levels);
+			seed("fuzz_chunk", `grid-${rule}-${shape}-recoded`,
+				Buffer.concat([Buffer.from([1 | 64 | 128, isUnsigned]), ...head, Buffer.from([coarse.length]), coarse, ...grid, ...grid, own]));
+		}
+	}
 }
 
 /** Headers of safetensors, good and bad: a byte, then the JSON and the data. @param {string} name @param {string} json @param {number} size */
@@ -247,20 +267,22 @@ seedOnnx(
 	node("Constant", [], message(5, field(1, "value"), message(5, ...tensor("", 1, [2], raw(8))))),
 );
 
+seedGrids();
+
 try {
+	const inputs = makeChains(path.join(work, "chains"));
 	for (const name of Object.keys(models).filter((n) => n !== "wide")) {
-		const file = path.join(work, `${name}.qstore`);
 		writeModel(name, path.join(work, name));
-		execFileSync(path.join(root, "build/bin/qstore-pack"), [
-			"-q",
-			path.join(work, name),
-			...(models[name].pack ?? []),
-			"-o",
-			file,
-		]);
+		inputs[name] = [path.join(work, name), ...(models[name].pack ?? [])];
+	}
+	execFileSync(path.join(root, "build/bin/qstore-quantize"), ["finetune", path.join(work, "bf16"), "-o", path.join(work, "tuned"), "--seed", "2"]);
+	inputs.based = [path.join(work, "tuned"), "--base", path.join(work, "bf16")];
+	for (const [name, input] of Object.entries(inputs)) {
+		const file = path.join(work, `${name}.qstore`);
+		execFileSync(path.join(root, "build/bin/qstore-pack"), ["-q", ...input, "-o", file]);
 		const archive = readFileSync(file);
 		seedArchive(name, archive);
-		await seedChunks(name, archive);
+		if (name !== "based") await seedChunks(name, archive);
 	}
 	// Chunks that the packer does not make (yet), from the tests' own samples.
 	const env = { ...process.env, QSTORE_SEEDS: path.join(corpus, "fuzz_chunk") };

@@ -5,13 +5,13 @@ import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { openQstore } from "../../js/node/open.js";
 import { createDecoder } from "../../js/wasm.js";
 import { decodeArchive, readIndex } from "../reference/decode.mjs";
-import { models, writeModel } from "../golden/models.mjs";
+import { makeChains, models, writeModel } from "../golden/models.mjs";
 
 const bin = fileURLToPath(new URL("../../build/bin/", import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "qstore-reference-"));
@@ -118,6 +118,17 @@ for (const dtype of ["bf16", "f16"])
 		await compare(name, "--low", `${name}-low`);
 		const { tensors } = JSON.parse(String(run("qstore-info", `${name}.qstore`, "--json"))), codes = tensors.filter(({ kind }) => kind === "codes");
 		assert.ok(codes.length > 0 && codes.every(({ rule }) => rule === "divide-half"));
+	});
+
+const chains = makeChains(join(folder, "chains"));
+for (const [name, [fine, ...options]] of Object.entries(chains))
+	test(`golden chain ${name}`, async () => {
+		run("qstore-pack", "-q", fine, ...options, "-o", `${name}.qstore`);
+		const bytes = readFileSync(join(folder, `${name}.qstore`)), reference = ofMap(await decodeArchive(bytes));
+		const files = [fine, ...options.filter((option) => option !== "--low")].reverse();
+		assert.deepEqual(Object.values(reference), files.map((file) => [`${basename(file)} ${sha256(readFileSync(file))}`]));
+		for (const decoder of Object.values(decoders))
+			assert.deepEqual(await ofWasm(bytes, decoder), reference);
 	});
 
 for (const name of Object.keys(models))
