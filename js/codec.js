@@ -52,35 +52,32 @@ export class ChunkError extends QstoreError {
  * @param {number} [level] of it, in the job that was given
  * @returns {Uint8Array<ArrayBuffer>}
  */
-export function decodeJob(decoder, { chunk, layout, size = 0, values, coarse, codes, coarseGrid, grid }, level = 0) {
+export function decodeJob(decoder, job, level = 0) {
+	const { chunk, layout, size = 0, values, coarse, codes, coarseGrid } = job;
 	if (values)
 		return /** @type {Uint8Array<ArrayBuffer>} */ (values);
-	const decoded = coarse && decodeJob(decoder, coarse, level + 1);
 	if (chunk)
-		return decodeChunk(decoder, chunk, { ...chunk.desc, coarse: decoded, coarseGrid, grid }, level);
-	const out = new Uint8Array(size);
+		return decodeChunks(decoder, job, level);
+	const out = new Uint8Array(size), decoded = coarse && decodeJob(decoder, coarse, level + 1);
 	decoder.layout({ .../** @type {import("./decoder.js").LayoutDesc} */ (layout), codes: codes ?? decoded, grid: coarseGrid }, out);
 	return out;
 }
 
 /**
+ * A chunk and all those below it, in one go.
  * @param {Decoder} decoder
- * @param {CodedChunk} chunk
- * @param {import("./decoder.js").ChunkDesc} desc
+ * @param {Job} job
  * @param {number} level
  */
-function decodeChunk(decoder, { bytes, checksum, size }, desc, level) {
-	if (decoder.xxh3(bytes) !== checksum)
-		throw new ChunkError("CORRUPT", "is damaged: its checksum differs", level);
-	const out = new Uint8Array(size);
-	try {
-		decoder.chunk(desc, bytes, out);
-	} catch (error) {
-		if (error instanceof QstoreError && error.code === "CORRUPT")
-			throw new ChunkError("CORRUPT", "is damaged: it does not decode", level);
-		throw error;
+function decodeChunks(decoder, job, level) {
+	/** @type {import("./decoder.js").ChunkLevel[]} */
+	const levels = [];
+	for (let next = /** @type {Job | undefined} */ (job), below = level + 1; next?.chunk; next = next.coarse, below++) {
+		const { chunk, coarse, coarseGrid, grid } = next, given = coarse && !coarse.chunk ? decodeJob(decoder, coarse, below) : undefined;
+		levels.unshift({ ...chunk, desc: { ...chunk.desc, coarse: given, coarseGrid, grid } });
 	}
-	return out;
+	return decoder.chunks(levels, (number, what) =>
+		new ChunkError("CORRUPT", `is damaged: ${what}`, level + levels.length - 1 - number));
 }
 
 /**

@@ -42,6 +42,15 @@ import { STATUS } from "./status.js";
  */
 
 /**
+ * A coded chunk.
+ * @typedef {object} ChunkLevel
+ * @property {ChunkDesc} desc
+ * @property {Uint8Array} bytes
+ * @property {bigint} [checksum] of the bytes; not checked without
+ * @property {number} size decoded
+ */
+
+/**
  * A part of a layout, and what it is made of (native/src/core/layout.h, FORMAT.md §2.3).
  * @typedef {object} LayoutDesc
  * @property {number} rule of LAYOUT
@@ -158,16 +167,56 @@ export class Decoder {
 	 */
 	chunk(desc, src, dst) {
 		this.#scope((scope) => {
-			const { coarse, coarseDtype = 0, coarseGrid, grid } = desc, abi = this.#abi;
-			if (coarse && coarse.length !== desc.elems * DTYPES[coarseDtype].size)
-				throw new QstoreError("USAGE", `${coarse.length} coarse bytes for a chunk of ${desc.elems} elements`);
-			const work = this.#workspace(), out = scope.alloc(dst.length), coded = scope.copy(src);
-			const words = Uint32Array.of(desc.kind, desc.dtype, desc.elems, ...halves(desc.cols), ...halves(desc.first),
-				coarse ? scope.copy(coarse) : 0, coarseDtype, ...gridWords(scope, coarseGrid), ...gridWords(scope, grid));
-			const description = scope.copy(new Uint8Array(words.buffer));
-			this.#check(abi.qs_chunk(description, coded, src.length, out, dst.length, work), "chunk");
+			const out = this.#decode(scope, desc, scope.copy(src), src.length, dst.length);
 			dst.set(this.#bytes(out, dst.length));
 		});
+	}
+
+	/**
+	 * Decodes a chunk and before it those that it builds on, whose values stay in the module's memory.
+	 * @param {ChunkLevel[]} levels at least one; each builds on the one before, whose values its `coarse` needs not be
+	 * @param {(level: number, what: string) => Error} [damaged] what to throw when a level's bytes are not those that were written
+	 * @returns {Uint8Array<ArrayBuffer>} the last one's values
+	 */
+	chunks(levels, damaged = (_, what) => new QstoreError("CORRUPT", `chunk: ${what}`)) {
+		return this.#scope((scope) => {
+			/** @type {{ pointer: number, size: number } | undefined} */
+			let values;
+			for (const [level, { desc, bytes, checksum, size }] of levels.entries()) {
+				const coded = scope.copy(bytes);
+				if (checksum !== undefined && this.#xxh3(scope, coded, bytes.length) !== checksum)
+					throw damaged(level, "its checksum differs");
+				try {
+					values = { pointer: this.#decode(scope, desc, coded, bytes.length, size, values), size };
+				} catch (error) {
+					throw error instanceof QstoreError && error.code === "CORRUPT" ? damaged(level, "it does not decode") : error;
+				}
+			}
+			const { pointer, size } = /** @type {{ pointer: number, size: number }} */ (values);
+			// So that the copy's memory is not cleared before.
+			return new Uint8Array(this.#abi.memory.buffer.slice(pointer, pointer + size));
+		});
+	}
+
+	/**
+	 * @param {{ alloc: (size: number) => number, copy: (bytes: Uint8Array) => number }} scope
+	 * @param {ChunkDesc} desc
+	 * @param {number} coded where the chunk is
+	 * @param {number} codedSize
+	 * @param {number} size of its values
+	 * @param {{ pointer: number, size: number }} [coarse] instead of desc.coarse
+	 * @returns {number} where its values are, until the scope ends
+	 */
+	#decode(scope, desc, coded, codedSize, size, coarse) {
+		const { coarseDtype = 0, coarseGrid, grid } = desc, { length } = desc.coarse ?? { length: coarse?.size };
+		if (length !== undefined && length !== desc.elems * DTYPES[coarseDtype].size)
+			throw new QstoreError("USAGE", `${length} coarse bytes for a chunk of ${desc.elems} elements`);
+		const work = this.#workspace(), out = scope.alloc(size), values = coarse?.pointer ?? (desc.coarse ? scope.copy(desc.coarse) : 0);
+		const words = Uint32Array.of(desc.kind, desc.dtype, desc.elems, ...halves(desc.cols), ...halves(desc.first),
+			values, coarseDtype, ...gridWords(scope, coarseGrid), ...gridWords(scope, grid));
+		const description = scope.copy(new Uint8Array(words.buffer));
+		this.#check(this.#abi.qs_chunk(description, coded, codedSize, out, size, work), "chunk");
+		return out;
 	}
 
 	/**
@@ -209,11 +258,18 @@ export class Decoder {
 	 * @returns {bigint}
 	 */
 	xxh3(bytes) {
-		return this.#scope((scope) => {
-			const out = scope.alloc(8);
-			this.#abi.qs_xxh3(scope.copy(bytes), bytes.length, out);
-			return new DataView(this.#abi.memory.buffer, out, 8).getBigUint64(0, true);
-		});
+		return this.#scope((scope) => this.#xxh3(scope, scope.copy(bytes), bytes.length));
+	}
+
+	/**
+	 * @param {{ alloc: (size: number) => number }} scope
+	 * @param {number} pointer
+	 * @param {number} size
+	 */
+	#xxh3(scope, pointer, size) {
+		const out = scope.alloc(8);
+		this.#abi.qs_xxh3(pointer, size, out);
+		return new DataView(this.#abi.memory.buffer, out, 8).getBigUint64(0, true);
 	}
 
 	/**

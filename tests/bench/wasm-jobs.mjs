@@ -25,33 +25,32 @@ async function jobsOf(bytes, index, number, decoder) {
 	return jobs.filter(({ chunk }) => chunk.desc.kind === kind && chunk.desc.dtype === dtype);
 }
 
-/** Lists of jobs by what they are; a job: calls of the decoder, one after the other. */
+/** Lists of jobs by what they are; a job: chunks that build on one another, and the size of what comes out. */
 export async function listJobs(bytes, decoder) {
 	const { index } = await readIndex(bytesSource(bytes), decoder);
 	const groups = { codes: [], both: [], refine: [], plain: [], copy: [] };
-	const prepare = ({ chunk, coarseGrid }, coarse) => {
-		const desc = { ...chunk.desc, coarse, coarseGrid }, dst = new Uint8Array(chunk.size), src = chunk.bytes.slice();
-		decoder.chunk(desc, src, dst);
-		return { desc, src, dst };
-	};
+	// Checksums are left out, as in qstore-bench.
+	const level = ({ chunk: { desc, bytes: coded, size }, coarseGrid }, coarse) =>
+		({ desc: { ...desc, coarse, coarseGrid }, bytes: coded.slice(), size });
 	let high = "";
 	for (let i = 0; i < index.objectCount; i++) {
 		const object = index.object(i);
 		if (object.kind === KIND.REFINE) {
 			for (const job of await jobsOf(bytes, index, i, decoder)) {
-				const codes = prepare(job.coarse), refine = prepare(job, codes.dst);
-				groups.codes.push([codes]);
-				groups.refine.push([refine]);
-				groups.both.push([codes, refine]);
+				const codes = level(job.coarse);
+				groups.codes.push({ levels: [codes], size: codes.size });
+				groups.refine.push({ levels: [level(job, decoder.chunks([codes]))], size: job.chunk.size });
+				groups.both.push({ levels: [codes, level(job)], size: job.chunk.size });
 			}
 			high = floatName(object);
 		} else if (object.kind === KIND.PLAIN && floatName(object)) {
-			groups.plain.push(...(await jobsOf(bytes, index, i, decoder)).map((job) => [prepare(job)]));
+			for (const job of await jobsOf(bytes, index, i, decoder))
+				groups.plain.push({ levels: [level(job)], size: job.chunk.size });
 		}
 	}
 	const piece = new Uint8Array(1 << 18);
 	for (let i = 0; i < 200; i++)
-		groups.copy.push([{ src: piece, dst: new Uint8Array(1 << 18) }]);
+		groups.copy.push({ piece, size: piece.length });
 	return { groups, high };
 }
 
@@ -59,18 +58,16 @@ export async function listJobs(bytes, decoder) {
 export async function prepareJobs(bytes) {
 	const decoders = { true: await createDecoder({ simd: true }), false: await createDecoder({ simd: false }) };
 	const { groups, high } = await listJobs(bytes, decoders.true);
-	// What a job gives is what its last call gives.
-	const sizes = Object.fromEntries(Object.entries(groups).map(([group, jobs]) =>
-		[group, jobs.reduce((sum, calls) => sum + calls.at(-1).dst.length, 0)]));
+	const sizes = Object.fromEntries(Object.entries(groups).map(([group, jobs]) => [group, jobs.reduce((sum, { size }) => sum + size, 0)]));
 	const run = ({ group, simd, part, parts }) => {
 		const decoder = decoders[simd], jobs = groups[group];
-		for (let i = part; i < jobs.length; i += parts)
-			for (const { desc, src, dst } of jobs[i]) {
-				if (desc)
-					decoder.chunk(desc, src, dst);
-				else
-					dst.set(src);
-			}
+		for (let i = part; i < jobs.length; i += parts) {
+			const { levels, piece } = jobs[i];
+			if (levels)
+				decoder.chunks(levels);
+			else
+				piece.slice();
+		}
 	};
 	return { about: { sizes, high }, run };
 }
