@@ -397,8 +397,7 @@ build_table_avx512(qs_cell_table *table, uint32_t rule, uint32_t dtype, const qs
 }
 #endif
 
-/* Is this a scale that codes can be made with? */
-static int is_usable(uint32_t rule, const qs_step *step)
+int qs_step_is_usable(uint32_t rule, const qs_step *step)
 {
 	float scale = step->scale, offset = step->offset;
 	if (qs_rule_is_symmetric(rule))
@@ -417,7 +416,7 @@ static void build_table(const qs_cell_cache *cache, qs_cell_table *table, const 
 	uint32_t rule = cache->rule, dtype = cache->dtype, codes_dtype = cache->codes_dtype;
 	table->cells[0] = make_cell(0, 1);
 	table->reach = 255;
-	if (!is_usable(rule, step)) {
+	if (!qs_step_is_usable(rule, step)) {
 		table->zero = QS_ALL_ZERO;
 		return;
 	}
@@ -477,7 +476,7 @@ uint32_t qs_cell_reach(uint32_t codes_dtype, int32_t zero, const uint8_t *indexe
 int qs_cell_code(uint32_t dtype, uint32_t rule, const qs_step *step, uint16_t value)
 {
 	uint32_t magnitude = value & 0x7fff;
-	if (!is_usable(rule, step) || magnitude >= qs_rule_end(rule, dtype))
+	if (!qs_step_is_usable(rule, step) || magnitude >= qs_rule_end(rule, dtype))
 		return QS_NO_CODE;
 	if (!qs_rule_is_symmetric(rule)) {
 		int turned = step->scale < 0;

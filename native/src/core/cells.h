@@ -50,6 +50,9 @@ void qs_cell_cache_init(qs_cell_cache *cache, uint32_t dtype, uint32_t rule, uin
  * platform finds the same cells. */
 const qs_cell_table *qs_cell_cache_get(qs_cell_cache *cache, const qs_step *step, uint32_t reach);
 
+/* Is this a scale that codes can be made with? If not, all elements are coded as those of index 0 are. */
+int qs_step_is_usable(uint32_t rule, const qs_step *step);
+
 /* What `reach` has to be for these indexes. */
 uint32_t qs_cell_reach(uint32_t codes_dtype, int32_t zero, const uint8_t *indexes, uint32_t n);
 

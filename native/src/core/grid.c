@@ -261,6 +261,8 @@ void qs_runs_begin(qs_runs *runs, const qs_grid *grid, uint64_t cols, uint64_t f
 	                  .row = order == QS_CODED_COLUMNS ? 0 : first / cols,
 	                  .column = first % cols,
 	                  .n = n};
+	if (!grid->order)
+		runs->group = runs->column / grid->group;
 }
 
 static uint32_t group_of(const qs_runs *runs, uint64_t column)
@@ -269,34 +271,56 @@ static uint32_t group_of(const qs_runs *runs, uint64_t column)
 	                 4 * (runs->order == QS_CODED_GROUPS ? runs->columns[column] : column));
 }
 
-int qs_runs_next(qs_runs *runs)
+/* The next run, which does not begin behind the last element. */
+static inline qs_run peek(const qs_runs *runs)
 {
 	const qs_grid *grid = runs->grid;
-	if (runs->at == runs->n)
-		return 0;
 	uint64_t column = runs->column, end = runs->cols, g = 0;
-	if (runs->order == QS_CODED_COLUMNS) {
-		runs->run = (qs_run){runs->row++ * grid->group_stride, runs->at, (uint32_t)end};
-		runs->at += (uint32_t)end;
-		return 1;
-	}
+	if (runs->order == QS_CODED_COLUMNS)
+		return (qs_run){runs->row * grid->group_stride, runs->at, (uint32_t)end};
 	if (grid->order) {
 		g = group_of(runs, column);
 		for (end = column + 1; end < runs->cols && group_of(runs, end) == g;)
 			end++;
 	} else if (grid->group < runs->cols) {
-		g = column / grid->group;
+		g = runs->group;
 		end = (g + 1) * grid->group;
 		end = end < runs->cols ? end : runs->cols;
 	}
 	uint64_t count = end - column, left = runs->n - runs->at;
 	count = count < left ? count : left;
-	runs->run = (qs_run){runs->row * grid->row_stride + g * grid->group_stride, runs->at, (uint32_t)count};
-	runs->at += (uint32_t)count;
-	runs->column += count;
-	if (runs->column == runs->cols) {
+	return (qs_run){runs->row * grid->row_stride + g * grid->group_stride, runs->at, (uint32_t)count};
+}
+
+static inline void advance(qs_runs *runs, const qs_run *run)
+{
+	runs->at += run->count;
+	runs->column += run->count;
+	runs->group++;
+	if (runs->column == runs->cols || runs->order == QS_CODED_COLUMNS) {
 		runs->column = 0;
+		runs->group = 0;
 		runs->row++;
 	}
+}
+
+int qs_runs_next(qs_runs *runs)
+{
+	if (runs->at == runs->n)
+		return 0;
+	runs->run = peek(runs);
+	advance(runs, &runs->run);
 	return 1;
+}
+
+uint32_t qs_runs_next_short(qs_runs *runs, qs_run *out, uint32_t max_runs, uint32_t max_elems)
+{
+	uint32_t n = 0, begin = runs->at;
+	for (; n < max_runs && runs->at < runs->n; n++) {
+		out[n] = peek(runs);
+		if (out[n].begin + out[n].count - begin > max_elems)
+			break;
+		advance(runs, &out[n]);
+	}
+	return n;
 }

@@ -95,6 +95,7 @@ typedef struct qs_runs {
 	const uint16_t *columns;
 	qs_coded_order order;
 	uint64_t cols, row, column; /* of the next element; COLUMNS: the other way round */
+	uint64_t group;             /* column / grid->group */
 	uint32_t at, n;
 	qs_run run;
 } qs_runs;
@@ -102,6 +103,9 @@ typedef struct qs_runs {
 void qs_runs_begin(qs_runs *runs, const qs_grid *grid, uint64_t cols, uint64_t first, uint32_t n,
                    qs_coded_order order, const uint16_t *columns);
 int qs_runs_next(qs_runs *runs);
+
+/* The next runs, as many as have no more elements together than max_elems: their number. */
+uint32_t qs_runs_next_short(qs_runs *runs, qs_run *out, uint32_t max_runs, uint32_t max_elems);
 
 /* What a code is worth, for predictions: the step between neighbours in value, and the value of code 0. */
 typedef struct qs_line {

@@ -2,31 +2,58 @@
 
 #include "simd.h"
 
+/* One element: its rank, and the lane's state behind it. Returns 0 when the units run out. */
+static inline int decode_rank(qs_ranks *ranks, unsigned lane, const uint8_t **src, uint32_t f, uint32_t g,
+                              uint32_t *rank)
+{
+	uint32_t slot = ranks->low[lane], t = slot * g >> 16, rest = (uint16_t)(slot - t * f);
+	/* G is too small by so little that the rank is right or one too low. */
+	uint32_t more = rest >= f;
+	rest -= more ? f : 0;
+	uint32_t state = f * ranks->high[lane] + rest;
+	/* Whether a unit is due is as good as random: no branch on it but at the end. */
+	uint32_t due = state < 1u << 16, unit = 0;
+	if (*src != ranks->src_end)
+		unit = qs_load16(*src);
+	else if (due)
+		return 0;
+	state = state << 16 * due | (unit & (0u - due));
+	*src += 2 * due;
+	ranks->low[lane] = (uint16_t)state;
+	ranks->high[lane] = (uint16_t)(state >> 16);
+	*rank = t + more;
+	return 1;
+}
+
 int qs_ranks_scalar(qs_ranks *ranks, const qs_cell *cells, const uint8_t *indexes, size_t n, uint8_t *dst)
 {
 	const uint8_t *src = ranks->src, *zeros = ranks->zeros;
 	for (size_t i = 0; i < n; i++) {
-		unsigned lane = (unsigned)i & (ranks->lanes - 1);
 		qs_cell cell = cells[indexes[i]];
-		uint32_t slot = ranks->low[lane], f = QS_CELL_F(cell);
-		uint32_t rank = slot * QS_CELL_G(cell) >> 16, rest = (uint16_t)(slot - rank * f);
-		/* G is at most 65536 / F too small by less than 1: the rank is right or one too low. */
-		uint32_t more = rest >= f;
-		rank += more;
-		rest -= more ? f : 0;
-		uint32_t state = f * ranks->high[lane] + rest;
-		/* Whether a unit is due is as good as random: no branch on it but at the end. */
-		uint32_t due = state < 1u << 16, unit = 0;
-		if (src != ranks->src_end)
-			unit = qs_load16(src);
-		else if (due)
+		uint32_t rank;
+		if (!decode_rank(ranks, (unsigned)i & (ranks->lanes - 1), &src, QS_CELL_F(cell), QS_CELL_G(cell), &rank))
 			return 0;
-		state = state << 16 * due | (unit & (0u - due));
-		src += 2 * due;
-		ranks->low[lane] = (uint16_t)state;
-		ranks->high[lane] = (uint16_t)(state >> 16);
 		uint32_t value = QS_CELL_FIRST(cell) + rank;
 		if (!indexes[i]) {
+			value = qs_load16(zeros);
+			zeros += 2;
+		}
+		qs_store16(dst + 2 * i, (uint16_t)value);
+	}
+	ranks->src = src;
+	ranks->zeros = zeros;
+	return 1;
+}
+
+int qs_ranks_fields_scalar(qs_ranks *ranks, const qs_cell_fields *cells, size_t n, uint8_t *dst)
+{
+	const uint8_t *src = ranks->src, *zeros = ranks->zeros;
+	for (size_t i = 0; i < n; i++) {
+		uint32_t rank;
+		if (!decode_rank(ranks, (unsigned)i & (ranks->lanes - 1), &src, cells->f[i], cells->g[i], &rank))
+			return 0;
+		uint32_t value = cells->first[i] + rank;
+		if (!cells->g[i]) {
 			value = qs_load16(zeros);
 			zeros += 2;
 		}
@@ -50,4 +77,18 @@ qs_ranks_kernel *qs_ranks_best(unsigned lanes, int plain)
 	(void)lanes;
 	(void)plain;
 	return qs_ranks_scalar;
+}
+
+qs_ranks_fields_kernel *qs_ranks_fields_best(unsigned lanes)
+{
+#if QS_HAVE_AVX512
+	if (lanes == QS_LANES_MAX && qs_cpu_has_avx512())
+		return qs_ranks_fields_avx512;
+#endif
+#if QS_HAVE_SIMD128
+	if (qs_cpu_has_simd128())
+		return qs_ranks_fields_simd128;
+#endif
+	(void)lanes;
+	return qs_ranks_fields_scalar;
 }

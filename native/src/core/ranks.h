@@ -5,7 +5,7 @@
 #define QS_RANKS_H
 
 #include "bytes.h"
-#include "cells.h"
+#include "cell_fields.h"
 
 enum {
 	QS_LANES_MIN = 8,
@@ -32,6 +32,15 @@ typedef int qs_ranks_kernel(qs_ranks *ranks, const qs_cell *cells, const uint8_t
 qs_ranks_kernel qs_ranks_scalar;  /* the oracle: any number of lanes */
 qs_ranks_kernel qs_ranks_simd128; /* WebAssembly SIMD, SSE4.1, NEON */
 qs_ranks_kernel qs_ranks_avx512;  /* 32 lanes, and tables of signed codes around 0 only */
+
+/* The same with the cell of each element, field by field; an element with g = 0 takes a value from zeros. */
+typedef int qs_ranks_fields_kernel(qs_ranks *ranks, const qs_cell_fields *cells, size_t n, uint8_t *dst);
+
+qs_ranks_fields_kernel qs_ranks_fields_scalar; /* the oracle: any number of lanes and elements */
+qs_ranks_fields_kernel qs_ranks_fields_simd128;
+qs_ranks_fields_kernel qs_ranks_fields_avx512; /* 32 lanes */
+
+qs_ranks_fields_kernel *qs_ranks_fields_best(unsigned lanes);
 
 /* The fastest kernel that runs on this machine. plain: for tables of signed codes around 0, the negative ones
  * the same as the positive ones. */

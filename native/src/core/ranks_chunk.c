@@ -23,51 +23,87 @@ static qstore_status decode_exceptions(qs_reader *r, size_t n, uint8_t *dst)
 	return QSTORE_OK;
 }
 
-/* Elements go to the lanes in turn. Whole vectors of one scale are decoded as they stand; those that two or
- * more scales share are gathered here, with a table of their own. */
+/* Cells of elements that are gathered before ranks are decoded with them. */
+enum { FIELDS_MAX = QS_STRIP_MAX + 2 * QS_LANES_MAX + QS_STRIP_OVERSHOOT };
+
+/* Elements go to the lanes in turn. Whole vectors of one scale are decoded as they stand, by its table; cells
+ * of the others are gathered here first. */
 typedef struct feed {
 	qs_ranks ranks;
-	qs_ranks_kernel *whole, *mixed;
+	qs_ranks_kernel *whole;
+	qs_ranks_fields_kernel *mixed;
 	uint32_t filled;
 	uint8_t *out; /* of the next element to decode */
-	qs_cell cells[QS_LANES_MAX + 1];
-	uint8_t indexes[QS_LANES_MAX];
+	uint16_t first[FIELDS_MAX], f[FIELDS_MAX], g[FIELDS_MAX];
 } feed;
 
-static void feed_mixed(feed *f, const qs_cell *cells, const uint8_t *indexes, uint32_t n)
+/* Of the next element. */
+static qs_cell_fields feed_fields(feed *f)
 {
-	for (uint32_t i = 0; i < n; i++) {
-		f->cells[f->filled + 1] = cells[indexes[i]];
-		f->indexes[f->filled] = indexes[i] ? (uint8_t)(f->filled + 1) : 0;
-		f->filled++;
-	}
+	return (qs_cell_fields){f->first + f->filled, f->f + f->filled, f->g + f->filled};
+}
+
+/* Decodes the first n of the cells gathered. */
+static int feed_decode(feed *f, qs_ranks_fields_kernel *kernel, uint32_t n)
+{
+	qs_cell_fields cells = {f->first, f->f, f->g};
+	if (!kernel(&f->ranks, &cells, n, f->out))
+		return 0;
+	f->out += 2 * n;
+	f->filled -= n;
+	memmove(f->first, f->first + n, f->filled * sizeof *f->first);
+	memmove(f->f, f->f + n, f->filled * sizeof *f->f);
+	memmove(f->g, f->g + n, f->filled * sizeof *f->g);
+	return 1;
+}
+
+static int feed_whole(feed *f)
+{
+	uint32_t n = f->filled & ~(f->ranks.lanes - 1);
+	return !n || feed_decode(f, f->mixed, n);
 }
 
 static int feed_flush(feed *f)
 {
-	if (!f->filled)
-		return 1;
-	if (!(f->filled == f->ranks.lanes ? f->mixed : qs_ranks_scalar)(&f->ranks, f->cells, f->indexes,
-	                                                                f->filled, f->out))
-		return 0;
-	f->out += 2 * f->filled;
-	f->filled = 0;
-	return 1;
+	return feed_whole(f) && (!f->filled || feed_decode(f, qs_ranks_fields_scalar, f->filled));
 }
 
+static void put_cells(const qs_cell_fields *to, const qs_cell *cells, const uint8_t *indexes, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		qs_cell cell = cells[indexes[i]];
+		to->first[i] = QS_CELL_FIRST(cell);
+		to->f[i] = (uint16_t)QS_CELL_F(cell);
+		to->g[i] = indexes[i] ? (uint16_t)QS_CELL_G(cell) : 0;
+	}
+}
+
+/* n is at most QS_LANES_MAX. */
+static void feed_mixed(feed *f, const qs_cell *cells, const uint8_t *indexes, uint32_t n)
+{
+	qs_cell_fields to = feed_fields(f);
+	put_cells(&to, cells, indexes, n);
+	f->filled += n;
+}
+
+/* A run of elements, by its table. */
 static int feed_run(feed *f, const qs_cell *cells, const uint8_t *indexes, uint32_t n)
 {
+	uint32_t lanes = f->ranks.lanes;
 	if (f->filled) {
-		uint32_t room = f->ranks.lanes - f->filled, some = n < room ? n : room;
+		uint32_t room = -f->filled & (lanes - 1), some = n < room ? n : room;
 		feed_mixed(f, cells, indexes, some);
-		if (f->filled < f->ranks.lanes)
-			return 1;
-		if (!feed_flush(f))
-			return 0;
 		indexes += some;
 		n -= some;
+		/* A short run goes with what came before it. */
+		if (n < lanes) {
+			feed_mixed(f, cells, indexes, n);
+			return f->filled < QS_STRIP_MAX || feed_whole(f);
+		}
+		if (!feed_whole(f))
+			return 0;
 	}
-	uint32_t whole = n & ~(f->ranks.lanes - 1);
+	uint32_t whole = n & ~(lanes - 1);
 	if (whole && !f->whole(&f->ranks, cells, indexes, whole, f->out))
 		return 0;
 	f->out += 2 * (size_t)whole;
@@ -75,15 +111,112 @@ static int feed_run(feed *f, const qs_cell *cells, const uint8_t *indexes, uint3
 	return 1;
 }
 
-/* Codes less the zero point; 0 when one is not below `levels`. */
-static int make_indexes(const uint8_t *codes, uint32_t n, int32_t zero, uint32_t levels, uint8_t *dst)
+static uint8_t greatest(const uint8_t *codes, uint32_t n)
 {
 	uint8_t most = 0;
-	for (uint32_t i = 0; i < n; i++) {
+	for (uint32_t i = 0; i < n; i++)
 		most = codes[i] > most ? codes[i] : most;
+	return most;
+}
+
+/* Codes less the zero point. */
+static void make_indexes(const uint8_t *codes, uint32_t n, int32_t zero, uint8_t *dst)
+{
+	for (uint32_t i = 0; i < n; i++)
 		dst[i] = (uint8_t)(codes[i] - (uint32_t)zero);
+}
+
+/* What a chunk's ranks are decoded with. codes: in coded order. */
+typedef struct ranks_chunk {
+	const qs_chunk_desc *desc;
+	const qs_workspace *w;
+	const uint8_t *codes, *shifts; /* shifts: of the runs that are left, or NULL */
+	feed feed;
+	qs_strip_cells strip;
+} ranks_chunk;
+
+/* A run's scale; call it for each run once. */
+static void next_step(ranks_chunk *c, const qs_run *run, qs_step *step)
+{
+	qs_grid_step(&c->desc->coarse_grid, run->number, step);
+	if (c->shifts)
+		step->shift = (int8_t)*c->shifts++;
+}
+
+/* The table for a run, and the run's indexes into it. */
+static const qs_cell *table_of_run(const ranks_chunk *c, const qs_run *run, const qs_step *step,
+                                   const uint8_t **indexes)
+{
+	const qs_grid *grid = &c->desc->coarse_grid;
+	const uint8_t *codes = c->codes + run->begin;
+	uint8_t *own = c->w->indexes + run->begin;
+	uint32_t n = run->count, reach = 128;
+	int symmetric = qs_rule_is_symmetric(grid->rule), plain = qs_grid_is_plain(grid);
+	*indexes = plain ? codes : own;
+	if (!plain && symmetric) {
+		make_indexes(codes, n, step->zero, own);
+		reach = qs_cell_reach(grid->codes_dtype, step->zero, own, n);
 	}
-	return most < levels;
+	const qs_cell_table *table = qs_cell_cache_get(c->w->cells, step, reach);
+	if (table->zero == QS_ALL_ZERO) {
+		memset(own, 0, n);
+		*indexes = own;
+	} else if (!symmetric) {
+		make_indexes(codes, n, table->zero, own);
+	}
+	return table->cells;
+}
+
+/* Short runs, each element by its own cell. */
+static int decode_short_runs(ranks_chunk *c, const qs_run *runs, uint32_t n_runs)
+{
+	if (!feed_whole(&c->feed))
+		return 0;
+	uint32_t begin = runs[0].begin, n = runs[n_runs - 1].begin + runs[n_runs - 1].count - begin;
+	uint8_t codes[QS_STRIP_MAX + QS_STRIP_OVERSHOOT];
+	memcpy(codes, c->codes + begin, n);
+	memset(codes + n, 0, QS_STRIP_OVERSHOOT);
+	qs_step steps[QS_STRIP_RUNS_MAX];
+	for (uint32_t r = 0; r < n_runs; r++)
+		next_step(c, &runs[r], &steps[r]);
+	qs_cell_fields to = feed_fields(&c->feed);
+	uint32_t by_table = qs_strip_find(&c->strip, runs, steps, n_runs, codes, &to);
+	for (uint32_t r = 0; by_table; r++, by_table >>= 1) {
+		if (!(by_table & 1))
+			continue;
+		const uint8_t *indexes;
+		uint32_t at = runs[r].begin - begin;
+		const qs_cell *cells = table_of_run(c, &runs[r], &steps[r], &indexes);
+		put_cells(&(qs_cell_fields){to.first + at, to.f + at, to.g + at}, cells, indexes, runs[r].count);
+	}
+	c->feed.filled += n;
+	return feed_whole(&c->feed);
+}
+
+static int decode_runs(ranks_chunk *c, qs_coded_order order)
+{
+	const qs_chunk_desc *desc = c->desc;
+	qs_run strip[QS_STRIP_RUNS_MAX];
+	qs_runs runs;
+	qs_runs_begin(&runs, &desc->coarse_grid, desc->cols, desc->first_elem, desc->n_elems, order, c->w->columns);
+	for (;;) {
+		uint32_t n = 0;
+		if (c->strip.kernel)
+			n = qs_runs_next_short(&runs, strip, QS_STRIP_RUNS_MAX, QS_STRIP_MAX);
+		if (n) {
+			if (!decode_short_runs(c, strip, n))
+				return 0;
+			continue;
+		}
+		if (!qs_runs_next(&runs))
+			return 1;
+		qs_step step;
+		const uint8_t *indexes;
+		next_step(c, &runs.run, &step);
+		const qs_cell *cells = table_of_run(c, &runs.run, &step, &indexes);
+		if (!feed_run(&c->feed, cells, indexes, runs.run.count))
+			return 0;
+	}
 }
 
 /* The shifts of the chunk's runs, one after the other. */
@@ -106,59 +239,34 @@ static qstore_status decode_lanes(qs_reader *r, const qs_chunk_desc *desc, unsig
 {
 	const qs_grid *grid = &desc->coarse_grid;
 	uint32_t levels = qs_rule_levels(grid->rule);
+	ranks_chunk c = {.desc = desc, .w = w, .codes = codes, .shifts = shifts};
+	feed *f = &c.feed;
+	f->ranks = (qs_ranks){.lanes = lanes, .zeros = w->scratch};
+	f->out = dst;
 	/* The common case: signed codes around 0, in tables of all of them. */
-	int plain = qs_grid_is_plain(grid), symmetric = qs_rule_is_symmetric(grid->rule);
-	feed f = {.ranks = {.lanes = lanes, .zeros = w->scratch}, .out = dst};
-	f.whole = qs_ranks_best(lanes, plain);
-	f.mixed = qs_ranks_best(lanes, 0);
+	f->whole = qs_ranks_best(lanes, qs_grid_is_plain(grid));
+	f->mixed = qs_ranks_fields_best(lanes);
+	if (levels < 256 && greatest(codes, desc->n_elems) >= levels)
+		return QSTORE_CORRUPT;
 	for (unsigned lane = 0; lane < lanes; lane++) {
 		const uint8_t *state = qs_read_bytes(r, 4);
 		if (!state)
 			return QSTORE_CORRUPT;
-		f.ranks.low[lane] = qs_load16(state);
-		f.ranks.high[lane] = qs_load16(state + 2);
+		f->ranks.low[lane] = qs_load16(state);
+		f->ranks.high[lane] = qs_load16(state + 2);
 	}
-	f.ranks.src = r->at;
-	f.ranks.src_end = r->end;
+	f->ranks.src = r->at;
+	f->ranks.src_end = r->end;
 	if (qs_reader_left(r) & 1)
 		return QSTORE_CORRUPT;
-	qs_runs runs;
 	qs_cell_cache_init(w->cells, desc->dtype, grid->rule, grid->codes_dtype);
-	qs_runs_begin(&runs, grid, desc->cols, desc->first_elem, desc->n_elems, order, w->columns);
-	f.cells[0] = 0;
-	while (qs_runs_next(&runs)) {
-		const uint8_t *indexes = codes + runs.run.begin;
-		uint8_t *own = w->indexes + runs.run.begin;
-		uint32_t n = runs.run.count, reach = 128;
-		qs_step step;
-		qs_grid_step(grid, runs.run.number, &step);
-		if (shifts)
-			step.shift = (int8_t)*shifts++;
-		if (!plain && symmetric) {
-			make_indexes(indexes, n, step.zero, levels, own);
-			indexes = own;
-			reach = qs_cell_reach(grid->codes_dtype, step.zero, own, n);
-		}
-		const qs_cell_table *table = qs_cell_cache_get(w->cells, &step, reach);
-		if (!symmetric) {
-			if (!make_indexes(indexes, n, table->zero == QS_ALL_ZERO ? 0 : table->zero, levels, own))
-				return QSTORE_CORRUPT;
-			indexes = own;
-		}
-		if (table->zero == QS_ALL_ZERO) {
-			memset(own, 0, n);
-			indexes = own;
-		}
-		f.cells[0] = table->cells[0];
-		if (!feed_run(&f, table->cells, indexes, n))
-			return QSTORE_CORRUPT;
-	}
-	if (!feed_flush(&f) || f.ranks.zeros != w->scratch + 2 * (size_t)n_zeros)
+	qs_strip_cells_init(&c.strip, desc->dtype, grid->rule, grid->codes_dtype, grid->group);
+	if (!decode_runs(&c, order) || !feed_flush(f) || f->ranks.zeros != w->scratch + 2 * (size_t)n_zeros)
 		return QSTORE_CORRUPT;
-	r->at = f.ranks.src;
+	r->at = f->ranks.src;
 	/* The encoder began where decoding must end. */
 	for (unsigned lane = 0; lane < lanes; lane++)
-		if (f.ranks.low[lane] != (QS_LANE_START & 0xffff) || f.ranks.high[lane] != QS_LANE_START >> 16)
+		if (f->ranks.low[lane] != (QS_LANE_START & 0xffff) || f->ranks.high[lane] != QS_LANE_START >> 16)
 			return QSTORE_CORRUPT;
 	return QSTORE_OK;
 }

@@ -30,8 +30,33 @@ static inline v128_t load_pair(const qs_cell *a, const qs_cell *b)
 #endif
 }
 
-static inline void step(v128_t *low, v128_t *high, const qs_cell *cells, const uint8_t *codes,
+/* One field of eight cells each. zero: all bits of the lanes that take a value from zeros, whose `first` is 0. */
+static inline void step(v128_t *low, v128_t *high, v128_t first, v128_t f, v128_t g, v128_t zero,
                         const uint8_t **src, const uint8_t **zeros, uint8_t *dst)
+{
+	v128_t rank = mul_high(*low, g), rest = wasm_i16x8_sub(*low, wasm_i16x8_mul(rank, f));
+	v128_t more = wasm_u16x8_ge(rest, f);
+	rank = wasm_i16x8_sub(rank, more);
+	rest = wasm_i16x8_sub(rest, wasm_v128_and(more, f));
+	v128_t new_low = wasm_i16x8_add(wasm_i16x8_mul(f, *high), rest);
+	v128_t new_high = wasm_i16x8_sub(mul_high(f, *high), wasm_u16x8_lt(new_low, rest)); /* carry */
+
+	v128_t take = wasm_i16x8_eq(new_high, wasm_i16x8_splat(0));
+	unsigned mask = (unsigned)wasm_i16x8_bitmask(take);
+	v128_t units = wasm_i8x16_swizzle(wasm_v128_load(*src), wasm_v128_load(qs_expand[mask]));
+	*src += 2 * (unsigned)__builtin_popcount(mask);
+	*high = wasm_v128_or(new_high, wasm_v128_and(new_low, take));
+	*low = wasm_v128_bitselect(units, new_low, take);
+
+	/* Values of zero codes, spread over their lanes; other lanes of the swizzle are 0. */
+	unsigned zero_mask = (unsigned)wasm_i16x8_bitmask(zero);
+	v128_t values = wasm_i8x16_swizzle(wasm_v128_load(*zeros), wasm_v128_load(qs_expand[zero_mask]));
+	*zeros += 2 * (unsigned)__builtin_popcount(zero_mask);
+	wasm_v128_store(dst, wasm_v128_or(wasm_v128_andnot(wasm_i16x8_add(first, rank), zero), values));
+}
+
+static inline void step_cells(v128_t *low, v128_t *high, const qs_cell *cells, const uint8_t *codes,
+                              const uint8_t **src, const uint8_t **zeros, uint8_t *dst)
 {
 	/* Eight cells of four fields to vectors of one field each. */
 	v128_t t0 = load_pair(cells + codes[0], cells + codes[1]),
@@ -48,61 +73,64 @@ static inline void step(v128_t *low, v128_t *high, const qs_cell *cells, const u
 	v128_t d = wasm_i16x8_shuffle(u2, u3, 4, 12, 5, 13, 6, 14, 7, 15);
 	v128_t first = wasm_i64x2_shuffle(a, b, 0, 2), g = wasm_i64x2_shuffle(a, b, 1, 3);
 	v128_t f = wasm_i64x2_shuffle(c, d, 0, 2);
-
-	v128_t rank = mul_high(*low, g), rest = wasm_i16x8_sub(*low, wasm_i16x8_mul(rank, f));
-	v128_t more = wasm_u16x8_ge(rest, f);
-	rank = wasm_i16x8_sub(rank, more);
-	rest = wasm_i16x8_sub(rest, wasm_v128_and(more, f));
-	v128_t new_low = wasm_i16x8_add(wasm_i16x8_mul(f, *high), rest);
-	v128_t new_high = wasm_i16x8_sub(mul_high(f, *high), wasm_u16x8_lt(new_low, rest)); /* carry */
-
-	v128_t take = wasm_i16x8_eq(new_high, wasm_i16x8_splat(0));
-	unsigned mask = (unsigned)wasm_i16x8_bitmask(take);
-	v128_t units = wasm_i8x16_swizzle(wasm_v128_load(*src), wasm_v128_load(qs_expand[mask]));
-	*src += 2 * (unsigned)__builtin_popcount(mask);
-	*high = wasm_v128_or(new_high, wasm_v128_and(new_low, take));
-	*low = wasm_v128_bitselect(units, new_low, take);
-
-	/* Values of zero codes, spread over their lanes; other lanes of the swizzle are 0, and so is a zero
-	 * code's cell. */
 	v128_t zero = wasm_i16x8_eq(wasm_i16x8_load8x8(codes), wasm_i16x8_splat(0));
-	unsigned zero_mask = (unsigned)wasm_i16x8_bitmask(zero);
-	v128_t values = wasm_i8x16_swizzle(wasm_v128_load(*zeros), wasm_v128_load(qs_expand[zero_mask]));
-	*zeros += 2 * (unsigned)__builtin_popcount(zero_mask);
-	wasm_v128_store(dst, wasm_v128_or(wasm_v128_andnot(wasm_i16x8_add(first, rank), zero), values));
+	step(low, high, first, f, g, zero, src, zeros, dst);
 }
+
+static inline void step_fields(v128_t *low, v128_t *high, const qs_cell_fields *cells, size_t i,
+                               const uint8_t **src, const uint8_t **zeros, uint8_t *dst)
+{
+	v128_t first = wasm_v128_load(cells->first + i), f = wasm_v128_load(cells->f + i),
+	       g = wasm_v128_load(cells->g + i);
+	step(low, high, first, f, g, wasm_i16x8_eq(g, wasm_i16x8_splat(0)), src, zeros, dst + 2 * i);
+}
+
+/* All whole vectors of n elements, as long as there are units: STEP(low, high, element) decodes one. A vector
+ * takes at most 16 bytes of units and loads 16. */
+#define DECODE_VECTORS(STEP)                                                                                 \
+	size_t i = 0;                                                                                            \
+	const uint8_t *src = ranks->src, *zeros = ranks->zeros;                                                  \
+	if (ranks->lanes == QS_LANES_MAX) {                                                                      \
+		v128_t low[4], high[4];                                                                              \
+		for (int v = 0; v < 4; v++) {                                                                        \
+			low[v] = wasm_v128_load(ranks->low + 8 * v);                                                     \
+			high[v] = wasm_v128_load(ranks->high + 8 * v);                                                   \
+		}                                                                                                    \
+		for (; i < n && ranks->src_end - src >= 64; i += 32) {                                               \
+			STEP(&low[0], &high[0], i);                                                                      \
+			STEP(&low[1], &high[1], i + 8);                                                                  \
+			STEP(&low[2], &high[2], i + 16);                                                                 \
+			STEP(&low[3], &high[3], i + 24);                                                                 \
+		}                                                                                                    \
+		for (int v = 0; v < 4; v++) {                                                                        \
+			wasm_v128_store(ranks->low + 8 * v, low[v]);                                                     \
+			wasm_v128_store(ranks->high + 8 * v, high[v]);                                                   \
+		}                                                                                                    \
+	} else {                                                                                                 \
+		v128_t low = wasm_v128_load(ranks->low), high = wasm_v128_load(ranks->high);                         \
+		for (; i < n && ranks->src_end - src >= 16; i += 8)                                                  \
+			STEP(&low, &high, i);                                                                            \
+		wasm_v128_store(ranks->low, low);                                                                    \
+		wasm_v128_store(ranks->high, high);                                                                  \
+	}                                                                                                        \
+	ranks->src = src;                                                                                        \
+	ranks->zeros = zeros
 
 int qs_ranks_simd128(qs_ranks *ranks, const qs_cell *cells, const uint8_t *codes, size_t n, uint8_t *dst)
 {
-	size_t i = 0;
-	const uint8_t *src = ranks->src, *zeros = ranks->zeros;
-	/* A vector takes at most 16 bytes of units and loads 16. */
-	if (ranks->lanes == QS_LANES_MAX) {
-		v128_t low[4], high[4];
-		for (int v = 0; v < 4; v++) {
-			low[v] = wasm_v128_load(ranks->low + 8 * v);
-			high[v] = wasm_v128_load(ranks->high + 8 * v);
-		}
-		for (; i < n && ranks->src_end - src >= 64; i += 32) {
-			step(&low[0], &high[0], cells, codes + i, &src, &zeros, dst + 2 * i);
-			step(&low[1], &high[1], cells, codes + i + 8, &src, &zeros, dst + 2 * i + 16);
-			step(&low[2], &high[2], cells, codes + i + 16, &src, &zeros, dst + 2 * i + 32);
-			step(&low[3], &high[3], cells, codes + i + 24, &src, &zeros, dst + 2 * i + 48);
-		}
-		for (int v = 0; v < 4; v++) {
-			wasm_v128_store(ranks->low + 8 * v, low[v]);
-			wasm_v128_store(ranks->high + 8 * v, high[v]);
-		}
-	} else {
-		v128_t low = wasm_v128_load(ranks->low), high = wasm_v128_load(ranks->high);
-		for (; i < n && ranks->src_end - src >= 16; i += 8)
-			step(&low, &high, cells, codes + i, &src, &zeros, dst + 2 * i);
-		wasm_v128_store(ranks->low, low);
-		wasm_v128_store(ranks->high, high);
-	}
-	ranks->src = src;
-	ranks->zeros = zeros;
+#define STEP(low, high, at) step_cells(low, high, cells, codes + (at), &src, &zeros, dst + 2 * (at))
+	DECODE_VECTORS(STEP);
+#undef STEP
 	return qs_ranks_scalar(ranks, cells, codes + i, n - i, dst + 2 * i);
+}
+
+int qs_ranks_fields_simd128(qs_ranks *ranks, const qs_cell_fields *cells, size_t n, uint8_t *dst)
+{
+#define STEP(low, high, at) step_fields(low, high, cells, at, &src, &zeros, dst)
+	DECODE_VECTORS(STEP);
+#undef STEP
+	qs_cell_fields rest = {cells->first + i, cells->f + i, cells->g + i};
+	return qs_ranks_fields_scalar(ranks, &rest, n - i, dst + 2 * i);
 }
 
 #else

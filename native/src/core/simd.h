@@ -25,6 +25,18 @@
 	 __builtin_cpu_supports("avx512vbmi2") && __builtin_cpu_supports("popcnt"))
 #endif
 
+/* Written with the compiler's own vectors, which need no library. */
+#if defined(__wasm_simd128__) || defined(__x86_64__) || defined(__aarch64__)
+#define QS_HAVE_FIELDS 1
+#if defined(__x86_64__)
+#define qs_cpu_has_fields() __builtin_cpu_supports("sse4.1")
+#else
+#define qs_cpu_has_fields() 1
+#endif
+#else
+#define QS_HAVE_FIELDS 0
+#endif
+
 #ifndef QS_HAVE_SIMD128
 #define QS_HAVE_SIMD128 0
 #endif

@@ -1,0 +1,98 @@
+#include "cell_fields.h"
+
+#include "rules.h"
+#include "simd.h"
+
+/* Of rules that have one. */
+static int kind_of(uint32_t rule)
+{
+	switch (rule) {
+	case QS_RULE_Q8_0:
+		return QS_FIELDS_ABSMAX;
+	case QS_RULE_Q8_0_D:
+		return QS_FIELDS_AWAY;
+	case QS_RULE_MULTIPLY:
+		return QS_FIELDS_MULTIPLY;
+	case QS_RULE_DIVIDE:
+	case QS_RULE_Q6_K:
+		return QS_FIELDS_DIVIDE;
+	case QS_RULE_DIVIDE_HALF:
+		return QS_FIELDS_HALF;
+	case QS_RULE_Q4_0:
+	case QS_RULE_Q5_0:
+		return QS_FIELDS_CUT;
+	case QS_RULE_Q4_1:
+	case QS_RULE_Q5_1:
+		return QS_FIELDS_OFFSET;
+	case QS_RULE_Q4_K:
+	case QS_RULE_Q5_K:
+		return QS_FIELDS_K;
+	default:
+		return -1;
+	}
+}
+
+static qs_cell_fields_kernel *best_kernel(qs_fields_kind kind, int is_f16, uint32_t group)
+{
+#if QS_HAVE_FIELDS && QS_HAVE_AVX512
+	if (group >= 32 && qs_cpu_has_avx512())
+		return qs_fields_avx512.kernels[kind][is_f16];
+#endif
+#if QS_HAVE_FIELDS && defined(__x86_64__)
+	if (group >= 16 && __builtin_cpu_supports("avx2"))
+		return qs_fields_avx2.kernels[kind][is_f16];
+#endif
+#if QS_HAVE_FIELDS
+	if (qs_cpu_has_fields())
+		return qs_fields_sse41.kernels[kind][is_f16];
+#endif
+	(void)kind;
+	(void)is_f16;
+	(void)group;
+	return NULL;
+}
+
+void qs_strip_cells_init(qs_strip_cells *cells, uint32_t dtype, uint32_t rule, uint32_t codes_dtype,
+                         uint32_t group)
+{
+	int kind = kind_of(rule), is_f16 = dtype == QS_F16, is_block = qs_rule_levels(rule) < 256,
+	    has_offset = kind == QS_FIELDS_OFFSET || kind == QS_FIELDS_K;
+	*cells = (qs_strip_cells){.rule = rule};
+	if (kind >= 0)
+		cells->kernel = best_kernel((qs_fields_kind)kind, is_f16, group);
+	qs_strip *strip = &cells->strip;
+	strip->divisor = qs_rule_has_absmax(rule) ? 127 : 1;
+	strip->distance_max = !is_f16 ? 0x1p60f : has_offset ? 60000 : 240;
+	strip->close_offset = is_f16 ? 0x1p-8f : 0x1p-11f;
+	strip->close_step = kind != QS_FIELDS_OFFSET ? 0 : is_f16 ? 0x1p-5f : 0x1p-8f;
+	strip->centre = rule == QS_RULE_Q4_0 ? 34 : 66;
+	strip->bias = is_f16 ? 1 + 0x1p-13f : 1 + 0x1p-10f;
+	strip->flip = !is_block && codes_dtype == QS_I8 ? 128 : 0;
+	strip->last = (int16_t)(qs_rule_levels(rule) - 1);
+	strip->longer = is_block ? 3 : 4;
+	strip->is_symmetric_i8 = strip->flip != 0;
+}
+
+uint32_t qs_strip_find(qs_strip_cells *cells, const qs_run *runs, const qs_step *steps, uint32_t n_runs,
+                       const uint8_t *codes, const qs_cell_fields *out)
+{
+	qs_strip *strip = &cells->strip;
+	strip->n_runs = n_runs;
+	for (uint32_t r = 0; r < n_runs; r++) {
+		strip->scale[r] = steps[r].scale;
+		strip->offset[r] = steps[r].offset;
+		strip->zero[r] = steps[r].zero;
+		strip->shift[r] = steps[r].shift;
+		strip->begin[r + 1] = strip->begin[r] + runs[r].count;
+	}
+	uint32_t unsure = cells->kernel(strip, codes, out) & (uint32_t)((UINT64_C(1) << n_runs) - 1);
+	for (uint32_t r = 0; unsure && r < n_runs; r++) {
+		size_t begin = strip->begin[r], size = runs[r].count * sizeof *out->f;
+		if (!(unsure >> r & 1) || qs_step_is_usable(cells->rule, &steps[r]))
+			continue;
+		memset(out->f + begin, 0xff, size);
+		memset(out->g + begin, 0, size);
+		unsure &= ~(1u << r);
+	}
+	return unsure;
+}

@@ -1,0 +1,85 @@
+/* Cells of single elements, without a table: where few elements share a scale, finding the two borders of each
+ * element's cell costs less than a table of all cells (FORMAT.md, "Rules"). The oracle is qs_cell_cache_get. */
+#ifndef QS_CELL_FIELDS_H
+#define QS_CELL_FIELDS_H
+
+#include "cells.h"
+
+/* The cells of elements, field by field as kernels take them: `first` and `f` as in a qs_cell. `g` is the
+ * cell's G or another multiplier that gives ranks at most one too low; 0 marks an element with index 0. */
+typedef struct qs_cell_fields {
+	uint16_t *first, *f, *g;
+} qs_cell_fields;
+
+enum {
+	QS_STRIP_MAX = 256,      /* elements whose cells are found at a time */
+	QS_STRIP_RUNS_MAX = 32,  /* of how many scales */
+	QS_STRIP_OVERSHOOT = 64, /* elements behind a run that kernels may read and write too */
+};
+
+/* What the elements of a run have in common, run by run. Which of these are used depends on the rule; borders
+ * count in quarters of a code. */
+typedef struct qs_strip {
+	uint32_t n_runs;
+	uint32_t begin[QS_STRIP_RUNS_MAX + 1]; /* of each run, and the end of the last one */
+	/* As qs_grid_step tells. Kernels take them from here … */
+	float scale[QS_STRIP_RUNS_MAX], offset[QS_STRIP_RUNS_MAX];
+	int32_t zero[QS_STRIP_RUNS_MAX], shift[QS_STRIP_RUNS_MAX];
+	/* … and find the rest themselves: */
+	float step[QS_STRIP_RUNS_MAX];   /* distance of borders, without an offset a little too large */
+	float factor[QS_STRIP_RUNS_MAX]; /* what the rule multiplies with or divides by, for quarters */
+	float close[QS_STRIP_RUNS_MAX];  /* with an offset: borders nearer to 0 than this are not exact */
+	int32_t sign[QS_STRIP_RUNS_MAX]; /* 0x8000 when values have their sign turned */
+	int32_t end[QS_STRIP_RUNS_MAX];  /* the least magnitude above all values */
+	/* The same for all runs of a chunk: */
+	float divisor;       /* scale / divisor is the step of codes */
+	float distance_max;  /* for which kernels are sure of all borders */
+	float close_offset, close_step;
+	float centre;        /* what is added before a number is cut off */
+	float bias;          /* with an offset: what makes borders a little too large */
+	int16_t flip, last;  /* codes XOR flip are 0 to last */
+	int16_t longer;      /* by how much the cells of the first and the last code are longer */
+	int16_t is_symmetric_i8; /* −127 is the last code too when the zero point is 0 */
+} qs_strip;
+
+/* Writes the fields of a strip's elements. Returns a bit for each run with a border that it is not sure of: one
+ * that is too close to 0, or when the scale is far from those that models have. */
+typedef uint32_t qs_cell_fields_kernel(qs_strip *strip, const uint8_t *codes, const qs_cell_fields *out);
+
+/* Kernels of one instruction set: by kind of rule and dtype. */
+typedef enum qs_fields_kind {
+	QS_FIELDS_AWAY,   /* ggml's Q8_0 from d, */
+	QS_FIELDS_ABSMAX, /* and from the absmax */
+	QS_FIELDS_MULTIPLY,
+	QS_FIELDS_DIVIDE, /* Q6_K too */
+	QS_FIELDS_HALF,
+	QS_FIELDS_CUT,    /* Q4_0, Q5_0 */
+	QS_FIELDS_OFFSET, /* Q4_1, Q5_1 */
+	QS_FIELDS_K,      /* Q4_K, Q5_K */
+	QS_FIELDS_KINDS
+} qs_fields_kind;
+
+typedef struct qs_fields_set {
+	qs_cell_fields_kernel *kernels[QS_FIELDS_KINDS][2]; /* BF16, FP16 */
+} qs_fields_set;
+
+extern const qs_fields_set qs_fields_sse41, qs_fields_avx2, qs_fields_avx512;
+
+/* Finds the cells of a chunk's short runs. */
+typedef struct qs_strip_cells {
+	uint32_t rule;
+	qs_cell_fields_kernel *kernel; /* NULL: there is none for this rule, or this machine */
+	qs_strip strip;
+} qs_strip_cells;
+
+/* group: elements that share a scale, at most. */
+void qs_strip_cells_init(qs_strip_cells *cells, uint32_t dtype, uint32_t rule, uint32_t codes_dtype,
+                         uint32_t group);
+
+/* Writes the fields of the elements of n_runs runs and their scales, at most QS_STRIP_RUNS_MAX of them and QS_STRIP_MAX elements.
+ * Returns a bit for each run that needs a table and whose fields say nothing. codes and out have room for
+ * QS_STRIP_OVERSHOOT elements more. */
+uint32_t qs_strip_find(qs_strip_cells *cells, const qs_run *runs, const qs_step *steps, uint32_t n_runs,
+                       const uint8_t *codes, const qs_cell_fields *out);
+
+#endif

@@ -1,0 +1,406 @@
+/* The kernels of cell_fields.h, for vectors of WIDTH bytes: included by one file for each instruction set,
+ * which defines WIDTH and SET. Written with the vectors of GCC and Clang; arithmetic is that of rules.h, one
+ * operation after the other.
+ *
+ * A border is a number B of the values' line. Singles give B up to a few units of 2^-24, far less than the
+ * spacing of 16-bit values. So the pattern below B, made larger by more than that, is either the last one
+ * before the border or the first one behind it, and the rule itself tells which.
+ *
+ * Elements are words of 16 bits where that is enough; singles are made of the even and the odd ones apart,
+ * which takes no shuffles. Codes and borders count in quarters, which makes integers of all borders and
+ * changes no rounding. */
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__wasm_simd128__)
+#include <wasm_simd128.h>
+#endif
+
+#include "cell_fields.h"
+#include "rules.h"
+
+enum { WORDS = WIDTH / 2 };
+
+typedef float vf __attribute__((vector_size(WIDTH)));
+typedef int32_t vi __attribute__((vector_size(WIDTH)));
+typedef uint32_t vu __attribute__((vector_size(WIDTH)));
+typedef int16_t vs __attribute__((vector_size(WIDTH)));
+typedef uint16_t vw __attribute__((vector_size(WIDTH)));
+typedef uint8_t vb __attribute__((vector_size(WIDTH / 2)));
+
+/* The same number in all lanes, and of even and odd words. */
+typedef struct pair {
+	vi even, odd;
+} pair;
+
+QS_ALWAYS_INLINE vs load_codes(const uint8_t *codes)
+{
+#if WIDTH == 64 /* gcc 12 converts bytes one by one, unless it is told how */
+	return (vs)_mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)codes));
+#elif WIDTH == 32
+	return (vs)_mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)codes));
+#elif defined(__SSE4_1__)
+	return (vs)_mm_cvtepu8_epi16(_mm_loadl_epi64((const __m128i *)codes));
+#else
+	vb bytes;
+	memcpy(&bytes, codes, sizeof bytes);
+	return __builtin_convertvector(bytes, vs);
+#endif
+}
+
+QS_ALWAYS_INLINE void store(uint16_t *dst, vs words)
+{
+	memcpy(dst, &words, sizeof words);
+}
+
+/* Lane by lane, signed; unsigned; signed, not of −32768. */
+#if WIDTH == 64
+#define VECTOR_OP(name, ...) (vs) _mm512_##name##_epi16(__VA_ARGS__)
+typedef __m512i vx;
+#elif WIDTH == 32
+#define VECTOR_OP(name, ...) (vs) _mm256_##name##_epi16(__VA_ARGS__)
+typedef __m256i vx;
+#elif defined(__SSE4_1__)
+#define VECTOR_OP(name, ...) (vs) _mm_##name##_epi16(__VA_ARGS__)
+typedef __m128i vx;
+#endif
+
+QS_ALWAYS_INLINE vs least(vs a, vs b)
+{
+#if defined(VECTOR_OP)
+	return VECTOR_OP(min, (vx)a, (vx)b);
+#elif defined(__wasm_simd128__)
+	return (vs)wasm_i16x8_min((v128_t)a, (v128_t)b);
+#else
+	vs less = a < b;
+	return (a & less) | (b & ~less);
+#endif
+}
+
+QS_ALWAYS_INLINE vs absolute(vs a)
+{
+#if defined(VECTOR_OP)
+	return VECTOR_OP(abs, (vx)a);
+#elif defined(__wasm_simd128__)
+	return (vs)wasm_i16x8_abs((v128_t)a);
+#else
+	vs sign = a >> 15;
+	return (a ^ sign) - sign;
+#endif
+}
+
+/* At least 1, unsigned. */
+QS_ALWAYS_INLINE vs not_none(vs a)
+{
+	return a - (a == 0);
+}
+
+QS_ALWAYS_INLINE vi float_bits(vf x)
+{
+	return (vi)x;
+}
+
+QS_ALWAYS_INLINE vf to_float(vi x)
+{
+	return __builtin_convertvector(x, vf);
+}
+
+QS_ALWAYS_INLINE vi to_int(vf x)
+{
+	return __builtin_convertvector(x, vi);
+}
+
+QS_ALWAYS_INLINE pair split_signed(vs words)
+{
+	return (pair){(vi)((vu)words << 16) >> 16, (vi)words >> 16};
+}
+
+QS_ALWAYS_INLINE pair split(vs words)
+{
+	return (pair){(vi)words & 0xffff, (vi)((vu)words >> 16)};
+}
+
+/* Of the high halves, of the low halves. */
+QS_ALWAYS_INLINE vs join_high(pair p)
+{
+	return (vs)((vi)((vu)p.even >> 16) | (p.odd & (int32_t)0xffff0000));
+}
+
+QS_ALWAYS_INLINE vs join_low(pair p)
+{
+	return (vs)((p.even & 0xffff) | (vi)((vu)p.odd << 16));
+}
+
+/* Of masks. */
+QS_ALWAYS_INLINE vs join_masks(pair p)
+{
+	return (vs)((p.even & 0xffff) | (p.odd & (int32_t)0xffff0000));
+}
+
+QS_ALWAYS_INLINE int any(vi mask)
+{
+	uint64_t words[WIDTH / 8], all = 0;
+	memcpy(words, &mask, sizeof words);
+	for (int i = 0; i < WIDTH / 8; i++)
+		all |= words[i];
+	return all != 0;
+}
+
+/* The largest 16-bit value whose magnitude is at most that of x; its pattern is in the high half of *bits, with
+ * the sign if it is BF16. */
+QS_ALWAYS_INLINE vf value_below(vf x, uint32_t dtype, vi *bits)
+{
+	if (dtype == QS_F16) {
+		*bits = float_bits(x * 0x1p-112f);
+		vf value = (vf)(*bits & (int32_t)0xffffe000) * 0x1p112f;
+		*bits = (vi)((vu)*bits << 3);
+		return value;
+	}
+	*bits = float_bits(x);
+	return (vf)(*bits & (int32_t)0xffff0000);
+}
+
+/* From numbers of values to F, G and what marks index 0. Where n is at most 256, n itself does for G: slot × n
+ * / 65536 is below slot / F by less than (65536 mod n) / F < 1. */
+QS_ALWAYS_INLINE void store_counts(vs n, vs zero, int wide, const qs_cell_fields *out, uint32_t at)
+{
+	vs g = not_none(n) & ~zero, f;
+	n = not_none(g);
+	/* As make_cell does. */
+	pair counts = split(n);
+	f = join_low((pair){to_int(65536.0f / to_float(counts.even)), to_int(65536.0f / to_float(counts.odd))});
+	f |= f == 0; /* was 65536 */
+	store(out->f + at, f);
+	if (wide) {
+		counts = split(f);
+		g = join_low((pair){to_int(65536.0f / to_float(counts.even)), to_int(65536.0f / to_float(counts.odd))});
+		g &= ~zero;
+	}
+	store(out->g + at, g);
+}
+
+/* ---- Rules by which both sides of the zero point are alike ---- */
+
+/* What all elements of a run have in common. */
+typedef struct common {
+	vf step, factor;
+	float centre;
+} common;
+
+/* The first magnitude behind the border, in the high half. border: quarters, at least 2; by QS_FIELDS_CUT with
+ * the sign of the values. odd: 1 where a tie does not reach the border. */
+QS_ALWAYS_INLINE vi symmetric_border(qs_fields_kind kind, uint32_t dtype, const common *run, vi border, vi odd)
+{
+	vf middle = to_float(border);
+	vi least_bits = float_bits(middle) + odd, bits, short_of;
+	if (kind == QS_FIELDS_HALF) {
+		/* The least quotient that is rounded up to a value not below the border. */
+		int32_t spacing = dtype == QS_F16 ? 1 << 13 : 1 << 16;
+		middle = (vf)(((least_bits + (spacing - 1)) & -spacing) - spacing / 2);
+	}
+	vf value = value_below(middle * run->step, dtype, &bits);
+	if (kind == QS_FIELDS_CUT) {
+		short_of = (value * run->factor + run->centre < middle + run->centre) ^ (border < 0);
+		return bits + (short_of & 1 << 16);
+	}
+	vi scaled = float_bits(kind == QS_FIELDS_DIVIDE || kind == QS_FIELDS_HALF ? value / run->factor
+	                                                                          : value * run->factor);
+	/* As qs_round_bf16 and qs_round_f16; subnormal numbers are far below all borders. */
+	if (kind == QS_FIELDS_HALF && dtype == QS_F16)
+		scaled = (scaled + 0xfff + (scaled >> 13 & 1)) & (int32_t)0xffffe000;
+	else if (kind == QS_FIELDS_HALF)
+		scaled = (scaled + 0x7fff + (scaled >> 16 & 1)) & (int32_t)0xffff0000;
+#if WIDTH == 64 /* gcc 12 makes a vector of the mask */
+	return (vi)_mm512_mask_add_epi32((__m512i)bits, _mm512_cmpgt_epi32_mask((__m512i)least_bits, (__m512i)scaled),
+	                                 (__m512i)bits, _mm512_set1_epi32(1 << 16));
+#else
+	short_of = least_bits > scaled;
+	return bits + (short_of & 1 << 16);
+#endif
+}
+
+QS_ALWAYS_INLINE vs symmetric_borders(qs_fields_kind kind, uint32_t dtype, const common *run, vs border, vs odd)
+{
+	pair t = kind == QS_FIELDS_CUT ? split_signed(border) : split(border), o = split(odd);
+	vs patterns = join_high((pair){symmetric_border(kind, dtype, run, t.even, o.even),
+	                               symmetric_border(kind, dtype, run, t.odd, o.odd)});
+	return kind == QS_FIELDS_CUT && dtype == QS_BF16 ? patterns & 0x7fff : patterns;
+}
+
+/* What runs have in common, for all of them. Borders are whole numbers of quarters of the step up to 2^-15 of
+ * them (shifts are at most 2^-16), and neighbouring values differ by 2^-11 at least. */
+static uint32_t symmetric_runs(qs_strip *strip, int divides, uint32_t dtype)
+{
+	uint32_t unsure = 0;
+	for (uint32_t r = 0; r < strip->n_runs; r += WIDTH / 4) {
+		vf scale, value;
+		vi zero, shift, bits;
+		memcpy(&scale, strip->scale + r, WIDTH);
+		memcpy(&shift, strip->shift + r, WIDTH);
+		memcpy(&zero, strip->zero + r, WIDTH);
+		vi sign = float_bits(scale) & INT32_MIN;
+		scale = (vf)(float_bits(scale) ^ sign);
+		vf distance = scale / strip->divisor, step = distance * (0.25f + 0x1p-16f),
+		   factor = divides ? distance * 0.25f : 1.0f / distance * 4.0f;
+		factor = (vf)(float_bits(factor) + shift);
+		zero += strip->flip;
+		/* Cells of BF16 have at most 256 values, but for long ones next to the zero point. */
+		vi sure = (distance >= 0x1p-60f) & (distance <= strip->distance_max) & (zero >= 2) & (zero <= 253);
+		if (strip->last == 255)
+			sure &= sign == 0;
+		sign = (vi)((vu)sign >> 16);
+		memcpy(strip->step + r, &step, WIDTH);
+		memcpy(strip->factor + r, &factor, WIDTH);
+		memcpy(strip->sign + r, &sign, WIDTH);
+		value = value_below(scale, dtype, &bits);
+		bits = (vi)((vu)bits >> 16) + 1 + (value > scale);
+		memcpy(strip->end + r, &bits, WIDTH);
+		int32_t each[WIDTH / 4];
+		memcpy(each, &sure, WIDTH);
+		for (uint32_t i = 0; i < WIDTH / 4; i++)
+			unsure |= (uint32_t)~each[i] >> 31 << i << r;
+	}
+	return unsure;
+}
+
+QS_ALWAYS_INLINE uint32_t symmetric_fields(qs_fields_kind kind, uint32_t dtype, qs_strip *strip,
+                                           const uint8_t *codes, const qs_cell_fields *out)
+{
+	int has_ties = kind == QS_FIELDS_MULTIPLY || kind == QS_FIELDS_DIVIDE || kind == QS_FIELDS_HALF;
+	uint32_t unsure =
+	    symmetric_runs(strip, kind == QS_FIELDS_DIVIDE || kind == QS_FIELDS_HALF, dtype);
+	qs_cell_fields to = *out;
+	const vs none = {0};
+	vs flip = strip->flip - none, code_mask = strip->last - none, longer = strip->longer - none;
+	for (uint32_t r = 0; r < strip->n_runs; r++) {
+		common run = {strip->step[r] - (vf){0}, strip->factor[r] - (vf){0}, strip->centre};
+		int16_t zero_point = (int16_t)(strip->zero[r] + strip->flip),
+		        n_ends = 2 + (strip->is_symmetric_i8 && !strip->zero[r]);
+		vs zero = zero_point - none, ends = n_ends - none, sign = (int16_t)strip->sign[r] - none,
+		   end = (int16_t)strip->end[r] - none;
+		for (uint32_t i = strip->begin[r]; i < strip->begin[r + 1]; i += WORDS) {
+			vs code = load_codes(codes + i) ^ flip, distance = code - zero;
+			vs is_end = ((code + 1) & code_mask) < ends, odd = none, next_odd = none;
+			vs inner = absolute(distance) * 4 - 2, outer = inner + 4 + (is_end & longer);
+			if (has_ties) {
+				odd = distance & 1;
+				next_odd = (1 - odd) ^ (is_end & longer >> 2);
+			}
+			if (kind == QS_FIELDS_CUT) {
+				vs below = distance >> 15;
+				inner = (inner ^ below) - below;
+				outer = (outer ^ below) - below;
+			}
+			vs first = symmetric_borders(kind, dtype, &run, inner, odd),
+			   last = symmetric_borders(kind, dtype, &run, outer, next_odd);
+			if (kind == QS_FIELDS_ABSMAX) {
+				first = least(first, end);
+				last = least(last, end);
+			}
+			store_counts(last - first, distance == 0, dtype == QS_F16, &to, i);
+			store(to.first + i, first | ((distance ^ sign) & INT16_MIN));
+		}
+	}
+	return unsure;
+}
+
+/* ---- Rules with an offset ---- */
+
+typedef struct offset_common {
+	vf step, factor, offset, close, bias;
+} offset_common;
+
+/* Of least places (ordered patterns) that reach a border, in quarters. */
+QS_ALWAYS_INLINE vs offset_borders(qs_fields_kind kind, uint32_t dtype, const offset_common *run, vs border,
+                                   vs odd, vi *close)
+{
+	pair t = split_signed(border), o = split(odd), bits, reached;
+	vi *parts[] = {&t.even, &t.odd}, *odds[] = {&o.even, &o.odd}, *to[] = {&bits.even, &bits.odd},
+	   *masks[] = {&reached.even, &reached.odd};
+	for (int i = 0; i < 2; i++) {
+		vf least_scaled = to_float(*parts[i]),
+		   x = (kind == QS_FIELDS_OFFSET ? least_scaled - 2.0f : least_scaled) * run->step + run->offset;
+		*close |= (vf)(float_bits(x) & INT32_MAX) < run->close;
+		vf value = value_below(x * run->bias, dtype, to[i]) - run->offset;
+		if (dtype == QS_F16)
+			*to[i] = (*to[i] & INT32_MAX) | (float_bits(x) & INT32_MIN);
+		if (kind == QS_FIELDS_OFFSET)
+			*masks[i] = value * run->factor + 2.0f >= least_scaled;
+		else /* all bits set: ties reach even codes */
+			*masks[i] = (value / run->factor > least_scaled) |
+			            ((value / run->factor == least_scaled) & (*odds[i] - 1));
+	}
+	vs pattern = join_high(bits), below = pattern >> 15;
+	return (((pattern & INT16_MAX) ^ below) - below) + 1 + join_masks(reached);
+}
+
+/* Borders are (k − shift) · s + o, up to 2^-22 (|o| + 2 |border|), and by rules that cut numbers off 2^-19 s. */
+static uint32_t offset_runs(qs_strip *strip, int divides)
+{
+	uint32_t unsure = 0;
+	for (uint32_t r = 0; r < strip->n_runs; r++) {
+		float scale = strip->scale[r], o = strip->offset[r];
+		o = o < 0 ? -o : o;
+		strip->step[r] = scale * 0.25f;
+		strip->factor[r] = divides ? scale * 0.25f : 1.0f / scale * 4.0f;
+		strip->close[r] = o * strip->close_offset + scale * strip->close_step;
+		unsure |= (uint32_t) !((scale >= 0x1p-60f) & (scale * 34 + o <= strip->distance_max)) << r;
+	}
+	return unsure;
+}
+
+QS_ALWAYS_INLINE uint32_t offset_fields(qs_fields_kind kind, uint32_t dtype, qs_strip *strip,
+                                        const uint8_t *codes, const qs_cell_fields *out)
+{
+	uint32_t unsure = offset_runs(strip, kind == QS_FIELDS_K);
+	qs_cell_fields to = *out;
+	const vf none = {0};
+	for (uint32_t r = 0; r < strip->n_runs; r++) {
+		offset_common run = {strip->step[r] - none, strip->factor[r] - none, strip->offset[r] - none,
+		                     strip->close[r] - none, strip->bias - none};
+		vi close = {0};
+		for (uint32_t i = strip->begin[r]; i < strip->begin[r + 1]; i += WORDS) {
+			vs code = load_codes(codes + i), at_last = code == strip->last, at_first = code == 0,
+			   odd = code & 1;
+			vs lower = code * 4 - (int16_t)(kind == QS_FIELDS_K ? 2 : 0), upper = lower + 4 + (at_last & 3);
+			lower -= at_first & 3;
+			vs first = offset_borders(kind, dtype, &run, lower, odd, &close),
+			   last = offset_borders(kind, dtype, &run, upper, 1 - odd, &close);
+			vs not_above = first <= 0;
+			store_counts(last - first, not_above & (last > 0), 1, &to, i);
+			store(to.first + i, (not_above & ((1 - last) | INT16_MIN)) | (~not_above & first));
+		}
+		unsure |= (uint32_t)any(close) << r;
+	}
+	return unsure;
+}
+
+#define KERNEL(family, name, kind, dtype)                                                                    \
+	static uint32_t name(qs_strip *strip, const uint8_t *codes, const qs_cell_fields *out)                   \
+	{                                                                                                        \
+		return family(kind, dtype, strip, codes, out);                                                       \
+	}
+KERNEL(symmetric_fields, away_bf16, QS_FIELDS_AWAY, QS_BF16)
+KERNEL(symmetric_fields, away_f16, QS_FIELDS_AWAY, QS_F16)
+KERNEL(symmetric_fields, absmax_bf16, QS_FIELDS_ABSMAX, QS_BF16)
+KERNEL(symmetric_fields, absmax_f16, QS_FIELDS_ABSMAX, QS_F16)
+KERNEL(symmetric_fields, multiply_bf16, QS_FIELDS_MULTIPLY, QS_BF16)
+KERNEL(symmetric_fields, multiply_f16, QS_FIELDS_MULTIPLY, QS_F16)
+KERNEL(symmetric_fields, divide_bf16, QS_FIELDS_DIVIDE, QS_BF16)
+KERNEL(symmetric_fields, divide_f16, QS_FIELDS_DIVIDE, QS_F16)
+KERNEL(symmetric_fields, half_bf16, QS_FIELDS_HALF, QS_BF16)
+KERNEL(symmetric_fields, half_f16, QS_FIELDS_HALF, QS_F16)
+KERNEL(symmetric_fields, cut_bf16, QS_FIELDS_CUT, QS_BF16)
+KERNEL(symmetric_fields, cut_f16, QS_FIELDS_CUT, QS_F16)
+KERNEL(offset_fields, offset_bf16, QS_FIELDS_OFFSET, QS_BF16)
+KERNEL(offset_fields, offset_f16, QS_FIELDS_OFFSET, QS_F16)
+KERNEL(offset_fields, k_bf16, QS_FIELDS_K, QS_BF16)
+KERNEL(offset_fields, k_f16, QS_FIELDS_K, QS_F16)
+
+const qs_fields_set SET = {{{away_bf16, away_f16},
+                            {absmax_bf16, absmax_f16},
+                            {multiply_bf16, multiply_f16},
+                            {divide_bf16, divide_f16},
+                            {half_bf16, half_f16},
+                            {cut_bf16, cut_f16},
+                            {offset_bf16, offset_f16},
+                            {k_bf16, k_f16}}};
