@@ -30,6 +30,27 @@ static unsigned list_kernels(kernel out[4])
 	return n;
 }
 
+typedef struct fields_kernel {
+	const char *name;
+	qs_ranks_fields_kernel *run;
+	unsigned lanes; /* 0: any */
+} fields_kernel;
+
+static unsigned list_fields_kernels(fields_kernel out[3])
+{
+	unsigned n = 0;
+	out[n++] = (fields_kernel){"scalar", qs_ranks_fields_scalar, 0};
+#if QS_HAVE_SIMD128
+	if (qs_cpu_has_simd128())
+		out[n++] = (fields_kernel){"simd128", qs_ranks_fields_simd128, 0};
+#endif
+#if QS_HAVE_AVX512
+	if (qs_cpu_has_avx512())
+		out[n++] = (fields_kernel){"avx512", qs_ranks_fields_avx512, 32};
+#endif
+	return n;
+}
+
 typedef struct buffers {
 	guarded codes, units, zeros, dst[2];
 	qs_cell cells[QS_CELL_TABLE];
@@ -126,6 +147,41 @@ static void compare_kernels(const buffers *b, const qs_ranks *start, size_t n)
 	}
 }
 
+/* Those that take cells field by field do as those that take tables; with the number of values in place of G,
+ * where that is allowed. */
+static void compare_fields(const buffers *b, const qs_ranks *start, size_t n)
+{
+	static uint16_t fields[3][MAX_ELEMS];
+	fields_kernel kernels[3];
+	unsigned n_kernels = list_fields_kernels(kernels);
+	const uint8_t *codes = b->codes.end - n;
+	for (size_t i = 0; i < n; i++) {
+		qs_cell cell = b->cells[codes[i]];
+		uint32_t count = QS_CELL_COUNT(cell);
+		fields[0][i] = QS_CELL_FIRST(cell);
+		fields[1][i] = (uint16_t)QS_CELL_F(cell);
+		fields[2][i] = (uint16_t)(!codes[i] ? 0 : count <= 256 && i & 1 ? count : QS_CELL_G(cell));
+	}
+	qs_cell_fields cells = {fields[0], fields[1], fields[2]};
+	qs_ranks expected = *start;
+	int result = run(&(kernel){"", qs_ranks_scalar, 0}, b, 0, &expected, n);
+	for (unsigned k = 0; k < n_kernels; k++) {
+		if (kernels[k].lanes && kernels[k].lanes != start->lanes)
+			continue;
+		qs_ranks got = *start;
+		uint8_t *dst = guarded_place(&b->dst[1], 2 * n);
+		assert_int_equal(kernels[k].run(&got, &cells, n, dst), result);
+		if (!result)
+			continue;
+		if (memcmp(b->dst[0].end - 2 * n, dst, 2 * n))
+			fail_msg("fields, %s: values differ", kernels[k].name);
+		assert_ptr_equal(got.src, expected.src);
+		assert_ptr_equal(got.zeros, expected.zeros);
+		assert_memory_equal(got.low, expected.low, 2 * start->lanes);
+		assert_memory_equal(got.high, expected.high, 2 * start->lanes);
+	}
+}
+
 static void test_kernels_agree(void **state)
 {
 	buffers *b = *state;
@@ -156,6 +212,7 @@ static void test_kernels_agree(void **state)
 				start.low[lane] = 0xffff;
 		}
 		compare_kernels(b, &start, n);
+		compare_fields(b, &start, n);
 	}
 }
 

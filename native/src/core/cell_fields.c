@@ -32,14 +32,28 @@ static int kind_of(uint32_t rule)
 	}
 }
 
-static qs_cell_fields_kernel *best_kernel(qs_fields_kind kind, int is_f16, uint32_t group)
+/* Are tables of signed codes around 0 faster? They have kernels of their own, and neighbouring scales of BF16
+ * are often equal. */
+static int prefers_tables(qs_fields_kind kind, uint32_t dtype, const qs_grid *grid, uint64_t run)
 {
+	if (!qs_grid_is_plain(grid) || kind == QS_FIELDS_HALF)
+		return 0;
+#if QS_HAVE_FIELDS && defined(__x86_64__)
+	if (run >= 16 && __builtin_cpu_supports("avx2"))
+		return run >= 64;
+#endif
+	return run >= 64 || dtype == QS_BF16;
+}
+
+static qs_cell_fields_kernel *best_kernel(qs_fields_kind kind, uint32_t dtype, uint64_t run)
+{
+	int is_f16 = dtype == QS_F16;
 #if QS_HAVE_FIELDS && QS_HAVE_AVX512
-	if (group >= 32 && qs_cpu_has_avx512())
+	if (run >= 32 && qs_cpu_has_avx512())
 		return qs_fields_avx512.kernels[kind][is_f16];
 #endif
 #if QS_HAVE_FIELDS && defined(__x86_64__)
-	if (group >= 16 && __builtin_cpu_supports("avx2"))
+	if (run >= 16 && __builtin_cpu_supports("avx2"))
 		return qs_fields_avx2.kernels[kind][is_f16];
 #endif
 #if QS_HAVE_FIELDS
@@ -48,18 +62,21 @@ static qs_cell_fields_kernel *best_kernel(qs_fields_kind kind, int is_f16, uint3
 #endif
 	(void)kind;
 	(void)is_f16;
-	(void)group;
+	(void)run;
 	return NULL;
 }
 
-void qs_strip_cells_init(qs_strip_cells *cells, uint32_t dtype, uint32_t rule, uint32_t codes_dtype,
-                         uint32_t group)
+void qs_strip_cells_init(qs_strip_cells *cells, uint32_t dtype, const qs_grid *grid, uint64_t run)
 {
+	uint32_t rule = grid->rule;
 	int kind = kind_of(rule), is_f16 = dtype == QS_F16, is_block = qs_rule_levels(rule) < 256,
 	    has_offset = kind == QS_FIELDS_OFFSET || kind == QS_FIELDS_K;
 	*cells = (qs_strip_cells){.rule = rule};
-	if (kind >= 0)
-		cells->kernel = best_kernel((qs_fields_kind)kind, is_f16, group);
+	if (kind < 0)
+		return;
+	cells->kind = (qs_fields_kind)kind;
+	if (run <= QS_STRIP_MAX && !prefers_tables(cells->kind, dtype, grid, run))
+		cells->kernel = best_kernel(cells->kind, dtype, run);
 	qs_strip *strip = &cells->strip;
 	strip->divisor = qs_rule_has_absmax(rule) ? 127 : 1;
 	strip->distance_max = !is_f16 ? 0x1p60f : has_offset ? 60000 : 240;
@@ -67,9 +84,10 @@ void qs_strip_cells_init(qs_strip_cells *cells, uint32_t dtype, uint32_t rule, u
 	strip->close_step = kind != QS_FIELDS_OFFSET ? 0 : is_f16 ? 0x1p-5f : 0x1p-8f;
 	strip->centre = rule == QS_RULE_Q4_0 ? 34 : 66;
 	strip->bias = is_f16 ? 1 + 0x1p-13f : 1 + 0x1p-10f;
-	strip->flip = !is_block && codes_dtype == QS_I8 ? 128 : 0;
+	strip->flip = !is_block && grid->codes_dtype == QS_I8 ? 128 : 0;
 	strip->last = (int16_t)(qs_rule_levels(rule) - 1);
 	strip->longer = is_block ? 3 : 4;
+	strip->even = rule != QS_RULE_Q8_0 && rule != QS_RULE_Q8_0_D;
 	strip->is_symmetric_i8 = strip->flip != 0;
 }
 

@@ -1,5 +1,6 @@
-/* Cells of single elements, without a table: where few elements share a scale, finding the two borders of each
- * element's cell costs less than a table of all cells (FORMAT.md, "Rules"). The oracle is qs_cell_cache_get. */
+/* Cells of single elements, without a table: where few elements share a scale, finding the two borders of
+ * each element's cell costs less than a table of all cells (FORMAT.md, "Rules"). The oracle is
+ * qs_cell_cache_get. */
 #ifndef QS_CELL_FIELDS_H
 #define QS_CELL_FIELDS_H
 
@@ -32,18 +33,19 @@ typedef struct qs_strip {
 	int32_t sign[QS_STRIP_RUNS_MAX]; /* 0x8000 when values have their sign turned */
 	int32_t end[QS_STRIP_RUNS_MAX];  /* the least magnitude above all values */
 	/* The same for all runs of a chunk: */
-	float divisor;       /* scale / divisor is the step of codes */
-	float distance_max;  /* for which kernels are sure of all borders */
+	float divisor;      /* scale / divisor is the step of codes */
+	float distance_max; /* for which kernels are sure of all borders */
 	float close_offset, close_step;
-	float centre;        /* what is added before a number is cut off */
-	float bias;          /* with an offset: what makes borders a little too large */
-	int16_t flip, last;  /* codes XOR flip are 0 to last */
-	int16_t longer;      /* by how much the cells of the first and the last code are longer */
+	float centre;            /* what is added before a number is cut off */
+	float bias;              /* with an offset: what makes borders a little too large */
+	int16_t flip, last;      /* codes XOR flip are 0 to last */
+	int16_t longer;          /* by how much the cells of the first and the last code are longer */
+	int16_t even;            /* 1 when ties go to even codes, 0 when away from zero */
 	int16_t is_symmetric_i8; /* −127 is the last code too when the zero point is 0 */
 } qs_strip;
 
-/* Writes the fields of a strip's elements. Returns a bit for each run with a border that it is not sure of: one
- * that is too close to 0, or when the scale is far from those that models have. */
+/* Writes the fields of a strip's elements. Returns a bit for each run with a border that it is not sure of:
+ * one that is too close to 0, or when the scale is far from those that models have. */
 typedef uint32_t qs_cell_fields_kernel(qs_strip *strip, const uint8_t *codes, const qs_cell_fields *out);
 
 /* Kernels of one instruction set: by kind of rule and dtype. */
@@ -68,17 +70,17 @@ extern const qs_fields_set qs_fields_sse41, qs_fields_avx2, qs_fields_avx512;
 /* Finds the cells of a chunk's short runs. */
 typedef struct qs_strip_cells {
 	uint32_t rule;
-	qs_cell_fields_kernel *kernel; /* NULL: there is none for this rule, or this machine */
+	qs_fields_kind kind;
+	qs_cell_fields_kernel *kernel; /* NULL: tables are faster, or the only way */
 	qs_strip strip;
 } qs_strip_cells;
 
-/* group: elements that share a scale, at most. */
-void qs_strip_cells_init(qs_strip_cells *cells, uint32_t dtype, uint32_t rule, uint32_t codes_dtype,
-                         uint32_t group);
+/* dtype: of the values; run: elements that share a scale, most of the time. */
+void qs_strip_cells_init(qs_strip_cells *cells, uint32_t dtype, const qs_grid *grid, uint64_t run);
 
-/* Writes the fields of the elements of n_runs runs and their scales, at most QS_STRIP_RUNS_MAX of them and QS_STRIP_MAX elements.
- * Returns a bit for each run that needs a table and whose fields say nothing. codes and out have room for
- * QS_STRIP_OVERSHOOT elements more. */
+/* Writes the fields of the elements of n_runs runs with these scales, at most QS_STRIP_RUNS_MAX of them with
+ * QS_STRIP_MAX elements. Returns a bit for each run that needs a table and whose fields say nothing. codes
+ * and out have room for QS_STRIP_OVERSHOOT elements more. */
 uint32_t qs_strip_find(qs_strip_cells *cells, const qs_run *runs, const qs_step *steps, uint32_t n_runs,
                        const uint8_t *codes, const qs_cell_fields *out);
 

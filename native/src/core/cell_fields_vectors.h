@@ -20,6 +20,13 @@
 
 enum { WORDS = WIDTH / 2 };
 
+/* Where size counts: one kernel for all rules that multiply. */
+#if defined(__wasm__)
+#define IS_SMALL 1
+#else
+#define IS_SMALL 0
+#endif
+
 typedef float vf __attribute__((vector_size(WIDTH)));
 typedef int32_t vi __attribute__((vector_size(WIDTH)));
 typedef uint32_t vu __attribute__((vector_size(WIDTH)));
@@ -88,10 +95,31 @@ QS_ALWAYS_INLINE vs absolute(vs a)
 #endif
 }
 
-/* At least 1, unsigned. */
+/* A mask that LLVM must not take apart: for WebAssembly it makes three instructions, a choice with zero, of
+ * an AND with a comparison's result. */
+QS_ALWAYS_INLINE vs opaque(vs mask)
+{
+#if defined(__wasm__)
+	__asm__("" : "+r"(mask));
+#endif
+	return mask;
+}
+
+/* Modulo 2^16 and 2^32. */
+QS_ALWAYS_INLINE vs minus(vs a, vs b)
+{
+	return (vs)((vw)a - (vw)b);
+}
+
+QS_ALWAYS_INLINE vi plus(vi a, vi b)
+{
+	return (vi)((vu)a + (vu)b);
+}
+
+/* 1 instead of 0. */
 QS_ALWAYS_INLINE vs not_none(vs a)
 {
-	return a - (a == 0);
+	return minus(a, opaque(a == 0));
 }
 
 QS_ALWAYS_INLINE vi float_bits(vf x)
@@ -102,11 +130,6 @@ QS_ALWAYS_INLINE vi float_bits(vf x)
 QS_ALWAYS_INLINE vf to_float(vi x)
 {
 	return __builtin_convertvector(x, vf);
-}
-
-QS_ALWAYS_INLINE vi to_int(vf x)
-{
-	return __builtin_convertvector(x, vi);
 }
 
 QS_ALWAYS_INLINE pair split_signed(vs words)
@@ -145,8 +168,8 @@ QS_ALWAYS_INLINE int any(vi mask)
 	return all != 0;
 }
 
-/* The largest 16-bit value whose magnitude is at most that of x; its pattern is in the high half of *bits, with
- * the sign if it is BF16. */
+/* The largest 16-bit value whose magnitude is at most that of x; its pattern is in the high half of *bits,
+ * with the sign if it is BF16. */
 QS_ALWAYS_INLINE vf value_below(vf x, uint32_t dtype, vi *bits)
 {
 	if (dtype == QS_F16) {
@@ -159,23 +182,25 @@ QS_ALWAYS_INLINE vf value_below(vf x, uint32_t dtype, vi *bits)
 	return (vf)(*bits & (int32_t)0xffff0000);
 }
 
-/* From numbers of values to F, G and what marks index 0. Where n is at most 256, n itself does for G: slot × n
- * / 65536 is below slot / F by less than (65536 mod n) / F < 1. */
+/* floor(65536 / n), modulo 65536. As a single, the quotient is no integer by less than 2^-16, or is one;
+ * adding this number rounds (quotient − ½) half to even, to what is then in the mantissa; and integers above
+ * 1 are even, being powers of two. No conversion, for which WebAssembly takes six instructions. */
+QS_ALWAYS_INLINE vs divide_65536(vs n)
+{
+	pair p = split(n);
+	const float round_down = 0x1p23f - 0.5f;
+	return join_low((pair){float_bits(65536.0f / to_float(p.even) + round_down),
+	                       float_bits(65536.0f / to_float(p.odd) + round_down)});
+}
+
+/* From numbers of values to F, G and what marks index 0. Where n is at most 256, n itself does for G: slot ×
+ * n / 65536 is below slot / F by less than (65536 mod n) / F < 1. */
 QS_ALWAYS_INLINE void store_counts(vs n, vs zero, int wide, const qs_cell_fields *out, uint32_t at)
 {
-	vs g = not_none(n) & ~zero, f;
-	n = not_none(g);
-	/* As make_cell does. */
-	pair counts = split(n);
-	f = join_low((pair){to_int(65536.0f / to_float(counts.even)), to_int(65536.0f / to_float(counts.odd))});
-	f |= f == 0; /* was 65536 */
+	vs g = not_none(n) & ~zero, f = divide_65536(not_none(g));
+	f |= opaque(f == 0); /* 65535 for 65536 */
 	store(out->f + at, f);
-	if (wide) {
-		counts = split(f);
-		g = join_low((pair){to_int(65536.0f / to_float(counts.even)), to_int(65536.0f / to_float(counts.odd))});
-		g &= ~zero;
-	}
-	store(out->g + at, g);
+	store(out->g + at, wide ? divide_65536(f) & ~zero : g);
 }
 
 /* ---- Rules by which both sides of the zero point are alike ---- */
@@ -186,9 +211,10 @@ typedef struct common {
 	float centre;
 } common;
 
-/* The first magnitude behind the border, in the high half. border: quarters, at least 2; by QS_FIELDS_CUT with
- * the sign of the values. odd: 1 where a tie does not reach the border. */
-QS_ALWAYS_INLINE vi symmetric_border(qs_fields_kind kind, uint32_t dtype, const common *run, vi border, vi odd)
+/* The first magnitude behind the border, in the high half. border: quarters, at least 2; by QS_FIELDS_CUT
+ * with the sign of the values. odd: 1 where a tie does not reach the border. */
+QS_ALWAYS_INLINE vi symmetric_border(qs_fields_kind kind, uint32_t dtype, const common *run, vi border,
+                                     vi odd)
 {
 	vf middle = to_float(border);
 	vi least_bits = float_bits(middle) + odd, bits, short_of;
@@ -200,25 +226,27 @@ QS_ALWAYS_INLINE vi symmetric_border(qs_fields_kind kind, uint32_t dtype, const 
 	vf value = value_below(middle * run->step, dtype, &bits);
 	if (kind == QS_FIELDS_CUT) {
 		short_of = (value * run->factor + run->centre < middle + run->centre) ^ (border < 0);
-		return bits + (short_of & 1 << 16);
+		return plus(bits, (vi)opaque((vs)short_of) & 1 << 16);
 	}
 	vi scaled = float_bits(kind == QS_FIELDS_DIVIDE || kind == QS_FIELDS_HALF ? value / run->factor
 	                                                                          : value * run->factor);
 	/* As qs_round_bf16 and qs_round_f16; subnormal numbers are far below all borders. */
 	if (kind == QS_FIELDS_HALF && dtype == QS_F16)
-		scaled = (scaled + 0xfff + (scaled >> 13 & 1)) & (int32_t)0xffffe000;
+		scaled = plus(scaled, (scaled >> 13 & 1) + 0xfff) & (int32_t)0xffffe000;
 	else if (kind == QS_FIELDS_HALF)
-		scaled = (scaled + 0x7fff + (scaled >> 16 & 1)) & (int32_t)0xffff0000;
+		scaled = plus(scaled, (scaled >> 16 & 1) + 0x7fff) & (int32_t)0xffff0000;
 #if WIDTH == 64 /* gcc 12 makes a vector of the mask */
-	return (vi)_mm512_mask_add_epi32((__m512i)bits, _mm512_cmpgt_epi32_mask((__m512i)least_bits, (__m512i)scaled),
+	return (vi)_mm512_mask_add_epi32((__m512i)bits,
+	                                 _mm512_cmpgt_epi32_mask((__m512i)least_bits, (__m512i)scaled),
 	                                 (__m512i)bits, _mm512_set1_epi32(1 << 16));
 #else
 	short_of = least_bits > scaled;
-	return bits + (short_of & 1 << 16);
+	return plus(bits, (vi)opaque((vs)short_of) & 1 << 16);
 #endif
 }
 
-QS_ALWAYS_INLINE vs symmetric_borders(qs_fields_kind kind, uint32_t dtype, const common *run, vs border, vs odd)
+QS_ALWAYS_INLINE vs symmetric_borders(qs_fields_kind kind, uint32_t dtype, const common *run, vs border,
+                                      vs odd)
 {
 	pair t = kind == QS_FIELDS_CUT ? split_signed(border) : split(border), o = split(odd);
 	vs patterns = join_high((pair){symmetric_border(kind, dtype, run, t.even, o.even),
@@ -228,7 +256,7 @@ QS_ALWAYS_INLINE vs symmetric_borders(qs_fields_kind kind, uint32_t dtype, const
 
 /* What runs have in common, for all of them. Borders are whole numbers of quarters of the step up to 2^-15 of
  * them (shifts are at most 2^-16), and neighbouring values differ by 2^-11 at least. */
-static uint32_t symmetric_runs(qs_strip *strip, int divides, uint32_t dtype)
+static __attribute__((noinline)) uint32_t symmetric_runs(qs_strip *strip, int divides, uint32_t dtype)
 {
 	uint32_t unsure = 0;
 	for (uint32_t r = 0; r < strip->n_runs; r += WIDTH / 4) {
@@ -241,10 +269,11 @@ static uint32_t symmetric_runs(qs_strip *strip, int divides, uint32_t dtype)
 		scale = (vf)(float_bits(scale) ^ sign);
 		vf distance = scale / strip->divisor, step = distance * (0.25f + 0x1p-16f),
 		   factor = divides ? distance * 0.25f : 1.0f / distance * 4.0f;
-		factor = (vf)(float_bits(factor) + shift);
+		factor = (vf)plus(float_bits(factor), shift);
 		zero += strip->flip;
-		/* Cells of BF16 have at most 256 values, but for long ones next to the zero point. */
-		vi sure = (distance >= 0x1p-60f) & (distance <= strip->distance_max) & (zero >= 2) & (zero <= 253);
+		/* Cells of BF16 have at most 256 values, unless a code next to the zero point is the last one. */
+		vi sure = (distance >= 0x1p-60f) & (distance <= strip->distance_max) & (zero >= 0) & (zero <= 255) &
+		          (zero != 1) & (zero != 254);
 		if (strip->last == 255)
 			sure &= sign == 0;
 		sign = (vi)((vu)sign >> 16);
@@ -252,7 +281,7 @@ static uint32_t symmetric_runs(qs_strip *strip, int divides, uint32_t dtype)
 		memcpy(strip->factor + r, &factor, WIDTH);
 		memcpy(strip->sign + r, &sign, WIDTH);
 		value = value_below(scale, dtype, &bits);
-		bits = (vi)((vu)bits >> 16) + 1 + (value > scale);
+		bits = strip->divisor > 1 ? (vi)((vu)bits >> 16) + 1 + (value > scale) : (vi){0} + INT16_MAX;
 		memcpy(strip->end + r, &bits, WIDTH);
 		int32_t each[WIDTH / 4];
 		memcpy(each, &sure, WIDTH);
@@ -266,11 +295,11 @@ QS_ALWAYS_INLINE uint32_t symmetric_fields(qs_fields_kind kind, uint32_t dtype, 
                                            const uint8_t *codes, const qs_cell_fields *out)
 {
 	int has_ties = kind == QS_FIELDS_MULTIPLY || kind == QS_FIELDS_DIVIDE || kind == QS_FIELDS_HALF;
-	uint32_t unsure =
-	    symmetric_runs(strip, kind == QS_FIELDS_DIVIDE || kind == QS_FIELDS_HALF, dtype);
+	uint32_t unsure = symmetric_runs(strip, kind == QS_FIELDS_DIVIDE || kind == QS_FIELDS_HALF, dtype);
 	qs_cell_fields to = *out;
 	const vs none = {0};
-	vs flip = strip->flip - none, code_mask = strip->last - none, longer = strip->longer - none;
+	vs flip = strip->flip - none, code_mask = strip->last - none, longer = strip->longer - none,
+	   even = strip->even - none;
 	for (uint32_t r = 0; r < strip->n_runs; r++) {
 		common run = {strip->step[r] - (vf){0}, strip->factor[r] - (vf){0}, strip->centre};
 		int16_t zero_point = (int16_t)(strip->zero[r] + strip->flip),
@@ -279,11 +308,11 @@ QS_ALWAYS_INLINE uint32_t symmetric_fields(qs_fields_kind kind, uint32_t dtype, 
 		   end = (int16_t)strip->end[r] - none;
 		for (uint32_t i = strip->begin[r]; i < strip->begin[r + 1]; i += WORDS) {
 			vs code = load_codes(codes + i) ^ flip, distance = code - zero;
-			vs is_end = ((code + 1) & code_mask) < ends, odd = none, next_odd = none;
+			vs is_end = opaque(((code + 1) & code_mask) < ends), odd = none, next_odd = none;
 			vs inner = absolute(distance) * 4 - 2, outer = inner + 4 + (is_end & longer);
 			if (has_ties) {
-				odd = distance & 1;
-				next_odd = (1 - odd) ^ (is_end & longer >> 2);
+				odd = distance & even;
+				next_odd = (even - odd) ^ (is_end & longer >> 2 & even);
 			}
 			if (kind == QS_FIELDS_CUT) {
 				vs below = distance >> 15;
@@ -292,11 +321,11 @@ QS_ALWAYS_INLINE uint32_t symmetric_fields(qs_fields_kind kind, uint32_t dtype, 
 			}
 			vs first = symmetric_borders(kind, dtype, &run, inner, odd),
 			   last = symmetric_borders(kind, dtype, &run, outer, next_odd);
-			if (kind == QS_FIELDS_ABSMAX) {
+			if (kind == QS_FIELDS_ABSMAX || (IS_SMALL && kind == QS_FIELDS_MULTIPLY)) {
 				first = least(first, end);
 				last = least(last, end);
 			}
-			store_counts(last - first, distance == 0, dtype == QS_F16, &to, i);
+			store_counts(minus(last, first), opaque(distance == 0), dtype == QS_F16, &to, i);
 			store(to.first + i, first | ((distance ^ sign) & INT16_MIN));
 		}
 	}
@@ -330,11 +359,12 @@ QS_ALWAYS_INLINE vs offset_borders(qs_fields_kind kind, uint32_t dtype, const of
 			            ((value / run->factor == least_scaled) & (*odds[i] - 1));
 	}
 	vs pattern = join_high(bits), below = pattern >> 15;
-	return (((pattern & INT16_MAX) ^ below) - below) + 1 + join_masks(reached);
+	return minus(minus((pattern & INT16_MAX) ^ below, below), ~join_masks(reached));
 }
 
-/* Borders are (k − shift) · s + o, up to 2^-22 (|o| + 2 |border|), and by rules that cut numbers off 2^-19 s. */
-static uint32_t offset_runs(qs_strip *strip, int divides)
+/* Borders are (k − shift) · s + o, up to 2^-22 (|o| + 2 |border|), and by rules that cut numbers off 2^-19 s.
+ */
+static __attribute__((noinline)) uint32_t offset_runs(qs_strip *strip, int divides)
 {
 	uint32_t unsure = 0;
 	for (uint32_t r = 0; r < strip->n_runs; r++) {
@@ -359,15 +389,15 @@ QS_ALWAYS_INLINE uint32_t offset_fields(qs_fields_kind kind, uint32_t dtype, qs_
 		                     strip->close[r] - none, strip->bias - none};
 		vi close = {0};
 		for (uint32_t i = strip->begin[r]; i < strip->begin[r + 1]; i += WORDS) {
-			vs code = load_codes(codes + i), at_last = code == strip->last, at_first = code == 0,
-			   odd = code & 1;
+			vs code = load_codes(codes + i), at_last = opaque(code == strip->last),
+			   at_first = opaque(code == 0), odd = code & 1;
 			vs lower = code * 4 - (int16_t)(kind == QS_FIELDS_K ? 2 : 0), upper = lower + 4 + (at_last & 3);
 			lower -= at_first & 3;
 			vs first = offset_borders(kind, dtype, &run, lower, odd, &close),
 			   last = offset_borders(kind, dtype, &run, upper, 1 - odd, &close);
-			vs not_above = first <= 0;
-			store_counts(last - first, not_above & (last > 0), 1, &to, i);
-			store(to.first + i, (not_above & ((1 - last) | INT16_MIN)) | (~not_above & first));
+			vs not_above = opaque(first <= 0);
+			store_counts(minus(last, first), not_above & opaque(last > 0), 1, &to, i);
+			store(to.first + i, (not_above & (minus((vs){0} + 1, last) | INT16_MIN)) | (~not_above & first));
 		}
 		unsure |= (uint32_t)any(close) << r;
 	}
@@ -379,10 +409,17 @@ QS_ALWAYS_INLINE uint32_t offset_fields(qs_fields_kind kind, uint32_t dtype, qs_
 	{                                                                                                        \
 		return family(kind, dtype, strip, codes, out);                                                       \
 	}
+#if IS_SMALL
+#define away_bf16 multiply_bf16
+#define away_f16 multiply_f16
+#define absmax_bf16 multiply_bf16
+#define absmax_f16 multiply_f16
+#else
 KERNEL(symmetric_fields, away_bf16, QS_FIELDS_AWAY, QS_BF16)
 KERNEL(symmetric_fields, away_f16, QS_FIELDS_AWAY, QS_F16)
 KERNEL(symmetric_fields, absmax_bf16, QS_FIELDS_ABSMAX, QS_BF16)
 KERNEL(symmetric_fields, absmax_f16, QS_FIELDS_ABSMAX, QS_F16)
+#endif
 KERNEL(symmetric_fields, multiply_bf16, QS_FIELDS_MULTIPLY, QS_BF16)
 KERNEL(symmetric_fields, multiply_f16, QS_FIELDS_MULTIPLY, QS_F16)
 KERNEL(symmetric_fields, divide_bf16, QS_FIELDS_DIVIDE, QS_BF16)

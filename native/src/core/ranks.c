@@ -31,7 +31,8 @@ int qs_ranks_scalar(qs_ranks *ranks, const qs_cell *cells, const uint8_t *indexe
 	for (size_t i = 0; i < n; i++) {
 		qs_cell cell = cells[indexes[i]];
 		uint32_t rank;
-		if (!decode_rank(ranks, (unsigned)i & (ranks->lanes - 1), &src, QS_CELL_F(cell), QS_CELL_G(cell), &rank))
+		if (!decode_rank(ranks, (unsigned)i & (ranks->lanes - 1), &src, QS_CELL_F(cell), QS_CELL_G(cell),
+		                 &rank))
 			return 0;
 		uint32_t value = QS_CELL_FIRST(cell) + rank;
 		if (!indexes[i]) {

@@ -198,7 +198,8 @@ static int decode_runs(ranks_chunk *c, qs_coded_order order)
 	const qs_chunk_desc *desc = c->desc;
 	qs_run strip[QS_STRIP_RUNS_MAX];
 	qs_runs runs;
-	qs_runs_begin(&runs, &desc->coarse_grid, desc->cols, desc->first_elem, desc->n_elems, order, c->w->columns);
+	qs_runs_begin(&runs, &desc->coarse_grid, desc->cols, desc->first_elem, desc->n_elems, order,
+	              c->w->columns);
 	for (;;) {
 		uint32_t n = 0;
 		if (c->strip.kernel)
@@ -260,7 +261,11 @@ static qstore_status decode_lanes(qs_reader *r, const qs_chunk_desc *desc, unsig
 	if (qs_reader_left(r) & 1)
 		return QSTORE_CORRUPT;
 	qs_cell_cache_init(w->cells, desc->dtype, grid->rule, grid->codes_dtype);
-	qs_strip_cells_init(&c.strip, desc->dtype, grid->rule, grid->codes_dtype, grid->group);
+	uint64_t run = order == QS_CODED_COLUMNS  ? desc->n_elems / desc->cols
+	               : grid->order              ? desc->cols / grid->group
+	               : grid->group < desc->cols ? grid->group
+	                                          : desc->cols;
+	qs_strip_cells_init(&c.strip, desc->dtype, grid, run);
 	if (!decode_runs(&c, order) || !feed_flush(f) || f->ranks.zeros != w->scratch + 2 * (size_t)n_zeros)
 		return QSTORE_CORRUPT;
 	r->at = f->ranks.src;

@@ -30,7 +30,8 @@ static inline v128_t load_pair(const qs_cell *a, const qs_cell *b)
 #endif
 }
 
-/* One field of eight cells each. zero: all bits of the lanes that take a value from zeros, whose `first` is 0. */
+/* One field of eight cells each. zero: all bits of the lanes that take a value from zeros, whose `first` is
+ * 0. */
 static inline void step(v128_t *low, v128_t *high, v128_t first, v128_t f, v128_t g, v128_t zero,
                         const uint8_t **src, const uint8_t **zeros, uint8_t *dst)
 {
