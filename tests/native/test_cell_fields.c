@@ -134,7 +134,7 @@ static void test_scales_of_models(void **state)
 {
 	(void)state;
 	rng r = {11};
-	for (uint32_t rule = QS_RULE_MULTIPLY; rule < QS_RULE_COUNT; rule++)
+	for (uint32_t rule = QS_RULE_MULTIPLY; rule <= QS_RULE_Q6_K; rule++)
 		for (uint32_t dtype = QS_F16; dtype <= QS_BF16; dtype++) {
 			totals sum = {0};
 			for (int i = 0; i < 600; i++) {
@@ -159,7 +159,7 @@ static void test_odd_scales(void **state)
 	};
 	rng r = {12};
 	totals sum = {0};
-	for (uint32_t rule = QS_RULE_MULTIPLY; rule < QS_RULE_COUNT; rule++)
+	for (uint32_t rule = QS_RULE_MULTIPLY; rule <= QS_RULE_Q6_K; rule++)
 		for (uint32_t dtype = QS_F16; dtype <= QS_BF16; dtype++)
 			for (int i = 0; i < 260; i++) {
 				uint32_t codes_dtype = i & 1 || qs_rule_levels(rule) < 256 ? QS_U8 : QS_I8;
@@ -205,7 +205,7 @@ static void test_strips(void **state)
 	rng r = {13};
 	totals sum = {0};
 	for (int i = 0; i < 3000; i++) {
-		uint32_t rule = QS_RULE_MULTIPLY + (uint32_t)i % (QS_RULE_COUNT - QS_RULE_MULTIPLY),
+		uint32_t rule = QS_RULE_MULTIPLY + (uint32_t)i % (QS_RULE_Q6_K + 1 - QS_RULE_MULTIPLY),
 		         dtype = i & 1 ? QS_BF16 : QS_F16, n_runs = 0, n = 0, levels = qs_rule_levels(rule),
 		         longest = rng_below(&r, 2) ? 20 : 130;
 		qs_grid grid = {.rule = rule, .codes_dtype = levels < 256 || rng_below(&r, 2) ? QS_U8 : QS_I8};
