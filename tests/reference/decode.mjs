@@ -544,7 +544,7 @@ export function gridOf(index, codes, decoded) {
 	};
 	const scales = readScales(rule, decoded[codes.scales], index.objects[codes.scales].dtype);
 	const rows = Math.ceil(codes.elements / columns), groups = order ? group : Math.ceil(columns / group);
-	const recordScales = [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 8, 8, 16][rule];
+	const recordScales = [8, 8, 16][rule - 11] ?? 1;
 	const count = (index.objects[codes.scales].elements / (RECORD_SIZES[rule] ?? 1)) * recordScales;
 	need((rows - 1) * rowStride + (groups - 1) * groupStride < count, "scales that are not there");
 	need(!order || order.every((g) => g >= 0 && g < group), "a group that is not there");
