@@ -104,9 +104,10 @@ function seedGrids() {
 	const rows = 2, scales = Buffer.alloc(16);
 	for (let i = 0; i < 8; i++) scales.writeUInt16LE(0x2c00 + 37 * i, 2 * i); // FP16 of 1/16 and more; of other types, small numbers
 	const bytes = (/** @type {number} */ n, /** @type {number} */ step) => Buffer.from({ length: n }, () => 0).map((_, i) => (i * step) % 251);
-	for (let rule = 1; rule <= 13; rule++) {
-		const levels = [16, 32, 16, 32, 16, 32, 64][rule - 7] ?? 256, columns = rule > 10 ? 256 : 64, isUnsigned = rule >= 7 ? 1 : rule % 2;
-		for (const shape of rule < 5 ? [0, 1, 2, 3, 4, 8, 16] : [0]) {
+	for (let rule = 1; rule <= 17; rule++) {
+		const levels = [16, 32, 16, 32, 16, 32, 64, 256, 16, 256, 16][rule - 7] ?? 256, isK = rule > 10 && rule < 14, isUnsigned = rule >= 7 ? 1 : rule % 2;
+		const columns = isK ? 256 : 64;
+		for (const shape of rule < 5 || rule > 13 ? [0, 1, 2, 3, 4, 8, 16] : [0]) {
 			// Shapes above 4 are flags: zero points, an order.
 			const flags = isUnsigned | (1 << 1) | (shape > 4 ? shape : shape << 5), grid = [Buffer.from([rule - 1, flags, isUnsigned * 3]), scales];
 			const head = [u16(rows * columns), u16(columns - 1), u16(0)];

@@ -178,9 +178,11 @@ function onnxRows() {
 	})));
 }
 
+const ZEROS = [...ROUND, "add", "add-4"]; // zero points may be added before rounding
+
 /** MatMulNBits: symmetric codes are made as ggml's Q4_0. */
 function bitsRows() {
-	const options = [["blocks of 32", "", ["q4_0"]], ["blocks of 128", "--block 128", ["q4_0"]], ["asymmetric", "--asymmetric", ROUND], ["external data", "--external", ["q4_0"]]];
+	const options = [["blocks of 32", "", ["q4_0"]], ["blocks of 128", "--block 128", ["q4_0"]], ["asymmetric", "--asymmetric", ZEROS], ["external data", "--external", ["q4_0"]]];
 	return options.flatMap(([text, option, rules]) => [["FP32", "", "q4"], ["FP16", "_fp16", "q4f16"]].map(([name, suffix, low]) => {
 		const folder = onnx("fp32,fp16,q4,q4f16", option);
 		return {
@@ -233,7 +235,7 @@ const ODD_ONNX = onnx("fp32,fp16,q4,q4f16", "--block 16 --asymmetric");
 /** Of a model whose sizes are no multiples of 32, so that groups have rests. @type {Row[]} */
 export const ODD_ROWS = [
 	// Blocks that are padded are not modelled; one matrix has whole ones, an odd number of them in a row, so that zero points are padded.
-	{ name: "ONNX FP16 | Q4F16, asymmetric, odd sizes", variants: [onnxFile(ODD_ONNX, "model_fp16"), onnxFile(ODD_ONNX, "model_q4f16")], rules: ROUND, exceptions: 0.002, pairs: 1, apart: true },
+	{ name: "ONNX FP16 | Q4F16, asymmetric, odd sizes", variants: [onnxFile(ODD_ONNX, "model_fp16"), onnxFile(ODD_ONNX, "model_q4f16")], rules: ZEROS, exceptions: 0.002, pairs: 1, apart: true },
 	...[
 		["GPTQ 4 bits", "gptq --bits 4 --group 64"],
 		["GPTQ 4 bits, version 2, act-order, asymmetric", "gptq --bits 4 --v2 --act-order --asymmetric --group 32"],
