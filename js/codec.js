@@ -76,8 +76,9 @@ function decodeChunks(decoder, job, level) {
 		const { chunk, coarse, coarseGrid, grid } = next, given = coarse && !coarse.chunk ? decodeJob(decoder, coarse, below) : undefined;
 		levels.unshift({ ...chunk, desc: { ...chunk.desc, coarse: given, coarseGrid, grid } });
 	}
-	return decoder.chunks(levels, (number, what) =>
-		new ChunkError("CORRUPT", `is damaged: ${what}`, level + levels.length - 1 - number));
+	const out = new Uint8Array(/** @type {CodedChunk} */ (job.chunk).size);
+	decoder.chunks(levels, out, (number, what) => new ChunkError("CORRUPT", `is damaged: ${what}`, level + levels.length - 1 - number));
+	return out;
 }
 
 /**

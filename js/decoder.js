@@ -47,7 +47,6 @@ import { STATUS } from "./status.js";
  * @property {ChunkDesc} desc
  * @property {Uint8Array} bytes
  * @property {bigint} [checksum] of the bytes; not checked without
- * @property {number} size decoded
  */
 
 /**
@@ -173,16 +172,17 @@ export class Decoder {
 	}
 
 	/**
-	 * Decodes a chunk and before it those that it builds on, whose values stay in the module's memory.
+	 * Decodes a chunk and before it those that it builds on, whose values stay in the module's memory; dst is filled exactly.
 	 * @param {ChunkLevel[]} levels at least one; each builds on the one before, whose values its `coarse` needs not be
+	 * @param {Uint8Array} dst the last one's values
 	 * @param {(level: number, what: string) => Error} [damaged] what to throw when a level's bytes are not those that were written
-	 * @returns {Uint8Array<ArrayBuffer>} the last one's values
 	 */
-	chunks(levels, damaged = (_, what) => new QstoreError("CORRUPT", `chunk: ${what}`)) {
-		return this.#scope((scope) => {
+	chunks(levels, dst, damaged = (_, what) => new QstoreError("CORRUPT", `chunk: ${what}`)) {
+		this.#scope((scope) => {
 			/** @type {{ pointer: number, size: number } | undefined} */
 			let values;
-			for (const [level, { desc, bytes, checksum, size }] of levels.entries()) {
+			for (const [level, { desc, bytes, checksum }] of levels.entries()) {
+				const size = desc.elems * DTYPES[desc.dtype].size;
 				const coded = scope.copy(bytes);
 				if (checksum !== undefined && this.#xxh3(scope, coded, bytes.length) !== checksum)
 					throw damaged(level, "its checksum differs");
@@ -192,9 +192,7 @@ export class Decoder {
 					throw error instanceof QstoreError && error.code === "CORRUPT" ? damaged(level, "it does not decode") : error;
 				}
 			}
-			const { pointer, size } = /** @type {{ pointer: number, size: number }} */ (values);
-			// So that the copy's memory is not cleared before.
-			return new Uint8Array(this.#abi.memory.buffer.slice(pointer, pointer + size));
+			dst.set(this.#bytes(/** @type {{ pointer: number }} */ (values).pointer, dst.length));
 		});
 	}
 

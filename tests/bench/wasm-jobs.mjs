@@ -25,32 +25,37 @@ async function jobsOf(bytes, index, number, decoder) {
 	return jobs.filter(({ chunk }) => chunk.desc.kind === kind && chunk.desc.dtype === dtype);
 }
 
-/** Lists of jobs by what they are; a job: chunks that build on one another, and the size of what comes out. */
+/** Lists of jobs by what they are; a job: chunks that build on one another, and the place for what comes out. */
 export async function listJobs(bytes, decoder) {
 	const { index } = await readIndex(bytesSource(bytes), decoder);
 	const groups = { codes: [], both: [], refine: [], plain: [], copy: [] };
 	// Checksums are left out, as in qstore-bench.
 	const level = ({ chunk: { desc, bytes: coded, size }, coarseGrid }, coarse) =>
 		({ desc: { ...desc, coarse, coarseGrid }, bytes: coded.slice(), size });
+	const decode = (levels) => {
+		const dst = new Uint8Array(levels.at(-1).size);
+		decoder.chunks(levels, dst);
+		return { levels, dst };
+	};
 	let high = "";
 	for (let i = 0; i < index.objectCount; i++) {
 		const object = index.object(i);
 		if (object.kind === KIND.REFINE) {
 			for (const job of await jobsOf(bytes, index, i, decoder)) {
 				const codes = level(job.coarse);
-				groups.codes.push({ levels: [codes], size: codes.size });
-				groups.refine.push({ levels: [level(job, decoder.chunks([codes]))], size: job.chunk.size });
-				groups.both.push({ levels: [codes, level(job)], size: job.chunk.size });
+				groups.codes.push(decode([codes]));
+				groups.refine.push(decode([level(job, groups.codes.at(-1).dst)]));
+				groups.both.push(decode([codes, level(job)]));
 			}
 			high = floatName(object);
 		} else if (object.kind === KIND.PLAIN && floatName(object)) {
 			for (const job of await jobsOf(bytes, index, i, decoder))
-				groups.plain.push({ levels: [level(job)], size: job.chunk.size });
+				groups.plain.push(decode([level(job)]));
 		}
 	}
 	const piece = new Uint8Array(1 << 18);
 	for (let i = 0; i < 200; i++)
-		groups.copy.push({ piece, size: piece.length });
+		groups.copy.push({ piece, dst: new Uint8Array(1 << 18) });
 	return { groups, high };
 }
 
@@ -58,15 +63,15 @@ export async function listJobs(bytes, decoder) {
 export async function prepareJobs(bytes) {
 	const decoders = { true: await createDecoder({ simd: true }), false: await createDecoder({ simd: false }) };
 	const { groups, high } = await listJobs(bytes, decoders.true);
-	const sizes = Object.fromEntries(Object.entries(groups).map(([group, jobs]) => [group, jobs.reduce((sum, { size }) => sum + size, 0)]));
+	const sizes = Object.fromEntries(Object.entries(groups).map(([group, jobs]) => [group, jobs.reduce((sum, { dst }) => sum + dst.length, 0)]));
 	const run = ({ group, simd, part, parts }) => {
 		const decoder = decoders[simd], jobs = groups[group];
 		for (let i = part; i < jobs.length; i += parts) {
-			const { levels, piece } = jobs[i];
+			const { levels, piece, dst } = jobs[i];
 			if (levels)
-				decoder.chunks(levels);
+				decoder.chunks(levels, dst);
 			else
-				piece.slice();
+				dst.set(piece);
 		}
 	};
 	return { about: { sizes, high }, run };

@@ -2,7 +2,7 @@
 
 /** What is measured, with the names of qstore-bench's rows. */
 const names = (high) => ({ codes: "INT8, qstore base layer", both: `${high}, qstore base and refinement`,
-	refine: `${high}, qstore refinement alone`, plain: `${high}, qstore plain`, copy: "copying 256 KiB (TypedArray.slice)" });
+	refine: `${high}, qstore refinement alone`, plain: `${high}, qstore plain`, copy: "copying 256 KiB (TypedArray.set)" });
 
 /**
  * GB/s of the fastest passes, in one worker and in all; passes go round what is measured. ask(worker, share): a promise of its end.

@@ -15,6 +15,16 @@ typedef struct code {
 	uint8_t symbol, length;
 } code;
 
+/* length: at most 16. */
+static uint16_t reverse_bits(uint32_t bits, unsigned length)
+{
+	bits = (bits & 0x5555) << 1 | (bits >> 1 & 0x5555);
+	bits = (bits & 0x3333) << 2 | (bits >> 2 & 0x3333);
+	bits = (bits & 0x0f0f) << 4 | (bits >> 4 & 0x0f0f);
+	bits = (bits & 0x00ff) << 8 | bits >> 8;
+	return (uint16_t)(bits >> (16 - length));
+}
+
 /* Codes are canonical: by length, then by symbol; a stream is read from its low bits on, so codes stand
  * bit-reversed in the table's index. Returns how many there are; 0 when they do not fill the code space
  * exactly. */
@@ -29,10 +39,7 @@ static unsigned assign_codes(code *codes, const uint8_t *lengths, unsigned first
 				continue;
 			if (next >> length)
 				return 0; /* over-subscribed */
-			uint32_t reversed = 0;
-			for (unsigned b = 0; b < length; b++)
-				reversed |= (next >> b & 1) << (length - 1 - b);
-			codes[used++] = (code){(uint16_t)reversed, (uint8_t)(first + s), (uint8_t)length};
+			codes[used++] = (code){reverse_bits(next, length), (uint8_t)(first + s), (uint8_t)length};
 			next++;
 		}
 	return next == 2u << table_log ? used : 0;
