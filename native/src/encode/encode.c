@@ -260,9 +260,11 @@ static void try_codes(qs_encoder *encoder, const qs_chunk_desc *desc, const uint
 			classes[used].bits = qs_entropy_bits(classes[used].counts);
 			used++;
 		}
-	/* Codes of 8 bits are to be decoded fast; differences, and codes of 4 and 5 bits, are where Huffman's whole
-	 * bits cost most. */
-	qs_prefer prefer = mode == QS_MODE_RECODED || few_values(classes, used) ? QS_PREFER_SIZE : QS_PREFER_SPEED;
+	/* Codes of 8 bits are to be decoded fast; with few values Huffman's whole bits cost more, with differences
+	 * most. */
+	qs_prefer prefer = mode == QS_MODE_RECODED      ? QS_PREFER_SIZE
+	                   : few_values(classes, used) ? QS_PREFER_BOTH
+	                                               : QS_PREFER_SPEED;
 	unsigned n_classes = find_classes(classes, used, desc->n_elems);
 	qs_writer w = begin_candidate(encoder);
 	qs_write8(&w, mode);

@@ -21,8 +21,9 @@ typedef struct qs_block_plan {
 	uint64_t size;        /* bytes */
 } qs_block_plan;
 
-/* What matters more in choosing: INT8 codes and BF16 are decoded at full speed. */
-typedef enum qs_prefer { QS_PREFER_SPEED, QS_PREFER_SIZE } qs_prefer;
+/* What matters more in choosing a block's coding: how fast it is decoded, as for INT8 codes and BF16, how
+ * small it is, or both. */
+typedef enum qs_prefer { QS_PREFER_SPEED, QS_PREFER_BOTH, QS_PREFER_SIZE } qs_prefer;
 
 /* A byte's top bits, after the zigzag (two's complement to sign in the lowest bit) if there is one. */
 static inline unsigned qs_top_symbol(unsigned value, unsigned zigzag, unsigned raw_bits)

@@ -88,7 +88,7 @@ static void plan_huffman(const uint32_t counts[256], size_t n, qs_block_plan *pl
 }
 
 /* Bits a symbol that ANS has to gain over Huffman's: it takes two to three times as long to decode. */
-static const double ans_gain[] = {[QS_PREFER_SPEED] = 0.1, [QS_PREFER_SIZE] = 0.008};
+static const double ans_gain[] = {[QS_PREFER_SPEED] = 0.1, [QS_PREFER_BOTH] = 0.03, [QS_PREFER_SIZE] = 0.008};
 
 /* Shorter tables for shorter blocks, as long as each symbol has a slot. */
 static unsigned ans_table_log(size_t n, unsigned tops)
