@@ -413,6 +413,44 @@ static void test_large_matrices(void **state)
 	assert_true(size < QS_CHUNK_SIZE_MAX * 7 / 8);
 }
 
+/* Codes around a centre for each column or each row. */
+static void fill_centred(rng *r, uint8_t *codes, const qs_chunk_desc *desc, int by_row)
+{
+	uint64_t seed = rng_next(r);
+	uint32_t base =
+	    desc->dtype == QS_U8 ? 98 : 226; /* in the middle of the codes, and of none of their ends */
+	for (uint32_t i = 0; i < desc->n_elems; i++) {
+		uint64_t e = desc->first_elem + i;
+		rng own = {seed + (by_row ? e / desc->cols : e % desc->cols)};
+		codes[i] = (uint8_t)(base + rng_below(&own, 60) + (uint32_t)(int)(rng_normal(r) * 8));
+	}
+}
+
+static void test_centred(void **state)
+{
+	fixture *f = *state;
+	rng r = {31};
+	static const uint64_t cols[] = {1, 2, 16, 31, 33, 64, 288, 4096, 65536, 65537, (uint64_t)1 << 40};
+	static const size_t sizes[] = {1, 255, 4096, 33000, QS_CHUNK_SIZE_MAX};
+	unsigned seen = 0;
+	for (size_t c = 0; c < sizeof cols / sizeof *cols; c++)
+		for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
+			for (int k = 0; k < 4; k++) {
+				qs_chunk_desc desc = codes_desc(sizes[s], cols[c], s % 2 ? cols[c] * 3 + cols[c] / 3 : 0);
+				desc.dtype = k & 1 ? QS_I8 : QS_U8;
+				fill_centred(&r, f->values, &desc, k >> 1);
+				round_trip(f, &desc, f->values);
+				int centred = f->coded[0] == QS_MODE_CENTRED;
+				if (centred)
+					assert_int_equal(f->coded[1], k >> 1 ? QS_CENTRED_ROWS : 0);
+				seen += centred;
+				/* Plenty of codes for each centre: always worth it. */
+				if (cols[c] >= 64 && cols[c] <= 288 && sizes[s] >= 33000)
+					assert_true(centred);
+			}
+	assert_true(seen > 40);
+}
+
 /* Scales of every kind in one chunk, and codes that have nothing to do with the values. */
 static void test_odd_scales(void **state)
 {
@@ -1008,6 +1046,29 @@ static void test_damage_codes(void **state)
 		assert_int_equal(decode(*state, &s->desc, s->coded, s->size, 0), QSTORE_CORRUPT);
 	}
 	free(s);
+	/* Distances to centres of columns, and of rows. */
+	for (int by_row = 0; by_row < 2; by_row++) {
+		s = new_sample(by_row ? "centred rows" : "centred columns", codes_desc(1600, 40, 20));
+		s->desc.dtype = QS_U8;
+		fill_centred(&r, s->values, &s->desc, by_row);
+		encode_sample(*state, s, QS_MODE_CENTRED);
+		assert_int_equal(s->coded[1], by_row);
+		damage(*state, s);
+		for (unsigned flags = 2; flags < 256; flags++) {
+			s->coded[1] = (uint8_t)flags;
+			assert_int_equal(decode(*state, &s->desc, s->coded, s->size, 0), QSTORE_CORRUPT);
+		}
+		free(s);
+	}
+	/* 65,536 centres and no more: all 3, and one distance of 4. */
+	for (uint64_t cols = QS_CENTRES_MAX; cols <= QS_CENTRES_MAX + 1; cols++) {
+		static const uint8_t coded[] = {QS_MODE_CENTRED, 0, 1, 3, 1, 1, 4};
+		qs_chunk_desc desc = codes_desc(9, cols, cols - 5);
+		assert_int_equal(decode(*state, &desc, coded, sizeof coded, 0),
+		                 cols == QS_CENTRES_MAX ? QSTORE_OK : QSTORE_CORRUPT);
+		for (int i = 0; i < 9 && cols == QS_CENTRES_MAX; i++)
+			assert_int_equal(decoded(*state, &desc)[i], 7);
+	}
 	for (unsigned k = 0; k < 256; k++) {
 		uint8_t coded[40] = {QS_MODE_CODES, (uint8_t)k, 1, 0};
 		size_t size = k == 1 ? 4 : 4 + 2 * k;
@@ -1183,27 +1244,41 @@ static void test_bad_exceptions(void **state)
 static void test_all_modes_seen(void **state)
 {
 	const fixture *f = *state;
+	assert_true(f->seen[QS_MODE_CENTRED] > 0);
 	for (int mode = 0; mode < QS_MODE_RECODED; mode++)
 		assert_true(f->seen[mode] > 0);
-	print_message("chunks raw %u, zstd %u, planes %u, codes %u, ranks %u, delta %u\n", f->seen[0], f->seen[1],
-	              f->seen[2], f->seen[3], f->seen[4], f->seen[5]);
+	print_message("chunks raw %u, zstd %u, planes %u, codes %u, ranks %u, delta %u, centred %u\n", f->seen[0],
+	              f->seen[1], f->seen[2], f->seen[3], f->seen[4], f->seen[5], f->seen[QS_MODE_CENTRED]);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_all_patterns),   cmocka_unit_test(test_all_patterns_as_ranks),
-	    cmocka_unit_test(test_every_dtype),    cmocka_unit_test(test_large_plain),
-	    cmocka_unit_test(test_matrices),       cmocka_unit_test(test_large_matrices),
-	    cmocka_unit_test(test_odd_scales),     cmocka_unit_test(test_rows_of_zeros),
-	    cmocka_unit_test(test_rules),          cmocka_unit_test(test_shifts),
-	    cmocka_unit_test(test_scales),         cmocka_unit_test(test_delta),
-	    cmocka_unit_test(test_delta_by_hand),  cmocka_unit_test(test_usage),
-	    cmocka_unit_test(test_damage_raw),     cmocka_unit_test(test_damage_zstd),
-	    cmocka_unit_test(test_damage_planes),  cmocka_unit_test(test_damage_codes),
-	    cmocka_unit_test(test_damage_ranks),   cmocka_unit_test(test_damage_wide_ranks),
-	    cmocka_unit_test(test_damage_rules),   cmocka_unit_test(test_damage_delta),
-	    cmocka_unit_test(test_bad_exceptions), cmocka_unit_test(test_all_modes_seen),
+	    cmocka_unit_test(test_all_patterns),
+	    cmocka_unit_test(test_all_patterns_as_ranks),
+	    cmocka_unit_test(test_every_dtype),
+	    cmocka_unit_test(test_large_plain),
+	    cmocka_unit_test(test_matrices),
+	    cmocka_unit_test(test_large_matrices),
+	    cmocka_unit_test(test_centred),
+	    cmocka_unit_test(test_odd_scales),
+	    cmocka_unit_test(test_rows_of_zeros),
+	    cmocka_unit_test(test_rules),
+	    cmocka_unit_test(test_shifts),
+	    cmocka_unit_test(test_scales),
+	    cmocka_unit_test(test_delta),
+	    cmocka_unit_test(test_delta_by_hand),
+	    cmocka_unit_test(test_usage),
+	    cmocka_unit_test(test_damage_raw),
+	    cmocka_unit_test(test_damage_zstd),
+	    cmocka_unit_test(test_damage_planes),
+	    cmocka_unit_test(test_damage_codes),
+	    cmocka_unit_test(test_damage_ranks),
+	    cmocka_unit_test(test_damage_wide_ranks),
+	    cmocka_unit_test(test_damage_rules),
+	    cmocka_unit_test(test_damage_delta),
+	    cmocka_unit_test(test_bad_exceptions),
+	    cmocka_unit_test(test_all_modes_seen),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -259,6 +259,7 @@ export function decodeChunk(chunk, coded) {
 	else if (mode === 5 && chunk.kind === DELTA) bytes = decodeDelta(r, chunk);
 	else if (mode === 6 && chunk.kind === CODES && chunk.coarse) bytes = decodeRecoded(r, chunk);
 	else if (mode === 7 && chunk.dtype === BYTES) bytes = decodeRecords(r, chunk);
+	else if (mode === 8 && (chunk.dtype === I8 || chunk.dtype === U8)) bytes = decodeCentred(r, chunk);
 	else throw new FormatError(`mode ${mode} is not for this object`);
 	r.end();
 	return bytes;
@@ -938,6 +939,23 @@ function decodeRecords(r, { n, columns, first }) {
 	need(columns <= 64 && first % columns === 0 && n % columns === 0, "records that are no whole rows");
 	const blocks = Array.from({ length: columns }, () => decodeBlock(r, n / columns));
 	return Uint8Array.from({ length: n }, (_, i) => blocks[i % columns][Math.floor(i / columns)]);
+}
+
+// 3.8 Centred codes
+
+/** @param {Reader} r @param {Chunk} chunk */
+function decodeCentred(r, chunk) {
+	const flags = r.u8();
+	need(flags <= 1, "flags that centred codes do not have");
+	const parts = rowParts(chunk);
+	const count = flags ? parts.length : chunk.columns;
+	need(count <= 65536, "too many centres");
+	const centres = decodeBlock(r, count);
+	const codes = decodeCodes(r, chunk);
+	parts.forEach(([row, begin, end], i) => {
+		for (let e = begin; e < end; e++) codes[e] += centres[flags ? i : chunk.first + e - row * chunk.columns];
+	});
+	return codes;
 }
 
 // 2.3 Layouts

@@ -117,6 +117,38 @@ static qstore_status decode_codes(qs_reader *r, const qs_chunk_desc *desc, uint8
 	return QSTORE_OK;
 }
 
+static void add_centres(const qs_chunk_desc *desc, const uint8_t *centres, int by_row, uint8_t *dst)
+{
+	for (qs_row_part part = qs_first_row(desc); part.count; part = qs_next_row(desc, part)) {
+		uint8_t *codes = dst + part.begin;
+		const uint8_t *columns = centres + (part.row ? 0 : desc->first_elem % desc->cols);
+		if (by_row)
+			for (uint32_t i = 0; i < part.count; i++)
+				codes[i] = (uint8_t)(codes[i] + centres[part.row]);
+		else
+			for (uint32_t i = 0; i < part.count; i++)
+				codes[i] = (uint8_t)(codes[i] + columns[i]);
+	}
+}
+
+/* Codes as distances to what stands in the middle of their column or row. */
+static qstore_status decode_centred(qs_reader *r, const qs_chunk_desc *desc, uint8_t *dst,
+                                    const qs_workspace *w)
+{
+	uint32_t flags = qs_read8(r);
+	int by_row = flags & QS_CENTRED_ROWS;
+	uint64_t n = by_row ? qs_chunk_rows(desc) : desc->cols;
+	uint8_t *centres = w->values; /* not needed for codes */
+	if (r->bad || flags & ~(uint32_t)QS_CENTRED_FLAGS || n > QS_CENTRES_MAX)
+		return QSTORE_CORRUPT;
+	qstore_status status = qs_decode_blocks(r, 1, (size_t)n, centres, w);
+	if (!status)
+		status = decode_codes(r, desc, dst, w);
+	if (!status)
+		add_centres(desc, centres, by_row, dst);
+	return status;
+}
+
 static qstore_status decode_recoded(qs_reader *r, const qs_chunk_desc *desc, uint8_t *dst,
                                     const qs_workspace *w)
 {
@@ -187,6 +219,10 @@ qstore_status qs_chunk_decode(const qs_chunk_desc *desc, const uint8_t *src, siz
 	case QS_MODE_CODES:
 		status =
 		    desc->dtype == QS_I8 || desc->dtype == QS_U8 ? decode_codes(&r, desc, dst, &w) : QSTORE_CORRUPT;
+		break;
+	case QS_MODE_CENTRED:
+		status =
+		    desc->dtype == QS_I8 || desc->dtype == QS_U8 ? decode_centred(&r, desc, dst, &w) : QSTORE_CORRUPT;
 		break;
 	case QS_MODE_RANKS:
 		status = desc->kind == QS_KIND_REFINE ? qs_decode_ranks(&r, desc, dst, &w) : QSTORE_CORRUPT;

@@ -15,6 +15,7 @@ enum {
 	QS_MODE_DELTA = 5,   /* byte planes of differences to the coarse values; DELTA only */
 	QS_MODE_RECODED = 6, /* row classes of differences to what coarser codes let expect; CODES only */
 	QS_MODE_RECORDS = 7, /* bytes: a symbol block for each column */
+	QS_MODE_CENTRED = 8, /* row classes of distances to a centre of each column or row; I8 and U8 only */
 	QS_MODE_COUNT
 };
 
@@ -33,6 +34,13 @@ enum {
 	QS_RANKS_RESIDUAL = 4,   /* a symbol block of differences to the codes follows */
 	QS_RANKS_SHIFTS = 8,     /* a symbol block of the runs' shifts follows */
 	QS_RANKS_FLAGS = 15
+};
+
+/* The flags byte of a CENTRED chunk. */
+enum {
+	QS_CENTRED_ROWS = 1, /* each row has a centre, else each column */
+	QS_CENTRED_FLAGS = 1,
+	QS_CENTRES_MAX = 1 << 16
 };
 
 /* The part of a chunk that lies in one row of the object. */

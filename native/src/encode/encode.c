@@ -7,6 +7,7 @@
 #include "../core/delta.h"
 #include "../core/planes.h"
 #include "../core/workspace.h"
+#include "centres.h"
 #include "ranks_encode.h"
 #include "symbols_encode.h"
 
@@ -24,6 +25,7 @@ struct qs_encoder {
 	size_t best_size;
 	uint8_t planes[QS_CHUNK_SIZE_MAX], rows[QS_CHUNK_SIZE_MAX], symbols[QS_CHUNK_SIZE_MAX];
 	uint8_t differences[QS_CHUNK_SIZE_MAX];
+	qs_centres centres;
 	qs_ranks_scratch ranks;
 };
 
@@ -237,7 +239,7 @@ static int few_values(const row_class *classes, unsigned n)
 	return values <= 32;
 }
 
-/* mode: CODES, or RECODED of differences. zero: the code in the middle. */
+/* mode: CODES, or, of differences, RECODED or CENTRED. zero: the code in the middle. */
 static void try_codes(qs_encoder *encoder, const qs_chunk_desc *desc, const uint8_t *src, uint8_t mode,
                       uint32_t zero)
 {
@@ -268,6 +270,11 @@ static void try_codes(qs_encoder *encoder, const qs_chunk_desc *desc, const uint
 	unsigned n_classes = find_classes(classes, used, desc->n_elems);
 	qs_writer w = begin_candidate(encoder);
 	qs_write8(&w, mode);
+	if (mode == QS_MODE_CENTRED) {
+		const qs_centres *centres = &encoder->centres;
+		qs_write8(&w, centres->by_row ? QS_CENTRED_ROWS : 0);
+		qs_symbols_encode(&w, centres->centre, centres->n, QS_PREFER_SIZE, encoder->symbols);
+	}
 	qs_write8(&w, (uint8_t)n_classes);
 	for (unsigned c = 0; c < n_classes; c++)
 		for (unsigned s = classes[c].from; s <= classes[c].to; s++)
@@ -339,8 +346,12 @@ qstore_status qs_chunk_encode(qs_encoder *encoder, const qs_chunk_desc *desc, co
 		} else if (desc->kind == QS_KIND_CODES) {
 			/* Unsigned codes mostly have their zero point in the middle of those that there are. */
 			try_codes(encoder, desc, src, QS_MODE_CODES, dtype == QS_U8 ? middle_code(src, n) : 0);
+			uint8_t *differences = encoder->differences;
+			if (qs_find_centres(&encoder->centres, desc, src)) {
+				qs_subtract_centres(&encoder->centres, desc, src, differences);
+				try_codes(encoder, desc, differences, QS_MODE_CENTRED, 0);
+			}
 			if (desc->coarse) {
-				uint8_t *differences = encoder->differences;
 				qs_predict_codes(desc, differences);
 				for (size_t i = 0; i < n; i++)
 					differences[i] = (uint8_t)(src[i] - differences[i]);
