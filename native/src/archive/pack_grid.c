@@ -3,6 +3,7 @@
 
 #include "../core/bytes.h"
 #include "../core/rules.h"
+#include "../core/simd.h"
 #include "pack.h"
 
 void pack_grid_free(pack_grid_memory *memory)
@@ -60,32 +61,94 @@ qstore_status pack_load_grid(const packer *p, const pack_grid *grid, uint32_t co
 	return status;
 }
 
+/* Sums of every eighth element of a run, so that they are added side by side, and to the same on every
+ * machine. */
+enum { SUM_LANES = 8 };
+#define STEP_MAX 0x1p100f
+typedef struct lane_sums {
+	double errors[SUM_LANES], squares[SUM_LANES], coarse_squares[SUM_LANES];
+} lane_sums;
+
+/* Without comparisons of floats, which compilers leave scalar. */
+QS_ALWAYS_INLINE void add_lane(lane_sums *sums, uint32_t lane, uint8_t byte, uint32_t pattern, qs_line line,
+                               uint32_t dtype, uint32_t coarse_dtype)
+{
+	/* Infinities and NaN say nothing about the rest. */
+	uint32_t exponent = dtype == QS_F16 ? 0x7c00 : 0x7f80, finite = (pattern & exponent) != exponent,
+	         mask = 0u - finite;
+	int code = coarse_dtype == QS_I8 ? (int8_t)byte : byte;
+	float magnitude = qs_magnitude_value(pattern & 0x7fff & mask, dtype),
+	      line_value = line.slope * (float)code + line.start;
+	double value = (double)qs_f32_from_bits(qs_f32_bits(magnitude) | (pattern & 0x8000 & mask) << 16),
+	       coarse = (double)qs_f32_from_bits(qs_f32_bits(line_value) & mask), difference = coarse - value;
+	sums->errors[lane] += difference * difference;
+	sums->squares[lane] += value * value;
+	sums->coarse_squares[lane] += coarse * coarse;
+}
+
+QS_ALWAYS_INLINE void add_run(lane_sums *sums, const uint8_t *codes, const uint8_t *fine, uint32_t n,
+                              qs_line line, uint32_t dtype, uint32_t coarse_dtype)
+{
+	for (; n >= SUM_LANES; n -= SUM_LANES, codes += SUM_LANES, fine += 2 * SUM_LANES)
+		for (uint32_t lane = 0; lane < SUM_LANES; lane++)
+			add_lane(sums, lane, codes[lane], qs_load16(fine + 2 * lane), line, dtype, coarse_dtype);
+	for (uint32_t lane = 0; lane < n; lane++)
+		add_lane(sums, lane, codes[lane], qs_load16(fine + 2 * lane), line, dtype, coarse_dtype);
+}
+
+/* Types are constants in each case, so that the loops become SIMD. */
+QS_ALWAYS_INLINE void add_any_run(lane_sums *sums, const uint8_t *codes, const uint8_t *fine, uint32_t n,
+                                  qs_line line, uint32_t dtype, uint32_t coarse_dtype)
+{
+	switch (2 * (dtype == QS_F16) + (coarse_dtype == QS_I8)) {
+	case 0:
+		add_run(sums, codes, fine, n, line, QS_BF16, QS_U8);
+		break;
+	case 1:
+		add_run(sums, codes, fine, n, line, QS_BF16, QS_I8);
+		break;
+	case 2:
+		add_run(sums, codes, fine, n, line, QS_F16, QS_U8);
+		break;
+	default:
+		add_run(sums, codes, fine, n, line, QS_F16, QS_I8);
+	}
+}
+
+#if QS_HAVE_AVX512
+static __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq"))) void
+add_run_avx512(lane_sums *sums, const uint8_t *codes, const uint8_t *fine, uint32_t n, qs_line line,
+               uint32_t dtype, uint32_t coarse_dtype)
+{
+	add_any_run(sums, codes, fine, n, line, dtype, coarse_dtype);
+}
+#endif
+
 void pack_add_sums(const qs_chunk_desc *desc, const uint8_t *fine, pack_sums *sums)
 {
-	double errors = 0.0, squares = 0.0, coarse_squares = 0.0;
+	lane_sums lanes = {0};
 	qs_runs runs;
 	qs_runs_begin(&runs, &desc->coarse_grid, desc->cols, desc->first_elem, desc->n_elems, QS_CODED_ROWS,
 	              NULL);
 	while (qs_runs_next(&runs)) {
 		qs_line line = qs_grid_line(&desc->coarse_grid, runs.run.number);
-		for (uint32_t i = runs.run.begin, end = i + runs.run.count; i < end; i++) {
-			uint8_t byte = desc->coarse[i];
-			int code = desc->coarse_dtype == QS_I8 ? (int8_t)byte : byte;
-			float value = qs_half_value(qs_load16(fine + 2 * (size_t)i), desc->dtype);
-			double coarse = (double)(line.slope * (float)code + line.start),
-			       difference = coarse - (double)value;
-			double square = (double)value * (double)value;
-			/* Infinities and NaN say nothing about the rest. */
-			if (!(square <= 1e300) || !(difference * difference <= 1e300))
-				continue;
-			errors += difference * difference;
-			squares += square;
-			coarse_squares += coarse * coarse;
+		if (!(line.slope >= -STEP_MAX && line.slope <= STEP_MAX && line.start >= -STEP_MAX &&
+		      line.start <= STEP_MAX))
+			continue; /* nor do steps that no weights have */
+		const uint8_t *codes = desc->coarse + runs.run.begin, *values = fine + 2 * (size_t)runs.run.begin;
+#if QS_HAVE_AVX512
+		if (qs_cpu_has_avx512()) {
+			add_run_avx512(&lanes, codes, values, runs.run.count, line, desc->dtype, desc->coarse_dtype);
+			continue;
 		}
+#endif
+		add_any_run(&lanes, codes, values, runs.run.count, line, desc->dtype, desc->coarse_dtype);
 	}
-	sums->errors += errors;
-	sums->squares += squares;
-	sums->coarse_squares += coarse_squares;
+	for (uint32_t lane = 0; lane < SUM_LANES; lane++) {
+		sums->errors += lanes.errors[lane];
+		sums->squares += lanes.squares[lane];
+		sums->coarse_squares += lanes.coarse_squares[lane];
+	}
 	sums->n += desc->n_elems;
 }
 

@@ -14,6 +14,7 @@
 enum {
 	CANDIDATE_SIZE = 8 * QS_CHUNK_SIZE_MAX, /* room for any candidate while it is written */
 	SAMPLE_SIZE = 1 << 14,                  /* bytes that tell whether zstd is worth trying on floats */
+	REPEATS_SHARE = 32,
 	LEVEL_SAMPLE = 3,
 	LEVEL_BYTES = 19, /* headers and other literal bytes: small, and downloaded first */
 	LEVEL_OTHER = 9
@@ -87,12 +88,30 @@ static void try_zstd(qs_encoder *encoder, const uint8_t *src, size_t src_size, i
 	end_candidate(encoder, &w);
 }
 
+/* Do four bytes in a row stand there before, at one of REPEATS_SHARE places at least? Without that zstd has
+ * no more than what blocks of symbols have, and takes most of the time to find it out. */
+static int repeats(const uint8_t *src, size_t n)
+{
+	enum { LOG = 12 };
+	uint16_t last[1 << LOG] = {0}; /* 1 and more: place + 1 */
+	size_t found = 0;
+	for (size_t i = 0; i + 4 <= n; i++) {
+		uint32_t word = qs_load32(src + i);
+		uint16_t *at = &last[word * 2654435761u >> (32 - LOG)]; /* Knuth's multiplicative hash */
+		found += *at && qs_load32(src + *at - 1) == word;
+		*at = (uint16_t)(i + 1);
+	}
+	return found * REPEATS_SHARE >= n;
+}
+
 /* Does a piece from the middle shrink to less than `share` under zstd? */
 static int zstd_promises(qs_encoder *encoder, const uint8_t *src, size_t src_size, double share)
 {
 	size_t n = src_size < SAMPLE_SIZE ? src_size : SAMPLE_SIZE;
-	size_t size = ZSTD_compressCCtx(encoder->zstd, encoder->candidate, CANDIDATE_SIZE,
-	                                src + (src_size - n) / 2, n, LEVEL_SAMPLE);
+	src += (src_size - n) / 2;
+	if (!repeats(src, n))
+		return 0;
+	size_t size = ZSTD_compressCCtx(encoder->zstd, encoder->candidate, CANDIDATE_SIZE, src, n, LEVEL_SAMPLE);
 	return !ZSTD_isError(size) && (double)size < share * (double)n;
 }
 
