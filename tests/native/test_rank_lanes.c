@@ -22,24 +22,41 @@ typedef struct written {
 	qs_rank_lanes lanes;
 } written;
 
-static void put(qs_put_ranks_kernel *kernel, const uint32_t *states, const uint16_t *f, const uint16_t *rank,
-                uint32_t n, written *w)
+static void put(qs_put_ranks_kernel *kernel, unsigned lanes, const uint32_t *states, const uint16_t *f,
+                const uint16_t *rank, uint32_t n, written *w)
 {
 	memset(w->units, 0xee, sizeof w->units);
-	w->lanes = (qs_rank_lanes){.at = w->units + sizeof w->units, .lanes = QS_LANES_MAX};
+	w->lanes = (qs_rank_lanes){.at = w->units + sizeof w->units, .lanes = lanes};
 	memcpy(w->lanes.state, states, sizeof w->lanes.state);
 	kernel(&w->lanes, f, rank, n);
 }
 
-static void compare_put(const uint32_t *states, const uint16_t *f, const uint16_t *rank, uint32_t n)
+static void compare_kernel(qs_put_ranks_kernel *kernel, unsigned lanes, const uint32_t *states,
+                           const uint16_t *f, const uint16_t *rank, uint32_t n)
 {
 	written expected, got;
-	put(qs_put_ranks_scalar, states, f, rank, n, &expected);
-	put(qs_put_ranks_best(QS_LANES_MAX), states, f, rank, n, &got);
+	put(qs_put_ranks_scalar, lanes, states, f, rank, n, &expected);
+	put(kernel, lanes, states, f, rank, n, &got);
 	size_t size = (size_t)(expected.units + sizeof expected.units - expected.lanes.at);
 	assert_int_equal(size, got.units + sizeof got.units - got.lanes.at);
 	assert_memory_equal(expected.lanes.at, got.lanes.at, size);
 	assert_memory_equal(expected.lanes.state, got.lanes.state, sizeof expected.lanes.state);
+}
+
+/* Every kernel that this machine runs. */
+static void compare_put(const uint32_t *states, const uint16_t *f, const uint16_t *rank, uint32_t n)
+{
+#if QS_HAVE_AVX512
+	if (qs_cpu_has_avx512())
+		compare_kernel(qs_put_ranks_avx512, QS_LANES_MAX, states, f, rank, n);
+#endif
+#if QS_HAVE_AVX2
+	if (qs_cpu_has_avx2()) {
+		compare_kernel(qs_put_ranks_avx2, QS_LANES_MAX, states, f, rank, n);
+		compare_kernel(qs_put_ranks_avx2, QS_LANES_MIN, states, f, rank, n);
+	}
+#endif
+	(void)states, (void)f, (void)rank, (void)n;
 }
 
 /* Every F, and states around its multiples, where a quotient that is not exact would show: small, random and

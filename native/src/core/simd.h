@@ -18,6 +18,11 @@
 #endif
 #endif
 
+#if defined(__x86_64__)
+#define QS_HAVE_AVX2 1
+#define qs_cpu_has_avx2() __builtin_cpu_supports("avx2")
+#endif
+
 #if defined(__x86_64__) && !defined(QS_NO_AVX512)
 #define QS_HAVE_AVX512 1
 #define qs_cpu_has_avx512()                                                                                  \
@@ -39,6 +44,9 @@
 
 #ifndef QS_HAVE_SIMD128
 #define QS_HAVE_SIMD128 0
+#endif
+#ifndef QS_HAVE_AVX2
+#define QS_HAVE_AVX2 0
 #endif
 #ifndef QS_HAVE_AVX512
 #define QS_HAVE_AVX512 0

@@ -14,7 +14,7 @@
 enum {
 	CANDIDATE_SIZE = 8 * QS_CHUNK_SIZE_MAX, /* room for any candidate while it is written */
 	SAMPLE_SIZE = 1 << 14,                  /* bytes that tell whether zstd is worth trying on floats */
-	REPEATS_SHARE = 32,
+	REPEATS_SHARE = 32,                     /* below 1 of so many places there is no repetition to speak of */
 	LEVEL_SAMPLE = 3,
 	LEVEL_BYTES = 19, /* headers and other literal bytes: small, and downloaded first */
 	LEVEL_OTHER = 9
@@ -104,13 +104,14 @@ static int repeats(const uint8_t *src, size_t n)
 	return found * REPEATS_SHARE >= n;
 }
 
-/* Does a piece from the middle shrink to less than `share` under zstd? */
-static int zstd_promises(qs_encoder *encoder, const uint8_t *src, size_t src_size, double share)
+/* Does a piece from the middle shrink to less than `share` under zstd? Floats: to nine tenths of that. */
+static int zstd_promises(qs_encoder *encoder, const uint8_t *src, size_t src_size, int is_float, double share)
 {
 	size_t n = src_size < SAMPLE_SIZE ? src_size : SAMPLE_SIZE;
 	src += (src_size - n) / 2;
-	if (!repeats(src, n))
+	if (is_float && !repeats(src, n))
 		return 0;
+	share *= is_float ? 0.9 : 1;
 	size_t size = ZSTD_compressCCtx(encoder->zstd, encoder->candidate, CANDIDATE_SIZE, src, n, LEVEL_SAMPLE);
 	return !ZSTD_isError(size) && (double)size < share * (double)n;
 }
@@ -388,7 +389,7 @@ qstore_status qs_chunk_encode(qs_encoder *encoder, const qs_chunk_desc *desc, co
 		else {
 			/* Order-0 coding misses repetition: sparse, tied or integer data shows it in a sample. */
 			double share = (double)encoder->best_size / (double)src_size;
-			if (zstd_promises(encoder, src, src_size, is_float ? 0.9 * share : share))
+			if (zstd_promises(encoder, src, src_size, is_float, share))
 				try_zstd(encoder, src, src_size, LEVEL_OTHER);
 		}
 	}

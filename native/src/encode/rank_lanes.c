@@ -39,6 +39,10 @@ qs_put_ranks_kernel *qs_put_ranks_best(unsigned lanes)
 	if (lanes == QS_LANES_MAX && qs_cpu_has_avx512())
 		return qs_put_ranks_avx512;
 #endif
+#if QS_HAVE_AVX2
+	if (qs_cpu_has_avx2())
+		return qs_put_ranks_avx2;
+#endif
 	(void)lanes;
 	return qs_put_ranks_scalar;
 }
