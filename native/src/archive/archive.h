@@ -37,9 +37,11 @@ const char *qs_rule_name(uint32_t rule);
 /* Bytes of the archive up to the end of a variant's layer. */
 uint64_t qs_archive_download_size(const qstore_archive *archive, uint32_t variant);
 
-/* One thread's memory for decoding. NULL when out of memory. */
+/* One thread's memory for decoding. NULL when out of memory. wholes: what the threads of a job share
+ * (whole.h), which must outlive it; NULL: nothing is shared. */
 typedef struct qs_decoder qs_decoder;
-qs_decoder *qs_decoder_create(void);
+struct qs_wholes;
+qs_decoder *qs_decoder_create(struct qs_wholes *wholes);
 void qs_decoder_destroy(qs_decoder *decoder);
 
 /* Reads, checks and decodes chunk `chunk` (counted within the object). *data lives until the next call. The

@@ -6,6 +6,7 @@
 #include "archive.h"
 #include "base.h"
 #include "io.h"
+#include "whole.h"
 
 /* Differences, a refinement, and its codes, recoded layer by layer. */
 #define CHAIN_MAX (2 * QS_VARIANTS_MAX + 2)
@@ -26,14 +27,12 @@ struct qs_decoder {
 	void *work;
 	size_t work_size;
 	range ranges[N_RANGES];
-	/* All codes or floats of a matrix that stands transposed in a file. */
-	const qstore_archive *whole_archive;
-	uint32_t whole_object;
-	uint8_t *whole;
+	qs_wholes *wholes, *own_wholes;
+	qs_whole *whole;
 	qs_decoder *base; /* of an archive that is the base */
 };
 
-qs_decoder *qs_decoder_create(void)
+qs_decoder *qs_decoder_create(qs_wholes *wholes)
 {
 	qs_decoder *decoder = calloc(1, sizeof(*decoder));
 	if (decoder == NULL)
@@ -43,8 +42,10 @@ qs_decoder *qs_decoder_create(void)
 	decoder->data[0] = aligned_alloc(64, QS_CHUNK_SIZE_MAX);
 	decoder->data[1] = aligned_alloc(64, QS_CHUNK_SIZE_MAX);
 	decoder->work = aligned_alloc(64, decoder->work_size > 0 ? decoder->work_size : 64);
+	decoder->own_wholes = wholes == NULL ? qs_wholes_create() : NULL;
+	decoder->wholes = wholes == NULL ? decoder->own_wholes : wholes;
 	if (decoder->coded == NULL || decoder->data[0] == NULL || decoder->data[1] == NULL ||
-	    decoder->work == NULL) {
+	    decoder->work == NULL || decoder->wholes == NULL) {
 		qs_decoder_destroy(decoder);
 		return NULL;
 	}
@@ -63,7 +64,9 @@ void qs_decoder_destroy(qs_decoder *decoder)
 		free(decoder->ranges[i].chunk);
 		free(decoder->ranges[i].joined);
 	}
-	free(decoder->whole);
+	if (decoder->wholes != NULL)
+		qs_wholes_put(decoder->wholes, decoder->whole);
+	qs_wholes_destroy(decoder->own_wholes);
 	qs_decoder_destroy(decoder->base);
 	free(decoder);
 }
@@ -275,30 +278,36 @@ static qstore_status decode_chain(qs_decoder *decoder, const qstore_archive *arc
 	return QSTORE_OK;
 }
 
+/* What a matrix is decoded by. */
+typedef struct whole_user {
+	qs_decoder *decoder;
+	const qstore_archive *archive;
+	uint32_t number, chunk_bytes;
+} whole_user;
+
+static qstore_status decode_to_whole(void *user, uint32_t chunk, uint8_t *whole, qs_error *error)
+{
+	const whole_user *u = user;
+	const uint8_t *data;
+	uint32_t size;
+	qstore_status status = decode_chain(u->decoder, u->archive, u->number, chunk, &data, &size, error);
+	if (status == QSTORE_OK)
+		memcpy(whole + (size_t)chunk * u->chunk_bytes, data, size);
+	return status;
+}
+
 /* All codes or floats of a matrix, kept for the pieces that follow. */
 static qstore_status load_whole(qs_decoder *decoder, const qstore_archive *archive, uint32_t number,
-                                const qs_object *codes, qs_error *error)
+                                const qs_object *object, qs_error *error)
 {
-	if (decoder->whole_archive == archive && decoder->whole_object == number)
+	whole_user user = {decoder, archive, number, object->chunk_elems * qs_dtype_size(object->dtype)};
+	if (decoder->whole != NULL && decoder->whole->archive == archive && decoder->whole->object == number)
 		return QSTORE_OK;
-	decoder->whole_archive = NULL;
-	free(decoder->whole);
-	decoder->whole = malloc((size_t)qs_object_bytes(codes));
-	if (decoder->whole == NULL)
-		return no_memory(archive, error);
-	size_t filled = 0;
-	for (uint32_t chunk = 0; chunk < codes->n_chunks; chunk++) {
-		const uint8_t *data;
-		uint32_t size;
-		qstore_status status = decode_chain(decoder, archive, number, chunk, &data, &size, error);
-		if (status != QSTORE_OK)
-			return status;
-		memcpy(decoder->whole + filled, data, size);
-		filled += size;
-	}
-	decoder->whole_archive = archive;
-	decoder->whole_object = number;
-	return QSTORE_OK;
+	qs_wholes_put(decoder->wholes, decoder->whole);
+	decoder->whole = NULL;
+	qstore_status status =
+	    qs_wholes_get(decoder->wholes, archive, number, decode_to_whole, &user, &decoder->whole, error);
+	return status == QSTORE_MEMORY ? no_memory(archive, error) : status;
 }
 
 static qstore_status lay_out(qs_decoder *decoder, const qstore_archive *archive, const qs_object *object,
@@ -315,9 +324,9 @@ static qstore_status lay_out(qs_decoder *decoder, const qstore_archive *archive,
 		qstore_status status = load_whole(decoder, archive, object->coarse, &codes, error);
 		uint64_t rows = codes.n_elems / codes.cols;
 		if (status == QSTORE_OK && object->dtype == QS_I32)
-			qs_words_pack_transposed(object->group, decoder->whole, rows, codes.cols, first, n, dst);
+			qs_words_pack_transposed(object->group, decoder->whole->data, rows, codes.cols, first, n, dst);
 		else if (status == QSTORE_OK)
-			qs_turn(qs_dtype_size(object->dtype), decoder->whole, rows, codes.cols, first, n, dst);
+			qs_turn(qs_dtype_size(object->dtype), decoder->whole->data, rows, codes.cols, first, n, dst);
 		return status;
 	}
 	const uint8_t *source;

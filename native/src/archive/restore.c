@@ -10,6 +10,7 @@
 
 #include "io.h"
 #include "pool.h"
+#include "whole.h"
 
 /* A model of 16 TB; more come only of archives made to exhaust memory, whose extents repeat the same bytes.
  */
@@ -37,6 +38,7 @@ typedef struct restorer {
 	qstore_progress progress;
 	piece *pieces;
 	size_t n_pieces, cap_pieces;
+	qs_wholes *wholes; /* that the threads share */
 
 	/* The output that is being written. */
 	size_t current; /* n_outputs when there is none */
@@ -343,11 +345,11 @@ typedef struct restore_thread {
 
 static void *thread_create(void *user)
 {
-	(void)user;
+	const restorer *r = user;
 	restore_thread *thread = calloc(1, sizeof(*thread));
 	if (thread == NULL)
 		return NULL;
-	thread->decoder = qs_decoder_create();
+	thread->decoder = qs_decoder_create(r->wholes);
 	if (thread->decoder == NULL) {
 		free(thread);
 		return NULL;
@@ -419,9 +421,10 @@ qstore_status qs_restore(const qstore_archive *archive, const qs_output *outputs
 	    .progress = {.phase = phase},
 	    .current = n_outputs,
 	    .sha256 = qs_sha256_create(),
+	    .wholes = qs_wholes_create(),
 	};
 	qstore_status status = QSTORE_OK;
-	if (r.sha256 == NULL || !plan(&r))
+	if (r.sha256 == NULL || r.wholes == NULL || !plan(&r))
 		status = qs_fail(error, QSTORE_MEMORY, "%s: out of memory", archive->path);
 	if (status == QSTORE_OK) {
 		qs_jobs jobs = {
@@ -441,5 +444,6 @@ qstore_status qs_restore(const qstore_archive *archive, const qs_output *outputs
 	target_leave(r.target, NULL);
 	free(r.pieces);
 	qs_sha256_destroy(r.sha256);
+	qs_wholes_destroy(r.wholes);
 	return status;
 }
