@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { after, test } from "node:test";
@@ -156,6 +156,18 @@ const quantizers = [
 	["compressed-tensors --packed --bits 4 --group 72", "add-half-4", 0],
 	["compressed-tensors --packed --bits 4 --group 72 --asymmetric --single", "add-4", 0],
 ];
+
+for (const [high, low] of [["bf16", "q4_1"], ["f16", "q5_1"]])
+	test(`a GGUF model, ${high} and ${low}`, async () => {
+		const name = `gguf-${high}`;
+		run("qstore-generate", ..."--dtype f32 --layers 1 --hidden 288 --intermediate 160 --vocab 64 --shards 1 -o".split(" "), `${name}-f32`);
+		for (const [type, from, to] of [[high, `${name}-f32`, name], [low, join(name, "model.gguf"), `${name}-low`]]) {
+			mkdirSync(join(folder, to));
+			run("qstore-gguf", "--pure", type, from, join(to, "model.gguf"));
+		}
+		await compare(name, "--low", `${name}-low`);
+		assert.equal(await flagsOf(readFileSync(join(folder, `${name}.qstore`))) & 8, 8);
+	});
 
 for (const dtype of ["bf16", "f16"])
 	for (const [options, rule, flags] of quantizers)

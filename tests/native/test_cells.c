@@ -369,6 +369,46 @@ static void test_cells_hold_codes(void **state)
 	}
 }
 
+/* Blocks as ggml makes them, of values of a dtype: the scale before it was rounded to FP16, from the stored
+ * one. */
+static void test_recovered_scales(void **state)
+{
+	(void)state;
+	rng r = {5};
+	for (int d = 0; d < 2; d++) {
+		uint32_t dtype = d ? QS_BF16 : QS_F16, found = 0, nearest = 0, blocks = 3000;
+		for (uint32_t i = 0; i < blocks; i++) {
+			int levels = i % 2 ? 32 : 16, at = QS_SHIFT_NONE;
+			uint32_t rule = i % 2 ? QS_RULE_Q5_1 : QS_RULE_Q4_1;
+			float low = (float)ref_value(ref_pattern(-0.01 - fabs(rng_normal(&r)) * 0.02, dtype), dtype);
+			float high = (float)ref_value(ref_pattern(0.01 + fabs(rng_normal(&r)) * 0.02, dtype), dtype);
+			float exact = (high - low) / (float)(levels - 1);
+			qs_step stored = {.scale = (float)ref_cast_half((double)exact), .offset = low};
+			for (int shift = -8; shift <= 8; shift++) {
+				qs_step step = stored;
+				qs_step_shift(&step, rule, dtype, (int8_t)shift);
+				if (step.scale == exact)
+					at = shift;
+			}
+			found += at != QS_SHIFT_NONE;
+			nearest += at == 0;
+			qs_step step = stored;
+			qs_step_shift(&step, rule, dtype, QS_SHIFT_NONE);
+			assert_true(step.scale == stored.scale);
+			/* What no block has. */
+			step = (qs_step){.scale = i % 3 ? from_bits((uint32_t)rng_next(&r)) : 0x1p-20f,
+			                 .offset = from_bits((uint32_t)rng_next(&r))};
+			stored = step;
+			qs_step_shift(&step, rule, dtype, (int8_t)(int)rng_below(&r, 256));
+			assert_true(!(fabsf(step.scale) < 0.49f * fabsf(stored.scale)) &&
+			            !(fabsf(step.scale) > 2.01f * fabsf(stored.scale)));
+		}
+		print_message("%u of %u scales recovered, %u with no shift\n", found, blocks, nearest);
+		assert_int_equal(found, blocks);
+		assert_true(nearest > (dtype == QS_BF16 ? blocks * 9 / 10 : blocks / 3));
+	}
+}
+
 static void test_codes_of_values(void **state)
 {
 	(void)state;
@@ -437,10 +477,15 @@ static void test_cache(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_every_half_scale), cmocka_unit_test(test_special_scales),
-	    cmocka_unit_test(test_random_scales),    cmocka_unit_test(test_tiny_bf16_scales),
-	    cmocka_unit_test(test_random_steps),     cmocka_unit_test(test_cells_hold_codes),
-	    cmocka_unit_test(test_codes_of_values),  cmocka_unit_test(test_cache),
+	    cmocka_unit_test(test_every_half_scale),
+	    cmocka_unit_test(test_special_scales),
+	    cmocka_unit_test(test_random_scales),
+	    cmocka_unit_test(test_tiny_bf16_scales),
+	    cmocka_unit_test(test_random_steps),
+	    cmocka_unit_test(test_cells_hold_codes),
+	    cmocka_unit_test(test_codes_of_values),
+	    cmocka_unit_test(test_recovered_scales),
+	    cmocka_unit_test(test_cache),
 	};
 	return cmocka_run_group_tests(tests, fill_halves, NULL);
 }

@@ -624,7 +624,7 @@ function decodeRanks(r, chunk) {
 	need(codes.every((code) => code < LEVELS[grid.rule]), "a code beyond the rule's levels");
 	const order = codedOrder(chunk);
 	const runs = flags & 8 ? runsOf(chunk, order) : [];
-	need((runs.at(-1) ?? 0) < 65536 && (!runs.length || grid.rule < 7), "shifts that cannot be");
+	need((runs.at(-1) ?? 0) < 65536 && (!runs.length || grid.rule < 7 || grid.rule === 9 || grid.rule === 10), "shifts that cannot be");
 	const shifts = runs.length ? Int8Array.from(decodeBlock(r, runs[runs.length - 1] + 1)) : undefined;
 	const nZeros = r.varint();
 	need(nZeros <= n, "more elements of index 0 than elements");
@@ -738,11 +738,12 @@ const EMPTY = { first: 0, n: 1, negative: false };
 const knownCells = new Map();
 
 /** @param {Grid} grid @param {number} dtype @param {Step} step @param {number} [shift] @returns {Cells} */
-function cellsOf({ rule, signed }, dtype, { s, o, z }, shift = 0) {
+function cellsOf({ rule, signed }, dtype, { s: stored, o, z }, shift) {
+	const s = shift !== undefined && shift !== -128 && rule > 6 ? recoveredScale(dtype, stored, o, LEVELS[rule] - 1, shift) : stored;
 	const key = `${rule} ${signed} ${dtype} ${s} ${o} ${z} ${shift}`;
 	let cells = knownCells.get(key);
 	if (!cells) {
-		cells = rule < 7 ? symmetricCells(rule, dtype, s, z, signed, shift) : blockCells(rule, dtype, s, o, z, signed);
+		cells = rule < 7 ? symmetricCells(rule, dtype, s, z, signed, shift ?? 0) : blockCells(rule, dtype, s, o, z, signed);
 		knownCells.set(key, cells);
 	}
 	return cells;
@@ -816,6 +817,19 @@ function symmetricCells(rule, dtype, s, z, signed, shift) {
 		return { first: first[k], n: first[k + (clamped ? 2 : 1)] - first[k], negative };
 	});
 	return { zero: z, cells };
+}
+
+/** The scale that a block's codes were made with, when the largest value is `shift` places above the one that is nearest.
+ * @param {number} dtype @param {number} s @param {number} o @param {number} steps @param {number} shift */
+function recoveredScale(dtype, s, o, steps, shift) {
+	const t = fround(fround(steps * s) + o);
+	const v = /** @type {Float32Array} */ (values.get(dtype));
+	const magnitude = v.indexOf(fround(roundToType(Math.abs(t), dtype)));
+	if (magnitude < 0) return s;
+	const place = (t < 0 ? -magnitude : magnitude) + shift;
+	const M = place < 0 ? -v[-place] : v[place];
+	const recovered = fround(fround(M - o) / steps);
+	return Math.abs(M) < Infinity && recovered >= fround(s / 2) && recovered <= fround(2 * s) ? recovered : s;
 }
 
 /** @param {number} rule @param {number} dtype @param {number} scale @param {number} o @param {number} z @param {boolean} signed

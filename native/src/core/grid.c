@@ -165,6 +165,24 @@ void qs_grid_step(const qs_grid *grid, uint64_t number, qs_step *step)
 	}
 }
 
+static int recovers_scale(uint32_t rule)
+{
+	return rule == QS_RULE_Q4_1 || rule == QS_RULE_Q5_1;
+}
+
+int qs_rule_takes_shifts(uint32_t rule)
+{
+	return qs_rule_is_symmetric(rule) || recovers_scale(rule);
+}
+
+void qs_step_shift(qs_step *step, uint32_t rule, uint32_t dtype, int8_t shift)
+{
+	if (!recovers_scale(rule))
+		step->shift = shift;
+	else if (shift != QS_SHIFT_NONE)
+		step->scale = qs_recovered_scale(dtype, step->scale, step->offset, qs_rule_levels(rule), shift);
+}
+
 qs_line qs_grid_line(const qs_grid *grid, uint64_t number)
 {
 	qs_step step;

@@ -60,6 +60,11 @@ int qs_grid_covers(const qs_grid *grid, uint64_t cols, uint64_t first, uint64_t 
 /* The number-th scale, which must be covered. */
 void qs_grid_step(const qs_grid *grid, uint64_t number, qs_step *step);
 
+/* A chunk may shift the scale of a run (FORMAT.md, "Ranks"), by these rules. */
+int qs_rule_takes_shifts(uint32_t rule);
+void qs_step_shift(qs_step *step, uint32_t rule, uint32_t dtype, int8_t shift);
+enum { QS_SHIFT_NONE = -128 }; /* by rules whose shift 0 is one */
+
 /* The order in which a chunk's elements are coded: so that those of one scale stand together. */
 typedef enum qs_coded_order {
 	QS_CODED_ROWS,    /* as they are */

@@ -140,7 +140,7 @@ static void next_step(ranks_chunk *c, const qs_run *run, qs_step *step)
 {
 	qs_grid_step(&c->desc->coarse_grid, run->number, step);
 	if (c->shifts)
-		step->shift = (int8_t)*c->shifts++;
+		qs_step_shift(step, c->desc->coarse_grid.rule, c->desc->dtype, (int8_t)*c->shifts++);
 }
 
 /* The table for a run, and the run's indexes into it. */
@@ -282,7 +282,7 @@ qstore_status qs_decode_ranks(qs_reader *r, const qs_chunk_desc *desc, uint8_t *
 	uint32_t flags = qs_read8(r), n = desc->n_elems, cols = (uint32_t)desc->cols;
 	const uint8_t *codes = desc->coarse;
 	if (r->bad || flags & ~(uint32_t)QS_RANKS_FLAGS ||
-	    (flags & QS_RANKS_SHIFTS && !qs_rule_is_symmetric(grid->rule)))
+	    (flags & QS_RANKS_SHIFTS && !qs_rule_takes_shifts(grid->rule)))
 		return QSTORE_CORRUPT;
 	qs_reader exceptions = *r;
 	qstore_status status;

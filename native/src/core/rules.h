@@ -166,6 +166,24 @@ QS_ALWAYS_INLINE float qs_round_half(float f, uint32_t dtype)
 	return f < 0 ? -magnitude : magnitude;
 }
 
+/* Q4_1 and Q5_1 store their scale in FP16, but made codes with (most − least) / (levels − 1), of a block's
+ * least value, which `offset` mostly is, and its largest, which is near offset + (levels − 1) · scale:
+ * `shift` values above the one that is nearest. That scale; the stored one when it is far from it. */
+QS_ALWAYS_INLINE float qs_recovered_scale(uint32_t dtype, float scale, float offset, uint32_t levels,
+                                          int32_t shift)
+{
+	float steps = (float)(int32_t)(levels - 1), most = qs_round_half(steps * scale + offset, dtype);
+	uint32_t bits = qs_f32_bits(dtype == QS_F16 ? most * 0x1p-112f : most) & 0x7fffffff;
+	int32_t place = (int32_t)(dtype == QS_F16 ? bits >> 13 : bits >> 16),
+	        end = (int32_t)qs_rule_end(QS_RULE_Q4_1, dtype);
+	place = (most < 0 ? -place : place) + shift;
+	if (place <= -end || place >= end)
+		return scale;
+	float value = qs_magnitude_value((uint32_t)(place < 0 ? -place : place), dtype);
+	float recovered = ((place < 0 ? -value : value) - offset) / steps;
+	return recovered >= 0.5f * scale && recovered <= 2.0f * scale ? recovered : scale;
+}
+
 /* From a value to the number that becomes its code: cut off, or for K-quants and sums rounded half to even.
  * Rises with the value. factor: 1 / scale, or the scale of K-quants and sums. offset: of sums, the zero
  * point. */

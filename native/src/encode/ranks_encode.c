@@ -21,6 +21,7 @@ typedef struct found {
 /* Calls for each run of elements that share a scale. */
 typedef struct walk {
 	qs_runs runs;
+	uint32_t dtype;
 	const qs_grid *grid;
 	const uint8_t *codes;  /* in coded order, as all of this */
 	const uint8_t *shifts; /* of the runs that are left, or NULL */
@@ -33,7 +34,8 @@ typedef struct walk {
 static walk walk_begin(const qs_chunk_desc *desc, qs_coded_order order, const uint8_t *codes,
                        const uint8_t *shifts, qs_ranks_scratch *scratch)
 {
-	walk w = {.grid = &desc->coarse_grid,
+	walk w = {.dtype = desc->dtype,
+	          .grid = &desc->coarse_grid,
 	          .codes = codes,
 	          .shifts = shifts,
 	          .cells = &scratch->cells,
@@ -51,7 +53,7 @@ static int walk_next(walk *w)
 	uint8_t *indexes = w->indexes + begin;
 	qs_grid_step(w->grid, w->runs.run.number, &w->step);
 	if (w->shifts)
-		w->step.shift = (int8_t)*w->shifts++;
+		qs_step_shift(&w->step, w->grid->rule, w->dtype, (int8_t)*w->shifts++);
 	if (!qs_rule_is_symmetric(w->grid->rule)) {
 		w->table = qs_cell_cache_get(w->cells, &w->step, reach);
 		for (uint32_t i = 0; i < n; i++)
@@ -107,41 +109,76 @@ static int guess_shift(const qs_chunk_desc *desc, const qs_run *run, const uint8
 	return best;
 }
 
-/* A division that was not exact leaves some of a run's values next to their cells: the shifts that put them
- * inside, in scratch->shifts. Returns the number of runs, 0 when shifts gain nothing. *tried: ranks in
- * scratch are no longer what they were. */
+/* Bytes that `outside` of n values outside their cells take, as exceptions or in a residual. */
+static double outside_size(uint32_t n, uint32_t outside)
+{
+	uint32_t counts[256] = {n - outside, outside / 2, outside - outside / 2};
+	double residual = qs_entropy_bits(counts) / 8, exceptions = (double)EXCEPTION_SIZE(outside);
+	return residual < exceptions ? residual : exceptions;
+}
+
+/* Values of the next run that are outside their cells with this shift. */
+static uint32_t count_outside(walk w, const uint8_t *src, int shift, qs_ranks_scratch *scratch)
+{
+	uint8_t byte = (uint8_t)shift;
+	w.shifts = &byte;
+	walk_next(&w);
+	qs_found_ranks ranks = {
+	    .rank = scratch->rank, .f = scratch->f, .outside = scratch->residual /* not needed yet */};
+	qs_find_ranks_best(qs_grid_is_plain(w.grid))(w.table->cells, w.indexes, src, w.runs.run.count,
+	                                             w.runs.run.begin, &ranks);
+	return ranks.outsiders;
+}
+
+/* The shift of the next run that leaves the fewest outside, of equals the smallest; *outside: so many, with
+ * QS_SHIFT_NONE at first. */
+static int best_shift(walk w, const uint8_t *src, uint32_t *outside, qs_ranks_scratch *scratch)
+{
+	int best = 0;
+	uint32_t fewest = count_outside(w, src, 0, scratch);
+	for (int k = 1; k <= SHIFT_MOST && fewest; k++)
+		for (int sign = -1; sign <= 1 && fewest; sign += 2) {
+			uint32_t count = count_outside(w, src, sign * k, scratch);
+			best = count < fewest ? sign * k : best;
+			fewest = count < fewest ? count : fewest;
+		}
+	best = *outside < fewest ? QS_SHIFT_NONE : best;
+	*outside = *outside < fewest ? *outside : fewest;
+	return best;
+}
+
+/* A scale that was rounded, or a division that was not exact, leaves some of a run's values next to their
+ * cells: the shifts that put them inside, in scratch->shifts. Returns the number of runs, 0 when shifts gain
+ * nothing. *tried: ranks in scratch are no longer what they were. */
 static uint32_t find_shifts(walk w, const qs_chunk_desc *desc, const uint8_t *src, const uint8_t *outside,
                             qs_block_plan *plan, int *tried, qs_ranks_scratch *scratch)
 {
-	qs_find_ranks_kernel *find = qs_find_ranks_best(qs_grid_is_plain(w.grid));
-	uint32_t n_runs = 0, saved = 0, counts[256];
+	int symmetric = qs_rule_is_symmetric(w.grid->rule);
+	uint32_t n_runs = 0, before = 0, after = 0, counts[256];
 	for (walk next = w; qs_runs_next(&next.runs); w = next, n_runs++) {
 		const qs_run *run = &next.runs.run;
-		uint32_t before = 0;
+		uint32_t count = 0, left;
 		if (n_runs == QS_SHIFTS_MAX)
 			return 0;
 		for (uint32_t i = run->begin, end = i + run->count; i < end; i++)
-			before += outside[i];
-		int shift = before ? guess_shift(desc, run, w.codes, src, outside) : 0;
-		scratch->shifts[n_runs] = 0;
-		if (!shift)
-			continue;
-		qs_found_ranks ranks = {
-		    .rank = scratch->rank, .f = scratch->f, .outside = scratch->residual /* not needed yet */};
-		scratch->shifts[n_runs] = (uint8_t)shift;
-		w.shifts = &scratch->shifts[n_runs];
-		walk_next(&w);
-		*tried = 1;
-		find(w.table->cells, w.indexes, src, run->count, run->begin, &ranks);
-		w.shifts = NULL;
-		if (2 * ranks.outsiders <= before)
-			saved += before - ranks.outsiders;
-		else
-			scratch->shifts[n_runs] = 0;
+			count += outside[i];
+		before += left = count;
+		int shift = symmetric && count ? guess_shift(desc, run, w.codes, src, outside) : 0;
+		if (!symmetric)
+			shift = best_shift(w, src, &left, scratch);
+		else if (shift)
+			left = count_outside(w, src, shift, scratch);
+		*tried |= !symmetric || shift;
+		/* Few of many are chance. */
+		int pays = !symmetric || 2 * left <= count;
+		scratch->shifts[n_runs] = pays ? (uint8_t)shift : 0;
+		after += pays ? left : count;
 	}
 	qs_histogram(scratch->shifts, n_runs, counts);
 	qs_symbols_plan(counts, n_runs, QS_PREFER_SIZE, plan);
-	return plan->size < EXCEPTION_SIZE(saved) ? n_runs : 0;
+	return (double)plan->size < outside_size(desc->n_elems, before) - outside_size(desc->n_elems, after)
+	           ? n_runs
+	           : 0;
 }
 
 /* ---- Exceptions ---- */
@@ -235,7 +272,7 @@ void qs_ranks_encode(qs_writer *w, const qs_chunk_desc *desc, const uint8_t *src
 	int residual = 0, tried = 0;
 	uint32_t n_shifts = 0;
 	const uint8_t *shifts = NULL;
-	if (f.exceptions && qs_rule_is_symmetric(grid->rule)) {
+	if (f.exceptions && qs_rule_takes_shifts(grid->rule)) {
 		n_shifts = find_shifts(walk_begin(desc, order, codes, NULL, scratch), desc, values, outside,
 		                       &shifts_plan, &tried, scratch);
 		shifts = n_shifts ? scratch->shifts : NULL;

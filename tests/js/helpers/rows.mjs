@@ -94,7 +94,7 @@ const LINEAR = 7; // matrices of the models' one layer
 
 /** ggml's types: the rule, and the share of weights that it does not explain, since d is rounded, or a value clamped. */
 const BLOCKS = {
-	q8_0: ["q8_0", 0], q4_0: ["q4_0", 0], q4_1: ["q4_1", 0.002], q5_0: ["q5_0", 0], q5_1: ["q5_1", 0.004],
+	q8_0: ["q8_0", 0], q4_0: ["q4_0", 0], q4_1: ["q4_1", 0, 0.002], q5_0: ["q5_0", 0], q5_1: ["q5_1", 0, 0.004],
 	q4_k_s: ["q4_k", 2e-4], q5_k_s: ["q5_k", 2e-4], q6_k: ["q6_k", 2e-4],
 };
 
@@ -103,10 +103,10 @@ const ALIKE = /Q5_|in 32 bits|asymmetric, packed|^GGUF F|^FP16 \||one group|8 bi
 
 /** @returns {Row[]} */
 function ggufRows() {
-	return ["bf16", "f16", "f32"].flatMap((high) => Object.entries(BLOCKS).map(([type, [rule, share]]) => ({
+	return ["bf16", "f16", "f32"].flatMap((high) => Object.entries(BLOCKS).map(([type, [rule, share, inF16 = share]]) => ({
 		name: `GGUF ${high.toUpperCase()} | ${rule.toUpperCase()}`, variants: [gguf(high), gguf(type, gguf(high))], pairs: LINEAR + 2,
 		// Codes of an FP32 model say what its cast to BF16 was rounded from.
-		...high === "f32" ? { rules: [rule === "q8_0" ? "q8_0 (stored d)" : rule], exceptions: rule === "q8_0" ? 0.06 : 0.012 } : { rules: [rule], exceptions: share },
+		...high === "f32" ? { rules: [rule === "q8_0" ? "q8_0 (stored d)" : rule], exceptions: rule === "q8_0" ? 0.06 : 0.012 } : { rules: [rule], exceptions: high === "f16" ? inF16 : share },
 	})));
 }
 
