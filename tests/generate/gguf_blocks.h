@@ -36,10 +36,20 @@ float gguf_block_offset(uint32_t dtype, const gguf_block *block, uint32_t i);
 void gguf_dequantize(uint32_t dtype, const uint8_t *src, size_t n_blocks, float *dst);
 
 /* As llama.cpp's quantize_row_*_ref (ggml-quants.c), which is what llama-quantize does without an importance
- * matrix: single precision, one operation after the other. */
-void gguf_quantize(uint32_t dtype, const float *src, size_t n_blocks, uint8_t *dst);
+ * matrix: single precision, one operation after the other. importance: of each column (n_columns, whole
+ * blocks), for Q4_0, Q5_0 and the K types, whose scales are then those that lose least, much as
+ * quantize_row_*_impl chooses them; NULL: without. */
+void gguf_quantize(uint32_t dtype, const float *src, size_t n_blocks, const float *importance,
+                   size_t n_columns, uint8_t *dst);
 
-/* The scales and codes of K types (gguf_quantize_k.c). */
-void gguf_quantize_k(uint32_t dtype, const float *src, gguf_block *block);
+/* The scales and codes of K types (gguf_quantize_k.c). importance: of the elements, or NULL. */
+void gguf_quantize_k(uint32_t dtype, const float *src, const float *importance, gguf_block *block);
+
+/* The best scale for codes −half … half − 1 of n elements, by their weights; codes are stored plus half, or
+ * all as 0 when the scale is 0. */
+float gguf_fit_scale(int n, int half, const float *x, const float *weights, uint8_t *codes);
+
+/* Weights of n elements: importance × sqrt(mean square + square), at most 32. */
+void gguf_weigh(int n, const float *x, const float *importance, float mean_square, float *weights);
 
 #endif

@@ -11,6 +11,7 @@
 #include "../../native/src/quantize/q8_0_gguf.h"
 #include "gguf_blocks.h"
 #include "gguf_writer.h"
+#include "random.h"
 #include "values.h"
 #include "writer.h"
 
@@ -21,6 +22,7 @@ typedef struct out_tensor {
 	const qs_weight *from;
 	const qs_model_file *file;
 	uint64_t heads; /* of a matrix whose rows are put in another order; or 0 */
+	int is_weighed; /* quantized with an importance matrix */
 } out_tensor;
 
 typedef struct out_model {
@@ -65,6 +67,20 @@ static void interleave_rows(float *values, uint64_t rows, uint64_t cols, uint64_
 	free(copy);
 }
 
+/* Of inputs whose channels differ by powers of two; what llama-imatrix measures. */
+static float *make_importance(const char *name, size_t n)
+{
+	normal_table *normal = gen_allocate(sizeof *normal);
+	float *importance = gen_allocate(n * sizeof *importance);
+	rng r;
+	normal_table_init(normal);
+	rng_seed(&r, 0x1a7, name, 0);
+	for (size_t i = 0; i < n; i++)
+		importance[i] = (float)exp2_portable(1.5 * normal_next(normal, &r));
+	free(normal);
+	return importance;
+}
+
 static uint8_t *make_data(const out_tensor *tensor)
 {
 	const qs_weight *from = tensor->from;
@@ -79,11 +95,16 @@ static uint8_t *make_data(const out_tensor *tensor)
 	if (tensor->heads)
 		interleave_rows(values, from->dims[0], from->dims[1], tensor->heads);
 	data = gen_allocate((size_t)out_size(tensor) + 1);
-	if (gguf_is_block(tensor->dtype))
-		gguf_quantize(tensor->dtype, values, (size_t)(n / qs_block_elems(tensor->dtype)), data);
-	else
+	if (gguf_is_block(tensor->dtype)) {
+		size_t n_columns = (size_t)from->dims[from->n_dims - 1];
+		float *importance = tensor->is_weighed ? make_importance(from->name, n_columns) : NULL;
+		gguf_quantize(tensor->dtype, values, (size_t)(n / qs_block_elems(tensor->dtype)), importance,
+		              n_columns, data);
+		free(importance);
+	} else {
 		for (uint64_t i = 0; i < n; i++)
 			value_store(data, tensor->dtype, i, values[i]);
+	}
 	free(values);
 	return data;
 }
@@ -415,6 +436,7 @@ int gguf_quantize_model(const char *in, const char *type, const gguf_options *op
 		tensor->dtype = tensor->from->dtype;
 		if (qs_gguf_q8_0_selects(tensor->from))
 			tensor->dtype = choose_type(&choice, tensor->from, options->pure);
+		tensor->is_weighed = options->imatrix;
 	}
 	write_model(&made, options, out);
 	close_model(&made);

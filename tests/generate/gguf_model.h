@@ -10,6 +10,7 @@ typedef struct gguf_options {
 	uint32_t alignment; /* 32 is not written down, as it is the default */
 	uint32_t shards;    /* 1: one file; more: the output's name gets "-00001-of-00003" */
 	int pure;           /* quantize all matrices to the same type */
+	int imatrix;        /* quantize with an importance matrix, which is noise: gguf_quantize */
 } gguf_options;
 
 /* A Llama, a folder of safetensors or one such file, with a config.json beside, as convert_hf_to_gguf.py

@@ -45,7 +45,19 @@ static void quantize_from_min(int levels, const float *x, gguf_block *block)
 	}
 }
 
-void gguf_quantize(uint32_t dtype, const float *src, size_t n_blocks, uint8_t *dst)
+/* quantize_row_q4_0_impl, whose mean square is that of a row. The codes are those of another scale than the
+ * one that is stored, which is fitted to them. */
+static void quantize_by_importance(int half, const float *x, const float *importance, gguf_block *block)
+{
+	float weights[32], squares = 0;
+	for (int i = 0; i < 32; i++)
+		squares += x[i] * x[i];
+	gguf_weigh(32, x, importance, squares / 32, weights);
+	block->d = f32_to_f16(gguf_fit_scale(32, half, x, weights, block->codes));
+}
+
+void gguf_quantize(uint32_t dtype, const float *src, size_t n_blocks, const float *importance,
+                   size_t n_columns, uint8_t *dst)
 {
 	if (dtype == QS_Q8_0) {
 		qs_q8_0_quantize(src, n_blocks, dst);
@@ -53,12 +65,15 @@ void gguf_quantize(uint32_t dtype, const float *src, size_t n_blocks, uint8_t *d
 	}
 	for (size_t b = 0; b < n_blocks; b++, src += qs_block_elems(dtype), dst += qs_block_size(dtype)) {
 		gguf_block block = {0};
-		if (dtype == QS_Q4_0 || dtype == QS_Q5_0)
+		const float *own = importance ? importance + b * qs_block_elems(dtype) % n_columns : NULL;
+		if (own && (dtype == QS_Q4_0 || dtype == QS_Q5_0))
+			quantize_by_importance(dtype == QS_Q4_0 ? 8 : 16, src, own, &block);
+		else if (dtype == QS_Q4_0 || dtype == QS_Q5_0)
 			quantize_around_zero(dtype == QS_Q4_0 ? 16 : 32, src, &block);
 		else if (dtype == QS_Q4_1 || dtype == QS_Q5_1)
 			quantize_from_min(dtype == QS_Q4_1 ? 16 : 32, src, &block);
 		else
-			gguf_quantize_k(dtype, src, &block);
+			gguf_quantize_k(dtype, src, own, &block);
 		gguf_block_store(dtype, &block, dst);
 	}
 }

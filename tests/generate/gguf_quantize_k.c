@@ -102,10 +102,12 @@ static fit fit_range(int top, const float *x, const float *weights, float first,
 
 /* Q4_K, Q5_K. Codes are chosen again with the scales as they are stored; where a part's scale became zero,
  * those of its own fit stay. */
-static void quantize_with_mins(int top, const float *x, gguf_block *block)
+static void quantize_with_mins(int top, const float *x, const float *importance, gguf_block *block)
 {
 	fit fits[8];
-	float max_scale = 0, max_min = 0, weights[32];
+	float max_scale = 0, max_min = 0, weights[32], squares = 0;
+	for (int i = 0; i < 256; i++)
+		squares += x[i] * x[i];
 	for (int p = 0; p < 8; p++) {
 		const float *part = x + 32 * p;
 		float sum = 0;
@@ -114,8 +116,13 @@ static void quantize_with_mins(int top, const float *x, gguf_block *block)
 		float average = sqrtf(sum / 32);
 		for (int i = 0; i < 32; i++)
 			weights[i] = average + fabsf(part[i]);
-		fits[p] = fit_range(top, part, weights, top == 15 ? -1.0f : -0.5f, 0.1f, top == 15 ? 20 : 15,
-		                    block->codes + 32 * p);
+		if (importance) {
+			gguf_weigh(32, part, importance + 32 * p, 2 * squares / 256, weights);
+			fits[p] = fit_range(top, part, weights, -0.9f, 0.05f, 36, block->codes + 32 * p);
+		} else {
+			fits[p] = fit_range(top, part, weights, top == 15 ? -1.0f : -0.5f, 0.1f, top == 15 ? 20 : 15,
+			                    block->codes + 32 * p);
+		}
 		if (fits[p].scale > max_scale)
 			max_scale = fits[p].scale;
 		if (fits[p].min > max_min)
@@ -139,47 +146,55 @@ static void quantize_with_mins(int top, const float *x, gguf_block *block)
 	}
 }
 
-/* The best scale for codes −32 … 31 of 16 elements, weighted by their squares; codes are stored plus 32, or
- * all as 0 when the scale is 0. */
-static float fit_scale(const float *x, uint8_t *codes)
+void gguf_weigh(int n, const float *x, const float *importance, float mean_square, float *weights)
+{
+	for (int i = 0; i < n; i++)
+		weights[i] = importance[i] * sqrtf(mean_square + x[i] * x[i]);
+}
+
+float gguf_fit_scale(int n, int half, const float *x, const float *weights, uint8_t *codes)
 {
 	float max = 0, largest = 0, sum_lx = 0, sum_l2 = 0;
-	for (int i = 0; i < 16; i++) {
+	for (int i = 0; i < n; i++) {
+		codes[i] = 0;
 		if (fabsf(x[i]) > largest) {
 			largest = fabsf(x[i]);
 			max = x[i];
 		}
 	}
-	memset(codes, 0, 16);
 	if (largest < SMALLEST_SCALE)
 		return 0;
 	float scale = 0, best = 0;
 	for (int s = -10; s <= 9; s++) {
 		/* The plain range first, then those a bit smaller and larger. */
-		float inverse = s == -10 ? -32.0f / max : -(32.0f + 0.1f * (float)s) / max;
+		float inverse = s == -10 ? -(float)half / max : -((float)half + 0.1f * (float)s) / max;
 		if (s == 0)
 			continue;
 		sum_lx = sum_l2 = 0;
-		for (int i = 0; i < 16; i++) {
-			float l = (float)limit(nearest(inverse * x[i]), -32, 31), w = x[i] * x[i];
+		for (int i = 0; i < n; i++) {
+			float l = (float)limit(nearest(inverse * x[i]), -half, half - 1), w = weights[i];
 			sum_lx += w * x[i] * l;
 			sum_l2 += w * l * l;
 		}
 		if (s != -10 && !(sum_l2 > 0 && sum_lx * sum_lx > best * sum_l2))
 			continue;
-		for (int i = 0; i < 16; i++)
-			codes[i] = (uint8_t)(limit(nearest(inverse * x[i]), -32, 31) + 32);
+		for (int i = 0; i < n; i++)
+			codes[i] = (uint8_t)(limit(nearest(inverse * x[i]), -half, half - 1) + half);
 		scale = sum_l2 != 0 ? sum_lx / sum_l2 : 0.0f;
 		best = scale * sum_lx;
 	}
 	return scale;
 }
 
-static void quantize_q6_k(const float *x, gguf_block *block)
+/* Elements are weighted by their importance, or their squares. */
+static void quantize_q6_k(const float *x, const float *importance, gguf_block *block)
 {
 	float scales[16], max = 0, largest = 0;
 	for (int p = 0; p < 16; p++) {
-		scales[p] = fit_scale(x + 16 * p, block->codes + 16 * p);
+		float weights[16];
+		for (int i = 0; i < 16; i++)
+			weights[i] = importance ? importance[16 * p + i] : x[16 * p + i] * x[16 * p + i];
+		scales[p] = gguf_fit_scale(16, 32, x + 16 * p, weights, block->codes + 16 * p);
 		if (fabsf(scales[p]) > largest) {
 			largest = fabsf(scales[p]);
 			max = scales[p];
@@ -202,10 +217,10 @@ static void quantize_q6_k(const float *x, gguf_block *block)
 	}
 }
 
-void gguf_quantize_k(uint32_t dtype, const float *src, gguf_block *block)
+void gguf_quantize_k(uint32_t dtype, const float *src, const float *importance, gguf_block *block)
 {
 	if (dtype == QS_Q6_K)
-		quantize_q6_k(src, block);
+		quantize_q6_k(src, importance, block);
 	else
-		quantize_with_mins(dtype == QS_Q4_K ? 15 : 31, src, block);
+		quantize_with_mins(dtype == QS_Q4_K ? 15 : 31, src, importance, block);
 }

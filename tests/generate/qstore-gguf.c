@@ -17,6 +17,7 @@ static void usage(FILE *to)
 	      "Types of a converted model: f32, f16, bf16\n"
 	      "Types of a quantized one:   q8_0, q4_0, q4_1, q5_0, q5_1, q4_k_s, q4_k_m, q5_k_s, q5_k_m, q6_k\n\n"
 	      "      --pure         all matrices in the same type\n"
+	      "      --imatrix      with an importance matrix, which is noise (q4_0, q5_0, K types)\n"
 	      "      --version N    of the format: 2 or 3 (default)\n"
 	      "      --alignment N  of tensors (default 32)\n"
 	      "      --shards N     OUT-00001-of-0000N.gguf …\n"
@@ -35,10 +36,11 @@ static uint32_t parse_number(const char *option, const char *text, uint32_t low,
 
 int main(int argc, char **argv)
 {
-	enum { HELP = 256, PURE, VERSION, ALIGNMENT, SHARDS };
+	enum { HELP = 256, PURE, IMATRIX, VERSION, ALIGNMENT, SHARDS };
 	static const struct option long_options[] = {
 	    {"help", no_argument, NULL, HELP},
 	    {"pure", no_argument, NULL, PURE},
+	    {"imatrix", no_argument, NULL, IMATRIX},
 	    {"version", required_argument, NULL, VERSION},
 	    {"alignment", required_argument, NULL, ALIGNMENT},
 	    {"shards", required_argument, NULL, SHARDS},
@@ -53,6 +55,9 @@ int main(int argc, char **argv)
 			return 0;
 		case PURE:
 			options.pure = 1;
+			break;
+		case IMATRIX:
+			options.imatrix = 1;
 			break;
 		case VERSION:
 			options.version = parse_number("version", optarg, 2, 3);

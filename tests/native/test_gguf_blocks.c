@@ -99,7 +99,7 @@ static void quantizes_to_near_values(void **state)
 	for (int t = 0; t < N_DTYPES; t++) {
 		uint32_t n = qs_block_elems(dtypes[t]);
 		double error = 0, size = 0;
-		gguf_quantize(dtypes[t], x, N / n, blocks);
+		gguf_quantize(dtypes[t], x, N / n, NULL, 0, blocks);
 		gguf_dequantize(dtypes[t], blocks, N / n, y);
 		for (size_t i = 0; i < N; i++) {
 			error += ((double)y[i] - x[i]) * ((double)y[i] - x[i]);
@@ -136,7 +136,7 @@ static void chooses_codes_by_stored_scales(void **state)
 		int zero = gguf_code_zero(dtype), top = dtype == QS_Q4_K ? 15 : dtype == QS_Q5_K ? 31 : 63;
 		if (parts == 1)
 			continue;
-		gguf_quantize(dtype, x, N / 256, blocks);
+		gguf_quantize(dtype, x, N / 256, NULL, 0, blocks);
 		for (size_t b = 0; b < N / 256; b++) {
 			gguf_block block;
 			gguf_block_load(dtype, blocks + b * qs_block_size(dtype), &block);
@@ -246,6 +246,32 @@ static void mixes_types_as_llama_quantize(void **state)
 	qs_model_close(&model);
 }
 
+/* With an importance matrix elements of weight lose less, and the scale is the best for the codes. */
+static void importance_chooses_scales(void **state)
+{
+	enum { N = 256 * 60 };
+	static float x[N], importance[256], y[2][N];
+	uint8_t *blocks = malloc(N * 2);
+	(void)state;
+	make_values(x, N, QS_BF16);
+	for (int i = 0; i < 256; i++)
+		importance[i] = i % 8 ? 0.01f : 10.0f;
+	for (int t = 0; t < N_DTYPES; t++) {
+		uint32_t dtype = dtypes[t], n = qs_block_elems(dtype);
+		double errors[2] = {0};
+		if (dtype == QS_Q8_0 || dtype == QS_Q4_1 || dtype == QS_Q5_1)
+			continue; /* which have none */
+		for (int with = 0; with < 2; with++) {
+			gguf_quantize(dtype, x, N / n, with ? importance : NULL, 256, blocks);
+			gguf_dequantize(dtype, blocks, N / n, y[with]);
+			for (size_t i = 0; i < N; i += 8)
+				errors[with] += ((double)y[with][i] - x[i]) * ((double)y[with][i] - x[i]);
+		}
+		assert_true(errors[1] < 0.9 * errors[0]);
+	}
+	free(blocks);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -253,6 +279,7 @@ int main(void)
 	    cmocka_unit_test(knows_where_bits_stand),
 	    cmocka_unit_test(quantizes_to_near_values),
 	    cmocka_unit_test(chooses_codes_by_stored_scales),
+	    cmocka_unit_test(importance_chooses_scales),
 	    cmocka_unit_test_setup_teardown(makes_a_real_models_files, scratch_setup, scratch_teardown),
 	    cmocka_unit_test_setup_teardown(mixes_types_as_llama_quantize, scratch_setup, scratch_teardown),
 	};

@@ -199,6 +199,10 @@ const GPTQ8 = quantized("gptq"), GPTQ4 = quantized("gptq --bits 4");
 const rows = [
 	...ggufRows(),
 	{ name: "GGUF BF16 | Q4_K and Q6_K", variants: [gguf("bf16"), gguf("q4_k_m", gguf("bf16"), "")], rules: ["q4_k", "q6_k"], exceptions: 2e-4, pairs: LINEAR + 2 },
+	// Q4_0's scales are fitted to codes that another scale gave.
+	...[["q4_0", ["q4_0"], 0.006], ["q4_k_s", ["q4_k"], 0.003], ["q6_k", ["q6_k"], 0.003]].map(([type, rules, exceptions]) => ({
+		name: `GGUF BF16 | ${rules[0].toUpperCase()}, with an importance matrix`, variants: [gguf("bf16"), gguf(type, gguf("bf16"), "--pure --imatrix")], rules, exceptions, pairs: LINEAR + 2,
+	})),
 	{ name: "GGUF BF16 | Q8_0, version 2, aligned by 64", variants: [gguf("bf16", F32, "--version 2 --alignment 64"), gguf("q8_0", gguf("bf16", F32, "--version 2 --alignment 64"), "--pure --version 2 --alignment 64")], rules: ["q8_0"], pairs: LINEAR + 2 },
 	{ name: "GGUF BF16 | Q8_0, in three files each", variants: [gguf("bf16", F32, "--shards 3"), gguf("q8_0", gguf("bf16"), "--pure --shards 3")], rules: ["q8_0"], pairs: LINEAR + 2 },
 	{ name: "GGUF BF16 | Q8_0 | Q4_0", variants: [gguf("bf16"), gguf("q8_0", gguf("bf16")), gguf("q4_0", gguf("bf16"))], rules: ["q8_0"], pairs: LINEAR + 2 },
