@@ -299,7 +299,7 @@ int main(int argc, char **argv)
 		return argc == 2 && !strcmp(argv[1], "--help") ? 0 : 2;
 	}
 	qs_error error;
-	reader r = {.decoder = need(qs_decoder_create())};
+	reader r = {.decoder = need(qs_decoder_create(NULL))};
 	if (qs_archive_open(argv[1], &r.archive, &error))
 		fail("%s", error.text);
 	const qs_index *index = &r.archive->index;
