@@ -72,7 +72,7 @@ const RECORD = Object.freeze({ variant: 64, file: 80, extent: 24, tensor: 40, ob
  * @property {number} variant whose layer holds it
  * @property {number} rule codes: an index into RULES; layout: of LAYOUT
  * @property {number} coarse object, or NONE
- * @property {number} scales object, or NONE
+ * @property {number} scales object, or NONE; refine: the factors of its columns
  * @property {number} zeros object with zero points, or NONE
  * @property {number} order object with each column's group, or NONE
  * @property {number} group columns that share a scale; of layouts other than blocks the bits of a code, or of a float; of base objects the file that has them

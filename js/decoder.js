@@ -8,7 +8,7 @@
 
 import { DTYPES } from "./dtypes.js";
 import { QstoreError } from "./error.js";
-import { LAYOUT, RULE_Q8_0, RULES } from "./rules.js";
+import { LAYOUT, RULE_Q8_0, RULES, isByColumns, lineOf } from "./rules.js";
 import { STATUS } from "./status.js";
 
 /**
@@ -25,6 +25,8 @@ import { STATUS } from "./status.js";
  * @property {Uint8Array} [zeros] of the same scales
  * @property {number} zeroOffset
  * @property {Uint8Array} [order] the group of each column
+ * @property {Uint8Array} [factors] of the columns, for what is refined from these codes
+ * @property {number} [factorsDtype]
  */
 
 /**
@@ -57,8 +59,8 @@ import { STATUS } from "./status.js";
  * @property {number} elems in this part
  * @property {number} first the object's number of the first one
  * @property {number} bits of a code, or of a float; not of blocks
- * @property {number} rows transposed: of the codes
- * @property {Uint8Array} [codes] of these elements, decoded; transposed: the columns of codes, or floats, that these words have, of all rows
+ * @property {number} rows layouts by columns: of the codes
+ * @property {Uint8Array} [codes] of these elements, decoded; layouts by columns: the columns of codes, or floats, that these words have, of all rows
  * @property {Grid} [grid] blocks: of these codes
  */
 
@@ -96,6 +98,8 @@ function checkSafe(value) {
  * @property {(dtype: number, absmax: number, codes: number, scales: number, count: number, dst: number) => void} qs_blocks
  * @property {(bits: number, codes: number, count: number, dst: number) => void} qs_words
  * @property {(bits: number, codes: number, rows: number, cols: number, first: number, count: number, dst: number) => void} qs_words_transposed
+ * @property {(codes: number, count: number, dst: number) => void} qs_interleaved
+ * @property {(codes: number, rows: number, cols: number, first: number, count: number, dst: number) => void} qs_interleaved_columns
  * @property {(src: number, size: number, out: number) => void} qs_xxh3
  * @property {(src: number, size: number, dst: number, dstSize: number, work: number) => number} qs_zstd
  */
@@ -211,7 +215,8 @@ export class Decoder {
 			throw new QstoreError("USAGE", `${length} coarse bytes for a chunk of ${desc.elems} elements`);
 		const work = this.#workspace(), out = scope.alloc(size), values = coarse?.pointer ?? (desc.coarse ? scope.copy(desc.coarse) : 0);
 		const words = Uint32Array.of(desc.kind, desc.dtype, desc.elems, ...halves(desc.cols), ...halves(desc.first),
-			values, coarseDtype, ...gridWords(scope, coarseGrid), ...gridWords(scope, grid));
+			values, coarseDtype, ...gridWords(scope, coarseGrid), ...gridWords(scope, grid),
+			coarseGrid?.factors ? scope.copy(coarseGrid.factors) : 0, coarseGrid?.factorsDtype ?? 0);
 		const description = scope.copy(new Uint8Array(words.buffer));
 		this.#check(this.#abi.qs_chunk(description, coded, codedSize, out, size, work), "chunk");
 		return out;
@@ -228,8 +233,8 @@ export class Decoder {
 		// What the C functions take on trust.
 		if (dst.length !== count * blockSize)
 			throw new QstoreError("USAGE", `${dst.length} bytes for ${elems} elements of ${DTYPES[dtype].name}`);
-		const cols = rule === LAYOUT.TRANSPOSED ? codes.length / codeSize / rows : 0, need = rule === LAYOUT.BLOCKS ? elems :
-			rule === LAYOUT.PACKED ? elems * perElem : Math.ceil((first + elems) / rows) * rows * perElem;
+		const byColumns = isByColumns(rule), cols = byColumns ? codes.length / codeSize / rows : 0, line = lineOf(rule, rows, bits);
+		const need = rule === LAYOUT.BLOCKS ? elems : byColumns ? Math.ceil((first + elems) / line.words) * line.size * rows : elems * perElem;
 		if (codes.length < need || cols % 1 !== 0 || (rule === LAYOUT.PACKED && words % 1 !== 0))
 			throw new QstoreError("USAGE", `${codes.length} bytes of codes, not ${need}`);
 		this.#scope((scope) => {
@@ -243,6 +248,10 @@ export class Decoder {
 				abi.qs_blocks(dtype, codesRule === RULE_Q8_0 ? scalesDtype : 0, source, scope.copy(scales), count, out);
 			} else if (rule === LAYOUT.PACKED) {
 				abi.qs_words(bits, source, words, out);
+			} else if (rule === LAYOUT.INTERLEAVED) {
+				abi.qs_interleaved(source, elems, out);
+			} else if (rule === LAYOUT.INTERLEAVED_COLUMNS) {
+				abi.qs_interleaved_columns(source, rows, cols, first, elems, out);
 			} else {
 				abi.qs_words_transposed(bits, source, rows, cols, first, elems, out);
 			}

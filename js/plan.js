@@ -1,7 +1,7 @@
 /** What has to be read and decoded for what is wanted. Pure functions of the index: no I/O. */
 
 import { FILE, KIND, NONE } from "./archive-index.js";
-import { LAYOUT, RULES } from "./rules.js";
+import { LAYOUT, RULES, isByColumns } from "./rules.js";
 
 /** @typedef {import("./archive-index.js").Index} Index */
 
@@ -107,13 +107,14 @@ export function* planObject(index, number, from = 0, size = index.object(number)
  * @property {Window} scales counted in elements of their object: bytes, where they stand in records
  * @property {Window} [zeros]
  * @property {Window} [order] all of it
+ * @property {Window} [factors] all of them; of what is refined from these codes
  */
 
 /**
  * What decoding a chunk takes beside itself.
  * @typedef {object} Needs
  * @property {ChunkId} [coarse] the chunk of the object that it builds on, which may have needs of its own
- * @property {number} [whole] the object of codes, or floats, that a transposed layout needs all of
+ * @property {number} [whole] the object of codes, or floats, that a layout by columns needs all of
  * @property {GridNeeds} [coarseGrid] refine, recoded codes, blocks: of the codes in `coarse`
  * @property {GridNeeds} [grid] recoded codes: their own
  */
@@ -129,14 +130,14 @@ export function planChunk(index, number, chunk) {
 	const object = index.object(number), { kind, rule } = object;
 	if (object.coarse === NONE)
 		return {};
-	if (kind === KIND.LAYOUT && rule === LAYOUT.TRANSPOSED)
+	if (kind === KIND.LAYOUT && isByColumns(rule))
 		return { whole: object.coarse };
 	/** @type {Needs} */
 	const needs = { coarse: { object: object.coarse, chunk } };
 	if (kind === KIND.DELTA || (kind === KIND.LAYOUT && rule !== LAYOUT.BLOCKS))
 		return needs;
 	const first = chunk * object.chunkElems, count = Math.min(object.chunkElems, object.elems - first);
-	needs.coarseGrid = planGrid(index, object.coarse, first, count);
+	needs.coarseGrid = planGrid(index, object.coarse, first, count, kind === KIND.REFINE ? object.scales : NONE);
 	if (kind === KIND.CODES)
 		needs.grid = planGrid(index, number, first, count);
 	return needs;
@@ -148,9 +149,10 @@ export function planChunk(index, number, chunk) {
  * @param {number} codes
  * @param {number} first
  * @param {number} count at least 1
+ * @param {number} [factors] object
  * @returns {GridNeeds}
  */
-function planGrid(index, codes, first, count) {
+function planGrid(index, codes, first, count, factors = NONE) {
 	const { rule, cols, scales, zeros, order, group, rowStride, groupStride } = index.object(codes);
 	const { recordSize, recordScales } = RULES[rule];
 	const row = Math.floor(first / cols), lastRow = Math.floor((first + count - 1) / cols);
@@ -170,6 +172,7 @@ function planGrid(index, codes, first, count) {
 			planWindow(index, scales, firstScale / recordScales * recordSize, Math.ceil(scaleCount / recordScales) * recordSize),
 		zeros: zeros === NONE ? undefined : planWindow(index, zeros, firstScale, scaleCount),
 		order: order === NONE ? undefined : planWindow(index, order, 0, cols),
+		factors: factors === NONE ? undefined : planWindow(index, factors, 0, cols),
 	};
 }
 
@@ -193,7 +196,7 @@ function planWindow(index, object, first, count) {
  * @returns {Window[]}
  */
 export function windowsOf({ coarseGrid, grid }) {
-	return [coarseGrid, grid].flatMap((each) => each ? [each.scales, each.zeros, each.order] : []).filter((window) => window !== undefined);
+	return [coarseGrid, grid].flatMap((each) => each ? [each.scales, each.zeros, each.order, each.factors] : []).filter((window) => window !== undefined);
 }
 
 /**

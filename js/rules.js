@@ -1,7 +1,7 @@
 /** The rules that codes were made by (FORMAT.md §3.4), and layouts (§2.3), by their numbers in the index. */
 
 /** How the bytes of a layout object are made: its rule. */
-export const LAYOUT = Object.freeze({ BLOCKS: 1, PACKED: 2, TRANSPOSED: 3 });
+export const LAYOUT = Object.freeze({ BLOCKS: 1, PACKED: 2, TRANSPOSED: 3, INTERLEAVED: 4, INTERLEAVED_COLUMNS: 5 });
 
 /**
  * @typedef {object} Rule
@@ -34,3 +34,23 @@ export const RULES = Object.freeze([
 	{ name: "add", recordSize: 0, recordScales: 1 },
 	{ name: "add-4", recordSize: 0, recordScales: 1 },
 ]);
+
+/**
+ * Are words those of the first columns of all rows, then of the next ones?
+ * @param {number} rule of a layout
+ */
+export function isByColumns(rule) {
+	return rule === LAYOUT.TRANSPOSED || rule === LAYOUT.INTERLEAVED_COLUMNS;
+}
+
+/**
+ * Layouts by columns: how many words are of the same columns, and the bytes that these columns have in a row of the codes.
+ * @param {number} rule
+ * @param {number} rows
+ * @param {number} bits of a code, or of a float
+ */
+export function lineOf(rule, rows, bits) {
+	if (rule === LAYOUT.INTERLEAVED_COLUMNS)
+		return { words: rows * bits / 32, size: 1 };
+	return { words: rows, size: bits > 8 ? bits / 8 : 32 / bits };
+}

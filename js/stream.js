@@ -6,6 +6,7 @@ import { ChunkError } from "./codec.js";
 import { DTYPES } from "./dtypes.js";
 import { QstoreError } from "./error.js";
 import { baseRange, chunkNumber, chunkRange, chunksOf, coalesce, describeChunk, hasChunks, planChain, windowsOf } from "./plan.js";
+import { LAYOUT, lineOf } from "./rules.js";
 import { readExactly } from "./source.js";
 
 /** @typedef {import("./archive-index.js").Index} Index */
@@ -38,7 +39,7 @@ const BYTES = 0;
  */
 
 /**
- * All codes of a matrix that stands transposed in a file.
+ * All codes of a matrix that stands by columns in a file.
  * @typedef {object} Whole
  * @property {number} object
  * @property {Level[][]} [chains] of its chunks, until they are decoded
@@ -52,7 +53,7 @@ const BYTES = 0;
  * @property {Piece} piece
  * @property {Shared} [shared] the chunk itself, when it is a shared one
  * @property {Level[]} levels the chunk, then what it builds on, down to the coarsest; none for a shared one
- * @property {Whole} [whole] transposed layouts
+ * @property {Whole} [whole] layouts by columns
  */
 
 /**
@@ -129,7 +130,7 @@ export async function* decodePieces({ index, source, codec, base }, pieces, { si
 		if (shared)
 			return decodeShared(shared);
 		if (whole)
-			return decode(await transposedJob(piece, whole), [piece]);
+			return decode(await columnsJob(piece, whole), [piece]);
 		return decodeLevels(levels, lot);
 	}
 
@@ -179,10 +180,11 @@ export async function* decodePieces({ index, source, codec, base }, pieces, { si
 			const { size } = DTYPES[own], start = (first - chunk * chunkElems) * size;
 			return (decoded.length === 1 ? decoded[0] : concat(decoded)).subarray(start, start + count * size);
 		};
-		const [scales, zeros, order] = await Promise.all([load(needs.scales), load(needs.zeros), load(needs.order)]);
+		const [scales, zeros, order, factors] = await Promise.all([needs.scales, needs.zeros, needs.order, needs.factors].map(load));
 		return {
 			rule, codesDtype: dtype, group, rowStride, groupStride, zeroOffset, firstScale: needs.firstScale,
 			scales: /** @type {Uint8Array} */ (scales), scalesDtype: index.object(needs.scales.object).dtype, zeros, order,
+			factors, factorsDtype: needs.factors && index.object(needs.factors.object).dtype,
 		};
 	}
 
@@ -193,26 +195,27 @@ export async function* decodePieces({ index, source, codec, base }, pieces, { si
 	function layoutPart({ object, chunk }) {
 		const { rule, dtype, elems, chunkElems, group: bits, cols } = index.object(object), { blockElems, blockSize } = DTYPES[dtype];
 		const first = chunk * chunkElems, count = Math.min(chunkElems, elems - first);
-		return { layout: { rule, dtype, elems: count, first, bits, rows: cols }, size: count / blockElems * blockSize };
+		const rows = rule === LAYOUT.INTERLEAVED_COLUMNS ? cols * 32 / bits : cols;
+		return { layout: { rule, dtype, elems: count, first, bits, rows }, size: count / blockElems * blockSize };
 	}
 
 	/**
-	 * A part of a transposed layout: of a few columns of codes, or floats, which are cut out of the matrix here.
+	 * A part of a layout by columns: of a few columns of codes, or floats, which are cut out of the matrix here.
 	 * @param {Piece} piece
 	 * @param {Whole} whole
 	 * @returns {Promise<import("./codec.js").Job>}
 	 */
-	async function transposedJob(piece, whole) {
+	async function columnsJob(piece, whole) {
 		whole.decoded ??= quiet(decodeWhole(whole));
-		const codes = await whole.decoded, { layout, size } = layoutPart(piece), { rows, bits, first, elems } = layout;
-		// In bytes: of a row, of what makes one element, of what all elements are made of.
-		const stride = codes.length / rows, lineSize = bits > 8 ? bits / 8 : 32 / bits, line = Math.floor(first / rows);
-		const width = Math.ceil((first + elems) / rows) * lineSize - line * lineSize, part = new Uint8Array(rows * width);
+		const codes = await whole.decoded, { layout, size } = layoutPart(piece), { rule, rows, bits, first, elems } = layout;
+		// In bytes: of a row, of what one line of words is made of, of what all are made of.
+		const stride = codes.length / rows, { words, size: lineSize } = lineOf(rule, rows, bits), line = Math.floor(first / words);
+		const width = (Math.ceil((first + elems) / words) - line) * lineSize, part = new Uint8Array(rows * width);
 		for (let row = 0; row < rows; row++) {
 			const at = row * stride + line * lineSize;
 			part.set(codes.subarray(at, at + width), row * width);
 		}
-		return { layout: { ...layout, first: first - line * rows }, size, codes: part };
+		return { layout: { ...layout, first: first - line * words }, size, codes: part };
 	}
 
 	/** @param {Whole} whole */

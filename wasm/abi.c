@@ -23,6 +23,9 @@ int qs_chunk(const uint32_t *words, const uint8_t *src, size_t src_size, uint8_t
 void qs_blocks(uint32_t dtype, uint32_t absmax, const uint8_t *codes, const uint8_t *scales, size_t n_blocks,
                uint8_t *dst);
 void qs_words(uint32_t bits, const uint8_t *codes, size_t n_words, uint8_t *dst);
+void qs_interleaved(const uint8_t *codes, size_t n_words, uint8_t *dst);
+void qs_interleaved_columns(const uint8_t *codes, uint32_t rows, uint32_t cols, uint32_t first,
+                            size_t n_words, uint8_t *dst);
 void qs_words_transposed(uint32_t bits, const uint8_t *codes, uint32_t rows, uint32_t cols, uint32_t first,
                          size_t n_words, uint8_t *dst);
 void qs_xxh3(const uint8_t *src, size_t src_size, uint8_t *out);
@@ -116,8 +119,9 @@ static qs_grid load_grid(const uint32_t *words)
 	};
 }
 
-/* One chunk (core/chunk.h). 41 words, 0 for what there is not: kind, dtype, elements, columns (2), first
- * element (2), coarse, dtype of coarse, then the grid of the coarse codes and that of its own ones. */
+/* One chunk (core/chunk.h). 43 words, 0 for what there is not: kind, dtype, elements, columns (2), first
+ * element (2), coarse, dtype of coarse, then the grid of the coarse codes and that of its own ones, factors,
+ * and their dtype. */
 int qs_chunk(const uint32_t *words, const uint8_t *src, size_t src_size, uint8_t *dst, size_t dst_size,
              void *work)
 {
@@ -131,6 +135,8 @@ int qs_chunk(const uint32_t *words, const uint8_t *src, size_t src_size, uint8_t
 	    .coarse_dtype = words[8],
 	    .coarse_grid = load_grid(words + 9),
 	    .grid = load_grid(words + 25),
+	    .factors = load_pointer(words[41]),
+	    .factors_dtype = words[42],
 	};
 	return qs_chunk_decode(&desc, src, src_size, dst, dst_size, work, qs_chunk_workspace_size());
 }
@@ -155,6 +161,17 @@ void qs_words_transposed(uint32_t bits, const uint8_t *codes, uint32_t rows, uin
 		qs_turn(bits / 8, codes, rows, cols, first, n_words, dst);
 	else
 		qs_words_pack_transposed(bits, codes, rows, cols, first, n_words, dst);
+}
+
+void qs_interleaved(const uint8_t *codes, size_t n_words, uint8_t *dst)
+{
+	qs_words_interleave(codes, n_words, dst);
+}
+
+void qs_interleaved_columns(const uint8_t *codes, uint32_t rows, uint32_t cols, uint32_t first,
+                            size_t n_words, uint8_t *dst)
+{
+	qs_words_interleave_columns(codes, rows, cols, first, n_words, dst);
 }
 
 /* out: u64, XXH3-64 with seed 0. */

@@ -276,7 +276,7 @@ function detach({ chunk, values, coarse, codes, coarseGrid, grid, ...rest }, buf
 		return own;
 	};
 	/** @param {import("../decoder.js").Grid} of */
-	const copyGrid = (of) => ({ ...of, scales: copy(of.scales), zeros: of.zeros && copy(of.zeros), order: of.order && copy(of.order) });
+	const copyGrid = (of) => ({ ...of, scales: copy(of.scales), zeros: of.zeros && copy(of.zeros), order: of.order && copy(of.order), factors: of.factors && copy(of.factors) });
 	return {
 		...rest,
 		chunk: chunk && { ...chunk, bytes: copy(chunk.bytes) },

@@ -243,6 +243,7 @@ function readBody(r) {
  * @property {number} [coarseDtype] of these
  * @property {Grid} [coarseGrid] refine and codes: of the coarser codes
  * @property {Grid} [grid] codes given coarser ones: their own
+ * @property {{ dtype: number, of: (column: number) => number }} [factors] refine: of the columns
  */
 
 /** @param {Chunk} chunk @param {Uint8Array} coded */
@@ -596,10 +597,10 @@ const CENTRES = [0, 0, 0, 0, 0, 0, 0, 8, 16, 0, 0, 0, 0, 32, 0, 0, 0, 0];
 // 3.4 Ranks
 
 /** Positions of a chunk's elements, in the order in which they are coded. @param {Chunk} chunk */
-function codedOrder({ n, columns, first, coarseGrid }) {
+function codedOrder({ n, columns, first, coarseGrid, factors }) {
 	const { group, rowStride, order } = /** @type {Grid} */ (coarseGrid);
 	const positions = Array.from({ length: n }, (_, i) => i);
-	if (columns < 2 || first % columns || n % columns || n / columns < 2) return positions;
+	if (factors || columns < 2 || first % columns || n % columns || n / columns < 2) return positions;
 	const rows = n / columns;
 	if (!order && group === 1 && rowStride === 0)
 		return positions.map((j) => (j % rows) * columns + Math.floor(j / rows));
@@ -610,7 +611,7 @@ function codedOrder({ n, columns, first, coarseGrid }) {
 
 /** @param {Reader} r @param {Chunk} chunk */
 function decodeRanks(r, chunk) {
-	const { n, dtype, first } = chunk;
+	const { n, dtype, first, columns, factors } = chunk;
 	let codes = /** @type {Uint8Array} */ (chunk.coarse);
 	const grid = /** @type {Grid} */ (chunk.coarseGrid);
 	const flags = r.u8();
@@ -632,9 +633,9 @@ function decodeRanks(r, chunk) {
 	const states = Array.from({ length: lanes }, () => r.u32());
 	const out = new Uint16Array(n);
 	order.forEach((position, j) => {
-		const { zero, cells } = cellsOf(grid, dtype, grid.step(grid.number(first + position)), shifts?.[runs[j]]);
+		const { zero, cells } = cellsOf(grid, factors?.dtype ?? dtype, grid.step(grid.number(first + position)), shifts?.[runs[j]]);
 		const index = zero === undefined ? 0 : (codes[position] - zero) & 255;
-		const cell = index === 0 ? EMPTY : cells[index];
+		const cell = index === 0 ? EMPTY : factors ? factored(cells[index], factors, (first + position) % columns, dtype) : cells[index];
 		const count = Math.max(cell.n, 1);
 		const F = Math.min(65535, Math.floor(65536 / count));
 		const lane = j % lanes;
@@ -678,6 +679,33 @@ function runsOf({ columns, first, coarseGrid }, order) {
 		before = key;
 		return run;
 	});
+}
+
+/** What the values' type has of the products in a cell. @param {Cell} cell @param {NonNullable<Chunk['factors']>} factors
+ * @param {number} column @param {number} dtype @returns {Cell} */
+function factored({ first, n, negative }, factors, column, dtype) {
+	const factor = factors.of(column);
+	const products = /** @type {Float32Array} */ (values.get(factors.dtype));
+	const own = /** @type {Float32Array} */ (values.get(dtype));
+	const [end, productsEnd] = [own, products].map((v) => least(v.length, (m) => !(v[m] < Infinity)));
+	/** P(M) @param {number} m */
+	const from = (m) => {
+		const most = Math.min(m, productsEnd);
+		const below = products[most - 1], at = most === productsEnd ? 2 * below - products[most - 2] : products[most];
+		const middle = (below + at) / 2, border = most % 2 ? nextSingle(middle) : middle;
+		const x = fround(border / factor);
+		return least(end, (i) => own[i] >= x);
+	};
+	const start = from(first);
+	return { first: start, n: from(first + Math.max(n, 1)) - start, negative };
+}
+
+/** The single above x > 0. @param {number} x */
+function nextSingle(x) {
+	const view = new DataView(new ArrayBuffer(4));
+	view.setFloat32(0, x);
+	view.setUint32(0, view.getUint32(0) + 1);
+	return view.getFloat32(0);
 }
 
 /** Integer nearest to x ≥ 0, half to even; NaN and infinity stay. @param {number} x */
@@ -993,13 +1021,16 @@ function makeLayout(index, layout, decoded) {
 		need(bits === 4, "a layout that does not exist");
 		return Uint8Array.from({ length: elements }, (_, i) => (codes[2 * i] % 16) + (codes[2 * i + 1] % 16) * 16);
 	}
-	need((rule === 2 || rule === 3) && dtype === I32 && (bits === 4 || bits === 8), "a layout that does not exist");
+	need(rule >= 2 && rule <= 5 && dtype === I32 && (bits === 4 || (bits === 8 && rule < 4)), "a layout that does not exist");
 	const perWord = 32 / bits;
 	const rows = codes.length / columns;
 	const words = new Uint32Array(elements);
 	for (let i = 0; i < elements; i++) {
-		const at = rule === 2 ? i * perWord : (i % rows) * columns + Math.floor(i / rows) * perWord;
-		for (let j = 0; j < perWord; j++) words[i] += (codes[at + j] % 2 ** bits) * 2 ** (j * bits);
+		const eighths = rows / 8;
+		const at = rule === 3 ? (i % rows) * columns + Math.floor(i / rows) * perWord :
+			rule === 5 ? (i % eighths) * 8 * columns + Math.floor(i / eighths) : i * perWord;
+		const places = rule < 4 ? [0, 1, 2, 3, 4, 5, 6, 7] : [0, 4, 1, 5, 2, 6, 3, 7];
+		for (let j = 0; j < perWord; j++) words[i] += (codes[at + j * (rule === 5 ? columns : 1)] % 2 ** bits) * 2 ** (places[j] * bits);
 	}
 	return new Uint8Array(words.buffer);
 }
@@ -1109,6 +1140,7 @@ export async function decodeObject(index, object, decoded, base = []) {
 	const coarseObject = object.coarse === NONE ? undefined : index.objects[object.coarse];
 	const coarseGrid = coarseObject && kind !== DELTA ? gridOf(index, coarseObject, decoded) : undefined;
 	const grid = coarseObject && kind === CODES ? gridOf(index, object, decoded) : undefined;
+	const factors = kind === REFINE && object.scales !== NONE ? factorsOf(index.objects[object.scales].dtype, decoded[object.scales]) : undefined;
 	let at = object.offset;
 	for (let i = 0; i < object.nChunks; i++) {
 		const first = i * chunkElements;
@@ -1117,7 +1149,7 @@ export async function decodeObject(index, object, decoded, base = []) {
 		at += coded.length;
 		need((await xxhash3(coded)) === index.checksums[object.firstChunk + i], "a chunk is damaged");
 		/** @type {Chunk} */
-		const chunk = { kind, dtype, n, columns, first, coarseGrid, grid };
+		const chunk = { kind, dtype, n, columns, first, coarseGrid, grid, factors };
 		if (coarseObject) {
 			chunk.coarseDtype = coarseObject.dtype;
 			const coarseSize = DTYPE_SIZES[chunk.coarseDtype];
@@ -1127,6 +1159,17 @@ export async function decodeObject(index, object, decoded, base = []) {
 	}
 	need(at === object.offset + object.codedSize, "chunks do not fill their object");
 	return out;
+}
+
+/** The factors of columns; what cannot be one is 1. @param {number} dtype @param {Uint8Array} bytes */
+export function factorsOf(dtype, bytes) {
+	const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+	const of = (/** @type {number} */ column) => {
+		const pattern = view.getUint16(2 * column, true);
+		const factor = pattern < 0x8000 ? /** @type {Float32Array} */ (values.get(dtype))[pattern] : 0;
+		return factor > 0 && factor < Infinity ? factor : 1;
+	};
+	return { dtype, of };
 }
 
 /** The file of the base that the archive means, whatever its name. @param {Index['files'][0]} file @param {Uint8Array[]} base */

@@ -20,7 +20,7 @@ typedef struct range {
 	size_t joined_cap;
 } range;
 
-enum { COARSE_SCALES, COARSE_ZEROS, COARSE_ORDER, OWN_SCALES, OWN_ZEROS, OWN_ORDER, N_RANGES };
+enum { COARSE_SCALES, COARSE_ZEROS, COARSE_ORDER, OWN_SCALES, OWN_ZEROS, OWN_ORDER, FACTORS, N_RANGES };
 
 struct qs_decoder {
 	uint8_t *coded, *data[2]; /* data: of a chunk, and of the one that it builds on */
@@ -227,6 +227,16 @@ static qstore_status load_grid(qs_decoder *decoder, const qstore_archive *archiv
 	return status;
 }
 
+static qstore_status load_factors(qs_decoder *decoder, const qstore_archive *archive, const qs_object *object,
+                                  qs_chunk_desc *desc, qs_error *error)
+{
+	qs_object factors;
+	qs_index_object(&archive->index, object->scales, &factors);
+	desc->factors_dtype = factors.dtype;
+	return load_range(decoder, archive, &decoder->ranges[FACTORS], object->scales, 0, object->cols,
+	                  &desc->factors, error);
+}
+
 /* What an object builds on has its chunks laid out alike: chunk by chunk from the coarsest on, in two
  * buffers. */
 static qstore_status decode_chain(qs_decoder *decoder, const qstore_archive *archive, uint32_t number,
@@ -267,6 +277,8 @@ static qstore_status decode_chain(qs_decoder *decoder, const qstore_archive *arc
 		if (status == QSTORE_OK && *data != NULL && object.kind == QS_KIND_CODES && desc.n_elems > 0)
 			status = load_grid(decoder, archive, &object, desc.first_elem, desc.n_elems,
 			                   &decoder->ranges[OWN_SCALES], &desc.grid, error);
+		if (status == QSTORE_OK && object.kind == QS_KIND_REFINE && object.scales != QS_NONE)
+			status = load_factors(decoder, archive, &object, &desc, error);
 		if (status == QSTORE_OK)
 			status = decode_one(decoder, archive, chain[n], &object, chunk, &desc, decoder->data[n & 1],
 			                    data_size, error);
@@ -320,10 +332,12 @@ static qstore_status lay_out(qs_decoder *decoder, const qstore_archive *archive,
 	uint8_t *dst = decoder->data[1]; /* a chain's last chunk is in the other */
 	*data = dst;
 	*data_size = n / block * qs_block_size(object->dtype);
-	if (object->rule == QS_LAYOUT_TRANSPOSED) {
+	if (object->rule == QS_LAYOUT_TRANSPOSED || object->rule == QS_LAYOUT_INTERLEAVED_COLUMNS) {
 		qstore_status status = load_whole(decoder, archive, object->coarse, &codes, error);
 		uint64_t rows = codes.n_elems / codes.cols;
-		if (status == QSTORE_OK && object->dtype == QS_I32)
+		if (status == QSTORE_OK && object->rule == QS_LAYOUT_INTERLEAVED_COLUMNS)
+			qs_words_interleave_columns(decoder->whole->data, rows, codes.cols, first, n, dst);
+		else if (status == QSTORE_OK && object->dtype == QS_I32)
 			qs_words_pack_transposed(object->group, decoder->whole->data, rows, codes.cols, first, n, dst);
 		else if (status == QSTORE_OK)
 			qs_turn(qs_dtype_size(object->dtype), decoder->whole->data, rows, codes.cols, first, n, dst);
@@ -337,6 +351,10 @@ static qstore_status lay_out(qs_decoder *decoder, const qstore_archive *archive,
 		return status;
 	if (object->rule == QS_LAYOUT_PACKED) {
 		qs_words_pack(object->group, source, *data_size / 4, dst);
+		return QSTORE_OK;
+	}
+	if (object->rule == QS_LAYOUT_INTERLEAVED) {
+		qs_words_interleave(source, n, dst);
 		return QSTORE_OK;
 	}
 	status = load_grid(decoder, archive, &codes, first, n, &decoder->ranges[COARSE_SCALES], &grid, error);

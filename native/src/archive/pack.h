@@ -50,6 +50,8 @@ typedef enum pack_view {
 	PACK_WORD_CODES,   /* codes packed in I32, or in U8, along their rows */
 	PACK_WORD_CODES_T, /* … along their columns */
 	PACK_TURNED,       /* floats, their columns as rows */
+	PACK_NIBBLES,      /* codes of 4 bits in AWQ's order, packed along their rows */
+	PACK_NIBBLES_T,    /* … along their columns */
 	PACK_CAST_BF16,    /* F32 rounded to BF16 */
 	PACK_Q8_0,         /* floats quantized to Q8_0's blocks … */
 	PACK_Q8_0_CODES,   /* … their codes … */
@@ -88,6 +90,7 @@ typedef struct pack_tensor {
 	uint32_t layer;                  /* variant whose layer has its object */
 	struct pack_tensor *coarse;      /* REFINE, SHARED, DELTA and LAYOUT; CODES given coarser ones, or NULL */
 	pack_grid grid;                  /* CODES with a rule */
+	struct pack_tensor *factors;     /* REFINE: of the columns, or NULL */
 	struct pack_tensor *cast;        /* of F32: it in BF16, once that has been asked for */
 	struct pack_tensor *turned;      /* of floats: with columns as rows, the same */
 	uint32_t object;                 /* or QS_NONE */
@@ -220,6 +223,9 @@ qstore_status pack_same_bytes(const packer *p, const pack_tensor *a, const pack_
  * out of memory. */
 pack_tensor *pack_add_part(packer *p, const pack_tensor *of, pack_view view, uint32_t dtype, uint64_t rows,
                            uint64_t cols);
+/* The same of n elements that are nowhere else: a copy of them is kept. */
+qstore_status pack_make_part(packer *p, const pack_tensor *of, uint32_t dtype, const uint8_t *elems,
+                             uint64_t n, pack_tensor **made, qs_error *error);
 pack_tensor *pack_part_tensor(const packer *p, size_t number);
 /* Parts are in the layers of their owners. */
 void pack_set_layers(packer *p);
@@ -241,14 +247,17 @@ void pack_geometry(const pack_tensor *tensor, uint64_t *cols, uint32_t *chunk_el
 uint64_t pack_n_elems(const pack_tensor *tensor);
 /* Memory for the part of a grid that a chunk needs; zeroed at first. */
 typedef struct pack_grid_memory {
-	uint8_t *scales, *zeros, *order;
-	size_t scales_cap, zeros_cap, order_cap;
+	uint8_t *scales, *zeros, *order, *factors;
+	size_t scales_cap, zeros_cap, order_cap, factors_cap;
 } pack_grid_memory;
 void pack_grid_free(pack_grid_memory *memory);
 /* The grid of codes, as far as elements [first, first + n) of a matrix with `cols` columns need it. */
 qstore_status pack_load_grid(const packer *p, const pack_grid *grid, uint32_t codes_dtype, uint64_t cols,
                              uint64_t first, uint64_t n, pack_grid_memory *memory, uint8_t *scratch,
                              qs_grid *loaded, qs_error *error);
+/* The factors of a refined tensor's columns, where it has some, into desc. */
+qstore_status pack_load_factors(const packer *p, const pack_tensor *fine, pack_grid_memory *memory,
+                                uint8_t *scratch, qs_chunk_desc *desc, qs_error *error);
 void pack_add_sums(const qs_chunk_desc *desc, const uint8_t *fine, pack_sums *sums);
 /* Whether codes with these sums can belong to their values at all. */
 int pack_alike(const pack_sums *sums);

@@ -130,6 +130,8 @@ static qstore_status encode_work(void *user, void *memory, uint64_t job, qs_erro
 	if (status == QSTORE_OK && object->coarse != QS_NONE && object->kind == QS_KIND_CODES)
 		status = pack_load_grid(p, &tensor->grid, desc.dtype, desc.cols, first_elem, desc.n_elems, &t->grid,
 		                        t->scratch, &desc.grid, error);
+	if (status == QSTORE_OK && object->kind == QS_KIND_REFINE)
+		status = pack_load_factors(p, tensor, &t->coarse_grid, t->scratch, &desc, error);
 	if (status != QSTORE_OK)
 		return status;
 	if (object->kind == QS_KIND_REFINE)

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "../core/bytes.h"
+#include "../core/factors.h"
 #include "../core/rules.h"
 #include "../core/simd.h"
 #include "pack.h"
@@ -11,6 +12,7 @@ void pack_grid_free(pack_grid_memory *memory)
 	free(memory->scales);
 	free(memory->zeros);
 	free(memory->order);
+	free(memory->factors);
 	*memory = (pack_grid_memory){0};
 }
 
@@ -124,6 +126,38 @@ add_run_avx512(lane_sums *sums, const uint8_t *codes, const uint8_t *fine, uint3
 }
 #endif
 
+/* Steps that weights have; no others are summed. */
+static int is_sane(qs_line line)
+{
+	return line.slope >= -STEP_MAX && line.slope <= STEP_MAX && line.start >= -STEP_MAX &&
+	       line.start <= STEP_MAX;
+}
+
+/* Each element has a step of its own. */
+static void add_run_of_factors(lane_sums *sums, const qs_chunk_desc *desc, const qs_run *run, qs_line line,
+                               const uint8_t *fine)
+{
+	for (uint32_t i = run->begin, end = i + run->count; i < end; i++) {
+		float factor = qs_factor_value(desc->factors_dtype, qs_factors_at(desc, i));
+		qs_line own = {line.slope / factor, line.start / factor};
+		if (is_sane(own))
+			add_lane(sums, i % SUM_LANES, desc->coarse[i], qs_load16(fine + 2 * (size_t)i), own, desc->dtype,
+			         desc->coarse_dtype);
+	}
+}
+
+qstore_status pack_load_factors(const packer *p, const pack_tensor *fine, pack_grid_memory *memory,
+                                uint8_t *scratch, qs_chunk_desc *desc, qs_error *error)
+{
+	if (fine->factors == NULL)
+		return QSTORE_OK;
+	qstore_status status =
+	    read_elems(p, fine->factors, 0, desc->cols, &memory->factors, &memory->factors_cap, scratch, error);
+	desc->factors = memory->factors;
+	desc->factors_dtype = fine->factors->dtype;
+	return status;
+}
+
 void pack_add_sums(const qs_chunk_desc *desc, const uint8_t *fine, pack_sums *sums)
 {
 	lane_sums lanes = {0};
@@ -132,9 +166,12 @@ void pack_add_sums(const qs_chunk_desc *desc, const uint8_t *fine, pack_sums *su
 	              NULL);
 	while (qs_runs_next(&runs)) {
 		qs_line line = qs_grid_line(&desc->coarse_grid, runs.run.number);
-		if (!(line.slope >= -STEP_MAX && line.slope <= STEP_MAX && line.start >= -STEP_MAX &&
-		      line.start <= STEP_MAX))
-			continue; /* nor do steps that no weights have */
+		if (!is_sane(line))
+			continue;
+		if (desc->factors != NULL) {
+			add_run_of_factors(&lanes, desc, &runs.run, line, fine);
+			continue;
+		}
 		const uint8_t *codes = desc->coarse + runs.run.begin, *values = fine + 2 * (size_t)runs.run.begin;
 #if QS_HAVE_AVX512
 		if (qs_cpu_has_avx512()) {

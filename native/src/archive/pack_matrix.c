@@ -174,19 +174,48 @@ static qstore_status split_gptq(packer *p, const pack_map *map, pack_tensor *t, 
 	return t->key == NULL ? pack_no_memory(error) : QSTORE_OK;
 }
 
-/* Zero points that stand in no tensor, or otherwise than as a byte each: an object of their own. */
-static qstore_status make_zeros(packer *p, const pack_tensor *t, uint32_t dtype, const uint8_t *bytes,
-                                size_t n, pack_tensor **zeros, qs_error *error)
+/* Both call their codes qweight: AWQ packs them along the outputs. */
+static int is_awq(const pack_map *map, const pack_tensor *t)
 {
-	uint64_t offset;
-	pack_tensor *part = pack_add_part(p, t, PACK_AS_IS, dtype, n, 1);
-	if (part == NULL)
+	const pack_tensor *scales = find_beside(map, t->full, ".qweight", ".scales");
+	return scales != NULL && scales->n_dims == 2 && t->n_dims == 2 && scales->dims[1] == t->dims[1] * 8;
+}
+
+/* AutoAWQ's layout for its GEMM kernels (awq/modules/linear/gemm.py): qweight [in, out / 8], qzeros
+ * [groups, out / 8], scales [groups, out]. */
+static qstore_status split_awq(packer *p, const pack_map *map, pack_tensor *t, qs_error *error)
+{
+	pack_tensor *scales = find_beside(map, t->full, ".qweight", ".scales"),
+	            *qzeros = find_beside(map, t->full, ".qweight", ".qzeros");
+	if (t->dtype != QS_I32 || t->n_dims != 2 || t->role != PACK_PLAIN || scales == NULL || qzeros == NULL ||
+	    scales->n_dims != 2 || !qs_dtype_is_float(scales->dtype) || qzeros->dtype != QS_I32 ||
+	    qzeros->n_dims != 2 || qzeros->role != PACK_PLAIN)
+		return QSTORE_OK;
+	uint64_t in = t->dims[0], out = scales->dims[1], groups = scales->dims[0];
+	if (in == 0 || out == 0 || groups == 0 || groups > in || out != t->dims[1] * 8 ||
+	    in * out >= QS_TRANSPOSED_MAX || qzeros->dims[0] != groups || qzeros->dims[1] != t->dims[1])
+		return QSTORE_OK;
+	pack_tensor *codes = pack_add_part(p, t, PACK_NIBBLES_T, QS_U8, out, in),
+	            *zeros = pack_add_part(p, qzeros, PACK_NIBBLES, QS_U8, groups, out);
+	if (codes == NULL || zeros == NULL)
 		return pack_no_memory(error);
-	qstore_status status = pack_generate(p, bytes, n, &offset, error);
-	part->source = p->generated;
-	part->source_offset = offset;
-	*zeros = part;
-	return status;
+	codes->bits = t->bits = zeros->bits = qzeros->bits = 4;
+	uint64_t group = (in + groups - 1) / groups, power = 1;
+	while (power < group)
+		power *= 2;
+	if ((in + power - 1) / power == groups) /* the last group may be shorter */
+		group = power;
+	qzeros->role = PACK_LAYOUT;
+	qzeros->coarse = zeros;
+	use_codes(t, codes,
+	          &(pack_grid){.rule = QS_RULE_DIVIDE_HALF,
+	                       .scales = scales,
+	                       .zeros = zeros,
+	                       .group = pack_group(group),
+	                       .row_stride = 1,
+	                       .group_stride = out});
+	t->key = rename_end(p, t->key, ".qweight", ".weight");
+	return t->key == NULL ? pack_no_memory(error) : QSTORE_OK;
 }
 
 /* compressed-tensors packs zero points as many to a word as codes, but those of neighbouring rows:
@@ -210,7 +239,7 @@ static qstore_status unpack_zeros(packer *p, const pack_tensor *packed, uint32_t
 			bytes[(i / groups * per_word + j) * groups + i % groups] = codes[j];
 	}
 	if (status == QSTORE_OK)
-		status = make_zeros(p, packed, QS_U8, bytes, (size_t)(out * groups), zeros, error);
+		status = pack_make_part(p, packed, QS_U8, bytes, out * groups, zeros, error);
 	free(words);
 	free(bytes);
 	return status;
@@ -309,7 +338,7 @@ static qstore_status split_nibbles(packer *p, pack_tensor *packed, uint64_t rows
 	for (uint64_t i = 0; i < n && status == QSTORE_OK; i++)
 		apart[i] = bytes[i / cols * line + i % cols / 2] >> i % cols % 2 * 4 & 15;
 	if (status == QSTORE_OK)
-		status = make_zeros(p, packed, QS_U8, apart, (size_t)n, zeros, error);
+		status = pack_make_part(p, packed, QS_U8, apart, n, zeros, error);
 	free(bytes);
 	free(apart);
 	return status;
@@ -395,9 +424,8 @@ static qstore_status take_quant(packer *p, const pack_map *map, const char *pref
 		uint8_t *bytes = malloc(n);
 		for (uint64_t i = 0; bytes != NULL && i < n; i++)
 			bytes[i] = (uint8_t)quant->zeros[i];
-		qstore_status status = bytes == NULL
-		                           ? pack_no_memory(error)
-		                           : make_zeros(p, t, t->dtype, bytes, (size_t)n, &grid.zeros, error);
+		qstore_status status = bytes == NULL ? pack_no_memory(error)
+		                                     : pack_make_part(p, t, t->dtype, bytes, n, &grid.zeros, error);
 		free(bytes);
 		if (status != QSTORE_OK)
 			return status;
@@ -444,7 +472,7 @@ qstore_status pack_matrices(packer *p, qs_error *error)
 			if (qs_blocks_are_modelled(t->dtype))
 				status = split_blocks(p, t, error);
 			else if (qs_ends_in(t->name, ".qweight"))
-				status = split_gptq(p, &map, t, error);
+				status = is_awq(&map, t) ? split_awq(p, &map, t, error) : split_gptq(p, &map, t, error);
 			else if (qs_ends_in(t->name, ".weight_packed"))
 				status = split_packed(p, &map, t, error);
 			else if (qs_ends_in(t->name, "._weight_qdata"))

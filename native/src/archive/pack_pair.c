@@ -95,9 +95,16 @@ static qstore_status pair_refine(pairing *q, pack_tensor *fine, pack_tensor *cod
 		status = pack_find_rule(&q->search, half, codes, &q->maps[number], done, &fit, error);
 	if (status != QSTORE_OK || !*done)
 		return status;
+	if (fit != PACK_FITS) {
+		int found;
+		status = pack_find_factors(&q->search, half, codes, &found, error);
+		if (status != QSTORE_OK)
+			return status;
+		fit = found ? PACK_FITS : fit;
+	}
 	if (fit == PACK_WRONG)
 		note_wrong(q, fine->name, number);
-	if (fit != PACK_FITS)
+	if (fit > PACK_LOOSE)
 		return QSTORE_OK; /* the one says too little of the other: coded apart */
 	half->role = PACK_REFINE;
 	half->coarse = codes;

@@ -44,6 +44,18 @@ pack_tensor *pack_add_part(packer *p, const pack_tensor *of, pack_view view, uin
 	return &part->tensor;
 }
 
+qstore_status pack_make_part(packer *p, const pack_tensor *of, uint32_t dtype, const uint8_t *elems,
+                             uint64_t n, pack_tensor **made, qs_error *error)
+{
+	pack_tensor *part = pack_add_part(p, of, PACK_AS_IS, dtype, n, 1);
+	if (part == NULL)
+		return pack_no_memory(error);
+	qstore_status status = pack_generate(p, elems, (size_t)part->size, &part->source_offset, error);
+	part->source = p->generated;
+	*made = part;
+	return status;
+}
+
 pack_tensor *pack_stored(pack_tensor *tensor)
 {
 	while (tensor->role == PACK_SHARED)
@@ -174,12 +186,31 @@ static qstore_status read_words(const packer *p, const pack_tensor *t, uint8_t *
 	qstore_status status = read_of(p, t, scratch, 4 * n, 4 * first, error);
 	if (status != QSTORE_OK)
 		return status;
-	qs_words_unpack(t->bits, scratch, n, codes);
+	if (t->view == PACK_NIBBLES)
+		qs_words_deinterleave(scratch, n, codes);
+	else
+		qs_words_unpack(t->bits, scratch, n, codes);
 	memcpy(dst, codes + (offset - first * per_word), size);
 	return QSTORE_OK;
 }
 
-/* Pieces of rows, or many whole rows at a time: from each line of words those of these rows. */
+/* What is read at a time: a piece of a row, or many whole rows. */
+typedef struct row_piece {
+	uint64_t row, column, n_rows, n_cols;
+} row_piece;
+
+static row_piece next_piece(const pack_tensor *t, uint64_t offset, size_t size, uint64_t most_rows)
+{
+	uint64_t cols = t->dims[1];
+	row_piece piece = {offset / cols, offset % cols, 1, cols - offset % cols};
+	if (piece.n_cols > size)
+		piece.n_cols = size;
+	else if (piece.column == 0)
+		piece.n_rows = size / cols < most_rows ? size / cols : most_rows;
+	return piece;
+}
+
+/* From each line of words those of these rows. */
 static qstore_status read_words_transposed(const packer *p, const pack_tensor *t, uint8_t *dst, size_t size,
                                            uint64_t offset, uint8_t *scratch, qs_error *error)
 {
@@ -189,11 +220,8 @@ static qstore_status read_words_transposed(const packer *p, const pack_tensor *t
 	uint8_t words[4 * ROWS], codes[8];
 	(void)scratch;
 	while (size > 0) {
-		uint64_t row = offset / cols, column = offset % cols, n_rows = 1, n_cols = cols - column;
-		if (n_cols > size)
-			n_cols = size;
-		else if (column == 0)
-			n_rows = size / cols < ROWS ? size / cols : ROWS;
+		row_piece piece = next_piece(t, offset, size, ROWS);
+		uint64_t row = piece.row, column = piece.column, n_rows = piece.n_rows, n_cols = piece.n_cols;
 		for (uint64_t line = column / per_word; line * per_word < column + n_cols; line++) {
 			qstore_status status = read_of(p, t, words, (size_t)n_rows * 4, (line * rows + row) * 4, error);
 			if (status != QSTORE_OK)
@@ -241,6 +269,33 @@ static qstore_status read_turned(const packer *p, const pack_tensor *t, uint8_t 
 		dst += n_rows * n_cols * elem;
 		offset += n_rows * n_cols * elem;
 		size -= (size_t)(n_rows * n_cols * elem);
+	}
+	return QSTORE_OK;
+}
+
+/* From each column the words of these rows. */
+static qstore_status read_nibbles_transposed(const packer *p, const pack_tensor *t, uint8_t *dst, size_t size,
+                                             uint64_t offset, uint8_t *scratch, qs_error *error)
+{
+	enum { WORDS = 64 };
+	uint64_t rows = t->dims[0], cols = t->dims[1];
+	uint8_t words[4 * WORDS], codes[8 * WORDS];
+	(void)scratch;
+	while (size > 0) {
+		row_piece piece = next_piece(t, offset, size, 8 * (WORDS - 1));
+		uint64_t first = piece.row / 8, n = (piece.row + piece.n_rows - 1) / 8 - first + 1;
+		for (uint64_t c = 0; c < piece.n_cols; c++) {
+			qstore_status status =
+			    read_of(p, t, words, (size_t)n * 4, ((piece.column + c) * (rows / 8) + first) * 4, error);
+			if (status != QSTORE_OK)
+				return status;
+			qs_words_deinterleave(words, (size_t)n, codes);
+			for (uint64_t r = 0; r < piece.n_rows; r++)
+				dst[r * cols + c] = codes[piece.row - first * 8 + r];
+		}
+		dst += piece.n_rows * piece.n_cols;
+		offset += piece.n_rows * piece.n_cols;
+		size -= (size_t)(piece.n_rows * piece.n_cols);
 	}
 	return QSTORE_OK;
 }
@@ -310,11 +365,18 @@ qstore_status pack_tensor_read(const packer *p, const pack_tensor *tensor, uint8
                                uint64_t offset, uint8_t *scratch, qs_error *error)
 {
 	static view_reader *const readers[] = {
-	    [PACK_LLM_INT8] = read_llm_int8,   [PACK_BLOCK_CODES] = read_blocks,
-	    [PACK_BLOCK_SCALES] = read_blocks, [PACK_BLOCK_ABSMAX] = read_absmax,
-	    [PACK_WORD_CODES] = read_words,    [PACK_WORD_CODES_T] = read_words_transposed,
-	    [PACK_TURNED] = read_turned,       [PACK_CAST_BF16] = read_cast,
-	    [PACK_Q8_0] = read_q8_0,           [PACK_Q8_0_CODES] = read_q8_0,
+	    [PACK_LLM_INT8] = read_llm_int8,
+	    [PACK_BLOCK_CODES] = read_blocks,
+	    [PACK_BLOCK_SCALES] = read_blocks,
+	    [PACK_BLOCK_ABSMAX] = read_absmax,
+	    [PACK_WORD_CODES] = read_words,
+	    [PACK_WORD_CODES_T] = read_words_transposed,
+	    [PACK_TURNED] = read_turned,
+	    [PACK_NIBBLES] = read_words,
+	    [PACK_NIBBLES_T] = read_nibbles_transposed,
+	    [PACK_CAST_BF16] = read_cast,
+	    [PACK_Q8_0] = read_q8_0,
+	    [PACK_Q8_0_CODES] = read_q8_0,
 	    [PACK_Q8_0_SCALES] = read_q8_0,
 	};
 	qstore_status status = QSTORE_OK;

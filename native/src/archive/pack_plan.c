@@ -107,7 +107,7 @@ static qstore_status plan_object(packer *p, pack_tensor *t, uint32_t layer, qs_e
 /* What an object names comes before it. */
 static qstore_status plan_needed(packer *p, const pack_tensor *t, qs_error *error)
 {
-	pack_tensor *needed[] = {t->coarse, t->grid.scales, t->grid.zeros, t->grid.order};
+	pack_tensor *needed[] = {t->coarse, t->grid.scales, t->grid.zeros, t->grid.order, t->factors};
 	qstore_status status = QSTORE_OK;
 	for (size_t i = 0; i < sizeof(needed) / sizeof(*needed) && status == QSTORE_OK; i++)
 		if (needed[i] != NULL)
@@ -163,17 +163,25 @@ static qstore_status plan_object(packer *p, pack_tensor *t, uint32_t layer, qs_e
 		object.group_stride = t->grid.group_stride;
 		object.zero_offset = t->grid.zero_offset;
 	}
+	if (t->role == PACK_REFINE)
+		object.scales = object_of(t->factors);
 	if (t->role == PACK_LAYOUT) {
 		const pack_tensor *codes = t->coarse;
 		uint32_t per_elem = t->bits == 0 ? 1 : 8 * qs_dtype_size(t->dtype) / t->bits;
-		int transposed = codes->view == PACK_WORD_CODES_T || codes->view == PACK_TURNED;
-		object.rule = codes->view == PACK_WORD_CODES ? QS_LAYOUT_PACKED
-		              : transposed                   ? QS_LAYOUT_TRANSPOSED
-		                                             : QS_LAYOUT_BLOCKS;
+		static const uint8_t layouts[] = {
+		    [PACK_WORD_CODES] = QS_LAYOUT_PACKED,
+		    [PACK_WORD_CODES_T] = QS_LAYOUT_TRANSPOSED,
+		    [PACK_TURNED] = QS_LAYOUT_TRANSPOSED,
+		    [PACK_NIBBLES] = QS_LAYOUT_INTERLEAVED,
+		    [PACK_NIBBLES_T] = QS_LAYOUT_INTERLEAVED_COLUMNS,
+		    [PACK_BLOCK_CODES] = QS_LAYOUT_BLOCKS,
+		    [PACK_Q8_0_CODES] = QS_LAYOUT_BLOCKS,
+		};
+		object.rule = layouts[codes->view];
 		object.group = t->bits;
 		if (object.rule == QS_LAYOUT_BLOCKS)
 			object.scales = object_of(codes->grid.scales);
-		if (!transposed) {
+		if (object.rule != QS_LAYOUT_TRANSPOSED && object.rule != QS_LAYOUT_INTERLEAVED_COLUMNS) {
 			pack_geometry(codes, &object.cols, &object.chunk_elems);
 			object.cols /= per_elem;
 			object.chunk_elems /= per_elem;

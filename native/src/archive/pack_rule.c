@@ -312,9 +312,10 @@ qstore_status pack_find_rule(pack_search *s, const pack_tensor *fine, pack_tenso
 				best = &s->candidates[i];
 	*found = 1;
 	/* Wrong pairs are found before hours of work. */
-	*fit = pack_alike(&best->sums)                       ? PACK_FITS
-	       : pack_correlation(&best->sums) > RELATED_MIN ? PACK_RELATED
-	                                                     : PACK_WRONG;
+	if (pack_alike(&best->sums))
+		*fit = best->mismatches > seen / 4 ? PACK_LOOSE : PACK_FITS;
+	else
+		*fit = pack_correlation(&best->sums) > RELATED_MIN ? PACK_RELATED : PACK_WRONG;
 	pack_grid grid = best->grid;
 	pack_use_grid(codes, &grid);
 	return QSTORE_OK;

@@ -32,12 +32,24 @@ int pack_is_scales_name(const char *name);
 int pack_has_scales(const pack_map *map, const pack_tensor *codes);
 
 /* What codes and scales say of values. */
-typedef enum pack_fit { PACK_FITS, PACK_RELATED, PACK_WRONG } pack_fit;
+typedef enum pack_fit {
+	PACK_FITS,
+	PACK_LOOSE,   /* a quarter of the codes and more are others than the rule's */
+	PACK_RELATED, /* values that codes are not near to, but belong to */
+	PACK_WRONG
+} pack_fit;
 
 /* Tries every grid on the first, the middle and the last chunk; the fewest mismatches win. `found` is 0 when
  * there is no candidate; codes->grid is set else. */
 qstore_status pack_find_rule(pack_search *search, const pack_tensor *fine, pack_tensor *codes,
                              const pack_map *map, int *found, pack_fit *fit, qs_error *error);
+
+/* Looks for factors that these values' columns were multiplied by before they became codes (SmoothQuant,
+ * AWQ): fine->factors, and the rule of codes->grid, are set when there are some. fine: in 16 bits.
+ * (pack_factors.c)
+ */
+qstore_status pack_find_factors(pack_search *search, pack_tensor *fine, pack_tensor *codes, int *found,
+                                qs_error *error);
 
 /* The grid of codes in I8 which nothing has shown yet, by the names of their scales. 0: none. */
 int pack_guess_grid(pack_search *search, const pack_map *map, pack_tensor *codes);

@@ -14,23 +14,6 @@ QS_ALWAYS_INLINE uint32_t pattern_floor(float x, uint32_t dtype)
 	return dtype == QS_F16 ? qs_f32_bits(x * 0x1p-112f) >> 13 : qs_f32_bits(x) >> 16;
 }
 
-/* floor(65536 / n) for 1 ≤ n < 2^16, by a single: the quotient is no integer by less than 2^-16, or is one,
- * and adding this number rounds (quotient − ½) half to even; integers above 1 are even, being powers of two.
- * No conversion, for which WebAssembly takes six instructions. */
-QS_ALWAYS_INLINE uint32_t divide_65536(uint32_t n)
-{
-	return qs_f32_bits(65536.0f / (float)(int32_t)n + (0x1p23f - 0.5f)) - 0x4b000000;
-}
-
-QS_ALWAYS_INLINE qs_cell make_cell(uint32_t first, uint32_t count)
-{
-	uint32_t n = count ? count : 1;
-	uint32_t f = divide_65536(n);
-	f = f > 65535 ? 65535 : f;
-	uint32_t g = divide_65536(f);
-	return (qs_cell)(first | g << 16) | (qs_cell)(f | n << 16) << 32;
-}
-
 /* ---- Symmetric rules ---- */
 
 /* Least magnitude whose code is at least k, or end. */
@@ -167,14 +150,14 @@ QS_ALWAYS_INLINE void write_cells(qs_cell *cells, const uint32_t *first, uint32_
                                   uint32_t positive, uint32_t negative, int both)
 {
 	for (uint32_t k = from; k <= reach && k <= positive; k++)
-		cells[k] = make_cell(first[k], first[k + 1] - first[k]);
+		cells[k] = qs_make_cell(first[k], first[k + 1] - first[k]);
 	for (uint32_t k = from; k <= reach && k <= negative; k++)
-		cells[256 - k] = make_cell(first[k], first[k + 1] - first[k]) | 0x8000;
+		cells[256 - k] = qs_make_cell(first[k], first[k + 1] - first[k]) | 0x8000;
 	/* Values beyond the codes' range are clamped: its ends reach one code further. */
 	if (positive && positive <= reach)
-		cells[positive] = make_cell(first[positive], first[positive + 2] - first[positive]);
+		cells[positive] = qs_make_cell(first[positive], first[positive + 2] - first[positive]);
 	if (negative && negative <= reach)
-		cells[256 - negative] = make_cell(first[negative], first[negative + 2] - first[negative]) | 0x8000;
+		cells[256 - negative] = qs_make_cell(first[negative], first[negative + 2] - first[negative]) | 0x8000;
 	if (both && positive <= reach)
 		cells[256 - positive] = cells[positive] | 0x8000;
 }
@@ -316,11 +299,11 @@ QS_ALWAYS_INLINE int32_t build_block(qs_cell *cells, uint32_t rule, uint32_t dty
 	for (uint32_t k = 0; k < levels; k++) {
 		uint32_t count = (uint32_t)(first[k + 1] - first[k]), index = (k - (uint32_t)zero) & 255;
 		if (first[k] > 0)
-			cells[index] = make_cell((uint32_t)first[k] | sign, count);
+			cells[index] = qs_make_cell((uint32_t)first[k] | sign, count);
 		else
-			cells[index] = make_cell((uint32_t)(1 - first[k + 1]) | (sign ^ 0x8000), count);
+			cells[index] = qs_make_cell((uint32_t)(1 - first[k + 1]) | (sign ^ 0x8000), count);
 	}
-	cells[0] = make_cell(0, 1);
+	cells[0] = qs_make_cell(0, 1);
 	return zero;
 }
 
@@ -414,7 +397,7 @@ int qs_step_is_usable(uint32_t rule, const qs_step *step)
 static void build_table(const qs_cell_cache *cache, qs_cell_table *table, const qs_step *step, uint32_t reach)
 {
 	uint32_t rule = cache->rule, dtype = cache->dtype, codes_dtype = cache->codes_dtype;
-	table->cells[0] = make_cell(0, 1);
+	table->cells[0] = qs_make_cell(0, 1);
 	table->reach = 255;
 	if (!qs_step_is_usable(rule, step)) {
 		table->zero = QS_ALL_ZERO;

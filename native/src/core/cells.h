@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "grid.h"
+#include "rules.h"
 
 /* What decoding needs of the cell of a code, in one word:
  * bits 0–15 the pattern of its first value, sign included; 16–31 G = floor(65536 / F); 32–47 F = min(65535,
@@ -19,6 +20,24 @@ typedef uint64_t qs_cell;
 #define QS_CELL_G(c) ((uint32_t)((c) >> 16 & 0xffff))
 #define QS_CELL_F(c) ((uint32_t)((c) >> 32 & 0xffff))
 #define QS_CELL_COUNT(c) ((uint32_t)((c) >> 48))
+
+/* floor(65536 / n) for 1 ≤ n < 2^16, by a single: the quotient is no integer by less than 2^-16, or is one,
+ * and adding this number rounds (quotient − ½) half to even; integers above 1 are even, being powers of two.
+ * No conversion, for which WebAssembly takes six instructions. */
+QS_ALWAYS_INLINE uint32_t qs_divide_65536(uint32_t n)
+{
+	return qs_f32_bits(65536.0f / (float)(int32_t)n + (0x1p23f - 0.5f)) - 0x4b000000;
+}
+
+/* The cell of `count` values from pattern `first` on. */
+QS_ALWAYS_INLINE qs_cell qs_make_cell(uint32_t first, uint32_t count)
+{
+	uint32_t n = count ? count : 1;
+	uint32_t f = qs_divide_65536(n);
+	f = f > 65535 ? 65535 : f;
+	uint32_t g = qs_divide_65536(f);
+	return (qs_cell)(first | g << 16) | (qs_cell)(f | n << 16) << 32;
+}
 
 enum { QS_CELL_TABLE = 256 };
 

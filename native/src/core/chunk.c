@@ -48,6 +48,9 @@ qstore_status qs_chunk_desc_check(const qs_chunk_desc *desc)
 		           : QSTORE_USAGE;
 	if (refine && desc->dtype != QS_F16 && desc->dtype != QS_BF16)
 		return QSTORE_USAGE;
+	if (desc->factors && (!refine || (desc->factors_dtype != QS_F16 && desc->factors_dtype != QS_BF16) ||
+	                      !qs_rule_has_factors(desc->coarse_grid.rule)))
+		return QSTORE_USAGE;
 	if (!desc->n_elems || (!refine && (!codes || !desc->coarse)))
 		return QSTORE_OK;
 	if (!desc->coarse || desc->coarse_dtype != desc->coarse_grid.codes_dtype ||

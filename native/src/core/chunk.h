@@ -21,6 +21,10 @@ typedef struct qs_chunk_desc {
 	uint32_t coarse_dtype; /* of these */
 	qs_grid coarse_grid;   /* REFINE and CODES with `coarse`: of the codes there */
 	qs_grid grid;          /* CODES with `coarse`: of its own codes */
+	/* REFINE: a factor for each of the `cols` columns (factors.h), 2 bytes each, little-endian, and their
+	 * dtype; or NULL. */
+	const uint8_t *factors;
+	uint32_t factors_dtype;
 } qs_chunk_desc;
 
 /* Bytes of scratch memory that decoding needs, whatever the chunk; 64-byte aligned memory is fastest. */

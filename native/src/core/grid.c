@@ -61,6 +61,11 @@ uint32_t qs_rule_group(uint32_t rule)
 	return rule < QS_RULE_Q8_0 || qs_rule_adds_zero(rule) ? 0 : rule == QS_RULE_Q6_K ? 16 : 32;
 }
 
+int qs_rule_has_factors(uint32_t rule)
+{
+	return rule > QS_RULE_NONE && rule < QS_RULE_Q8_0;
+}
+
 int qs_grid_is_plain(const qs_grid *grid)
 {
 	return qs_rule_is_symmetric(grid->rule) && grid->codes_dtype == QS_I8 && !grid->zeros &&

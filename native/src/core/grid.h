@@ -41,6 +41,9 @@ uint32_t qs_rule_record_groups(uint32_t rule); /* scales in a record, else 1 */
 uint32_t qs_rule_levels(uint32_t rule);        /* codes are below this; 256 when all bytes are codes */
 uint32_t qs_rule_group(uint32_t rule); /* elements that share a scale, when the rule says so; else 0 */
 
+/* May the values be multiplied by factors of their columns before the rule takes them? */
+int qs_rule_has_factors(uint32_t rule);
+
 /* Signed codes around 0, as most INT8 formats have them: a table for a scale then has all of them. */
 int qs_grid_is_plain(const qs_grid *grid);
 

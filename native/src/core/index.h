@@ -142,10 +142,12 @@ enum {
 
 /* How a layout object's bytes are made (FORMAT.md, "Layouts"). */
 enum {
-	QS_LAYOUT_BLOCKS = 1,     /* ggml's blocks of the object's dtype, of codes and scales */
-	QS_LAYOUT_PACKED = 2,     /* codes of 4 or 8 bits in I32, or of 4 in U8, along the rows */
-	QS_LAYOUT_TRANSPOSED = 3, /* the same in I32 along the columns: of a matrix of rows × cols, [cols / per
-	                             word, rows]; or floats: rows become columns */
+	QS_LAYOUT_BLOCKS = 1,      /* ggml's blocks of the object's dtype, of codes and scales */
+	QS_LAYOUT_PACKED = 2,      /* codes of 4 or 8 bits in I32, or of 4 in U8, along the rows */
+	QS_LAYOUT_TRANSPOSED = 3,  /* the same in I32 along the columns: of a matrix of rows × cols, [cols / per
+	                              word, rows]; or floats: rows become columns */
+	QS_LAYOUT_INTERLEAVED = 4, /* as PACKED in I32, 4 bits in AWQ's order of nibbles */
+	QS_LAYOUT_INTERLEAVED_COLUMNS = 5, /* the same of 8 codes below one another, column by column */
 	QS_LAYOUT_COUNT
 };
 
@@ -229,7 +231,7 @@ typedef struct qs_tensor {
 
 typedef struct qs_object {
 	uint32_t kind, dtype, variant, rule;
-	uint32_t coarse, scales; /* objects, or QS_NONE */
+	uint32_t coarse, scales; /* objects, or QS_NONE; REFINE: scales are factors of the columns */
 	float error;             /* REFINE: |coarse − fine|² / |fine|², else 0 */
 	uint64_t n_elems, cols;
 	uint32_t chunk_elems, first_chunk, n_chunks;

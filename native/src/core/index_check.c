@@ -157,9 +157,10 @@ static int are_alike(const qs_object *a, const qs_object *b)
 /* Has a grid, or the fields for one are unused. */
 static int has_no_grid(const qs_object *object)
 {
-	return object->rule == QS_RULE_NONE && object->scales == QS_NONE && object->zeros == QS_NONE &&
-	       object->order == QS_NONE && object->group == 0 && object->zero_offset == 0 &&
-	       object->row_stride == 0 && object->group_stride == 0;
+	return object->rule == QS_RULE_NONE &&
+	       (object->scales == QS_NONE || object->kind == QS_KIND_REFINE /* factors */) &&
+	       object->zeros == QS_NONE && object->order == QS_NONE && object->group == 0 &&
+	       object->zero_offset == 0 && object->row_stride == 0 && object->group_stride == 0;
 }
 
 /* The grid of codes (grid.h): every element has a scale that there is. */
@@ -242,9 +243,14 @@ static int check_layout(const qs_index *index, uint32_t number, const qs_object 
 		       coarse.dtype == (object->dtype == QS_Q8_0 ? QS_I8 : QS_U8) && are_alike(object, &coarse) &&
 		       object->scales == coarse.scales && object->group == 0 && has_block_scales(index, &coarse) &&
 		       coarse.chunk_elems % qs_block_elems(object->dtype) == 0;
-	int transposed = object->rule == QS_LAYOUT_TRANSPOSED;
+	uint64_t rows = coarse.n_elems / coarse.cols;
+	int transposed = object->rule == QS_LAYOUT_TRANSPOSED,
+	    by_columns = object->rule == QS_LAYOUT_INTERLEAVED_COLUMNS,
+	    interleaved = object->rule == QS_LAYOUT_INTERLEAVED || by_columns;
 	if (object->scales != QS_NONE || coarse.n_elems % coarse.cols != 0 ||
-	    (transposed && (object->cols != coarse.n_elems / coarse.cols || coarse.n_elems >= QS_TRANSPOSED_MAX)))
+	    ((transposed || by_columns) && coarse.n_elems >= QS_TRANSPOSED_MAX) ||
+	    (transposed && object->cols != rows) ||
+	    (by_columns && (rows == 0 || rows % 8 != 0 || object->cols != rows / 8)))
 		return 0;
 	if (transposed && qs_dtype_is_float(object->dtype))
 		return coarse.dtype == object->dtype && object->group == 8 * qs_dtype_size(object->dtype) &&
@@ -252,7 +258,8 @@ static int check_layout(const qs_index *index, uint32_t number, const qs_object 
 		        coarse.kind == QS_KIND_DELTA) &&
 		       coarse.n_elems == object->n_elems;
 	if (coarse.dtype != QS_U8 || (coarse.kind != QS_KIND_CODES && coarse.kind != QS_KIND_PLAIN) ||
-	    (object->group != 4 && object->group != 8) || coarse.cols % per_word != 0)
+	    (object->group != 4 && object->group != 8) || (interleaved && object->group != 4) ||
+	    (!by_columns && coarse.cols % per_word != 0))
 		return 0;
 	/* Packed codes may be called bytes, but come in whole words all the same. */
 	if (object->rule == QS_LAYOUT_PACKED && object->dtype == QS_U8 && object->group == 4)
@@ -261,8 +268,8 @@ static int check_layout(const qs_index *index, uint32_t number, const qs_object 
 		return 0;
 	if (coarse.n_elems / per_elem != object->n_elems)
 		return 0;
-	return transposed ||
-	       (object->rule == QS_LAYOUT_PACKED && coarse.chunk_elems % per_word == 0 &&
+	return transposed || by_columns ||
+	       ((object->rule == QS_LAYOUT_PACKED || interleaved) && coarse.chunk_elems % per_word == 0 &&
 	        object->cols == coarse.cols / per_elem && object->chunk_elems == coarse.chunk_elems / per_elem);
 }
 
@@ -277,6 +284,20 @@ static int check_base(const qs_index *index, const qs_object *object)
 	uint64_t size = qs_load64(file + 8);
 	return qs_load32(file + 48) == QS_FILE_BASE && size < QS_SIZE_LIMIT &&
 	       is_inside(object->row_stride, qs_object_bytes(object), 0, size);
+}
+
+/* The factors of a refined object's columns, where it has some. */
+static int check_factors(const qs_index *index, uint32_t number, const qs_object *object,
+                         const qs_object *codes)
+{
+	qs_object factors;
+	if (object->scales == QS_NONE)
+		return 1;
+	if (object->scales >= number || !qs_rule_has_factors(codes->rule))
+		return 0;
+	qs_index_object(index, object->scales, &factors);
+	return factors.kind == QS_KIND_PLAIN && (factors.dtype == QS_F16 || factors.dtype == QS_BF16) &&
+	       factors.n_elems == object->cols;
 }
 
 /* What an object builds on: objects before it, laid out alike. */
@@ -319,7 +340,8 @@ static int check_object_links(const qs_index *index, uint32_t number, const qs_o
 		       qs_delta_applies(coarse.dtype, object->dtype);
 	return coarse.kind == QS_KIND_CODES && coarse.rule != QS_RULE_NONE &&
 	       (object->dtype == QS_F16 || object->dtype == QS_BF16) && object->error >= 0.0f &&
-	       object->error <= 3.4028234e38f; /* NaN fails too */
+	       object->error <= 3.4028234e38f /* NaN fails too */ &&
+	       check_factors(index, number, object, &coarse);
 }
 
 /* Objects fill the layers one after the other, and use all chunks in order: hence sums can be checked in one

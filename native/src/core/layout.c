@@ -271,6 +271,48 @@ void qs_turn(uint32_t size, const uint8_t *src, uint64_t rows, uint64_t cols, ui
 		turn(4, src, rows, cols, first, n, dst);
 }
 
+/* AutoAWQ, awq/modules/linear/gemm.py (WQLinear_GEMM.from_linear, order_map). */
+static const uint8_t interleaved[8] = {0, 2, 4, 6, 1, 3, 5, 7};
+
+/* Of codes that stand `stride` apart. */
+static uint32_t interleave(const uint8_t *codes, size_t stride)
+{
+	uint8_t ordered[8];
+	for (unsigned i = 0; i < 8; i++)
+		ordered[i] = codes[interleaved[i] * stride];
+	return pack_word(4, ordered);
+}
+
+void qs_words_interleave(const uint8_t *codes, size_t n_words, uint8_t *dst)
+{
+	for (size_t i = 0; i < n_words; i++)
+		qs_store32(dst + 4 * i, interleave(codes + 8 * i, 1));
+}
+
+void qs_words_deinterleave(const uint8_t *words, size_t n_words, uint8_t *codes)
+{
+	for (; n_words; n_words--, words += 4, codes += 8) {
+		uint8_t ordered[8];
+		unpack_word(4, qs_load32(words), ordered);
+		for (unsigned i = 0; i < 8; i++)
+			codes[interleaved[i]] = ordered[i];
+	}
+}
+
+void qs_words_interleave_columns(const uint8_t *codes, uint64_t rows, uint64_t cols, uint64_t first, size_t n,
+                                 uint8_t *dst)
+{
+	uint64_t column = first / (rows / 8), row = first % (rows / 8) * 8;
+	for (size_t i = 0; i < n; i++) {
+		qs_store32(dst + 4 * i, interleave(codes + (size_t)(row * cols + column), (size_t)cols));
+		row += 8;
+		if (row == rows) {
+			row = 0;
+			column++;
+		}
+	}
+}
+
 void qs_words_pack_transposed(uint32_t bits, const uint8_t *codes, uint64_t rows, uint64_t cols,
                               uint64_t first, size_t n, uint8_t *dst)
 {

@@ -32,6 +32,16 @@ void qs_words_unpack(uint32_t bits, const uint8_t *words, size_t n_words, uint8_
 void qs_turn(uint32_t size, const uint8_t *src, uint64_t rows, uint64_t cols, uint64_t first, size_t n,
              uint8_t *dst);
 
+/* The same of words of 4 bits in the order of AWQ's kernels: the codes of a word stand in its nibbles 0, 4,
+ * 1, 5, 2, 6, 3, 7. */
+void qs_words_interleave(const uint8_t *codes, size_t n_words, uint8_t *dst);
+void qs_words_deinterleave(const uint8_t *words, size_t n_words, uint8_t *codes);
+
+/* Words [first, first + n) of the matrix [cols, rows / 8] whose word (column, i) has, interleaved, the codes
+ * of rows 8 i … of a column. codes: the whole matrix, rows × cols. */
+void qs_words_interleave_columns(const uint8_t *codes, uint64_t rows, uint64_t cols, uint64_t first, size_t n,
+                                 uint8_t *dst);
+
 /* Words [first, first + n) of the matrix [cols / per word, rows] whose word (i, row) has the codes of columns
  * i × per word … of a row, and back. codes: the whole matrix, rows × cols. */
 void qs_words_pack_transposed(uint32_t bits, const uint8_t *codes, uint64_t rows, uint64_t cols,

@@ -1,6 +1,7 @@
 /* Chunks of 16-bit floats given their codes (FORMAT.md, "Ranks"). */
 #include <string.h>
 
+#include "factors.h"
 #include "mode.h"
 #include "planes.h"
 #include "ranks.h"
@@ -68,14 +69,17 @@ static int feed_flush(feed *f)
 	return feed_whole(f) && (!f->filled || feed_decode(f, qs_ranks_fields_scalar, f->filled));
 }
 
+static inline void put_cell(const qs_cell_fields *to, uint32_t i, qs_cell cell, uint8_t index)
+{
+	to->first[i] = QS_CELL_FIRST(cell);
+	to->f[i] = (uint16_t)QS_CELL_F(cell);
+	to->g[i] = index ? (uint16_t)QS_CELL_G(cell) : 0;
+}
+
 static void put_cells(const qs_cell_fields *to, const qs_cell *cells, const uint8_t *indexes, uint32_t n)
 {
-	for (uint32_t i = 0; i < n; i++) {
-		qs_cell cell = cells[indexes[i]];
-		to->first[i] = QS_CELL_FIRST(cell);
-		to->f[i] = (uint16_t)QS_CELL_F(cell);
-		to->g[i] = indexes[i] ? (uint16_t)QS_CELL_G(cell) : 0;
-	}
+	for (uint32_t i = 0; i < n; i++)
+		put_cell(to, i, cells[indexes[i]], indexes[i]);
 }
 
 /* n is at most QS_LANES_MAX. */
@@ -108,6 +112,24 @@ static int feed_run(feed *f, const qs_cell *cells, const uint8_t *indexes, uint3
 		return 0;
 	f->out += 2 * (size_t)whole;
 	feed_mixed(f, cells, indexes + whole, n - whole);
+	return 1;
+}
+
+/* A run of elements that have each a cell of their own, by its table. */
+static int feed_factors(feed *f, const qs_chunk_desc *desc, const qs_run *run, const qs_cell *cells,
+                        const uint8_t *indexes)
+{
+	for (uint32_t done = 0, n; done < run->count; done += n) {
+		qs_cell own[QS_STRIP_MAX];
+		qs_cell_fields to = feed_fields(f);
+		n = run->count - done < QS_STRIP_MAX ? run->count - done : QS_STRIP_MAX;
+		qs_factor_cells(desc, run->begin + done, cells, indexes + done, n, own);
+		for (uint32_t i = 0; i < n; i++)
+			put_cell(&to, i, own[i], indexes[done + i]);
+		f->filled += n;
+		if (!feed_whole(f))
+			return 0;
+	}
 	return 1;
 }
 
@@ -215,7 +237,8 @@ static int decode_runs(ranks_chunk *c, qs_coded_order order)
 		const uint8_t *indexes;
 		next_step(c, &runs.run, &step);
 		const qs_cell *cells = table_of_run(c, &runs.run, &step, &indexes);
-		if (!feed_run(&c->feed, cells, indexes, runs.run.count))
+		if (!(desc->factors ? feed_factors(&c->feed, desc, &runs.run, cells, indexes)
+		                    : feed_run(&c->feed, cells, indexes, runs.run.count)))
 			return 0;
 	}
 }
@@ -260,12 +283,14 @@ static qstore_status decode_lanes(qs_reader *r, const qs_chunk_desc *desc, unsig
 	f->ranks.src_end = r->end;
 	if (qs_reader_left(r) & 1)
 		return QSTORE_CORRUPT;
-	qs_cell_cache_init(w->cells, desc->dtype, grid->rule, grid->codes_dtype);
+	qs_cell_cache_init(w->cells, desc->factors ? desc->factors_dtype : desc->dtype, grid->rule,
+	                   grid->codes_dtype);
 	uint64_t run = order == QS_CODED_COLUMNS  ? desc->n_elems / desc->cols
 	               : grid->order              ? desc->cols / grid->group
 	               : grid->group < desc->cols ? grid->group
 	                                          : desc->cols;
-	qs_strip_cells_init(&c.strip, desc->dtype, grid, run);
+	if (!desc->factors)
+		qs_strip_cells_init(&c.strip, desc->dtype, grid, run);
 	if (!decode_runs(&c, order) || !feed_flush(f) || f->ranks.zeros != w->scratch + 2 * (size_t)n_zeros)
 		return QSTORE_CORRUPT;
 	r->at = f->ranks.src;
@@ -274,6 +299,13 @@ static qstore_status decode_lanes(qs_reader *r, const qs_chunk_desc *desc, unsig
 		if (f->ranks.low[lane] != (QS_LANE_START & 0xffff) || f->ranks.high[lane] != QS_LANE_START >> 16)
 			return QSTORE_CORRUPT;
 	return QSTORE_OK;
+}
+
+qs_coded_order qs_chunk_order(const qs_chunk_desc *desc)
+{
+	/* Under factors no two elements of a row share a cell. */
+	return desc->factors ? QS_CODED_ROWS
+	                     : qs_coded_order_of(&desc->coarse_grid, desc->cols, desc->first_elem, desc->n_elems);
 }
 
 qstore_status qs_decode_ranks(qs_reader *r, const qs_chunk_desc *desc, uint8_t *dst, const qs_workspace *w)
@@ -301,7 +333,7 @@ qstore_status qs_decode_ranks(qs_reader *r, const qs_chunk_desc *desc, uint8_t *
 			w->codes[i] = (uint8_t)(w->codes[i] + codes[i]);
 		codes = w->codes;
 	}
-	qs_coded_order order = qs_coded_order_of(grid, desc->cols, desc->first_elem, n);
+	qs_coded_order order = qs_chunk_order(desc);
 	if (order == QS_CODED_GROUPS)
 		qs_coded_columns(grid, cols, w->columns, (uint32_t *)w->scratch);
 	if (order != QS_CODED_ROWS) {

@@ -32,6 +32,9 @@ qstore_status qs_decode_blocks(qs_reader *r, unsigned n_blocks, size_t n, uint8_
 /* The bodies of these modes (FORMAT.md, "Ranks" and "Recoded codes"). */
 qstore_status qs_decode_ranks(qs_reader *r, const qs_chunk_desc *desc, uint8_t *dst, const qs_workspace *w);
 
+/* The order in which a chunk's ranks are coded. */
+qs_coded_order qs_chunk_order(const qs_chunk_desc *desc);
+
 /* The codes that the coarser ones let expect, n_elems bytes. */
 void qs_predict_codes(const qs_chunk_desc *desc, uint8_t *dst);
 

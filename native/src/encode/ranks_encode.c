@@ -2,8 +2,10 @@
 
 #include <string.h>
 
+#include "../core/factors.h"
 #include "../core/planes.h"
 #include "../core/rules.h"
+#include "../core/workspace.h"
 #include "rank_lanes.h"
 
 /* A chunk with more exceptions than this share of its elements is better coded plainly. */
@@ -21,7 +23,7 @@ typedef struct found {
 /* Calls for each run of elements that share a scale. */
 typedef struct walk {
 	qs_runs runs;
-	uint32_t dtype;
+	const qs_chunk_desc *desc;
 	const qs_grid *grid;
 	const uint8_t *codes;  /* in coded order, as all of this */
 	const uint8_t *shifts; /* of the runs that are left, or NULL */
@@ -34,7 +36,7 @@ typedef struct walk {
 static walk walk_begin(const qs_chunk_desc *desc, qs_coded_order order, const uint8_t *codes,
                        const uint8_t *shifts, qs_ranks_scratch *scratch)
 {
-	walk w = {.dtype = desc->dtype,
+	walk w = {.desc = desc,
 	          .grid = &desc->coarse_grid,
 	          .codes = codes,
 	          .shifts = shifts,
@@ -53,7 +55,7 @@ static int walk_next(walk *w)
 	uint8_t *indexes = w->indexes + begin;
 	qs_grid_step(w->grid, w->runs.run.number, &w->step);
 	if (w->shifts)
-		qs_step_shift(&w->step, w->grid->rule, w->dtype, (int8_t)*w->shifts++);
+		qs_step_shift(&w->step, w->grid->rule, w->desc->dtype, (int8_t)*w->shifts++);
 	if (!qs_rule_is_symmetric(w->grid->rule)) {
 		w->table = qs_cell_cache_get(w->cells, &w->step, reach);
 		for (uint32_t i = 0; i < n; i++)
@@ -70,13 +72,32 @@ static int walk_next(walk *w)
 	return 1;
 }
 
+/* The same for a run whose elements have each a cell of their own; indexes become numbers of these. */
+static void find_under_factors(const walk *w, const uint8_t *src, qs_found_ranks *ranks)
+{
+	enum { MOST = QS_CELL_TABLE - 1 };
+	qs_cell cells[QS_CELL_TABLE] = {qs_make_cell(0, 1)};
+	uint32_t begin = w->runs.run.begin, end = begin + w->runs.run.count;
+	for (uint32_t at = begin, n; at < end; at += n) {
+		n = end - at < MOST ? end - at : MOST;
+		qs_factor_cells(w->desc, at, w->table->cells, w->indexes + at, n, cells + 1);
+		for (uint32_t i = 0; i < n; i++)
+			w->indexes[at + i] = w->indexes[at + i] ? (uint8_t)(i + 1) : 0;
+		qs_find_ranks_scalar(cells, w->indexes, src, n, at, ranks);
+	}
+}
+
 /* Front to back: each element's index, rank and F, and the values outside their cells, whose rank is 0. */
 static found find_ranks(walk w, const uint8_t *src, uint8_t *outside, qs_ranks_scratch *scratch)
 {
 	qs_find_ranks_kernel *find = qs_find_ranks_best(qs_grid_is_plain(w.grid));
 	qs_found_ranks ranks = {.rank = scratch->rank, .f = scratch->f, .outside = outside};
-	while (walk_next(&w))
-		find(w.table->cells, w.indexes, src, w.runs.run.count, w.runs.run.begin, &ranks);
+	while (walk_next(&w)) {
+		if (w.desc->factors)
+			find_under_factors(&w, src, &ranks);
+		else
+			find(w.table->cells, w.indexes, src, w.runs.run.count, w.runs.run.begin, &ranks);
+	}
 	return (found){.zeros = ranks.zeros, .exceptions = ranks.outsiders};
 }
 
@@ -231,7 +252,12 @@ static void find_residual(walk w, const qs_chunk_desc *desc, const uint8_t *src,
 		}
 		for (uint32_t i = w.runs.run.begin, end = i + w.runs.run.count; i < end; i++) {
 			uint8_t given = w.codes[i];
-			int code = qs_cell_code(desc->dtype, w.grid->rule, &w.step, qs_load16(src + 2 * (size_t)i));
+			uint16_t value = qs_load16(src + 2 * (size_t)i);
+			if (desc->factors)
+				value = qs_factor_product(desc->dtype, desc->factors_dtype, value,
+				                          qs_factor_value(desc->factors_dtype, qs_factors_at(desc, i)));
+			int code =
+			    qs_cell_code(desc->factors ? desc->factors_dtype : desc->dtype, w.grid->rule, &w.step, value);
 			int out = code == QS_NO_CODE || w.table->zero == QS_ALL_ZERO;
 			if (!symmetric && !out)
 				code = code < low ? low : code > high ? high : code;
@@ -250,7 +276,7 @@ void qs_ranks_encode(qs_writer *w, const qs_chunk_desc *desc, const uint8_t *src
 	const uint8_t *codes = desc->coarse, *values = src;
 	/* 32 lanes pay when their states are small beside the chunk. */
 	unsigned n_lanes = n >= 1 << 15 ? QS_LANES_MAX : QS_LANES_MIN;
-	qs_coded_order order = qs_coded_order_of(grid, desc->cols, desc->first_elem, n);
+	qs_coded_order order = qs_chunk_order(desc);
 	uint8_t *outside = scratch->outside;
 	/* Codes that the rule does not have stand in no cell. */
 	for (uint32_t i = 0, levels = qs_rule_levels(grid->rule); levels < 256 && i < n; i++)
@@ -266,13 +292,14 @@ void qs_ranks_encode(qs_writer *w, const qs_chunk_desc *desc, const uint8_t *src
 		codes = scratch->codes;
 		values = scratch->values;
 	}
-	qs_cell_cache_init(&scratch->cells, desc->dtype, grid->rule, grid->codes_dtype);
+	qs_cell_cache_init(&scratch->cells, desc->factors ? desc->factors_dtype : desc->dtype, grid->rule,
+	                   grid->codes_dtype);
 	found f = find_ranks(walk_begin(desc, order, codes, NULL, scratch), values, outside, scratch);
 	qs_block_plan residual_plan, shifts_plan;
 	int residual = 0, tried = 0;
 	uint32_t n_shifts = 0;
 	const uint8_t *shifts = NULL;
-	if (f.exceptions && qs_rule_takes_shifts(grid->rule)) {
+	if (f.exceptions && qs_rule_takes_shifts(grid->rule) && !desc->factors) {
 		n_shifts = find_shifts(walk_begin(desc, order, codes, NULL, scratch), desc, values, outside,
 		                       &shifts_plan, &tried, scratch);
 		shifts = n_shifts ? scratch->shifts : NULL;

@@ -1,0 +1,85 @@
+#include "factors.h"
+
+#include "bytes.h"
+#include "rules.h"
+
+/* Least magnitude of `dtype` whose product with the factor is rounded, half to even, to magnitude `product`
+ * of `factors_dtype` or more; product ≥ 1. The product of two 16-bit values is exact in single precision, and
+ * so is the border, halfway between two values: a quotient that is not equal to a value is on the right side
+ * of it. Beyond halfway for odd products, to which halves are not rounded. */
+QS_ALWAYS_INLINE uint32_t least_factor(uint32_t product, float factor, uint32_t dtype, uint32_t factors_dtype)
+{
+	uint32_t products_end = qs_rule_end(QS_RULE_DIVIDE, factors_dtype);
+	product = product < products_end ? product : products_end;
+	uint32_t odd = product & 1;
+	float border = factors_dtype == QS_F16 ? qs_f32_from_bits((product << 13) - 0x1000 + odd) * 0x1p112f
+	                                       : qs_f32_from_bits((product << 16) - 0x8000 + odd);
+	float value = border / factor;
+	uint32_t end = qs_rule_end(QS_RULE_DIVIDE, dtype);
+	uint32_t least = dtype == QS_F16 ? (qs_f32_bits(value * 0x1p-112f) + 0x1fff) >> 13
+	                                 : (qs_f32_bits(value) + 0xffff) >> 16;
+	least = least < end ? least : end;
+	/* Scaling has rounded what is subnormal in FP16. */
+	return least + (dtype == QS_F16 && least < end && qs_magnitude_value(least, dtype) < value);
+}
+
+QS_ALWAYS_INLINE float factor_value(uint32_t factors_dtype, const uint8_t *p)
+{
+	float factor = qs_half_value(qs_load16(p), factors_dtype);
+	return factor > 0 && factor <= 0x1.fffffep127f ? factor : 1.0f;
+}
+
+float qs_factor_value(uint32_t factors_dtype, const uint8_t *p)
+{
+	return factor_value(factors_dtype, p);
+}
+
+const uint8_t *qs_factors_at(const qs_chunk_desc *desc, uint32_t at)
+{
+	return desc->factors + 2 * (size_t)((desc->first_elem + at) % desc->cols);
+}
+
+QS_ALWAYS_INLINE void factor_cells(const uint8_t *factors, uint32_t dtype, uint32_t factors_dtype,
+                                   const qs_cell *cells, const uint8_t *indexes, uint32_t n, qs_cell *dst)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		qs_cell cell = cells[indexes[i]];
+		float factor = factor_value(factors_dtype, factors + 2 * (size_t)i);
+		uint32_t sign = QS_CELL_FIRST(cell) & 0x8000u, low = QS_CELL_FIRST(cell) & 0x7fffu,
+		         high = low + QS_CELL_COUNT(cell);
+		uint32_t first = least_factor(low + !low, factor, dtype, factors_dtype);
+		uint32_t next = least_factor(high, factor, dtype, factors_dtype);
+		qs_cell made = qs_make_cell(first, next - first) | sign;
+		dst[i] = indexes[i] ? made : cell;
+	}
+}
+
+void qs_factor_cells(const qs_chunk_desc *desc, uint32_t at, const qs_cell *cells, const uint8_t *indexes,
+                     uint32_t n, qs_cell *dst)
+{
+	const uint8_t *factors = qs_factors_at(desc, at);
+	/* Types are constants in each. */
+	if (desc->dtype == QS_F16 && desc->factors_dtype == QS_F16)
+		factor_cells(factors, QS_F16, QS_F16, cells, indexes, n, dst);
+	else if (desc->dtype == QS_F16)
+		factor_cells(factors, QS_F16, QS_BF16, cells, indexes, n, dst);
+	else if (desc->factors_dtype == QS_F16)
+		factor_cells(factors, QS_BF16, QS_F16, cells, indexes, n, dst);
+	else
+		factor_cells(factors, QS_BF16, QS_BF16, cells, indexes, n, dst);
+}
+
+uint16_t qs_factor_product(uint32_t dtype, uint32_t factors_dtype, uint16_t value, float factor)
+{
+	uint32_t sign = value & 0x8000u, magnitude = value & 0x7fffu, rounded;
+	if (magnitude >= qs_rule_end(QS_RULE_DIVIDE, dtype))
+		return value;
+	float product = qs_magnitude_value(magnitude, dtype) * factor;
+	if (factors_dtype == QS_BF16) {
+		uint32_t bits = qs_f32_bits(product);
+		rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+	} else {
+		rounded = product >= 65520.0f ? 0x7c00 : qs_f32_bits(qs_round_f16(product) * 0x1p-112f) >> 13;
+	}
+	return (uint16_t)(sign | rounded);
+}
