@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "../../native/src/core/bytes.h"
-#include "../../native/src/core/cells.h"
+#include "../../native/src/core/factors.h"
 #include "bench.h"
 
 static double entropy(const uint64_t *counts, int n_symbols)
@@ -94,7 +94,9 @@ static double interval_width(uint32_t first, uint32_t end, unsigned mantissa_bit
 
 /* One scale's cells, for a walk through a chunk. */
 typedef struct walk {
+	const qs_chunk_desc *desc;
 	const qs_cell_table *table;
+	uint32_t at; /* the element */
 	unsigned mantissa_bits;
 	int low, high; /* codes there are */
 } walk;
@@ -104,6 +106,14 @@ static int has_code(const walk *w, int code)
 	return code >= w->low && code <= w->high;
 }
 
+static qs_cell cell_of(const walk *w, uint8_t index)
+{
+	qs_cell cell = w->table->cells[index];
+	if (w->desc->factors)
+		qs_factor_cells(w->desc, w->at, w->table->cells, &index, 1, &cell);
+	return cell;
+}
+
 /* Bits of the place of a value in the cell of a code, or -1 when it is not in it. */
 static double place_bits(const walk *w, int code, uint16_t value)
 {
@@ -111,8 +121,8 @@ static double place_bits(const walk *w, int code, uint16_t value)
 	int zero = w->table->zero;
 	if (code == zero) {
 		/* Both signs: up to where the neighbours' cells begin, where there are any. */
-		uint32_t above = has_code(w, zero + 1) ? QS_CELL_FIRST(w->table->cells[1]) & 0x7fffu : 0,
-		         below = has_code(w, zero - 1) ? QS_CELL_FIRST(w->table->cells[255]) & 0x7fffu : 0;
+		uint32_t above = has_code(w, zero + 1) ? QS_CELL_FIRST(cell_of(w, 1)) & 0x7fffu : 0,
+		         below = has_code(w, zero - 1) ? QS_CELL_FIRST(cell_of(w, 255)) & 0x7fffu : 0;
 		if (magnitude >= (value & 0x8000 ? below : above)) {
 			if (has_code(w, value & 0x8000 ? zero - 1 : zero + 1))
 				return -1;
@@ -121,7 +131,7 @@ static double place_bits(const walk *w, int code, uint16_t value)
 		return log2(interval_width(0, above, w->mantissa_bits) + interval_width(0, below, w->mantissa_bits)) -
 		       log2(width(magnitude, w->mantissa_bits));
 	}
-	qs_cell cell = w->table->cells[(uint8_t)(code - zero)];
+	qs_cell cell = cell_of(w, (uint8_t)(code - zero));
 	uint32_t first = QS_CELL_FIRST(cell) & 0x7fffu, end = first + QS_CELL_COUNT(cell);
 	if ((QS_CELL_FIRST(cell) ^ value) & 0x8000 || magnitude < first || magnitude >= end)
 		return -1;
@@ -132,10 +142,12 @@ void bound_add_values(bound_values *values, const qs_chunk_desc *desc, const uin
 {
 	const qs_grid *grid = &desc->coarse_grid;
 	int is_signed = desc->coarse_dtype == QS_I8;
-	walk w = {.mantissa_bits = desc->dtype == QS_F16 ? 10 : 7,
+	uint32_t products = desc->factors ? desc->factors_dtype : desc->dtype;
+	walk w = {.desc = desc,
+	          .mantissa_bits = desc->dtype == QS_F16 ? 10 : 7,
 	          .low = is_signed ? -128 : 0,
 	          .high = is_signed ? 127 : (int)qs_rule_levels(grid->rule) - 1};
-	qs_cell_cache *cache = cell_cache(desc->dtype, grid);
+	qs_cell_cache *cache = cell_cache(products, grid);
 	qs_runs runs;
 	qs_runs_begin(&runs, grid, desc->cols, desc->first_elem, desc->n_elems, QS_CODED_ROWS, NULL);
 	while (qs_runs_next(&runs)) {
@@ -143,13 +155,17 @@ void bound_add_values(bound_values *values, const qs_chunk_desc *desc, const uin
 		qs_grid_step(grid, runs.run.number, &step);
 		w.table = qs_cell_cache_get(cache, &step, 255);
 		for (uint32_t i = runs.run.begin, end = i + runs.run.count; i < end; i++) {
-			uint16_t value = qs_load16(fine + 2 * (size_t)i);
+			uint16_t value = qs_load16(fine + 2 * (size_t)i), product = value;
 			int given = is_signed ? (int8_t)desc->coarse[i] : desc->coarse[i], own = QS_NO_CODE;
+			w.at = i;
+			if (desc->factors)
+				product = qs_factor_product(desc->dtype, products, value,
+				                            qs_factor_value(products, qs_factors_at(desc, i)));
 			double bits = w.table->zero == QS_ALL_ZERO ? -1 : place_bits(&w, given, value);
 			if (bits >= 0) {
 				own = given;
 			} else if (w.table->zero != QS_ALL_ZERO) {
-				own = qs_cell_code(desc->dtype, grid->rule, &step, value);
+				own = qs_cell_code(products, grid->rule, &step, product);
 				if (own != QS_NO_CODE)
 					own = own < w.low ? w.low : own > w.high ? w.high : own;
 				bits = own == QS_NO_CODE ? -1 : place_bits(&w, own, value);

@@ -75,6 +75,8 @@ static uint8_t *load(reader *r, uint32_t number)
 static void count_scales(reader *r, uint32_t number)
 {
 	qs_object codes = object_at(r, number);
+	if (codes.kind == QS_KIND_REFINE && codes.scales != QS_NONE)
+		r->counted[codes.scales] = 1; /* factors */
 	uint32_t parts[] = {codes.scales, codes.zeros, codes.order};
 	for (int i = 0; i < 3; i++)
 		if (codes.kind == QS_KIND_CODES && codes.rule != QS_RULE_NONE && parts[i] != QS_NONE)
@@ -239,6 +241,7 @@ static double values_bound(reader *r, const qs_object *object, const uint8_t *fi
 {
 	qs_object codes = object_at(r, object->coarse);
 	uint8_t *memory[3], *coarse = load(r, object->coarse);
+	uint8_t *factors = object->scales == QS_NONE ? NULL : load(r, object->scales);
 	bound_values values = {0};
 	qs_grid grid = load_grid(r, &codes, memory);
 	for (uint32_t c = 0; c < object->n_chunks; c++) {
@@ -246,10 +249,15 @@ static double values_bound(reader *r, const qs_object *object, const uint8_t *fi
 		desc.coarse = coarse + desc.first_elem;
 		desc.coarse_dtype = codes.dtype;
 		desc.coarse_grid = grid;
+		if (factors) {
+			desc.factors = factors;
+			desc.factors_dtype = object_at(r, object->scales).dtype;
+		}
 		bound_add_values(&values, &desc, fine + 2 * desc.first_elem);
 	}
 	free_grid(memory);
 	free(coarse);
+	free(factors);
 	return bound_of_values(&values);
 }
 
@@ -280,8 +288,9 @@ static int is_scales(const reader *r, uint32_t number)
 {
 	for (uint32_t i = number + 1; i < r->archive->index.n_objects; i++) {
 		qs_object o = object_at(r, i);
-		if (o.kind == QS_KIND_CODES && o.rule &&
-		    (o.scales == number || o.zeros == number || o.order == number))
+		if ((o.kind == QS_KIND_CODES && o.rule &&
+		     (o.scales == number || o.zeros == number || o.order == number)) ||
+		    (o.kind == QS_KIND_REFINE && o.scales == number))
 			return 1;
 	}
 	return 0;

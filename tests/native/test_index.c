@@ -194,7 +194,12 @@ enum {
 	FREE_SCALES,
 	FREE_CODES,
 	NIBBLES,
-	TURNED
+	TURNED,
+	FACTORS,
+	FACTORED,
+	INTERLEAVED,
+	COLUMN_CODES,
+	INTERLEAVED_COLUMNS
 };
 
 /* A third variant: codes given coarser ones, FP32 from BF16, and each kind of grid and of layout. */
@@ -324,6 +329,32 @@ static void build_chain(qs_index_builder *b)
 	layout.cols = delta.n_elems / delta.cols;
 	layout.chunk_elems = (uint32_t)layout.cols;
 	assert_int_equal(add_object(b, layout, 0), TURNED);
+	scales.dtype = QS_F16;
+	scales.n_elems = 30;
+	assert_int_equal(add_object(b, scales, 10), FACTORS);
+	qs_object refine = b->objects[5];
+	refine.variant = 2;
+	refine.coded_size = 0;
+	refine.coarse = RECODED;
+	refine.scales = FACTORS;
+	assert_int_equal(add_object(b, refine, 10), FACTORED);
+	layout = b->objects[PACKED];
+	layout.rule = QS_LAYOUT_INTERLEAVED;
+	layout.group = 4;
+	layout.n_elems = 150;
+	layout.cols = 5;
+	layout.chunk_elems = 50;
+	assert_int_equal(add_object(b, layout, 0), INTERLEAVED);
+	zeros.n_elems = 320;
+	zeros.cols = 10;
+	zeros.chunk_elems = 320;
+	assert_int_equal(add_object(b, zeros, 10), COLUMN_CODES);
+	layout.rule = QS_LAYOUT_INTERLEAVED_COLUMNS;
+	layout.coarse = COLUMN_CODES;
+	layout.n_elems = 40;
+	layout.cols = 4;
+	layout.chunk_elems = 40;
+	assert_int_equal(add_object(b, layout, 0), INTERLEAVED_COLUMNS);
 }
 
 /* A body in memory of exactly its size, so that the sanitizer sees each byte beyond. */
@@ -400,7 +431,13 @@ static void walk(const qs_index *index)
 			                           : other.n_elems));
 		}
 		if (object.kind == QS_KIND_REFINE) {
-			assert_true(object.coarse < i && object.scales == QS_NONE);
+			assert_true(object.coarse < i);
+			if (object.scales != QS_NONE) {
+				assert_true(object.scales < i);
+				qs_index_object(index, object.scales, &other);
+				assert_true(other.kind == QS_KIND_PLAIN && other.n_elems == object.cols &&
+				            (other.dtype == QS_F16 || other.dtype == QS_BF16));
+			}
 			qs_index_object(index, object.coarse, &other);
 			assert_true(other.kind == QS_KIND_CODES && other.n_elems == object.n_elems &&
 			            other.rule != QS_RULE_NONE && other.cols == object.cols &&
@@ -747,6 +784,18 @@ REFUSE(turned_of_codes, b->objects[TURNED].coarse = ZEROED)
 REFUSE(turned_of_layout, b->objects[TURNED].coarse = BLOCKS)
 REFUSE(turned_but_packed, b->objects[TURNED].rule = QS_LAYOUT_PACKED)
 REFUSE(turned_with_scales, b->objects[TURNED].scales = FREE_SCALES)
+REFUSE(factors_of_other_columns, b->objects[FACTORS].n_elems = 31)
+REFUSE(factors_in_singles, b->objects[FACTORS].dtype = QS_F32; b->objects[FACTORS].n_elems = 30)
+REFUSE(factors_of_codes, b->objects[FACTORED].scales = RECODED)
+REFUSE(factors_behind, b->objects[FACTORED].scales = FACTORED)
+REFUSE(factors_of_a_difference, b->objects[DELTA].scales = FACTORS)
+REFUSE(factors_with_rule, b->objects[FACTORED].rule = QS_RULE_DIVIDE)
+REFUSE(factors_with_stride, b->objects[FACTORED].row_stride = 1)
+REFUSE(interleaved_bytes, b->objects[INTERLEAVED].group = 8)
+REFUSE(interleaved_of_other_columns, b->objects[INTERLEAVED].cols = 10)
+REFUSE(interleaved_of_other_rows, b->objects[INTERLEAVED_COLUMNS].cols = 2)
+REFUSE(interleaved_columns_of_bytes, b->objects[INTERLEAVED_COLUMNS].group = 8)
+REFUSE(interleaved_of_odd_rows, b->objects[INTERLEAVED_COLUMNS].coarse = ZEROED)
 REFUSE(blocks_of_another_type, b->objects[BLOCKS].dtype = QS_Q4_0)
 REFUSE(blocks_of_unmodelled_type, b->objects[RECORD_BLOCKS].dtype = QS_Q2_K)
 REFUSE(blocks_of_other_scales, b->objects[BLOCKS].scales = SCALE)
@@ -882,6 +931,18 @@ static void refuses_contradictions(void **state)
 	CHECK(turned_of_layout)
 	CHECK(turned_but_packed)
 	CHECK(turned_with_scales)
+	CHECK(factors_of_other_columns)
+	CHECK(factors_in_singles)
+	CHECK(factors_of_codes)
+	CHECK(factors_behind)
+	CHECK(factors_of_a_difference)
+	CHECK(factors_with_rule)
+	CHECK(factors_with_stride)
+	CHECK(interleaved_bytes)
+	CHECK(interleaved_of_other_columns)
+	CHECK(interleaved_of_other_rows)
+	CHECK(interleaved_columns_of_bytes)
+	CHECK(interleaved_of_odd_rows)
 	CHECK(blocks_of_another_type)
 	CHECK(blocks_of_unmodelled_type)
 	CHECK(blocks_of_other_scales)

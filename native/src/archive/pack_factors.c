@@ -165,7 +165,7 @@ static uint16_t find_factor(const sample *s, size_t column, uint32_t factors_dty
 	double ulps = doubt * (factors_dtype == QS_F16 ? 2048 : 256);
 	uint32_t stride = ulps > 4096 ? 4096 / TRIED : (uint32_t)(ulps / TRIED) + 1;
 	for (;; stride = (stride + 3) / 4) {
-		uint16_t centre = best == one ? from : best;
+		uint16_t centre = best == one ? from : best, before = best;
 		for (int k = -TRIED; k <= TRIED; k++) {
 			int64_t pattern = centre + k * (int64_t)stride;
 			if (pattern <= 0 || pattern >= end || pattern == best)
@@ -177,7 +177,7 @@ static uint16_t find_factor(const sample *s, size_t column, uint32_t factors_dty
 				best = (uint16_t)pattern;
 			}
 		}
-		if (stride == 1)
+		if (stride == 1 && best == before)
 			return best;
 	}
 }

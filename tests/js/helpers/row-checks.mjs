@@ -96,9 +96,7 @@ export async function checkRow(folder, row, room = folder) {
 			const shared = tensors.filter((tensor) => tensor.shared).reduce((sum, { codedSize }) => sum + codedSize, 0);
 			const apart = paths.reduce((sum, path) => sum + sizeAlone(path, scratch), 0) - shared;
 			const share = result.archiveSize / apart;
-			assert.ok(share < (row.apart ? 1.005 : 1), `${share.toFixed(4)} of both apart`);
-			if (!row.apart)
-				assert.ok(share < 0.93, `${share.toFixed(4)} of both apart: nothing is gained`);
+			assert.ok(share < 0.93, `${share.toFixed(4)} of both apart: nothing is gained`);
 		}
 		// Floats on their own: as byte planes under Huffman codes of their own, but for the bits that fast decoding costs (docs/codec.md).
 		if (row.alone) {

@@ -86,7 +86,6 @@ export function packArguments(folder, row) {
  * @property {boolean} [alone] one model, as it is
  * @property {string} [from] the variant that the finest is coded from, when it is not the next coarser one
  * @property {Variant} [base] an earlier version, which the archive is made against
- * @property {boolean} [apart] no variant helps to code the other
  * @property {boolean} [slow] much like another row: not in the fast tests
  */
 
@@ -130,6 +129,12 @@ const QUANTIZERS = [
 	// Zero points stand packed along the rows; they were once taken for none.
 	["compressed-tensors, packed, 4 bits, asymmetric", "compressed-tensors --packed --bits 4 --group 128 --asymmetric", ["add-half-4"]],
 	["compressed-tensors after GPTQ", "compressed-tensors --feedback", GPTQ, 0.3, 0.3],
+	["compressed-tensors after SmoothQuant", "compressed-tensors --smooth", GPTQ, 0, 0.0005],
+	["round by row, after SmoothQuant", "round --smooth", ROUND, 0, 0.0005],
+	["round by tensor, after SmoothQuant", "round --smooth --per tensor", ROUND, 0, 0.0005],
+	["LLM.int8 after SmoothQuant", "llm.int8 --smooth", ["llm.int8"], 0, 0.0005],
+	// Once refused: "both are bf16". Products are rounded to BF16 by the generator, and to FP16 by what quantizes them.
+	["AWQ", "awq", GPTQ, 0.003, 0.003],
 	["GPTQ 8 bits", "gptq", GPTQ, 0.35, 0.35],
 	["GPTQ 4 bits", "gptq --bits 4", GPTQ, 0.35, 0.35],
 	["GPTQ 8 bits, act-order", "gptq --act-order", GPTQ, 0.35, 0.35],
@@ -160,9 +165,6 @@ function quantizerRows() {
 			name: `${name} | ${quantizer[0]}`, variants: [high, quantized(quantizer[1], high)], rules: quantizer[2],
 			exceptions: quantizer[share] ?? 0, pairs: LINEAR,
 		})),
-		{ name: `${name} | compressed-tensors after SmoothQuant`, variants: [high, quantized("compressed-tensors --smooth", high)], apart: true },
-		// Once refused: "both are bf16".
-		{ name: `${name} | AWQ`, variants: [high, quantized("awq", high)], apart: true },
 	]);
 }
 
