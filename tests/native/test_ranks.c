@@ -23,6 +23,10 @@ static unsigned list_kernels(kernel out[4])
 	if (qs_cpu_has_simd128())
 		out[n++] = (kernel){"simd128", qs_ranks_simd128, 0};
 #endif
+#if QS_HAVE_AVX2 && QS_HAVE_SIMD128
+	if (qs_cpu_has_avx2())
+		out[n++] = (kernel){"avx2", qs_ranks_avx2, 32};
+#endif
 #if QS_HAVE_AVX512
 	if (qs_cpu_has_avx512())
 		out[n++] = (kernel){"avx512", qs_ranks_avx512, 32};
@@ -36,13 +40,17 @@ typedef struct fields_kernel {
 	unsigned lanes; /* 0: any */
 } fields_kernel;
 
-static unsigned list_fields_kernels(fields_kernel out[3])
+static unsigned list_fields_kernels(fields_kernel out[4])
 {
 	unsigned n = 0;
 	out[n++] = (fields_kernel){"scalar", qs_ranks_fields_scalar, 0};
 #if QS_HAVE_SIMD128
 	if (qs_cpu_has_simd128())
 		out[n++] = (fields_kernel){"simd128", qs_ranks_fields_simd128, 0};
+#endif
+#if QS_HAVE_AVX2 && QS_HAVE_SIMD128
+	if (qs_cpu_has_avx2())
+		out[n++] = (fields_kernel){"avx2", qs_ranks_fields_avx2, 32};
 #endif
 #if QS_HAVE_AVX512
 	if (qs_cpu_has_avx512())
@@ -152,7 +160,7 @@ static void compare_kernels(const buffers *b, const qs_ranks *start, size_t n)
 static void compare_fields(const buffers *b, const qs_ranks *start, size_t n)
 {
 	static uint16_t fields[3][MAX_ELEMS];
-	fields_kernel kernels[3];
+	fields_kernel kernels[4];
 	unsigned n_kernels = list_fields_kernels(kernels);
 	const uint8_t *codes = b->codes.end - n;
 	for (size_t i = 0; i < n; i++) {

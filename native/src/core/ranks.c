@@ -71,6 +71,10 @@ qs_ranks_kernel *qs_ranks_best(unsigned lanes, int plain)
 	if (plain && lanes == QS_LANES_MAX && qs_cpu_has_avx512())
 		return qs_ranks_avx512;
 #endif
+#if QS_HAVE_AVX2 && QS_HAVE_SIMD128
+	if (lanes == QS_LANES_MAX && qs_cpu_has_avx2())
+		return qs_ranks_avx2;
+#endif
 #if QS_HAVE_SIMD128
 	if (qs_cpu_has_simd128())
 		return qs_ranks_simd128;
@@ -85,6 +89,10 @@ qs_ranks_fields_kernel *qs_ranks_fields_best(unsigned lanes)
 #if QS_HAVE_AVX512
 	if (lanes == QS_LANES_MAX && qs_cpu_has_avx512())
 		return qs_ranks_fields_avx512;
+#endif
+#if QS_HAVE_AVX2 && QS_HAVE_SIMD128
+	if (lanes == QS_LANES_MAX && qs_cpu_has_avx2())
+		return qs_ranks_fields_avx2;
 #endif
 #if QS_HAVE_SIMD128
 	if (qs_cpu_has_simd128())

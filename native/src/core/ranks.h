@@ -31,6 +31,7 @@ typedef int qs_ranks_kernel(qs_ranks *ranks, const qs_cell *cells, const uint8_t
 
 qs_ranks_kernel qs_ranks_scalar;  /* the oracle: any number of lanes */
 qs_ranks_kernel qs_ranks_simd128; /* WebAssembly SIMD, SSE4.1, NEON */
+qs_ranks_kernel qs_ranks_avx2;    /* 32 lanes */
 qs_ranks_kernel qs_ranks_avx512;  /* 32 lanes, and tables of signed codes around 0 only */
 
 /* The same with the cell of each element, field by field; an element with g = 0 takes a value from zeros. */
@@ -38,6 +39,7 @@ typedef int qs_ranks_fields_kernel(qs_ranks *ranks, const qs_cell_fields *cells,
 
 qs_ranks_fields_kernel qs_ranks_fields_scalar; /* the oracle: any number of lanes and elements */
 qs_ranks_fields_kernel qs_ranks_fields_simd128;
+qs_ranks_fields_kernel qs_ranks_fields_avx2;   /* 32 lanes */
 qs_ranks_fields_kernel qs_ranks_fields_avx512; /* 32 lanes */
 
 qs_ranks_fields_kernel *qs_ranks_fields_best(unsigned lanes);

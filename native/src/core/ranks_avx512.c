@@ -35,14 +35,15 @@ static inline __attribute__((always_inline)) void step(state *s, __m512i first, 
 {
 	__m512i rank = _mm512_mulhi_epu16(s->low, g),
 	        rest = _mm512_sub_epi16(s->low, _mm512_mullo_epi16(rank, f));
-	__mmask32 more = _mm512_cmpge_epu16_mask(rest, f);
-	rank = _mm512_mask_add_epi16(rank, more, rank, _mm512_set1_epi16(1));
-	rest = _mm512_mask_sub_epi16(rest, more, rest, f);
+	rank = _mm512_mask_add_epi16(rank, _mm512_cmpge_epu16_mask(rest, f), rank, _mm512_set1_epi16(1));
+	/* Where F does not fit, the difference is above `rest`. What the next vector waits for goes through as
+	 * few masks as possible, each of which takes as long as a multiplication. */
+	rest = _mm512_min_epu16(rest, _mm512_sub_epi16(rest, f));
 	__m512i new_low = _mm512_add_epi16(_mm512_mullo_epi16(f, s->high), rest),
 	        new_high = _mm512_mulhi_epu16(f, s->high);
-	new_high = _mm512_mask_add_epi16(new_high, _mm512_cmplt_epu16_mask(new_low, rest), new_high,
-	                                 _mm512_set1_epi16(1)); /* carry */
-	__mmask32 take = _mm512_testn_epi16_mask(new_high, new_high);
+	__mmask32 carry = _mm512_cmplt_epu16_mask(new_low, rest),
+	          take = _kandn_mask32(carry, _mm512_testn_epi16_mask(new_high, new_high));
+	new_high = _mm512_mask_add_epi16(new_high, carry, new_high, _mm512_set1_epi16(1));
 	s->high = _mm512_mask_mov_epi16(new_high, take, new_low);
 	s->low = _mm512_mask_expand_epi16(new_low, take, _mm512_loadu_si512(s->src));
 	s->src += 2 * (unsigned)__builtin_popcount(take);

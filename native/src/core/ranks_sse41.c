@@ -36,18 +36,20 @@ static inline void step(v128_t *low, v128_t *high, v128_t first, v128_t f, v128_
                         const uint8_t **src, const uint8_t **zeros, uint8_t *dst)
 {
 	v128_t rank = mul_high(*low, g), rest = wasm_i16x8_sub(*low, wasm_i16x8_mul(rank, f));
-	v128_t more = wasm_u16x8_ge(rest, f);
-	rank = wasm_i16x8_sub(rank, more);
-	rest = wasm_i16x8_sub(rest, wasm_v128_and(more, f));
+	/* One more where F still fits: where it does not, the difference is above `rest`. */
+	v128_t less = wasm_i16x8_sub(rest, f);
+	rest = wasm_u16x8_min(rest, less);
+	rank = wasm_i16x8_sub(rank, wasm_i16x8_eq(rest, less));
 	v128_t new_low = wasm_i16x8_add(wasm_i16x8_mul(f, *high), rest);
-	v128_t new_high = wasm_i16x8_sub(mul_high(f, *high), wasm_u16x8_lt(new_low, rest)); /* carry */
+	/* −1 where the sum has no carry: the new high half less one. */
+	v128_t no_carry = wasm_i16x8_eq(wasm_u16x8_max(new_low, rest), new_low), ones = wasm_i16x8_splat(-1);
+	v128_t below = wasm_i16x8_add(mul_high(f, *high), no_carry), take = wasm_i16x8_eq(below, ones);
 
-	v128_t take = wasm_i16x8_eq(new_high, wasm_i16x8_splat(0));
 	unsigned mask = (unsigned)wasm_i16x8_bitmask(take);
 	v128_t units = wasm_i8x16_swizzle(wasm_v128_load(*src), wasm_v128_load(qs_expand[mask]));
 	*src += 2 * (unsigned)__builtin_popcount(mask);
-	*high = wasm_v128_or(new_high, wasm_v128_and(new_low, take));
-	*low = wasm_v128_bitselect(units, new_low, take);
+	*high = wasm_v128_or(wasm_i16x8_sub(below, ones), wasm_v128_and(new_low, take));
+	*low = wasm_v128_or(wasm_v128_andnot(new_low, take), units);
 
 	/* Values of zero codes, spread over their lanes; other lanes of the swizzle are 0. */
 	unsigned zero_mask = (unsigned)wasm_i16x8_bitmask(zero);

@@ -20,7 +20,8 @@
 
 #if defined(__x86_64__)
 #define QS_HAVE_AVX2 1
-#define qs_cpu_has_avx2() __builtin_cpu_supports("avx2")
+#define qs_cpu_has_avx2()                                                                                    \
+	(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt"))
 #endif
 
 #if defined(__x86_64__) && !defined(QS_NO_AVX512)

@@ -1,0 +1,138 @@
+/* The rank decoder in AVX2: 16 lanes a vector; the oracle is qs_ranks_scalar. Shares a table with the 128-bit
+ * kernels. */
+#include "expand.h"
+#include "ranks.h"
+
+#if QS_HAVE_AVX2 && QS_HAVE_SIMD128
+#include <immintrin.h>
+
+typedef struct state {
+	__m256i low[2], high[2];
+	const uint8_t *src, *zeros;
+} state;
+
+/* Whether units may run out: 32 lanes take at most 64 bytes of them, and no load goes further. */
+static inline int has_units(const qs_ranks *ranks, const state *s)
+{
+	return ranks->src_end - s->src >= 64;
+}
+
+static inline state begin(const qs_ranks *ranks)
+{
+	state s = {.src = ranks->src, .zeros = ranks->zeros};
+	for (int v = 0; v < 2; v++) {
+		s.low[v] = _mm256_loadu_si256((const __m256i *)(ranks->low + 16 * v));
+		s.high[v] = _mm256_loadu_si256((const __m256i *)(ranks->high + 16 * v));
+	}
+	return s;
+}
+
+static inline void end(qs_ranks *ranks, const state *s)
+{
+	for (int v = 0; v < 2; v++) {
+		_mm256_storeu_si256((__m256i *)(ranks->low + 16 * v), s->low[v]);
+		_mm256_storeu_si256((__m256i *)(ranks->high + 16 * v), s->high[v]);
+	}
+	ranks->src = s->src;
+	ranks->zeros = s->zeros;
+}
+
+/* The next units in the lanes of a mask, 0 in the others. */
+static inline __m256i expand(const uint8_t **src, __m256i lanes)
+{
+	unsigned mask = (unsigned)_mm_movemask_epi8(
+	    _mm_packs_epi16(_mm256_castsi256_si128(lanes), _mm256_extracti128_si256(lanes, 1)));
+	unsigned low = mask & 255, high = mask >> 8;
+	const uint8_t *middle = *src + 2 * (unsigned)__builtin_popcount(low);
+	__m256i units = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)*src)),
+	                                        _mm_loadu_si128((const __m128i *)middle), 1);
+	__m256i order =
+	    _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_load_si128((const __m128i *)qs_expand[low])),
+	                            _mm_load_si128((const __m128i *)qs_expand[high]), 1);
+	*src += 2 * (unsigned)__builtin_popcount(mask);
+	return _mm256_shuffle_epi8(units, order);
+}
+
+/* One field of 16 cells each. zero: all bits of the lanes that take a value from zeros. */
+static inline __attribute__((always_inline)) void step(state *s, int v, __m256i first, __m256i f, __m256i g,
+                                                       __m256i zero, uint8_t *dst)
+{
+	const __m256i ones = _mm256_set1_epi16(-1);
+	__m256i low = s->low[v], high = s->high[v];
+	__m256i rank = _mm256_mulhi_epu16(low, g), rest = _mm256_sub_epi16(low, _mm256_mullo_epi16(rank, f));
+	/* One more where F still fits: where it does not, the difference is above `rest`. */
+	__m256i less = _mm256_sub_epi16(rest, f);
+	rest = _mm256_min_epu16(rest, less);
+	rank = _mm256_sub_epi16(rank, _mm256_cmpeq_epi16(rest, less));
+	low = _mm256_add_epi16(_mm256_mullo_epi16(f, high), rest);
+	/* −1 where the sum has no carry: the new high half less one. */
+	__m256i below =
+	    _mm256_add_epi16(_mm256_mulhi_epu16(f, high), _mm256_cmpeq_epi16(_mm256_max_epu16(low, rest), low));
+	__m256i take = _mm256_cmpeq_epi16(below, ones);
+	s->high[v] = _mm256_or_si256(_mm256_sub_epi16(below, ones), _mm256_and_si256(low, take));
+	s->low[v] = _mm256_or_si256(_mm256_andnot_si256(take, low), expand(&s->src, take));
+	__m256i value = _mm256_andnot_si256(zero, _mm256_add_epi16(first, rank));
+	_mm256_storeu_si256((__m256i *)dst, _mm256_or_si256(value, expand(&s->zeros, zero)));
+}
+
+static inline __m256i load_cells(const qs_cell *a, const qs_cell *b, const qs_cell *c, const qs_cell *d)
+{
+	return _mm256_set_epi64x((long long)*d, (long long)*c, (long long)*b, (long long)*a);
+}
+
+/* The cells of 16 codes, four fields each, to vectors of one field each. */
+static inline __attribute__((always_inline)) void step_cells(state *s, int v, const qs_cell *cells,
+                                                             const uint8_t *codes, uint8_t *dst)
+{
+	__m256i t[4], u[4];
+	for (int i = 0; i < 4; i++) {
+		const uint8_t *c = codes + 2 * i;
+		t[i] = load_cells(cells + c[0], cells + c[1], cells + c[8], cells + c[9]);
+	}
+	for (int i = 0; i < 4; i += 2) {
+		u[i] = _mm256_unpacklo_epi16(t[i], t[i + 1]);
+		u[i + 1] = _mm256_unpackhi_epi16(t[i], t[i + 1]);
+	}
+	__m256i a = _mm256_unpacklo_epi16(u[0], u[1]), b = _mm256_unpacklo_epi16(u[2], u[3]);
+	__m256i f = _mm256_unpacklo_epi64(_mm256_unpackhi_epi16(u[0], u[1]), _mm256_unpackhi_epi16(u[2], u[3]));
+	__m256i zero =
+	    _mm256_cvtepi8_epi16(_mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)codes), _mm_setzero_si128()));
+	step(s, v, _mm256_unpacklo_epi64(a, b), f, _mm256_unpackhi_epi64(a, b), zero, dst);
+}
+
+int qs_ranks_avx2(qs_ranks *ranks, const qs_cell *cells, const uint8_t *codes, size_t n, uint8_t *dst)
+{
+	state s = begin(ranks);
+	size_t i = 0;
+	for (; i < n && has_units(ranks, &s); i += 32) {
+		step_cells(&s, 0, cells, codes + i, dst + 2 * i);
+		step_cells(&s, 1, cells, codes + i + 16, dst + 2 * i + 32);
+	}
+	end(ranks, &s);
+	return qs_ranks_scalar(ranks, cells, codes + i, n - i, dst + 2 * i);
+}
+
+static inline void step_fields(state *s, int v, const qs_cell_fields *cells, size_t i, uint8_t *dst)
+{
+	__m256i first = _mm256_loadu_si256((const __m256i *)(cells->first + i)),
+	        f = _mm256_loadu_si256((const __m256i *)(cells->f + i)),
+	        g = _mm256_loadu_si256((const __m256i *)(cells->g + i));
+	step(s, v, first, f, g, _mm256_cmpeq_epi16(g, _mm256_setzero_si256()), dst + 2 * i);
+}
+
+int qs_ranks_fields_avx2(qs_ranks *ranks, const qs_cell_fields *cells, size_t n, uint8_t *dst)
+{
+	state s = begin(ranks);
+	size_t i = 0;
+	for (; i < n && has_units(ranks, &s); i += 32) {
+		step_fields(&s, 0, cells, i, dst);
+		step_fields(&s, 1, cells, i + 16, dst);
+	}
+	end(ranks, &s);
+	qs_cell_fields rest = {cells->first + i, cells->f + i, cells->g + i};
+	return qs_ranks_fields_scalar(ranks, &rest, n - i, dst + 2 * i);
+}
+
+#else
+typedef int qs_translation_unit_is_empty;
+#endif
