@@ -47,13 +47,18 @@ static size_t encode_own(worker *w, uint32_t dtype, const chunk *c, coded_as as,
 	return size;
 }
 
+void worker_decode(worker *w, const qs_chunk_desc *desc, const uint8_t *src, size_t size, uint8_t *dst)
+{
+	if (qs_chunk_decode(desc, src, size, dst, (size_t)desc->n_elems * qs_dtype_size(desc->dtype), w->work,
+	                    qs_chunk_workspace_size()))
+		fail("decoding failed");
+}
+
 static void decode_own(worker *w, uint32_t dtype, const chunk *c, coded_as as, const uint8_t *src,
                        size_t size, const uint8_t *coarse, uint8_t *dst)
 {
 	qs_chunk_desc desc = chunk_describe(dtype, c, as, coarse);
-	if (qs_chunk_decode(&desc, src, size, dst, (as == AS_CODES ? 1u : 2u) * (size_t)c->n, w->work,
-	                    qs_chunk_workspace_size()))
-		fail("decoding failed");
+	worker_decode(w, &desc, src, size, dst);
 }
 
 static size_t encode_codes(worker *w, uint32_t dtype, const chunk *c, uint8_t *dst)

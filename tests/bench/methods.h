@@ -9,6 +9,9 @@ typedef struct worker worker;
 worker *worker_create(void);
 void worker_destroy(worker *w);
 
+/* Decodes one chunk of ours. */
+void worker_decode(worker *w, const qs_chunk_desc *desc, const uint8_t *src, size_t size, uint8_t *dst);
+
 typedef struct method {
 	const char *name;          /* as tables show it; %s is the 16-bit type's name */
 	unsigned encodes, decodes; /* bytes a weight that speeds count: 1 INT8, 2 16-bit values, 3 both */

@@ -21,8 +21,10 @@ const STYLE = `<style>text{font:13px system-ui,sans-serif;fill:#333}.small{font-
 .grid{stroke:#888;stroke-opacity:.25}.axis{stroke:#888}@media(prefers-color-scheme:dark){text{fill:#ddd}}</style>`;
 
 const text = (x, y, content, extra = "") => `<text x="${x.toFixed(1)}" y="${y.toFixed(1)}" ${extra}>${escape(content)}</text>`;
-const svg = (width, height, title, body) => `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" ` +
-	`height="${height}" role="img" aria-label="${escape(title)}">\n${STYLE}\n${text(16, 24, title, 'class="title"')}\n${body.join("\n")}\n</svg>\n`;
+/** description: what the picture says, for those who do not see it. */
+const svg = (width, height, title, description, body) => `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" ` +
+	`width="${width}" height="${height}" role="img" aria-labelledby="title description">\n<title id="title">${escape(title)}</title>\n` +
+	`<desc id="description">${escape(description)}</desc>\n${STYLE}\n${text(16, 24, title, 'class="title"')}\n${body.join("\n")}\n</svg>\n`;
 
 /** Labels at the right end of lines, moved apart so that none covers another. */
 function spread(labels, gap, top, bottom) {
@@ -62,33 +64,57 @@ function drawLoad({ data, high, weights, bandwidths_mbs: xs, rows }) {
 	for (const label of spread(labels, 16, top + 4, bottom))
 		body.push(`<path stroke="${label.colour}" fill="none" d="M${right + 3} ${label.from.toFixed(1)}L${right + 22} ${(label.y - 4).toFixed(1)}"/>` +
 			text(right + 27, label.y, label.name, 'class="small"'));
-	return svg(width, height, `Time to load ${(weights / 1e6).toFixed(0)} M weights (${data}), decoding while reading`, body);
+	const ends = lines.map(({ name, seconds }) => `${name}: ${seconds[0].toFixed(2)} s to ${seconds.at(-1).toFixed(3)} s`);
+	return svg(width, height, `Time to load ${(weights / 1e6).toFixed(0)} M weights (${data}), decoding while reading`,
+		`Read at ${xs[0]} to ${xs.at(-1)} MB/s. ${ends.join("; ")}.`, body);
 }
 
-/** Decoding speed of each row as bars: one thread, and all. */
-function drawSpeed({ data, high, weights, threads, rows }) {
-	const shown = rows.filter(({ name }) => !/memcpy|lz4/.test(name)), left = 250, right = 760, top = 62, step = 34;
-	const most = Math.max(...shown.flatMap(({ decode_gbs }) => decode_gbs)), height = top + step * shown.length + 40;
+const millions = (weights) => `${(weights / 1e6).toFixed(0)} M weights`;
+
+/** What is drawn of decoders' speeds: bars of one thread and of all, in groups. */
+function speedGroups(results) {
+	const native = results.findLast(({ platform }) => platform === "native");
+	const wasm = results.findLast(({ platform, rows }) => platform === "wasm" && rows.some(({ name }) => name.includes("refinement")));
+	return [
+		native && { title: `Natively: ${native.data}, ${millions(native.weights)}`,
+			rows: native.rows.filter(({ name }) => !/memcpy|lz4/.test(name)).map(({ name, decode_gbs }) => ({ name, gbs: decode_gbs })) },
+		wasm && { title: `WebAssembly with SIMD: ${wasm.data}, ${millions(wasm.weights)}`,
+			rows: wasm.rows.filter(({ name }) => name.includes("qstore")).map(({ name, simd_gbs }) => ({ name, gbs: simd_gbs })) },
+		...results.filter(({ platform }) => platform === "native-archive").map(({ data, weights, rows }) => ({ title: `Natively: ${data}, ${millions(weights)}`,
+			rows: rows.map(({ name, decode_gbs }) => ({ name, gbs: decode_gbs })) })),
+	].filter(Boolean);
+}
+
+function drawSpeed(groups) {
+	const left = 262, right = 790, top = 60, step = 30, gap = 34, all = groups.flatMap(({ rows }) => rows);
+	const most = Math.max(...all.flatMap(({ gbs }) => gbs)), height = top + step * all.length + gap * groups.length + 34;
 	const x = (v) => left + (right - left) * v / most, body = [];
 	for (let v = 0; v <= most; v += most > 8 ? 2 : 1)
 		body.push(`<path class="grid" d="M${x(v).toFixed(1)} ${top - 8}V${height - 34}"/>` + text(x(v), height - 18, v, 'text-anchor="middle" class="small"'));
-	shown.forEach(({ name, decode_gbs }, i) => {
-		const y = top + step * i, colour = name.includes("qstore") ? OWN[0] : PEERS[3];
-		body.push(text(left - 8, y + 14, name, 'text-anchor="end"'));
-		decode_gbs.forEach((v, k) => body.push(`<rect x="${left}" y="${y + 12 * k}" width="${(x(v) - left).toFixed(1)}" height="10" fill="${colour}" ` +
-			`fill-opacity="${k ? 0.5 : 1}"/>` + text(x(v) + 4, y + 9 + 12 * k, v.toFixed(2), 'class="small"')));
-	});
-	body.push(text(16, 42, `GB/s on one thread (upper bar) and on ${threads}; ${(weights / 1e6).toFixed(0)} M weights, ${data}`, 'class="small"'));
-	return svg(860, height, `Decoding speed, INT8 and ${high}`, body);
+	let y = top;
+	for (const { title, rows } of groups) {
+		body.push(text(16, y + 18, title, 'style="font-weight:600"'));
+		y += gap;
+		for (const { name, gbs } of rows) {
+			const colour = name.includes("qstore") ? OWN[0] : PEERS[3];
+			body.push(text(left - 8, y + 14, name, 'text-anchor="end"'));
+			gbs.forEach((v, k) => body.push(`<rect x="${left}" y="${y + 11 * k}" width="${(x(v) - left).toFixed(1)}" height="10" fill="${colour}" ` +
+				`fill-opacity="${k ? 0.5 : 1}"/>` + text(x(v) + 4, y + 9 + 11 * k, v.toFixed(2), 'class="small"')));
+			y += step;
+		}
+	}
+	body.push(text(16, 44, "GB/s of what comes out, in pieces, on one thread (upper bar) and on two", 'class="small"'));
+	return svg(860, height, "Decoding speed", groups.map(({ title, rows }) =>
+		`${title}: ${rows.map(({ name, gbs }) => `${name} ${gbs.map((v) => v.toFixed(2)).join(" and ")} GB/s`).join("; ")}.`).join(" "), body);
 }
 
 const results = readResults(path);
 mkdirSync(folder, { recursive: true });
 for (const [name, draw, found] of [
 	["load", drawLoad, results.findLast(({ platform }) => platform === "load")],
-	["speed", drawSpeed, results.findLast(({ platform }) => platform === "native")],
+	["speed", drawSpeed, speedGroups(results)],
 ]) {
-	if (!found) {
+	if (!found || found.length === 0) {
 		console.error(`${path} has no "${name}" results`);
 		continue;
 	}

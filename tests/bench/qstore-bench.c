@@ -4,52 +4,28 @@
  * --load, the time that loading takes instead. `qstore-bench --help` tells the rest. */
 #include <getopt.h>
 #include <jansson.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "load.h"
 #include "measure.h"
+#include "pairs.h"
 
 enum { BATCH_WEIGHTS = 1 << 25 };
 
 static const unsigned bandwidths[] = {20, 50, 100, 200, 400, 800, 1500};
 
-double now(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-void fail(const char *format, ...)
-{
-	va_list args;
-	fputs("qstore-bench: ", stderr);
-	va_start(args, format);
-	vfprintf(stderr, format, args);
-	va_end(args);
-	fputc('\n', stderr);
-	exit(1);
-}
-
-void *need(void *p)
-{
-	if (!p)
-		fail("out of memory");
-	return p;
-}
-
 static void usage(FILE *to)
 {
 	fputs("usage: qstore-bench MODEL [--fp16] [--weights N] [--passes N] [--threads N] [--label TEXT] "
 	      "[--json FILE]\n"
+	      "       qstore-bench FILE.qstore [--passes N] [--threads N] [--label TEXT] [--json FILE]\n"
 	      "       qstore-bench MODEL --load SCRATCH_FILE [--fp16] [--weights N] [--label TEXT] [--json "
 	      "FILE]\n\n"
 	      "MODEL      a folder or a safetensors file with 16-bit weights; INT8 codes are made by the "
 	      "LLM.int8 rule\n"
+	      "FILE.qstore  an archive: decoding of its refined tensors, whatever their codes are\n"
 	      "--fp16     cast BF16 weights to FP16 first\n"
 	      "--weights  take this many weights at most (default: all; with --load 64000000)\n"
 	      "--passes   of each decoder; the fastest counts (default 5)\n"
@@ -109,25 +85,31 @@ static void report(const options *o, const times *all, const chunk_source *sourc
 	json_t *rows = json_array();
 	printf("%s: %.1f M paired weights, %s + INT8; GB/s on one thread and on %u\n", o->label, n / 1e6,
 	       high_name(dtype), o->threads);
-	printf("  %-34s %8s %13s %15s %8s %8s\n", "", "bits/wt", "encode", "decode", "× Huff0", "× memcpy");
+	printf("  %-32s %7s %11s %19s %19s\n", "", "bits/wt", "encode", "in pieces  × Huff0",
+	       "all of it  × Huff0");
 	for (size_t m = 0; m < n_methods; m++) {
 		const method *row = &methods[m];
 		double bits = 8.0 * (double)all[m].coded_bytes / n + (row->encodes == 3 ? scales / n : 0), encode[2],
-		       decode[2], relative[2];
-		size_t peer[2] = {compared("Huff0", row->decodes), compared("memcpy", row->decodes)};
+		       decode[OUTPUTS][2], relative[2];
+		size_t huff0 = compared("Huff0", row->decodes);
 		for (int k = 0; k < 2; k++) {
 			encode[k] = speed(row->encodes, n, all[m].encode[k]);
-			decode[k] = speed(row->decodes, n, all[m].decode[k]);
-			relative[k] = all[peer[k]].decode[0] / all[m].decode[0];
+			for (int outputs = 0; outputs < OUTPUTS; outputs++)
+				decode[outputs][k] = speed(row->decodes, n, all[m].decode.seconds[outputs][k]);
+			relative[k] = all[huff0].decode.seconds[k][0] / all[m].decode.seconds[k][0];
 		}
 		if (m && row->decodes != methods[m - 1].decodes)
 			printf("\n");
-		printf("  %-34s %8.3f %6.2f %6.2f %7.2f %7.2f %8.2f %8.3f\n", full_name(row, dtype), bits, encode[0],
-		       encode[1], decode[0], decode[1], relative[0], relative[1]);
-		json_array_append_new(rows, json_pack("{s:s, s:f, s:i, s:i, s:[f,f], s:[f,f]}", "name",
+		printf("  %-32s %7.3f %5.2f %5.2f %7.2f %5.2f %5.2f %7.2f %5.2f %5.2f\n", full_name(row, dtype), bits,
+		       encode[0], encode[1], decode[OUTPUTS_STREAMED][0], decode[OUTPUTS_STREAMED][1],
+		       relative[OUTPUTS_STREAMED], decode[OUTPUTS_WHOLE][0], decode[OUTPUTS_WHOLE][1],
+		       relative[OUTPUTS_WHOLE]);
+		json_array_append_new(rows, json_pack("{s:s, s:f, s:i, s:i, s:[f,f], s:[f,f], s:[f,f]}", "name",
 		                                      full_name(row, dtype), "bits", bits, "encodes", row->encodes,
 		                                      "decodes", row->decodes, "encode_gbs", encode[0], encode[1],
-		                                      "decode_gbs", decode[0], decode[1]));
+		                                      "decode_gbs", decode[OUTPUTS_STREAMED][0],
+		                                      decode[OUTPUTS_STREAMED][1], "decode_whole_gbs",
+		                                      decode[OUTPUTS_WHOLE][0], decode[OUTPUTS_WHOLE][1]));
 	}
 	double codes = source->bound_codes / n, values = source->bound_values / n,
 	       bound = codes + values + scales / n,
@@ -144,7 +126,7 @@ static void report(const options *o, const times *all, const chunk_source *sourc
 	                              o->threads, "bound_bits", bound, "coded_bits", coded, "rows", rows));
 }
 
-static void bench(const options *o)
+static void bench_model(const options *o)
 {
 	chunk_source source;
 	batch b;
@@ -166,6 +148,16 @@ static void bench(const options *o)
 	chunks_close(&source);
 	crew_destroy(all_threads);
 	free(all);
+}
+
+static void bench_archive(const options *o)
+{
+	thread_crew *crew = crew_create(o->threads);
+	json_t *result = measure_pairs(crew, o->model, o->label, o->passes);
+	json_object_update_new(result, json_pack("{s:s, s:s, s:i}", "data", o->label, "platform",
+	                                         "native-archive", "threads", o->threads));
+	write_json(o->json, result);
+	crew_destroy(crew);
 }
 
 static void load(const options *o)
@@ -238,9 +230,12 @@ int main(int argc, char **argv)
 	}
 	o.model = argv[optind];
 	o.label = o.label ? o.label : o.model;
+	const char *ending = strrchr(o.model, '.');
 	if (o.load)
 		load(&o);
+	else if (ending && !strcmp(ending, ".qstore"))
+		bench_archive(&o);
 	else
-		bench(&o);
+		bench_model(&o);
 	return 0;
 }

@@ -1,40 +1,19 @@
 /* qstore-bound: what an archive's weights take, variant by variant, and the bound of it (docs/formats.md). */
 #include <jansson.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #define ZSTD_STATIC_LINKING_ONLY /* literal compression modes */
 #include <zstd.h>
 
-#include "../../native/src/archive/archive.h"
 #include "../../native/src/core/delta.h"
 #include "../../native/src/core/planes.h"
 #include "../../native/src/core/workspace.h"
-#include "bench.h"
 #include "bound.h"
-
-void fail(const char *format, ...)
-{
-	va_list args;
-	fputs("qstore-bound: ", stderr);
-	va_start(args, format);
-	vfprintf(stderr, format, args);
-	va_end(args);
-	fputc('\n', stderr);
-	exit(1);
-}
-
-void *need(void *p)
-{
-	if (!p)
-		fail("out of memory");
-	return p;
-}
+#include "objects.h"
 
 typedef struct reader {
-	qstore_archive *archive;
-	qs_decoder *decoder;
+	objects all;
 	uint8_t *counted; /* of each object: is it a part of what is compared? */
 } reader;
 
@@ -45,39 +24,14 @@ typedef struct total {
 	double zipnn;
 } total;
 
-static qs_object object_at(const reader *r, uint32_t number)
-{
-	qs_object object;
-	qs_index_object(&r->archive->index, number, &object);
-	return object;
-}
-
-/* All of an object; owned by the caller. */
-static uint8_t *load(reader *r, uint32_t number)
-{
-	qs_object object = object_at(r, number);
-	uint64_t filled = 0, size = object.n_elems * qs_dtype_size(object.dtype);
-	uint8_t *bytes = need(malloc(size ? size : 1));
-	for (uint32_t c = 0; c < object.n_chunks; c++) {
-		const uint8_t *data;
-		uint32_t n;
-		qs_error error;
-		if (qs_decoder_chunk(r->decoder, r->archive, number, c, &data, &n, &error))
-			fail("%s", error.text);
-		memcpy(bytes + filled, data, n);
-		filled += n;
-	}
-	return bytes;
-}
-
 /* ---- What takes part ---- */
 
 static void count_scales(reader *r, uint32_t number)
 {
-	qs_object codes = object_at(r, number);
+	qs_object codes = object_at(&r->all, number);
+	uint32_t parts[] = {codes.scales, codes.zeros, codes.order};
 	if (codes.kind == QS_KIND_REFINE && codes.scales != QS_NONE)
 		r->counted[codes.scales] = 1; /* factors */
-	uint32_t parts[] = {codes.scales, codes.zeros, codes.order};
 	for (int i = 0; i < 3; i++)
 		if (codes.kind == QS_KIND_CODES && codes.rule != QS_RULE_NONE && parts[i] != QS_NONE)
 			r->counted[parts[i]] = 1;
@@ -86,11 +40,11 @@ static void count_scales(reader *r, uint32_t number)
 /* Objects that build on coarser ones, and those; when there are none, all. Returns the weights. */
 static uint64_t choose(reader *r)
 {
-	const qs_index *index = &r->archive->index;
+	const qs_index *index = &r->all.archive->index;
 	uint64_t weights = 0;
 	int n = 0;
 	for (uint32_t i = index->n_objects; i-- > 0;) {
-		qs_object o = object_at(r, i);
+		qs_object o = object_at(&r->all, i);
 		int builds = o.kind == QS_KIND_REFINE || o.kind == QS_KIND_DELTA || o.kind == QS_KIND_CODES;
 		if (!builds || (o.coarse == QS_NONE && !r->counted[i]))
 			continue;
@@ -100,7 +54,7 @@ static uint64_t choose(reader *r)
 			r->counted[o.coarse] = 1;
 	}
 	for (uint32_t i = 0; i < index->n_objects; i++) {
-		qs_object o = object_at(r, i);
+		qs_object o = object_at(&r->all, i);
 		r->counted[i] |= !n && o.kind != QS_KIND_LAYOUT && o.kind != QS_KIND_BASE;
 		if (r->counted[i] && o.coarse == QS_NONE && o.dtype != QS_BYTES &&
 		    (n || o.variant + 1 == index->n_variants))
@@ -151,44 +105,6 @@ static void add_planes(const uint8_t *bytes, uint64_t n, uint32_t dtype, int rot
 	free(planes);
 }
 
-/* The grid of codes, all of it; what it points to is owned by the caller. */
-static qs_grid load_grid(reader *r, const qs_object *codes, uint8_t *memory[3])
-{
-	qs_object scales = object_at(r, codes->scales);
-	memory[0] = load(r, codes->scales);
-	memory[1] = codes->zeros == QS_NONE ? NULL : load(r, codes->zeros);
-	memory[2] = codes->order == QS_NONE ? NULL : load(r, codes->order);
-	return (qs_grid){.rule = codes->rule,
-	                 .codes_dtype = codes->dtype,
-	                 .group = codes->group,
-	                 .row_stride = codes->row_stride,
-	                 .group_stride = codes->group_stride,
-	                 .order = memory[2],
-	                 .scales = memory[0],
-	                 .scales_size = scales.n_elems * qs_dtype_size(scales.dtype),
-	                 .scales_dtype = scales.dtype,
-	                 .zeros = memory[1],
-	                 .zeros_size = memory[1] ? object_at(r, codes->zeros).n_elems : 0,
-	                 .zero_offset = codes->zero_offset};
-}
-
-static void free_grid(uint8_t *memory[3])
-{
-	for (int i = 0; i < 3; i++)
-		free(memory[i]);
-}
-
-/* The part of an object that a chunk has; grids that are there are complete. */
-static qs_chunk_desc describe(const qs_object *object, uint32_t chunk)
-{
-	uint64_t first = (uint64_t)chunk * object->chunk_elems, left = object->n_elems - first;
-	return (qs_chunk_desc){.kind = object->kind,
-	                       .dtype = object->dtype,
-	                       .n_elems = left < object->chunk_elems ? (uint32_t)left : object->chunk_elems,
-	                       .cols = object->cols,
-	                       .first_elem = first};
-}
-
 static double least(double a, double b)
 {
 	return a < b ? a : b;
@@ -204,11 +120,11 @@ static double codes_bound(reader *r, const qs_object *object, const uint8_t *cod
 		return bits;
 	uint8_t *memory[3], *coarse_memory[3],
 	    *changed = need(malloc(object->n_elems)),
-	    *coarse = object->coarse == QS_NONE ? NULL : load(r, object->coarse);
-	qs_grid grid = load_grid(r, object, memory), coarse_grid = {0};
+	    *coarse = object->coarse == QS_NONE ? NULL : object_load(&r->all, object->coarse);
+	qs_grid grid = grid_load(&r->all, object, memory), coarse_grid = {0};
 	qs_object coarse_object = {0};
 	for (uint32_t c = 0; c < object->n_chunks; c++) {
-		qs_chunk_desc desc = describe(object, c);
+		qs_chunk_desc desc = object_chunk(object, c);
 		desc.coarse = codes + desc.first_elem;
 		desc.coarse_dtype = object->dtype;
 		desc.coarse_grid = grid;
@@ -216,10 +132,10 @@ static double codes_bound(reader *r, const qs_object *object, const uint8_t *cod
 	}
 	bits = least(bits, bound_codes(changed, rows, object->cols));
 	if (coarse) {
-		coarse_object = object_at(r, object->coarse);
-		coarse_grid = load_grid(r, &coarse_object, coarse_memory);
+		coarse_object = object_at(&r->all, object->coarse);
+		coarse_grid = grid_load(&r->all, &coarse_object, coarse_memory);
 		for (uint32_t c = 0; c < object->n_chunks; c++) {
-			qs_chunk_desc desc = describe(object, c);
+			qs_chunk_desc desc = object_chunk(object, c);
 			desc.coarse = coarse + desc.first_elem;
 			desc.coarse_dtype = coarse_object.dtype;
 			desc.coarse_grid = coarse_grid;
@@ -229,9 +145,9 @@ static double codes_bound(reader *r, const qs_object *object, const uint8_t *cod
 		for (uint64_t i = 0; i < object->n_elems; i++)
 			changed[i] = (uint8_t)(codes[i] - changed[i]);
 		bits = least(bits, bound_codes(changed, rows, object->cols));
-		free_grid(coarse_memory);
+		grid_free(coarse_memory);
 	}
-	free_grid(memory);
+	grid_free(memory);
 	free(changed);
 	free(coarse);
 	return bits;
@@ -239,23 +155,23 @@ static double codes_bound(reader *r, const qs_object *object, const uint8_t *cod
 
 static double values_bound(reader *r, const qs_object *object, const uint8_t *fine)
 {
-	qs_object codes = object_at(r, object->coarse);
-	uint8_t *memory[3], *coarse = load(r, object->coarse);
-	uint8_t *factors = object->scales == QS_NONE ? NULL : load(r, object->scales);
+	qs_object codes = object_at(&r->all, object->coarse);
+	uint8_t *memory[3], *coarse = object_load(&r->all, object->coarse);
+	uint8_t *factors = object->scales == QS_NONE ? NULL : object_load(&r->all, object->scales);
 	bound_values values = {0};
-	qs_grid grid = load_grid(r, &codes, memory);
+	qs_grid grid = grid_load(&r->all, &codes, memory);
 	for (uint32_t c = 0; c < object->n_chunks; c++) {
-		qs_chunk_desc desc = describe(object, c);
+		qs_chunk_desc desc = object_chunk(object, c);
 		desc.coarse = coarse + desc.first_elem;
 		desc.coarse_dtype = codes.dtype;
 		desc.coarse_grid = grid;
 		if (factors) {
 			desc.factors = factors;
-			desc.factors_dtype = object_at(r, object->scales).dtype;
+			desc.factors_dtype = object_at(&r->all, object->scales).dtype;
 		}
 		bound_add_values(&values, &desc, fine + 2 * desc.first_elem);
 	}
-	free_grid(memory);
+	grid_free(memory);
 	free(coarse);
 	free(factors);
 	return bound_of_values(&values);
@@ -263,8 +179,8 @@ static double values_bound(reader *r, const qs_object *object, const uint8_t *fi
 
 static void add_object(reader *r, uint32_t number, int is_scales, total *sum)
 {
-	qs_object object = object_at(r, number);
-	uint8_t *bytes = load(r, number);
+	qs_object object = object_at(&r->all, number);
+	uint8_t *bytes = object_load(&r->all, number);
 	sum->coded += 8.0 * (double)object.coded_size;
 	if (is_scales || object.dtype == QS_BYTES) {
 		sum->bound += 8.0 * (double)object.coded_size;
@@ -274,8 +190,9 @@ static void add_object(reader *r, uint32_t number, int is_scales, total *sum)
 	} else if (object.kind == QS_KIND_REFINE) {
 		sum->bound += values_bound(r, &object, bytes);
 	} else if (object.kind == QS_KIND_DELTA) {
-		uint8_t *coarse = load(r, object.coarse);
-		qs_delta_subtract(coarse, object_at(r, object.coarse).dtype, object.n_elems, object.dtype, bytes);
+		uint8_t *coarse = object_load(&r->all, object.coarse);
+		qs_delta_subtract(coarse, object_at(&r->all, object.coarse).dtype, object.n_elems, object.dtype,
+		                  bytes);
 		add_planes(bytes, object.n_elems, object.dtype, 0, sum);
 		free(coarse);
 	} else {
@@ -286,8 +203,8 @@ static void add_object(reader *r, uint32_t number, int is_scales, total *sum)
 
 static int is_scales(const reader *r, uint32_t number)
 {
-	for (uint32_t i = number + 1; i < r->archive->index.n_objects; i++) {
-		qs_object o = object_at(r, i);
+	for (uint32_t i = number + 1; i < r->all.archive->index.n_objects; i++) {
+		qs_object o = object_at(&r->all, i);
 		if ((o.kind == QS_KIND_CODES && o.rule &&
 		     (o.scales == number || o.zeros == number || o.order == number)) ||
 		    (o.kind == QS_KIND_REFINE && o.scales == number))
@@ -307,11 +224,9 @@ int main(int argc, char **argv)
 		      argc == 2 && !strcmp(argv[1], "--help") ? stdout : stderr);
 		return argc == 2 && !strcmp(argv[1], "--help") ? 0 : 2;
 	}
-	qs_error error;
-	reader r = {.decoder = need(qs_decoder_create(NULL))};
-	if (qs_archive_open(argv[1], &r.archive, &error))
-		fail("%s", error.text);
-	const qs_index *index = &r.archive->index;
+	reader r;
+	objects_open(&r.all, argv[1]);
+	const qs_index *index = &r.all.archive->index;
 	r.counted = need(calloc(index->n_objects + 1, 1));
 	double weights = (double)choose(&r);
 	json_t *variants = json_array();
@@ -320,7 +235,7 @@ int main(int argc, char **argv)
 		total sum = {0};
 		qs_index_variant(index, v, &variant);
 		for (uint32_t i = 0; i < index->n_objects; i++)
-			if (r.counted[i] && object_at(&r, i).variant == v)
+			if (r.counted[i] && object_at(&r.all, i).variant == v)
 				add_object(&r, i, is_scales(&r, i), &sum);
 		json_array_append_new(variants, json_pack("{s:s, s:f, s:f, s:f}", "name", variant.name, "bits",
 		                                          sum.coded / weights, "bound", sum.bound / weights, "zipnn",
@@ -330,7 +245,6 @@ int main(int argc, char **argv)
 	int failed = json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(8)) || putchar('\n') == EOF;
 	json_decref(root);
 	free(r.counted);
-	qs_decoder_destroy(r.decoder);
-	qstore_close(r.archive);
+	objects_close(&r.all);
 	return failed;
 }

@@ -51,6 +51,7 @@ export async function listJobs(bytes, decoder) {
 		} else if (object.kind === KIND.PLAIN && floatName(object)) {
 			for (const job of await jobsOf(bytes, index, i, decoder))
 				groups.plain.push(decode([level(job)]));
+			high ||= floatName(object);
 		}
 	}
 	const piece = new Uint8Array(1 << 18);

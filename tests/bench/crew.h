@@ -1,0 +1,34 @@
+/* Threads that do numbered pieces of work, and the time it takes. */
+#ifndef BENCH_CREW_H
+#define BENCH_CREW_H
+
+#include "methods.h"
+
+enum { THREADS_MAX = 16 };
+
+/* Threads that wait for work between passes. */
+typedef struct thread_crew thread_crew;
+thread_crew *crew_create(unsigned threads);
+void crew_destroy(thread_crew *c);
+worker *crew_first(thread_crew *c);
+unsigned crew_threads(const thread_crew *c);
+
+/* Piece i of a task; scratch: METHOD_ROOM bytes of the thread's own. */
+typedef void crew_work(const void *task, size_t i, worker *w, uint8_t *scratch);
+
+/* Seconds that n pieces take. */
+double crew_run(thread_crew *c, crew_work *work, const void *task, size_t n, unsigned threads);
+
+/* Whole outputs in memory, as a program has them that loads a model; or every piece's in the thread's own, as
+ * one that hands pieces on. */
+typedef enum crew_outputs { OUTPUTS_WHOLE, OUTPUTS_STREAMED, OUTPUTS } crew_outputs;
+
+/* Seconds of the fastest passes: [outputs][0]: on one thread, [1]: on all. */
+typedef struct decode_times {
+	double seconds[OUTPUTS][2];
+} decode_times;
+
+/* Keeps t if it is less; 0 is none yet. */
+void keep_least(double *least, double t);
+
+#endif

@@ -1,0 +1,151 @@
+#include "pairs.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../native/src/archive/io.h"
+#include "objects.h"
+
+/* A chunk of values and the one of their codes. */
+typedef struct pair {
+	qs_chunk_desc codes_desc, values_desc; /* values_desc.coarse: the codes */
+	uint8_t *codes_src, *values_src;
+	size_t codes_size, values_size, at; /* at: elements of others before it */
+} pair;
+
+typedef enum decoded { PART_CODES, PART_BOTH, PART_VALUES, PARTS } decoded;
+
+typedef struct task {
+	const pair *pairs;
+	decoded part;
+	uint8_t *codes, *values; /* NULL: the thread's own memory */
+} task;
+
+typedef struct pair_list {
+	pair *pairs;
+	size_t n, n_weights;
+	uint8_t **memory; /* to free */
+	size_t n_memory;
+	uint32_t dtype;
+} pair_list;
+
+static void *keep(pair_list *list, void *p)
+{
+	list->memory = need(realloc(list->memory, (list->n_memory + 1) * sizeof *list->memory));
+	return list->memory[list->n_memory++] = need(p);
+}
+
+static uint8_t *load_coded(const objects *o, pair_list *list, const qs_object *object, uint32_t number,
+                           size_t *size)
+{
+	uint32_t i = object->first_chunk + number;
+	qs_error error;
+	*size = qs_index_chunk_size(&o->archive->index, i);
+	uint8_t *bytes = keep(list, malloc(*size));
+	if (qs_pread_all(o->archive->fd, bytes, *size, o->archive->chunk_offsets[i], o->archive->path, &error))
+		fail("%s", error.text);
+	return bytes;
+}
+
+static void add_pairs(const objects *o, pair_list *list, const qs_object *values)
+{
+	qs_object codes = object_at(o, values->coarse);
+	uint8_t *grid_memory[3], *all = keep(list, object_load(o, values->coarse));
+	qs_grid grid = grid_load(o, &codes, grid_memory);
+	for (int i = 0; i < 3; i++)
+		if (grid_memory[i])
+			keep(list, grid_memory[i]);
+	list->dtype = values->dtype;
+	list->pairs = need(realloc(list->pairs, (list->n + values->n_chunks) * sizeof *list->pairs));
+	for (uint32_t c = 0; c < values->n_chunks; c++) {
+		pair *p = &list->pairs[list->n++];
+		*p = (pair){.codes_desc = object_chunk(&codes, c),
+		            .values_desc = object_chunk(values, c),
+		            .at = list->n_weights};
+		p->values_desc.coarse = all + p->values_desc.first_elem;
+		p->values_desc.coarse_dtype = codes.dtype;
+		p->values_desc.coarse_grid = grid;
+		p->codes_src = load_coded(o, list, &codes, c, &p->codes_size);
+		p->values_src = load_coded(o, list, values, c, &p->values_size);
+		list->n_weights += p->values_desc.n_elems;
+	}
+}
+
+static void decode_pair(const void *user, size_t i, worker *w, uint8_t *scratch)
+{
+	const task *t = user;
+	const pair *p = &t->pairs[i];
+	uint8_t *codes = t->codes ? t->codes + p->at : scratch,
+	        *values = t->values ? t->values + 2 * p->at : scratch + CHUNK_ELEMS;
+	qs_chunk_desc desc = p->values_desc;
+	if (t->part != PART_VALUES)
+		worker_decode(w, &p->codes_desc, p->codes_src, p->codes_size, codes);
+	if (t->part == PART_BOTH)
+		desc.coarse = codes;
+	if (t->part != PART_CODES)
+		worker_decode(w, &desc, p->values_src, p->values_size, values);
+}
+
+static double speed(decoded part, size_t n, double seconds)
+{
+	return seconds > 0 ? (part == PART_CODES ? 1.0 : 2.0) * (double)n / seconds / 1e9 : 0;
+}
+
+static json_t *report(const pair_list *list, const char *label, const decode_times *best)
+{
+	const char *high = list->dtype == QS_F16 ? "FP16" : "BF16";
+	static const char *const what[PARTS] = {"base layer", "base and refinement", "refinement alone"};
+	json_t *rows = json_array();
+	printf("%s: %.1f M weights; GB/s of decoding in pieces on one thread and on all, and all of it\n", label,
+	       (double)list->n_weights / 1e6);
+	for (decoded part = 0; part < PARTS; part++) {
+		char name[64];
+		double gbs[OUTPUTS][2];
+		snprintf(name, sizeof name, "%s, qstore %s", part == PART_CODES ? "codes" : high, what[part]);
+		for (int outputs = 0; outputs < OUTPUTS; outputs++)
+			for (int kind = 0; kind < 2; kind++)
+				gbs[outputs][kind] = speed(part, list->n_weights, best[part].seconds[outputs][kind]);
+		const double *pieces = gbs[OUTPUTS_STREAMED], *whole = gbs[OUTPUTS_WHOLE];
+		printf("  %-32s %7.2f %5.2f %7.2f %5.2f\n", name, pieces[0], pieces[1], whole[0], whole[1]);
+		json_array_append_new(rows, json_pack("{s:s, s:[f,f], s:[f,f]}", "name", name, "decode_gbs",
+		                                      pieces[0], pieces[1], "decode_whole_gbs", whole[0], whole[1]));
+	}
+	printf("\n");
+	return json_pack("{s:s, s:I, s:o}", "high", high, "weights", (json_int_t)list->n_weights, "rows", rows);
+}
+
+json_t *measure_pairs(thread_crew *crew, const char *path, const char *label, unsigned passes)
+{
+	objects o;
+	pair_list list = {0};
+	decode_times best[PARTS] = {0};
+	objects_open(&o, path);
+	for (uint32_t i = 0; i < o.archive->index.n_objects; i++) {
+		qs_object values = object_at(&o, i);
+		/* Codes that build on coarser ones are left out. */
+		if (values.kind == QS_KIND_REFINE && object_at(&o, values.coarse).coarse == QS_NONE)
+			add_pairs(&o, &list, &values);
+	}
+	if (!list.n_weights)
+		fail("%s: no weights that are refined", path);
+	uint8_t *codes = keep(&list, malloc(list.n_weights)), *values = keep(&list, malloc(2 * list.n_weights));
+	memset(codes, 1, list.n_weights);
+	memset(values, 1, 2 * list.n_weights);
+	for (unsigned pass = 0; pass < passes; pass++)
+		for (decoded part = 0; part < PARTS; part++)
+			for (int outputs = 0; outputs < OUTPUTS; outputs++)
+				for (unsigned kind = 0; kind < (crew_threads(crew) > 1 ? 2 : 1); kind++) {
+					int whole = outputs == OUTPUTS_WHOLE;
+					task t = {list.pairs, part, whole ? codes : NULL, whole ? values : NULL};
+					keep_least(&best[part].seconds[outputs][kind],
+					           crew_run(crew, decode_pair, &t, list.n, kind ? crew_threads(crew) : 1));
+				}
+	json_t *result = report(&list, label, best);
+	for (size_t i = 0; i < list.n_memory; i++)
+		free(list.memory[i]);
+	free(list.memory);
+	free(list.pairs);
+	objects_close(&o);
+	return result;
+}
