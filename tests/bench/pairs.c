@@ -56,6 +56,8 @@ static void add_pairs(const objects *o, pair_list *list, const qs_object *values
 	for (int i = 0; i < 3; i++)
 		if (grid_memory[i])
 			keep(list, grid_memory[i]);
+	/* Factors of columns, where there are some. */
+	uint8_t *factors = values->scales == QS_NONE ? NULL : keep(list, object_load(o, values->scales));
 	list->dtype = values->dtype;
 	list->pairs = need(realloc(list->pairs, (list->n + values->n_chunks) * sizeof *list->pairs));
 	for (uint32_t c = 0; c < values->n_chunks; c++) {
@@ -66,6 +68,10 @@ static void add_pairs(const objects *o, pair_list *list, const qs_object *values
 		p->values_desc.coarse = all + p->values_desc.first_elem;
 		p->values_desc.coarse_dtype = codes.dtype;
 		p->values_desc.coarse_grid = grid;
+		if (factors) {
+			p->values_desc.factors = factors;
+			p->values_desc.factors_dtype = object_at(o, values->scales).dtype;
+		}
 		p->codes_src = load_coded(o, list, &codes, c, &p->codes_size);
 		p->values_src = load_coded(o, list, values, c, &p->values_size);
 		list->n_weights += p->values_desc.n_elems;
