@@ -78,6 +78,8 @@ void qs_strip_cells_init(qs_strip_cells *cells, uint32_t dtype, const qs_grid *g
 	if (run <= QS_STRIP_MAX && !prefers_tables(cells->kind, dtype, grid, run))
 		cells->kernel = best_kernel(cells->kind, dtype, run);
 	qs_strip *strip = &cells->strip;
+	for (int r = 0; r < QS_STRIP_RUNS_MAX; r++)
+		strip->scale[r] = 1; /* vectors may have more lanes than there are runs: those are no exceptions */
 	strip->divisor = qs_rule_has_absmax(rule) ? 127 : 1;
 	strip->distance_max = !is_f16 ? 0x1p60f : has_offset ? 60000 : 240;
 	strip->close_offset = is_f16 ? 0x1p-8f : 0x1p-11f;

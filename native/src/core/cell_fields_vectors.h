@@ -283,6 +283,8 @@ static __attribute__((noinline)) uint32_t symmetric_runs(qs_strip *strip, int di
 		value = value_below(scale, dtype, &bits);
 		bits = strip->divisor > 1 ? (vi)((vu)bits >> 16) + 1 + (value > scale) : (vi){0} + INT16_MAX;
 		memcpy(strip->end + r, &bits, WIDTH);
+		if (!any(~sure))
+			continue;
 		int32_t each[WIDTH / 4];
 		memcpy(each, &sure, WIDTH);
 		for (uint32_t i = 0; i < WIDTH / 4; i++)

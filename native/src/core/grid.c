@@ -338,7 +338,19 @@ int qs_runs_next(qs_runs *runs)
 
 uint32_t qs_runs_next_short(qs_runs *runs, qs_run *out, uint32_t max_runs, uint32_t max_elems)
 {
+	const qs_grid *grid = runs->grid;
 	uint32_t n = 0, begin = runs->at;
+	/* Whole groups of a row, the common case, are counted. */
+	if (!grid->order && runs->order == QS_CODED_ROWS && grid->group < runs->cols &&
+	    runs->column == runs->group * grid->group) {
+		uint64_t left = (runs->cols - runs->column - 1) / grid->group, number = runs->row * grid->row_stride;
+		uint32_t end = runs->n - begin < max_elems ? runs->n : begin + max_elems;
+		for (; n < max_runs && n < left && runs->at + grid->group <= end; n++) {
+			out[n] = (qs_run){number + runs->group++ * grid->group_stride, runs->at, grid->group};
+			runs->at += grid->group;
+		}
+		runs->column += (uint64_t)n * grid->group;
+	}
 	for (; n < max_runs && runs->at < runs->n; n++) {
 		out[n] = peek(runs);
 		if (out[n].begin + out[n].count - begin > max_elems)
