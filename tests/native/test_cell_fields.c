@@ -36,17 +36,17 @@ typedef struct totals {
 static qs_cell_cache cache;
 
 static void check_element(const char *name, const qs_grid *grid, uint32_t dtype, const qs_step *step,
-                          const qs_cell_table *table, uint8_t code, uint32_t first, uint32_t f, uint32_t g)
+                          const qs_cell_table *table, uint8_t code, uint32_t first, uint32_t f, uint32_t g,
+                          int counts)
 {
 	uint32_t index = table->zero == QS_ALL_ZERO ? 0 : (uint8_t)(code - (uint32_t)table->zero);
 	qs_cell cell = table->cells[index];
 	uint32_t n = QS_CELL_COUNT(cell);
-	int right =
-	    index ? QS_CELL_FIRST(cell) == first && (g == QS_CELL_G(cell) || (g == n && n <= 256)) : g == 0;
+	int right_g = counts ? g == n : g == QS_CELL_G(cell) || (g == n && n <= 256);
+	int right = index ? QS_CELL_FIRST(cell) == first && right_g : g == 0;
 	if (!right || f != QS_CELL_F(cell))
 		fail_msg("%s, rule %u, %s, scale %a, offset %a, zero %d, shift %d, code %u: first %x for %x, F %u "
-		         "for %u, G "
-		         "%u for %u, n %u",
+		         "for %u, G %u for %u, n %u",
 		         name, grid->rule, dtype == QS_F16 ? "FP16" : "BF16", (double)step->scale,
 		         (double)step->offset, step->zero, step->shift, code, first, QS_CELL_FIRST(cell), f,
 		         QS_CELL_F(cell), g, QS_CELL_G(cell), n);
@@ -62,20 +62,22 @@ static void check_strip(const qs_grid *grid, uint32_t dtype, const qs_step *step
 	memset(padded, 0xa5, sizeof padded);
 	memcpy(padded, codes, n);
 	qs_cell_cache_init(&cache, dtype, grid->rule, grid->codes_dtype);
-	for (unsigned l = list_levels(levels); l-- > 0;) {
+	for (unsigned l = 2 * list_levels(levels); l-- > 0;) {
+		int counts = l & 1;
 		qs_strip_cells cells;
 		uint16_t fields[3][QS_STRIP_MAX + QS_STRIP_OVERSHOOT];
 		qs_cell_fields out = {fields[0], fields[1], fields[2]};
 		qs_strip_cells_init(&cells, dtype, grid, 32);
-		cells.kernel = levels[l].set->kernels[cells.kind][dtype == QS_F16];
+		cells.kernel = levels[l / 2].set->kernels[cells.kind][dtype == QS_F16];
+		cells.strip.counts = (int16_t)counts;
 		uint32_t unsure = qs_strip_find(&cells, runs, steps, n_runs, padded, &out);
 		for (uint32_t r = 0; r < n_runs; r++) {
 			const qs_cell_table *table = qs_cell_cache_get(&cache, &steps[r], 255);
 			sum->runs++;
 			sum->unsure += unsure >> r & 1;
 			for (uint32_t i = runs[r].begin; !(unsure >> r & 1) && i < runs[r].begin + runs[r].count; i++)
-				check_element(levels[l].name, grid, dtype, &steps[r], table, codes[i], fields[0][i],
-				              fields[1][i], fields[2][i]);
+				check_element(levels[l / 2].name, grid, dtype, &steps[r], table, codes[i], fields[0][i],
+				              fields[1][i], fields[2][i], counts);
 		}
 	}
 }

@@ -116,6 +116,43 @@ static void find(qs_find_ranks_kernel *kernel, const qs_cell *cells, const uint8
 	kernel(cells, codes, src, n, at, &out->found);
 }
 
+static void compare_ranks_of(const ranks_of *expected, const ranks_of *got)
+{
+	assert_memory_equal(expected->rank, got->rank, sizeof got->rank);
+	assert_memory_equal(expected->f, got->f, sizeof got->f);
+	assert_memory_equal(expected->outside, got->outside, sizeof got->outside);
+	assert_int_equal(expected->found.zeros, got->found.zeros);
+	assert_int_equal(expected->found.outsiders, got->found.outsiders);
+}
+
+/* With cells field by field, in arrays that end where the elements do. */
+static void compare_find_fields(const qs_cell *cells, const uint8_t *codes, const uint8_t *src, uint32_t n,
+                                uint32_t at, const ranks_of *expected)
+{
+	qs_find_ranks_fields_kernel *kernels[] = {qs_find_ranks_fields_scalar, qs_find_ranks_fields_best()};
+	uint16_t *first = malloc(2 * (size_t)n + 1), *f = malloc(2 * (size_t)n + 1),
+	         *count = malloc(2 * (size_t)n + 1);
+	for (uint32_t i = 0; i < n; i++) {
+		qs_cell cell = cells[codes[at + i]];
+		first[i] = QS_CELL_FIRST(cell);
+		f[i] = (uint16_t)QS_CELL_F(cell);
+		count[i] = codes[at + i] ? (uint16_t)QS_CELL_COUNT(cell) : 0;
+	}
+	for (int k = 0; k < 2; k++) {
+		ranks_of got;
+		uint8_t indexes[MAX_ELEMS];
+		memset(&got, 0xee, sizeof got);
+		got.found = (qs_found_ranks){.rank = got.rank, .f = got.f, .outside = got.outside};
+		kernels[k](&(qs_cell_fields){first, f, count}, src, n, at, indexes, &got.found);
+		compare_ranks_of(expected, &got);
+		for (uint32_t i = at; i < at + n; i++)
+			assert_int_equal(indexes[i], codes[i] != 0);
+	}
+	free(first);
+	free(f);
+	free(count);
+}
+
 static void test_find_agrees(void **state)
 {
 	(void)state;
@@ -146,11 +183,8 @@ static void test_find_agrees(void **state)
 		ranks_of expected, got;
 		find(qs_find_ranks_scalar, cells, q, v, n, at, &expected);
 		find(qs_find_ranks_best(1), cells, q, v, n, at, &got);
-		assert_memory_equal(expected.rank, got.rank, sizeof got.rank);
-		assert_memory_equal(expected.f, got.f, sizeof got.f);
-		assert_memory_equal(expected.outside, got.outside, sizeof got.outside);
-		assert_int_equal(expected.found.zeros, got.found.zeros);
-		assert_int_equal(expected.found.outsiders, got.found.outsiders);
+		compare_ranks_of(&expected, &got);
+		compare_find_fields(cells, q, v, n, at, &expected);
 	}
 	guarded_destroy(&codes);
 	guarded_destroy(&values);

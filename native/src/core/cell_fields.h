@@ -41,6 +41,7 @@ typedef struct qs_strip {
 	int16_t flip, last;      /* codes XOR flip are 0 to last */
 	int16_t longer;          /* by how much the cells of the first and the last code are longer */
 	int16_t even;            /* 1 when ties go to even codes, 0 when away from zero */
+	int16_t counts;          /* encoders set it: g is the number of values, never G */
 	int16_t is_symmetric_i8; /* −127 is the last code too when the zero point is 0 */
 } qs_strip;
 

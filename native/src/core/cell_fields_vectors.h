@@ -327,7 +327,8 @@ QS_ALWAYS_INLINE uint32_t symmetric_fields(qs_fields_kind kind, uint32_t dtype, 
 				first = least(first, end);
 				last = least(last, end);
 			}
-			store_counts(minus(last, first), opaque(distance == 0), dtype == QS_F16, &to, i);
+			store_counts(minus(last, first), opaque(distance == 0), dtype == QS_F16 && !strip->counts, &to,
+			             i);
 			store(to.first + i, first | ((distance ^ sign) & INT16_MIN));
 		}
 	}
@@ -398,7 +399,7 @@ QS_ALWAYS_INLINE uint32_t offset_fields(qs_fields_kind kind, uint32_t dtype, qs_
 			vs first = offset_borders(kind, dtype, &run, lower, odd, &close),
 			   last = offset_borders(kind, dtype, &run, upper, 1 - odd, &close);
 			vs not_above = opaque(first <= 0);
-			store_counts(minus(last, first), not_above & opaque(last > 0), 1, &to, i);
+			store_counts(minus(last, first), not_above & opaque(last > 0), !strip->counts, &to, i);
 			store(to.first + i, (not_above & (minus((vs){0} + 1, last) | INT16_MIN)) | (~not_above & first));
 		}
 		unsure |= (uint32_t)any(close) << r;

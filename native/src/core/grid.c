@@ -274,6 +274,15 @@ void qs_coded_scatter16(qs_coded_order order, const uint16_t *columns, uint32_t 
 			memcpy(dst + 2 * columns[c], src + 2 * c, 2);
 }
 
+uint64_t qs_coded_run(const qs_grid *grid, uint64_t cols, uint32_t n, qs_coded_order order)
+{
+	if (order == QS_CODED_COLUMNS)
+		return n / cols;
+	if (grid->order)
+		return cols / grid->group;
+	return grid->group < cols ? grid->group : cols;
+}
+
 void qs_runs_begin(qs_runs *runs, const qs_grid *grid, uint64_t cols, uint64_t first, uint32_t n,
                    qs_coded_order order, const uint16_t *columns)
 {

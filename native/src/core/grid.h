@@ -91,6 +91,9 @@ void qs_coded_gather16(qs_coded_order order, const uint16_t *columns, uint32_t c
 void qs_coded_scatter16(qs_coded_order order, const uint16_t *columns, uint32_t cols, uint32_t n,
                         const uint8_t *src, uint8_t *dst);
 
+/* Elements of a chunk of n that share a scale and are coded one after the other, most of the time. */
+uint64_t qs_coded_run(const qs_grid *grid, uint64_t cols, uint32_t n, qs_coded_order order);
+
 /* A run of elements that share a scale and are coded one after the other. */
 typedef struct qs_run {
 	uint64_t number;       /* of the scale */

@@ -285,12 +285,9 @@ static qstore_status decode_lanes(qs_reader *r, const qs_chunk_desc *desc, unsig
 		return QSTORE_CORRUPT;
 	qs_cell_cache_init(w->cells, desc->factors ? desc->factors_dtype : desc->dtype, grid->rule,
 	                   grid->codes_dtype);
-	uint64_t run = order == QS_CODED_COLUMNS  ? desc->n_elems / desc->cols
-	               : grid->order              ? desc->cols / grid->group
-	               : grid->group < desc->cols ? grid->group
-	                                          : desc->cols;
 	if (!desc->factors)
-		qs_strip_cells_init(&c.strip, desc->dtype, grid, run);
+		qs_strip_cells_init(&c.strip, desc->dtype, grid,
+		                    qs_coded_run(grid, desc->cols, desc->n_elems, order));
 	if (!decode_runs(&c, order) || !feed_flush(f) || f->ranks.zeros != w->scratch + 2 * (size_t)n_zeros)
 		return QSTORE_CORRUPT;
 	r->at = f->ranks.src;

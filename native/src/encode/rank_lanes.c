@@ -1,5 +1,7 @@
 #include "rank_lanes.h"
 
+#include <string.h>
+
 #include "../core/simd.h"
 
 void qs_put_ranks_scalar(qs_rank_lanes *lanes, const uint16_t *f, const uint16_t *rank, uint32_t n)
@@ -33,6 +35,30 @@ void qs_find_ranks_scalar(const qs_cell *cells, const uint8_t *indexes, const ui
 	}
 }
 
+void qs_find_ranks_fields_scalar(const qs_cell_fields *cells, const uint8_t *src, uint32_t n, uint32_t at,
+                                 uint8_t *indexes, qs_found_ranks *found)
+{
+	const uint16_t *first = cells->first, *count = cells->g;
+	uint16_t *ranks = found->rank + at;
+	uint8_t *outside = found->outside + at;
+	uint32_t zeros = 0, outsiders = 0;
+	memcpy(found->f + at, cells->f, n * sizeof *cells->f);
+	src += 2 * (size_t)at;
+	indexes += at;
+	for (uint32_t i = 0; i < n; i++) {
+		/* Elements with index 0 have no values: they are not outside either. */
+		uint16_t rank = (uint16_t)(qs_load16(src + 2 * i) - first[i]), inside = rank < count[i],
+		         zero = count[i] == 0, out = !inside & !zero;
+		ranks[i] = (uint16_t)(rank & (0u - inside));
+		indexes[i] = !zero;
+		outside[i] = (uint8_t)out;
+		zeros += zero;
+		outsiders += out;
+	}
+	found->zeros += zeros;
+	found->outsiders += outsiders;
+}
+
 qs_put_ranks_kernel *qs_put_ranks_best(unsigned lanes)
 {
 #if QS_HAVE_AVX512
@@ -55,4 +81,13 @@ qs_find_ranks_kernel *qs_find_ranks_best(int plain)
 #endif
 	(void)plain;
 	return qs_find_ranks_scalar;
+}
+
+qs_find_ranks_fields_kernel *qs_find_ranks_fields_best(void)
+{
+#if QS_HAVE_AVX512
+	if (qs_cpu_has_avx512())
+		return qs_find_ranks_fields_avx512;
+#endif
+	return qs_find_ranks_fields_scalar;
 }

@@ -3,7 +3,7 @@
 #ifndef QS_RANK_LANES_H
 #define QS_RANK_LANES_H
 
-#include "../core/cells.h"
+#include "../core/cell_fields.h"
 #include "../core/ranks.h"
 
 /* The encoder's state: it starts where decoding ends. */
@@ -34,8 +34,16 @@ qs_put_ranks_kernel qs_put_ranks_avx512; /* 32 lanes */
 qs_find_ranks_kernel qs_find_ranks_scalar;
 qs_find_ranks_kernel qs_find_ranks_avx512; /* tables of signed codes around 0 only */
 
+/* The same with the cell of each element, g being the number of its values, 0 of index 0: they also write
+ * indexes, 0 or 1. Elements are numbered from `at` but for the cells, which begin with the first one's. */
+typedef void qs_find_ranks_fields_kernel(const qs_cell_fields *cells, const uint8_t *src, uint32_t n,
+                                         uint32_t at, uint8_t *indexes, qs_found_ranks *found);
+qs_find_ranks_fields_kernel qs_find_ranks_fields_scalar;
+qs_find_ranks_fields_kernel qs_find_ranks_fields_avx512;
+
 /* The fastest that run on this machine. plain: as for qs_ranks_best. */
 qs_put_ranks_kernel *qs_put_ranks_best(unsigned lanes);
 qs_find_ranks_kernel *qs_find_ranks_best(int plain);
+qs_find_ranks_fields_kernel *qs_find_ranks_fields_best(void);
 
 #endif

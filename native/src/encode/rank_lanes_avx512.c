@@ -75,6 +75,26 @@ void qs_find_ranks_avx512(const qs_cell *cells, const uint8_t *indexes, const ui
 	qs_find_ranks_scalar(cells, indexes, src, n & 31, end, found);
 }
 
+void qs_find_ranks_fields_avx512(const qs_cell_fields *cells, const uint8_t *src, uint32_t n, uint32_t at,
+                                 uint8_t *indexes, qs_found_ranks *found)
+{
+	for (uint32_t i = 0; i < n; i += 32) {
+		__mmask32 there = n - i < 32 ? ((__mmask32)1 << (n - i)) - 1 : ~(__mmask32)0;
+		size_t to = (size_t)at + i;
+		__m512i first = _mm512_maskz_loadu_epi16(there, cells->first + i),
+		        count = _mm512_maskz_loadu_epi16(there, cells->g + i),
+		        rank = _mm512_sub_epi16(_mm512_maskz_loadu_epi16(there, src + 2 * to), first);
+		__mmask32 other = _mm512_test_epi16_mask(count, count), inside = _mm512_cmplt_epu16_mask(rank, count),
+		          outside = other & ~inside;
+		_mm512_mask_storeu_epi16(found->rank + to, there, _mm512_maskz_mov_epi16(inside, rank));
+		_mm512_mask_storeu_epi16(found->f + to, there, _mm512_maskz_loadu_epi16(there, cells->f + i));
+		_mm256_mask_storeu_epi8(indexes + to, there, _mm256_maskz_set1_epi8(other, 1));
+		_mm256_mask_storeu_epi8(found->outside + to, there, _mm256_maskz_set1_epi8(outside, 1));
+		found->zeros += (uint32_t)__builtin_popcount(there & ~other);
+		found->outsiders += (uint32_t)__builtin_popcount(outside);
+	}
+}
+
 #else
 typedef int qs_translation_unit_is_empty;
 #endif

@@ -22,12 +22,12 @@ typedef struct found {
 
 /* Calls for each run of elements that share a scale. */
 typedef struct walk {
-	qs_runs runs;
 	const qs_chunk_desc *desc;
+	qs_coded_order order;
+	qs_runs runs;
 	const qs_grid *grid;
 	const uint8_t *codes;  /* in coded order, as all of this */
 	const uint8_t *shifts; /* of the runs that are left, or NULL */
-	const qs_cell_table *table;
 	qs_step step;
 	qs_cell_cache *cells;
 	uint8_t *indexes; /* filled run by run */
@@ -37,6 +37,7 @@ static walk walk_begin(const qs_chunk_desc *desc, qs_coded_order order, const ui
                        const uint8_t *shifts, qs_ranks_scratch *scratch)
 {
 	walk w = {.desc = desc,
+	          .order = order,
 	          .grid = &desc->coarse_grid,
 	          .codes = codes,
 	          .shifts = shifts,
@@ -46,41 +47,82 @@ static walk walk_begin(const qs_chunk_desc *desc, qs_coded_order order, const ui
 	return w;
 }
 
-/* The next run, its table and the indexes of its codes. */
+/* A run's scale; call it for each run once. */
+static void walk_step(walk *w, const qs_run *run, qs_step *step)
+{
+	qs_grid_step(w->grid, run->number, step);
+	if (w->shifts)
+		qs_step_shift(step, w->grid->rule, w->desc->dtype, (int8_t)*w->shifts++);
+}
+
+/* The next run and its scale. */
 static int walk_next(walk *w)
 {
 	if (!qs_runs_next(&w->runs))
 		return 0;
-	uint32_t begin = w->runs.run.begin, n = w->runs.run.count, reach = 255;
-	uint8_t *indexes = w->indexes + begin;
-	qs_grid_step(w->grid, w->runs.run.number, &w->step);
-	if (w->shifts)
-		qs_step_shift(&w->step, w->grid->rule, w->desc->dtype, (int8_t)*w->shifts++);
-	if (!qs_rule_is_symmetric(w->grid->rule)) {
-		w->table = qs_cell_cache_get(w->cells, &w->step, reach);
-		for (uint32_t i = 0; i < n; i++)
-			indexes[i] = (uint8_t)(w->codes[begin + i] - (uint32_t)w->table->zero);
-	} else {
-		for (uint32_t i = 0; i < n; i++)
-			indexes[i] = (uint8_t)(w->codes[begin + i] - (uint32_t)w->step.zero);
-		reach =
-		    qs_grid_is_plain(w->grid) ? 128 : qs_cell_reach(w->grid->codes_dtype, w->step.zero, indexes, n);
-		w->table = qs_cell_cache_get(w->cells, &w->step, reach);
-	}
-	if (w->table->zero == QS_ALL_ZERO)
-		memset(indexes, 0, n);
+	walk_step(w, &w->runs.run, &w->step);
 	return 1;
 }
 
+/* A run's table, and the indexes of its codes. */
+static const qs_cell *walk_table(walk *w, const qs_run *run, const qs_step *step)
+{
+	uint32_t n = run->count, reach = 255;
+	const uint8_t *codes = w->codes + run->begin;
+	uint8_t *indexes = w->indexes + run->begin;
+	const qs_cell_table *table;
+	if (!qs_rule_is_symmetric(w->grid->rule)) {
+		table = qs_cell_cache_get(w->cells, step, reach);
+		for (uint32_t i = 0; i < n; i++)
+			indexes[i] = (uint8_t)(codes[i] - (uint32_t)table->zero);
+	} else {
+		for (uint32_t i = 0; i < n; i++)
+			indexes[i] = (uint8_t)(codes[i] - (uint32_t)step->zero);
+		reach = qs_grid_is_plain(w->grid) ? 128 : qs_cell_reach(w->grid->codes_dtype, step->zero, indexes, n);
+		table = qs_cell_cache_get(w->cells, step, reach);
+	}
+	if (table->zero == QS_ALL_ZERO)
+		memset(indexes, 0, n);
+	return table->cells;
+}
+
+/* Short runs, each element by its own cell; indexes are 0 or 1. */
+static void find_short_runs(walk *w, qs_strip_cells *strip, const qs_run *runs, uint32_t n_runs,
+                            const uint8_t *src, qs_find_ranks_kernel *find, qs_found_ranks *ranks)
+{
+	uint32_t begin = runs[0].begin, n = runs[n_runs - 1].begin + runs[n_runs - 1].count - begin;
+	uint8_t codes[QS_STRIP_MAX + QS_STRIP_OVERSHOOT];
+	uint16_t first[QS_STRIP_MAX + QS_STRIP_OVERSHOOT], f[QS_STRIP_MAX + QS_STRIP_OVERSHOOT],
+	    count[QS_STRIP_MAX + QS_STRIP_OVERSHOOT];
+	qs_step steps[QS_STRIP_RUNS_MAX];
+	qs_find_ranks_fields_kernel *find_fields = qs_find_ranks_fields_best();
+	memcpy(codes, w->codes + begin, n);
+	memset(codes + n, 0, QS_STRIP_OVERSHOOT);
+	for (uint32_t r = 0; r < n_runs; r++)
+		walk_step(w, &runs[r], &steps[r]);
+	qs_cell_fields cells = {first, f, count};
+	uint32_t by_table = qs_strip_find(strip, runs, steps, n_runs, codes, &cells);
+	for (uint32_t r = 0; r < n_runs; r++) {
+		if (by_table >> r & 1) {
+			const qs_cell *table = walk_table(w, &runs[r], &steps[r]);
+			find(table, w->indexes, src, runs[r].count, runs[r].begin, ranks);
+			continue;
+		}
+		uint32_t at = runs[r].begin - begin;
+		find_fields(&(qs_cell_fields){first + at, f + at, count + at}, src, runs[r].count, runs[r].begin,
+		            w->indexes, ranks);
+	}
+}
+
 /* The same for a run whose elements have each a cell of their own; indexes become numbers of these. */
-static void find_under_factors(const walk *w, const uint8_t *src, qs_found_ranks *ranks)
+static void find_under_factors(const walk *w, const qs_cell *table, const uint8_t *src, qs_found_ranks *ranks)
 {
 	enum { MOST = QS_CELL_TABLE - 1 };
 	qs_cell cells[QS_CELL_TABLE] = {qs_make_cell(0, 1)};
 	uint32_t begin = w->runs.run.begin, end = begin + w->runs.run.count;
 	for (uint32_t at = begin, n; at < end; at += n) {
 		n = end - at < MOST ? end - at : MOST;
-		qs_factor_cells(w->desc, at, w->table->cells, w->indexes + at, n, cells + 1);
+		qs_factor_cells(w->desc, at, table, w->indexes + at, n, cells + 1);
 		for (uint32_t i = 0; i < n; i++)
 			w->indexes[at + i] = w->indexes[at + i] ? (uint8_t)(i + 1) : 0;
 		qs_find_ranks_scalar(cells, w->indexes, src, n, at, ranks);
@@ -92,11 +134,25 @@ static found find_ranks(walk w, const uint8_t *src, uint8_t *outside, qs_ranks_s
 {
 	qs_find_ranks_kernel *find = qs_find_ranks_best(qs_grid_is_plain(w.grid));
 	qs_found_ranks ranks = {.rank = scratch->rank, .f = scratch->f, .outside = outside};
-	while (walk_next(&w)) {
+	qs_strip_cells strip = {.kernel = NULL};
+	qs_run runs[QS_STRIP_RUNS_MAX];
+	if (!w.desc->factors)
+		qs_strip_cells_init(&strip, w.desc->dtype, w.grid,
+		                    qs_coded_run(w.grid, w.desc->cols, w.desc->n_elems, w.order));
+	strip.strip.counts = 1;
+	for (;;) {
+		uint32_t n = strip.kernel ? qs_runs_next_short(&w.runs, runs, QS_STRIP_RUNS_MAX, QS_STRIP_MAX) : 0;
+		if (n) {
+			find_short_runs(&w, &strip, runs, n, src, find, &ranks);
+			continue;
+		}
+		if (!walk_next(&w))
+			break;
+		const qs_cell *cells = walk_table(&w, &w.runs.run, &w.step);
 		if (w.desc->factors)
-			find_under_factors(&w, src, &ranks);
+			find_under_factors(&w, cells, src, &ranks);
 		else
-			find(w.table->cells, w.indexes, src, w.runs.run.count, w.runs.run.begin, &ranks);
+			find(cells, w.indexes, src, w.runs.run.count, w.runs.run.begin, &ranks);
 	}
 	return (found){.zeros = ranks.zeros, .exceptions = ranks.outsiders};
 }
@@ -146,8 +202,9 @@ static uint32_t count_outside(walk w, const uint8_t *src, int shift, qs_ranks_sc
 	walk_next(&w);
 	qs_found_ranks ranks = {
 	    .rank = scratch->rank, .f = scratch->f, .outside = scratch->residual /* not needed yet */};
-	qs_find_ranks_best(qs_grid_is_plain(w.grid))(w.table->cells, w.indexes, src, w.runs.run.count,
-	                                             w.runs.run.begin, &ranks);
+	const qs_cell *cells = walk_table(&w, &w.runs.run, &w.step);
+	qs_find_ranks_best(qs_grid_is_plain(w.grid))(cells, w.indexes, src, w.runs.run.count, w.runs.run.begin,
+	                                             &ranks);
 	return ranks.outsiders;
 }
 
@@ -236,9 +293,13 @@ static void scatter8(qs_coded_order order, const uint16_t *columns, uint32_t col
 }
 
 /* The rule's own codes, as far as there are cells for them, and the differences to those given. */
-static void find_residual(walk w, const qs_chunk_desc *desc, const uint8_t *src, uint8_t *codes,
-                          uint8_t *residual)
+static void find_residual(walk w, const qs_chunk_desc *desc, const uint8_t *src, const uint8_t *outside,
+                          uint8_t *codes, uint8_t *residual)
 {
+	/* A value in the cell of its code has no other code, but at the end of signed codes, where cells overlap.
+	 */
+	int inside_is_exact =
+	    qs_rule_levels(w.grid->rule) < 256 && !qs_rule_adds_zero(w.grid->rule) && !desc->factors;
 	int symmetric = qs_rule_is_symmetric(w.grid->rule), low = 0, high = (int)qs_rule_levels(w.grid->rule) - 1;
 	if (!symmetric && w.grid->codes_dtype == QS_I8) {
 		low = -128;
@@ -252,13 +313,18 @@ static void find_residual(walk w, const qs_chunk_desc *desc, const uint8_t *src,
 		}
 		for (uint32_t i = w.runs.run.begin, end = i + w.runs.run.count; i < end; i++) {
 			uint8_t given = w.codes[i];
+			if (inside_is_exact && !outside[i] && w.indexes[i]) {
+				codes[i] = given;
+				residual[i] = 0;
+				continue;
+			}
 			uint16_t value = qs_load16(src + 2 * (size_t)i);
 			if (desc->factors)
 				value = qs_factor_product(desc->dtype, desc->factors_dtype, value,
 				                          qs_factor_value(desc->factors_dtype, qs_factors_at(desc, i)));
 			int code =
 			    qs_cell_code(desc->factors ? desc->factors_dtype : desc->dtype, w.grid->rule, &w.step, value);
-			int out = code == QS_NO_CODE || w.table->zero == QS_ALL_ZERO;
+			int out = code == QS_NO_CODE; /* under a scale that is not usable too */
 			if (!symmetric && !out)
 				code = code < low ? low : code > high ? high : code;
 			out |= code < low || code > high;
@@ -312,7 +378,7 @@ void qs_ranks_encode(qs_writer *w, const qs_chunk_desc *desc, const uint8_t *src
 		 * other values: a difference of codes for each element costs less than a list of values as soon as
 		 * they are many. */
 		uint32_t counts[256];
-		find_residual(walk_begin(desc, order, codes, shifts, scratch), desc, values, scratch->planes,
+		find_residual(walk_begin(desc, order, codes, shifts, scratch), desc, values, outside, scratch->planes,
 		              scratch->residual);
 		qs_histogram(scratch->residual, n, counts);
 		qs_symbols_plan(counts, n, QS_PREFER_SIZE, &residual_plan);
