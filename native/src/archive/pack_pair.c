@@ -88,7 +88,7 @@ static int can_turn(const pack_tensor *t)
 static qstore_status pair_refine(pairing *q, pack_tensor *fine, pack_tensor *codes, uint32_t number,
                                  int *done, qs_error *error)
 {
-	pack_tensor *half;
+	pack_tensor *half, before = *codes;
 	pack_fit fit;
 	qstore_status status = in_16_bits(q->p, fine, &half, error);
 	if (status == QSTORE_OK)
@@ -104,8 +104,12 @@ static qstore_status pair_refine(pairing *q, pack_tensor *fine, pack_tensor *cod
 	}
 	if (fit == PACK_WRONG)
 		note_wrong(q, fine->name, number);
-	if (fit > PACK_LOOSE)
-		return QSTORE_OK; /* the one says too little of the other: coded apart */
+	if (fit > PACK_LOOSE) { /* the one says too little of the other: coded apart, by no rule */
+		codes->role = before.role;
+		codes->codes = before.codes;
+		codes->grid = before.grid;
+		return QSTORE_OK;
+	}
 	half->role = PACK_REFINE;
 	half->coarse = codes;
 	if (half != fine) {

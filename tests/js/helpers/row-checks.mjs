@@ -90,6 +90,8 @@ export async function checkRow(folder, row, room = folder) {
 		assert.deepEqual(result.rules.map(({ rule }) => rule).filter((rule) => !row.rules?.includes(rule)), [], "rules that should not be found");
 		assert.ok(exceptions <= given * (row.exceptions ?? 0), `${exceptions} of ${given} weights are not explained`);
 		assert.equal(result.pairedTensors, row.pairs ?? 0, "pairs");
+		if (row.apart && !row.pairs)
+			assert.deepEqual(tensors.filter(({ rule }) => rule), [], "rules by which nothing is coded");
 
 		// Never larger than apart. What variants share, and so are coded once, is not counted.
 		if (paths.length > 1) {
