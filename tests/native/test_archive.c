@@ -24,6 +24,7 @@
 #include "../../native/src/core/index.h"
 #include "../generate/fixtures.h"
 #include "../generate/llama.h"
+#include "archive_help.h"
 #include "scratch.h"
 
 /* ---- Helpers ---- */
@@ -113,20 +114,6 @@ static void verify(const char *archive_path)
 	if (qstore_verify(archive, &work, &error) != QSTORE_OK)
 		fail_msg("verify: %s", error.text);
 	qstore_close(archive);
-}
-
-static void expect_text(const qstore_error *error, qstore_status got, qstore_status status, const char *text)
-{
-	if (got != status || error->status != status || strstr(error->text, text) == NULL ||
-	    strpbrk(error->text, "\n\r") != NULL)
-		fail_msg("status %d, \"%s\"; expected %d, \"%s\"", got, error->text, status, text);
-}
-
-static void expect_pack_fails(qstore_pack_options options, qstore_status status, const char *text)
-{
-	qstore_error error = {0};
-	qstore_status got = qstore_pack(&options, NULL, &error);
-	expect_text(&error, got, status, text);
 }
 
 /* Unpacks all; whatever fails must leave no output folder. */

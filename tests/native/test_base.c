@@ -18,6 +18,7 @@
 #include "../../native/src/core/index.h"
 #include "../generate/llama.h"
 #include "../generate/quantize.h"
+#include "archive_help.h"
 #include "scratch.h"
 
 /* Paths of a test's models, fixed for its time: scratch_path's own do not last. */
@@ -67,22 +68,6 @@ static uint64_t pack_with(qstore_pack_options options, qstore_pack_result *resul
 	if (qstore_pack(&options, result, &error) != QSTORE_OK)
 		fail_msg("pack: %s", error.text);
 	return result->archive_size;
-}
-
-static void expect_text(const qstore_error *error, qstore_status got, qstore_status status, const char *text)
-{
-	if (got != status || error->status != status || strstr(error->text, text) == NULL ||
-	    strpbrk(error->text, "\n\r") != NULL)
-		fail_msg("status %d, \"%s\"; expected %d, \"%s\"", got, error->text, status, text);
-}
-
-static void expect_pack_fails(qstore_pack_options options, qstore_status status, const char *text)
-{
-	qstore_error error = {0};
-	options.work.threads = 2;
-	qstore_status got = qstore_pack(&options, NULL, &error);
-	expect_text(&error, got, status, text);
-	assert_false(scratch_exists(options.output));
 }
 
 static qstore_archive *open_with(const char *path, const char *base)
