@@ -57,6 +57,33 @@ static void rounds_as_onnxruntime(void **state)
 	assert_int_equal(onnx_to_f16(INFINITY), 0x7c00);
 }
 
+/* Blocks of MatMulNBits, likewise. */
+static void rounds_blocks_as_onnxruntime(void **state)
+{
+	static const float both[] = {-1, 0.25f, 0.5f}, positive[] = {1, 3, 2}, none[] = {0, 0, 0};
+	(void)state;
+	onnx_params p = onnx_find_block(both, 3, 1, 0);
+	assert_true(p.scale == 0.125f && p.zero == 8);
+	assert_int_equal(onnx_round_block(&p, -1), 0);
+	assert_int_equal(onnx_round_block(&p, 0.25f), 10);
+	assert_int_equal(onnx_round_block(&p, 1), 15);       /* there is no 16 */
+	assert_int_equal(onnx_round_block(&p, 0.0625f), 9);  /* 8.5: up */
+	assert_int_equal(onnx_round_block(&p, -0.0625f), 8); /* 7.5: up */
+	p = onnx_find_block(positive, 3, 1, 0);
+	assert_true(p.scale == -0.375f && p.zero == 8);
+	assert_int_equal(onnx_round_block(&p, 3), 0);
+	assert_int_equal(onnx_round_block(&p, -3), 15);
+	p = onnx_find_block(none, 3, 1, 0);
+	assert_int_equal(onnx_round_block(&p, 0), 8);
+	p = onnx_find_block(both, 3, 1, 1);
+	assert_true(p.scale == (float)(1.5 / 15) && p.zero == 10);
+	assert_int_equal(onnx_round_block(&p, -1), 0);
+	assert_int_equal(onnx_round_block(&p, 0.25f), 13); /* 12.5: up */
+	assert_int_equal(onnx_round_block(&p, 0.5f), 15);
+	p = onnx_find_block(positive, 3, 1, 1);
+	assert_true(p.scale == (float)(3.0 / 15) && p.zero == 0);
+}
+
 /* Paths that stay valid. */
 typedef struct paths {
 	char source[4096], made[4096];
@@ -176,6 +203,59 @@ static void one_scale_a_column(void **state)
 	check_codes(state, &(onnx_options){.per_channel = 1, .reduced = 1, .external = 1, .gemm = 1});
 }
 
+/* Codes of blocks stand along the inputs, which are the rows of the floats. */
+static void blocks_of_4_bits(void **state)
+{
+	for (int asymmetric = 0; asymmetric < 2; asymmetric++) {
+		paths p;
+		qs_model fine, model;
+		size_t n_quants = 0, block = asymmetric ? 16 : 32;
+		generate(state, &p, &(onnx_options){0});
+		onnx_options o = {.model = p.source,
+		                  .output = p.made,
+		                  .base = "model",
+		                  .precision = ONNX_Q4,
+		                  .block = (int)block,
+		                  .asymmetric = asymmetric};
+		generate_onnx(&o);
+		open_precision(&fine, p.made, "");
+		open_precision(&model, p.made, "_q4");
+		for (size_t f = 0; f < model.n_files; f++)
+			for (size_t i = 0; i < model.files[f].n_quants; i++) {
+				const qs_onnx_quant *quant = &model.files[f].quants[i];
+				size_t n_bytes, n, n_scales, n_zeros = 0;
+				uint64_t cols, ignored;
+				float *bytes = read_floats(&model, quant->weight, &n_bytes, &ignored), *zeros = NULL;
+				float *values = read_floats(&fine, quant->original, &n, &cols);
+				float *scales = read_floats(&model, quant->scale, &n_scales, &ignored);
+				size_t rows = n / (size_t)cols, n_blocks = rows / block;
+				if (asymmetric)
+					zeros = read_floats(&model, quant->zero_point, &n_zeros, &ignored);
+				assert_string_equal(quant->op, "MatMulNBits");
+				assert_true(quant->bits == 4 && quant->block_size == block);
+				assert_true(n_bytes == n / 2 && n_scales == n / block && (n_zeros != 0) == asymmetric);
+				for (size_t r = 0; r < rows; r++)
+					for (size_t c = 0; c < cols; c++) {
+						size_t at = c * rows + r, of = at / block;
+						int code = (int)bytes[at / 2] >> at % 2 * 4 & 15, zero = 8;
+						if (asymmetric)
+							zero = (int)zeros[c * ((n_blocks + 1) / 2) + r / block / 2] >> r / block % 2 * 4 &
+							       15;
+						float off = values[r * cols + c] - scales[of] * (float)(code - zero);
+						assert_true(fabsf(off) <= 1.001f * fabsf(scales[of]));
+					}
+				free(bytes);
+				free(values);
+				free(scales);
+				free(zeros);
+				n_quants++;
+			}
+		assert_int_equal(n_quants, 8);
+		qs_model_close(&model);
+		qs_model_close(&fine);
+	}
+}
+
 static void halves_are_the_same_names(void **state)
 {
 	paths p;
@@ -217,10 +297,8 @@ static void halves_are_the_same_names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(rounds_as_onnxruntime),
-	    TEST(one_scale_a_matrix),
-	    TEST(one_scale_a_column),
-	    TEST(halves_are_the_same_names),
+	    TEST(rounds_as_onnxruntime), TEST(rounds_blocks_as_onnxruntime), TEST(blocks_of_4_bits),
+	    TEST(one_scale_a_matrix),    TEST(one_scale_a_column),           TEST(halves_are_the_same_names),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
