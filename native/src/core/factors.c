@@ -39,18 +39,35 @@ const uint8_t *qs_factors_at(const qs_chunk_desc *desc, uint32_t at)
 	return desc->factors + 2 * (size_t)((desc->first_elem + at) % desc->cols);
 }
 
+enum { PIECE = 64 };
+
+/* Passes without branches, which compilers make SIMD of. */
 QS_ALWAYS_INLINE void factor_cells(const uint8_t *factors, uint32_t dtype, uint32_t factors_dtype,
                                    const qs_cell *cells, const uint8_t *indexes, uint32_t n, qs_cell *dst)
 {
-	for (uint32_t i = 0; i < n; i++) {
-		qs_cell cell = cells[indexes[i]];
-		float factor = factor_value(factors_dtype, factors + 2 * (size_t)i);
-		uint32_t sign = QS_CELL_FIRST(cell) & 0x8000u, low = QS_CELL_FIRST(cell) & 0x7fffu,
-		         high = low + QS_CELL_COUNT(cell);
-		uint32_t first = least_factor(low + !low, factor, dtype, factors_dtype);
-		uint32_t next = least_factor(high, factor, dtype, factors_dtype);
-		qs_cell made = qs_make_cell(first, next - first) | sign;
-		dst[i] = indexes[i] ? made : cell;
+	uint32_t low[PIECE], high[PIECE], sign[PIECE];
+	float factor[PIECE];
+	for (uint32_t done = 0, some; done < n;
+	     done += some, factors += 2 * PIECE, indexes += PIECE, dst += PIECE) {
+		some = n - done < PIECE ? n - done : PIECE;
+		memset(low, 0, sizeof low);
+		memset(high, 0, sizeof high);
+		for (uint32_t i = 0; i < PIECE; i++)
+			factor[i] = 1;
+		for (uint32_t i = 0; i < some; i++) {
+			qs_cell cell = cells[indexes[i]];
+			uint32_t first = QS_CELL_FIRST(cell) & 0x7fffu;
+			factor[i] = factor_value(factors_dtype, factors + 2 * (size_t)i);
+			sign[i] = QS_CELL_FIRST(cell) & 0x8000u;
+			low[i] = first + !first;
+			high[i] = first + QS_CELL_COUNT(cell);
+		}
+		for (uint32_t i = 0; i < PIECE; i++) {
+			low[i] = least_factor(low[i], factor[i], dtype, factors_dtype);
+			high[i] = least_factor(high[i], factor[i], dtype, factors_dtype);
+		}
+		for (uint32_t i = 0; i < some; i++)
+			dst[i] = indexes[i] ? qs_make_cell(low[i], high[i] - low[i]) | sign[i] : cells[0];
 	}
 }
 
