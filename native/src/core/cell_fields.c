@@ -42,7 +42,8 @@ static int prefers_tables(qs_fields_kind kind, uint32_t dtype, const qs_grid *gr
 	if (run >= 16 && __builtin_cpu_supports("avx2"))
 		return run >= 64;
 #endif
-	return run >= 64 || dtype == QS_BF16;
+	/* Of few different scales tables are in the cache; those of FP16 values are slower to make. */
+	return run >= 64 || grid->scales_dtype == QS_BF16 || (grid->scales_dtype == QS_F16 && dtype == QS_BF16);
 }
 
 static qs_cell_fields_kernel *best_kernel(qs_fields_kind kind, uint32_t dtype, uint64_t run)
