@@ -273,6 +273,7 @@ static void test_huffman_lengths(void **state)
 {
 	(void)state;
 	rng r = {6};
+	unsigned better = 0;
 	for (int round = 0; round < 3000; round++) {
 		uint32_t counts[256] = {0};
 		uint8_t lengths[256];
@@ -301,7 +302,19 @@ static void test_huffman_lengths(void **state)
 		}
 		assert_true(told == bits);
 		assert_true(space == (uint64_t)1 << limit);
+		uint8_t best[256];
+		uint64_t least = qs_huffman_best_lengths(counts, n, limit, best), best_bits = 0, best_space = 0;
+		for (unsigned s = 0; s < n; s++) {
+			assert_int_equal(best[s] > 0, counts[s] > 0);
+			assert_true(best[s] <= limit);
+			best_bits += (uint64_t)counts[s] * best[s];
+			best_space += best[s] ? (uint64_t)1 << (limit - best[s]) : 0;
+		}
+		assert_true(least == best_bits && least <= bits);
+		assert_true(best_space == (uint64_t)1 << limit);
+		better += least < bits;
 	}
+	assert_true(better > 100);
 }
 
 /* ---- Blocks made by hand

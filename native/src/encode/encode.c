@@ -128,8 +128,10 @@ static void try_planes(qs_encoder *encoder, uint32_t dtype, const uint8_t *src, 
 	unsigned size = qs_dtype_size(dtype);
 	qs_writer w = begin_candidate(encoder);
 	qs_planes_split(src, n, size, qs_planes_rotated(dtype), encoder->planes);
-	/* What has a short exponent gains little by coding: each part of it counts. */
-	int small = dtype == QS_F16 || dtype == QS_F8_E4M3 || dtype == QS_F8_E5M2;
+	/* What has a short exponent gains little by coding, and with four bytes and more that of one of them
+	 * takes little time: BF16 is decoded fast. */
+	int small = dtype != QS_BF16 && qs_planes_rotated(dtype);
+	small |= dtype == QS_F8_E4M3 || dtype == QS_F8_E5M2;
 	qs_write8(&w, QS_MODE_PLANES);
 	write_planes(encoder, &w, n, size, small ? QS_PREFER_SIZE : QS_PREFER_SPEED);
 	end_candidate(encoder, &w);
@@ -282,9 +284,9 @@ static void try_codes(qs_encoder *encoder, const qs_chunk_desc *desc, const uint
 			classes[used].bits = qs_entropy_bits(classes[used].counts);
 			used++;
 		}
-	/* Codes of 8 bits are to be decoded fast; with few values Huffman's whole bits cost more, with differences
-	 * most. */
-	qs_prefer prefer = mode == QS_MODE_RECODED      ? QS_PREFER_SIZE
+	/* Codes of 8 bits are to be decoded fast; with few values Huffman's whole bits cost more, with
+	 * differences most. */
+	qs_prefer prefer = mode == QS_MODE_RECODED     ? QS_PREFER_SIZE
 	                   : few_values(classes, used) ? QS_PREFER_BOTH
 	                                               : QS_PREFER_SPEED;
 	unsigned n_classes = find_classes(classes, used, desc->n_elems);

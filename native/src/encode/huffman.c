@@ -112,6 +112,44 @@ uint64_t qs_huffman_lengths(const uint32_t *counts, unsigned n, unsigned limit, 
 	return bits;
 }
 
+/* Package-merge (Larmore, Hirschberg, "A fast algorithm for optimal length-limited Huffman codes", 1990): a
+ * level has the symbols and pairs of what the level below has, by weight; the lightest 2 · used − 2 of the
+ * top level tell, with all that they are made of, how often each symbol is counted: its length. */
+uint64_t qs_huffman_best_lengths(const uint32_t *counts, unsigned n, unsigned limit, uint8_t *lengths)
+{
+	uint32_t sorted[256], weight[2][512];
+	uint8_t is_pair[15][512];
+	memset(lengths, 0, n);
+	unsigned used = sort_symbols(counts, n, sorted), size = 0;
+	if (used < 2)
+		return 0;
+	for (unsigned level = 0; level < limit; level++) {
+		const uint32_t *below = weight[~level & 1];
+		uint32_t *to = weight[level & 1];
+		unsigned n_pairs = size / 2, pair = 0, symbol = 0;
+		for (size = 0; pair < n_pairs || symbol < used; size++) {
+			uint32_t both = pair < n_pairs ? below[2 * pair] + below[2 * pair + 1] : UINT32_MAX;
+			int takes_pair = symbol == used || both < sorted[symbol] >> 8;
+			is_pair[level][size] = (uint8_t)takes_pair;
+			to[size] = takes_pair ? both : sorted[symbol] >> 8;
+			pair += (unsigned)takes_pair;
+			symbol += (unsigned)!takes_pair;
+		}
+	}
+	uint64_t bits = 0;
+	for (unsigned level = limit, take = 2 * used - 2; level-- > 0;) {
+		unsigned pairs = 0;
+		for (unsigned i = 0; i < take; i++)
+			pairs += is_pair[level][i];
+		for (unsigned i = 0; i < take - pairs; i++) {
+			lengths[sorted[i] & 255]++;
+			bits += sorted[i] >> 8;
+		}
+		take = 2 * pairs;
+	}
+	return bits;
+}
+
 void qs_huffman_codes(const uint8_t *lengths, unsigned n, uint16_t *codes)
 {
 	uint32_t code = 0;

@@ -49,6 +49,30 @@ static unsigned table_limit(size_t n)
  * shows what it buys). */
 static const double speed_bias = 0.009;
 
+static void count_tops(const uint32_t counts[256], unsigned zigzag, unsigned raw_bits, uint32_t top[256])
+{
+	memset(top, 0, 256 * sizeof *top);
+	for (unsigned s = 0; s < 256; s++)
+		top[qs_top_symbol(s, zigzag, raw_bits)] += counts[s];
+}
+
+/* The best lengths for a plan whose longest codes were cut: a block's are worth the time, all plans' were
+ * not. */
+static void improve_lengths(const uint32_t counts[256], qs_block_plan *plan)
+{
+	uint32_t top[256];
+	uint64_t bits = 0;
+	int cut = 0;
+	count_tops(counts, plan->zigzag, plan->raw_bits, top);
+	for (unsigned t = 0; t < 256u >> plan->raw_bits; t++) {
+		bits += (uint64_t)top[t] * plan->lengths[t];
+		cut |= plan->lengths[t] == plan->table_log;
+	}
+	if (cut && plan->table_log)
+		plan->size -=
+		    (bits - qs_huffman_best_lengths(top, 256u >> plan->raw_bits, plan->table_log, plan->lengths)) / 8;
+}
+
 /* Huffman, where it is smaller than the plan. */
 static void plan_huffman(const uint32_t counts[256], size_t n, qs_block_plan *plan)
 {
@@ -97,13 +121,6 @@ static unsigned ans_table_log(size_t n, unsigned tops)
 	while (log < QS_ANS_LOG_MAX && (n >> (log + 3) || 1u << log < tops))
 		log++;
 	return log;
-}
-
-static void count_tops(const uint32_t counts[256], unsigned zigzag, unsigned raw_bits, uint32_t top[256])
-{
-	memset(top, 0, 256 * sizeof *top);
-	for (unsigned s = 0; s < 256; s++)
-		top[qs_top_symbol(s, zigzag, raw_bits)] += counts[s];
 }
 
 /* Bits of an ANS block but for its symbols and raw bits: head, size, states, about three bits for what four
@@ -177,6 +194,8 @@ void qs_symbols_plan_dense(const uint32_t counts[256], size_t n, qs_prefer prefe
 		return;
 	}
 	plan_huffman(counts, n, plan);
+	if (plan->type == QS_BLOCK_HUFFMAN)
+		improve_lengths(counts, plan);
 	plan_ans(counts, n, prefer, plan);
 }
 
