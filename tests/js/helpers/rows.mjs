@@ -86,6 +86,7 @@ export function packArguments(folder, row) {
  * @property {boolean} [alone] one model, as it is
  * @property {string} [from] the variant that the finest is coded from, when it is not the next coarser one
  * @property {Variant} [base] an earlier version, which the archive is made against
+ * @property {number} [share] of what the variants take apart that the archive may have at most, when few of its matrices are paired
  * @property {boolean} [slow] much like another row: not in the fast tests
  */
 
@@ -241,7 +242,7 @@ const ODD_ONNX = onnx("fp32,fp16,q4,q4f16", "--block 16 --asymmetric");
 /** Of a model whose sizes are no multiples of 32, so that groups have rests. @type {Row[]} */
 export const ODD_ROWS = [
 	// Blocks that are padded are not modelled; one matrix has whole ones, an odd number of them in a row, so that zero points are padded.
-	{ name: "ONNX FP16 | Q4F16, asymmetric, odd sizes", variants: [onnxFile(ODD_ONNX, "model_fp16"), onnxFile(ODD_ONNX, "model_q4f16")], rules: ZEROS, exceptions: 0.002, pairs: 1, apart: true },
+	{ name: "ONNX FP16 | Q4F16, asymmetric, odd sizes", variants: [onnxFile(ODD_ONNX, "model_fp16"), onnxFile(ODD_ONNX, "model_q4f16")], rules: ZEROS, exceptions: 0.002, pairs: 1, share: 1 },
 	...[
 		["GPTQ 4 bits", "gptq --bits 4 --group 64"],
 		["GPTQ 4 bits, version 2, act-order, asymmetric", "gptq --bits 4 --v2 --act-order --asymmetric --group 32"],
