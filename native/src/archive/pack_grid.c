@@ -1,5 +1,6 @@
 /* The grids of codes, read from the packer's inputs. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "../core/bytes.h"
 #include "../core/factors.h"
@@ -158,28 +159,56 @@ qstore_status pack_load_factors(const packer *p, const pack_tensor *fine, pack_g
 	return status;
 }
 
+static void add_best_run(lane_sums *sums, const uint8_t *codes, const uint8_t *fine, uint32_t n, qs_line line,
+                         const qs_chunk_desc *desc)
+{
+#if QS_HAVE_AVX512
+	if (qs_cpu_has_avx512()) {
+		add_run_avx512(sums, codes, fine, n, line, desc->dtype, desc->coarse_dtype);
+		return;
+	}
+#endif
+	add_any_run(sums, codes, fine, n, line, desc->dtype, desc->coarse_dtype);
+}
+
+/* n elements of a column, from one of the chunk's on: brought together first. */
+static void add_column(lane_sums *sums, const uint8_t *fine, size_t first, uint32_t n, qs_line line,
+                       const qs_chunk_desc *desc)
+{
+	enum { GATHERED = 256 };
+	uint8_t codes[GATHERED], values[2 * GATHERED];
+	while (n > 0) {
+		uint32_t some = n < GATHERED ? n : GATHERED;
+		for (uint32_t i = 0; i < some; i++, first += (size_t)desc->cols) {
+			codes[i] = desc->coarse[first];
+			memcpy(values + 2 * i, fine + 2 * first, 2);
+		}
+		add_best_run(sums, codes, values, some, line, desc);
+		n -= some;
+	}
+}
+
 void pack_add_sums(const qs_chunk_desc *desc, const uint8_t *fine, pack_sums *sums)
 {
 	lane_sums lanes = {0};
 	qs_runs runs;
-	qs_runs_begin(&runs, &desc->coarse_grid, desc->cols, desc->first_elem, desc->n_elems, QS_CODED_ROWS,
-	              NULL);
+	const qs_grid *grid = &desc->coarse_grid;
+	/* With a scale for each column runs would be single elements, row by row. */
+	qs_coded_order order = qs_coded_order_of(grid, desc->cols, desc->first_elem, desc->n_elems);
+	int columns = order == QS_CODED_COLUMNS && desc->factors == NULL;
+	qs_runs_begin(&runs, grid, desc->cols, desc->first_elem, desc->n_elems,
+	              columns ? QS_CODED_COLUMNS : QS_CODED_ROWS, NULL);
 	while (qs_runs_next(&runs)) {
-		qs_line line = qs_grid_line(&desc->coarse_grid, runs.run.number);
+		qs_line line = qs_grid_line(grid, runs.run.number);
+		uint32_t begin = runs.run.begin, n = runs.run.count;
 		if (!is_sane(line))
 			continue;
-		if (desc->factors != NULL) {
+		if (desc->factors != NULL)
 			add_run_of_factors(&lanes, desc, &runs.run, line, fine);
-			continue;
-		}
-		const uint8_t *codes = desc->coarse + runs.run.begin, *values = fine + 2 * (size_t)runs.run.begin;
-#if QS_HAVE_AVX512
-		if (qs_cpu_has_avx512()) {
-			add_run_avx512(&lanes, codes, values, runs.run.count, line, desc->dtype, desc->coarse_dtype);
-			continue;
-		}
-#endif
-		add_any_run(&lanes, codes, values, runs.run.count, line, desc->dtype, desc->coarse_dtype);
+		else if (columns)
+			add_column(&lanes, fine, begin / (desc->n_elems / (uint32_t)desc->cols), n, line, desc);
+		else
+			add_best_run(&lanes, desc->coarse + begin, fine + 2 * (size_t)begin, n, line, desc);
 	}
 	for (uint32_t lane = 0; lane < SUM_LANES; lane++) {
 		sums->errors += lanes.errors[lane];
