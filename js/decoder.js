@@ -89,7 +89,7 @@ function checkSafe(value) {
  * @property {WebAssembly.Memory} memory
  * @property {() => void} _initialize
  * @property {() => number} qs_version
- * @property {() => number} qs_workspace_size
+ * @property {() => number} qs_workspace
  * @property {(size: number) => number} qs_malloc
  * @property {(pointer: number) => void} qs_free
  * @property {(src: number, size: number, out: number) => number} qs_header
@@ -344,7 +344,9 @@ export class Decoder {
 
 	/** The scratch memory of decoding: of a fixed size, allocated at its first use, kept. */
 	#workspace() {
-		this.#work ||= this.#malloc(this.#abi.qs_workspace_size());
+		this.#work ||= this.#abi.qs_workspace() >>> 0;
+		if (!this.#work)
+			throw new QstoreError("MEMORY", "WebAssembly has no memory left");
 		return this.#work;
 	}
 

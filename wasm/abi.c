@@ -15,7 +15,7 @@
 uint32_t qs_version(void);
 void *qs_malloc(size_t size);
 void qs_free(void *p);
-size_t qs_workspace_size(void);
+void *qs_workspace(void);
 int qs_header(const uint8_t *src, size_t src_size, uint8_t *out);
 int qs_body(const uint8_t *src, size_t src_size, uint8_t *dst, size_t dst_size, void *work);
 int qs_chunk(const uint32_t *words, const uint8_t *src, size_t src_size, uint8_t *dst, size_t dst_size,
@@ -48,10 +48,14 @@ void qs_free(void *p)
 	free(p);
 }
 
-/* Bytes of scratch memory that `work` points to, in every call that takes it. */
-size_t qs_workspace_size(void)
+/* Scratch memory, ready for use: what `work` points to in every call that takes it. NULL when memory is out.
+ */
+void *qs_workspace(void)
 {
-	return qs_chunk_workspace_size();
+	void *work = malloc(qs_chunk_workspace_size());
+	if (work)
+		qs_chunk_workspace_init(work);
+	return work;
 }
 
 /* src: the index's header. out: u64 coded size of the body, size of the body, offset of the payload, size of

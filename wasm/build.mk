@@ -3,7 +3,7 @@
 EMCC ?= emcc
 
 # What js/wasm.js calls.
-WASM_EXPORTS := qs_version qs_malloc qs_free qs_workspace_size qs_header qs_body qs_chunk qs_blocks qs_words qs_words_transposed qs_interleaved qs_interleaved_columns \
+WASM_EXPORTS := qs_version qs_malloc qs_free qs_workspace qs_header qs_body qs_chunk qs_blocks qs_words qs_words_transposed qs_interleaved qs_interleaved_columns \
 	qs_xxh3 qs_zstd
 
 WASM_CFLAGS := -std=c11 -O3 -ffp-contract=off $(WARNINGS) -D_GNU_SOURCE -Inative/include -I$(B)/include

@@ -24,6 +24,7 @@ worker *worker_create(void)
 	w->zstd_decoder = need(ZSTD_createDCtx());
 	w->encoder = need(qs_encoder_create());
 	w->work = need(malloc(qs_chunk_workspace_size()));
+	qs_chunk_workspace_init(w->work);
 	return w;
 }
 

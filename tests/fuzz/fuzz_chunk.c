@@ -66,6 +66,7 @@ static const scratch *get_scratch(void)
 		s.work[k] = malloc(s.work_size);
 		require(s.encoder && s.work[k]);
 		memset(s.work[k], k ? 0xff : 0, s.work_size);
+		qs_chunk_workspace_init(s.work[k]);
 	}
 	return &s;
 }

@@ -34,6 +34,7 @@ static int set_up(void **state)
 	for (int k = 0; k < 2; k++) {
 		f->work[k] = malloc(f->work_size);
 		memset(f->work[k], k ? 0xff : 0, f->work_size);
+		qs_chunk_workspace_init(f->work[k]);
 	}
 	f->values = malloc(QS_CHUNK_SIZE_MAX);
 	f->codes = malloc(QS_CHUNK_SIZE_MAX);

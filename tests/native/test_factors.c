@@ -151,6 +151,7 @@ static size_t round_trip(const chunk *c, uint32_t *n_exceptions)
 	static uint8_t coded[2 * ELEMS + 64], back[2 * ELEMS];
 	size_t size, work_size = qs_chunk_workspace_size();
 	void *work = malloc(work_size);
+	qs_chunk_workspace_init(work);
 	qs_encoder *encoder = qs_encoder_create();
 	qs_chunk_stats stats;
 	size_t bytes = 2 * (size_t)c->desc.n_elems;

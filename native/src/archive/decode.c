@@ -49,6 +49,7 @@ qs_decoder *qs_decoder_create(qs_wholes *wholes)
 		qs_decoder_destroy(decoder);
 		return NULL;
 	}
+	qs_chunk_workspace_init(decoder->work);
 	return decoder;
 }
 

@@ -428,6 +428,12 @@ void qs_cell_cache_init(qs_cell_cache *cache, uint32_t dtype, uint32_t rule, uin
 		cache->tables[slot].reach = 0;
 }
 
+void qs_cell_cache_use(qs_cell_cache *cache, uint32_t dtype, uint32_t rule, uint32_t codes_dtype)
+{
+	if (cache->dtype != dtype || cache->rule != rule || cache->codes_dtype != codes_dtype)
+		qs_cell_cache_init(cache, dtype, rule, codes_dtype);
+}
+
 const qs_cell_table *qs_cell_cache_get(qs_cell_cache *cache, const qs_step *step, uint32_t reach)
 {
 	/* BF16 scales of four octaves have slots of their own; FP16 ones differ in bits 13 to 15 of the single

@@ -15,6 +15,13 @@ size_t qs_chunk_workspace_size(void)
 	return qs_workspace_bytes();
 }
 
+void qs_chunk_workspace_init(void *work)
+{
+	qs_workspace w;
+	if (qs_workspace_open(&w, work, qs_workspace_bytes()))
+		qs_cell_cache_init(w.cells, QS_F16, QS_RULE_NONE, QS_I8);
+}
+
 uint64_t qs_checksum(const void *src, size_t src_size)
 {
 	return XXH3_64bits(src, src_size);

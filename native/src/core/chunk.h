@@ -30,6 +30,9 @@ typedef struct qs_chunk_desc {
 /* Bytes of scratch memory that decoding needs, whatever the chunk; 64-byte aligned memory is fastest. */
 size_t qs_chunk_workspace_size(void);
 
+/* Makes that memory ready; once, before its first use: what one chunk finds, others may use. */
+void qs_chunk_workspace_init(void *work);
+
 /* Decodes src (exactly one chunk) into dst (exactly n_elems elements).
  * USAGE: desc makes no sense; MEMORY: work_size too small; CORRUPT: anything wrong in src. On success src was
  * consumed exactly and dst filled exactly. dst must not overlap src, coarse or work. */

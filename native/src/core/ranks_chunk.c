@@ -283,7 +283,7 @@ static qstore_status decode_lanes(qs_reader *r, const qs_chunk_desc *desc, unsig
 	f->ranks.src_end = r->end;
 	if (qs_reader_left(r) & 1)
 		return QSTORE_CORRUPT;
-	qs_cell_cache_init(w->cells, desc->factors ? desc->factors_dtype : desc->dtype, grid->rule,
+	qs_cell_cache_use(w->cells, desc->factors ? desc->factors_dtype : desc->dtype, grid->rule,
 	                   grid->codes_dtype);
 	if (!desc->factors)
 		qs_strip_cells_init(&c.strip, desc->dtype, grid,
