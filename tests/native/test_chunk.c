@@ -482,7 +482,7 @@ static void test_odd_scales(void **state)
 		qs_ranks_scratch *scratch = malloc(sizeof *scratch);
 		qs_writer w = {f->coded, f->coded + BOUND, 0};
 		uint32_t n_exceptions;
-		qs_ranks_encode(&w, &desc, f->values, scratch, &n_exceptions);
+		qs_ranks_encode(&w, &desc, f->values, 0, scratch, &n_exceptions);
 		free(scratch);
 		if (w.bad)
 			continue;

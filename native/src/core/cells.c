@@ -394,6 +394,29 @@ int qs_step_is_usable(uint32_t rule, const qs_step *step)
 	return scale > 0x1p-119f && scale <= 0x1p100f && offset >= -0x1p100f && offset <= 0x1p100f;
 }
 
+/* Cells of codes that were made of finer values than these: the value that has a border among those that are
+ * rounded to it belongs to the cells on both sides. It is the first of the upper one. */
+static __attribute__((noinline)) void build_shared(const qs_cell_cache *cache, qs_cell_table *table,
+                                                   const qs_step *step, uint32_t reach)
+{
+	uint32_t first[BORDERS + 3], rule = cache->rule, dtype = cache->dtype, end = qs_rule_end(rule, dtype);
+	uint32_t positive = qs_positive_codes(cache->codes_dtype, step->zero);
+	float factor = qs_rule_factor(rule, step->scale, step->shift);
+	if (!find_normal_borders(first, reach + 2, rule, dtype, step->scale, step->shift))
+		find_any_borders(first, reach + 2, rule, dtype, step->scale, step->shift);
+	for (uint32_t k = 1; k <= reach + 2 && (k < 128 || !qs_rule_has_absmax(rule)); k++) {
+		if (first[k] >= end)
+			continue;
+		/* Half way to the value below. */
+		float middle =
+		    qs_magnitude_value(first[k], dtype) * 0.5f + qs_magnitude_value(first[k] - 1, dtype) * 0.5f;
+		first[k] -= qs_rule_rounds_to(rule, qs_rule_scaled_value(rule, dtype, middle, factor), k);
+	}
+	write_cells(table->cells, first, 1, reach, positive, 255 - positive,
+	            cache->codes_dtype == QS_I8 && step->zero == 0);
+	table->zero = step->zero;
+}
+
 static void build_table(const qs_cell_cache *cache, qs_cell_table *table, const qs_step *step, uint32_t reach)
 {
 	uint32_t rule = cache->rule, dtype = cache->dtype, codes_dtype = cache->codes_dtype;
@@ -405,6 +428,10 @@ static void build_table(const qs_cell_cache *cache, qs_cell_table *table, const 
 	}
 	if (qs_rule_is_symmetric(rule))
 		table->reach = reach;
+	if (cache->shared) {
+		build_shared(cache, table, step, reach);
+		return;
+	}
 #if QS_HAVE_AVX512
 	if (cache->wide) {
 		build_table_avx512(table, rule, dtype, step, reach, codes_dtype);
@@ -419,6 +446,7 @@ void qs_cell_cache_init(qs_cell_cache *cache, uint32_t dtype, uint32_t rule, uin
 	cache->dtype = dtype;
 	cache->rule = rule;
 	cache->codes_dtype = codes_dtype;
+	cache->shared = 0;
 #if QS_HAVE_AVX512
 	cache->wide = qs_cpu_has_avx512();
 #else

@@ -57,7 +57,8 @@ enum { QS_CELL_CACHE_SLOTS = 512 };
 
 typedef struct qs_cell_cache {
 	uint32_t dtype, rule, codes_dtype;
-	int wide; /* whether tables are built for this machine's longest vectors; the cells are the same */
+	int shared; /* cells begin with the value that is rounded from both sides of their border: 0 at first */
+	int wide;   /* whether tables are built for this machine's longest vectors; the cells are the same */
 	qs_cell_table tables[QS_CELL_CACHE_SLOTS];
 } qs_cell_cache;
 

@@ -33,7 +33,8 @@ enum {
 	QS_RANKS_EXCEPTIONS = 2, /* a list of values outside their cells follows */
 	QS_RANKS_RESIDUAL = 4,   /* a symbol block of differences to the codes follows */
 	QS_RANKS_SHIFTS = 8,     /* a symbol block of the runs' shifts follows */
-	QS_RANKS_FLAGS = 15
+	QS_RANKS_SHARED = 16,    /* values at the borders of cells are in both: bits say in which */
+	QS_RANKS_FLAGS = 31
 };
 
 /* The flags byte of a CENTRED chunk. */

@@ -243,6 +243,42 @@ static int decode_runs(ranks_chunk *c, qs_coded_order order)
 	}
 }
 
+/* Values that are in two cells were decoded as those of the upper one: a bit for each first value of a cell
+ * says whether it is the first of the next cell. */
+static int settle_shared(ranks_chunk *c, const uint8_t *bits, size_t size, uint8_t *dst)
+{
+	const qs_chunk_desc *desc = c->desc;
+	size_t at = 0;
+	qs_runs runs;
+	qs_runs_begin(&runs, &desc->coarse_grid, desc->cols, desc->first_elem, desc->n_elems, QS_CODED_ROWS,
+	              NULL);
+	while (qs_runs_next(&runs)) {
+		qs_step step;
+		const uint8_t *indexes;
+		next_step(c, &runs.run, &step);
+		const qs_cell *cells = table_of_run(c, &runs.run, &step, &indexes);
+		if (8 * size - at < runs.run.count) { /* the last ones: each is looked at */
+			for (uint32_t i = 0, left = 0; i < runs.run.count; i++) {
+				left += indexes[i] &&
+				        qs_load16(dst + 2 * (size_t)(runs.run.begin + i)) == QS_CELL_FIRST(cells[indexes[i]]);
+				if (left > 8 * size - at)
+					return 0;
+			}
+		}
+		for (uint32_t i = 0; i < runs.run.count; i++) {
+			uint8_t *value = dst + 2 * (size_t)(runs.run.begin + i);
+			qs_cell cell = cells[indexes[i]];
+			uint32_t first = QS_CELL_FIRST(cell);
+			if (!indexes[i] || qs_load16(value) != first)
+				continue;
+			if (bits[at / 8] >> at % 8 & 1)
+				qs_store16(value, (uint16_t)(first + QS_CELL_COUNT(cell)));
+			at++;
+		}
+	}
+	return (at + 7) / 8 == size && (at % 8 == 0 || !(bits[at / 8] >> at % 8));
+}
+
 /* The shifts of the chunk's runs, one after the other. */
 static qstore_status decode_shifts(qs_reader *r, const qs_chunk_desc *desc, qs_coded_order order,
                                    const qs_workspace *w)
@@ -256,10 +292,11 @@ static qstore_status decode_shifts(qs_reader *r, const qs_chunk_desc *desc, qs_c
 	return qs_decode_blocks(r, 1, n, w->shifts, w);
 }
 
-/* codes: in coded order; shifts: of the runs, or NULL. */
+/* codes: in coded order; shifts: of the runs, or NULL; shared: bits of values in two cells, or NULL. */
 static qstore_status decode_lanes(qs_reader *r, const qs_chunk_desc *desc, unsigned lanes,
                                   qs_coded_order order, const uint8_t *codes, const uint8_t *shifts,
-                                  uint32_t n_zeros, uint8_t *dst, const qs_workspace *w)
+                                  const qs_reader *shared, uint32_t n_zeros, uint8_t *dst,
+                                  const qs_workspace *w)
 {
 	const qs_grid *grid = &desc->coarse_grid;
 	uint32_t levels = qs_rule_levels(grid->rule);
@@ -285,7 +322,8 @@ static qstore_status decode_lanes(qs_reader *r, const qs_chunk_desc *desc, unsig
 		return QSTORE_CORRUPT;
 	qs_cell_cache_use(w->cells, desc->factors ? desc->factors_dtype : desc->dtype, grid->rule,
 	                   grid->codes_dtype);
-	if (!desc->factors)
+	w->cells->shared = shared != NULL;
+	if (!desc->factors && !shared)
 		qs_strip_cells_init(&c.strip, desc->dtype, grid,
 		                    qs_coded_run(grid, desc->cols, desc->n_elems, order));
 	if (!decode_runs(&c, order) || !feed_flush(f) || f->ranks.zeros != w->scratch + 2 * (size_t)n_zeros)
@@ -295,7 +333,7 @@ static qstore_status decode_lanes(qs_reader *r, const qs_chunk_desc *desc, unsig
 	for (unsigned lane = 0; lane < lanes; lane++)
 		if (f->ranks.low[lane] != (QS_LANE_START & 0xffff) || f->ranks.high[lane] != QS_LANE_START >> 16)
 			return QSTORE_CORRUPT;
-	return QSTORE_OK;
+	return !shared || settle_shared(&c, shared->at, qs_reader_left(shared), dst) ? QSTORE_OK : QSTORE_CORRUPT;
 }
 
 qs_coded_order qs_chunk_order(const qs_chunk_desc *desc)
@@ -352,9 +390,19 @@ qstore_status qs_decode_ranks(qs_reader *r, const qs_chunk_desc *desc, uint8_t *
 			return status;
 		qs_planes_join(dst, zeros, 2, 1, w->scratch);
 	}
-	status = decode_lanes(r, desc, flags & QS_RANKS_WIDE ? QS_LANES_MAX : QS_LANES_MIN, order, codes,
-	                      flags & QS_RANKS_SHIFTS ? w->shifts : NULL, zeros,
-	                      order == QS_CODED_ROWS ? dst : w->values, w);
+	qs_reader shared = {0};
+	if (flags & QS_RANKS_SHARED) {
+		uint32_t size = qs_read_varint(r);
+		const uint8_t *p = qs_read_bytes(r, size);
+		if (!p || order != QS_CODED_ROWS || !qs_rule_is_symmetric(grid->rule) || desc->factors ||
+		    flags & (QS_RANKS_RESIDUAL | QS_RANKS_SHIFTS))
+			return QSTORE_CORRUPT;
+		shared = (qs_reader){p, p + size, 0};
+	}
+	status =
+	    decode_lanes(r, desc, flags & QS_RANKS_WIDE ? QS_LANES_MAX : QS_LANES_MIN, order, codes,
+	                 flags & QS_RANKS_SHIFTS ? w->shifts : NULL, flags & QS_RANKS_SHARED ? &shared : NULL,
+	                 zeros, order == QS_CODED_ROWS ? dst : w->values, w);
 	if (status)
 		return status;
 	if (order != QS_CODED_ROWS)

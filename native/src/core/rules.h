@@ -130,10 +130,9 @@ QS_ALWAYS_INLINE int qs_rule_scale_is_valid(uint32_t rule, float scale)
 	                                : scale > 0x1p-119f && scale <= 0x1.fffffep127f;
 }
 
-/* The number that is rounded to the code's magnitude; does not fall as the magnitude pattern rises. */
-QS_ALWAYS_INLINE float qs_rule_scaled(uint32_t rule, uint32_t dtype, uint32_t magnitude, float factor)
+/* The number that is rounded to the code's magnitude; does not fall as the value (≥ 0) rises. */
+QS_ALWAYS_INLINE float qs_rule_scaled_value(uint32_t rule, uint32_t dtype, float value, float factor)
 {
-	float value = qs_magnitude_value(magnitude, dtype);
 	switch (rule) {
 	case QS_RULE_LLM_INT8: /* bitsandbytes, backends/default/ops.py and nn/modules.py */
 		return (dtype == QS_F16 ? value : qs_cast_f16(value)) * factor;
@@ -147,12 +146,23 @@ QS_ALWAYS_INLINE float qs_rule_scaled(uint32_t rule, uint32_t dtype, uint32_t ma
 	}
 }
 
+/* The same of a magnitude pattern. */
+QS_ALWAYS_INLINE float qs_rule_scaled(uint32_t rule, uint32_t dtype, uint32_t magnitude, float factor)
+{
+	return qs_rule_scaled_value(rule, dtype, qs_magnitude_value(magnitude, dtype), factor);
+}
+
 /* Is the code's magnitude at least k? Half to even, or away from zero in ggml. */
+QS_ALWAYS_INLINE uint32_t qs_rule_rounds_to(uint32_t rule, float scaled, uint32_t k)
+{
+	float border = (float)(int32_t)k - 0.5f;
+	return scaled > border || (scaled == border && (!(k & 1) || rule >= QS_RULE_Q8_0));
+}
+
 QS_ALWAYS_INLINE uint32_t qs_rule_reaches(uint32_t rule, uint32_t dtype, uint32_t magnitude, float factor,
                                           uint32_t k)
 {
-	float scaled = qs_rule_scaled(rule, dtype, magnitude, factor), border = (float)(int32_t)k - 0.5f;
-	return scaled > border || (scaled == border && (!(k & 1) || rule >= QS_RULE_Q8_0));
+	return qs_rule_rounds_to(rule, qs_rule_scaled(rule, dtype, magnitude, factor), k);
 }
 
 /* ---- ggml's rules for 4 to 6 bits (ggml-quants.c, quantize_row_*_ref): of values whose sign is turned with

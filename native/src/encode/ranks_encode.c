@@ -136,7 +136,7 @@ static found find_ranks(walk w, const uint8_t *src, uint8_t *outside, qs_ranks_s
 	qs_found_ranks ranks = {.rank = scratch->rank, .f = scratch->f, .outside = outside};
 	qs_strip_cells strip = {.kernel = NULL};
 	qs_run runs[QS_STRIP_RUNS_MAX];
-	if (!w.desc->factors)
+	if (!w.desc->factors && !w.cells->shared)
 		qs_strip_cells_init(&strip, w.desc->dtype, w.grid,
 		                    qs_coded_run(w.grid, w.desc->cols, w.desc->n_elems, w.order));
 	strip.strip.counts = 1;
@@ -334,8 +334,31 @@ static void find_residual(walk w, const qs_chunk_desc *desc, const uint8_t *src,
 	}
 }
 
-void qs_ranks_encode(qs_writer *w, const qs_chunk_desc *desc, const uint8_t *src, qs_ranks_scratch *scratch,
-                     uint32_t *n_exceptions)
+/* Values that are in two cells, in the order of the matrix: a bit each, 1 in the lower cell, where they are
+ * not outside; in `bits`, zeros at first. Returns how many. */
+static uint32_t share_borders(walk w, const uint8_t *src, found *f, uint8_t *bits, qs_ranks_scratch *scratch)
+{
+	uint32_t n_bits = 0;
+	while (walk_next(&w)) {
+		const qs_cell *cells = walk_table(&w, &w.runs.run, &w.step);
+		for (uint32_t i = w.runs.run.begin, end = i + w.runs.run.count; i < end; i++) {
+			uint32_t value = qs_load16(src + 2 * (size_t)i);
+			qs_cell cell = cells[w.indexes[i]];
+			if (!w.indexes[i] || scratch->rank[i])
+				continue;
+			if (scratch->outside[i] && value == ((QS_CELL_FIRST(cell) + QS_CELL_COUNT(cell)) & 0xffff)) {
+				scratch->outside[i] = 0;
+				f->exceptions--;
+				bits[n_bits / 8] |= (uint8_t)(1 << n_bits % 8);
+			}
+			n_bits++;
+		}
+	}
+	return n_bits;
+}
+
+void qs_ranks_encode(qs_writer *w, const qs_chunk_desc *desc, const uint8_t *src, int shared,
+                     qs_ranks_scratch *scratch, uint32_t *n_exceptions)
 {
 	const qs_grid *grid = &desc->coarse_grid;
 	uint32_t n = desc->n_elems, cols = (uint32_t)desc->cols;
@@ -360,12 +383,21 @@ void qs_ranks_encode(qs_writer *w, const qs_chunk_desc *desc, const uint8_t *src
 	}
 	qs_cell_cache_init(&scratch->cells, desc->factors ? desc->factors_dtype : desc->dtype, grid->rule,
 	                   grid->codes_dtype);
+	scratch->cells.shared = shared;
 	found f = find_ranks(walk_begin(desc, order, codes, NULL, scratch), values, outside, scratch);
 	qs_block_plan residual_plan, shifts_plan;
 	int residual = 0, tried = 0;
-	uint32_t n_shifts = 0;
+	uint32_t n_shifts = 0, n_shared = 0;
 	const uint8_t *shifts = NULL;
-	if (f.exceptions && qs_rule_takes_shifts(grid->rule) && !desc->factors) {
+	if (shared) {
+		if (order != QS_CODED_ROWS || !qs_rule_is_symmetric(grid->rule) || desc->factors) {
+			w->bad = 1;
+			return;
+		}
+		memset(scratch->residual, 0, n / 8 + 1);
+		n_shared = share_borders(walk_begin(desc, order, codes, NULL, scratch), values, &f, scratch->residual,
+		                         scratch);
+	} else if (f.exceptions && qs_rule_takes_shifts(grid->rule) && !desc->factors) {
 		n_shifts = find_shifts(walk_begin(desc, order, codes, NULL, scratch), desc, values, outside,
 		                       &shifts_plan, &tried, scratch);
 		shifts = n_shifts ? scratch->shifts : NULL;
@@ -373,7 +405,7 @@ void qs_ranks_encode(qs_writer *w, const qs_chunk_desc *desc, const uint8_t *src
 			f = find_ranks(walk_begin(desc, order, codes, shifts, scratch), values, outside, scratch);
 	}
 	*n_exceptions = f.exceptions;
-	if (f.exceptions) {
+	if (f.exceptions && !shared) {
 		/* Values outside the cells of their codes, because the rule is another or the codes were made from
 		 * other values: a difference of codes for each element costs less than a list of values as soon as
 		 * they are many. */
@@ -408,7 +440,8 @@ void qs_ranks_encode(qs_writer *w, const qs_chunk_desc *desc, const uint8_t *src
 	}
 	qs_write8(w, QS_MODE_RANKS);
 	qs_write8(w, (uint8_t)((n_lanes == QS_LANES_MAX ? QS_RANKS_WIDE : 0) | (count ? QS_RANKS_EXCEPTIONS : 0) |
-	                       (residual ? QS_RANKS_RESIDUAL : 0) | (n_shifts ? QS_RANKS_SHIFTS : 0)));
+	                       (residual ? QS_RANKS_RESIDUAL : 0) | (n_shifts ? QS_RANKS_SHIFTS : 0) |
+	                       (shared ? QS_RANKS_SHARED : 0)));
 	if (count) {
 		uint8_t head[5];
 		qs_writer h = {head, head + sizeof head, 0};
@@ -432,6 +465,10 @@ void qs_ranks_encode(qs_writer *w, const qs_chunk_desc *desc, const uint8_t *src
 			}
 		for (size_t b = 0; b < 2; b++)
 			qs_symbols_encode(w, scratch->planes + b * zeros, zeros, QS_PREFER_SPEED, scratch->symbols);
+	}
+	if (shared) {
+		qs_write_varint(w, (n_shared + 7) / 8);
+		qs_write_bytes(w, scratch->residual, (n_shared + 7) / 8);
 	}
 	/* Back to front: the decoder reads the last unit written first. */
 	uint8_t *units_end = scratch->units + sizeof scratch->units;

@@ -23,8 +23,9 @@ typedef struct qs_ranks_scratch {
 } qs_ranks_scratch;
 
 /* Writes the chunk, its mode byte included; w->bad is set when it does not fit or has too many exceptions to
- * be worth it. */
-void qs_ranks_encode(qs_writer *w, const qs_chunk_desc *desc, const uint8_t *src, qs_ranks_scratch *scratch,
-                     uint32_t *n_exceptions);
+ * be worth it. shared: as codes of finer values are, with values at borders in the cells on both sides;
+ * symmetric rules only. */
+void qs_ranks_encode(qs_writer *w, const qs_chunk_desc *desc, const uint8_t *src, int shared,
+                     qs_ranks_scratch *scratch, uint32_t *n_exceptions);
 
 #endif
