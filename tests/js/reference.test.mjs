@@ -157,6 +157,16 @@ const quantizers = [
 	["compressed-tensors --packed --bits 4 --group 72 --asymmetric --single", "add-4", 0],
 ];
 
+for (const rule of ["llm.int8", "round"])
+	test(`codes by ${rule} of a model in FP32, beside its cast`, async () => {
+		const name = `finer-${rule}`, f32 = `${name}-f32`;
+		run("qstore-generate", ..."--dtype f32 --layers 1 --hidden 288 --intermediate 144 --vocab 30 --shards 1 -o".split(" "), f32);
+		run("qstore-quantize", "cast", "--dtype", "bf16", f32, "-o", name);
+		run("qstore-quantize", rule, f32, "-o", `${name}-low`);
+		await compare(name, "--low", `${name}-low`);
+		assert.equal(await flagsOf(readFileSync(join(folder, `${name}.qstore`))) & 16, 16);
+	});
+
 for (const [high, low] of [["bf16", "q4_1"], ["f16", "q5_1"]])
 	test(`a GGUF model, ${high} and ${low}`, async () => {
 		const name = `gguf-${high}`;

@@ -97,14 +97,30 @@ static void reference_borders(uint32_t *first, uint32_t rule, uint32_t dtype, fl
 			first[k] = k < 128 && first[k] < above ? first[k] : above;
 }
 
+/* The same with borders that cells share. */
+static void share_borders(uint32_t *first, uint32_t rule, uint32_t dtype, const qs_step *step)
+{
+	const double *v = values[dtype == QS_BF16];
+	int has_absmax = rule == QS_RULE_LLM_INT8 || rule == QS_RULE_Q8_0;
+	for (uint32_t k = 1; k < (has_absmax ? 128 : BORDERS); k++) {
+		double middle = (v[first[k] - 1] + v[first[k]]) / 2;
+		if (!isfinite(inputs_of(rule, dtype)[first[k]]))
+			continue;
+		middle = rule == QS_RULE_LLM_INT8 && dtype == QS_BF16 ? ref_cast_half(middle) : middle;
+		first[k] -= ref_round(rule, ref_scaled(rule, dtype, middle, step->scale, step->shift)) >= k;
+	}
+}
+
 static void check_symmetric(const qs_cell_table *table, uint32_t rule, uint32_t dtype, const qs_step *step,
-                            uint32_t codes_dtype)
+                            uint32_t codes_dtype, int shared)
 {
 	uint32_t first[BORDERS] = {0};
 	int positive = (codes_dtype == QS_I8 ? 127 : 255) - step->zero;
 	positive = positive < 0 ? 0 : positive > 255 ? 255 : positive;
 	int negative = 255 - positive;
 	reference_borders(first, rule, dtype, step->scale, step->shift);
+	if (shared)
+		share_borders(first, rule, dtype, step);
 	assert_int_equal(table->zero, step->zero);
 	for (int i = 1; i < 256; i++) {
 		int below = i > positive, k = below ? 256 - i : i;
@@ -207,8 +223,12 @@ static void check_step(uint32_t rule, uint32_t dtype, qs_step step, uint32_t cod
 	}
 	check_cell(table->cells[0], 0, 1, 0, rule, &step);
 	if (is_symmetric(rule))
-		check_symmetric(table, rule, dtype, &step, codes_dtype);
-	else
+	{
+		check_symmetric(table, rule, dtype, &step, codes_dtype, 0);
+		qs_cell_cache_init(&cache, dtype, rule, codes_dtype);
+		cache.shared = 1;
+		check_symmetric(qs_cell_cache_get(&cache, &step, 255), rule, dtype, &step, codes_dtype, 1);
+	} else
 		check_block(table, rule, dtype, &step);
 }
 

@@ -584,6 +584,51 @@ static void test_shifts(void **state)
 	assert_true(n_shifted >= 3);
 }
 
+/* Writes the chunk as ranks, with or without shared borders, to f->again; the size. */
+static size_t encode_ranks(fixture *f, const qs_chunk_desc *desc, int shared, uint32_t *outside)
+{
+	qs_ranks_scratch *scratch = malloc(sizeof *scratch);
+	qs_writer w = {f->again, f->again + BOUND, 0};
+	qs_ranks_encode(&w, desc, f->values, shared, scratch, outside);
+	free(scratch);
+	assert_false(w.bad);
+	return (size_t)(w.at - f->again);
+}
+
+/* Codes of finer values than those beside them: what is rounded from both sides of a border is in both cells. */
+static void test_shared_borders(void **state)
+{
+	fixture *f = *state;
+	rng r = {82};
+	for (uint32_t rule = QS_RULE_LLM_INT8; rule <= QS_RULE_DIVIDE; rule++)
+		for (int one = 0; one < 2; one++) {
+			size_t n = 60000, cols = 500;
+			qs_chunk_desc desc = refine(f, QS_BF16, n, cols, one ? 0 : cols * 7 + 5);
+			set_scales(&desc, rule, f->row_scales, QS_F32, one);
+			for (uint32_t row = 0; row < qs_chunk_rows(&desc); row++) {
+				qs_row_part part = qs_chunk_row(&desc, row);
+				float scale = rule == QS_RULE_LLM_INT8 ? 0.09375f : 0.0007f;
+				put_scale(f->row_scales, QS_F32, one ? 0 : row, scale);
+				for (uint32_t i = part.begin; i < part.begin + part.count; i++) {
+					double value = (double)(float)(rng_normal(&r) * 0.014);
+					put16(f->values + 2 * i, ref_pattern(value, QS_BF16));
+					value = rule == QS_RULE_LLM_INT8 ? ref_cast_half(value) : value;
+					double code = ref_round(rule, ref_scaled(rule, QS_BF16, fabs(value), scale, 0));
+					f->codes[i] = (uint8_t)(int)(value < 0 ? -code : code);
+				}
+			}
+			size_t size = round_trip(f, &desc, f->values);
+			assert_int_equal(f->coded[0], QS_MODE_RANKS);
+			assert_int_equal(f->coded[1] & (QS_RANKS_SHARED | QS_RANKS_RESIDUAL), QS_RANKS_SHARED);
+			uint32_t outside[2];
+			size_t plain = encode_ranks(f, &desc, 0, &outside[0]), shared = encode_ranks(f, &desc, 1, &outside[1]);
+			print_message("rule %u: %zu bytes for %zu, %u outside for %u\n", rule, shared, plain, outside[1],
+			              outside[0]);
+			assert_int_equal(shared, size);
+			assert_true(shared < plain - n / 100 && outside[1] < outside[0] / 100);
+		}
+}
+
 /* Scales of 16 bits have their values; FP16's infinities and NaN are no numbers here either. */
 static void test_scales(void **state)
 {
@@ -1099,12 +1144,33 @@ static void add_shifts(fixture *f, sample *s)
 	assert_int_equal(decode(f, &desc, s->coded, s->size, 0), QSTORE_CORRUPT);
 }
 
+/* The same with shared borders, which exact codes do not need. */
+static void make_shared(fixture *f, sample *s)
+{
+	uint32_t outside;
+	memcpy(f->values, s->values, 2 * s->desc.n_elems);
+	s->size = encode_ranks(f, &s->desc, 1, &outside);
+	memcpy(s->coded, f->again, s->size);
+	assert_int_equal(decode(f, &s->desc, s->coded, s->size, 0), QSTORE_OK);
+	assert_memory_equal(decoded(f, &s->desc), s->values, 2 * s->desc.n_elems);
+	assert_int_equal(s->coded[1] & QS_RANKS_SHARED, QS_RANKS_SHARED);
+	for (uint8_t other = QS_RANKS_RESIDUAL; other <= QS_RANKS_SHIFTS; other *= 2) {
+		s->coded[1] |= other;
+		assert_int_equal(decode(f, &s->desc, s->coded, s->size, 0), QSTORE_CORRUPT);
+		s->coded[1] &= (uint8_t)~other;
+	}
+}
+
 static void test_damage_ranks(void **state)
 {
 	rng r = {24};
-	for (int round = 0; round < 5; round++) {
-		static const char *const names[] = {"ranks", "ranks with exceptions", "ranks in F16",
-		                                    "ranks of odd rows", "ranks with shifts"};
+	for (int round = 0; round < 6; round++) {
+		static const char *const names[] = {"ranks",
+		                                    "ranks with exceptions",
+		                                    "ranks in F16",
+		                                    "ranks of odd rows",
+		                                    "ranks with shifts",
+		                                    "ranks with shared borders"};
 		uint32_t dtype = round == 2 ? QS_F16 : QS_BF16;
 		size_t n = 600, cols = round == 3 ? 13 : 64;
 		sample *s = new_sample(names[round], (qs_chunk_desc){.kind = QS_KIND_REFINE,
@@ -1121,6 +1187,8 @@ static void test_damage_ranks(void **state)
 		assert_int_equal(s->coded[1] & QS_RANKS_WIDE, 0);
 		if (round == 4)
 			add_shifts(*state, s);
+		if (round == 5)
+			make_shared(*state, s);
 		damage(*state, s);
 		free(s);
 	}
@@ -1266,6 +1334,7 @@ int main(void)
 	    cmocka_unit_test(test_rows_of_zeros),
 	    cmocka_unit_test(test_rules),
 	    cmocka_unit_test(test_shifts),
+	    cmocka_unit_test(test_shared_borders),
 	    cmocka_unit_test(test_scales),
 	    cmocka_unit_test(test_delta),
 	    cmocka_unit_test(test_delta_by_hand),

@@ -615,7 +615,8 @@ function decodeRanks(r, chunk) {
 	let codes = /** @type {Uint8Array} */ (chunk.coarse);
 	const grid = /** @type {Grid} */ (chunk.coarseGrid);
 	const flags = r.u8();
-	need(flags < 16, "unknown flags");
+	need(flags < 32, "unknown flags");
+	need(!(flags & 16) || (grid.rule < 7 && !(flags & 12) && !factors), "shared values where there can be none");
 	const lanes = flags & 1 ? 32 : 8;
 	const exceptions = flags & 2 ? new Reader(r.take(r.varint())) : undefined;
 	if (flags & 4) {
@@ -630,10 +631,13 @@ function decodeRanks(r, chunk) {
 	const nZeros = r.varint();
 	need(nZeros <= n, "more elements of index 0 than elements");
 	const zeros = new Reader(nZeros ? decodePlanes(r, dtype, nZeros) : new Uint8Array());
+	const shared = flags & 16 ? r.take(r.varint()) : undefined;
+	need(!shared || order.every((position, j) => position === j), "shared values in another order");
+	let nShared = 0;
 	const states = Array.from({ length: lanes }, () => r.u32());
 	const out = new Uint16Array(n);
 	order.forEach((position, j) => {
-		const { zero, cells } = cellsOf(grid, factors?.dtype ?? dtype, grid.step(grid.number(first + position)), shifts?.[runs[j]]);
+		const { zero, cells } = cellsOf(grid, factors?.dtype ?? dtype, grid.step(grid.number(first + position)), shifts?.[runs[j]], shared !== undefined);
 		const index = zero === undefined ? 0 : (codes[position] - zero) & 255;
 		const cell = index === 0 ? EMPTY : factors ? factored(cells[index], factors, (first + position) % columns, dtype) : cells[index];
 		const count = Math.max(cell.n, 1);
@@ -644,8 +648,17 @@ function decodeRanks(r, chunk) {
 		states[lane] = F * Math.floor(states[lane] / 65536) + (slot % F);
 		if (states[lane] < 65536) states[lane] = states[lane] * 65536 + r.u16();
 		out[position] = index === 0 ? zeros.u16() : cell.first + rank + (cell.negative ? 0x8000 : 0);
+		if (shared && index !== 0 && out[position] === cell.first + (cell.negative ? 0x8000 : 0)) {
+			need(nShared < 8 * shared.length, "more shared values than bits");
+			if ((shared[nShared >> 3] >> (nShared & 7)) & 1) out[position] += count;
+			nShared++;
+		}
 	});
 	zeros.end();
+	if (shared) {
+		need(Math.ceil(nShared / 8) === shared.length, "more bits than shared values");
+		need(nShared % 8 === 0 || shared[nShared >> 3] >> (nShared & 7) === 0, "unused bits are not zero");
+	}
 	need(
 		states.every((state) => state === 65536),
 		"a lane does not end where it began",
@@ -765,13 +778,14 @@ const EMPTY = { first: 0, n: 1, negative: false };
 /** @type {Map<string, Cells>} */
 const knownCells = new Map();
 
-/** @param {Grid} grid @param {number} dtype @param {Step} step @param {number} [shift] @returns {Cells} */
-function cellsOf({ rule, signed }, dtype, { s: stored, o, z }, shift) {
+/** @param {Grid} grid @param {number} dtype @param {Step} step @param {number} [shift] @param {boolean} [shared]
+ * @returns {Cells} */
+function cellsOf({ rule, signed }, dtype, { s: stored, o, z }, shift, shared = false) {
 	const s = shift !== undefined && shift !== -128 && rule > 6 ? recoveredScale(dtype, stored, o, LEVELS[rule] - 1, shift) : stored;
-	const key = `${rule} ${signed} ${dtype} ${s} ${o} ${z} ${shift}`;
+	const key = `${rule} ${signed} ${dtype} ${s} ${o} ${z} ${shift} ${shared}`;
 	let cells = knownCells.get(key);
 	if (!cells) {
-		cells = rule < 7 ? symmetricCells(rule, dtype, s, z, signed, shift ?? 0) : blockCells(rule, dtype, s, o, z, signed);
+		cells = rule < 7 ? symmetricCells(rule, dtype, s, z, signed, shift ?? 0, shared) : blockCells(rule, dtype, s, o, z, signed);
 		knownCells.set(key, cells);
 	}
 	return cells;
@@ -821,8 +835,8 @@ function shifted(value, shift) {
 }
 
 /** @param {number} rule @param {number} dtype @param {number} s @param {number} z @param {boolean} signed @param {number} shift
- * @returns {Cells} */
-function symmetricCells(rule, dtype, s, z, signed, shift) {
+ * @param {boolean} shared @returns {Cells} */
+function symmetricCells(rule, dtype, s, z, signed, shift, shared) {
 	const usable = rule === 1 ? s > 0 && s <= 65504 : s > 2 ** -119 && s < 2 ** 128;
 	if (!usable || z < -128 || z > 255) return { zero: undefined, cells: [] };
 	const v = /** @type {Float32Array} */ ((rule === 1 ? halves : values).get(dtype));
@@ -834,6 +848,12 @@ function symmetricCells(rule, dtype, s, z, signed, shift) {
 	if (rule === 1 || rule === 5) {
 		const above = least(end, (m) => v[m] > s);
 		for (let k = 1; k <= 257; k++) first[k] = k < 128 ? Math.min(first[k], above) : above;
+	}
+	for (let k = 1; shared && k <= (rule === 1 || rule === 5 ? 127 : 257); k++) {
+		if (first[k] >= end) continue;
+		const own = /** @type {Float32Array} */ (values.get(dtype));
+		const middle = (own[first[k]] + own[first[k] - 1]) / 2;
+		if (round(scaledBy[rule](rule === 1 && dtype === BF16 ? castToHalf(middle) : middle, f, dtype)) >= k) first[k]--;
 	}
 	const P = Math.min(Math.max((signed ? 127 : 255) - z, 0), 255);
 	const N = 255 - P;
