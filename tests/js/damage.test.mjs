@@ -68,8 +68,8 @@ function compare(desc, coded, what) {
 	const { elems: n, cols: columns, coarseGrid: grid, ...rest } = desc;
 	const chunk = { ...rest, n, columns, first: desc.first % columns }; // scales are those of the rows from its first on
 	if (grid)
-		chunk.coarseGrid = gridOf({ objects: [{ dtype: grid.scalesDtype }] },
-			{ ...grid, dtype: grid.codesDtype, columns, scales: 0, zeros: NONE, order: NONE }, [grid.scales]);
+		chunk.coarseGrid = gridOf({ objects: [{ dtype: grid.scalesDtype, elements: grid.scales.length / DTYPES[grid.scalesDtype].size }] },
+			{ ...grid, dtype: grid.codesDtype, elements: chunk.first + n, columns, scales: 0, zeros: NONE, order: NONE }, [grid.scales]);
 	assert.equal(outcome(() => decodeChunk(chunk, coded)), expected, what);
 }
 
