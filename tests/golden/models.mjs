@@ -84,6 +84,18 @@ function gguf(seed, dtype, rows, columns) {
 	return Buffer.concat([header, Buffer.alloc((32 - (header.length % 32)) % 32), weights(random(seed), rows, columns, dtype)]);
 }
 
+/** A matrix in BF16 for codes of 8 bits with zero points: rows' scales are powers of two, their zero points odd, and of the values many
+ * are half way between two codes, others so small that a sum with the zero point is rounded. @param {number} seed @param {number} rows @param {number} columns */
+function ties(seed, rows, columns) {
+	const below = random(seed);
+	const values = Float32Array.from({ length: rows * columns }, (_, i) => {
+		const steps = below(381) - 125, column = i % columns;
+		const half = column < 2 ? [384, -126][column] : below(2) ? steps / 64 : steps;
+		return half / 2 ** (11 + Math.floor(i / columns) % 4);
+	});
+	return { dtype: "BF16", shape: [rows, columns], data: new Uint8Array(values.buffer).filter((_, i) => i % 4 > 1) };
+}
+
 function odd() {
 	const below = random(9);
 	const zeros = new Uint8Array(2 * 5 * 64);
@@ -177,9 +189,9 @@ export function makeChains(work) {
 		chain: [weightsOf("fp32"), ...low(weightsOf("cast"), weightsOf("low"))],
 		"compressed-tensors": [weightsOf("ct"), ...low(weightsOf("ct-low"))],
 	};
-	// ggml's blocks: of every rule, recoded from one to the next.
+	// ggml's blocks: of every rule, recoded from one to the next; Q4_1's scales before they were rounded.
 	for (const [name, dtype, rows, columns, types] of /** @type {const} */ ([
-		["blocks", "F16", 6, 64, ["q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]], ["absmax", "BF16", 6, 64, ["q8_0"]], ["k-quants", "BF16", 3, 256, ["q6_k", "q5_k_s", "q4_k_s"]],
+		["blocks", "F16", 6, 64, ["q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]], ["absmax", "BF16", 6, 64, ["q8_0"]], ["q4-1", "BF16", 64, 64, ["q4_1"]], ["k-quants", "BF16", 3, 256, ["q6_k", "q5_k_s", "q4_k_s"]],
 	])) {
 		const file = (/** @type {string} */ type) => at(`${name}-${type}.gguf`);
 		writeFileSync(file("fine"), gguf(6, dtype, rows, columns));
@@ -195,6 +207,23 @@ export function makeChains(work) {
 	run("qstore-quantize", "compressed-tensors", "--packed", "--bits", "4", "--group", "32", at("gptq"), "-o", at("packed"));
 	made.gptq = [weightsOf("gptq"), ...low(weightsOf("gptq-8"), weightsOf("gptq-4"))];
 	made.packed = [weightsOf("gptq"), ...low(weightsOf("packed"))];
+	// Column factors, and codes in AWQ's order. LLM.int8 whose divisions are off, as a GPU's. Distances to the centres of columns. Zero
+	// points that are added before rounding, of 8 and 4 bits, in both arithmetics.
+	for (const [name, data] of /** @type {const} */ ([["square", model(8, "BF16", [[64, 64]])], ["ties", safetensors({ "proj.weight": ties(10, 16, 64) })]])) {
+		mkdirSync(at(name));
+		writeFileSync(at(name, "model.safetensors"), data);
+		writeFileSync(at(name, "config.json"), "{}");
+	}
+	for (const [name, of, ...options] of [
+		["awq", "square", "awq", "--group", "32"], ["smooth", "square", "compressed-tensors", "--smooth"], ["gpu", "square", "llm.int8", "--ulps", "2"],
+		["centred", "square", "round", "--per", "column", "--asymmetric"], ["add-half", "gptq", "compressed-tensors", "--asymmetric"],
+		["add-half-4", "gptq", "compressed-tensors", "--asymmetric", "--packed", "--bits", "4", "--group", "32"],
+		["add", "ties", "compressed-tensors", "--asymmetric", "--single"],
+		["add-4", "gptq", "compressed-tensors", "--asymmetric", "--packed", "--bits", "4", "--group", "32", "--single"],
+	]) {
+		run("qstore-quantize", ...options, at(of), "-o", at(name));
+		made[name] = [weightsOf(of), ...low(weightsOf(name))];
+	}
 	// ONNX: floats whose rows stand as columns, codes of 4 bits in bytes, with and without zero points.
 	for (const [name, hidden, precisions, ...options] of [["onnx", "16", "fp32,fp16,q4f16"], ["onnx-zeros", "32", "fp16,q4f16", "--asymmetric"]]) {
 		run("qstore-generate", ...small, "--hidden", hidden, "--intermediate", hidden, "--dtype", "f32", "-o", at(`${name}-32`));
