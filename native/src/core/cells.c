@@ -456,10 +456,13 @@ void qs_cell_cache_init(qs_cell_cache *cache, uint32_t dtype, uint32_t rule, uin
 		cache->tables[slot].reach = 0;
 }
 
-void qs_cell_cache_use(qs_cell_cache *cache, uint32_t dtype, uint32_t rule, uint32_t codes_dtype)
+void qs_cell_cache_use(qs_cell_cache *cache, uint32_t dtype, uint32_t rule, uint32_t codes_dtype, int shared)
 {
-	if (cache->dtype != dtype || cache->rule != rule || cache->codes_dtype != codes_dtype)
-		qs_cell_cache_init(cache, dtype, rule, codes_dtype);
+	if (cache->dtype == dtype && cache->rule == rule && cache->codes_dtype == codes_dtype &&
+	    cache->shared == shared)
+		return;
+	qs_cell_cache_init(cache, dtype, rule, codes_dtype);
+	cache->shared = shared;
 }
 
 const qs_cell_table *qs_cell_cache_get(qs_cell_cache *cache, const qs_step *step, uint32_t reach)

@@ -65,8 +65,9 @@ typedef struct qs_cell_cache {
 /* dtype: of the values, QS_F16 or QS_BF16. */
 void qs_cell_cache_init(qs_cell_cache *cache, uint32_t dtype, uint32_t rule, uint32_t codes_dtype);
 
-/* The same of a cache that is ready already; its tables stay if they are such. */
-void qs_cell_cache_use(qs_cell_cache *cache, uint32_t dtype, uint32_t rule, uint32_t codes_dtype);
+/* The same of a cache that is ready already, and whether borders are shared; its tables stay if they are
+ * such. */
+void qs_cell_cache_use(qs_cell_cache *cache, uint32_t dtype, uint32_t rule, uint32_t codes_dtype, int shared);
 
 /* The table for a scale, for codes that are at most `reach` from the zero point (1 to 255; other rules than
  * the symmetric ones have always all); valid until the next call. IEEE single operations only, so that every

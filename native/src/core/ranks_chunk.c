@@ -321,8 +321,7 @@ static qstore_status decode_lanes(qs_reader *r, const qs_chunk_desc *desc, unsig
 	if (qs_reader_left(r) & 1)
 		return QSTORE_CORRUPT;
 	qs_cell_cache_use(w->cells, desc->factors ? desc->factors_dtype : desc->dtype, grid->rule,
-	                   grid->codes_dtype);
-	w->cells->shared = shared != NULL;
+	                  grid->codes_dtype, shared != NULL);
 	if (!desc->factors && !shared)
 		qs_strip_cells_init(&c.strip, desc->dtype, grid,
 		                    qs_coded_run(grid, desc->cols, desc->n_elems, order));
