@@ -1044,6 +1044,7 @@ function makeLayout(index, layout, decoded) {
 	need(rule >= 2 && rule <= 5 && dtype === I32 && (bits === 4 || (bits === 8 && rule < 4)), "a layout that does not exist");
 	const perWord = 32 / bits;
 	const rows = codes.length / columns;
+	need(layout.columns === (rule === 3 ? rows : rule === 5 ? rows / 8 : columns / perWord), "other columns than the codes say");
 	const words = new Uint32Array(elements);
 	for (let i = 0; i < elements; i++) {
 		const eighths = rows / 8;
