@@ -4,7 +4,8 @@
  *
  * - u8: bits 0–5 the kind, bit 6: codes that build on coarser ones, bit 7: encode
  *
- * - u8: the dtype; refine: bit 0 BF16 or else F16; codes: bit 0 U8 or else I8; delta: which pair of dtypes
+ * - u8: the dtype; refine: bit 0 BF16 or else F16, bit 1 column factors, bit 2 BF16 of these; codes: bit 0 U8
+ * or else I8; delta: which pair of dtypes
  *
  * - u16 elements; u16 columns − 1; u16 first element
  *
@@ -15,6 +16,8 @@
  * 5–7 one scale a row, for all, a column, or three columns of a row (scales row by row, or group by group);
  * i8 zero offset; 16 bytes of scales, repeated as often as needed, which zero points and order are made of
  * too
+ *
+ * - column factors, where the rule allows them: 8 bytes, repeated as often as needed
  *
  * - the coded chunk, or the values, repeated likewise */
 #include <stdint.h>
@@ -29,7 +32,13 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { FUZZ_HEAD = 8, FUZZ_ELEMS_MAX = 20000, FUZZ_GRID_SIZE = 3, FUZZ_SCALES_SIZE = 16 };
+enum {
+	FUZZ_HEAD = 8,
+	FUZZ_ELEMS_MAX = 20000,
+	FUZZ_GRID_SIZE = 3,
+	FUZZ_SCALES_SIZE = 16,
+	FUZZ_FACTORS_SIZE = 8
+};
 
 static void require(int good)
 {
@@ -202,7 +211,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	    .first_elem = qs_load16(data + 6),
 	};
 	input in = {data + FUZZ_HEAD, size - FUZZ_HEAD};
-	uint8_t *coarse = NULL;
+	uint8_t *coarse = NULL, *factors = NULL;
 	grid_memory coarse_memory = {0}, memory = {0};
 	int recoded = desc.kind == QS_KIND_CODES && data[0] & 64;
 	if (desc.kind == QS_KIND_CODES)
@@ -227,6 +236,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		make_grid(&in, &desc, &desc.coarse_grid, &coarse_memory);
 		desc.coarse_dtype = desc.coarse_grid.codes_dtype;
 	}
+	if (desc.kind == QS_KIND_REFINE && data[1] & 2 && qs_rule_has_factors(desc.coarse_grid.rule)) {
+		const uint8_t *bytes;
+		size_t n_bytes = take(&in, FUZZ_FACTORS_SIZE, &bytes);
+		desc.factors = factors = repeated(bytes, n_bytes, 2 * (size_t)desc.cols);
+		desc.factors_dtype = data[1] & 4 ? QS_BF16 : QS_F16;
+	}
 	if (recoded) {
 		make_grid(&in, &desc, &desc.grid, &memory);
 		desc.grid.codes_dtype = desc.dtype;
@@ -236,6 +251,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	else
 		fuzz_decode(get_scratch(), &desc, in.at, in.left);
 	free(coarse);
+	free(factors);
 	free_grid(&coarse_memory);
 	free_grid(&memory);
 	return 0;

@@ -81,7 +81,7 @@ async function seedChunks(name, archive) {
 			if (object.elements > 255 || object.elements > 4 * object.columns) continue;
 			const codes = index.objects[object.coarse];
 			const scales = index.objects[codes.scales];
-			if (codes.rule > 4 || codes.dtype !== 3 || codes.group < codes.columns || codes.zeros !== 0xffffffff) continue;
+			if (object.scales !== 0xffffffff || codes.rule > 4 || codes.dtype !== 3 || codes.group < codes.columns || codes.zeros !== 0xffffffff) continue;
 			if (decoded[codes.scales].length > 16) continue;
 			head.push(Buffer.from([object.elements]), Buffer.from(decoded[object.coarse]), gridBytes(codes, scales, decoded[codes.scales]));
 		}
@@ -113,6 +113,10 @@ function seedGrids() {
 			const head = [u16(rows * columns), u16(columns - 1), u16(0)];
 			const coarse = bytes(rows * columns > 255 ? 255 : rows * columns, 7).map((b) => b % levels), values = bytes(4 * columns, 13);
 			seed("fuzz_chunk", `grid-${rule}-${shape}-refine`, Buffer.concat([Buffer.from([2 | 128, rule % 2]), ...head, Buffer.from([coarse.length]), coarse, ...grid, values]));
+			// Column factors: of FP16, of BF16.
+			for (const dtype of rule < 5 && (shape < 2 || shape > 4) ? [2, 6] : [])
+				seed("fuzz_chunk", `factors-${rule}-${shape}-${dtype}`, Buffer.concat([Buffer.from([2 | 128, dtype | rule % 2]), ...head, Buffer.from([coarse.length]), coarse, ...grid,
+					...[0x3c00, 0x3a66, 0x3e11, 0xbc00].map(u16), values]));
 			const own = bytes(rows * columns, 5).map((b) => b % levels);
 			seed("fuzz_chunk", `grid-${rule}-${shape}-recoded`,
 				Buffer.concat([Buffer.from([1 | 64 | 128, isUnsigned]), ...head, Buffer.from([coarse.length]), coarse, ...grid, ...grid, own]));
@@ -285,9 +289,9 @@ try {
 		seedArchive(name, archive);
 		if (name !== "based") await seedChunks(name, archive);
 	}
-	// Chunks that the packer does not make (yet), from the tests' own samples.
+	// Chunks that the packer does not make (yet), or not so small, from the tests' own samples.
 	const env = { ...process.env, QSTORE_SEEDS: path.join(corpus, "fuzz_chunk") };
-	execFileSync(path.join(root, "build/tests/test_chunk"), [], { env, stdio: "ignore" });
+	for (const test of ["test_chunk", "test_factors"]) execFileSync(path.join(root, "build/tests", test), [], { env, stdio: "ignore" });
 } finally {
 	rmSync(work, { recursive: true });
 }

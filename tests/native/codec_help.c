@@ -181,3 +181,53 @@ void ref_quantize(const uint8_t *values, uint32_t dtype, size_t n, uint64_t cols
 		begin = end;
 	}
 }
+
+const delta_pair delta_pairs[5] = {
+    {QS_F32, QS_BF16}, {QS_F32, QS_F16}, {QS_F32, QS_F32}, {QS_BF16, QS_BF16}, {QS_F16, QS_F16}};
+
+void write_chunk_seed(const qs_chunk_desc *d, const uint8_t *coded, size_t size, const char *name)
+{
+	const char *folder = getenv("QSTORE_SEEDS");
+	uint8_t seed[16384] = {(uint8_t)d->kind,
+	                       (uint8_t)(d->kind == QS_KIND_CODES ? d->dtype == QS_U8 : d->dtype)},
+	        *p = seed + 8;
+	size_t n_coarse = d->n_elems * (d->kind == QS_KIND_DELTA ? qs_dtype_size(d->coarse_dtype) : 1);
+	if (!folder || (d->kind >= QS_KIND_REFINE && n_coarse > 255) ||
+	    (d->kind == QS_KIND_REFINE && d->coarse_grid.scales_size > 16))
+		return;
+	put16(seed + 2, d->n_elems);
+	put16(seed + 4, (uint32_t)d->cols - 1);
+	put16(seed + 6, (uint32_t)d->first_elem);
+	if (d->kind >= QS_KIND_REFINE) {
+		*p++ = (uint8_t)n_coarse;
+		memcpy(p, d->coarse, n_coarse);
+		p += n_coarse;
+	}
+	if (d->kind == QS_KIND_REFINE) {
+		const qs_grid *grid = &d->coarse_grid;
+		unsigned scales = grid->scales_dtype == QS_F32 ? 0 : grid->scales_dtype == QS_F16 ? 1 : 2;
+		seed[1] = (uint8_t)((d->dtype == QS_BF16) | (d->factors ? 2 : 0) |
+		                    (d->factors && d->factors_dtype == QS_BF16 ? 4 : 0));
+		*p++ = (uint8_t)(grid->rule - 1);
+		*p++ = (uint8_t)(scales << 1 | (grid->row_stride == 0) << 5);
+		*p++ = 0;
+		memcpy(p, grid->scales, grid->scales_size);
+		p += 16;
+		if (d->factors) {
+			memcpy(p, d->factors, 8);
+			p += 8;
+		}
+	}
+	for (uint8_t pair = 0; d->kind == QS_KIND_DELTA && pair < 5; pair++)
+		if (delta_pairs[pair].fine == d->dtype && delta_pairs[pair].coarse == d->coarse_dtype)
+			seed[1] = pair;
+	memcpy(p, coded, size);
+	char path[4096];
+	snprintf(path, sizeof path, "%s/test-decode-%s", folder, name);
+	for (char *c = path + strlen(folder); *c; c++)
+		*c = *c == ' ' ? '-' : *c;
+	FILE *file = fopen(path, "wb");
+	assert_non_null(file);
+	assert_int_equal(fwrite(seed, 1, (size_t)(p - seed) + size, file), (size_t)(p - seed) + size);
+	fclose(file);
+}

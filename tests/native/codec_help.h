@@ -76,4 +76,16 @@ static inline uint32_t get16(const uint8_t *p)
 	return p[0] | (uint32_t)p[1] << 8;
 }
 
+/* The dtypes that differences are allowed for. */
+typedef struct delta_pair {
+	uint32_t fine, coarse;
+} delta_pair;
+
+extern const delta_pair delta_pairs[5];
+
+/* With QSTORE_SEEDS set to a folder, a coded chunk becomes a seed of tests/fuzz/fuzz_chunk.c, whose layout
+ * this is, unless that cannot describe it: more than 255 bytes it builds on, or 16 of scales. Of column
+ * factors the first four, which the others have to repeat. */
+void write_chunk_seed(const qs_chunk_desc *desc, const uint8_t *coded, size_t size, const char *name);
+
 #endif

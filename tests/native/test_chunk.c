@@ -595,7 +595,8 @@ static size_t encode_ranks(fixture *f, const qs_chunk_desc *desc, int shared, ui
 	return (size_t)(w.at - f->again);
 }
 
-/* Codes of finer values than those beside them: what is rounded from both sides of a border is in both cells. */
+/* Codes of finer values than those beside them: what is rounded from both sides of a border is in both cells.
+ */
 static void test_shared_borders(void **state)
 {
 	fixture *f = *state;
@@ -621,7 +622,8 @@ static void test_shared_borders(void **state)
 			assert_int_equal(f->coded[0], QS_MODE_RANKS);
 			assert_int_equal(f->coded[1] & (QS_RANKS_SHARED | QS_RANKS_RESIDUAL), QS_RANKS_SHARED);
 			uint32_t outside[2];
-			size_t plain = encode_ranks(f, &desc, 0, &outside[0]), shared = encode_ranks(f, &desc, 1, &outside[1]);
+			size_t plain = encode_ranks(f, &desc, 0, &outside[0]),
+			       shared = encode_ranks(f, &desc, 1, &outside[1]);
 			print_message("rule %u: %zu bytes for %zu, %u outside for %u\n", rule, shared, plain, outside[1],
 			              outside[0]);
 			assert_int_equal(shared, size);
@@ -665,11 +667,6 @@ static void fill_coarse(rng *r, uint8_t *coarse, uint32_t coarse_dtype, const ui
 			put16(coarse + 2 * i, (uint32_t)rng_next(r) & 0xffff);
 	}
 }
-
-static const struct {
-	uint32_t fine, coarse;
-} delta_pairs[] = {
-    {QS_F32, QS_BF16}, {QS_F32, QS_F16}, {QS_F32, QS_F32}, {QS_BF16, QS_BF16}, {QS_F16, QS_F16}};
 
 static void test_delta(void **state)
 {
@@ -919,57 +916,12 @@ static int expect_ok_or_corrupt(fixture *f, const sample *s, const uint8_t *src,
 	return a == QSTORE_OK;
 }
 
-/* With QSTORE_SEEDS set to a folder, samples become seeds of tests/fuzz/fuzz_chunk.c, whose layout this is.
- */
-static void write_seed(const sample *s)
-{
-	const char *folder = getenv("QSTORE_SEEDS");
-	const qs_chunk_desc *d = &s->desc;
-	uint8_t seed[16384] = {(uint8_t)d->kind,
-	                       (uint8_t)(d->kind == QS_KIND_CODES ? d->dtype == QS_U8 : d->dtype)},
-	        *p = seed + 8;
-	size_t n_coarse = d->n_elems * (d->kind == QS_KIND_DELTA ? qs_dtype_size(d->coarse_dtype) : 1);
-	if (!folder || (d->kind >= QS_KIND_REFINE && n_coarse > 255) ||
-	    (d->kind == QS_KIND_REFINE && d->coarse_grid.scales_size > 16))
-		return;
-	put16(seed + 2, d->n_elems);
-	put16(seed + 4, (uint32_t)d->cols - 1);
-	put16(seed + 6, (uint32_t)d->first_elem);
-	if (d->kind >= QS_KIND_REFINE) {
-		*p++ = (uint8_t)n_coarse;
-		memcpy(p, d->coarse, n_coarse);
-		p += n_coarse;
-	}
-	if (d->kind == QS_KIND_REFINE) {
-		const qs_grid *grid = &d->coarse_grid;
-		unsigned scales = grid->scales_dtype == QS_F32 ? 0 : grid->scales_dtype == QS_F16 ? 1 : 2;
-		seed[1] = d->dtype == QS_BF16;
-		*p++ = (uint8_t)(grid->rule - 1);
-		*p++ = (uint8_t)(scales << 1 | (grid->row_stride == 0) << 5);
-		*p++ = 0;
-		memcpy(p, grid->scales, grid->scales_size);
-		p += 16;
-	}
-	for (uint8_t pair = 0; d->kind == QS_KIND_DELTA && pair < 5; pair++)
-		if (delta_pairs[pair].fine == d->dtype && delta_pairs[pair].coarse == d->coarse_dtype)
-			seed[1] = pair;
-	memcpy(p, s->coded, s->size);
-	char path[4096];
-	snprintf(path, sizeof path, "%s/test-decode-%s", folder, s->name);
-	for (char *c = path + strlen(folder); *c; c++)
-		*c = *c == ' ' ? '-' : *c;
-	FILE *file = fopen(path, "wb");
-	assert_non_null(file);
-	assert_int_equal(fwrite(seed, 1, (size_t)(p - seed) + s->size, file), (size_t)(p - seed) + s->size);
-	fclose(file);
-}
-
 static void damage(fixture *f, sample *s)
 {
 	static uint8_t copy[8192 + 1];
 	rng r = {s->size};
 	assert_true(expect_ok_or_corrupt(f, s, s->coded, s->size));
-	write_seed(s);
+	write_chunk_seed(&s->desc, s->coded, s->size, s->name);
 	for (size_t n = 0; n < s->size; n++)
 		if (decode(f, &s->desc, s->coded, n, (int)(n & 1)) != QSTORE_CORRUPT)
 			fail_msg("%s: truncated to %zu of %zu bytes is accepted", s->name, n, s->size);
@@ -1323,32 +1275,19 @@ static void test_all_modes_seen(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_all_patterns),
-	    cmocka_unit_test(test_all_patterns_as_ranks),
-	    cmocka_unit_test(test_every_dtype),
-	    cmocka_unit_test(test_large_plain),
-	    cmocka_unit_test(test_matrices),
-	    cmocka_unit_test(test_large_matrices),
-	    cmocka_unit_test(test_centred),
-	    cmocka_unit_test(test_odd_scales),
-	    cmocka_unit_test(test_rows_of_zeros),
-	    cmocka_unit_test(test_rules),
-	    cmocka_unit_test(test_shifts),
-	    cmocka_unit_test(test_shared_borders),
-	    cmocka_unit_test(test_scales),
-	    cmocka_unit_test(test_delta),
-	    cmocka_unit_test(test_delta_by_hand),
-	    cmocka_unit_test(test_usage),
-	    cmocka_unit_test(test_damage_raw),
-	    cmocka_unit_test(test_damage_zstd),
-	    cmocka_unit_test(test_damage_planes),
-	    cmocka_unit_test(test_damage_codes),
-	    cmocka_unit_test(test_damage_ranks),
-	    cmocka_unit_test(test_damage_wide_ranks),
-	    cmocka_unit_test(test_damage_rules),
-	    cmocka_unit_test(test_damage_delta),
-	    cmocka_unit_test(test_bad_exceptions),
-	    cmocka_unit_test(test_all_modes_seen),
+	    cmocka_unit_test(test_all_patterns),   cmocka_unit_test(test_all_patterns_as_ranks),
+	    cmocka_unit_test(test_every_dtype),    cmocka_unit_test(test_large_plain),
+	    cmocka_unit_test(test_matrices),       cmocka_unit_test(test_large_matrices),
+	    cmocka_unit_test(test_centred),        cmocka_unit_test(test_odd_scales),
+	    cmocka_unit_test(test_rows_of_zeros),  cmocka_unit_test(test_rules),
+	    cmocka_unit_test(test_shifts),         cmocka_unit_test(test_shared_borders),
+	    cmocka_unit_test(test_scales),         cmocka_unit_test(test_delta),
+	    cmocka_unit_test(test_delta_by_hand),  cmocka_unit_test(test_usage),
+	    cmocka_unit_test(test_damage_raw),     cmocka_unit_test(test_damage_zstd),
+	    cmocka_unit_test(test_damage_planes),  cmocka_unit_test(test_damage_codes),
+	    cmocka_unit_test(test_damage_ranks),   cmocka_unit_test(test_damage_wide_ranks),
+	    cmocka_unit_test(test_damage_rules),   cmocka_unit_test(test_damage_delta),
+	    cmocka_unit_test(test_bad_exceptions), cmocka_unit_test(test_all_modes_seen),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -106,9 +106,10 @@ typedef struct chunk {
 	qs_chunk_desc desc;
 } chunk;
 
-/* Codes of round(product / scale) by row. off: of 1000, codes that are one higher. */
+/* Codes of round(product / scale) by row. off: of 1000, codes that are one higher. period: factors that
+ * differ. */
 static void make_chunk(chunk *c, rng *r, uint32_t dtype, uint32_t products, uint32_t n_elems, uint32_t first,
-                       uint32_t off)
+                       uint32_t off, uint32_t period)
 {
 	*c = (chunk){.desc = {.kind = QS_KIND_REFINE,
 	                      .dtype = dtype,
@@ -128,7 +129,8 @@ static void make_chunk(chunk *c, rng *r, uint32_t dtype, uint32_t products, uint
 	                                      .scales_dtype = QS_F32,
 	                                      .scales_first = first / COLS}}};
 	for (uint32_t i = 0; i < COLS; i++)
-		put16(c->factors + 2 * i, ref_pattern(exp(0.5 * rng_normal(r)), products));
+		put16(c->factors + 2 * i, i < period ? ref_pattern(exp(0.5 * rng_normal(r)), products)
+		                                     : get16(c->factors + 2 * (i - period)));
 	for (uint32_t i = 0; i < ROWS; i++) {
 		float scale = (float)(0.001 * exp(0.2 * rng_normal(r)));
 		memcpy(c->scales + 4 * i, &scale, 4);
@@ -146,7 +148,8 @@ static void make_chunk(chunk *c, rng *r, uint32_t dtype, uint32_t products, uint
 	}
 }
 
-static size_t round_trip(const chunk *c, uint32_t *n_exceptions)
+/* name: of a seed, or NULL. */
+static size_t round_trip(const chunk *c, uint32_t *n_exceptions, const char *name)
 {
 	static uint8_t coded[2 * ELEMS + 64], back[2 * ELEMS];
 	size_t size, work_size = qs_chunk_workspace_size();
@@ -160,6 +163,8 @@ static size_t round_trip(const chunk *c, uint32_t *n_exceptions)
 	assert_int_equal(qs_chunk_decode(&c->desc, coded, size, back, bytes, work, work_size), QSTORE_OK);
 	assert_memory_equal(back, c->values, bytes);
 	*n_exceptions = stats.n_exceptions;
+	if (name)
+		write_chunk_seed(&c->desc, coded, size, name);
 	/* Every cut of it is refused. */
 	for (size_t cut = 0; cut < size; cut += 1 + cut / 64)
 		assert_int_not_equal(qs_chunk_decode(&c->desc, coded, cut, back, bytes, work, work_size), QSTORE_OK);
@@ -175,27 +180,35 @@ static void test_chunks_come_back(void **state)
 	uint32_t n;
 	(void)state;
 	for (int t = 0; t < 4; t++) {
-		make_chunk(&c, &r, types[t & 1], types[t >> 1], ELEMS, 0, 0);
-		size_t size = round_trip(&c, &n);
+		make_chunk(&c, &r, types[t & 1], types[t >> 1], ELEMS, 0, 0, COLS);
+		size_t size = round_trip(&c, &n, NULL);
 		assert_int_equal(n, 0);
 		/* Much smaller than without factors. */
 		other = c;
 		other.desc.coarse = other.codes;
 		other.desc.coarse_grid.scales = other.scales;
 		other.desc.factors = NULL;
-		assert_true(10 * size < 8 * round_trip(&other, &n));
+		assert_true(10 * size < 8 * round_trip(&other, &n, NULL));
 		/* Some codes are others. */
-		make_chunk(&c, &r, types[t & 1], types[t >> 1], ELEMS, 0, 20);
-		round_trip(&c, &n);
+		make_chunk(&c, &r, types[t & 1], types[t >> 1], ELEMS, 0, 20, COLS);
+		round_trip(&c, &n, NULL);
 		assert_true(n > 0);
 		/* Pieces of rows. */
-		make_chunk(&c, &r, types[t & 1], types[t >> 1], 5 * COLS + 7, 3 * COLS + 11, 0);
-		round_trip(&c, &n);
+		make_chunk(&c, &r, types[t & 1], types[t >> 1], 5 * COLS + 7, 3 * COLS + 11, 0, COLS);
+		round_trip(&c, &n, NULL);
 		assert_int_equal(n, 0);
+		/* Few elements, as seeds for fuzzing. */
+		char name[32];
+		snprintf(name, sizeof name, "factors %d", t);
+		make_chunk(&c, &r, types[t & 1], types[t >> 1], 4 * COLS, 0, 0, 4);
+		c.desc.coarse_grid.scales_size = 16;
+		round_trip(&c, &n, name);
+		assert_int_equal(n, 0);
+		make_chunk(&c, &r, types[t & 1], types[t >> 1], 5 * COLS + 7, 3 * COLS + 11, 0, COLS);
 		/* Factors that are none, and tiny and huge ones. */
 		for (uint32_t i = 0; i < COLS; i++)
 			put16(c.factors + 2 * i, rng_below(&r, 0x10000));
-		round_trip(&c, &n);
+		round_trip(&c, &n, NULL);
 	}
 }
 
@@ -204,7 +217,7 @@ static void test_refused(void **state)
 	static chunk c;
 	rng r = {4};
 	(void)state;
-	make_chunk(&c, &r, QS_BF16, QS_BF16, ELEMS, 0, 0);
+	make_chunk(&c, &r, QS_BF16, QS_BF16, ELEMS, 0, 0, COLS);
 	assert_int_equal(qs_chunk_desc_check(&c.desc), QSTORE_OK);
 	c.desc.factors_dtype = QS_F32;
 	assert_int_equal(qs_chunk_desc_check(&c.desc), QSTORE_USAGE);
