@@ -76,6 +76,16 @@ static void check_grid(const qs_index *index, uint32_t number, const qs_object *
 	}
 }
 
+/* Every column has a factor, and the rule takes them. */
+static void check_factors(const qs_index *index, uint32_t number, const qs_object *o, const qs_object *codes)
+{
+	qs_object factors;
+	require(o->scales < number && qs_rule_has_factors(codes->rule));
+	qs_index_object(index, o->scales, &factors);
+	require(factors.kind == QS_KIND_PLAIN && factors.variant <= o->variant && factors.n_elems == o->cols);
+	require(factors.dtype == QS_F16 || factors.dtype == QS_BF16);
+}
+
 static void check_object(const qs_index *index, uint32_t number)
 {
 	qs_object o, coarse;
@@ -103,7 +113,8 @@ static void check_object(const qs_index *index, uint32_t number)
 	require(o.coded_size <= v.layer_size - (o.offset - v.layer_offset));
 	int codes = o.kind == QS_KIND_CODES;
 	require(!codes || o.dtype == QS_I8 || o.dtype == QS_U8);
-	require(codes || layout || (o.rule == QS_RULE_NONE && o.scales == QS_NONE));
+	int factors = o.kind == QS_KIND_REFINE && o.scales != QS_NONE;
+	require(codes || layout || (o.rule == QS_RULE_NONE && (factors || o.scales == QS_NONE)));
 	if (codes && o.rule != QS_RULE_NONE)
 		check_grid(index, number, &o);
 	if (base) {
@@ -123,11 +134,21 @@ static void check_object(const qs_index *index, uint32_t number)
 	if (layout && o.rule != QS_LAYOUT_BLOCKS) {
 		uint32_t per_elem = 8 * size / o.group, per_word = o.group > 8 ? 1 : 32 / o.group;
 		int floats = o.group > 8, packed = o.rule == QS_LAYOUT_PACKED;
+		int by_columns = o.rule == QS_LAYOUT_INTERLEAVED_COLUMNS;
+		int interleaved = by_columns || o.rule == QS_LAYOUT_INTERLEAVED;
+		uint64_t rows = coarse.n_elems / coarse.cols;
+		require(packed || interleaved || o.rule == QS_LAYOUT_TRANSPOSED);
 		require(floats ? o.dtype == coarse.dtype && per_elem == 1 && !packed
 		               : coarse.dtype == QS_U8 && (o.dtype == QS_I32 || (o.dtype == QS_U8 && packed)));
 		require(coarse.n_elems == o.n_elems * per_elem && coarse.n_elems % coarse.cols == 0);
-		require(coarse.cols % per_word == 0 && (!packed || coarse.chunk_elems % per_word == 0));
-		require(packed ? o.cols == coarse.cols / per_elem : o.cols == coarse.n_elems / coarse.cols);
+		require(!interleaved || (o.group == 4 && o.dtype == QS_I32));
+		if (by_columns) {
+			require(rows % 8 == 0 && o.cols == rows / 8);
+			return;
+		}
+		int along_rows = packed || interleaved;
+		require(coarse.cols % per_word == 0 && (!along_rows || coarse.chunk_elems % per_word == 0));
+		require(o.cols == (along_rows ? coarse.cols / per_elem : rows));
 		return;
 	}
 	require(coarse.n_elems == o.n_elems && coarse.cols == o.cols && coarse.chunk_elems == o.chunk_elems);
@@ -137,6 +158,8 @@ static void check_object(const qs_index *index, uint32_t number)
 	}
 	require(coarse.kind == QS_KIND_CODES && coarse.rule != QS_RULE_NONE);
 	require(o.kind != QS_KIND_REFINE || o.dtype == QS_F16 || o.dtype == QS_BF16);
+	if (factors)
+		check_factors(index, number, &o, &coarse);
 	require(!layout || (o.scales == coarse.scales && qs_rule_block(coarse.rule) == o.dtype));
 }
 
