@@ -119,9 +119,9 @@ typedef struct qstore_pack_options {
 	 * names, or NULL. By default 2-D 16-bit linear weights, not embeddings, norms or heads. `include` adds
 	 * any 2-D 16-bit tensor; `exclude` wins. A pattern that no name is like is NOT_FOUND. */
 	const char *const *include, *const *exclude;
-	/* An earlier version of the model, or the one that it was made from, as a folder, a file or an archive: what
-	 * is equal there, or close, is stored as a difference; NULL. Without `low` HIGH is stored alone then, unless
-	 * `quantize` says otherwise. */
+	/* An earlier version of the model, or the one that it was made from, as a folder, a file or an archive:
+	 * what is equal there, or close, is stored as a difference; NULL. Without `low` HIGH is stored alone
+	 * then, unless `quantize` says otherwise. */
 	const char *base;
 	/* The variant that `high` is coded from, by name, where that is not the next coarser one; NULL. */
 	const char *from;
@@ -157,10 +157,10 @@ typedef struct qstore_pack_result {
 	uint64_t n_exceptions;   /* weights outside the cell of their code */
 	uint32_t n_rules;        /* found among the paired tensors */
 	qstore_pack_rule rules[QSTORE_RULES_MAX];
-	uint64_t n_delta;       /* tensors kept as differences to a coarser variant's floats */
-	uint64_t delta_weights; /* their elements */
-	uint64_t delta_size;    /* coded bytes of the differences */
-	uint64_t n_equal;       /* tensors that are the same in a coarser variant, stored once */
+	uint64_t n_delta;                    /* tensors kept as differences to a coarser variant's floats */
+	uint64_t delta_weights;              /* their elements */
+	uint64_t delta_size;                 /* coded bytes of the differences */
+	uint64_t n_equal;                    /* tensors that are the same in a coarser variant, stored once */
 	uint64_t n_base_equal, n_base_delta; /* … in the base, or kept as differences to it */
 	/* An INT8 variant was asked for, and no tensor was fit for it: `high` is stored alone. */
 	int nothing_quantized;
@@ -181,9 +181,9 @@ typedef struct qstore_archive qstore_archive;
 qstore_status qstore_open(const char *path, qstore_archive **archive, qstore_error *error);
 void qstore_close(qstore_archive *archive); /* NULL is allowed */
 
-/* Archives that were packed with a base hold only what differs from it. The base is the same model again, as a
- * folder, a file or an archive: its files are found by their SHA-256. NOT_FOUND when path is not it; INPUT, IO,
- * MEMORY and what qstore_open returns. */
+/* Archives that were packed with a base hold only what differs from it. The base is the same model again, as
+ * a folder, a file or an archive: its files are found by their SHA-256. NOT_FOUND when path is not it; INPUT,
+ * IO, MEMORY and what qstore_open returns. */
 qstore_status qstore_set_base(qstore_archive *archive, const char *path, qstore_error *error);
 
 typedef struct qstore_archive_info {

@@ -222,8 +222,7 @@ static void check_step(uint32_t rule, uint32_t dtype, qs_step step, uint32_t cod
 		return;
 	}
 	check_cell(table->cells[0], 0, 1, 0, rule, &step);
-	if (is_symmetric(rule))
-	{
+	if (is_symmetric(rule)) {
 		check_symmetric(table, rule, dtype, &step, codes_dtype, 0);
 		qs_cell_cache_init(&cache, dtype, rule, codes_dtype);
 		cache.shared = 1;
@@ -492,6 +491,14 @@ static void test_cache(void **state)
 	qs_cell_cache_init(&fresh, QS_F16, QS_RULE_DIVIDE, QS_U8);
 	assert_memory_equal(qs_cell_cache_get(&used, &steps[5], 100)->cells,
 	                    qs_cell_cache_get(&fresh, &steps[5], 100)->cells, 100 * sizeof(qs_cell));
+	/* Chunks follow one another with and without shared borders, of the same scales. */
+	for (int shared = 1; shared >= 0; shared--) {
+		qs_cell_cache_init(&fresh, QS_F16, QS_RULE_DIVIDE, QS_U8);
+		fresh.shared = shared;
+		qs_cell_cache_use(&used, QS_F16, QS_RULE_DIVIDE, QS_U8, shared);
+		assert_memory_equal(qs_cell_cache_get(&used, &steps[5], 100)->cells,
+		                    qs_cell_cache_get(&fresh, &steps[5], 100)->cells, 100 * sizeof(qs_cell));
+	}
 }
 
 int main(void)

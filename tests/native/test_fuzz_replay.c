@@ -118,12 +118,8 @@ static void test_safetensors(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_archive),
-	    cmocka_unit_test(test_chunk),
-	    cmocka_unit_test(test_gguf),
-	    cmocka_unit_test(test_index),
-	    cmocka_unit_test(test_onnx),
-	    cmocka_unit_test(test_safetensors),
+	    cmocka_unit_test(test_archive), cmocka_unit_test(test_chunk), cmocka_unit_test(test_gguf),
+	    cmocka_unit_test(test_index),   cmocka_unit_test(test_onnx),  cmocka_unit_test(test_safetensors),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -314,7 +314,7 @@ static void make_exact(const qs_weight *t, uint8_t *codes)
 		return;
 	snprintf(name, sizeof(name), "%s.scale", t->name);
 	const qs_weight *fine = qs_weights_find(exact_cast_st, t->name),
-	                   *scale = qs_weights_find(exact_low_st, name);
+	                *scale = qs_weights_find(exact_low_st, name);
 	assert_true(fine != NULL && scale != NULL);
 	for (uint64_t i = 0; i < t->size; i++) {
 		uint8_t wide[4] = {0};
