@@ -40,6 +40,6 @@ for (const row of ROWS) {
 	const { variants } = JSON.parse(native("qstore-bound", archive));
 	const all = variants.reduce((sum, { bits }) => sum + bits, 0), bound = variants.reduce((sum, variant) => sum + variant.bound, 0);
 	const fixed = variants.map(({ bits }) => bits.toFixed(3));
-	console.log(`| ${name} | ${fixed[0]} | ${fixed.slice(1).join(", ") || "–"} | ${all.toFixed(3)} | ${bound.toFixed(3)} | ${(100 * (all / bound - 1)).toFixed(2)} % |`);
+	console.log(`| ${name} | ${fixed[0]} | ${fixed.slice(1).join(", ") || "–"} | ${all.toFixed(3)} | ${bound.toFixed(3)} | ${(100 * (all / bound - 1)).toFixed(2).replace("-", "−")} % |`);
 }
 rmSync(folder, { recursive: true, force: true });
