@@ -19,6 +19,7 @@
 /* Square of the correlation of codes with values that they are not near to, but belong to: columns may be
  * scaled (SmoothQuant, AWQ). */
 #define RELATED_MIN 0.1
+
 int pack_search_init(pack_search *s, packer *p)
 {
 	size_t coarse_size = 2 * QS_IO_BLOCK > QS_CHUNK_SIZE_MAX ? 2 * QS_IO_BLOCK : QS_CHUNK_SIZE_MAX;

@@ -42,6 +42,14 @@ qs_ranks_fields_kernel qs_ranks_fields_simd128;
 qs_ranks_fields_kernel qs_ranks_fields_avx2;   /* 32 lanes */
 qs_ranks_fields_kernel qs_ranks_fields_avx512; /* 32 lanes */
 
+/* What the kernels above leave: elements i … n − 1, of a dst that begins with element 0. */
+static inline int qs_ranks_fields_rest(qs_ranks *ranks, const qs_cell_fields *cells, size_t i, size_t n,
+                                       uint8_t *dst)
+{
+	qs_cell_fields rest = {cells->first + i, cells->f + i, cells->g + i};
+	return qs_ranks_fields_scalar(ranks, &rest, n - i, dst + 2 * i);
+}
+
 qs_ranks_fields_kernel *qs_ranks_fields_best(unsigned lanes);
 
 /* The fastest kernel that runs on this machine. plain: for tables of signed codes around 0, the negative ones

@@ -129,8 +129,7 @@ int qs_ranks_fields_avx2(qs_ranks *ranks, const qs_cell_fields *cells, size_t n,
 		step_fields(&s, 1, cells, i + 16, dst);
 	}
 	end(ranks, &s);
-	qs_cell_fields rest = {cells->first + i, cells->f + i, cells->g + i};
-	return qs_ranks_fields_scalar(ranks, &rest, n - i, dst + 2 * i);
+	return qs_ranks_fields_rest(ranks, cells, i, n, dst);
 }
 
 #else

@@ -80,8 +80,7 @@ int qs_ranks_fields_avx512(qs_ranks *ranks, const qs_cell_fields *cells, size_t 
 		step(&s, _mm512_loadu_si512(cells->first + i), f, g, _mm512_testn_epi16_mask(g, g), dst + 2 * i);
 	}
 	end(ranks, &s);
-	qs_cell_fields rest = {cells->first + i, cells->f + i, cells->g + i};
-	return qs_ranks_fields_scalar(ranks, &rest, n - i, dst + 2 * i);
+	return qs_ranks_fields_rest(ranks, cells, i, n, dst);
 }
 
 #else

@@ -132,8 +132,7 @@ int qs_ranks_fields_simd128(qs_ranks *ranks, const qs_cell_fields *cells, size_t
 #define STEP(low, high, at) step_fields(low, high, cells, at, &src, &zeros, dst)
 	DECODE_VECTORS(STEP);
 #undef STEP
-	qs_cell_fields rest = {cells->first + i, cells->f + i, cells->g + i};
-	return qs_ranks_fields_scalar(ranks, &rest, n - i, dst + 2 * i);
+	return qs_ranks_fields_rest(ranks, cells, i, n, dst);
 }
 
 #else
