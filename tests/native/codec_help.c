@@ -185,6 +185,13 @@ void ref_quantize(const uint8_t *values, uint32_t dtype, size_t n, uint64_t cols
 const delta_pair delta_pairs[5] = {
     {QS_F32, QS_BF16}, {QS_F32, QS_F16}, {QS_F32, QS_F32}, {QS_BF16, QS_BF16}, {QS_F16, QS_F16}};
 
+qs_cells moved_cells(qs_cell_table *table, uint16_t move)
+{
+	for (uint32_t i = 0; i < QS_CELL_TABLE; i++)
+		table->cells[i] = qs_cells_at((qs_cells){table, (uint16_t)-move}, (uint8_t)i);
+	return (qs_cells){table, move};
+}
+
 void write_chunk_seed(const qs_chunk_desc *d, const uint8_t *coded, size_t size, const char *name)
 {
 	const char *folder = getenv("QSTORE_SEEDS");

@@ -14,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include "core/cells.h"
 #include "core/chunk.h"
 #include "core/index.h"
 #include "core/mode.h"
@@ -64,6 +65,9 @@ int ref_code(uint32_t pattern, uint32_t dtype, float scale);
  * part of a row. A scale whose row is all zero is 0. */
 void ref_quantize(const uint8_t *values, uint32_t dtype, size_t n, uint64_t cols, uint64_t first_elem,
                   uint8_t *codes, uint8_t *scales);
+
+/* The same cells, by a table that is moved: *table becomes that. */
+qs_cells moved_cells(qs_cell_table *table, uint16_t move);
 
 static inline void put16(uint8_t *p, uint32_t v)
 {

@@ -238,6 +238,13 @@ static void check_scale(uint32_t dtype, float scale)
 		check_step(rule, dtype, (qs_step){.scale = rule == QS_RULE_LLM_INT8 ? scale : scale / 127}, QS_I8);
 }
 
+static uint32_t bits_of(float f)
+{
+	uint32_t bits;
+	memcpy(&bits, &f, 4);
+	return bits;
+}
+
 static float from_bits(uint32_t bits)
 {
 	float f;
@@ -501,6 +508,58 @@ static void test_cache(void **state)
 	}
 }
 
+/* A table of one scale gives the cells of those 2^e times as large: all mantissas that scales in 16 bits have
+ * under many exponents, and others. */
+static void check_moved(qs_cell_cache *used, qs_cell_cache *exact, qs_step step)
+{
+	const qs_cell_table *table = qs_cell_cache_get(exact, &step, 255);
+	qs_cells cells = qs_cell_cache_find(used, &step, 255);
+	assert_int_equal(cells.table->zero, table->zero);
+	for (int i = 1; i < QS_CELL_TABLE && table->zero != QS_ALL_ZERO; i++) {
+		qs_cell cell = qs_cells_at(cells, (uint8_t)i);
+		if (cell != table->cells[i])
+			fail_msg("rule %u, scale %a, octave %x, index %d: cell %llx for %llx", used->rule,
+			         (double)step.scale, cells.table->octave, i, (unsigned long long)cell,
+			         (unsigned long long)table->cells[i]);
+	}
+}
+
+static void test_moved_tables(void **state)
+{
+	(void)state;
+	static qs_cell_cache used, exact;
+	rng r = {6};
+	for (uint32_t rule = QS_RULE_LLM_INT8; rule <= QS_RULE_Q8_0_D; rule++)
+		for (uint32_t kind = 0; kind < 8; kind++) {
+			uint32_t dtype = kind & 1 ? QS_F16 : QS_BF16, codes_dtype = kind & 2 ? QS_U8 : QS_I8;
+			int shared = kind >> 2;
+			qs_cell_cache_init(&used, dtype, rule, codes_dtype);
+			used.shared = shared;
+			exact = used;
+			/* With signed codes every mantissa of a 16-bit type; else some, zero points and shifts. */
+			uint32_t every = kind > 1 ? 0 : dtype == QS_F16 ? 1024 : 128, moved = 0;
+			for (uint32_t m = 0; m < (every ? every : 64); m++) {
+				uint32_t mantissa = every ? m * (1 << 23) / every : (uint32_t)rng_next(&r) >> 9;
+				qs_step step = {.zero = codes_dtype == QS_U8 ? (int32_t)rng_below(&r, 256) : 0,
+				                .shift = every || m % 2 ? 0 : (int32_t)rng_below(&r, 256) - 128};
+				/* From the middle to both ends, beyond which tables are of one scale. */
+				for (uint32_t e = 0; e < 36; e++) {
+					step.scale = from_bits((e % 2 ? 125 + e / 2 : 125 - e / 2) << 23 | mantissa);
+					check_moved(&used, &exact, step);
+					moved += qs_cell_cache_find(&used, &step, 255).move != 0;
+				}
+			}
+			assert_true(moved > 0);
+			/* The ends of the range, and far away. */
+			const float ends[] = {used.movable_min, used.movable_max, 0x1p-100f, 0x1p100f, 65504};
+			for (uint32_t i = 0; i < 5 * 16; i++)
+				for (int e = -20; e <= 20; e++) {
+					float scale = from_bits((uint32_t)((int32_t)bits_of(ends[i % 5]) + (int)i / 5 - 8));
+					check_moved(&used, &exact, (qs_step){.scale = ldexpf(scale, e), .shift = (int)i % 3 - 1});
+				}
+		}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -513,6 +572,7 @@ int main(void)
 	    cmocka_unit_test(test_codes_of_values),
 	    cmocka_unit_test(test_recovered_scales),
 	    cmocka_unit_test(test_cache),
+	    cmocka_unit_test(test_moved_tables),
 	};
 	return cmocka_run_group_tests(tests, fill_halves, NULL);
 }

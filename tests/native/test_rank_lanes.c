@@ -108,7 +108,7 @@ typedef struct ranks_of {
 	qs_found_ranks found;
 } ranks_of;
 
-static void find(qs_find_ranks_kernel *kernel, const qs_cell *cells, const uint8_t *codes, const uint8_t *src,
+static void find(qs_find_ranks_kernel *kernel, qs_cells cells, const uint8_t *codes, const uint8_t *src,
                  uint32_t n, uint32_t at, ranks_of *out)
 {
 	memset(out, 0xee, sizeof *out);
@@ -126,14 +126,14 @@ static void compare_ranks_of(const ranks_of *expected, const ranks_of *got)
 }
 
 /* With cells field by field, in arrays that end where the elements do. */
-static void compare_find_fields(const qs_cell *cells, const uint8_t *codes, const uint8_t *src, uint32_t n,
+static void compare_find_fields(qs_cells cells, const uint8_t *codes, const uint8_t *src, uint32_t n,
                                 uint32_t at, const ranks_of *expected)
 {
 	qs_find_ranks_fields_kernel *kernels[] = {qs_find_ranks_fields_scalar, qs_find_ranks_fields_best()};
 	uint16_t *first = malloc(2 * (size_t)n + 1), *f = malloc(2 * (size_t)n + 1),
 	         *count = malloc(2 * (size_t)n + 1);
 	for (uint32_t i = 0; i < n; i++) {
-		qs_cell cell = cells[codes[at + i]];
+		qs_cell cell = qs_cells_at(cells, codes[at + i]);
 		first[i] = QS_CELL_FIRST(cell);
 		f[i] = (uint16_t)QS_CELL_F(cell);
 		count[i] = codes[at + i] ? (uint16_t)QS_CELL_COUNT(cell) : 0;
@@ -166,13 +166,14 @@ static void test_find_agrees(void **state)
 		uint32_t rule = 1 + rng_below(&r, QS_RULE_Q8_0_D);
 		qs_step step = {.scale = (float)ldexp(1 + rng_below(&r, 1024) / 1024.0, (int)rng_below(&r, 40) - 24)};
 		qs_cell_cache_init(&cache, round & 1 ? QS_BF16 : QS_F16, rule, QS_I8);
-		const qs_cell *cells = qs_cell_cache_get(&cache, &step, 128)->cells;
+		qs_cell_table table = *qs_cell_cache_get(&cache, &step, 128);
+		qs_cells cells = moved_cells(&table, (uint16_t)rng_next(&r));
 		uint8_t *q = guarded_place(&codes, at + n), *v = guarded_place(&values, 2 * (size_t)(at + n));
 		rng_bytes(&r, q, at + n);
 		for (uint32_t i = 0; i < at + n; i++) {
 			if (rng_below(&r, 16) == 0)
 				q[i] = (uint8_t[]){0, 127, 128, 129}[rng_below(&r, 4)];
-			qs_cell cell = cells[q[i]];
+			qs_cell cell = qs_cells_at(cells, q[i]);
 			/* In the cell, around its ends, or anywhere. */
 			uint32_t count = QS_CELL_COUNT(cell), style = rng_below(&r, 4),
 			         rank = style == 0   ? (uint32_t)rng_next(&r)

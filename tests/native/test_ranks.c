@@ -61,19 +61,21 @@ static unsigned list_fields_kernels(fields_kernel out[4])
 
 typedef struct buffers {
 	guarded codes, units, zeros, dst[2];
-	qs_cell cells[QS_CELL_TABLE];
+	qs_cell_table table;
+	qs_cells cells; /* by that table */
 } buffers;
 
-/* The cells of a rule with signed codes around 0, which all kernels take. */
-static void build_cells(qs_cell *cells, uint32_t dtype, uint32_t rule, float scale)
+/* The cells of a rule with signed codes around 0, which all kernels take, as those of another table that are
+ * moved. */
+static void build_cells(buffers *b, uint32_t dtype, uint32_t rule, float scale, uint16_t move)
 {
 	static qs_cell_cache cache;
 	qs_cell_cache_init(&cache, dtype, rule, QS_I8);
 	/* Under an unusable scale there are no cells to decode with. */
 	if (qs_cell_cache_get(&cache, &(qs_step){.scale = scale}, 255)->zero == QS_ALL_ZERO)
 		scale = 1;
-	memcpy(cells, qs_cell_cache_get(&cache, &(qs_step){.scale = scale}, 255)->cells,
-	       QS_CELL_TABLE * sizeof *cells);
+	b->table = *qs_cell_cache_get(&cache, &(qs_step){.scale = scale}, 255);
+	b->cells = moved_cells(&b->table, move);
 }
 
 static int set_up(void **state)
@@ -164,7 +166,7 @@ static void compare_fields(const buffers *b, const qs_ranks *start, size_t n)
 	unsigned n_kernels = list_fields_kernels(kernels);
 	const uint8_t *codes = b->codes.end - n;
 	for (size_t i = 0; i < n; i++) {
-		qs_cell cell = b->cells[codes[i]];
+		qs_cell cell = qs_cells_at(b->cells, codes[i]);
 		uint32_t count = QS_CELL_COUNT(cell);
 		fields[0][i] = QS_CELL_FIRST(cell);
 		fields[1][i] = (uint16_t)QS_CELL_F(cell);
@@ -200,8 +202,8 @@ static void test_kernels_agree(void **state)
 		       units = rng_below(&r, (uint32_t)n + 40);
 		if (round % 3 == 0)
 			units = n; /* cannot run out */
-		build_cells(b->cells, round & 2 ? QS_BF16 : QS_F16, 1 + rng_below(&r, QS_RULE_Q8_0_D),
-		            random_scale(&r));
+		build_cells(b, round & 2 ? QS_BF16 : QS_F16, 1 + rng_below(&r, QS_RULE_Q8_0_D), random_scale(&r),
+		            (uint16_t)rng_next(&r));
 		fill_codes(&r, guarded_place(&b->codes, n), n);
 		qs_ranks start = {.lanes = lanes, .src_end = b->units.end};
 		rng_bytes(&r, guarded_place(&b->units, 2 * units), 2 * units);
@@ -249,7 +251,7 @@ static void test_ranks_come_back(void **state)
 		size_t n = (size_t)lanes * (1 + rng_below(&r, round % 10 ? 10 : MAX_ELEMS / 32)), n_units = 0,
 		       n_zeros = 0;
 		uint64_t states[32];
-		build_cells(b->cells, dtype, 1 + rng_below(&r, QS_RULE_Q8_0_D), random_scale(&r));
+		build_cells(b, dtype, 1 + rng_below(&r, QS_RULE_Q8_0_D), random_scale(&r), (uint16_t)rng_next(&r));
 		uint8_t *codes = guarded_place(&b->codes, n),
 		        *zeros = guarded_place(&b->zeros, 2 * n + QS_ZEROS_SLACK);
 		fill_codes(&r, codes, n);
@@ -260,7 +262,7 @@ static void test_ranks_come_back(void **state)
 			if (!codes[i])
 				values[i] = get16(zeros + 2 * n_zeros++);
 		for (size_t i = n; i-- > 0;) {
-			qs_cell cell = b->cells[codes[i]];
+			qs_cell cell = qs_cells_at(b->cells, codes[i]);
 			uint32_t edge = rng_below(&r, 4), count = QS_CELL_COUNT(cell);
 			uint32_t rank = edge == 0 ? 0 : edge == 1 ? count - 1 : rng_below(&r, count);
 			if (codes[i])

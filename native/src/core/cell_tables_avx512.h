@@ -14,8 +14,9 @@ typedef struct qs_cell_tables {
 } qs_cell_tables;
 
 /* Inlined, what is not used of it costs nothing. */
-static inline __attribute__((always_inline)) void qs_cell_tables_load(qs_cell_tables *t, const qs_cell *cells)
+static inline __attribute__((always_inline)) void qs_cell_tables_load(qs_cell_tables *t, qs_cells from)
 {
+	const qs_cell *cells = from.table->cells;
 	const __m512i pick_even = _mm512_set_epi16(62, 60, 58, 56, 54, 52, 50, 48, 46, 44, 42, 40, 38, 36, 34, 32,
 	                                           30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
 	const __m512i pick_odd = _mm512_add_epi16(pick_even, _mm512_set1_epi16(1));
@@ -33,7 +34,9 @@ static inline __attribute__((always_inline)) void qs_cell_tables_load(qs_cell_ta
 		t->g[v] = _mm512_permutex2var_epi16(high[0], pick_even, high[1]);
 		t->count[v] = _mm512_permutex2var_epi16(high[0], pick_odd, high[1]);
 	}
-	t->least = cells[128];
+	for (int v = 0; v < 4; v++)
+		t->first[v] = _mm512_add_epi16(t->first[v], _mm512_set1_epi16((short)from.move));
+	t->least = qs_cells_at(from, 128);
 }
 
 /* One 16-bit field of the cells of 32 codes, by magnitude (0 to 128); least: the field of code −128. */

@@ -78,18 +78,30 @@ typedef uint32_t four __attribute__((vector_size(16)));
 typedef int32_t four_signed __attribute__((vector_size(16)));
 typedef float four_singles __attribute__((vector_size(16)));
 
-/* The same where all borders are far from numbers that are not normal in any of the types, which is nearly
- * always. Returns 0, and nothing is done, where they may not be. A border is (k − ½) · step up to 2^-15 of it
- * (shifts are at most 2^-16), and neighbouring values differ by 2^-11 at least: so the pattern below (k − ½)
- * · step · (1 + 2^-14) is the last one before the border or the first one behind it, and the rule says which.
+/* Scales for which all borders, and what the rule makes of the values next to them, are normal numbers in all
+ * of the types, which is nearly always: the first border is half a step, the last one less than 258 steps, up
+ * to 2^-15 of it. */
+static void normal_scales(uint32_t rule, uint32_t dtype, float *min, float *max)
+{
+	int is_half = dtype == QS_F16 || rule == QS_RULE_LLM_INT8;
+	float steps = qs_rule_has_absmax(rule) ? 127 : 1;
+	*min = (is_half ? 0x1.01p-13f : 0x1p-60f) * steps;
+	*max = (is_half ? 200 : 0x1p60f) * steps;
+}
+
+/* The same for these scales. Returns 0, and nothing is done, for others. A border is (k − ½) · step up to
+ * 2^-15 of it (shifts are at most 2^-16), and neighbouring values differ by 2^-11 at least: so the pattern
+ * below (k − ½) · step · (1 + 2^-14) is the last one before the border or the first one behind it, and the
+ * rule says which.
  */
 QS_ALWAYS_INLINE int find_normal_borders(uint32_t *first, uint32_t last, uint32_t rule, uint32_t dtype,
                                          float scale, int32_t shift)
 {
 	float step = qs_rule_step(rule, scale);
-	int is_half = dtype == QS_F16 || rule == QS_RULE_LLM_INT8, divides = rule == QS_RULE_DIVIDE;
-	if (rule == QS_RULE_DIVIDE_HALF || step < (is_half ? 0x1p-13f : 0x1p-60f) ||
-	    step > (is_half ? 200 : 0x1p60f))
+	int divides = rule == QS_RULE_DIVIDE;
+	float min, max;
+	normal_scales(rule, dtype, &min, &max);
+	if (rule == QS_RULE_DIVIDE_HALF || scale < min || scale > max)
 		return 0;
 	four_singles steps = step * (1 + 0x1p-14f) - (four_singles){0},
 	             factor = qs_rule_factor(rule, scale, shift) - (four_singles){0};
@@ -447,6 +459,9 @@ void qs_cell_cache_init(qs_cell_cache *cache, uint32_t dtype, uint32_t rule, uin
 	cache->rule = rule;
 	cache->codes_dtype = codes_dtype;
 	cache->shared = 0;
+	normal_scales(rule, dtype, &cache->movable_min, &cache->movable_max);
+	if (!qs_rule_is_symmetric(rule))
+		cache->movable_max = -1;
 #if QS_HAVE_AVX512
 	cache->wide = qs_cpu_has_avx512();
 #else
@@ -465,21 +480,47 @@ void qs_cell_cache_use(qs_cell_cache *cache, uint32_t dtype, uint32_t rule, uint
 	cache->shared = shared;
 }
 
-const qs_cell_table *qs_cell_cache_get(qs_cell_cache *cache, const qs_step *step, uint32_t reach)
+/* may_move: whether a table of another scale will do. */
+QS_ALWAYS_INLINE const qs_cell_table *get_table(qs_cell_cache *cache, const qs_step *step, uint32_t reach,
+                                                int may_move)
 {
-	/* BF16 scales of four octaves have slots of their own; FP16 ones differ in bits 13 to 15 of the single
-	 * too. */
-	uint32_t bits = qs_f32_bits(step->scale), offset = qs_f32_bits(step->offset), mixed = bits ^ offset >> 5;
-	uint32_t zero = (uint32_t)step->zero << 8 | (uint8_t)step->shift;
-	uint32_t slot = (mixed >> 16 ^ mixed >> 7 ^ mixed) % QS_CELL_CACHE_SLOTS;
-	qs_cell_table *table = &cache->tables[slot];
-	if (table->reach < reach || table->key[0] != bits || table->key[1] != offset || table->key[2] != zero) {
+	enum { OCTAVE = 0x7f800000, MOVABLE = 1 << 30 };
+	uint32_t bits = qs_f32_bits(step->scale), octave = bits & OCTAVE, offset = qs_f32_bits(step->offset),
+	         slot, zero = ((uint32_t)step->zero << 8 & 0xffff00) | (uint8_t)step->shift;
+	if (step->scale >= cache->movable_min && step->scale <= cache->movable_max) {
+		/* The 128 mantissas of BF16 stand together. */
+		bits -= octave;
+		slot = (bits >> 16 | (bits >> 13 & 7) << 7) ^ zero * 389;
+		zero |= MOVABLE;
+	} else {
+		/* BF16 scales of eight octaves have slots of their own; FP16 ones differ in bits 13 to 15 of the
+		 * single too. */
+		uint32_t mixed = bits ^ offset >> 5;
+		slot = mixed >> 16 ^ mixed >> 7 ^ mixed;
+	}
+	qs_cell_table *table = &cache->tables[slot % QS_CELL_CACHE_SLOTS];
+	if (table->reach < reach || table->key[0] != bits || table->key[1] != offset || table->key[2] != zero ||
+	    (!may_move && table->octave != octave)) {
 		table->key[0] = bits;
 		table->key[1] = offset;
 		table->key[2] = zero;
+		table->octave = octave;
 		build_table(cache, table, step, reach);
 	}
 	return table;
+}
+
+const qs_cell_table *qs_cell_cache_get(qs_cell_cache *cache, const qs_step *step, uint32_t reach)
+{
+	return get_table(cache, step, reach, 0);
+}
+
+qs_cells qs_cell_cache_find(qs_cell_cache *cache, const qs_step *step, uint32_t reach)
+{
+	const qs_cell_table *table = get_table(cache, step, reach, 1);
+	/* Of other tables the octave is that of the scale. */
+	uint32_t octaves = (qs_f32_bits(step->scale) & 0x7f800000) - table->octave;
+	return (qs_cells){table, (uint16_t)(cache->dtype == QS_F16 ? octaves >> 13 : octaves >> 16)};
 }
 
 uint32_t qs_cell_reach(uint32_t codes_dtype, int32_t zero, const uint8_t *indexes, uint32_t n)

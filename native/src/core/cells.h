@@ -44,7 +44,8 @@ enum { QS_CELL_TABLE = 256 };
 /* The cells of one scale. Index: the code less `zero`, modulo 256; index 0 is the code whose cell holds the
  * value 0, and whose values are not coded as ranks. */
 typedef struct qs_cell_table {
-	uint32_t key[3]; /* bits of scale and offset, zero point and shift */
+	uint32_t key[3]; /* what is asked for: bits of the scale; of the offset; zero point and shift */
+	uint32_t octave; /* a movable table: the exponent bits of its scale, which the key lacks */
 	uint32_t reach;  /* indexes up to this, and down from 256 less this, are there; 0: none */
 	int32_t zero;    /* QS_ALL_ZERO: all elements are coded as those of index 0 are */
 	qs_cell cells[QS_CELL_TABLE];
@@ -52,11 +53,26 @@ typedef struct qs_cell_table {
 
 enum { QS_ALL_ZERO = 1 << 20 };
 
-/* Tables by scale: rows often share one. A direct-mapped cache in the caller's memory. */
-enum { QS_CELL_CACHE_SLOTS = 512 };
+/* The cells of a scale, by the table of one that is 2^e times it: `move` is added to the first pattern of
+ * each cell, modulo 2^16. The other fields are the same. */
+typedef struct qs_cells {
+	const qs_cell_table *table;
+	uint16_t move;
+} qs_cells;
+
+QS_ALWAYS_INLINE qs_cell qs_cells_at(qs_cells cells, uint8_t index)
+{
+	qs_cell cell = cells.table->cells[index];
+	return (cell & ~(qs_cell)0xffff) | (uint16_t)(cell + cells.move);
+}
+
+/* Tables by scale, in a direct-mapped cache in the caller's memory. Scales that are values of a 16-bit type,
+ * as absmaxima are, have 128 or 1,024 mantissas: there is a slot for each. */
+enum { QS_CELL_CACHE_SLOTS = 1024 };
 
 typedef struct qs_cell_cache {
 	uint32_t dtype, rule, codes_dtype;
+	float movable_min, movable_max; /* scales whose tables fit those 2^e times theirs */
 	int shared; /* cells begin with the value that is rounded from both sides of their border: 0 at first */
 	int wide;   /* whether tables are built for this machine's longest vectors; the cells are the same */
 	qs_cell_table tables[QS_CELL_CACHE_SLOTS];
@@ -73,6 +89,11 @@ void qs_cell_cache_use(qs_cell_cache *cache, uint32_t dtype, uint32_t rule, uint
  * the symmetric ones have always all); valid until the next call. IEEE single operations only, so that every
  * platform finds the same cells. */
 const qs_cell_table *qs_cell_cache_get(qs_cell_cache *cache, const qs_step *step, uint32_t reach);
+
+/* The same by a table that may be that of a scale 2^e times as large, where one does for both: symmetric
+ * rules know only products and quotients, which scale with powers of two, and so do floats, as long as none
+ * of the numbers is subnormal or infinite. */
+qs_cells qs_cell_cache_find(qs_cell_cache *cache, const qs_step *step, uint32_t reach);
 
 /* Is this a scale that codes can be made with? If not, all elements are coded as those of index 0 are. */
 int qs_step_is_usable(uint32_t rule, const qs_step *step);

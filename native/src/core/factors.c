@@ -43,7 +43,7 @@ enum { PIECE = 64 };
 
 /* Passes without branches, which compilers make SIMD of. */
 QS_ALWAYS_INLINE void factor_cells(const uint8_t *factors, uint32_t dtype, uint32_t factors_dtype,
-                                   const qs_cell *cells, const uint8_t *indexes, uint32_t n, qs_cell *dst)
+                                   qs_cells cells, const uint8_t *indexes, uint32_t n, qs_cell *dst)
 {
 	uint32_t low[PIECE], high[PIECE], sign[PIECE];
 	float factor[PIECE];
@@ -55,7 +55,7 @@ QS_ALWAYS_INLINE void factor_cells(const uint8_t *factors, uint32_t dtype, uint3
 		for (uint32_t i = 0; i < PIECE; i++)
 			factor[i] = 1;
 		for (uint32_t i = 0; i < some; i++) {
-			qs_cell cell = cells[indexes[i]];
+			qs_cell cell = qs_cells_at(cells, indexes[i]);
 			uint32_t first = QS_CELL_FIRST(cell) & 0x7fffu;
 			factor[i] = factor_value(factors_dtype, factors + 2 * (size_t)i);
 			sign[i] = QS_CELL_FIRST(cell) & 0x8000u;
@@ -67,11 +67,11 @@ QS_ALWAYS_INLINE void factor_cells(const uint8_t *factors, uint32_t dtype, uint3
 			high[i] = least_factor(high[i], factor[i], dtype, factors_dtype);
 		}
 		for (uint32_t i = 0; i < some; i++)
-			dst[i] = indexes[i] ? qs_make_cell(low[i], high[i] - low[i]) | sign[i] : cells[0];
+			dst[i] = indexes[i] ? qs_make_cell(low[i], high[i] - low[i]) | sign[i] : cells.table->cells[0];
 	}
 }
 
-void qs_factor_cells(const qs_chunk_desc *desc, uint32_t at, const qs_cell *cells, const uint8_t *indexes,
+void qs_factor_cells(const qs_chunk_desc *desc, uint32_t at, qs_cells cells, const uint8_t *indexes,
                      uint32_t n, qs_cell *dst)
 {
 	const uint8_t *factors = qs_factors_at(desc, at);

@@ -7,9 +7,9 @@
 #include "cells.h"
 #include "chunk.h"
 
-/* The cells of n elements of one row, from element `at` of the chunk on. cells: of the products, by index (a
- * table for desc->factors_dtype); those of index 0 stay as they are. */
-void qs_factor_cells(const qs_chunk_desc *desc, uint32_t at, const qs_cell *cells, const uint8_t *indexes,
+/* The cells of n elements of one row, from element `at` of the chunk on. cells: of the products (a table
+ * for desc->factors_dtype); those of index 0 stay as they are. */
+void qs_factor_cells(const qs_chunk_desc *desc, uint32_t at, qs_cells cells, const uint8_t *indexes,
                      uint32_t n, qs_cell *dst);
 
 /* The product of a value of `dtype` and a factor, rounded to `factors_dtype`; what is not finite stays as it

@@ -25,11 +25,11 @@ static inline int decode_rank(qs_ranks *ranks, unsigned lane, const uint8_t **sr
 	return 1;
 }
 
-int qs_ranks_scalar(qs_ranks *ranks, const qs_cell *cells, const uint8_t *indexes, size_t n, uint8_t *dst)
+int qs_ranks_scalar(qs_ranks *ranks, qs_cells cells, const uint8_t *indexes, size_t n, uint8_t *dst)
 {
 	const uint8_t *src = ranks->src, *zeros = ranks->zeros;
 	for (size_t i = 0; i < n; i++) {
-		qs_cell cell = cells[indexes[i]];
+		qs_cell cell = qs_cells_at(cells, indexes[i]);
 		uint32_t rank;
 		if (!decode_rank(ranks, (unsigned)i & (ranks->lanes - 1), &src, QS_CELL_F(cell), QS_CELL_G(cell),
 		                 &rank))

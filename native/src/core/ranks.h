@@ -24,10 +24,9 @@ typedef struct qs_ranks {
 } qs_ranks;
 
 /* Decodes n values into dst, 2 bytes each: element i by lane i modulo lanes. n is a multiple of the lanes,
- * but for qs_ranks_scalar. indexes: into cells; 0 takes a value from zeros. Returns 0 when the units run out.
+ * but for qs_ranks_scalar. indexes: of cells; 0 takes a value from zeros. Returns 0 when the units run out.
  * Any state is safe: bad data gives wrong values, never a bad access. */
-typedef int qs_ranks_kernel(qs_ranks *ranks, const qs_cell *cells, const uint8_t *indexes, size_t n,
-                            uint8_t *dst);
+typedef int qs_ranks_kernel(qs_ranks *ranks, qs_cells cells, const uint8_t *indexes, size_t n, uint8_t *dst);
 
 qs_ranks_kernel qs_ranks_scalar;  /* the oracle: any number of lanes */
 qs_ranks_kernel qs_ranks_simd128; /* WebAssembly SIMD, SSE4.1, NEON */

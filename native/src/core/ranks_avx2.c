@@ -81,9 +81,10 @@ static inline __m256i load_cells(const qs_cell *a, const qs_cell *b, const qs_ce
 }
 
 /* The cells of 16 codes, four fields each, to vectors of one field each. */
-static inline __attribute__((always_inline)) void step_cells(state *s, int v, const qs_cell *cells,
+static inline __attribute__((always_inline)) void step_cells(state *s, int v, qs_cells from,
                                                              const uint8_t *codes, uint8_t *dst)
 {
+	const qs_cell *cells = from.table->cells;
 	__m256i t[4], u[4];
 	for (int i = 0; i < 4; i++) {
 		const uint8_t *c = codes + 2 * i;
@@ -97,10 +98,11 @@ static inline __attribute__((always_inline)) void step_cells(state *s, int v, co
 	__m256i f = _mm256_unpacklo_epi64(_mm256_unpackhi_epi16(u[0], u[1]), _mm256_unpackhi_epi16(u[2], u[3]));
 	__m256i zero =
 	    _mm256_cvtepi8_epi16(_mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)codes), _mm_setzero_si128()));
-	step(s, v, _mm256_unpacklo_epi64(a, b), f, _mm256_unpackhi_epi64(a, b), zero, dst);
+	__m256i first = _mm256_add_epi16(_mm256_unpacklo_epi64(a, b), _mm256_set1_epi16((short)from.move));
+	step(s, v, first, f, _mm256_unpackhi_epi64(a, b), zero, dst);
 }
 
-int qs_ranks_avx2(qs_ranks *ranks, const qs_cell *cells, const uint8_t *codes, size_t n, uint8_t *dst)
+int qs_ranks_avx2(qs_ranks *ranks, qs_cells cells, const uint8_t *codes, size_t n, uint8_t *dst)
 {
 	state s = begin(ranks);
 	size_t i = 0;

@@ -53,7 +53,7 @@ static inline __attribute__((always_inline)) void step(state *s, __m512i first, 
 	_mm512_storeu_si512(dst, value);
 }
 
-int qs_ranks_avx512(qs_ranks *ranks, const qs_cell *cells, const uint8_t *codes, size_t n, uint8_t *dst)
+int qs_ranks_avx512(qs_ranks *ranks, qs_cells cells, const uint8_t *codes, size_t n, uint8_t *dst)
 {
 	qs_cell_tables tables;
 	qs_cell_tables_load(&tables, cells);

@@ -76,14 +76,14 @@ static inline void put_cell(const qs_cell_fields *to, uint32_t i, qs_cell cell, 
 	to->g[i] = index ? (uint16_t)QS_CELL_G(cell) : 0;
 }
 
-static void put_cells(const qs_cell_fields *to, const qs_cell *cells, const uint8_t *indexes, uint32_t n)
+static void put_cells(const qs_cell_fields *to, qs_cells cells, const uint8_t *indexes, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++)
-		put_cell(to, i, cells[indexes[i]], indexes[i]);
+		put_cell(to, i, qs_cells_at(cells, indexes[i]), indexes[i]);
 }
 
 /* n is at most QS_LANES_MAX. */
-static void feed_mixed(feed *f, const qs_cell *cells, const uint8_t *indexes, uint32_t n)
+static void feed_mixed(feed *f, qs_cells cells, const uint8_t *indexes, uint32_t n)
 {
 	qs_cell_fields to = feed_fields(f);
 	put_cells(&to, cells, indexes, n);
@@ -91,7 +91,7 @@ static void feed_mixed(feed *f, const qs_cell *cells, const uint8_t *indexes, ui
 }
 
 /* A run of elements, by its table. */
-static int feed_run(feed *f, const qs_cell *cells, const uint8_t *indexes, uint32_t n)
+static int feed_run(feed *f, qs_cells cells, const uint8_t *indexes, uint32_t n)
 {
 	uint32_t lanes = f->ranks.lanes;
 	if (f->filled) {
@@ -116,7 +116,7 @@ static int feed_run(feed *f, const qs_cell *cells, const uint8_t *indexes, uint3
 }
 
 /* A run of elements that have each a cell of their own, by its table. */
-static int feed_factors(feed *f, const qs_chunk_desc *desc, const qs_run *run, const qs_cell *cells,
+static int feed_factors(feed *f, const qs_chunk_desc *desc, const qs_run *run, qs_cells cells,
                         const uint8_t *indexes)
 {
 	for (uint32_t done = 0, n; done < run->count; done += n) {
@@ -165,9 +165,9 @@ static void next_step(ranks_chunk *c, const qs_run *run, qs_step *step)
 		qs_step_shift(step, c->desc->coarse_grid.rule, c->desc->dtype, (int8_t)*c->shifts++);
 }
 
-/* The table for a run, and the run's indexes into it. */
-static const qs_cell *table_of_run(const ranks_chunk *c, const qs_run *run, const qs_step *step,
-                                   const uint8_t **indexes)
+/* The cells of a run, and the run's indexes into it. */
+static qs_cells cells_of_run(const ranks_chunk *c, const qs_run *run, const qs_step *step,
+                             const uint8_t **indexes)
 {
 	const qs_grid *grid = &c->desc->coarse_grid;
 	const uint8_t *codes = c->codes + run->begin;
@@ -179,14 +179,14 @@ static const qs_cell *table_of_run(const ranks_chunk *c, const qs_run *run, cons
 		make_indexes(codes, n, step->zero, own);
 		reach = qs_cell_reach(grid->codes_dtype, step->zero, own, n);
 	}
-	const qs_cell_table *table = qs_cell_cache_get(c->w->cells, step, reach);
-	if (table->zero == QS_ALL_ZERO) {
+	qs_cells cells = qs_cell_cache_find(c->w->cells, step, reach);
+	if (cells.table->zero == QS_ALL_ZERO) {
 		memset(own, 0, n);
 		*indexes = own;
 	} else if (!symmetric) {
-		make_indexes(codes, n, table->zero, own);
+		make_indexes(codes, n, cells.table->zero, own);
 	}
-	return table->cells;
+	return cells;
 }
 
 /* Short runs, each element by its own cell. */
@@ -208,7 +208,7 @@ static int decode_short_runs(ranks_chunk *c, const qs_run *runs, uint32_t n_runs
 			continue;
 		const uint8_t *indexes;
 		uint32_t at = runs[r].begin - begin;
-		const qs_cell *cells = table_of_run(c, &runs[r], &steps[r], &indexes);
+		qs_cells cells = cells_of_run(c, &runs[r], &steps[r], &indexes);
 		put_cells(&(qs_cell_fields){to.first + at, to.f + at, to.g + at}, cells, indexes, runs[r].count);
 	}
 	c->feed.filled += n;
@@ -236,7 +236,7 @@ static int decode_runs(ranks_chunk *c, qs_coded_order order)
 		qs_step step;
 		const uint8_t *indexes;
 		next_step(c, &runs.run, &step);
-		const qs_cell *cells = table_of_run(c, &runs.run, &step, &indexes);
+		qs_cells cells = cells_of_run(c, &runs.run, &step, &indexes);
 		if (!(desc->factors ? feed_factors(&c->feed, desc, &runs.run, cells, indexes)
 		                    : feed_run(&c->feed, cells, indexes, runs.run.count)))
 			return 0;
@@ -256,18 +256,18 @@ static int settle_shared(ranks_chunk *c, const uint8_t *bits, size_t size, uint8
 		qs_step step;
 		const uint8_t *indexes;
 		next_step(c, &runs.run, &step);
-		const qs_cell *cells = table_of_run(c, &runs.run, &step, &indexes);
+		qs_cells cells = cells_of_run(c, &runs.run, &step, &indexes);
 		if (8 * size - at < runs.run.count) { /* the last ones: each is looked at */
 			for (uint32_t i = 0, left = 0; i < runs.run.count; i++) {
-				left += indexes[i] &&
-				        qs_load16(dst + 2 * (size_t)(runs.run.begin + i)) == QS_CELL_FIRST(cells[indexes[i]]);
+				left += indexes[i] && qs_load16(dst + 2 * (size_t)(runs.run.begin + i)) ==
+				                          QS_CELL_FIRST(qs_cells_at(cells, indexes[i]));
 				if (left > 8 * size - at)
 					return 0;
 			}
 		}
 		for (uint32_t i = 0; i < runs.run.count; i++) {
 			uint8_t *value = dst + 2 * (size_t)(runs.run.begin + i);
-			qs_cell cell = cells[indexes[i]];
+			qs_cell cell = qs_cells_at(cells, indexes[i]);
 			uint32_t first = QS_CELL_FIRST(cell);
 			if (!indexes[i] || qs_load16(value) != first)
 				continue;

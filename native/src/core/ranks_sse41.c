@@ -58,9 +58,10 @@ static inline void step(v128_t *low, v128_t *high, v128_t first, v128_t f, v128_
 	wasm_v128_store(dst, wasm_v128_or(wasm_v128_andnot(wasm_i16x8_add(first, rank), zero), values));
 }
 
-static inline void step_cells(v128_t *low, v128_t *high, const qs_cell *cells, const uint8_t *codes,
+static inline void step_cells(v128_t *low, v128_t *high, qs_cells from, const uint8_t *codes,
                               const uint8_t **src, const uint8_t **zeros, uint8_t *dst)
 {
+	const qs_cell *cells = from.table->cells;
 	/* Eight cells of four fields to vectors of one field each. */
 	v128_t t0 = load_pair(cells + codes[0], cells + codes[1]),
 	       t1 = load_pair(cells + codes[2], cells + codes[3]);
@@ -74,8 +75,8 @@ static inline void step_cells(v128_t *low, v128_t *high, const qs_cell *cells, c
 	v128_t b = wasm_i16x8_shuffle(u2, u3, 0, 8, 1, 9, 2, 10, 3, 11);
 	v128_t c = wasm_i16x8_shuffle(u0, u1, 4, 12, 5, 13, 6, 14, 7, 15);
 	v128_t d = wasm_i16x8_shuffle(u2, u3, 4, 12, 5, 13, 6, 14, 7, 15);
-	v128_t first = wasm_i64x2_shuffle(a, b, 0, 2), g = wasm_i64x2_shuffle(a, b, 1, 3);
-	v128_t f = wasm_i64x2_shuffle(c, d, 0, 2);
+	v128_t first = wasm_i16x8_add(wasm_i64x2_shuffle(a, b, 0, 2), wasm_i16x8_splat((int16_t)from.move));
+	v128_t g = wasm_i64x2_shuffle(a, b, 1, 3), f = wasm_i64x2_shuffle(c, d, 0, 2);
 	v128_t zero = wasm_i16x8_eq(wasm_i16x8_load8x8(codes), wasm_i16x8_splat(0));
 	step(low, high, first, f, g, zero, src, zeros, dst);
 }
@@ -119,7 +120,7 @@ static inline void step_fields(v128_t *low, v128_t *high, const qs_cell_fields *
 	ranks->src = src;                                                                                        \
 	ranks->zeros = zeros
 
-int qs_ranks_simd128(qs_ranks *ranks, const qs_cell *cells, const uint8_t *codes, size_t n, uint8_t *dst)
+int qs_ranks_simd128(qs_ranks *ranks, qs_cells cells, const uint8_t *codes, size_t n, uint8_t *dst)
 {
 #define STEP(low, high, at) step_cells(low, high, cells, codes + (at), &src, &zeros, dst + 2 * (at))
 	DECODE_VECTORS(STEP);

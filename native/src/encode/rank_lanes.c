@@ -19,12 +19,12 @@ void qs_put_ranks_scalar(qs_rank_lanes *lanes, const uint16_t *f, const uint16_t
 	lanes->at = at;
 }
 
-void qs_find_ranks_scalar(const qs_cell *cells, const uint8_t *indexes, const uint8_t *src, uint32_t n,
-                          uint32_t at, qs_found_ranks *found)
+void qs_find_ranks_scalar(qs_cells cells, const uint8_t *indexes, const uint8_t *src, uint32_t n, uint32_t at,
+                          qs_found_ranks *found)
 {
 	for (uint32_t i = at; i < at + n; i++) {
 		uint8_t index = indexes[i];
-		qs_cell cell = cells[index];
+		qs_cell cell = qs_cells_at(cells, index);
 		uint32_t rank = (uint16_t)(qs_load16(src + 2 * (size_t)i) - QS_CELL_FIRST(cell)),
 		         inside = rank < QS_CELL_COUNT(cell);
 		found->zeros += index == 0;

@@ -25,8 +25,8 @@ typedef struct qs_found_ranks {
 	uint8_t *outside;
 	uint32_t zeros, outsiders;
 } qs_found_ranks;
-typedef void qs_find_ranks_kernel(const qs_cell *cells, const uint8_t *indexes, const uint8_t *src,
-                                  uint32_t n, uint32_t at, qs_found_ranks *found);
+typedef void qs_find_ranks_kernel(qs_cells cells, const uint8_t *indexes, const uint8_t *src, uint32_t n,
+                                  uint32_t at, qs_found_ranks *found);
 
 qs_put_ranks_kernel qs_put_ranks_scalar; /* any number of lanes */
 qs_put_ranks_kernel qs_put_ranks_avx2;

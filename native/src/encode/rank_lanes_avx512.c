@@ -52,8 +52,8 @@ void qs_put_ranks_avx512(qs_rank_lanes *lanes, const uint16_t *f, const uint16_t
 	lanes->at = at;
 }
 
-void qs_find_ranks_avx512(const qs_cell *cells, const uint8_t *indexes, const uint8_t *src, uint32_t n,
-                          uint32_t at, qs_found_ranks *found)
+void qs_find_ranks_avx512(qs_cells cells, const uint8_t *indexes, const uint8_t *src, uint32_t n, uint32_t at,
+                          qs_found_ranks *found)
 {
 	qs_cell_tables tables;
 	qs_cell_tables_load(&tables, cells);

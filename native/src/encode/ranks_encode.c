@@ -65,25 +65,25 @@ static int walk_next(walk *w)
 }
 
 /* A run's table, and the indexes of its codes. */
-static const qs_cell *walk_table(walk *w, const qs_run *run, const qs_step *step)
+static qs_cells walk_table(walk *w, const qs_run *run, const qs_step *step)
 {
 	uint32_t n = run->count, reach = 255;
 	const uint8_t *codes = w->codes + run->begin;
 	uint8_t *indexes = w->indexes + run->begin;
-	const qs_cell_table *table;
+	qs_cells cells;
 	if (!qs_rule_is_symmetric(w->grid->rule)) {
-		table = qs_cell_cache_get(w->cells, step, reach);
+		cells = qs_cell_cache_find(w->cells, step, reach);
 		for (uint32_t i = 0; i < n; i++)
-			indexes[i] = (uint8_t)(codes[i] - (uint32_t)table->zero);
+			indexes[i] = (uint8_t)(codes[i] - (uint32_t)cells.table->zero);
 	} else {
 		for (uint32_t i = 0; i < n; i++)
 			indexes[i] = (uint8_t)(codes[i] - (uint32_t)step->zero);
 		reach = qs_grid_is_plain(w->grid) ? 128 : qs_cell_reach(w->grid->codes_dtype, step->zero, indexes, n);
-		table = qs_cell_cache_get(w->cells, step, reach);
+		cells = qs_cell_cache_find(w->cells, step, reach);
 	}
-	if (table->zero == QS_ALL_ZERO)
+	if (cells.table->zero == QS_ALL_ZERO)
 		memset(indexes, 0, n);
-	return table->cells;
+	return cells;
 }
 
 /* Short runs, each element by its own cell; indexes are 0 or 1. */
@@ -104,8 +104,7 @@ static void find_short_runs(walk *w, qs_strip_cells *strip, const qs_run *runs, 
 	uint32_t by_table = qs_strip_find(strip, runs, steps, n_runs, codes, &cells);
 	for (uint32_t r = 0; r < n_runs; r++) {
 		if (by_table >> r & 1) {
-			const qs_cell *table = walk_table(w, &runs[r], &steps[r]);
-			find(table, w->indexes, src, runs[r].count, runs[r].begin, ranks);
+			find(walk_table(w, &runs[r], &steps[r]), w->indexes, src, runs[r].count, runs[r].begin, ranks);
 			continue;
 		}
 		uint32_t at = runs[r].begin - begin;
@@ -115,17 +114,17 @@ static void find_short_runs(walk *w, qs_strip_cells *strip, const qs_run *runs, 
 }
 
 /* The same for a run whose elements have each a cell of their own; indexes become numbers of these. */
-static void find_under_factors(const walk *w, const qs_cell *table, const uint8_t *src, qs_found_ranks *ranks)
+static void find_under_factors(const walk *w, qs_cells products, const uint8_t *src, qs_found_ranks *ranks)
 {
 	enum { MOST = QS_CELL_TABLE - 1 };
-	qs_cell cells[QS_CELL_TABLE] = {qs_make_cell(0, 1)};
+	qs_cell_table own = {.cells = {qs_make_cell(0, 1)}};
 	uint32_t begin = w->runs.run.begin, end = begin + w->runs.run.count;
 	for (uint32_t at = begin, n; at < end; at += n) {
 		n = end - at < MOST ? end - at : MOST;
-		qs_factor_cells(w->desc, at, table, w->indexes + at, n, cells + 1);
+		qs_factor_cells(w->desc, at, products, w->indexes + at, n, own.cells + 1);
 		for (uint32_t i = 0; i < n; i++)
 			w->indexes[at + i] = w->indexes[at + i] ? (uint8_t)(i + 1) : 0;
-		qs_find_ranks_scalar(cells, w->indexes, src, n, at, ranks);
+		qs_find_ranks_scalar((qs_cells){&own, 0}, w->indexes, src, n, at, ranks);
 	}
 }
 
@@ -148,7 +147,7 @@ static found find_ranks(walk w, const uint8_t *src, uint8_t *outside, qs_ranks_s
 		}
 		if (!walk_next(&w))
 			break;
-		const qs_cell *cells = walk_table(&w, &w.runs.run, &w.step);
+		qs_cells cells = walk_table(&w, &w.runs.run, &w.step);
 		if (w.desc->factors)
 			find_under_factors(&w, cells, src, &ranks);
 		else
@@ -202,7 +201,7 @@ static uint32_t count_outside(walk w, const uint8_t *src, int shift, qs_ranks_sc
 	walk_next(&w);
 	qs_found_ranks ranks = {
 	    .rank = scratch->rank, .f = scratch->f, .outside = scratch->residual /* not needed yet */};
-	const qs_cell *cells = walk_table(&w, &w.runs.run, &w.step);
+	qs_cells cells = walk_table(&w, &w.runs.run, &w.step);
 	qs_find_ranks_best(qs_grid_is_plain(w.grid))(cells, w.indexes, src, w.runs.run.count, w.runs.run.begin,
 	                                             &ranks);
 	return ranks.outsiders;
@@ -340,10 +339,10 @@ static uint32_t share_borders(walk w, const uint8_t *src, found *f, uint8_t *bit
 {
 	uint32_t n_bits = 0;
 	while (walk_next(&w)) {
-		const qs_cell *cells = walk_table(&w, &w.runs.run, &w.step);
+		qs_cells cells = walk_table(&w, &w.runs.run, &w.step);
 		for (uint32_t i = w.runs.run.begin, end = i + w.runs.run.count; i < end; i++) {
 			uint32_t value = qs_load16(src + 2 * (size_t)i);
-			qs_cell cell = cells[w.indexes[i]];
+			qs_cell cell = qs_cells_at(cells, w.indexes[i]);
 			if (!w.indexes[i] || scratch->rank[i])
 				continue;
 			if (scratch->outside[i] && value == ((QS_CELL_FIRST(cell) + QS_CELL_COUNT(cell)) & 0xffff)) {
