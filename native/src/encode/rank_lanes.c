@@ -59,6 +59,15 @@ void qs_find_ranks_fields_scalar(const qs_cell_fields *cells, const uint8_t *src
 	found->outsiders += outsiders;
 }
 
+void qs_take_zeros_scalar(const uint8_t *indexes, const uint8_t *values, uint32_t n, uint16_t *dst)
+{
+	/* No branch: codes 0 are few, and anywhere. */
+	for (uint32_t i = 0; i < n; i++) {
+		*dst = qs_load16(values + 2 * (size_t)i);
+		dst += !indexes[i];
+	}
+}
+
 qs_put_ranks_kernel *qs_put_ranks_best(unsigned lanes)
 {
 #if QS_HAVE_AVX512
@@ -90,4 +99,13 @@ qs_find_ranks_fields_kernel *qs_find_ranks_fields_best(void)
 		return qs_find_ranks_fields_avx512;
 #endif
 	return qs_find_ranks_fields_scalar;
+}
+
+qs_take_zeros_kernel *qs_take_zeros_best(void)
+{
+#if QS_HAVE_AVX512
+	if (qs_cpu_has_avx512())
+		return qs_take_zeros_avx512;
+#endif
+	return qs_take_zeros_scalar;
 }

@@ -41,9 +41,16 @@ typedef void qs_find_ranks_fields_kernel(const qs_cell_fields *cells, const uint
 qs_find_ranks_fields_kernel qs_find_ranks_fields_scalar;
 qs_find_ranks_fields_kernel qs_find_ranks_fields_avx512;
 
+/* The values of n elements with index 0, in order; dst has room for QS_TAKE_ROOM more than there are. */
+enum { QS_TAKE_ROOM = 32 };
+typedef void qs_take_zeros_kernel(const uint8_t *indexes, const uint8_t *values, uint32_t n, uint16_t *dst);
+qs_take_zeros_kernel qs_take_zeros_scalar;
+qs_take_zeros_kernel qs_take_zeros_avx512;
+
 /* The fastest that run on this machine. plain: as for qs_ranks_best. */
 qs_put_ranks_kernel *qs_put_ranks_best(unsigned lanes);
 qs_find_ranks_kernel *qs_find_ranks_best(int plain);
 qs_find_ranks_fields_kernel *qs_find_ranks_fields_best(void);
+qs_take_zeros_kernel *qs_take_zeros_best(void);
 
 #endif

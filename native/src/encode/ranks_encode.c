@@ -455,13 +455,14 @@ void qs_ranks_encode(qs_writer *w, const qs_chunk_desc *desc, const uint8_t *src
 		qs_symbols_write(w, shifts, n_shifts, &shifts_plan, scratch->symbols);
 	qs_write_varint(w, zeros);
 	if (zeros) {
+		/* The units' memory is not needed yet. */
+		uint16_t *of_zeros = (uint16_t *)scratch->units;
 		uint8_t *high = scratch->planes, *low = high + zeros;
-		for (uint32_t i = 0; i < n; i++)
-			if (!scratch->indexes[i]) {
-				uint32_t v = qs_load16(values + 2 * (size_t)i);
-				*high++ = (uint8_t)(v >> 7);
-				*low++ = (uint8_t)(v << 1 | v >> 15);
-			}
+		qs_take_zeros_best()(scratch->indexes, values, n, of_zeros);
+		for (uint32_t i = 0; i < zeros; i++) {
+			high[i] = (uint8_t)(of_zeros[i] >> 7);
+			low[i] = (uint8_t)(of_zeros[i] << 1 | of_zeros[i] >> 15);
+		}
 		for (size_t b = 0; b < 2; b++)
 			qs_symbols_encode(w, scratch->planes + b * zeros, zeros, QS_PREFER_SPEED, scratch->symbols);
 	}

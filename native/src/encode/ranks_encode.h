@@ -19,7 +19,7 @@ typedef struct qs_ranks_scratch {
 	uint8_t shifts[QS_SHIFTS_MAX]; /* of the runs */
 	uint8_t exceptions[QS_CHUNK_SIZE_MAX];
 	uint16_t rank[QS_CHUNK_SIZE_MAX / 2], f[QS_CHUNK_SIZE_MAX / 2]; /* of each element */
-	uint8_t units[2 * QS_CHUNK_SIZE_MAX];
+	_Alignas(2) uint8_t units[2 * QS_CHUNK_SIZE_MAX];
 } qs_ranks_scratch;
 
 /* Writes the chunk, its mode byte included; w->bad is set when it does not fit or has too many exceptions to
