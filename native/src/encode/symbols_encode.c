@@ -2,6 +2,7 @@
 
 #include "ans_encode.h"
 #include "huffman.h"
+#include "stream_put.h"
 
 void qs_write8(qs_writer *w, uint8_t value)
 {
@@ -84,50 +85,6 @@ static void write_raw_bits(const uint8_t *v, size_t n, unsigned bits, uint8_t *d
 	flush_bits(&b);
 }
 
-/* codes: for each byte of src its code's length in bits 0–7, the code above. */
-static inline __attribute__((always_inline)) uint8_t *write_stream_body(const uint8_t *src, size_t n,
-                                                                        const uint32_t *codes, uint8_t *dst)
-{
-	uint64_t bits = 0, used = 0; /* of `used` only the low 6 bits count: whole entries are added to it */
-	size_t i = 0;
-	/* Up to 7 bits are left over, five codes add 55: one store of 8 bytes takes them. */
-	for (; i + 5 <= n; i += 5) {
-		for (size_t k = 0; k < 5; k++) {
-			uint64_t code = codes[src[i + k]];
-			bits |= code >> 8 << (used & 63);
-			used += code;
-		}
-		qs_store64(dst, bits);
-		dst += (used & 63) >> 3;
-		bits >>= used & 56;
-		used &= 7;
-	}
-	bit_writer b = {.at = dst, .bits = bits, .n = (unsigned)used};
-	for (; i < n; i++) {
-		b.bits |= (uint64_t)(codes[src[i]] >> 8) << b.n;
-		b.n += codes[src[i]] & 255;
-	}
-	return flush_bits(&b);
-}
-
-#if defined(__x86_64__)
-/* Shifts by a register without the flags' cost. */
-static __attribute__((target("bmi2"))) uint8_t *write_stream_bmi2(const uint8_t *src, size_t n,
-                                                                  const uint32_t *codes, uint8_t *dst)
-{
-	return write_stream_body(src, n, codes, dst);
-}
-#endif
-
-static uint8_t *write_stream(const uint8_t *src, size_t n, const uint32_t *codes, uint8_t *dst)
-{
-#if defined(__x86_64__)
-	if (__builtin_cpu_supports("bmi2"))
-		return write_stream_bmi2(src, n, codes, dst);
-#endif
-	return write_stream_body(src, n, codes, dst);
-}
-
 /* What Huffman and ANS blocks begin with, the bits kept raw, and room for what is coded, which is written
  * there first because its size goes in front of it. */
 typedef struct block_parts {
@@ -192,9 +149,10 @@ static void write_huffman(qs_writer *w, const uint8_t *src, size_t n, const qs_b
 		codes[s] = plan->table_log ? (uint32_t)top_codes[top] << 8 | plan->lengths[top] : 0;
 	}
 	uint8_t *at = parts.coded;
+	qs_stream_put_kernel *put = qs_stream_put_best();
 	for (unsigned k = 0; k < n_streams; k++) {
 		size_t begin = k * per_stream, end = begin + per_stream < n ? begin + per_stream : n;
-		uint8_t *stream_end = write_stream(src + begin, end - begin, codes, at);
+		uint8_t *stream_end = put(src + begin, end - begin, codes, at);
 		sizes[k] = (size_t)(stream_end - at);
 		at = stream_end;
 		qs_write_varint(w, (uint32_t)sizes[k]);
