@@ -191,6 +191,34 @@ static void test_find_agrees(void **state)
 	guarded_destroy(&values);
 }
 
+static void test_take_zeros_agrees(void **state)
+{
+	(void)state;
+	rng r = {11};
+	for (int round = 0; round < 2000; round++) {
+		uint32_t n = rng_below(&r, MAX_ELEMS + 1), one_of = 1 + rng_below(&r, 40), expected = 0;
+		uint8_t *indexes = malloc(n + 1), *values = malloc(2 * (size_t)n + 1);
+		uint16_t *all = malloc(2 * ((size_t)n + 1)), *got[2];
+		rng_bytes(&r, values, 2 * (size_t)n);
+		for (uint32_t i = 0; i < n; i++) {
+			indexes[i] = rng_below(&r, one_of) ? (uint8_t)rng_next(&r) : 0;
+			if (!indexes[i])
+				all[expected++] = (uint16_t)get16(values + 2 * (size_t)i);
+		}
+		qs_take_zeros_kernel *kernels[] = {qs_take_zeros_scalar, qs_take_zeros_best()};
+		for (int k = 0; k < 2; k++) {
+			/* No more room than is asked for. */
+			got[k] = malloc(2 * ((size_t)expected + QS_TAKE_ROOM));
+			kernels[k](indexes, values, n, got[k]);
+			assert_memory_equal(all, got[k], 2 * (size_t)expected);
+			free(got[k]);
+		}
+		free(indexes);
+		free(values);
+		free(all);
+	}
+}
+
 int main(void)
 {
 	print_message("kernels: scalar%s\n", has_avx512() ? ", avx512" : "");
@@ -198,6 +226,7 @@ int main(void)
 	    cmocka_unit_test(test_every_quotient),
 	    cmocka_unit_test(test_put_agrees),
 	    cmocka_unit_test(test_find_agrees),
+	    cmocka_unit_test(test_take_zeros_agrees),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,7 +17,8 @@ enum {
 	REPEATS_SHARE = 32,                     /* below 1 of so many places there is no repetition to speak of */
 	LEVEL_SAMPLE = 3,
 	LEVEL_BYTES = 19, /* headers and other literal bytes: small, and downloaded first */
-	LEVEL_OTHER = 9
+	LEVEL_OTHER = 9,
+	SPREADS = 33 /* rows are first sorted by their mean |code|, to a quarter of an octave */
 };
 
 struct qs_encoder {
@@ -26,6 +27,7 @@ struct qs_encoder {
 	size_t best_size;
 	uint8_t planes[QS_CHUNK_SIZE_MAX], rows[QS_CHUNK_SIZE_MAX], symbols[QS_CHUNK_SIZE_MAX];
 	uint8_t differences[QS_CHUNK_SIZE_MAX];
+	uint32_t counts[SPREADS][QS_COUNT_PARTS][256];
 	qs_centres centres;
 	qs_ranks_scratch ranks;
 };
@@ -175,9 +177,6 @@ static uint32_t middle_code(const uint8_t *codes, size_t n)
 	return best;
 }
 
-/* Rows are first sorted by their mean |code|, to a quarter of an octave. */
-enum { SPREADS = 33 };
-
 typedef struct row_class {
 	uint32_t counts[256];
 	uint32_t n_rows, n_elems;
@@ -272,14 +271,15 @@ static void try_codes(qs_encoder *encoder, const qs_chunk_desc *desc, const uint
 	for (qs_row_part part = qs_first_row(desc); part.count; part = qs_next_row(desc, part)) {
 		unsigned s = row_spread(src + part.begin, part.count, zero);
 		spread[part.row] = (uint8_t)s;
-		for (uint32_t i = part.begin; i < part.begin + part.count; i++)
-			classes[s].counts[src[i]]++;
-		classes[s].n_rows++;
+		if (!classes[s].n_rows++)
+			memset(encoder->counts[s], 0, sizeof encoder->counts[s]);
+		qs_count(src + part.begin, part.count, encoder->counts[s]);
 		classes[s].n_elems += part.count;
 	}
 	for (unsigned s = 0; s < SPREADS; s++)
 		if (classes[s].n_rows) {
 			classes[used] = classes[s];
+			qs_count_sum(encoder->counts[s], classes[used].counts);
 			classes[used].from = classes[used].to = (uint8_t)s;
 			classes[used].bits = qs_entropy_bits(classes[used].counts);
 			used++;

@@ -31,6 +31,12 @@ static inline unsigned qs_top_symbol(unsigned value, unsigned zigzag, unsigned r
 	return (zigzag ? (value << 1 & 255) ^ (value & 128 ? 255 : 0) : value) >> raw_bits;
 }
 
+/* Adds to the counts of byte values, which are kept in parts, so that runs of one value do not wait for each
+ * other's stores. */
+enum { QS_COUNT_PARTS = 4 };
+void qs_count(const uint8_t *src, size_t n, uint32_t parts[QS_COUNT_PARTS][256]);
+void qs_count_sum(uint32_t parts[QS_COUNT_PARTS][256], uint32_t counts[256]);
+
 /* Counts of the 256 byte values. */
 void qs_histogram(const uint8_t *src, size_t n, uint32_t counts[256]);
 

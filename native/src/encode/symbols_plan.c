@@ -7,21 +7,34 @@
 
 enum { ANS_FROM = 512 }; /* symbols below which states and frequencies take too much */
 
-void qs_histogram(const uint8_t *src, size_t n, uint32_t counts[256])
+void qs_count(const uint8_t *src, size_t n, uint32_t parts[QS_COUNT_PARTS][256])
 {
-	/* Four tables, so that runs of one value do not wait for each other's stores. */
-	uint32_t part[4][256];
-	memset(part, 0, sizeof part);
 	size_t i = 0;
 	for (; i + 8 <= n; i += 8) {
 		uint64_t eight = qs_load64(src + i);
 		for (unsigned k = 0; k < 8; k++)
-			part[k & 3][eight >> (8 * k) & 255]++;
+			parts[k % QS_COUNT_PARTS][eight >> (8 * k) & 255]++;
 	}
 	for (; i < n; i++)
-		part[0][src[i]]++;
-	for (int s = 0; s < 256; s++)
-		counts[s] = part[0][s] + part[1][s] + part[2][s] + part[3][s];
+		parts[0][src[i]]++;
+}
+
+void qs_count_sum(uint32_t parts[QS_COUNT_PARTS][256], uint32_t counts[256])
+{
+	for (int s = 0; s < 256; s++) {
+		uint32_t sum = 0;
+		for (int part = 0; part < QS_COUNT_PARTS; part++)
+			sum += parts[part][s];
+		counts[s] = sum;
+	}
+}
+
+void qs_histogram(const uint8_t *src, size_t n, uint32_t counts[256])
+{
+	uint32_t parts[QS_COUNT_PARTS][256];
+	memset(parts, 0, sizeof parts);
+	qs_count(src, n, parts);
+	qs_count_sum(parts, counts);
 }
 
 double qs_entropy_bits(const uint32_t counts[256])
