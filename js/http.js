@@ -71,6 +71,8 @@ export class HttpSource {
 	#sequential;
 	#closed = new AbortController();
 	#gate;
+	/** Does the reader keep what it gets? A copy in the browser's HTTP cache would be written and never read. */
+	kept = false;
 
 	/**
 	 * @param {string | URL | Request} input a Request gives its headers, credentials, mode and signal too
@@ -237,7 +239,8 @@ export class HttpSource {
 	async #request(headers, signal, reload) {
 		let response;
 		try {
-			response = await this.#fetch({ headers, signal, ...reload && { cache: "reload" } });
+			const cache = this.kept ? "no-store" : reload ? "reload" : undefined;
+			response = await this.#fetch({ headers, signal, ...cache && { cache } });
 		} catch (error) {
 			signal.throwIfAborted();
 			throw new Retry(this.#error(`cannot be read: ${causeOf(error)}`, error));

@@ -29,8 +29,8 @@ import { readExactly } from "../source.js";
  */
 
 /**
- * A source that also knows the state of what it reads (HttpSource).
- * @typedef {Source & { etag?: string, sequential?: boolean, expect?: (known: { byteLength: number | undefined, etag: string | undefined }) => void }} RemoteSource
+ * A source that also knows the state of what it reads, and whether its reader keeps it (HttpSource).
+ * @typedef {Source & { etag?: string, sequential?: boolean, kept?: boolean, expect?: (known: { byteLength: number | undefined, etag: string | undefined }) => void }} RemoteSource
  */
 
 /**

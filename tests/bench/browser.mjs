@@ -22,7 +22,7 @@ if (missing("chromium")) {
 }
 const passes = Number(options.passes), label = options.label ?? path;
 const site = await serveSite(dirname(resolve(path)), { headers: ISOLATED }); // for exact clocks
-const browser = await launch("chromium");
+const browser = await launch("chromium", { watched: false });
 const write = (line) => options.json && appendFileSync(options.json, JSON.stringify({ data: label, ...line }) + "\n");
 try {
 	const url = `/data/${basename(path)}`, page = await openPage(browser, site), version = await browser.version();

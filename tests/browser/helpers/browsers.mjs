@@ -31,11 +31,11 @@ export function missing(name) {
 
 const placeOf = (name) => PLACES[name].find((place) => place && existsSync(place));
 
-/** Starts a browser, with a new profile that goes when it is closed. */
-export async function launch(name, { flags = [] } = {}) {
+/** Starts a browser, with a new profile that goes when it is closed. watched: puppeteer sees requests; that costs each of them milliseconds. */
+export async function launch(name, { flags = [], watched = true } = {}) {
 	return puppeteer.launch({
 		browser: name === "firefox" ? "firefox" : "chrome", executablePath: placeOf(name), headless: true, timeout: LAUNCH_TIMEOUT,
-		protocolTimeout: LAUNCH_TIMEOUT,
+		protocolTimeout: LAUNCH_TIMEOUT, networkEnabled: watched,
 		args: name === "firefox" ? flags : [...CHROMIUM_FLAGS, ...flags],
 		...name === "firefox" ? { extraPrefsFirefox: FIREFOX_PREFERENCES } : {},
 	});

@@ -1,5 +1,5 @@
 // Real HTTP servers, that can misbehave, and count what they are asked for: for one file (serve) or for folders (serveFolders).
-import { readFile } from "node:fs/promises";
+import { open } from "node:fs/promises";
 import { createServer } from "node:http";
 import { extname, join, normalize, sep } from "node:path";
 
@@ -19,7 +19,7 @@ export async function serve(data, { ranges = true, etag = '"1"', behave } = {}) 
 		if (state.etag)
 			response.setHeader("etag", state.etag);
 		if (!state.behave?.(request, response, clip(entry.range, state.data.length), number))
-			answer(response, entry, state.data, state.ranges);
+			return answer(response, entry, inMemory(state.data), state.ranges);
 	}, state);
 	return Object.assign(server, {
 		url: `${server.origin}/dir/model%20a.qstore?x=1`,
@@ -48,19 +48,22 @@ export async function serveFolders(folders, { pages = {}, index = "", headers = 
 			return;
 		const mount = Object.keys(state.folders).filter((start) => path.startsWith(start)).sort((a, b) => b.length - a.length)[0];
 		const rest = normalize(path.slice(mount?.length ?? 0));
-		let data = path in state.pages ? Buffer.from(state.pages[path]) : undefined;
-		if (!data && mount !== undefined && rest !== ".." && !rest.startsWith(`..${sep}`))
-			data = await readFile(join(state.folders[mount], rest)).catch(() => undefined);
-		if (!data) {
+		let body = path in state.pages ? inMemory(Buffer.from(state.pages[path])) : undefined;
+		if (!body && mount !== undefined && rest !== ".." && !rest.startsWith(`..${sep}`))
+			body = await inFile(join(state.folders[mount], rest)).catch(() => undefined);
+		if (!body) {
 			response.writeHead(404, { "content-type": "text/plain" }).end("not found");
 			return;
 		}
-		response.setHeader("content-type", TYPES[extname(path)] ?? "application/octet-stream");
-		if (tag && request.headers["if-none-match"] === tag) {
-			response.writeHead(304).end();
-			return;
+		try {
+			response.setHeader("content-type", TYPES[extname(path)] ?? "application/octet-stream");
+			if (tag && request.headers["if-none-match"] === tag)
+				response.writeHead(304).end();
+			else
+				await answer(response, entry, body, state.ranges, request.method === "HEAD");
+		} finally {
+			await body.close?.();
 		}
-		answer(response, entry, data, state.ranges, request.method === "HEAD");
 	}, state, port);
 	return Object.assign(server, {
 		/** Bytes of bodies that were sent for paths that match. */
@@ -92,17 +95,38 @@ async function listen(handle, state, port = 0) {
 
 const clip = (range, total) => range && [range[0], Math.min(range[1], total - 1)];
 
-function answer(response, entry, data, ranges, headOnly = false) {
-	const total = data.length, range = entry.range = clip(entry.range, total);
-	if (range && ranges && range[0] >= total) {
-		response.writeHead(416, { "content-range": `bytes */${total}` }).end();
+/** What is served: its size and any range of it. */
+const inMemory = (data) => ({ size: data.length, read: (start, end) => data.subarray(start, end) });
+
+/** Only what is asked for is read: archives are large, and have many ranges. */
+async function inFile(path) {
+	const handle = await open(path), stat = await handle.stat(), { size } = stat;
+	if (!stat.isFile()) {
+		await handle.close();
+		return undefined;
+	}
+	return {
+		size,
+		async read(start, end) {
+			const bytes = Buffer.allocUnsafe(end - start);
+			const { bytesRead } = await handle.read(bytes, 0, bytes.length, start);
+			return bytes.subarray(0, bytesRead);
+		},
+		close: () => handle.close(),
+	};
+}
+
+async function answer(response, entry, { size, read }, ranges, headOnly = false) {
+	const range = entry.range = clip(entry.range, size);
+	if (range && ranges && range[0] >= size) {
+		response.writeHead(416, { "content-range": `bytes */${size}` }).end();
 		return;
 	}
-	const body = range && ranges ? data.subarray(range[0], range[1] + 1) : data;
-	entry.sent = headOnly ? 0 : body.length;
+	const [start, end] = range && ranges ? [range[0], range[1] + 1] : [0, size];
+	entry.sent = headOnly ? 0 : end - start;
 	if (range && ranges)
-		response.writeHead(206, { "content-range": `bytes ${range[0]}-${range[1]}/${total}`, "content-length": body.length });
+		response.writeHead(206, { "content-range": `bytes ${start}-${end - 1}/${size}`, "content-length": end - start });
 	else
-		response.writeHead(200, { "content-length": body.length });
-	response.end(headOnly ? undefined : body);
+		response.writeHead(200, { "content-length": end - start });
+	response.end(headOnly ? undefined : await read(start, end));
 }
