@@ -71,7 +71,7 @@ export class HttpSource {
 	#sequential;
 	#closed = new AbortController();
 	#gate;
-	/** Does the reader keep what it gets? A copy in the browser's HTTP cache would be written and never read. */
+	/** Does the reader keep what it gets? Then the browser's HTTP cache does not: it would write copies that nobody reads. */
 	kept = false;
 
 	/**

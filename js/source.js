@@ -9,8 +9,8 @@ import { QstoreError } from "./error.js";
  * @typedef {object} ReadOptions
  * @property {AbortSignal} [signal]
  * @property {(bytes: number) => void} [onFetch] called with the number of bytes that came over the network, as they come
- * @property {number} [lot] coded bytes that are asked for at a time, where much is read; default 4 MiB. With less, less is fetched again when reading
- *   ends too early, for more requests
+ * @property {number} [lot] coded bytes that are asked for at a time, where much is read, but for the first ones, which have less; default 8 MiB. With
+ *   less, less is fetched again when reading ends too early, for more requests
  * @property {boolean} [reload] not from a cache: what it gave was damaged
  * @property {number} [retries] of this read, when it fails in a way that may pass
  */

@@ -23,8 +23,13 @@ import { readExactly } from "./source.js";
 
 /** @typedef {import("./source.js").ReadOptions} ReadOptions */
 
-/** Coded bytes that are read at a time if a caller does not say so, and how many such lots are under way before the one that is being decoded. */
-const LOT_SIZE = 4 * 2 ** 20, LOTS_AHEAD = 2;
+/**
+ * Coded bytes that are read at a time if a caller does not say so; less at first, so that something is there soon. How many such lots are under way
+ * before the one that is being decoded.
+ */
+const LOT_SIZE = 8 * 2 ** 20, FIRST_LOT = 4 * 2 ** 20, LOTS_AHEAD = 1;
+/** Lots that are planned together: ranges of theirs that are no larger than this, in bytes, are read with the first, as neighbours often lie side by side. */
+const GROUP_LOTS = 4, SMALL_RANGE = 2 ** 16;
 /** Decoded chunks that stay for the pieces that follow: of the bytes between tensors, and of grids. */
 const SHARED_MAX = 16;
 /** The dtype of objects of bytes between tensors. */
@@ -67,8 +72,19 @@ const BYTES = 0;
  * @typedef {object} Lot
  * @property {Task[]} tasks
  * @property {Set<number>} chunks to read
+ * @property {import("./plan.js").Range[]} ranges that hold them, but for those of its group
+ * @property {Group} group
  * @property {Promise<Map<number, Uint8Array>>} [coded] by chunk
  */
+
+/**
+ * What several lots need a little of.
+ * @typedef {object} Group
+ * @property {import("./plan.js").Range[]} ranges
+ * @property {Promise<Block[]>} [blocks]
+ */
+
+/** @typedef {{ offset: number, bytes: Uint8Array }} Block a range that was read */
 
 /**
  * Decodes pieces in their order. What it yields is the consumer's own.
@@ -84,7 +100,7 @@ export async function* decodePieces({ index, source, codec, base }, pieces, { si
 	/** @type {ReadOptions} */
 	const options = { signal: controller.signal, onFetch };
 	try {
-		const lots = makeLots(index, pieces, lotSize);
+		const lots = groupLots(index, makeLots(index, pieces, lotSize), gap);
 		/** @type {Lot[]} */
 		const ahead = [];
 		/** @type {{ piece: Piece, own: boolean, data: Promise<Uint8Array> }[]} */
@@ -101,7 +117,7 @@ export async function* decodePieces({ index, source, codec, base }, pieces, { si
 				const { done, value: lot } = lots.next();
 				if (done)
 					break;
-				lot.coded = quiet(readLot(index, source, lot, options, gap));
+				lot.coded = quiet(readLot(index, source, lot, options));
 				ahead.push(lot);
 			}
 			const lot = ahead.shift();
@@ -294,15 +310,15 @@ function atLevel(job, level) {
  * read again.
  * @param {Index} index
  * @param {Iterable<Piece>} pieces
- * @param {number} lotSize coded bytes of each lot
+ * @param {number} lotSize coded bytes of each lot; of the first ones less
  * @returns {Generator<Lot, void, void>}
  */
 function* makeLots(index, pieces, lotSize) {
 	/** @type {Map<number, Shared>} the most recently used one last */
 	const kept = new Map();
 	/** @type {Lot} */
-	let lot = { tasks: [], chunks: new Set() };
-	let size = 0;
+	let lot = emptyLot();
+	let size = 0, enough = Math.min(FIRST_LOT, lotSize);
 	/** @param {ChunkId} id */
 	const add = (id) => {
 		const number = chunkNumber(index, id);
@@ -347,14 +363,48 @@ function* makeLots(index, pieces, lotSize) {
 		const shared = isShared ? share({ object: piece.object, chunk: piece.chunk }) : undefined;
 		const levels = shared ? [] : chain(piece), needs = levels[0]?.needs;
 		lot.tasks.push({ piece, shared, levels, whole: needs?.whole === undefined ? undefined : keepWhole(needs.whole) });
-		if (size >= lotSize) {
+		if (size >= enough) {
 			yield lot;
-			lot = { tasks: [], chunks: new Set() };
+			lot = emptyLot();
 			size = 0;
+			enough = Math.min(enough * 2, lotSize);
 		}
 	}
 	if (lot.tasks.length > 0)
 		yield lot;
+}
+
+/** @returns {Lot} */
+function emptyLot() {
+	return { tasks: [], chunks: new Set(), ranges: [], group: { ranges: [] } };
+}
+
+/**
+ * Finds the ranges that lots read.
+ * @param {Index} index
+ * @param {Iterable<Lot>} lots
+ * @param {number} [gap] see CoalesceOptions
+ * @returns {Generator<Lot, void, void>}
+ */
+function* groupLots(index, lots, gap) {
+	/** @type {Lot[]} */
+	let group = [];
+	const finish = () => {
+		/** @type {Group} */
+		const shared = { ranges: [] };
+		for (const lot of group) {
+			lot.group = shared;
+			for (const range of coalesce([...lot.chunks].map((number) => chunkRange(index, number)), { gap }))
+				(range.size <= SMALL_RANGE ? shared : lot).ranges.push(range);
+		}
+		shared.ranges = coalesce(shared.ranges, { gap });
+		return group.splice(0);
+	};
+	for (const lot of lots) {
+		if (group.push(lot) === GROUP_LOTS)
+			yield* finish();
+	}
+	yield* finish();
 }
 
 /**
@@ -362,21 +412,22 @@ function* makeLots(index, pieces, lotSize) {
  * @param {import("./source.js").Source} source
  * @param {Lot} lot
  * @param {ReadOptions} options
- * @param {number} [gap] see CoalesceOptions
  * @returns {Promise<Map<number, Uint8Array>>}
  */
-async function readLot(index, source, lot, options, gap) {
-	const chunks = [...lot.chunks].map((number) => ({ number, ...chunkRange(index, number) }));
-	const ranges = coalesce(chunks, { gap });
-	const blocks = await Promise.all(ranges.map(({ offset, size }) => readExactly(source, offset, size, options)));
+async function readLot(index, source, { chunks, ranges, group }, options) {
+	/** @param {import("./plan.js").Range[]} wanted */
+	const read = (wanted) => Promise.all(wanted.map(async ({ offset, size }) => ({ offset, bytes: await readExactly(source, offset, size, options) })));
+	group.blocks ??= quiet(read(group.ranges));
+	const blocks = (await Promise.all([read(ranges), group.blocks])).flat().sort((a, b) => a.offset - b.offset);
+	const places = [...chunks].map((number) => ({ number, ...chunkRange(index, number) })).sort((a, b) => a.offset - b.offset);
 	/** @type {Map<number, Uint8Array>} */
 	const coded = new Map();
 	let at = 0;
-	for (const { number, offset, size } of chunks.sort((a, b) => a.offset - b.offset)) {
-		while (offset >= ranges[at].offset + ranges[at].size)
+	for (const { number, offset, size } of places) {
+		while (offset + size > blocks[at].offset + blocks[at].bytes.length)
 			at++;
-		const start = offset - ranges[at].offset;
-		coded.set(number, blocks[at].subarray(start, start + size));
+		const start = offset - blocks[at].offset;
+		coded.set(number, blocks[at].bytes.subarray(start, start + size));
 	}
 	return coded;
 }

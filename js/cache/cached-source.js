@@ -29,7 +29,7 @@ import { readExactly } from "../source.js";
  */
 
 /**
- * A source that also knows the state of what it reads, and whether its reader keeps it (HttpSource).
+ * A source that also knows the state of what it reads, and that its reader keeps it (HttpSource).
  * @typedef {Source & { etag?: string, sequential?: boolean, kept?: boolean, expect?: (known: { byteLength: number | undefined, etag: string | undefined }) => void }} RemoteSource
  */
 
@@ -70,6 +70,10 @@ export class CachedSource {
 	#error;
 	/** @type {Promise<unknown>} */
 	#reaching = Promise.resolve();
+	/** @type {Set<Promise<void>>} ranges on their way into the folder */
+	#writes = new Set();
+	/** @type {Promise<void> | undefined} while the folder is removed */
+	#clearing;
 
 	/**
 	 * The source with its cache; the source itself where there can be none.
@@ -99,10 +103,13 @@ export class CachedSource {
 		// Also ranges of other versions, whose state was lost.
 		if (names.length > 0)
 			await folder.clear().catch(() => {});
+		source.kept = true;
 		const head = await source.read(0, FIRST_READ, { signal });
 		// The magic's first byte: what is no archive is not kept.
-		if (head[INDEX_OFFSET] !== 0x89 || head.length < HEADER_END)
+		if (head[INDEX_OFFSET] !== 0x89 || head.length < HEADER_END) {
+			source.kept = false;
 			return source;
+		}
 		const made = { key, version: versionOf(head), byteLength: source.byteLength, etag: source.etag, checked: Date.now() };
 		const cached = new CachedSource(source, folder, made);
 		await cached.#keep(0, head.length, Promise.resolve(head));
@@ -120,6 +127,7 @@ export class CachedSource {
 		this.#source = source;
 		this.#folder = folder;
 		this.#state = state;
+		source.kept = true;
 	}
 
 	get byteLength() {
@@ -190,12 +198,38 @@ export class CachedSource {
 	/** Removes all that is kept of this archive. What is read from now on is kept again. */
 	async clear() {
 		this.#ranges = this.#ranges.filter(({ loading }) => loading);
-		await this.#folder.clear();
-		this.#error = undefined;
+		// Chromium removes no folder in which something is being written.
+		const clearing = this.#clearing = Promise.all(this.#writes).then(() => this.#folder.clear());
+		try {
+			await clearing;
+		} finally {
+			if (this.#clearing === clearing)
+				this.#clearing = undefined;
+		}
+		this.#setError(undefined);
+	}
+
+	/**
+	 * @param {string} name
+	 * @param {Uint8Array} bytes
+	 */
+	async #write(name, bytes) {
+		while (this.#clearing)
+			await this.#clearing.catch(() => {});
+		const write = this.#folder.write(name, bytes).catch((error) => this.#setError(error));
+		this.#writes.add(write);
+		await write;
+		this.#writes.delete(write);
 	}
 
 	async close() {
 		await this.#source.close?.();
+	}
+
+	/** @param {Error | undefined} error why nothing more is kept */
+	#setError(error) {
+		this.#error = error;
+		this.#source.kept = error === undefined;
 	}
 
 	/**
@@ -306,9 +340,7 @@ export class CachedSource {
 			// (Shorter at the file's end, as long as its size is not known.)
 			range.end = start + bytes.length;
 			if (this.#error === undefined && bytes.length > 0)
-				await this.#folder.write(nameOf(this.#state.version, range), bytes).catch((error) => {
-					this.#error = error;
-				});
+				await this.#write(nameOf(this.#state.version, range), bytes);
 			if (this.#error !== undefined || bytes.length === 0)
 				this.#forget(range);
 			return bytes;
@@ -350,9 +382,7 @@ export class CachedSource {
 
 	async #writeState() {
 		const text = JSON.stringify(this.#state, null, "\t");
-		await this.#folder.write(STATE_NAME, new TextEncoder().encode(text)).catch((error) => {
-			this.#error ??= error;
-		});
+		await this.#write(STATE_NAME, new TextEncoder().encode(text));
 	}
 }
 

@@ -233,3 +233,30 @@ test("what is no archive leaves nothing behind that is used later", async (t) =>
 	server.data = data;
 	await readAll(await open(), "int8");
 });
+
+test("what is kept here is not kept once more in the browser's HTTP cache", async (t) => {
+	const { open, cache } = await setUp(t), modes = [];
+	const counting = { limits: { retryDelay: 1 }, fetch: (url, init) => {
+		modes.push(init.cache);
+		return fetch(url, init);
+	} };
+	await readAll(await open(counting), "int8");
+	assert.ok(modes.length > 1);
+	assert.deepEqual(new Set(modes.splice(0)), new Set(["no-store"]));
+	await readAll(await open({ ...counting, cache: false }), "int8");
+	assert.deepEqual(new Set(modes.splice(0)), new Set([undefined]));
+	// A store that is full: from then on the HTTP cache may have it.
+	const real = folderStore(join(cache, "full"));
+	let writes = 0;
+	const store = { ...real, folder: (id) => ({ ...real.folder(id), write: async (...args) => {
+		if (++writes > 2)
+			throw new Error("full");
+		return real.folder(id).write(...args);
+	} }) };
+	const archive = await open({ ...counting, cache: { store } });
+	await readAll(archive, "int8");
+	assert.match(archive.cache.error.message, /full/);
+	await readAll(archive, "bf16");
+	assert.equal(modes[0], "no-store");
+	assert.equal(modes.at(-1), undefined);
+});
