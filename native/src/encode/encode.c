@@ -16,6 +16,7 @@ enum {
 	SAMPLE_SIZE = 1 << 14,                  /* bytes that tell whether zstd is worth trying on floats */
 	REPEATS_SHARE = 32,                     /* below 1 of so many places there is no repetition to speak of */
 	LEVEL_SAMPLE = 3,
+	LEVEL_TABLES = 1, /* where nothing repeats: as small as the others */
 	LEVEL_BYTES = 19, /* headers and other literal bytes: small, and downloaded first */
 	LEVEL_OTHER = 9,
 	SPREADS = 33 /* rows are first sorted by their mean |code|, to a quarter of an octave */
@@ -106,16 +107,41 @@ static int repeats(const uint8_t *src, size_t n)
 	return found * REPEATS_SHARE >= n;
 }
 
-/* Does a piece from the middle shrink to less than `share` under zstd? Floats: to nine tenths of that. */
-static int zstd_promises(qs_encoder *encoder, const uint8_t *src, size_t src_size, int is_float, double share)
+/* Might Huffman tables of their own for each of zstd's blocks be smaller than what there is? The entropy of a
+ * part of each block tells. */
+static int block_tables_promise(const uint8_t *src, size_t src_size, size_t best_size)
+{
+	enum { BLOCK = 1 << 17, PIECE = 1 << 10, EVERY = 4 };
+	double bits = 0;
+	for (size_t begin = 0; begin < src_size; begin += BLOCK) {
+		uint32_t parts[QS_COUNT_PARTS][256] = {{0}}, counts[256];
+		size_t n = src_size - begin < BLOCK ? src_size - begin : BLOCK, counted = 0;
+		size_t step = n < BLOCK / EVERY ? PIECE : EVERY * PIECE;
+		for (size_t i = 0; i < n; i += step) {
+			size_t piece = n - i < PIECE ? n - i : PIECE;
+			qs_count(src + begin + i, piece, parts);
+			counted += piece;
+		}
+		qs_count_sum(parts, counts);
+		bits += qs_entropy_bits(counts) * (double)n / (double)counted;
+	}
+	/* Whole bits and the tables take most of this, and it decodes at half the speed. */
+	return bits / 8 < 0.992 * (double)best_size;
+}
+
+/* The level at which zstd may make the chunk smaller, 0 when that is not likely: order-0 coding misses
+ * repetition, which sparse, tied or integer data shows in a sample, a piece from the middle. Floats: only
+ * where the sample shrinks much, to nine tenths of what there is. */
+static int zstd_level(qs_encoder *encoder, const uint8_t *src, size_t src_size, int is_float)
 {
 	size_t n = src_size < SAMPLE_SIZE ? src_size : SAMPLE_SIZE;
-	src += (src_size - n) / 2;
-	if (is_float && !repeats(src, n))
-		return 0;
-	share *= is_float ? 0.9 : 1;
-	size_t size = ZSTD_compressCCtx(encoder->zstd, encoder->candidate, CANDIDATE_SIZE, src, n, LEVEL_SAMPLE);
-	return !ZSTD_isError(size) && (double)size < share * (double)n;
+	const uint8_t *sample = src + (src_size - n) / 2;
+	if (!repeats(sample, n))
+		return !is_float && block_tables_promise(src, src_size, encoder->best_size) ? LEVEL_TABLES : 0;
+	double share = (is_float ? 0.9 : 1) * (double)encoder->best_size / (double)src_size;
+	size_t size =
+	    ZSTD_compressCCtx(encoder->zstd, encoder->candidate, CANDIDATE_SIZE, sample, n, LEVEL_SAMPLE);
+	return !ZSTD_isError(size) && (double)size < share * (double)n ? LEVEL_OTHER : 0;
 }
 
 /* The planes in encoder->planes, each as one block. */
@@ -397,10 +423,9 @@ qstore_status qs_chunk_encode(qs_encoder *encoder, const qs_chunk_desc *desc, co
 		if (dtype == QS_BYTES)
 			try_zstd(encoder, src, src_size, LEVEL_BYTES);
 		else {
-			/* Order-0 coding misses repetition: sparse, tied or integer data shows it in a sample. */
-			double share = (double)encoder->best_size / (double)src_size;
-			if (zstd_promises(encoder, src, src_size, is_float, share))
-				try_zstd(encoder, src, src_size, LEVEL_OTHER);
+			int level = zstd_level(encoder, src, src_size, is_float);
+			if (level)
+				try_zstd(encoder, src, src_size, level);
 		}
 	}
 	if (encoder->best[0] == QS_MODE_RAW) {

@@ -102,8 +102,8 @@ void qs_take_zeros_avx512(const uint8_t *indexes, const uint8_t *values, uint32_
 		__m256i index = _mm256_loadu_si256((const __m256i *)(indexes + i));
 		__mmask32 zeros = _mm256_testn_epi8_mask(index, index);
 		/* Compressed in a register: straight into memory takes many times as long on Zen 4. */
-		_mm512_storeu_si512(
-		    dst, _mm512_maskz_compress_epi16(zeros, _mm512_loadu_si512(values + 2 * (size_t)i)));
+		_mm512_storeu_si512(dst,
+		                    _mm512_maskz_compress_epi16(zeros, _mm512_loadu_si512(values + 2 * (size_t)i)));
 		dst += __builtin_popcount(zeros);
 	}
 	qs_take_zeros_scalar(indexes + whole, values + 2 * (size_t)whole, n - whole, dst);

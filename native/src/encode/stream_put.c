@@ -3,9 +3,8 @@
 #include "../core/bytes.h"
 #include "../core/simd.h"
 
-static inline __attribute__((always_inline)) uint8_t *put(const uint8_t *src, size_t n,
-                                                          const uint32_t codes[256], uint8_t *dst,
-                                                          uint64_t bits, uint64_t used)
+static inline __attribute__((always_inline)) uint8_t *
+put(const uint8_t *src, size_t n, const uint32_t codes[256], uint8_t *dst, uint64_t bits, uint64_t used)
 {
 	/* Of `used` only the low 6 bits count: whole entries are added to it. */
 	size_t i = 0;

@@ -49,8 +49,8 @@ static inline void add_words(word_list *list, __m512i words, __m512i lengths)
 static inline __m512i join(__m512i code, __m512i length, __m512i *word_lengths)
 {
 	__m512i low16 = _mm512_set1_epi32(0xffff), low32 = _mm512_set1_epi64(0xffffffff);
-	code = _mm512_or_si512(_mm512_and_si512(code, low16), _mm512_sllv_epi32(_mm512_srli_epi32(code, 16),
-	                                                                        _mm512_and_si512(length, low16)));
+	code = _mm512_or_si512(_mm512_and_si512(code, low16),
+	                       _mm512_sllv_epi32(_mm512_srli_epi32(code, 16), _mm512_and_si512(length, low16)));
 	length = _mm512_madd_epi16(length, _mm512_set1_epi16(1));
 	__m512i first = _mm512_and_si512(length, low32);
 	*word_lengths = _mm512_add_epi64(first, _mm512_srli_epi64(length, 32));
