@@ -864,16 +864,16 @@ static void encode_sample(fixture *f, sample *s, unsigned mode)
 		fail_msg("%s: mode %u for %u", s->name, s->coded[0], mode);
 }
 
-/* FORMAT.md's lanes backwards, in plain arithmetic: the codec's own encoder uses 32 lanes only for large
+/* FORMAT.md's lanes backwards, in plain arithmetic: the codec's own encoder uses 64 lanes only for large
  * chunks. No zero codes. */
 static void encode_wide(sample *s)
 {
-	uint64_t states[32];
+	uint64_t states[QS_LANES_MAX];
 	static uint8_t units[8192];
 	uint8_t *at = units + sizeof units, *out = s->coded;
 	static qs_cell_cache cache;
 	qs_cell_cache_init(&cache, s->desc.dtype, s->desc.coarse_grid.rule, QS_I8);
-	for (int lane = 0; lane < 32; lane++)
+	for (int lane = 0; lane < QS_LANES_MAX; lane++)
 		states[lane] = 65536;
 	for (uint32_t i = s->desc.n_elems; i-- > 0;) {
 		qs_step step;
@@ -881,18 +881,18 @@ static void encode_wide(sample *s)
 		qs_cell cell = qs_cell_cache_get(&cache, &step, 255)->cells[s->codes[i]];
 		uint32_t n = QS_CELL_COUNT(cell), rank = get16(s->values + 2 * i) - QS_CELL_FIRST(cell);
 		assert_true(rank < n);
-		uint64_t f = 65536 / n > 65535 ? 65535 : 65536 / n, x = states[i % 32];
+		uint64_t f = 65536 / n > 65535 ? 65535 : 65536 / n, x = states[i % QS_LANES_MAX];
 		if (x >= f << 16) {
 			at -= 2;
 			put16(at, x & 0xffff);
 			x >>= 16;
 		}
-		states[i % 32] = x / f * 65536 + rank * f + x % f;
+		states[i % QS_LANES_MAX] = x / f * 65536 + rank * f + x % f;
 	}
 	*out++ = QS_MODE_RANKS;
 	*out++ = QS_RANKS_WIDE;
 	*out++ = 0; /* no element of index 0 */
-	for (int lane = 0; lane < 32; lane++, out += 4) {
+	for (int lane = 0; lane < QS_LANES_MAX; lane++, out += 4) {
 		put16(out, states[lane] & 0xffff);
 		put16(out + 2, (uint32_t)(states[lane] >> 16));
 	}

@@ -25,11 +25,11 @@ static unsigned list_kernels(kernel out[4])
 #endif
 #if QS_HAVE_AVX2 && QS_HAVE_SIMD128
 	if (qs_cpu_has_avx2())
-		out[n++] = (kernel){"avx2", qs_ranks_avx2, 32};
+		out[n++] = (kernel){"avx2", qs_ranks_avx2, QS_LANES_MAX};
 #endif
 #if QS_HAVE_AVX512
 	if (qs_cpu_has_avx512())
-		out[n++] = (kernel){"avx512", qs_ranks_avx512, 32};
+		out[n++] = (kernel){"avx512", qs_ranks_avx512, QS_LANES_MAX};
 #endif
 	return n;
 }
@@ -50,11 +50,11 @@ static unsigned list_fields_kernels(fields_kernel out[4])
 #endif
 #if QS_HAVE_AVX2 && QS_HAVE_SIMD128
 	if (qs_cpu_has_avx2())
-		out[n++] = (fields_kernel){"avx2", qs_ranks_fields_avx2, 32};
+		out[n++] = (fields_kernel){"avx2", qs_ranks_fields_avx2, QS_LANES_MAX};
 #endif
 #if QS_HAVE_AVX512
 	if (qs_cpu_has_avx512())
-		out[n++] = (fields_kernel){"avx512", qs_ranks_fields_avx512, 32};
+		out[n++] = (fields_kernel){"avx512", qs_ranks_fields_avx512, QS_LANES_MAX};
 #endif
 	return n;
 }
@@ -152,6 +152,7 @@ static void compare_kernels(const buffers *b, const qs_ranks *start, size_t n)
 					         (int8_t)b->codes.end[-(ptrdiff_t)n + (ptrdiff_t)i]);
 		assert_ptr_equal(got.src, expected.src);
 		assert_ptr_equal(got.zeros, expected.zeros);
+		assert_int_equal(got.next, expected.next);
 		assert_memory_equal(got.low, expected.low, 2 * start->lanes);
 		assert_memory_equal(got.high, expected.high, 2 * start->lanes);
 	}
@@ -187,6 +188,7 @@ static void compare_fields(const buffers *b, const qs_ranks *start, size_t n)
 			fail_msg("fields, %s: values differ", kernels[k].name);
 		assert_ptr_equal(got.src, expected.src);
 		assert_ptr_equal(got.zeros, expected.zeros);
+		assert_int_equal(got.next, expected.next);
 		assert_memory_equal(got.low, expected.low, 2 * start->lanes);
 		assert_memory_equal(got.high, expected.high, 2 * start->lanes);
 	}
@@ -197,15 +199,16 @@ static void test_kernels_agree(void **state)
 	buffers *b = *state;
 	rng r = {7};
 	for (int round = 0; round < 3000; round++) {
-		unsigned lanes = round & 1 ? 32 : 8;
-		size_t n = (size_t)lanes * rng_below(&r, round % 10 ? 12 : MAX_ELEMS / 32 + 1),
+		unsigned lanes = round & 1 ? QS_LANES_MAX : QS_LANES_MIN, step = qs_ranks_step(lanes);
+		size_t n = (size_t)step * rng_below(&r, round % 10 ? 12 : MAX_ELEMS / 32 + 1),
 		       units = rng_below(&r, (uint32_t)n + 40);
 		if (round % 3 == 0)
 			units = n; /* cannot run out */
 		build_cells(b, round & 2 ? QS_BF16 : QS_F16, 1 + rng_below(&r, QS_RULE_Q8_0_D), random_scale(&r),
 		            (uint16_t)rng_next(&r));
 		fill_codes(&r, guarded_place(&b->codes, n), n);
-		qs_ranks start = {.lanes = lanes, .src_end = b->units.end};
+		qs_ranks start = {
+		    .lanes = lanes, .next = step * rng_below(&r, lanes / step), .src_end = b->units.end};
 		rng_bytes(&r, guarded_place(&b->units, 2 * units), 2 * units);
 		start.src = b->units.end - 2 * units;
 		start.zeros = guarded_place(&b->zeros, 2 * n + QS_ZEROS_SLACK);
@@ -246,11 +249,12 @@ static void test_ranks_come_back(void **state)
 	kernel kernels[4];
 	unsigned n_kernels = list_kernels(kernels);
 	for (int round = 0; round < 400; round++) {
-		unsigned lanes = round & 1 ? 32 : 8;
+		unsigned lanes = round & 1 ? QS_LANES_MAX : QS_LANES_MIN;
 		uint32_t dtype = round & 2 ? QS_BF16 : QS_F16;
-		size_t n = (size_t)lanes * (1 + rng_below(&r, round % 10 ? 10 : MAX_ELEMS / 32)), n_units = 0,
+		size_t n = (size_t)qs_ranks_step(lanes) * (1 + rng_below(&r, round % 10 ? 10 : MAX_ELEMS / 32)),
+		       n_units = 0,
 		       n_zeros = 0;
-		uint64_t states[32];
+		uint64_t states[QS_LANES_MAX];
 		build_cells(b, dtype, 1 + rng_below(&r, QS_RULE_Q8_0_D), random_scale(&r), (uint16_t)rng_next(&r));
 		uint8_t *codes = guarded_place(&b->codes, n),
 		        *zeros = guarded_place(&b->zeros, 2 * n + QS_ZEROS_SLACK);
@@ -305,7 +309,7 @@ static void test_best_kernel(void **state)
 	(void)state;
 	kernel kernels[4];
 	unsigned n = list_kernels(kernels);
-	for (unsigned lanes = 8; lanes <= 32; lanes += 24)
+	for (unsigned lanes = QS_LANES_MIN; lanes <= QS_LANES_MAX; lanes *= QS_LANES_MAX / QS_LANES_MIN)
 		for (int plain = 0; plain < 2; plain++) {
 			qs_ranks_kernel *best = qs_ranks_best(lanes, plain);
 			unsigned k = n;

@@ -617,7 +617,7 @@ function decodeRanks(r, chunk) {
 	const flags = r.u8();
 	need(flags < 32, "unknown flags");
 	need(!(flags & 16) || (grid.rule < 7 && !(flags & 12) && !factors), "shared values where there can be none");
-	const lanes = flags & 1 ? 32 : 8;
+	const lanes = flags & 1 ? 64 : 8;
 	const exceptions = flags & 2 ? new Reader(r.take(r.varint())) : undefined;
 	if (flags & 4) {
 		const residual = decodeBlock(r, n);

@@ -29,7 +29,7 @@ enum {
 
 /* The flags byte of a RANKS chunk. */
 enum {
-	QS_RANKS_WIDE = 1,       /* 32 lanes, else 8 */
+	QS_RANKS_WIDE = 1,       /* 64 lanes, else 8 */
 	QS_RANKS_EXCEPTIONS = 2, /* a list of values outside their cells follows */
 	QS_RANKS_RESIDUAL = 4,   /* a symbol block of differences to the codes follows */
 	QS_RANKS_SHIFTS = 8,     /* a symbol block of the runs' shifts follows */

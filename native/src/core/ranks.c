@@ -2,10 +2,10 @@
 
 #include "simd.h"
 
-/* One element: its rank, and the lane's state behind it. Returns 0 when the units run out. */
-static inline int decode_rank(qs_ranks *ranks, unsigned lane, const uint8_t **src, uint32_t f, uint32_t g,
-                              uint32_t *rank)
+/* The next element: its rank, and its lane's state behind it. Returns 0 when the units run out. */
+static inline int decode_rank(qs_ranks *ranks, const uint8_t **src, uint32_t f, uint32_t g, uint32_t *rank)
 {
+	unsigned lane = ranks->next;
 	uint32_t slot = ranks->low[lane], t = slot * g >> 16, rest = (uint16_t)(slot - t * f);
 	/* G is too small by so little that the rank is right or one too low. */
 	uint32_t more = rest >= f;
@@ -21,6 +21,7 @@ static inline int decode_rank(qs_ranks *ranks, unsigned lane, const uint8_t **sr
 	*src += 2 * due;
 	ranks->low[lane] = (uint16_t)state;
 	ranks->high[lane] = (uint16_t)(state >> 16);
+	ranks->next = (lane + 1) & (ranks->lanes - 1);
 	*rank = t + more;
 	return 1;
 }
@@ -31,8 +32,7 @@ int qs_ranks_scalar(qs_ranks *ranks, qs_cells cells, const uint8_t *indexes, siz
 	for (size_t i = 0; i < n; i++) {
 		qs_cell cell = qs_cells_at(cells, indexes[i]);
 		uint32_t rank;
-		if (!decode_rank(ranks, (unsigned)i & (ranks->lanes - 1), &src, QS_CELL_F(cell), QS_CELL_G(cell),
-		                 &rank))
+		if (!decode_rank(ranks, &src, QS_CELL_F(cell), QS_CELL_G(cell), &rank))
 			return 0;
 		uint32_t value = QS_CELL_FIRST(cell) + rank;
 		if (!indexes[i]) {
@@ -51,7 +51,7 @@ int qs_ranks_fields_scalar(qs_ranks *ranks, const qs_cell_fields *cells, size_t 
 	const uint8_t *src = ranks->src, *zeros = ranks->zeros;
 	for (size_t i = 0; i < n; i++) {
 		uint32_t rank;
-		if (!decode_rank(ranks, (unsigned)i & (ranks->lanes - 1), &src, cells->f[i], cells->g[i], &rank))
+		if (!decode_rank(ranks, &src, cells->f[i], cells->g[i], &rank))
 			return 0;
 		uint32_t value = cells->first[i] + rank;
 		if (!cells->g[i]) {

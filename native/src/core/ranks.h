@@ -1,5 +1,5 @@
 /* Ranks: the position of each value in the cell of its code, range-ANS coded with all ranks of a cell equally
- * likely, in 8 or 32 interleaved lanes laid out for SIMD (FORMAT.md, "Ranks"; the ANS family: Duda, arXiv
+ * likely, in 8 or 64 interleaved lanes laid out for SIMD (FORMAT.md, "Ranks"; the ANS family: Duda, arXiv
  * 1311.2540; interleaving: Giesen, arXiv 1402.3392). */
 #ifndef QS_RANKS_H
 #define QS_RANKS_H
@@ -9,7 +9,8 @@
 
 enum {
 	QS_LANES_MIN = 8,
-	QS_LANES_MAX = 32,
+	QS_LANES_MAX = 64,
+	QS_LANES_STEP = 32, /* elements that kernels decode at a time, with QS_LANES_MAX lanes */
 	QS_LANE_START = 1 << 16, /* state that the encoder starts from and the decoder must end at */
 	QS_ZEROS_SLACK = 64
 };
@@ -20,26 +21,33 @@ typedef struct qs_ranks {
 	const uint8_t *src, *src_end; /* 16-bit units, an even number of bytes */
 	const uint8_t *zeros; /* values of the elements with index 0, in order, 2 bytes each; kernels may read
 	                         QS_ZEROS_SLACK bytes beyond the last */
-	unsigned lanes;
+	unsigned lanes, next; /* next: the lane of the next element */
 } qs_ranks;
 
-/* Decodes n values into dst, 2 bytes each: element i by lane i modulo lanes. n is a multiple of the lanes,
- * but for qs_ranks_scalar. indexes: of cells; 0 takes a value from zeros. Returns 0 when the units run out.
+/* What the number of elements that a kernel is given is a multiple of. */
+static inline unsigned qs_ranks_step(unsigned lanes)
+{
+	return lanes < QS_LANES_STEP ? lanes : QS_LANES_STEP;
+}
+
+/* Decodes n values into dst, 2 bytes each, by one lane after the other from `next` on. But for
+ * qs_ranks_scalar, n and `next` are multiples of qs_ranks_step. indexes: of cells; 0 takes a value from
+ * zeros. Returns 0 when the units run out.
  * Any state is safe: bad data gives wrong values, never a bad access. */
 typedef int qs_ranks_kernel(qs_ranks *ranks, qs_cells cells, const uint8_t *indexes, size_t n, uint8_t *dst);
 
 qs_ranks_kernel qs_ranks_scalar;  /* the oracle: any number of lanes */
 qs_ranks_kernel qs_ranks_simd128; /* WebAssembly SIMD, SSE4.1, NEON */
-qs_ranks_kernel qs_ranks_avx2;    /* 32 lanes */
-qs_ranks_kernel qs_ranks_avx512;  /* 32 lanes, and tables of signed codes around 0 only */
+qs_ranks_kernel qs_ranks_avx2;    /* 64 lanes */
+qs_ranks_kernel qs_ranks_avx512;  /* 64 lanes, and tables of signed codes around 0 only */
 
 /* The same with the cell of each element, field by field; an element with g = 0 takes a value from zeros. */
 typedef int qs_ranks_fields_kernel(qs_ranks *ranks, const qs_cell_fields *cells, size_t n, uint8_t *dst);
 
 qs_ranks_fields_kernel qs_ranks_fields_scalar; /* the oracle: any number of lanes and elements */
 qs_ranks_fields_kernel qs_ranks_fields_simd128;
-qs_ranks_fields_kernel qs_ranks_fields_avx2;   /* 32 lanes */
-qs_ranks_fields_kernel qs_ranks_fields_avx512; /* 32 lanes */
+qs_ranks_fields_kernel qs_ranks_fields_avx2;   /* 64 lanes */
+qs_ranks_fields_kernel qs_ranks_fields_avx512; /* 64 lanes */
 
 /* What the kernels above leave: elements i … n − 1, of a dst that begins with element 0. */
 static inline int qs_ranks_fields_rest(qs_ranks *ranks, const qs_cell_fields *cells, size_t i, size_t n,

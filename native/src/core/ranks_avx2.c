@@ -1,4 +1,4 @@
-/* The rank decoder in AVX2: 16 lanes a vector; the oracle is qs_ranks_scalar. Shares a table with the 128-bit
+/* The rank decoder in AVX2: 16 of the 64 lanes a vector; the oracle is qs_ranks_scalar. Shares a table with the 128-bit
  * kernels. */
 #include "expand.h"
 #include "ranks.h"
@@ -6,8 +6,10 @@
 #if QS_HAVE_AVX2 && QS_HAVE_SIMD128
 #include <immintrin.h>
 
+/* The 64 lanes' states stay in memory: there are too few registers for them, and a lane has time until its
+ * turn comes again. */
 typedef struct state {
-	__m256i low[2], high[2];
+	uint16_t *low, *high; /* of the lanes whose turn it is */
 	const uint8_t *src, *zeros;
 } state;
 
@@ -17,22 +19,20 @@ static inline int has_units(const qs_ranks *ranks, const state *s)
 	return ranks->src_end - s->src >= 64;
 }
 
-static inline state begin(const qs_ranks *ranks)
+static inline state begin(qs_ranks *ranks)
 {
-	state s = {.src = ranks->src, .zeros = ranks->zeros};
-	for (int v = 0; v < 2; v++) {
-		s.low[v] = _mm256_loadu_si256((const __m256i *)(ranks->low + 16 * v));
-		s.high[v] = _mm256_loadu_si256((const __m256i *)(ranks->high + 16 * v));
-	}
-	return s;
+	return (state){ranks->low + ranks->next, ranks->high + ranks->next, ranks->src, ranks->zeros};
+}
+
+static inline void next_lanes(qs_ranks *ranks, state *s)
+{
+	ranks->next ^= QS_LANES_STEP;
+	s->low = ranks->low + ranks->next;
+	s->high = ranks->high + ranks->next;
 }
 
 static inline void end(qs_ranks *ranks, const state *s)
 {
-	for (int v = 0; v < 2; v++) {
-		_mm256_storeu_si256((__m256i *)(ranks->low + 16 * v), s->low[v]);
-		_mm256_storeu_si256((__m256i *)(ranks->high + 16 * v), s->high[v]);
-	}
 	ranks->src = s->src;
 	ranks->zeros = s->zeros;
 }
@@ -53,12 +53,13 @@ static inline __m256i expand(const uint8_t **src, __m256i lanes)
 	return _mm256_shuffle_epi8(units, order);
 }
 
-/* One field of 16 cells each. zero: all bits of the lanes that take a value from zeros. */
+/* One field of 16 cells each; v: which half of the 32 lanes. zero: all bits of the lanes that take a value from zeros. */
 static inline __attribute__((always_inline)) void step(state *s, int v, __m256i first, __m256i f, __m256i g,
                                                        __m256i zero, uint8_t *dst)
 {
 	const __m256i ones = _mm256_set1_epi16(-1);
-	__m256i low = s->low[v], high = s->high[v];
+	__m256i *states[] = {(__m256i *)(s->low + 16 * v), (__m256i *)(s->high + 16 * v)},
+	        low = _mm256_loadu_si256(states[0]), high = _mm256_loadu_si256(states[1]);
 	__m256i rank = _mm256_mulhi_epu16(low, g), rest = _mm256_sub_epi16(low, _mm256_mullo_epi16(rank, f));
 	/* One more where F still fits: where it does not, the difference is above `rest`. */
 	__m256i less = _mm256_sub_epi16(rest, f);
@@ -69,8 +70,9 @@ static inline __attribute__((always_inline)) void step(state *s, int v, __m256i 
 	__m256i below =
 	    _mm256_add_epi16(_mm256_mulhi_epu16(f, high), _mm256_cmpeq_epi16(_mm256_max_epu16(low, rest), low));
 	__m256i take = _mm256_cmpeq_epi16(below, ones);
-	s->high[v] = _mm256_or_si256(_mm256_sub_epi16(below, ones), _mm256_and_si256(low, take));
-	s->low[v] = _mm256_or_si256(_mm256_andnot_si256(take, low), expand(&s->src, take));
+	_mm256_storeu_si256(states[1],
+	                    _mm256_or_si256(_mm256_sub_epi16(below, ones), _mm256_and_si256(low, take)));
+	_mm256_storeu_si256(states[0], _mm256_or_si256(_mm256_andnot_si256(take, low), expand(&s->src, take)));
 	__m256i value = _mm256_andnot_si256(zero, _mm256_add_epi16(first, rank));
 	_mm256_storeu_si256((__m256i *)dst, _mm256_or_si256(value, expand(&s->zeros, zero)));
 }
@@ -106,7 +108,7 @@ int qs_ranks_avx2(qs_ranks *ranks, qs_cells cells, const uint8_t *codes, size_t 
 {
 	state s = begin(ranks);
 	size_t i = 0;
-	for (; i < n && has_units(ranks, &s); i += 32) {
+	for (; i < n && has_units(ranks, &s); i += 32, next_lanes(ranks, &s)) {
 		step_cells(&s, 0, cells, codes + i, dst + 2 * i);
 		step_cells(&s, 1, cells, codes + i + 16, dst + 2 * i + 32);
 	}
@@ -126,7 +128,7 @@ int qs_ranks_fields_avx2(qs_ranks *ranks, const qs_cell_fields *cells, size_t n,
 {
 	state s = begin(ranks);
 	size_t i = 0;
-	for (; i < n && has_units(ranks, &s); i += 32) {
+	for (; i < n && has_units(ranks, &s); i += 32, next_lanes(ranks, &s)) {
 		step_fields(&s, 0, cells, i, dst);
 		step_fields(&s, 1, cells, i + 16, dst);
 	}

@@ -1,56 +1,78 @@
-/* The rank decoder in AVX-512: all 32 lanes in one vector; the oracle is qs_ranks_scalar. */
+/* The rank decoder in AVX-512: 64 lanes in two vectors, of which one is at work while the other waits for its
+ * units and states; the oracle is qs_ranks_scalar. */
 #include "ranks.h"
 #include "simd.h"
 
 #if QS_HAVE_AVX512
 #include "cell_tables_avx512.h"
 
+/* The lanes of the next element and the 31 behind it come first. */
 typedef struct state {
-	__m512i low, high;
+	__m512i low[2], high[2];
 	const uint8_t *src, *zeros;
 } state;
 
-/* Whether units may run out: a vector takes at most 64 bytes of them, and loads as many. */
-static inline int has_units(const qs_ranks *ranks, const state *s)
+/* Whether there are units for so many vectors: each takes at most 64 bytes of them, and loads as many. */
+static inline int has_units(const qs_ranks *ranks, const state *s, int vectors)
 {
-	return ranks->src_end - s->src >= 64;
+	return ranks->src_end - s->src >= 64 * vectors;
 }
 
 static inline state begin(const qs_ranks *ranks)
 {
-	return (state){_mm512_loadu_si512(ranks->low), _mm512_loadu_si512(ranks->high), ranks->src, ranks->zeros};
+	unsigned a = ranks->next, b = a ^ QS_LANES_STEP;
+	return (state){{_mm512_loadu_si512(ranks->low + a), _mm512_loadu_si512(ranks->low + b)},
+	               {_mm512_loadu_si512(ranks->high + a), _mm512_loadu_si512(ranks->high + b)},
+	               ranks->src,
+	               ranks->zeros};
 }
 
-static inline void end(qs_ranks *ranks, const state *s)
+/* n: elements that were decoded. */
+static inline void end(qs_ranks *ranks, const state *s, size_t n)
 {
-	_mm512_storeu_si512(ranks->low, s->low);
-	_mm512_storeu_si512(ranks->high, s->high);
+	unsigned a = ranks->next, b = a ^ QS_LANES_STEP;
+	_mm512_storeu_si512(ranks->low + a, s->low[0]);
+	_mm512_storeu_si512(ranks->low + b, s->low[1]);
+	_mm512_storeu_si512(ranks->high + a, s->high[0]);
+	_mm512_storeu_si512(ranks->high + b, s->high[1]);
+	ranks->next ^= n & QS_LANES_STEP;
 	ranks->src = s->src;
 	ranks->zeros = s->zeros;
 }
 
-/* zero: the lanes that take a value from zeros. */
-static inline __attribute__((always_inline)) void step(state *s, __m512i first, __m512i f, __m512i g,
+/* v: which half of the lanes; zero: those that take a value from zeros. */
+static inline __attribute__((always_inline)) void step(state *s, int v, __m512i first, __m512i f, __m512i g,
                                                        __mmask32 zero, uint8_t *dst)
 {
-	__m512i rank = _mm512_mulhi_epu16(s->low, g),
-	        rest = _mm512_sub_epi16(s->low, _mm512_mullo_epi16(rank, f));
+	__m512i low = s->low[v], high = s->high[v], rank = _mm512_mulhi_epu16(low, g),
+	        rest = _mm512_sub_epi16(low, _mm512_mullo_epi16(rank, f));
 	rank = _mm512_mask_add_epi16(rank, _mm512_cmpge_epu16_mask(rest, f), rank, _mm512_set1_epi16(1));
 	/* Where F does not fit, the difference is above `rest`. What the next vector waits for goes through as
 	 * few masks as possible, each of which takes as long as a multiplication. */
 	rest = _mm512_min_epu16(rest, _mm512_sub_epi16(rest, f));
-	__m512i new_low = _mm512_add_epi16(_mm512_mullo_epi16(f, s->high), rest),
-	        new_high = _mm512_mulhi_epu16(f, s->high);
+	__m512i new_low = _mm512_add_epi16(_mm512_mullo_epi16(f, high), rest),
+	        new_high = _mm512_mulhi_epu16(f, high);
 	__mmask32 carry = _mm512_cmplt_epu16_mask(new_low, rest),
 	          take = _kandn_mask32(carry, _mm512_testn_epi16_mask(new_high, new_high));
 	new_high = _mm512_mask_add_epi16(new_high, carry, new_high, _mm512_set1_epi16(1));
-	s->high = _mm512_mask_mov_epi16(new_high, take, new_low);
-	s->low = _mm512_mask_expand_epi16(new_low, take, _mm512_loadu_si512(s->src));
+	s->high[v] = _mm512_mask_mov_epi16(new_high, take, new_low);
+	s->low[v] = _mm512_mask_expand_epi16(new_low, take, _mm512_loadu_si512(s->src));
 	s->src += 2 * (unsigned)__builtin_popcount(take);
 	__m512i value =
 	    _mm512_mask_expand_epi16(_mm512_add_epi16(first, rank), zero, _mm512_loadu_si512(s->zeros));
 	s->zeros += 2 * (unsigned)__builtin_popcount(zero);
 	_mm512_storeu_si512(dst, value);
+}
+
+static inline __attribute__((always_inline)) void step_cells(state *s, int v, const qs_cell_tables *tables,
+                                                             const uint8_t *codes, uint8_t *dst)
+{
+	__m512i code = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)codes));
+	__m512i magnitude = _mm512_abs_epi16(code);
+	__m512i f = qs_cell_tables_get(tables->f, magnitude, QS_CELL_F(tables->least));
+	__m512i g = qs_cell_tables_get(tables->g, magnitude, QS_CELL_G(tables->least));
+	__m512i first = qs_cell_tables_first(tables, code, magnitude);
+	step(s, v, first, f, g, _mm512_testn_epi16_mask(code, code), dst);
 }
 
 int qs_ranks_avx512(qs_ranks *ranks, qs_cells cells, const uint8_t *codes, size_t n, uint8_t *dst)
@@ -59,27 +81,39 @@ int qs_ranks_avx512(qs_ranks *ranks, qs_cells cells, const uint8_t *codes, size_
 	qs_cell_tables_load(&tables, cells);
 	state s = begin(ranks);
 	size_t i = 0;
-	for (; i < n && has_units(ranks, &s); i += 32) {
-		__m512i code = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(codes + i)));
-		__m512i magnitude = _mm512_abs_epi16(code);
-		__m512i f = qs_cell_tables_get(tables.f, magnitude, QS_CELL_F(tables.least));
-		__m512i g = qs_cell_tables_get(tables.g, magnitude, QS_CELL_G(tables.least));
-		__m512i first = qs_cell_tables_first(&tables, code, magnitude);
-		step(&s, first, f, g, _mm512_testn_epi16_mask(code, code), dst + 2 * i);
+	for (; i + 64 <= n && has_units(ranks, &s, 2); i += 64) {
+		step_cells(&s, 0, &tables, codes + i, dst + 2 * i);
+		step_cells(&s, 1, &tables, codes + i + 32, dst + 2 * i + 64);
 	}
-	end(ranks, &s);
+	if (i < n && has_units(ranks, &s, 1)) {
+		step_cells(&s, 0, &tables, codes + i, dst + 2 * i);
+		i += 32;
+	}
+	end(ranks, &s, i);
 	return qs_ranks_scalar(ranks, cells, codes + i, n - i, dst + 2 * i);
+}
+
+static inline __attribute__((always_inline)) void step_fields(state *s, int v, const qs_cell_fields *cells,
+                                                              size_t i, uint8_t *dst)
+{
+	__m512i first = _mm512_loadu_si512(cells->first + i), f = _mm512_loadu_si512(cells->f + i),
+	        g = _mm512_loadu_si512(cells->g + i);
+	step(s, v, first, f, g, _mm512_testn_epi16_mask(g, g), dst + 2 * i);
 }
 
 int qs_ranks_fields_avx512(qs_ranks *ranks, const qs_cell_fields *cells, size_t n, uint8_t *dst)
 {
 	state s = begin(ranks);
 	size_t i = 0;
-	for (; i < n && has_units(ranks, &s); i += 32) {
-		__m512i f = _mm512_loadu_si512(cells->f + i), g = _mm512_loadu_si512(cells->g + i);
-		step(&s, _mm512_loadu_si512(cells->first + i), f, g, _mm512_testn_epi16_mask(g, g), dst + 2 * i);
+	for (; i + 64 <= n && has_units(ranks, &s, 2); i += 64) {
+		step_fields(&s, 0, cells, i, dst);
+		step_fields(&s, 1, cells, i + 32, dst);
 	}
-	end(ranks, &s);
+	if (i < n && has_units(ranks, &s, 1)) {
+		step_fields(&s, 0, cells, i, dst);
+		i += 32;
+	}
+	end(ranks, &s, i);
 	return qs_ranks_fields_rest(ranks, cells, i, n, dst);
 }
 

@@ -25,7 +25,7 @@ static qstore_status decode_exceptions(qs_reader *r, size_t n, uint8_t *dst)
 }
 
 /* Cells of elements that are gathered before ranks are decoded with them. */
-enum { FIELDS_MAX = QS_STRIP_MAX + 2 * QS_LANES_MAX + QS_STRIP_OVERSHOOT };
+enum { FIELDS_MAX = QS_STRIP_MAX + 2 * QS_LANES_STEP + QS_STRIP_OVERSHOOT };
 
 /* Elements go to the lanes in turn. Whole vectors of one scale are decoded as they stand, by its table; cells
  * of the others are gathered here first. */
@@ -60,7 +60,7 @@ static int feed_decode(feed *f, qs_ranks_fields_kernel *kernel, uint32_t n)
 
 static int feed_whole(feed *f)
 {
-	uint32_t n = f->filled & ~(f->ranks.lanes - 1);
+	uint32_t n = f->filled & ~(qs_ranks_step(f->ranks.lanes) - 1);
 	return !n || feed_decode(f, f->mixed, n);
 }
 
@@ -82,7 +82,7 @@ static void put_cells(const qs_cell_fields *to, qs_cells cells, const uint8_t *i
 		put_cell(to, i, qs_cells_at(cells, indexes[i]), indexes[i]);
 }
 
-/* n is at most QS_LANES_MAX. */
+/* n is at most QS_LANES_STEP. */
 static void feed_mixed(feed *f, qs_cells cells, const uint8_t *indexes, uint32_t n)
 {
 	qs_cell_fields to = feed_fields(f);
@@ -93,21 +93,21 @@ static void feed_mixed(feed *f, qs_cells cells, const uint8_t *indexes, uint32_t
 /* A run of elements, by its table. */
 static int feed_run(feed *f, qs_cells cells, const uint8_t *indexes, uint32_t n)
 {
-	uint32_t lanes = f->ranks.lanes;
+	uint32_t step = qs_ranks_step(f->ranks.lanes);
 	if (f->filled) {
-		uint32_t room = -f->filled & (lanes - 1), some = n < room ? n : room;
+		uint32_t room = -f->filled & (step - 1), some = n < room ? n : room;
 		feed_mixed(f, cells, indexes, some);
 		indexes += some;
 		n -= some;
 		/* A short run goes with what came before it. */
-		if (n < lanes) {
+		if (n < step) {
 			feed_mixed(f, cells, indexes, n);
 			return f->filled < QS_STRIP_MAX || feed_whole(f);
 		}
 		if (!feed_whole(f))
 			return 0;
 	}
-	uint32_t whole = n & ~(lanes - 1);
+	uint32_t whole = n & ~(step - 1);
 	if (whole && !f->whole(&f->ranks, cells, indexes, whole, f->out))
 		return 0;
 	f->out += 2 * (size_t)whole;

@@ -90,25 +90,20 @@ static inline void step_fields(v128_t *low, v128_t *high, const qs_cell_fields *
 }
 
 /* All whole vectors of n elements, as long as there are units: STEP(low, high, element) decodes one. A vector
- * takes at most 16 bytes of units and loads 16. */
+ * takes at most 16 bytes of units and loads 16. The states of 64 lanes stay in memory: there are too few
+ * registers for them, and a lane has time until its turn comes again. */
 #define DECODE_VECTORS(STEP)                                                                                 \
 	size_t i = 0;                                                                                            \
 	const uint8_t *src = ranks->src, *zeros = ranks->zeros;                                                  \
 	if (ranks->lanes == QS_LANES_MAX) {                                                                      \
-		v128_t low[4], high[4];                                                                              \
-		for (int v = 0; v < 4; v++) {                                                                        \
-			low[v] = wasm_v128_load(ranks->low + 8 * v);                                                     \
-			high[v] = wasm_v128_load(ranks->high + 8 * v);                                                   \
-		}                                                                                                    \
-		for (; i < n && ranks->src_end - src >= 64; i += 32) {                                               \
-			STEP(&low[0], &high[0], i);                                                                      \
-			STEP(&low[1], &high[1], i + 8);                                                                  \
-			STEP(&low[2], &high[2], i + 16);                                                                 \
-			STEP(&low[3], &high[3], i + 24);                                                                 \
-		}                                                                                                    \
-		for (int v = 0; v < 4; v++) {                                                                        \
-			wasm_v128_store(ranks->low + 8 * v, low[v]);                                                     \
-			wasm_v128_store(ranks->high + 8 * v, high[v]);                                                   \
+		for (; i < n && ranks->src_end - src >= 64; i += QS_LANES_STEP, ranks->next ^= QS_LANES_STEP) {      \
+			uint16_t *lows = ranks->low + ranks->next, *highs = ranks->high + ranks->next;                   \
+			for (size_t v = 0; v < QS_LANES_STEP; v += 8) {                                                  \
+				v128_t low = wasm_v128_load(lows + v), high = wasm_v128_load(highs + v);                     \
+				STEP(&low, &high, i + v);                                                                    \
+				wasm_v128_store(lows + v, low);                                                              \
+				wasm_v128_store(highs + v, high);                                                            \
+			}                                                                                                \
 		}                                                                                                    \
 	} else {                                                                                                 \
 		v128_t low = wasm_v128_load(ranks->low), high = wasm_v128_load(ranks->high);                         \

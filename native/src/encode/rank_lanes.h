@@ -30,7 +30,7 @@ typedef void qs_find_ranks_kernel(qs_cells cells, const uint8_t *indexes, const 
 
 qs_put_ranks_kernel qs_put_ranks_scalar; /* any number of lanes */
 qs_put_ranks_kernel qs_put_ranks_avx2;
-qs_put_ranks_kernel qs_put_ranks_avx512; /* 32 lanes */
+qs_put_ranks_kernel qs_put_ranks_avx512; /* 64 lanes */
 qs_find_ranks_kernel qs_find_ranks_scalar;
 qs_find_ranks_kernel qs_find_ranks_avx512; /* tables of signed codes around 0 only */
 

@@ -21,34 +21,44 @@ static inline __m512i put(__m512i state, __m512i f, __m512i ranks)
 	return _mm512_add_epi32(_mm512_slli_epi32(quotient, 16), _mm512_add_epi32(ranks, rest));
 }
 
+/* 32 of the lanes, whose units are written in front of `at`. Returns where these begin. */
+static inline uint8_t *put32(__m512i state[2], __m512i f, __m512i rank, uint8_t *at)
+{
+	__m512i ranks = _mm512_mullo_epi16(rank, f);
+	__m512i f_low = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(f)),
+	        f_high = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(f, 1));
+	__mmask16 due_low = _mm512_cmpge_epu32_mask(_mm512_srli_epi32(state[0], 16), f_low),
+	          due_high = _mm512_cmpge_epu32_mask(_mm512_srli_epi32(state[1], 16), f_high);
+	__mmask32 due = (__mmask32)due_high << 16 | due_low;
+	__m512i units = _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi32_epi16(state[0])),
+	                                   _mm512_cvtepi32_epi16(state[1]), 1);
+	unsigned count = (unsigned)__builtin_popcount(due);
+	at -= 2 * count;
+	_mm512_mask_storeu_epi16(at, (__mmask32)(((uint64_t)1 << count) - 1),
+	                         _mm512_maskz_compress_epi16(due, units));
+	state[0] = put(_mm512_mask_srli_epi32(state[0], due_low, state[0], 16), f_low,
+	               _mm512_cvtepu16_epi32(_mm512_castsi512_si256(ranks)));
+	state[1] = put(_mm512_mask_srli_epi32(state[1], due_high, state[1], 16), f_high,
+	               _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(ranks, 1)));
+	return at;
+}
+
 void qs_put_ranks_avx512(qs_rank_lanes *lanes, const uint16_t *f, const uint16_t *rank, uint32_t n)
 {
 	uint32_t whole = n & ~(uint32_t)(QS_LANES_MAX - 1);
 	qs_put_ranks_scalar(lanes, f + whole, rank + whole, n - whole);
-	__m512i low = _mm512_loadu_si512(lanes->state), high = _mm512_loadu_si512(lanes->state + 16);
+	__m512i states[4];
 	uint8_t *at = lanes->at;
+	for (int v = 0; v < 4; v++)
+		states[v] = _mm512_loadu_si512(lanes->state + 16 * v);
 	while (whole) {
-		whole -= QS_LANES_MAX;
-		__m512i fs = _mm512_loadu_si512(f + whole);
-		__m512i ranks = _mm512_mullo_epi16(_mm512_loadu_si512(rank + whole), fs);
-		__m512i f_low = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(fs)),
-		        f_high = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(fs, 1));
-		__mmask16 due_low = _mm512_cmpge_epu32_mask(_mm512_srli_epi32(low, 16), f_low),
-		          due_high = _mm512_cmpge_epu32_mask(_mm512_srli_epi32(high, 16), f_high);
-		__mmask32 due = (__mmask32)due_high << 16 | due_low;
-		__m512i units = _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi32_epi16(low)),
-		                                   _mm512_cvtepi32_epi16(high), 1);
-		unsigned count = (unsigned)__builtin_popcount(due);
-		at -= 2 * count;
-		_mm512_mask_storeu_epi16(at, (__mmask32)(((uint64_t)1 << count) - 1),
-		                         _mm512_maskz_compress_epi16(due, units));
-		low = put(_mm512_mask_srli_epi32(low, due_low, low, 16), f_low,
-		          _mm512_cvtepu16_epi32(_mm512_castsi512_si256(ranks)));
-		high = put(_mm512_mask_srli_epi32(high, due_high, high, 16), f_high,
-		           _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(ranks, 1)));
+		whole -= 32;
+		at = put32(states + 2, _mm512_loadu_si512(f + whole), _mm512_loadu_si512(rank + whole), at);
+		whole -= 32;
+		at = put32(states, _mm512_loadu_si512(f + whole), _mm512_loadu_si512(rank + whole), at);
 	}
-	_mm512_storeu_si512(lanes->state, low);
-	_mm512_storeu_si512(lanes->state + 16, high);
+	for (int v = 0; v < 4; v++)
+		_mm512_storeu_si512(lanes->state + 16 * v, states[v]);
 	lanes->at = at;
 }
 

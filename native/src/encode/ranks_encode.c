@@ -362,8 +362,8 @@ void qs_ranks_encode(qs_writer *w, const qs_chunk_desc *desc, const uint8_t *src
 	const qs_grid *grid = &desc->coarse_grid;
 	uint32_t n = desc->n_elems, cols = (uint32_t)desc->cols;
 	const uint8_t *codes = desc->coarse, *values = src;
-	/* 32 lanes pay when their states are small beside the chunk. */
-	unsigned n_lanes = n >= 1 << 15 ? QS_LANES_MAX : QS_LANES_MIN;
+	/* 64 lanes pay when their states are small beside the chunk. */
+	unsigned n_lanes = n >= 1 << 16 ? QS_LANES_MAX : QS_LANES_MIN;
 	qs_coded_order order = qs_chunk_order(desc);
 	uint8_t *outside = scratch->outside;
 	/* Codes that the rule does not have stand in no cell. */
