@@ -138,7 +138,7 @@ export const models = {
 	},
 	odd: { files: () => ({ "model.safetensors": odd() }) },
 	plain: { files: () => ({ "model.safetensors": odd() }), pack: ["--quantize", "none"] },
-	wide: { files: () => ({ "model.safetensors": model(3, "BF16", [[70, 500]]) }) },
+	wide: { files: () => ({ "model.safetensors": model(3, "BF16", [[131, 501]]) }) },
 	folders: {
 		files: () => ({
 			"README.md": "# Golden\n",
