@@ -17,7 +17,7 @@ enum {
 
 /* The decoder's state: lane i's 32-bit state is high[i] << 16 | low[i], and at least 2^16 between symbols. */
 typedef struct qs_ranks {
-	uint16_t low[QS_LANES_MAX], high[QS_LANES_MAX];
+	_Alignas(64) uint16_t low[QS_LANES_MAX], high[QS_LANES_MAX];
 	const uint8_t *src, *src_end; /* 16-bit units, an even number of bytes */
 	const uint8_t *zeros; /* values of the elements with index 0, in order, 2 bytes each; kernels may read
 	                         QS_ZEROS_SLACK bytes beyond the last */

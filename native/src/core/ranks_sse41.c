@@ -92,22 +92,27 @@ static inline void step_fields(v128_t *low, v128_t *high, const qs_cell_fields *
 /* All whole vectors of n elements, as long as there are units: STEP(low, high, element) decodes one. A vector
  * takes at most 16 bytes of units and loads 16. The states of 64 lanes stay in memory: there are too few
  * registers for them, and a lane has time until its turn comes again. */
+#define DECODE_VECTOR(STEP, lane)                                                                            \
+	low = wasm_v128_load(ranks->low + next + (lane)), high = wasm_v128_load(ranks->high + next + (lane));    \
+	STEP(&low, &high, i + (lane));                                                                           \
+	wasm_v128_store(ranks->low + next + (lane), low);                                                        \
+	wasm_v128_store(ranks->high + next + (lane), high)
 #define DECODE_VECTORS(STEP)                                                                                 \
 	size_t i = 0;                                                                                            \
-	const uint8_t *src = ranks->src, *zeros = ranks->zeros;                                                  \
+	const uint8_t *src = ranks->src, *src_end = ranks->src_end, *zeros = ranks->zeros;                       \
+	v128_t low, high;                                                                                        \
 	if (ranks->lanes == QS_LANES_MAX) {                                                                      \
-		for (; i < n && ranks->src_end - src >= 64; i += QS_LANES_STEP, ranks->next ^= QS_LANES_STEP) {      \
-			uint16_t *lows = ranks->low + ranks->next, *highs = ranks->high + ranks->next;                   \
-			for (size_t v = 0; v < QS_LANES_STEP; v += 8) {                                                  \
-				v128_t low = wasm_v128_load(lows + v), high = wasm_v128_load(highs + v);                     \
-				STEP(&low, &high, i + v);                                                                    \
-				wasm_v128_store(lows + v, low);                                                              \
-				wasm_v128_store(highs + v, high);                                                            \
-			}                                                                                                \
+		unsigned next = ranks->next;                                                                         \
+		for (; i < n && src_end - src >= 64; i += QS_LANES_STEP, next ^= QS_LANES_STEP) {                    \
+			DECODE_VECTOR(STEP, 0);                                                                          \
+			DECODE_VECTOR(STEP, 8);                                                                          \
+			DECODE_VECTOR(STEP, 16);                                                                         \
+			DECODE_VECTOR(STEP, 24);                                                                         \
 		}                                                                                                    \
+		ranks->next = next;                                                                                  \
 	} else {                                                                                                 \
-		v128_t low = wasm_v128_load(ranks->low), high = wasm_v128_load(ranks->high);                         \
-		for (; i < n && ranks->src_end - src >= 16; i += 8)                                                  \
+		low = wasm_v128_load(ranks->low), high = wasm_v128_load(ranks->high);                                \
+		for (; i < n && src_end - src >= 16; i += 8)                                                         \
 			STEP(&low, &high, i);                                                                            \
 		wasm_v128_store(ranks->low, low);                                                                    \
 		wasm_v128_store(ranks->high, high);                                                                  \
