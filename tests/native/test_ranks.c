@@ -252,8 +252,7 @@ static void test_ranks_come_back(void **state)
 		unsigned lanes = round & 1 ? QS_LANES_MAX : QS_LANES_MIN;
 		uint32_t dtype = round & 2 ? QS_BF16 : QS_F16;
 		size_t n = (size_t)qs_ranks_step(lanes) * (1 + rng_below(&r, round % 10 ? 10 : MAX_ELEMS / 32)),
-		       n_units = 0,
-		       n_zeros = 0;
+		       n_units = 0, n_zeros = 0;
 		uint64_t states[QS_LANES_MAX];
 		build_cells(b, dtype, 1 + rng_below(&r, QS_RULE_Q8_0_D), random_scale(&r), (uint16_t)rng_next(&r));
 		uint8_t *codes = guarded_place(&b->codes, n),

@@ -10,7 +10,7 @@
 enum {
 	QS_LANES_MIN = 8,
 	QS_LANES_MAX = 64,
-	QS_LANES_STEP = 32, /* elements that kernels decode at a time, with QS_LANES_MAX lanes */
+	QS_LANES_STEP = 32,      /* elements that kernels decode at a time, with QS_LANES_MAX lanes */
 	QS_LANE_START = 1 << 16, /* state that the encoder starts from and the decoder must end at */
 	QS_ZEROS_SLACK = 64
 };

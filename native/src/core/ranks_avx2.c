@@ -1,5 +1,5 @@
-/* The rank decoder in AVX2: 16 of the 64 lanes a vector; the oracle is qs_ranks_scalar. Shares a table with the 128-bit
- * kernels. */
+/* The rank decoder in AVX2: 16 of the 64 lanes a vector; the oracle is qs_ranks_scalar. Shares a table with
+ * the 128-bit kernels. */
 #include "expand.h"
 #include "ranks.h"
 
@@ -53,7 +53,8 @@ static inline __m256i expand(const uint8_t **src, __m256i lanes)
 	return _mm256_shuffle_epi8(units, order);
 }
 
-/* One field of 16 cells each; v: which half of the 32 lanes. zero: all bits of the lanes that take a value from zeros. */
+/* One field of 16 cells each; v: which half of the 32 lanes. zero: all bits of the lanes that take a value
+ * from zeros. */
 static inline __attribute__((always_inline)) void step(state *s, int v, __m256i first, __m256i f, __m256i g,
                                                        __m256i zero, uint8_t *dst)
 {
