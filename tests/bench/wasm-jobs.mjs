@@ -60,15 +60,24 @@ export async function listJobs(bytes, decoder) {
 	return { groups, high };
 }
 
+/** A worker's part of the jobs, about as many bytes as the others': in the order of the library's pool, which gives the next one to who has the least to do. */
+function shareOf(jobs, part, parts) {
+	const given = new Array(parts).fill(0);
+	return jobs.filter(({ dst }) => {
+		const least = given.indexOf(Math.min(...given));
+		given[least] += dst.length;
+		return least === part;
+	});
+}
+
 /** What an archive's chunks are, and a function that decodes a share of a group's. */
 export async function prepareJobs(bytes) {
 	const decoders = { true: await createDecoder({ simd: true }), false: await createDecoder({ simd: false }) };
 	const { groups, high } = await listJobs(bytes, decoders.true);
 	const sizes = Object.fromEntries(Object.entries(groups).map(([group, jobs]) => [group, jobs.reduce((sum, { dst }) => sum + dst.length, 0)]));
 	const run = ({ group, simd, part, parts }) => {
-		const decoder = decoders[simd], jobs = groups[group];
-		for (let i = part; i < jobs.length; i += parts) {
-			const { levels, piece, dst } = jobs[i];
+		const decoder = decoders[simd];
+		for (const { levels, piece, dst } of shareOf(groups[group], part, parts)) {
 			if (levels)
 				decoder.chunks(levels, dst);
 			else
