@@ -892,10 +892,17 @@ static void encode_wide(sample *s)
 	*out++ = QS_MODE_RANKS;
 	*out++ = QS_RANKS_WIDE;
 	*out++ = 0; /* no element of index 0 */
-	for (int lane = 0; lane < QS_LANES_MAX; lane++, out += 4) {
-		put16(out, states[lane] & 0xffff);
-		put16(out + 2, (uint32_t)(states[lane] >> 16));
+	/* States: how many bits each has below its first, less 16, and these bits. */
+	uint8_t *bits = out + QS_LANES_MAX / 2;
+	memset(out, 0, 4 * QS_LANES_MAX);
+	uint32_t n_bits = 0;
+	for (int lane = 0; lane < QS_LANES_MAX; lane++) {
+		uint32_t below = 0;
+		for (; states[lane] >> (below + 1); below++, n_bits++)
+			bits[n_bits / 8] |= (uint8_t)((states[lane] >> below & 1) << n_bits % 8);
+		out[lane / 2] |= (uint8_t)((below - 16) << lane % 2 * 4);
 	}
+	out = bits + (n_bits + 7) / 8;
 	memcpy(out, at, (size_t)(units + sizeof units - at));
 	s->size = (size_t)(out - s->coded) + (size_t)(units + sizeof units - at);
 }
@@ -1253,9 +1260,11 @@ static void test_bad_exceptions(void **state)
 		p += cases[i].size;
 		*p++ = 0; /* no element of index 0 */
 		/* Eight lanes, each of one value: the state before 65536 → F × (65536 / 65536) + 65536 mod F … 65536
-		 * again. */
-		for (int lane = 0; lane < 8; lane++, p += 4)
-			put16(p, 1), put16(p + 2, 1);
+		 * again. They have no bits above their lower 16. */
+		memset(p, 0, 4);
+		p += 4;
+		for (int lane = 0; lane < 8; lane++, p += 2)
+			put16(p, 1);
 		qstore_status status = decode(f, &desc, coded, (size_t)(p - coded), 0);
 		if (status != (cases[i].good ? QSTORE_OK : QSTORE_CORRUPT))
 			fail_msg("list %zu: status %d", i, status);

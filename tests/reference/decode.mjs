@@ -609,6 +609,20 @@ function codedOrder({ n, columns, first, coarseGrid, factors }) {
 	return positions.map((j) => j - (j % columns) + sorted[j % columns]);
 }
 
+/** @param {Reader} r @param {number} lanes */
+function readStates(r, lanes) {
+	const lengths = readNibbles(r, lanes).map((b) => 16 + b);
+	const bytes = r.take(Math.ceil(lengths.reduce((sum, length) => sum + length, 0) / 8));
+	let at = 0;
+	const states = lengths.map((length) => {
+		let state = 2 ** length;
+		for (let i = 0; i < length; i++, at++) state += ((bytes[at >> 3] >> (at & 7)) & 1) * 2 ** i;
+		return state;
+	});
+	need(at % 8 === 0 || bytes[at >> 3] >> (at & 7) === 0, "unused bits of the states are not zero");
+	return states;
+}
+
 /** @param {Reader} r @param {Chunk} chunk */
 function decodeRanks(r, chunk) {
 	const { n, dtype, first, columns, factors } = chunk;
@@ -634,7 +648,7 @@ function decodeRanks(r, chunk) {
 	const shared = flags & 16 ? r.take(r.varint()) : undefined;
 	need(!shared || order.every((position, j) => position === j), "shared values in another order");
 	let nShared = 0;
-	const states = Array.from({ length: lanes }, () => r.u32());
+	const states = readStates(r, lanes);
 	const out = new Uint16Array(n);
 	order.forEach((position, j) => {
 		const { zero, cells } = cellsOf(grid, factors?.dtype ?? dtype, grid.step(grid.number(first + position)), shifts?.[runs[j]], shared !== undefined);

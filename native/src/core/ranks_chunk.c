@@ -292,6 +292,26 @@ static qstore_status decode_shifts(qs_reader *r, const qs_chunk_desc *desc, qs_c
 	return qs_decode_blocks(r, 1, n, w->shifts, w);
 }
 
+/* The lanes' states: the number of bits below each one's first, and those. */
+static int read_states(qs_reader *r, qs_ranks *ranks)
+{
+	const uint8_t *lengths = qs_read_bytes(r, ranks->lanes / 2);
+	if (!lengths)
+		return 0;
+	uint64_t bits = 0;
+	unsigned n_bits = 0;
+	for (unsigned lane = 0; lane < ranks->lanes; lane++) {
+		unsigned length = 16 + (lengths[lane / 2] >> lane % 2 * 4 & 15);
+		for (; n_bits < length; n_bits += 8)
+			bits |= (uint64_t)qs_read8(r) << n_bits;
+		ranks->low[lane] = (uint16_t)bits;
+		ranks->high[lane] = (uint16_t)((bits >> 16 & ((1u << (length - 16)) - 1)) | 1u << (length - 16));
+		bits >>= length;
+		n_bits -= length;
+	}
+	return !r->bad && !bits;
+}
+
 /* codes: in coded order; shifts: of the runs, or NULL; shared: bits of values in two cells, or NULL. */
 static qstore_status decode_lanes(qs_reader *r, const qs_chunk_desc *desc, unsigned lanes,
                                   qs_coded_order order, const uint8_t *codes, const uint8_t *shifts,
@@ -309,13 +329,8 @@ static qstore_status decode_lanes(qs_reader *r, const qs_chunk_desc *desc, unsig
 	f->mixed = qs_ranks_fields_best(lanes);
 	if (levels < 256 && greatest(codes, desc->n_elems) >= levels)
 		return QSTORE_CORRUPT;
-	for (unsigned lane = 0; lane < lanes; lane++) {
-		const uint8_t *state = qs_read_bytes(r, 4);
-		if (!state)
-			return QSTORE_CORRUPT;
-		f->ranks.low[lane] = qs_load16(state);
-		f->ranks.high[lane] = qs_load16(state + 2);
-	}
+	if (!read_states(r, &f->ranks))
+		return QSTORE_CORRUPT;
 	f->ranks.src = r->at;
 	f->ranks.src_end = r->end;
 	if (qs_reader_left(r) & 1)

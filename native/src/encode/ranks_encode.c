@@ -356,6 +356,24 @@ static uint32_t share_borders(walk w, const uint8_t *src, found *f, uint8_t *bit
 	return n_bits;
 }
 
+/* The number of bits below each state's first, and those. */
+static void write_states(qs_writer *w, const qs_rank_lanes *lanes)
+{
+	unsigned lengths[QS_LANES_MAX], n_bits = 0;
+	uint64_t bits = 0;
+	for (unsigned lane = 0; lane < lanes->lanes; lane++)
+		lengths[lane] = 31u - (unsigned)__builtin_clz(lanes->state[lane]);
+	for (unsigned lane = 0; lane < lanes->lanes; lane += 2)
+		qs_write8(w, (uint8_t)((lengths[lane] - 16) | (lengths[lane + 1] - 16) << 4));
+	for (unsigned lane = 0; lane < lanes->lanes; lane++) {
+		bits |= (uint64_t)(lanes->state[lane] ^ 1u << lengths[lane]) << n_bits;
+		for (n_bits += lengths[lane]; n_bits >= 8; n_bits -= 8, bits >>= 8)
+			qs_write8(w, (uint8_t)bits);
+	}
+	if (n_bits)
+		qs_write8(w, (uint8_t)bits);
+}
+
 void qs_ranks_encode(qs_writer *w, const qs_chunk_desc *desc, const uint8_t *src, int shared,
                      qs_ranks_scratch *scratch, uint32_t *n_exceptions)
 {
@@ -476,10 +494,6 @@ void qs_ranks_encode(qs_writer *w, const qs_chunk_desc *desc, const uint8_t *src
 	for (unsigned lane = 0; lane < n_lanes; lane++)
 		l.state[lane] = QS_LANE_START;
 	qs_put_ranks_best(n_lanes)(&l, scratch->f, scratch->rank, n);
-	for (unsigned lane = 0; lane < n_lanes; lane++) {
-		uint8_t state[4];
-		qs_store32(state, l.state[lane]);
-		qs_write_bytes(w, state, 4);
-	}
+	write_states(w, &l);
 	qs_write_bytes(w, l.at, (size_t)(units_end - l.at));
 }
