@@ -72,10 +72,9 @@ static qstore_status sample_read(pack_search *search, const pack_tensor *fine, c
 	s->values = malloc(s->n_rows * s->cols * sizeof(*s->values));
 	s->codes = malloc(s->n_rows * s->cols);
 	s->steps = malloc(s->n_rows * n_groups * sizeof(*s->steps));
-	uint8_t *values = malloc(3 * RUN * s->cols), *row_codes = values + 2 * RUN * s->cols;
-	qstore_status status = s->values == NULL || s->codes == NULL || s->steps == NULL || values == NULL
-	                           ? pack_no_memory(error)
-	                           : QSTORE_OK;
+	uint8_t *values = malloc(2 * RUN * s->cols), *row_codes = malloc(RUN * s->cols);
+	int ok = s->values != NULL && s->codes != NULL && s->steps != NULL && values != NULL && row_codes != NULL;
+	qstore_status status = ok ? QSTORE_OK : pack_no_memory(error);
 	for (size_t i = 0; i < s->n_rows && status == QSTORE_OK; i++) {
 		/* Some neighbours at a time: packed words have codes of several rows. */
 		size_t run = i / RUN * RUN, in_run = i - run, n = s->n_rows - run < RUN ? s->n_rows - run : RUN;
@@ -101,6 +100,7 @@ static qstore_status sample_read(pack_search *search, const pack_tensor *fine, c
 			status = qs_fail(error, QSTORE_CANCELLED, "cancelled");
 	}
 	free(values);
+	free(row_codes);
 	return status;
 }
 

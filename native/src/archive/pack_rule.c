@@ -148,6 +148,13 @@ static size_t find_rules(const pack_tensor *codes, const pack_tensor *zeros, uin
 	return n;
 }
 
+/* Unless there are as many as there may be. */
+static void add_candidate(pack_search *s, pack_candidate candidate)
+{
+	if (s->n_candidates < PACK_GRIDS_MAX)
+		s->candidates[s->n_candidates++] = candidate;
+}
+
 /* Every grid that a matrix of codes may have. Those of packed codes and blocks are known but for details. */
 static void find_grids(pack_search *s, const pack_map *map, const pack_tensor *codes)
 {
@@ -155,29 +162,31 @@ static void find_grids(pack_search *s, const pack_map *map, const pack_tensor *c
 	pack_tensor *named[NAMED_MAX];
 	s->n_candidates = 0;
 	if (codes->view != PACK_AS_IS || codes->has_grid) {
-		s->candidates[s->n_candidates++] = (pack_candidate){.grid = codes->grid, .named = 1};
+		pack_candidate known = {.grid = codes->grid, .named = 1}, other = known;
+		add_candidate(s, known);
 		if (codes->view == PACK_WORD_CODES_T && codes->grid.zeros != NULL) {
 			/* GPTQModel's second version has the zero points themselves. */
-			s->candidates[s->n_candidates] = s->candidates[0];
-			s->candidates[s->n_candidates++].grid.zero_offset = 0;
+			other.grid.zero_offset = 0;
+			add_candidate(s, other);
 		}
 		/* Groups whose size does not divide the columns: by the sizes that are in use. */
+		other = known;
 		for (uint32_t group = 16; group <= 1024 && codes->grid.order == NULL; group *= 2) {
-			const pack_grid *known = &codes->grid;
-			uint64_t cols = pack_cols(codes), groups = (cols + known->group - 1) / known->group;
-			if (cols % known->group == 0 && known->group != group && known->group < cols &&
-			    (cols + group - 1) / group == groups && qs_rule_group(codes->grid.rule) == 0) {
-				s->candidates[s->n_candidates] = s->candidates[0];
-				s->candidates[s->n_candidates++].grid.group = group;
+			uint64_t cols = pack_cols(codes), given = codes->grid.group, groups = (cols + given - 1) / given;
+			if (cols % given == 0 && given != group && given < cols && (cols + group - 1) / group == groups &&
+			    qs_rule_group(codes->grid.rule) == 0) {
+				other.grid.group = group;
+				add_candidate(s, other);
 			}
 		}
 		size_t n_rules = find_rules(codes, codes->grid.zeros, rules);
 		for (size_t i = 0, n = s->n_candidates; qs_rule_group(codes->grid.rule) == 0 && i < n; i++)
 			for (size_t r = 0; r < n_rules; r++) {
-				if (rules[r] == s->candidates[i].grid.rule || rules[r] == QS_RULE_LLM_INT8)
+				other = s->candidates[i];
+				if (rules[r] == other.grid.rule || rules[r] == QS_RULE_LLM_INT8)
 					continue;
-				s->candidates[s->n_candidates] = s->candidates[i];
-				s->candidates[s->n_candidates++].grid.rule = rules[r];
+				other.grid.rule = rules[r];
+				add_candidate(s, other);
 			}
 		return;
 	}
@@ -197,14 +206,14 @@ static void find_grids(pack_search *s, const pack_map *map, const pack_tensor *c
 				zeros = named[j];
 		size_t n_rules = find_rules(codes, zeros, rules);
 		for (size_t j = 0; j < n_strides; j++)
-			for (size_t r = 0; r < n_rules && s->n_candidates < PACK_GRIDS_MAX; r++) {
-				pack_candidate *added = &s->candidates[s->n_candidates++];
-				*added = (pack_candidate){.grid = strides[j],
-				                          .named = pack_is_scales_name(scales->full + stem_of(codes->full))};
-				added->grid.rule = rules[r];
-				added->grid.scales = scales;
-				added->grid.zeros = zeros;
-				added->grid.zero_offset = zeros == NULL && codes->dtype == QS_U8 ? 128 : 0;
+			for (size_t r = 0; r < n_rules; r++) {
+				pack_candidate candidate = {
+				    .grid = strides[j], .named = pack_is_scales_name(scales->full + stem_of(codes->full))};
+				candidate.grid.rule = rules[r];
+				candidate.grid.scales = scales;
+				candidate.grid.zeros = zeros;
+				candidate.grid.zero_offset = zeros == NULL && codes->dtype == QS_U8 ? 128 : 0;
+				add_candidate(s, candidate);
 			}
 	}
 }
