@@ -37,15 +37,20 @@ void qs_histogram(const uint8_t *src, size_t n, uint32_t counts[256])
 	qs_count_sum(parts, counts);
 }
 
-double qs_entropy_bits(const uint32_t counts[256])
+static double entropy_bits(const uint32_t *counts, unsigned n_counts)
 {
 	double n = 0, bits = 0;
-	for (int s = 0; s < 256; s++)
+	for (unsigned s = 0; s < n_counts; s++)
 		if (counts[s]) {
 			n += counts[s];
 			bits -= counts[s] * log2(counts[s]);
 		}
 	return n > 0 ? bits + n * log2(n) : 0;
+}
+
+double qs_entropy_bits(const uint32_t counts[256])
+{
+	return entropy_bits(counts, 256);
 }
 
 /* Tables cost time to build: short blocks get small ones. */
@@ -62,21 +67,36 @@ static unsigned table_limit(size_t n)
  * shows what it buys). */
 static const double speed_bias = 0.009;
 
-static void count_tops(const uint32_t counts[256], unsigned zigzag, unsigned raw_bits, uint32_t top[256])
+/* Plans with fewer raw bits are given up when so many in succession were no better, and the entropy leaves
+ * less than this, in bits a symbol, to gain. */
+enum { WORSE_MOST = 2 };
+static const double room_left = 0.04;
+
+/* Counts of top symbols, for all numbers of raw bits: each pair is one of the next. */
+typedef struct top_counts {
+	uint32_t of[512]; /* with r raw bits from 512 - (512 >> r) on */
+} top_counts;
+
+static void count_tops(const uint32_t counts[256], unsigned zigzag, top_counts *tops)
 {
-	memset(top, 0, 256 * sizeof *top);
 	for (unsigned s = 0; s < 256; s++)
-		top[qs_top_symbol(s, zigzag, raw_bits)] += counts[s];
+		tops->of[qs_top_symbol(s, zigzag, 0)] = counts[s];
+	for (unsigned t = 0; t < 255; t++)
+		tops->of[256 + t] = tops->of[2 * t] + tops->of[2 * t + 1];
+}
+
+static const uint32_t *tops_of(const top_counts *tops, unsigned raw_bits)
+{
+	return tops->of + 512 - (512 >> raw_bits);
 }
 
 /* The best lengths for a plan whose longest codes were cut: a block's are worth the time, all plans' were
  * not. */
-static void improve_lengths(const uint32_t counts[256], qs_block_plan *plan)
+static void improve_lengths(const top_counts tops[2], qs_block_plan *plan)
 {
-	uint32_t top[256];
+	const uint32_t *top = tops_of(&tops[plan->zigzag], plan->raw_bits);
 	uint64_t bits = 0;
 	int cut = 0;
-	count_tops(counts, plan->zigzag, plan->raw_bits, top);
 	for (unsigned t = 0; t < 256u >> plan->raw_bits; t++) {
 		bits += (uint64_t)top[t] * plan->lengths[t];
 		cut |= plan->lengths[t] == plan->table_log;
@@ -86,42 +106,56 @@ static void improve_lengths(const uint32_t counts[256], qs_block_plan *plan)
 		    (bits - qs_huffman_best_lengths(top, 256u >> plan->raw_bits, plan->table_log, plan->lengths)) / 8;
 }
 
-/* Huffman, where it is smaller than the plan. */
-static void plan_huffman(const uint32_t counts[256], size_t n, qs_block_plan *plan)
+/* A Huffman plan, and what it costs in bits, of size and of time. */
+static double huffman_plan(const uint32_t *top, size_t n, unsigned zigzag, unsigned raw_bits,
+                           qs_block_plan *plan)
+{
+	unsigned n_tops = 256u >> raw_bits, first = n_tops, last = 0, used = 0, limit = table_limit(n);
+	for (unsigned t = 0; t < n_tops; t++)
+		if (top[t]) {
+			first = t < first ? t : first;
+			last = t;
+			used++;
+		}
+	*plan = (qs_block_plan){.type = QS_BLOCK_HUFFMAN, .raw_bits = raw_bits, .zigzag = zigzag};
+	uint64_t coded = 0;
+	plan->size = 4 + qs_raw_bits_size(n, raw_bits);
+	if (first < last) {
+		while (1u << limit < used)
+			limit++;
+		coded = qs_huffman_lengths(top, n_tops, limit, plan->lengths);
+		for (unsigned t = first; t <= last; t++)
+			plan->table_log = plan->lengths[t] > plan->table_log ? plan->lengths[t] : plan->table_log;
+		/* Short codes still get a table that decodes several symbols a look-up. */
+		plan->table_log = plan->table_log < limit ? limit : plan->table_log;
+		plan->size += (last - first + 2) / 2 + (coded + 7) / 8 + (n < QS_SINGLE_STREAM_BELOW ? 2 : 15);
+	}
+	return 8.0 * (double)plan->size + speed_bias * (double)coded;
+}
+
+/* Huffman, where it is smaller than the plan. entropy: of the block. */
+static void plan_huffman(const top_counts tops[2], size_t n, double entropy, qs_block_plan *plan)
 {
 	double best = 8.0 * (double)plan->size;
-	for (unsigned zigzag = 0; zigzag < 2; zigzag++)
-		for (unsigned raw_bits = 0; raw_bits < 8; raw_bits++) {
-			uint32_t top[256] = {0};
-			unsigned first = 255, last = 0, tops = 0, limit = table_limit(n);
-			for (unsigned s = 0; s < 256; s++) {
-				unsigned t = qs_top_symbol(s, zigzag, raw_bits);
-				if (!counts[s])
-					continue;
-				tops += !top[t];
-				top[t] += counts[s];
-				first = t < first ? t : first;
-				last = t > last ? t : last;
-			}
-			qs_block_plan p = {.type = QS_BLOCK_HUFFMAN, .raw_bits = raw_bits, .zigzag = zigzag};
-			uint64_t coded = 0;
-			p.size = 4 + qs_raw_bits_size(n, raw_bits);
-			if (first < last) {
-				while (1u << limit < tops)
-					limit++;
-				coded = qs_huffman_lengths(top, 256u >> raw_bits, limit, p.lengths);
-				for (unsigned t = first; t <= last; t++)
-					p.table_log = p.lengths[t] > p.table_log ? p.lengths[t] : p.table_log;
-				/* Short codes still get a table that decodes several symbols a look-up. */
-				p.table_log = p.table_log < limit ? limit : p.table_log;
-				p.size += (last - first + 2) / 2 + (coded + 7) / 8 + (n < QS_SINGLE_STREAM_BELOW ? 2 : 15);
-			}
-			double score = 8.0 * (double)p.size + speed_bias * (double)coded;
+	for (unsigned zigzag = 0; zigzag < 2; zigzag++) {
+		/* From few top symbols to many, which take most of the time: until these have stopped to gain, and
+		 * there is little that they might gain. */
+		double least = INFINITY;
+		unsigned worse = 0;
+		for (unsigned raw_bits = 8; raw_bits-- > 0;) {
+			double bound = entropy + speed_bias * (entropy - (double)raw_bits * (double)n);
+			if (bound >= best || (worse >= WORSE_MOST && bound >= best - room_left * (double)n))
+				break;
+			qs_block_plan p;
+			double score = huffman_plan(tops_of(&tops[zigzag], raw_bits), n, zigzag, raw_bits, &p);
+			worse = score < least ? 0 : worse + 1;
+			least = score < least ? score : least;
 			if (score < best) {
 				best = score;
 				*plan = p;
 			}
 		}
+	}
 }
 
 /* Bits a symbol that ANS has to gain over Huffman's: it takes two to three times as long to decode. */
@@ -138,21 +172,21 @@ static unsigned ans_table_log(size_t n, unsigned tops)
 
 /* Bits of an ANS block but for its symbols and raw bits: head, size, states, about three bits for what four
  * do not say of a frequency. */
-static double ans_overhead(const uint32_t top[256], size_t n, unsigned *tops)
+static double ans_overhead(const uint32_t *top, unsigned n_tops, size_t n, unsigned *used)
 {
-	unsigned first = 255, last = 0;
-	*tops = 0;
-	for (unsigned t = 0; t < 256; t++)
+	unsigned first = n_tops, last = 0;
+	*used = 0;
+	for (unsigned t = 0; t < n_tops; t++)
 		if (top[t]) {
 			first = t < first ? t : first;
 			last = t;
-			++*tops;
+			++*used;
 		}
-	return 8.0 * (8 + 4 * (double)qs_ans_lanes(n)) + 4.0 * (last - first + 1) + 3.0 * *tops;
+	return 8.0 * (8 + 4 * (double)qs_ans_lanes(n)) + 4.0 * (last - first + 1) + 3.0 * *used;
 }
 
 /* Bits of symbols with these frequencies: the lanes add about a thousandth. */
-static double ans_bits(const uint32_t top[256], unsigned n_tops, unsigned log)
+static double ans_bits(const uint32_t *top, unsigned n_tops, unsigned log)
 {
 	uint16_t frequencies[256];
 	double bits = 0;
@@ -164,33 +198,35 @@ static double ans_bits(const uint32_t top[256], unsigned n_tops, unsigned log)
 }
 
 /* An ANS block in place of the plan, where that gains enough; its size is an estimate. */
-static void plan_ans(const uint32_t counts[256], size_t n, qs_prefer prefer, qs_block_plan *plan)
+static void plan_ans(const top_counts tops[2], size_t n, double entropy, qs_prefer prefer,
+                     qs_block_plan *plan)
 {
 	double most = 8.0 * (double)plan->size - ans_gain[prefer] * (double)n, best = most;
-	if (n < ANS_FROM || qs_entropy_bits(counts) > most)
+	if (n < ANS_FROM || entropy > most)
 		return;
 	qs_block_plan found = {.type = QS_BLOCK_ANS};
-	uint32_t top[256];
-	unsigned tops;
+	unsigned used;
 	for (unsigned zigzag = 0; zigzag < 2; zigzag++)
 		for (unsigned raw_bits = zigzag; raw_bits < 8; raw_bits++) {
-			count_tops(counts, zigzag, raw_bits, top);
-			double bits = ans_overhead(top, n, &tops) + 8.0 * (double)qs_raw_bits_size(n, raw_bits) +
-			              qs_entropy_bits(top);
-			if (tops < 2)
+			const uint32_t *top = tops_of(&tops[zigzag], raw_bits);
+			unsigned n_tops = 256u >> raw_bits;
+			double bits = ans_overhead(top, n_tops, n, &used) + 8.0 * (double)qs_raw_bits_size(n, raw_bits);
+			if (used < 2)
 				break;
+			bits += entropy_bits(top, n_tops);
 			if (bits < best) {
 				best = bits;
 				found.raw_bits = raw_bits;
 				found.zigzag = zigzag;
-				found.table_log = ans_table_log(n, tops);
+				found.table_log = ans_table_log(n, used);
 			}
 		}
 	if (!found.table_log)
 		return;
-	count_tops(counts, found.zigzag, found.raw_bits, top);
-	double bits = ans_overhead(top, n, &tops) + 8.0 * (double)qs_raw_bits_size(n, found.raw_bits) +
-	              ans_bits(top, 256u >> found.raw_bits, found.table_log);
+	const uint32_t *top = tops_of(&tops[found.zigzag], found.raw_bits);
+	unsigned n_tops = 256u >> found.raw_bits;
+	double bits = ans_overhead(top, n_tops, n, &used) + 8.0 * (double)qs_raw_bits_size(n, found.raw_bits) +
+	              ans_bits(top, n_tops, found.table_log);
 	found.size = (uint64_t)(bits / 8) + 1;
 	if (bits < most)
 		*plan = found;
@@ -199,6 +235,7 @@ static void plan_ans(const uint32_t counts[256], size_t n, qs_prefer prefer, qs_
 void qs_symbols_plan_dense(const uint32_t counts[256], size_t n, qs_prefer prefer, qs_block_plan *plan)
 {
 	unsigned used = 0;
+	top_counts tops[2];
 	for (unsigned s = 0; s < 256; s++)
 		used += counts[s] > 0;
 	*plan = (qs_block_plan){.type = QS_BLOCK_RAW, .size = 1 + n};
@@ -206,10 +243,13 @@ void qs_symbols_plan_dense(const uint32_t counts[256], size_t n, qs_prefer prefe
 		*plan = (qs_block_plan){.type = QS_BLOCK_CONST, .size = 2};
 		return;
 	}
-	plan_huffman(counts, n, plan);
+	double entropy = qs_entropy_bits(counts);
+	count_tops(counts, 0, &tops[0]);
+	count_tops(counts, 1, &tops[1]);
+	plan_huffman(tops, n, entropy, plan);
 	if (plan->type == QS_BLOCK_HUFFMAN)
-		improve_lengths(counts, plan);
-	plan_ans(counts, n, prefer, plan);
+		improve_lengths(tops, plan);
+	plan_ans(tops, n, entropy, prefer, plan);
 }
 
 /* Size of a sparse block, estimated: gaps between the others take what geometric ones would. 0 when it does
