@@ -85,6 +85,7 @@ const RECORD = Object.freeze({ variant: 64, file: 80, extent: 24, tensor: 40, ob
  * @property {number} chunkElems elements of each chunk but the last; layouts and base objects have no chunks in the archive, but are made in such parts
  * @property {number} chunkBytes the same, decoded
  * @property {number} firstChunk
+ * @property {number} firstPart of its parts through all objects: what its chunks decode to, or would
  * @property {number} chunkCount in the archive
  * @property {number} size decoded
  * @property {number} offset in the payload
@@ -117,6 +118,7 @@ export class Index {
 		this.objectCount = count(4);
 		this.chunkCount = count(5);
 		this.dimCount = count(6);
+		const partCount = count(8);
 		/** Where the payload starts in the archive. */
 		this.payloadOffset = payloadOffset;
 		/** Of the complete archive. */
@@ -128,10 +130,11 @@ export class Index {
 		const tensors = extents + RECORD.extent * this.extentCount;
 		const objects = tensors + RECORD.tensor * this.tensorCount;
 		const checksums = objects + RECORD.object * this.objectCount;
-		const sizes = checksums + 8 * this.chunkCount;
+		const parts = checksums + 8 * this.chunkCount;
+		const sizes = parts + 8 * partCount;
 		const dims = sizes + 4 * (this.chunkCount + this.chunkCount % 2);
 		const strings = dims + 8 * this.dimCount;
-		this.#at = { variants, files, extents, tensors, objects, checksums, sizes, dims, strings };
+		this.#at = { variants, files, extents, tensors, objects, checksums, parts, sizes, dims, strings };
 	}
 
 	/**
@@ -197,7 +200,7 @@ export class Index {
 			firstChunk: this.#u32(at + 36), chunkCount: this.#u32(at + 40), size: safe(elems / blockElems * blockSize, "an object's size"),
 			zeros: this.#u32(at + 44), offset: this.#u64(at + 48), codedSize: this.#u64(at + 56), order: this.#u32(at + 64),
 			group: this.#u32(at + 68), rowStride: this.#u64(at + 72), groupStride: this.#u64(at + 80),
-			zeroOffset: this.#view.getInt32(at + 88, true),
+			zeroOffset: this.#view.getInt32(at + 88, true), firstPart: this.#u32(at + 92),
 		};
 	}
 
@@ -224,6 +227,14 @@ export class Index {
 	 */
 	checksum(i) {
 		return this.#view.getBigUint64(this.#at.checksums + 8 * i, true);
+	}
+
+	/**
+	 * @param {number} i counted through all objects
+	 * @returns {bigint} XXH3-64 of what it decodes to
+	 */
+	partChecksum(i) {
+		return this.#view.getBigUint64(this.#at.parts + 8 * i, true);
 	}
 
 	/**
@@ -290,6 +301,7 @@ export async function readIndex(source, decoder, options) {
 		NOT_QSTORE: `${name}not a qstore archive`,
 		NEWER: `${name}made by a newer qstore: this one reads format version 1`,
 		TRUNCATED: `${name}ends inside the index`,
+		OLDER: `${name}made by an older qstore, whose layout is no longer read: pack the model again`,
 		CORRUPT: `${name}the index header is damaged`,
 	}, name);
 	const size = INDEX_OFFSET + INDEX_HEADER_SIZE + header.bodyCodedSize;

@@ -13,7 +13,7 @@ const NAME = "qstore-decode";
 
 const HELP = `Usage: ${NAME} FILE.qstore|URL [--precision int8|bf16|fp16|low|high|all] [-o DIR]
 
-Restores a model's files from an archive, byte for byte; their SHA-256 is checked.
+Restores a model's files from an archive, byte for byte; checksums of all bytes are checked.
 The first part of an archive is enough for the coarse precision; of an URL no more is read.
 
   -p, --precision NAME  which variant: its name, low, high (default), or all: each in DIR/NAME
@@ -25,6 +25,7 @@ The first part of an archive is enough for the coarse precision; of an URL no mo
       --base OLD        of an archive that was packed with one: the model that it is a difference to (an archive, file, folder or URL)
       --cache DIR       keep what is fetched of an URL there: a finer precision later costs only the refinement
       --no-cache        keep nothing, not even until all is there (then nothing goes on where it was interrupted)
+      --sha256          compute each file's SHA-256 too, and compare it with the archive's (slower)
   -f, --force           replace existing files
   -q, --quiet           print nothing but errors
       --json            print the result as JSON
@@ -91,6 +92,7 @@ function parseAll(args) {
 			base: { type: "string" },
 			cache: { type: "string" },
 			"no-cache": { type: "boolean" },
+			sha256: { type: "boolean" },
 			force: { type: "boolean", short: "f" },
 			quiet: { type: "boolean", short: "q" },
 			json: { type: "boolean" },
@@ -139,7 +141,7 @@ async function run(options, signal) {
 			archive.variant(precision);
 		const output = options.output ?? defaultOutput(place, precision);
 		const result = await unpack(archive, {
-			output, precision, force, files: options.file, tensors: options.tensor, signal,
+			output, precision, force, files: options.file, tensors: options.tensor, sha256: options.sha256, signal,
 			onProgress: (progress) => bar.update(progress),
 		});
 		bar.end();

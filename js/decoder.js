@@ -48,7 +48,6 @@ import { STATUS } from "./status.js";
  * @typedef {object} ChunkLevel
  * @property {ChunkDesc} desc
  * @property {Uint8Array} bytes
- * @property {bigint} [checksum] of the bytes; not checked without
  */
 
 /**
@@ -71,6 +70,9 @@ import { STATUS } from "./status.js";
  * @property {number} payloadOffset in the archive: what the index's offsets are relative to
  * @property {number} payloadSize to the archive's end
  */
+
+/** What is wrong with bytes whose checksum differs. */
+export const OTHER_BYTES = "it decodes to other bytes than were packed";
 
 /** Bytes of the index's header, and where it is in an archive. */
 export const INDEX_HEADER_SIZE = 64, INDEX_OFFSET = 512;
@@ -163,7 +165,7 @@ export class Decoder {
 	}
 
 	/**
-	 * Decodes one chunk; dst is filled exactly. The checksum is the caller's business (see xxh3).
+	 * Decodes one chunk; dst is filled exactly. Checksums are the caller's business (see xxh3).
 	 * @param {ChunkDesc} desc
 	 * @param {Uint8Array} src exactly the coded chunk
 	 * @param {Uint8Array} dst
@@ -179,24 +181,25 @@ export class Decoder {
 	 * Decodes a chunk and before it those that it builds on, whose values stay in the module's memory; dst is filled exactly.
 	 * @param {ChunkLevel[]} levels at least one; each builds on the one before, whose values its `coarse` needs not be
 	 * @param {Uint8Array} dst the last one's values
-	 * @param {(level: number, what: string) => Error} [damaged] what to throw when a level's bytes are not those that were written
+	 * @param {(level: number, what: string) => Error} [damaged] what to throw when a level does not decode, or the last one's values are wrong
+	 * @param {bigint} [check] XXH3-64 of the last one's values; not checked without
 	 */
-	chunks(levels, dst, damaged = (_, what) => new QstoreError("CORRUPT", `chunk: ${what}`)) {
+	chunks(levels, dst, damaged = (_, what) => new QstoreError("CORRUPT", `chunk: ${what}`), check) {
 		this.#scope((scope) => {
 			/** @type {{ pointer: number, size: number } | undefined} */
 			let values;
-			for (const [level, { desc, bytes, checksum }] of levels.entries()) {
+			for (const [level, { desc, bytes }] of levels.entries()) {
 				const size = desc.elems * DTYPES[desc.dtype].size;
-				const coded = scope.copy(bytes);
-				if (checksum !== undefined && this.#xxh3(scope, coded, bytes.length) !== checksum)
-					throw damaged(level, "its checksum differs");
 				try {
-					values = { pointer: this.#decode(scope, desc, coded, bytes.length, size, values), size };
+					values = { pointer: this.#decode(scope, desc, scope.copy(bytes), bytes.length, size, values), size };
 				} catch (error) {
 					throw error instanceof QstoreError && error.code === "CORRUPT" ? damaged(level, "it does not decode") : error;
 				}
 			}
-			dst.set(this.#bytes(/** @type {{ pointer: number }} */ (values).pointer, dst.length));
+			const { pointer } = /** @type {{ pointer: number }} */ (values);
+			if (check !== undefined && this.#xxh3(scope, pointer, dst.length) !== check)
+				throw damaged(levels.length - 1, OTHER_BYTES);
+			dst.set(this.#bytes(pointer, dst.length));
 		});
 	}
 
@@ -226,8 +229,10 @@ export class Decoder {
 	 * Makes a part of a layout; dst is filled exactly.
 	 * @param {LayoutDesc} desc
 	 * @param {Uint8Array} dst
+	 * @param {() => Error} [damaged] what to throw when it has other bytes
+	 * @param {bigint} [check] XXH3-64 of them; not checked without
 	 */
-	layout({ rule, dtype, elems, first, bits, rows, codes = new Uint8Array(0), grid }, dst) {
+	layout({ rule, dtype, elems, first, bits, rows, codes = new Uint8Array(0), grid }, dst, damaged = () => new QstoreError("CORRUPT", `layout: ${OTHER_BYTES}`), check) {
 		const { blockElems, blockSize } = DTYPES[dtype], count = elems / blockElems, abi = this.#abi;
 		const codeSize = bits > 8 ? bits / 8 : 1, words = count * blockSize / 4, perElem = 8 * blockSize * codeSize / bits;
 		// What the C functions take on trust.
@@ -255,12 +260,14 @@ export class Decoder {
 			} else {
 				abi.qs_words_transposed(bits, source, rows, cols, first, elems, out);
 			}
+			if (check !== undefined && this.#xxh3(scope, out, dst.length) !== check)
+				throw damaged();
 			dst.set(this.#bytes(out, dst.length));
 		});
 	}
 
 	/**
-	 * XXH3-64 with seed 0: the checksum of coded chunks.
+	 * XXH3-64 with seed 0: the checksum of coded chunks and of what they decode to.
 	 * @param {Uint8Array} bytes
 	 * @returns {bigint}
 	 */

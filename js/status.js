@@ -18,6 +18,7 @@ export const STATUS = Object.freeze({
 	NOT_FOUND: 11,
 	EXISTS: 12,
 	CANCELLED: 13,
+	OLDER: 14,
 });
 
 /** A sentence for each. */
@@ -36,4 +37,5 @@ export const MESSAGES = Object.freeze({
 	NOT_FOUND: "no such variant, file or tensor in the archive",
 	EXISTS: "the output exists already",
 	CANCELLED: "cancelled",
+	OLDER: "made by an older qstore, whose layout is no longer read: pack the model again",
 });

@@ -174,8 +174,7 @@ export async function* decodePieces({ index, source, codec, base }, pieces, { si
 			job.coarseGrid = await loadGrid(needs.coarseGrid, windows);
 			job.grid = await loadGrid(needs.grid, windows);
 		}
-		const { values } = /** @type {import("./codec.js").Job} */ (job);
-		return values ?? decode(/** @type {import("./codec.js").Job} */ (job), levels.map(({ id }) => id));
+		return decode(/** @type {import("./codec.js").Job} */ (job), levels.map(({ id }) => id));
 	}
 
 	/**
@@ -275,14 +274,15 @@ export async function* decodePieces({ index, source, codec, base }, pieces, { si
 	 * @param {ChunkId[]} ids of its chunk, of what that builds on …
 	 */
 	async function decode(job, ids) {
+		job.check = index.partChecksum(index.object(ids[0].object).firstPart + ids[0].chunk);
 		for (const again = new Set();;) {
 			try {
 				return await codec.decode(job, options);
 			} catch (error) {
 				if (!(error instanceof ChunkError))
 					throw error;
-				const { level } = error, id = ids[level];
-				if (!source.remote || again.has(level)) {
+				const { level } = error, id = ids[level], { chunk } = atLevel(job, level);
+				if (!source.remote || !chunk || again.has(level)) {
 					const name = source.name ? `${source.name}: ` : "";
 					throw new QstoreError(error.code, `${name}${describeChunk(index, id)} ${error.message}` +
 						(again.has(level) ? ", also when it is fetched again" : ""), { cause: error });
@@ -290,7 +290,7 @@ export async function* decodePieces({ index, source, codec, base }, pieces, { si
 				// Something on the way may have spoiled it.
 				again.add(level);
 				const { offset, size } = chunkRange(index, chunkNumber(index, id));
-				/** @type {import("./codec.js").CodedChunk} */ (atLevel(job, level).chunk).bytes = await readExactly(source, offset, size, { ...options, reload: true });
+				chunk.bytes = await readExactly(source, offset, size, { ...options, reload: true });
 			}
 		}
 	}

@@ -17,6 +17,7 @@ import { ioError } from "./io-error.js";
  * @property {string[]} [files] only these; "*" stands for anything
  * @property {string[]} [tensors] only tensors.safetensors, made of these in the archive's order (and the files of
  *   `files`)
+ * @property {boolean} [sha256] compare whole files with their SHA-256 too
  * @property {AbortSignal} [signal]
  * @property {(progress: { phase: string, done: number, total: number }) => void} [onProgress] in bytes
  */
@@ -25,7 +26,7 @@ import { ioError } from "./io-error.js";
  * @typedef {object} Output
  * @property {string} name below the folder
  * @property {ArchiveBytes} bytes
- * @property {string} [sha256] that they must have
+ * @property {string} [sha256] to compare them with
  * @property {string} [file] the archive's name for it
  */
 
@@ -37,8 +38,8 @@ const TENSORS_NAME = "tensors.safetensors";
  * @returns {Promise<{ files: number, size: number, fetched: number }>} what was restored; bytes that came over the network for it
  */
 export async function unpack(archive, options) {
-	const { output, precision = "high", force = false, files, tensors, signal, onProgress } = options;
-	const outputs = planOutputs(archive, precision, files, tensors);
+	const { output, precision = "high", force = false, files, tensors, sha256 = false, signal, onProgress } = options;
+	const outputs = planOutputs(archive, precision, files, tensors, sha256);
 	const total = outputs.reduce((sum, { bytes }) => sum + bytes.size, 0);
 	let done = 0, fetched = 0;
 	/** @param {number} size */
@@ -72,8 +73,9 @@ export async function unpack(archive, options) {
  * @param {string} precision
  * @param {string[] | undefined} files
  * @param {string[] | undefined} tensors
+ * @param {boolean} hashed compare all files with their SHA-256, not only those that no chunks are checked of
  */
-function planOutputs(archive, precision, files, tensors) {
+function planOutputs(archive, precision, files, tensors, hashed) {
 	const all = precision === "all";
 	const fileMatcher = files && new Matcher(files), tensorMatcher = tensors && new Matcher(tensors);
 	/** @type {Output[]} */
@@ -91,7 +93,8 @@ function planOutputs(archive, precision, files, tensors) {
 				continue;
 			if (tensorMatcher && file.name === TENSORS_NAME)
 				throw failure(archive, "USAGE", `file ${TENSORS_NAME} and the selected tensors would have the same name`);
-			outputs.push({ name: folder + file.name, bytes: file, sha256: file.sha256, file: file.name });
+			const sha256 = hashed || archive.files[file.number].kind !== "assembled" ? file.sha256 : undefined;
+			outputs.push({ name: folder + file.name, bytes: file, sha256, file: file.name });
 		}
 	}
 	fileMatcher?.checkUsed(archive, "file");
@@ -236,10 +239,10 @@ async function restore(archive, staging, { name, bytes, sha256, file }, options,
 	// The staging folder was made a moment ago, for us alone: nobody else's links are in it.
 	await inFolder(dirname(path), "cannot create the folder", () => mkdir(dirname(path), { recursive: true }));
 	const handle = await inFolder(name, "cannot create", () => open(path, "wx"));
-	const hash = createHash("sha256");
+	const hash = sha256 === undefined ? undefined : createHash("sha256");
 	try {
 		for await (const chunk of bytes.chunks(0, bytes.size, options)) {
-			hash.update(chunk);
+			hash?.update(chunk);
 			for (let at = 0; at < chunk.length;)
 				at += (await inFolder(name, "cannot write", () => handle.write(chunk, at))).bytesWritten;
 			count(chunk.length);
@@ -248,7 +251,7 @@ async function restore(archive, staging, { name, bytes, sha256, file }, options,
 		// Some filesystems report a full disk only here.
 		await inFolder(name, "cannot write", () => handle.close());
 	}
-	if (sha256 !== undefined && hash.digest("hex") !== sha256)
+	if (hash && hash.digest("hex") !== sha256)
 		throw failure(archive, "CORRUPT", `file ${file} is damaged: its SHA-256 differs`);
 }
 

@@ -8,7 +8,7 @@
 static const char help[] =
     "Usage: qstore-unpack FILE.qstore [--precision int8|bf16|fp16|fp32|low|high|all] [-o DIR]\n"
     "\n"
-    "Restores a model's files from an archive, byte for byte; their SHA-256 is checked.\n"
+    "Restores a model's files from an archive, byte for byte; checksums of all bytes are checked.\n"
     "The first part of an archive is enough for the coarse precision.\n"
     "\n"
     "  -p, --precision NAME  which variant: its name, low, high (default), or all: each in DIR/NAME\n"
@@ -16,6 +16,7 @@ static const char help[] =
     "      --file NAME       only this file (repeatable; '*' stands for anything)\n"
     "      --tensor NAME     only this tensor, into DIR/tensors.safetensors (repeatable; '*' likewise)\n"
     "      --base OLD        the model that the archive is a difference to: a folder, a file or an archive\n"
+    "      --sha256          compute each file's SHA-256 too, and compare it with the archive's (slower)\n"
     "  -j, --threads N       threads (default: all cores)\n"
     "  -f, --force           replace existing files\n"
     "  -q, --quiet           print nothing but errors\n"
@@ -25,7 +26,7 @@ static const char help[] =
     "\n"
     "Exit status: 0 done, 1 failed, 2 wrong usage. No file appears before all are complete and verified.\n";
 
-enum { OPTION_FILE = CLI_OPTION_FIRST, OPTION_TENSOR, OPTION_BASE };
+enum { OPTION_FILE = CLI_OPTION_FIRST, OPTION_TENSOR, OPTION_BASE, OPTION_SHA256 };
 
 /* "model.qstore" and "high" give "model-high", in the current folder. */
 static char *default_output(const char *path, const char *precision)
@@ -52,6 +53,7 @@ int main(int argc, char **argv)
 	    {"file", required_argument, NULL, OPTION_FILE},
 	    {"tensor", required_argument, NULL, OPTION_TENSOR},
 	    {"base", required_argument, NULL, OPTION_BASE},
+	    {"sha256", no_argument, NULL, OPTION_SHA256},
 	    {"force", no_argument, NULL, 'f'},
 	    CLI_OPTIONS,
 	};
@@ -74,6 +76,9 @@ int main(int argc, char **argv)
 			break;
 		case OPTION_BASE:
 			base = optarg;
+			break;
+		case OPTION_SHA256:
+			unpack.sha256 = 1;
 			break;
 		case OPTION_TENSOR:
 			cli_list_add(&tensors, optarg);

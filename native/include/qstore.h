@@ -2,8 +2,8 @@
  *
  * A .qstore archive holds the files of one or more variants of a model: its INT8 version, say, its BF16
  * version and the FP32 master. The coarsest variant stands first, and each finer one is stored as what is
- * missing to rebuild it bit for bit. Every file comes back byte for byte; its SHA-256 is in the archive and
- * is checked.
+ * missing to rebuild it bit for bit. Every file comes back byte for byte; checksums of all its
+ * bytes are checked, and its SHA-256 is in the archive.
  *
  * Functions return a qstore_status; QSTORE_OK is 0. When an `error` is given (it may be NULL) and the status
  * is not QSTORE_OK, it is filled with one line for a person that names the file, the tensor and what is
@@ -67,7 +67,8 @@ typedef enum qstore_status {
 	QSTORE_MISMATCH = 10,  /* the models do not belong together, or are not given from fine to coarse */
 	QSTORE_NOT_FOUND = 11, /* no such variant, file or tensor in the archive */
 	QSTORE_EXISTS = 12,    /* the output exists, and `force` is not set */
-	QSTORE_CANCELLED = 13  /* the cancel flag was set; nothing is left behind */
+	QSTORE_CANCELLED = 13, /* the cancel flag was set; nothing is left behind */
+	QSTORE_OLDER = 14      /* made by an older version, whose layout is no longer read */
 } qstore_status;
 #endif
 
@@ -177,7 +178,7 @@ qstore_status qstore_pack(const qstore_pack_options *options, qstore_pack_result
 typedef struct qstore_archive qstore_archive;
 
 /* Opens an archive, or a prefix of one, and checks its index. *archive is NULL after a failure.
- * NOT_QSTORE, NEWER, TRUNCATED, CORRUPT, LIMIT, IO, MEMORY. */
+ * NOT_QSTORE, NEWER, OLDER, TRUNCATED, CORRUPT, LIMIT, IO, MEMORY. */
 qstore_status qstore_open(const char *path, qstore_archive **archive, qstore_error *error);
 void qstore_close(qstore_archive *archive); /* NULL is allowed */
 
@@ -259,6 +260,7 @@ typedef struct qstore_unpack_options {
 	 * files. With `tensors`, only tensors.safetensors, made of these tensors in the archive's order (and the
 	 * files of `files`). A name that matches nothing is NOT_FOUND. */
 	const char *const *files, *const *tensors;
+	int sha256; /* compare each whole file with its SHA-256 too */
 	qstore_work work;
 } qstore_unpack_options;
 
@@ -266,7 +268,9 @@ typedef struct qstore_unpack_result {
 	uint64_t n_files, size; /* what was restored */
 } qstore_unpack_result;
 
-/* Restores files. Each one's SHA-256 is checked before any appears under its name. result may be NULL.
+/* Restores files. All bytes are checked before any file appears under its name: what each chunk decodes to
+ * against its XXH3-64 in the index, small files against their SHA-256; with `sha256` all files against that.
+ * result may be NULL.
  * USAGE, NOT_FOUND, EXISTS, TRUNCATED, CORRUPT (the tensor is named), INPUT (two tensors of one name for
  * tensors.safetensors), LIMIT, IO, MEMORY, CANCELLED. */
 qstore_status qstore_unpack(qstore_archive *archive, const qstore_unpack_options *options,

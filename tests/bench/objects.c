@@ -6,7 +6,7 @@
 void objects_open(objects *o, const char *path)
 {
 	qs_error error;
-	o->decoder = need(qs_decoder_create(NULL));
+	o->decoder = need(qs_decoder_create(NULL, 0));
 	if (qs_archive_open(path, &o->archive, &error))
 		fail("%s", error.text);
 }

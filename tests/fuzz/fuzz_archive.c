@@ -14,7 +14,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { RESTORED_MAX = 1 << 22 };
+enum { RESTORED_MAX = 1 << 22, TENSORS_MAX = 64 };
 
 static void require(int good)
 {
@@ -45,15 +45,15 @@ static void mend(uint8_t *file, size_t size)
 		coded = size - 576;
 	uint8_t *body = header + 64;
 	if (!(header[12] & 1) && coded >= 64) {
-		uint64_t payload = (576 + coded + 511) / 512 * 512, n[8], objects, checksums, sizes;
-		for (int i = 0; i < 8; i++)
+		uint64_t payload = (576 + coded + 511) / 512 * 512, n[9], objects, checksums, sizes;
+		for (int i = 0; i < 9; i++)
 			n[i] = get(body + 4 * i, 4);
 		objects = 64 + 64 * n[0] + 80 * n[1] + 24 * n[2] + 40 * n[3];
-		checksums = objects + 64 * n[4];
-		sizes = checksums + 8 * n[5];
+		checksums = objects + 96 * n[4];
+		sizes = checksums + 8 * n[5] + 8 * n[8];
 		if (sizes + 4 * n[5] <= coded)
 			for (uint64_t i = 0; i < n[4]; i++) {
-				const uint8_t *o = body + objects + 64 * i;
+				const uint8_t *o = body + objects + 96 * i;
 				uint64_t at = get(o + 48, 8), first = get(o + 36, 4), count = get(o + 40, 4);
 				for (uint64_t c = first; c < first + count && c < n[5]; c++) {
 					uint64_t chunk = get(body + sizes + 4 * c, 4);
@@ -104,8 +104,7 @@ static void read_all(qstore_archive *archive)
 	require(!status == !error.text[0]);
 	if (!mkdtemp(folder))
 		return;
-	/* Without files' checksums nothing is kept, but all of it is decoded. */
-	static const char *const all[] = {"*", NULL};
+	/* A wrong checksum ends the rest: what does not come by files may come by tensors. */
 	qstore_unpack_options options = {
 	    .precision = "all", .output = folder, .force = 1, .tensors = NULL, .work = work};
 	status = qstore_unpack(archive, &options, NULL, &error);
@@ -114,8 +113,13 @@ static void read_all(qstore_archive *archive)
 		qstore_variant_info variant;
 		qstore_get_variant(archive, v, &variant);
 		options.precision = variant.name;
-		options.tensors = all;
-		(void)qstore_unpack(archive, &options, NULL, &error);
+		for (uint32_t i = 0; i < info.n_tensors && i < TENSORS_MAX; i++) {
+			qstore_tensor_info t;
+			qstore_get_tensor(archive, i, &t);
+			const char *const one[] = {t.name, NULL};
+			options.tensors = one;
+			(void)qstore_unpack(archive, &options, NULL, &error);
+		}
 	}
 	nftw(folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
 }

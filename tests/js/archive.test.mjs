@@ -182,15 +182,15 @@ test("a stream holds a bounded amount, and ends its reads when it is left", asyn
 	assert.ok(decoder.memorySize < 16 * 2 ** 20, `${decoder.memorySize} bytes of WebAssembly memory`);
 });
 
-test("a corrupt chunk is found before it is decoded, and named", async (t) => {
+test("a corrupt chunk is found and named", async (t) => {
 	const pool = new WorkerPool({ spawn: spawnThread, module: await compileWasm(), count: 2 });
 	t.after(() => pool.close());
 	const { index } = await readIndex(bytesSource(bytes), decoder);
 	for (const codec of [localCodec(decoder), pool]) {
 		for (const [object, chunk, file, message] of [
 			[5, 1, "sub/model.high", "x.qstore: tensor w: chunk 2 of 3 is damaged: its checksum differs"],
-			[2, 2, "sub/model.high", "x.qstore: tensor w: chunk 3 of 3 is damaged: its checksum differs"],
-			[1, 1, "sub/model.high", "x.qstore: tensor w.scale: chunk 2 of 2 is damaged: its checksum differs"],
+			[2, 2, "model.low", "x.qstore: tensor w: chunk 3 of 3 is damaged: its checksum differs"],
+			[1, 1, "model.low", "x.qstore: tensor w.scale: chunk 2 of 2 is damaged: its checksum differs"],
 			[3, 0, "sub/model.high", "x.qstore: tensor norm: chunk 1 of 2 is damaged: its checksum differs"],
 			[4, 3, "sub/model.high", "x.qstore: file sub/model.high: chunk 4 of 4 of the bytes outside its tensors is damaged: its checksum differs"],
 		]) {
@@ -199,6 +199,23 @@ test("a corrupt chunk is found before it is decoded, and named", async (t) => {
 			const archive = await open(bad, { codec });
 			await assert.rejects(archive.file(file).read(), { code: "CORRUPT", message });
 		}
+	}
+});
+
+test("what decodes to other bytes than were packed is found, though the chunk is as it was written", async (t) => {
+	const pool = new WorkerPool({ spawn: spawnThread, module: await compileWasm(), count: 1 });
+	t.after(() => pool.close());
+	const { index } = await readIndex(bytesSource(bytes), decoder);
+	for (const [object, part, file, message] of [
+		[5, 1, "sub/model.high", "x.qstore: tensor w: chunk 2 of 3 is damaged: it decodes to other bytes than were packed"],
+		[4, 0, "sub/model.high", "x.qstore: file sub/model.high: chunk 1 of 4 of the bytes outside its tensors is damaged: it decodes to other bytes than were packed"],
+	]) {
+		const built = buildArchive(decoder, { ...pairParts(), change(view, at) {
+			const place = at.parts + 8 * (index.object(object).firstPart + part);
+			view.setUint8(place, view.getUint8(place) ^ 1);
+		} });
+		for (const codec of [localCodec(decoder), pool])
+			await assert.rejects((await open(built, { codec })).file(file).read(), { code: "CORRUPT", message });
 	}
 });
 

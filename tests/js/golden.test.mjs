@@ -64,7 +64,7 @@ for (const file of readdirSync(join(golden, "good")).filter((name) => name.endsW
 	});
 
 for (const [name, status, when] of readFileSync(join(golden, "bad/expected"), "utf8").trim().split("\n").map((l) => l.split(" ")))
-	test(`bad/${name}: ${status} when it is ${when === "open" ? "opened" : "restored"}`, async () => {
+	test(`bad/${name}: ${status} when it is ${when === "open" ? "opened" : when === "sha256" ? "compared by SHA-256" : "restored"}`, async () => {
 		const path = join(golden, "bad", `${name}.qstore`), bytes = readFileSync(path);
 		await assert.rejects(decodeArchive(bytes));
 		for (const decoder of Object.values(decoders)) {
@@ -75,7 +75,7 @@ for (const [name, status, when] of readFileSync(join(golden, "bad/expected"), "u
 				await opened;
 		}
 		for (const [program, args] of [[unpack, [path]], [process.execPath, [cli, path]]]) {
-			const result = restore(program, args, `${name}-${args.length}`);
+			const result = restore(program, [...args, ...when === "sha256" ? ["--sha256"] : []], `${name}-${args.length}`);
 			assert.equal(result.status, 1, result.stderr);
 			assert.match(result.stderr, /^[^\n]+\n$/);
 			assert.ok(result.stderr.includes(`${name}.qstore`), result.stderr);

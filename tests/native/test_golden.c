@@ -85,7 +85,7 @@ static qstore_status status_by_name(const char *name)
 		qstore_status status;
 	} known[] = {
 	    {"NOT_QSTORE", QSTORE_NOT_QSTORE}, {"NEWER", QSTORE_NEWER}, {"TRUNCATED", QSTORE_TRUNCATED},
-	    {"CORRUPT", QSTORE_CORRUPT},       {"LIMIT", QSTORE_LIMIT},
+	    {"CORRUPT", QSTORE_CORRUPT},       {"LIMIT", QSTORE_LIMIT}, {"OLDER", QSTORE_OLDER},
 	};
 	for (size_t i = 0; i < sizeof known / sizeof *known; i++)
 		if (!strcmp(name, known[i].name))
@@ -109,7 +109,7 @@ static void test_bad(void **state)
 		strcat(name, ".qstore");
 		golden_path(path, sizeof path, "bad", name);
 		qstore_status status = use(path, NULL, &opened, &error);
-		if (status != status_by_name(status_name) || opened != !strcmp(when, "restore") ||
+		if (status != status_by_name(status_name) || opened != !!strcmp(when, "open") ||
 		    error.status != status || !strstr(error.text, name) || strchr(error.text, '\n')) {
 			print_error("%s: status %d, %s: \"%s\"\n", name, status, opened ? "opened" : "not opened",
 			            error.text);

@@ -15,6 +15,23 @@
 
 #define PAYLOAD_SIZE 8192
 
+/* The parts of all objects, as they are now. */
+static void number_parts(qs_index_builder *builder)
+{
+	uint64_t n = 0;
+	uint32_t first;
+	for (size_t i = 0; i < builder->n_objects; i++) {
+		qs_object *object = &builder->objects[i];
+		object->first_part = (uint32_t)n;
+		n += object->chunk_elems > 0 ? qs_object_n_parts(object) : 0;
+	}
+	builder->n_parts = 0;
+	/* More than any of these tests needs: a number that is wrong anyway. */
+	assert_int_equal(qs_builder_add_parts(builder, n < 1000 ? n : 1000, &first), QSTORE_OK);
+	for (size_t i = 0; i < builder->n_parts; i++)
+		builder->parts[i] = 0xfedcba9876543210 - i;
+}
+
 static uint32_t add_object(qs_index_builder *builder, qs_object object, uint32_t chunk_size)
 {
 	uint32_t number;
@@ -32,6 +49,7 @@ static uint32_t add_object(qs_index_builder *builder, qs_object object, uint32_t
 	}
 	layer->layer_size += object.coded_size;
 	builder->objects[number] = object;
+	number_parts(builder);
 	return number;
 }
 
@@ -413,6 +431,9 @@ static void walk(const qs_index *index)
 			end += qs_index_chunk_size(index, object.first_chunk + j);
 			text += qs_index_chunk_checksum(index, object.first_chunk + j) == 0;
 		}
+		for (uint64_t j = 0; j < qs_object_n_parts(&object); j++)
+			text += qs_index_part_checksum(index, (uint32_t)(object.first_part + j)) == 0;
+		assert_true(object.first_part + qs_object_n_parts(&object) <= index->n_parts);
 		assert_true(end == object.offset + object.coded_size &&
 		            end <= variant.layer_offset + variant.layer_size);
 		if (object.kind == QS_KIND_CODES && object.rule != QS_RULE_NONE && object.n_elems > 0) {
@@ -642,8 +663,8 @@ static void refuses_smaller_payload(void **state)
 }
 
 /* Changes one thing in a good builder, and expects refusal. */
-static void refuse_of(void (*make)(qs_index_builder *builder), void (*change)(qs_index_builder *builder),
-                      const char *what)
+static void refuse_changed(void (*make)(qs_index_builder *builder), void (*change)(qs_index_builder *builder),
+                           int parts_stay, const char *what)
 {
 	qs_index_builder builder;
 	qs_index index;
@@ -651,11 +672,19 @@ static void refuse_of(void (*make)(qs_index_builder *builder), void (*change)(qs
 	size_t size;
 	make(&builder);
 	change(&builder);
+	if (!parts_stay)
+		number_parts(&builder);
 	assert_int_equal(qs_builder_body(&builder, &body, &size), QSTORE_OK);
 	if (qs_index_open(&index, body, size, PAYLOAD_SIZE) != QSTORE_CORRUPT)
 		fail_msg("accepted: %s", what);
 	free(body);
 	qs_builder_free(&builder);
+}
+
+static void refuse_of(void (*make)(qs_index_builder *builder), void (*change)(qs_index_builder *builder),
+                      const char *what)
+{
+	refuse_changed(make, change, 0, what);
 }
 
 static void refuse(void (*change)(qs_index_builder *builder), const char *what)
@@ -668,6 +697,10 @@ static void refuse(void (*change)(qs_index_builder *builder), const char *what)
 	{                                                                                                        \
 		statement;                                                                                           \
 	}
+REFUSE(parts_too_few, b->n_parts--)
+REFUSE(parts_too_many, uint32_t first; assert_int_equal(qs_builder_add_parts(b, 1, &first), QSTORE_OK))
+REFUSE(parts_of_another, b->objects[3].first_part++)
+REFUSE(parts_of_a_base_not_counted, b->objects[6].first_part--)
 REFUSE(twice_in_a_variant, b->files[0].variants = 2; b->variants[0].raw_size -= 50;
        b->variants[1].raw_size += 50)
 REFUSE(unsorted_names, b->files[2].name = qs_builder_name(b, "A"))
@@ -855,6 +888,12 @@ static void refuses_contradictions(void **state)
 	CHECK(refine_with_rule)
 	CHECK(refines_codes_without_rule)
 #undef CHECK
+#define CHECK(name) refuse_changed(build_based, name, 1, #name);
+	CHECK(parts_too_few)
+	CHECK(parts_too_many)
+	CHECK(parts_of_another)
+	CHECK(parts_of_a_base_not_counted)
+#undef CHECK
 #define CHECK(name) refuse_of(build_based, name, #name);
 	CHECK(file_that_is_a_folder)
 	CHECK(folder_behind_a_file)
@@ -1008,10 +1047,19 @@ static void header_versions(void **state)
 		uint8_t minor;
 		qstore_status status;
 	} cases[] = {
-	    {8, 2, 0, QSTORE_NEWER},     {8, 0, 0, QSTORE_CORRUPT},   {10, 9, 9, QSTORE_OK},
-	    {12, 2, 0, QSTORE_CORRUPT},  {12, 2, 1, QSTORE_NEWER},    {48, 1, 0, QSTORE_CORRUPT},
-	    {48, 1, 1, QSTORE_NEWER},    {27, 0x41, 0, QSTORE_LIMIT}, {23, 1, 0, QSTORE_LIMIT},
-	    {47, 0x40, 0, QSTORE_LIMIT}, {16, 1, 0, QSTORE_CORRUPT},
+	    {8, 2, 0, QSTORE_NEWER},
+	    {8, 0, 0, QSTORE_CORRUPT},
+	    {10, 9, 9, QSTORE_OK},
+	    {12, 2, 0, QSTORE_CORRUPT},
+	    {12, 2, 1, QSTORE_NEWER},
+	    {52, 1, 0, QSTORE_CORRUPT},
+	    {52, 1, 1, QSTORE_NEWER},
+	    {48, QS_FORMAT_DRAFT + 1, 0, QSTORE_NEWER},
+	    {48, QS_FORMAT_DRAFT - 1, 0, QSTORE_OLDER},
+	    {27, 0x41, 0, QSTORE_LIMIT},
+	    {23, 1, 0, QSTORE_LIMIT},
+	    {47, 0x40, 0, QSTORE_LIMIT},
+	    {16, 1, 0, QSTORE_CORRUPT},
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		qs_index_write_header(&header, bytes);

@@ -122,8 +122,10 @@ export async function readIndex(archive) {
 	const bodySize = header.u64();
 	const bodyHash = header.hash();
 	const payloadSize = header.u64();
-	const reserved = header.u64();
+	const draft = header.u32();
+	const reserved = header.u32();
 	need((await xxhash3(archive.subarray(512, 512 + 56))) === header.hash(), "the header is damaged");
+	need(draft === 1, `draft ${draft} of the format`);
 	need(flags <= 1 && reserved === 0, "reserved fields are set");
 	need(bodySize <= 2 ** 30, "the body is too large");
 	const coded = archive.subarray(512 + 64, 512 + 64 + codedSize);
@@ -137,7 +139,7 @@ export async function readIndex(archive) {
 
 /** @param {Reader} r */
 function readBody(r) {
-	const [nVariants, nFiles, nExtents, nTensors, nObjects, nChunks, nDims, nStrings] = Array.from({ length: 8 }, () => r.u32());
+	const [nVariants, nFiles, nExtents, nTensors, nObjects, nChunks, nDims, nStrings, nParts] = Array.from({ length: 9 }, () => r.u32());
 	const zeros = (/** @type {number} */ n) =>
 		need(
 			r.take(n).every((b) => b === 0),
@@ -145,7 +147,7 @@ function readBody(r) {
 		);
 	/** @template T @param {number} n @param {() => T} read @returns {T[]} */
 	const list = (n, read) => Array.from({ length: n }, read);
-	zeros(32);
+	zeros(28);
 	const variants = list(nVariants, () => {
 		const v = { nameAt: r.u32(), name: "", dtype: r.u32(), coarser: r.u32() };
 		zeros(4);
@@ -184,7 +186,7 @@ function readBody(r) {
 		object: r.u32(),
 	}));
 	const objects = list(nObjects, () => {
-		const o = {
+		return {
 			kind: r.u8(),
 			dtype: r.u8(),
 			variant: r.u8(),
@@ -205,11 +207,11 @@ function readBody(r) {
 			rowStride: r.u64(),
 			groupStride: r.u64(),
 			zeroOffset: r.u32() | 0,
+			firstPart: r.u32(),
 		};
-		zeros(4);
-		return o;
 	});
 	const checksums = list(nChunks, () => r.hash());
+	const parts = list(nParts, () => r.hash());
 	const sizes = list(nChunks, () => r.u32());
 	if (nChunks % 2) zeros(4);
 	const dims = list(nDims, () => r.u64());
@@ -226,7 +228,7 @@ function readBody(r) {
 		const bad = parts.some((part) => part === "" || part === "." || part === "..") || /[\\:\x00-\x1f\x7f]/.test(file.name);
 		need(!bad && Buffer.byteLength(file.name) <= 1023, "a file name that readers reject");
 	}
-	return { variants, files, extents, tensors, objects, checksums, sizes, dims };
+	return { variants, files, extents, tensors, objects, checksums, parts, sizes, dims };
 }
 
 // ---- 3. Chunks -----------------------------------------------------------------------------------------------------
@@ -1141,7 +1143,13 @@ export async function decodeArchive(archive, base) {
 	const index = await readIndex(archive);
 	/** @type {Uint8Array[]} */
 	const decoded = [];
-	for (const object of index.objects) decoded.push(await decodeObject(index, object, decoded, base));
+	for (const object of index.objects) {
+		const bytes = await decodeObject(index, object, decoded, base);
+		const partSize = sizeOf(object.dtype, object.chunkElements);
+		for (let i = 0; i * partSize < bytes.length; i++)
+			need((await xxhash3(bytes.subarray(i * partSize, (i + 1) * partSize))) === index.parts[object.firstPart + i], "a part has another checksum");
+		decoded.push(bytes);
+	}
 	const result = new Map(index.variants.map((v) => [v.name, new Map()]));
 	for (const file of index.files) {
 		if (file.kind === BASE_FILE) continue;

@@ -38,16 +38,17 @@ const char *qs_rule_name(uint32_t rule);
 uint64_t qs_archive_download_size(const qstore_archive *archive, uint32_t variant);
 
 /* One thread's memory for decoding. NULL when out of memory. wholes: what the threads of a job share
- * (whole.h), which must outlive it; NULL: nothing is shared. */
+ * (whole.h), which must outlive it; NULL: nothing is shared. check_coded: each chunk is compared with its own
+ * checksum too before it is decoded, though what it decodes to is checked anyway. */
 typedef struct qs_decoder qs_decoder;
 struct qs_wholes;
-qs_decoder *qs_decoder_create(struct qs_wholes *wholes);
+qs_decoder *qs_decoder_create(struct qs_wholes *wholes, int check_coded);
 void qs_decoder_destroy(qs_decoder *decoder);
 
-/* Reads, checks and decodes chunk `chunk` (counted within the object). *data lives until the next call. The
- * error names the tensor. */
+/* Part `part` of an object, counted within it: a chunk, decoded with what it builds on, or made of such, and
+ * compared with its checksum. *data lives until the next call. The error names the tensor. */
 qstore_status qs_decoder_chunk(qs_decoder *decoder, const qstore_archive *archive, uint32_t object,
-                               uint32_t chunk, const uint8_t **data, uint32_t *data_size, qs_error *error);
+                               uint32_t part, const uint8_t **data, uint32_t *data_size, qs_error *error);
 
 /* True when name matches pattern, in which '*' stands for any bytes. */
 int qs_wildcard_match(const char *pattern, const char *name);

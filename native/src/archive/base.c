@@ -158,7 +158,7 @@ qstore_status qs_archive_read(const qstore_archive *archive, uint32_t number, ui
 	qs_file file;
 	uint64_t at = 0;
 	qs_index_file(index, number, &file);
-	if (*decoder == NULL && (*decoder = qs_decoder_create(NULL)) == NULL)
+	if (*decoder == NULL && (*decoder = qs_decoder_create(NULL, 0)) == NULL)
 		return no_memory(archive->path, error);
 	for (uint32_t i = 0; i < file.n_extents && size > 0; i++) {
 		qs_extent extent;

@@ -29,14 +29,16 @@ struct qs_decoder {
 	range ranges[N_RANGES];
 	qs_wholes *wholes, *own_wholes;
 	qs_whole *whole;
+	int check_coded;
 	qs_decoder *base; /* of an archive that is the base */
 };
 
-qs_decoder *qs_decoder_create(qs_wholes *wholes)
+qs_decoder *qs_decoder_create(qs_wholes *wholes, int check_coded)
 {
 	qs_decoder *decoder = calloc(1, sizeof(*decoder));
 	if (decoder == NULL)
 		return NULL;
+	decoder->check_coded = check_coded;
 	decoder->work_size = (qs_chunk_workspace_size() + 63) / 64 * 64;
 	decoder->coded = malloc(QS_CHUNK_CODED_MAX);
 	decoder->data[0] = aligned_alloc(64, QS_CHUNK_SIZE_MAX);
@@ -78,12 +80,13 @@ static qstore_status chunk_error(const qstore_archive *archive, uint32_t number,
 	const qs_index *index = &archive->index;
 	qs_object object;
 	qs_index_object(index, number, &object);
+	unsigned long long n_parts = qs_object_n_parts(&object);
 	for (uint32_t i = 0; i < index->n_tensors; i++) {
 		qs_tensor tensor;
 		qs_index_tensor(index, i, &tensor);
 		if (tensor.object == number)
-			return qs_fail(error, status, "%s: tensor %.400s: chunk %u of %u %s", archive->path, tensor.name,
-			               chunk + 1, object.n_chunks, what);
+			return qs_fail(error, status, "%s: tensor %.400s: chunk %u of %llu %s", archive->path,
+			               tensor.name, chunk + 1, n_parts, what);
 	}
 	for (uint32_t i = 0; i < index->n_files; i++) {
 		qs_file file;
@@ -93,12 +96,12 @@ static qstore_status chunk_error(const qstore_archive *archive, uint32_t number,
 			qs_index_extent(index, file.first_extent + j, &extent);
 			if (extent.object == number)
 				return qs_fail(error, status,
-				               "%s: file %.400s: chunk %u of %u of the bytes outside its tensors %s",
-				               archive->path, file.name, chunk + 1, object.n_chunks, what);
+				               "%s: file %.400s: chunk %u of %llu of the bytes outside its tensors %s",
+				               archive->path, file.name, chunk + 1, n_parts, what);
 		}
 	}
-	return qs_fail(error, status, "%s: object %u: chunk %u of %u %s", archive->path, number, chunk + 1,
-	               object.n_chunks, what);
+	return qs_fail(error, status, "%s: object %u: chunk %u of %llu %s", archive->path, number, chunk + 1,
+	               n_parts, what);
 }
 
 /* Elements of a chunk. */
@@ -109,7 +112,8 @@ static uint32_t chunk_elems(const qs_object *object, uint32_t chunk)
 }
 
 static qstore_status read_chunk(qs_decoder *decoder, const qstore_archive *archive, uint32_t number,
-                                const qs_object *object, uint32_t chunk, size_t *coded_size, qs_error *error)
+                                const qs_object *object, uint32_t chunk, int check, size_t *coded_size,
+                                qs_error *error)
 {
 	uint32_t i = object->first_chunk + chunk;
 	*coded_size = qs_index_chunk_size(&archive->index, i);
@@ -120,7 +124,7 @@ static qstore_status read_chunk(qs_decoder *decoder, const qstore_archive *archi
 	    qs_pread_all(archive->fd, decoder->coded, *coded_size, offset, archive->path, error);
 	if (status != QSTORE_OK)
 		return status;
-	if (qs_checksum(decoder->coded, *coded_size) != qs_index_chunk_checksum(&archive->index, i))
+	if (check && qs_checksum(decoder->coded, *coded_size) != qs_index_chunk_checksum(&archive->index, i))
 		return chunk_error(archive, number, chunk, QSTORE_CORRUPT, "is damaged: its checksum differs", error);
 	return QSTORE_OK;
 }
@@ -131,7 +135,8 @@ static qstore_status decode_one(qs_decoder *decoder, const qstore_archive *archi
                                 uint8_t *dst, uint32_t *dst_size, qs_error *error)
 {
 	size_t coded_size;
-	qstore_status status = read_chunk(decoder, archive, number, object, chunk, &coded_size, error);
+	qstore_status status =
+	    read_chunk(decoder, archive, number, object, chunk, decoder->check_coded, &coded_size, error);
 	if (status != QSTORE_OK)
 		return status;
 	*dst_size = desc->n_elems * qs_dtype_size(object->dtype);
@@ -365,12 +370,64 @@ static qstore_status lay_out(qs_decoder *decoder, const qstore_archive *archive,
 	return status;
 }
 
+/* ---- Checks ---- */
+
+static qstore_status find_damage(qs_decoder *decoder, const qstore_archive *archive, uint32_t number,
+                                 uint32_t first, uint32_t n, qs_error *error);
+
+/* The same in all of an object; NONE: nothing to look at. */
+static qstore_status find_damage_in(qs_decoder *decoder, const qstore_archive *archive, uint32_t number,
+                                    qs_error *error)
+{
+	qs_object object;
+	if (number == QS_NONE)
+		return QSTORE_OK;
+	qs_index_object(&archive->index, number, &object);
+	return find_damage(decoder, archive, number, 0, object.n_chunks, error);
+}
+
+/* Which of the chunks that chunks [first, first + n) of an object are made of is not as it was written? The
+ * error names it; OK: all are. */
+static qstore_status find_damage(qs_decoder *decoder, const qstore_archive *archive, uint32_t number,
+                                 uint32_t first, uint32_t n, qs_error *error)
+{
+	qs_object object;
+	qs_index_object(&archive->index, number, &object);
+	qstore_status status = QSTORE_OK;
+	if (object.kind == QS_KIND_LAYOUT &&
+	    (object.rule == QS_LAYOUT_TRANSPOSED || object.rule == QS_LAYOUT_INTERLEAVED_COLUMNS))
+		status = find_damage_in(decoder, archive, object.coarse, error);
+	else if (object.coarse != QS_NONE)
+		status = find_damage(decoder, archive, object.coarse, first, n, error);
+	const uint32_t whole[] = {object.scales, object.zeros, object.order};
+	for (size_t i = 0; i < sizeof(whole) / sizeof(*whole) && status == QSTORE_OK; i++)
+		status = find_damage_in(decoder, archive, whole[i], error);
+	for (uint32_t i = first; i < first + n && object.n_chunks > 0 && status == QSTORE_OK; i++) {
+		size_t coded_size;
+		status = read_chunk(decoder, archive, number, &object, i, 1, &coded_size, error);
+	}
+	return status;
+}
+
 qstore_status qs_decoder_chunk(qs_decoder *decoder, const qstore_archive *archive, uint32_t number,
                                uint32_t chunk, const uint8_t **data, uint32_t *data_size, qs_error *error)
 {
 	qs_object object;
 	qs_index_object(&archive->index, number, &object);
-	if (object.kind == QS_KIND_LAYOUT)
-		return lay_out(decoder, archive, &object, chunk, data, data_size, error);
-	return decode_chain(decoder, archive, number, chunk, data, data_size, error);
+	qstore_status status = object.kind == QS_KIND_LAYOUT
+	                           ? lay_out(decoder, archive, &object, chunk, data, data_size, error)
+	                           : decode_chain(decoder, archive, number, chunk, data, data_size, error);
+	/* What it was made of was not checked: it is right when this is. */
+	if (status == QSTORE_OK &&
+	    qs_checksum(*data, *data_size) != qs_index_part_checksum(&archive->index, object.first_part + chunk))
+		status = chunk_error(archive, number, chunk, QSTORE_CORRUPT,
+		                     object.kind == QS_KIND_BASE ? "is not what the base had"
+		                                                 : "decodes to other bytes than were packed",
+		                     error);
+	if (status == QSTORE_CORRUPT) {
+		/* Whatever was noticed first: bytes that are not those that were written are the reason. */
+		qstore_status damage = find_damage(decoder, archive, number, chunk, 1, error);
+		status = damage == QSTORE_OK ? status : damage;
+	}
+	return status;
 }

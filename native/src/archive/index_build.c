@@ -42,6 +42,7 @@ void qs_builder_free(qs_index_builder *builder)
 	free(builder->objects);
 	free(builder->checksums);
 	free(builder->chunk_sizes);
+	free(builder->parts);
 	free(builder->dims);
 	strings_free(builder->strings);
 	memset(builder, 0, sizeof(*builder));
@@ -192,6 +193,19 @@ qstore_status qs_builder_add_chunks(qs_index_builder *builder, uint64_t n, uint3
 	return QSTORE_OK;
 }
 
+qstore_status qs_builder_add_parts(qs_index_builder *builder, uint64_t n, uint32_t *first)
+{
+	if (n >= QS_NONE - builder->n_parts)
+		return QSTORE_LIMIT;
+	void *parts = grow(builder->parts, builder->n_parts, (size_t)n, sizeof(*builder->parts));
+	if (parts == NULL)
+		return QSTORE_MEMORY;
+	builder->parts = parts;
+	*first = (uint32_t)builder->n_parts;
+	builder->n_parts += (size_t)n;
+	return QSTORE_OK;
+}
+
 static void write_records(const qs_index_builder *builder, uint8_t *p)
 {
 	qs_store32(p, (uint32_t)builder->n_variants);
@@ -202,6 +216,7 @@ static void write_records(const qs_index_builder *builder, uint8_t *p)
 	qs_store32(p + 20, (uint32_t)builder->n_chunks);
 	qs_store32(p + 24, (uint32_t)builder->n_dims);
 	qs_store32(p + 28, builder->strings->size);
+	qs_store32(p + 32, (uint32_t)builder->n_parts);
 	p += QS_COUNTS_SIZE;
 	for (size_t i = 0; i < builder->n_variants; i++, p += QS_VARIANT_SIZE) {
 		const qs_variant *variant = &builder->variants[i];
@@ -263,9 +278,12 @@ static void write_records(const qs_index_builder *builder, uint8_t *p)
 		qs_store64(p + 72, object->row_stride);
 		qs_store64(p + 80, object->group_stride);
 		qs_store32(p + 88, (uint32_t)object->zero_offset);
+		qs_store32(p + 92, object->first_part);
 	}
 	for (size_t i = 0; i < builder->n_chunks; i++, p += 8)
 		qs_store64(p, builder->checksums[i]);
+	for (size_t i = 0; i < builder->n_parts; i++, p += 8)
+		qs_store64(p, builder->parts[i]);
 	for (size_t i = 0; i < builder->n_chunks; i++, p += 4)
 		qs_store32(p, builder->chunk_sizes[i]);
 	p += (builder->n_chunks & 1) * 4;
@@ -283,12 +301,12 @@ qstore_status qs_builder_body(const qs_index_builder *builder, uint8_t **body, s
 	if (builder->strings == NULL)
 		return QSTORE_USAGE;
 	/* Counts are below 2^32, so no term reaches 2^39. */
-	uint64_t size = QS_COUNTS_SIZE + (uint64_t)builder->n_variants * QS_VARIANT_SIZE +
-	                (uint64_t)builder->n_files * QS_FILE_SIZE +
-	                (uint64_t)builder->n_extents * QS_EXTENT_SIZE +
-	                (uint64_t)builder->n_tensors * QS_TENSOR_SIZE +
-	                (uint64_t)builder->n_objects * QS_OBJECT_SIZE + (uint64_t)builder->n_chunks * 12 +
-	                (builder->n_chunks & 1) * 4 + (uint64_t)builder->n_dims * 8 + builder->strings->size;
+	uint64_t size =
+	    QS_COUNTS_SIZE + (uint64_t)builder->n_variants * QS_VARIANT_SIZE +
+	    (uint64_t)builder->n_files * QS_FILE_SIZE + (uint64_t)builder->n_extents * QS_EXTENT_SIZE +
+	    (uint64_t)builder->n_tensors * QS_TENSOR_SIZE + (uint64_t)builder->n_objects * QS_OBJECT_SIZE +
+	    (uint64_t)builder->n_chunks * 12 + (builder->n_chunks & 1) * 4 + (uint64_t)builder->n_parts * 8 +
+	    (uint64_t)builder->n_dims * 8 + builder->strings->size;
 	if (size > QS_INDEX_BODY_MAX)
 		return QSTORE_LIMIT;
 	*body = calloc(1, (size_t)size);

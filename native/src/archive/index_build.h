@@ -16,8 +16,9 @@ typedef struct qs_index_builder {
 	qs_object *objects;
 	uint64_t *checksums; /* one a chunk */
 	uint32_t *chunk_sizes;
+	uint64_t *parts; /* checksums, one a part */
 	uint64_t *dims;
-	size_t n_variants, n_files, n_extents, n_tensors, n_objects, n_chunks, n_dims;
+	size_t n_variants, n_files, n_extents, n_tensors, n_objects, n_chunks, n_parts, n_dims;
 	struct qs_builder_strings *strings;
 } qs_index_builder;
 
@@ -35,8 +36,9 @@ qstore_status qs_builder_add_tensor(qs_index_builder *builder, uint32_t *number)
 qstore_status qs_builder_add_object(qs_index_builder *builder, uint32_t *number);
 qstore_status qs_builder_add_dim(qs_index_builder *builder, uint64_t dim);
 
-/* Appends n zeroed chunks; *first is the first one's number. */
+/* Append n zeroed ones; *first is the first one's number. */
 qstore_status qs_builder_add_chunks(qs_index_builder *builder, uint64_t n, uint32_t *first);
+qstore_status qs_builder_add_parts(qs_index_builder *builder, uint64_t n, uint32_t *first);
 
 /* The body, malloc'd. LIMIT when it is larger than QS_INDEX_BODY_MAX. */
 qstore_status qs_builder_body(const qs_index_builder *builder, uint8_t **body, size_t *body_size);

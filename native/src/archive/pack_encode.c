@@ -1,4 +1,5 @@
-/* Second pass: every chunk coded, in order, into the spool of layers. */
+/* Second pass: every chunk coded, in order, into the spool of layers; the checksum of every part, coded or
+ * not. */
 #include <float.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,7 @@ typedef struct encode_thread {
 	pack_grid_memory coarse_grid, grid;
 	size_t dst_cap;
 	size_t src_size, dst_size;
-	uint64_t checksum;
+	uint64_t checksum, part;
 	qs_chunk_stats stats;
 	pack_sums sums;
 } encode_thread;
@@ -58,12 +59,12 @@ static void *encode_create(void *user)
 	return t;
 }
 
-static uint32_t find_object(const qs_index_builder *builder, uint64_t chunk)
+static uint32_t find_object(const qs_index_builder *builder, uint64_t part)
 {
 	uint32_t low = 0, high = (uint32_t)builder->n_objects;
 	while (high - low > 1) {
 		uint32_t middle = low + (high - low) / 2;
-		if (builder->objects[middle].first_chunk <= chunk)
+		if (builder->objects[middle].first_part <= part)
 			low = middle;
 		else
 			high = middle;
@@ -101,9 +102,9 @@ static qstore_status encode_work(void *user, void *memory, uint64_t job, qs_erro
 	encode_thread *t = memory;
 	uint32_t number = find_object(&p->builder, job);
 	const qs_object *object = &p->builder.objects[number];
-	uint64_t first_elem = (job - object->first_chunk) * object->chunk_elems;
+	uint64_t first_elem = (job - object->first_part) * object->chunk_elems;
 	uint64_t left = object->n_elems - first_elem;
-	uint32_t elem_size = qs_dtype_size(object->dtype);
+	uint32_t block_elems = qs_block_elems(object->dtype), block_size = qs_block_size(object->dtype);
 	qs_chunk_desc desc = {
 	    .kind = object->kind,
 	    .dtype = object->dtype,
@@ -111,11 +112,17 @@ static qstore_status encode_work(void *user, void *memory, uint64_t job, qs_erro
 	    .cols = object->cols,
 	    .first_elem = first_elem,
 	};
-	t->src_size = (size_t)desc.n_elems * elem_size;
+	t->src_size = (size_t)desc.n_elems / block_elems * block_size;
+	t->dst_size = 0;
 	t->sums = (pack_sums){0};
 	t->stats = (qs_chunk_stats){0, 0};
 	qstore_status status =
-	    object_read(p, number, t->src, t->src_size, first_elem * elem_size, t->scratch, error);
+	    object_read(p, number, t->src, t->src_size, first_elem / block_elems * block_size, t->scratch, error);
+	if (status != QSTORE_OK)
+		return status;
+	t->part = qs_checksum(t->src, t->src_size);
+	if (object->n_chunks == 0)
+		return QSTORE_OK;
 	if (status == QSTORE_OK && object->coarse != QS_NONE) {
 		desc.coarse = t->coarse;
 		desc.coarse_dtype = p->builder.objects[object->coarse].dtype;
@@ -160,9 +167,13 @@ static qstore_status encode_commit(void *user, void *memory, uint64_t job, qs_er
 	qstore_status status = qs_write_all(p->layer_fd, t->dst, t->dst_size, p->options->output, error);
 	if (status != QSTORE_OK)
 		return status;
+	p->builder.parts[job] = t->part;
+	if (object->n_chunks > 0) {
+		uint64_t chunk = object->first_chunk + job - object->first_part;
+		p->builder.checksums[chunk] = t->checksum;
+		p->builder.chunk_sizes[chunk] = (uint32_t)t->dst_size;
+	}
 	object->coded_size += t->dst_size;
-	p->builder.checksums[job] = t->checksum;
-	p->builder.chunk_sizes[job] = (uint32_t)t->dst_size;
 	p->builder.variants[object->variant].layer_size += t->dst_size;
 	own->sums.errors += t->sums.errors;
 	own->sums.squares += t->sums.squares;
@@ -242,9 +253,9 @@ qstore_status pack_encode(packer *p, qs_error *error)
 	encode_pass pass = {.p = p};
 	uint64_t total = 0;
 	for (size_t i = 0; i < p->builder.n_objects; i++)
-		total += p->builder.objects[i].kind == QS_KIND_LAYOUT ? 0 : qs_object_bytes(&p->builder.objects[i]);
+		total += qs_object_bytes(&p->builder.objects[i]);
 	qs_jobs jobs = {
-	    .n_jobs = p->builder.n_chunks,
+	    .n_jobs = p->builder.n_parts,
 	    .user = &pass,
 	    .create = encode_create,
 	    .destroy = encode_destroy,

@@ -45,13 +45,12 @@ static qstore_status add_object(packer *p, qs_object object, const pack_object *
 	if (larger == NULL)
 		return pack_no_memory(error);
 	p->objects = larger;
-	uint64_t n_chunks = object.kind == QS_KIND_LAYOUT || object.kind == QS_KIND_BASE
-	                        ? 0
-	                        : (object.n_elems + object.chunk_elems - 1) / object.chunk_elems;
+	uint64_t n_parts = qs_object_n_parts(&object);
+	uint64_t n_chunks = object.kind == QS_KIND_LAYOUT || object.kind == QS_KIND_BASE ? 0 : n_parts;
 	object.n_chunks = (uint32_t)n_chunks;
-	qstore_status status = QSTORE_LIMIT;
-	if (n_chunks < QS_NONE)
-		status = qs_builder_add_chunks(&p->builder, object.n_chunks, &object.first_chunk);
+	qstore_status status = qs_builder_add_chunks(&p->builder, n_chunks, &object.first_chunk);
+	if (status == QSTORE_OK)
+		status = qs_builder_add_parts(&p->builder, n_parts, &object.first_part);
 	if (status == QSTORE_OK)
 		status = qs_builder_add_object(&p->builder, number);
 	if (status != QSTORE_OK)

@@ -33,11 +33,6 @@ static qstore_status run_job(const qs_jobs *jobs, void *thread, uint64_t job, qs
 	return jobs->work(jobs->user, thread, job, error);
 }
 
-static qstore_status end_job(const qs_jobs *jobs, void *thread, uint64_t job, qs_error *error)
-{
-	return jobs->end == NULL ? QSTORE_OK : jobs->end(jobs->user, thread, job, error);
-}
-
 static void pool_fail(pool *p, uint64_t job, const qs_error *error)
 {
 	if (!p->failed || job < p->failed_job) {
@@ -46,6 +41,25 @@ static void pool_fail(pool *p, uint64_t job, const qs_error *error)
 	}
 	p->failed = 1;
 	pthread_cond_broadcast(&p->turn);
+}
+
+/* With the mutex held, which it lets go of meanwhile. */
+static qstore_status commit_in_turn(pool *p, void *thread, uint64_t job, qstore_status status,
+                                    qs_error *error)
+{
+	while (!p->failed && p->committed != job)
+		pthread_cond_wait(&p->turn, &p->mutex);
+	if (p->failed || status != QSTORE_OK)
+		return status;
+	pthread_mutex_unlock(&p->mutex);
+	/* No other thread is here: each waits for its own number. */
+	status = p->jobs->commit(p->jobs->user, thread, job, error);
+	pthread_mutex_lock(&p->mutex);
+	if (status == QSTORE_OK) {
+		p->committed++;
+		pthread_cond_broadcast(&p->turn);
+	}
+	return status;
 }
 
 static void *pool_thread(void *argument)
@@ -63,22 +77,8 @@ static void *pool_thread(void *argument)
 		pthread_mutex_unlock(&p->mutex);
 		qstore_status status = run_job(p->jobs, thread, job, &error);
 		pthread_mutex_lock(&p->mutex);
-		while (!p->failed && p->committed != job)
-			pthread_cond_wait(&p->turn, &p->mutex);
-		if (p->failed)
-			break;
-		pthread_mutex_unlock(&p->mutex);
-		/* No other thread is here: each waits for its own number. */
-		if (status == QSTORE_OK)
-			status = p->jobs->commit(p->jobs->user, thread, job, &error);
-		pthread_mutex_lock(&p->mutex);
-		if (status == QSTORE_OK) {
-			p->committed++;
-			pthread_cond_broadcast(&p->turn);
-			pthread_mutex_unlock(&p->mutex);
-			status = end_job(p->jobs, thread, job, &error);
-			pthread_mutex_lock(&p->mutex);
-		}
+		if (p->jobs->commit != NULL)
+			status = commit_in_turn(p, thread, job, status, &error);
 		if (status != QSTORE_OK) {
 			pool_fail(p, job, &error);
 			break;
@@ -98,10 +98,8 @@ static qstore_status run_alone(const qs_jobs *jobs, qs_error *error)
 		return qs_fail(error, QSTORE_MEMORY, "out of memory");
 	for (uint64_t job = 0; job < jobs->n_jobs && status == QSTORE_OK; job++) {
 		status = run_job(jobs, thread, job, error);
-		if (status == QSTORE_OK)
+		if (status == QSTORE_OK && jobs->commit != NULL)
 			status = jobs->commit(jobs->user, thread, job, error);
-		if (status == QSTORE_OK)
-			status = end_job(jobs, thread, job, error);
 	}
 	jobs->destroy(jobs->user, thread);
 	return status;

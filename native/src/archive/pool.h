@@ -1,8 +1,8 @@
 /* Numbered jobs on several threads, their results committed in order.
  *
- * Each thread works on one job, waits for its turn, commits it, ends it beside the others, and only then
- * takes the next one: so at most `threads` results are in memory, and what is committed does not depend on
- * the number of threads. */
+ * Each thread works on one job, waits for its turn, commits it, and only then takes the next one: so at most
+ * `threads` results are in memory, and what is committed does not depend on the number of threads. Jobs with
+ * nothing to commit wait for nobody. */
 #ifndef QS_POOL_H
 #define QS_POOL_H
 
@@ -18,10 +18,8 @@ typedef struct qs_jobs {
 	void (*destroy)(void *user, void *thread);
 	qstore_status (*work)(void *user, void *thread, uint64_t job, qs_error *error);
 	qstore_status (*commit)(void *user, void *thread, uint64_t job,
-	                        qs_error *error); /* in order, one at a time */
-	/* Or NULL; called for every job that was committed. */
-	qstore_status (*end)(void *user, void *thread, uint64_t job, qs_error *error);
-	const volatile sig_atomic_t *cancel; /* or NULL */
+	                        qs_error *error); /* in order, one at a time; or NULL */
+	const volatile sig_atomic_t *cancel;      /* or NULL */
 } qs_jobs;
 
 /* Of failing jobs the lowest one's error is reported. threads 0: one for each core. */

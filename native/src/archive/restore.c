@@ -2,7 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdatomic.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,137 +12,157 @@
 #include "pool.h"
 #include "whole.h"
 
-/* A model of 16 TB; more come only of archives made to exhaust memory, whose extents repeat the same bytes.
- */
-#define PIECES_MAX ((size_t)1 << 26)
-
-/* One job: bytes [skip, skip + size) of a decoded chunk. */
-typedef struct piece {
-	uint32_t output, object, chunk, skip, size;
-} piece;
-
-/* A file that is being written. The one who lets go of it last closes it: the restorer, or a thread that has
- * bytes to write into it. */
+/* A file that is being written: open from its first piece on, until the last one is written. */
 typedef struct target {
-	int fd;
+	int fd; /* −1: not open */
 	char *path;
-	atomic_uint users;
+	size_t n_left; /* pieces */
 } target;
 
 typedef struct restorer {
 	const qstore_archive *archive;
 	const qs_output *outputs;
-	size_t n_outputs;
-	const char *folder;
-	const qstore_work *work;
+	const qs_restore_options *options;
+	qs_piece *pieces;
+	size_t n_pieces;
+	qs_wholes *wholes;    /* that the threads share */
+	qs_sha256 *sha256;    /* of the file whose pieces are committed, or NULL */
+	pthread_mutex_t lock; /* of what follows */
+	target *targets;      /* of the outputs; NULL when restoring to nowhere */
 	qstore_progress progress;
-	piece *pieces;
-	size_t n_pieces, cap_pieces;
-	qs_wholes *wholes; /* that the threads share */
-
-	/* The output that is being written. */
-	size_t current; /* n_outputs when there is none */
-	size_t next;    /* to begin */
-	target *target; /* NULL when restoring to nowhere */
-	uint64_t written;
-	qs_sha256 *sha256;
 } restorer;
 
-int qs_outputs_add(qs_output **outputs, size_t *n_outputs, qs_output **added)
+typedef struct restore_thread {
+	qs_decoder *decoder;
+	const uint8_t *data; /* of the piece; NULL: it was checked already */
+} restore_thread;
+
+/* ---- Targets ---- */
+
+static qstore_status create(restorer *r, const qs_output *output, target *t, qs_error *error)
 {
-	qs_output *larger = realloc(*outputs, (*n_outputs + 1) * sizeof(**outputs));
-	if (larger == NULL)
-		return 0;
-	*outputs = larger;
-	*added = &larger[(*n_outputs)++];
-	memset(*added, 0, sizeof(**added));
-	return 1;
+	const char *folder = r->options->folder;
+	t->path = qs_path_join(folder, output->name);
+	if (t->path == NULL)
+		return qs_fail(error, QSTORE_MEMORY, "%s: out of memory", output->name);
+	qstore_status status = qs_make_parents(t->path, strlen(folder) + 1, error);
+	if (status != QSTORE_OK)
+		return status;
+	t->fd = open(t->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+	if (t->fd < 0)
+		return qs_fail(error, QSTORE_IO, "%s: cannot create: %s", t->path, strerror(errno));
+	r->progress.done += output->header_size;
+	return qs_pwrite_all(t->fd, output->header, output->header_size, 0, t->path, error);
 }
 
-void qs_outputs_free(qs_output *outputs, size_t n_outputs)
+/* Some filesystems report a full disk only here. */
+static qstore_status finish(target *t, qs_error *error)
 {
-	for (size_t i = 0; i < n_outputs; i++) {
-		free(outputs[i].name);
-		free(outputs[i].header);
-		free(outputs[i].ranges);
-	}
-	free(outputs);
+	int fd = t->fd;
+	t->fd = -1;
+	return fd >= 0 && close(fd) != 0
+	           ? qs_fail(error, QSTORE_IO, "%s: cannot write: %s", t->path, strerror(errno))
+	           : QSTORE_OK;
 }
 
-static const char *display_name(const restorer *r)
-{
-	return r->target != NULL ? r->target->path : r->outputs[r->current].name;
-}
-
-static qstore_status target_leave(target *t, qs_error *error)
+/* Where a piece is written; NULL: nowhere. */
+static qstore_status target_of(restorer *r, uint32_t output, const target **found, qs_error *error)
 {
 	qstore_status status = QSTORE_OK;
-	if (t == NULL || atomic_fetch_sub(&t->users, 1) > 1)
+	*found = NULL;
+	if (r->targets == NULL)
 		return QSTORE_OK;
-	/* Some filesystems report a full disk only here. */
-	if (t->fd >= 0 && close(t->fd) != 0)
-		status = qs_fail(error, QSTORE_IO, "%s: cannot write: %s", t->path, strerror(errno));
-	free(t->path);
-	free(t);
+	target *t = &r->targets[output];
+	pthread_mutex_lock(&r->lock);
+	if (t->path == NULL)
+		status = create(r, &r->outputs[output], t, error);
+	else if (t->fd < 0) /* another thread could not create it, and says so */
+		status = qs_fail(error, QSTORE_IO, "%s: cannot create", t->path);
+	pthread_mutex_unlock(&r->lock);
+	*found = t;
 	return status;
 }
 
-/* Data that comes next in the output, which somebody writes. */
-static qstore_status output_count(restorer *r, const uint8_t *data, size_t size, qs_error *error)
+static void advance(restorer *r, uint64_t size)
 {
-	if (!qs_sha256_update(r->sha256, data, size))
-		return qs_fail(error, QSTORE_MEMORY, "%s: SHA-256 failed", display_name(r));
-	r->written += size;
+	const qstore_work *work = r->options->work;
+	pthread_mutex_lock(&r->lock);
 	r->progress.done += size;
-	if (r->work != NULL && r->work->on_progress != NULL)
-		r->work->on_progress(r->work->user, &r->progress);
+	if (work != NULL && work->on_progress != NULL)
+		work->on_progress(work->user, &r->progress);
+	pthread_mutex_unlock(&r->lock);
+}
+
+static qstore_status piece_end(restorer *r, uint32_t output, qs_error *error)
+{
+	qstore_status status = QSTORE_OK;
+	if (r->targets == NULL)
+		return QSTORE_OK;
+	pthread_mutex_lock(&r->lock);
+	if (--r->targets[output].n_left == 0)
+		status = finish(&r->targets[output], error);
+	pthread_mutex_unlock(&r->lock);
+	return status;
+}
+
+/* ---- Members ---- */
+
+static qstore_status sha256_error(const qs_file *file, qs_error *error)
+{
+	return qs_fail(error, QSTORE_MEMORY, "%s: SHA-256 failed", file->name);
+}
+
+static qstore_status check_sha256(const restorer *r, const qs_file *file, qs_sha256 *sha256, qs_error *error)
+{
+	uint8_t digest[32];
+	if (!qs_sha256_final(sha256, digest))
+		return sha256_error(file, error);
+	if (memcmp(digest, file->sha256, sizeof(digest)) != 0)
+		return qs_fail(error, QSTORE_CORRUPT, "%s: file %.400s is damaged: its SHA-256 differs",
+		               r->archive->path, file->name);
 	return QSTORE_OK;
 }
 
-static qstore_status output_data(restorer *r, const uint8_t *data, size_t size, qs_error *error)
-{
-	if (r->target != NULL) {
-		qstore_status status = qs_pwrite_all(r->target->fd, data, size, r->written, display_name(r), error);
-		if (status != QSTORE_OK)
-			return status;
-	}
-	return output_count(r, data, size, error);
-}
+typedef struct member {
+	restorer *r;
+	const qs_file *file;
+	const target *target;
+	qs_sha256 *sha256;
+	uint64_t written;
+} member;
 
-static int is_cancelled(const restorer *r)
+static qstore_status member_data(member *m, const uint8_t *data, size_t size, qs_error *error)
 {
-	return r->work != NULL && r->work->cancel != NULL && *r->work->cancel;
-}
-
-/* A member of the archive, verbatim or one zstd frame, block by block. */
-static qstore_status output_member(restorer *r, const qs_file *file, qs_error *error)
-{
-	const qstore_archive *archive = r->archive;
-	uint64_t offset = archive->payload_offset + file->offset, left = file->coded_size;
-	uint8_t *block = malloc(QS_IO_BLOCK), *plain = NULL;
-	ZSTD_DCtx *context = NULL;
+	const qstore_work *work = m->r->options->work;
+	if (work != NULL && work->cancel != NULL && *work->cancel)
+		return qs_fail(error, QSTORE_CANCELLED, "cancelled");
+	if (!qs_sha256_update(m->sha256, data, size))
+		return sha256_error(m->file, error);
 	qstore_status status = QSTORE_OK;
-	size_t more = 0;
-	if (file->kind == QS_FILE_ZSTD) {
-		plain = malloc(QS_IO_BLOCK);
-		context = ZSTD_createDCtx();
-		more = 1;
-	}
-	if (block == NULL || (file->kind == QS_FILE_ZSTD && (plain == NULL || context == NULL)))
-		status = qs_fail(error, QSTORE_MEMORY, "%s: out of memory", file->name);
+	if (m->target != NULL)
+		status = qs_pwrite_all(m->target->fd, data, size, m->written, m->target->path, error);
+	m->written += size;
+	advance(m->r, size);
+	return status;
+}
+
+/* The member's bytes, verbatim or one zstd frame, block by block. */
+static qstore_status member_read(member *m, ZSTD_DCtx *context, uint8_t *block, uint8_t *plain,
+                                 qs_error *error)
+{
+	const qstore_archive *archive = m->r->archive;
+	uint64_t offset = archive->payload_offset + m->file->offset, left = m->file->coded_size;
+	qstore_status status = QSTORE_OK;
+	size_t more = context != NULL;
 	while (status == QSTORE_OK && left > 0) {
 		size_t size = left < QS_IO_BLOCK ? (size_t)left : QS_IO_BLOCK;
-		if (is_cancelled(r)) {
-			status = qs_fail(error, QSTORE_CANCELLED, "cancelled");
-			break;
-		}
 		status = qs_pread_all(archive->fd, block, size, offset, archive->path, error);
 		if (status != QSTORE_OK)
 			break;
 		offset += size;
 		left -= size;
 		if (context == NULL) {
-			status = output_data(r, block, size, error);
+			status = member_data(m, block, size, error);
 			continue;
 		}
 		ZSTD_inBuffer in = {block, size, 0};
@@ -151,197 +171,45 @@ static qstore_status output_member(restorer *r, const qs_file *file, qs_error *e
 			out = (ZSTD_outBuffer){plain, QS_IO_BLOCK, 0};
 			/* After the frame's end nothing may follow. */
 			more = more == 0 ? (size_t)-1 : ZSTD_decompressStream(context, &out, &in);
-			if (ZSTD_isError(more) || out.pos > file->size - r->written)
+			if (ZSTD_isError(more) || out.pos > m->file->size - m->written)
 				status = qs_fail(error, QSTORE_CORRUPT, "%s: file %.400s is damaged: it does not decompress",
-				                 archive->path, file->name);
+				                 archive->path, m->file->name);
 			else
-				status = output_data(r, plain, out.pos, error);
+				status = member_data(m, plain, out.pos, error);
 		} while (status == QSTORE_OK && (in.pos < in.size || (out.pos == out.size && more != 0)));
 	}
-	if (status == QSTORE_OK && (more != 0 || r->written != file->size))
+	if (status == QSTORE_OK && (more != 0 || m->written != m->file->size))
 		status = qs_fail(error, QSTORE_CORRUPT, "%s: file %.400s is damaged: it has another size",
-		                 archive->path, file->name);
+		                 archive->path, m->file->name);
+	return status;
+}
+
+/* A file that no object is part of: of one member of the archive, or empty. */
+static qstore_status restore_member(restorer *r, uint32_t output, const target *t, qs_error *error)
+{
+	qs_file file;
+	if (r->outputs[output].file == QS_NONE)
+		return QSTORE_OK;
+	qs_index_file(&r->archive->index, r->outputs[output].file, &file);
+	int zstd = file.kind == QS_FILE_ZSTD;
+	member m = {.r = r, .file = &file, .target = t, .sha256 = qs_sha256_create()};
+	uint8_t *block = malloc(QS_IO_BLOCK), *plain = zstd ? malloc(QS_IO_BLOCK) : NULL;
+	ZSTD_DCtx *context = zstd ? ZSTD_createDCtx() : NULL;
+	qstore_status status = QSTORE_OK;
+	if (m.sha256 == NULL || block == NULL || (zstd && (plain == NULL || context == NULL)))
+		status = qs_fail(error, QSTORE_MEMORY, "%s: out of memory", file.name);
+	if (status == QSTORE_OK)
+		status = member_read(&m, context, block, plain, error);
+	if (status == QSTORE_OK)
+		status = check_sha256(r, &file, m.sha256, error);
+	qs_sha256_destroy(m.sha256);
 	free(block);
 	free(plain);
 	ZSTD_freeDCtx(context);
 	return status;
 }
 
-static qstore_status output_end(restorer *r, qs_error *error)
-{
-	if (r->current == r->n_outputs)
-		return QSTORE_OK;
-	const qs_output *output = &r->outputs[r->current];
-	uint8_t digest[32];
-	qs_file file;
-	qstore_status status = target_leave(r->target, error);
-	r->target = NULL;
-	if (status == QSTORE_OK && output->file != QS_NONE) {
-		qs_index_file(&r->archive->index, output->file, &file);
-		if (!qs_sha256_final(r->sha256, digest))
-			status = qs_fail(error, QSTORE_MEMORY, "%s: SHA-256 failed", display_name(r));
-		else if (memcmp(digest, file.sha256, sizeof(digest)) != 0)
-			status = qs_fail(error, QSTORE_CORRUPT, "%s: file %.400s is damaged: its SHA-256 differs",
-			                 r->archive->path, file.name);
-	}
-	r->current = r->n_outputs;
-	return status;
-}
-
-static qstore_status target_open(restorer *r, const qs_output *output, qs_error *error)
-{
-	target *t = malloc(sizeof(*t));
-	if (t == NULL)
-		return qs_fail(error, QSTORE_MEMORY, "%s: out of memory", output->name);
-	t->fd = -1;
-	t->path = qs_path_join(r->folder, output->name);
-	atomic_init(&t->users, 1);
-	qstore_status status = t->path == NULL ? qs_fail(error, QSTORE_MEMORY, "%s: out of memory", output->name)
-	                                       : qs_make_parents(t->path, strlen(r->folder) + 1, error);
-	if (status == QSTORE_OK) {
-		t->fd = open(t->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-		if (t->fd < 0)
-			status = qs_fail(error, QSTORE_IO, "%s: cannot create: %s", t->path, strerror(errno));
-	}
-	if (status == QSTORE_OK)
-		r->target = t;
-	else
-		target_leave(t, error);
-	return status;
-}
-
-static qstore_status output_begin(restorer *r, size_t number, qs_error *error)
-{
-	const qs_output *output = &r->outputs[number];
-	r->current = number;
-	r->written = 0;
-	if (!qs_sha256_reset(r->sha256))
-		return qs_fail(error, QSTORE_MEMORY, "%s: SHA-256 failed", output->name);
-	if (r->folder != NULL) {
-		qstore_status status = target_open(r, output, error);
-		if (status != QSTORE_OK)
-			return status;
-	}
-	if (output->header_size > 0)
-		return output_data(r, output->header, output->header_size, error);
-	if (output->file != QS_NONE) {
-		qs_file file;
-		qs_index_file(&r->archive->index, output->file, &file);
-		if (file.kind != QS_FILE_ASSEMBLED)
-			return output_member(r, &file, error);
-	}
-	return QSTORE_OK;
-}
-
-/* Ends the current output and begins the next ones up to number; n_outputs: ends all. */
-static qstore_status output_advance(restorer *r, size_t number, qs_error *error)
-{
-	while (r->current != number || number == r->n_outputs) {
-		qstore_status status = output_end(r, error);
-		if (status != QSTORE_OK || r->next == r->n_outputs)
-			return status;
-		status = output_begin(r, r->next++, error);
-		if (status != QSTORE_OK)
-			return status;
-	}
-	return QSTORE_OK;
-}
-
-static int add_piece(restorer *r, piece added)
-{
-	if (r->n_pieces == PIECES_MAX)
-		return 0;
-	if (r->n_pieces == r->cap_pieces) {
-		size_t cap = r->cap_pieces == 0 ? 256 : r->cap_pieces * 2;
-		piece *larger = realloc(r->pieces, cap * sizeof(*larger));
-		if (larger == NULL)
-			return 0;
-		r->pieces = larger;
-		r->cap_pieces = cap;
-	}
-	r->pieces[r->n_pieces++] = added;
-	return 1;
-}
-
-/* The chunks of bytes [from, from + size) of an object. */
-static int plan_object(restorer *r, uint32_t output, uint32_t number, uint64_t from, uint64_t size)
-{
-	qs_object object;
-	qs_index_object(&r->archive->index, number, &object);
-	uint64_t chunk_bytes =
-	    (uint64_t)object.chunk_elems / qs_block_elems(object.dtype) * qs_block_size(object.dtype);
-	while (size > 0) {
-		uint64_t skip = from % chunk_bytes, n = chunk_bytes - skip;
-		if (n > size)
-			n = size;
-		if (!add_piece(r,
-		               (piece){output, number, (uint32_t)(from / chunk_bytes), (uint32_t)skip, (uint32_t)n}))
-			return 0;
-		from += n;
-		size -= n;
-	}
-	return 1;
-}
-
-typedef struct cursor {
-	uint32_t file, extent; /* extent: counted within the file */
-	uint64_t at;           /* where it begins in the file */
-} cursor;
-
-static int plan_range(restorer *r, uint32_t output, cursor *c, qs_range range)
-{
-	const qs_index *index = &r->archive->index;
-	qs_file file;
-	qs_index_file(index, range.file, &file);
-	if (c->file != range.file || range.offset < c->at)
-		*c = (cursor){range.file, 0, 0};
-	while (range.size > 0) {
-		qs_extent extent;
-		qs_index_extent(index, file.first_extent + c->extent, &extent);
-		uint64_t skip = range.offset - c->at;
-		if (skip >= extent.size) {
-			c->at += extent.size;
-			c->extent++;
-			continue;
-		}
-		uint64_t n = extent.size - skip;
-		if (n > range.size)
-			n = range.size;
-		if (!plan_object(r, output, extent.object, extent.offset + skip, n))
-			return 0;
-		range.offset += n;
-		range.size -= n;
-	}
-	return 1;
-}
-
-static int plan(restorer *r)
-{
-	cursor c = {QS_NONE, 0, 0};
-	for (size_t i = 0; i < r->n_outputs; i++) {
-		const qs_output *output = &r->outputs[i];
-		r->progress.total += output->size;
-		if (output->file != QS_NONE) {
-			qs_file file;
-			qs_index_file(&r->archive->index, output->file, &file);
-			if (file.kind == QS_FILE_ASSEMBLED &&
-			    !plan_range(r, (uint32_t)i, &c, (qs_range){output->file, 0, file.size}))
-				return 0;
-		}
-		for (size_t j = 0; j < output->n_ranges; j++) {
-			if (!plan_range(r, (uint32_t)i, &c, output->ranges[j]))
-				return 0;
-		}
-	}
-	return 1;
-}
-
-typedef struct restore_thread {
-	qs_decoder *decoder;
-	const uint8_t *data;
-	target *target; /* where data is still to be written, at offset */
-	uint64_t offset;
-} restore_thread;
+/* ---- Pieces ---- */
 
 static void *thread_create(void *user)
 {
@@ -349,7 +217,7 @@ static void *thread_create(void *user)
 	restore_thread *thread = calloc(1, sizeof(*thread));
 	if (thread == NULL)
 		return NULL;
-	thread->decoder = qs_decoder_create(r->wholes);
+	thread->decoder = qs_decoder_create(r->wholes, r->options->sha256);
 	if (thread->decoder == NULL) {
 		free(thread);
 		return NULL;
@@ -365,85 +233,102 @@ static void thread_destroy(void *user, void *memory)
 	free(thread);
 }
 
-static qstore_status decode_piece(void *user, void *memory, uint64_t job, qs_error *error)
+static qstore_status restore_piece(void *user, void *memory, uint64_t job, qs_error *error)
 {
 	restorer *r = user;
 	restore_thread *thread = memory;
-	const piece *p = &r->pieces[job];
+	const qs_piece *p = &r->pieces[job];
+	const target *t = NULL;
 	uint32_t size;
-	return qs_decoder_chunk(thread->decoder, r->archive, p->object, p->chunk, &thread->data, &size, error);
-}
-
-static qstore_status commit_piece(void *user, void *memory, uint64_t job, qs_error *error)
-{
-	restorer *r = user;
-	restore_thread *thread = memory;
-	const piece *p = &r->pieces[job];
-	qstore_status status = output_advance(r, p->output, error);
-	if (status == QSTORE_OK) {
-		thread->offset = r->written;
-		status = output_count(r, thread->data + p->skip, p->size, error);
-	}
-	if (status != QSTORE_OK || r->target == NULL)
-		return status;
-	thread->target = r->target;
-	atomic_fetch_add(&r->target->users, 1);
-	return QSTORE_OK;
-}
-
-/* SHA-256 is what must go in order; threads write while the next ones do it. */
-static qstore_status write_piece(void *user, void *memory, uint64_t job, qs_error *error)
-{
-	restorer *r = user;
-	restore_thread *thread = memory;
-	const piece *p = &r->pieces[job];
-	target *t = thread->target;
-	if (t == NULL)
-		return QSTORE_OK;
-	thread->target = NULL;
-	qstore_status status =
-	    qs_pwrite_all(t->fd, thread->data + p->skip, p->size, thread->offset, t->path, error);
+	qstore_status status = QSTORE_OK;
+	thread->data = NULL;
+	if (p->object != QS_NONE)
+		status =
+		    qs_decoder_chunk(thread->decoder, r->archive, p->object, p->part, &thread->data, &size, error);
 	if (status == QSTORE_OK)
-		return target_leave(t, error);
-	target_leave(t, NULL);
-	return status;
+		status = target_of(r, p->output, &t, error);
+	if (status == QSTORE_OK && p->object == QS_NONE) {
+		status = restore_member(r, p->output, t, error);
+	} else if (status == QSTORE_OK) {
+		thread->data += p->skip;
+		if (t != NULL)
+			status = qs_pwrite_all(t->fd, thread->data, p->size, p->offset, t->path, error);
+		advance(r, p->size);
+	}
+	return status == QSTORE_OK ? piece_end(r, p->output, error) : status;
+}
+
+/* In order, as SHA-256 wants it. */
+static qstore_status hash_piece(void *user, void *memory, uint64_t job, qs_error *error)
+{
+	restorer *r = user;
+	const restore_thread *thread = memory;
+	const qs_piece *p = &r->pieces[job];
+	const qs_output *output = &r->outputs[p->output];
+	qs_file file;
+	if (thread->data == NULL || output->file == QS_NONE)
+		return QSTORE_OK;
+	qs_index_file(&r->archive->index, output->file, &file);
+	if ((p->offset == 0 && !qs_sha256_reset(r->sha256)) ||
+	    !qs_sha256_update(r->sha256, thread->data, p->size))
+		return sha256_error(&file, error);
+	return p->offset + p->size == file.size ? check_sha256(r, &file, r->sha256, error) : QSTORE_OK;
+}
+
+static int make_targets(restorer *r, size_t n_outputs)
+{
+	r->targets = calloc(n_outputs + 1, sizeof(*r->targets));
+	if (r->targets == NULL)
+		return 0;
+	for (size_t i = 0; i < n_outputs; i++)
+		r->targets[i].fd = -1;
+	for (size_t i = 0; i < r->n_pieces; i++)
+		r->targets[r->pieces[i].output].n_left++;
+	return 1;
 }
 
 qstore_status qs_restore(const qstore_archive *archive, const qs_output *outputs, size_t n_outputs,
-                         const char *folder, const qstore_work *work, const char *phase, qs_error *error)
+                         const qs_restore_options *options, qs_error *error)
 {
+	const qstore_work *work = options->work;
 	restorer r = {
 	    .archive = archive,
 	    .outputs = outputs,
-	    .n_outputs = n_outputs,
-	    .folder = folder,
-	    .work = work,
-	    .progress = {.phase = phase},
-	    .current = n_outputs,
-	    .sha256 = qs_sha256_create(),
+	    .options = options,
+	    .progress = {.phase = options->phase},
 	    .wholes = qs_wholes_create(),
 	};
+	if (pthread_mutex_init(&r.lock, NULL) != 0) {
+		qs_wholes_destroy(r.wholes);
+		return qs_fail(error, QSTORE_MEMORY, "%s: out of memory", archive->path);
+	}
 	qstore_status status = QSTORE_OK;
-	if (r.sha256 == NULL || r.wholes == NULL || !plan(&r))
+	if (r.wholes == NULL || !qs_restore_plan(&archive->index, outputs, n_outputs, &r.pieces, &r.n_pieces) ||
+	    (options->folder != NULL && !make_targets(&r, n_outputs)) ||
+	    (options->sha256 && (r.sha256 = qs_sha256_create()) == NULL))
 		status = qs_fail(error, QSTORE_MEMORY, "%s: out of memory", archive->path);
+	for (size_t i = 0; i < n_outputs; i++)
+		r.progress.total += outputs[i].size;
 	if (status == QSTORE_OK) {
 		qs_jobs jobs = {
 		    .n_jobs = r.n_pieces,
 		    .user = &r,
 		    .create = thread_create,
 		    .destroy = thread_destroy,
-		    .work = decode_piece,
-		    .commit = commit_piece,
-		    .end = write_piece,
+		    .work = restore_piece,
+		    .commit = options->sha256 ? hash_piece : NULL,
 		    .cancel = work == NULL ? NULL : work->cancel,
 		};
 		status = qs_pool_run(&jobs, work == NULL ? 0 : work->threads, error);
 	}
-	if (status == QSTORE_OK)
-		status = output_advance(&r, n_outputs, error);
-	target_leave(r.target, NULL);
+	for (size_t i = 0; i < n_outputs && r.targets != NULL; i++) {
+		finish(&r.targets[i], NULL);
+		free(r.targets[i].path);
+	}
+	free(r.targets);
 	free(r.pieces);
 	qs_sha256_destroy(r.sha256);
 	qs_wholes_destroy(r.wholes);
+	pthread_mutex_destroy(&r.lock);
 	return status;
 }

@@ -1,4 +1,4 @@
-/* Restoring a list of outputs in order: each is bytes of its own, then ranges of the archive's files. */
+/* Restoring a list of outputs: each is bytes of its own, then ranges of the archive's files. */
 #ifndef QS_RESTORE_H
 #define QS_RESTORE_H
 
@@ -23,9 +23,29 @@ typedef struct qs_output {
 int qs_outputs_add(qs_output **outputs, size_t *n_outputs, qs_output **added);
 void qs_outputs_free(qs_output *outputs, size_t n_outputs);
 
-/* Restores all outputs below `folder` (made as needed), or nowhere when it is NULL; whole files are checked
- * against their SHA-256. phase: for progress. */
+/* A job of restoring: bytes [skip, skip + size) of a part of an object, which stand at `offset` of the
+ * output. QS_NONE as object: what comes of no object, which is a file that is a member, or a header, or
+ * nothing in an empty file. */
+typedef struct qs_piece {
+	uint32_t output, object, part, skip, size;
+	uint64_t offset;
+} qs_piece;
+
+/* All pieces of the outputs, in order; each output has at least one. *pieces is malloc'd. 0: out of memory.
+ */
+int qs_restore_plan(const qs_index *index, const qs_output *outputs, size_t n_outputs, qs_piece **pieces,
+                    size_t *n_pieces);
+
+typedef struct qs_restore_options {
+	const char *folder; /* made as needed; NULL: everything is restored to nowhere */
+	int sha256;         /* check whole files against their SHA-256 too, and chunks before they are decoded */
+	const char *phase;  /* for progress */
+	const qstore_work *work; /* or NULL */
+} qs_restore_options;
+
+/* Restores all outputs. All parts of objects are checked against their checksums, members against their
+ * SHA-256. */
 qstore_status qs_restore(const qstore_archive *archive, const qs_output *outputs, size_t n_outputs,
-                         const char *folder, const qstore_work *work, const char *phase, qs_error *error);
+                         const qs_restore_options *options, qs_error *error);
 
 #endif

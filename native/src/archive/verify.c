@@ -94,7 +94,8 @@ qstore_status qs_archive_verify(qstore_archive *archive, const qstore_work *work
 		}
 	}
 	if (status == QSTORE_OK)
-		status = qs_restore(archive, outputs, n_outputs, NULL, work, "verifying", error);
+		status = qs_restore(archive, outputs, n_outputs,
+		                    &(qs_restore_options){.sha256 = 1, .phase = "verifying", .work = work}, error);
 	qs_outputs_free(outputs, n_outputs);
 	return status;
 }

@@ -1,8 +1,5 @@
 #include "chunk.h"
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include "delta.h"
 #include "mode.h"
 #include "planes.h"
@@ -20,11 +17,6 @@ void qs_chunk_workspace_init(void *work)
 	qs_workspace w;
 	if (qs_workspace_open(&w, work, qs_workspace_bytes()))
 		qs_cell_cache_init(w.cells, QS_F16, QS_RULE_NONE, QS_I8);
-}
-
-uint64_t qs_checksum(const void *src, size_t src_size)
-{
-	return XXH3_64bits(src, src_size);
 }
 
 static int check_grid(const qs_chunk_desc *desc, const qs_grid *grid)

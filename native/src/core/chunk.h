@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "checksum.h"
 #include "grid.h"
 #include "status.h"
 
@@ -38,8 +39,5 @@ void qs_chunk_workspace_init(void *work);
  * consumed exactly and dst filled exactly. dst must not overlap src, coarse or work. */
 qstore_status qs_chunk_decode(const qs_chunk_desc *desc, const uint8_t *src, size_t src_size, uint8_t *dst,
                               size_t dst_size, void *work, size_t work_size);
-
-/* XXH3-64, seed 0, of a chunk's coded bytes: what the index records. */
-uint64_t qs_checksum(const void *src, size_t src_size);
 
 #endif

@@ -1,11 +1,9 @@
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include "index.h"
 
 #include <string.h>
 
 #include "bytes.h"
+#include "checksum.h"
 #include "zstd.h"
 
 static const uint8_t index_magic[8] = {0x89, 'Q', 'S', 'T', 'O', 'R', 'E', '\n'};
@@ -19,7 +17,8 @@ enum {
 	HEADER_BODY_SIZE = 24,
 	HEADER_BODY_CHECKSUM = 32,
 	HEADER_PAYLOAD_SIZE = 40,
-	HEADER_RESERVED = 48,
+	HEADER_DRAFT = 48,
+	HEADER_RESERVED = 52,
 	HEADER_CHECKSUM = 56
 };
 
@@ -95,12 +94,14 @@ qstore_status qs_index_read_header(const uint8_t *src, size_t src_size, qs_index
 		return QSTORE_NEWER;
 	if (src_size < QS_INDEX_HEADER_SIZE)
 		return QSTORE_TRUNCATED;
-	if (qs_load64(src + HEADER_CHECKSUM) != XXH3_64bits(src, HEADER_CHECKSUM))
+	if (qs_load64(src + HEADER_CHECKSUM) != qs_checksum(src, HEADER_CHECKSUM))
 		return QSTORE_CORRUPT;
 	if (qs_load16(src + HEADER_MAJOR) != QS_FORMAT_MAJOR)
 		return QSTORE_CORRUPT;
-	uint32_t flags = qs_load32(src + HEADER_FLAGS);
-	if ((flags & ~FLAG_ZSTD) != 0 || qs_load64(src + HEADER_RESERVED) != 0)
+	uint32_t flags = qs_load32(src + HEADER_FLAGS), draft = qs_load32(src + HEADER_DRAFT);
+	if (draft != QS_FORMAT_DRAFT)
+		return draft > QS_FORMAT_DRAFT ? QSTORE_NEWER : QSTORE_OLDER;
+	if ((flags & ~FLAG_ZSTD) != 0 || qs_load32(src + HEADER_RESERVED) != 0)
 		return qs_load16(src + HEADER_MINOR) > QS_FORMAT_MINOR ? QSTORE_NEWER : QSTORE_CORRUPT;
 	out->zstd_body = flags & FLAG_ZSTD;
 	out->body_coded_size = qs_load64(src + HEADER_CODED_SIZE);
@@ -123,11 +124,12 @@ void qs_index_write_header(const qs_index_header *header, uint8_t dst[QS_INDEX_H
 	qs_store16(dst + HEADER_MAJOR, QS_FORMAT_MAJOR);
 	qs_store16(dst + HEADER_MINOR, QS_FORMAT_MINOR);
 	qs_store32(dst + HEADER_FLAGS, header->zstd_body ? FLAG_ZSTD : 0);
+	qs_store32(dst + HEADER_DRAFT, QS_FORMAT_DRAFT);
 	qs_store64(dst + HEADER_CODED_SIZE, header->body_coded_size);
 	qs_store64(dst + HEADER_BODY_SIZE, header->body_size);
 	qs_store64(dst + HEADER_BODY_CHECKSUM, header->body_checksum);
 	qs_store64(dst + HEADER_PAYLOAD_SIZE, header->payload_size);
-	qs_store64(dst + HEADER_CHECKSUM, XXH3_64bits(dst, HEADER_CHECKSUM));
+	qs_store64(dst + HEADER_CHECKSUM, qs_checksum(dst, HEADER_CHECKSUM));
 }
 
 uint64_t qs_index_payload_offset(const qs_index_header *header)
@@ -143,7 +145,7 @@ qstore_status qs_index_decode_body(const qs_index_header *header, const uint8_t 
 	if (src_size < header->body_coded_size)
 		return QSTORE_TRUNCATED;
 	src_size = (size_t)header->body_coded_size;
-	if (XXH3_64bits(src, src_size) != header->body_checksum)
+	if (qs_checksum(src, src_size) != header->body_checksum)
 		return QSTORE_CORRUPT;
 	if (header->zstd_body)
 		return qs_zstd_decode(dst, dst_size, src, src_size, work, work_size);
@@ -225,6 +227,7 @@ void qs_index_object(const qs_index *index, uint32_t i, qs_object *out)
 	out->row_stride = qs_load64(p + 72);
 	out->group_stride = qs_load64(p + 80);
 	out->zero_offset = (int32_t)qs_load32(p + 88);
+	out->first_part = qs_load32(p + 92);
 }
 
 uint64_t qs_object_bytes(const qs_object *object)
@@ -245,4 +248,9 @@ uint32_t qs_index_chunk_size(const qs_index *index, uint32_t i)
 uint64_t qs_index_chunk_checksum(const qs_index *index, uint32_t i)
 {
 	return qs_load64(qs_index_record(index, index->checksums, i, 8));
+}
+
+uint64_t qs_index_part_checksum(const qs_index *index, uint32_t i)
+{
+	return qs_load64(qs_index_record(index, index->parts, i, 8));
 }

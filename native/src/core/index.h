@@ -12,6 +12,7 @@
 
 #define QS_FORMAT_MAJOR 1
 #define QS_FORMAT_MINOR 0
+#define QS_FORMAT_DRAFT 1   /* the layout that this version 1.0 has until it is released */
 #define QS_NONE 0xffffffffu /* "no object", "no coarser variant" */
 #define QS_INDEX_HEADER_SIZE 64
 #define QS_INDEX_OFFSET 512 /* of the header in the archive file: after one tar header block */
@@ -165,7 +166,7 @@ typedef struct qs_index_header {
 	uint64_t body_coded_size, body_size, body_checksum, payload_size;
 } qs_index_header;
 
-/* Reads the 64 bytes at QS_INDEX_OFFSET. NOT_QSTORE, NEWER, TRUNCATED, CORRUPT, LIMIT. */
+/* Reads the 64 bytes at QS_INDEX_OFFSET. NOT_QSTORE, NEWER, OLDER, TRUNCATED, CORRUPT, LIMIT. */
 qstore_status qs_index_read_header(const uint8_t *src, size_t src_size, qs_index_header *out);
 void qs_index_write_header(const qs_index_header *header, uint8_t dst[QS_INDEX_HEADER_SIZE]);
 
@@ -182,8 +183,9 @@ typedef struct qs_index {
 	const uint8_t *body;
 	size_t body_size;
 	uint64_t payload_size;
-	uint32_t n_variants, n_files, n_extents, n_tensors, n_objects, n_chunks, n_dims, strings_size;
-	size_t variants, files, extents, tensors, objects, checksums, sizes, dims, strings; /* byte offsets */
+	uint32_t n_variants, n_files, n_extents, n_tensors, n_objects, n_chunks, n_dims, strings_size, n_parts;
+	size_t variants, files, extents, tensors, objects, checksums, parts, sizes, dims,
+	    strings; /* byte offsets */
 } qs_index;
 
 /* CORRUPT when anything at all is out of bounds or inconsistent. */
@@ -241,6 +243,7 @@ typedef struct qs_object {
 	uint32_t group;        /* LAYOUT, not of blocks: bits of a code, or of a float; BASE: the file */
 	int32_t zero_offset;
 	uint64_t row_stride, group_stride; /* BASE: row_stride is the offset in the file, in bytes */
+	uint32_t first_part; /* its parts are what a chunk decodes to, also where there are no chunks */
 } qs_object;
 
 /* Is the file one member of the archive? */
@@ -251,6 +254,12 @@ static inline int qs_file_is_member(const qs_file *file)
 
 /* Bytes of the object, decoded. */
 uint64_t qs_object_bytes(const qs_object *object);
+
+/* Its parts: chunk_elems elements each, but for the last one. */
+static inline uint64_t qs_object_n_parts(const qs_object *object)
+{
+	return object->n_elems / object->chunk_elems + (object->n_elems % object->chunk_elems != 0);
+}
 
 /* The layouts' type of block that a rule's codes stand in, QS_BYTES when in none. */
 uint32_t qs_rule_block(uint32_t rule);
@@ -269,7 +278,8 @@ void qs_index_tensor(const qs_index *index, uint32_t i, qs_tensor *out);
 void qs_index_object(const qs_index *index, uint32_t i, qs_object *out);
 uint64_t qs_index_dim(const qs_index *index, uint32_t i);
 uint32_t qs_index_chunk_size(const qs_index *index, uint32_t i);
-uint64_t qs_index_chunk_checksum(const qs_index *index, uint32_t i);
+uint64_t qs_index_chunk_checksum(const qs_index *index, uint32_t i); /* of its coded bytes */
+uint64_t qs_index_part_checksum(const qs_index *index, uint32_t i);  /* of its bytes */
 
 /* True when name may be created below an output folder: relative, no "." or ".." part, no empty part, no
  * backslash, no control character, no colon, well-formed UTF-8, at most QS_NAME_MAX bytes. */

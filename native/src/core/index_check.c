@@ -86,30 +86,33 @@ static int check_counts(qs_index *index)
 	index->n_chunks = qs_load32(p + 20);
 	index->n_dims = qs_load32(p + 24);
 	index->strings_size = qs_load32(p + 28);
-	if (!is_zero(p + 32, 32) || index->n_variants == 0 || index->n_variants > QS_VARIANTS_MAX)
+	index->n_parts = qs_load32(p + 32);
+	if (!is_zero(p + 36, 28) || index->n_variants == 0 || index->n_variants > QS_VARIANTS_MAX)
 		return 0;
 	/* Each product is below 2^39, so that their sum cannot wrap; size_t may have 32 bits, hence the check of
 	 * the total before any offset is stored. */
-	uint64_t sizes[9] = {
+	uint64_t sizes[10] = {
 	    (uint64_t)index->n_variants * QS_VARIANT_SIZE,
 	    (uint64_t)index->n_files * QS_FILE_SIZE,
 	    (uint64_t)index->n_extents * QS_EXTENT_SIZE,
 	    (uint64_t)index->n_tensors * QS_TENSOR_SIZE,
 	    (uint64_t)index->n_objects * QS_OBJECT_SIZE,
 	    (uint64_t)index->n_chunks * 8,
+	    (uint64_t)index->n_parts * 8,
 	    ((uint64_t)index->n_chunks + (index->n_chunks & 1)) * 4,
 	    (uint64_t)index->n_dims * 8,
 	    index->strings_size,
 	};
 	uint64_t total = QS_COUNTS_SIZE;
-	for (int i = 0; i < 9; i++)
+	for (int i = 0; i < 10; i++)
 		total += sizes[i];
 	if (total != index->body_size)
 		return 0;
 	size_t at = QS_COUNTS_SIZE;
-	size_t *offsets[9] = {&index->variants,  &index->files, &index->extents, &index->tensors, &index->objects,
-	                      &index->checksums, &index->sizes, &index->dims,    &index->strings};
-	for (int i = 0; i < 9; i++) {
+	size_t *offsets[10] = {&index->variants, &index->files,     &index->extents, &index->tensors,
+	                       &index->objects,  &index->checksums, &index->parts,   &index->sizes,
+	                       &index->dims,     &index->strings};
+	for (int i = 0; i < 10; i++) {
 		*offsets[i] = at;
 		at += (size_t)sizes[i];
 	}
@@ -348,7 +351,7 @@ static int check_object_links(const qs_index *index, uint32_t number, const qs_o
  * pass. */
 static int check_objects(const qs_index *index)
 {
-	uint32_t chunk = 0, layer = 0;
+	uint32_t chunk = 0, part = 0, layer = 0;
 	qs_variant variant;
 	qs_index_variant(index, 0, &variant);
 	uint64_t at = variant.layer_offset;
@@ -358,7 +361,7 @@ static int check_objects(const qs_index *index)
 		qs_index_object(index, i, &object);
 		int layout = object.kind == QS_KIND_LAYOUT, empty = layout || object.kind == QS_KIND_BASE;
 		uint32_t block = qs_block_elems(object.dtype), block_size = qs_block_size(object.dtype);
-		if (!is_zero(p + 92, 4) || object.kind >= QS_KIND_COUNT || block == 0 || (block > 1 && !layout) ||
+		if (object.kind >= QS_KIND_COUNT || block == 0 || (block > 1 && !layout) ||
 		    object.n_elems % block != 0 || object.variant >= index->n_variants || object.variant < layer)
 			return 0;
 		while (layer < object.variant) {
@@ -373,7 +376,10 @@ static int check_objects(const qs_index *index)
 			return 0;
 		if (object.chunk_elems >= object.cols && object.chunk_elems % object.cols != 0)
 			return 0;
-		uint64_t n_chunks = empty ? 0 : (object.n_elems + object.chunk_elems - 1) / object.chunk_elems;
+		uint64_t n_parts = qs_object_n_parts(&object), n_chunks = empty ? 0 : n_parts;
+		if (object.first_part != part || n_parts > index->n_parts - part)
+			return 0;
+		part += (uint32_t)n_parts;
 		if (n_chunks != object.n_chunks || object.first_chunk != chunk ||
 		    object.n_chunks > index->n_chunks - chunk)
 			return 0;
@@ -395,7 +401,7 @@ static int check_objects(const qs_index *index)
 	}
 	while (at == variant.layer_offset + variant.layer_size) {
 		if (++layer == index->n_variants)
-			return chunk == index->n_chunks;
+			return chunk == index->n_chunks && part == index->n_parts;
 		qs_index_variant(index, layer, &variant);
 		at = variant.layer_offset;
 	}

@@ -19,7 +19,8 @@
 	X(MISMATCH, 10, "the two models do not belong together")                                                 \
 	X(NOT_FOUND, 11, "no such variant, file or tensor in the archive")                                       \
 	X(EXISTS, 12, "the output exists already")                                                               \
-	X(CANCELLED, 13, "cancelled")
+	X(CANCELLED, 13, "cancelled")                                                                            \
+	X(OLDER, 14, "made by an older qstore, whose layout is no longer read: pack the model again")
 
 #ifndef QSTORE_STATUS_DEFINED /* qstore.h has the same enum for the library's users */
 #define QSTORE_STATUS_DEFINED

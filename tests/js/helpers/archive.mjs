@@ -73,7 +73,7 @@ export function buildArchive(decoder, { variants, objects, files, change }) {
 		if (!file.extents)
 			file.offset = member(file.name, file.data);
 	}
-	const chunks = [];
+	const chunks = [], parts = [];
 	for (const object of objects) {
 		const elemSize = DTYPES[dtype(object.dtype)].size;
 		object.elems = object.data.length / elemSize;
@@ -81,8 +81,10 @@ export function buildArchive(decoder, { variants, objects, files, change }) {
 		object.chunkElems ??= Math.min(2 ** 18, 2 ** 20 / elemSize);
 		object.chunks = [];
 		object.firstChunk = chunks.length;
+		object.firstPart = parts.length;
 		for (let i = 0; i < object.data.length; i += object.chunkElems * elemSize) {
-			const coded = Buffer.concat([Buffer.of(0), object.data.subarray(i, i + object.chunkElems * elemSize)]);
+			const part = object.data.subarray(i, i + object.chunkElems * elemSize), coded = Buffer.concat([Buffer.of(0), part]);
+			parts.push(part);
 			object.chunks.push(coded);
 			chunks.push(coded);
 		}
@@ -111,7 +113,7 @@ export function buildArchive(decoder, { variants, objects, files, change }) {
 		string("");
 	const counts = [variants.length, sorted.length, extents.length, tensors.length, objects.length, chunks.length, dims.length, stringsSize];
 	const places = {}, sizes = [["variants", RECORD.variant * counts[0]], ["files", RECORD.file * counts[1]], ["extents", RECORD.extent * counts[2]],
-		["tensors", RECORD.tensor * counts[3]], ["objects", RECORD.object * counts[4]], ["checksums", 8 * counts[5]],
+		["tensors", RECORD.tensor * counts[3]], ["objects", RECORD.object * counts[4]], ["checksums", 8 * counts[5]], ["parts", 8 * parts.length],
 		["sizes", 4 * (counts[5] + counts[5] % 2)], ["dims", 8 * counts[6]], ["strings", stringsSize]];
 	let end = 64;
 	for (const [name, size] of sizes) {
@@ -121,7 +123,7 @@ export function buildArchive(decoder, { variants, objects, files, change }) {
 	const body = new Uint8Array(end), view = new DataView(body.buffer);
 	const u32 = (place, value) => view.setUint32(place, value, true);
 	const u64 = (place, value) => view.setBigUint64(place, BigInt(value), true);
-	counts.forEach((count, i) => u32(4 * i, count));
+	[...counts, parts.length].forEach((count, i) => u32(4 * i, count));
 	variants.forEach((variant, i) => {
 		const p = places.variants + RECORD.variant * i;
 		u32(p, names.get(variant.name));
@@ -188,11 +190,13 @@ export function buildArchive(decoder, { variants, objects, files, change }) {
 		u32(p + 68, object.group ?? 0);
 		u64(p + 72, object.rowStride ?? 0);
 		u64(p + 80, object.groupStride ?? 0);
+		u32(p + 92, object.firstPart);
 	});
 	chunks.forEach((chunk, i) => {
 		u64(places.checksums + 8 * i, decoder.xxh3(chunk));
 		u32(places.sizes + 4 * i, chunk.length);
 	});
+	parts.forEach((part, i) => u64(places.parts + 8 * i, decoder.xxh3(part)));
 	dims.forEach((size, i) => u64(places.dims + 8 * i, size));
 	body.set(Buffer.concat(strings), places.strings);
 	change?.(view, places);
@@ -200,6 +204,7 @@ export function buildArchive(decoder, { variants, objects, files, change }) {
 	const header = new Uint8Array(64), headerView = new DataView(header.buffer);
 	header.set([0x89, ...Buffer.from("QSTORE\n")]);
 	headerView.setUint16(8, 1, true);
+	headerView.setUint32(48, 1, true);
 	headerView.setBigUint64(16, BigInt(body.length), true);
 	headerView.setBigUint64(24, BigInt(body.length), true);
 	headerView.setBigUint64(32, decoder.xxh3(body), true);
