@@ -195,6 +195,47 @@ static void test_round_trips(void **state)
 		}
 }
 
+/* Every frequency, and states around its multiples, where a quotient that is not exact would show. */
+static void test_put_avx512(void **state)
+{
+	(void)state;
+#if QS_HAVE_AVX512
+	enum { LANES = QS_ANS_LANES_MAX, N = 3 * LANES + 5 };
+	rng r = {6};
+	uint32_t of[256], first[LANES], expected_states[LANES], states[LANES];
+	uint8_t src[N], expected[2 * N + 2], got[2 * N + 2];
+	if (!qs_cpu_has_avx512())
+		skip();
+	for (uint32_t f = 1; f < 4096; f++)
+		for (unsigned log = f % 16 ? QS_ANS_LOG_MAX : 8; log <= QS_ANS_LOG_MAX; log++) {
+			size_t n = f % 2 ? LANES : rng_below(&r, N + 1);
+			for (unsigned s = 0; s < 256; s++) {
+				uint32_t other = s % 2 ? 1 + rng_below(&r, (1u << log) - 1) : f < 1u << log ? f : 1;
+				of[s] = other | rng_below(&r, 1 + (1u << log) - other) << 16;
+			}
+			rng_bytes(&r, src, N);
+			for (unsigned lane = 0; lane < LANES; lane++) {
+				uint32_t of_lane = of[src[lane]] & 0xffff, most = (uint32_t)(1ull << (32 - log)) - 1;
+				uint64_t x =
+				    (uint64_t)of_lane * (lane % 4 == 3 ? most : 1 + rng_below(&r, most)) + lane % 3 - 1;
+				x = lane % 8 == 7 ? (uint32_t)rng_next(&r) : x;
+				first[lane] = x < QS_ANS_START ? QS_ANS_START : (uint32_t)x;
+			}
+			memcpy(expected_states, first, sizeof first);
+			memcpy(states, first, sizeof first);
+			unsigned lanes = f % 5 ? LANES : QS_ANS_LANES_MIN;
+			uint8_t *a =
+			    qs_ans_put_scalar(expected_states, src, n, of, log, lanes, expected + sizeof expected);
+			uint8_t *b = qs_ans_put_avx512(states, src, n, of, log, lanes, got + sizeof got);
+			assert_int_equal(a - expected, b - got);
+			assert_memory_equal(a, b, (size_t)(expected + sizeof expected - a));
+			assert_memory_equal(expected_states, states, sizeof states);
+		}
+#else
+	skip();
+#endif
+}
+
 /* Bits a symbol: under Huffman's one. */
 static void test_low_entropy(void **state)
 {
@@ -222,7 +263,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_simd128),     cmocka_unit_test(test_avx512),
 	    cmocka_unit_test(test_frequencies), cmocka_unit_test(test_round_trips),
-	    cmocka_unit_test(test_low_entropy),
+	    cmocka_unit_test(test_low_entropy), cmocka_unit_test(test_put_avx512),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }

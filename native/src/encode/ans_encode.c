@@ -1,5 +1,7 @@
 #include "ans_encode.h"
 
+#include "../core/simd.h"
+
 /* How much a symbol's bits change with its frequency, about count / frequency: whose is the least, or, to
  * give more, the largest. */
 static unsigned least_hurt(const uint32_t *counts, unsigned n, const uint16_t *frequencies, int more)
@@ -37,27 +39,42 @@ void qs_ans_frequencies(const uint32_t *counts, unsigned n, unsigned log, uint16
 		frequencies[least_hurt(counts, n, frequencies, 0)]--;
 }
 
-uint8_t *qs_ans_put(const uint8_t *src, size_t n, const uint32_t of[256], unsigned log, uint8_t *end)
+uint8_t *qs_ans_put_scalar(uint32_t *states, const uint8_t *src, size_t n, const uint32_t of[256],
+                           unsigned log, unsigned lanes, uint8_t *at)
 {
-	unsigned lanes = qs_ans_lanes(n);
-	uint32_t state[QS_ANS_LANES_MAX];
-	uint8_t *at = end;
-	for (unsigned lane = 0; lane < lanes; lane++)
-		state[lane] = QS_ANS_START;
-	/* Back to front: the decoder reads the last unit written first. No branch: whether a unit is due is as
-	 * good as random. */
+	/* No branch: whether a unit is due is as good as random. */
 	for (size_t i = n; i-- > 0;) {
-		uint32_t *lane = &state[i & (lanes - 1)], x = *lane, f = of[src[i]] & 0xffff,
+		uint32_t *state = &states[i & (lanes - 1)], x = *state, f = of[src[i]] & 0xffff,
 		         first = of[src[i]] >> 16;
 		uint32_t due = x >> (32 - log) >= f;
 		qs_store16(at - 2, (uint16_t)x);
 		at -= 2 * due;
 		x >>= 16 * due;
 		uint32_t quotient = x / f;
-		*lane = (quotient << log) + first + (x - quotient * f);
+		*state = (quotient << log) + first + (x - quotient * f);
 	}
+	return at;
+}
+
+static qs_ans_put_kernel *best_kernel(void)
+{
+#if QS_HAVE_AVX512
+	if (qs_cpu_has_avx512())
+		return qs_ans_put_avx512;
+#endif
+	return qs_ans_put_scalar;
+}
+
+uint8_t *qs_ans_put(const uint8_t *src, size_t n, const uint32_t of[256], unsigned log, uint8_t *end)
+{
+	unsigned lanes = qs_ans_lanes(n);
+	uint32_t states[QS_ANS_LANES_MAX] = {0};
+	for (unsigned lane = 0; lane < lanes; lane++)
+		states[lane] = QS_ANS_START;
+	/* Back to front: the decoder reads the last unit written first. */
+	uint8_t *at = best_kernel()(states, src, n, of, log, lanes, end);
 	at -= 4 * lanes;
 	for (unsigned lane = 0; lane < lanes; lane++)
-		qs_store32(at + 4 * lane, state[lane]);
+		qs_store32(at + 4 * lane, states[lane]);
 	return at;
 }

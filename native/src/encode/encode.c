@@ -193,11 +193,14 @@ static void try_records(qs_encoder *encoder, const qs_chunk_desc *desc, const ui
 	end_candidate(encoder, &w);
 }
 
-/* The most frequent code. */
+/* The most frequent code, as far as a part of each piece tells. */
 static uint32_t middle_code(const uint8_t *codes, size_t n)
 {
-	uint32_t counts[256], best = 0;
-	qs_histogram(codes, n, counts);
+	enum { PIECE = 1 << 13, COUNTED = 1 << 10 };
+	uint32_t parts[QS_COUNT_PARTS][256] = {{0}}, counts[256], best = 0;
+	for (size_t i = 0; i < n; i += PIECE)
+		qs_count(codes + i, n - i < COUNTED ? n - i : COUNTED, parts);
+	qs_count_sum(parts, counts);
 	for (uint32_t s = 1; s < 256; s++)
 		best = counts[s] > counts[best] ? s : best;
 	return best;

@@ -26,15 +26,6 @@ void qs_write_varint(qs_writer *w, uint32_t value)
 	qs_write8(w, (uint8_t)value);
 }
 
-static void transform(const uint8_t *src, size_t n, unsigned zigzag, uint8_t *dst)
-{
-	if (!zigzag)
-		memcpy(dst, src, n);
-	else
-		for (size_t i = 0; i < n; i++)
-			dst[i] = (uint8_t)((unsigned)src[i] << 1 ^ (src[i] & 128 ? 255u : 0));
-}
-
 typedef struct bit_writer {
 	uint8_t *at;
 	uint64_t bits;
@@ -118,22 +109,27 @@ static void write_nibbles(qs_writer *w, const block_parts *parts, const uint8_t 
 		qs_write8(w, (uint8_t)(nibbles[t] | (t < parts->last ? nibbles[t + 1] << 4 : 0)));
 }
 
-/* The raw bits of v, and then what was coded. */
-static void write_bodies(qs_writer *w, const uint8_t *v, size_t n, unsigned raw_bits, const uint8_t *coded,
-                         size_t coded_size)
+/* The raw bits of src, and then what was coded. */
+static void write_bodies(qs_writer *w, const uint8_t *src, size_t n, const qs_block_plan *plan,
+                         const uint8_t *coded, size_t coded_size, uint8_t *scratch)
 {
-	write_raw_bits(v, n, raw_bits, w->at);
-	w->at += qs_raw_bits_size(n, raw_bits);
+	if (plan->zigzag && plan->raw_bits) {
+		for (size_t i = 0; i < n; i++)
+			scratch[i] = (uint8_t)((unsigned)src[i] << 1 ^ (src[i] & 128 ? 255u : 0)); /* of bytes: faster */
+		src = scratch;
+	}
+	write_raw_bits(src, n, plan->raw_bits, w->at);
+	w->at += qs_raw_bits_size(n, plan->raw_bits);
 	memmove(w->at, coded, coded_size);
 	w->at += coded_size;
 }
 
-static void write_huffman(qs_writer *w, const uint8_t *src, size_t n, const qs_block_plan *plan, uint8_t *v)
+static void write_huffman(qs_writer *w, const uint8_t *src, size_t n, const qs_block_plan *plan,
+                          uint8_t *scratch)
 {
 	unsigned raw_bits = plan->raw_bits;
 	uint8_t one[256] = {0};
-	transform(src, n, plan->zigzag, v);
-	one[n ? v[0] >> raw_bits : 0] = 1;
+	one[n ? qs_top_symbol(src[0], plan->zigzag, raw_bits) : 0] = 1;
 	block_parts parts = write_head(w, n, plan, plan->table_log ? plan->lengths : one);
 	if (w->bad)
 		return;
@@ -157,20 +153,16 @@ static void write_huffman(qs_writer *w, const uint8_t *src, size_t n, const qs_b
 		at = stream_end;
 		qs_write_varint(w, (uint32_t)sizes[k]);
 	}
-	write_bodies(w, v, n, raw_bits, parts.coded, (size_t)(at - parts.coded));
+	write_bodies(w, src, n, plan, parts.coded, (size_t)(at - parts.coded), scratch);
 }
 
-static void write_ans(qs_writer *w, const uint8_t *src, size_t n, const qs_block_plan *plan, uint8_t *v)
+static void write_ans(qs_writer *w, const uint8_t *src, size_t n, const qs_block_plan *plan, uint8_t *scratch)
 {
-	uint32_t counts[256], tops[256] = {0}, codes[256];
-	uint16_t frequencies[256], firsts[256];
+	const uint16_t *frequencies = plan->frequencies;
+	uint32_t codes[256];
+	uint16_t firsts[256];
 	uint8_t lengths[256];
 	unsigned n_tops = 256u >> plan->raw_bits, sum = 0;
-	transform(src, n, plan->zigzag, v);
-	qs_histogram(v, n, counts);
-	for (unsigned u = 0; u < 256; u++)
-		tops[u >> plan->raw_bits] += counts[u];
-	qs_ans_frequencies(tops, n_tops, plan->table_log, frequencies);
 	for (unsigned t = 0; t < n_tops; t++) {
 		firsts[t] = (uint16_t)sum;
 		sum += frequencies[t];
@@ -196,7 +188,7 @@ static void write_ans(qs_writer *w, const uint8_t *src, size_t n, const qs_block
 	}
 	uint8_t *coded = qs_ans_put(src, n, codes, plan->table_log, w->end);
 	qs_write_varint(w, (uint32_t)(w->end - coded));
-	write_bodies(w, v, n, plan->raw_bits, coded, (size_t)(w->end - coded));
+	write_bodies(w, src, n, plan, coded, (size_t)(w->end - coded), scratch);
 }
 
 static void write_dense(qs_writer *w, const uint8_t *src, size_t n, uint8_t *scratch)

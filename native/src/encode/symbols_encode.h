@@ -17,8 +17,11 @@ void qs_write_varint(qs_writer *w, uint32_t value);
 /* A way to code a block, and what it costs. */
 typedef struct qs_block_plan {
 	unsigned type, raw_bits, zigzag, table_log;
-	uint8_t lengths[256]; /* of a Huffman block */
-	uint64_t size;        /* bytes */
+	union {
+		uint8_t lengths[256];      /* of a Huffman block, by top symbol */
+		uint16_t frequencies[256]; /* of an ANS block */
+	};
+	uint64_t size; /* bytes */
 } qs_block_plan;
 
 /* What matters more in choosing a block's coding: how fast it is decoded, as for INT8 codes and BF16, how

@@ -186,11 +186,9 @@ static double ans_overhead(const uint32_t *top, unsigned n_tops, size_t n, unsig
 }
 
 /* Bits of symbols with these frequencies: the lanes add about a thousandth. */
-static double ans_bits(const uint32_t *top, unsigned n_tops, unsigned log)
+static double ans_bits(const uint32_t *top, unsigned n_tops, unsigned log, const uint16_t *frequencies)
 {
-	uint16_t frequencies[256];
 	double bits = 0;
-	qs_ans_frequencies(top, n_tops, log, frequencies);
 	for (unsigned t = 0; t < n_tops; t++)
 		if (top[t])
 			bits += top[t] * (log - log2(frequencies[t]));
@@ -225,8 +223,9 @@ static void plan_ans(const top_counts tops[2], size_t n, double entropy, qs_pref
 		return;
 	const uint32_t *top = tops_of(&tops[found.zigzag], found.raw_bits);
 	unsigned n_tops = 256u >> found.raw_bits;
+	qs_ans_frequencies(top, n_tops, found.table_log, found.frequencies);
 	double bits = ans_overhead(top, n_tops, n, &used) + 8.0 * (double)qs_raw_bits_size(n, found.raw_bits) +
-	              ans_bits(top, n_tops, found.table_log);
+	              ans_bits(top, n_tops, found.table_log, found.frequencies);
 	found.size = (uint64_t)(bits / 8) + 1;
 	if (bits < most)
 		*plan = found;
