@@ -110,7 +110,7 @@ static qs_cell cell_of(const walk *w, uint8_t index)
 {
 	qs_cell cell = w->table->cells[index];
 	if (w->desc->factors)
-		qs_factor_cells(w->desc, w->at, (qs_cells){w->table, 0}, &index, 1, &cell);
+		qs_factor_cells(w->desc, w->at, (qs_cells){.table = w->table}, &index, 1, &cell);
 	return cell;
 }
 

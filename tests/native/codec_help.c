@@ -188,8 +188,12 @@ const delta_pair delta_pairs[5] = {
 qs_cells moved_cells(qs_cell_table *table, uint16_t move)
 {
 	for (uint32_t i = 0; i < QS_CELL_TABLE; i++)
-		table->cells[i] = qs_cells_at((qs_cells){table, (uint16_t)-move}, (uint8_t)i);
-	return (qs_cells){table, move};
+		table->cells[i] = qs_cells_at((qs_cells){.table = table, .move = (uint16_t)-move}, (uint8_t)i);
+#if QS_HAVE_AVX512
+	for (uint32_t i = 0; i < QS_CELL_FIELDS; i++)
+		table->first[i] = (uint16_t)(table->first[i] - move);
+#endif
+	return (qs_cells){.table = table, .move = move};
 }
 
 void write_chunk_seed(const qs_chunk_desc *d, const uint8_t *coded, size_t size, const char *name)

@@ -515,12 +515,15 @@ static void check_moved(qs_cell_cache *used, qs_cell_cache *exact, qs_step step)
 	const qs_cell_table *table = qs_cell_cache_get(exact, &step, 255);
 	qs_cells cells = qs_cell_cache_find(used, &step, 255);
 	assert_int_equal(cells.table->zero, table->zero);
-	for (int i = 1; i < QS_CELL_TABLE && table->zero != QS_ALL_ZERO; i++) {
+	for (uint32_t k = 0; k < qs_rule_levels(used->rule) && table->zero != QS_ALL_ZERO; k++) {
+		uint32_t i = (k - (uint32_t)table->zero) & 255;
+		if (!i)
+			continue;
 		qs_cell cell = qs_cells_at(cells, (uint8_t)i);
 		if (cell != table->cells[i])
-			fail_msg("rule %u, scale %a, octave %x, index %d: cell %llx for %llx", used->rule,
-			         (double)step.scale, cells.table->octave, i, (unsigned long long)cell,
-			         (unsigned long long)table->cells[i]);
+			fail_msg("rule %u, scale %a, place %x, index %u: cell %llx for %llx", used->rule,
+			         (double)step.scale, used->keys[cells.table - used->tables].place, i,
+			         (unsigned long long)cell, (unsigned long long)table->cells[i]);
 	}
 }
 
@@ -529,8 +532,8 @@ static void test_moved_tables(void **state)
 	(void)state;
 	static qs_cell_cache used, exact;
 	rng r = {6};
-	for (uint32_t rule = QS_RULE_LLM_INT8; rule <= QS_RULE_Q8_0_D; rule++)
-		for (uint32_t kind = 0; kind < 8; kind++) {
+	for (uint32_t rule = QS_RULE_LLM_INT8; rule <= QS_RULE_Q5_0; rule++)
+		for (uint32_t kind = 0; kind < (is_symmetric(rule) ? 8 : 2); kind++) {
 			uint32_t dtype = kind & 1 ? QS_F16 : QS_BF16, codes_dtype = kind & 2 ? QS_U8 : QS_I8;
 			int shared = kind >> 2;
 			qs_cell_cache_init(&used, dtype, rule, codes_dtype);
@@ -545,13 +548,17 @@ static void test_moved_tables(void **state)
 				/* From the middle to both ends, beyond which tables are of one scale. */
 				for (uint32_t e = 0; e < 36; e++) {
 					step.scale = from_bits((e % 2 ? 125 + e / 2 : 125 - e / 2) << 23 | mantissa);
+					if (!is_symmetric(rule) && rng_below(&r, 2))
+						step.scale = -step.scale;
 					check_moved(&used, &exact, step);
 					moved += qs_cell_cache_find(&used, &step, 255).move != 0;
 				}
 			}
 			assert_true(moved > 0);
 			/* The ends of the range, and far away. */
-			const float ends[] = {used.movable_min, used.movable_max, 0x1p-100f, 0x1p100f, 65504};
+			const float ends[] = {from_bits(used.movable_min),
+			                      from_bits(used.movable_min + used.movable_span), 0x1p-100f, 0x1p100f,
+			                      65504};
 			for (uint32_t i = 0; i < 5 * 16; i++)
 				for (int e = -20; e <= 20; e++) {
 					float scale = from_bits((uint32_t)((int32_t)bits_of(ends[i % 5]) + (int)i / 5 - 8));

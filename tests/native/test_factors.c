@@ -34,7 +34,7 @@ static void check_cells(uint32_t dtype, uint32_t products, uint32_t pattern, uin
 	qs_cell_table table = {.cells = {qs_make_cell(0, 1), qs_make_cell(first | sign, count)}};
 	qs_cell found;
 	float factor = qs_factor_value(products, factors);
-	qs_factor_cells(&desc, 0, (qs_cells){&table, 0}, &index, 1, &found);
+	qs_factor_cells(&desc, 0, (qs_cells){.table = &table}, &index, 1, &found);
 	uint32_t low = QS_CELL_FIRST(found) & 0x7fff, n = QS_CELL_COUNT(found), end = (uint32_t)end_of(dtype);
 	assert_int_equal(QS_CELL_FIRST(found) & 0x8000, sign);
 	/* Products rise with the magnitude: the borders tell all. */

@@ -36,6 +36,11 @@ static int kind_of(uint32_t rule)
  * are often equal. */
 static int prefers_tables(qs_fields_kind kind, uint32_t dtype, const qs_grid *grid, uint64_t run)
 {
+#if QS_HAVE_AVX512
+	if (qs_cpu_has_avx512() && grid->scales_dtype != QS_F32 &&
+	    (qs_grid_is_plain(grid) || kind == QS_FIELDS_CUT))
+		return 1;
+#endif
 	if (!qs_grid_is_plain(grid) || kind == QS_FIELDS_HALF)
 		return 0;
 #if QS_HAVE_FIELDS && defined(__x86_64__)

@@ -14,29 +14,17 @@ typedef struct qs_cell_tables {
 } qs_cell_tables;
 
 /* Inlined, what is not used of it costs nothing. */
-static inline __attribute__((always_inline)) void qs_cell_tables_load(qs_cell_tables *t, qs_cells from)
+static inline __attribute__((always_inline)) void qs_cell_tables_load(qs_cell_tables *t, qs_cells cells)
 {
-	const qs_cell *cells = from.table->cells;
-	const __m512i pick_even = _mm512_set_epi16(62, 60, 58, 56, 54, 52, 50, 48, 46, 44, 42, 40, 38, 36, 34, 32,
-	                                           30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
-	const __m512i pick_odd = _mm512_add_epi16(pick_even, _mm512_set1_epi16(1));
+	const qs_cell_table *from = cells.table;
 	for (int v = 0; v < 4; v++) {
-		const qs_cell *c = cells + 32 * v;
-		__m512i low[2], high[2];
-		for (int h = 0; h < 2; h++) {
-			__m512i x = _mm512_loadu_si512(c + 16 * h), y = _mm512_loadu_si512(c + 16 * h + 8);
-			/* Words 0, 2 (first, F) and 1, 3 (G, count) of 16 cells. */
-			low[h] = _mm512_permutex2var_epi16(x, pick_even, y);
-			high[h] = _mm512_permutex2var_epi16(x, pick_odd, y);
-		}
-		t->first[v] = _mm512_permutex2var_epi16(low[0], pick_even, low[1]);
-		t->f[v] = _mm512_permutex2var_epi16(low[0], pick_odd, low[1]);
-		t->g[v] = _mm512_permutex2var_epi16(high[0], pick_even, high[1]);
-		t->count[v] = _mm512_permutex2var_epi16(high[0], pick_odd, high[1]);
+		t->first[v] =
+		    _mm512_add_epi16(_mm512_loadu_si512(from->first + 32 * v), _mm512_set1_epi16((short)cells.move));
+		t->f[v] = _mm512_loadu_si512(from->f + 32 * v);
+		t->g[v] = _mm512_loadu_si512(from->g + 32 * v);
+		t->count[v] = _mm512_loadu_si512(from->count + 32 * v);
 	}
-	for (int v = 0; v < 4; v++)
-		t->first[v] = _mm512_add_epi16(t->first[v], _mm512_set1_epi16((short)from.move));
-	t->least = qs_cells_at(from, 128);
+	t->least = qs_cells_at(cells, 128);
 }
 
 /* One 16-bit field of the cells of 32 codes, by magnitude (0 to 128); least: the field of code −128. */

@@ -384,11 +384,31 @@ QS_ALWAYS_INLINE void build_table_of(qs_cell_table *table, uint32_t rule, uint32
 }
 
 #if QS_HAVE_AVX512
-static __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq"))) void
-build_table_avx512(qs_cell_table *table, uint32_t rule, uint32_t dtype, const qs_step *step, uint32_t reach,
-                   uint32_t codes_dtype)
+#define TARGET_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq")))
+
+static TARGET_AVX512 void build_table_avx512(qs_cell_table *table, uint32_t rule, uint32_t dtype,
+                                             const qs_step *step, uint32_t reach, uint32_t codes_dtype)
 {
 	build_table_of(table, rule, dtype, step, reach, codes_dtype, 1);
+}
+
+/* The fields of a table whose cells are there. */
+static TARGET_AVX512 void split_table(qs_cell_table *table, uint32_t rule)
+{
+	int none = table->zero == QS_ALL_ZERO;
+	uint32_t zero = none || qs_rule_is_symmetric(rule) ? 0 : (uint32_t)table->zero, large = 0;
+	uint32_t n = qs_rule_levels(rule) < QS_CELL_FIELDS ? qs_rule_levels(rule) : QS_CELL_FIELDS;
+	for (uint32_t k = 0; k < n; k++) {
+		qs_cell cell = none ? table->cells[0] : table->cells[(k - zero) & 255];
+		uint32_t count = QS_CELL_COUNT(cell), is_zero = none || k == zero, limit = k < 32 ? 256 : 32;
+		table->first[k] = QS_CELL_FIRST(cell);
+		table->f[k] = (uint16_t)QS_CELL_F(cell);
+		table->g[k] = is_zero ? 0 : (uint16_t)QS_CELL_G(cell);
+		table->count[k] = is_zero ? 0 : (uint16_t)count;
+		table->small[k] = is_zero ? 0 : (uint8_t)count;
+		large |= count >= limit;
+	}
+	table->is_small = !large;
 }
 #endif
 
@@ -429,17 +449,14 @@ static __attribute__((noinline)) void build_shared(const qs_cell_cache *cache, q
 	table->zero = step->zero;
 }
 
-static void build_table(const qs_cell_cache *cache, qs_cell_table *table, const qs_step *step, uint32_t reach)
+static void build_cells(const qs_cell_cache *cache, qs_cell_table *table, const qs_step *step, uint32_t reach)
 {
 	uint32_t rule = cache->rule, dtype = cache->dtype, codes_dtype = cache->codes_dtype;
 	table->cells[0] = qs_make_cell(0, 1);
-	table->reach = 255;
 	if (!qs_step_is_usable(rule, step)) {
 		table->zero = QS_ALL_ZERO;
 		return;
 	}
-	if (qs_rule_is_symmetric(rule))
-		table->reach = reach;
 	if (cache->shared) {
 		build_shared(cache, table, step, reach);
 		return;
@@ -453,22 +470,37 @@ static void build_table(const qs_cell_cache *cache, qs_cell_table *table, const 
 	build_table_of(table, rule, dtype, step, reach, codes_dtype, 0);
 }
 
+static void build_table(const qs_cell_cache *cache, qs_cell_table *table, const qs_step *step, uint32_t reach)
+{
+	build_cells(cache, table, step, reach);
+#if QS_HAVE_AVX512
+	if (cache->wide)
+		split_table(table, cache->rule);
+#endif
+}
+
 void qs_cell_cache_init(qs_cell_cache *cache, uint32_t dtype, uint32_t rule, uint32_t codes_dtype)
 {
 	cache->dtype = dtype;
 	cache->rule = rule;
 	cache->codes_dtype = codes_dtype;
 	cache->shared = 0;
-	normal_scales(rule, dtype, &cache->movable_min, &cache->movable_max);
-	if (!qs_rule_is_symmetric(rule))
-		cache->movable_max = -1;
+	cache->exponent_shift = dtype == QS_F16 ? 13 : 16;
+	int turns = rule == QS_RULE_Q4_0 || rule == QS_RULE_Q5_0;
+	float min, max;
+	normal_scales(rule, dtype, &min, &max);
+	if (!qs_rule_is_symmetric(rule) && !turns)
+		min = max = 0;
+	cache->movable_mask = turns ? INT32_MAX : UINT32_MAX;
+	cache->movable_min = qs_f32_bits(min);
+	cache->movable_span = qs_f32_bits(max) - cache->movable_min;
 #if QS_HAVE_AVX512
 	cache->wide = qs_cpu_has_avx512();
 #else
 	cache->wide = 0;
 #endif
 	for (int slot = 0; slot < QS_CELL_CACHE_SLOTS; slot++)
-		cache->tables[slot].reach = 0;
+		cache->keys[slot].reach = 0;
 }
 
 void qs_cell_cache_use(qs_cell_cache *cache, uint32_t dtype, uint32_t rule, uint32_t codes_dtype, int shared)
@@ -481,46 +513,42 @@ void qs_cell_cache_use(qs_cell_cache *cache, uint32_t dtype, uint32_t rule, uint
 }
 
 /* may_move: whether a table of another scale will do. */
-QS_ALWAYS_INLINE const qs_cell_table *get_table(qs_cell_cache *cache, const qs_step *step, uint32_t reach,
-                                                int may_move)
+static qs_cells find_cells(qs_cell_cache *cache, const qs_step *step, uint32_t reach, int may_move)
 {
-	enum { OCTAVE = 0x7f800000, MOVABLE = 1 << 30 };
-	uint32_t bits = qs_f32_bits(step->scale), octave = bits & OCTAVE, offset = qs_f32_bits(step->offset),
-	         slot, zero = ((uint32_t)step->zero << 8 & 0xffff00) | (uint8_t)step->shift;
-	if (step->scale >= cache->movable_min && step->scale <= cache->movable_max) {
-		/* The 128 mantissas of BF16 stand together. */
-		bits -= octave;
-		slot = (bits >> 16 | (bits >> 13 & 7) << 7) ^ zero * 389;
-		zero |= MOVABLE;
+	uint32_t bits = qs_f32_bits(step->scale), offset = qs_f32_bits(step->offset), slot;
+	uint16_t place = (uint16_t)qs_cell_place(cache, bits);
+	qs_cell_key key = {.scale = bits, .zero = qs_cell_key_zero(step), .offset = offset, .place = place};
+	if ((bits & cache->movable_mask) - cache->movable_min <= cache->movable_span) {
+		key.scale &= 0x7fffff;
+		slot = qs_cell_slot(key.scale, key.zero);
+		key.zero |= QS_CELL_MOVABLE;
 	} else {
 		/* BF16 scales of eight octaves have slots of their own; FP16 ones differ in bits 13 to 15 of the
 		 * single too. */
 		uint32_t mixed = bits ^ offset >> 5;
-		slot = mixed >> 16 ^ mixed >> 7 ^ mixed;
+		slot = (mixed >> 16 ^ mixed >> 7 ^ mixed) % QS_CELL_CACHE_SLOTS;
 	}
-	qs_cell_table *table = &cache->tables[slot % QS_CELL_CACHE_SLOTS];
-	if (table->reach < reach || table->key[0] != bits || table->key[1] != offset || table->key[2] != zero ||
-	    (!may_move && table->octave != octave)) {
-		table->key[0] = bits;
-		table->key[1] = offset;
-		table->key[2] = zero;
-		table->octave = octave;
+	qs_cell_key *has = &cache->keys[slot];
+	qs_cell_table *table = &cache->tables[slot];
+	if (has->reach < reach || has->scale != key.scale || has->zero != key.zero || has->offset != offset ||
+	    (!may_move && has->place != place)) {
 		build_table(cache, table, step, reach);
+		key.reach = (uint8_t)(table->zero != QS_ALL_ZERO && qs_rule_is_symmetric(cache->rule) ? reach : 255);
+		key.is_small = (uint8_t)table->is_small;
+		*has = key;
 	}
-	return table;
+	/* A table that is not movable is that of the scale. */
+	return (qs_cells){table, (uint16_t)(place - has->place), has->is_small};
 }
 
 const qs_cell_table *qs_cell_cache_get(qs_cell_cache *cache, const qs_step *step, uint32_t reach)
 {
-	return get_table(cache, step, reach, 0);
+	return find_cells(cache, step, reach, 0).table;
 }
 
 qs_cells qs_cell_cache_find(qs_cell_cache *cache, const qs_step *step, uint32_t reach)
 {
-	const qs_cell_table *table = get_table(cache, step, reach, 1);
-	/* Of other tables the octave is that of the scale. */
-	uint32_t octaves = (qs_f32_bits(step->scale) & 0x7f800000) - table->octave;
-	return (qs_cells){table, (uint16_t)(cache->dtype == QS_F16 ? octaves >> 13 : octaves >> 16)};
+	return find_cells(cache, step, reach, 1);
 }
 
 uint32_t qs_cell_reach(uint32_t codes_dtype, int32_t zero, const uint8_t *indexes, uint32_t n)

@@ -9,6 +9,7 @@
 
 #include "grid.h"
 #include "rules.h"
+#include "simd.h"
 
 /* What decoding needs of the cell of a code, in one word:
  * bits 0–15 the pattern of its first value, sign included; 16–31 G = floor(65536 / F); 32–47 F = min(65535,
@@ -39,16 +40,23 @@ QS_ALWAYS_INLINE qs_cell qs_make_cell(uint32_t first, uint32_t count)
 	return (qs_cell)(first | g << 16) | (qs_cell)(f | n << 16) << 32;
 }
 
-enum { QS_CELL_TABLE = 256 };
+enum { QS_CELL_TABLE = 256, QS_CELL_FIELDS = 128 };
 
 /* The cells of one scale. Index: the code less `zero`, modulo 256; index 0 is the code whose cell holds the
  * value 0, and whose values are not coded as ranks. */
 typedef struct qs_cell_table {
-	uint32_t key[3]; /* what is asked for: bits of the scale; of the offset; zero point and shift */
-	uint32_t octave; /* a movable table: the exponent bits of its scale, which the key lacks */
-	uint32_t reach;  /* indexes up to this, and down from 256 less this, are there; 0: none */
-	int32_t zero;    /* QS_ALL_ZERO: all elements are coded as those of index 0 are */
+#if QS_HAVE_AVX512
+	/* Of caches that are `wide`: the same field by field, of codes 0 to 127; but g and count are 0 for index
+	 * 0, and for all of them with QS_ALL_ZERO. Signed codes have the cells of positive ones, except −128.
+	 * small: counts again, likewise, where none is above 255, and from code 32 on none above 31. */
+	uint16_t first[QS_CELL_FIELDS];
+	uint8_t small[QS_CELL_FIELDS];
+	uint16_t f[QS_CELL_FIELDS], g[QS_CELL_FIELDS], count[QS_CELL_FIELDS];
+#endif
 	qs_cell cells[QS_CELL_TABLE];
+	int32_t zero; /* QS_ALL_ZERO: all elements are coded as those of index 0 are */
+	int is_small;
+	uint8_t to_next_line[56];
 } qs_cell_table;
 
 enum { QS_ALL_ZERO = 1 << 20 };
@@ -57,7 +65,8 @@ enum { QS_ALL_ZERO = 1 << 20 };
  * each cell, modulo 2^16. The other fields are the same. */
 typedef struct qs_cells {
 	const qs_cell_table *table;
-	uint16_t move;
+	uint16_t move; /* turns the sign, too, where the scale's is another */
+	uint16_t is_small;
 } qs_cells;
 
 QS_ALWAYS_INLINE qs_cell qs_cells_at(qs_cells cells, uint8_t index)
@@ -70,12 +79,26 @@ QS_ALWAYS_INLINE qs_cell qs_cells_at(qs_cells cells, uint8_t index)
  * as absmaxima are, have 128 or 1,024 mantissas: there is a slot for each. */
 enum { QS_CELL_CACHE_SLOTS = 1024 };
 
+/* Which table stands in a slot. */
+typedef struct qs_cell_key {
+	uint32_t scale,
+	    zero;         /* bits of its scale, or its mantissa if the table is movable; zero point and shift */
+	uint32_t offset;  /* bits */
+	uint16_t place;   /* of a movable table: sign and exponent of its scale, as those of dtype */
+	uint8_t reach;    /* indexes up to this, and down from 256 less this, are there; 0: no table */
+	uint8_t is_small; /* see qs_cell_table */
+} qs_cell_key;
+
 typedef struct qs_cell_cache {
-	uint32_t dtype, rule, codes_dtype;
-	float movable_min, movable_max; /* scales whose tables fit those 2^e times theirs */
-	int shared; /* cells begin with the value that is rounded from both sides of their border: 0 at first */
-	int wide;   /* whether tables are built for this machine's longest vectors; the cells are the same */
 	qs_cell_table tables[QS_CELL_CACHE_SLOTS];
+	qs_cell_key keys[QS_CELL_CACHE_SLOTS];
+	uint32_t dtype, rule, codes_dtype;
+	/* Scales whose tables fit those 2^e times theirs: their bits, less movable_min, are at most movable_span,
+	 * once they have gone through movable_mask, which takes the sign off where the other one's do, too. */
+	uint32_t movable_min, movable_span, movable_mask;
+	uint32_t exponent_shift; /* by which a single's exponent becomes that of dtype */
+	int shared; /* cells begin with the value that is rounded from both sides of their border: 0 at first */
+	int wide;   /* whether tables are built for and by AVX-512; the cells are the same */
 } qs_cell_cache;
 
 /* dtype: of the values, QS_F16 or QS_BF16. */
@@ -94,6 +117,39 @@ const qs_cell_table *qs_cell_cache_get(qs_cell_cache *cache, const qs_step *step
  * rules know only products and quotients, which scale with powers of two, and so do floats, as long as none
  * of the numbers is subnormal or infinite. */
 qs_cells qs_cell_cache_find(qs_cell_cache *cache, const qs_step *step, uint32_t reach);
+
+enum { QS_CELL_MOVABLE = 1 << 30 }; /* in a key's `zero` */
+
+QS_ALWAYS_INLINE uint32_t qs_cell_key_zero(const qs_step *step)
+{
+	return ((uint32_t)step->zero << 8 & 0xffff00) | (uint8_t)step->shift;
+}
+
+/* The slot of a movable table; the 128 mantissas of BF16 stand together. */
+QS_ALWAYS_INLINE uint32_t qs_cell_slot(uint32_t mantissa, uint32_t zero)
+{
+	return ((mantissa >> 16 | (mantissa >> 6 & 7 << 7)) ^ zero * 389) % QS_CELL_CACHE_SLOTS;
+}
+
+QS_ALWAYS_INLINE uint32_t qs_cell_place(const qs_cell_cache *cache, uint32_t bits)
+{
+	return ((bits & 0x7f800000) >> cache->exponent_shift) + (bits >> 31 << 15);
+}
+
+/* The same if that table is there and movable: 0 otherwise. It stays where it is. */
+QS_ALWAYS_INLINE int qs_cell_cache_has(const qs_cell_cache *cache, const qs_step *step, uint32_t reach,
+                                       qs_cells *cells)
+{
+	uint32_t bits = qs_f32_bits(step->scale), mantissa = bits & 0x7fffff, zero = qs_cell_key_zero(step),
+	         slot = qs_cell_slot(mantissa, zero);
+	const qs_cell_key *key = &cache->keys[slot];
+	if ((bits & cache->movable_mask) - cache->movable_min > cache->movable_span || key->scale != mantissa ||
+	    key->zero != (zero | QS_CELL_MOVABLE) || key->reach < reach)
+		return 0;
+	*cells =
+	    (qs_cells){&cache->tables[slot], (uint16_t)(qs_cell_place(cache, bits) - key->place), key->is_small};
+	return 1;
+}
 
 /* Is this a scale that codes can be made with? If not, all elements are coded as those of index 0 are. */
 int qs_step_is_usable(uint32_t rule, const qs_step *step);

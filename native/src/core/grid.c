@@ -170,6 +170,24 @@ void qs_grid_step(const qs_grid *grid, uint64_t number, qs_step *step)
 	}
 }
 
+void qs_grid_steps(const qs_grid *grid, const qs_run *runs, uint32_t n, qs_step *steps)
+{
+	/* The common case: values of 16 bits. */
+	if (qs_rule_record_size(grid->rule) || qs_dtype_size(grid->scales_dtype) != 2 || grid->zeros ||
+	    qs_rule_adds_zero(grid->rule)) {
+		for (uint32_t r = 0; r < n; r++)
+			qs_grid_step(grid, runs[r].number, &steps[r]);
+		return;
+	}
+	qs_step step;
+	qs_grid_step(grid, runs[0].number, &step);
+	for (uint32_t r = 0; r < n; r++) {
+		size_t i = (size_t)(runs[r].number - grid->scales_first);
+		steps[r] = step;
+		steps[r].scale = qs_half_value(qs_load16(grid->scales + 2 * i), grid->scales_dtype);
+	}
+}
+
 static int recovers_scale(uint32_t rule)
 {
 	return rule == QS_RULE_Q4_1 || rule == QS_RULE_Q5_1;

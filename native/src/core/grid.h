@@ -63,6 +63,15 @@ int qs_grid_covers(const qs_grid *grid, uint64_t cols, uint64_t first, uint64_t 
 /* The number-th scale, which must be covered. */
 void qs_grid_step(const qs_grid *grid, uint64_t number, qs_step *step);
 
+/* A run of elements that share a scale and are coded one after the other. */
+typedef struct qs_run {
+	uint64_t number;       /* of the scale */
+	uint32_t begin, count; /* elements, from the chunk's start, in coded order */
+} qs_run;
+
+/* The same for n runs. */
+void qs_grid_steps(const qs_grid *grid, const qs_run *runs, uint32_t n, qs_step *steps);
+
 /* A chunk may shift the scale of a run (FORMAT.md, "Ranks"), by these rules. */
 int qs_rule_takes_shifts(uint32_t rule);
 void qs_step_shift(qs_step *step, uint32_t rule, uint32_t dtype, int8_t shift);
@@ -93,12 +102,6 @@ void qs_coded_scatter16(qs_coded_order order, const uint16_t *columns, uint32_t 
 
 /* Elements of a chunk of n that share a scale and are coded one after the other, most of the time. */
 uint64_t qs_coded_run(const qs_grid *grid, uint64_t cols, uint32_t n, qs_coded_order order);
-
-/* A run of elements that share a scale and are coded one after the other. */
-typedef struct qs_run {
-	uint64_t number;       /* of the scale */
-	uint32_t begin, count; /* elements, from the chunk's start, in coded order */
-} qs_run;
 
 /* All runs of n elements from `first` on: qs_runs_begin, then qs_runs_next until it returns 0. */
 typedef struct qs_runs {

@@ -1,6 +1,7 @@
 /* Chunks of 16-bit floats given their codes (FORMAT.md, "Ranks"). */
 #include <string.h>
 
+#include "cell_fetch.h"
 #include "factors.h"
 #include "mode.h"
 #include "planes.h"
@@ -25,14 +26,15 @@ static qstore_status decode_exceptions(qs_reader *r, size_t n, uint8_t *dst)
 }
 
 /* Cells of elements that are gathered before ranks are decoded with them. */
-enum { FIELDS_MAX = QS_STRIP_MAX + 2 * QS_LANES_STEP + QS_STRIP_OVERSHOOT };
+enum { FIELDS_MAX = 2 * QS_STRIP_MAX + QS_STRIP_OVERSHOOT };
 
-/* Elements go to the lanes in turn. Whole vectors of one scale are decoded as they stand, by its table; cells
- * of the others are gathered here first. */
+/* Elements go to the lanes in turn. Long runs of one scale are decoded as they stand, by its table; cells of
+ * the others are gathered here first. */
 typedef struct feed {
 	qs_ranks ranks;
-	qs_ranks_kernel *whole;
+	qs_ranks_kernel *whole; /* NULL: all runs are gathered */
 	qs_ranks_fields_kernel *mixed;
+	qs_fetch_kernel *fetch;
 	uint32_t filled;
 	uint8_t *out; /* of the next element to decode */
 	uint16_t first[FIELDS_MAX], f[FIELDS_MAX], g[FIELDS_MAX];
@@ -52,6 +54,8 @@ static int feed_decode(feed *f, qs_ranks_fields_kernel *kernel, uint32_t n)
 		return 0;
 	f->out += 2 * n;
 	f->filled -= n;
+	if (!f->filled)
+		return 1;
 	memmove(f->first, f->first + n, f->filled * sizeof *f->first);
 	memmove(f->f, f->f + n, f->filled * sizeof *f->f);
 	memmove(f->g, f->g + n, f->filled * sizeof *f->g);
@@ -69,49 +73,34 @@ static int feed_flush(feed *f)
 	return feed_whole(f) && (!f->filled || feed_decode(f, qs_ranks_fields_scalar, f->filled));
 }
 
-static inline void put_cell(const qs_cell_fields *to, uint32_t i, qs_cell cell, uint8_t index)
-{
-	to->first[i] = QS_CELL_FIRST(cell);
-	to->f[i] = (uint16_t)QS_CELL_F(cell);
-	to->g[i] = index ? (uint16_t)QS_CELL_G(cell) : 0;
-}
-
-static void put_cells(const qs_cell_fields *to, qs_cells cells, const uint8_t *indexes, uint32_t n)
-{
-	for (uint32_t i = 0; i < n; i++)
-		put_cell(to, i, qs_cells_at(cells, indexes[i]), indexes[i]);
-}
-
-/* n is at most QS_LANES_STEP. */
+/* n is at most QS_STRIP_MAX. */
 static void feed_mixed(feed *f, qs_cells cells, const uint8_t *indexes, uint32_t n)
 {
 	qs_cell_fields to = feed_fields(f);
-	put_cells(&to, cells, indexes, n);
+	f->fetch(&cells, &n, 1, indexes, 0, &to);
 	f->filled += n;
 }
 
 /* A run of elements, by its table. */
 static int feed_run(feed *f, qs_cells cells, const uint8_t *indexes, uint32_t n)
 {
-	uint32_t step = qs_ranks_step(f->ranks.lanes);
-	if (f->filled) {
-		uint32_t room = -f->filled & (step - 1), some = n < room ? n : room;
+	if (f->whole && n >= QS_FETCH_BELOW) {
+		uint32_t step = qs_ranks_step(f->ranks.lanes), room = -f->filled & (step - 1),
+		         whole = (n - room) & ~(step - 1);
+		feed_mixed(f, cells, indexes, room);
+		indexes += room;
+		if (!feed_whole(f) || !f->whole(&f->ranks, cells, indexes, whole, f->out))
+			return 0;
+		f->out += 2 * (size_t)whole;
+		indexes += whole;
+		n -= room + whole;
+	}
+	for (uint32_t some; n; n -= some, indexes += some) {
+		some = n < QS_STRIP_MAX ? n : QS_STRIP_MAX;
 		feed_mixed(f, cells, indexes, some);
-		indexes += some;
-		n -= some;
-		/* A short run goes with what came before it. */
-		if (n < step) {
-			feed_mixed(f, cells, indexes, n);
-			return f->filled < QS_STRIP_MAX || feed_whole(f);
-		}
-		if (!feed_whole(f))
+		if (f->filled >= QS_STRIP_MAX && !feed_whole(f))
 			return 0;
 	}
-	uint32_t whole = n & ~(step - 1);
-	if (whole && !f->whole(&f->ranks, cells, indexes, whole, f->out))
-		return 0;
-	f->out += 2 * (size_t)whole;
-	feed_mixed(f, cells, indexes + whole, n - whole);
 	return 1;
 }
 
@@ -124,8 +113,11 @@ static int feed_factors(feed *f, const qs_chunk_desc *desc, const qs_run *run, q
 		qs_cell_fields to = feed_fields(f);
 		n = run->count - done < QS_STRIP_MAX ? run->count - done : QS_STRIP_MAX;
 		qs_factor_cells(desc, run->begin + done, cells, indexes + done, n, own);
-		for (uint32_t i = 0; i < n; i++)
-			put_cell(&to, i, own[i], indexes[done + i]);
+		for (uint32_t i = 0; i < n; i++) {
+			to.first[i] = QS_CELL_FIRST(own[i]);
+			to.f[i] = (uint16_t)QS_CELL_F(own[i]);
+			to.g[i] = indexes[done + i] ? (uint16_t)QS_CELL_G(own[i]) : 0;
+		}
 		f->filled += n;
 		if (!feed_whole(f))
 			return 0;
@@ -154,15 +146,22 @@ typedef struct ranks_chunk {
 	const qs_workspace *w;
 	const uint8_t *codes, *shifts; /* shifts: of the runs that are left, or NULL */
 	feed feed;
+	int by_code;  /* feed.fetch takes codes */
+	int is_short; /* most runs are: cells of several are gathered at a time */
 	qs_strip_cells strip;
 } ranks_chunk;
+
+static void shift_step(ranks_chunk *c, qs_step *step)
+{
+	qs_step_shift(step, c->desc->coarse_grid.rule, c->desc->dtype, (int8_t)*c->shifts++);
+}
 
 /* A run's scale; call it for each run once. */
 static void next_step(ranks_chunk *c, const qs_run *run, qs_step *step)
 {
 	qs_grid_step(&c->desc->coarse_grid, run->number, step);
 	if (c->shifts)
-		qs_step_shift(step, c->desc->coarse_grid.rule, c->desc->dtype, (int8_t)*c->shifts++);
+		shift_step(c, step);
 }
 
 /* The cells of a run, and the run's indexes into it. */
@@ -174,12 +173,14 @@ static qs_cells cells_of_run(const ranks_chunk *c, const qs_run *run, const qs_s
 	uint8_t *own = c->w->indexes + run->begin;
 	uint32_t n = run->count, reach = 128;
 	int symmetric = qs_rule_is_symmetric(grid->rule), plain = qs_grid_is_plain(grid);
-	*indexes = plain ? codes : own;
+	*indexes = plain || c->by_code ? codes : own;
 	if (!plain && symmetric) {
 		make_indexes(codes, n, step->zero, own);
 		reach = qs_cell_reach(grid->codes_dtype, step->zero, own, n);
 	}
 	qs_cells cells = qs_cell_cache_find(c->w->cells, step, reach);
+	if (c->by_code)
+		return cells;
 	if (cells.table->zero == QS_ALL_ZERO) {
 		memset(own, 0, n);
 		*indexes = own;
@@ -189,28 +190,46 @@ static qs_cells cells_of_run(const ranks_chunk *c, const qs_run *run, const qs_s
 	return cells;
 }
 
+/* The cells of those runs that `by_table` has a bit for. to: of the first run's first element. */
+static void fetch_runs(ranks_chunk *c, const qs_run *runs, const qs_step *steps, uint32_t n_runs,
+                       uint32_t by_table, const qs_cell_fields *to)
+{
+	uint32_t begin = runs[0].begin;
+	if (c->by_code && !c->strip.kernel) {
+		qs_fetch_runs(c->feed.fetch, c->w->cells, runs, steps, n_runs, c->codes, 0, to);
+		return;
+	}
+	for (uint32_t r = 0; by_table; r++, by_table >>= 1) {
+		const uint8_t *indexes;
+		uint32_t at = runs[r].begin - begin;
+		if (!(by_table & 1))
+			continue;
+		qs_cells cells = cells_of_run(c, &runs[r], &steps[r], &indexes);
+		c->feed.fetch(&cells, &runs[r].count, 1, indexes, 0,
+		              &(qs_cell_fields){to->first + at, to->f + at, to->g + at});
+	}
+}
+
 /* Short runs, each element by its own cell. */
 static int decode_short_runs(ranks_chunk *c, const qs_run *runs, uint32_t n_runs)
 {
 	if (!feed_whole(&c->feed))
 		return 0;
 	uint32_t begin = runs[0].begin, n = runs[n_runs - 1].begin + runs[n_runs - 1].count - begin;
-	uint8_t codes[QS_STRIP_MAX + QS_STRIP_OVERSHOOT];
-	memcpy(codes, c->codes + begin, n);
-	memset(codes + n, 0, QS_STRIP_OVERSHOOT);
+	uint32_t by_table = (uint32_t)((UINT64_C(1) << n_runs) - 1);
 	qs_step steps[QS_STRIP_RUNS_MAX];
-	for (uint32_t r = 0; r < n_runs; r++)
-		next_step(c, &runs[r], &steps[r]);
+	qs_grid_steps(&c->desc->coarse_grid, runs, n_runs, steps);
+	for (uint32_t r = 0; c->shifts && r < n_runs; r++)
+		shift_step(c, &steps[r]);
 	qs_cell_fields to = feed_fields(&c->feed);
-	uint32_t by_table = qs_strip_find(&c->strip, runs, steps, n_runs, codes, &to);
-	for (uint32_t r = 0; by_table; r++, by_table >>= 1) {
-		if (!(by_table & 1))
-			continue;
-		const uint8_t *indexes;
-		uint32_t at = runs[r].begin - begin;
-		qs_cells cells = cells_of_run(c, &runs[r], &steps[r], &indexes);
-		put_cells(&(qs_cell_fields){to.first + at, to.f + at, to.g + at}, cells, indexes, runs[r].count);
+	if (c->strip.kernel) {
+		uint8_t codes[QS_STRIP_MAX + QS_STRIP_OVERSHOOT];
+		memcpy(codes, c->codes + begin, n);
+		memset(codes + n, 0, QS_STRIP_OVERSHOOT);
+		by_table = qs_strip_find(&c->strip, runs, steps, n_runs, codes, &to);
 	}
+	if (by_table)
+		fetch_runs(c, runs, steps, n_runs, by_table, &to);
 	c->feed.filled += n;
 	return feed_whole(&c->feed);
 }
@@ -224,7 +243,7 @@ static int decode_runs(ranks_chunk *c, qs_coded_order order)
 	              c->w->columns);
 	for (;;) {
 		uint32_t n = 0;
-		if (c->strip.kernel)
+		if (c->is_short)
 			n = qs_runs_next_short(&runs, strip, QS_STRIP_RUNS_MAX, QS_STRIP_MAX);
 		if (n) {
 			if (!decode_short_runs(c, strip, n))
@@ -327,6 +346,9 @@ static qstore_status decode_lanes(qs_reader *r, const qs_chunk_desc *desc, unsig
 	/* The common case: signed codes around 0, in tables of all of them. */
 	f->whole = qs_ranks_best(lanes, qs_grid_is_plain(grid));
 	f->mixed = qs_ranks_fields_best(lanes);
+	f->fetch = qs_fetch_best(grid, &c.by_code);
+	if (c.by_code && !qs_grid_is_plain(grid))
+		f->whole = NULL;
 	if (levels < 256 && greatest(codes, desc->n_elems) >= levels)
 		return QSTORE_CORRUPT;
 	if (!read_states(r, &f->ranks))
@@ -337,9 +359,10 @@ static qstore_status decode_lanes(qs_reader *r, const qs_chunk_desc *desc, unsig
 		return QSTORE_CORRUPT;
 	qs_cell_cache_use(w->cells, desc->factors ? desc->factors_dtype : desc->dtype, grid->rule,
 	                  grid->codes_dtype, shared != NULL);
+	uint64_t run = qs_coded_run(grid, desc->cols, desc->n_elems, order);
 	if (!desc->factors && !shared)
-		qs_strip_cells_init(&c.strip, desc->dtype, grid,
-		                    qs_coded_run(grid, desc->cols, desc->n_elems, order));
+		qs_strip_cells_init(&c.strip, desc->dtype, grid, run);
+	c.is_short = c.strip.kernel || (!desc->factors && run < QS_FETCH_BELOW);
 	if (!decode_runs(&c, order) || !feed_flush(f) || f->ranks.zeros != w->scratch + 2 * (size_t)n_zeros)
 		return QSTORE_CORRUPT;
 	r->at = f->ranks.src;

@@ -4,6 +4,7 @@
 #include "ranks.h"
 
 #if QS_HAVE_SIMD128
+#include "cell_tables_sse41.h"
 
 /* High halves of the unsigned 16-bit products. */
 static inline v128_t mul_high(v128_t a, v128_t b)
@@ -18,15 +19,6 @@ static inline v128_t mul_high(v128_t a, v128_t b)
 #else
 	v128_t low = wasm_u32x4_extmul_low_u16x8(a, b), high = wasm_u32x4_extmul_high_u16x8(a, b);
 	return wasm_i16x8_shuffle(low, high, 1, 3, 5, 7, 9, 11, 13, 15);
-#endif
-}
-
-static inline v128_t load_pair(const qs_cell *a, const qs_cell *b)
-{
-#if defined(__wasm_simd128__)
-	return wasm_v128_load64_lane(b, wasm_v128_load64_zero(a), 1);
-#else
-	return wasm_i64x2_make((int64_t)*a, (int64_t)*b);
 #endif
 }
 
@@ -58,27 +50,11 @@ static inline void step(v128_t *low, v128_t *high, v128_t first, v128_t f, v128_
 	wasm_v128_store(dst, wasm_v128_or(wasm_v128_andnot(wasm_i16x8_add(first, rank), zero), values));
 }
 
-static inline void step_cells(v128_t *low, v128_t *high, qs_cells from, const uint8_t *codes,
+static inline void step_cells(v128_t *low, v128_t *high, qs_cells cells, const uint8_t *codes,
                               const uint8_t **src, const uint8_t **zeros, uint8_t *dst)
 {
-	const qs_cell *cells = from.table->cells;
-	/* Eight cells of four fields to vectors of one field each. */
-	v128_t t0 = load_pair(cells + codes[0], cells + codes[1]),
-	       t1 = load_pair(cells + codes[2], cells + codes[3]);
-	v128_t t2 = load_pair(cells + codes[4], cells + codes[5]),
-	       t3 = load_pair(cells + codes[6], cells + codes[7]);
-	v128_t u0 = wasm_i16x8_shuffle(t0, t1, 0, 8, 1, 9, 2, 10, 3, 11);
-	v128_t u1 = wasm_i16x8_shuffle(t0, t1, 4, 12, 5, 13, 6, 14, 7, 15);
-	v128_t u2 = wasm_i16x8_shuffle(t2, t3, 0, 8, 1, 9, 2, 10, 3, 11);
-	v128_t u3 = wasm_i16x8_shuffle(t2, t3, 4, 12, 5, 13, 6, 14, 7, 15);
-	v128_t a = wasm_i16x8_shuffle(u0, u1, 0, 8, 1, 9, 2, 10, 3, 11);
-	v128_t b = wasm_i16x8_shuffle(u2, u3, 0, 8, 1, 9, 2, 10, 3, 11);
-	v128_t c = wasm_i16x8_shuffle(u0, u1, 4, 12, 5, 13, 6, 14, 7, 15);
-	v128_t d = wasm_i16x8_shuffle(u2, u3, 4, 12, 5, 13, 6, 14, 7, 15);
-	v128_t first = wasm_i16x8_add(wasm_i64x2_shuffle(a, b, 0, 2), wasm_i16x8_splat((int16_t)from.move));
-	v128_t g = wasm_i64x2_shuffle(a, b, 1, 3), f = wasm_i64x2_shuffle(c, d, 0, 2);
-	v128_t zero = wasm_i16x8_eq(wasm_i16x8_load8x8(codes), wasm_i16x8_splat(0));
-	step(low, high, first, f, g, zero, src, zeros, dst);
+	qs_eight_cells c = qs_load_cells(cells, codes);
+	step(low, high, c.first, c.f, c.g, c.zero, src, zeros, dst);
 }
 
 static inline void step_fields(v128_t *low, v128_t *high, const qs_cell_fields *cells, size_t i,

@@ -34,8 +34,8 @@ QS_ALWAYS_INLINE float qs_half_value(uint32_t pattern, uint32_t dtype)
 {
 	if (dtype == QS_F16 && (pattern & 0x7c00) == 0x7c00)
 		return qs_f32_from_bits(0x7fc00000);
-	float magnitude = qs_magnitude_value(pattern & 0x7fff, dtype);
-	return pattern & 0x8000 ? -magnitude : magnitude;
+	uint32_t magnitude = qs_f32_bits(qs_magnitude_value(pattern & 0x7fff, dtype));
+	return qs_f32_from_bits(magnitude | (pattern & 0x8000) << 16); /* signs are random: no branch */
 }
 
 /* A BF16 value ≥ 0 rounded to FP16. Its eight significant bits are exact there unless the result is

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "../core/cell_fetch.h"
 #include "../core/factors.h"
 #include "../core/planes.h"
 #include "../core/rules.h"
@@ -87,8 +88,9 @@ static qs_cells walk_table(walk *w, const qs_run *run, const qs_step *step)
 }
 
 /* Short runs, each element by its own cell; indexes are 0 or 1. */
-static void find_short_runs(walk *w, qs_strip_cells *strip, const qs_run *runs, uint32_t n_runs,
-                            const uint8_t *src, qs_find_ranks_kernel *find, qs_found_ranks *ranks)
+static void find_short_runs(walk *w, qs_strip_cells *strip, qs_fetch_kernel *fetch, const qs_run *runs,
+                            uint32_t n_runs, const uint8_t *src, qs_find_ranks_kernel *find,
+                            qs_found_ranks *ranks)
 {
 	uint32_t begin = runs[0].begin, n = runs[n_runs - 1].begin + runs[n_runs - 1].count - begin;
 	uint8_t codes[QS_STRIP_MAX + QS_STRIP_OVERSHOOT];
@@ -101,7 +103,15 @@ static void find_short_runs(walk *w, qs_strip_cells *strip, const qs_run *runs, 
 	for (uint32_t r = 0; r < n_runs; r++)
 		walk_step(w, &runs[r], &steps[r]);
 	qs_cell_fields cells = {first, f, count};
-	uint32_t by_table = qs_strip_find(strip, runs, steps, n_runs, codes, &cells);
+	uint32_t by_table = 0;
+	if (strip->kernel)
+		by_table = qs_strip_find(strip, runs, steps, n_runs, codes, &cells);
+	else
+		qs_fetch_runs(fetch, w->cells, runs, steps, n_runs, w->codes, 1, &cells);
+	if (!by_table) {
+		find_fields(&cells, src, n, begin, w->indexes, ranks);
+		return;
+	}
 	for (uint32_t r = 0; r < n_runs; r++) {
 		if (by_table >> r & 1) {
 			find(walk_table(w, &runs[r], &steps[r]), w->indexes, src, runs[r].count, runs[r].begin, ranks);
@@ -124,7 +134,7 @@ static void find_under_factors(const walk *w, qs_cells products, const uint8_t *
 		qs_factor_cells(w->desc, at, products, w->indexes + at, n, own.cells + 1);
 		for (uint32_t i = 0; i < n; i++)
 			w->indexes[at + i] = w->indexes[at + i] ? (uint8_t)(i + 1) : 0;
-		qs_find_ranks_scalar((qs_cells){&own, 0}, w->indexes, src, n, at, ranks);
+		qs_find_ranks_scalar((qs_cells){.table = &own}, w->indexes, src, n, at, ranks);
 	}
 }
 
@@ -135,14 +145,18 @@ static found find_ranks(walk w, const uint8_t *src, uint8_t *outside, qs_ranks_s
 	qs_found_ranks ranks = {.rank = scratch->rank, .f = scratch->f, .outside = outside};
 	qs_strip_cells strip = {.kernel = NULL};
 	qs_run runs[QS_STRIP_RUNS_MAX];
-	if (!w.desc->factors && !w.cells->shared)
-		qs_strip_cells_init(&strip, w.desc->dtype, w.grid,
-		                    qs_coded_run(w.grid, w.desc->cols, w.desc->n_elems, w.order));
+	uint64_t run = qs_coded_run(w.grid, w.desc->cols, w.desc->n_elems, w.order);
+	int by_code, is_short = 0;
+	qs_fetch_kernel *fetch = qs_fetch_best(w.grid, &by_code);
+	if (!w.desc->factors && !w.cells->shared) {
+		qs_strip_cells_init(&strip, w.desc->dtype, w.grid, run);
+		is_short = strip.kernel || (by_code && run < QS_FETCH_BELOW);
+	}
 	strip.strip.counts = 1;
 	for (;;) {
-		uint32_t n = strip.kernel ? qs_runs_next_short(&w.runs, runs, QS_STRIP_RUNS_MAX, QS_STRIP_MAX) : 0;
+		uint32_t n = is_short ? qs_runs_next_short(&w.runs, runs, QS_STRIP_RUNS_MAX, QS_STRIP_MAX) : 0;
 		if (n) {
-			find_short_runs(&w, &strip, runs, n, src, find, &ranks);
+			find_short_runs(&w, &strip, fetch, runs, n, src, find, &ranks);
 			continue;
 		}
 		if (!walk_next(&w))
