@@ -2,6 +2,27 @@
 
 #include "simd.h"
 
+void qs_ranks_begin(qs_ranks *ranks, const uint8_t *src, size_t size)
+{
+	ranks->src = src;
+	ranks->src_end = src + size;
+	ranks->src_last = size < QS_UNITS_ROOM ? NULL : ranks->src_end - QS_UNITS_ROOM;
+	if (!ranks->src_last)
+		qs_ranks_last_units(ranks);
+}
+
+int qs_ranks_last_units(qs_ranks *ranks)
+{
+	size_t left = (size_t)(ranks->src_end - ranks->src);
+	if (ranks->src_last == ranks->src_end)
+		return 0;
+	memset(ranks->units, 0, sizeof ranks->units);
+	memcpy(ranks->units, ranks->src, left);
+	ranks->src = ranks->units;
+	ranks->src_last = ranks->src_end = ranks->units + left;
+	return 1;
+}
+
 /* The next element: its rank, and its lane's state behind it. Returns 0 when the units run out. */
 static inline int decode_rank(qs_ranks *ranks, const uint8_t **src, uint32_t f, uint32_t g, uint32_t *rank)
 {

@@ -12,17 +12,26 @@ enum {
 	QS_LANES_MAX = 64,
 	QS_LANES_STEP = 32,      /* elements that kernels decode at a time, with QS_LANES_MAX lanes */
 	QS_LANE_START = 1 << 16, /* state that the encoder starts from and the decoder must end at */
+	QS_UNITS_ROOM = 128,     /* bytes of units that kernels load at a time, whether they take them or not */
 	QS_ZEROS_SLACK = 64
 };
 
 /* The decoder's state: lane i's 32-bit state is high[i] << 16 | low[i], and at least 2^16 between symbols. */
 typedef struct qs_ranks {
 	_Alignas(64) uint16_t low[QS_LANES_MAX], high[QS_LANES_MAX];
-	const uint8_t *src, *src_end; /* 16-bit units, an even number of bytes */
+	const uint8_t *src, *src_end, *src_last; /* 16-bit units; up to src_last kernels may load QS_UNITS_ROOM */
 	const uint8_t *zeros; /* values of the elements with index 0, in order, 2 bytes each; kernels may read
 	                         QS_ZEROS_SLACK bytes beyond the last */
 	unsigned lanes, next; /* next: the lane of the next element */
+	uint8_t units[2 * QS_UNITS_ROOM]; /* the last ones, and room behind them */
 } qs_ranks;
+
+/* Units to decode from, an even number of bytes. */
+void qs_ranks_begin(qs_ranks *ranks, const uint8_t *src, size_t size);
+
+/* For kernels, when src is beyond src_last: moves the last units to where there is room behind them. Returns
+ * 0 when they have run out. */
+int qs_ranks_last_units(qs_ranks *ranks);
 
 /* What the number of elements that a kernel is given is a multiple of. */
 static inline unsigned qs_ranks_step(unsigned lanes)
@@ -49,12 +58,23 @@ qs_ranks_fields_kernel qs_ranks_fields_simd128;
 qs_ranks_fields_kernel qs_ranks_fields_avx2;   /* 64 lanes */
 qs_ranks_fields_kernel qs_ranks_fields_avx512; /* 64 lanes */
 
-/* What the kernels above leave: elements i … n − 1, of a dst that begins with element 0. */
-static inline int qs_ranks_fields_rest(qs_ranks *ranks, const qs_cell_fields *cells, size_t i, size_t n,
-                                       uint8_t *dst)
+/* How kernels end that have decoded i of n elements, as far as there was room behind the units: they begin
+ * again with the last units, or there were too few. */
+static inline int qs_ranks_go_on(qs_ranks *ranks, qs_ranks_kernel *kernel, qs_cells cells,
+                                 const uint8_t *indexes, size_t i, size_t n, uint8_t *dst)
 {
+	if (i == n)
+		return ranks->src <= ranks->src_end;
+	return qs_ranks_last_units(ranks) && kernel(ranks, cells, indexes + i, n - i, dst + 2 * i);
+}
+
+static inline int qs_ranks_fields_go_on(qs_ranks *ranks, qs_ranks_fields_kernel *kernel,
+                                        const qs_cell_fields *cells, size_t i, size_t n, uint8_t *dst)
+{
+	if (i == n)
+		return ranks->src <= ranks->src_end;
 	qs_cell_fields rest = {cells->first + i, cells->f + i, cells->g + i};
-	return qs_ranks_fields_scalar(ranks, &rest, n - i, dst + 2 * i);
+	return qs_ranks_last_units(ranks) && kernel(ranks, &rest, n - i, dst + 2 * i);
 }
 
 qs_ranks_fields_kernel *qs_ranks_fields_best(unsigned lanes);

@@ -13,12 +13,6 @@ typedef struct state {
 	const uint8_t *src, *zeros;
 } state;
 
-/* Whether units may run out: 32 lanes take at most 64 bytes of them, and no load goes further. */
-static inline int has_units(const qs_ranks *ranks, const state *s)
-{
-	return ranks->src_end - s->src >= 64;
-}
-
 static inline state begin(qs_ranks *ranks)
 {
 	return (state){ranks->low + ranks->next, ranks->high + ranks->next, ranks->src, ranks->zeros};
@@ -109,12 +103,12 @@ int qs_ranks_avx2(qs_ranks *ranks, qs_cells cells, const uint8_t *codes, size_t 
 {
 	state s = begin(ranks);
 	size_t i = 0;
-	for (; i < n && has_units(ranks, &s); i += 32, next_lanes(ranks, &s)) {
+	for (; i < n && s.src <= ranks->src_last; i += 32, next_lanes(ranks, &s)) {
 		step_cells(&s, 0, cells, codes + i, dst + 2 * i);
 		step_cells(&s, 1, cells, codes + i + 16, dst + 2 * i + 32);
 	}
 	end(ranks, &s);
-	return qs_ranks_scalar(ranks, cells, codes + i, n - i, dst + 2 * i);
+	return qs_ranks_go_on(ranks, qs_ranks_avx2, cells, codes, i, n, dst);
 }
 
 static inline void step_fields(state *s, int v, const qs_cell_fields *cells, size_t i, uint8_t *dst)
@@ -129,12 +123,12 @@ int qs_ranks_fields_avx2(qs_ranks *ranks, const qs_cell_fields *cells, size_t n,
 {
 	state s = begin(ranks);
 	size_t i = 0;
-	for (; i < n && has_units(ranks, &s); i += 32, next_lanes(ranks, &s)) {
+	for (; i < n && s.src <= ranks->src_last; i += 32, next_lanes(ranks, &s)) {
 		step_fields(&s, 0, cells, i, dst);
 		step_fields(&s, 1, cells, i + 16, dst);
 	}
 	end(ranks, &s);
-	return qs_ranks_fields_rest(ranks, cells, i, n, dst);
+	return qs_ranks_fields_go_on(ranks, qs_ranks_fields_avx2, cells, i, n, dst);
 }
 
 #else

@@ -4,19 +4,13 @@
 #include "simd.h"
 
 #if QS_HAVE_AVX512
-#include "cell_tables_avx512.h"
+#include "cell_bytes_avx512.h"
 
 /* The lanes of the next element and the 31 behind it come first. */
 typedef struct state {
 	__m512i low[2], high[2];
 	const uint8_t *src, *zeros;
 } state;
-
-/* Whether there are units for so many vectors: each takes at most 64 bytes of them, and loads as many. */
-static inline int has_units(const qs_ranks *ranks, const state *s, int vectors)
-{
-	return ranks->src_end - s->src >= 64 * vectors;
-}
 
 static inline state begin(const qs_ranks *ranks)
 {
@@ -64,33 +58,29 @@ static inline __attribute__((always_inline)) void step(state *s, int v, __m512i 
 	_mm512_storeu_si512(dst, value);
 }
 
-static inline __attribute__((always_inline)) void step_cells(state *s, int v, const qs_cell_tables *tables,
-                                                             const uint8_t *codes, uint8_t *dst)
-{
-	__m512i code = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)codes));
-	__m512i magnitude = _mm512_abs_epi16(code);
-	__m512i f = qs_cell_tables_get(tables->f, magnitude, QS_CELL_F(tables->least));
-	__m512i g = qs_cell_tables_get(tables->g, magnitude, QS_CELL_G(tables->least));
-	__m512i first = qs_cell_tables_first(tables, code, magnitude);
-	step(s, v, first, f, g, _mm512_testn_epi16_mask(code, code), dst);
-}
-
 int qs_ranks_avx512(qs_ranks *ranks, qs_cells cells, const uint8_t *codes, size_t n, uint8_t *dst)
 {
-	qs_cell_tables tables;
-	qs_cell_tables_load(&tables, cells);
+	qs_cell_bytes tables;
+	qs_cells_64 found;
+	qs_cell_bytes_load(&tables, cells);
 	state s = begin(ranks);
 	size_t i = 0;
-	for (; i + 64 <= n && has_units(ranks, &s, 2); i += 64) {
-		step_cells(&s, 0, &tables, codes + i, dst + 2 * i);
-		step_cells(&s, 1, &tables, codes + i + 32, dst + 2 * i + 64);
+	for (; i + 64 <= n && s.src <= ranks->src_last; i += 64) {
+		__m512i code = _mm512_loadu_si512(codes + i);
+		uint64_t zero = _mm512_testn_epi8_mask(code, code);
+		qs_cell_bytes_find(&tables, code, &found);
+		step(&s, 0, found.first[0], found.f[0], found.g[0], (__mmask32)zero, dst + 2 * i);
+		step(&s, 1, found.first[1], found.f[1], found.g[1], (__mmask32)(zero >> 32), dst + 2 * i + 64);
 	}
-	if (i < n && has_units(ranks, &s, 1)) {
-		step_cells(&s, 0, &tables, codes + i, dst + 2 * i);
+	if (i + 32 == n && s.src <= ranks->src_last) {
+		__m512i code = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)(codes + i)));
+		qs_cell_bytes_find(&tables, code, &found);
+		step(&s, 0, found.first[0], found.f[0], found.g[0], (__mmask32)_mm512_testn_epi8_mask(code, code),
+		     dst + 2 * i);
 		i += 32;
 	}
 	end(ranks, &s, i);
-	return qs_ranks_scalar(ranks, cells, codes + i, n - i, dst + 2 * i);
+	return qs_ranks_go_on(ranks, qs_ranks_avx512, cells, codes, i, n, dst);
 }
 
 static inline __attribute__((always_inline)) void step_fields(state *s, int v, const qs_cell_fields *cells,
@@ -105,16 +95,16 @@ int qs_ranks_fields_avx512(qs_ranks *ranks, const qs_cell_fields *cells, size_t 
 {
 	state s = begin(ranks);
 	size_t i = 0;
-	for (; i + 64 <= n && has_units(ranks, &s, 2); i += 64) {
+	for (; i + 64 <= n && s.src <= ranks->src_last; i += 64) {
 		step_fields(&s, 0, cells, i, dst);
 		step_fields(&s, 1, cells, i + 32, dst);
 	}
-	if (i < n && has_units(ranks, &s, 1)) {
+	if (i + 32 == n && s.src <= ranks->src_last) {
 		step_fields(&s, 0, cells, i, dst);
 		i += 32;
 	}
 	end(ranks, &s, i);
-	return qs_ranks_fields_rest(ranks, cells, i, n, dst);
+	return qs_ranks_fields_go_on(ranks, qs_ranks_fields_avx512, cells, i, n, dst);
 }
 
 #else

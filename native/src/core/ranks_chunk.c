@@ -353,10 +353,9 @@ static qstore_status decode_lanes(qs_reader *r, const qs_chunk_desc *desc, unsig
 		return QSTORE_CORRUPT;
 	if (!read_states(r, &f->ranks))
 		return QSTORE_CORRUPT;
-	f->ranks.src = r->at;
-	f->ranks.src_end = r->end;
 	if (qs_reader_left(r) & 1)
 		return QSTORE_CORRUPT;
+	qs_ranks_begin(&f->ranks, r->at, qs_reader_left(r));
 	qs_cell_cache_use(w->cells, desc->factors ? desc->factors_dtype : desc->dtype, grid->rule,
 	                  grid->codes_dtype, shared != NULL);
 	uint64_t run = qs_coded_run(grid, desc->cols, desc->n_elems, order);
@@ -365,7 +364,7 @@ static qstore_status decode_lanes(qs_reader *r, const qs_chunk_desc *desc, unsig
 	c.is_short = c.strip.kernel || (!desc->factors && run < QS_FETCH_BELOW);
 	if (!decode_runs(&c, order) || !feed_flush(f) || f->ranks.zeros != w->scratch + 2 * (size_t)n_zeros)
 		return QSTORE_CORRUPT;
-	r->at = f->ranks.src;
+	r->at = r->end - (f->ranks.src_end - f->ranks.src);
 	/* The encoder began where decoding must end. */
 	for (unsigned lane = 0; lane < lanes; lane++)
 		if (f->ranks.low[lane] != (QS_LANE_START & 0xffff) || f->ranks.high[lane] != QS_LANE_START >> 16)

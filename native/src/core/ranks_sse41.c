@@ -65,9 +65,8 @@ static inline void step_fields(v128_t *low, v128_t *high, const qs_cell_fields *
 	step(low, high, first, f, g, wasm_i16x8_eq(g, wasm_i16x8_splat(0)), src, zeros, dst + 2 * i);
 }
 
-/* All whole vectors of n elements, as long as there are units: STEP(low, high, element) decodes one. A vector
- * takes at most 16 bytes of units and loads 16. The states of 64 lanes stay in memory: there are too few
- * registers for them, and a lane has time until its turn comes again. */
+/* Decodes n elements by STEP(low, high, element), eight each. The states of 64 lanes stay in memory: there
+ * are too few registers for them, and a lane has time until its turn comes again. */
 #define DECODE_VECTOR(STEP, lane)                                                                            \
 	low = wasm_v128_load(ranks->low + next + (lane)), high = wasm_v128_load(ranks->high + next + (lane));    \
 	STEP(&low, &high, i + (lane));                                                                           \
@@ -75,11 +74,11 @@ static inline void step_fields(v128_t *low, v128_t *high, const qs_cell_fields *
 	wasm_v128_store(ranks->high + next + (lane), high)
 #define DECODE_VECTORS(STEP)                                                                                 \
 	size_t i = 0;                                                                                            \
-	const uint8_t *src = ranks->src, *src_end = ranks->src_end, *zeros = ranks->zeros;                       \
+	const uint8_t *src = ranks->src, *src_last = ranks->src_last, *zeros = ranks->zeros;                     \
 	v128_t low, high;                                                                                        \
 	if (ranks->lanes == QS_LANES_MAX) {                                                                      \
 		unsigned next = ranks->next;                                                                         \
-		for (; i < n && src_end - src >= 64; i += QS_LANES_STEP, next ^= QS_LANES_STEP) {                    \
+		for (; i < n && src <= src_last; i += QS_LANES_STEP, next ^= QS_LANES_STEP) {                        \
 			DECODE_VECTOR(STEP, 0);                                                                          \
 			DECODE_VECTOR(STEP, 8);                                                                          \
 			DECODE_VECTOR(STEP, 16);                                                                         \
@@ -88,7 +87,7 @@ static inline void step_fields(v128_t *low, v128_t *high, const qs_cell_fields *
 		ranks->next = next;                                                                                  \
 	} else {                                                                                                 \
 		low = wasm_v128_load(ranks->low), high = wasm_v128_load(ranks->high);                                \
-		for (; i < n && src_end - src >= 16; i += 8)                                                         \
+		for (; i < n && src <= src_last; i += 8)                                                             \
 			STEP(&low, &high, i);                                                                            \
 		wasm_v128_store(ranks->low, low);                                                                    \
 		wasm_v128_store(ranks->high, high);                                                                  \
@@ -101,7 +100,7 @@ int qs_ranks_simd128(qs_ranks *ranks, qs_cells cells, const uint8_t *codes, size
 #define STEP(low, high, at) step_cells(low, high, cells, codes + (at), &src, &zeros, dst + 2 * (at))
 	DECODE_VECTORS(STEP);
 #undef STEP
-	return qs_ranks_scalar(ranks, cells, codes + i, n - i, dst + 2 * i);
+	return qs_ranks_go_on(ranks, qs_ranks_simd128, cells, codes, i, n, dst);
 }
 
 int qs_ranks_fields_simd128(qs_ranks *ranks, const qs_cell_fields *cells, size_t n, uint8_t *dst)
@@ -109,7 +108,7 @@ int qs_ranks_fields_simd128(qs_ranks *ranks, const qs_cell_fields *cells, size_t
 #define STEP(low, high, at) step_fields(low, high, cells, at, &src, &zeros, dst)
 	DECODE_VECTORS(STEP);
 #undef STEP
-	return qs_ranks_fields_rest(ranks, cells, i, n, dst);
+	return qs_ranks_fields_go_on(ranks, qs_ranks_fields_simd128, cells, i, n, dst);
 }
 
 #else

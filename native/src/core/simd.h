@@ -28,7 +28,8 @@
 #define QS_HAVE_AVX512 1
 #define qs_cpu_has_avx512()                                                                                  \
 	(__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&                             \
-	 __builtin_cpu_supports("avx512vbmi2") && __builtin_cpu_supports("popcnt"))
+	 __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vbmi2") &&                        \
+	 __builtin_cpu_supports("popcnt"))
 #endif
 
 /* Written with the compiler's own vectors, which need no library. */
