@@ -40,15 +40,15 @@ static void check_kernel(qs_raw_bits_kernel *kernel, unsigned bits, int zigzag)
 {
 	uint8_t tops[SYMBOLS], raw[SYMBOLS], expected[SYMBOLS];
 	for (unsigned i = 0; i < SYMBOLS; i++) {
-		tops[i] = random_byte() >> bits;
+		tops[i] = random_byte();
 		raw[i] = random_byte();
 	}
 	for (unsigned i = 0; i < SYMBOLS; i++) {
-		unsigned u = (unsigned)tops[i] << bits;
+		unsigned u = 0;
 		for (unsigned bit = 0; bit < bits; bit++)
 			u |= raw_bit(raw + i / QS_RAW_GROUP * (QS_RAW_GROUP / 8) * bits, bits, i % QS_RAW_GROUP, bit)
 			     << bit;
-		expected[i] = (uint8_t)(zigzag ? u >> 1 ^ (0u - (u & 1)) : u);
+		expected[i] = (uint8_t)(tops[i] ^ (zigzag ? u >> 1 ^ (0u - (u & 1)) : u));
 	}
 	kernel(tops, raw, GROUPS, bits, zigzag);
 	assert_memory_equal(tops, expected, SYMBOLS);
@@ -56,10 +56,9 @@ static void check_kernel(qs_raw_bits_kernel *kernel, unsigned bits, int zigzag)
 
 static void check_all(qs_raw_bits_kernel *kernel)
 {
-	for (unsigned bits = 0; bits < 8; bits++)
+	for (unsigned bits = 1; bits < 8; bits++)
 		for (int zigzag = 0; zigzag < 2; zigzag++)
-			if (bits || zigzag)
-				check_kernel(kernel, bits, zigzag);
+			check_kernel(kernel, bits, zigzag);
 }
 
 static void test_portable(void **state)

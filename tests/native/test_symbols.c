@@ -1,9 +1,10 @@
-/* Symbol blocks (FORMAT.md, 3.1): every raw_bits × zigzag × table log, written from plans made by hand, and
- * blocks made by hand byte for byte that must be refused. */
+/* Symbol blocks (FORMAT.md, 3.1): every raw_bits × zigzag × longest code, written from plans made by hand,
+ * and blocks made by hand byte for byte that must be refused. */
 #include "codec_help.h"
 
 #include "core/ans.h"
 #include "core/symbols.h"
+#include "core/tree.h"
 #include "core/zstd.h"
 #include "encode/ans_encode.h"
 #include "encode/huffman.h"
@@ -47,7 +48,6 @@ static qstore_status decode(fixture *f, const uint8_t *src, size_t src_size, siz
 	const uint8_t *p = guarded_copy(&f->src, src, src_size);
 	qs_reader r = {p, p + src_size, 0};
 	uint8_t *dst = guarded_place(&f->dst, n), *work = guarded_place(&f->table, qs_symbols_workspace_size());
-	qs_symbols_ahead(work, dst, n, 0);
 	qstore_status status = qs_symbols_decode(&r, dst, n, work, f->zstd, f->zstd_size);
 	*used = (size_t)(r.at - p);
 	assert_true(*used <= src_size);
@@ -81,8 +81,9 @@ static void check_round_trip(fixture *f, size_t n, const qs_block_plan *plan)
 	assert_memory_equal(f->dst.end - n, f->data, n);
 }
 
-/* A plan for the data with these parameters, or 0 when the top symbols do not fit the table. */
-static int make_plan(fixture *f, size_t n, unsigned raw_bits, unsigned zigzag, unsigned table_log, int skewed,
+/* A plan for the data with these parameters, or 0 when there are too many top symbols for codes of at most
+ * `longest` bits. */
+static int make_plan(fixture *f, size_t n, unsigned raw_bits, unsigned zigzag, unsigned longest, int skewed,
                      qs_block_plan *plan)
 {
 	uint32_t top[256] = {0}, used = 0;
@@ -93,17 +94,17 @@ static int make_plan(fixture *f, size_t n, unsigned raw_bits, unsigned zigzag, u
 	*plan = (qs_block_plan){.type = QS_BLOCK_HUFFMAN,
 	                        .raw_bits = raw_bits,
 	                        .zigzag = zigzag,
-	                        .table_log = used > 1 ? table_log : 0};
-	if (used > 1u << table_log)
+	                        .table_log = used > 1 ? longest : 0};
+	if (used > 1u << longest)
 		return 0;
-	if (used > 1 && skewed && used <= table_log + 1) {
+	if (used > 1 && skewed && used <= longest + 1) {
 		/* Lengths 1, 2, 3, … last two alike: the longest code there is. */
 		unsigned length = 0;
 		for (int t = 0; t < 256; t++)
 			if (top[t])
 				plan->lengths[t] = (uint8_t)(++length < used ? length : used - 1);
 	} else if (used > 1)
-		qs_huffman_lengths(top, 256, table_log, plan->lengths);
+		qs_huffman_lengths(top, 256, longest, plan->lengths);
 	return 1;
 }
 
@@ -145,11 +146,11 @@ static void test_every_plan(void **state)
 		for (int style = 0; style < 7; style++)
 			for (unsigned raw_bits = 0; raw_bits < 8; raw_bits++)
 				for (unsigned zigzag = 0; zigzag < 2; zigzag++)
-					for (unsigned table_log = QS_TABLE_LOG_MIN; table_log <= QS_TABLE_LOG_MAX; table_log++)
+					for (unsigned longest = 5; longest <= QS_TREE_DEPTH; longest += 2)
 						for (int skewed = 0; skewed < 2; skewed++) {
 							qs_block_plan plan;
 							fill(&r, f->data, sizes[s], style);
-							if (!make_plan(f, sizes[s], raw_bits, zigzag, table_log, skewed, &plan))
+							if (!make_plan(f, sizes[s], raw_bits, zigzag, longest, skewed, &plan))
 								continue;
 							check_round_trip(f, sizes[s], &plan);
 							done++;
@@ -160,15 +161,15 @@ static void test_every_plan(void **state)
 static void test_256_symbols(void **state)
 {
 	fixture *f = *state;
-	for (unsigned table_log = 8; table_log <= QS_TABLE_LOG_MAX; table_log++)
+	for (unsigned longest = 8; longest <= QS_TREE_DEPTH; longest++)
 		for (size_t n = 256; n <= 1024; n += 256) {
 			qs_block_plan plan;
 			for (size_t i = 0; i < n; i++)
 				f->data[i] = (uint8_t)(i * 37);
-			assert_true(make_plan(f, n, 0, 0, table_log, 0, &plan));
+			assert_true(make_plan(f, n, 0, 0, longest, 0, &plan));
 			check_round_trip(f, n, &plan);
 		}
-	/* 256 symbols do not fit a table of 7 bits. */
+	/* 256 symbols do not have codes of 7 bits. */
 	qs_block_plan plan;
 	assert_false(make_plan(f, 256, 0, 0, 7, 0, &plan));
 }
@@ -331,11 +332,10 @@ typedef struct by_hand {
 	size_t size;
 } by_hand;
 
-/* A Huffman block of n < 256 symbols 0 and 1 with code lengths 1 and 1: a stream of n bits, all 0. */
+/* A Huffman block of n symbols 0 and 1 with code lengths 1 and 1: n bits, all 0. */
 static by_hand two_symbols(size_t n)
 {
-	by_hand b = {{QS_BLOCK_HUFFMAN, 5 << 4, 0, 1, 0x11, (uint8_t)((n + 7) / 8)}, 6 + (n + 7) / 8};
-	return b;
+	return (by_hand){{QS_BLOCK_HUFFMAN, 0, 0, 1, 0x11}, 5 + (n + 7) / 8};
 }
 
 static void refuse(fixture *f, const by_hand *b, size_t n)
@@ -356,29 +356,36 @@ static void test_two_symbols(void **state)
 	fixture *f = *state;
 	for (size_t n = 1; n < 100; n++) {
 		by_hand b = two_symbols(n);
-		b.bytes[6] = 1; /* the first symbol is 1 */
+		b.bytes[5] = 1;                                     /* the first symbol is 1 */
+		for (size_t bit = n; bit < 8 * (b.size - 5); bit++) /* padding is ignored */
+			b.bytes[b.size - 1] |= (uint8_t)(1 << bit % 8);
 		accept(f, &b, n);
 		for (size_t i = 0; i < n; i++)
 			assert_int_equal(f->dst.end[-(ptrdiff_t)n + (ptrdiff_t)i], i == 0);
-		if (n % 8) {
-			for (size_t bit = n % 8; bit < 8; bit++) { /* padding must be zero */
-				b.bytes[b.size - 1] ^= (uint8_t)(1 << bit);
-				refuse(f, &b, n);
-				b.bytes[b.size - 1] ^= (uint8_t)(1 << bit);
-			}
-		}
-		b = two_symbols(n);
-		b.bytes[5]++; /* one more byte than the symbols take */
-		b.size++;
-		refuse(f, &b, n);
-		b = two_symbols(n);
-		b.bytes[5]--;
 		b.size--;
 		refuse(f, &b, n);
-		b = two_symbols(n); /* size beyond the source */
-		b.bytes[5]++;
-		refuse(f, &b, n);
 	}
+}
+
+/* Where nodes begin: codes 0, 10 and 11; the second node has a bit for each one of the first. */
+static void test_nodes(void **state)
+{
+	fixture *f = *state;
+	by_hand b = {{QS_BLOCK_HUFFMAN, 0, 4, 6, 0x21, 0x02, 0xff, 0x05}, 8}; /* 8 + 8 bits */
+	accept(f, &b, 8);
+	assert_memory_equal(f->dst.end - 8, "\6\5\6\5\5\5\5\5", 8);
+	b = (by_hand){{QS_BLOCK_HUFFMAN, 0, 4, 6, 0x21, 0x02, 0x55}, 7}; /* 5 + 3 bits, back to back */
+	accept(f, &b, 5);
+	assert_memory_equal(f->dst.end - 5, "\5\4\6\4\5", 5);
+	refuse(f, &b, 6);
+	/* 70 bits and as many: the second node begins at a byte. */
+	b = (by_hand){{QS_BLOCK_HUFFMAN, 0, 4, 6, 0x21, 0x02}, 6 + 18};
+	memset(b.bytes + 6, 0xff, 9);
+	b.bytes[15] = 1;
+	accept(f, &b, 70);
+	assert_int_equal(f->dst.end[-70], 6);
+	for (int i = 1; i < 70; i++)
+		assert_int_equal(f->dst.end[-70 + i], 5);
 }
 
 static void test_bad_parameters(void **state)
@@ -389,19 +396,16 @@ static void test_bad_parameters(void **state)
 		b.bytes[0] = (uint8_t)type;
 		refuse(f, &b, 9);
 	}
-	for (unsigned log = 0; log < 16; log++) {
+	for (unsigned reserved = 1; reserved < 16; reserved++) {
 		by_hand b = two_symbols(9);
-		b.bytes[1] = (uint8_t)(log << 4);
-		if (log < QS_TABLE_LOG_MIN || log > QS_TABLE_LOG_MAX)
-			refuse(f, &b, 9);
-		else
-			accept(f, &b, 9);
+		b.bytes[1] = (uint8_t)(reserved << 4);
+		refuse(f, &b, 9);
 	}
 	by_hand b = two_symbols(9);
 	b.bytes[2] = 2; /* first > last */
 	refuse(f, &b, 9);
 	for (unsigned raw_bits = 0; raw_bits < 8; raw_bits++) {
-		/* last may be 255 >> r and no more; first = last needs no table and has none. */
+		/* last may be 255 >> r and no more; first = last needs no lengths and has none. */
 		b = (by_hand){
 		    {QS_BLOCK_HUFFMAN, (uint8_t)raw_bits, (uint8_t)(255 >> raw_bits), (uint8_t)(255 >> raw_bits)},
 		    4 + raw_bits};
@@ -413,7 +417,7 @@ static void test_bad_parameters(void **state)
 			refuse(f, &b, 8);
 		}
 		b.bytes[2] = b.bytes[3] = 0;
-		b.bytes[1] |= 5 << 4; /* a table's log without a table */
+		b.bytes[1] |= 5 << 4;
 		refuse(f, &b, 8);
 	}
 }
@@ -421,40 +425,38 @@ static void test_bad_parameters(void **state)
 static void test_bad_lengths(void **state)
 {
 	fixture *f = *state;
-	/* Three symbols, two bytes of lengths; n = 8 symbols of 0 in one byte of stream when it has one bit. */
+	/* Three symbols, two bytes of lengths; n = 8 symbols of 0 in one byte when it has one bit. */
 	static const struct {
 		uint8_t lengths[2];
 		int good;
 	} cases[] = {
-	    {{0x21, 0x02}, 1},                    /* 1, 2, 2 */
-	    {{0x21, 0x12}, 0},                    /* the unused half is not zero */
-	    {{0x11, 0x01}, 0},                    /* 1, 1, 1: over-subscribed */
-	    {{0x11, 0x02}, 0},                    /* 1, 1, 2: over-subscribed */
-	    {{0x21, 0x03}, 0},                    /* 1, 2, 3: incomplete */
-	    {{0x22, 0x02}, 0},                    /* incomplete */
-	    {{0x01, 0x01}, 1},                    /* 1, –, 1 */
-	    {{0x01, 0x00}, 0},                    /* one symbol only: incomplete */
-	    {{0x00, 0x00}, 0}, {{0x61, 0x06}, 0}, /* 6 is over the table's log of 5 */
-	    {{0xf1, 0x02}, 0},
+	    {{0x21, 0x02}, 1}, /* 1, 2, 2 */
+	    {{0x21, 0x12}, 0}, /* the unused half is not zero */
+	    {{0x11, 0x01}, 0}, /* 1, 1, 1: over-subscribed */
+	    {{0x11, 0x02}, 0}, /* 1, 1, 2: over-subscribed */
+	    {{0x21, 0x03}, 0}, /* 1, 2, 3: incomplete */
+	    {{0x22, 0x02}, 0}, /* incomplete */
+	    {{0x01, 0x01}, 1}, /* 1, –, 1 */
+	    {{0x01, 0x00}, 0}, /* one symbol only: incomplete */
+	    {{0x00, 0x00}, 0}, {{0x61, 0x06}, 0}, {{0xf1, 0x02}, 0},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-		by_hand b = {{QS_BLOCK_HUFFMAN, 5 << 4, 7, 9, cases[i].lengths[0], cases[i].lengths[1], 1, 0}, 8};
+		by_hand b = {{QS_BLOCK_HUFFMAN, 0, 7, 9, cases[i].lengths[0], cases[i].lengths[1], 0}, 7};
 		if (cases[i].good)
 			accept(f, &b, 8);
 		else
 			refuse(f, &b, 8);
 	}
 	/* 256 symbols of length 8, and one of them wrong. */
-	uint8_t block[4 + 128 + 8 + 300] = {QS_BLOCK_HUFFMAN, 8 << 4, 0, 255};
+	uint8_t block[4 + 128 + 300] = {QS_BLOCK_HUFFMAN, 0, 0, 255};
 	size_t used;
 	memset(block + 4, 0x88, 128);
-	block[132] = 100;
-	assert_int_equal(decode(f, block, 133 + 100, 100, &used), QSTORE_OK);
+	assert_int_equal(decode(f, block, sizeof block, 100, &used), QSTORE_OK);
 	for (int i = 0; i < 256; i++)
 		for (int length = 0; length < 16; length++) {
 			uint8_t old = block[4 + i / 2];
 			block[4 + i / 2] = (uint8_t)(i & 1 ? (old & 15) | length << 4 : (old & 0xf0) | length);
-			assert_int_equal(decode(f, block, 133 + 100, 100, &used),
+			assert_int_equal(decode(f, block, sizeof block, 100, &used),
 			                 length == 8 ? QSTORE_OK : QSTORE_CORRUPT);
 			block[4 + i / 2] = old;
 		}
@@ -611,11 +613,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_every_plan),     cmocka_unit_test(test_256_symbols),
 	    cmocka_unit_test(test_planned_blocks), cmocka_unit_test(test_huffman_lengths),
-	    cmocka_unit_test(test_two_symbols),    cmocka_unit_test(test_bad_parameters),
-	    cmocka_unit_test(test_bad_lengths),    cmocka_unit_test(test_varints),
-	    cmocka_unit_test(test_damage),         cmocka_unit_test(test_sparse),
-	    cmocka_unit_test(test_bad_sparse),     cmocka_unit_test(test_every_ans_plan),
-	    cmocka_unit_test(test_bad_ans),
+	    cmocka_unit_test(test_two_symbols),    cmocka_unit_test(test_nodes),
+	    cmocka_unit_test(test_bad_parameters), cmocka_unit_test(test_bad_lengths),
+	    cmocka_unit_test(test_varints),        cmocka_unit_test(test_damage),
+	    cmocka_unit_test(test_sparse),         cmocka_unit_test(test_bad_sparse),
+	    cmocka_unit_test(test_every_ans_plan), cmocka_unit_test(test_bad_ans),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }

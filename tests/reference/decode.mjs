@@ -316,28 +316,12 @@ function decodeSparse(r, n) {
 /** @param {Reader} r @param {number} n */
 function decodeHuffman(r, n) {
 	const { rawBits, zigzag, tableLog, first, last } = readHead(r);
-	/** @type {number[]} by symbol, from `first` on */
-	let lengths = [];
-	/** @type {number[]} of the streams */
-	const sizes = [];
-	if (first < last) {
-		need(tableLog >= 5 && tableLog <= 11, "a table of this log");
-		lengths = readNibbles(r, last - first + 1);
-		for (let k = 0; k < (n < 256 ? 1 : 4); k++) sizes.push(r.varint());
-	} else {
-		need(tableLog === 0, "a table without symbols");
-	}
+	need(tableLog === 0, "reserved bits of a Huffman block are not zero");
+	const symbols = first < last ? canonicalCodes(readNibbles(r, last - first + 1), first) : new Map();
 	const raw = decodeRawBits(r, n, rawBits);
-
 	const top = new Uint8Array(n).fill(first);
-	if (first < last) {
-		const code = canonicalCode(lengths, first, tableLog);
-		const each = sizes.length === 1 ? n : Math.ceil(n / 4);
-		sizes.forEach((size, k) => {
-			const last = k === sizes.length - 1;
-			decodeStream(r.take(size), code, top.subarray(k * each, last ? n : (k + 1) * each));
-		});
-	}
+	if (first < last)
+		for (let at = 0; at < n; at += 65536) decodePiece(r, symbols, top.subarray(at, at + 65536));
 	return withRawBits(top, raw, rawBits, zigzag);
 }
 
@@ -410,46 +394,50 @@ function readNibbles(r, count) {
 	return nibbles;
 }
 
-/** For each length, the first code and the symbols in the order of their codes.
- * @param {number[]} lengths @param {number} first @param {number} tableLog */
-function canonicalCode(lengths, first, tableLog) {
-	const byLength = [];
+/** Symbols by their codes, these as text of 0 and 1.
+ * @param {number[]} lengths @param {number} first @returns {Map<string, number>} */
+function canonicalCodes(lengths, first) {
+	const symbols = new Map();
 	let code = 0;
-	for (let length = 0; length <= tableLog; length++) {
-		const symbols = lengths.flatMap((l, s) => (l === length && l > 0 ? [first + s] : []));
-		byLength.push({ firstCode: code, symbols });
-		code = (code + symbols.length) * 2;
+	for (let length = 1; length <= 15; length++) {
+		code *= 2;
+		lengths.forEach((l, i) => {
+			if (l === length) symbols.set((code++).toString(2).padStart(length, "0"), first + i);
+		});
+		need(code <= 2 ** length, "more codes than their lengths allow");
 	}
-	need(
-		lengths.every((l) => l <= tableLog),
-		"a code longer than the table has bits",
-	);
-	need(code === 2 ** (tableLog + 1), "code lengths that are no complete prefix code");
-	return byLength;
+	need(code === 2 ** 15, "code lengths that are no complete prefix code");
+	return symbols;
 }
 
-/** @param {Uint8Array} bytes @param {{ firstCode: number, symbols: number[] }[]} byLength @param {Uint8Array} to */
-function decodeStream(bytes, byLength, to) {
-	let bit = 0;
+/** @param {Reader} r @param {Map<string, number>} symbols @param {Uint8Array} to */
+function decodePiece(r, symbols, to) {
+	let byte = 0, bitsLeft = 0;
 	const nextBit = () => {
-		need(bit < 8 * bytes.length, "a stream ends too early");
-		const value = (bytes[bit >> 3] >> (bit & 7)) & 1;
-		bit++;
-		return value;
-	};
-	for (let i = 0; i < to.length; i++) {
-		let code = 0;
-		for (let length = 1; ; length++) {
-			code = code * 2 + nextBit();
-			const { firstCode, symbols } = byLength[length];
-			if (code - firstCode < symbols.length) {
-				to[i] = symbols[code - firstCode];
-				break;
-			}
+		if (bitsLeft === 0) {
+			byte = r.u8();
+			bitsLeft = 8;
 		}
+		return (byte >> (8 - bitsLeft--)) & 1;
+	};
+	/** Nodes of one length: what their codes begin with, and the places of their symbols. @type {[string, number[]][]} */
+	let nodes = [["", [...to.keys()]]];
+	while (nodes.length) {
+		/** @type {typeof nodes} */
+		const longer = [];
+		for (const [beginning, places] of nodes) {
+			if (places.length >= 64) bitsLeft = 0;
+			/** @type {[number[], number[]]} */
+			const children = [[], []];
+			for (const place of places) children[nextBit()].push(place);
+			children.forEach((child, bit) => {
+				const symbol = symbols.get(beginning + bit);
+				if (symbol === undefined) longer.push([beginning + bit, child]);
+				else for (const place of child) to[place] = symbol;
+			});
+		}
+		nodes = longer;
 	}
-	need(Math.ceil(bit / 8) === bytes.length, "a stream is longer than its symbols");
-	while (bit < 8 * bytes.length) need(nextBit() === 0, "unused bits of a stream are not zero");
 }
 
 /** @param {Reader} r @param {number} n @param {number} bits */

@@ -2,10 +2,10 @@
 
 #include "simd.h"
 
-void qs_ans_entries(qs_ans_entry *entries, const uint16_t *frequencies, unsigned first, unsigned n)
+void qs_ans_entries(qs_ans_entry *entries, const uint16_t *frequencies, const uint8_t *symbols, unsigned n)
 {
 	for (unsigned s = 0; s < n; s++)
-		for (uint32_t k = 0, f = frequencies[s], base = f | (first + s) << 24; k < f; k++)
+		for (uint32_t k = 0, f = frequencies[s], base = f | (uint32_t)symbols[s] << 24; k < f; k++)
 			*entries++ = base | k << 12;
 }
 

@@ -40,9 +40,9 @@ qs_ans_kernel qs_ans_scalar;  /* the oracle: any number of symbols */
 qs_ans_kernel qs_ans_simd128; /* WebAssembly SIMD, SSE4.1, NEON */
 qs_ans_kernel qs_ans_avx512;  /* 32 lanes only */
 
-/* frequencies: of the n symbols first, first + 1, …, at least two of them not 0, which sum up to 1 << log.
+/* frequencies: of the n symbols, at least two of them not 0, which sum up to 1 << log.
  * entries: 1 << log. */
-void qs_ans_entries(qs_ans_entry *entries, const uint16_t *frequencies, unsigned first, unsigned n);
+void qs_ans_entries(qs_ans_entry *entries, const uint16_t *frequencies, const uint8_t *symbols, unsigned n);
 
 /* Reads the lanes' states and decodes n symbols from the units up to src_end: 0 unless these end where the
  * symbols do. */

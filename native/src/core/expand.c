@@ -17,6 +17,11 @@
 const uint8_t qs_expand[256][16]
     __attribute__((aligned(16))) = {ROWS64(0), ROWS64(64), ROWS64(128), ROWS64(192)};
 
+#undef LANE
+#define LANE(m, j) (BIT(m, j) ? 8 + BELOW(m, j) : (j)-BELOW(m, j))
+const uint8_t qs_merge[256][8]
+    __attribute__((aligned(8))) = {ROWS64(0), ROWS64(64), ROWS64(128), ROWS64(192)};
+
 #else
 typedef int qs_translation_unit_is_empty;
 #endif

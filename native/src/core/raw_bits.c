@@ -44,24 +44,35 @@ static inline lanes load_lanes(const uint8_t *p)
 	return v;
 }
 
+/* A plane's field of `width` bits from bit `from` on as bits `at` and up of u, zigzag-decoded if asked: all
+ * of it moves down by one, and u's lowest bit inverts all. */
+static inline __attribute__((always_inline)) lanes
+field(const uint8_t *plane, const unsigned from, const unsigned width, const unsigned at, const int zigzag)
+{
+	lanes v = load_lanes(plane);
+	if (!zigzag)
+		return shift_left(shift_right(v, from) & ALL_LANES((1u << width) - 1), at);
+	if (at)
+		return shift_left(shift_right(v, from) & ALL_LANES((1u << width) - 1), at - 1);
+	lanes inverts = all_bits(shift_right(v, from) & ALL_LANES(1));
+	return width > 1 ? inverts ^ (shift_right(v, from + 1) & ALL_LANES((1u << (width - 1)) - 1)) : inverts;
+}
+
 /* The low bits of one group: a plane of 4 bits a symbol, one of 2 and one of 1, as far as `bits` has them.
  * With `bits` a constant this unrolls into straight SIMD. */
 static inline __attribute__((always_inline)) void merge_group(uint8_t *v, const uint8_t *raw,
                                                               const unsigned bits, const int zigzag)
 {
 	const uint8_t *plane2 = raw + (bits & 4 ? 64 : 0), *plane1 = plane2 + (bits & 2 ? 32 : 0);
-	const unsigned at2 = bits & 4, at1 = bits & 6;
 #pragma GCC unroll 16
 	for (unsigned i = 0; i < QS_RAW_GROUP; i += (unsigned)sizeof(lanes)) {
-		lanes u = shift_left(load_lanes(v + i), bits);
+		lanes u = load_lanes(v + i);
 		if (bits & 4)
-			u |= shift_right(load_lanes(raw + (i & 63)), i >> 6 << 2) & ALL_LANES(15);
+			u ^= field(raw + (i & 63), i >> 6 << 2, 4, 0, zigzag);
 		if (bits & 2)
-			u |= shift_left(shift_right(load_lanes(plane2 + (i & 31)), i >> 5 << 1) & ALL_LANES(3), at2);
+			u ^= field(plane2 + (i & 31), i >> 5 << 1, 2, bits & 4, zigzag);
 		if (bits & 1)
-			u |= shift_left(shift_right(load_lanes(plane1 + (i & 15)), i >> 4) & ALL_LANES(1), at1);
-		if (zigzag)
-			u = shift_right(u, 1) ^ all_bits(u & ALL_LANES(1));
+			u ^= field(plane1 + (i & 15), i >> 4, 1, bits & 6, zigzag);
 		memcpy(v + i, &u, sizeof u);
 	}
 }
@@ -91,8 +102,6 @@ void qs_raw_bits_groups(uint8_t *dst, const uint8_t *raw, size_t groups, unsigne
 		MERGE_CASE(5)
 		MERGE_CASE(6)
 		MERGE_CASE(7)
-	case 8:
-		merge_groups(dst, raw, groups, 0, 1);
 	}
 }
 
@@ -108,16 +117,16 @@ static qs_raw_bits_kernel *best_kernel(void)
 void qs_raw_bits_merge(uint8_t *dst, size_t n, const uint8_t *raw, unsigned bits, int zigzag)
 {
 	size_t groups = n / QS_RAW_GROUP;
-	if (!bits && !zigzag)
+	if (!bits)
 		return;
 	best_kernel()(dst, raw, groups, bits, zigzag);
 	dst += groups * QS_RAW_GROUP;
 	raw += groups * (QS_RAW_GROUP / 8) * bits;
 	n -= groups * QS_RAW_GROUP;
 	for (size_t i = 0, bit = 0; i < n; i++) {
-		unsigned u = (uint8_t)(dst[i] << bits);
+		unsigned u = 0;
 		for (unsigned b = 0; b < bits; b++, bit++)
 			u |= (unsigned)(raw[bit >> 3] >> (bit & 7) & 1) << b;
-		dst[i] = zigzag ? (uint8_t)((u >> 1) ^ (uint8_t) - (u & 1)) : (uint8_t)u;
+		dst[i] ^= qs_raw_bits_above(u, 0, zigzag);
 	}
 }

@@ -13,11 +13,19 @@ static inline size_t qs_raw_bits_size(size_t n, unsigned bits)
 	return n / QS_RAW_GROUP * (QS_RAW_GROUP / 8) * bits + (n % QS_RAW_GROUP * bits + 7) / 8;
 }
 
-/* Puts `bits` (0 to 7) raw bits below each of the n decoded top symbols in dst, and undoes the zigzag. raw:
+/* The byte that a top symbol above `bits` raw bits is when these are 0. Zigzag is linear over GF(2): what raw
+ * bits make of that byte is an XOR. */
+static inline uint8_t qs_raw_bits_above(unsigned top, unsigned bits, int zigzag)
+{
+	unsigned u = top << bits;
+	return (uint8_t)(zigzag ? u >> 1 ^ (0u - (u & 1)) : u);
+}
+
+/* Puts `bits` (0 to 7) raw bits below each of n top symbols, which stand in dst as qs_raw_bits_above. raw:
  * qs_raw_bits_size(n, bits) bytes. */
 void qs_raw_bits_merge(uint8_t *dst, size_t n, const uint8_t *raw, unsigned bits, int zigzag);
 
-/* The same for whole groups, with bits or zigzag or both. */
+/* The same for whole groups of 1 to 7 bits. */
 typedef void qs_raw_bits_kernel(uint8_t *dst, const uint8_t *raw, size_t groups, unsigned bits, int zigzag);
 
 qs_raw_bits_kernel qs_raw_bits_groups;        /* vectors of 16 bytes, or words of 8 */

@@ -1,5 +1,5 @@
-/* Raw bits merged by GFNI: top symbols, planes and zigzag are all linear over GF(2), so that each source
- * takes one 8 × 8 bit matrix; the oracle is qs_raw_bits_groups. */
+/* Raw bits merged by GFNI: planes and zigzag are linear over GF(2), so that each plane takes one 8 × 8 bit
+ * matrix; the oracle is qs_raw_bits_groups. */
 #include "raw_bits.h"
 #include "simd.h"
 
@@ -22,9 +22,9 @@ static inline __attribute__((always_inline, target("gfni"))) void
 merge_groups(uint8_t *v, const uint8_t *raw, size_t groups, const unsigned bits, int zigzag)
 {
 	const unsigned at2 = bits & 4, at1 = bits & 6;
-	uint64_t top = place_bits(bits, 8 - bits, zigzag), four = place_bits(0, 4, zigzag),
-	         two = place_bits(at2, 2, zigzag), one = place_bits(at1, 1, zigzag);
-	__m512i top_rows = _mm512_set1_epi64((long long)top), four_rows[2], two_rows[2], one_rows[2];
+	uint64_t four = place_bits(0, 4, zigzag), two = place_bits(at2, 2, zigzag),
+	         one = place_bits(at1, 1, zigzag);
+	__m512i four_rows[2], two_rows[2], one_rows[2];
 	for (unsigned h = 0; h < 2; h++) {
 		unsigned s2 = 4 * h, s1 = 4 * h;
 		four_rows[h] = _mm512_set1_epi64(FROM(four, 4 * h));
@@ -49,7 +49,7 @@ merge_groups(uint8_t *v, const uint8_t *raw, size_t groups, const unsigned bits,
 			raw += 16;
 		}
 		for (unsigned h = 0; h < 2; h++) {
-			__m512i u = _mm512_gf2p8affine_epi64_epi8(_mm512_loadu_si512(v + 64 * h), top_rows, 0);
+			__m512i u = _mm512_loadu_si512(v + 64 * h);
 			if (bits & 4)
 				u = _mm512_xor_si512(u, _mm512_gf2p8affine_epi64_epi8(plane4, four_rows[h], 0));
 			if (bits & 2)
@@ -65,9 +65,6 @@ __attribute__((target("gfni"))) void qs_raw_bits_groups_avx512(uint8_t *dst, con
                                                                size_t groups, unsigned bits, int zigzag)
 {
 	switch (bits) {
-	case 0:
-		merge_groups(dst, raw, groups, 0, zigzag);
-		break;
 	case 1:
 		merge_groups(dst, raw, groups, 1, zigzag);
 		break;

@@ -2,15 +2,14 @@
 
 #include "ans.h"
 #include "raw_bits.h"
-#include "streams.h"
+#include "tree.h"
 #include "zstd.h"
 
 typedef struct symbols_work {
 	union {
-		qs_stream_tables huffman;
+		qs_tree_work huffman;
 		qs_ans_entry ans[1u << QS_ANS_LOG_MAX];
 	} tables;
-	qs_ahead ahead;
 	uint8_t gaps[QS_SPARSE_MAX], others[QS_SPARSE_MAX]; /* of a sparse block */
 } symbols_work;
 
@@ -19,13 +18,8 @@ size_t qs_symbols_workspace_size(void)
 	return sizeof(symbols_work);
 }
 
-void qs_symbols_ahead(void *work, const uint8_t *dst, size_t size, int twice)
-{
-	uintptr_t begin = (uintptr_t)dst;
-	((symbols_work *)work)->ahead = (qs_ahead){.write = begin, .write_end = begin + size, .twice = twice};
-}
-
-/* What Huffman and ANS blocks begin with: the top symbols' range, the table's log, and what is kept raw. */
+/* What Huffman and ANS blocks begin with: the top symbols' range, what is kept raw, and the table's log of
+ * ANS. */
 typedef struct block_head {
 	unsigned raw_bits, table_log, first, n_tops;
 	int zigzag;
@@ -40,6 +34,13 @@ static int read_head(qs_reader *r, block_head *h)
 	                  .n_tops = last - first + 1,
 	                  .zigzag = params >> 3 & 1};
 	return !r->bad && first <= last && last < 256u >> h->raw_bits;
+}
+
+/* The top symbols as they stand before raw bits come below them. */
+static void find_symbols(const block_head *h, uint8_t symbols[256])
+{
+	for (unsigned t = 0; t < h->n_tops; t++)
+		symbols[t] = qs_raw_bits_above(h->first + t, h->raw_bits, h->zigzag);
 }
 
 /* Four bits for each top symbol, two a byte, the earlier one in the low half; a last unused half is zero. */
@@ -58,38 +59,30 @@ static qstore_status decode_huffman(qs_reader *r, uint8_t *dst, size_t n, symbol
 	block_head h;
 	if (!read_head(r, &h))
 		return QSTORE_CORRUPT;
-	qs_stream_tables *t = &work->tables.huffman;
+	qs_tree_work *w = &work->tables.huffman;
+	uint8_t symbols[256];
+	find_symbols(&h, symbols);
 	if (h.n_tops > 1) {
 		uint8_t lengths[256];
-		if (h.table_log < QS_TABLE_LOG_MIN || h.table_log > QS_TABLE_LOG_MAX ||
-		    !read_nibbles(r, h.n_tops, lengths) ||
-		    !qs_stream_tables_build(t, lengths, h.first, h.n_tops, h.table_log))
+		if (!read_nibbles(r, h.n_tops, lengths) || !qs_tree_build(&w->tree, lengths, symbols, h.n_tops))
 			return QSTORE_CORRUPT;
-	} else if (h.table_log)
-		return QSTORE_CORRUPT;
-
-	size_t sizes[QS_STREAMS] = {0};
-	int n_streams = h.n_tops == 1 ? 0 : n < QS_SINGLE_STREAM_BELOW ? 1 : QS_STREAMS;
-	for (int k = 0; k < n_streams; k++)
-		sizes[k] = qs_read_varint(r);
-	const uint8_t *raw = qs_read_bytes(r, qs_raw_bits_size(n, h.raw_bits));
-	if (r->bad)
-		return QSTORE_CORRUPT;
-	if (n_streams == 0)
-		memset(dst, (int)h.first, n);
-	qs_stream s[QS_STREAMS];
-	size_t per_stream = qs_stream_symbols(n);
-	for (int k = 0; k < n_streams; k++) {
-		const uint8_t *bits = qs_read_bytes(r, sizes[k]);
-		if (!bits)
-			return QSTORE_CORRUPT;
-		size_t begin = (size_t)k * per_stream, end = begin + per_stream < n ? begin + per_stream : n;
-		s[k] = (qs_stream){bits, bits + sizes[k], 0, dst + begin, dst + end};
 	}
-	work->ahead.read = (uintptr_t)raw;
-	if (!qs_streams_decode(s, n_streams, t, h.table_log, r->at, &work->ahead))
+	const uint8_t *raw = qs_read_bytes(r, qs_raw_bits_size(n, h.raw_bits));
+	if (r->bad || h.table_log)
 		return QSTORE_CORRUPT;
-	qs_raw_bits_merge(dst, n, raw, h.raw_bits, h.zigzag);
+	if (h.n_tops == 1)
+		memset(dst, symbols[0], n);
+	/* Whole groups of raw bits but in the last piece. */
+	for (size_t piece; n; n -= piece, dst += piece, raw += qs_raw_bits_size(piece, h.raw_bits)) {
+		piece = n < QS_TREE_PIECE ? n : QS_TREE_PIECE;
+		if (h.n_tops > 1) {
+			const uint8_t *end = qs_tree_decode(w, r->at, r->end, dst, piece);
+			if (!end)
+				return QSTORE_CORRUPT;
+			r->at = end;
+		}
+		qs_raw_bits_merge(dst, piece, raw, h.raw_bits, h.zigzag);
+	}
 	return QSTORE_OK;
 }
 
@@ -126,6 +119,7 @@ static qstore_status decode_ans(qs_reader *r, uint8_t *dst, size_t n, symbols_wo
 {
 	block_head h;
 	uint16_t frequencies[256];
+	uint8_t symbols[256];
 	if (!read_head(r, &h) || h.table_log < QS_ANS_LOG_MIN || h.table_log > QS_ANS_LOG_MAX ||
 	    !read_frequencies(r, &h, frequencies))
 		return QSTORE_CORRUPT;
@@ -133,7 +127,8 @@ static qstore_status decode_ans(qs_reader *r, uint8_t *dst, size_t n, symbols_wo
 	const uint8_t *raw = qs_read_bytes(r, qs_raw_bits_size(n, h.raw_bits)), *units = qs_read_bytes(r, size);
 	if (r->bad)
 		return QSTORE_CORRUPT;
-	qs_ans_entries(work->tables.ans, frequencies, h.first, h.n_tops);
+	find_symbols(&h, symbols);
+	qs_ans_entries(work->tables.ans, frequencies, symbols, h.n_tops);
 	if (!qs_ans_decode(work->tables.ans, h.table_log, units, size, dst, n))
 		return QSTORE_CORRUPT;
 	qs_raw_bits_merge(dst, n, raw, h.raw_bits, h.zigzag);

@@ -1,13 +1,12 @@
-/* Symbol blocks: n bytes, the top bits Huffman-coded in four interleaved streams or ANS-coded in lanes, the
- * low bits kept raw (FORMAT.md, "Symbol blocks"). The codes of INT8 weights, exponents and mantissa bytes are
- * all coded so. */
+/* Symbol blocks: n bytes, the top bits Huffman-coded node by node of the code's tree or ANS-coded in lanes,
+ * the low bits kept raw (FORMAT.md, "Symbol blocks"). The codes of INT8 weights, exponents and mantissa bytes
+ * are all coded so. */
 #ifndef QS_SYMBOLS_H
 #define QS_SYMBOLS_H
 
 #include "bytes.h"
 #include "raw_bits.h"
 #include "status.h"
-#include "streams.h"
 
 enum {
 	QS_BLOCK_RAW = 0,   /* n bytes */
@@ -20,9 +19,8 @@ enum {
 };
 
 enum {
-	QS_SINGLE_STREAM_BELOW = 256, /* shorter blocks have one stream */
-	QS_SPARSE_MAX = 1 << 16,      /* gaps of a sparse block */
-	QS_SPARSE_SKIP = 255          /* a gap that ends at no symbol */
+	QS_SPARSE_MAX = 1 << 16, /* gaps of a sparse block */
+	QS_SPARSE_SKIP = 255     /* a gap that ends at no symbol */
 };
 
 /* Bytes of scratch memory for qs_symbols_decode. */
@@ -36,16 +34,5 @@ qstore_status qs_symbols_decode(qs_reader *r, uint8_t *dst, size_t n, void *work
 /* The n symbols of a block that stand as they are, which is passed over; NULL when the next block is not such
  * a one. */
 const uint8_t *qs_symbols_raw(qs_reader *r, size_t n);
-
-/* Blocks decoded from now on come before `size` bytes are written to dst, in order: its cache lines are
- * fetched while streams are decoded, two at a time if asked. To be called before the first block; size may be
- * 0. */
-void qs_symbols_ahead(void *work, const uint8_t *dst, size_t size, int twice);
-
-/* Symbols of each of the four streams but the last, which has the rest. */
-static inline size_t qs_stream_symbols(size_t n)
-{
-	return n < QS_SINGLE_STREAM_BELOW ? n : (n + QS_STREAMS - 1) / QS_STREAMS;
-}
 
 #endif

@@ -149,17 +149,3 @@ uint64_t qs_huffman_best_lengths(const uint32_t *counts, unsigned n, unsigned li
 	}
 	return bits;
 }
-
-void qs_huffman_codes(const uint8_t *lengths, unsigned n, uint16_t *codes)
-{
-	uint32_t code = 0;
-	for (unsigned length = 1; length < 16; length++, code <<= 1)
-		for (unsigned s = 0; s < n; s++)
-			if (lengths[s] == length) {
-				uint32_t reversed = 0;
-				for (unsigned b = 0; b < length; b++)
-					reversed |= (code >> b & 1) << (length - 1 - b);
-				codes[s] = (uint16_t)reversed;
-				code++;
-			}
-}

@@ -12,8 +12,4 @@ uint64_t qs_huffman_lengths(const uint32_t *counts, unsigned n, unsigned limit, 
 /* The same, the best that there are: several times as slow. */
 uint64_t qs_huffman_best_lengths(const uint32_t *counts, unsigned n, unsigned limit, uint8_t *lengths);
 
-/* Codes for these lengths, bit-reversed: streams are written and read from the low bit on (FORMAT.md, "Symbol
- * blocks"). */
-void qs_huffman_codes(const uint8_t *lengths, unsigned n, uint16_t *codes);
-
 #endif

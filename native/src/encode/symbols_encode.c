@@ -1,8 +1,7 @@
 #include "symbols_encode.h"
 
 #include "ans_encode.h"
-#include "huffman.h"
-#include "stream_put.h"
+#include "tree_encode.h"
 
 void qs_write8(qs_writer *w, uint8_t value)
 {
@@ -76,42 +75,35 @@ static void write_raw_bits(const uint8_t *v, size_t n, unsigned bits, uint8_t *d
 	flush_bits(&b);
 }
 
-/* What Huffman and ANS blocks begin with, the bits kept raw, and room for what is coded, which is written
- * there first because its size goes in front of it. */
-typedef struct block_parts {
-	unsigned first, last; /* top symbols */
-	uint8_t *coded;       /* 2 n + 4 · QS_ANS_LANES_MAX bytes up to the writer's end */
-} block_parts;
+/* The range of top symbols. */
+typedef struct block_head {
+	unsigned first, last;
+} block_head;
 
-/* used: by top symbol, not 0 where it occurs. */
-static block_parts write_head(qs_writer *w, size_t n, const qs_block_plan *plan, const uint8_t *used)
+/* What Huffman and ANS blocks begin with. used: by top symbol, not 0 where it occurs. */
+static block_head write_head(qs_writer *w, const qs_block_plan *plan, unsigned table_log, const uint8_t *used)
 {
-	block_parts parts = {.first = 255};
+	block_head head = {.first = 255};
 	for (unsigned t = 0; t < 256u >> plan->raw_bits; t++)
 		if (used[t]) {
-			parts.first = t < parts.first ? t : parts.first;
-			parts.last = t;
+			head.first = t < head.first ? t : head.first;
+			head.last = t;
 		}
-	qs_write8(w, (uint8_t)(plan->raw_bits | plan->zigzag << 3 | plan->table_log << 4));
-	qs_write8(w, (uint8_t)parts.first);
-	qs_write8(w, (uint8_t)parts.last);
-	size_t coded = 2 * n + 4 * QS_ANS_LANES_MAX, others = qs_raw_bits_size(n, plan->raw_bits) + 1024;
-	if ((size_t)(w->end - w->at) < coded + others)
-		w->bad = 1;
-	else
-		parts.coded = w->end - coded;
-	return parts;
+	qs_write8(w, (uint8_t)(plan->raw_bits | plan->zigzag << 3 | table_log << 4));
+	qs_write8(w, (uint8_t)head.first);
+	qs_write8(w, (uint8_t)head.last);
+	return head;
 }
 
-static void write_nibbles(qs_writer *w, const block_parts *parts, const uint8_t *nibbles)
+static void write_nibbles(qs_writer *w, const block_head *head, const uint8_t *nibbles)
 {
-	for (unsigned t = parts->first; t <= parts->last; t += 2)
-		qs_write8(w, (uint8_t)(nibbles[t] | (t < parts->last ? nibbles[t + 1] << 4 : 0)));
+	for (unsigned t = head->first; t <= head->last; t += 2)
+		qs_write8(w, (uint8_t)(nibbles[t] | (t < head->last ? nibbles[t + 1] << 4 : 0)));
 }
 
-/* The raw bits of src, and then what was coded. */
-static void write_bodies(qs_writer *w, const uint8_t *src, size_t n, const qs_block_plan *plan,
-                         const uint8_t *coded, size_t coded_size, uint8_t *scratch)
+/* The raw bits of src. */
+static void put_raw_bits(qs_writer *w, const uint8_t *src, size_t n, const qs_block_plan *plan,
+                         uint8_t *scratch)
 {
 	if (plan->zigzag && plan->raw_bits) {
 		for (size_t i = 0; i < n; i++)
@@ -120,40 +112,42 @@ static void write_bodies(qs_writer *w, const uint8_t *src, size_t n, const qs_bl
 	}
 	write_raw_bits(src, n, plan->raw_bits, w->at);
 	w->at += qs_raw_bits_size(n, plan->raw_bits);
-	memmove(w->at, coded, coded_size);
-	w->at += coded_size;
+}
+
+static int has_room(qs_writer *w, size_t n)
+{
+	w->bad |= (size_t)(w->end - w->at) < n;
+	return !w->bad;
 }
 
 static void write_huffman(qs_writer *w, const uint8_t *src, size_t n, const qs_block_plan *plan,
                           uint8_t *scratch)
 {
 	unsigned raw_bits = plan->raw_bits;
-	uint8_t one[256] = {0};
+	uint8_t one[256] = {0}, tops[256], by_top[256], leaves[256];
 	one[n ? qs_top_symbol(src[0], plan->zigzag, raw_bits) : 0] = 1;
-	block_parts parts = write_head(w, n, plan, plan->table_log ? plan->lengths : one);
-	if (w->bad)
-		return;
+	block_head head = write_head(w, plan, 0, plan->table_log ? plan->lengths : one);
 	if (plan->table_log)
-		write_nibbles(w, &parts, plan->lengths);
-	size_t sizes[QS_STREAMS], per_stream = qs_stream_symbols(n);
-	unsigned n_streams = !plan->table_log ? 0 : n < QS_SINGLE_STREAM_BELOW ? 1 : QS_STREAMS;
-	uint16_t top_codes[256];
-	uint32_t codes[256];
-	qs_huffman_codes(plan->lengths, 256u >> raw_bits, top_codes);
-	for (unsigned s = 0; s < 256; s++) {
-		unsigned top = qs_top_symbol(s, plan->zigzag, raw_bits);
-		codes[s] = plan->table_log ? (uint32_t)top_codes[top] << 8 | plan->lengths[top] : 0;
+		write_nibbles(w, &head, plan->lengths);
+	/* Codes of at most two bytes, and nodes that begin at a byte: one of 64 symbols at most. */
+	if (!has_room(w, qs_raw_bits_size(n, raw_bits) + 3 * n + 1024))
+		return;
+	put_raw_bits(w, src, n, plan, scratch);
+	if (!plan->table_log)
+		return;
+	qs_tree_scratch tree;
+	for (unsigned t = 0; t < 256; t++)
+		tops[t] = (uint8_t)t;
+	qs_tree_build(&tree.tree, plan->lengths, tops, 256u >> raw_bits);
+	qs_tree_leaves(&tree.tree, by_top);
+	for (unsigned s = 0; s < 256; s++)
+		leaves[s] = by_top[qs_top_symbol(s, plan->zigzag, raw_bits)];
+	for (size_t piece; n; n -= piece, src += piece) {
+		piece = n < QS_TREE_PIECE ? n : QS_TREE_PIECE;
+		for (size_t i = 0; i < piece; i++)
+			tree.leaves[i] = leaves[src[i]];
+		w->at = qs_tree_write(&tree, piece, w->at);
 	}
-	uint8_t *at = parts.coded;
-	qs_stream_put_kernel *put = qs_stream_put_best();
-	for (unsigned k = 0; k < n_streams; k++) {
-		size_t begin = k * per_stream, end = begin + per_stream < n ? begin + per_stream : n;
-		uint8_t *stream_end = put(src + begin, end - begin, codes, at);
-		sizes[k] = (size_t)(stream_end - at);
-		at = stream_end;
-		qs_write_varint(w, (uint32_t)sizes[k]);
-	}
-	write_bodies(w, src, n, plan, parts.coded, (size_t)(at - parts.coded), scratch);
 }
 
 static void write_ans(qs_writer *w, const uint8_t *src, size_t n, const qs_block_plan *plan, uint8_t *scratch)
@@ -170,12 +164,13 @@ static void write_ans(qs_writer *w, const uint8_t *src, size_t n, const qs_block
 		while (frequencies[t] >> lengths[t])
 			lengths[t]++;
 	}
-	block_parts parts = write_head(w, n, plan, lengths);
-	if (w->bad)
+	block_head head = write_head(w, plan, plan->table_log, lengths);
+	write_nibbles(w, &head, lengths);
+	size_t room = 2 * n + 4 * QS_ANS_LANES_MAX, others = qs_raw_bits_size(n, plan->raw_bits) + 1024;
+	if (!has_room(w, room + others))
 		return;
-	write_nibbles(w, &parts, lengths);
 	bit_writer b = {.at = w->at};
-	for (unsigned t = parts.first; t <= parts.last; t++)
+	for (unsigned t = head.first; t <= head.last; t++)
 		for (unsigned bit = lengths[t]; bit > 1; bit--) {
 			b.bits |= (uint64_t)(frequencies[t] >> (bit - 2) & 1) << b.n;
 			for (b.n++; b.n >= 8; b.n -= 8, b.bits >>= 8)
@@ -186,9 +181,13 @@ static void write_ans(qs_writer *w, const uint8_t *src, size_t n, const qs_block
 		unsigned top = qs_top_symbol(s, plan->zigzag, plan->raw_bits);
 		codes[s] = frequencies[top] | (uint32_t)firsts[top] << 16;
 	}
+	/* Behind all else at first: its size goes in front of it. */
 	uint8_t *coded = qs_ans_put(src, n, codes, plan->table_log, w->end);
-	qs_write_varint(w, (uint32_t)(w->end - coded));
-	write_bodies(w, src, n, plan, coded, (size_t)(w->end - coded), scratch);
+	size_t size = (size_t)(w->end - coded);
+	qs_write_varint(w, (uint32_t)size);
+	put_raw_bits(w, src, n, plan, scratch);
+	memmove(w->at, coded, size);
+	w->at += size;
 }
 
 static void write_dense(qs_writer *w, const uint8_t *src, size_t n, uint8_t *scratch)

@@ -16,7 +16,8 @@ void qs_write_varint(qs_writer *w, uint32_t value);
 
 /* A way to code a block, and what it costs. */
 typedef struct qs_block_plan {
-	unsigned type, raw_bits, zigzag, table_log;
+	unsigned type, raw_bits, zigzag;
+	unsigned table_log; /* of ANS; of Huffman the longest code, 0 for one symbol */
 	union {
 		uint8_t lengths[256];      /* of a Huffman block, by top symbol */
 		uint16_t frequencies[256]; /* of an ANS block */

@@ -4,6 +4,7 @@
 #include "ans_encode.h"
 #include "huffman.h"
 #include "symbols_encode.h"
+#include "tree_encode.h"
 
 enum { ANS_FROM = 512 }; /* symbols below which states and frequencies take too much */
 
@@ -53,19 +54,9 @@ double qs_entropy_bits(const uint32_t counts[256])
 	return entropy_bits(counts, 256);
 }
 
-/* Tables cost time to build: short blocks get small ones. */
-static unsigned table_limit(size_t n)
-{
-	unsigned log = 0;
-	while (n >> (log + 1))
-		log++;
-	unsigned limit = log > 5 ? log - 5 : 0;
-	return limit < 8 ? 8 : limit > QS_TABLE_LOG_MAX ? QS_TABLE_LOG_MAX : limit;
-}
-
 /* What a coded bit costs in decoding time against a raw one, in bits: a bias towards raw bits (tests/bench
  * shows what it buys). */
-static const double speed_bias = 0.009;
+static const double speed_bias = 0.02;
 
 /* Plans with fewer raw bits are given up when so many in succession were no better, and the entropy leaves
  * less than this, in bits a symbol, to gain. */
@@ -96,21 +87,18 @@ static void improve_lengths(const top_counts tops[2], qs_block_plan *plan)
 {
 	const uint32_t *top = tops_of(&tops[plan->zigzag], plan->raw_bits);
 	uint64_t bits = 0;
-	int cut = 0;
-	for (unsigned t = 0; t < 256u >> plan->raw_bits; t++) {
+	for (unsigned t = 0; t < 256u >> plan->raw_bits; t++)
 		bits += (uint64_t)top[t] * plan->lengths[t];
-		cut |= plan->lengths[t] == plan->table_log;
-	}
-	if (cut && plan->table_log)
+	if (plan->table_log == QS_TREE_DEPTH)
 		plan->size -=
-		    (bits - qs_huffman_best_lengths(top, 256u >> plan->raw_bits, plan->table_log, plan->lengths)) / 8;
+		    (bits - qs_huffman_best_lengths(top, 256u >> plan->raw_bits, QS_TREE_DEPTH, plan->lengths)) / 8;
 }
 
 /* A Huffman plan, and what it costs in bits, of size and of time. */
 static double huffman_plan(const uint32_t *top, size_t n, unsigned zigzag, unsigned raw_bits,
                            qs_block_plan *plan)
 {
-	unsigned n_tops = 256u >> raw_bits, first = n_tops, last = 0, used = 0, limit = table_limit(n);
+	unsigned n_tops = 256u >> raw_bits, first = n_tops, last = 0, used = 0;
 	for (unsigned t = 0; t < n_tops; t++)
 		if (top[t]) {
 			first = t < first ? t : first;
@@ -121,14 +109,10 @@ static double huffman_plan(const uint32_t *top, size_t n, unsigned zigzag, unsig
 	uint64_t coded = 0;
 	plan->size = 4 + qs_raw_bits_size(n, raw_bits);
 	if (first < last) {
-		while (1u << limit < used)
-			limit++;
-		coded = qs_huffman_lengths(top, n_tops, limit, plan->lengths);
+		coded = qs_huffman_lengths(top, n_tops, QS_TREE_DEPTH, plan->lengths);
 		for (unsigned t = first; t <= last; t++)
 			plan->table_log = plan->lengths[t] > plan->table_log ? plan->lengths[t] : plan->table_log;
-		/* Short codes still get a table that decodes several symbols a look-up. */
-		plan->table_log = plan->table_log < limit ? limit : plan->table_log;
-		plan->size += (last - first + 2) / 2 + (coded + 7) / 8 + (n < QS_SINGLE_STREAM_BELOW ? 2 : 15);
+		plan->size += (last - first + 2) / 2 + (coded + qs_tree_padding(n, used, coded) + 7) / 8;
 	}
 	return 8.0 * (double)plan->size + speed_bias * (double)coded;
 }

@@ -1,0 +1,175 @@
+#include "tree.h"
+
+#include "simd.h"
+
+int qs_tree_build(qs_tree *t, const uint8_t *lengths, const uint8_t *symbols, unsigned n)
+{
+	/* Symbols by length, then as they come: a level's codes, of which the first ones are leaves. */
+	unsigned count[QS_TREE_DEPTH + 1] = {0}, next[QS_TREE_DEPTH + 1], used = 0;
+	uint8_t leaves[256];
+	for (unsigned s = 0; s < n; s++)
+		count[lengths[s]]++;
+	for (unsigned length = 1; length <= QS_TREE_DEPTH; length++) {
+		next[length] = used;
+		used += count[length];
+	}
+	for (unsigned s = 0; s < n; s++)
+		if (lengths[s])
+			leaves[next[lengths[s]]++] = symbols[s];
+	unsigned begin = 0, end = 1, leaf = 0;
+	for (t->levels = 0; begin < end; t->levels++) {
+		t->level[t->levels] = (uint16_t)begin;
+		if (t->levels == QS_TREE_DEPTH || count[t->levels + 1] > 2 * (end - begin))
+			return 0;
+		unsigned inner = end, leaves_left = count[t->levels + 1];
+		for (unsigned v = begin; v < end; v++)
+			for (unsigned bit = 0; bit < 2; bit++) {
+				if (leaves_left) {
+					t->node[v].child[bit] = (uint16_t)(QS_TREE_LEAF + leaves[leaf++]);
+					leaves_left--;
+				} else if (inner < QS_TREE_NODES)
+					t->node[v].child[bit] = (uint16_t)inner++;
+				else
+					return 0;
+			}
+		begin = end;
+		end = inner;
+	}
+	t->level[t->levels] = (uint16_t)end;
+	return leaf == used;
+}
+
+/* `count` (1 to 64) bits from bit `at` of src on, and no byte behind them. */
+static uint64_t read_bits(const uint8_t *src, size_t at, size_t count)
+{
+	unsigned have = 8 - (at & 7);
+	uint64_t word = src[at >> 3] >> (at & 7);
+	for (src += (at >> 3) + 1; have < count; have += 8)
+		word |= (uint64_t)*src++ << have;
+	return count < 64 ? word & (((uint64_t)1 << count) - 1) : word;
+}
+
+QS_ALWAYS_INLINE size_t count_ones_body(const uint8_t *src, size_t at, size_t count)
+{
+	size_t ones = 0;
+	for (; count >= 64; count -= 64, at += 64)
+		ones += (unsigned)__builtin_popcountll(qs_load64(src + (at >> 3)));
+	return count ? ones + (unsigned)__builtin_popcountll(read_bits(src, at, count)) : ones;
+}
+
+#if defined(__x86_64__)
+static __attribute__((target("popcnt"))) size_t count_ones_popcnt(const uint8_t *src, size_t at, size_t count)
+{
+	return count_ones_body(src, at, count);
+}
+#endif
+
+/* Of the `count` bits from bit `at` on, a multiple of 8 if they are 64 and more. */
+static size_t count_ones(const uint8_t *src, size_t at, size_t count)
+{
+#if defined(__x86_64__)
+	if (__builtin_cpu_supports("popcnt"))
+		return count_ones_popcnt(src, at, count);
+#endif
+	return count_ones_body(src, at, count);
+}
+
+/* Where each node's bits and symbols stand. Returns the bits' end; 0 when it is beyond n_bits. */
+static size_t find_nodes(qs_tree *t, const uint8_t *src, size_t n_bits, size_t n)
+{
+	size_t at = 0;
+	t->node[0].count = (uint32_t)n;
+	for (unsigned level = 0; level < t->levels; level++) {
+		uint32_t begin = 0;
+		for (unsigned v = t->level[level]; v < t->level[level + 1]; v++) {
+			qs_tree_node *node = &t->node[v];
+			size_t count = node->count;
+			node->at = at = qs_tree_place(at, count);
+			at += count;
+			if (at > n_bits)
+				return 0;
+			if (node->child[0] >= QS_TREE_LEAF && node->child[1] >= QS_TREE_LEAF)
+				continue;
+			size_t ones = count_ones(src, node->at, count);
+			const size_t counts[2] = {count - ones, ones};
+			for (unsigned bit = 0; bit < 2; bit++)
+				if (node->child[bit] < QS_TREE_LEAF) {
+					qs_tree_node *child = &t->node[node->child[bit]];
+					child->count = (uint32_t)counts[bit];
+					child->begin = begin;
+					begin += (uint32_t)(counts[bit] + QS_TREE_GROUP - 1) & ~(QS_TREE_GROUP - 1u);
+				}
+		}
+	}
+	return at;
+}
+
+void qs_tree_scalar(const uint8_t *bits, size_t groups, qs_tree_branch branch[2], uint8_t *dst)
+{
+	const uint8_t *zeros = branch[0].from ? branch[0].from : &branch[0].symbol;
+	const uint8_t *ones = branch[1].from ? branch[1].from : &branch[1].symbol;
+	const ptrdiff_t step_zeros = branch[0].from != NULL, step_ones = branch[1].from != NULL;
+	for (size_t n = groups * (QS_TREE_GROUP / 8); n; n--, dst += 8) {
+		unsigned byte = *bits++;
+		for (unsigned i = 0; i < 8; i++) {
+			ptrdiff_t bit = byte >> i & 1;
+			dst[i] = bit ? *ones : *zeros;
+			ones += step_ones & -bit;
+			zeros += step_zeros & (bit - 1);
+		}
+	}
+	branch[0].from = step_zeros ? zeros : NULL;
+	branch[1].from = step_ones ? ones : NULL;
+}
+
+static qs_tree_kernel *best_kernel(void)
+{
+#if QS_HAVE_AVX512
+	if (qs_cpu_has_avx512())
+		return qs_tree_avx512;
+#endif
+#if QS_HAVE_SIMD128
+	if (qs_cpu_has_simd128())
+		return qs_tree_simd128;
+#endif
+	return qs_tree_scalar;
+}
+
+static void merge_node(const qs_tree_node *node, const uint8_t *src, qs_tree_branch branch[2],
+                       qs_tree_kernel *kernel, uint8_t *dst)
+{
+	size_t groups = node->count / QS_TREE_GROUP, rest = node->count % QS_TREE_GROUP;
+	if (groups)
+		kernel(src + node->at / 8, groups, branch, dst);
+	if (!rest)
+		return;
+	uint8_t bits[8], last[QS_TREE_GROUP];
+	qs_store64(bits, read_bits(src, node->at + groups * QS_TREE_GROUP, rest));
+	kernel(bits, 1, branch, last);
+	memcpy(dst + groups * QS_TREE_GROUP, last, rest);
+}
+
+const uint8_t *qs_tree_decode(qs_tree_work *w, const uint8_t *src, const uint8_t *src_end, uint8_t *dst,
+                              size_t n)
+{
+	qs_tree *t = &w->tree;
+	qs_tree_kernel *kernel = best_kernel();
+	size_t end = find_nodes(t, src, 8 * (size_t)(src_end - src), n);
+	if (!end)
+		return NULL;
+	for (unsigned level = t->levels; level-- > 0;) {
+		const uint8_t *children = w->symbols[~level & 1];
+		uint8_t *symbols = level ? w->symbols[level & 1] : dst;
+		for (unsigned v = t->level[level]; v < t->level[level + 1]; v++) {
+			const qs_tree_node *node = &t->node[v];
+			qs_tree_branch branch[2];
+			for (unsigned bit = 0; bit < 2; bit++) {
+				unsigned child = node->child[bit];
+				branch[bit] = (qs_tree_branch){child < QS_TREE_LEAF ? children + t->node[child].begin : NULL,
+				                               (uint8_t)child};
+			}
+			merge_node(node, src, branch, kernel, level ? symbols + node->begin : symbols);
+		}
+	}
+	return src + (end + 7) / 8;
+}

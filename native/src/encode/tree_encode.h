@@ -1,0 +1,35 @@
+/* Writing Huffman-coded symbols by the nodes of the code's tree (core/tree.h). */
+#ifndef QS_TREE_ENCODE_H
+#define QS_TREE_ENCODE_H
+
+#include "../core/tree.h"
+
+/* Scratch memory of qs_tree_write: what is written, as numbers of leaves, and the symbols of odd and of even
+ * levels. */
+typedef struct qs_tree_scratch {
+	qs_tree tree;
+	uint8_t leaves[QS_TREE_PIECE + QS_TREE_SLACK];
+	uint8_t symbols[2][QS_TREE_PIECE + QS_TREE_NODES * 2 * QS_TREE_GROUP + QS_TREE_SLACK];
+} qs_tree_scratch;
+
+/* Leaves of s->tree from left to right: the number of each symbol's, by symbol. */
+void qs_tree_leaves(const qs_tree *t, uint8_t leaf[256]);
+
+/* Bits that pieces of n symbols take besides `coded` bits of codes of `tops` symbols, at most. */
+size_t qs_tree_padding(size_t n, unsigned tops, size_t coded);
+
+/* Writes a piece: n symbols (1 to QS_TREE_PIECE), as numbers of leaves in s->leaves. Up to 16 bytes behind
+ * its end may be written to. Returns that end. */
+uint8_t *qs_tree_write(qs_tree_scratch *s, size_t n, uint8_t *dst);
+
+/* A bit for each of `groups` × QS_TREE_GROUP symbols, 1 from leaf `from` on. Returns how many those are. */
+typedef size_t qs_tree_mark_kernel(const uint8_t *src, size_t groups, uint8_t from, uint8_t *bits);
+
+/* Moves symbols with a bit of 0 to to[0], the others to to[1], and advances both; NULL is "nowhere". Up to
+ * QS_TREE_SLACK bytes more than belong there may be written. */
+typedef void qs_tree_split_kernel(const uint8_t *src, const uint8_t *bits, size_t groups, uint8_t *to[2]);
+
+qs_tree_mark_kernel qs_tree_mark_scalar, qs_tree_mark_avx512;
+qs_tree_split_kernel qs_tree_split_scalar, qs_tree_split_avx512;
+
+#endif
