@@ -193,7 +193,7 @@ qs_cells moved_cells(qs_cell_table *table, uint16_t move)
 	for (uint32_t i = 0; i < QS_CELL_FIELDS; i++)
 		table->first[i] = (uint16_t)(table->first[i] - move);
 #endif
-	return (qs_cells){.table = table, .move = move};
+	return (qs_cells){.table = table, .move = move, .is_small = (uint16_t)table->is_small};
 }
 
 void write_chunk_seed(const qs_chunk_desc *d, const uint8_t *coded, size_t size, const char *name)

@@ -58,28 +58,37 @@ static inline __attribute__((always_inline)) void step(state *s, int v, __m512i 
 	_mm512_storeu_si512(dst, value);
 }
 
-int qs_ranks_avx512(qs_ranks *ranks, qs_cells cells, const uint8_t *codes, size_t n, uint8_t *dst)
+/* small: whether the table is. Returns how many elements there was room for behind the units. */
+static inline __attribute__((always_inline)) size_t
+decode_cells(qs_ranks *ranks, qs_cells cells, const int small, const uint8_t *codes, size_t n, uint8_t *dst)
 {
 	qs_cell_bytes tables;
 	qs_cells_64 found;
-	qs_cell_bytes_load(&tables, cells);
+	qs_cell_bytes_load(&tables, cells, small);
 	state s = begin(ranks);
 	size_t i = 0;
 	for (; i + 64 <= n && s.src <= ranks->src_last; i += 64) {
 		__m512i code = _mm512_loadu_si512(codes + i);
 		uint64_t zero = _mm512_testn_epi8_mask(code, code);
-		qs_cell_bytes_find(&tables, code, &found);
+		qs_cell_bytes_find(&tables, small, code, &found);
 		step(&s, 0, found.first[0], found.f[0], found.g[0], (__mmask32)zero, dst + 2 * i);
 		step(&s, 1, found.first[1], found.f[1], found.g[1], (__mmask32)(zero >> 32), dst + 2 * i + 64);
 	}
 	if (i + 32 == n && s.src <= ranks->src_last) {
 		__m512i code = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)(codes + i)));
-		qs_cell_bytes_find(&tables, code, &found);
+		qs_cell_bytes_find(&tables, small, code, &found);
 		step(&s, 0, found.first[0], found.f[0], found.g[0], (__mmask32)_mm512_testn_epi8_mask(code, code),
 		     dst + 2 * i);
 		i += 32;
 	}
 	end(ranks, &s, i);
+	return i;
+}
+
+int qs_ranks_avx512(qs_ranks *ranks, qs_cells cells, const uint8_t *codes, size_t n, uint8_t *dst)
+{
+	size_t i = cells.is_small ? decode_cells(ranks, cells, 1, codes, n, dst)
+	                          : decode_cells(ranks, cells, 0, codes, n, dst);
 	return qs_ranks_go_on(ranks, qs_ranks_avx512, cells, codes, i, n, dst);
 }
 
