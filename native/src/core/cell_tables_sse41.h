@@ -9,13 +9,10 @@ typedef struct qs_eight_cells {
 	v128_t first, f, g, count, zero; /* zero: all bits where the index is 0 */
 } qs_eight_cells;
 
+/* Field by field. */
 static inline v128_t qs_load_two_cells(const qs_cell *a, const qs_cell *b)
 {
-#if defined(__wasm_simd128__)
-	return wasm_v128_load64_lane(b, wasm_v128_load64_zero(a), 1);
-#else
-	return wasm_i64x2_make((int64_t)*a, (int64_t)*b);
-#endif
+	return wasm_i16x8_shuffle(wasm_v128_load64_zero(a), wasm_v128_load64_zero(b), 0, 8, 1, 9, 2, 10, 3, 11);
 }
 
 static inline qs_eight_cells qs_load_cells(qs_cells from, const uint8_t *indexes)
@@ -26,14 +23,8 @@ static inline qs_eight_cells qs_load_cells(qs_cells from, const uint8_t *indexes
 	       t1 = qs_load_two_cells(cells + indexes[2], cells + indexes[3]),
 	       t2 = qs_load_two_cells(cells + indexes[4], cells + indexes[5]),
 	       t3 = qs_load_two_cells(cells + indexes[6], cells + indexes[7]);
-	v128_t u0 = wasm_i16x8_shuffle(t0, t1, 0, 8, 1, 9, 2, 10, 3, 11);
-	v128_t u1 = wasm_i16x8_shuffle(t0, t1, 4, 12, 5, 13, 6, 14, 7, 15);
-	v128_t u2 = wasm_i16x8_shuffle(t2, t3, 0, 8, 1, 9, 2, 10, 3, 11);
-	v128_t u3 = wasm_i16x8_shuffle(t2, t3, 4, 12, 5, 13, 6, 14, 7, 15);
-	v128_t a = wasm_i16x8_shuffle(u0, u1, 0, 8, 1, 9, 2, 10, 3, 11);
-	v128_t b = wasm_i16x8_shuffle(u2, u3, 0, 8, 1, 9, 2, 10, 3, 11);
-	v128_t c = wasm_i16x8_shuffle(u0, u1, 4, 12, 5, 13, 6, 14, 7, 15);
-	v128_t d = wasm_i16x8_shuffle(u2, u3, 4, 12, 5, 13, 6, 14, 7, 15);
+	v128_t a = wasm_i32x4_shuffle(t0, t1, 0, 4, 1, 5), b = wasm_i32x4_shuffle(t2, t3, 0, 4, 1, 5);
+	v128_t c = wasm_i32x4_shuffle(t0, t1, 2, 6, 3, 7), d = wasm_i32x4_shuffle(t2, t3, 2, 6, 3, 7);
 	return (qs_eight_cells){
 	    .first = wasm_i16x8_add(wasm_i64x2_shuffle(a, b, 0, 2), wasm_i16x8_splat((int16_t)from.move)),
 	    .f = wasm_i64x2_shuffle(c, d, 0, 2),

@@ -18,43 +18,77 @@ static inline v128_t mul_high(v128_t a, v128_t b)
 	return a;
 #else
 	v128_t low = wasm_u32x4_extmul_low_u16x8(a, b), high = wasm_u32x4_extmul_high_u16x8(a, b);
-	return wasm_i16x8_shuffle(low, high, 1, 3, 5, 7, 9, 11, 13, 15);
+	return wasm_u16x8_narrow_i32x4(wasm_u32x4_shr(low, 16), wasm_u32x4_shr(high, 16));
 #endif
 }
 
-/* One field of eight cells each. zero: all bits of the lanes that take a value from zeros, whose `first` is
- * 0. */
-static inline void step(v128_t *low, v128_t *high, v128_t first, v128_t f, v128_t g, v128_t zero,
-                        const uint8_t **src, const uint8_t **zeros, uint8_t *dst)
+/* A bit for each lane of 16 bits that is −1 and not 0. (wasm_i16x8_bitmask is one instruction more in V8.) */
+static inline unsigned lanes_of(v128_t mask)
+{
+	return (unsigned)wasm_i8x16_bitmask(wasm_i8x16_narrow_i16x8(mask, wasm_i16x8_splat(0)));
+}
+
+/* LLVM makes comparisons that it understands into others, which take more instructions here. */
+#if defined(__wasm_simd128__)
+#define KEEP_AS_IS(vector) __asm__("" : "+r"(vector))
+#else
+#define KEEP_AS_IS(vector) (void)(vector)
+#endif
+
+/* The ranks of eight elements, by one field of their cells each. */
+static inline v128_t step(v128_t *low, v128_t *high, v128_t f, v128_t g, const uint8_t **src)
 {
 	v128_t rank = mul_high(*low, g), rest = wasm_i16x8_sub(*low, wasm_i16x8_mul(rank, f));
 	/* One more where F still fits: where it does not, the difference is above `rest`. */
 	v128_t less = wasm_i16x8_sub(rest, f);
 	rest = wasm_u16x8_min(rest, less);
+	KEEP_AS_IS(rest);
 	rank = wasm_i16x8_sub(rank, wasm_i16x8_eq(rest, less));
 	v128_t new_low = wasm_i16x8_add(wasm_i16x8_mul(f, *high), rest);
 	/* −1 where the sum has no carry: the new high half less one. */
 	v128_t no_carry = wasm_i16x8_eq(wasm_u16x8_max(new_low, rest), new_low), ones = wasm_i16x8_splat(-1);
+	KEEP_AS_IS(no_carry);
 	v128_t below = wasm_i16x8_add(mul_high(f, *high), no_carry), take = wasm_i16x8_eq(below, ones);
+	KEEP_AS_IS(take);
 
-	unsigned mask = (unsigned)wasm_i16x8_bitmask(take);
+	unsigned mask = lanes_of(take);
 	v128_t units = wasm_i8x16_swizzle(wasm_v128_load(*src), wasm_v128_load(qs_expand[mask]));
 	*src += 2 * (unsigned)__builtin_popcount(mask);
 	*high = wasm_v128_or(wasm_i16x8_sub(below, ones), wasm_v128_and(new_low, take));
 	*low = wasm_v128_or(wasm_v128_andnot(new_low, take), units);
-
-	/* Values of zero codes, spread over their lanes; other lanes of the swizzle are 0. */
-	unsigned zero_mask = (unsigned)wasm_i16x8_bitmask(zero);
-	v128_t values = wasm_i8x16_swizzle(wasm_v128_load(*zeros), wasm_v128_load(qs_expand[zero_mask]));
-	*zeros += 2 * (unsigned)__builtin_popcount(zero_mask);
-	wasm_v128_store(dst, wasm_v128_or(wasm_v128_andnot(wasm_i16x8_add(first, rank), zero), values));
+	return rank;
 }
 
+/* Values of zero codes are not theirs yet: place_zeros. */
 static inline void step_cells(v128_t *low, v128_t *high, qs_cells cells, const uint8_t *codes,
-                              const uint8_t **src, const uint8_t **zeros, uint8_t *dst)
+                              const uint8_t **src, uint8_t *dst)
 {
 	qs_eight_cells c = qs_load_cells(cells, codes);
-	step(low, high, c.first, c.f, c.g, c.zero, src, zeros, dst);
+	wasm_v128_store(dst, wasm_i16x8_add(c.first, step(low, high, c.f, c.g, src)));
+}
+
+static inline v128_t zero_codes(const uint8_t *codes)
+{
+	return wasm_i8x16_eq(wasm_v128_load(codes), wasm_i8x16_splat(0));
+}
+
+/* The values of n elements whose code is 0. Few are: to look for them afterwards takes less than room for
+ * them in each vector. Returns where the next ones are. */
+static const uint8_t *place_zeros(const uint8_t *zeros, const uint8_t *codes, size_t n, uint8_t *dst)
+{
+	size_t i = 0;
+	for (; n - i >= 32; i += 32) {
+		uint32_t low = (uint32_t)wasm_i8x16_bitmask(zero_codes(codes + i)),
+		         high = (uint32_t)wasm_i8x16_bitmask(zero_codes(codes + i + 16));
+		for (uint32_t mask = low | high << 16; mask; mask &= mask - 1, zeros += 2)
+			memcpy(dst + 2 * (i + (unsigned)__builtin_ctz(mask)), zeros, 2);
+	}
+	for (; i < n; i++)
+		if (!codes[i]) {
+			memcpy(dst + 2 * i, zeros, 2);
+			zeros += 2;
+		}
+	return zeros;
 }
 
 static inline void step_fields(v128_t *low, v128_t *high, const qs_cell_fields *cells, size_t i,
@@ -62,14 +96,21 @@ static inline void step_fields(v128_t *low, v128_t *high, const qs_cell_fields *
 {
 	v128_t first = wasm_v128_load(cells->first + i), f = wasm_v128_load(cells->f + i),
 	       g = wasm_v128_load(cells->g + i);
-	step(low, high, first, f, g, wasm_i16x8_eq(g, wasm_i16x8_splat(0)), src, zeros, dst + 2 * i);
+	v128_t values = wasm_i16x8_add(first, step(low, high, f, g, src)),
+	       zero = wasm_i16x8_eq(g, wasm_i16x8_splat(0));
+	/* Values of zero codes, spread over their lanes; other lanes of the swizzle are 0. */
+	unsigned mask = lanes_of(zero);
+	v128_t spread = wasm_i8x16_swizzle(wasm_v128_load(*zeros), wasm_v128_load(qs_expand[mask]));
+	*zeros += 2 * (unsigned)__builtin_popcount(mask);
+	wasm_v128_store(dst + 2 * i, wasm_v128_or(wasm_v128_andnot(values, zero), spread));
 }
 
-/* Decodes n elements by STEP(low, high, element), eight each. The states of 64 lanes stay in memory: there
- * are too few registers for them, and a lane has time until its turn comes again. */
+/* Decodes n elements by STEP(low, high, k), which takes element i + k and the seven behind it. The states of
+ * 64 lanes stay in memory: there are too few registers for them, and a lane has time until its turn comes
+ * again. */
 #define DECODE_VECTOR(STEP, lane)                                                                            \
 	low = wasm_v128_load(ranks->low + next + (lane)), high = wasm_v128_load(ranks->high + next + (lane));    \
-	STEP(&low, &high, i + (lane));                                                                           \
+	STEP(&low, &high, lane);                                                                                 \
 	wasm_v128_store(ranks->low + next + (lane), low);                                                        \
 	wasm_v128_store(ranks->high + next + (lane), high)
 #define DECODE_VECTORS(STEP)                                                                                 \
@@ -88,26 +129,27 @@ static inline void step_fields(v128_t *low, v128_t *high, const qs_cell_fields *
 	} else {                                                                                                 \
 		low = wasm_v128_load(ranks->low), high = wasm_v128_load(ranks->high);                                \
 		for (; i < n && src <= src_last; i += 8)                                                             \
-			STEP(&low, &high, i);                                                                            \
+			STEP(&low, &high, 0);                                                                            \
 		wasm_v128_store(ranks->low, low);                                                                    \
 		wasm_v128_store(ranks->high, high);                                                                  \
 	}                                                                                                        \
-	ranks->src = src;                                                                                        \
-	ranks->zeros = zeros
+	ranks->src = src
 
 int qs_ranks_simd128(qs_ranks *ranks, qs_cells cells, const uint8_t *codes, size_t n, uint8_t *dst)
 {
-#define STEP(low, high, at) step_cells(low, high, cells, codes + (at), &src, &zeros, dst + 2 * (at))
+#define STEP(low, high, k) step_cells(low, high, cells, codes + i + (k), &src, dst + 2 * i + 2 * (k))
 	DECODE_VECTORS(STEP);
 #undef STEP
+	ranks->zeros = place_zeros(zeros, codes, i, dst);
 	return qs_ranks_go_on(ranks, qs_ranks_simd128, cells, codes, i, n, dst);
 }
 
 int qs_ranks_fields_simd128(qs_ranks *ranks, const qs_cell_fields *cells, size_t n, uint8_t *dst)
 {
-#define STEP(low, high, at) step_fields(low, high, cells, at, &src, &zeros, dst)
+#define STEP(low, high, k) step_fields(low, high, cells, i + (k), &src, &zeros, dst)
 	DECODE_VECTORS(STEP);
 #undef STEP
+	ranks->zeros = zeros;
 	return qs_ranks_fields_go_on(ranks, qs_ranks_fields_simd128, cells, i, n, dst);
 }
 
