@@ -10,7 +10,7 @@
 #include "rank_lanes.h"
 
 /* A chunk with more exceptions than this share of its elements is better coded plainly. */
-enum { EXCEPTIONS_SHARE = 8 };
+enum { EXCEPTIONS_SHARE = 8, FEW_OUTSIDE = 512 };
 
 /* Bytes of n exceptions, which take about 26 bits each. */
 #define EXCEPTION_SIZE(n) (3 * (size_t)(n) + (n) / 4)
@@ -305,45 +305,60 @@ static void scatter8(qs_coded_order order, const uint16_t *columns, uint32_t col
 			dst[columns[c]] = src[c];
 }
 
-/* The rule's own codes, as far as there are cells for them, and the differences to those given. */
-static void find_residual(walk w, const qs_chunk_desc *desc, const uint8_t *src, const uint8_t *outside,
-                          uint8_t *codes, uint8_t *residual)
+/* Of n elements, the first 8 at most: the top bit of each byte whose value is outside the cell of its code,
+ * or, with `zeros`, has index 0. */
+static uint64_t doubtful(const uint8_t *outside, const uint8_t *indexes, uint32_t n, int zeros)
 {
-	/* A value in the cell of its code has no other code, but at the end of signed codes, where cells overlap.
-	 */
-	int inside_is_exact =
-	    qs_rule_levels(w.grid->rule) < 256 && !qs_rule_adds_zero(w.grid->rule) && !desc->factors;
+	const uint64_t low7 = 0x7f7f7f7f7f7f7f7f;
+	uint64_t out = 0, index = ~(uint64_t)0;
+	if (n >= 8) {
+		out = qs_load64(outside);
+		index = qs_load64(indexes);
+	} else
+		for (uint32_t i = 0; i < n; i++) {
+			out |= (uint64_t)outside[i] << 8 * i;
+			index ^= (uint64_t)(uint8_t)~indexes[i] << 8 * i;
+		}
+	return out << 7 | (zeros ? ~(((index & low7) + low7) | index | low7) : 0);
+}
+
+/* The rule's own codes, as far as there are cells for them, and the differences to those given. A value in
+ * the cell of its code needs no other; one of index 0 is looked at where many are outside (zeros). */
+static void find_residual(walk w, const qs_chunk_desc *desc, const uint8_t *src, const uint8_t *outside,
+                          int zeros, uint8_t *codes, uint8_t *residual)
+{
+	uint32_t dtype = desc->factors ? desc->factors_dtype : desc->dtype;
 	int symmetric = qs_rule_is_symmetric(w.grid->rule), low = 0, high = (int)qs_rule_levels(w.grid->rule) - 1;
 	if (!symmetric && w.grid->codes_dtype == QS_I8) {
 		low = -128;
 		high = 127;
 	}
+	memcpy(codes, w.codes, desc->n_elems);
+	memset(residual, 0, desc->n_elems);
 	while (walk_next(&w)) {
 		if (symmetric) {
 			/* All indexes have a cell, those beyond the codes' range too. */
 			high = (int)qs_positive_codes(w.grid->codes_dtype, w.step.zero) + w.step.zero;
 			low = high - 255;
 		}
-		for (uint32_t i = w.runs.run.begin, end = i + w.runs.run.count; i < end; i++) {
-			uint8_t given = w.codes[i];
-			if (inside_is_exact && !outside[i] && w.indexes[i]) {
-				codes[i] = given;
-				residual[i] = 0;
-				continue;
+		uint32_t end = w.runs.run.begin + w.runs.run.count;
+		for (uint32_t at = w.runs.run.begin; at < end; at += 8)
+			for (uint64_t left = doubtful(outside + at, w.indexes + at, end - at, zeros); left;
+			     left &= left - 1) {
+				uint32_t i = at + (uint32_t)__builtin_ctzll(left) / 8;
+				uint16_t value = qs_load16(src + 2 * (size_t)i);
+				if (desc->factors)
+					value = qs_factor_product(desc->dtype, desc->factors_dtype, value,
+					                          qs_factor_value(desc->factors_dtype, qs_factors_at(desc, i)));
+				int code = qs_cell_code(dtype, w.grid->rule, &w.step, value);
+				int out = code == QS_NO_CODE; /* under a scale that is not usable too */
+				if (!symmetric && !out)
+					code = code < low ? low : code > high ? high : code;
+				if (out || code < low || code > high)
+					continue;
+				codes[i] = (uint8_t)code;
+				residual[i] = (uint8_t)(codes[i] - w.codes[i]);
 			}
-			uint16_t value = qs_load16(src + 2 * (size_t)i);
-			if (desc->factors)
-				value = qs_factor_product(desc->dtype, desc->factors_dtype, value,
-				                          qs_factor_value(desc->factors_dtype, qs_factors_at(desc, i)));
-			int code =
-			    qs_cell_code(desc->factors ? desc->factors_dtype : desc->dtype, w.grid->rule, &w.step, value);
-			int out = code == QS_NO_CODE; /* under a scale that is not usable too */
-			if (!symmetric && !out)
-				code = code < low ? low : code > high ? high : code;
-			out |= code < low || code > high;
-			codes[i] = out ? given : (uint8_t)code;
-			residual[i] = (uint8_t)(codes[i] - given);
-		}
 	}
 }
 
@@ -441,8 +456,9 @@ void qs_ranks_encode(qs_writer *w, const qs_chunk_desc *desc, const uint8_t *src
 		 * other values: a difference of codes for each element costs less than a list of values as soon as
 		 * they are many. */
 		uint32_t counts[256];
-		find_residual(walk_begin(desc, order, codes, shifts, scratch), desc, values, outside, scratch->planes,
-		              scratch->residual);
+		int zeros = f.exceptions > n / FEW_OUTSIDE;
+		find_residual(walk_begin(desc, order, codes, shifts, scratch), desc, values, outside, zeros,
+		              scratch->planes, scratch->residual);
 		qs_histogram(scratch->residual, n, counts);
 		qs_symbols_plan(counts, n, QS_PREFER_SIZE, &residual_plan);
 		residual = counts[0] < n && residual_plan.size < EXCEPTION_SIZE(f.exceptions);
