@@ -189,9 +189,9 @@ export function makeChains(work) {
 		chain: [weightsOf("fp32"), ...low(weightsOf("cast"), weightsOf("low"))],
 		"compressed-tensors": [weightsOf("ct"), ...low(weightsOf("ct-low"))],
 	};
-	// ggml's blocks: of every rule, recoded from one to the next; Q4_1's scales before they were rounded.
+	// ggml's blocks: of every rule, recoded from one to the next; Q8_0's codes without peaks; Q4_1's scales before they were rounded.
 	for (const [name, dtype, rows, columns, types] of /** @type {const} */ ([
-		["blocks", "F16", 6, 64, ["q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]], ["absmax", "BF16", 6, 64, ["q8_0"]], ["q4-1", "BF16", 64, 64, ["q4_1"]], ["k-quants", "BF16", 3, 256, ["q6_k", "q5_k_s", "q4_k_s"]],
+		["blocks", "F16", 6, 64, ["q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]], ["absmax", "BF16", 6, 64, ["q8_0"]], ["peaks", "BF16", 32, 64, ["q8_0"]], ["q4-1", "BF16", 64, 64, ["q4_1"]], ["k-quants", "BF16", 3, 256, ["q6_k", "q5_k_s", "q4_k_s"]],
 	])) {
 		const file = (/** @type {string} */ type) => at(`${name}-${type}.gguf`);
 		writeFileSync(file("fine"), gguf(6, dtype, rows, columns));
@@ -207,8 +207,8 @@ export function makeChains(work) {
 	run("qstore-quantize", "compressed-tensors", "--packed", "--bits", "4", "--group", "32", at("gptq"), "-o", at("packed"));
 	made.gptq = [weightsOf("gptq"), ...low(weightsOf("gptq-8"), weightsOf("gptq-4"))];
 	made.packed = [weightsOf("gptq"), ...low(weightsOf("packed"))];
-	// Column factors, and codes in AWQ's order. LLM.int8 whose divisions are off, as a GPU's. Distances to the centres of columns. Zero
-	// points that are added before rounding, of 8 and 4 bits, in both arithmetics.
+	// Column factors, and codes in AWQ's order. LLM.int8 whose divisions are off, as a GPU's. Distances to the centres of columns. Codes with
+	// two peaks in each group. Zero points that are added before rounding, of 8 and 4 bits, in both arithmetics.
 	for (const [name, data] of /** @type {const} */ ([["square", model(8, "BF16", [[64, 64]])], ["ties", safetensors({ "proj.weight": ties(10, 16, 64) })]])) {
 		mkdirSync(at(name));
 		writeFileSync(at(name, "model.safetensors"), data);
@@ -216,7 +216,7 @@ export function makeChains(work) {
 	}
 	for (const [name, of, ...options] of [
 		["awq", "square", "awq", "--group", "32"], ["smooth", "square", "compressed-tensors", "--smooth"], ["gpu", "square", "llm.int8", "--ulps", "2"],
-		["centred", "square", "round", "--per", "column", "--asymmetric"], ["add-half", "gptq", "compressed-tensors", "--asymmetric"],
+		["centred", "square", "round", "--per", "column", "--asymmetric"], ["two-peaks", "square", "round", "--group", "32", "--asymmetric"], ["add-half", "gptq", "compressed-tensors", "--asymmetric"],
 		["add-half-4", "gptq", "compressed-tensors", "--asymmetric", "--packed", "--bits", "4", "--group", "32"],
 		["add", "ties", "compressed-tensors", "--asymmetric", "--single"],
 		["add-4", "gptq", "compressed-tensors", "--asymmetric", "--packed", "--bits", "4", "--group", "32", "--single"],

@@ -452,6 +452,89 @@ static void test_centred(void **state)
 	assert_true(seen > 40);
 }
 
+enum peak_kind { PEAKS_EITHER, PEAKS_LOW, PEAKS_HIGH, PEAKS_BOTH, PEAKS_KINDS };
+
+/* Codes in groups of `size`, each with an extreme: ±127; 0; 15; 0 and 15. Some groups are otherwise: all of
+ * one code, or with an extreme of their own. */
+static void fill_peaks(rng *r, uint8_t *codes, const qs_chunk_desc *desc, uint32_t size, enum peak_kind kind,
+                       int odd)
+{
+	int is_signed = kind == PEAKS_EITHER, middle = is_signed ? 0 : 8;
+	for (uint32_t at = 0; at < desc->n_elems; at += size) {
+		uint32_t count = desc->n_elems - at < size ? desc->n_elems - at : size;
+		for (uint32_t i = at; i < at + count; i++) {
+			double v = rng_normal(r) * (is_signed ? 40 : 3);
+			v = v < 2 - 128 ? 2 - 128 : v > 126 ? 126 : v;
+			v = is_signed || fabs(v) < 6 ? v : 0;
+			codes[i] = (uint8_t)(middle + (int)v);
+		}
+		uint32_t place = rng_below(r, count), other = (place + 1 + rng_below(r, count)) % count;
+		if (odd && !rng_below(r, 40)) {
+			if (rng_below(r, 2))
+				memset(codes + at, middle, count);
+			else
+				codes[at + place] = (uint8_t)(is_signed ? 126 : 14);
+			continue;
+		}
+		if (kind == PEAKS_EITHER)
+			codes[at + place] = rng_below(r, 2) ? 127 : 129;
+		else
+			codes[at + place] = kind == PEAKS_HIGH ? 15 : 0;
+		if (kind == PEAKS_BOTH && other != place)
+			codes[at + other] = 15;
+	}
+}
+
+static void test_peaks(void **state)
+{
+	fixture *f = *state;
+	rng r = {32};
+	static const uint32_t groups[] = {1, 2, 15, 31, 32, 33, 34, 35, 66, 128, 129, 130, 500, 8192};
+	unsigned seen[8][PEAKS_KINDS] = {{0}};
+	for (unsigned log = 5; log <= 7; log++)
+		for (size_t g = 0; g < sizeof groups / sizeof *groups; g++)
+			for (int k = 0; k < 2 * PEAKS_KINDS; k++) {
+				/* Rows of three groups, of which the chunk may begin and end with a part. */
+				uint32_t size = 1u << log, kind = (uint32_t)k / 2;
+				qs_chunk_desc desc = codes_desc(groups[g] * size, 3 * size, k & 1 ? 2 * size : 0);
+				desc.dtype = kind == PEAKS_EITHER ? QS_I8 : QS_U8;
+				fill_peaks(&r, f->values, &desc, size, kind, k & 1);
+				round_trip(f, &desc, f->values);
+				int peaks = f->coded[0] == QS_MODE_PEAKS;
+				if (peaks && groups[g] >= 128)
+					assert_int_equal(f->coded[1] & 15, log);
+				seen[log][kind] += (unsigned)peaks;
+				if (groups[g] == 8192 && log == 5)
+					assert_true(peaks);
+				/* Groups that do not fill rows, or not the chunk. */
+				desc.cols += 4;
+				round_trip(f, &desc, f->values);
+				assert_int_not_equal(f->coded[0], QS_MODE_PEAKS);
+				desc.cols -= 4;
+				desc.n_elems -= 1;
+				round_trip(f, &desc, f->values);
+				assert_int_not_equal(f->coded[0], QS_MODE_PEAKS);
+			}
+	for (unsigned log = 5; log <= 7; log++)
+		for (int kind = 0; kind < PEAKS_KINDS; kind++)
+			assert_int_equal(seen[log][kind] > 0, log < 7 || kind == PEAKS_EITHER || kind == PEAKS_BOTH);
+	/* As large as chunks are, and with classes of rows: some are all zero. */
+	qs_chunk_desc desc = codes_desc(QS_CHUNK_SIZE_MAX, 4096, 0);
+	fill_peaks(&r, f->values, &desc, 32, PEAKS_EITHER, 1);
+	round_trip(f, &desc, f->values);
+	assert_int_equal(f->coded[0], QS_MODE_PEAKS);
+	desc.n_elems /= 4;
+	for (int row = 0; row < 64; row += 25)
+		memset(f->values + 4096 * row, 0, 4096);
+	round_trip(f, &desc, f->values);
+	assert_int_equal(f->coded[0], QS_MODE_PEAKS);
+	/* Too many other extremes for a list. */
+	for (int group = 0; group < 8192; group += 10)
+		memset(f->values + 32 * group, group / 10 % 100, 32);
+	round_trip(f, &desc, f->values);
+	assert_int_not_equal(f->coded[0], QS_MODE_PEAKS);
+}
+
 /* Scales of every kind in one chunk, and codes that have nothing to do with the values. */
 static void test_odd_scales(void **state)
 {
@@ -1017,6 +1100,58 @@ static void test_damage_planes(void **state)
 	}
 }
 
+static void test_damage_peaks(void **state)
+{
+	rng r = {30};
+	for (enum peak_kind kind = 0; kind < PEAKS_KINDS; kind++) {
+		sample *s = new_sample(kind == PEAKS_BOTH ? "two peaks" : "peaks", codes_desc(2048, 64, 32));
+		s->desc.dtype = kind == PEAKS_EITHER ? QS_I8 : QS_U8;
+		fill_peaks(&r, s->values, &s->desc, 32, kind, 0);
+		encode_sample(*state, s, QS_MODE_PEAKS);
+		damage(*state, s);
+		free(s);
+	}
+	/* By hand: three groups of 32, of which the peaks are 100 or 101 and 102; the others 10 + 5, but the last
+	 * one. */
+	uint8_t good[140] = {QS_MODE_PEAKS, 0x15, 10, 2, 100, 101, 0, 31, 32 + 3, 7, 1, 102, 0, 30, 4, 0, 1, 0};
+	const size_t values = 3, first = 7, second = 13, others = 18;
+	size_t size = others + 90;
+	memset(good + others, 5, 90);
+	good[size - 1] = 6;
+	qs_chunk_desc desc = codes_desc(96, 32, 64);
+	assert_int_equal(decode(*state, &desc, good, size, 0), QSTORE_OK);
+	for (int i = 0; i < 96; i++) {
+		int peak = i == 31                         ? 100
+		           : i == 32 + 3                   ? 101
+		           : i == 64 + 7                   ? 100
+		           : i == 30 || i == 36 || i == 64 ? 102
+		                                           : 0;
+		assert_int_equal(decoded(*state, &desc)[i], peak ? peak : i == 95 ? 16 : 15);
+	}
+	for (int i = 0; i < 7; i++) {
+		uint8_t bad[sizeof good];
+		memcpy(bad, good, sizeof good);
+		qs_chunk_desc other = desc;
+		if (i == 0)
+			bad[first + 1] = 64; /* of the values' third, which there is not */
+		else if (i == 1)
+			bad[second] = 31; /* where the first peak is */
+		else if (i == 2)
+			bad[values] = 9; /* values of 8 × 32 places */
+		else if (i == 3)
+			other.cols = 33;
+		else if (i == 4)
+			other.first_elem = 65;
+		else if (i == 5)
+			other = plain(QS_BOOL, 96, 32);
+		assert_int_equal(decode(*state, &other, bad, size, 0), i == 6 ? QSTORE_OK : QSTORE_CORRUPT);
+	}
+	for (unsigned head = 0; head < 256; head++) {
+		good[1] = (uint8_t)head;
+		assert_int_equal(decode(*state, &desc, good, size, 0), head == 0x15 ? QSTORE_OK : QSTORE_CORRUPT);
+	}
+}
+
 static void test_damage_codes(void **state)
 {
 	rng r = {23};
@@ -1274,11 +1409,12 @@ static void test_bad_exceptions(void **state)
 static void test_all_modes_seen(void **state)
 {
 	const fixture *f = *state;
-	assert_true(f->seen[QS_MODE_CENTRED] > 0);
+	assert_true(f->seen[QS_MODE_CENTRED] > 0 && f->seen[QS_MODE_PEAKS] > 0);
 	for (int mode = 0; mode < QS_MODE_RECODED; mode++)
 		assert_true(f->seen[mode] > 0);
-	print_message("chunks raw %u, zstd %u, planes %u, codes %u, ranks %u, delta %u, centred %u\n", f->seen[0],
-	              f->seen[1], f->seen[2], f->seen[3], f->seen[4], f->seen[5], f->seen[QS_MODE_CENTRED]);
+	print_message("chunks raw %u, zstd %u, planes %u, codes %u, ranks %u, delta %u, centred %u, peaks %u\n",
+	              f->seen[0], f->seen[1], f->seen[2], f->seen[3], f->seen[4], f->seen[5],
+	              f->seen[QS_MODE_CENTRED], f->seen[QS_MODE_PEAKS]);
 }
 
 int main(void)
@@ -1287,13 +1423,14 @@ int main(void)
 	    cmocka_unit_test(test_all_patterns),   cmocka_unit_test(test_all_patterns_as_ranks),
 	    cmocka_unit_test(test_every_dtype),    cmocka_unit_test(test_large_plain),
 	    cmocka_unit_test(test_matrices),       cmocka_unit_test(test_large_matrices),
-	    cmocka_unit_test(test_centred),        cmocka_unit_test(test_odd_scales),
-	    cmocka_unit_test(test_rows_of_zeros),  cmocka_unit_test(test_rules),
-	    cmocka_unit_test(test_shifts),         cmocka_unit_test(test_shared_borders),
-	    cmocka_unit_test(test_scales),         cmocka_unit_test(test_delta),
-	    cmocka_unit_test(test_delta_by_hand),  cmocka_unit_test(test_usage),
-	    cmocka_unit_test(test_damage_raw),     cmocka_unit_test(test_damage_zstd),
-	    cmocka_unit_test(test_damage_planes),  cmocka_unit_test(test_damage_codes),
+	    cmocka_unit_test(test_centred),        cmocka_unit_test(test_peaks),
+	    cmocka_unit_test(test_odd_scales),     cmocka_unit_test(test_rows_of_zeros),
+	    cmocka_unit_test(test_rules),          cmocka_unit_test(test_shifts),
+	    cmocka_unit_test(test_shared_borders), cmocka_unit_test(test_scales),
+	    cmocka_unit_test(test_delta),          cmocka_unit_test(test_delta_by_hand),
+	    cmocka_unit_test(test_usage),          cmocka_unit_test(test_damage_raw),
+	    cmocka_unit_test(test_damage_zstd),    cmocka_unit_test(test_damage_planes),
+	    cmocka_unit_test(test_damage_codes),   cmocka_unit_test(test_damage_peaks),
 	    cmocka_unit_test(test_damage_ranks),   cmocka_unit_test(test_damage_wide_ranks),
 	    cmocka_unit_test(test_damage_rules),   cmocka_unit_test(test_damage_delta),
 	    cmocka_unit_test(test_bad_exceptions), cmocka_unit_test(test_all_modes_seen),

@@ -263,6 +263,7 @@ export function decodeChunk(chunk, coded) {
 	else if (mode === 6 && chunk.kind === CODES && chunk.coarse) bytes = decodeRecoded(r, chunk);
 	else if (mode === 7 && chunk.dtype === BYTES) bytes = decodeRecords(r, chunk);
 	else if (mode === 8 && (chunk.dtype === I8 || chunk.dtype === U8)) bytes = decodeCentred(r, chunk);
+	else if (mode === 9 && (chunk.dtype === I8 || chunk.dtype === U8)) bytes = decodePeaks(r, chunk);
 	else throw new FormatError(`mode ${mode} is not for this object`);
 	r.end();
 	return bytes;
@@ -1022,6 +1023,33 @@ function decodeCentred(r, chunk) {
 		for (let e = begin; e < end; e++) codes[e] += centres[flags ? i : chunk.first + e - row * chunk.columns];
 	});
 	return codes;
+}
+
+// 3.9 Codes without peaks
+
+/** @param {Reader} r @param {Chunk} chunk */
+function decodePeaks(r, chunk) {
+	const head = r.u8(), log = head & 15, count = (head >> 4) + 1, size = 2 ** log;
+	need(log >= 5 && log <= 7 && count <= 2, "peaks of groups that there are not");
+	need([chunk.n, chunk.columns, chunk.first].every((number) => number % size === 0), "groups that do not fill rows or the chunk");
+	const centre = r.u8(), groups = chunk.n / size;
+	/** @type {Map<number, number>} */
+	const peaks = new Map();
+	for (let i = 0; i < count; i++) {
+		const valueCount = r.u8();
+		need(valueCount <= 256 / size, "too many values of peaks");
+		const values = r.take(valueCount);
+		decodeBlock(r, groups).forEach((place, group) => {
+			const element = group * size + (place % size);
+			need(Math.floor(place / size) < valueCount, "a peak without a value");
+			need(!peaks.has(element), "two peaks at one place");
+			peaks.set(element, values[Math.floor(place / size)]);
+		});
+	}
+	const left = (/** @type {number} */ number) => number - (number / size) * count;
+	const others = decodeCodes(r, { ...chunk, n: left(chunk.n), columns: left(chunk.columns), first: left(chunk.first) });
+	let next = 0;
+	return Uint8Array.from({ length: chunk.n }, (_, e) => peaks.get(e) ?? others[next++] + centre);
 }
 
 // 2.3 Layouts

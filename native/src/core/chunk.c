@@ -2,6 +2,7 @@
 
 #include "delta.h"
 #include "mode.h"
+#include "peaks.h"
 #include "planes.h"
 #include "symbols.h"
 #include "workspace.h"
@@ -151,6 +152,21 @@ static qstore_status decode_centred(qs_reader *r, const qs_chunk_desc *desc, uin
 	return status;
 }
 
+/* Codes without those of each group whose values and places are said apart. */
+static qstore_status decode_peaks(qs_reader *r, const qs_chunk_desc *desc, uint8_t *dst,
+                                  const qs_workspace *w)
+{
+	qs_peaks peaks;
+	qstore_status status = qs_peaks_read(r, desc, &peaks, w);
+	if (status)
+		return status;
+	qs_chunk_desc others = qs_peaks_rest(&peaks, desc);
+	status = decode_codes(r, &others, dst + (desc->n_elems - others.n_elems), w);
+	if (!status)
+		qs_peaks_place(&peaks, desc->n_elems >> peaks.group_log, dst, w->scratch);
+	return status;
+}
+
 static qstore_status decode_recoded(qs_reader *r, const qs_chunk_desc *desc, uint8_t *dst,
                                     const qs_workspace *w)
 {
@@ -224,6 +240,10 @@ qstore_status qs_chunk_decode(const qs_chunk_desc *desc, const uint8_t *src, siz
 	case QS_MODE_CENTRED:
 		status =
 		    desc->dtype == QS_I8 || desc->dtype == QS_U8 ? decode_centred(&r, desc, dst, &w) : QSTORE_CORRUPT;
+		break;
+	case QS_MODE_PEAKS:
+		status =
+		    desc->dtype == QS_I8 || desc->dtype == QS_U8 ? decode_peaks(&r, desc, dst, &w) : QSTORE_CORRUPT;
 		break;
 	case QS_MODE_RANKS:
 		status = desc->kind == QS_KIND_REFINE ? qs_decode_ranks(&r, desc, dst, &w) : QSTORE_CORRUPT;

@@ -16,6 +16,7 @@ enum {
 	QS_MODE_RECODED = 6, /* row classes of differences to what coarser codes let expect; CODES only */
 	QS_MODE_RECORDS = 7, /* bytes: a symbol block for each column */
 	QS_MODE_CENTRED = 8, /* row classes of distances to a centre of each column or row; I8 and U8 only */
+	QS_MODE_PEAKS = 9,   /* row classes without each group's extremes, which are said apart; I8 and U8 only */
 	QS_MODE_COUNT
 };
 

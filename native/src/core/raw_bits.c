@@ -1,10 +1,10 @@
 #include "raw_bits.h"
 
+#include "lanes.h"
 #include "simd.h"
 
-/* Bytes side by side: a SIMD vector, or where there is no SIMD a 64-bit word. */
-#if defined(__wasm__) && !defined(__wasm_simd128__)
-typedef uint64_t lanes;
+typedef qs_lanes lanes;
+#if QS_LANES_ARE_WORDS
 #define ALL_LANES(x) ((lanes)0x0101010101010101u * (x))
 static inline lanes shift_left(lanes v, unsigned k)
 {
@@ -19,7 +19,6 @@ static inline lanes all_bits(lanes one)
 	return one * 255;
 }
 #else
-typedef uint8_t lanes __attribute__((vector_size(16)));
 #define ALL_LANES(x) ((uint8_t)(x))
 /* Shifts of bytes as those of 16-bit words and masks: no machine of x86 shifts bytes. */
 typedef uint16_t words __attribute__((vector_size(16)));
@@ -37,19 +36,12 @@ static inline lanes all_bits(lanes one)
 }
 #endif
 
-static inline lanes load_lanes(const uint8_t *p)
-{
-	lanes v;
-	memcpy(&v, p, sizeof v);
-	return v;
-}
-
 /* A plane's field of `width` bits from bit `from` on as bits `at` and up of u, zigzag-decoded if asked: all
  * of it moves down by one, and u's lowest bit inverts all. */
 static inline __attribute__((always_inline)) lanes
 field(const uint8_t *plane, const unsigned from, const unsigned width, const unsigned at, const int zigzag)
 {
-	lanes v = load_lanes(plane);
+	lanes v = qs_load_lanes(plane);
 	if (!zigzag)
 		return shift_left(shift_right(v, from) & ALL_LANES((1u << width) - 1), at);
 	if (at)
@@ -66,14 +58,14 @@ static inline __attribute__((always_inline)) void merge_group(uint8_t *v, const 
 	const uint8_t *plane2 = raw + (bits & 4 ? 64 : 0), *plane1 = plane2 + (bits & 2 ? 32 : 0);
 #pragma GCC unroll 16
 	for (unsigned i = 0; i < QS_RAW_GROUP; i += (unsigned)sizeof(lanes)) {
-		lanes u = load_lanes(v + i);
+		lanes u = qs_load_lanes(v + i);
 		if (bits & 4)
 			u ^= field(raw + (i & 63), i >> 6 << 2, 4, 0, zigzag);
 		if (bits & 2)
 			u ^= field(plane2 + (i & 31), i >> 5 << 1, 2, bits & 4, zigzag);
 		if (bits & 1)
 			u ^= field(plane1 + (i & 15), i >> 4, 1, bits & 6, zigzag);
-		memcpy(v + i, &u, sizeof u);
+		qs_store_lanes(v + i, u);
 	}
 }
 

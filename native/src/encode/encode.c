@@ -8,6 +8,7 @@
 #include "../core/planes.h"
 #include "../core/workspace.h"
 #include "centres.h"
+#include "find_peaks.h"
 #include "ranks_encode.h"
 #include "symbols_encode.h"
 
@@ -15,6 +16,8 @@ enum {
 	CANDIDATE_SIZE = 8 * QS_CHUNK_SIZE_MAX, /* room for any candidate while it is written */
 	SAMPLE_SIZE = 1 << 14,                  /* bytes that tell whether zstd is worth trying on floats */
 	REPEATS_SHARE = 32,                     /* below 1 of so many places there is no repetition to speak of */
+	SHORT_CODES = 1 << 14,
+	ODD_SHARE = 512, /* codes for each peak that is unlike most */
 	LEVEL_SAMPLE = 3,
 	LEVEL_TABLES = 1, /* where nothing repeats: as small as the others */
 	LEVEL_BYTES = 19, /* headers and other literal bytes: small, and downloaded first */
@@ -30,6 +33,7 @@ struct qs_encoder {
 	uint8_t differences[QS_CHUNK_SIZE_MAX];
 	uint32_t counts[SPREADS][QS_COUNT_PARTS][256];
 	qs_centres centres;
+	qs_found_peaks peaks;
 	qs_ranks_scratch ranks;
 };
 
@@ -289,7 +293,20 @@ static int few_values(const row_class *classes, unsigned n)
 	return values <= 32;
 }
 
-/* mode: CODES, or, of differences, RECODED or CENTRED. zero: the code in the middle. */
+static void write_peaks(qs_encoder *encoder, qs_writer *w)
+{
+	const qs_found_peaks *found = &encoder->peaks;
+	qs_write8(w, (uint8_t)(found->peaks.group_log | (found->peaks.per_group - 1) << 4));
+	qs_write8(w, found->peaks.centre);
+	for (unsigned i = 0; i < found->peaks.per_group; i++) {
+		qs_write8(w, (uint8_t)found->n_values[i]);
+		qs_write_bytes(w, found->peaks.values[i], found->n_values[i]);
+		qs_symbols_encode(w, found->places[i], found->n_groups, QS_PREFER_BOTH, encoder->symbols);
+	}
+}
+
+/* mode: CODES, or, without peaks, PEAKS; or, of differences, RECODED or CENTRED. zero: the code in the
+ * middle. */
 static void try_codes(qs_encoder *encoder, const qs_chunk_desc *desc, const uint8_t *src, uint8_t mode,
                       uint32_t zero)
 {
@@ -313,11 +330,13 @@ static void try_codes(qs_encoder *encoder, const qs_chunk_desc *desc, const uint
 			classes[used].bits = qs_entropy_bits(classes[used].counts);
 			used++;
 		}
-	/* Codes of 8 bits are to be decoded fast; with few values Huffman's whole bits cost more, with
-	 * differences most. */
-	qs_prefer prefer = mode == QS_MODE_RECODED     ? QS_PREFER_SIZE
-	                   : few_values(classes, used) ? QS_PREFER_BOTH
-	                                               : QS_PREFER_SPEED;
+	/* Codes of 8 bits are to be decoded fast; with few values Huffman's whole bits cost more, but not without
+	 * both extremes: what is left is even, so that some bits are kept raw. With differences they cost most.
+	 */
+	int even = mode == QS_MODE_PEAKS && encoder->peaks.peaks.per_group > 1;
+	qs_prefer prefer = mode == QS_MODE_RECODED              ? QS_PREFER_SIZE
+	                   : few_values(classes, used) && !even ? QS_PREFER_BOTH
+	                                                        : QS_PREFER_SPEED;
 	unsigned n_classes = find_classes(classes, used, desc->n_elems);
 	qs_writer w = begin_candidate(encoder);
 	qs_write8(&w, mode);
@@ -326,6 +345,8 @@ static void try_codes(qs_encoder *encoder, const qs_chunk_desc *desc, const uint
 		qs_write8(&w, centres->by_row ? QS_CENTRED_ROWS : 0);
 		qs_symbols_encode(&w, centres->centre, centres->n, QS_PREFER_SIZE, encoder->symbols);
 	}
+	if (mode == QS_MODE_PEAKS)
+		write_peaks(encoder, &w);
 	qs_write8(&w, (uint8_t)n_classes);
 	for (unsigned c = 0; c < n_classes; c++)
 		for (unsigned s = classes[c].from; s <= classes[c].to; s++)
@@ -403,9 +424,17 @@ qstore_status qs_chunk_encode(qs_encoder *encoder, const qs_chunk_desc *desc, co
 			    planes_estimate(encoder, src, n) < 1.01 * best_size)
 				try_planes(encoder, dtype, src, n);
 		} else if (desc->kind == QS_KIND_CODES) {
-			/* Unsigned codes mostly have their zero point in the middle of those that there are. */
-			try_codes(encoder, desc, src, QS_MODE_CODES, dtype == QS_U8 ? middle_code(src, n) : 0);
 			uint8_t *differences = encoder->differences;
+			int peaks = qs_find_peaks(&encoder->peaks, desc, src);
+			if (peaks) {
+				qs_leave_out_peaks(&encoder->peaks, src, differences);
+				qs_chunk_desc others = qs_peaks_rest(&encoder->peaks.peaks, desc);
+				try_codes(encoder, &others, differences, QS_MODE_PEAKS, 0);
+			}
+			/* What peaks gain is an estimate, and leaves out what they begin with, and classes of rows.
+			 * (Unsigned codes mostly have their zero point in the middle of those that there are.) */
+			if (!peaks || n < SHORT_CODES || encoder->peaks.n_odd > n / ODD_SHARE)
+				try_codes(encoder, desc, src, QS_MODE_CODES, dtype == QS_U8 ? middle_code(src, n) : 0);
 			if (qs_find_centres(&encoder->centres, desc, src)) {
 				qs_subtract_centres(&encoder->centres, desc, src, differences);
 				try_codes(encoder, desc, differences, QS_MODE_CENTRED, 0);

@@ -189,7 +189,7 @@ static void plan_ans(const top_counts tops[2], size_t n, double entropy, qs_pref
 	qs_block_plan found = {.type = QS_BLOCK_ANS};
 	unsigned used;
 	for (unsigned zigzag = 0; zigzag < 2; zigzag++)
-		for (unsigned raw_bits = zigzag; raw_bits < 8; raw_bits++) {
+		for (unsigned raw_bits = 0; raw_bits < 8; raw_bits++) {
 			const uint32_t *top = tops_of(&tops[zigzag], raw_bits);
 			unsigned n_tops = 256u >> raw_bits;
 			double bits = ans_overhead(top, n_tops, n, &used) + 8.0 * (double)qs_raw_bits_size(n, raw_bits);
