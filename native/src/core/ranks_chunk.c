@@ -87,7 +87,8 @@ static int feed_run(feed *f, qs_cells cells, const uint8_t *indexes, uint32_t n)
 	if (f->whole && n >= QS_FETCH_BELOW) {
 		uint32_t step = qs_ranks_step(f->ranks.lanes), room = -f->filled & (step - 1),
 		         whole = (n - room) & ~(step - 1);
-		feed_mixed(f, cells, indexes, room);
+		if (room)
+			feed_mixed(f, cells, indexes, room);
 		indexes += room;
 		if (!feed_whole(f) || !f->whole(&f->ranks, cells, indexes, whole, f->out))
 			return 0;
