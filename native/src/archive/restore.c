@@ -52,6 +52,7 @@ static qstore_status create(restorer *r, const qs_output *output, target *t, qs_
 	if (t->fd < 0)
 		return qs_fail(error, QSTORE_IO, "%s: cannot create: %s", t->path, strerror(errno));
 	r->progress.done += output->header_size;
+	qs_allocate(t->fd, output->size);
 	return qs_pwrite_all(t->fd, output->header, output->header_size, 0, t->path, error);
 }
 
