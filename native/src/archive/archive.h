@@ -24,7 +24,6 @@ qstore_status qs_archive_check_base(const qstore_archive *archive, qs_error *err
 
 /* As the public functions, with the library's own error. */
 qstore_status qs_archive_open(const char *path, qstore_archive **archive, qs_error *error);
-qstore_status qs_archive_verify(qstore_archive *archive, const qstore_work *work, qs_error *error);
 
 qstore_status qs_public_error(qstore_error *to, const qs_error *from, qstore_status status);
 

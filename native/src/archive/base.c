@@ -168,8 +168,7 @@ qstore_status qs_archive_read(const qstore_archive *archive, uint32_t number, ui
 		if (offset >= at)
 			continue;
 		qs_index_object(index, extent.object, &object);
-		uint64_t chunk_bytes =
-		    (uint64_t)object.chunk_elems / qs_block_elems(object.dtype) * qs_block_size(object.dtype);
+		uint64_t chunk_bytes = qs_part_bytes(&object);
 		while (size > 0 && offset < at) {
 			uint64_t from = extent.offset + extent.size - (at - offset), left = at - offset;
 			const uint8_t *data;

@@ -488,17 +488,17 @@ static qstore_status write_archive(packer *p, int fd, qs_error *error)
 }
 
 /* Restores every file from the finished archive. */
-static qstore_status check_archive(const packer *p, const char *temp_path, qs_error *error)
+static qstore_status check_archive(packer *p, const char *temp_path, qs_error *error)
 {
 	qstore_archive *archive;
 	qstore_status status = qs_archive_open(temp_path, &archive, error);
 	if (status == QSTORE_OK && p->n_bases > 0)
 		status = qs_base_open(archive, p->options->base, &archive->base, error);
 	if (status == QSTORE_OK)
-		status = qs_archive_verify(archive, &p->options->work, error);
+		status = qs_archive_verify(archive, &p->options->work, pack_check_piece, p, error);
 	qstore_close(archive);
 	if (status == QSTORE_CORRUPT) {
-		/* An input that changed between the passes has another SHA-256 than what was coded. */
+		/* An input that changed between the passes was coded from other bytes than were hashed. */
 		qstore_status changed = pack_check_sources(p, error);
 		if (changed != QSTORE_OK)
 			return changed;
@@ -589,8 +589,10 @@ static void packer_free(packer *p)
 		if (p->sources[i].fd >= 0)
 			close(p->sources[i].fd);
 	}
-	for (size_t i = 0; i < p->n_files; i++)
+	for (size_t i = 0; i < p->n_files; i++) {
 		free(p->files[i].tensors);
+		free(p->files[i].pieces);
+	}
 	for (size_t i = 0; i < p->n_smalls; i++)
 		free(p->smalls[i].member);
 	for (size_t i = 0; i < p->n_texts; i++)
@@ -613,6 +615,7 @@ static void packer_free(packer *p)
 	free(p->objects);
 	free(p->texts);
 	qs_builder_free(&p->builder);
+	pthread_mutex_destroy(&p->progress_lock);
 	for (uint32_t v = 0; v < QS_VARIANTS_MAX; v++)
 		qs_model_close(&p->models[v]);
 }
@@ -622,6 +625,8 @@ qstore_status qstore_pack(const qstore_pack_options *options, qstore_pack_result
 	qs_error own = {QSTORE_OK, ""};
 	qstore_status status;
 	packer *p = calloc(1, sizeof(*p));
+	if (p != NULL)
+		pthread_mutex_init(&p->progress_lock, NULL);
 	if (p == NULL) {
 		status = pack_no_memory(&own);
 	} else if (options->high == NULL || options->output == NULL || options->high[0] == 0 ||

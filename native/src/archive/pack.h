@@ -13,6 +13,7 @@
 #include "index_build.h"
 #include "io.h"
 #include "pool.h"
+#include "restore.h"
 
 /* Something to read at an offset: an input file, or a spool. */
 typedef struct pack_source {
@@ -96,6 +97,12 @@ typedef struct pack_tensor {
 	uint32_t object;                 /* or QS_NONE */
 } pack_tensor;
 
+/* Bytes of a file as it was read. */
+typedef struct pack_piece {
+	uint64_t offset, checksum;
+	uint32_t size;
+} pack_piece;
+
 /* A file that is made of objects. */
 typedef struct pack_file {
 	const char *name, *path;    /* path: for messages */
@@ -108,7 +115,9 @@ typedef struct pack_file {
 	size_t n_tensors;
 	pack_tensor *tensors; /* in order of offset; owned */
 	uint32_t literal;     /* object, or QS_NONE */
-	uint8_t sha256[32];
+	uint32_t number;      /* of its record */
+	pack_piece *pieces;   /* that it is restored in, in order; owned */
+	size_t n_pieces;
 } pack_file;
 
 /* A file of the base. */
@@ -153,6 +162,7 @@ typedef struct packer {
 	const qstore_pack_options *options;
 	qstore_pack_result result;
 	qstore_progress progress;
+	pthread_mutex_t progress_lock;
 
 	/* Variants, coarse to fine; the one that the packer makes itself has no model. */
 	qs_model models[QS_VARIANTS_MAX];
@@ -286,9 +296,19 @@ qstore_status pack_quantize_q8_0(packer *p, qs_error *error); /* pack_q8_0.c: th
 /* pack_base.c: finds tensors that are the same in the base, or close to what it has */
 qstore_status pack_base(packer *p, qs_error *error);
 void pack_base_free(packer *p);
-qstore_status pack_hash(packer *p,
-                        qs_error *error); /* pack_hash.c: SHA-256 of all, small files into their spool */
-qstore_status pack_plan(packer *p, qs_error *error);   /* pack_plan.c: objects, chunks, the index */
-qstore_status pack_encode(packer *p, qs_error *error); /* pack_encode.c: chunks into the spool of layers */
+/* pack_hash.c: SHA-256 of small files, and these into their spool */
+qstore_status pack_hash(packer *p, qs_error *error);
+qstore_status pack_plan(packer *p, qs_error *error); /* pack_plan.c: objects, chunks, the index */
+/* pack_encode.c: chunks into the spool of layers, checksums of all parts, SHA-256 of all other files */
+qstore_status pack_encode(packer *p, qs_error *error);
+
+/* pack_files.c. Bytes [offset, offset + size) of a file as it will be restored. */
+qstore_status pack_file_read(const packer *p, const pack_file *file, uint8_t *dst, size_t size,
+                             uint64_t offset, uint8_t *scratch, qs_error *error);
+/* SHA-256 of file `number`, into the index, and the checksums of its pieces. buffer: QS_CHUNK_SIZE_MAX bytes.
+ */
+qstore_status pack_hash_file(packer *p, size_t number, uint8_t *buffer, uint8_t *scratch, qs_error *error);
+/* Is a piece of a restored file as it was read? user: the packer, when all files are hashed. */
+qs_piece_check pack_check_piece;
 
 #endif

@@ -183,6 +183,14 @@ static qstore_status encode_commit(void *user, void *memory, uint64_t job, qs_er
 	return QSTORE_OK;
 }
 
+/* A whole file, which takes a thread as long as many chunks. */
+static qstore_status hash_file(void *user, void *memory, uint64_t job, qs_error *error)
+{
+	const encode_pass *pass = user;
+	encode_thread *t = memory;
+	return pack_hash_file(pass->p, (size_t)job, t->src, t->scratch, error);
+}
+
 static void count_rule(packer *p, uint32_t number, const qs_object *object, const pack_object *own)
 {
 	qstore_pack_result *result = &p->result;
@@ -254,6 +262,8 @@ qstore_status pack_encode(packer *p, qs_error *error)
 	uint64_t total = 0;
 	for (size_t i = 0; i < p->builder.n_objects; i++)
 		total += qs_object_bytes(&p->builder.objects[i]);
+	for (size_t i = 0; i < p->n_files; i++)
+		total += p->files[i].size;
 	qs_jobs jobs = {
 	    .n_jobs = p->builder.n_parts,
 	    .user = &pass,
@@ -261,6 +271,8 @@ qstore_status pack_encode(packer *p, qs_error *error)
 	    .destroy = encode_destroy,
 	    .work = encode_work,
 	    .commit = encode_commit,
+	    .n_side = p->n_files,
+	    .side = hash_file,
 	    .cancel = p->options->work.cancel,
 	};
 	pack_phase(p, "encoding", total);

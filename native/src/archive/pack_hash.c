@@ -1,4 +1,5 @@
-/* First pass: SHA-256 of all files, small files into their spool. */
+/* First pass: small files into their spool, the SHA-256 of these and of the base; and on request what zstd
+ * alone would make of all the others. */
 #include <stdlib.h>
 #include <string.h>
 #include <zstd.h>
@@ -12,124 +13,109 @@
 #define LEVEL_FAST 12
 #define LEVEL_BEST_SIZE_MAX ((uint64_t)4 << 20)
 
-typedef struct hash_block {
+/* ---- What zstd alone would make of files ---- */
+
+typedef struct compare_block {
 	uint32_t file, size;
 	uint64_t offset;
-} hash_block;
+} compare_block;
 
-typedef struct hasher {
+typedef struct comparer {
 	packer *p;
-	hash_block *blocks;
+	compare_block *blocks;
 	size_t n_blocks;
-	qs_sha256 *sha256;
-} hasher;
+} comparer;
 
-typedef struct hash_thread {
-	ZSTD_CCtx *compare; /* or NULL */
-	uint8_t *data, *scratch, *plain;
+typedef struct compare_thread {
+	ZSTD_CCtx *context;
+	uint8_t *data, *scratch, *coded;
 	size_t zstd_size;
-} hash_thread;
+} compare_thread;
 
-/* Bytes [offset, offset + size) of a file as it will be restored. */
-static qstore_status file_read(const packer *p, const pack_file *file, uint8_t *dst, size_t size,
-                               uint64_t offset, uint8_t *scratch, qs_error *error)
-{
-	/* The first tensor that ends behind offset. */
-	size_t low = 0, high = file->n_tensors;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		if (file->tensors[middle].offset + file->tensors[middle].size <= offset)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	while (size > 0) {
-		const pack_tensor *t = low < file->n_tensors ? &file->tensors[low] : NULL;
-		qstore_status status;
-		uint64_t n;
-		if (t != NULL && t->offset <= offset) {
-			n = t->offset + t->size - offset;
-			n = n < size ? n : size;
-			status = pack_tensor_read(p, t, dst, (size_t)n, offset - t->offset, scratch, error);
-			low += offset + n == t->offset + t->size;
-		} else {
-			n = t != NULL ? t->offset - offset : size;
-			n = n < size ? n : size;
-			status = pack_read(p, file->gaps.source, dst, (size_t)n, pack_gap_offset(file, offset), error);
-		}
-		if (status != QSTORE_OK)
-			return status;
-		dst += n;
-		offset += n;
-		size -= (size_t)n;
-	}
-	return QSTORE_OK;
-}
-
-static void hash_destroy(void *user, void *memory)
+static void compare_destroy(void *user, void *memory)
 {
 	(void)user;
-	hash_thread *t = memory;
-	ZSTD_freeCCtx(t->compare);
+	compare_thread *t = memory;
+	ZSTD_freeCCtx(t->context);
 	free(t->data);
 	free(t->scratch);
-	free(t->plain);
+	free(t->coded);
 	free(t);
 }
 
-static void *hash_create(void *user)
+static void *compare_create(void *user)
 {
-	const hasher *h = user;
-	hash_thread *t = calloc(1, sizeof(*t));
+	compare_thread *t = calloc(1, sizeof(*t));
 	if (t == NULL)
 		return NULL;
 	t->data = malloc(QS_IO_BLOCK);
 	t->scratch = malloc(PACK_SCRATCH_SIZE);
-	int ok = t->data != NULL && t->scratch != NULL;
-	if (h->p->options->compare) {
-		t->plain = malloc(ZSTD_compressBound(QS_IO_BLOCK));
-		t->compare = ZSTD_createCCtx();
-		ok = ok && t->plain != NULL && t->compare != NULL;
-	}
-	if (!ok) {
-		hash_destroy(user, t);
+	t->coded = malloc(ZSTD_compressBound(QS_IO_BLOCK));
+	t->context = ZSTD_createCCtx();
+	if (t->data == NULL || t->scratch == NULL || t->coded == NULL || t->context == NULL) {
+		compare_destroy(user, t);
 		return NULL;
 	}
 	return t;
 }
 
-static qstore_status hash_work(void *user, void *memory, uint64_t job, qs_error *error)
+static qstore_status compare_work(void *user, void *memory, uint64_t job, qs_error *error)
 {
-	const hasher *h = user;
-	const hash_block *block = &h->blocks[job];
-	hash_thread *t = memory;
-	qstore_status status =
-	    file_read(h->p, &h->p->files[block->file], t->data, block->size, block->offset, t->scratch, error);
-	t->zstd_size = 0;
-	if (status == QSTORE_OK && t->compare != NULL) {
-		t->zstd_size = ZSTD_compressCCtx(t->compare, t->plain, ZSTD_compressBound(QS_IO_BLOCK), t->data,
-		                                 block->size, COMPARE_LEVEL);
-		if (ZSTD_isError(t->zstd_size))
-			return pack_no_memory(error);
+	const comparer *c = user;
+	const compare_block *block = &c->blocks[job];
+	compare_thread *t = memory;
+	qstore_status status = pack_file_read(c->p, &c->p->files[block->file], t->data, block->size,
+	                                      block->offset, t->scratch, error);
+	if (status != QSTORE_OK)
+		return status;
+	t->zstd_size = ZSTD_compressCCtx(t->context, t->coded, ZSTD_compressBound(QS_IO_BLOCK), t->data,
+	                                 block->size, COMPARE_LEVEL);
+	return ZSTD_isError(t->zstd_size) ? pack_no_memory(error) : QSTORE_OK;
+}
+
+static qstore_status compare_commit(void *user, void *memory, uint64_t job, qs_error *error)
+{
+	comparer *c = user;
+	const compare_block *block = &c->blocks[job];
+	(void)error;
+	for (uint32_t v = 0; v <= c->p->high_number; v++)
+		if (c->p->files[block->file].variants >> v & 1)
+			c->p->result.variants[v].zstd_size += ((compare_thread *)memory)->zstd_size;
+	pack_advance(c->p, block->size);
+	return QSTORE_OK;
+}
+
+static qstore_status compare_files(packer *p, qs_error *error)
+{
+	comparer c = {.p = p};
+	uint64_t n_blocks = 0;
+	for (size_t i = 0; i < p->n_files; i++)
+		n_blocks += (p->files[i].size + QS_IO_BLOCK - 1) / QS_IO_BLOCK;
+	c.blocks = malloc((size_t)(n_blocks + 1) * sizeof(*c.blocks));
+	if (c.blocks == NULL)
+		return pack_no_memory(error);
+	for (size_t i = 0; i < p->n_files; i++) {
+		uint64_t size = p->files[i].size;
+		for (uint64_t at = 0; at < size; at += QS_IO_BLOCK) {
+			uint32_t n = size - at < QS_IO_BLOCK ? (uint32_t)(size - at) : (uint32_t)QS_IO_BLOCK;
+			c.blocks[c.n_blocks++] = (compare_block){(uint32_t)i, n, at};
+		}
 	}
+	qs_jobs jobs = {
+	    .n_jobs = c.n_blocks,
+	    .user = &c,
+	    .create = compare_create,
+	    .destroy = compare_destroy,
+	    .work = compare_work,
+	    .commit = compare_commit,
+	    .cancel = p->options->work.cancel,
+	};
+	qstore_status status = qs_pool_run(&jobs, p->options->work.threads, error);
+	free(c.blocks);
 	return status;
 }
 
-static qstore_status hash_commit(void *user, void *memory, uint64_t job, qs_error *error)
-{
-	hasher *h = user;
-	const hash_block *block = &h->blocks[job];
-	pack_file *file = &h->p->files[block->file];
-	int ok = (block->offset != 0 || qs_sha256_reset(h->sha256)) &&
-	         qs_sha256_update(h->sha256, ((hash_thread *)memory)->data, block->size);
-	if (ok && block->offset + block->size == file->size)
-		ok = qs_sha256_final(h->sha256, file->sha256);
-	for (uint32_t v = 0; v <= h->p->high_number; v++)
-		if (file->variants >> v & 1)
-			h->p->result.variants[v].zstd_size += ((hash_thread *)memory)->zstd_size;
-	pack_advance(h->p, block->size);
-	return ok ? QSTORE_OK : pack_no_memory(error);
-}
+/* ---- Small files, and the base ---- */
 
 /* A small file into the spool, compressed when that is smaller, and its SHA-256. */
 static qstore_status spool_small(packer *p, pack_small *small, uint64_t *spool_size, qs_sha256 *sha256,
@@ -219,48 +205,24 @@ static qstore_status hash_base(packer *p, pack_base_file *base, qs_sha256 *sha25
 
 qstore_status pack_hash(packer *p, qs_error *error)
 {
-	hasher h = {.p = p, .sha256 = qs_sha256_create()};
-	uint64_t total = 0, n_blocks = 0, spool_size = 0;
+	uint64_t total = 0, spool_size = 0;
 	uint8_t *buffers = malloc(2 * QS_IO_BLOCK);
-	for (size_t i = 0; i < p->n_files; i++) {
+	qs_sha256 *sha256 = qs_sha256_create();
+	qstore_status status = sha256 == NULL || buffers == NULL ? pack_no_memory(error) : QSTORE_OK;
+	for (size_t i = 0; i < p->n_files && p->options->compare; i++)
 		total += p->files[i].size;
-		n_blocks += (p->files[i].size + QS_IO_BLOCK - 1) / QS_IO_BLOCK;
-	}
 	for (size_t i = 0; i < p->n_smalls; i++)
 		total += p->smalls[i].size;
-	h.blocks = malloc((size_t)(n_blocks + 1) * sizeof(*h.blocks));
-	qstore_status status = QSTORE_OK;
-	if (h.sha256 == NULL || h.blocks == NULL || buffers == NULL)
-		status = pack_no_memory(error);
 	if (status == QSTORE_OK)
 		pack_phase(p, "reading", total);
 	for (size_t i = 0; i < p->n_smalls && status == QSTORE_OK; i++)
-		status = spool_small(p, &p->smalls[i], &spool_size, h.sha256, buffers, buffers + QS_IO_BLOCK, error);
-	if (status == QSTORE_OK) {
-		for (size_t i = 0; i < p->n_files; i++) {
-			const pack_file *file = &p->files[i];
-			for (uint64_t at = 0; at < file->size; at += QS_IO_BLOCK) {
-				uint32_t n =
-				    file->size - at < QS_IO_BLOCK ? (uint32_t)(file->size - at) : (uint32_t)QS_IO_BLOCK;
-				h.blocks[h.n_blocks++] = (hash_block){(uint32_t)i, n, at};
-			}
-		}
-		qs_jobs jobs = {
-		    .n_jobs = h.n_blocks,
-		    .user = &h,
-		    .create = hash_create,
-		    .destroy = hash_destroy,
-		    .work = hash_work,
-		    .commit = hash_commit,
-		    .cancel = p->options->work.cancel,
-		};
-		status = qs_pool_run(&jobs, p->options->work.threads, error);
-	}
+		status = spool_small(p, &p->smalls[i], &spool_size, sha256, buffers, buffers + QS_IO_BLOCK, error);
+	if (status == QSTORE_OK && p->options->compare)
+		status = compare_files(p, error);
 	for (size_t i = 0; i < p->n_bases && status == QSTORE_OK; i++)
 		if (p->bases[i].used && p->base_archive == NULL)
-			status = hash_base(p, &p->bases[i], h.sha256, buffers, error);
-	free(h.blocks);
+			status = hash_base(p, &p->bases[i], sha256, buffers, error);
 	free(buffers);
-	qs_sha256_destroy(h.sha256);
+	qs_sha256_destroy(sha256);
 	return status;
 }

@@ -279,7 +279,7 @@ static qstore_status index_file(packer *p, uint32_t number, pack_file *f, qs_err
 			return status;
 	}
 	p->builder.files[number] = file;
-	memcpy(p->builder.sha256[number], f->sha256, sizeof(f->sha256));
+	f->number = number;
 	return QSTORE_OK;
 }
 

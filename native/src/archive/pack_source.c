@@ -25,9 +25,11 @@ void pack_phase(packer *p, const char *phase, uint64_t total)
 void pack_advance(packer *p, uint64_t bytes)
 {
 	const qstore_work *work = &p->options->work;
+	pthread_mutex_lock(&p->progress_lock);
 	p->progress.done += bytes;
 	if (work->on_progress != NULL)
 		work->on_progress(work->user, &p->progress);
+	pthread_mutex_unlock(&p->progress_lock);
 }
 
 static qstore_status append_source(packer *p, pack_source source, uint32_t *number, qs_error *error)

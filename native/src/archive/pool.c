@@ -12,6 +12,8 @@ typedef struct pool {
 	pthread_cond_t turn; /* committed or failed changed */
 	uint64_t next;       /* job to start */
 	uint64_t committed;  /* jobs committed, all below it */
+	uint64_t next_side;
+	unsigned n_aside, aside_max; /* threads at side jobs */
 	int failed;
 	uint64_t failed_job; /* the lowest */
 	qs_error error;
@@ -30,7 +32,8 @@ static qstore_status run_job(const qs_jobs *jobs, void *thread, uint64_t job, qs
 {
 	if (jobs->cancel != NULL && *jobs->cancel)
 		return qs_fail(error, QSTORE_CANCELLED, "cancelled");
-	return jobs->work(jobs->user, thread, job, error);
+	return job < jobs->n_jobs ? jobs->work(jobs->user, thread, job, error)
+	                          : jobs->side(jobs->user, thread, job - jobs->n_jobs, error);
 }
 
 static void pool_fail(pool *p, uint64_t job, const qs_error *error)
@@ -62,6 +65,18 @@ static qstore_status commit_in_turn(pool *p, void *thread, uint64_t job, qstore_
 	return status;
 }
 
+/* The next job, those at the side numbered behind the others; UINT64_MAX: there is none. With the mutex held.
+ */
+static uint64_t take_job(pool *p)
+{
+	const qs_jobs *jobs = p->jobs;
+	if (p->next_side < jobs->n_side && (p->n_aside < p->aside_max || p->next == jobs->n_jobs)) {
+		p->n_aside++;
+		return jobs->n_jobs + p->next_side++;
+	}
+	return p->next < jobs->n_jobs ? p->next++ : UINT64_MAX;
+}
+
 static void *pool_thread(void *argument)
 {
 	pool *p = argument;
@@ -72,12 +87,16 @@ static void *pool_thread(void *argument)
 		qs_fail(&error, QSTORE_MEMORY, "out of memory");
 		pool_fail(p, UINT64_MAX, &error);
 	}
-	while (!p->failed && p->next < p->jobs->n_jobs) {
-		uint64_t job = p->next++;
+	while (!p->failed) {
+		uint64_t job = take_job(p);
+		if (job == UINT64_MAX)
+			break;
 		pthread_mutex_unlock(&p->mutex);
 		qstore_status status = run_job(p->jobs, thread, job, &error);
 		pthread_mutex_lock(&p->mutex);
-		if (p->jobs->commit != NULL)
+		if (job >= p->jobs->n_jobs)
+			p->n_aside--;
+		else if (p->jobs->commit != NULL)
 			status = commit_in_turn(p, thread, job, status, &error);
 		if (status != QSTORE_OK) {
 			pool_fail(p, job, &error);
@@ -96,9 +115,9 @@ static qstore_status run_alone(const qs_jobs *jobs, qs_error *error)
 	void *thread = jobs->create(jobs->user);
 	if (thread == NULL)
 		return qs_fail(error, QSTORE_MEMORY, "out of memory");
-	for (uint64_t job = 0; job < jobs->n_jobs && status == QSTORE_OK; job++) {
+	for (uint64_t job = 0; job < jobs->n_jobs + jobs->n_side && status == QSTORE_OK; job++) {
 		status = run_job(jobs, thread, job, error);
-		if (status == QSTORE_OK && jobs->commit != NULL)
+		if (status == QSTORE_OK && job < jobs->n_jobs && jobs->commit != NULL)
 			status = jobs->commit(jobs->user, thread, job, error);
 	}
 	jobs->destroy(jobs->user, thread);
@@ -108,13 +127,13 @@ static qstore_status run_alone(const qs_jobs *jobs, qs_error *error)
 qstore_status qs_pool_run(const qs_jobs *jobs, unsigned threads, qs_error *error)
 {
 	threads = qs_pool_threads(threads);
-	if (jobs->n_jobs < threads)
-		threads = (unsigned)jobs->n_jobs;
+	if (jobs->n_jobs + jobs->n_side < threads)
+		threads = (unsigned)(jobs->n_jobs + jobs->n_side);
 	if (threads == 0)
 		return QSTORE_OK;
 	if (threads == 1)
 		return run_alone(jobs, error);
-	pool p = {.jobs = jobs};
+	pool p = {.jobs = jobs, .aside_max = threads / 2};
 	pthread_t ids[THREADS_MAX];
 	unsigned started = 0;
 	if (pthread_mutex_init(&p.mutex, NULL) != 0)

@@ -218,7 +218,7 @@ static void *thread_create(void *user)
 	restore_thread *thread = calloc(1, sizeof(*thread));
 	if (thread == NULL)
 		return NULL;
-	thread->decoder = qs_decoder_create(r->wholes, r->options->sha256);
+	thread->decoder = qs_decoder_create(r->wholes, r->options->sha256 || r->options->check != NULL);
 	if (thread->decoder == NULL) {
 		free(thread);
 		return NULL;
@@ -252,7 +252,10 @@ static qstore_status restore_piece(void *user, void *memory, uint64_t job, qs_er
 		status = restore_member(r, p->output, t, error);
 	} else if (status == QSTORE_OK) {
 		thread->data += p->skip;
-		if (t != NULL)
+		if (r->options->check != NULL)
+			status =
+			    r->options->check(r->options->check_user, &r->outputs[p->output], p, thread->data, error);
+		if (status == QSTORE_OK && t != NULL)
 			status = qs_pwrite_all(t->fd, thread->data, p->size, p->offset, t->path, error);
 		advance(r, p->size);
 	}

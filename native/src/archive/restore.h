@@ -36,10 +36,17 @@ typedef struct qs_piece {
 int qs_restore_plan(const qs_index *index, const qs_output *outputs, size_t n_outputs, qs_piece **pieces,
                     size_t *n_pieces);
 
+typedef qstore_status qs_piece_check(void *user, const qs_output *output, const qs_piece *piece,
+                                     const uint8_t *data, qs_error *error);
+
 typedef struct qs_restore_options {
 	const char *folder; /* made as needed; NULL: everything is restored to nowhere */
 	int sha256;         /* check whole files against their SHA-256 too, and chunks before they are decoded */
-	const char *phase;  /* for progress */
+	/* Or NULL: called with each piece of an object, by any thread. Chunks are checked before they are decoded
+	 * then, too. */
+	qs_piece_check *check;
+	void *check_user;
+	const char *phase;       /* for progress */
 	const qstore_work *work; /* or NULL */
 } qs_restore_options;
 
@@ -47,5 +54,10 @@ typedef struct qs_restore_options {
  * SHA-256. */
 qstore_status qs_restore(const qstore_archive *archive, const qs_output *outputs, size_t n_outputs,
                          const qs_restore_options *options, qs_error *error);
+
+/* Checks the members, then restores everything to nowhere: compared by `check`, or by SHA-256 when it is
+ * NULL. */
+qstore_status qs_archive_verify(qstore_archive *archive, const qstore_work *work, qs_piece_check *check,
+                                void *user, qs_error *error);
 
 #endif

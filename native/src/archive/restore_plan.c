@@ -62,8 +62,7 @@ static int plan_object(planner *p, uint32_t number, uint64_t from, uint64_t size
 {
 	qs_object object;
 	qs_index_object(p->index, number, &object);
-	uint64_t part_bytes =
-	    (uint64_t)object.chunk_elems / qs_block_elems(object.dtype) * qs_block_size(object.dtype);
+	uint64_t part_bytes = qs_part_bytes(&object);
 	while (size > 0) {
 		uint64_t skip = from % part_bytes, n = part_bytes - skip;
 		if (n > size)

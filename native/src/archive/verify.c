@@ -66,7 +66,8 @@ static qstore_status check_members(const qstore_archive *archive, qs_error *erro
 	return QSTORE_OK;
 }
 
-qstore_status qs_archive_verify(qstore_archive *archive, const qstore_work *work, qs_error *error)
+qstore_status qs_archive_verify(qstore_archive *archive, const qstore_work *work, qs_piece_check *check,
+                                void *user, qs_error *error)
 {
 	uint64_t size = archive->payload_offset + archive->header.payload_size;
 	if (archive->file_size < size)
@@ -95,7 +96,12 @@ qstore_status qs_archive_verify(qstore_archive *archive, const qstore_work *work
 	}
 	if (status == QSTORE_OK)
 		status = qs_restore(archive, outputs, n_outputs,
-		                    &(qs_restore_options){.sha256 = 1, .phase = "verifying", .work = work}, error);
+		                    &(qs_restore_options){.sha256 = check == NULL,
+		                                          .check = check,
+		                                          .check_user = user,
+		                                          .phase = "verifying",
+		                                          .work = work},
+		                    error);
 	qs_outputs_free(outputs, n_outputs);
 	return status;
 }
@@ -103,5 +109,5 @@ qstore_status qs_archive_verify(qstore_archive *archive, const qstore_work *work
 qstore_status qstore_verify(qstore_archive *archive, const qstore_work *work, qstore_error *error)
 {
 	qs_error own = {QSTORE_OK, ""};
-	return qs_public_error(error, &own, qs_archive_verify(archive, work, &own));
+	return qs_public_error(error, &own, qs_archive_verify(archive, work, NULL, NULL, &own));
 }

@@ -235,6 +235,11 @@ uint64_t qs_object_bytes(const qs_object *object)
 	return object->n_elems / qs_block_elems(object->dtype) * qs_block_size(object->dtype);
 }
 
+uint64_t qs_part_bytes(const qs_object *object)
+{
+	return (uint64_t)object->chunk_elems / qs_block_elems(object->dtype) * qs_block_size(object->dtype);
+}
+
 uint64_t qs_index_dim(const qs_index *index, uint32_t i)
 {
 	return qs_load64(qs_index_record(index, index->dims, i, 8));

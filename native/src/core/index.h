@@ -255,6 +255,9 @@ static inline int qs_file_is_member(const qs_file *file)
 /* Bytes of the object, decoded. */
 uint64_t qs_object_bytes(const qs_object *object);
 
+/* Bytes of each of its parts but the last one. */
+uint64_t qs_part_bytes(const qs_object *object);
+
 /* Its parts: chunk_elems elements each, but for the last one. */
 static inline uint64_t qs_object_n_parts(const qs_object *object)
 {
