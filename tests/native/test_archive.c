@@ -571,6 +571,55 @@ static void leaves_nothing_when_cancelled(void **state)
 	free(folder);
 }
 
+typedef struct meddler {
+	char *path;
+	int keep_time, is_done;
+} meddler;
+
+/* Changes bytes all over a file once chunks are being coded. */
+static void meddle(void *user, const qstore_progress *progress)
+{
+	meddler *m = user;
+	struct stat info;
+	uint8_t byte;
+	if (m->is_done || strcmp(progress->phase, "encoding") != 0 || progress->done < progress->total / 3)
+		return;
+	m->is_done = 1;
+	int fd = open(m->path, O_RDWR);
+	assert_true(fd >= 0 && fstat(fd, &info) == 0);
+	for (off_t at = 1000; at < info.st_size; at += 1000) {
+		assert_int_equal(pread(fd, &byte, 1, at), 1);
+		byte ^= 1;
+		assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+	}
+	if (m->keep_time)
+		assert_int_equal(futimens(fd, (struct timespec[2]){info.st_atim, info.st_mtim}), 0);
+	close(fd);
+}
+
+/* One thread codes first and hashes then: what it codes and what it hashes are not the same. */
+static void refuses_inputs_that_change(void **state)
+{
+	make_pair(state, QS_BF16);
+	char *path = copy_text(scratch_path(state, "changing"));
+	assert_int_equal(mkdir(path, 0700), 0);
+	free(path);
+	for (int keep_time = 0; keep_time < 2; keep_time++) {
+		meddler m = {.path = copy_text(scratch_path(state, "high/model-00001-of-00002.safetensors")),
+		             .keep_time = keep_time};
+		qstore_error error = {0};
+		qstore_pack_options options = {.high = scratch_path(state, "high"),
+		                               .output = scratch_path(state, "changing/a.qstore"),
+		                               .work = {.threads = 1, .on_progress = meddle, .user = &m}};
+		qstore_status status = qstore_pack(&options, NULL, &error);
+		assert_true(m.is_done);
+		expect_text(&error, status, keep_time ? QSTORE_CORRUPT : QSTORE_INPUT,
+		            keep_time ? "is not restored as it was" : "changed while it was read");
+		assert_int_equal(n_entries(scratch_path(state, "changing")), 0);
+		free(m.path);
+	}
+}
+
 static void refuses_what_is_no_archive(void **state)
 {
 	char *out = copy_text(scratch_path(state, "out"));
@@ -905,6 +954,8 @@ int main(void)
 	    TEST(refuses_bad_outputs),
 	    TEST(leaves_nothing_on_a_full_disk),
 	    TEST(leaves_nothing_when_cancelled),
+	    TEST(refuses_inputs_that_change),
+	    TEST(refuses_inputs_that_change),
 	    TEST(refuses_what_is_no_archive),
 	    TEST(refuses_newer_versions),
 	    TEST(names_the_damaged_tensor),
