@@ -576,7 +576,7 @@ typedef struct meddler {
 	int keep_time, is_done;
 } meddler;
 
-/* Changes bytes all over a file once chunks are being coded. */
+/* Changes bytes of a file's second half once chunks are being coded. */
 static void meddle(void *user, const qstore_progress *progress)
 {
 	meddler *m = user;
@@ -587,7 +587,7 @@ static void meddle(void *user, const qstore_progress *progress)
 	m->is_done = 1;
 	int fd = open(m->path, O_RDWR);
 	assert_true(fd >= 0 && fstat(fd, &info) == 0);
-	for (off_t at = 1000; at < info.st_size; at += 1000) {
+	for (off_t at = info.st_size / 2; at < info.st_size; at += 1000) {
 		assert_int_equal(pread(fd, &byte, 1, at), 1);
 		byte ^= 1;
 		assert_int_equal(pwrite(fd, &byte, 1, at), 1);
@@ -612,7 +612,8 @@ static void refuses_inputs_that_change(void **state)
 		                               .output = scratch_path(state, "changing/a.qstore"),
 		                               .work = {.threads = 1, .on_progress = meddle, .user = &m}};
 		qstore_status status = qstore_pack(&options, NULL, &error);
-		assert_true(m.is_done);
+		if (!m.is_done)
+			fail_msg("nothing was changed: %s", error.text);
 		expect_text(&error, status, keep_time ? QSTORE_CORRUPT : QSTORE_INPUT,
 		            keep_time ? "is not restored as it was" : "changed while it was read");
 		assert_int_equal(n_entries(scratch_path(state, "changing")), 0);
@@ -954,7 +955,6 @@ int main(void)
 	    TEST(refuses_bad_outputs),
 	    TEST(leaves_nothing_on_a_full_disk),
 	    TEST(leaves_nothing_when_cancelled),
-	    TEST(refuses_inputs_that_change),
 	    TEST(refuses_inputs_that_change),
 	    TEST(refuses_what_is_no_archive),
 	    TEST(refuses_newer_versions),
