@@ -81,7 +81,7 @@ void qs_strip_cells_init(qs_strip_cells *cells, uint32_t dtype, const qs_grid *g
 	if (kind < 0)
 		return;
 	cells->kind = (qs_fields_kind)kind;
-	if (run <= QS_STRIP_MAX && !prefers_tables(cells->kind, dtype, grid, run))
+	if (run <= QS_STRIP_RUN_MAX && !prefers_tables(cells->kind, dtype, grid, run))
 		cells->kernel = best_kernel(cells->kind, dtype, run);
 	qs_strip *strip = &cells->strip;
 	for (int r = 0; r < QS_STRIP_RUNS_MAX; r++)

@@ -13,8 +13,9 @@ typedef struct qs_cell_fields {
 } qs_cell_fields;
 
 enum {
-	QS_STRIP_MAX = 256,      /* elements whose cells are found at a time */
+	QS_STRIP_MAX = 1024,     /* elements whose cells are found at a time */
 	QS_STRIP_RUNS_MAX = 32,  /* of how many scales */
+	QS_STRIP_RUN_MAX = 256,  /* elements of runs that are short */
 	QS_STRIP_OVERSHOOT = 64, /* elements behind a run that kernels may read and write too */
 };
 
