@@ -32,6 +32,7 @@ import { QstoreError } from "./error.js";
  * @typedef {object} Codec
  * @property {number} concurrency jobs that it works on at a time
  * @property {(job: Job, options?: import("./source.js").ReadOptions) => Promise<Uint8Array>} decode
+ * @property {(jobs: number) => void} [prepare] so many jobs will come soon
  * @property {() => unknown} [close]
  */
 

@@ -118,6 +118,7 @@ export async function* decodePieces({ index, source, codec, base }, pieces, { si
 				if (done)
 					break;
 				lot.coded = quiet(readLot(index, source, lot, options));
+				codec.prepare?.(lot.tasks.length);
 				ahead.push(lot);
 			}
 			const lot = ahead.shift();

@@ -127,6 +127,15 @@ export class WorkerPool {
 		});
 	}
 
+	/**
+	 * Starts workers for jobs that will come: that takes as long as fetching what they decode.
+	 * @param {number} jobs
+	 */
+	prepare(jobs) {
+		if (!this.#closed)
+			this.#startFor(jobs - this.#members.size);
+	}
+
 	/** Ends the workers; jobs under way are rejected. */
 	async close() {
 		this.#closed ??= new QstoreError("CANCELLED", "the pool of workers was closed");
@@ -146,9 +155,7 @@ export class WorkerPool {
 				break;
 			this.#give(least, /** @type {Waiting} */ (this.#queue.shift()));
 		}
-		const starting = this.#members.size - ready.length;
-		for (let wanted = this.#queue.length - starting; wanted > 0 && this.#members.size < this.concurrency && !this.#blocked; wanted--)
-			this.#start();
+		this.#startFor(this.#queue.length - (this.#members.size - ready.length));
 		if (this.#blocked && this.#members.size === 0)
 			this.#decodeHere();
 		for (const { handle, ready: started, jobs } of this.#members)
@@ -177,6 +184,12 @@ export class WorkerPool {
 		const job = detach(waiting.job, buffers);
 		member.jobs.set(id, waiting);
 		member.handle.post({ id, job }, buffers);
+	}
+
+	/** @param {number} jobs that no worker is there for */
+	#startFor(jobs) {
+		for (; jobs > 0 && this.#members.size < this.concurrency && !this.#blocked; jobs--)
+			this.#start();
 	}
 
 	#start() {

@@ -14,12 +14,12 @@ export async function keep(url, name) {
 
 /**
  * Milliseconds until the archive is open, until its first weights are decoded and until all files of a precision are. from:
- * "localhost" or "OPFS"; name: as kept there. The library's own cache is off.
+ * "localhost", "localhost, kept" (by the library's own cache, which is off otherwise) or "OPFS"; name: as kept there.
  */
 export async function loadPrecision(url, name, from, precision, workers) {
 	const start = performance.now();
 	const input = from === "OPFS" ? await (await (await navigator.storage.getDirectory()).getFileHandle(name)).getFile() : absolute(url);
-	const archive = await openQstore(input, { workers, cache: false }), open_ms = performance.now() - start;
+	const archive = await openQstore(input, { workers, cache: from === "localhost, kept" }), open_ms = performance.now() - start;
 	const weights = archive.tensorsOf({ precision }).find(({ size }) => size > 1e5);
 	await weights.read();
 	const first_ms = performance.now() - start, all = performance.now();
@@ -28,6 +28,7 @@ export async function loadPrecision(url, name, from, precision, workers) {
 		for await (const piece of file.chunks())
 			bytes += piece.length;
 	const load_ms = performance.now() - all;
+	await archive.cache?.clear();
 	await archive.close();
 	return { open_ms, first_ms, load_ms, bytes };
 }

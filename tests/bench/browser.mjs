@@ -1,6 +1,7 @@
 /**
  * Decoding and loading in Debian's Chromium: node tests/bench/browser.mjs FILE.qstore [--label TEXT] [--passes N] [--json FILE]. Decoding
- * as wasm.mjs has it, in one worker and in two; loading from a server on this machine and from the browser's own file system (OPFS).
+ * as wasm.mjs has it, in one worker and in two; loading from a server on this machine, without the library's cache and with it ("kept"), and
+ * from the browser's own file system (OPFS).
  * Says so and ends where there is no browser to drive.
  */
 
@@ -30,7 +31,7 @@ try {
 	printRows(`${label}: ${(about.sizes.codes / 1e6).toFixed(1)} M weights; WebAssembly in ${version}`, rows);
 	write({ platform: "browser", version, high: about.high, weights: about.sizes.codes, threads: WORKERS, rows });
 	await page.call(PAGE, "keep", url, "model.qstore");
-	const kinds = ["localhost", "OPFS"].flatMap((from) => ["low", "high"].flatMap((precision) =>
+	const kinds = ["localhost", "localhost, kept", "OPFS"].flatMap((from) => ["low", "high"].flatMap((precision) =>
 		[1, WORKERS].map((workers) => ({ from, precision, workers, load_ms: Infinity }))));
 	for (let i = 0; i < passes; i++)
 		for (const kind of kinds) {
@@ -40,7 +41,7 @@ try {
 		}
 	for (const kind of kinds) {
 		const { from, precision, workers, load_ms, bytes, first_ms, open_ms } = kind;
-		console.log(`  load ${precision.padEnd(4)} from ${from.padEnd(9)} in ${workers} ${load_ms.toFixed(0).padStart(6)} ms, ` +
+		console.log(`  load ${precision.padEnd(4)} from ${from.padEnd(15)} in ${workers} ${load_ms.toFixed(0).padStart(6)} ms, ` +
 			`${(bytes / load_ms / 1e6).toFixed(2)} GB/s; first weights after ${first_ms.toFixed(0)} ms, open after ${open_ms.toFixed(0)}`);
 		write({ platform: "browser-load", version, ...kind });
 	}

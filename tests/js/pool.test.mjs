@@ -117,6 +117,24 @@ test("idle workers end, and come back", async (t) => {
 	assert.equal((await pool.decode(job(100, 1).job)).length, 100);
 });
 
+test("workers can be started before there is work, as many as there will be jobs, and end without any", async (t) => {
+	const pool = makePool(2, { idle: 20 });
+	t.after(() => pool.close());
+	pool.prepare(1);
+	assert.equal(pool.size, 1);
+	pool.prepare(1);
+	assert.equal(pool.size, 1);
+	pool.prepare(5);
+	assert.equal(pool.size, 2);
+	const { job: one, data } = job(1000, 1);
+	assert.deepEqual(await pool.decode(one), data);
+	while (pool.size > 0)
+		await new Promise((resolve) => setTimeout(resolve, 5));
+	await pool.close();
+	pool.prepare(1);
+	assert.equal(pool.size, 0);
+});
+
 test("idle threads do not keep a process", async () => {
 	const script = `
 		import { WorkerPool, compileWasm, createDecoder, spawnThread } from ${JSON.stringify(new URL("../../js/node/index.js", import.meta.url).href)};
