@@ -58,6 +58,10 @@ qs_ranks_fields_kernel qs_ranks_fields_simd128;
 qs_ranks_fields_kernel qs_ranks_fields_avx2;   /* 64 lanes */
 qs_ranks_fields_kernel qs_ranks_fields_avx512; /* 64 lanes */
 
+/* For kernels that leave them out: the values of those of n elements whose index is 0. Few are: to look for
+ * them afterwards takes less than room for them in each vector. Returns where the next ones are. */
+const uint8_t *qs_ranks_place_zeros(const uint8_t *zeros, const uint8_t *indexes, size_t n, uint8_t *dst);
+
 /* How kernels end that have decoded i of n elements, as far as there was room behind the units: they begin
  * again with the last units, or there were too few. */
 static inline int qs_ranks_go_on(qs_ranks *ranks, qs_ranks_kernel *kernel, qs_cells cells,

@@ -47,10 +47,8 @@ static inline __m256i expand(const uint8_t **src, __m256i lanes)
 	return _mm256_shuffle_epi8(units, order);
 }
 
-/* One field of 16 cells each; v: which half of the 32 lanes. zero: all bits of the lanes that take a value
- * from zeros. */
-static inline __attribute__((always_inline)) void step(state *s, int v, __m256i first, __m256i f, __m256i g,
-                                                       __m256i zero, uint8_t *dst)
+/* The ranks of 16 elements, by one field of their cells each; v: which half of the 32 lanes. */
+static inline __attribute__((always_inline)) __m256i step(state *s, int v, __m256i f, __m256i g)
 {
 	const __m256i ones = _mm256_set1_epi16(-1);
 	__m256i *states[] = {(__m256i *)(s->low + 16 * v), (__m256i *)(s->high + 16 * v)},
@@ -68,8 +66,7 @@ static inline __attribute__((always_inline)) void step(state *s, int v, __m256i 
 	_mm256_storeu_si256(states[1],
 	                    _mm256_or_si256(_mm256_sub_epi16(below, ones), _mm256_and_si256(low, take)));
 	_mm256_storeu_si256(states[0], _mm256_or_si256(_mm256_andnot_si256(take, low), expand(&s->src, take)));
-	__m256i value = _mm256_andnot_si256(zero, _mm256_add_epi16(first, rank));
-	_mm256_storeu_si256((__m256i *)dst, _mm256_or_si256(value, expand(&s->zeros, zero)));
+	return rank;
 }
 
 static inline __m256i load_cells(const qs_cell *a, const qs_cell *b, const qs_cell *c, const qs_cell *d)
@@ -93,10 +90,8 @@ static inline __attribute__((always_inline)) void step_cells(state *s, int v, qs
 	}
 	__m256i a = _mm256_unpacklo_epi16(u[0], u[1]), b = _mm256_unpacklo_epi16(u[2], u[3]);
 	__m256i f = _mm256_unpacklo_epi64(_mm256_unpackhi_epi16(u[0], u[1]), _mm256_unpackhi_epi16(u[2], u[3]));
-	__m256i zero =
-	    _mm256_cvtepi8_epi16(_mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)codes), _mm_setzero_si128()));
 	__m256i first = _mm256_add_epi16(_mm256_unpacklo_epi64(a, b), _mm256_set1_epi16((short)from.move));
-	step(s, v, first, f, _mm256_unpackhi_epi64(a, b), zero, dst);
+	_mm256_storeu_si256((__m256i *)dst, _mm256_add_epi16(first, step(s, v, f, _mm256_unpackhi_epi64(a, b))));
 }
 
 int qs_ranks_avx2(qs_ranks *ranks, qs_cells cells, const uint8_t *codes, size_t n, uint8_t *dst)
@@ -107,6 +102,7 @@ int qs_ranks_avx2(qs_ranks *ranks, qs_cells cells, const uint8_t *codes, size_t 
 		step_cells(&s, 0, cells, codes + i, dst + 2 * i);
 		step_cells(&s, 1, cells, codes + i + 16, dst + 2 * i + 32);
 	}
+	s.zeros = qs_ranks_place_zeros(s.zeros, codes, i, dst);
 	end(ranks, &s);
 	return qs_ranks_go_on(ranks, qs_ranks_avx2, cells, codes, i, n, dst);
 }
@@ -116,7 +112,10 @@ static inline void step_fields(state *s, int v, const qs_cell_fields *cells, siz
 	__m256i first = _mm256_loadu_si256((const __m256i *)(cells->first + i)),
 	        f = _mm256_loadu_si256((const __m256i *)(cells->f + i)),
 	        g = _mm256_loadu_si256((const __m256i *)(cells->g + i));
-	step(s, v, first, f, g, _mm256_cmpeq_epi16(g, _mm256_setzero_si256()), dst + 2 * i);
+	__m256i value = _mm256_add_epi16(first, step(s, v, f, g)),
+	        zero = _mm256_cmpeq_epi16(g, _mm256_setzero_si256());
+	_mm256_storeu_si256((__m256i *)(dst + 2 * i),
+	                    _mm256_or_si256(_mm256_andnot_si256(zero, value), expand(&s->zeros, zero)));
 }
 
 int qs_ranks_fields_avx2(qs_ranks *ranks, const qs_cell_fields *cells, size_t n, uint8_t *dst)

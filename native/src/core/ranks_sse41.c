@@ -59,7 +59,7 @@ static inline v128_t step(v128_t *low, v128_t *high, v128_t f, v128_t g, const u
 	return rank;
 }
 
-/* Values of zero codes are not theirs yet: place_zeros. */
+/* Values of zero codes are not theirs yet: qs_ranks_place_zeros. */
 static inline void step_cells(v128_t *low, v128_t *high, qs_cells cells, const uint8_t *codes,
                               const uint8_t **src, uint8_t *dst)
 {
@@ -72,9 +72,7 @@ static inline v128_t zero_codes(const uint8_t *codes)
 	return wasm_i8x16_eq(wasm_v128_load(codes), wasm_i8x16_splat(0));
 }
 
-/* The values of n elements whose code is 0. Few are: to look for them afterwards takes less than room for
- * them in each vector. Returns where the next ones are. */
-static const uint8_t *place_zeros(const uint8_t *zeros, const uint8_t *codes, size_t n, uint8_t *dst)
+const uint8_t *qs_ranks_place_zeros(const uint8_t *zeros, const uint8_t *codes, size_t n, uint8_t *dst)
 {
 	size_t i = 0;
 	for (; n - i >= 32; i += 32) {
@@ -140,7 +138,7 @@ int qs_ranks_simd128(qs_ranks *ranks, qs_cells cells, const uint8_t *codes, size
 #define STEP(low, high, k) step_cells(low, high, cells, codes + i + (k), &src, dst + 2 * i + 2 * (k))
 	DECODE_VECTORS(STEP);
 #undef STEP
-	ranks->zeros = place_zeros(zeros, codes, i, dst);
+	ranks->zeros = qs_ranks_place_zeros(zeros, codes, i, dst);
 	return qs_ranks_go_on(ranks, qs_ranks_simd128, cells, codes, i, n, dst);
 }
 
