@@ -20,6 +20,8 @@ export const FILE = Object.freeze({ STORED: 0, ZSTD: 1, ASSEMBLED: 2, BASE: 3 })
 /** Bytes of the first read: enough for the whole index of most models. */
 const FIRST_READ = 65536;
 
+const TEXT = new TextDecoder("utf-8", { ignoreBOM: true });
+
 /** Bytes of the counts, and of each array's records, in the order of the arrays; strings are single bytes. */
 const COUNTS_SIZE = 64;
 const RECORD = Object.freeze({ variant: 64, file: 80, extent: 24, tensor: 40, object: 96 });
@@ -281,7 +283,7 @@ export class Index {
 	/** @param {number} at of a record's first field, the name's place in the strings */
 	#string(at) {
 		const start = this.#at.strings + this.#u32(at), end = this.#bytes.indexOf(0, start);
-		return new TextDecoder("utf-8", { ignoreBOM: true }).decode(this.#bytes.subarray(start, end));
+		return TEXT.decode(this.#bytes.subarray(start, end));
 	}
 }
 

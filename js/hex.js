@@ -1,7 +1,12 @@
+const PAIRS = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
+
 /**
  * Bytes in hexadecimal.
  * @param {Uint8Array} bytes
  */
 export function hex(bytes) {
-	return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+	let text = "";
+	for (const byte of bytes)
+		text += PAIRS[byte];
+	return text;
 }
