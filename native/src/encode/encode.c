@@ -330,13 +330,10 @@ static void try_codes(qs_encoder *encoder, const qs_chunk_desc *desc, const uint
 			classes[used].bits = qs_entropy_bits(classes[used].counts);
 			used++;
 		}
-	/* Codes of 8 bits are to be decoded fast; with few values Huffman's whole bits cost more, but not without
-	 * both extremes: what is left is even, so that some bits are kept raw. With differences they cost most.
-	 */
-	int even = mode == QS_MODE_PEAKS && encoder->peaks.peaks.per_group > 1;
-	qs_prefer prefer = mode == QS_MODE_RECODED              ? QS_PREFER_SIZE
-	                   : few_values(classes, used) && !even ? QS_PREFER_BOTH
-	                                                        : QS_PREFER_SPEED;
+	/* Codes of 8 bits are to be decoded fast; with few values Huffman's whole bits cost more, but what is
+	 * left without peaks is smooth, so that some bits are kept raw. With differences they cost most. */
+	int few = mode != QS_MODE_PEAKS && few_values(classes, used);
+	qs_prefer prefer = mode == QS_MODE_RECODED ? QS_PREFER_SIZE : few ? QS_PREFER_BOTH : QS_PREFER_SPEED;
 	unsigned n_classes = find_classes(classes, used, desc->n_elems);
 	qs_writer w = begin_candidate(encoder);
 	qs_write8(&w, mode);
