@@ -38,21 +38,22 @@ static inline __attribute__((always_inline)) void qs_cell_bytes_load(qs_cell_byt
                                                                      const int small)
 {
 	const qs_cell_table *table = from.table;
-	__m512i first[4], f[4], g[4];
+	__m512i first[4], g[4];
 	for (int v = 0; v < 4; v++) {
 		first[v] =
 		    _mm512_add_epi16(_mm512_loadu_si512(table->first + 32 * v), _mm512_set1_epi16((short)from.move));
-		f[v] = _mm512_loadu_si512(table->f + 32 * v);
 		g[v] = _mm512_loadu_si512(table->g + 32 * v);
 	}
 	t->first = qs_field_bytes_of(first);
-	t->f = qs_field_bytes_of(f);
 	t->g = qs_field_bytes_of(g);
-	if (small)
-		for (int v = 0; v < 2; v++) {
+	for (int v = 0; v < 2; v++) {
+		t->f.low[v] = _mm512_loadu_si512(table->f_low + 64 * v);
+		t->f.high[v] = _mm512_loadu_si512(table->f_high + 64 * v);
+		if (small) {
 			t->g.low[v] = _mm512_loadu_si512(table->small + 64 * v);
 			t->g.high[v] = _mm512_setzero_si512();
 		}
+	}
 	t->least = qs_cells_at(from, 128);
 }
 

@@ -403,6 +403,8 @@ static TARGET_AVX512 void split_table(qs_cell_table *table, uint32_t rule)
 		uint32_t count = QS_CELL_COUNT(cell), is_zero = none || k == zero, limit = k < 32 ? 256 : 32;
 		table->first[k] = QS_CELL_FIRST(cell);
 		table->f[k] = (uint16_t)QS_CELL_F(cell);
+		table->f_low[k] = (uint8_t)QS_CELL_F(cell);
+		table->f_high[k] = (uint8_t)(QS_CELL_F(cell) >> 8);
 		table->g[k] = is_zero ? 0 : (uint16_t)QS_CELL_G(cell);
 		table->count[k] = is_zero ? 0 : (uint16_t)count;
 		table->small[k] = is_zero ? 0 : (uint8_t)count;

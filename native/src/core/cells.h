@@ -51,6 +51,7 @@ typedef struct qs_cell_table {
 	 * small: counts again, likewise, where none is above 255, and from code 32 on none above 31. */
 	uint16_t first[QS_CELL_FIELDS];
 	uint8_t small[QS_CELL_FIELDS];
+	uint8_t f_low[QS_CELL_FIELDS], f_high[QS_CELL_FIELDS]; /* bytes of f */
 	uint16_t f[QS_CELL_FIELDS], g[QS_CELL_FIELDS], count[QS_CELL_FIELDS];
 #endif
 	qs_cell cells[QS_CELL_TABLE];
