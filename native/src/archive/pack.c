@@ -479,6 +479,7 @@ static qstore_status write_archive(packer *p, int fd, qs_error *error)
 		status = qs_tar_writer_create(&writer, fd, p->options->output, error);
 	if (status == QSTORE_OK) {
 		pack_phase(p, "writing", payload_size);
+		qs_allocate(fd, round_up(QS_INDEX_OFFSET + index_size) + payload_size);
 		status = write_members(p, writer, index, index_size, payload_size, buffer, error);
 	}
 	qs_tar_writer_destroy(writer);
@@ -503,6 +504,33 @@ static qstore_status check_archive(packer *p, const char *temp_path, qs_error *e
 		if (changed != QSTORE_OK)
 			return changed;
 	}
+	return status;
+}
+
+typedef struct flush {
+	int fd, reason; /* reason: errno */
+} flush;
+
+static void *flush_file(void *user)
+{
+	flush *f = user;
+	f->reason = fsync(f->fd) == 0 ? 0 : errno;
+	return NULL;
+}
+
+/* The disk writes what is read back meanwhile: that comes from memory in any case. */
+static qstore_status flush_and_check(packer *p, int fd, const char *temp_path, qs_error *error)
+{
+	flush f = {.fd = fd};
+	pthread_t thread;
+	int started = pthread_create(&thread, NULL, flush_file, &f) == 0;
+	qstore_status status = check_archive(p, temp_path, error);
+	if (started)
+		pthread_join(thread, NULL);
+	else
+		flush_file(&f);
+	if (status == QSTORE_OK && f.reason != 0)
+		status = qs_fail(error, QSTORE_IO, "%s: cannot write: %s", p->options->output, strerror(f.reason));
 	return status;
 }
 
@@ -565,12 +593,10 @@ static qstore_status run(packer *p, qs_error *error)
 		status = pack_check_sources(p, error);
 	if (status == QSTORE_OK)
 		status = write_archive(p, fd, error);
-	if (status == QSTORE_OK && fsync(fd) != 0)
-		status = qs_fail(error, QSTORE_IO, "%s: cannot write: %s", output, strerror(errno));
+	if (status == QSTORE_OK)
+		status = flush_and_check(p, fd, temp_path, error);
 	if (fd >= 0 && close(fd) != 0 && status == QSTORE_OK)
 		status = qs_fail(error, QSTORE_IO, "%s: cannot write: %s", output, strerror(errno));
-	if (status == QSTORE_OK)
-		status = check_archive(p, temp_path, error);
 	if (status == QSTORE_OK)
 		status = qs_temp_rename(temp_path, output, p->options->force, error);
 	if (status == QSTORE_OK) {
