@@ -60,14 +60,21 @@ static void check_kernel(qs_tree_kernel *kernel)
 	guarded_destroy(&dst);
 }
 
-static void check_encoding(qs_tree_mark_kernel *mark, qs_tree_split_kernel *split)
+static void check_encoding(qs_tree_number_kernel *number, qs_tree_mark_kernel *mark,
+                           qs_tree_split_kernel *split)
 {
 	rng r = {2};
 	for (int round = 0; round < 2000; round++) {
 		size_t groups = 1 + rng_below(&r, GROUPS), n = groups * QS_TREE_GROUP;
 		uint8_t src[SYMBOLS], bits[SYMBOLS / 8], expected[SYMBOLS / 8], from = rng_next(&r) & 255;
 		uint8_t room[4][SYMBOLS + QS_TREE_SLACK], *to[2], *other[2];
+		uint8_t leaf[256], *numbers = room[0];
+		size_t some = n - rng_below(&r, QS_TREE_GROUP);
 		rng_bytes(&r, src, n);
+		rng_bytes(&r, leaf, 256);
+		number(src, some, leaf, numbers);
+		for (size_t i = 0; i < some; i++)
+			assert_int_equal(numbers[i], leaf[src[i]]);
 		size_t n_ones = qs_tree_mark_scalar(src, groups, from, expected);
 		for (size_t i = 0; i < n; i++)
 			assert_int_equal(expected[i / 8] >> (i % 8) & 1, src[i] >= from);
@@ -101,7 +108,7 @@ static void test_scalar(void **state)
 {
 	(void)state;
 	check_kernel(qs_tree_scalar);
-	check_encoding(qs_tree_mark_scalar, qs_tree_split_scalar);
+	check_encoding(qs_tree_number_scalar, qs_tree_mark_scalar, qs_tree_split_scalar);
 }
 
 static void test_simd128(void **state)
@@ -123,7 +130,7 @@ static void test_avx512(void **state)
 	if (!qs_cpu_has_avx512())
 		skip();
 	check_kernel(qs_tree_avx512);
-	check_encoding(qs_tree_mark_avx512, qs_tree_split_avx512);
+	check_encoding(qs_tree_number_avx512, qs_tree_mark_avx512, qs_tree_split_avx512);
 #else
 	skip();
 #endif
@@ -160,11 +167,9 @@ static void test_pieces(void **state)
 		qs_huffman_lengths(counts, 256, QS_TREE_DEPTH, lengths);
 		assert_true(qs_tree_build(&scratch->tree, lengths, numbers, 256));
 		qs_tree_leaves(&scratch->tree, leaf);
-		for (size_t i = 0; i < n; i++) {
-			scratch->leaves[i] = leaf[data[i]];
+		for (size_t i = 0; i < n; i++)
 			n_bits += lengths[data[i]];
-		}
-		size_t size = (size_t)(qs_tree_write(scratch, n, coded) - coded);
+		size_t size = (size_t)(qs_tree_write(scratch, data, n, leaf, coded) - coded);
 		assert_true(8 * size >= n_bits && 8 * size <= n_bits + qs_tree_padding(n, symbols, n_bits));
 		const uint8_t *p = guarded_copy(&src, coded, size);
 		uint8_t *out = guarded_place(&dst, n);

@@ -144,9 +144,7 @@ static void write_huffman(qs_writer *w, const uint8_t *src, size_t n, const qs_b
 		leaves[s] = by_top[qs_top_symbol(s, plan->zigzag, raw_bits)];
 	for (size_t piece; n; n -= piece, src += piece) {
 		piece = n < QS_TREE_PIECE ? n : QS_TREE_PIECE;
-		for (size_t i = 0; i < piece; i++)
-			tree.leaves[i] = leaves[src[i]];
-		w->at = qs_tree_write(&tree, piece, w->at);
+		w->at = qs_tree_write(&tree, src, piece, leaves, w->at);
 	}
 }
 

@@ -30,6 +30,12 @@ size_t qs_tree_padding(size_t n, unsigned tops, size_t coded)
 	return 7 * (pieces + (nodes < coded / QS_TREE_GROUP ? nodes : coded / QS_TREE_GROUP));
 }
 
+void qs_tree_number_scalar(const uint8_t *src, size_t n, const uint8_t leaf[256], uint8_t *dst)
+{
+	for (size_t i = 0; i < n; i++)
+		dst[i] = leaf[src[i]];
+}
+
 size_t qs_tree_mark_scalar(const uint8_t *src, size_t groups, uint8_t from, uint8_t *bits)
 {
 	size_t ones = 0;
@@ -63,6 +69,7 @@ void qs_tree_split_scalar(const uint8_t *src, const uint8_t *bits, size_t groups
 }
 
 typedef struct kernels {
+	qs_tree_number_kernel *number;
 	qs_tree_mark_kernel *mark;
 	qs_tree_split_kernel *split;
 } kernels;
@@ -71,9 +78,9 @@ static kernels best_kernels(void)
 {
 #if QS_HAVE_AVX512
 	if (qs_cpu_has_avx512())
-		return (kernels){qs_tree_mark_avx512, qs_tree_split_avx512};
+		return (kernels){qs_tree_number_avx512, qs_tree_mark_avx512, qs_tree_split_avx512};
 #endif
-	return (kernels){qs_tree_mark_scalar, qs_tree_split_scalar};
+	return (kernels){qs_tree_number_scalar, qs_tree_mark_scalar, qs_tree_split_scalar};
 }
 
 /* `count` (1 to 64) bits at bit `at`, with zeros behind them up to a byte's end. */
@@ -88,31 +95,33 @@ static void put_bits(uint8_t *dst, size_t at, uint64_t word, size_t count)
 		*dst++ = (uint8_t)word;
 }
 
-uint8_t *qs_tree_write(qs_tree_scratch *s, size_t n, uint8_t *dst)
+uint8_t *qs_tree_write(qs_tree_scratch *s, const uint8_t *src, size_t n, const uint8_t leaf[256],
+                       uint8_t *dst)
 {
 	qs_tree *t = &s->tree;
 	const kernels k = best_kernels();
-	uint8_t least[QS_TREE_NODES], leaf[256];
+	uint8_t least[QS_TREE_NODES], leaf_of[256];
 	unsigned next = 0;
 	size_t at = 0;
-	number_leaves(t, 0, &next, least, leaf);
+	number_leaves(t, 0, &next, least, leaf_of);
+	k.number(src, n, leaf, s->leaves);
 	t->node[0].count = (uint32_t)n;
 	for (unsigned level = 0; level < t->levels; level++) {
 		uint8_t *children = s->symbols[~level & 1];
 		uint32_t begin = 0;
 		for (unsigned v = t->level[level]; v < t->level[level + 1]; v++) {
 			const qs_tree_node *node = &t->node[v];
-			const uint8_t *src = level ? s->symbols[level & 1] + node->begin : s->leaves;
+			const uint8_t *symbols = level ? s->symbols[level & 1] + node->begin : s->leaves;
 			const size_t count = node->count, groups = count / QS_TREE_GROUP, rest = count % QS_TREE_GROUP;
 			const unsigned ones_child = node->child[1];
 			const uint8_t from =
-			    ones_child < QS_TREE_LEAF ? least[ones_child] : leaf[ones_child - QS_TREE_LEAF];
+			    ones_child < QS_TREE_LEAF ? least[ones_child] : leaf_of[ones_child - QS_TREE_LEAF];
 			at = qs_tree_place(at, count);
 			uint8_t *bits = dst + at / 8, last_bits[8] = {0};
-			size_t ones = groups ? k.mark(src, groups, from, bits) : 0;
+			size_t ones = groups ? k.mark(symbols, groups, from, bits) : 0;
 			at += count;
 			if (rest) {
-				k.mark(src + groups * QS_TREE_GROUP, 1, from, last_bits);
+				k.mark(symbols + groups * QS_TREE_GROUP, 1, from, last_bits);
 				uint64_t word = qs_load64(last_bits) & (((uint64_t)1 << rest) - 1);
 				ones += (unsigned)__builtin_popcountll(word);
 				put_bits(dst, at - rest, word, rest);
@@ -130,9 +139,9 @@ uint8_t *qs_tree_write(qs_tree_scratch *s, size_t n, uint8_t *dst)
 				}
 			if (!to[0] && !to[1])
 				continue;
-			k.split(src, bits, groups, to);
+			k.split(symbols, bits, groups, to);
 			if (rest)
-				k.split(src + groups * QS_TREE_GROUP, last_bits, 1, to);
+				k.split(symbols + groups * QS_TREE_GROUP, last_bits, 1, to);
 		}
 	}
 	return dst + (at + 7) / 8;

@@ -18,9 +18,13 @@ void qs_tree_leaves(const qs_tree *t, uint8_t leaf[256]);
 /* Bits that pieces of n symbols take besides `coded` bits of codes of `tops` symbols, at most. */
 size_t qs_tree_padding(size_t n, unsigned tops, size_t coded);
 
-/* Writes a piece: n symbols (1 to QS_TREE_PIECE), as numbers of leaves in s->leaves. Up to 16 bytes behind
- * its end may be written to. Returns that end. */
-uint8_t *qs_tree_write(qs_tree_scratch *s, size_t n, uint8_t *dst);
+/* Writes a piece: n symbols (1 to QS_TREE_PIECE). leaf: of each byte in src the number of its symbol's leaf.
+ * Up to 16 bytes behind its end may be written to. Returns that end. */
+uint8_t *qs_tree_write(qs_tree_scratch *s, const uint8_t *src, size_t n, const uint8_t leaf[256],
+                       uint8_t *dst);
+
+/* Looks up n symbols' leaves. Up to QS_TREE_SLACK bytes behind them may be written. */
+typedef void qs_tree_number_kernel(const uint8_t *src, size_t n, const uint8_t leaf[256], uint8_t *dst);
 
 /* A bit for each of `groups` × QS_TREE_GROUP symbols, 1 from leaf `from` on. Returns how many those are. */
 typedef size_t qs_tree_mark_kernel(const uint8_t *src, size_t groups, uint8_t from, uint8_t *bits);
@@ -29,6 +33,7 @@ typedef size_t qs_tree_mark_kernel(const uint8_t *src, size_t groups, uint8_t fr
  * QS_TREE_SLACK bytes more than belong there may be written. */
 typedef void qs_tree_split_kernel(const uint8_t *src, const uint8_t *bits, size_t groups, uint8_t *to[2]);
 
+qs_tree_number_kernel qs_tree_number_scalar, qs_tree_number_avx512;
 qs_tree_mark_kernel qs_tree_mark_scalar, qs_tree_mark_avx512;
 qs_tree_split_kernel qs_tree_split_scalar, qs_tree_split_avx512;
 

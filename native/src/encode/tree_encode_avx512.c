@@ -5,6 +5,20 @@
 #if QS_HAVE_AVX512
 #include <immintrin.h>
 
+void qs_tree_number_avx512(const uint8_t *src, size_t n, const uint8_t leaf[256], uint8_t *dst)
+{
+	__m512i part[4];
+	for (int k = 0; k < 4; k++)
+		part[k] = _mm512_loadu_si512(leaf + 64 * k);
+	for (size_t i = 0; i < n; i += 64) {
+		__mmask64 some = n - i < 64 ? ((__mmask64)1 << (n - i)) - 1 : ~(__mmask64)0;
+		__m512i s = _mm512_maskz_loadu_epi8(some, src + i);
+		__m512i low = _mm512_permutex2var_epi8(part[0], s, part[1]),
+		        high = _mm512_permutex2var_epi8(part[2], s, part[3]);
+		_mm512_storeu_si512(dst + i, _mm512_mask_blend_epi8(_mm512_movepi8_mask(s), low, high));
+	}
+}
+
 size_t qs_tree_mark_avx512(const uint8_t *src, size_t groups, uint8_t from, uint8_t *bits)
 {
 	const __m512i least = _mm512_set1_epi8((char)from);
