@@ -48,6 +48,7 @@ static qstore_status decode(fixture *f, const uint8_t *src, size_t src_size, siz
 	const uint8_t *p = guarded_copy(&f->src, src, src_size);
 	qs_reader r = {p, p + src_size, 0};
 	uint8_t *dst = guarded_place(&f->dst, n), *work = guarded_place(&f->table, qs_symbols_workspace_size());
+	qs_symbols_ahead(work, dst, n, 1);
 	qstore_status status = qs_symbols_decode(&r, dst, n, work, f->zstd, f->zstd_size);
 	*used = (size_t)(r.at - p);
 	assert_true(*used <= src_size);

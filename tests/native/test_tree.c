@@ -174,11 +174,11 @@ static void test_pieces(void **state)
 		const uint8_t *p = guarded_copy(&src, coded, size);
 		uint8_t *out = guarded_place(&dst, n);
 		assert_true(qs_tree_build(&work->tree, lengths, numbers, 256));
-		assert_ptr_equal(qs_tree_decode(work, p, p + size, out, n), p + size);
+		assert_ptr_equal(qs_tree_decode(work, p, p + size, out, n, (qs_ahead){0}), p + size);
 		assert_memory_equal(out, data, n);
 		for (size_t cut = 1; cut <= size; cut += 1 + size / 50) {
 			p = guarded_copy(&src, coded, size - cut);
-			assert_null(qs_tree_decode(work, p, p + size - cut, out, n));
+			assert_null(qs_tree_decode(work, p, p + size - cut, out, n, (qs_ahead){0}));
 		}
 	}
 	guarded_destroy(&src);

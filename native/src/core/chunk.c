@@ -218,6 +218,7 @@ qstore_status qs_chunk_decode(const qs_chunk_desc *desc, const uint8_t *src, siz
 	if (!qs_workspace_open(&w, work, work_size))
 		return QSTORE_MEMORY;
 	qs_reader r = {src, src + src_size, 0};
+	qs_symbols_ahead(w.tables, dst, dst_size, qs_dtype_size(desc->dtype));
 	switch (qs_read8(&r)) {
 	case QS_MODE_RAW: {
 		const uint8_t *p = qs_read_bytes(&r, dst_size);

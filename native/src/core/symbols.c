@@ -6,6 +6,8 @@
 #include "zstd.h"
 
 typedef struct symbols_work {
+	uintptr_t write, write_end; /* what is written after blocks, as qs_symbols_ahead says */
+	unsigned write_size;        /* for each symbol */
 	union {
 		qs_tree_work huffman;
 		qs_ans_entry ans[1u << QS_ANS_LOG_MAX];
@@ -16,6 +18,24 @@ typedef struct symbols_work {
 size_t qs_symbols_workspace_size(void)
 {
 	return sizeof(symbols_work);
+}
+
+void qs_symbols_ahead(void *work, const uint8_t *dst, size_t size, unsigned symbol_size)
+{
+	symbols_work *w = work;
+	w->write = (uintptr_t)dst;
+	w->write_end = w->write + size;
+	w->write_size = symbol_size;
+}
+
+/* What is needed after a piece of n symbols, besides n_raw bytes. */
+static qs_ahead ahead_of(symbols_work *w, size_t n, const uint8_t *raw, size_t n_raw)
+{
+	qs_ahead a = {.read = (uintptr_t)raw, .read_end = (uintptr_t)raw + n_raw, .write = w->write};
+	size_t left = w->write_end - w->write;
+	w->write += n * w->write_size < left ? n * w->write_size : left;
+	a.write_end = w->write;
+	return a;
 }
 
 /* What Huffman and ANS blocks begin with: the top symbols' range, what is kept raw, and the table's log of
@@ -73,10 +93,12 @@ static qstore_status decode_huffman(qs_reader *r, uint8_t *dst, size_t n, symbol
 	if (h.n_tops == 1)
 		memset(dst, symbols[0], n);
 	/* Whole groups of raw bits but in the last piece. */
-	for (size_t piece; n; n -= piece, dst += piece, raw += qs_raw_bits_size(piece, h.raw_bits)) {
+	for (size_t piece, n_raw; n; n -= piece, dst += piece, raw += n_raw) {
 		piece = n < QS_TREE_PIECE ? n : QS_TREE_PIECE;
+		n_raw = qs_raw_bits_size(piece, h.raw_bits);
 		if (h.n_tops > 1) {
-			const uint8_t *end = qs_tree_decode(w, r->at, r->end, dst, piece);
+			const uint8_t *end =
+			    qs_tree_decode(w, r->at, r->end, dst, piece, ahead_of(work, piece, raw, n_raw));
 			if (!end)
 				return QSTORE_CORRUPT;
 			r->at = end;

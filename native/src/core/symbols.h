@@ -35,4 +35,8 @@ qstore_status qs_symbols_decode(qs_reader *r, uint8_t *dst, size_t n, void *work
  * a one. */
 const uint8_t *qs_symbols_raw(qs_reader *r, size_t n);
 
+/* Blocks decoded from now on come before `size` bytes are written to dst, in order, symbol_size for each
+ * symbol: its cache lines are fetched meanwhile. To be called before the first block; size may be 0. */
+void qs_symbols_ahead(void *work, const uint8_t *dst, size_t size, unsigned symbol_size);
+
 #endif

@@ -135,12 +135,34 @@ static qs_tree_kernel *best_kernel(void)
 	return qs_tree_scalar;
 }
 
+enum { LINE = 64, GROUPS_AT_ONCE = 32 };
+
+/* The share of what is to be fetched that `groups` of all have. */
+static void fetch(qs_ahead *a, size_t groups, size_t all)
+{
+#if defined(__wasm__) /* has nothing to say it with */
+	(void)a, (void)groups, (void)all;
+#else
+	uintptr_t read = a->read + (a->read_end - a->read) * groups / all;
+	uintptr_t write = a->write + (a->write_end - a->write) * groups / all;
+	for (; a->read + LINE <= read; a->read += LINE)
+		__builtin_prefetch((const void *)a->read, 0, 2);
+	for (; a->write + LINE <= write; a->write += LINE)
+		__builtin_prefetch((const void *)a->write, 1, 2);
+#endif
+}
+
+/* groups_left: of all nodes. */
 static void merge_node(const qs_tree_node *node, const uint8_t *src, qs_tree_branch branch[2],
-                       qs_tree_kernel *kernel, uint8_t *dst)
+                       qs_tree_kernel *kernel, uint8_t *dst, qs_ahead *ahead, size_t *groups_left)
 {
 	size_t groups = node->count / QS_TREE_GROUP, rest = node->count % QS_TREE_GROUP;
-	if (groups)
-		kernel(src + node->at / 8, groups, branch, dst);
+	for (size_t done = 0, some; done < groups; done += some) {
+		some = groups - done < GROUPS_AT_ONCE ? groups - done : GROUPS_AT_ONCE;
+		kernel(src + node->at / 8 + 8 * done, some, branch, dst + QS_TREE_GROUP * done);
+		fetch(ahead, some, *groups_left);
+		*groups_left -= some;
+	}
 	if (!rest)
 		return;
 	uint8_t bits[8], last[QS_TREE_GROUP];
@@ -150,13 +172,14 @@ static void merge_node(const qs_tree_node *node, const uint8_t *src, qs_tree_bra
 }
 
 const uint8_t *qs_tree_decode(qs_tree_work *w, const uint8_t *src, const uint8_t *src_end, uint8_t *dst,
-                              size_t n)
+                              size_t n, qs_ahead ahead)
 {
 	qs_tree *t = &w->tree;
 	qs_tree_kernel *kernel = best_kernel();
 	size_t end = find_nodes(t, src, 8 * (size_t)(src_end - src), n);
 	if (!end)
 		return NULL;
+	size_t groups = end / QS_TREE_GROUP;
 	for (unsigned level = t->levels; level-- > 0;) {
 		const uint8_t *children = w->symbols[~level & 1];
 		uint8_t *symbols = level ? w->symbols[level & 1] : dst;
@@ -168,7 +191,7 @@ const uint8_t *qs_tree_decode(qs_tree_work *w, const uint8_t *src, const uint8_t
 				branch[bit] = (qs_tree_branch){child < QS_TREE_LEAF ? children + t->node[child].begin : NULL,
 				                               (uint8_t)child};
 			}
-			merge_node(node, src, branch, kernel, level ? symbols + node->begin : symbols);
+			merge_node(node, src, branch, kernel, level ? symbols + node->begin : symbols, &ahead, &groups);
 		}
 	}
 	return src + (end + 7) / 8;

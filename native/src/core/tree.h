@@ -49,10 +49,16 @@ static inline size_t qs_tree_place(size_t at, size_t count)
 	return count < QS_TREE_GROUP ? at : (at + 7) & ~(size_t)7;
 }
 
+/* Addresses that are needed after a piece: their cache lines are fetched while it is decoded, evenly, since
+ * memory is idle then. */
+typedef struct qs_ahead {
+	uintptr_t read, read_end, write, write_end;
+} qs_ahead;
+
 /* Decodes a piece: n symbols (1 to QS_TREE_PIECE) of w->tree into dst, which it fills exactly. Returns the
  * end of its bits, NULL when they do not end before src_end. */
 const uint8_t *qs_tree_decode(qs_tree_work *w, const uint8_t *src, const uint8_t *src_end, uint8_t *dst,
-                              size_t n);
+                              size_t n, qs_ahead ahead);
 
 /* A child's symbols, from the next one on; or NULL and the one symbol that they all are. */
 typedef struct qs_tree_branch {
