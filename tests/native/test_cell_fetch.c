@@ -113,8 +113,53 @@ static void test_kernels_agree(void **state)
 	guarded_destroy(&codes);
 }
 
+/* Runs of a strip whose tables want the same slots: none is read once another has taken its place. */
+static void test_tables_in_one_slot(void **state)
+{
+	(void)state;
+	static qs_cell_cache cache, exact;
+	rng r = {2};
+	for (int round = 0; round < 400; round++) {
+		uint32_t dtype = round % 2 ? QS_F16 : QS_BF16, n = 32 * MAX_RUNS;
+		qs_grid grid = {.rule = QS_RULE_Q8_0, .codes_dtype = QS_I8};
+		int by_code;
+		qs_fetch_kernel *fetch = qs_fetch_best(&grid, &by_code);
+		if (!by_code)
+			return;
+		if (round < 2)
+			qs_cell_cache_init(&cache, dtype, grid.rule, grid.codes_dtype);
+		qs_cell_cache_use(&cache, dtype, grid.rule, grid.codes_dtype, 0);
+		qs_cell_cache_init(&exact, dtype, grid.rule, grid.codes_dtype);
+		qs_run runs[MAX_RUNS];
+		qs_step steps[MAX_RUNS] = {{0}};
+		uint8_t codes[32 * MAX_RUNS];
+		uint16_t expected[3][32 * MAX_RUNS], got[3][32 * MAX_RUNS];
+		for (uint32_t i = 0; i < MAX_RUNS; i++) {
+			runs[i] = (qs_run){.begin = 32 * i, .count = 32};
+			/* Mantissas that differ in bits which do not choose the slot. */
+			steps[i].scale = ldexpf(1 + (float)rng_below(&r, 3) * 0x1p-20f, (int)rng_below(&r, 6) - 3);
+		}
+		for (uint32_t i = 0; i < n; i++)
+			codes[i] = (uint8_t)rng_next(&r);
+		for (uint32_t i = 0; i < MAX_RUNS; i++) {
+			qs_cells cells = {.table = qs_cell_cache_get(&exact, &steps[i], 128)};
+			qs_cell_fields to = {expected[0] + 32 * i, expected[1] + 32 * i, expected[2] + 32 * i};
+			qs_fetch_scalar(&cells, &runs[i].count, 1, codes + 32 * i, 1, &to);
+		}
+		qs_fetch_runs(fetch, &cache, runs, steps, MAX_RUNS, codes, 1,
+		              &(qs_cell_fields){got[0], got[1], got[2]});
+		for (uint32_t i = 0; i < n; i++)
+			if (got[1][i] != expected[1][i] || got[2][i] != expected[2][i] ||
+			    (expected[2][i] && got[0][i] != expected[0][i]))
+				fail_msg("run %u, code %d: first %x for %x, F %u for %u, count %u for %u", i / 32,
+				         (int8_t)codes[i], got[0][i], expected[0][i], got[1][i], expected[1][i], got[2][i],
+				         expected[2][i]);
+	}
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_kernels_agree)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_kernels_agree),
+	                                   cmocka_unit_test(test_tables_in_one_slot)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
