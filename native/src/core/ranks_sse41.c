@@ -77,8 +77,13 @@ const uint8_t *qs_ranks_place_zeros(const uint8_t *zeros, const uint8_t *codes, 
 	size_t i = 0;
 	for (; n - i >= 32; i += 32) {
 		uint32_t low = (uint32_t)wasm_i8x16_bitmask(zero_codes(codes + i)),
-		         high = (uint32_t)wasm_i8x16_bitmask(zero_codes(codes + i + 16));
-		for (uint32_t mask = low | high << 16; mask; mask &= mask - 1, zeros += 2)
+		         high = (uint32_t)wasm_i8x16_bitmask(zero_codes(codes + i + 16)), mask = low | high << 16;
+		/* Whether there is one is as good as random, a second one is rare: no branch on the first. Where
+		 * there is none, the last value is put where it is. */
+		uint8_t *at = dst + 2 * (i + (unsigned)__builtin_ctz(mask | 1u << 31));
+		memcpy(at, mask ? zeros : at, 2);
+		zeros += 2 * (mask != 0);
+		for (mask &= mask - 1; mask; mask &= mask - 1, zeros += 2)
 			memcpy(dst + 2 * (i + (unsigned)__builtin_ctz(mask)), zeros, 2);
 	}
 	for (; i < n; i++)
