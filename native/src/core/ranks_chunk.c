@@ -1,12 +1,12 @@
 /* Chunks of 16-bit floats given their codes (FORMAT.md, "Ranks"). */
 #include <string.h>
 
-#include "cell_fetch.h"
 #include "factors.h"
 #include "mode.h"
 #include "planes.h"
 #include "ranks.h"
 #include "rules.h"
+#include "walk.h"
 #include "workspace.h"
 
 static qstore_status decode_exceptions(qs_reader *r, size_t n, uint8_t *dst)
@@ -134,159 +134,65 @@ static uint8_t greatest(const uint8_t *codes, uint32_t n)
 	return most;
 }
 
-/* Codes less the zero point. */
-static void make_indexes(const uint8_t *codes, uint32_t n, int32_t zero, uint8_t *dst)
-{
-	for (uint32_t i = 0; i < n; i++)
-		dst[i] = (uint8_t)(codes[i] - (uint32_t)zero);
-}
-
-/* What a chunk's ranks are decoded with. codes: in coded order. */
+/* What a chunk's ranks are decoded with. */
 typedef struct ranks_chunk {
-	const qs_chunk_desc *desc;
-	const qs_workspace *w;
-	const uint8_t *codes, *shifts; /* shifts: of the runs that are left, or NULL */
+	qs_walk walk;
 	feed feed;
-	int by_code;  /* feed.fetch takes codes */
-	int is_short; /* most runs are: cells of several are gathered at a time */
-	qs_strip_cells strip;
 } ranks_chunk;
-
-static void shift_step(ranks_chunk *c, qs_step *step)
-{
-	qs_step_shift(step, c->desc->coarse_grid.rule, c->desc->dtype, (int8_t)*c->shifts++);
-}
-
-/* A run's scale; call it for each run once. */
-static void next_step(ranks_chunk *c, const qs_run *run, qs_step *step)
-{
-	qs_grid_step(&c->desc->coarse_grid, run->number, step);
-	if (c->shifts)
-		shift_step(c, step);
-}
-
-/* The cells of a run, and the run's indexes into it. */
-static qs_cells cells_of_run(const ranks_chunk *c, const qs_run *run, const qs_step *step,
-                             const uint8_t **indexes)
-{
-	const qs_grid *grid = &c->desc->coarse_grid;
-	const uint8_t *codes = c->codes + run->begin;
-	uint8_t *own = c->w->indexes + run->begin;
-	uint32_t n = run->count, reach = 128;
-	int symmetric = qs_rule_is_symmetric(grid->rule), plain = qs_grid_is_plain(grid);
-	*indexes = plain || c->by_code ? codes : own;
-	if (!plain && symmetric) {
-		make_indexes(codes, n, step->zero, own);
-		reach = qs_cell_reach(grid->codes_dtype, step->zero, own, n);
-	}
-	qs_cells cells = qs_cell_cache_find(c->w->cells, step, reach);
-	if (c->by_code)
-		return cells;
-	if (cells.table->zero == QS_ALL_ZERO) {
-		memset(own, 0, n);
-		*indexes = own;
-	} else if (!symmetric) {
-		make_indexes(codes, n, cells.table->zero, own);
-	}
-	return cells;
-}
-
-/* The cells of those runs that `by_table` has a bit for. to: of the first run's first element. */
-static void fetch_runs(ranks_chunk *c, const qs_run *runs, const qs_step *steps, uint32_t n_runs,
-                       uint32_t by_table, const qs_cell_fields *to)
-{
-	uint32_t begin = runs[0].begin;
-	if (c->by_code && !c->strip.kernel) {
-		qs_fetch_runs(c->feed.fetch, c->w->cells, runs, steps, n_runs, c->codes, 0, to);
-		return;
-	}
-	for (uint32_t r = 0; by_table; r++, by_table >>= 1) {
-		const uint8_t *indexes;
-		uint32_t at = runs[r].begin - begin;
-		if (!(by_table & 1))
-			continue;
-		qs_cells cells = cells_of_run(c, &runs[r], &steps[r], &indexes);
-		c->feed.fetch(&cells, &runs[r].count, 1, indexes, 0,
-		              &(qs_cell_fields){to->first + at, to->f + at, to->g + at});
-	}
-}
 
 /* Short runs, each element by its own cell. */
 static int decode_short_runs(ranks_chunk *c, const qs_run *runs, uint32_t n_runs)
 {
 	if (!feed_whole(&c->feed))
 		return 0;
-	uint32_t begin = runs[0].begin, n = runs[n_runs - 1].begin + runs[n_runs - 1].count - begin;
-	uint32_t by_table = (uint32_t)((UINT64_C(1) << n_runs) - 1);
-	qs_step steps[QS_STRIP_RUNS_MAX];
-	qs_grid_steps(&c->desc->coarse_grid, runs, n_runs, steps);
-	for (uint32_t r = 0; c->shifts && r < n_runs; r++)
-		shift_step(c, &steps[r]);
 	qs_cell_fields to = feed_fields(&c->feed);
-	if (c->strip.kernel) {
-		uint8_t codes[QS_STRIP_MAX + QS_STRIP_OVERSHOOT];
-		memcpy(codes, c->codes + begin, n);
-		memset(codes + n, 0, QS_STRIP_OVERSHOOT);
-		by_table = qs_strip_find(&c->strip, runs, steps, n_runs, codes, &to);
-	}
-	if (by_table)
-		fetch_runs(c, runs, steps, n_runs, by_table, &to);
-	c->feed.filled += n;
+	qs_walk_fields(&c->walk, runs, n_runs, &to);
+	c->feed.filled += runs[n_runs - 1].begin + runs[n_runs - 1].count - runs[0].begin;
 	return feed_whole(&c->feed);
 }
 
-static int decode_runs(ranks_chunk *c, qs_coded_order order)
+static int decode_runs(ranks_chunk *c)
 {
-	const qs_chunk_desc *desc = c->desc;
+	const qs_chunk_desc *desc = c->walk.desc;
+	const qs_run *run = &c->walk.runs.run;
 	qs_run strip[QS_STRIP_RUNS_MAX];
-	qs_runs runs;
-	qs_runs_begin(&runs, &desc->coarse_grid, desc->cols, desc->first_elem, desc->n_elems, order,
-	              c->w->columns);
 	for (;;) {
-		uint32_t n = 0;
-		if (c->is_short)
-			n = qs_runs_next_short(&runs, strip, QS_STRIP_RUNS_MAX, QS_STRIP_MAX);
+		uint32_t n = qs_walk_next_short(&c->walk, strip);
 		if (n) {
 			if (!decode_short_runs(c, strip, n))
 				return 0;
 			continue;
 		}
-		if (!qs_runs_next(&runs))
-			return 1;
 		qs_step step;
 		const uint8_t *indexes;
-		next_step(c, &runs.run, &step);
-		qs_cells cells = cells_of_run(c, &runs.run, &step, &indexes);
-		if (!(desc->factors ? feed_factors(&c->feed, desc, &runs.run, cells, indexes)
-		                    : feed_run(&c->feed, cells, indexes, runs.run.count)))
+		if (!qs_walk_next(&c->walk, &step))
+			return 1;
+		qs_cells cells = qs_walk_cells(&c->walk, run, &step, c->walk.by_code, &indexes);
+		if (!(desc->factors ? feed_factors(&c->feed, desc, run, cells, indexes)
+		                    : feed_run(&c->feed, cells, indexes, run->count)))
 			return 0;
 	}
 }
 
 /* Values that are in two cells were decoded as those of the upper one: a bit for each first value of a cell
  * says whether it is the first of the next cell. */
-static int settle_shared(ranks_chunk *c, const uint8_t *bits, size_t size, uint8_t *dst)
+static int settle_shared(qs_walk *walk, const uint8_t *bits, size_t size, uint8_t *dst)
 {
-	const qs_chunk_desc *desc = c->desc;
+	const qs_run *run = &walk->runs.run;
 	size_t at = 0;
-	qs_runs runs;
-	qs_runs_begin(&runs, &desc->coarse_grid, desc->cols, desc->first_elem, desc->n_elems, QS_CODED_ROWS,
-	              NULL);
-	while (qs_runs_next(&runs)) {
-		qs_step step;
+	for (qs_step step; qs_walk_next(walk, &step);) {
 		const uint8_t *indexes;
-		next_step(c, &runs.run, &step);
-		qs_cells cells = cells_of_run(c, &runs.run, &step, &indexes);
-		if (8 * size - at < runs.run.count) { /* the last ones: each is looked at */
-			for (uint32_t i = 0, left = 0; i < runs.run.count; i++) {
-				left += indexes[i] && qs_load16(dst + 2 * (size_t)(runs.run.begin + i)) ==
+		qs_cells cells = qs_walk_cells(walk, run, &step, walk->by_code, &indexes);
+		if (8 * size - at < run->count) { /* the last ones: each is looked at */
+			for (uint32_t i = 0, left = 0; i < run->count; i++) {
+				left += indexes[i] && qs_load16(dst + 2 * (size_t)(run->begin + i)) ==
 				                          QS_CELL_FIRST(qs_cells_at(cells, indexes[i]));
 				if (left > 8 * size - at)
 					return 0;
 			}
 		}
-		for (uint32_t i = 0; i < runs.run.count; i++) {
-			uint8_t *value = dst + 2 * (size_t)(runs.run.begin + i);
+		for (uint32_t i = 0; i < run->count; i++) {
+			uint8_t *value = dst + 2 * (size_t)(run->begin + i);
 			qs_cell cell = qs_cells_at(cells, indexes[i]);
 			uint32_t first = QS_CELL_FIRST(cell);
 			if (!indexes[i] || qs_load16(value) != first)
@@ -340,15 +246,19 @@ static qstore_status decode_lanes(qs_reader *r, const qs_chunk_desc *desc, unsig
 {
 	const qs_grid *grid = &desc->coarse_grid;
 	uint32_t levels = qs_rule_levels(grid->rule);
-	ranks_chunk c = {.desc = desc, .w = w, .codes = codes, .shifts = shifts};
+	ranks_chunk c;
 	feed *f = &c.feed;
+	qs_cell_cache_use(w->cells, desc->factors ? desc->factors_dtype : desc->dtype, grid->rule,
+	                  grid->codes_dtype, shared != NULL);
+	qs_walk_begin(&c.walk, desc, order, w->columns, codes, shifts, w->indexes, w->cells, 0);
 	f->ranks = (qs_ranks){.lanes = lanes, .zeros = w->scratch};
+	f->filled = 0;
 	f->out = dst;
 	/* The common case: signed codes around 0, in tables of all of them. */
 	f->whole = qs_ranks_best(lanes, qs_grid_is_plain(grid));
 	f->mixed = qs_ranks_fields_best(lanes);
-	f->fetch = qs_fetch_best(grid, &c.by_code);
-	if (c.by_code && !qs_grid_is_plain(grid))
+	f->fetch = c.walk.fetch;
+	if (c.walk.by_code && !qs_grid_is_plain(grid))
 		f->whole = NULL;
 	if (levels < 256 && greatest(codes, desc->n_elems) >= levels)
 		return QSTORE_CORRUPT;
@@ -357,20 +267,17 @@ static qstore_status decode_lanes(qs_reader *r, const qs_chunk_desc *desc, unsig
 	if (qs_reader_left(r) & 1)
 		return QSTORE_CORRUPT;
 	qs_ranks_begin(&f->ranks, r->at, qs_reader_left(r));
-	qs_cell_cache_use(w->cells, desc->factors ? desc->factors_dtype : desc->dtype, grid->rule,
-	                  grid->codes_dtype, shared != NULL);
-	uint64_t run = qs_coded_run(grid, desc->cols, desc->n_elems, order);
-	if (!desc->factors && !shared)
-		qs_strip_cells_init(&c.strip, desc->dtype, grid, run);
-	c.is_short = c.strip.kernel || (!desc->factors && run < QS_FETCH_BELOW);
-	if (!decode_runs(&c, order) || !feed_flush(f) || f->ranks.zeros != w->scratch + 2 * (size_t)n_zeros)
+	if (!decode_runs(&c) || !feed_flush(f) || f->ranks.zeros != w->scratch + 2 * (size_t)n_zeros)
 		return QSTORE_CORRUPT;
 	r->at = r->end - (f->ranks.src_end - f->ranks.src);
 	/* The encoder began where decoding must end. */
 	for (unsigned lane = 0; lane < lanes; lane++)
 		if (f->ranks.low[lane] != (QS_LANE_START & 0xffff) || f->ranks.high[lane] != QS_LANE_START >> 16)
 			return QSTORE_CORRUPT;
-	return !shared || settle_shared(&c, shared->at, qs_reader_left(shared), dst) ? QSTORE_OK : QSTORE_CORRUPT;
+	if (!shared)
+		return QSTORE_OK;
+	qs_walk_begin(&c.walk, desc, order, w->columns, codes, NULL, w->indexes, w->cells, 0);
+	return settle_shared(&c.walk, shared->at, qs_reader_left(shared), dst) ? QSTORE_OK : QSTORE_CORRUPT;
 }
 
 qs_coded_order qs_chunk_order(const qs_chunk_desc *desc)

@@ -2,10 +2,10 @@
 
 #include <string.h>
 
-#include "../core/cell_fetch.h"
 #include "../core/factors.h"
 #include "../core/planes.h"
 #include "../core/rules.h"
+#include "../core/walk.h"
 #include "../core/workspace.h"
 #include "rank_lanes.h"
 
@@ -21,110 +21,39 @@ typedef struct found {
 	int overflow;     /* the list did not fit */
 } found;
 
-/* Calls for each run of elements that share a scale. */
-typedef struct walk {
-	const qs_chunk_desc *desc;
-	qs_coded_order order;
-	qs_runs runs;
-	const qs_grid *grid;
-	const uint8_t *codes;  /* in coded order, as all of this */
-	const uint8_t *shifts; /* of the runs that are left, or NULL */
-	qs_step step;
-	qs_cell_cache *cells;
-	uint8_t *indexes; /* filled run by run */
-} walk;
-
-static walk walk_begin(const qs_chunk_desc *desc, qs_coded_order order, const uint8_t *codes,
-                       const uint8_t *shifts, qs_ranks_scratch *scratch)
+/* codes: in coded order, as all that follows; shifts: of the runs, or NULL. */
+static qs_walk walk_begin(const qs_chunk_desc *desc, qs_coded_order order, const uint8_t *codes,
+                          const uint8_t *shifts, qs_ranks_scratch *scratch)
 {
-	walk w = {.desc = desc,
-	          .order = order,
-	          .grid = &desc->coarse_grid,
-	          .codes = codes,
-	          .shifts = shifts,
-	          .cells = &scratch->cells,
-	          .indexes = scratch->indexes};
-	qs_runs_begin(&w.runs, w.grid, desc->cols, desc->first_elem, desc->n_elems, order, scratch->columns);
+	qs_walk w;
+	qs_walk_begin(&w, desc, order, scratch->columns, codes, shifts, scratch->indexes, &scratch->cells, 1);
 	return w;
 }
 
-/* A run's scale; call it for each run once. */
-static void walk_step(walk *w, const qs_run *run, qs_step *step)
+/* A run's table; its indexes are all in walk->indexes. */
+static qs_cells table_of_run(const qs_walk *w, const qs_run *run, const qs_step *step)
 {
-	qs_grid_step(w->grid, run->number, step);
-	if (w->shifts)
-		qs_step_shift(step, w->grid->rule, w->desc->dtype, (int8_t)*w->shifts++);
-}
-
-/* The next run and its scale. */
-static int walk_next(walk *w)
-{
-	if (!qs_runs_next(&w->runs))
-		return 0;
-	walk_step(w, &w->runs.run, &w->step);
-	return 1;
-}
-
-/* A run's table, and the indexes of its codes. */
-static qs_cells walk_table(walk *w, const qs_run *run, const qs_step *step)
-{
-	uint32_t n = run->count, reach = 255;
-	const uint8_t *codes = w->codes + run->begin;
-	uint8_t *indexes = w->indexes + run->begin;
-	qs_cells cells;
-	if (!qs_rule_is_symmetric(w->grid->rule)) {
-		cells = qs_cell_cache_find(w->cells, step, reach);
-		for (uint32_t i = 0; i < n; i++)
-			indexes[i] = (uint8_t)(codes[i] - (uint32_t)cells.table->zero);
-	} else {
-		for (uint32_t i = 0; i < n; i++)
-			indexes[i] = (uint8_t)(codes[i] - (uint32_t)step->zero);
-		reach = qs_grid_is_plain(w->grid) ? 128 : qs_cell_reach(w->grid->codes_dtype, step->zero, indexes, n);
-		cells = qs_cell_cache_find(w->cells, step, reach);
-	}
-	if (cells.table->zero == QS_ALL_ZERO)
-		memset(indexes, 0, n);
+	const uint8_t *indexes;
+	qs_cells cells = qs_walk_cells(w, run, step, 0, &indexes);
+	if (indexes != w->indexes + run->begin)
+		memcpy(w->indexes + run->begin, indexes, run->count);
 	return cells;
 }
 
 /* Short runs, each element by its own cell; indexes are 0 or 1. */
-static void find_short_runs(walk *w, qs_strip_cells *strip, qs_fetch_kernel *fetch, const qs_run *runs,
-                            uint32_t n_runs, const uint8_t *src, qs_find_ranks_kernel *find,
+static void find_short_runs(qs_walk *w, const qs_run *runs, uint32_t n_runs, const uint8_t *src,
                             qs_found_ranks *ranks)
 {
 	uint32_t begin = runs[0].begin, n = runs[n_runs - 1].begin + runs[n_runs - 1].count - begin;
-	uint8_t codes[QS_STRIP_MAX + QS_STRIP_OVERSHOOT];
 	uint16_t first[QS_STRIP_MAX + QS_STRIP_OVERSHOOT], f[QS_STRIP_MAX + QS_STRIP_OVERSHOOT],
 	    count[QS_STRIP_MAX + QS_STRIP_OVERSHOOT];
-	qs_step steps[QS_STRIP_RUNS_MAX];
-	qs_find_ranks_fields_kernel *find_fields = qs_find_ranks_fields_best();
-	memcpy(codes, w->codes + begin, n);
-	memset(codes + n, 0, QS_STRIP_OVERSHOOT);
-	for (uint32_t r = 0; r < n_runs; r++)
-		walk_step(w, &runs[r], &steps[r]);
 	qs_cell_fields cells = {first, f, count};
-	uint32_t by_table = 0;
-	if (strip->kernel)
-		by_table = qs_strip_find(strip, runs, steps, n_runs, codes, &cells);
-	else
-		qs_fetch_runs(fetch, w->cells, runs, steps, n_runs, w->codes, 1, &cells);
-	if (!by_table) {
-		find_fields(&cells, src, n, begin, w->indexes, ranks);
-		return;
-	}
-	for (uint32_t r = 0; r < n_runs; r++) {
-		if (by_table >> r & 1) {
-			find(walk_table(w, &runs[r], &steps[r]), w->indexes, src, runs[r].count, runs[r].begin, ranks);
-			continue;
-		}
-		uint32_t at = runs[r].begin - begin;
-		find_fields(&(qs_cell_fields){first + at, f + at, count + at}, src, runs[r].count, runs[r].begin,
-		            w->indexes, ranks);
-	}
+	qs_walk_fields(w, runs, n_runs, &cells);
+	qs_find_ranks_fields_best()(&cells, src, n, begin, w->indexes, ranks);
 }
 
 /* The same for a run whose elements have each a cell of their own; indexes become numbers of these. */
-static void find_under_factors(const walk *w, qs_cells products, const uint8_t *src, qs_found_ranks *ranks)
+static void find_under_factors(const qs_walk *w, qs_cells products, const uint8_t *src, qs_found_ranks *ranks)
 {
 	enum { MOST = QS_CELL_TABLE - 1 };
 	qs_cell_table own = {.cells = {qs_make_cell(0, 1)}};
@@ -139,33 +68,26 @@ static void find_under_factors(const walk *w, qs_cells products, const uint8_t *
 }
 
 /* Front to back: each element's index, rank and F, and the values outside their cells, whose rank is 0. */
-static found find_ranks(walk w, const uint8_t *src, uint8_t *outside, qs_ranks_scratch *scratch)
+static found find_ranks(qs_walk w, const uint8_t *src, uint8_t *outside, qs_ranks_scratch *scratch)
 {
-	qs_find_ranks_kernel *find = qs_find_ranks_best(qs_grid_is_plain(w.grid));
+	qs_find_ranks_kernel *find = qs_find_ranks_best(qs_grid_is_plain(&w.desc->coarse_grid));
 	qs_found_ranks ranks = {.rank = scratch->rank, .f = scratch->f, .outside = outside};
-	qs_strip_cells strip = {.kernel = NULL};
+	const qs_run *run = &w.runs.run;
 	qs_run runs[QS_STRIP_RUNS_MAX];
-	uint64_t run = qs_coded_run(w.grid, w.desc->cols, w.desc->n_elems, w.order);
-	int by_code, is_short = 0;
-	qs_fetch_kernel *fetch = qs_fetch_best(w.grid, &by_code);
-	if (!w.desc->factors && !w.cells->shared) {
-		qs_strip_cells_init(&strip, w.desc->dtype, w.grid, run);
-		is_short = strip.kernel || (by_code && run < QS_FETCH_BELOW);
-	}
-	strip.strip.counts = 1;
 	for (;;) {
-		uint32_t n = is_short ? qs_runs_next_short(&w.runs, runs, QS_STRIP_RUNS_MAX, QS_STRIP_MAX) : 0;
+		uint32_t n = qs_walk_next_short(&w, runs);
 		if (n) {
-			find_short_runs(&w, &strip, fetch, runs, n, src, find, &ranks);
+			find_short_runs(&w, runs, n, src, &ranks);
 			continue;
 		}
-		if (!walk_next(&w))
+		qs_step step;
+		if (!qs_walk_next(&w, &step))
 			break;
-		qs_cells cells = walk_table(&w, &w.runs.run, &w.step);
+		qs_cells cells = table_of_run(&w, run, &step);
 		if (w.desc->factors)
 			find_under_factors(&w, cells, src, &ranks);
 		else
-			find(cells, w.indexes, src, w.runs.run.count, w.runs.run.begin, &ranks);
+			find(cells, w.indexes, src, run->count, run->begin, &ranks);
 	}
 	return (found){.zeros = ranks.zeros, .exceptions = ranks.outsiders};
 }
@@ -207,29 +129,31 @@ static double outside_size(uint32_t n, uint32_t outside)
 	return residual < exceptions ? residual : exceptions;
 }
 
-/* Values of the next run that are outside their cells with this shift. */
-static uint32_t count_outside(walk w, const uint8_t *src, int shift, qs_ranks_scratch *scratch)
+/* Values of a run that are outside their cells with this shift. */
+static uint32_t count_outside(const qs_walk *w, const qs_run *run, const uint8_t *src, int shift,
+                              qs_ranks_scratch *scratch)
 {
-	uint8_t byte = (uint8_t)shift;
-	w.shifts = &byte;
-	walk_next(&w);
+	const qs_grid *grid = &w->desc->coarse_grid;
+	qs_step step;
 	qs_found_ranks ranks = {
 	    .rank = scratch->rank, .f = scratch->f, .outside = scratch->residual /* not needed yet */};
-	qs_cells cells = walk_table(&w, &w.runs.run, &w.step);
-	qs_find_ranks_best(qs_grid_is_plain(w.grid))(cells, w.indexes, src, w.runs.run.count, w.runs.run.begin,
-	                                             &ranks);
+	qs_grid_step(grid, run->number, &step);
+	qs_step_shift(&step, grid->rule, w->desc->dtype, (int8_t)shift);
+	qs_cells cells = table_of_run(w, run, &step);
+	qs_find_ranks_best(qs_grid_is_plain(grid))(cells, w->indexes, src, run->count, run->begin, &ranks);
 	return ranks.outsiders;
 }
 
-/* The shift of the next run that leaves the fewest outside, of equals the smallest; *outside: so many, with
+/* The shift of a run that leaves the fewest outside, of equals the smallest; *outside: so many, with
  * QS_SHIFT_NONE at first. */
-static int best_shift(walk w, const uint8_t *src, uint32_t *outside, qs_ranks_scratch *scratch)
+static int best_shift(const qs_walk *w, const qs_run *run, const uint8_t *src, uint32_t *outside,
+                      qs_ranks_scratch *scratch)
 {
 	int best = 0;
-	uint32_t fewest = count_outside(w, src, 0, scratch);
+	uint32_t fewest = count_outside(w, run, src, 0, scratch);
 	for (int k = 1; k <= SHIFT_MOST && fewest; k++)
 		for (int sign = -1; sign <= 1 && fewest; sign += 2) {
-			uint32_t count = count_outside(w, src, sign * k, scratch);
+			uint32_t count = count_outside(w, run, src, sign * k, scratch);
 			best = count < fewest ? sign * k : best;
 			fewest = count < fewest ? count : fewest;
 		}
@@ -241,13 +165,13 @@ static int best_shift(walk w, const uint8_t *src, uint32_t *outside, qs_ranks_sc
 /* A scale that was rounded, or a division that was not exact, leaves some of a run's values next to their
  * cells: the shifts that put them inside, in scratch->shifts. Returns the number of runs, 0 when shifts gain
  * nothing. *tried: ranks in scratch are no longer what they were. */
-static uint32_t find_shifts(walk w, const qs_chunk_desc *desc, const uint8_t *src, const uint8_t *outside,
+static uint32_t find_shifts(qs_walk w, const qs_chunk_desc *desc, const uint8_t *src, const uint8_t *outside,
                             qs_block_plan *plan, int *tried, qs_ranks_scratch *scratch)
 {
-	int symmetric = qs_rule_is_symmetric(w.grid->rule);
+	int symmetric = qs_rule_is_symmetric(desc->coarse_grid.rule);
 	uint32_t n_runs = 0, before = 0, after = 0, counts[256];
-	for (walk next = w; qs_runs_next(&next.runs); w = next, n_runs++) {
-		const qs_run *run = &next.runs.run;
+	const qs_run *run = &w.runs.run;
+	for (; qs_runs_next(&w.runs); n_runs++) {
 		uint32_t count = 0, left;
 		if (n_runs == QS_SHIFTS_MAX)
 			return 0;
@@ -256,9 +180,9 @@ static uint32_t find_shifts(walk w, const qs_chunk_desc *desc, const uint8_t *sr
 		before += left = count;
 		int shift = symmetric && count ? guess_shift(desc, run, w.codes, src, outside) : 0;
 		if (!symmetric)
-			shift = best_shift(w, src, &left, scratch);
+			shift = best_shift(&w, run, src, &left, scratch);
 		else if (shift)
-			left = count_outside(w, src, shift, scratch);
+			left = count_outside(&w, run, src, shift, scratch);
 		*tried |= !symmetric || shift;
 		/* Few of many are chance. */
 		int pays = !symmetric || 2 * left <= count;
@@ -324,25 +248,27 @@ static uint64_t doubtful(const uint8_t *outside, const uint8_t *indexes, uint32_
 
 /* The rule's own codes, as far as there are cells for them, and the differences to those given. A value in
  * the cell of its code needs no other; one of index 0 is looked at where many are outside (zeros). */
-static void find_residual(walk w, const qs_chunk_desc *desc, const uint8_t *src, const uint8_t *outside,
+static void find_residual(qs_walk w, const qs_chunk_desc *desc, const uint8_t *src, const uint8_t *outside,
                           int zeros, uint8_t *codes, uint8_t *residual)
 {
+	const qs_grid *grid = &desc->coarse_grid;
+	const qs_run *run = &w.runs.run;
 	uint32_t dtype = desc->factors ? desc->factors_dtype : desc->dtype;
-	int symmetric = qs_rule_is_symmetric(w.grid->rule), low = 0, high = (int)qs_rule_levels(w.grid->rule) - 1;
-	if (!symmetric && w.grid->codes_dtype == QS_I8) {
+	int symmetric = qs_rule_is_symmetric(grid->rule), low = 0, high = (int)qs_rule_levels(grid->rule) - 1;
+	if (!symmetric && grid->codes_dtype == QS_I8) {
 		low = -128;
 		high = 127;
 	}
 	memcpy(codes, w.codes, desc->n_elems);
 	memset(residual, 0, desc->n_elems);
-	while (walk_next(&w)) {
+	for (qs_step step; qs_walk_next(&w, &step);) {
 		if (symmetric) {
 			/* All indexes have a cell, those beyond the codes' range too. */
-			high = (int)qs_positive_codes(w.grid->codes_dtype, w.step.zero) + w.step.zero;
+			high = (int)qs_positive_codes(grid->codes_dtype, step.zero) + step.zero;
 			low = high - 255;
 		}
-		uint32_t end = w.runs.run.begin + w.runs.run.count;
-		for (uint32_t at = w.runs.run.begin; at < end; at += 8)
+		uint32_t end = run->begin + run->count;
+		for (uint32_t at = run->begin; at < end; at += 8)
 			for (uint64_t left = doubtful(outside + at, w.indexes + at, end - at, zeros); left;
 			     left &= left - 1) {
 				uint32_t i = at + (uint32_t)__builtin_ctzll(left) / 8;
@@ -350,7 +276,7 @@ static void find_residual(walk w, const qs_chunk_desc *desc, const uint8_t *src,
 				if (desc->factors)
 					value = qs_factor_product(desc->dtype, desc->factors_dtype, value,
 					                          qs_factor_value(desc->factors_dtype, qs_factors_at(desc, i)));
-				int code = qs_cell_code(dtype, w.grid->rule, &w.step, value);
+				int code = qs_cell_code(dtype, grid->rule, &step, value);
 				int out = code == QS_NO_CODE; /* under a scale that is not usable too */
 				if (!symmetric && !out)
 					code = code < low ? low : code > high ? high : code;
@@ -364,12 +290,14 @@ static void find_residual(walk w, const qs_chunk_desc *desc, const uint8_t *src,
 
 /* Values that are in two cells, in the order of the matrix: a bit each, 1 in the lower cell, where they are
  * not outside; in `bits`, zeros at first. Returns how many. */
-static uint32_t share_borders(walk w, const uint8_t *src, found *f, uint8_t *bits, qs_ranks_scratch *scratch)
+static uint32_t share_borders(qs_walk w, const uint8_t *src, found *f, uint8_t *bits,
+                              qs_ranks_scratch *scratch)
 {
 	uint32_t n_bits = 0;
-	while (walk_next(&w)) {
-		qs_cells cells = walk_table(&w, &w.runs.run, &w.step);
-		for (uint32_t i = w.runs.run.begin, end = i + w.runs.run.count; i < end; i++) {
+	const qs_run *run = &w.runs.run;
+	for (qs_step step; qs_walk_next(&w, &step);) {
+		qs_cells cells = table_of_run(&w, run, &step);
+		for (uint32_t i = run->begin, end = i + run->count; i < end; i++) {
 			uint32_t value = qs_load16(src + 2 * (size_t)i);
 			qs_cell cell = qs_cells_at(cells, w.indexes[i]);
 			if (!w.indexes[i] || scratch->rank[i])
