@@ -55,15 +55,8 @@ int qs_ans_scalar(qs_ans *ans, uint8_t *dst, size_t n)
 
 static qs_ans_kernel *best_kernel(unsigned lanes)
 {
-#if QS_HAVE_AVX512
-	if (lanes == QS_ANS_LANES_MAX && qs_cpu_has_avx512())
-		return qs_ans_avx512;
-#endif
-#if QS_HAVE_SIMD128
-	if (qs_cpu_has_simd128())
-		return qs_ans_simd128;
-#endif
-	(void)lanes;
+	QS_RETURN_AVX512(lanes == QS_ANS_LANES_MAX, qs_ans_avx512);
+	QS_RETURN_SIMD128(1, qs_ans_simd128);
 	return qs_ans_scalar;
 }
 

@@ -88,37 +88,20 @@ int qs_ranks_fields_scalar(qs_ranks *ranks, const qs_cell_fields *cells, size_t 
 
 qs_ranks_kernel *qs_ranks_best(unsigned lanes, int plain)
 {
-#if QS_HAVE_AVX512
-	if (plain && lanes == QS_LANES_MAX && qs_cpu_has_avx512())
-		return qs_ranks_avx512;
+	QS_RETURN_AVX512(plain && lanes == QS_LANES_MAX, qs_ranks_avx512);
+#if QS_HAVE_SIMD128 /* which its table needs */
+	QS_RETURN_AVX2(lanes == QS_LANES_MAX, qs_ranks_avx2);
 #endif
-#if QS_HAVE_AVX2 && QS_HAVE_SIMD128
-	if (lanes == QS_LANES_MAX && qs_cpu_has_avx2())
-		return qs_ranks_avx2;
-#endif
-#if QS_HAVE_SIMD128
-	if (qs_cpu_has_simd128())
-		return qs_ranks_simd128;
-#endif
-	(void)lanes;
-	(void)plain;
+	QS_RETURN_SIMD128(1, qs_ranks_simd128);
 	return qs_ranks_scalar;
 }
 
 qs_ranks_fields_kernel *qs_ranks_fields_best(unsigned lanes)
 {
-#if QS_HAVE_AVX512
-	if (lanes == QS_LANES_MAX && qs_cpu_has_avx512())
-		return qs_ranks_fields_avx512;
-#endif
-#if QS_HAVE_AVX2 && QS_HAVE_SIMD128
-	if (lanes == QS_LANES_MAX && qs_cpu_has_avx2())
-		return qs_ranks_fields_avx2;
-#endif
+	QS_RETURN_AVX512(lanes == QS_LANES_MAX, qs_ranks_fields_avx512);
 #if QS_HAVE_SIMD128
-	if (qs_cpu_has_simd128())
-		return qs_ranks_fields_simd128;
+	QS_RETURN_AVX2(lanes == QS_LANES_MAX, qs_ranks_fields_avx2);
 #endif
-	(void)lanes;
+	QS_RETURN_SIMD128(1, qs_ranks_fields_simd128);
 	return qs_ranks_fields_scalar;
 }

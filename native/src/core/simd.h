@@ -54,4 +54,28 @@
 #define QS_HAVE_AVX512 0
 #endif
 
+/* In a function that chooses a kernel, the fastest first: returns this one if the build has it, this machine
+ * runs it and `when` holds. */
+#if QS_HAVE_AVX512
+#define QS_RETURN_AVX512(when, kernel)                                                                       \
+	if ((when) && qs_cpu_has_avx512())                                                                       \
+	return kernel
+#else
+#define QS_RETURN_AVX512(when, kernel) (void)(when)
+#endif
+#if QS_HAVE_AVX2
+#define QS_RETURN_AVX2(when, kernel)                                                                         \
+	if ((when) && qs_cpu_has_avx2())                                                                         \
+	return kernel
+#else
+#define QS_RETURN_AVX2(when, kernel) (void)(when)
+#endif
+#if QS_HAVE_SIMD128
+#define QS_RETURN_SIMD128(when, kernel)                                                                      \
+	if ((when) && qs_cpu_has_simd128())                                                                      \
+	return kernel
+#else
+#define QS_RETURN_SIMD128(when, kernel) (void)(when)
+#endif
+
 #endif

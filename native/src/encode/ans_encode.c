@@ -58,10 +58,7 @@ uint8_t *qs_ans_put_scalar(uint32_t *states, const uint8_t *src, size_t n, const
 
 static qs_ans_put_kernel *best_kernel(void)
 {
-#if QS_HAVE_AVX512
-	if (qs_cpu_has_avx512())
-		return qs_ans_put_avx512;
-#endif
+	QS_RETURN_AVX512(1, qs_ans_put_avx512);
 	return qs_ans_put_scalar;
 }
 

@@ -70,42 +70,25 @@ void qs_take_zeros_scalar(const uint8_t *indexes, const uint8_t *values, uint32_
 
 qs_put_ranks_kernel *qs_put_ranks_best(unsigned lanes)
 {
-#if QS_HAVE_AVX512
-	if (lanes == QS_LANES_MAX && qs_cpu_has_avx512())
-		return qs_put_ranks_avx512;
-#endif
-#if QS_HAVE_AVX2
-	if (qs_cpu_has_avx2())
-		return qs_put_ranks_avx2;
-#endif
-	(void)lanes;
+	QS_RETURN_AVX512(lanes == QS_LANES_MAX, qs_put_ranks_avx512);
+	QS_RETURN_AVX2(1, qs_put_ranks_avx2);
 	return qs_put_ranks_scalar;
 }
 
 qs_find_ranks_kernel *qs_find_ranks_best(int plain)
 {
-#if QS_HAVE_AVX512
-	if (plain && qs_cpu_has_avx512())
-		return qs_find_ranks_avx512;
-#endif
-	(void)plain;
+	QS_RETURN_AVX512(plain, qs_find_ranks_avx512);
 	return qs_find_ranks_scalar;
 }
 
 qs_find_ranks_fields_kernel *qs_find_ranks_fields_best(void)
 {
-#if QS_HAVE_AVX512
-	if (qs_cpu_has_avx512())
-		return qs_find_ranks_fields_avx512;
-#endif
+	QS_RETURN_AVX512(1, qs_find_ranks_fields_avx512);
 	return qs_find_ranks_fields_scalar;
 }
 
 qs_take_zeros_kernel *qs_take_zeros_best(void)
 {
-#if QS_HAVE_AVX512
-	if (qs_cpu_has_avx512())
-		return qs_take_zeros_avx512;
-#endif
+	QS_RETURN_AVX512(1, qs_take_zeros_avx512);
 	return qs_take_zeros_scalar;
 }
