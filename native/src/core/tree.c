@@ -124,14 +124,8 @@ void qs_tree_scalar(const uint8_t *bits, size_t groups, qs_tree_branch branch[2]
 
 static qs_tree_kernel *best_kernel(void)
 {
-#if QS_HAVE_AVX512
-	if (qs_cpu_has_avx512())
-		return qs_tree_avx512;
-#endif
-#if QS_HAVE_SIMD128
-	if (qs_cpu_has_simd128())
-		return qs_tree_simd128;
-#endif
+	QS_RETURN_AVX512(1, qs_tree_avx512);
+	QS_RETURN_SIMD128(1, qs_tree_simd128);
 	return qs_tree_scalar;
 }
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "onnx_scan.h"
+#include "search.h"
 
 #define DEPTH_MAX                                                                                            \
 	32 /* graphs within graphs; the protobuf library's own limit is 100 messages, three a graph */
@@ -208,32 +209,31 @@ static qs_weights *file_of(const onnx_scan *scan, const onnx_value *value)
 	                                      : &scan->onnx->externals[value->file - ONNX_IN_MODEL - 1].weights;
 }
 
+static int compare_name(const void *value, const void *name)
+{
+	return qs_pb_compare(((const onnx_value *)value)->name, *(const qs_pb *)name);
+}
+
 const onnx_value *onnx_find_value(const onnx_scan *scan, qs_pb name)
 {
-	size_t low = 0, high = scan->n_values;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		if (qs_pb_compare(scan->values[middle].name, name) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
+	size_t low = qs_lower_bound(scan->values, scan->n_values, sizeof *scan->values, &name, compare_name);
 	return low < scan->n_values && !qs_pb_compare(scan->values[low].name, name) ? &scan->values[low] : NULL;
+}
+
+static int compare_offset(const void *tensor, const void *offset)
+{
+	return ((const qs_weight *)tensor)->offset < *(const uint64_t *)offset ? -1 : 0;
 }
 
 const qs_weight *onnx_tensor_of(const onnx_scan *scan, const onnx_value *value)
 {
 	const qs_weights *file = value ? file_of(scan, value) : NULL;
-	size_t low = 0, high = file ? file->n_tensors : 0;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		if (file->tensors[middle].offset < value->offset)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return file && low < file->n_tensors && file->tensors[low].offset == value->offset ? &file->tensors[low]
-	                                                                                   : NULL;
+	if (!file)
+		return NULL;
+	uint64_t offset = value->offset;
+	size_t low =
+	    qs_lower_bound(file->tensors, file->n_tensors, sizeof *file->tensors, &offset, compare_offset);
+	return low < file->n_tensors && file->tensors[low].offset == value->offset ? &file->tensors[low] : NULL;
 }
 
 /* Names that graphs within the graph have again get a number. */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "onnx_scan.h"
+#include "search.h"
 
 #define QUANTIZED_END "_quantized"
 #define SCALE_END "_scale"
@@ -106,18 +107,16 @@ static int by_weight(const void *a, const void *b)
 	return order ? order : x->order < y->order ? -1 : x->order > y->order;
 }
 
+static int compare_weight(const void *claim, const void *weight)
+{
+	return qs_pb_compare(((const onnx_claim *)claim)->weight, *(const qs_pb *)weight);
+}
+
 /* The first claim on a weight that gives a scale, or the first. NULL: none. */
 static const onnx_claim *find_claim(const onnx_scan *scan, qs_pb weight)
 {
 	const onnx_claim *first = NULL;
-	size_t low = 0, high = scan->n_claims;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		if (qs_pb_compare(scan->claims[middle].weight, weight) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
+	size_t low = qs_lower_bound(scan->claims, scan->n_claims, sizeof *scan->claims, &weight, compare_weight);
 	for (; low < scan->n_claims && !qs_pb_compare(scan->claims[low].weight, weight); low++) {
 		if (!first)
 			first = &scan->claims[low];
