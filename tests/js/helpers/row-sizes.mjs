@@ -36,7 +36,7 @@ export const BITS = {
 	"BF16 | LLM.int8, a GPU's division": 10.953,
 	"BF16 | torchao": 10.961,
 	"BF16 | compressed-tensors": 10.984,
-	"BF16 | compressed-tensors, groups of 128": 11.007,
+	"BF16 | compressed-tensors, groups of 128": 11.039,
 	"BF16 | compressed-tensors, asymmetric": 11.031,
 	"BF16 | compressed-tensors, asymmetric, in 32 bits": 10.992,
 	"BF16 | compressed-tensors, asymmetric, packed, 8 bits": 11.054,
