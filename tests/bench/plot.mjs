@@ -79,7 +79,7 @@ function speedGroups(results) {
 		native && { title: `Natively: ${native.data}, ${millions(native.weights)}`,
 			rows: native.rows.filter(({ name }) => !/memcpy|lz4/.test(name)).map(({ name, decode_gbs }) => ({ name, gbs: decode_gbs })) },
 		wasm && { title: `WebAssembly with SIMD: ${wasm.data}, ${millions(wasm.weights)}`,
-			rows: wasm.rows.filter(({ name }) => name.includes("qstore")).map(({ name, simd_gbs }) => ({ name, gbs: simd_gbs })) },
+			rows: wasm.rows.filter(({ name }) => name.includes("qstore")).map(({ name, pieces_gbs }) => ({ name, gbs: pieces_gbs })) },
 		...results.filter(({ platform }) => platform === "native-archive").map(({ data, weights, rows }) => ({ title: `Natively: ${data}, ${millions(weights)}`,
 			rows: rows.map(({ name, decode_gbs }) => ({ name, gbs: decode_gbs })) })),
 	].filter(Boolean);

@@ -75,13 +75,15 @@ export async function prepareJobs(bytes) {
 	const decoders = { true: await createDecoder({ simd: true }), false: await createDecoder({ simd: false }) };
 	const { groups, high } = await listJobs(bytes, decoders.true);
 	const sizes = Object.fromEntries(Object.entries(groups).map(([group, jobs]) => [group, jobs.reduce((sum, { dst }) => sum + dst.length, 0)]));
-	const run = ({ group, simd, part, parts }) => {
+	const same = new Uint8Array(1 << 20);
+	const run = ({ group, simd, pieces, part, parts }) => {
 		const decoder = decoders[simd];
 		for (const { levels, piece, dst } of shareOf(groups[group], part, parts)) {
+			const to = pieces ? same.subarray(0, dst.length) : dst;
 			if (levels)
-				decoder.chunks(levels, dst);
+				decoder.chunks(levels, to);
 			else
-				dst.set(piece);
+				to.set(piece);
 		}
 	};
 	return { about: { sizes, high }, run };
