@@ -156,6 +156,8 @@ static int decode_runs(ranks_chunk *c)
 	const qs_chunk_desc *desc = c->walk.desc;
 	const qs_run *run = &c->walk.runs.run;
 	qs_run strip[QS_STRIP_RUNS_MAX];
+	/* What knows values of index 0 by it needs indexes: scales of no use have nothing else. */
+	int codes_do = c->walk.by_code && !c->feed.whole && !desc->factors;
 	for (;;) {
 		uint32_t n = qs_walk_next_short(&c->walk, strip);
 		if (n) {
@@ -167,7 +169,7 @@ static int decode_runs(ranks_chunk *c)
 		const uint8_t *indexes;
 		if (!qs_walk_next(&c->walk, &step))
 			return 1;
-		qs_cells cells = qs_walk_cells(&c->walk, run, &step, c->walk.by_code, &indexes);
+		qs_cells cells = qs_walk_cells(&c->walk, run, &step, codes_do, &indexes);
 		if (!(desc->factors ? feed_factors(&c->feed, desc, run, cells, indexes)
 		                    : feed_run(&c->feed, cells, indexes, run->count)))
 			return 0;
@@ -182,7 +184,7 @@ static int settle_shared(qs_walk *walk, const uint8_t *bits, size_t size, uint8_
 	size_t at = 0;
 	for (qs_step step; qs_walk_next(walk, &step);) {
 		const uint8_t *indexes;
-		qs_cells cells = qs_walk_cells(walk, run, &step, walk->by_code, &indexes);
+		qs_cells cells = qs_walk_cells(walk, run, &step, 0, &indexes);
 		if (8 * size - at < run->count) { /* the last ones: each is looked at */
 			for (uint32_t i = 0, left = 0; i < run->count; i++) {
 				left += indexes[i] && qs_load16(dst + 2 * (size_t)(run->begin + i)) ==
