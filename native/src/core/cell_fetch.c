@@ -23,11 +23,8 @@ qs_fetch_kernel *qs_fetch_best(const qs_grid *grid, int *by_code)
 	if (*by_code)
 		return plain ? qs_fetch_avx512 : qs_fetch_few_avx512;
 #endif
-#if QS_HAVE_SIMD128
-	if (qs_cpu_has_simd128())
-		return qs_fetch_simd128;
-#endif
 	(void)grid;
+	QS_RETURN_SIMD128(1, qs_fetch_simd128);
 	return qs_fetch_scalar;
 }
 
