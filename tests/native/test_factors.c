@@ -61,6 +61,12 @@ static void test_cells_are_what_products_are_in(void **state)
 		uint32_t first = products == QS_F16 ? 0x1c00 + rng_below(&r, 0x3000) : 0x3d00 + rng_below(&r, 0x400);
 		check_cells(dtype, products, factor, first, 1 + rng_below(&r, i % 3 ? 4 : 300), i & 4 ? 0x8000 : 0);
 	}
+	/* Products that are subnormal in FP16: what is a little more than half way between two is rounded up. */
+	for (int i = 0; i < 200000; i++)
+		check_cells(types[i & 1], QS_F16, 0x3800 + rng_below(&r, 0x800), 1 + rng_below(&r, 0x400),
+		            1 + rng_below(&r, 4), i & 4 ? 0x8000 : 0);
+	/* 2^-25 and 2^-40. */
+	check_cells(QS_BF16, QS_F16, 0x3bc2, 1, 1, 0);
 	/* All infinite products belong to what is not finite. */
 	check_cells(QS_BF16, QS_F16, 0x4000, 0x7bff, 1, 0);
 	check_cells(QS_F16, QS_F16, 0x4000, 0x7bff, 1, 0);

@@ -11,9 +11,9 @@ QS_ALWAYS_INLINE uint32_t least_factor(uint32_t product, float factor, uint32_t 
 {
 	uint32_t products_end = qs_rule_end(QS_RULE_DIVIDE, factors_dtype);
 	product = product < products_end ? product : products_end;
-	uint32_t odd = product & 1;
-	float border = factors_dtype == QS_F16 ? qs_f32_from_bits((product << 13) - 0x1000 + odd) * 0x1p112f
-	                                       : qs_f32_from_bits((product << 16) - 0x8000 + odd);
+	float middle = factors_dtype == QS_F16 ? qs_f32_from_bits((product << 13) - 0x1000) * 0x1p112f
+	                                       : qs_f32_from_bits((product << 16) - 0x8000);
+	float border = qs_f32_from_bits(qs_f32_bits(middle) + (product & 1));
 	float value = border / factor;
 	uint32_t end = qs_rule_end(QS_RULE_DIVIDE, dtype);
 	uint32_t least = dtype == QS_F16 ? (qs_f32_bits(value * 0x1p-112f) + 0x1fff) >> 13
