@@ -872,13 +872,19 @@ function symmetricCells(rule, dtype, s, z, signed, shift, shared) {
 	return { zero: z, cells };
 }
 
+/** The magnitude of a value ≥ 0 of the type, or the one that it would have if exponents went on. @param {number} x @param {number} dtype */
+function magnitudeOf(x, dtype) {
+	const [mantissaBits, leastExponent] = dtype === F16 ? [10, -14] : [7, -126];
+	const exponent = Math.max(Math.floor(Math.log2(x)), leastExponent);
+	return (exponent - leastExponent) * 2 ** mantissaBits + x * 2 ** (mantissaBits - exponent);
+}
+
 /** The scale that a block's codes were made with, when the largest value is `shift` places above the one that is nearest.
  * @param {number} dtype @param {number} s @param {number} o @param {number} steps @param {number} shift */
 function recoveredScale(dtype, s, o, steps, shift) {
 	const t = fround(fround(steps * s) + o);
 	const v = /** @type {Float32Array} */ (values.get(dtype));
-	const magnitude = v.indexOf(fround(roundToType(Math.abs(t), dtype)));
-	if (magnitude < 0) return s;
+	const magnitude = magnitudeOf(roundToType(Math.abs(t), dtype), dtype);
 	const place = (t < 0 ? -magnitude : magnitude) + shift;
 	const M = place < 0 ? -v[-place] : v[place];
 	const recovered = fround(fround(M - o) / steps);
@@ -986,7 +992,7 @@ function decodeRecoded(r, chunk) {
 	const differences = decodeCodes(r, chunk);
 	const own = /** @type {Grid} */ (chunk.grid);
 	const coarser = /** @type {Grid} */ (chunk.coarseGrid);
-	const [low, high] = own.signed ? [-128, 127] : [0, LEVELS[own.rule] - 1];
+	const [low, high] = own.signed ? [-128, Math.min(127, LEVELS[own.rule] - 1)] : [0, LEVELS[own.rule] - 1];
 	return differences.map((difference, i) => {
 		const byte = /** @type {Uint8Array} */ (chunk.coarse)[i];
 		const q = coarser.signed ? (byte << 24) >> 24 : byte;
