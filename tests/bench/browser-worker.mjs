@@ -4,9 +4,6 @@ import { prepareJobs } from "./wasm-jobs.mjs";
 
 addEventListener("message", async ({ data: url }) => {
 	const { about, run } = await prepareJobs(new Uint8Array(await (await fetch(url)).arrayBuffer()));
-	addEventListener("message", ({ data: share }) => {
-		run(share);
-		postMessage("done");
-	});
+	addEventListener("message", ({ data: share }) => postMessage(run(share)));
 	postMessage(about);
 }, { once: true });

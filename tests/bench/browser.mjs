@@ -1,7 +1,7 @@
 /**
- * Decoding and loading in Debian's Chromium: node tests/bench/browser.mjs FILE.qstore [--label TEXT] [--passes N] [--json FILE]. Decoding
- * as wasm.mjs has it, in one worker and in two; loading from a server on this machine, without the library's cache and with it ("kept"), and
- * from the browser's own file system (OPFS).
+ * Decoding and loading in Debian's Chromium: node tests/bench/browser.mjs FILE.qstore [--label TEXT] [--passes N] [--loads]
+ * [--json FILE]. Decoding as wasm.mjs has it, in one worker and in two; with --loads also loading from a server on this machine, without the
+ * library's cache and with it ("kept"), and from the browser's own file system (OPFS).
  * Says so and ends where there is no browser to drive.
  */
 
@@ -15,7 +15,8 @@ import { printRows } from "./wasm-measure.mjs";
 
 const PAGE = "/tests/bench/browser-page.mjs", WORKERS = 2;
 const { values: options, positionals: [path] } = parseArgs({
-	allowPositionals: true, options: { label: { type: "string" }, passes: { type: "string", default: "5" }, json: { type: "string" } },
+	allowPositionals: true,
+	options: { label: { type: "string" }, passes: { type: "string", default: "5" }, loads: { type: "boolean" }, json: { type: "string" } },
 });
 if (missing("chromium")) {
 	console.log(`  not measured in a browser: ${missing("chromium")}`);
@@ -25,11 +26,9 @@ const passes = Number(options.passes), label = options.label ?? path;
 const site = await serveSite(dirname(resolve(path)), { headers: ISOLATED }); // for exact clocks
 const browser = await launch("chromium", { watched: false });
 const write = (line) => options.json && appendFileSync(options.json, JSON.stringify({ data: label, ...line }) + "\n");
-try {
-	const url = `/data/${basename(path)}`, page = await openPage(browser, site), version = await browser.version();
-	const { about, rows } = await page.call(PAGE, "decodeInWorkers", url, WORKERS, passes);
-	printRows(`${label}: ${(about.sizes.codes / 1e6).toFixed(1)} M weights; WebAssembly in ${version}`, rows);
-	write({ platform: "browser", version, high: about.high, weights: about.sizes.codes, threads: WORKERS, rows });
+
+/** Each load's fastest pass, printed. */
+async function measureLoads(page, url, version) {
 	await page.call(PAGE, "keep", url, "model.qstore");
 	const kinds = ["localhost", "localhost, kept", "OPFS"].flatMap((from) => ["low", "high"].flatMap((precision) =>
 		[1, WORKERS].map((workers) => ({ from, precision, workers, load_ms: Infinity }))));
@@ -46,6 +45,15 @@ try {
 		write({ platform: "browser-load", version, ...kind });
 	}
 	console.log();
+}
+
+try {
+	const url = `/data/${basename(path)}`, page = await openPage(browser, site), version = await browser.version();
+	const { about, rows } = await page.call(PAGE, "decodeInWorkers", url, WORKERS, passes);
+	printRows(`${label}: ${(about.sizes.codes / 1e6).toFixed(1)} M weights; WebAssembly in ${version}`, rows);
+	write({ platform: "browser", version, high: about.high, weights: about.sizes.codes, threads: WORKERS, rows });
+	if (options.loads)
+		await measureLoads(page, url, version);
 } finally {
 	await browser.close();
 	await site.close();

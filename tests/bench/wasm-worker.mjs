@@ -5,8 +5,5 @@ import { parentPort, workerData } from "node:worker_threads";
 import { prepareJobs } from "./wasm-jobs.mjs";
 
 const { about, run } = await prepareJobs(workerData.bytes);
-parentPort.on("message", (share) => {
-	run(share);
-	parentPort.postMessage("done");
-});
+parentPort.on("message", (share) => parentPort.postMessage(run(share)));
 parentPort.postMessage(about);

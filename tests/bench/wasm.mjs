@@ -29,9 +29,9 @@ const workers = await Promise.all(Array.from({ length: count }, async () => {
 	return { worker, about };
 }));
 const { about } = workers[0];
-const rows = await measureWorkers(workers.map(({ worker }) => worker), (worker, share) => {
+const rows = await measureWorkers(workers.map(({ worker }) => worker), async (worker, share) => {
 	worker.postMessage(share);
-	return once(worker, "message");
+	return (await once(worker, "message"))[0];
 }, about, passes);
 const label = options.label ?? path, { high, sizes } = about, weights = sizes.codes;
 printRows(`${label}: ${((weights || sizes.plain / 2) / 1e6).toFixed(1)} M weights; WebAssembly in Node ${process.versions.node}`, rows);
