@@ -74,6 +74,17 @@ int cli_option(int option, char *const *argv, const struct option *options, cons
 	}
 }
 
+const char *cli_argument(int argc, char *const *argv, const char *what)
+{
+	if (optind == argc)
+		cli_usage("no %s given", what);
+	else if (optind + 1 < argc)
+		cli_usage("one %s at a time, not also %s", what, argv[optind + 1]);
+	else
+		return argv[optind];
+	return NULL;
+}
+
 int cli_fail(const qstore_error *error)
 {
 	if (error->status == QSTORE_CANCELLED && cli_signal != 0) {
@@ -197,6 +208,14 @@ void cli_print_name(FILE *to, const char *name)
 			fputc(*p < 0x20 || *p == 0x7f ? '?' : *p, to);
 		}
 	}
+}
+
+int cli_print_json(json_t *root)
+{
+	int failed = root == NULL || json_dumpf(root, stdout, JSON_INDENT(2)) != 0;
+	putchar('\n');
+	json_decref(root);
+	return failed ? CLI_FAILED : CLI_OK;
 }
 
 int cli_finish(void)

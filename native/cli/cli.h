@@ -3,6 +3,7 @@
 #define QSTORE_CLI_H
 
 #include <getopt.h>
+#include <jansson.h>
 #include <qstore.h>
 #include <stdio.h>
 #include <time.h>
@@ -55,6 +56,10 @@ int cli_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int cli_option(int option, char *const *argv, const struct option *options, const char *help,
                cli_common *common);
 
+/* The one argument behind the options: a path of `what`. NULL when there is none, or more than one, which it
+ * has said. */
+const char *cli_argument(int argc, char *const *argv, const char *what);
+
 /* "NAME: text" of the error; returns CLI_FAILED. Ends the process by the signal that cancelled the work, if
  * one did. */
 int cli_fail(const qstore_error *error);
@@ -76,6 +81,9 @@ cli_size cli_format_size(uint64_t size);
 
 /* A name with its control characters replaced. */
 void cli_print_name(FILE *to, const char *name);
+
+/* Prints root, which may be NULL and is freed; CLI_FAILED when it cannot. */
+int cli_print_json(json_t *root);
 
 /* Flushes standard output; CLI_FAILED when what was printed could not be written. */
 int cli_finish(void);

@@ -1,6 +1,5 @@
 /* qstore-info: what is in an archive, and whether it is sound. */
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -186,10 +185,7 @@ static int print_json(const qstore_archive *archive, const char *path, int verif
 	              (json_int_t)info.index_size, "rawSize", (json_int_t)raw, "ratio",
 	              info.archive_size == 0 ? 0.0 : (double)raw / (double)info.archive_size, "verified",
 	              verified, "variants", variants, "files", files, "tensors", tensors);
-	int failed = root == NULL || json_dumpf(root, stdout, JSON_INDENT(2)) != 0;
-	putchar('\n');
-	json_decref(root);
-	return failed ? CLI_FAILED : CLI_OK;
+	return cli_print_json(root);
 }
 
 int main(int argc, char **argv)
@@ -218,21 +214,20 @@ int main(int argc, char **argv)
 				return ended;
 		}
 	}
-	if (optind == argc)
-		return cli_usage("no archive given");
-	if (optind + 1 < argc)
-		return cli_usage("one archive at a time, not also %s", argv[optind + 1]);
+	const char *path = cli_argument(argc, argv, "archive");
+	if (path == NULL)
+		return CLI_USAGE;
 
 	cli_bar bar;
 	qstore_archive *archive;
 	qstore_error error;
 	work.threads = common.threads;
 	cli_work(&work, &bar, !common.quiet && !common.json);
-	qstore_status status = qstore_open(argv[optind], &archive, &error);
+	qstore_status status = qstore_open(path, &archive, &error);
 	if (status != QSTORE_OK)
 		return cli_fail(&error);
 	if (!common.json && !common.quiet)
-		print_text(archive, argv[optind]);
+		print_text(archive, path);
 	if (base != NULL)
 		status = qstore_set_base(archive, base, &error);
 	if (verify && status == QSTORE_OK) {
@@ -242,7 +237,7 @@ int main(int argc, char **argv)
 	if (status != QSTORE_OK)
 		code = cli_fail(&error);
 	else if (common.json)
-		code = print_json(archive, argv[optind], verify);
+		code = print_json(archive, path, verify);
 	else if (verify && !common.quiet)
 		printf("\nVerified: all checksums and SHA-256 are right\n");
 	qstore_close(archive);

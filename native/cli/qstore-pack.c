@@ -1,5 +1,4 @@
 /* qstore-pack: a model at several precisions into one archive. */
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -84,8 +83,9 @@ static void print_table(const qstore_pack_options *options, const qstore_pack_re
 	printf("%-12s %10s %10s %18s  %.2f to 1\n", "all", cli_format_size(raw).text, cli_format_size(zstd).text,
 	       cli_format_size(result->archive_size).text, ratio(raw, result->archive_size));
 	if (result->n_paired > 0)
-		printf("%llu paired tensors: %.2f bits per weight for both versions\n",
-		       (unsigned long long)result->n_paired, paired_bits(result));
+		printf("%llu paired tensors: %.2f bits per weight for %s versions\n",
+		       (unsigned long long)result->n_paired, paired_bits(result),
+		       result->n_variants == 2 ? "both" : "all");
 	for (uint32_t i = 0; i < result->n_rules; i++) {
 		const qstore_pack_rule *rule = &result->rules[i];
 		printf("  %llu by the rule %s, which explains ", (unsigned long long)rule->n_tensors, rule->name);
@@ -140,10 +140,7 @@ static int print_json(const qstore_pack_options *options, const qstore_pack_resu
 	}
 	if (root != NULL && result->paired_weights > 0)
 		json_object_set_new(root, "pairedBitsPerWeight", json_real(paired_bits(result)));
-	int failed = root == NULL || json_dumpf(root, stdout, JSON_INDENT(2)) != 0;
-	putchar('\n');
-	json_decref(root);
-	return failed ? CLI_FAILED : CLI_OK;
+	return cli_print_json(root);
 }
 
 int main(int argc, char **argv)
@@ -207,15 +204,13 @@ int main(int argc, char **argv)
 				return ended;
 		}
 	}
-	if (optind == argc)
-		return cli_usage("no model given");
-	if (optind + 1 < argc)
-		return cli_usage("one model at a time, not also %s", argv[optind + 1]);
+	pack.high = cli_argument(argc, argv, "model");
+	if (pack.high == NULL)
+		return CLI_USAGE;
 	if (pack.output == NULL)
 		return cli_usage("no output given: -o FILE.qstore");
 	if (pack.low != NULL && (quantize_given || include.items != NULL || exclude.items != NULL))
 		return cli_usage("--quantize, --include and --exclude are for packing without --low");
-	pack.high = argv[optind];
 	pack.lower = lower.items;
 	pack.include = include.items;
 	pack.exclude = exclude.items;

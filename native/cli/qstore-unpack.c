@@ -1,5 +1,4 @@
 /* qstore-unpack: the files of one precision out of an archive. */
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -92,10 +91,9 @@ int main(int argc, char **argv)
 				return ended;
 		}
 	}
-	if (optind == argc)
-		return cli_usage("no archive given");
-	if (optind + 1 < argc)
-		return cli_usage("one archive at a time, not also %s", argv[optind + 1]);
+	const char *path = cli_argument(argc, argv, "archive");
+	if (path == NULL)
+		return CLI_USAGE;
 	unpack.files = files.items;
 	unpack.tensors = tensors.items;
 
@@ -105,7 +103,7 @@ int main(int argc, char **argv)
 	qstore_error error;
 	unpack.work.threads = common.threads;
 	cli_work(&unpack.work, &bar, !common.quiet && !common.json);
-	qstore_status status = qstore_open(argv[optind], &archive, &error);
+	qstore_status status = qstore_open(path, &archive, &error);
 	if (status != QSTORE_OK)
 		return cli_fail(&error);
 	if (base != NULL)
@@ -116,7 +114,7 @@ int main(int argc, char **argv)
 		status = qstore_find_variant(archive, unpack.precision, &variant, &error);
 	char *made = NULL;
 	if (status == QSTORE_OK && unpack.output == NULL)
-		unpack.output = made = default_output(argv[optind], unpack.precision);
+		unpack.output = made = default_output(path, unpack.precision);
 	if (status == QSTORE_OK)
 		status = qstore_unpack(archive, &unpack, &result, &error);
 	cli_bar_end(&bar);
@@ -126,12 +124,9 @@ int main(int argc, char **argv)
 	if (status != QSTORE_OK) {
 		code = cli_fail(&error);
 	} else if (common.json) {
-		json_t *root =
-		    json_pack("{s:s, s:s, s:I, s:I}", "output", unpack.output, "precision", unpack.precision, "files",
-		              (json_int_t)result.n_files, "size", (json_int_t)result.size);
-		code = root == NULL || json_dumpf(root, stdout, JSON_INDENT(2)) != 0 ? CLI_FAILED : CLI_OK;
-		putchar('\n');
-		json_decref(root);
+		code = cli_print_json(json_pack("{s:s, s:s, s:I, s:I}", "output", unpack.output, "precision",
+		                                unpack.precision, "files", (json_int_t)result.n_files, "size",
+		                                (json_int_t)result.size));
 	} else if (!common.quiet) {
 		printf("%s: %llu file%s, %s\n", unpack.output, (unsigned long long)result.n_files,
 		       result.n_files == 1 ? "" : "s", cli_format_size(result.size).text);

@@ -1,13 +1,12 @@
 /* qstore-generate: deterministic models for the demo, tests and benchmarks. */
-#include <errno.h>
 #include <getopt.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fixtures.h"
 #include "llama.h"
+#include "options.h"
 #include "writer.h"
 
 static void usage(FILE *to)
@@ -34,21 +33,6 @@ static void usage(FILE *to)
 	    to);
 	for (unsigned i = 0; (name = fixture_name(i, &description)); i++)
 		fprintf(to, "  %-22s %s\n", name, description);
-}
-
-static uint64_t parse_number(const char *option, const char *text, int with_unit, uint64_t max)
-{
-	char *end;
-	uint64_t unit = 1;
-	errno = 0;
-	unsigned long long value = strtoull(text, &end, 10);
-	if (with_unit && *end) {
-		unit = *end == 'k' || *end == 'K' ? 1000 : *end == 'M' ? 1000000 : *end == 'G' ? 1000000000 : 0;
-		end++;
-	}
-	if (errno || end == text || *end || *text == '-' || !unit || value > max / unit)
-		gen_die("--%s: \"%s\" is not a number from 0 to %" PRIu64, option, text, max);
-	return value * unit;
 }
 
 int main(int argc, char **argv)
@@ -126,25 +110,25 @@ int main(int argc, char **argv)
 				gen_die("--dtype: \"%s\" is not bf16, f16 or f32", optarg);
 			break;
 		case SEED:
-			llama.seed = parse_number("seed", optarg, 0, UINT64_MAX);
+			llama.seed = gen_number("seed", optarg, 0, UINT64_MAX);
 			break;
 		case LAYERS:
-			llama.layers = parse_number("layers", optarg, 0, 1000);
+			llama.layers = gen_number("layers", optarg, 0, 1000);
 			break;
 		case HIDDEN:
-			llama.hidden = parse_number("hidden", optarg, 0, 1000000);
+			llama.hidden = gen_number("hidden", optarg, 0, 1000000);
 			break;
 		case INTERMEDIATE:
-			llama.intermediate = parse_number("intermediate", optarg, 0, 1000000);
+			llama.intermediate = gen_number("intermediate", optarg, 0, 1000000);
 			break;
 		case VOCAB:
-			llama.vocab = parse_number("vocab", optarg, 0, 1000000);
+			llama.vocab = gen_number("vocab", optarg, 0, 1000000);
 			break;
 		case WEIGHTS:
-			llama.weights_size = parse_number("weights", optarg, 1, UINT64_C(1000000000000));
+			llama.weights_size = gen_number("weights", optarg, 0, UINT64_C(1000000000000));
 			break;
 		case SHARDS:
-			llama.shards = parse_number("shards", optarg, 0, 1000);
+			llama.shards = gen_number("shards", optarg, 1, 1000);
 			break;
 		case FIXTURE:
 			fixture = optarg;
@@ -157,11 +141,9 @@ int main(int argc, char **argv)
 			return 2;
 		}
 	}
-	if (optind < argc || !llama.high || !llama.shards) {
+	if (optind < argc || !llama.high) {
 		fprintf(stderr, "qstore-generate: %s\nTry 'qstore-generate --help'.\n",
-		        optind < argc ? "too many arguments"
-		        : llama.high  ? "no shards"
-		                      : "where to? give -o DIR");
+		        llama.high ? "too many arguments" : "where to? give -o DIR");
 		return 2;
 	}
 	if (!fixture)

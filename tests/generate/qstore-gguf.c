@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "gguf_model.h"
+#include "options.h"
 #include "writer.h"
 
 static void usage(FILE *to)
@@ -23,15 +24,6 @@ static void usage(FILE *to)
 	      "      --shards N     OUT-00001-of-0000N.gguf …\n"
 	      "      --help         show this\n",
 	      to);
-}
-
-static uint32_t parse_number(const char *option, const char *text, uint32_t low, uint32_t high)
-{
-	char *end;
-	unsigned long value = strtoul(text, &end, 10);
-	if (end == text || *end || value < low || value > high)
-		gen_die("--%s: \"%s\" is not a number from %u to %u", option, text, low, high);
-	return (uint32_t)value;
 }
 
 int main(int argc, char **argv)
@@ -60,13 +52,13 @@ int main(int argc, char **argv)
 			options.imatrix = 1;
 			break;
 		case VERSION:
-			options.version = parse_number("version", optarg, 2, 3);
+			options.version = (uint32_t)gen_number("version", optarg, 2, 3);
 			break;
 		case ALIGNMENT:
-			options.alignment = parse_number("alignment", optarg, 8, 1 << 20);
+			options.alignment = (uint32_t)gen_number("alignment", optarg, 8, 1 << 20);
 			break;
 		case SHARDS:
-			options.shards = parse_number("shards", optarg, 1, 999);
+			options.shards = (uint32_t)gen_number("shards", optarg, 1, 999);
 			break;
 		default:
 			fputs("Try 'qstore-gguf --help'.\n", stderr);

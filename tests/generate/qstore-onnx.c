@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "onnx_llama.h"
+#include "options.h"
 #include "writer.h"
 
 static void usage(FILE *to)
@@ -71,8 +72,8 @@ int main(int argc, char **argv)
 			o.reduced = 1;
 			break;
 		case BLOCK:
-			o.block = atoi(optarg);
-			if (o.block < 16 || o.block > 256 || (o.block & (o.block - 1)))
+			o.block = (int)gen_number("block", optarg, 16, 256);
+			if (o.block & (o.block - 1))
 				gen_die("--block: 16, 32, 64, 128 or 256");
 			break;
 		case ASYMMETRIC:

@@ -1,13 +1,12 @@
 /* qstore-quantize: what quantizers make of a model, in their own arithmetic and layouts, for tests and
  * benchmarks. */
-#include <errno.h>
 #include <getopt.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "codes.h"
+#include "options.h"
 #include "quantize.h"
 #include "writer.h"
 
@@ -66,16 +65,6 @@ static int choice(const char *option, const char *text, const char *const *list)
 		if (!strcmp(text, list[i]))
 			return i;
 	gen_die("%s: \"%s\" is not known; see --help", option, text);
-}
-
-static uint64_t number(const char *option, const char *text, uint64_t max)
-{
-	char *end;
-	errno = 0;
-	unsigned long long value = strtoull(text, &end, 10);
-	if (errno || end == text || *end || *text == '-' || value > max)
-		gen_die("--%s: \"%s\" is not a number from 0 to %" PRIu64, option, text, max);
-	return value;
 }
 
 int main(int argc, char **argv)
@@ -144,21 +133,21 @@ int main(int argc, char **argv)
 			o.output = optarg;
 			break;
 		case SEED:
-			o.seed = number("seed", optarg, UINT64_MAX);
+			o.seed = gen_number("seed", optarg, 0, UINT64_MAX);
 			break;
 		case CORRELATION:
-			o.correlation = (double)number("correlation", optarg, 99) / 100;
+			o.correlation = (double)gen_number("correlation", optarg, 0, 99) / 100;
 			break;
 		case SMOOTH:
 			o.smooth = 1;
 			break;
 		case BITS:
-			o.bits = (unsigned)number("bits", optarg, 8);
+			o.bits = (unsigned)gen_number("bits", optarg, 4, 8);
 			if (o.bits != 4 && o.bits != 8)
 				gen_die("--bits: 4 or 8");
 			break;
 		case GROUP:
-			o.group = number("group", optarg, 1000000);
+			o.group = gen_number("group", optarg, 0, 1000000);
 			break;
 		case ASYMMETRIC:
 			o.asymmetric = 1;
@@ -191,16 +180,16 @@ int main(int argc, char **argv)
 			o.multiply = 1;
 			break;
 		case ULPS:
-			o.ulps = (unsigned)number("ulps", optarg, 1000);
+			o.ulps = (unsigned)gen_number("ulps", optarg, 0, 1000);
 			break;
 		case DTYPE:
 			o.dtype = dtypes[choice("--dtype", optarg, dtype_names)];
 			break;
 		case PART:
-			o.part = (double)number("part", optarg, 100) / 100;
+			o.part = (double)gen_number("part", optarg, 0, 100) / 100;
 			break;
 		case STEP:
-			o.step = (double)number("step", optarg, 1000000) / 1e6;
+			o.step = (double)gen_number("step", optarg, 0, 1000000) / 1e6;
 			break;
 		case HELP:
 			usage(stdout);

@@ -47,6 +47,10 @@ static const char *other_format(const uint8_t *src, size_t size)
 		return "a Python pickle, not safetensors";
 	if (size >= 5 && (!memcmp(src, "<html", 5) || !memcmp(src, "<!DOC", 5)))
 		return "a web page, not safetensors";
+	if (size >= 12 && !memcmp(src, "qstore/index", 12))
+		return "a qstore archive, not a model: qstore-unpack restores the models in it";
+	if (size >= 1 && src[0] == '{')
+		return "JSON, not safetensors";
 	return NULL;
 }
 

@@ -1,0 +1,11 @@
+/* What the generators' programs make of their options. */
+#ifndef GENERATE_OPTIONS_H
+#define GENERATE_OPTIONS_H
+
+#include <stdint.h>
+
+/* The value of --option: low to high, in decimal, perhaps with k, M or G (10^3, 10^6, 10^9) behind it.
+ * Anything else ends the program. */
+uint64_t gen_number(const char *option, const char *text, uint64_t low, uint64_t high);
+
+#endif
