@@ -22,7 +22,7 @@ static const char help[] =
     "lack; error\n"
     "is how far the codes are from it, as relative squared error, rule is the arithmetic that made them),\n"
     "delta (what coarser floats, or the base's, lack), base (the same in the base: see qstore-pack --base),\n"
-    "literal (kept with the file's header).\n"
+    "literal (kept with the file's header), shared (in a coarser variant's layer already).\n"
     "\n"
     "Exit status: 0 good, 1 failed, 2 wrong usage.\n";
 

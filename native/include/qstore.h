@@ -109,8 +109,10 @@ typedef enum qstore_quantize {
 } qstore_quantize;
 
 typedef struct qstore_pack_options {
-	const char *high; /* the model: a folder with safetensors and small files, or one safetensors file */
-	const char *low;  /* its next coarser version, the same way; NULL: see `quantize` */
+	/* The model: a folder as model hubs have it, or one file of safetensors, GGUF (the first of several) or
+	 * ONNX. */
+	const char *high;
+	const char *low; /* its next coarser version, the same way; NULL: see `quantize` */
 	/* Still coarser ones, from fine to coarse: a NULL-terminated list, or NULL. */
 	const char *const *lower;
 	const char *output; /* the archive. It appears, complete and verified, or not at all. */
@@ -154,7 +156,7 @@ typedef struct qstore_pack_result {
 	qstore_pack_variant variants[QSTORE_VARIANTS_MAX];
 	uint64_t n_paired;       /* weight tensors that have both a coarse and a fine version */
 	uint64_t paired_weights; /* their elements */
-	uint64_t paired_size;    /* coded bytes of both versions, scales included */
+	uint64_t paired_size;    /* coded bytes of all their versions, scales included */
 	uint64_t n_exceptions;   /* weights outside the cell of their code */
 	uint32_t n_rules;        /* found among the paired tensors */
 	qstore_pack_rule rules[QSTORE_RULES_MAX];
@@ -232,14 +234,15 @@ typedef struct qstore_tensor_info {
 	const char *dtype; /* as safetensors spells it: "BF16", "I8", … */
 	uint32_t n_dims;
 	uint64_t n_elems, size; /* size in bytes */
-	/* "plain", "codes", "refine" (given codes), "delta" (given coarser floats), or "literal": kept with the
-	 * file's header */
+	/* "plain", "codes", "refine" (given codes), "delta" (given coarser floats), "base" (the same in the
+	 * base), or "literal": kept with the file's header */
 	const char *kind;
 	/* Bytes in the archive; for "refine" and "delta" those that it adds. 0 for "literal". */
 	uint64_t coded_size;
-	/* "refine": the arithmetic that its codes were found to be made by, "llm.int8", "multiply", "divide",
-	 * "divide-half", a ggml type's name, or "add-half", "add" and these with "-4" (the zero point was added
-	 * before rounding); else NULL */
+	/* Of codes, and of what is coded given codes: the arithmetic that these were found to be made by,
+	 * "llm.int8", "multiply", "divide", "divide-half", a ggml type's name ("q8_0 (stored d)" where the scale
+	 * is the block's own), or "add-half", "add" and these with "-4" (the zero point was added before
+	 * rounding); else NULL */
 	const char *rule;
 	/* "refine": Σ(coarse − fine)² / Σ fine²: how much the coarse version loses; else 0. */
 	double error;

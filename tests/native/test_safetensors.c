@@ -166,7 +166,8 @@ static void says_what_other_files_are(void **state)
 	expect_path(scratch_write(state, "model.safetensors", "GGUF\3\0\0\0\0\0\0\0\0\0", 14), "", "GGUF");
 	expect_path(scratch_write(state, "model.safetensors", "PK\3\4............", 16), "", "zip");
 	expect_path(scratch_write(state, "model.safetensors", "\200\2}q............", 16), "", "pickle");
-	expect_path(scratch_write(state, "model.safetensors", "qstore/index\0\0\0\0", 16), "", "a qstore archive");
+	expect_path(scratch_write(state, "model.safetensors", "qstore/index\0\0\0\0", 16), "",
+	            "a qstore archive");
 	expect_path(scratch_write(state, "model.safetensors", "{\"model_type\":0}", 16), "", "JSON");
 	scratch_path(state, "model.safetensors.d/x");
 	expect_path(scratch_path(state, "model.safetensors.d"), "", "not a regular file");

@@ -1,4 +1,4 @@
-/* Cells: for one scale, which 16-bit values a quantizer maps to each code (FORMAT.md, "Rules" and "Cells").
+/* Cells: for one scale, which 16-bit values a quantizer maps to each code (FORMAT.md, "Rules").
  *
  * A float's bit pattern without its sign is an ordered integer, so the values of one code are an interval of
  * patterns [first, first + count); the refinement only says which of them. */

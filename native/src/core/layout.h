@@ -27,11 +27,6 @@ void qs_blocks_split(uint32_t dtype, const uint8_t *blocks, size_t n_blocks, uin
 void qs_words_pack(uint32_t bits, const uint8_t *codes, size_t n_words, uint8_t *dst);
 void qs_words_unpack(uint32_t bits, const uint8_t *words, size_t n_words, uint8_t *codes);
 
-/* Elements [first, first + n) of the matrix [cols, rows] that src, rows × cols elements of `size` bytes (2 or
- * 4), is when its rows become columns. */
-void qs_turn(uint32_t size, const uint8_t *src, uint64_t rows, uint64_t cols, uint64_t first, size_t n,
-             uint8_t *dst);
-
 /* The same of words of 4 bits in the order of AWQ's kernels: the codes of a word stand in its nibbles 0, 4,
  * 1, 5, 2, 6, 3, 7. */
 void qs_words_interleave(const uint8_t *codes, size_t n_words, uint8_t *dst);
@@ -48,5 +43,10 @@ void qs_words_pack_transposed(uint32_t bits, const uint8_t *codes, uint64_t rows
                               uint64_t first, size_t n, uint8_t *dst);
 void qs_words_unpack_transposed(uint32_t bits, const uint8_t *words, uint64_t rows, uint64_t cols,
                                 uint8_t *codes);
+
+/* Elements [first, first + n) of the matrix [cols, rows] that src, rows × cols elements of `size` bytes (2 or
+ * 4), is when its rows become columns. */
+void qs_turn(uint32_t size, const uint8_t *src, uint64_t rows, uint64_t cols, uint64_t first, size_t n,
+             uint8_t *dst);
 
 #endif

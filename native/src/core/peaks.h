@@ -1,5 +1,5 @@
 /* Codes whose groups each have an extreme one, such as ±127 in every block of 32: where it stands is said
- * apart, and the other codes are coded without it (FORMAT.md, "Codes with peaks"). */
+ * apart, and the other codes are coded without it (FORMAT.md, "Codes without peaks"). */
 #ifndef QS_PEAKS_H
 #define QS_PEAKS_H
 

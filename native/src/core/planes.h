@@ -8,8 +8,7 @@
 
 enum { QS_PLANES_MAX = 8 };
 
-/* Is the dtype's element rotated? (F16, BF16, F32, F64 and C64's halves are not: C64 counts as 8 plain
- * bytes.) */
+/* Is the dtype's element rotated? F16, BF16, F32 and F64 are; C64 is not, and counts as 8 plain bytes. */
 int qs_planes_rotated(uint32_t dtype);
 
 /* planes: `size` planes of n bytes each, from the most significant byte on → n elements of `size` (1, 2, 4,
