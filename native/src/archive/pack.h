@@ -301,6 +301,9 @@ qstore_status pack_hash(packer *p, qs_error *error);
 qstore_status pack_plan(packer *p, qs_error *error); /* pack_plan.c: objects, chunks, the index */
 /* pack_encode.c: chunks into the spool of layers, checksums of all parts, SHA-256 of all other files */
 qstore_status pack_encode(packer *p, qs_error *error);
+/* pack_write.c: the archive, from the spools; then all files are restored from it and compared */
+qstore_status pack_write(packer *p, int fd, qs_error *error);
+qstore_status pack_check(packer *p, int fd, const char *temp_path, qs_error *error);
 
 /* pack_files.c. Bytes [offset, offset + size) of a file as it will be restored. */
 qstore_status pack_file_read(const packer *p, const pack_file *file, uint8_t *dst, size_t size,

@@ -109,11 +109,6 @@ static qstore_status write_header(qs_tar_writer *writer, const char *name, uint6
 	return result < ARCHIVE_WARN ? tar_error(writer, error) : QSTORE_OK;
 }
 
-static uint64_t round_up(uint64_t size)
-{
-	return (size + 511) / 512 * 512;
-}
-
 qstore_status qs_tar_writer_member(qs_tar_writer *writer, const char *name, uint64_t size,
                                    uint64_t data_offset, qs_error *error)
 {
@@ -208,9 +203,9 @@ qstore_status qs_tar_list(const char *path,
 		}
 		uint64_t position = (uint64_t)archive_read_header_position(archive);
 		if (name != NULL) {
-			status = position < round_up(size)
+			status = position < qs_tar_padded(size)
 			             ? qs_fail(error, QSTORE_CORRUPT, "%s: member %s is cut short", path, name)
-			             : member(user, name, size, position - round_up(size), error);
+			             : member(user, name, size, position - qs_tar_padded(size), error);
 			free(name);
 			name = NULL;
 		}

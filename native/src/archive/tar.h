@@ -7,6 +7,12 @@
 
 #include "../error.h"
 
+/* Data and headers fill whole blocks of 512 bytes. */
+static inline uint64_t qs_tar_padded(uint64_t size)
+{
+	return (size + 511) / 512 * 512;
+}
+
 /* Bytes of tar header (extended headers too) that libarchive writes for a member. */
 qstore_status qs_tar_header_size(const char *name, uint64_t size, uint64_t *header_size, qs_error *error);
 
