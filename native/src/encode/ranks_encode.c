@@ -229,6 +229,14 @@ static void scatter8(qs_coded_order order, const uint16_t *columns, uint32_t col
 			dst[columns[c]] = src[c];
 }
 
+/* The same in place; memory: n bytes. */
+static void to_matrix_order(qs_coded_order order, const uint16_t *columns, uint32_t cols, uint32_t n,
+                            uint8_t *bytes, uint8_t *memory)
+{
+	scatter8(order, columns, cols, n, bytes, memory);
+	memcpy(bytes, memory, n);
+}
+
 /* Of n elements, the first 8 at most: the top bit of each byte whose value is outside the cell of its code,
  * or, with `zeros`, has index 0. */
 static uint64_t doubtful(const uint8_t *outside, const uint8_t *indexes, uint32_t n, int zeros)
@@ -331,6 +339,48 @@ static void write_states(qs_writer *w, const qs_rank_lanes *lanes)
 		qs_write8(w, (uint8_t)bits);
 }
 
+static void write_exceptions(qs_writer *w, const found *f, const qs_ranks_scratch *scratch)
+{
+	uint8_t head[5];
+	qs_writer h = {head, head + sizeof head, 0};
+	qs_write_varint(&h, f->exceptions);
+	qs_write_varint(w, (uint32_t)((size_t)(h.at - head) + f->list_size));
+	qs_write_bytes(w, head, (size_t)(h.at - head));
+	qs_write_bytes(w, scratch->exceptions, f->list_size);
+}
+
+/* The number and the values of the elements with index 0, as planes. */
+static void write_zeros(qs_writer *w, const uint8_t *values, uint32_t n, uint32_t zeros,
+                        qs_ranks_scratch *scratch)
+{
+	qs_write_varint(w, zeros);
+	if (!zeros)
+		return;
+	/* The units' memory is not needed yet. */
+	uint16_t *of_zeros = (uint16_t *)scratch->units;
+	uint8_t *high = scratch->planes, *low = high + zeros;
+	qs_take_zeros_best()(scratch->indexes, values, n, of_zeros);
+	for (uint32_t i = 0; i < zeros; i++) {
+		high[i] = (uint8_t)(of_zeros[i] >> 7);
+		low[i] = (uint8_t)(of_zeros[i] << 1 | of_zeros[i] >> 15);
+	}
+	for (size_t b = 0; b < 2; b++)
+		qs_symbols_encode(w, scratch->planes + b * zeros, zeros, QS_PREFER_SPEED, scratch->symbols);
+}
+
+/* The lanes' states, and the units of n ranks. */
+static void write_ranks(qs_writer *w, unsigned n_lanes, uint32_t n, qs_ranks_scratch *scratch)
+{
+	/* Back to front: the decoder reads the last unit written first. */
+	uint8_t *units_end = scratch->units + sizeof scratch->units;
+	qs_rank_lanes l = {.at = units_end, .lanes = n_lanes};
+	for (unsigned lane = 0; lane < n_lanes; lane++)
+		l.state[lane] = QS_LANE_START;
+	qs_put_ranks_best(n_lanes)(&l, scratch->f, scratch->rank, n);
+	write_states(w, &l);
+	qs_write_bytes(w, l.at, (size_t)(units_end - l.at));
+}
+
 void qs_ranks_encode(qs_writer *w, const qs_chunk_desc *desc, const uint8_t *src, int shared,
                      qs_ranks_scratch *scratch, uint32_t *n_exceptions)
 {
@@ -396,19 +446,14 @@ void qs_ranks_encode(qs_writer *w, const qs_chunk_desc *desc, const uint8_t *src
 			f = find_ranks(walk_begin(desc, order, codes, shifts, scratch), values, outside, scratch);
 		}
 	}
-	const uint8_t *residuals = scratch->residual;
 	if (order != QS_CODED_ROWS) {
-		scatter8(order, scratch->columns, cols, n, outside, scratch->planes);
-		memcpy(outside, scratch->planes, n);
-		if (residual) {
-			scatter8(order, scratch->columns, cols, n, residuals, scratch->planes);
-			memcpy(scratch->residual, scratch->planes, n);
-		}
+		to_matrix_order(order, scratch->columns, cols, n, outside, scratch->planes);
+		if (residual)
+			to_matrix_order(order, scratch->columns, cols, n, scratch->residual, scratch->planes);
 	}
 	if (f.exceptions)
 		list_exceptions(outside, src, n, scratch, &f);
-	uint32_t count = f.exceptions, zeros = f.zeros;
-	const uint8_t *list = scratch->exceptions;
+	uint32_t count = f.exceptions;
 	if (count > n / EXCEPTIONS_SHARE || f.overflow) {
 		w->bad = 1;
 		return;
@@ -417,41 +462,16 @@ void qs_ranks_encode(qs_writer *w, const qs_chunk_desc *desc, const uint8_t *src
 	qs_write8(w, (uint8_t)((n_lanes == QS_LANES_MAX ? QS_RANKS_WIDE : 0) | (count ? QS_RANKS_EXCEPTIONS : 0) |
 	                       (residual ? QS_RANKS_RESIDUAL : 0) | (n_shifts ? QS_RANKS_SHIFTS : 0) |
 	                       (shared ? QS_RANKS_SHARED : 0)));
-	if (count) {
-		uint8_t head[5];
-		qs_writer h = {head, head + sizeof head, 0};
-		qs_write_varint(&h, count);
-		qs_write_varint(w, (uint32_t)((size_t)(h.at - head) + f.list_size));
-		qs_write_bytes(w, head, (size_t)(h.at - head));
-		qs_write_bytes(w, list, f.list_size);
-	}
+	if (count)
+		write_exceptions(w, &f, scratch);
 	if (residual)
-		qs_symbols_write(w, residuals, n, &residual_plan, scratch->symbols);
+		qs_symbols_write(w, scratch->residual, n, &residual_plan, scratch->symbols);
 	if (n_shifts)
 		qs_symbols_write(w, shifts, n_shifts, &shifts_plan, scratch->symbols);
-	qs_write_varint(w, zeros);
-	if (zeros) {
-		/* The units' memory is not needed yet. */
-		uint16_t *of_zeros = (uint16_t *)scratch->units;
-		uint8_t *high = scratch->planes, *low = high + zeros;
-		qs_take_zeros_best()(scratch->indexes, values, n, of_zeros);
-		for (uint32_t i = 0; i < zeros; i++) {
-			high[i] = (uint8_t)(of_zeros[i] >> 7);
-			low[i] = (uint8_t)(of_zeros[i] << 1 | of_zeros[i] >> 15);
-		}
-		for (size_t b = 0; b < 2; b++)
-			qs_symbols_encode(w, scratch->planes + b * zeros, zeros, QS_PREFER_SPEED, scratch->symbols);
-	}
+	write_zeros(w, values, n, f.zeros, scratch);
 	if (shared) {
 		qs_write_varint(w, (n_shared + 7) / 8);
 		qs_write_bytes(w, scratch->residual, (n_shared + 7) / 8);
 	}
-	/* Back to front: the decoder reads the last unit written first. */
-	uint8_t *units_end = scratch->units + sizeof scratch->units;
-	qs_rank_lanes l = {.at = units_end, .lanes = n_lanes};
-	for (unsigned lane = 0; lane < n_lanes; lane++)
-		l.state[lane] = QS_LANE_START;
-	qs_put_ranks_best(n_lanes)(&l, scratch->f, scratch->rank, n);
-	write_states(w, &l);
-	qs_write_bytes(w, l.at, (size_t)(units_end - l.at));
+	write_ranks(w, n_lanes, n, scratch);
 }
