@@ -435,6 +435,17 @@ static void test_recovered_scales(void **state)
 	}
 }
 
+/* 15 · s + o is above all values of FP16: 0x7c01, if exponents went on. */
+static void test_recovered_scales_beyond_the_largest_value(void **state)
+{
+	(void)state;
+	qs_step step = {.scale = 4372};
+	qs_step_shift(&step, QS_RULE_Q4_1, QS_F16, -1);
+	assert_true(step.scale == 4372);
+	qs_step_shift(&step, QS_RULE_Q4_1, QS_F16, -2);
+	assert_true(step.scale == 65504.0f / 15.0f);
+}
+
 static void test_codes_of_values(void **state)
 {
 	(void)state;
@@ -578,6 +589,7 @@ int main(void)
 	    cmocka_unit_test(test_cells_hold_codes),
 	    cmocka_unit_test(test_codes_of_values),
 	    cmocka_unit_test(test_recovered_scales),
+	    cmocka_unit_test(test_recovered_scales_beyond_the_largest_value),
 	    cmocka_unit_test(test_cache),
 	    cmocka_unit_test(test_moved_tables),
 	};
