@@ -43,10 +43,7 @@ static int prefers_tables(qs_fields_kind kind, uint32_t dtype, const qs_grid *gr
 #endif
 	if (!qs_grid_is_plain(grid) || kind == QS_FIELDS_HALF)
 		return 0;
-#if QS_HAVE_FIELDS && defined(__x86_64__)
-	if (run >= 16 && __builtin_cpu_supports("avx2"))
-		return run >= 64;
-#endif
+	QS_RETURN_AVX2(run >= 16, run >= 64);
 	/* Of few different scales tables are in the cache; those of FP16 values are slower to make. */
 	return run >= 64 || grid->scales_dtype == QS_BF16 || (grid->scales_dtype == QS_F16 && dtype == QS_BF16);
 }
@@ -54,21 +51,14 @@ static int prefers_tables(qs_fields_kind kind, uint32_t dtype, const qs_grid *gr
 static qs_cell_fields_kernel *best_kernel(qs_fields_kind kind, uint32_t dtype, uint64_t run)
 {
 	int is_f16 = dtype == QS_F16;
-#if QS_HAVE_FIELDS && QS_HAVE_AVX512
-	if (run >= 32 && qs_cpu_has_avx512())
-		return qs_fields_avx512.kernels[kind][is_f16];
-#endif
-#if QS_HAVE_FIELDS && defined(__x86_64__)
-	if (run >= 16 && __builtin_cpu_supports("avx2"))
-		return qs_fields_avx2.kernels[kind][is_f16];
-#endif
+	QS_RETURN_AVX512(run >= 32, qs_fields_avx512.kernels[kind][is_f16]);
+	QS_RETURN_AVX2(run >= 16, qs_fields_avx2.kernels[kind][is_f16]);
 #if QS_HAVE_FIELDS
 	if (qs_cpu_has_fields())
 		return qs_fields_sse41.kernels[kind][is_f16];
 #endif
 	(void)kind;
 	(void)is_f16;
-	(void)run;
 	return NULL;
 }
 

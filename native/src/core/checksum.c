@@ -9,13 +9,7 @@
 
 uint64_t qs_checksum(const void *src, size_t src_size)
 {
-#if QS_HAVE_AVX512
-	if (src_size >= LONG_SIZE && qs_cpu_has_avx512())
-		return qs_checksum_avx512(src, src_size);
-#endif
-#if QS_HAVE_AVX2
-	if (src_size >= LONG_SIZE && qs_cpu_has_avx2())
-		return qs_checksum_avx2(src, src_size);
-#endif
+	QS_RETURN_AVX512(src_size >= LONG_SIZE, qs_checksum_avx512(src, src_size));
+	QS_RETURN_AVX2(src_size >= LONG_SIZE, qs_checksum_avx2(src, src_size));
 	return XXH3_64bits(src, src_size);
 }

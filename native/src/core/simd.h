@@ -54,8 +54,8 @@
 #define QS_HAVE_AVX512 0
 #endif
 
-/* In a function that chooses a kernel, the fastest first: returns this one if the build has it, this machine
- * runs it and `when` holds. */
+/* In a function that chooses a kernel, the fastest first: returns this one (or what it returns) if the build
+ * has it, this machine runs it and `when` holds. */
 #if QS_HAVE_AVX512
 #define QS_RETURN_AVX512(when, kernel)                                                                       \
 	if ((when) && qs_cpu_has_avx512())                                                                       \

@@ -76,10 +76,7 @@ typedef struct kernels {
 
 static kernels best_kernels(void)
 {
-#if QS_HAVE_AVX512
-	if (qs_cpu_has_avx512())
-		return (kernels){qs_tree_number_avx512, qs_tree_mark_avx512, qs_tree_split_avx512};
-#endif
+	QS_RETURN_AVX512(1, ((kernels){qs_tree_number_avx512, qs_tree_mark_avx512, qs_tree_split_avx512}));
 	return (kernels){qs_tree_number_scalar, qs_tree_mark_scalar, qs_tree_split_scalar};
 }
 
