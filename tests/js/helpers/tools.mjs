@@ -18,7 +18,7 @@ export function temporary(t) {
 
 /** Runs a native tool that must succeed; gives its output. */
 export function native(tool, ...args) {
-	const { status, stdout, stderr } = spawnSync(join(bin, tool), args, { encoding: "utf8" });
+	const { status, stdout, stderr } = spawnSync(join(bin, tool), args, { encoding: "utf8", maxBuffer: 2 ** 28 });
 	if (status !== 0)
 		throw new Error(`${tool} ${args.join(" ")}: ${status}: ${stderr}`);
 	return stdout;
