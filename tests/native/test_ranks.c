@@ -7,7 +7,7 @@
 #include "core/ranks.h"
 #include "core/simd.h"
 
-enum { MAX_ELEMS = 4096, MAX_UNITS = 2 * MAX_ELEMS };
+enum { MAX_ELEMS = 4096, MAX_UNITS = 2 * MAX_ELEMS, MAX_RUNS = 5 };
 
 typedef struct kernel {
 	const char *name;
@@ -61,21 +61,49 @@ static unsigned list_fields_kernels(fields_kernel out[4])
 
 typedef struct buffers {
 	guarded codes, units, zeros, dst[2];
-	qs_cell_table table;
-	qs_cells cells; /* by that table */
+	qs_cell_table tables[MAX_RUNS];
+	/* Runs of elements by these. */
+	qs_cells cells[MAX_RUNS];
+	uint32_t counts[MAX_RUNS], n_runs;
 } buffers;
 
-/* The cells of a rule with signed codes around 0, which all kernels take, as those of another table that are
- * moved. */
-static void build_cells(buffers *b, uint32_t dtype, uint32_t rule, float scale, uint16_t move)
+static float random_scale(rng *r)
+{
+	static const float special[] = {0,     -1,    NAN, INFINITY, 0x1p-30f,  0x1p-24f,
+	                                65504, 65505, 1,   448,      0x1p-126f, 1e-40f};
+	uint32_t pick = rng_below(r, 24);
+	return pick < sizeof special / sizeof *special
+	           ? special[pick]
+	           : (float)ldexp(1 + rng_below(r, 1024) / 1024.0, (int)rng_below(r, 40) - 24);
+}
+
+/* Runs of n elements in all, multiples of `step`, some of them empty; each has the cells of a rule with signed
+ * codes around 0, which all kernels take, as those of another table that are moved. */
+static void make_runs(rng *r, buffers *b, uint32_t dtype, size_t n, unsigned step)
 {
 	static qs_cell_cache cache;
-	qs_cell_cache_init(&cache, dtype, rule, QS_I8);
-	/* Under an unusable scale there are no cells to decode with. */
-	if (qs_cell_cache_get(&cache, &(qs_step){.scale = scale}, 255)->zero == QS_ALL_ZERO)
-		scale = 1;
-	b->table = *qs_cell_cache_get(&cache, &(qs_step){.scale = scale}, 255);
-	b->cells = moved_cells(&b->table, move);
+	uint32_t left = (uint32_t)n;
+	qs_cell_cache_init(&cache, dtype, 1 + rng_below(r, QS_RULE_Q8_0_D), QS_I8);
+	b->n_runs = 1 + rng_below(r, MAX_RUNS);
+	for (uint32_t k = 0; k < b->n_runs; k++) {
+		float scale = random_scale(r);
+		/* Under an unusable scale there are no cells to decode with. */
+		if (qs_cell_cache_get(&cache, &(qs_step){.scale = scale}, 255)->zero == QS_ALL_ZERO)
+			scale = 1;
+		b->tables[k] = *qs_cell_cache_get(&cache, &(qs_step){.scale = scale}, 255);
+		b->cells[k] = moved_cells(&b->tables[k], (uint16_t)rng_next(r));
+		b->counts[k] = k == b->n_runs - 1 ? left : step * rng_below(r, left / step + 1);
+		left -= b->counts[k];
+	}
+}
+
+/* The cell of the i-th element. */
+static qs_cell cell_of(const buffers *b, size_t i, uint8_t code)
+{
+	uint32_t k = 0;
+	for (; i >= b->counts[k]; k++)
+		i -= b->counts[k];
+	return qs_cells_at(b->cells[k], code);
 }
 
 static int set_up(void **state)
@@ -102,16 +130,6 @@ static int tear_down(void **state)
 	return 0;
 }
 
-static float random_scale(rng *r)
-{
-	static const float special[] = {0,     -1,    NAN, INFINITY, 0x1p-30f,  0x1p-24f,
-	                                65504, 65505, 1,   448,      0x1p-126f, 1e-40f};
-	uint32_t pick = rng_below(r, 24);
-	return pick < sizeof special / sizeof *special
-	           ? special[pick]
-	           : (float)ldexp(1 + rng_below(r, 1024) / 1024.0, (int)rng_below(r, 40) - 24);
-}
-
 static void fill_codes(rng *r, uint8_t *codes, size_t n)
 {
 	uint32_t style = rng_below(r, 4);
@@ -135,7 +153,7 @@ static int run(const kernel *k, const buffers *b, int which, qs_ranks *ranks, si
 {
 	uint8_t *dst = guarded_place(&b->dst[which], 2 * n);
 	memset(dst, 0xee, 2 * n);
-	return k->run(ranks, b->cells, b->codes.end - n, n, dst);
+	return k->run(ranks, b->cells, b->counts, b->n_runs, b->codes.end - n, dst);
 }
 
 static void compare_kernels(const buffers *b, const qs_ranks *start, size_t n)
@@ -175,7 +193,7 @@ static void compare_fields(const buffers *b, const qs_ranks *start, size_t n)
 	unsigned n_kernels = list_fields_kernels(kernels);
 	const uint8_t *codes = b->codes.end - n;
 	for (size_t i = 0; i < n; i++) {
-		qs_cell cell = qs_cells_at(b->cells, codes[i]);
+		qs_cell cell = cell_of(b, i, codes[i]);
 		uint32_t count = QS_CELL_COUNT(cell);
 		fields[0][i] = QS_CELL_FIRST(cell);
 		fields[1][i] = (uint16_t)QS_CELL_F(cell);
@@ -213,8 +231,7 @@ static void test_kernels_agree(void **state)
 		       units = rng_below(&r, (uint32_t)n + 40);
 		if (round % 3 == 0)
 			units = n; /* cannot run out */
-		build_cells(b, round & 2 ? QS_BF16 : QS_F16, 1 + rng_below(&r, QS_RULE_Q8_0_D), random_scale(&r),
-		            (uint16_t)rng_next(&r));
+		make_runs(&r, b, round & 2 ? QS_BF16 : QS_F16, n, step);
 		fill_codes(&r, guarded_place(&b->codes, n), n);
 		qs_ranks start = {.lanes = lanes, .next = step * rng_below(&r, lanes / step)};
 		rng_bytes(&r, guarded_place(&b->units, 2 * units), 2 * units);
@@ -263,7 +280,7 @@ static void test_ranks_come_back(void **state)
 		size_t n = (size_t)qs_ranks_step(lanes) * (1 + rng_below(&r, round % 10 ? 10 : MAX_ELEMS / 32)),
 		       n_units = 0, n_zeros = 0;
 		uint64_t states[QS_LANES_MAX];
-		build_cells(b, dtype, 1 + rng_below(&r, QS_RULE_Q8_0_D), random_scale(&r), (uint16_t)rng_next(&r));
+		make_runs(&r, b, dtype, n, qs_ranks_step(lanes));
 		uint8_t *codes = guarded_place(&b->codes, n),
 		        *zeros = guarded_place(&b->zeros, 2 * n + QS_ZEROS_SLACK);
 		fill_codes(&r, codes, n);
@@ -274,7 +291,7 @@ static void test_ranks_come_back(void **state)
 			if (!codes[i])
 				values[i] = get16(zeros + 2 * n_zeros++);
 		for (size_t i = n; i-- > 0;) {
-			qs_cell cell = qs_cells_at(b->cells, codes[i]);
+			qs_cell cell = cell_of(b, i, codes[i]);
 			uint32_t edge = rng_below(&r, 4), count = QS_CELL_COUNT(cell);
 			uint32_t rank = edge == 0 ? 0 : edge == 1 ? count - 1 : rng_below(&r, count);
 			if (codes[i])

@@ -47,21 +47,24 @@ static inline int decode_rank(qs_ranks *ranks, const uint8_t **src, uint32_t f, 
 	return 1;
 }
 
-int qs_ranks_scalar(qs_ranks *ranks, qs_cells cells, const uint8_t *indexes, size_t n, uint8_t *dst)
+int qs_ranks_scalar(qs_ranks *ranks, const qs_cells *cells, const uint32_t *counts, uint32_t n_runs,
+                    const uint8_t *indexes, uint8_t *dst)
 {
 	const uint8_t *src = ranks->src, *zeros = ranks->zeros;
-	for (size_t i = 0; i < n; i++) {
-		qs_cell cell = qs_cells_at(cells, indexes[i]);
-		uint32_t rank;
-		if (!decode_rank(ranks, &src, QS_CELL_F(cell), QS_CELL_G(cell), &rank))
-			return 0;
-		uint32_t value = QS_CELL_FIRST(cell) + rank;
-		if (!indexes[i]) {
-			value = qs_load16(zeros);
-			zeros += 2;
+	size_t i = 0, end = 0;
+	for (uint32_t r = 0; r < n_runs; r++)
+		for (end += counts[r]; i < end; i++) {
+			qs_cell cell = qs_cells_at(cells[r], indexes[i]);
+			uint32_t rank;
+			if (!decode_rank(ranks, &src, QS_CELL_F(cell), QS_CELL_G(cell), &rank))
+				return 0;
+			uint32_t value = QS_CELL_FIRST(cell) + rank;
+			if (!indexes[i]) {
+				value = qs_load16(zeros);
+				zeros += 2;
+			}
+			qs_store16(dst + 2 * i, (uint16_t)value);
 		}
-		qs_store16(dst + 2 * i, (uint16_t)value);
-	}
 	ranks->src = src;
 	ranks->zeros = zeros;
 	return 1;

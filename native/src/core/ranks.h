@@ -29,9 +29,21 @@ typedef struct qs_ranks {
 /* Units to decode from, an even number of bytes. */
 void qs_ranks_begin(qs_ranks *ranks, const uint8_t *src, size_t size);
 
-/* For kernels, when src is beyond src_last: moves the last units to where there is room behind them. Returns
- * 0 when they have run out. */
+/* For qs_ranks_room: moves the last units to where there is room behind them. Returns 0 when they have run out.
+ */
 int qs_ranks_last_units(qs_ranks *ranks);
+
+/* For kernels: whether they may load QS_UNITS_ROOM from src on; it may be another place then. */
+static inline int qs_ranks_room(qs_ranks *ranks, const uint8_t **src)
+{
+	if (*src <= ranks->src_last)
+		return 1;
+	ranks->src = *src;
+	if (!qs_ranks_last_units(ranks))
+		return 0;
+	*src = ranks->src;
+	return 1;
+}
 
 /* What the number of elements that a kernel is given is a multiple of. */
 static inline unsigned qs_ranks_step(unsigned lanes)
@@ -39,18 +51,19 @@ static inline unsigned qs_ranks_step(unsigned lanes)
 	return lanes < QS_LANES_STEP ? lanes : QS_LANES_STEP;
 }
 
-/* Decodes n values into dst, 2 bytes each, by one lane after the other from `next` on. But for
- * qs_ranks_scalar, n and `next` are multiples of qs_ranks_step. indexes: of cells; 0 takes a value from
- * zeros. Returns 0 when the units run out.
+/* Decodes runs of elements into dst, 2 bytes each, by one lane after the other from `next` on: counts[r] of
+ * them by cells[r]. But for qs_ranks_scalar, counts and `next` are multiples of qs_ranks_step. indexes: of
+ * cells; 0 takes a value from zeros. Returns 0 when the units run out.
  * Any state is safe: bad data gives wrong values, never a bad access. */
-typedef int qs_ranks_kernel(qs_ranks *ranks, qs_cells cells, const uint8_t *indexes, size_t n, uint8_t *dst);
+typedef int qs_ranks_kernel(qs_ranks *ranks, const qs_cells *cells, const uint32_t *counts, uint32_t n_runs,
+                            const uint8_t *indexes, uint8_t *dst);
 
 qs_ranks_kernel qs_ranks_scalar;  /* the oracle: any number of lanes */
 qs_ranks_kernel qs_ranks_simd128; /* WebAssembly SIMD, SSE4.1, NEON */
 qs_ranks_kernel qs_ranks_avx2;    /* 64 lanes */
 qs_ranks_kernel qs_ranks_avx512;  /* 64 lanes, and tables of signed codes around 0 only */
 
-/* The same with the cell of each element, field by field; an element with g = 0 takes a value from zeros. */
+/* The same of n elements with the cell of each, field by field; an element with g = 0 takes a value from zeros. */
 typedef int qs_ranks_fields_kernel(qs_ranks *ranks, const qs_cell_fields *cells, size_t n, uint8_t *dst);
 
 qs_ranks_fields_kernel qs_ranks_fields_scalar; /* the oracle: any number of lanes and elements */
@@ -61,25 +74,6 @@ qs_ranks_fields_kernel qs_ranks_fields_avx512; /* 64 lanes */
 /* For kernels that leave them out: the values of those of n elements whose index is 0. Few are: to look for
  * them afterwards takes less than room for them in each vector. Returns where the next ones are. */
 const uint8_t *qs_ranks_place_zeros(const uint8_t *zeros, const uint8_t *indexes, size_t n, uint8_t *dst);
-
-/* How kernels end that have decoded i of n elements, as far as there was room behind the units: they begin
- * again with the last units, or there were too few. */
-static inline int qs_ranks_go_on(qs_ranks *ranks, qs_ranks_kernel *kernel, qs_cells cells,
-                                 const uint8_t *indexes, size_t i, size_t n, uint8_t *dst)
-{
-	if (i == n)
-		return ranks->src <= ranks->src_end;
-	return qs_ranks_last_units(ranks) && kernel(ranks, cells, indexes + i, n - i, dst + 2 * i);
-}
-
-static inline int qs_ranks_fields_go_on(qs_ranks *ranks, qs_ranks_fields_kernel *kernel,
-                                        const qs_cell_fields *cells, size_t i, size_t n, uint8_t *dst)
-{
-	if (i == n)
-		return ranks->src <= ranks->src_end;
-	qs_cell_fields rest = {cells->first + i, cells->f + i, cells->g + i};
-	return qs_ranks_last_units(ranks) && kernel(ranks, &rest, n - i, dst + 2 * i);
-}
 
 qs_ranks_fields_kernel *qs_ranks_fields_best(unsigned lanes);
 

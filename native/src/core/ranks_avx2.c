@@ -25,10 +25,12 @@ static inline void next_lanes(qs_ranks *ranks, state *s)
 	s->high = ranks->high + ranks->next;
 }
 
-static inline void end(qs_ranks *ranks, const state *s)
+/* What a kernel returns. */
+static inline int end(qs_ranks *ranks, const state *s)
 {
 	ranks->src = s->src;
 	ranks->zeros = s->zeros;
+	return s->src <= ranks->src_end;
 }
 
 /* The next units in the lanes of a mask, 0 in the others. */
@@ -94,17 +96,20 @@ static inline __attribute__((always_inline)) void step_cells(state *s, int v, qs
 	_mm256_storeu_si256((__m256i *)dst, _mm256_add_epi16(first, step(s, v, f, _mm256_unpackhi_epi64(a, b))));
 }
 
-int qs_ranks_avx2(qs_ranks *ranks, qs_cells cells, const uint8_t *codes, size_t n, uint8_t *dst)
+int qs_ranks_avx2(qs_ranks *ranks, const qs_cells *cells, const uint32_t *counts, uint32_t n_runs,
+                  const uint8_t *indexes, uint8_t *dst)
 {
 	state s = begin(ranks);
-	size_t i = 0;
-	for (; i < n && s.src <= ranks->src_last; i += 32, next_lanes(ranks, &s)) {
-		step_cells(&s, 0, cells, codes + i, dst + 2 * i);
-		step_cells(&s, 1, cells, codes + i + 16, dst + 2 * i + 32);
-	}
-	s.zeros = qs_ranks_place_zeros(s.zeros, codes, i, dst);
-	end(ranks, &s);
-	return qs_ranks_go_on(ranks, qs_ranks_avx2, cells, codes, i, n, dst);
+	size_t i = 0, end_of_run = 0;
+	for (uint32_t r = 0; r < n_runs; r++)
+		for (end_of_run += counts[r]; i < end_of_run; i += 32, next_lanes(ranks, &s)) {
+			if (!qs_ranks_room(ranks, &s.src))
+				return 0;
+			step_cells(&s, 0, cells[r], indexes + i, dst + 2 * i);
+			step_cells(&s, 1, cells[r], indexes + i + 16, dst + 2 * i + 32);
+		}
+	s.zeros = qs_ranks_place_zeros(s.zeros, indexes, i, dst);
+	return end(ranks, &s);
 }
 
 static inline void step_fields(state *s, int v, const qs_cell_fields *cells, size_t i, uint8_t *dst)
@@ -121,13 +126,13 @@ static inline void step_fields(state *s, int v, const qs_cell_fields *cells, siz
 int qs_ranks_fields_avx2(qs_ranks *ranks, const qs_cell_fields *cells, size_t n, uint8_t *dst)
 {
 	state s = begin(ranks);
-	size_t i = 0;
-	for (; i < n && s.src <= ranks->src_last; i += 32, next_lanes(ranks, &s)) {
+	for (size_t i = 0; i < n; i += 32, next_lanes(ranks, &s)) {
+		if (!qs_ranks_room(ranks, &s.src))
+			return 0;
 		step_fields(&s, 0, cells, i, dst);
 		step_fields(&s, 1, cells, i + 16, dst);
 	}
-	end(ranks, &s);
-	return qs_ranks_fields_go_on(ranks, qs_ranks_fields_avx2, cells, i, n, dst);
+	return end(ranks, &s);
 }
 
 #else

@@ -21,17 +21,25 @@ static inline state begin(const qs_ranks *ranks)
 	               ranks->zeros};
 }
 
-/* n: elements that were decoded. */
-static inline void end(qs_ranks *ranks, const state *s, size_t n)
+/* After elements of the first 32 of these lanes only. */
+static inline void turn(state *s)
 {
+	state t = *s;
+	*s = (state){{t.low[1], t.low[0]}, {t.high[1], t.high[0]}, t.src, t.zeros};
+}
+
+/* n: elements that were decoded. What a kernel returns. */
+static inline int end(qs_ranks *ranks, const state *s, size_t n)
+{
+	ranks->next ^= n & QS_LANES_STEP;
 	unsigned a = ranks->next, b = a ^ QS_LANES_STEP;
 	_mm512_storeu_si512(ranks->low + a, s->low[0]);
 	_mm512_storeu_si512(ranks->low + b, s->low[1]);
 	_mm512_storeu_si512(ranks->high + a, s->high[0]);
 	_mm512_storeu_si512(ranks->high + b, s->high[1]);
-	ranks->next ^= n & QS_LANES_STEP;
 	ranks->src = s->src;
 	ranks->zeros = s->zeros;
+	return s->src <= ranks->src_end;
 }
 
 /* v: which half of the lanes; zero: those that take a value from zeros. */
@@ -58,38 +66,47 @@ static inline __attribute__((always_inline)) void step(state *s, int v, __m512i 
 	_mm512_storeu_si512(dst, value);
 }
 
-/* small: whether the table is. Returns how many elements there was room for behind the units. */
-static inline __attribute__((always_inline)) size_t
-decode_cells(qs_ranks *ranks, qs_cells cells, const int small, const uint8_t *codes, size_t n, uint8_t *dst)
+/* One run; small: whether its table is. */
+static inline __attribute__((always_inline)) int decode_cells(qs_ranks *ranks, state *s, qs_cells cells,
+                                                              const int small, const uint8_t *codes, size_t n,
+                                                              uint8_t *dst)
 {
 	qs_cell_bytes tables;
 	qs_cells_64 found;
 	qs_cell_bytes_load(&tables, cells, small);
-	state s = begin(ranks);
 	size_t i = 0;
-	for (; i + 64 <= n && s.src <= ranks->src_last; i += 64) {
+	for (; i + 64 <= n; i += 64) {
+		if (!qs_ranks_room(ranks, &s->src))
+			return 0;
 		__m512i code = _mm512_loadu_si512(codes + i);
 		uint64_t zero = _mm512_testn_epi8_mask(code, code);
 		qs_cell_bytes_find(&tables, small, code, &found);
-		step(&s, 0, found.first[0], found.f[0], found.g[0], (__mmask32)zero, dst + 2 * i);
-		step(&s, 1, found.first[1], found.f[1], found.g[1], (__mmask32)(zero >> 32), dst + 2 * i + 64);
+		step(s, 0, found.first[0], found.f[0], found.g[0], (__mmask32)zero, dst + 2 * i);
+		step(s, 1, found.first[1], found.f[1], found.g[1], (__mmask32)(zero >> 32), dst + 2 * i + 64);
 	}
-	if (i + 32 == n && s.src <= ranks->src_last) {
-		__m512i code = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)(codes + i)));
-		qs_cell_bytes_find(&tables, small, code, &found);
-		step(&s, 0, found.first[0], found.f[0], found.g[0], (__mmask32)_mm512_testn_epi8_mask(code, code),
-		     dst + 2 * i);
-		i += 32;
-	}
-	end(ranks, &s, i);
-	return i;
+	if (i == n)
+		return 1;
+	if (!qs_ranks_room(ranks, &s->src))
+		return 0;
+	__m512i code = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)(codes + i)));
+	qs_cell_bytes_find(&tables, small, code, &found);
+	step(s, 0, found.first[0], found.f[0], found.g[0], (__mmask32)_mm512_testn_epi8_mask(code, code),
+	     dst + 2 * i);
+	turn(s);
+	return 1;
 }
 
-int qs_ranks_avx512(qs_ranks *ranks, qs_cells cells, const uint8_t *codes, size_t n, uint8_t *dst)
+int qs_ranks_avx512(qs_ranks *ranks, const qs_cells *cells, const uint32_t *counts, uint32_t n_runs,
+                    const uint8_t *codes, uint8_t *dst)
 {
-	size_t i = cells.is_small ? decode_cells(ranks, cells, 1, codes, n, dst)
-	                          : decode_cells(ranks, cells, 0, codes, n, dst);
-	return qs_ranks_go_on(ranks, qs_ranks_avx512, cells, codes, i, n, dst);
+	state s = begin(ranks);
+	size_t n = 0;
+	for (uint32_t r = 0; r < n_runs; n += counts[r++])
+		if (!(cells[r].is_small
+		          ? decode_cells(ranks, &s, cells[r], 1, codes + n, counts[r], dst + 2 * n)
+		          : decode_cells(ranks, &s, cells[r], 0, codes + n, counts[r], dst + 2 * n)))
+			return 0;
+	return end(ranks, &s, n);
 }
 
 static inline __attribute__((always_inline)) void step_fields(state *s, int v, const qs_cell_fields *cells,
@@ -104,16 +121,19 @@ int qs_ranks_fields_avx512(qs_ranks *ranks, const qs_cell_fields *cells, size_t 
 {
 	state s = begin(ranks);
 	size_t i = 0;
-	for (; i + 64 <= n && s.src <= ranks->src_last; i += 64) {
+	for (; i + 64 <= n; i += 64) {
+		if (!qs_ranks_room(ranks, &s.src))
+			return 0;
 		step_fields(&s, 0, cells, i, dst);
 		step_fields(&s, 1, cells, i + 32, dst);
 	}
-	if (i + 32 == n && s.src <= ranks->src_last) {
+	if (i < n) {
+		if (!qs_ranks_room(ranks, &s.src))
+			return 0;
 		step_fields(&s, 0, cells, i, dst);
-		i += 32;
+		turn(&s);
 	}
-	end(ranks, &s, i);
-	return qs_ranks_fields_go_on(ranks, qs_ranks_fields_avx512, cells, i, n, dst);
+	return end(ranks, &s, n);
 }
 
 #else

@@ -28,15 +28,23 @@ static qstore_status decode_exceptions(qs_reader *r, size_t n, uint8_t *dst)
 /* Cells of elements that are gathered before ranks are decoded with them. */
 enum { FIELDS_MAX = 2 * QS_STRIP_MAX + QS_STRIP_OVERSHOOT };
 
-/* Elements go to the lanes in turn. Long runs of one scale are decoded as they stand, by its table; cells of
- * the others are gathered here first. */
+/* Elements go to the lanes in turn. Runs of one scale are decoded as they stand, by their tables, several at
+ * a time; cells of those too short for it, and of what is left of others, are gathered here first. Either the
+ * one or the other waits to be decoded. */
 typedef struct feed {
 	qs_ranks ranks;
 	qs_ranks_kernel *whole; /* NULL: all runs are gathered */
 	qs_ranks_fields_kernel *mixed;
 	qs_fetch_kernel *fetch;
-	uint32_t filled;
-	uint8_t *out; /* of the next element to decode */
+	uint32_t whole_min; /* elements of runs that are not too short */
+	uint8_t *out;       /* of the next element to decode */
+
+	uint32_t n_runs, n_whole;  /* runs that wait, and their elements */
+	const uint8_t *indexes; /* of these */
+	qs_cells cells[QS_STRIP_RUNS_MAX];
+	uint32_t counts[QS_STRIP_RUNS_MAX];
+
+	uint32_t filled; /* elements that were gathered */
 	uint16_t first[FIELDS_MAX], f[FIELDS_MAX], g[FIELDS_MAX];
 } feed;
 
@@ -62,15 +70,28 @@ static int feed_decode(feed *f, qs_ranks_fields_kernel *kernel, uint32_t n)
 	return 1;
 }
 
-static int feed_whole(feed *f)
+static int feed_gathered(feed *f)
 {
 	uint32_t n = f->filled & ~(qs_ranks_step(f->ranks.lanes) - 1);
 	return !n || feed_decode(f, f->mixed, n);
 }
 
+/* Decodes the runs that wait. */
+static int feed_whole(feed *f)
+{
+	uint32_t n_runs = f->n_runs;
+	if (!n_runs)
+		return 1;
+	uint8_t *out = f->out;
+	f->out += 2 * (size_t)f->n_whole;
+	f->n_runs = f->n_whole = 0;
+	return f->whole(&f->ranks, f->cells, f->counts, n_runs, f->indexes, out);
+}
+
 static int feed_flush(feed *f)
 {
-	return feed_whole(f) && (!f->filled || feed_decode(f, qs_ranks_fields_scalar, f->filled));
+	return feed_whole(f) && feed_gathered(f) &&
+	       (!f->filled || feed_decode(f, qs_ranks_fields_scalar, f->filled));
 }
 
 /* n is at most QS_STRIP_MAX. */
@@ -81,25 +102,39 @@ static void feed_mixed(feed *f, qs_cells cells, const uint8_t *indexes, uint32_t
 	f->filled += n;
 }
 
-/* A run of elements, by its table. */
+/* Elements by their table, which must stay where it is as long as they wait; a multiple of the lanes' step. */
+static inline int feed_table(feed *f, qs_cells cells, const uint8_t *indexes, uint32_t n)
+{
+	if ((f->n_runs == QS_STRIP_RUNS_MAX || (f->n_runs && f->indexes + f->n_whole != indexes)) &&
+	    !feed_whole(f))
+		return 0;
+	if (!f->n_runs)
+		f->indexes = indexes;
+	f->cells[f->n_runs] = cells;
+	f->counts[f->n_runs++] = n;
+	f->n_whole += n;
+	return 1;
+}
+
+/* A run of elements. */
 static int feed_run(feed *f, qs_cells cells, const uint8_t *indexes, uint32_t n)
 {
-	if (f->whole && n >= QS_FETCH_BELOW) {
+	if (f->whole && n >= f->whole_min) {
 		uint32_t step = qs_ranks_step(f->ranks.lanes), room = -f->filled & (step - 1),
 		         whole = (n - room) & ~(step - 1);
 		if (room)
 			feed_mixed(f, cells, indexes, room);
-		indexes += room;
-		if (!feed_whole(f) || !f->whole(&f->ranks, cells, indexes, whole, f->out))
+		if (!feed_gathered(f) || (whole && !feed_table(f, cells, indexes + room, whole)))
 			return 0;
-		f->out += 2 * (size_t)whole;
-		indexes += whole;
+		indexes += room + whole;
 		n -= room + whole;
 	}
+	if (n && !feed_whole(f))
+		return 0;
 	for (uint32_t some; n; n -= some, indexes += some) {
 		some = n < QS_STRIP_MAX ? n : QS_STRIP_MAX;
 		feed_mixed(f, cells, indexes, some);
-		if (f->filled >= QS_STRIP_MAX && !feed_whole(f))
+		if (f->filled >= QS_STRIP_MAX && !feed_gathered(f))
 			return 0;
 	}
 	return 1;
@@ -120,7 +155,7 @@ static int feed_factors(feed *f, const qs_chunk_desc *desc, const qs_run *run, q
 			to.g[i] = indexes[done + i] ? (uint16_t)QS_CELL_G(own[i]) : 0;
 		}
 		f->filled += n;
-		if (!feed_whole(f))
+		if (!feed_gathered(f))
 			return 0;
 	}
 	return 1;
@@ -138,41 +173,65 @@ static uint8_t greatest(const uint8_t *codes, uint32_t n)
 typedef struct ranks_chunk {
 	qs_walk walk;
 	feed feed;
+	int straight; /* most runs can be decoded by their tables as they stand */
 } ranks_chunk;
 
 /* Short runs, each element by its own cell. */
 static int decode_short_runs(ranks_chunk *c, const qs_run *runs, uint32_t n_runs)
 {
-	if (!feed_whole(&c->feed))
+	if (!feed_whole(&c->feed) || !feed_gathered(&c->feed))
 		return 0;
 	qs_cell_fields to = feed_fields(&c->feed);
 	qs_walk_fields(&c->walk, runs, n_runs, &to);
 	c->feed.filled += runs[n_runs - 1].begin + runs[n_runs - 1].count - runs[0].begin;
-	return feed_whole(&c->feed);
+	return feed_gathered(&c->feed);
+}
+
+/* Runs by their tables. */
+static int decode_long_runs(ranks_chunk *c, const qs_run *runs, const qs_step *steps, uint32_t n_runs)
+{
+	const qs_walk *walk = &c->walk;
+	const qs_chunk_desc *desc = walk->desc;
+	feed *f = &c->feed;
+	int plain = qs_grid_is_plain(&desc->coarse_grid);
+	/* What knows values of index 0 by it needs indexes: scales of no use have nothing else. */
+	int codes_do = walk->by_code && !f->whole && !desc->factors;
+	for (uint32_t r = 0; r < n_runs; r++) {
+		qs_cells cells;
+		uint32_t n = runs[r].count;
+		const uint8_t *indexes = walk->codes + runs[r].begin;
+		int is_there = qs_cell_cache_has(walk->cells, &steps[r], 128, &cells), done;
+		if (is_there && c->straight && !f->filled && n % qs_ranks_step(f->ranks.lanes) == 0) {
+			if (!feed_table(f, cells, indexes, n))
+				return 0;
+			continue;
+		}
+		/* A table that is not there may take the place of one that is waited for. */
+		if (!is_there && !feed_whole(f))
+			return 0;
+		if (!is_there || !plain)
+			cells = qs_walk_cells(walk, &runs[r], &steps[r], codes_do, &indexes);
+		done = desc->factors ? feed_factors(f, desc, &runs[r], cells, indexes)
+		                     : feed_run(f, cells, indexes, n);
+		if (!done)
+			return 0;
+	}
+	return 1;
 }
 
 static int decode_runs(ranks_chunk *c)
 {
-	const qs_chunk_desc *desc = c->walk.desc;
-	const qs_run *run = &c->walk.runs.run;
-	qs_run strip[QS_STRIP_RUNS_MAX];
-	/* What knows values of index 0 by it needs indexes: scales of no use have nothing else. */
-	int codes_do = c->walk.by_code && !c->feed.whole && !desc->factors;
+	qs_run runs[QS_STRIP_RUNS_MAX];
+	qs_step steps[QS_STRIP_RUNS_MAX];
 	for (;;) {
-		uint32_t n = qs_walk_next_short(&c->walk, strip);
-		if (n) {
-			if (!decode_short_runs(c, strip, n))
-				return 0;
-			continue;
-		}
-		qs_step step;
-		const uint8_t *indexes;
-		if (!qs_walk_next(&c->walk, &step))
-			return 1;
-		qs_cells cells = qs_walk_cells(&c->walk, run, &step, codes_do, &indexes);
-		if (!(desc->factors ? feed_factors(&c->feed, desc, run, cells, indexes)
-		                    : feed_run(&c->feed, cells, indexes, run->count)))
-			return 0;
+		uint32_t n = qs_walk_next_short(&c->walk, runs);
+		int done = 1;
+		if (n)
+			done = decode_short_runs(c, runs, n);
+		else if ((n = qs_walk_next_runs(&c->walk, runs, steps)))
+			done = decode_long_runs(c, runs, steps, n);
+		if (!n || !done)
+			return done;
 	}
 }
 
@@ -254,14 +313,23 @@ static qstore_status decode_lanes(qs_reader *r, const qs_chunk_desc *desc, unsig
 	                  grid->codes_dtype, shared != NULL);
 	qs_walk_begin(&c.walk, desc, order, w->columns, codes, shifts, w->indexes, w->cells, 0);
 	f->ranks = (qs_ranks){.lanes = lanes, .zeros = w->scratch};
-	f->filled = 0;
+	f->filled = f->n_runs = f->n_whole = 0;
 	f->out = dst;
 	/* The common case: signed codes around 0, in tables of all of them. */
 	f->whole = qs_ranks_best(lanes, qs_grid_is_plain(grid));
 	f->mixed = qs_ranks_fields_best(lanes);
 	f->fetch = c.walk.fetch;
+	f->whole_min = QS_FETCH_BELOW;
 	if (c.walk.by_code && !qs_grid_is_plain(grid))
 		f->whole = NULL;
+	uint64_t run = qs_coded_run(grid, desc->cols, desc->n_elems, order);
+	if (f->whole && !c.walk.by_code && !c.walk.strip.kernel && run % qs_ranks_step(lanes) == 0) {
+		/* Gathering cells first would gain nothing. */
+		c.walk.is_short = 0;
+		f->whole_min = qs_ranks_step(lanes);
+	}
+	c.straight = f->whole && qs_grid_is_plain(grid) && !desc->factors && run >= f->whole_min &&
+	             run % qs_ranks_step(lanes) == 0;
 	if (levels < 256 && greatest(codes, desc->n_elems) >= levels)
 		return QSTORE_CORRUPT;
 	if (!read_states(r, &f->ranks))

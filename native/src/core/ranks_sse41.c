@@ -43,10 +43,14 @@ static inline v128_t step(v128_t *low, v128_t *high, v128_t f, v128_t g, const u
 	v128_t less = wasm_i16x8_sub(rest, f);
 	rest = wasm_u16x8_min(rest, less);
 	KEEP_AS_IS(rest);
-	rank = wasm_i16x8_sub(rank, wasm_i16x8_eq(rest, less));
+	v128_t more = wasm_i16x8_eq(rest, less);
+	KEEP_AS_IS(more);
+	rank = wasm_i16x8_sub(rank, more);
 	v128_t new_low = wasm_i16x8_add(wasm_i16x8_mul(f, *high), rest);
 	/* −1 where the sum has no carry: the new high half less one. */
-	v128_t no_carry = wasm_i16x8_eq(wasm_u16x8_max(new_low, rest), new_low), ones = wasm_i16x8_splat(-1);
+	v128_t greater = wasm_u16x8_max(new_low, rest), ones = wasm_i16x8_splat(-1);
+	KEEP_AS_IS(greater);
+	v128_t no_carry = wasm_i16x8_eq(greater, new_low);
 	KEEP_AS_IS(no_carry);
 	v128_t below = wasm_i16x8_add(mul_high(f, *high), no_carry), take = wasm_i16x8_eq(below, ones);
 	KEEP_AS_IS(take);
@@ -67,27 +71,52 @@ static inline void step_cells(v128_t *low, v128_t *high, qs_cells cells, const u
 	wasm_v128_store(dst, wasm_i16x8_add(c.first, step(low, high, c.f, c.g, src)));
 }
 
-static inline v128_t zero_codes(const uint8_t *codes)
+/* A bit for each of 64 indexes that is 0. */
+static inline uint64_t zeros_of(const uint8_t *indexes)
 {
-	return wasm_i8x16_eq(wasm_v128_load(codes), wasm_i8x16_splat(0));
+	uint64_t mask = 0;
+	for (unsigned i = 0; i < 64; i += 16)
+		mask |= (uint64_t)(uint32_t)wasm_i8x16_bitmask(
+		            wasm_i8x16_eq(wasm_v128_load(indexes + i), wasm_i8x16_splat(0)))
+		        << i;
+	return mask;
 }
 
-const uint8_t *qs_ranks_place_zeros(const uint8_t *zeros, const uint8_t *codes, size_t n, uint8_t *dst)
+enum {
+	PLACES_STRIP = 1024, /* elements */
+	PLACES_USUAL = 4     /* zeros of 64 elements */
+};
+
+/* Where the zeros of n elements are, a multiple of 64; the number of them. How many there are of 64 is as
+ * good as random but seldom more than a few: as many are noted each time, whether they are there or not,
+ * which takes no branch. */
+static size_t find_zeros(const uint8_t *indexes, size_t n, uint16_t places[PLACES_STRIP + PLACES_USUAL])
 {
+	size_t found = 0;
+	for (size_t i = 0; i < n; i += 64) {
+		uint64_t mask = zeros_of(indexes + i);
+		uint16_t *place = places + found;
+		found += (unsigned)__builtin_popcountll(mask);
+		for (unsigned k = 0; k < PLACES_USUAL; k++, mask &= mask - 1)
+			*place++ = (uint16_t)(i + (unsigned)__builtin_ctzll(mask | UINT64_C(1) << 63));
+		for (; mask; mask &= mask - 1)
+			*place++ = (uint16_t)(i + (unsigned)__builtin_ctzll(mask));
+	}
+	return found;
+}
+
+const uint8_t *qs_ranks_place_zeros(const uint8_t *zeros, const uint8_t *indexes, size_t n, uint8_t *dst)
+{
+	uint16_t places[PLACES_STRIP + PLACES_USUAL];
 	size_t i = 0;
-	for (; n - i >= 32; i += 32) {
-		uint32_t low = (uint32_t)wasm_i8x16_bitmask(zero_codes(codes + i)),
-		         high = (uint32_t)wasm_i8x16_bitmask(zero_codes(codes + i + 16)), mask = low | high << 16;
-		/* Whether there is one is as good as random, a second one is rare: no branch on the first. Where
-		 * there is none, the last value is put where it is. */
-		uint8_t *at = dst + 2 * (i + (unsigned)__builtin_ctz(mask | 1u << 31));
-		memcpy(at, mask ? zeros : at, 2);
-		zeros += 2 * (mask != 0);
-		for (mask &= mask - 1; mask; mask &= mask - 1, zeros += 2)
-			memcpy(dst + 2 * (i + (unsigned)__builtin_ctz(mask)), zeros, 2);
+	for (size_t strip; n - i >= 64; i += strip) {
+		strip = n - i < PLACES_STRIP ? (n - i) & ~(size_t)63 : PLACES_STRIP;
+		size_t found = find_zeros(indexes + i, strip, places);
+		for (size_t k = 0; k < found; k++, zeros += 2)
+			memcpy(dst + 2 * (i + places[k]), zeros, 2);
 	}
 	for (; i < n; i++)
-		if (!codes[i]) {
+		if (!indexes[i]) {
 			memcpy(dst + 2 * i, zeros, 2);
 			zeros += 2;
 		}
@@ -108,21 +137,21 @@ static inline void step_fields(v128_t *low, v128_t *high, const qs_cell_fields *
 	wasm_v128_store(dst + 2 * i, wasm_v128_or(wasm_v128_andnot(values, zero), spread));
 }
 
-/* Decodes n elements by STEP(low, high, k), which takes element i + k and the seven behind it. The states of
- * 64 lanes stay in memory: there are too few registers for them, and a lane has time until its turn comes
- * again. */
+/* Decodes elements i to `end` by STEP(low, high, k), which takes element i + k and the seven behind it. The
+ * states of 64 lanes stay in memory: there are too few registers for them, and a lane has time until its turn
+ * comes again. */
 #define DECODE_VECTOR(STEP, lane)                                                                            \
 	low = wasm_v128_load(ranks->low + next + (lane)), high = wasm_v128_load(ranks->high + next + (lane));    \
 	STEP(&low, &high, lane);                                                                                 \
 	wasm_v128_store(ranks->low + next + (lane), low);                                                        \
 	wasm_v128_store(ranks->high + next + (lane), high)
 #define DECODE_VECTORS(STEP)                                                                                 \
-	size_t i = 0;                                                                                            \
-	const uint8_t *src = ranks->src, *src_last = ranks->src_last, *zeros = ranks->zeros;                     \
 	v128_t low, high;                                                                                        \
 	if (ranks->lanes == QS_LANES_MAX) {                                                                      \
 		unsigned next = ranks->next;                                                                         \
-		for (; i < n && src <= src_last; i += QS_LANES_STEP, next ^= QS_LANES_STEP) {                        \
+		for (; i < end; i += QS_LANES_STEP, next ^= QS_LANES_STEP) {                                         \
+			if (!qs_ranks_room(ranks, &src))                                                                 \
+				return 0;                                                                                    \
 			DECODE_VECTOR(STEP, 0);                                                                          \
 			DECODE_VECTOR(STEP, 8);                                                                          \
 			DECODE_VECTOR(STEP, 16);                                                                         \
@@ -131,29 +160,42 @@ static inline void step_fields(v128_t *low, v128_t *high, const qs_cell_fields *
 		ranks->next = next;                                                                                  \
 	} else {                                                                                                 \
 		low = wasm_v128_load(ranks->low), high = wasm_v128_load(ranks->high);                                \
-		for (; i < n && src <= src_last; i += 8)                                                             \
+		for (; i < end; i += 8) {                                                                            \
+			if (!qs_ranks_room(ranks, &src))                                                                 \
+				return 0;                                                                                    \
 			STEP(&low, &high, 0);                                                                            \
+		}                                                                                                    \
 		wasm_v128_store(ranks->low, low);                                                                    \
 		wasm_v128_store(ranks->high, high);                                                                  \
-	}                                                                                                        \
-	ranks->src = src
+	}
 
-int qs_ranks_simd128(qs_ranks *ranks, qs_cells cells, const uint8_t *codes, size_t n, uint8_t *dst)
+int qs_ranks_simd128(qs_ranks *ranks, const qs_cells *cells, const uint32_t *counts, uint32_t n_runs,
+                     const uint8_t *indexes, uint8_t *dst)
 {
-#define STEP(low, high, k) step_cells(low, high, cells, codes + i + (k), &src, dst + 2 * i + 2 * (k))
-	DECODE_VECTORS(STEP);
+	const uint8_t *src = ranks->src;
+	size_t i = 0, end = 0;
+	for (uint32_t r = 0; r < n_runs; r++) {
+		qs_cells of_run = cells[r];
+		end += counts[r];
+#define STEP(low, high, k) step_cells(low, high, of_run, indexes + i + (k), &src, dst + 2 * i + 2 * (k))
+		DECODE_VECTORS(STEP)
 #undef STEP
-	ranks->zeros = qs_ranks_place_zeros(zeros, codes, i, dst);
-	return qs_ranks_go_on(ranks, qs_ranks_simd128, cells, codes, i, n, dst);
+	}
+	ranks->src = src;
+	ranks->zeros = qs_ranks_place_zeros(ranks->zeros, indexes, end, dst);
+	return src <= ranks->src_end;
 }
 
-int qs_ranks_fields_simd128(qs_ranks *ranks, const qs_cell_fields *cells, size_t n, uint8_t *dst)
+int qs_ranks_fields_simd128(qs_ranks *ranks, const qs_cell_fields *cells, size_t end, uint8_t *dst)
 {
+	const uint8_t *src = ranks->src, *zeros = ranks->zeros;
+	size_t i = 0;
 #define STEP(low, high, k) step_fields(low, high, cells, i + (k), &src, &zeros, dst)
-	DECODE_VECTORS(STEP);
+	DECODE_VECTORS(STEP)
 #undef STEP
+	ranks->src = src;
 	ranks->zeros = zeros;
-	return qs_ranks_fields_go_on(ranks, qs_ranks_fields_simd128, cells, i, n, dst);
+	return src <= ranks->src_end;
 }
 
 #else

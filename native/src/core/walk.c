@@ -19,6 +19,21 @@ void qs_walk_begin(qs_walk *walk, const qs_chunk_desc *desc, qs_coded_order orde
 	qs_runs_begin(&walk->runs, grid, desc->cols, desc->first_elem, desc->n_elems, order, columns);
 }
 
+static void find_steps(qs_walk *walk, const qs_run *runs, uint32_t n_runs, qs_step *steps)
+{
+	qs_grid_steps(&walk->desc->coarse_grid, runs, n_runs, steps);
+	for (uint32_t r = 0; walk->shifts && r < n_runs; r++)
+		qs_walk_shift(walk, &steps[r]);
+}
+
+uint32_t qs_walk_next_runs(qs_walk *walk, qs_run *runs, qs_step *steps)
+{
+	uint32_t n = qs_runs_next_short(&walk->runs, runs, QS_STRIP_RUNS_MAX, walk->desc->n_elems);
+	if (n)
+		find_steps(walk, runs, n, steps);
+	return n;
+}
+
 /* Codes less the zero point. */
 static void make_indexes(const uint8_t *codes, uint32_t n, int32_t zero, uint8_t *dst)
 {
@@ -76,9 +91,7 @@ void qs_walk_fields(qs_walk *walk, const qs_run *runs, uint32_t n_runs, const qs
 	uint32_t begin = runs[0].begin, n = runs[n_runs - 1].begin + runs[n_runs - 1].count - begin;
 	uint32_t by_table = (uint32_t)((UINT64_C(1) << n_runs) - 1);
 	qs_step steps[QS_STRIP_RUNS_MAX];
-	qs_grid_steps(&walk->desc->coarse_grid, runs, n_runs, steps);
-	for (uint32_t r = 0; walk->shifts && r < n_runs; r++)
-		qs_walk_shift(walk, &steps[r]);
+	find_steps(walk, runs, n_runs, steps);
 	if (walk->strip.kernel) {
 		uint8_t codes[QS_STRIP_MAX + QS_STRIP_OVERSHOOT];
 		memcpy(codes, walk->codes + begin, n);

@@ -42,6 +42,9 @@ static inline int qs_walk_next(qs_walk *walk, qs_step *step)
 	return 1;
 }
 
+/* The next runs and their scales: their number, at most QS_STRIP_RUNS_MAX; 0 when there is none. */
+uint32_t qs_walk_next_runs(qs_walk *walk, qs_run *runs, qs_step *steps);
+
 /* The next runs, if they are short: their number; at most QS_STRIP_RUNS_MAX of QS_STRIP_MAX elements
  * together, whose cells qs_walk_fields must find before the next runs are asked for. */
 static inline uint32_t qs_walk_next_short(qs_walk *walk, qs_run *runs)
