@@ -286,19 +286,22 @@ pack_tensor *pack_map_find(const pack_map *map, const char *name);
 size_t pack_map_first(const pack_map *map, const char *name); /* that is not before name */
 
 /* Steps, in order */
-qstore_status pack_pair(packer *p,
-                        qs_error *error); /* pack_pair.c: matches each variant's tensors with coarser ones */
+/* pack_pair.c: matches each variant's tensors with coarser ones */
+qstore_status pack_pair(packer *p, qs_error *error);
 /* pack_matrix.c: finds the matrices whose codes are packed or stand in blocks, gives every tensor its key */
 qstore_status pack_matrices(packer *p, qs_error *error);
-qstore_status
-pack_quantize(packer *p, qs_error *error); /* pack_quantize.c: or makes LOW; clears made_low when it cannot */
-qstore_status pack_quantize_q8_0(packer *p, qs_error *error); /* pack_q8_0.c: the same of GGUF */
+/* pack_quantize.c: or makes LOW; clears made_low when it cannot. pack_q8_0.c: the same of GGUF */
+qstore_status pack_quantize(packer *p, qs_error *error);
+qstore_status pack_quantize_q8_0(packer *p, qs_error *error);
+/* pack_config.c: LOW's config.json; *made is 0 where HIGH's is no JSON object, and both keep it */
+qstore_status pack_make_config(packer *p, const qs_model_file *original, int *made, qs_error *error);
 /* pack_base.c: finds tensors that are the same in the base, or close to what it has */
 qstore_status pack_base(packer *p, qs_error *error);
 void pack_base_free(packer *p);
 /* pack_hash.c: SHA-256 of small files, and these into their spool */
 qstore_status pack_hash(packer *p, qs_error *error);
-qstore_status pack_plan(packer *p, qs_error *error); /* pack_plan.c: objects, chunks, the index */
+/* pack_plan.c: objects, chunks, the index */
+qstore_status pack_plan(packer *p, qs_error *error);
 /* pack_encode.c: chunks into the spool of layers, checksums of all parts, SHA-256 of all other files */
 qstore_status pack_encode(packer *p, qs_error *error);
 /* pack_write.c: the archive, from the spools; then all files are restored from it and compared */
