@@ -1,9 +1,9 @@
 /**
  * The WebAssembly decoder: what the C core decodes, as functions over byte arrays.
  *
- * A decoder holds one instance of the module and so one memory; it is synchronous, and for one thread. Its memory does not grow with
- * the model: everything that is allocated for a call is freed when it ends, and a heap view never outlives a call, because any
- * allocation may move the heap.
+ * A decoder holds one instance of the module and so one memory; it is synchronous, and for one thread. The module allocates nothing: its
+ * memory beyond its own data is laid out here, as a stack, whose top is put back when a call ends. So it does not grow with the model, and
+ * there is one place where it grows, and its views are renewed.
  */
 
 import { DTYPES } from "./dtypes.js";
@@ -35,8 +35,8 @@ import { STATUS } from "./status.js";
  * @property {number} kind of the object: 0 plain, 1 codes, 2 refine, 3 delta
  * @property {number} dtype
  * @property {number} elems elements in this chunk
- * @property {bigint|number} cols columns of the object
- * @property {bigint|number} first the object's number of the chunk's first element
+ * @property {number} cols columns of the object
+ * @property {number} first the object's number of the chunk's first element
  * @property {Uint8Array} [coarse] the same elements of the coarser object, decoded; refine and codes: its codes
  * @property {number} [coarseDtype] theirs; needed with coarse
  * @property {Grid} [coarseGrid] refine and codes: of these codes
@@ -77,7 +77,16 @@ export const OTHER_BYTES = "it decodes to other bytes than were packed";
 /** Bytes of the index's header, and where it is in an archive. */
 export const INDEX_HEADER_SIZE = 64, INDEX_OFFSET = 512;
 
-/** @param {number|bigint} value */
+/** What memory grows by. */
+const PAGE_SIZE = 65536;
+
+/** What each piece of memory is aligned to: a vector, which is more than C asks for. */
+const ALIGNMENT = 16;
+
+/** Words of a chunk's description, and of a grid in it (wasm/abi.c). */
+const CHUNK_WORDS = 43, GRID_WORDS = 16;
+
+/** @param {bigint} value */
 function checkSafe(value) {
 	const number = Number(value);
 	if (!Number.isSafeInteger(number))
@@ -91,9 +100,9 @@ function checkSafe(value) {
  * @property {WebAssembly.Memory} memory
  * @property {() => void} _initialize
  * @property {() => number} qs_version
- * @property {() => number} qs_workspace
- * @property {(size: number) => number} qs_malloc
- * @property {(pointer: number) => void} qs_free
+ * @property {() => number} qs_heap
+ * @property {() => number} qs_workspace_size
+ * @property {(work: number) => void} qs_workspace_init
  * @property {(src: number, size: number, out: number) => number} qs_header
  * @property {(src: number, size: number, dst: number, dstSize: number, work: number) => number} qs_body
  * @property {(words: number, src: number, size: number, dst: number, dstSize: number, work: number) => number} qs_chunk
@@ -109,26 +118,36 @@ function checkSafe(value) {
 export class Decoder {
 	/** @type {Abi} */
 	#abi;
-	#work = 0;
+	/** All of the memory, as bytes and as numbers. */
+	#bytes = new Uint8Array(0);
+	#words = new Uint32Array(0);
+	#longs = new BigUint64Array(0);
+	/** Where free memory begins. */
+	#top;
+	/** The scratch memory of decoding. */
+	#work;
 
 	/**
 	 * A decoder of its own memory, for this thread.
 	 * @param {WebAssembly.Module} module
 	 */
 	static async instantiate(module) {
-		const imports = { env: { emscripten_notify_memory_growth() {} } };
-		return new Decoder(await WebAssembly.instantiate(module, imports));
+		return new Decoder(await WebAssembly.instantiate(module));
 	}
 
 	/** @param {WebAssembly.Instance} instance of dist/qstore.wasm or dist/qstore-scalar.wasm; use createDecoder */
 	constructor(instance) {
 		this.#abi = /** @type {Abi} */ (/** @type {unknown} */ (instance.exports));
 		this.#abi._initialize();
+		this.#renewViews();
+		this.#top = alignUp(this.#abi.qs_heap());
+		this.#work = this.#alloc(this.#abi.qs_workspace_size());
+		this.#abi.qs_workspace_init(this.#work);
 	}
 
 	/** Bytes of the module's memory now: bounded by the largest single call, whatever the model. */
 	get memorySize() {
-		return this.#abi.memory.buffer.byteLength;
+		return this.#bytes.length;
 	}
 
 	/**
@@ -137,13 +156,11 @@ export class Decoder {
 	 * @returns {IndexHeader}
 	 */
 	indexHeader(bytes) {
-		return this.#scope((scope) => {
-			const header = bytes.subarray(0, INDEX_HEADER_SIZE), out = scope.alloc(32);
-			this.#check(this.#abi.qs_header(scope.copy(header), header.length, out), "index header");
-			const view = new DataView(this.#abi.memory.buffer, out, 32);
-			/** @param {number} i */
-			const size = (i) => checkSafe(view.getBigUint64(8 * i, true));
-			return { bodyCodedSize: size(0), bodySize: size(1), payloadOffset: size(2), payloadSize: size(3) };
+		return this.#scope(() => {
+			const header = bytes.subarray(0, INDEX_HEADER_SIZE), out = this.#alloc(32);
+			this.#check(this.#abi.qs_header(this.#copy(header), header.length, out), "index header");
+			const [bodyCodedSize, bodySize, payloadOffset, payloadSize] = Array.from(this.#longs.subarray(out / 8, out / 8 + 4), checkSafe);
+			return { bodyCodedSize, bodySize, payloadOffset, payloadSize };
 		});
 	}
 
@@ -157,23 +174,10 @@ export class Decoder {
 		const size = INDEX_HEADER_SIZE + bodyCodedSize;
 		if (bytes.length < size)
 			throw new QstoreError("TRUNCATED", `index: ${bytes.length} of ${size} bytes`);
-		return this.#scope((scope) => {
-			const src = scope.copy(bytes.subarray(0, size)), dst = scope.alloc(bodySize);
-			this.#check(this.#abi.qs_body(src, size, dst, bodySize, this.#workspace()), "index");
-			return this.#bytes(dst, bodySize).slice();
-		});
-	}
-
-	/**
-	 * Decodes one chunk; dst is filled exactly. Checksums are the caller's business (see xxh3).
-	 * @param {ChunkDesc} desc
-	 * @param {Uint8Array} src exactly the coded chunk
-	 * @param {Uint8Array} dst
-	 */
-	chunk(desc, src, dst) {
-		this.#scope((scope) => {
-			const out = this.#decode(scope, desc, scope.copy(src), src.length, dst.length);
-			dst.set(this.#bytes(out, dst.length));
+		return this.#scope(() => {
+			const src = this.#copy(bytes.subarray(0, size)), dst = this.#alloc(bodySize);
+			this.#check(this.#abi.qs_body(src, size, dst, bodySize, this.#work), "index");
+			return this.#bytes.slice(dst, dst + bodySize);
 		});
 	}
 
@@ -185,44 +189,60 @@ export class Decoder {
 	 * @param {bigint} [check] XXH3-64 of the last one's values; not checked without
 	 */
 	chunks(levels, dst, damaged = (_, what) => new QstoreError("CORRUPT", `chunk: ${what}`), check) {
-		this.#scope((scope) => {
-			/** @type {{ pointer: number, size: number } | undefined} */
-			let values;
+		this.#scope(() => {
+			let values = 0, size = 0;
 			for (const [level, { desc, bytes }] of levels.entries()) {
-				const size = desc.elems * DTYPES[desc.dtype].size;
-				try {
-					values = { pointer: this.#decode(scope, desc, scope.copy(bytes), bytes.length, size, values), size };
-				} catch (error) {
-					throw error instanceof QstoreError && error.code === "CORRUPT" ? damaged(level, "it does not decode") : error;
-				}
+				const coarse = desc.coarse ? this.#copy(desc.coarse) : values, coarseSize = desc.coarse?.length ?? size;
+				if (coarse && coarseSize !== desc.elems * DTYPES[desc.coarseDtype ?? 0].size)
+					throw new QstoreError("USAGE", `${coarseSize} coarse bytes for a chunk of ${desc.elems} elements`);
+				size = desc.elems * DTYPES[desc.dtype].size;
+				values = this.#alloc(size);
+				const status = this.#abi.qs_chunk(this.#describe(desc, coarse), this.#copy(bytes), bytes.length, values, size, this.#work);
+				if (status === STATUS.CORRUPT)
+					throw damaged(level, "it does not decode");
+				this.#check(status, "chunk");
 			}
-			const { pointer } = /** @type {{ pointer: number }} */ (values);
-			if (check !== undefined && this.#xxh3(scope, pointer, dst.length) !== check)
-				throw damaged(levels.length - 1, OTHER_BYTES);
-			dst.set(this.#bytes(pointer, dst.length));
+			if (dst.length !== size)
+				throw new QstoreError("USAGE", `${dst.length} bytes for a chunk of ${size}`);
+			this.#give(values, dst, () => damaged(levels.length - 1, OTHER_BYTES), check);
 		});
 	}
 
 	/**
-	 * @param {{ alloc: (size: number) => number, copy: (bytes: Uint8Array) => number }} scope
 	 * @param {ChunkDesc} desc
-	 * @param {number} coded where the chunk is
-	 * @param {number} codedSize
-	 * @param {number} size of its values
-	 * @param {{ pointer: number, size: number }} [coarse] instead of desc.coarse
-	 * @returns {number} where its values are, until the scope ends
+	 * @param {number} coarse where the values are that it builds on, or 0
+	 * @returns {number} where its words are (wasm/abi.c)
 	 */
-	#decode(scope, desc, coded, codedSize, size, coarse) {
-		const { coarseDtype = 0, coarseGrid, grid } = desc, { length } = desc.coarse ?? { length: coarse?.size };
-		if (length !== undefined && length !== desc.elems * DTYPES[coarseDtype].size)
-			throw new QstoreError("USAGE", `${length} coarse bytes for a chunk of ${desc.elems} elements`);
-		const work = this.#workspace(), out = scope.alloc(size), values = coarse?.pointer ?? (desc.coarse ? scope.copy(desc.coarse) : 0);
-		const words = Uint32Array.of(desc.kind, desc.dtype, desc.elems, ...halves(desc.cols), ...halves(desc.first),
-			values, coarseDtype, ...gridWords(scope, coarseGrid), ...gridWords(scope, grid),
-			coarseGrid?.factors ? scope.copy(coarseGrid.factors) : 0, coarseGrid?.factorsDtype ?? 0);
-		const description = scope.copy(new Uint8Array(words.buffer));
-		this.#check(this.#abi.qs_chunk(description, coded, codedSize, out, size, work), "chunk");
-		return out;
+	#describe({ kind, dtype, elems, cols, first, coarseDtype = 0, coarseGrid, grid }, coarse) {
+		const factors = this.#copyIfThere(coarseGrid?.factors), words = this.#alloc(4 * CHUNK_WORDS), at = words / 4;
+		this.#store(at, [kind, dtype, elems, cols, high(cols), first, high(first), coarse, coarseDtype]);
+		this.#storeGrid(at + 9, coarseGrid);
+		this.#storeGrid(at + 9 + GRID_WORDS, grid);
+		this.#store(at + 9 + 2 * GRID_WORDS, [factors, coarseGrid?.factorsDtype ?? 0]);
+		return words;
+	}
+
+	/**
+	 * @param {number} at
+	 * @param {Grid} [grid]
+	 */
+	#storeGrid(at, grid) {
+		if (!grid) {
+			this.#words.fill(0, at, at + GRID_WORDS);
+			return;
+		}
+		const { rule, codesDtype, group, order, rowStride, groupStride, scales, scalesDtype, firstScale, zeros, zeroOffset } = grid;
+		this.#store(at, [rule, codesDtype, group, this.#copyIfThere(order), rowStride, high(rowStride), groupStride, high(groupStride),
+			this.#copy(scales), scales.length, scalesDtype, firstScale, high(firstScale), this.#copyIfThere(zeros), zeros?.length ?? 0, zeroOffset]);
+	}
+
+	/**
+	 * @param {number} at in words
+	 * @param {number[]} numbers of which words have the low 32 bits
+	 */
+	#store(at, numbers) {
+		for (let i = 0; i < numbers.length; i++)
+			this.#words[at + i] = numbers[i];
 	}
 
 	/**
@@ -242,15 +262,15 @@ export class Decoder {
 		const need = rule === LAYOUT.BLOCKS ? elems : byColumns ? Math.ceil((first + elems) / line.words) * line.size * rows : elems * perElem;
 		if (codes.length < need || cols % 1 !== 0 || (rule === LAYOUT.PACKED && words % 1 !== 0))
 			throw new QstoreError("USAGE", `${codes.length} bytes of codes, not ${need}`);
-		this.#scope((scope) => {
-			const out = scope.alloc(dst.length), source = scope.copy(codes);
+		this.#scope(() => {
+			const out = this.#alloc(dst.length), source = this.#copy(codes);
 			if (rule === LAYOUT.BLOCKS) {
 				const { scales, scalesDtype, rule: codesRule } = /** @type {Grid} */ (grid);
 				const { recordSize } = RULES[codesRule];
 				const scaleBytes = recordSize === 0 ? DTYPES[scalesDtype].size : recordSize;
 				if (scales.length < count * scaleBytes)
 					throw new QstoreError("USAGE", `${scales.length} bytes of scales for ${count} blocks`);
-				abi.qs_blocks(dtype, codesRule === RULE_Q8_0 ? scalesDtype : 0, source, scope.copy(scales), count, out);
+				abi.qs_blocks(dtype, codesRule === RULE_Q8_0 ? scalesDtype : 0, source, this.#copy(scales), count, out);
 			} else if (rule === LAYOUT.PACKED) {
 				abi.qs_words(bits, source, words, out);
 			} else if (rule === LAYOUT.INTERLEAVED) {
@@ -260,9 +280,7 @@ export class Decoder {
 			} else {
 				abi.qs_words_transposed(bits, source, rows, cols, first, elems, out);
 			}
-			if (check !== undefined && this.#xxh3(scope, out, dst.length) !== check)
-				throw damaged();
-			dst.set(this.#bytes(out, dst.length));
+			this.#give(out, dst, damaged, check);
 		});
 	}
 
@@ -272,18 +290,17 @@ export class Decoder {
 	 * @returns {bigint}
 	 */
 	xxh3(bytes) {
-		return this.#scope((scope) => this.#xxh3(scope, scope.copy(bytes), bytes.length));
+		return this.#scope(() => this.#xxh3(this.#copy(bytes), bytes.length));
 	}
 
 	/**
-	 * @param {{ alloc: (size: number) => number }} scope
 	 * @param {number} pointer
 	 * @param {number} size
 	 */
-	#xxh3(scope, pointer, size) {
-		const out = scope.alloc(8);
+	#xxh3(pointer, size) {
+		const out = this.#alloc(8);
 		this.#abi.qs_xxh3(pointer, size, out);
-		return new DataView(this.#abi.memory.buffer, out, 8).getBigUint64(0, true);
+		return this.#longs[out / 8];
 	}
 
 	/**
@@ -293,10 +310,10 @@ export class Decoder {
 	 * @returns {Uint8Array<ArrayBuffer>}
 	 */
 	zstd(bytes, size) {
-		return this.#scope((scope) => {
-			const src = scope.copy(bytes), dst = scope.alloc(size);
-			this.#check(this.#abi.qs_zstd(src, bytes.length, dst, size, this.#workspace()), "zstd frame");
-			return this.#bytes(dst, size).slice();
+		return this.#scope(() => {
+			const src = this.#copy(bytes), dst = this.#alloc(size);
+			this.#check(this.#abi.qs_zstd(src, bytes.length, dst, size, this.#work), "zstd frame");
+			return this.#bytes.slice(dst, dst + size);
 		});
 	}
 
@@ -307,31 +324,17 @@ export class Decoder {
 	}
 
 	/**
-	 * Runs a call; what it allocates is freed when it ends, however it ends.
+	 * Runs a call; the memory that it takes is free again when it ends, however it ends.
 	 * @template T
-	 * @param {(scope: { alloc: (size: number) => number, copy: (bytes: Uint8Array) => number }) => T} call
+	 * @param {() => T} call
 	 * @returns {T}
 	 */
 	#scope(call) {
-		/** @type {number[]} */
-		const pointers = [];
-		/** @param {number} size */
-		const alloc = (size) => {
-			const pointer = this.#malloc(size);
-			pointers.push(pointer);
-			return pointer;
-		};
-		/** @param {Uint8Array} bytes */
-		const copy = (bytes) => {
-			const pointer = alloc(bytes.length);
-			this.#bytes(pointer, bytes.length).set(bytes);
-			return pointer;
-		};
+		const top = this.#top;
 		try {
-			return call({ alloc, copy });
+			return call();
 		} finally {
-			for (const pointer of pointers.reverse())
-				this.#abi.qs_free(pointer);
+			this.#top = top;
 		}
 	}
 
@@ -339,31 +342,58 @@ export class Decoder {
 	 * @param {number} size
 	 * @returns {number} a pointer, never 0, also for 0 bytes
 	 */
-	#malloc(size) {
+	#alloc(size) {
 		if (!Number.isSafeInteger(size) || size < 0 || size > 0x7fffffff)
 			throw new QstoreError("LIMIT", `${size} bytes at once are more than WebAssembly's memory takes`);
-		// Pointers are signed to JavaScript; views need them unsigned.
-		const pointer = this.#abi.qs_malloc(size || 1) >>> 0;
-		if (!pointer)
-			throw new QstoreError("MEMORY", `WebAssembly has no ${size} bytes left`);
+		const pointer = this.#top, end = alignUp(pointer + size), more = end - this.#bytes.length;
+		if (more > 0) {
+			try {
+				this.#abi.memory.grow(Math.ceil(more / PAGE_SIZE));
+			} catch (cause) {
+				throw new QstoreError("MEMORY", `WebAssembly has no ${size} bytes left`, { cause });
+			}
+			this.#renewViews();
+		}
+		this.#top = end;
 		return pointer;
 	}
 
-	/** The scratch memory of decoding: of a fixed size, allocated at its first use, kept. */
-	#workspace() {
-		this.#work ||= this.#abi.qs_workspace() >>> 0;
-		if (!this.#work)
-			throw new QstoreError("MEMORY", "WebAssembly has no memory left");
-		return this.#work;
+	#renewViews() {
+		const { buffer } = this.#abi.memory;
+		this.#bytes = new Uint8Array(buffer);
+		this.#words = new Uint32Array(buffer);
+		this.#longs = new BigUint64Array(buffer);
 	}
 
 	/**
-	 * A view, good until the next allocation.
-	 * @param {number} pointer
-	 * @param {number} size
+	 * @param {Uint8Array} bytes
+	 * @returns {number} a pointer
 	 */
-	#bytes(pointer, size) {
-		return new Uint8Array(this.#abi.memory.buffer, pointer, size);
+	#copy(bytes) {
+		const pointer = this.#alloc(bytes.length);
+		this.#bytes.set(bytes, pointer);
+		return pointer;
+	}
+
+	/**
+	 * @param {Uint8Array} [bytes]
+	 * @returns {number} 0 when there are none
+	 */
+	#copyIfThere(bytes) {
+		return bytes ? this.#copy(bytes) : 0;
+	}
+
+	/**
+	 * A result for the caller.
+	 * @param {number} pointer
+	 * @param {Uint8Array} dst
+	 * @param {() => Error} damaged what to throw when the checksum differs
+	 * @param {bigint} [check] XXH3-64 of it; not checked without
+	 */
+	#give(pointer, dst, damaged, check) {
+		if (check !== undefined && this.#xxh3(pointer, dst.length) !== check)
+			throw damaged();
+		dst.set(this.#bytes.subarray(pointer, pointer + dst.length));
 	}
 
 	/**
@@ -376,24 +406,15 @@ export class Decoder {
 	}
 }
 
-/**
- * The 16 words of a grid (wasm/abi.c).
- * @param {{ copy: (bytes: Uint8Array) => number }} scope
- * @param {Grid} [grid]
- * @returns {number[]}
- */
-function gridWords(scope, grid) {
-	if (!grid)
-		return new Array(16).fill(0);
-	const { rule, codesDtype, group, order, rowStride, groupStride, scales, scalesDtype, firstScale, zeros, zeroOffset } = grid;
-	return [rule, codesDtype, group, order ? scope.copy(order) : 0, ...halves(rowStride), ...halves(groupStride),
-		scope.copy(scales), scales.length, scalesDtype, ...halves(firstScale), zeros ? scope.copy(zeros) : 0, zeros?.length ?? 0, zeroOffset];
+/** @param {number} size */
+function alignUp(size) {
+	return Math.ceil(size / ALIGNMENT) * ALIGNMENT;
 }
 
 /**
- * A 64-bit number as two words.
- * @param {bigint|number} value
+ * The upper word of a 64-bit number; storing the number as a word keeps the lower one.
+ * @param {number} value
  */
-function halves(value) {
-	return [Number(BigInt(value) & 0xffffffffn), Number(BigInt(value) >> 32n & 0xffffffffn)];
+function high(value) {
+	return Math.floor(value / 2 ** 32);
 }

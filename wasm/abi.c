@@ -1,9 +1,9 @@
 /* The WebAssembly ABI: the core as functions of plain integers and pointers. 64-bit numbers go in as two
- * halves and out through memory, so that any engine can call. Every `out` and `work` is 8-byte aligned, as
- * qs_malloc gives it. js/wasm.js is the caller; the names are exported by wasm/build.mk. Functions return a
+ * halves and out through memory, so that any engine can call. Every `out`, `words` and `work` is
+ * 8-byte aligned. js/decoder.js is the caller; the names are exported by wasm/build.mk. Functions return a
  * qstore_status unless said otherwise. */
+#include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 
 #include "../native/include/qstore.h"
 #include "../native/src/core/bytes.h"
@@ -13,9 +13,9 @@
 #include "../native/src/core/zstd.h"
 
 uint32_t qs_version(void);
-void *qs_malloc(size_t size);
-void qs_free(void *p);
-void *qs_workspace(void);
+uint8_t *qs_heap(void);
+size_t qs_workspace_size(void);
+void qs_workspace_init(void *work);
 int qs_header(const uint8_t *src, size_t src_size, uint8_t *out);
 int qs_body(const uint8_t *src, size_t src_size, uint8_t *dst, size_t dst_size, void *work);
 int qs_chunk(const uint32_t *words, const uint8_t *src, size_t src_size, uint8_t *dst, size_t dst_size,
@@ -37,25 +37,23 @@ uint32_t qs_version(void)
 	return QSTORE_VERSION_MAJOR << 16 | QSTORE_VERSION_MINOR << 8 | QSTORE_VERSION_PATCH;
 }
 
-/* NULL when memory is out. */
-void *qs_malloc(size_t size)
+/* Where the memory begins that is the caller's, to lay out and to grow: nothing here allocates. The linker's
+ * symbol. */
+uint8_t *qs_heap(void)
 {
-	return malloc(size);
+	extern uint8_t __heap_base;
+	return &__heap_base;
 }
 
-void qs_free(void *p)
+/* Scratch memory: what `work` points to in every call that takes it, made ready once. */
+size_t qs_workspace_size(void)
 {
-	free(p);
+	return qs_chunk_workspace_size();
 }
 
-/* Scratch memory, ready for use: what `work` points to in every call that takes it. NULL when memory is out.
- */
-void *qs_workspace(void)
+void qs_workspace_init(void *work)
 {
-	void *work = malloc(qs_chunk_workspace_size());
-	if (work)
-		qs_chunk_workspace_init(work);
-	return work;
+	qs_chunk_workspace_init(work);
 }
 
 /* src: the index's header. out: u64 coded size of the body, size of the body, offset of the payload, size of

@@ -2,16 +2,18 @@
 
 EMCC ?= emcc
 
-# What js/wasm.js calls.
-WASM_EXPORTS := qs_version qs_malloc qs_free qs_workspace qs_header qs_body qs_chunk qs_blocks qs_words qs_words_transposed qs_interleaved qs_interleaved_columns \
+# What js/decoder.js calls.
+WASM_EXPORTS := qs_version qs_heap qs_workspace_size qs_workspace_init qs_header qs_body qs_chunk qs_blocks qs_words qs_words_transposed qs_interleaved qs_interleaved_columns \
 	qs_xxh3 qs_zstd
 
 WASM_CFLAGS := -std=c11 -O3 -ffp-contract=off $(WARNINGS) -D_GNU_SOURCE -Inative/include -I$(B)/include
+# zstd has the workspace that it is given, and no other memory.
 ZSTD_CFLAGS := -O3 -DZSTD_DISABLE_ASM -DZSTD_LEGACY_SUPPORT=0 -DZSTD_TRACE=0 -DZSTD_STRIP_ERROR_STRINGS=1 \
-	-DZSTDLIB_VISIBLE= -DDEBUGLEVEL=0
-# A bare module: no JavaScript from Emscripten, one import (a notice that memory grew). Stack: the core keeps its tables in the
+	-DZSTDLIB_VISIBLE= -DDEBUGLEVEL=0 \
+	-DZSTD_DEPS_MALLOC '-DZSTD_malloc(size)=NULL' '-DZSTD_calloc(count,size)=NULL' '-DZSTD_free(p)=(void)(p)'
+# A bare module: no JavaScript from Emscripten, no imports, no allocator: the caller lays out the memory. Stack: the core keeps its tables in the
 # workspace that it is given; below the data, so that an overflow traps instead of overwriting.
-WASM_LDFLAGS := -O3 --no-entry -sSTANDALONE_WASM=1 -sALLOW_MEMORY_GROWTH=1 -sMALLOC=emmalloc -sFILESYSTEM=0 \
+WASM_LDFLAGS := -O3 --no-entry -sSTANDALONE_WASM=1 -sALLOW_MEMORY_GROWTH=1 -sMALLOC=none -sFILESYSTEM=0 \
 	-sTOTAL_STACK=131072 -sINITIAL_MEMORY=2097152 -Wl,--stack-first
 
 # Sources by the shell and not by wildcard: Emscripten's compiler runs once for each module, over the files in one go.

@@ -58,7 +58,7 @@ function compare(desc, coded, what) {
 	const size = desc.elems * DTYPES[desc.dtype].size;
 	const byWasm = (decoder) => outcome(() => {
 		const bytes = new Uint8Array(size);
-		decoder.chunk(desc, coded, bytes);
+		decoder.chunks([{ desc, bytes: coded }], bytes);
 		return bytes;
 	});
 	const expected = byWasm(scalar);
