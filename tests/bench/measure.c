@@ -41,27 +41,21 @@ typedef struct coded_batch {
 	times best;
 } coded_batch;
 
-/* Codes the batch in order, and keeps the output. Only the encoder's own time counts. */
+/* Codes the batch in order, and keeps the output. */
 static void encode_all(worker *w, const batch *b, const method *m, coded_batch *out)
 {
 	size_t at = 0, room = 4 * b->n_weights + METHOD_ROOM;
-	uint8_t *bytes = need(malloc(room)), *chunk_bytes = need(malloc(METHOD_ROOM));
-	memset(chunk_bytes, 1, METHOD_ROOM);
+	uint8_t *bytes = need(malloc(room));
 	out->begins = need(malloc((b->n_chunks + 1) * sizeof *out->begins));
 	for (size_t i = 0; i < b->n_chunks; i++) {
 		out->begins[i] = at;
 		if (room - at < METHOD_ROOM)
 			fail("%s grows data", m->name);
-		double start = now();
-		size_t size = m->encode(w, b->dtype, &b->chunks[i], chunk_bytes);
-		out->best.encode[0] += now() - start;
-		memcpy(bytes + at, chunk_bytes, size);
-		at += size;
+		at += m->encode(w, b->dtype, &b->chunks[i], bytes + at);
 	}
 	out->begins[b->n_chunks] = at;
 	out->bytes = need(realloc(bytes, at));
 	out->best.coded_bytes = at;
-	free(chunk_bytes);
 }
 
 static void check(const task *t)
@@ -74,50 +68,107 @@ static void check(const task *t)
 	}
 }
 
-static void measure_pass(thread_crew *crew, const task *t, unsigned kinds, decode_times *best)
+/* The same for each thread, but for its output. */
+typedef struct task_list {
+	task each[THREADS_MAX];
+	const void *pointers[THREADS_MAX];
+	unsigned n;
+} task_list;
+
+static task_list *tasks_create(const batch *b, unsigned threads)
 {
+	task_list *tasks = need(calloc(1, sizeof *tasks));
+	for (tasks->n = 0; tasks->n < threads; tasks->n++) {
+		task *t = &tasks->each[tasks->n];
+		*t =
+		    (task){.batch = b, .codes = need(malloc(b->n_weights)), .values = need(malloc(2 * b->n_weights))};
+		tasks->pointers[tasks->n] = t;
+		/* All pages of all outputs are there before anything is measured. */
+		memset(t->codes, 1, b->n_weights);
+		memset(t->values, 1, 2 * b->n_weights);
+	}
+	return tasks;
+}
+
+static void tasks_destroy(task_list *tasks)
+{
+	for (unsigned i = 0; i < tasks->n; i++) {
+		free(tasks->each[i].codes);
+		free(tasks->each[i].values);
+	}
+	free(tasks);
+}
+
+static void tasks_set(task_list *tasks, const method *m, const coded_batch *coded)
+{
+	for (unsigned i = 0; i < tasks->n; i++) {
+		tasks->each[i].method = m;
+		tasks->each[i].coded = coded->bytes;
+		tasks->each[i].begins = coded->begins;
+	}
+}
+
+unsigned passes_for(size_t n_weights, unsigned passes)
+{
+	return n_weights < BATCH_WEIGHTS ? (unsigned)((uint64_t)passes * BATCH_WEIGHTS / n_weights) : passes;
+}
+
+/* Peers do without the last one. */
+static crew_way ways_of(const thread_crew *crew, const method *m)
+{
+	return crew_threads(crew) == 1 ? CREW_ALONE + 1 : strstr(m->name, "qstore") ? CREW_WAYS : CREW_APART;
+}
+
+static void measure_encoding(thread_crew *crew, const task_list *tasks, double best[CREW_WAYS])
+{
+	size_t n = tasks->each->batch->n_chunks;
+	for (unsigned pass = passes_for(tasks->each->batch->n_weights, 1); pass > 0; pass--)
+		for (crew_way way = 0; way < ways_of(crew, tasks->each->method); way++)
+			keep_least(&best[way], crew_run(crew, encode_chunk, tasks->pointers, n, way));
+}
+
+static void measure_decoding(thread_crew *crew, const task_list *tasks, decode_times *best)
+{
+	size_t n = tasks->each->batch->n_chunks;
 	for (unsigned outputs = 0; outputs < OUTPUTS; outputs++)
-		for (unsigned kind = 0; kind < kinds; kind++)
-			keep_least(&best->seconds[outputs][kind], crew_run(crew, decoders[outputs], t, t->batch->n_chunks,
-			                                                   kind ? crew_threads(crew) : 1));
+		for (crew_way way = 0; way < ways_of(crew, tasks->each->method); way++)
+			keep_least(&best->seconds[outputs][way],
+			           crew_run(crew, decoders[outputs], tasks->pointers, n, way));
+}
+
+static void add_times(times *all, const times *best)
+{
+	for (crew_way way = 0; way < CREW_WAYS; way++) {
+		all->encode[way] += best->encode[way];
+		for (unsigned outputs = 0; outputs < OUTPUTS; outputs++)
+			all->decode.seconds[outputs][way] += best->decode.seconds[outputs][way];
+	}
+	all->coded_bytes += best->coded_bytes;
 }
 
 void measure_batch(thread_crew *crew, const batch *b, unsigned passes, times *all)
 {
 	coded_batch *coded = need(calloc(n_methods, sizeof *coded));
-	task t = {.batch = b, .codes = need(malloc(b->n_weights)), .values = need(malloc(2 * b->n_weights))};
-	unsigned kinds = crew_threads(crew) > 1 ? 2 : 1;
+	task_list *tasks = tasks_create(b, crew_threads(crew));
 	for (size_t m = 0; m < n_methods; m++) {
-		t.method = &methods[m];
-		encode_all(crew_first(crew), b, t.method, &coded[m]);
-		if (kinds > 1)
-			coded[m].best.encode[1] = crew_run(crew, encode_chunk, &t, b->n_chunks, crew_threads(crew));
-		t.coded = coded[m].bytes;
-		t.begins = coded[m].begins;
-		/* All pages of all outputs are there before anything is measured. */
-		memset(t.codes, 1, b->n_weights);
-		memset(t.values, 1, 2 * b->n_weights);
-		crew_run(crew, decode_whole, &t, b->n_chunks, 1);
-		check(&t);
+		encode_all(crew_first(crew), b, &methods[m], &coded[m]);
+		tasks_set(tasks, &methods[m], &coded[m]);
+		crew_run(crew, decode_whole, tasks->pointers, b->n_chunks, CREW_ALONE);
+		check(tasks->each);
+		/* Memory of all threads' workers is touched before anything is measured. */
+		crew_run(crew, encode_chunk, tasks->pointers, 1, CREW_APART);
+		measure_encoding(crew, tasks, coded[m].best.encode);
 	}
-	for (unsigned pass = 0; pass < passes; pass++)
+	for (unsigned pass = passes_for(b->n_weights, passes); pass > 0; pass--)
 		for (size_t m = 0; m < n_methods; m++) {
-			t.method = &methods[m];
-			t.begins = coded[m].begins;
-			t.coded = coded[m].bytes;
-			measure_pass(crew, &t, kinds, &coded[m].best.decode);
+			tasks_set(tasks, &methods[m], &coded[m]);
+			measure_decoding(crew, tasks, &coded[m].best.decode);
 		}
 	for (size_t m = 0; m < n_methods; m++) {
-		for (unsigned kind = 0; kind < kinds; kind++) {
-			all[m].encode[kind] += coded[m].best.encode[kind];
-			for (unsigned outputs = 0; outputs < OUTPUTS; outputs++)
-				all[m].decode.seconds[outputs][kind] += coded[m].best.decode.seconds[outputs][kind];
-		}
-		all[m].coded_bytes += coded[m].best.coded_bytes;
+		add_times(&all[m], &coded[m].best);
 		free(coded[m].bytes);
 		free(coded[m].begins);
 	}
 	free(coded);
-	free(t.codes);
-	free(t.values);
+	tasks_destroy(tasks);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "../../native/src/archive/io.h"
+#include "measure.h"
 #include "objects.h"
 
 /* A chunk of values and the one of their codes. */
@@ -93,11 +94,6 @@ static void decode_pair(const void *user, size_t i, worker *w, uint8_t *scratch)
 		worker_decode(w, &desc, p->values_src, p->values_size, values);
 }
 
-static double speed(decoded part, size_t n, double seconds)
-{
-	return seconds > 0 ? (part == PART_CODES ? 1.0 : 2.0) * (double)n / seconds / 1e9 : 0;
-}
-
 static json_t *report(const pair_list *list, const char *label, const decode_times *best)
 {
 	const char *high = list->dtype == QS_F16 ? "FP16" : "BF16";
@@ -107,15 +103,16 @@ static json_t *report(const pair_list *list, const char *label, const decode_tim
 	       (double)list->n_weights / 1e6);
 	for (decoded part = 0; part < PARTS; part++) {
 		char name[64];
-		double gbs[OUTPUTS][2];
+		double gbs[OUTPUTS][CREW_WAYS], bytes = (part == PART_CODES ? 1.0 : 2.0) * (double)list->n_weights;
 		snprintf(name, sizeof name, "%s, qstore %s", part == PART_CODES ? "codes" : high, what[part]);
 		for (int outputs = 0; outputs < OUTPUTS; outputs++)
-			for (int kind = 0; kind < 2; kind++)
-				gbs[outputs][kind] = speed(part, list->n_weights, best[part].seconds[outputs][kind]);
+			crew_speeds(gbs[outputs], bytes, best[part].seconds[outputs], 0);
 		const double *pieces = gbs[OUTPUTS_STREAMED], *whole = gbs[OUTPUTS_WHOLE];
-		printf("  %-32s %7.2f %5.2f %7.2f %5.2f\n", name, pieces[0], pieces[1], whole[0], whole[1]);
+		printf("  %-32s %7.2f %5.2f %7.2f %5.2f\n", name, pieces[CREW_ALONE], pieces[CREW_TOGETHER],
+		       whole[CREW_ALONE], whole[CREW_TOGETHER]);
 		json_array_append_new(rows, json_pack("{s:s, s:[f,f], s:[f,f]}", "name", name, "decode_gbs",
-		                                      pieces[0], pieces[1], "decode_whole_gbs", whole[0], whole[1]));
+		                                      pieces[CREW_ALONE], pieces[CREW_TOGETHER], "decode_whole_gbs",
+		                                      whole[CREW_ALONE], whole[CREW_TOGETHER]));
 	}
 	printf("\n");
 	return json_pack("{s:s, s:I, s:o}", "high", high, "weights", (json_int_t)list->n_weights, "rows", rows);
@@ -138,14 +135,15 @@ json_t *measure_pairs(thread_crew *crew, const char *path, const char *label, un
 	uint8_t *codes = keep(&list, malloc(list.n_weights)), *values = keep(&list, malloc(2 * list.n_weights));
 	memset(codes, 1, list.n_weights);
 	memset(values, 1, 2 * list.n_weights);
-	for (unsigned pass = 0; pass < passes; pass++)
+	crew_way ways = crew_threads(crew) > 1 ? CREW_APART : CREW_ALONE + 1;
+	for (unsigned pass = passes_for(list.n_weights, passes); pass > 0; pass--)
 		for (decoded part = 0; part < PARTS; part++)
 			for (int outputs = 0; outputs < OUTPUTS; outputs++)
-				for (unsigned kind = 0; kind < (crew_threads(crew) > 1 ? 2 : 1); kind++) {
+				for (crew_way way = 0; way < ways; way++) {
 					int whole = outputs == OUTPUTS_WHOLE;
 					task t = {list.pairs, part, whole ? codes : NULL, whole ? values : NULL};
-					keep_least(&best[part].seconds[outputs][kind],
-					           crew_run(crew, decode_pair, &t, list.n, kind ? crew_threads(crew) : 1));
+					keep_least(&best[part].seconds[outputs][way],
+					           crew_run(crew, decode_pair, (const void *[]){&t}, list.n, way));
 				}
 	json_t *result = report(&list, label, best);
 	for (size_t i = 0; i < list.n_memory; i++)

@@ -12,8 +12,6 @@
 #include "measure.h"
 #include "pairs.h"
 
-enum { BATCH_WEIGHTS = 1 << 25 };
-
 static const unsigned bandwidths[] = {20, 50, 100, 200, 400, 800, 1500};
 
 static void usage(FILE *to)
@@ -64,12 +62,6 @@ static const char *full_name(const method *m, uint32_t dtype)
 	return name;
 }
 
-/* GB/s, 0 when it was not measured. */
-static double speed(unsigned bytes, double weights, double seconds)
-{
-	return seconds > 0 ? bytes * weights / seconds / 1e9 : 0;
-}
-
 /* The row of the same bytes that speeds are compared with. */
 static size_t compared(const char *what, unsigned bytes)
 {
@@ -79,37 +71,51 @@ static size_t compared(const char *what, unsigned bytes)
 	fail("no method \"%s\"", what);
 }
 
+static void print_speeds(const double gbs[CREW_WAYS])
+{
+	printf(" %7.2f", gbs[CREW_ALONE]);
+	for (crew_way way = CREW_TOGETHER; way < CREW_WAYS; way++)
+		if (gbs[way] > 0)
+			printf(" %5.2f", gbs[way]);
+		else
+			printf(" %5s", "");
+}
+
 static void report(const options *o, const times *all, const chunk_source *source, double n, double scales,
                    uint32_t dtype)
 {
 	json_t *rows = json_array();
-	printf("%s: %.1f M paired weights, %s + INT8; GB/s on one thread and on %u\n", o->label, n / 1e6,
-	       high_name(dtype), o->threads);
-	printf("  %-32s %7s %11s %19s %19s\n", "", "bits/wt", "encode", "in pieces  × Huff0",
+	printf("%s: %.1f M paired weights, %s + INT8; GB/s on one thread, on %u, and on %u that share no work "
+	       "(each does all)\n",
+	       o->label, n / 1e6, high_name(dtype), o->threads, o->threads);
+	printf("  %-32s %7s %19s %26s %26s\n", "", "bits/wt", "encode", "in pieces  × Huff0",
 	       "all of it  × Huff0");
 	for (size_t m = 0; m < n_methods; m++) {
 		const method *row = &methods[m];
-		double bits = 8.0 * (double)all[m].coded_bytes / n + (row->encodes == 3 ? scales / n : 0), encode[2],
-		       decode[OUTPUTS][2], relative[2];
+		double bits = 8.0 * (double)all[m].coded_bytes / n + (row->encodes == 3 ? scales / n : 0),
+		       encode[CREW_WAYS], decode[OUTPUTS][CREW_WAYS];
 		size_t huff0 = compared("Huff0", row->decodes);
-		for (int k = 0; k < 2; k++) {
-			encode[k] = speed(row->encodes, n, all[m].encode[k]);
-			for (int outputs = 0; outputs < OUTPUTS; outputs++)
-				decode[outputs][k] = speed(row->decodes, n, all[m].decode.seconds[outputs][k]);
-			relative[k] = all[huff0].decode.seconds[k][0] / all[m].decode.seconds[k][0];
-		}
 		if (m && row->decodes != methods[m - 1].decodes)
 			printf("\n");
-		printf("  %-32s %7.3f %5.2f %5.2f %7.2f %5.2f %5.2f %7.2f %5.2f %5.2f\n", full_name(row, dtype), bits,
-		       encode[0], encode[1], decode[OUTPUTS_STREAMED][0], decode[OUTPUTS_STREAMED][1],
-		       relative[OUTPUTS_STREAMED], decode[OUTPUTS_WHOLE][0], decode[OUTPUTS_WHOLE][1],
-		       relative[OUTPUTS_WHOLE]);
-		json_array_append_new(rows, json_pack("{s:s, s:f, s:i, s:i, s:[f,f], s:[f,f], s:[f,f]}", "name",
-		                                      full_name(row, dtype), "bits", bits, "encodes", row->encodes,
-		                                      "decodes", row->decodes, "encode_gbs", encode[0], encode[1],
-		                                      "decode_gbs", decode[OUTPUTS_STREAMED][0],
-		                                      decode[OUTPUTS_STREAMED][1], "decode_whole_gbs",
-		                                      decode[OUTPUTS_WHOLE][0], decode[OUTPUTS_WHOLE][1]));
+		crew_speeds(encode, row->encodes * n, all[m].encode, o->threads);
+		printf("  %-32s %7.3f", full_name(row, dtype), bits);
+		print_speeds(encode);
+		for (int outputs = OUTPUTS - 1; outputs >= 0; outputs--) {
+			const double *seconds = all[m].decode.seconds[outputs], *gbs = decode[outputs];
+			crew_speeds(decode[outputs], row->decodes * n, seconds, o->threads);
+			print_speeds(gbs);
+			printf(" %6.2f", all[huff0].decode.seconds[outputs][CREW_ALONE] / seconds[CREW_ALONE]);
+		}
+		printf("\n");
+		const double *streamed = decode[OUTPUTS_STREAMED], *whole = decode[OUTPUTS_WHOLE];
+		json_array_append_new(
+		    rows,
+		    json_pack("{s:s, s:f, s:i, s:i, s:[f,f], s:[f,f], s:[f,f], s:f, s:f, s:f}", "name",
+		              full_name(row, dtype), "bits", bits, "encodes", row->encodes, "decodes", row->decodes,
+		              "encode_gbs", encode[CREW_ALONE], encode[CREW_TOGETHER], "decode_gbs",
+		              streamed[CREW_ALONE], streamed[CREW_TOGETHER], "decode_whole_gbs", whole[CREW_ALONE],
+		              whole[CREW_TOGETHER], "encode_apart_gbs", encode[CREW_APART], "decode_apart_gbs",
+		              streamed[CREW_APART], "decode_whole_apart_gbs", whole[CREW_APART]));
 	}
 	double codes = source->bound_codes / n, values = source->bound_values / n,
 	       bound = codes + values + scales / n,
