@@ -30,12 +30,10 @@ uint8_t *object_load(const objects *o, uint32_t number)
 	uint64_t filled = 0, size = object.n_elems * qs_dtype_size(object.dtype);
 	uint8_t *bytes = need(malloc(size ? size : 1));
 	for (uint32_t c = 0; c < object.n_chunks; c++) {
-		const uint8_t *data;
-		uint32_t n;
+		uint64_t part = qs_part_bytes(&object), n = size - filled < part ? size - filled : part;
 		qs_error error;
-		if (qs_decoder_chunk(o->decoder, o->archive, number, c, &data, &n, &error))
+		if (qs_decoder_read(o->decoder, o->archive, number, c, 0, (uint32_t)n, bytes + filled, &error))
 			fail("%s", error.text);
-		memcpy(bytes + filled, data, n);
 		filled += n;
 	}
 	return bytes;

@@ -44,10 +44,11 @@ struct qs_wholes;
 qs_decoder *qs_decoder_create(struct qs_wholes *wholes, int check_coded);
 void qs_decoder_destroy(qs_decoder *decoder);
 
-/* Part `part` of an object, counted within it: a chunk, decoded with what it builds on, or made of such, and
- * compared with its checksum. *data lives until the next call. The error names the tensor. */
-qstore_status qs_decoder_chunk(qs_decoder *decoder, const qstore_archive *archive, uint32_t object,
-                               uint32_t part, const uint8_t **data, uint32_t *data_size, qs_error *error);
+/* Bytes [skip, skip + size) of part `part` of an object, counted within it: of a chunk, decoded with what it
+ * builds on, or made of such, and compared with its checksum. All of a part is decoded straight into dst. The
+ * error names the tensor. */
+qstore_status qs_decoder_read(qs_decoder *decoder, const qstore_archive *archive, uint32_t object,
+                              uint32_t part, uint32_t skip, uint32_t size, uint8_t *dst, qs_error *error);
 
 /* True when name matches pattern, in which '*' stands for any bytes. */
 int qs_wildcard_match(const char *pattern, const char *name);

@@ -171,16 +171,13 @@ qstore_status qs_archive_read(const qstore_archive *archive, uint32_t number, ui
 		uint64_t chunk_bytes = qs_part_bytes(&object);
 		while (size > 0 && offset < at) {
 			uint64_t from = extent.offset + extent.size - (at - offset), left = at - offset;
-			const uint8_t *data;
-			uint32_t data_size;
-			qstore_status status = qs_decoder_chunk(*decoder, archive, extent.object,
-			                                        (uint32_t)(from / chunk_bytes), &data, &data_size, error);
+			uint64_t skip = from % chunk_bytes, n = chunk_bytes - skip < left ? chunk_bytes - skip : left;
+			n = n < size ? n : size;
+			qstore_status status =
+			    qs_decoder_read(*decoder, archive, extent.object, (uint32_t)(from / chunk_bytes),
+			                    (uint32_t)skip, (uint32_t)n, dst, error);
 			if (status != QSTORE_OK)
 				return status;
-			uint32_t skip = (uint32_t)(from % chunk_bytes);
-			size_t n = data_size - skip < size ? data_size - skip : size;
-			n = n < left ? n : (size_t)left;
-			memcpy(dst, data + skip, n);
 			dst += n;
 			offset += n;
 			size -= n;

@@ -129,7 +129,7 @@ static qstore_status read_chunk(qs_decoder *decoder, const qstore_archive *archi
 	return QSTORE_OK;
 }
 
-/* Decodes a chunk, given what it builds on (desc's coarse and scales), into QS_CHUNK_SIZE_MAX bytes. */
+/* Decodes a chunk, given what it builds on (desc's coarse and scales). */
 static qstore_status decode_one(qs_decoder *decoder, const qstore_archive *archive, uint32_t number,
                                 const qs_object *object, uint32_t chunk, const qs_chunk_desc *desc,
                                 uint8_t *dst, uint32_t *dst_size, qs_error *error)
@@ -244,9 +244,9 @@ static qstore_status load_factors(qs_decoder *decoder, const qstore_archive *arc
 }
 
 /* What an object builds on has its chunks laid out alike: chunk by chunk from the coarsest on, in two
- * buffers. */
+ * buffers, the last one into dst, which may be the first of these. */
 static qstore_status decode_chain(qs_decoder *decoder, const qstore_archive *archive, uint32_t number,
-                                  uint32_t chunk, const uint8_t **data, uint32_t *data_size, qs_error *error)
+                                  uint32_t chunk, uint8_t *dst, uint32_t *data_size, qs_error *error)
 {
 	uint32_t chain[CHAIN_MAX], n = 0;
 	qs_object object, coarse;
@@ -256,12 +256,13 @@ static qstore_status decode_chain(qs_decoder *decoder, const qstore_archive *arc
 		chain[n++] = next;
 		qs_index_object(&archive->index, next, &object);
 	}
-	*data = NULL;
+	const uint8_t *data = NULL;
 	memset(&coarse, 0, sizeof(coarse));
 	while (n-- > 0) {
+		uint8_t *to = n == 0 ? dst : decoder->data[n & 1];
 		qs_index_object(&archive->index, chain[n], &object);
 		qs_chunk_desc desc = describe(&object, chunk);
-		desc.coarse = *data;
+		desc.coarse = data;
 		desc.coarse_dtype = coarse.dtype;
 		qstore_status status = QSTORE_OK;
 		if (object.kind == QS_KIND_BASE) {
@@ -270,27 +271,26 @@ static qstore_status decode_chain(qs_decoder *decoder, const qstore_archive *arc
 			if (status == QSTORE_OK)
 				status = qs_base_read(archive->base, object.group,
 				                      object.row_stride + desc.first_elem * qs_dtype_size(object.dtype),
-				                      *data_size, decoder->data[n & 1], &decoder->base, error);
+				                      *data_size, to, &decoder->base, error);
 			if (status != QSTORE_OK)
 				return status;
-			*data = decoder->data[n & 1];
+			data = to;
 			coarse = object;
 			continue;
 		}
-		if (*data != NULL && object.kind != QS_KIND_DELTA && desc.n_elems > 0)
+		if (data != NULL && object.kind != QS_KIND_DELTA && desc.n_elems > 0)
 			status = load_grid(decoder, archive, &coarse, desc.first_elem, desc.n_elems,
 			                   &decoder->ranges[COARSE_SCALES], &desc.coarse_grid, error);
-		if (status == QSTORE_OK && *data != NULL && object.kind == QS_KIND_CODES && desc.n_elems > 0)
+		if (status == QSTORE_OK && data != NULL && object.kind == QS_KIND_CODES && desc.n_elems > 0)
 			status = load_grid(decoder, archive, &object, desc.first_elem, desc.n_elems,
 			                   &decoder->ranges[OWN_SCALES], &desc.grid, error);
 		if (status == QSTORE_OK && object.kind == QS_KIND_REFINE && object.scales != QS_NONE)
 			status = load_factors(decoder, archive, &object, &desc, error);
 		if (status == QSTORE_OK)
-			status = decode_one(decoder, archive, chain[n], &object, chunk, &desc, decoder->data[n & 1],
-			                    data_size, error);
+			status = decode_one(decoder, archive, chain[n], &object, chunk, &desc, to, data_size, error);
 		if (status != QSTORE_OK)
 			return status;
-		*data = decoder->data[n & 1];
+		data = to;
 		coarse = object;
 	}
 	return QSTORE_OK;
@@ -306,12 +306,9 @@ typedef struct whole_user {
 static qstore_status decode_to_whole(void *user, uint32_t chunk, uint8_t *whole, qs_error *error)
 {
 	const whole_user *u = user;
-	const uint8_t *data;
 	uint32_t size;
-	qstore_status status = decode_chain(u->decoder, u->archive, u->number, chunk, &data, &size, error);
-	if (status == QSTORE_OK)
-		memcpy(whole + (size_t)chunk * u->chunk_bytes, data, size);
-	return status;
+	return decode_chain(u->decoder, u->archive, u->number, chunk, whole + (size_t)chunk * u->chunk_bytes,
+	                    &size, error);
 }
 
 /* All codes or floats of a matrix, kept for the pieces that follow. */
@@ -329,14 +326,12 @@ static qstore_status load_whole(qs_decoder *decoder, const qstore_archive *archi
 }
 
 static qstore_status lay_out(qs_decoder *decoder, const qstore_archive *archive, const qs_object *object,
-                             uint32_t chunk, const uint8_t **data, uint32_t *data_size, qs_error *error)
+                             uint32_t chunk, uint8_t *dst, uint32_t *data_size, qs_error *error)
 {
 	qs_object codes;
 	qs_index_object(&archive->index, object->coarse, &codes);
 	uint32_t n = chunk_elems(object, chunk), block = qs_block_elems(object->dtype);
 	uint64_t first = (uint64_t)chunk * object->chunk_elems;
-	uint8_t *dst = decoder->data[1]; /* a chain's last chunk is in the other */
-	*data = dst;
 	*data_size = n / block * qs_block_size(object->dtype);
 	if (object->rule == QS_LAYOUT_TRANSPOSED || object->rule == QS_LAYOUT_INTERLEAVED_COLUMNS) {
 		qstore_status status = load_whole(decoder, archive, object->coarse, &codes, error);
@@ -349,10 +344,11 @@ static qstore_status lay_out(qs_decoder *decoder, const qstore_archive *archive,
 			qs_turn(qs_dtype_size(object->dtype), decoder->whole->data, rows, codes.cols, first, n, dst);
 		return status;
 	}
-	const uint8_t *source;
+	const uint8_t *source = decoder->data[0];
 	uint32_t size;
 	qs_grid grid;
-	qstore_status status = decode_chain(decoder, archive, object->coarse, chunk, &source, &size, error);
+	qstore_status status =
+	    decode_chain(decoder, archive, object->coarse, chunk, decoder->data[0], &size, error);
 	if (status != QSTORE_OK || n == 0)
 		return status;
 	if (object->rule == QS_LAYOUT_PACKED) {
@@ -409,25 +405,41 @@ static qstore_status find_damage(qs_decoder *decoder, const qstore_archive *arch
 	return status;
 }
 
-qstore_status qs_decoder_chunk(qs_decoder *decoder, const qstore_archive *archive, uint32_t number,
-                               uint32_t chunk, const uint8_t **data, uint32_t *data_size, qs_error *error)
+/* A part of an object, whose bytes dst has room for. */
+static qstore_status decode_part(qs_decoder *decoder, const qstore_archive *archive, uint32_t number,
+                                 const qs_object *object, uint32_t part, uint8_t *dst, qs_error *error)
 {
-	qs_object object;
-	qs_index_object(&archive->index, number, &object);
-	qstore_status status = object.kind == QS_KIND_LAYOUT
-	                           ? lay_out(decoder, archive, &object, chunk, data, data_size, error)
-	                           : decode_chain(decoder, archive, number, chunk, data, data_size, error);
+	uint32_t size;
+	qstore_status status = object->kind == QS_KIND_LAYOUT
+	                           ? lay_out(decoder, archive, object, part, dst, &size, error)
+	                           : decode_chain(decoder, archive, number, part, dst, &size, error);
 	/* What it was made of was not checked: it is right when this is. */
 	if (status == QSTORE_OK &&
-	    qs_checksum(*data, *data_size) != qs_index_part_checksum(&archive->index, object.first_part + chunk))
-		status = chunk_error(archive, number, chunk, QSTORE_CORRUPT,
-		                     object.kind == QS_KIND_BASE ? "is not what the base had"
-		                                                 : "decodes to other bytes than were packed",
+	    qs_checksum(dst, size) != qs_index_part_checksum(&archive->index, object->first_part + part))
+		status = chunk_error(archive, number, part, QSTORE_CORRUPT,
+		                     object->kind == QS_KIND_BASE ? "is not what the base had"
+		                                                  : "decodes to other bytes than were packed",
 		                     error);
 	if (status == QSTORE_CORRUPT) {
 		/* Whatever was noticed first: bytes that are not those that were written are the reason. */
-		qstore_status damage = find_damage(decoder, archive, number, chunk, 1, error);
+		qstore_status damage = find_damage(decoder, archive, number, part, 1, error);
 		status = damage == QSTORE_OK ? status : damage;
 	}
+	return status;
+}
+
+qstore_status qs_decoder_read(qs_decoder *decoder, const qstore_archive *archive, uint32_t number,
+                              uint32_t part, uint32_t skip, uint32_t size, uint8_t *dst, qs_error *error)
+{
+	qs_object object;
+	qs_index_object(&archive->index, number, &object);
+	uint64_t part_bytes = qs_part_bytes(&object), left = qs_object_bytes(&object) - part * part_bytes;
+	if (skip == 0 && size == (left < part_bytes ? left : part_bytes))
+		return decode_part(decoder, archive, number, &object, part, dst, error);
+	/* The buffer that neither a chain's last chunk nor what is laid out comes from. */
+	uint8_t *whole = decoder->data[object.kind == QS_KIND_LAYOUT];
+	qstore_status status = decode_part(decoder, archive, number, &object, part, whole, error);
+	if (status == QSTORE_OK)
+		memcpy(dst, whole + skip, size);
 	return status;
 }

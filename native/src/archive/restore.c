@@ -12,12 +12,23 @@
 #include "pool.h"
 #include "whole.h"
 
-/* A file that is being written: open from its first piece on, until the last one is written. */
+/* A file that is being written: open from its first run on, until the last one is written. */
 typedef struct target {
 	int fd; /* −1: not open */
 	char *path;
-	size_t n_left; /* pieces */
+	size_t n_left; /* runs */
 } target;
+
+/* Bytes that are written at once: the kernel takes 0.7 times as long for them as for pieces of 256 KiB. */
+#define RUN_MAX QS_CHUNK_SIZE_MAX
+/* Where they are in memory and in the file is the same modulo this: 0.9 times as long. */
+#define ALIGNMENT 64
+
+/* Pieces of one output that follow each other: a job. */
+typedef struct run {
+	size_t first, n;
+	uint64_t size; /* bytes of them */
+} run;
 
 typedef struct restorer {
 	const qstore_archive *archive;
@@ -25,6 +36,8 @@ typedef struct restorer {
 	const qs_restore_options *options;
 	qs_piece *pieces;
 	size_t n_pieces;
+	run *runs;
+	size_t n_runs;
 	qs_wholes *wholes;    /* that the threads share */
 	qs_sha256 *sha256;    /* of the file whose pieces are committed, or NULL */
 	pthread_mutex_t lock; /* of what follows */
@@ -34,7 +47,8 @@ typedef struct restorer {
 
 typedef struct restore_thread {
 	qs_decoder *decoder;
-	const uint8_t *data; /* of the piece; NULL: it was checked already */
+	uint8_t *memory; /* RUN_MAX + ALIGNMENT bytes */
+	uint8_t *data;   /* in it, of the run; NULL: it was checked already */
 } restore_thread;
 
 /* ---- Targets ---- */
@@ -66,7 +80,7 @@ static qstore_status finish(target *t, qs_error *error)
 	           : QSTORE_OK;
 }
 
-/* Where a piece is written; NULL: nowhere. */
+/* Where a run is written; NULL: nowhere. */
 static qstore_status target_of(restorer *r, uint32_t output, const target **found, qs_error *error)
 {
 	qstore_status status = QSTORE_OK;
@@ -94,7 +108,7 @@ static void advance(restorer *r, uint64_t size)
 	pthread_mutex_unlock(&r->lock);
 }
 
-static qstore_status piece_end(restorer *r, uint32_t output, qs_error *error)
+static qstore_status run_end(restorer *r, uint32_t output, qs_error *error)
 {
 	qstore_status status = QSTORE_OK;
 	if (r->targets == NULL)
@@ -210,7 +224,7 @@ static qstore_status restore_member(restorer *r, uint32_t output, const target *
 	return status;
 }
 
-/* ---- Pieces ---- */
+/* ---- Runs ---- */
 
 static void *thread_create(void *user)
 {
@@ -219,7 +233,10 @@ static void *thread_create(void *user)
 	if (thread == NULL)
 		return NULL;
 	thread->decoder = qs_decoder_create(r->wholes, r->options->sha256 || r->options->check != NULL);
-	if (thread->decoder == NULL) {
+	thread->memory = aligned_alloc(ALIGNMENT, RUN_MAX + ALIGNMENT);
+	if (thread->decoder == NULL || thread->memory == NULL) {
+		qs_decoder_destroy(thread->decoder);
+		free(thread->memory);
 		free(thread);
 		return NULL;
 	}
@@ -231,52 +248,86 @@ static void thread_destroy(void *user, void *memory)
 	(void)user;
 	restore_thread *thread = memory;
 	qs_decoder_destroy(thread->decoder);
+	free(thread->memory);
 	free(thread);
 }
 
-static qstore_status restore_piece(void *user, void *memory, uint64_t job, qs_error *error)
+/* The run's pieces, one behind the other. */
+static qstore_status decode_run(restorer *r, restore_thread *thread, const run *pieces, qs_error *error)
+{
+	const qs_piece *p = &r->pieces[pieces->first];
+	uint8_t *dst = thread->data = thread->memory + p->offset % ALIGNMENT;
+	qstore_status status = QSTORE_OK;
+	for (const qs_piece *end = p + pieces->n; p < end && status == QSTORE_OK; dst += p++->size) {
+		status =
+		    qs_decoder_read(thread->decoder, r->archive, p->object, p->part, p->skip, p->size, dst, error);
+		if (status == QSTORE_OK && r->options->check != NULL)
+			status = r->options->check(r->options->check_user, &r->outputs[p->output], p, dst, error);
+	}
+	return status;
+}
+
+static qstore_status restore_run(void *user, void *memory, uint64_t job, qs_error *error)
 {
 	restorer *r = user;
 	restore_thread *thread = memory;
-	const qs_piece *p = &r->pieces[job];
+	const run *pieces = &r->runs[job];
+	const qs_piece *p = &r->pieces[pieces->first];
 	const target *t = NULL;
-	uint32_t size;
 	qstore_status status = QSTORE_OK;
 	thread->data = NULL;
 	if (p->object != QS_NONE)
-		status =
-		    qs_decoder_chunk(thread->decoder, r->archive, p->object, p->part, &thread->data, &size, error);
+		status = decode_run(r, thread, pieces, error);
 	if (status == QSTORE_OK)
 		status = target_of(r, p->output, &t, error);
 	if (status == QSTORE_OK && p->object == QS_NONE) {
 		status = restore_member(r, p->output, t, error);
 	} else if (status == QSTORE_OK) {
-		thread->data += p->skip;
-		if (r->options->check != NULL)
-			status =
-			    r->options->check(r->options->check_user, &r->outputs[p->output], p, thread->data, error);
-		if (status == QSTORE_OK && t != NULL)
-			status = qs_pwrite_all(t->fd, thread->data, p->size, p->offset, t->path, error);
-		advance(r, p->size);
+		if (t != NULL)
+			status = qs_pwrite_all(t->fd, thread->data, pieces->size, p->offset, t->path, error);
+		advance(r, pieces->size);
 	}
-	return status == QSTORE_OK ? piece_end(r, p->output, error) : status;
+	return status == QSTORE_OK ? run_end(r, p->output, error) : status;
 }
 
 /* In order, as SHA-256 wants it. */
-static qstore_status hash_piece(void *user, void *memory, uint64_t job, qs_error *error)
+static qstore_status hash_run(void *user, void *memory, uint64_t job, qs_error *error)
 {
 	restorer *r = user;
 	const restore_thread *thread = memory;
-	const qs_piece *p = &r->pieces[job];
+	const run *pieces = &r->runs[job];
+	const qs_piece *p = &r->pieces[pieces->first];
 	const qs_output *output = &r->outputs[p->output];
 	qs_file file;
 	if (thread->data == NULL || output->file == QS_NONE)
 		return QSTORE_OK;
 	qs_index_file(&r->archive->index, output->file, &file);
 	if ((p->offset == 0 && !qs_sha256_reset(r->sha256)) ||
-	    !qs_sha256_update(r->sha256, thread->data, p->size))
+	    !qs_sha256_update(r->sha256, thread->data, pieces->size))
 		return sha256_error(&file, error);
-	return p->offset + p->size == file.size ? check_sha256(r, &file, r->sha256, error) : QSTORE_OK;
+	return p->offset + pieces->size == file.size ? check_sha256(r, &file, r->sha256, error) : QSTORE_OK;
+}
+
+/* Pieces that are written together, as long as that leaves each thread some eight runs. */
+static int make_runs(restorer *r, unsigned threads)
+{
+	uint64_t most = r->progress.total / (8 * qs_pool_threads(threads));
+	most = most < RUN_MAX ? most : RUN_MAX;
+	r->runs = calloc(r->n_pieces + 1, sizeof(*r->runs));
+	if (r->runs == NULL)
+		return 0;
+	for (size_t i = 0; i < r->n_pieces; i++) {
+		const qs_piece *p = &r->pieces[i];
+		run *last = r->n_runs > 0 ? &r->runs[r->n_runs - 1] : NULL;
+		if (last != NULL && r->options->folder != NULL && r->pieces[last->first].output == p->output &&
+		    last->size + p->size <= most) {
+			last->n++;
+			last->size += p->size;
+		} else {
+			r->runs[r->n_runs++] = (run){i, 1, p->size};
+		}
+	}
+	return 1;
 }
 
 static int make_targets(restorer *r, size_t n_outputs)
@@ -286,8 +337,8 @@ static int make_targets(restorer *r, size_t n_outputs)
 		return 0;
 	for (size_t i = 0; i < n_outputs; i++)
 		r->targets[i].fd = -1;
-	for (size_t i = 0; i < r->n_pieces; i++)
-		r->targets[r->pieces[i].output].n_left++;
+	for (size_t i = 0; i < r->n_runs; i++)
+		r->targets[r->pieces[r->runs[i].first].output].n_left++;
 	return 1;
 }
 
@@ -307,23 +358,24 @@ qstore_status qs_restore(const qstore_archive *archive, const qs_output *outputs
 		return qs_fail(error, QSTORE_MEMORY, "%s: out of memory", archive->path);
 	}
 	qstore_status status = QSTORE_OK;
-	if (r.wholes == NULL || !qs_restore_plan(&archive->index, outputs, n_outputs, &r.pieces, &r.n_pieces) ||
-	    (options->folder != NULL && !make_targets(&r, n_outputs)) ||
-	    (options->sha256 && (r.sha256 = qs_sha256_create()) == NULL))
-		status = qs_fail(error, QSTORE_MEMORY, "%s: out of memory", archive->path);
+	unsigned threads = work == NULL ? 0 : work->threads;
 	for (size_t i = 0; i < n_outputs; i++)
 		r.progress.total += outputs[i].size;
+	if (r.wholes == NULL || !qs_restore_plan(&archive->index, outputs, n_outputs, &r.pieces, &r.n_pieces) ||
+	    !make_runs(&r, threads) || (options->folder != NULL && !make_targets(&r, n_outputs)) ||
+	    (options->sha256 && (r.sha256 = qs_sha256_create()) == NULL))
+		status = qs_fail(error, QSTORE_MEMORY, "%s: out of memory", archive->path);
 	if (status == QSTORE_OK) {
 		qs_jobs jobs = {
-		    .n_jobs = r.n_pieces,
+		    .n_jobs = r.n_runs,
 		    .user = &r,
 		    .create = thread_create,
 		    .destroy = thread_destroy,
-		    .work = restore_piece,
-		    .commit = options->sha256 ? hash_piece : NULL,
+		    .work = restore_run,
+		    .commit = options->sha256 ? hash_run : NULL,
 		    .cancel = work == NULL ? NULL : work->cancel,
 		};
-		status = qs_pool_run(&jobs, work == NULL ? 0 : work->threads, error);
+		status = qs_pool_run(&jobs, threads, error);
 	}
 	for (size_t i = 0; i < n_outputs && r.targets != NULL; i++) {
 		finish(&r.targets[i], NULL);
@@ -331,6 +383,7 @@ qstore_status qs_restore(const qstore_archive *archive, const qs_output *outputs
 	}
 	free(r.targets);
 	free(r.pieces);
+	free(r.runs);
 	qs_sha256_destroy(r.sha256);
 	qs_wholes_destroy(r.wholes);
 	pthread_mutex_destroy(&r.lock);

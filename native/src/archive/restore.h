@@ -23,7 +23,7 @@ typedef struct qs_output {
 int qs_outputs_add(qs_output **outputs, size_t *n_outputs, qs_output **added);
 void qs_outputs_free(qs_output *outputs, size_t n_outputs);
 
-/* A job of restoring: bytes [skip, skip + size) of a part of an object, which stand at `offset` of the
+/* What outputs are made of: bytes [skip, skip + size) of a part of an object, which stand at `offset` of the
  * output. QS_NONE as object: what comes of no object, which is a file that is a member, or a header, or
  * nothing in an empty file. */
 typedef struct qs_piece {
