@@ -52,6 +52,10 @@ static uint64_t read_bits(const uint8_t *src, size_t at, size_t count)
 QS_ALWAYS_INLINE size_t count_ones_body(const uint8_t *src, size_t at, size_t count)
 {
 	size_t ones = 0;
+	/* LLVM would make vectors of counts for WebAssembly, which is slower. */
+#if defined(__clang__)
+#pragma clang loop vectorize(disable)
+#endif
 	for (; count >= 64; count -= 64, at += 64)
 		ones += (unsigned)__builtin_popcountll(qs_load64(src + (at >> 3)));
 	return count ? ones + (unsigned)__builtin_popcountll(read_bits(src, at, count)) : ones;

@@ -5,24 +5,32 @@
 
 #if QS_HAVE_SIMD128
 
-static inline void merge_eight(uint8_t *dst, v128_t both, unsigned byte)
+#if defined(__wasm_simd128__)
+#define KEEP_AS_IS(vector) __asm__("" : "+r"(vector))
+#else
+#define KEEP_AS_IS(vector) (void)(vector)
+#endif
+
+static inline v128_t merge_eight(v128_t both, unsigned byte)
 {
-	v128_t merged = wasm_i8x16_swizzle(both, wasm_v128_load64_zero(qs_merge[byte]));
-	wasm_v128_store64_lane(dst, merged, 0);
+	return wasm_i8x16_swizzle(both, wasm_v128_load64_zero(qs_merge[byte]));
 }
 
 static void two_symbols(const uint8_t *bits, const uint8_t *end, v128_t zero, v128_t one, uint8_t *dst)
 {
 	const v128_t spread = wasm_i8x16_make(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1),
-	             bit = wasm_i64x2_splat((int64_t)0x8040201008040201u), change = wasm_v128_xor(zero, one);
-	for (; bits < end; bits += 2, dst += 16) {
-		v128_t bytes = wasm_i8x16_swizzle(wasm_i16x8_splat((int16_t)qs_load16(bits)), spread);
-		v128_t ones = wasm_i8x16_eq(wasm_v128_and(bytes, bit), bit);
-		wasm_v128_store(dst, wasm_v128_xor(zero, wasm_v128_and(ones, change)));
-	}
+	             bit = wasm_i64x2_splat((int64_t)0x8040201008040201u);
+	v128_t change = wasm_v128_xor(zero, one);
+	KEEP_AS_IS(change);
+	for (; bits < end; bits += 8, dst += 64)
+		for (unsigned k = 0; k < 4; k++) {
+			v128_t bytes = wasm_i8x16_swizzle(wasm_v128_load16_splat(bits + 2 * k), spread);
+			v128_t zeros = wasm_i8x16_eq(wasm_v128_and(bytes, bit), wasm_i8x16_splat(0));
+			wasm_v128_store(dst + 16 * k, wasm_v128_xor(one, wasm_v128_and(zeros, change)));
+		}
 }
 
-#define EIGHT(step) step(0) step(1) step(2) step(3) step(4) step(5) step(6) step(7)
+#define FOUR(step) step(0) step(1) step(2) step(3)
 
 void qs_tree_simd128(const uint8_t *bits, size_t groups, qs_tree_branch branch[2], uint8_t *dst)
 {
@@ -35,36 +43,46 @@ void qs_tree_simd128(const uint8_t *bits, size_t groups, qs_tree_branch branch[2
 		for (; bits < end; bits += 8, dst += 64) {
 #define STEP(k)                                                                                              \
 	{                                                                                                        \
-		unsigned byte = bits[k];                                                                             \
-		merge_eight(dst + 8 * (k), wasm_v128_load64_lane(ones, zero, 1), byte);                              \
-		ones += __builtin_popcount(byte);                                                                    \
+		unsigned low = bits[2 * k], high = bits[2 * k + 1];                                                  \
+		v128_t first = merge_eight(wasm_v128_load64_lane(ones, zero, 1), low);                               \
+		ones += __builtin_popcount(low);                                                                     \
+		v128_t second = merge_eight(wasm_v128_load64_lane(ones, zero, 1), high);                             \
+		ones += __builtin_popcount(high);                                                                    \
+		wasm_v128_store(dst + 16 * (k), wasm_i64x2_shuffle(first, second, 0, 2));                            \
 	}
-			EIGHT(STEP)
+			FOUR(STEP)
 #undef STEP
 		}
 	else if (!ones)
 		for (; bits < end; bits += 8, dst += 64, zeros += 64) {
 #define STEP(k)                                                                                              \
 	{                                                                                                        \
-		unsigned byte = bits[k];                                                                             \
-		merge_eight(dst + 8 * (k), wasm_v128_load64_lane(zeros + 8 * (k), one, 0), byte);                    \
-		zeros -= __builtin_popcount(byte);                                                                   \
+		unsigned low = bits[2 * k], high = bits[2 * k + 1];                                                  \
+		v128_t first = merge_eight(wasm_i64x2_shuffle(wasm_v128_load(zeros + 16 * (k)), one, 0, 2), low);                    \
+		zeros -= __builtin_popcount(low);                                                                    \
+		v128_t second = merge_eight(wasm_i64x2_shuffle(wasm_v128_load(zeros + 16 * (k) + 8), one, 0, 2), high);              \
+		zeros -= __builtin_popcount(high);                                                                   \
+		wasm_v128_store(dst + 16 * (k), wasm_i64x2_shuffle(first, second, 0, 2));                            \
 	}
-			EIGHT(STEP)
+			FOUR(STEP)
 #undef STEP
 		}
 	else
 		for (; bits < end; bits += 8, dst += 64, zeros += 64) {
+#define LOAD(offset) wasm_v128_load64_lane(ones, wasm_v128_load(zeros + (offset)), 1)
 #define STEP(k)                                                                                              \
 	{                                                                                                        \
-		v128_t both = wasm_v128_load64_lane(ones, wasm_v128_load64_zero(zeros + 8 * (k)), 1);                \
-		unsigned byte = bits[k];                                                                             \
-		int n_ones = __builtin_popcount(byte);                                                               \
-		merge_eight(dst + 8 * (k), both, byte);                                                              \
-		ones += n_ones;                                                                                      \
-		zeros -= n_ones;                                                                                     \
+		unsigned low = bits[2 * k], high = bits[2 * k + 1];                                                  \
+		int n_low = __builtin_popcount(low), n_high = __builtin_popcount(high);                              \
+		v128_t first = merge_eight(LOAD(16 * (k)), low);                                                     \
+		ones += n_low;                                                                                       \
+		zeros -= n_low;                                                                                      \
+		v128_t second = merge_eight(LOAD(16 * (k) + 8), high);                                               \
+		ones += n_high;                                                                                      \
+		zeros -= n_high;                                                                                     \
+		wasm_v128_store(dst + 16 * (k), wasm_i64x2_shuffle(first, second, 0, 2));                            \
 	}
-			EIGHT(STEP)
+			FOUR(STEP)
 #undef STEP
 		}
 	branch[0].from = zeros;
