@@ -4,6 +4,11 @@
 #include "simd.h"
 
 typedef qs_lanes lanes;
+#if defined(__wasm_simd128__)
+#define KEEP_AS_IS(vector) __asm__("" : "+r"(vector))
+#else
+#define KEEP_AS_IS(vector) (void)(vector)
+#endif
 #if QS_LANES_ARE_WORDS
 #define ALL_LANES(x) ((lanes)0x0101010101010101u * (x))
 static inline lanes shift_left(lanes v, unsigned k)
@@ -14,9 +19,10 @@ static inline lanes shift_right(lanes v, unsigned k)
 {
 	return v >> k & ALL_LANES(0xffu >> k);
 }
-static inline lanes all_bits(lanes one)
+/* All of a byte's bits as its bit `from` is. */
+static inline lanes all_as(lanes v, unsigned from)
 {
-	return one * 255;
+	return (v >> from & ALL_LANES(1)) * 255;
 }
 #else
 #define ALL_LANES(x) ((uint8_t)(x))
@@ -30,9 +36,13 @@ static inline lanes shift_right(lanes v, unsigned k)
 {
 	return (lanes)((words)v >> k) & (uint8_t)(0xffu >> k);
 }
-static inline lanes all_bits(lanes one)
+/* All of a byte's bits as its bit `from` is: that one as the sign. */
+static inline lanes all_as(lanes v, unsigned from)
 {
-	return -one;
+	typedef int8_t signs __attribute__((vector_size(16)));
+	signs none = {0};
+	KEEP_AS_IS(none);
+	return (lanes)(none > (signs)((words)v << (7 - from)));
 }
 #endif
 
@@ -46,7 +56,7 @@ field(const uint8_t *plane, const unsigned from, const unsigned width, const uns
 		return shift_left(shift_right(v, from) & ALL_LANES((1u << width) - 1), at);
 	if (at)
 		return shift_left(shift_right(v, from) & ALL_LANES((1u << width) - 1), at - 1);
-	lanes inverts = all_bits(shift_right(v, from) & ALL_LANES(1));
+	lanes inverts = all_as(v, from);
 	return width > 1 ? inverts ^ (shift_right(v, from + 1) & ALL_LANES((1u << (width - 1)) - 1)) : inverts;
 }
 
