@@ -49,16 +49,21 @@ static uint64_t read_bits(const uint8_t *src, size_t at, size_t count)
 	return count < 64 ? word & (((uint64_t)1 << count) - 1) : word;
 }
 
+QS_ALWAYS_INLINE unsigned ones_of_64(const uint8_t *src)
+{
+	return (unsigned)__builtin_popcountll(qs_load64(src));
+}
+
 QS_ALWAYS_INLINE size_t count_ones_body(const uint8_t *src, size_t at, size_t count)
 {
 	size_t ones = 0;
-	/* LLVM would make vectors of counts for WebAssembly, which is slower. */
-#if defined(__clang__)
-#pragma clang loop vectorize(disable)
-#endif
-	for (; count >= 64; count -= 64, at += 64)
-		ones += (unsigned)__builtin_popcountll(qs_load64(src + (at >> 3)));
-	return count ? ones + (unsigned)__builtin_popcountll(read_bits(src, at, count)) : ones;
+	src += at >> 3;
+	/* Four at a time, and so told: of one at a time LLVM makes vectors, in which nothing counts bits as well. */
+	for (; count >= 256; count -= 256, src += 32)
+		ones += ones_of_64(src) + ones_of_64(src + 8) + ones_of_64(src + 16) + ones_of_64(src + 24);
+	for (; count >= 64; count -= 64, src += 8)
+		ones += ones_of_64(src);
+	return count ? ones + (unsigned)__builtin_popcountll(read_bits(src, at & 7, count)) : ones;
 }
 
 #if defined(__x86_64__)
