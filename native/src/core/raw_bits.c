@@ -4,11 +4,6 @@
 #include "simd.h"
 
 typedef qs_lanes lanes;
-#if defined(__wasm_simd128__)
-#define KEEP_AS_IS(vector) __asm__("" : "+r"(vector))
-#else
-#define KEEP_AS_IS(vector) (void)(vector)
-#endif
 #if QS_LANES_ARE_WORDS
 #define ALL_LANES(x) ((lanes)0x0101010101010101u * (x))
 static inline lanes shift_left(lanes v, unsigned k)
@@ -28,6 +23,7 @@ static inline lanes all_as(lanes v, unsigned from)
 #define ALL_LANES(x) ((uint8_t)(x))
 /* Shifts of bytes as those of 16-bit words and masks: no machine of x86 shifts bytes. */
 typedef uint16_t words __attribute__((vector_size(16)));
+typedef int8_t signs __attribute__((vector_size(16)));
 static inline lanes shift_left(lanes v, unsigned k)
 {
 	return (lanes)((words)(v & (uint8_t)(0xffu >> k)) << k);
@@ -36,10 +32,9 @@ static inline lanes shift_right(lanes v, unsigned k)
 {
 	return (lanes)((words)v >> k) & (uint8_t)(0xffu >> k);
 }
-/* All of a byte's bits as its bit `from` is: that one as the sign. */
+/* All of a byte's bits as its bit `from` is: that one is the sign of a number below zero, or not. */
 static inline lanes all_as(lanes v, unsigned from)
 {
-	typedef int8_t signs __attribute__((vector_size(16)));
 	signs none = {0};
 	KEEP_AS_IS(none);
 	return (lanes)(none > (signs)((words)v << (7 - from)));

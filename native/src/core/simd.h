@@ -54,6 +54,14 @@
 #define QS_HAVE_AVX512 0
 #endif
 
+/* LLVM makes comparisons and choices that it understands into others, which take more instructions in
+ * WebAssembly's engines: it no longer knows what this vector is. */
+#if defined(__wasm_simd128__)
+#define KEEP_AS_IS(vector) __asm__("" : "+r"(vector))
+#else
+#define KEEP_AS_IS(vector) (void)(vector)
+#endif
+
 /* In a function that chooses a kernel, the fastest first: returns this one (or what it returns) if the build
  * has it, this machine runs it and `when` holds. */
 #if QS_HAVE_AVX512

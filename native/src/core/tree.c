@@ -58,7 +58,8 @@ QS_ALWAYS_INLINE size_t count_ones_body(const uint8_t *src, size_t at, size_t co
 {
 	size_t ones = 0;
 	src += at >> 3;
-	/* Four at a time, and so told: of one at a time LLVM makes vectors, in which nothing counts bits as well. */
+	/* Four at a time, and so told: of one at a time LLVM makes vectors, in which nothing counts bits as well.
+	 */
 	for (; count >= 256; count -= 256, src += 32)
 		ones += ones_of_64(src) + ones_of_64(src + 8) + ones_of_64(src + 16) + ones_of_64(src + 24);
 	for (; count >= 64; count -= 64, src += 8)

@@ -14,7 +14,7 @@ enum {
 	QS_TREE_PIECE = 1 << 16,      /* symbols whose bits stand together */
 	QS_TREE_GROUP = 64,           /* symbols of a kernel's step; nodes with as many bits begin at a byte */
 	QS_TREE_LEAF = 256,           /* qs_tree_node.child: added to the symbol of a leaf */
-	QS_TREE_SLACK = 2 * QS_TREE_GROUP /* bytes behind children's symbols that kernels may read */
+	QS_TREE_SLACK = QS_TREE_GROUP /* bytes behind children's symbols that kernels may read */
 };
 
 typedef struct qs_tree_node {

@@ -1,20 +1,10 @@
 /* A tree's nodes in 128-bit SIMD, eight symbols at once: the oracle is qs_tree_scalar. Written with
  * WebAssembly's intrinsics; on x86-64 and ARM the same source through SIMDe. */
+#include "bytes.h"
 #include "expand.h"
 #include "tree.h"
 
 #if QS_HAVE_SIMD128
-
-#if defined(__wasm_simd128__)
-#define KEEP_AS_IS(vector) __asm__("" : "+r"(vector))
-#else
-#define KEEP_AS_IS(vector) (void)(vector)
-#endif
-
-static inline v128_t merge_eight(v128_t both, unsigned byte)
-{
-	return wasm_i8x16_swizzle(both, wasm_v128_load64_zero(qs_merge[byte]));
-}
 
 static void two_symbols(const uint8_t *bits, const uint8_t *end, v128_t zero, v128_t one, uint8_t *dst)
 {
@@ -30,63 +20,66 @@ static void two_symbols(const uint8_t *bits, const uint8_t *end, v128_t zero, v1
 		}
 }
 
-#define FOUR(step) step(0) step(1) step(2) step(3)
+/* In the low half. WebAssembly's compilers add an offset in the instruction itself if it loads a whole
+ * vector. */
+static inline v128_t load_eight(const uint8_t *src)
+{
+#if defined(__wasm_simd128__)
+	return wasm_v128_load(src);
+#else
+	return wasm_v128_load64_zero(src);
+#endif
+}
+
+static inline v128_t merge_eight(v128_t both, unsigned byte)
+{
+	return wasm_i8x16_swizzle(both, wasm_v128_load64_zero(qs_merge[byte]));
+}
+
+/* Nodes with at least one inner child: said by constants, so that three loops come of one. */
+QS_ALWAYS_INLINE void merge(const uint8_t *bits, const uint8_t *end, qs_tree_branch branch[2],
+                            const int inner_zeros, const int inner_ones, uint8_t *dst)
+{
+	const uint8_t *zeros = branch[0].from, *ones = branch[1].from;
+	v128_t low = wasm_i8x16_splat((int8_t)branch[0].symbol),
+	       high = wasm_i8x16_splat((int8_t)branch[1].symbol);
+	for (; bits < end; bits += 8, dst += 64) {
+#pragma GCC unroll 4
+		for (unsigned k = 0; k < 8; k += 2) {
+			v128_t merged[2];
+#pragma GCC unroll 2
+			for (unsigned i = 0; i < 2; i++) {
+				unsigned byte = bits[k + i];
+				v128_t both = inner_zeros ? load_eight(zeros + 8 * (k + i)) : low;
+				both =
+				    inner_ones ? wasm_v128_load64_lane(ones, both, 1) : wasm_i64x2_shuffle(both, high, 0, 2);
+				merged[i] = merge_eight(both, byte);
+				if (inner_ones)
+					ones += __builtin_popcount(byte);
+				if (inner_zeros)
+					zeros -= __builtin_popcount(byte);
+			}
+			wasm_v128_store(dst + 8 * k, wasm_i64x2_shuffle(merged[0], merged[1], 0, 2));
+		}
+		if (inner_zeros)
+			zeros += 64;
+	}
+	branch[0].from = zeros;
+	branch[1].from = ones;
+}
 
 void qs_tree_simd128(const uint8_t *bits, size_t groups, qs_tree_branch branch[2], uint8_t *dst)
 {
-	const uint8_t *zeros = branch[0].from, *ones = branch[1].from, *end = bits + 8 * groups;
-	v128_t zero = wasm_i8x16_splat((int8_t)branch[0].symbol),
-	       one = wasm_i8x16_splat((int8_t)branch[1].symbol);
-	if (!zeros && !ones)
-		two_symbols(bits, end, zero, one, dst);
-	else if (!zeros)
-		for (; bits < end; bits += 8, dst += 64) {
-#define STEP(k)                                                                                              \
-	{                                                                                                        \
-		unsigned low = bits[2 * k], high = bits[2 * k + 1];                                                  \
-		v128_t first = merge_eight(wasm_v128_load64_lane(ones, zero, 1), low);                               \
-		ones += __builtin_popcount(low);                                                                     \
-		v128_t second = merge_eight(wasm_v128_load64_lane(ones, zero, 1), high);                             \
-		ones += __builtin_popcount(high);                                                                    \
-		wasm_v128_store(dst + 16 * (k), wasm_i64x2_shuffle(first, second, 0, 2));                            \
-	}
-			FOUR(STEP)
-#undef STEP
-		}
-	else if (!ones)
-		for (; bits < end; bits += 8, dst += 64, zeros += 64) {
-#define STEP(k)                                                                                              \
-	{                                                                                                        \
-		unsigned low = bits[2 * k], high = bits[2 * k + 1];                                                  \
-		v128_t first = merge_eight(wasm_i64x2_shuffle(wasm_v128_load(zeros + 16 * (k)), one, 0, 2), low);                    \
-		zeros -= __builtin_popcount(low);                                                                    \
-		v128_t second = merge_eight(wasm_i64x2_shuffle(wasm_v128_load(zeros + 16 * (k) + 8), one, 0, 2), high);              \
-		zeros -= __builtin_popcount(high);                                                                   \
-		wasm_v128_store(dst + 16 * (k), wasm_i64x2_shuffle(first, second, 0, 2));                            \
-	}
-			FOUR(STEP)
-#undef STEP
-		}
+	const uint8_t *end = bits + 8 * groups;
+	if (branch[0].from && branch[1].from)
+		merge(bits, end, branch, 1, 1, dst);
+	else if (branch[1].from)
+		merge(bits, end, branch, 0, 1, dst);
+	else if (branch[0].from)
+		merge(bits, end, branch, 1, 0, dst);
 	else
-		for (; bits < end; bits += 8, dst += 64, zeros += 64) {
-#define LOAD(offset) wasm_v128_load64_lane(ones, wasm_v128_load(zeros + (offset)), 1)
-#define STEP(k)                                                                                              \
-	{                                                                                                        \
-		unsigned low = bits[2 * k], high = bits[2 * k + 1];                                                  \
-		int n_low = __builtin_popcount(low), n_high = __builtin_popcount(high);                              \
-		v128_t first = merge_eight(LOAD(16 * (k)), low);                                                     \
-		ones += n_low;                                                                                       \
-		zeros -= n_low;                                                                                      \
-		v128_t second = merge_eight(LOAD(16 * (k) + 8), high);                                               \
-		ones += n_high;                                                                                      \
-		zeros -= n_high;                                                                                     \
-		wasm_v128_store(dst + 16 * (k), wasm_i64x2_shuffle(first, second, 0, 2));                            \
-	}
-			FOUR(STEP)
-#undef STEP
-		}
-	branch[0].from = zeros;
-	branch[1].from = ones;
+		two_symbols(bits, end, wasm_i8x16_splat((int8_t)branch[0].symbol),
+		            wasm_i8x16_splat((int8_t)branch[1].symbol), dst);
 }
 
 #else
