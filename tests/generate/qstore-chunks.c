@@ -75,11 +75,12 @@ static void choose_grid(sample *s, rng *r, int wide)
 	}
 }
 
-/* Scales of all sizes, few of them special. */
+/* Scales of all sizes, few of them special; some are one before times a power of two, which has the same cells. */
 static void fill_scales(sample *s, rng *r)
 {
 	const qs_grid *grid = &s->desc.coarse_grid;
 	uint32_t rule = grid->rule, record = qs_rule_record_size(rule), size = qs_dtype_size(grid->scales_dtype);
+	uint32_t before = 0;
 	int narrow = s->desc.dtype == QS_F16 || rule == QS_RULE_LLM_INT8;
 	if (record) {
 		for (size_t i = 0; i < grid->scales_size; i++)
@@ -102,6 +103,8 @@ static void fill_scales(sample *s, rng *r)
 		uint32_t bits = exponent << 23 | below(r, 1 << 23);
 		bits = below(r, 16) ? bits : (uint32_t)rng_next(r);
 		bits &= below(r, 4) ? 0xffffffff : 0xffff0000;
+		bits = i && !below(r, 3) ? (bits & 0xff800000) | (before & 0x7fffff) : bits;
+		before = bits;
 		if (size == 2)
 			put16(p, bits >> 16);
 		else

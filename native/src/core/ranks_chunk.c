@@ -200,7 +200,7 @@ static int decode_long_runs(ranks_chunk *c, const qs_run *runs, const qs_step *s
 		qs_cells cells;
 		uint32_t n = runs[r].count;
 		const uint8_t *indexes = walk->codes + runs[r].begin;
-		int is_there = qs_cell_cache_has(walk->cells, &steps[r], 128, &cells), done;
+		int is_there = qs_cell_cache_has(walk->cells, &steps[r], plain ? 128 : 255, &cells), done;
 		if (is_there && c->straight && !f->filled && n % qs_ranks_step(f->ranks.lanes) == 0) {
 			if (!feed_table(f, cells, indexes, n))
 				return 0;
