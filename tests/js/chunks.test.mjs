@@ -22,8 +22,8 @@ function parse(line) {
 }
 
 function byWasm(decoder, { dtype, elems, cols, codes, codesDtype, coded, ...grid }) {
-	const values = new Uint8Array(2 * elems);
-	decoder.chunk({ kind: REFINE, dtype, elems, cols, first: 0, coarse: codes, coarseDtype: codesDtype, coarseGrid: { ...grid, codesDtype, firstScale: 0 } }, coded, values);
+	const values = new Uint8Array(2 * elems), coarseGrid = { ...grid, codesDtype, firstScale: 0 };
+	decoder.chunks([{ desc: { kind: REFINE, dtype, elems, cols, first: 0, coarse: codes, coarseDtype: codesDtype, coarseGrid }, bytes: coded }], values);
 	return values;
 }
 
