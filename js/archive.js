@@ -208,7 +208,7 @@ export class Archive {
 	}
 
 	/**
-	 * A small file's bytes: config.json, tokenizer.json …
+	 * A small file's bytes: config.json, tokenizer.json … They are compared with its SHA-256.
 	 * @param {string} name
 	 * @param {PrecisionOptions & ReadOptions} [options]
 	 * @returns {Promise<Uint8Array>}

@@ -5,6 +5,7 @@ import { FILE } from "./archive-index.js";
 import { QstoreError } from "./error.js";
 import { planFile, planTensors } from "./plan.js";
 import { streamOf } from "./readable.js";
+import { sha256 } from "./sha256.js";
 import { readExactly } from "./source.js";
 import { decodePieces } from "./stream.js";
 import { TensorData } from "./tensor-data.js";
@@ -15,8 +16,12 @@ import { TensorData } from "./tensor-data.js";
 /** @typedef {import("./decoder.js").Decoder} Decoder */
 /** @typedef {import("./source.js").ReadOptions} ReadOptions */
 
-/** Bytes of a stored member that are read at a time. */
+/** Bytes of a stored member that are read at a time, when it is not read as a whole. */
 const BLOCK_SIZE = 2 ** 20;
+/** Bytes of a stored member that is read as a whole, when all of it is asked for: as the format has for those of one zstd frame. */
+const WHOLE_MAX = 2 ** 26;
+
+const OTHER_SHA256 = "its SHA-256 differs";
 
 /** @typedef {import("./stream.js").Context & { decoder: Decoder }} Context */
 
@@ -97,8 +102,7 @@ export class ArchiveFile extends ArchiveBytes {
 		const { index } = context;
 		super(record.size, (start, end, options) =>
 			record.kind === FILE.ASSEMBLED ? decodePieces(context, planFile(index, number, start, end), options) :
-			record.kind === FILE.ZSTD ? readZstd(context, record, start, end, options) :
-			readStored(context, record, start, end, options));
+			readMember(context, record, start, end, options));
 		/** Counted through the archive's files. */
 		this.number = number;
 		this.name = record.name;
@@ -160,15 +164,22 @@ export class ArchiveTensor extends ArchiveBytes {
 }
 
 /**
- * A member that is kept verbatim.
+ * A file that is a member of the archive, verbatim or as one zstd frame. What is restored as a whole is compared with its SHA-256: parts of a
+ * verbatim one cannot be, nor one that is too large to be held.
  * @param {Context} context
  * @param {FileRecord} file
  * @param {number} start
  * @param {number} end
  * @param {ReadOptions} options
  */
-async function* readStored({ source, index }, file, start, end, options) {
-	const offset = index.payloadOffset + file.offset;
+async function* readMember(context, file, start, end, options) {
+	const { source, index } = context, offset = index.payloadOffset + file.offset;
+	if (start === end)
+		return;
+	if (file.kind === FILE.ZSTD || (end - start === file.size && file.size <= WHOLE_MAX)) {
+		yield (await restoreMember(context, file, offset, options)).subarray(start, end);
+		return;
+	}
 	for (let at = start; at < end; at += BLOCK_SIZE) {
 		// A copy: the source's bytes are not the consumer's own.
 		yield (await readExactly(source, offset + at, Math.min(BLOCK_SIZE, end - at), options)).slice();
@@ -176,31 +187,30 @@ async function* readStored({ source, index }, file, start, end, options) {
 }
 
 /**
- * A member that is one zstd frame; the format limits its size.
+ * All of a member.
  * @param {Context} context
  * @param {FileRecord} file
- * @param {number} start
- * @param {number} end
+ * @param {number} offset in the archive
  * @param {ReadOptions} options
  */
-async function* readZstd({ source, index, decoder }, file, start, end, options) {
-	if (start === end)
-		return;
-	/** @param {boolean} reload */
-	const read = async (reload) => decoder.zstd(
-		await readExactly(source, index.payloadOffset + file.offset, file.codedSize, { ...options, reload }), file.size);
-	let bytes;
+async function restoreMember({ source, decoder }, file, offset, options) {
+	/** @param {boolean | undefined} reload */
+	const read = async (reload) => {
+		const coded = await readExactly(source, offset, file.codedSize, { ...options, reload });
+		const bytes = file.kind === FILE.ZSTD ? decoder.zstd(coded, file.size) : coded.slice();
+		if (await sha256(bytes) !== file.sha256)
+			throw new QstoreError("CORRUPT", OTHER_SHA256);
+		return bytes;
+	};
 	try {
 		// Something on the way may have spoiled it: once more.
-		bytes = await read(false).catch((error) => source.remote && isCorrupt(error) ? read(true) : Promise.reject(error));
+		return await read(options.reload).catch((error) => source.remote && isCorrupt(error) ? read(true) : Promise.reject(error));
 	} catch (error) {
 		if (!isCorrupt(error))
 			throw error;
-		const name = source.name ? `${source.name}: ` : "";
-		throw new QstoreError("CORRUPT", `${name}file ${file.name} is damaged: it does not decompress`,
-			{ cause: error });
+		const name = source.name ? `${source.name}: ` : "", what = error.message === OTHER_SHA256 ? OTHER_SHA256 : "it does not decompress";
+		throw new QstoreError("CORRUPT", `${name}file ${file.name} is damaged: ${what}`, { cause: error });
 	}
-	yield bytes.subarray(start, end);
 }
 
 /**
@@ -219,7 +229,10 @@ export async function* readTensors(context, header, tensors, start, end, options
 	yield* decodePieces(context, pieces, options);
 }
 
-/** @param {unknown} error */
+/**
+ * @param {unknown} error
+ * @returns {error is QstoreError}
+ */
 function isCorrupt(error) {
 	return error instanceof QstoreError && error.code === "CORRUPT";
 }

@@ -2,7 +2,7 @@
 
 import { opfsStore } from "./cache/opfs.js";
 import { anySource, openOn } from "./open.js";
-import { hex } from "./hex.js";
+import { sha256 } from "./sha256.js";
 import { readExactly } from "./source.js";
 import { webWorkers } from "./workers/web.js";
 
@@ -26,8 +26,7 @@ const web = {
  * @param {import("./source.js").ReadOptions} options
  */
 async function digest(source, options) {
-	const bytes = await readExactly(source, 0, source.byteLength ?? 0, options);
-	return hex(new Uint8Array(await crypto.subtle.digest("SHA-256", /** @type {Uint8Array<ArrayBuffer>} */ (bytes))));
+	return sha256(await readExactly(source, 0, source.byteLength ?? 0, options));
 }
 
 /**

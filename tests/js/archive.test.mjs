@@ -7,9 +7,10 @@ import { localCodec } from "../../js/codec.js";
 import { spawnThread } from "../../js/node/threads.js";
 import { WorkerPool } from "../../js/workers/pool.js";
 import { safetensorsHeader } from "../../js/safetensors.js";
+import { sha256 as digest } from "../../js/sha256.js";
 import { bytesSource } from "../../js/source.js";
 import { compileWasm, createDecoder } from "../../js/wasm.js";
-import { buildArchive, noise, pairParts, sha256 } from "./helpers/archive.mjs";
+import { buildArchive, noise, pairParts, sha256, zstdFrame } from "./helpers/archive.mjs";
 
 const decoder = await createDecoder();
 const parts = pairParts();
@@ -219,6 +220,53 @@ test("what decodes to other bytes than were packed is found, though the chunk is
 			await assert.rejects((await open(built, { codec })).file(file).read(), { code: "CORRUPT", message });
 	}
 });
+
+test("small files are compared with their SHA-256, with the platform's and without; what the way spoiled is read again", async (t) => {
+	const content = noise(3000, 5), other = noise(3000, 6), small = pairParts();
+	small.files.push({ name: "text.json", variants: 3, data: zstdFrame(content), raw: content.length, content });
+	const good = buildArchive(decoder, small);
+	// Another file of the same size, as it would be if the archive's bytes were spoiled; frames have no checksum of their own.
+	const bad = good.slice();
+	bad[Buffer.from(good).indexOf('{"a": 1}')] ^= 1;
+	bad.set(zstdFrame(other), Buffer.from(good).indexOf(zstdFrame(content)));
+	const check = async () => {
+		for (const [name, expected] of [["config.json", small.files[0].data], ["text.json", content]]) {
+			assert.deepEqual(await (await open(good)).metadata(name), expected);
+			const archive = await open(bad), error = { name: "QstoreError", code: "CORRUPT", message: `x.qstore: file ${name} is damaged: its SHA-256 differs` };
+			await assert.rejects(archive.metadata(name), error);
+			await assert.rejects(archive.file(name).read(), error);
+			await assert.rejects(new Response(archive.file(name).stream()).arrayBuffer(), error);
+			// Spoiled on its way, once.
+			const reloads = [];
+			const source = { ...bytesSource(good), remote: true, read(offset, length, options) {
+				reloads.push(options?.reload);
+				return bytesSource(options?.reload ? good : bad).read(offset, length, options);
+			} };
+			assert.deepEqual(await (await openQstore(source, { decoder })).metadata(name), expected);
+			assert.equal(reloads.filter(Boolean).length, 1);
+		}
+		// No part of a file has a checksum.
+		assert.equal((await (await open(bad)).file("config.json").read(4, 9)).length, 5);
+		await assert.rejects((await open(bad)).file("text.json").read(4, 9), { code: "CORRUPT" });
+	};
+	await check();
+	withoutSubtle(t);
+	await check();
+});
+
+test("SHA-256 without the platform's is SHA-256", async (t) => {
+	withoutSubtle(t);
+	for (let size = 0; size < 200; size++)
+		assert.equal(await digest(bytes.subarray(size, 2 * size)), sha256(bytes.subarray(size, 2 * size)), `${size} bytes`);
+	assert.equal(await digest(noise(1_000_001)), sha256(noise(1_000_001)));
+});
+
+/** As on pages that are neither https: nor localhost. */
+function withoutSubtle(t) {
+	const own = Object.getOwnPropertyDescriptor(globalThis, "crypto");
+	Object.defineProperty(globalThis, "crypto", { value: {}, configurable: true });
+	t.after(() => Object.defineProperty(globalThis, "crypto", own));
+}
 
 test("a chunk that is sealed but cannot be decoded is named too", async (t) => {
 	const pool = new WorkerPool({ spawn: spawnThread, module: await compileWasm(), count: 1 });

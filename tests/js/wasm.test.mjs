@@ -3,19 +3,9 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { describe, test } from "node:test";
 
+import { zstdFrame } from "./helpers/archive.mjs";
 import { serve } from "./helpers/server.mjs";
 import { compileWasm, createDecoder, hasSimd } from "../../js/wasm.js";
-
-/** One zstd frame with the bytes as they are: no compressor is needed. */
-function zstdFrame(bytes) {
-	const parts = [Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 0xa0), new Uint8Array(new Uint32Array([bytes.length]).buffer)];
-	for (let at = 0; at < bytes.length || at === 0; at += 1 << 16) {
-		const block = bytes.subarray(at, at + (1 << 16));
-		const header = block.length << 3 | (at + block.length === bytes.length ? 1 : 0);
-		parts.push(Uint8Array.of(header & 255, header >> 8 & 255, header >> 16), block);
-	}
-	return Buffer.concat(parts);
-}
 
 const noise = (size) => Uint8Array.from({ length: size }, (_, i) => Math.imul(i + 1, 0x9e3779b1) >>> 23);
 

@@ -20,6 +20,17 @@ export function noise(size, seed = 1) {
 	return bytes;
 }
 
+/** One zstd frame with the bytes as they are: no compressor is needed. */
+export function zstdFrame(bytes) {
+	const parts = [Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 0xa0), new Uint8Array(new Uint32Array([bytes.length]).buffer)];
+	for (let at = 0; at < bytes.length || at === 0; at += 1 << 16) {
+		const block = bytes.subarray(at, at + (1 << 16));
+		const header = block.length << 3 | (at + block.length === bytes.length ? 1 : 0);
+		parts.push(Uint8Array.of(header & 255, header >> 8 & 255, header >> 16), block);
+	}
+	return Buffer.concat(parts);
+}
+
 function tarHeader(name, size) {
 	const block = Buffer.alloc(512);
 	block.write(name, 0);
