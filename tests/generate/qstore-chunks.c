@@ -34,6 +34,11 @@ static void put16(uint8_t *p, uint32_t value)
 	qs_store16(p, (uint16_t)value);
 }
 
+static uint32_t with_sign(rng *r, uint32_t magnitude)
+{
+	return magnitude | below(r, 2) << 15;
+}
+
 /* The rule, the grid and its memory, but for the scales. `wide`: as many elements as 64 lanes are for. */
 static void choose_grid(sample *s, rng *r, int wide)
 {
@@ -75,7 +80,8 @@ static void choose_grid(sample *s, rng *r, int wide)
 	}
 }
 
-/* Scales of all sizes, few of them special; some are one before times a power of two, which has the same cells. */
+/* Scales of all sizes, few of them special; some are one before times a power of two, which has the same
+ * cells. */
 static void fill_scales(sample *s, rng *r)
 {
 	const qs_grid *grid = &s->desc.coarse_grid;
@@ -88,7 +94,7 @@ static void fill_scales(sample *s, rng *r)
 		for (size_t at = 0; at < grid->scales_size; at += record) {
 			put16(s->scales + at + (rule == QS_RULE_Q6_K ? 16 : 0), below(r, 20 << 10));
 			if (rule != QS_RULE_Q6_K)
-				put16(s->scales + at + 2, below(r, 24 << 10) | below(r, 2) << 15);
+				put16(s->scales + at + 2, with_sign(r, below(r, 24 << 10)));
 		}
 		return;
 	}
@@ -133,7 +139,7 @@ static uint32_t choose_value(const sample *s, rng *r, const qs_cell_table *table
 	if (table->zero == QS_ALL_ZERO)
 		return below(r, 1 << 16);
 	if (index == 0)
-		return below(r, 64) | below(r, 2) << 15;
+		return with_sign(r, below(r, 64));
 	qs_cell cell = table->cells[index];
 	if (s->desc.factors)
 		qs_factor_cells(&s->desc, i, (qs_cells){.table = table}, &index, 1, &cell);
