@@ -24,6 +24,7 @@ import { QstoreError } from "./error.js";
  *   bytes must not change them.
  * @property {() => void | Promise<void>} [close]
  * @property {boolean} [remote] is it read over a network, so that reading once more may give other bytes?
+ * @property {boolean} [keeps] does it keep what it has read, so that nothing is fetched twice?
  * @property {(offset: number, length: number) => number} [missing] bytes of a range that are not in its cache: what reading it would fetch
  */
 
@@ -111,6 +112,9 @@ export function withHead(source, head) {
 		},
 		name: source.name,
 		remote: source.remote,
+		get keeps() {
+			return source.keeps;
+		},
 		missing: (offset, length) => offset + length > head.length ? bytesToFetch(source, offset, length) : 0,
 		async read(offset, length, options) {
 			if (offset + length > head.length || options?.reload)

@@ -298,6 +298,24 @@ export async function* decodePieces({ index, source, codec, base }, pieces, { si
 }
 
 /**
+ * The ranges that decoding pieces reads, lot by lot: what one has read in passing a later one may read again.
+ * @param {Index} index
+ * @param {Iterable<Piece>} pieces
+ * @param {{ gap?: number }} options as decodePieces has them
+ * @returns {import("./plan.js").Range[]}
+ */
+export function planReads(index, pieces, { gap }) {
+	/** @type {import("./plan.js").Range[]} */
+	const ranges = [];
+	let last;
+	for (const { ranges: own, group } of groupLots(index, makeLots(index, pieces, LOT_SIZE), gap)) {
+		ranges.push(...own, ...group === last ? [] : group.ranges);
+		last = group;
+	}
+	return ranges;
+}
+
+/**
  * @param {import("./codec.js").Job} job
  * @param {number} level
  * @returns {import("./codec.js").Job}

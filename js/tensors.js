@@ -1,9 +1,9 @@
 /** Tensors one after the other, each as soon as its bytes are there. */
 
 import { QstoreError } from "./error.js";
-import { planRanges, planTensors } from "./plan.js";
+import { coalesce, planTensors } from "./plan.js";
 import { bytesToFetch, readExactly } from "./source.js";
-import { decodePieces } from "./stream.js";
+import { decodePieces, planReads } from "./stream.js";
 import { TensorData } from "./tensor-data.js";
 
 /** @typedef {import("./contents.js").ArchiveTensor} ArchiveTensor */
@@ -11,7 +11,8 @@ import { TensorData } from "./tensor-data.js";
 /** @typedef {import("./plan.js").Range} Range */
 
 /**
- * How far something is. What is fetched is coded, and less than what it decodes to; from a file or a warm cache it is nothing.
+ * How far something is. What is fetched is coded, and less than what it decodes to; from a file or a warm cache it is nothing. What nobody could know comes on top of
+ * what was to fetch: chunks that come damaged, a base's bytes, and what stands before a range where a server sends the file from its start only.
  * @typedef {object} Progress
  * @property {number} fetched bytes that came over the network
  * @property {number} toFetch all that will
@@ -32,18 +33,17 @@ export class Meter {
 
 	/**
 	 * @param {((progress: Progress) => void) | undefined} report
-	 * @param {{ toFetch: number, toDecode: number }} totals
+	 * @param {{ fetched?: number, toFetch: number, toDecode: number }} start fetched: before, of what was to fetch
 	 */
-	constructor(report, { toFetch, toDecode }) {
+	constructor(report, { fetched = 0, toFetch, toDecode }) {
 		this.#report = report;
-		this.#progress = { fetched: 0, toFetch, decoded: 0, toDecode };
+		this.#progress = { fetched, toFetch, decoded: 0, toDecode };
 	}
 
 	/** @param {number} bytes */
 	fetched = (bytes) => {
 		const now = this.#progress;
 		now.fetched += bytes;
-		// A chunk that is fetched once more comes on top.
 		now.toFetch = Math.max(now.toFetch, now.fetched);
 		this.#report?.({ ...now });
 	};
@@ -56,12 +56,13 @@ export class Meter {
 }
 
 /**
- * Bytes that reading ranges fetches.
+ * Bytes that reading ranges, which may overlap, fetches.
  * @param {import("./source.js").Source} source
  * @param {Range[]} ranges
  */
 export function sumToFetch(source, ranges) {
-	return ranges.reduce((sum, { offset, size }) => sum + bytesToFetch(source, offset, size), 0);
+	const each = source.keeps ? coalesce(ranges, { gap: 0, max: Infinity }) : ranges;
+	return each.reduce((sum, { offset, size }) => sum + bytesToFetch(source, offset, size), 0);
 }
 
 /** Ranges that are under way at a time. */
@@ -89,13 +90,14 @@ export async function fetchRanges(source, ranges, { signal, onProgress }) {
  * Tensors of one archive, in the order given. What it yields is the consumer's own; beside that it holds a bounded amount.
  * @param {Context} context
  * @param {ArchiveTensor[]} tensors
- * @param {LoadOptions & { gap?: number }} [options] gap: see CoalesceOptions
+ * @param {LoadOptions & { gap?: number, fetched?: number }} [options] gap: see CoalesceOptions; fetched: bytes that the caller has fetched to find out which tensors
  * @returns {AsyncGenerator<TensorData, void, void>}
  */
-export async function* loadTensors(context, tensors, { signal, onProgress, gap } = {}) {
+export async function* loadTensors(context, tensors, { signal, onProgress, gap, fetched = 0 } = {}) {
 	const { index, source } = context, records = tensors.map(({ number }) => index.tensor(number));
 	const meter = new Meter(onProgress, {
-		toFetch: onProgress ? sumToFetch(source, planRanges(index, planTensors(index, records), { gap })) : 0,
+		fetched,
+		toFetch: onProgress ? fetched + sumToFetch(source, planReads(index, planTensors(index, records), { gap })) : 0,
 		toDecode: tensors.reduce((sum, { size }) => sum + size, 0),
 	});
 	const pieces = decodePieces(context, planTensors(index, records), { signal, onFetch: meter.fetched, gap });

@@ -15,7 +15,8 @@ import { loadTensors, sumToFetch } from "./tensors.js";
  * @typedef {object} OwnUpgradeOptions
  * @property {string} [from] the variant that is loaded; default: the next coarser one
  * @property {"file" | "importance"} [order] as they stand in the archive (the default), or those first that gain most for each byte to fetch
- * @property {number} [budgetBytes] that may be fetched; tensors that would take more are left out
+ * @property {number} [budgetBytes] that may be fetched for the tensors; those that would take more are left out. A sample of the coarser variant, by which importance
+ *   is found, is fetched beside it when it is not in a cache
  * @property {(tensor: { name: string, shape: number[], gain: number }) => number} [weigh] what an upgrade of a tensor is worth, when its caller knows
  *   more than the error of its weights; default: its gain
  */
@@ -36,8 +37,9 @@ export async function* upgradeTensors(context, tensors, base, { order = "file", 
 		return object === NONE || index.object(object).variant > base;
 	});
 	const cost = new Map(finer.map((tensor) => [tensor, costOf(context, tensor)]));
+	let fetched = 0;
 	if (order === "importance") {
-		const gains = await gainsOf(context, finer, options.signal);
+		const gains = await gainsOf(context, finer, { signal: options.signal, onFetch: (bytes) => fetched += bytes });
 		const worth = new Map(finer.map((tensor, i) => {
 			const gain = gains[i];
 			const value = weigh ? weigh({ name: tensor.name, shape: tensor.shape, gain }) : gain;
@@ -55,7 +57,7 @@ export async function* upgradeTensors(context, tensors, base, { order = "file", 
 		return true;
 	});
 	// With a budget nothing is read in passing.
-	yield* loadTensors(context, chosen, { ...options, gap: budgetBytes === Infinity ? undefined : 0 });
+	yield* loadTensors(context, chosen, { ...options, fetched, gap: budgetBytes === Infinity ? undefined : 0 });
 }
 
 /**
@@ -74,10 +76,10 @@ function costOf({ index, source }, { number }) {
  * all scales. Other kinds of tensors gain nothing that is known.
  * @param {Context} context
  * @param {ArchiveTensor[]} tensors
- * @param {AbortSignal | undefined} signal
+ * @param {import("./source.js").ReadOptions} options
  * @returns {Promise<number[]>}
  */
-async function gainsOf(context, tensors, signal) {
+async function gainsOf(context, tensors, options) {
 	const { index } = context;
 	const refined = tensors.map(({ number }) => {
 		const { object } = index.tensor(number), record = object === NONE ? undefined : index.object(object);
@@ -86,7 +88,7 @@ async function gainsOf(context, tensors, signal) {
 		return cast?.kind === KIND.REFINE && cast.elems > 0 ? { ...cast, grid: index.object(cast.coarse) } : undefined;
 	});
 	const pieces = refined.flatMap((record) => record ? [[...sampleOf(index, record.coarse)], [...planObject(index, record.grid.scales)]] : []);
-	const stream = decodePieces(context, pieces.flat(), { signal });
+	const stream = decodePieces(context, pieces.flat(), options);
 	/** @param {import("./plan.js").Piece[]} parts */
 	const read = async (parts) => {
 		const all = [];

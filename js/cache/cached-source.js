@@ -142,6 +142,10 @@ export class CachedSource {
 		return true;
 	}
 
+	get keeps() {
+		return this.#error === undefined;
+	}
+
 	/** Why nothing more is kept: the quota is used up, the disk is full … */
 	get error() {
 		return this.#error;

@@ -107,6 +107,36 @@ test("an upgrade fetches the refinement only, and all of it once", async (t) => 
 	assert.equal(server.log.length, 0);
 });
 
+test("what is announced is what is fetched, in any order, with a cache and without", async (t) => {
+	// More than one group of lots.
+	native("qstore-generate", "--layers", "6", "--hidden", "512", "--intermediate", "1408", "--vocab", "4000", "-o", join(folder, "large"));
+	native("qstore-pack", join(folder, "large"), "-o", join(folder, "large.qstore"), "-q");
+	const server = await serve(readFileSync(join(folder, "large.qstore")));
+	t.after(() => server.close());
+	for (const cache of [true, false]) {
+		for (const [how, load] of [
+			["all", (archive, options) => archive.tensors(options)],
+			["by file", (archive, options) => archive.upgrade(options)],
+			["by importance", (archive, options) => archive.upgrade({ ...options, order: "importance", weigh: ({ name }) => name.length % 7 })],
+			["within a budget", (archive, options) => archive.upgrade({ ...options, order: "importance", budgetBytes: 6e6 })],
+		]) {
+			const archive = await openQstore(server.url, { cache: cache && temporary(t), workers: 2 });
+			if (cache && how !== "all")
+				await archive.download({ precision: "low" });
+			const announced = new Set();
+			let last;
+			server.log.length = 0;
+			for await (const tensor of load(archive, { onProgress: (now) => announced.add((last = now).toFetch) }))
+				assert.ok(tensor.name);
+			const sent = server.log.reduce((sum, entry) => sum + entry.sent, 0), what = `${how}, ${cache ? "with" : "without"} a cache`;
+			assert.deepEqual([...announced], [sent], what);
+			assert.equal(last.fetched, sent, what);
+			assert.ok(sent > 5e6, what);
+			await archive.close();
+		}
+	}
+});
+
 test("an upgrade by importance takes more error away with the same bytes than one in the archive's order", async (t) => {
 	/** The error of the weights' values that is left when so many bytes have been fetched. */
 	const curve = async (order) => {
