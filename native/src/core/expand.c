@@ -1,6 +1,5 @@
 #include "expand.h"
-
-#if QS_HAVE_SIMD128
+#include "tree.h"
 
 #define BIT(m, j) ((m) >> (j)&1)
 #define BELOW(m, j)                                                                                          \
@@ -14,14 +13,12 @@
 #define ROWS4(m) ROW(m), ROW((m) + 1), ROW((m) + 2), ROW((m) + 3)
 #define ROWS16(m) ROWS4(m), ROWS4((m) + 4), ROWS4((m) + 8), ROWS4((m) + 12)
 #define ROWS64(m) ROWS16(m), ROWS16((m) + 16), ROWS16((m) + 32), ROWS16((m) + 48)
+#if QS_HAVE_SIMD128
 const uint8_t qs_expand[256][16]
     __attribute__((aligned(16))) = {ROWS64(0), ROWS64(64), ROWS64(128), ROWS64(192)};
+#endif
 
 #undef LANE
 #define LANE(m, j) (BIT(m, j) ? 8 + BELOW(m, j) : (j)-BELOW(m, j))
 const uint8_t qs_merge[256][8]
     __attribute__((aligned(8))) = {ROWS64(0), ROWS64(64), ROWS64(128), ROWS64(192)};
-
-#else
-typedef int qs_translation_unit_is_empty;
-#endif

@@ -18,8 +18,5 @@
  * for none. */
 extern const uint8_t qs_expand[256][16];
 
-/* For eight bits, where each of eight bytes comes from: the next of those at 0 for a bit of 0, at 8 for 1. */
-extern const uint8_t qs_merge[256][8];
-
 #endif
 #endif

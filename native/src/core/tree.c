@@ -114,22 +114,41 @@ static size_t find_nodes(qs_tree *t, const uint8_t *src, size_t n_bits, size_t n
 	return at;
 }
 
+/* A node of two leaves: 0x80 and more comes of each byte of a word whose bit is set. */
+static void two_symbols(const uint8_t *bits, const uint8_t *end, uint8_t zero, uint8_t one, uint8_t *dst)
+{
+	const uint64_t each = 0x0101010101010101u, change = zero ^ one;
+	for (; bits < end; bits++, dst += 8) {
+		uint64_t set = ((*bits * each & 0x8040201008040201u) + 0x7f * each) >> 7 & each;
+		qs_store64(dst, set * change ^ zero * each);
+	}
+}
+
 void qs_tree_scalar(const uint8_t *bits, size_t groups, qs_tree_branch branch[2], uint8_t *dst)
 {
-	const uint8_t *zeros = branch[0].from ? branch[0].from : &branch[0].symbol;
-	const uint8_t *ones = branch[1].from ? branch[1].from : &branch[1].symbol;
-	const ptrdiff_t step_zeros = branch[0].from != NULL, step_ones = branch[1].from != NULL;
-	for (size_t n = groups * (QS_TREE_GROUP / 8); n; n--, dst += 8) {
-		unsigned byte = *bits++;
-		for (unsigned i = 0; i < 8; i++) {
-			ptrdiff_t bit = byte >> i & 1;
-			dst[i] = bit ? *ones : *zeros;
-			ones += step_ones & -bit;
-			zeros += step_zeros & (bit - 1);
-		}
+	const uint8_t *zeros = branch[0].from, *ones = branch[1].from, *end = bits + groups * (QS_TREE_GROUP / 8);
+	if (!zeros && !ones) {
+		two_symbols(bits, end, branch[0].symbol, branch[1].symbol, dst);
+		return;
 	}
-	branch[0].from = step_zeros ? zeros : NULL;
-	branch[1].from = step_ones ? ones : NULL;
+	uint8_t both[16];
+	memset(both, branch[0].symbol, 8);
+	memset(both + 8, branch[1].symbol, 8);
+	for (; bits < end; bits++, dst += 8) {
+		unsigned byte = *bits, n_ones = (unsigned)__builtin_popcount(byte);
+		if (zeros) {
+			memcpy(both, zeros, 8);
+			zeros += 8 - n_ones;
+		}
+		if (ones) {
+			memcpy(both + 8, ones, 8);
+			ones += n_ones;
+		}
+		for (unsigned i = 0; i < 8; i++)
+			dst[i] = both[qs_merge[byte][i]];
+	}
+	branch[0].from = zeros;
+	branch[1].from = ones;
 }
 
 static qs_tree_kernel *best_kernel(void)

@@ -70,6 +70,9 @@ typedef struct qs_tree_branch {
  * `from`. Up to QS_TREE_SLACK bytes from there on are read, whatever is needed of them. */
 typedef void qs_tree_kernel(const uint8_t *bits, size_t groups, qs_tree_branch branch[2], uint8_t *dst);
 
+/* For eight bits, where each of eight bytes comes from: the next of those at 0 for a bit of 0, at 8 for 1. */
+extern const uint8_t qs_merge[256][8];
+
 qs_tree_kernel qs_tree_scalar; /* the oracle */
 qs_tree_kernel qs_tree_simd128, qs_tree_avx512;
 
