@@ -5,7 +5,8 @@ import { KIND } from "./archive-index.js";
 import { ChunkError } from "./codec.js";
 import { DTYPES } from "./dtypes.js";
 import { QstoreError } from "./error.js";
-import { baseRange, chunkNumber, chunkRange, chunksOf, coalesce, describeChunk, hasChunks, planChain, windowsOf } from "./plan.js";
+import { planLots } from "./lots.js";
+import { baseRange, chunkNumber, chunkRange, describeChunk } from "./plan.js";
 import { LAYOUT, lineOf } from "./rules.js";
 import { readExactly } from "./source.js";
 
@@ -23,68 +24,13 @@ import { readExactly } from "./source.js";
 
 /** @typedef {import("./source.js").ReadOptions} ReadOptions */
 
-/**
- * Coded bytes that are read at a time if a caller does not say so; less at first, so that something is there soon. How many such lots are under way
- * before the one that is being decoded.
- */
-const LOT_SIZE = 8 * 2 ** 20, FIRST_LOT = 4 * 2 ** 20, LOTS_AHEAD = 1;
-/** Lots that are planned together: ranges of theirs that are no larger than this, in bytes, are read with the first, as neighbours often lie side by side. */
-const GROUP_LOTS = 4, SMALL_RANGE = 2 ** 16;
-/** Decoded chunks that stay for the pieces that follow: of the bytes between tensors, and of grids. */
-const SHARED_MAX = 16;
-/** The dtype of objects of bytes between tensors. */
-const BYTES = 0;
+/** @typedef {import("./lots.js").Level} Level */
+/** @typedef {import("./lots.js").Lot} Lot */
+/** @typedef {import("./lots.js").Shared} Shared */
+/** @typedef {import("./lots.js").Whole} Whole */
 
-/**
- * A chunk that several pieces use: decoded at its first use, and kept for a while.
- * @typedef {object} Shared
- * @property {ChunkId} id
- * @property {Lot} [lot] that reads it, until it is decoded
- * @property {Promise<Uint8Array>} [decoded]
- */
-
-/**
- * All codes of a matrix that stands by columns in a file.
- * @typedef {object} Whole
- * @property {number} object
- * @property {Level[][]} [chains] of its chunks, until they are decoded
- * @property {Lot} [lot] that reads them
- * @property {Promise<Uint8Array>} [decoded]
- */
-
-/**
- * A piece and what it needs.
- * @typedef {object} Task
- * @property {Piece} piece
- * @property {Shared} [shared] the chunk itself, when it is a shared one
- * @property {Level[]} levels the chunk, then what it builds on, down to the coarsest; none for a shared one
- * @property {Whole} [whole] layouts by columns
- */
-
-/**
- * @typedef {object} Level
- * @property {ChunkId} id
- * @property {import("./plan.js").Needs} needs
- * @property {Map<import("./plan.js").Window, Shared[]>} windows
- */
-
-/**
- * @typedef {object} Lot
- * @property {Task[]} tasks
- * @property {Set<number>} chunks to read
- * @property {import("./plan.js").Range[]} ranges that hold them, but for those of its group
- * @property {Group} group
- * @property {Promise<Map<number, Uint8Array>>} [coded] by chunk
- */
-
-/**
- * What several lots need a little of.
- * @typedef {object} Group
- * @property {import("./plan.js").Range[]} ranges
- * @property {Promise<Block[]>} [blocks]
- */
-
-/** @typedef {{ offset: number, bytes: Uint8Array }} Block a range that was read */
+/** How many lots are under way before the one that is being decoded. */
+const LOTS_AHEAD = 1;
 
 /**
  * Decodes pieces in their order. What it yields is the consumer's own.
@@ -93,14 +39,14 @@ const BYTES = 0;
  * @param {ReadOptions & { gap?: number }} [options] gap: see CoalesceOptions
  * @returns {AsyncGenerator<Uint8Array, void, void>}
  */
-export async function* decodePieces({ index, source, codec, base }, pieces, { signal, onFetch, gap, lot: lotSize = LOT_SIZE } = {}) {
+export async function* decodePieces({ index, source, codec, base }, pieces, { signal, onFetch, gap, lot: lotSize } = {}) {
 	signal?.throwIfAborted();
 	const controller = new AbortController();
 	const unlink = onAbort(signal, () => controller.abort(signal?.reason));
 	/** @type {ReadOptions} */
 	const options = { signal: controller.signal, onFetch };
 	try {
-		const lots = groupLots(index, makeLots(index, pieces, lotSize), gap);
+		const lots = planLots(index, pieces, { gap, lot: lotSize });
 		/** @type {Lot[]} */
 		const ahead = [];
 		/** @type {{ piece: Piece, own: boolean, data: Promise<Uint8Array> }[]} */
@@ -140,7 +86,7 @@ export async function* decodePieces({ index, source, codec, base }, pieces, { si
 	}
 
 	/**
-	 * @param {Task} task
+	 * @param {import("./lots.js").Task} task
 	 * @param {Lot} lot
 	 */
 	async function decodeTask({ piece, shared, levels, whole }, lot) {
@@ -298,132 +244,12 @@ export async function* decodePieces({ index, source, codec, base }, pieces, { si
 }
 
 /**
- * The ranges that decoding pieces reads, lot by lot: what one has read in passing a later one may read again.
- * @param {Index} index
- * @param {Iterable<Piece>} pieces
- * @param {{ gap?: number }} options as decodePieces has them
- * @returns {import("./plan.js").Range[]}
- */
-export function planReads(index, pieces, { gap }) {
-	/** @type {import("./plan.js").Range[]} */
-	const ranges = [];
-	let last;
-	for (const { ranges: own, group } of groupLots(index, makeLots(index, pieces, LOT_SIZE), gap)) {
-		ranges.push(...own, ...group === last ? [] : group.ranges);
-		last = group;
-	}
-	return ranges;
-}
-
-/**
  * @param {import("./codec.js").Job} job
  * @param {number} level
  * @returns {import("./codec.js").Job}
  */
 function atLevel(job, level) {
 	return level === 0 ? job : atLevel(/** @type {import("./codec.js").Job} */ (job.coarse), level - 1);
-}
-
-/**
- * Cuts pieces into lots, and finds out which chunks each has to read: what an earlier lot read and is still kept is not
- * read again.
- * @param {Index} index
- * @param {Iterable<Piece>} pieces
- * @param {number} lotSize coded bytes of each lot; of the first ones less
- * @returns {Generator<Lot, void, void>}
- */
-function* makeLots(index, pieces, lotSize) {
-	/** @type {Map<number, Shared>} the most recently used one last */
-	const kept = new Map();
-	/** @type {Lot} */
-	let lot = emptyLot();
-	let size = 0, enough = Math.min(FIRST_LOT, lotSize);
-	/** @param {ChunkId} id */
-	const add = (id) => {
-		const number = chunkNumber(index, id);
-		if (!lot.chunks.has(number))
-			size += index.chunkSize(number);
-		lot.chunks.add(number);
-	};
-	/** @param {ChunkId} id */
-	const share = (id) => {
-		const number = chunkNumber(index, id);
-		let shared = kept.get(number);
-		if (!shared) {
-			shared = { id, lot };
-			add(id);
-		}
-		kept.delete(number);
-		kept.set(number, shared);
-		if (kept.size > SHARED_MAX)
-			kept.delete(/** @type {number} */ (kept.keys().next().value));
-		return shared;
-	};
-	/**
-	 * @param {ChunkId} id
-	 * @returns {Level[]}
-	 */
-	const chain = (id) => planChain(index, id).map((level) => {
-		if (hasChunks(index, level.id.object))
-			add(level.id);
-		return { ...level, windows: new Map(windowsOf(level.needs).map((window) => [window, window.chunks.map(share)])) };
-	});
-	/** @type {Whole | undefined} the last one: the pieces of a matrix follow one another */
-	let last;
-	/** @param {number} object */
-	const keepWhole = (object) => {
-		if (last?.object !== object)
-			last = { object, chains: chunksOf(index, object).map(chain), lot };
-		return last;
-	};
-	for (const piece of pieces) {
-		// The bytes between tensors come up again and again while a file is restored.
-		const { dtype, kind } = index.object(piece.object), isShared = dtype === BYTES && kind !== KIND.BASE;
-		const shared = isShared ? share({ object: piece.object, chunk: piece.chunk }) : undefined;
-		const levels = shared ? [] : chain(piece), needs = levels[0]?.needs;
-		lot.tasks.push({ piece, shared, levels, whole: needs?.whole === undefined ? undefined : keepWhole(needs.whole) });
-		if (size >= enough) {
-			yield lot;
-			lot = emptyLot();
-			size = 0;
-			enough = Math.min(enough * 2, lotSize);
-		}
-	}
-	if (lot.tasks.length > 0)
-		yield lot;
-}
-
-/** @returns {Lot} */
-function emptyLot() {
-	return { tasks: [], chunks: new Set(), ranges: [], group: { ranges: [] } };
-}
-
-/**
- * Finds the ranges that lots read.
- * @param {Index} index
- * @param {Iterable<Lot>} lots
- * @param {number} [gap] see CoalesceOptions
- * @returns {Generator<Lot, void, void>}
- */
-function* groupLots(index, lots, gap) {
-	/** @type {Lot[]} */
-	let group = [];
-	const finish = () => {
-		/** @type {Group} */
-		const shared = { ranges: [] };
-		for (const lot of group) {
-			lot.group = shared;
-			for (const range of coalesce([...lot.chunks].map((number) => chunkRange(index, number)), { gap }))
-				(range.size <= SMALL_RANGE ? shared : lot).ranges.push(range);
-		}
-		shared.ranges = coalesce(shared.ranges, { gap });
-		return group.splice(0);
-	};
-	for (const lot of lots) {
-		if (group.push(lot) === GROUP_LOTS)
-			yield* finish();
-	}
-	yield* finish();
 }
 
 /**

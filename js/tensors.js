@@ -1,9 +1,10 @@
 /** Tensors one after the other, each as soon as its bytes are there. */
 
 import { QstoreError } from "./error.js";
+import { planReads } from "./lots.js";
 import { coalesce, planTensors } from "./plan.js";
 import { bytesToFetch, readExactly } from "./source.js";
-import { decodePieces, planReads } from "./stream.js";
+import { decodePieces } from "./stream.js";
 import { TensorData } from "./tensor-data.js";
 
 /** @typedef {import("./contents.js").ArchiveTensor} ArchiveTensor */
