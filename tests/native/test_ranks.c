@@ -77,8 +77,8 @@ static float random_scale(rng *r)
 	           : (float)ldexp(1 + rng_below(r, 1024) / 1024.0, (int)rng_below(r, 40) - 24);
 }
 
-/* Runs of n elements in all, multiples of `step`, some of them empty; each has the cells of a rule with signed
- * codes around 0, which all kernels take, as those of another table that are moved. */
+/* Runs of n elements in all, multiples of `step`, some of them empty; each has the cells of a rule with
+ * signed codes around 0, which all kernels take, as those of another table that are moved. */
 static void make_runs(rng *r, buffers *b, uint32_t dtype, size_t n, unsigned step)
 {
 	static qs_cell_cache cache;

@@ -29,7 +29,8 @@ typedef struct qs_ranks {
 /* Units to decode from, an even number of bytes. */
 void qs_ranks_begin(qs_ranks *ranks, const uint8_t *src, size_t size);
 
-/* For qs_ranks_room: moves the last units to where there is room behind them. Returns 0 when they have run out.
+/* For qs_ranks_room: moves the last units to where there is room behind them. Returns 0 when they have run
+ * out.
  */
 int qs_ranks_last_units(qs_ranks *ranks);
 
@@ -63,7 +64,8 @@ qs_ranks_kernel qs_ranks_simd128; /* WebAssembly SIMD, SSE4.1, NEON */
 qs_ranks_kernel qs_ranks_avx2;    /* 64 lanes */
 qs_ranks_kernel qs_ranks_avx512;  /* 64 lanes, and tables of signed codes around 0 only */
 
-/* The same of n elements with the cell of each, field by field; an element with g = 0 takes a value from zeros. */
+/* The same of n elements with the cell of each, field by field; an element with g = 0 takes a value from
+ * zeros. */
 typedef int qs_ranks_fields_kernel(qs_ranks *ranks, const qs_cell_fields *cells, size_t n, uint8_t *dst);
 
 qs_ranks_fields_kernel qs_ranks_fields_scalar; /* the oracle: any number of lanes and elements */

@@ -102,9 +102,8 @@ int qs_ranks_avx512(qs_ranks *ranks, const qs_cells *cells, const uint32_t *coun
 	state s = begin(ranks);
 	size_t n = 0;
 	for (uint32_t r = 0; r < n_runs; n += counts[r++])
-		if (!(cells[r].is_small
-		          ? decode_cells(ranks, &s, cells[r], 1, codes + n, counts[r], dst + 2 * n)
-		          : decode_cells(ranks, &s, cells[r], 0, codes + n, counts[r], dst + 2 * n)))
+		if (!(cells[r].is_small ? decode_cells(ranks, &s, cells[r], 1, codes + n, counts[r], dst + 2 * n)
+		                        : decode_cells(ranks, &s, cells[r], 0, codes + n, counts[r], dst + 2 * n)))
 			return 0;
 	return end(ranks, &s, n);
 }

@@ -39,8 +39,8 @@ typedef struct feed {
 	uint32_t whole_min; /* elements of runs that are not too short */
 	uint8_t *out;       /* of the next element to decode */
 
-	uint32_t n_runs, n_whole;  /* runs that wait, and their elements */
-	const uint8_t *indexes; /* of these */
+	uint32_t n_runs, n_whole; /* runs that wait, and their elements */
+	const uint8_t *indexes;   /* of these */
 	qs_cells cells[QS_STRIP_RUNS_MAX];
 	uint32_t counts[QS_STRIP_RUNS_MAX];
 
@@ -102,21 +102,7 @@ static void feed_mixed(feed *f, qs_cells cells, const uint8_t *indexes, uint32_t
 	f->filled += n;
 }
 
-/* Elements by their table, which must stay where it is as long as they wait; a multiple of the lanes' step. */
-static inline int feed_table(feed *f, qs_cells cells, const uint8_t *indexes, uint32_t n)
-{
-	if ((f->n_runs == QS_STRIP_RUNS_MAX || (f->n_runs && f->indexes + f->n_whole != indexes)) &&
-	    !feed_whole(f))
-		return 0;
-	if (!f->n_runs)
-		f->indexes = indexes;
-	f->cells[f->n_runs] = cells;
-	f->counts[f->n_runs++] = n;
-	f->n_whole += n;
-	return 1;
-}
-
-/* A run of elements. */
+/* A run of elements, by its table, which must stay where it is as long as the run waits. */
 static int feed_run(feed *f, qs_cells cells, const uint8_t *indexes, uint32_t n)
 {
 	if (f->whole && n >= f->whole_min) {
@@ -124,9 +110,20 @@ static int feed_run(feed *f, qs_cells cells, const uint8_t *indexes, uint32_t n)
 		         whole = (n - room) & ~(step - 1);
 		if (room)
 			feed_mixed(f, cells, indexes, room);
-		if (!feed_gathered(f) || (whole && !feed_table(f, cells, indexes + room, whole)))
+		indexes += room;
+		if (!feed_gathered(f))
 			return 0;
-		indexes += room + whole;
+		if (whole) {
+			if ((f->n_runs == QS_STRIP_RUNS_MAX || (f->n_runs && f->indexes + f->n_whole != indexes)) &&
+			    !feed_whole(f))
+				return 0;
+			if (!f->n_runs)
+				f->indexes = indexes;
+			f->cells[f->n_runs] = cells;
+			f->counts[f->n_runs++] = whole;
+			f->n_whole += whole;
+		}
+		indexes += whole;
 		n -= room + whole;
 	}
 	if (n && !feed_whole(f))
@@ -187,6 +184,22 @@ static int decode_short_runs(ranks_chunk *c, const qs_run *runs, uint32_t n_runs
 	return feed_gathered(&c->feed);
 }
 
+/* Takes runs as they stand, from the first on, as long as their tables are there: their number. Nothing waits
+ * before. */
+static uint32_t take_straight(ranks_chunk *c, const qs_run *runs, const qs_step *steps, uint32_t n_runs)
+{
+	feed *f = &c->feed;
+	uint32_t odd = qs_ranks_step(f->ranks.lanes) - 1, n_whole = 0, r = 0;
+	for (; r < n_runs && !(runs[r].count & odd) &&
+	       qs_cell_cache_has(c->walk.cells, &steps[r], 128, &f->cells[r]);
+	     r++)
+		n_whole += f->counts[r] = runs[r].count;
+	f->indexes = c->walk.codes + runs[0].begin;
+	f->n_runs = r;
+	f->n_whole = n_whole;
+	return r;
+}
+
 /* Runs by their tables. */
 static int decode_long_runs(ranks_chunk *c, const qs_run *runs, const qs_step *steps, uint32_t n_runs)
 {
@@ -197,22 +210,23 @@ static int decode_long_runs(ranks_chunk *c, const qs_run *runs, const qs_step *s
 	/* What knows values of index 0 by it needs indexes: scales of no use have nothing else. */
 	int codes_do = walk->by_code && !f->whole && !desc->factors;
 	for (uint32_t r = 0; r < n_runs; r++) {
+		if (c->straight && !f->filled) {
+			if (!feed_whole(f))
+				return 0;
+			r += take_straight(c, runs + r, steps + r, n_runs - r);
+			if (r == n_runs)
+				break;
+		}
 		qs_cells cells;
-		uint32_t n = runs[r].count;
 		const uint8_t *indexes = walk->codes + runs[r].begin;
 		int is_there = qs_cell_cache_has(walk->cells, &steps[r], plain ? 128 : 255, &cells), done;
-		if (is_there && c->straight && !f->filled && n % qs_ranks_step(f->ranks.lanes) == 0) {
-			if (!feed_table(f, cells, indexes, n))
-				return 0;
-			continue;
-		}
 		/* A table that is not there may take the place of one that is waited for. */
 		if (!is_there && !feed_whole(f))
 			return 0;
 		if (!is_there || !plain)
 			cells = qs_walk_cells(walk, &runs[r], &steps[r], codes_do, &indexes);
 		done = desc->factors ? feed_factors(f, desc, &runs[r], cells, indexes)
-		                     : feed_run(f, cells, indexes, n);
+		                     : feed_run(f, cells, indexes, runs[r].count);
 		if (!done)
 			return 0;
 	}
