@@ -1,4 +1,4 @@
-/** Signals that many wait for. */
+/** Signals: waiting for them, handing them on, and waiting with them. */
 
 /** @type {WeakMap<AbortSignal, Set<() => void>>} */
 const waiting = new WeakMap();
@@ -30,4 +30,44 @@ export function onAbort(signal, call) {
 	return () => {
 		calls.delete(own);
 	};
+}
+
+/**
+ * Aborts a controller when one of the signals does, until it is unlinked.
+ * @param {AbortController} controller
+ * @param {(AbortSignal | undefined)[]} signals
+ * @returns {() => void}
+ */
+export function link(controller, ...signals) {
+	const removes = signals.map((signal) => onAbort(signal, () => controller.abort(signal?.reason)));
+	return () => removes.forEach((remove) => remove());
+}
+
+/**
+ * A promise's result; rejects earlier when the signal aborts.
+ * @template T
+ * @param {Promise<T>} promise
+ * @param {AbortSignal | undefined} signal
+ * @returns {Promise<T>}
+ */
+export function unlessAborted(promise, signal) {
+	if (!signal)
+		return promise;
+	return new Promise((resolve, reject) => {
+		const remove = onAbort(signal, () => reject(signal.reason));
+		promise.then(resolve, reject).finally(remove);
+	});
+}
+
+/**
+ * @param {number} milliseconds
+ * @param {AbortSignal | undefined} signal
+ * @returns {Promise<void>}
+ */
+export function wait(milliseconds, signal) {
+	/** @type {ReturnType<typeof setTimeout>} */
+	let timer;
+	return unlessAborted(/** @type {Promise<void>} */ (new Promise((resolve) => {
+		timer = setTimeout(resolve, milliseconds);
+	})), signal).finally(() => clearTimeout(timer));
 }

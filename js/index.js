@@ -10,7 +10,7 @@ export { decodeJob, localCodec } from "./codec.js";
 export { Decoder } from "./decoder.js";
 export { DTYPES } from "./dtypes.js";
 export { QstoreError } from "./error.js";
-export { HttpError, HttpSource, SourceChangedError, httpSource } from "./http.js";
+export { HttpError, HttpSource, SourceChangedError, httpSource } from "./http/source.js";
 export { Index, readIndex } from "./archive-index.js";
 export * as plan from "./plan.js";
 export { safetensorsHeader } from "./safetensors.js";

@@ -7,7 +7,7 @@ import { CachedSource } from "./cache/cached-source.js";
 import { localCodec } from "./codec.js";
 import { Decoder } from "./decoder.js";
 import { QstoreError } from "./error.js";
-import { httpSource } from "./http.js";
+import { httpSource } from "./http/source.js";
 import { toSource, withHead } from "./source.js";
 import { compileWasm } from "./wasm.js";
 import { WorkerPool } from "./workers/pool.js";

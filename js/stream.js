@@ -1,6 +1,6 @@
 /** Pieces of decoded chunks as a stream: reads ahead, decodes several at a time, in order, holding a bounded amount. */
 
-import { onAbort } from "./abort.js";
+import { link } from "./abort.js";
 import { KIND } from "./archive-index.js";
 import { ChunkError } from "./codec.js";
 import { DTYPES } from "./dtypes.js";
@@ -42,7 +42,7 @@ const LOTS_AHEAD = 1;
 export async function* decodePieces({ index, source, codec, base }, pieces, { signal, onFetch, gap, lot: lotSize } = {}) {
 	signal?.throwIfAborted();
 	const controller = new AbortController();
-	const unlink = onAbort(signal, () => controller.abort(signal?.reason));
+	const unlink = link(controller, signal);
 	/** @type {ReadOptions} */
 	const options = { signal: controller.signal, onFetch };
 	try {

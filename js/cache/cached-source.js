@@ -5,7 +5,7 @@
 
 import { INDEX_HEADER_SIZE, INDEX_OFFSET } from "../decoder.js";
 import { hex } from "../hex.js";
-import { HttpError, SourceChangedError } from "../http.js";
+import { HttpError, SourceChangedError } from "../http/source.js";
 import { readExactly } from "../source.js";
 
 /** @typedef {import("../source.js").ReadOptions} ReadOptions */

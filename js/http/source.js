@@ -3,11 +3,14 @@
  * refuse it.
  */
 
-import { onAbort } from "./abort.js";
-import { QstoreError } from "./error.js";
+import { link, wait } from "../abort.js";
+import { QstoreError } from "../error.js";
+import { Gate } from "./gate.js";
+import { Retry, bodyOf, causeOf, discard, fullLength, retryAfter } from "./response.js";
+import { SequentialReader } from "./sequential.js";
 
-/** @typedef {import("./source.js").ReadOptions} ReadOptions */
-/** @typedef {import("./source.js").Source} Source */
+/** @typedef {import("../source.js").ReadOptions} ReadOptions */
+/** @typedef {import("../source.js").Source} Source */
 
 /** An HTTP status that reading cannot go on after. */
 export class HttpError extends QstoreError {
@@ -31,19 +34,6 @@ export class SourceChangedError extends QstoreError {
 	}
 }
 
-/** A failure that may pass: the connection, a busy server. */
-class Retry extends Error {
-	/**
-	 * @param {QstoreError} error what to throw when there is no more hope
-	 * @param {number} [after] milliseconds that the server asked for
-	 */
-	constructor(error, after = 0) {
-		super(error.message);
-		this.error = error;
-		this.after = after;
-	}
-}
-
 /**
  * @typedef {object} HttpOptions
  * @property {(url: string, init: RequestInit) => Promise<Response>} [fetch]
@@ -54,7 +44,8 @@ class Retry extends Error {
  * @property {number} [requests] under way at a time; default 6, as many as browsers have with one server
  */
 
-const DELAY_MAX = 15_000, RETRY_AFTER_MAX = 120_000;
+/** In milliseconds. */
+const DELAY_MAX = 15_000;
 
 /** @implements {Source} */
 export class HttpSource {
@@ -397,317 +388,10 @@ export class HttpSource {
 }
 
 /**
- * @typedef {object} OpenResponse
- * @property {Response} response
- * @property {AbortController} controller ends it
- */
-
-/**
- * Serves reads from one body that only goes forward, for servers that do not do ranges. What has passed is kept up to a
- * limit; as an archive is read mostly in its order, that is enough for the coarse variant of any size.
- */
-class SequentialReader {
-	#name;
-	#limit;
-	#reopen;
-	/** @type {OpenResponse | undefined} */
-	#open;
-	/** @type {AsyncIterator<Uint8Array> | undefined} */
-	#body;
-	/** @type {Promise<IteratorResult<Uint8Array>> | undefined} a read of the body that an aborted reader left behind */
-	#pending;
-	/** @type {{ offset: number, bytes: Uint8Array }[]} what is kept, in order, without gaps */
-	#blocks = [];
-	#kept = 0;
-	#end = 0;
-	#ended = false;
-	/** @type {Promise<unknown>} the last read in the queue */
-	#queue = Promise.resolve();
-	#closed = false;
-
-	/**
-	 * @param {string} name
-	 * @param {number} limit
-	 * @param {OpenResponse} open
-	 * @param {(signal: AbortSignal | undefined) => Promise<OpenResponse>} reopen
-	 */
-	constructor(name, limit, open, reopen) {
-		this.#name = name;
-		this.#limit = limit;
-		this.#reopen = reopen;
-		this.#attach(open);
-	}
-
-	/**
-	 * @param {number} offset
-	 * @param {number} length
-	 * @param {ReadOptions} options
-	 * @returns {Promise<Uint8Array>}
-	 */
-	read(offset, length, options) {
-		const result = this.#queue.then(() => this.#read(offset, length, options));
-		this.#queue = result.catch(() => {});
-		return result;
-	}
-
-	close() {
-		this.#closed = true;
-		this.#open?.controller.abort();
-	}
-
-	/**
-	 * @param {number} offset
-	 * @param {number} length
-	 * @param {ReadOptions} options
-	 */
-	async #read(offset, length, { signal, onFetch }) {
-		signal?.throwIfAborted();
-		const start = this.#blocks[0]?.offset ?? this.#end;
-		if (offset < start)
-			throw new QstoreError("LIMIT", `${this.#name}: the server does not do Range requests, and byte ${offset} ` +
-				`is before the last ${this.#kept} bytes that are kept in memory (limit ${this.#limit}): ` +
-				"use a server that does, or download the archive first");
-		while (this.#end < offset + length && !this.#ended) {
-			const came = await this.#advance(signal, offset);
-			onFetch?.(came);
-		}
-		const out = new Uint8Array(Math.max(0, Math.min(length, this.#end - offset)));
-		for (const block of this.#blocks) {
-			const from = Math.max(0, offset - block.offset);
-			const to = Math.min(block.bytes.length, offset + out.length - block.offset);
-			if (from < to)
-				out.set(block.bytes.subarray(from, to), block.offset + from - offset);
-		}
-		return out;
-	}
-
-	/**
-	 * Takes the next bytes of the body.
-	 * @param {AbortSignal | undefined} signal
-	 * @param {number} needed bytes from here on are not dropped, whatever the limit
-	 * @returns {Promise<number>} how many they are
-	 */
-	async #advance(signal, needed) {
-		if (this.#closed)
-			throw new QstoreError("CANCELLED", `${this.#name}: closed`);
-		if (!this.#body)
-			await this.#restart(signal);
-		this.#pending ??= /** @type {AsyncIterator<Uint8Array>} */ (this.#body).next();
-		let result;
-		try {
-			result = await unlessAborted(this.#pending, signal);
-		} catch (error) {
-			signal?.throwIfAborted();
-			this.#detach();
-			throw this.#broken(`the connection broke at byte ${this.#end}: ${causeOf(error)}`, error);
-		}
-		this.#pending = undefined;
-		if (result.done) {
-			const size = this.#open && fullLength(this.#open.response);
-			if (size !== undefined && this.#end < size) {
-				this.#detach();
-				throw this.#broken(`the server sent ${this.#end} of ${size} bytes`);
-			}
-			this.#ended = true;
-			return 0;
-		}
-		const bytes = result.value;
-		this.#blocks.push({ offset: this.#end, bytes });
-		this.#end += bytes.length;
-		this.#kept += bytes.length;
-		while (this.#kept > this.#limit && this.#blocks[0].offset + this.#blocks[0].bytes.length <= needed)
-			this.#kept -= /** @type {{ bytes: Uint8Array }} */ (this.#blocks.shift()).bytes.length;
-		return bytes.length;
-	}
-
-	/**
-	 * Begins from the start, and skips what had arrived.
-	 * @param {AbortSignal | undefined} signal
-	 */
-	async #restart(signal) {
-		const open = await this.#reopen(signal);
-		const body = bodyOf(open.response);
-		let at = 0;
-		try {
-			while (at < this.#end) {
-				const { done, value } = await unlessAborted(body.next(), signal);
-				if (done)
-					throw new Error(`the server sent ${at} of ${this.#end} bytes`);
-				at += value.length;
-				if (at > this.#end)
-					this.#pending = Promise.resolve({ done: false, value: value.subarray(this.#end - at) });
-			}
-		} catch (error) {
-			open.controller.abort();
-			signal?.throwIfAborted();
-			throw this.#broken(`the connection broke: ${causeOf(error)}`, error);
-		}
-		this.#open = open;
-		this.#body = body;
-	}
-
-	/** @param {OpenResponse} open */
-	#attach(open) {
-		this.#open = open;
-		this.#body = bodyOf(open.response);
-	}
-
-	/**
-	 * @param {string} text
-	 * @param {unknown} [cause]
-	 */
-	#broken(text, cause) {
-		return new Retry(new QstoreError("IO", `${this.#name}: ${text}`, { cause }));
-	}
-
-	#detach() {
-		this.#open?.controller.abort();
-		this.#open = this.#body = this.#pending = undefined;
-	}
-}
-
-/** Lets a few in at a time. */
-class Gate {
-	#free;
-	/** @type {(() => void)[]} */
-	#waiting = [];
-
-	/** @param {number} count */
-	constructor(count) {
-		this.#free = count;
-	}
-
-	/**
-	 * @param {AbortSignal | undefined} signal
-	 * @returns {Promise<() => void>} to leave with
-	 */
-	async enter(signal) {
-		if (this.#free > 0) {
-			this.#free--;
-		} else {
-			/** @type {() => void} */
-			let turn = () => {};
-			const come = new Promise((/** @type {(value: void) => void} */ resolve) => {
-				turn = resolve;
-				this.#waiting.push(turn);
-			});
-			try {
-				await unlessAborted(come, signal);
-			} catch (error) {
-				const at = this.#waiting.indexOf(turn);
-				if (at >= 0)
-					this.#waiting.splice(at, 1);
-				else
-					this.#leave(); // Its turn came at the same time.
-				throw error;
-			}
-		}
-		return () => this.#leave();
-	}
-
-	#leave() {
-		const next = this.#waiting.shift();
-		if (next)
-			next();
-		else
-			this.#free++;
-	}
-}
-
-/**
  * A source for an URL.
  * @param {string | URL | Request} input
  * @param {HttpOptions} [options]
  */
 export function httpSource(input, options) {
 	return new HttpSource(input, options);
-}
-
-/**
- * A body's bytes; by a reader, because not every browser iterates over streams.
- * @param {Response} response
- * @returns {AsyncGenerator<Uint8Array, void, void>}
- */
-async function* bodyOf(response) {
-	const reader = response.body?.getReader();
-	if (!reader)
-		return;
-	try {
-		for (;;) {
-			const { done, value } = await reader.read();
-			if (done)
-				return;
-			yield value;
-		}
-	} finally {
-		reader.releaseLock();
-	}
-}
-
-/**
- * Content-Length, where it is the length of the body that one gets.
- * @param {Response} response
- */
-function fullLength(response) {
-	const text = response.headers.get("content-length");
-	const coded = response.headers.get("content-encoding") ?? "identity";
-	return text !== null && /^\d+$/.test(text) && coded === "identity" ? Number(text) : undefined;
-}
-
-/** @param {Response} response */
-async function discard(response) {
-	await response.body?.cancel().catch(() => {});
-}
-
-/** @param {unknown} error */
-function causeOf(error) {
-	const { cause, message } = /** @type {Error} */ (error);
-	const inner = cause instanceof Error ? cause.message || /** @type {{ code?: string }} */ (cause).code : undefined;
-	return inner || message || String(error);
-}
-
-/** @param {string | null} text seconds, or a date */
-function retryAfter(text) {
-	const wanted = text === null ? 0 : /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - Date.now();
-	return Math.min(Math.max(wanted || 0, 0), RETRY_AFTER_MAX);
-}
-
-/**
- * Aborts a controller when one of the signals does, until it is unlinked.
- * @param {AbortController} controller
- * @param {(AbortSignal | undefined)[]} signals
- * @returns {() => void}
- */
-function link(controller, ...signals) {
-	const removes = signals.map((signal) => onAbort(signal, () => controller.abort(signal?.reason)));
-	return () => removes.forEach((remove) => remove());
-}
-
-/**
- * A promise's result; rejects earlier when the signal aborts.
- * @template T
- * @param {Promise<T>} promise
- * @param {AbortSignal | undefined} signal
- * @returns {Promise<T>}
- */
-function unlessAborted(promise, signal) {
-	if (!signal)
-		return promise;
-	return new Promise((resolve, reject) => {
-		const remove = onAbort(signal, () => reject(signal.reason));
-		promise.then(resolve, reject).finally(remove);
-	});
-}
-
-/**
- * @param {number} milliseconds
- * @param {AbortSignal | undefined} signal
- * @returns {Promise<void>}
- */
-function wait(milliseconds, signal) {
-	/** @type {ReturnType<typeof setTimeout>} */
-	let timer;
-	return unlessAborted(/** @type {Promise<void>} */ (new Promise((resolve) => {
-		timer = setTimeout(resolve, milliseconds);
-	})), signal).finally(() => clearTimeout(timer));
 }
