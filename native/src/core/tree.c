@@ -158,12 +158,19 @@ static qs_tree_kernel *best_kernel(void)
 	return qs_tree_scalar;
 }
 
-enum { LINE = 64, GROUPS_AT_ONCE = 32 };
+enum {
+	LINE = 64,
+#if defined(__wasm__) /* nothing to fetch with */
+	GROUPS_AT_ONCE = QS_TREE_PIECE / QS_TREE_GROUP
+#else
+	GROUPS_AT_ONCE = 32
+#endif
+};
 
 /* The share of what is to be fetched that `groups` of all have. */
 static void fetch(qs_ahead *a, size_t groups, size_t all)
 {
-#if defined(__wasm__) /* has nothing to say it with */
+#if defined(__wasm__)
 	(void)a, (void)groups, (void)all;
 #else
 	uintptr_t read = a->read + (a->read_end - a->read) * groups / all;
@@ -175,8 +182,8 @@ static void fetch(qs_ahead *a, size_t groups, size_t all)
 #endif
 }
 
-/* groups_left: of all nodes. */
-static void merge_node(const qs_tree_node *node, const uint8_t *src, qs_tree_branch branch[2],
+/* groups_left: of all nodes. The root fills dst exactly, others up to a multiple of QS_TREE_GROUP. */
+static void merge_node(const qs_tree_node *node, int is_root, const uint8_t *src, qs_tree_branch branch[2],
                        qs_tree_kernel *kernel, uint8_t *dst, qs_ahead *ahead, size_t *groups_left)
 {
 	size_t groups = node->count / QS_TREE_GROUP, rest = node->count % QS_TREE_GROUP;
@@ -190,8 +197,10 @@ static void merge_node(const qs_tree_node *node, const uint8_t *src, qs_tree_bra
 		return;
 	uint8_t bits[8], last[QS_TREE_GROUP];
 	qs_store64(bits, read_bits(src, node->at + groups * QS_TREE_GROUP, rest));
-	kernel(bits, 1, branch, last);
-	memcpy(dst + groups * QS_TREE_GROUP, last, rest);
+	dst += groups * QS_TREE_GROUP;
+	kernel(bits, 1, branch, is_root ? last : dst);
+	if (is_root)
+		memcpy(dst, last, rest);
 }
 
 const uint8_t *qs_tree_decode(qs_tree_work *w, const uint8_t *src, const uint8_t *src_end, uint8_t *dst,
@@ -214,7 +223,8 @@ const uint8_t *qs_tree_decode(qs_tree_work *w, const uint8_t *src, const uint8_t
 				branch[bit] = (qs_tree_branch){child < QS_TREE_LEAF ? children + t->node[child].begin : NULL,
 				                               (uint8_t)child};
 			}
-			merge_node(node, src, branch, kernel, level ? symbols + node->begin : symbols, &ahead, &groups);
+			merge_node(node, !level, src, branch, kernel, level ? symbols + node->begin : symbols, &ahead,
+			           &groups);
 		}
 	}
 	return src + (end + 7) / 8;
