@@ -83,23 +83,20 @@ static qstore_status decode_planes(qs_reader *r, uint32_t dtype, size_t n, uint8
 	return QSTORE_OK;
 }
 
-/* A row of n bytes, with `room` from its first one on to the end of all. In WebAssembly memcpy is a call out
- * of the module, or a loop of words: steps of ROW_STEP take less time, and what the last one has too much (of
- * the scratch memory's slack, too) is where the next rows come. */
+/* A row of n bytes, with `room` from its first one on to the end of all. Steps take less time than memcpy
+ * does for short rows, and in WebAssembly, where it is a call out of the module. What the last step has too
+ * much (behind src it is scratch memory's slack) is where the next rows come. */
 static void copy_row(uint8_t *dst, const uint8_t *src, size_t n, size_t room)
 {
-#if defined(__wasm__)
-	enum { ROW_STEP = 32 };
-	if (room - n >= ROW_STEP) {
-		for (size_t i = 0; i < n; i += ROW_STEP)
-#pragma GCC unroll 4
-			for (unsigned j = 0; j < ROW_STEP; j += (unsigned)sizeof(qs_lanes))
-				qs_store_lanes(dst + i + j, qs_load_lanes(src + i + j));
+	enum { STEP = 32 };
+	if (room - n < STEP) {
+		memcpy(dst, src, n);
 		return;
 	}
-#endif
-	(void)room;
-	memcpy(dst, src, n);
+	for (size_t i = 0; i < n; i += STEP)
+#pragma GCC unroll 4
+		for (unsigned j = 0; j < STEP; j += (unsigned)sizeof(qs_lanes))
+			qs_store_lanes(dst + i + j, qs_load_lanes(src + i + j));
 }
 
 static qstore_status decode_codes(qs_reader *r, const qs_chunk_desc *desc, uint8_t *dst,
