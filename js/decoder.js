@@ -1,13 +1,13 @@
 /**
  * The WebAssembly decoder: what the C core decodes, as functions over byte arrays.
  *
- * A decoder holds one instance of the module and so one memory; it is synchronous, and for one thread. The module allocates nothing: its
- * memory beyond its own data is laid out here, as a stack, whose top is put back when a call ends. So it does not grow with the model, and
- * there is one place where it grows, and its views are renewed.
+ * A decoder holds one instance of the module and so one memory; it is synchronous, and for one thread. Its memory does not grow with
+ * the model: what a call takes of it is free again when it ends (heap.js).
  */
 
 import { DTYPES } from "./dtypes.js";
 import { QstoreError } from "./error.js";
+import { Heap } from "./heap.js";
 import { LAYOUT, RULE_Q8_0, RULES, isByColumns, lineOf } from "./rules.js";
 import { STATUS } from "./status.js";
 
@@ -77,12 +77,6 @@ export const OTHER_BYTES = "it decodes to other bytes than were packed";
 /** Bytes of the index's header, and where it is in an archive. */
 export const INDEX_HEADER_SIZE = 64, INDEX_OFFSET = 512;
 
-/** What memory grows by. */
-const PAGE_SIZE = 65536;
-
-/** What each piece of memory is aligned to: a vector, which is more than C asks for. */
-const ALIGNMENT = 16;
-
 /** Words of a chunk's description, and of a grid in it (wasm/abi.c). */
 const CHUNK_WORDS = 43, GRID_WORDS = 16;
 
@@ -118,12 +112,7 @@ function checkSafe(value) {
 export class Decoder {
 	/** @type {Abi} */
 	#abi;
-	/** All of the memory, as bytes and as numbers. */
-	#bytes = new Uint8Array(0);
-	#words = new Uint32Array(0);
-	#longs = new BigUint64Array(0);
-	/** Where free memory begins. */
-	#top;
+	#heap;
 	/** The scratch memory of decoding. */
 	#work;
 
@@ -139,15 +128,14 @@ export class Decoder {
 	constructor(instance) {
 		this.#abi = /** @type {Abi} */ (/** @type {unknown} */ (instance.exports));
 		this.#abi._initialize();
-		this.#renewViews();
-		this.#top = alignUp(this.#abi.qs_heap());
-		this.#work = this.#alloc(this.#abi.qs_workspace_size());
+		this.#heap = new Heap(this.#abi.memory, this.#abi.qs_heap());
+		this.#work = this.#heap.alloc(this.#abi.qs_workspace_size());
 		this.#abi.qs_workspace_init(this.#work);
 	}
 
 	/** Bytes of the module's memory now: bounded by the largest single call, whatever the model. */
 	get memorySize() {
-		return this.#bytes.length;
+		return this.#heap.bytes.length;
 	}
 
 	/**
@@ -156,10 +144,10 @@ export class Decoder {
 	 * @returns {IndexHeader}
 	 */
 	indexHeader(bytes) {
-		return this.#scope(() => {
-			const header = bytes.subarray(0, INDEX_HEADER_SIZE), out = this.#alloc(32);
-			this.#check(this.#abi.qs_header(this.#copy(header), header.length, out), "index header");
-			const [bodyCodedSize, bodySize, payloadOffset, payloadSize] = Array.from(this.#longs.subarray(out / 8, out / 8 + 4), checkSafe);
+		return this.#heap.scope(() => {
+			const header = bytes.subarray(0, INDEX_HEADER_SIZE), out = this.#heap.alloc(32);
+			this.#check(this.#abi.qs_header(this.#heap.copy(header), header.length, out), "index header");
+			const [bodyCodedSize, bodySize, payloadOffset, payloadSize] = Array.from(this.#heap.longs.subarray(out / 8, out / 8 + 4), checkSafe);
 			return { bodyCodedSize, bodySize, payloadOffset, payloadSize };
 		});
 	}
@@ -174,10 +162,10 @@ export class Decoder {
 		const size = INDEX_HEADER_SIZE + bodyCodedSize;
 		if (bytes.length < size)
 			throw new QstoreError("TRUNCATED", `index: ${bytes.length} of ${size} bytes`);
-		return this.#scope(() => {
-			const src = this.#copy(bytes.subarray(0, size)), dst = this.#alloc(bodySize);
+		return this.#heap.scope(() => {
+			const src = this.#heap.copy(bytes.subarray(0, size)), dst = this.#heap.alloc(bodySize);
 			this.#check(this.#abi.qs_body(src, size, dst, bodySize, this.#work), "index");
-			return this.#bytes.slice(dst, dst + bodySize);
+			return this.#heap.bytes.slice(dst, dst + bodySize);
 		});
 	}
 
@@ -189,15 +177,15 @@ export class Decoder {
 	 * @param {bigint} [check] XXH3-64 of the last one's values; not checked without
 	 */
 	chunks(levels, dst, damaged = (_, what) => new QstoreError("CORRUPT", `chunk: ${what}`), check) {
-		this.#scope(() => {
+		this.#heap.scope(() => {
 			let values = 0, size = 0;
 			for (const [level, { desc, bytes }] of levels.entries()) {
-				const coarse = desc.coarse ? this.#copy(desc.coarse) : values, coarseSize = desc.coarse?.length ?? size;
+				const coarse = desc.coarse ? this.#heap.copy(desc.coarse) : values, coarseSize = desc.coarse?.length ?? size;
 				if (coarse && coarseSize !== desc.elems * DTYPES[desc.coarseDtype ?? 0].size)
 					throw new QstoreError("USAGE", `${coarseSize} coarse bytes for a chunk of ${desc.elems} elements`);
 				size = desc.elems * DTYPES[desc.dtype].size;
-				values = this.#alloc(size);
-				const status = this.#abi.qs_chunk(this.#describe(desc, coarse), this.#copy(bytes), bytes.length, values, size, this.#work);
+				values = this.#heap.alloc(size);
+				const status = this.#abi.qs_chunk(this.#describe(desc, coarse), this.#heap.copy(bytes), bytes.length, values, size, this.#work);
 				if (status === STATUS.CORRUPT)
 					throw damaged(level, "it does not decode");
 				this.#check(status, "chunk");
@@ -214,7 +202,7 @@ export class Decoder {
 	 * @returns {number} where its words are (wasm/abi.c)
 	 */
 	#describe({ kind, dtype, elems, cols, first, coarseDtype = 0, coarseGrid, grid }, coarse) {
-		const factors = this.#copyIfThere(coarseGrid?.factors), words = this.#alloc(4 * CHUNK_WORDS), at = words / 4;
+		const factors = this.#heap.copyIfThere(coarseGrid?.factors), words = this.#heap.alloc(4 * CHUNK_WORDS), at = words / 4;
 		this.#store(at, [kind, dtype, elems, cols, high(cols), first, high(first), coarse, coarseDtype]);
 		this.#storeGrid(at + 9, coarseGrid);
 		this.#storeGrid(at + 9 + GRID_WORDS, grid);
@@ -228,12 +216,12 @@ export class Decoder {
 	 */
 	#storeGrid(at, grid) {
 		if (!grid) {
-			this.#words.fill(0, at, at + GRID_WORDS);
+			this.#heap.words.fill(0, at, at + GRID_WORDS);
 			return;
 		}
 		const { rule, codesDtype, group, order, rowStride, groupStride, scales, scalesDtype, firstScale, zeros, zeroOffset } = grid;
-		this.#store(at, [rule, codesDtype, group, this.#copyIfThere(order), rowStride, high(rowStride), groupStride, high(groupStride),
-			this.#copy(scales), scales.length, scalesDtype, firstScale, high(firstScale), this.#copyIfThere(zeros), zeros?.length ?? 0, zeroOffset]);
+		this.#store(at, [rule, codesDtype, group, this.#heap.copyIfThere(order), rowStride, high(rowStride), groupStride, high(groupStride),
+			this.#heap.copy(scales), scales.length, scalesDtype, firstScale, high(firstScale), this.#heap.copyIfThere(zeros), zeros?.length ?? 0, zeroOffset]);
 	}
 
 	/**
@@ -242,7 +230,7 @@ export class Decoder {
 	 */
 	#store(at, numbers) {
 		for (let i = 0; i < numbers.length; i++)
-			this.#words[at + i] = numbers[i];
+			this.#heap.words[at + i] = numbers[i];
 	}
 
 	/**
@@ -262,15 +250,15 @@ export class Decoder {
 		const need = rule === LAYOUT.BLOCKS ? elems : byColumns ? Math.ceil((first + elems) / line.words) * line.size * rows : elems * perElem;
 		if (codes.length < need || cols % 1 !== 0 || (rule === LAYOUT.PACKED && words % 1 !== 0))
 			throw new QstoreError("USAGE", `${codes.length} bytes of codes, not ${need}`);
-		this.#scope(() => {
-			const out = this.#alloc(dst.length), source = this.#copy(codes);
+		this.#heap.scope(() => {
+			const out = this.#heap.alloc(dst.length), source = this.#heap.copy(codes);
 			if (rule === LAYOUT.BLOCKS) {
 				const { scales, scalesDtype, rule: codesRule } = /** @type {Grid} */ (grid);
 				const { recordSize } = RULES[codesRule];
 				const scaleBytes = recordSize === 0 ? DTYPES[scalesDtype].size : recordSize;
 				if (scales.length < count * scaleBytes)
 					throw new QstoreError("USAGE", `${scales.length} bytes of scales for ${count} blocks`);
-				abi.qs_blocks(dtype, codesRule === RULE_Q8_0 ? scalesDtype : 0, source, this.#copy(scales), count, out);
+				abi.qs_blocks(dtype, codesRule === RULE_Q8_0 ? scalesDtype : 0, source, this.#heap.copy(scales), count, out);
 			} else if (rule === LAYOUT.PACKED) {
 				abi.qs_words(bits, source, words, out);
 			} else if (rule === LAYOUT.INTERLEAVED) {
@@ -290,7 +278,7 @@ export class Decoder {
 	 * @returns {bigint}
 	 */
 	xxh3(bytes) {
-		return this.#scope(() => this.#xxh3(this.#copy(bytes), bytes.length));
+		return this.#heap.scope(() => this.#xxh3(this.#heap.copy(bytes), bytes.length));
 	}
 
 	/**
@@ -298,9 +286,9 @@ export class Decoder {
 	 * @param {number} size
 	 */
 	#xxh3(pointer, size) {
-		const out = this.#alloc(8);
+		const out = this.#heap.alloc(8);
 		this.#abi.qs_xxh3(pointer, size, out);
-		return this.#longs[out / 8];
+		return this.#heap.longs[out / 8];
 	}
 
 	/**
@@ -310,10 +298,10 @@ export class Decoder {
 	 * @returns {Uint8Array<ArrayBuffer>}
 	 */
 	zstd(bytes, size) {
-		return this.#scope(() => {
-			const src = this.#copy(bytes), dst = this.#alloc(size);
+		return this.#heap.scope(() => {
+			const src = this.#heap.copy(bytes), dst = this.#heap.alloc(size);
 			this.#check(this.#abi.qs_zstd(src, bytes.length, dst, size, this.#work), "zstd frame");
-			return this.#bytes.slice(dst, dst + size);
+			return this.#heap.bytes.slice(dst, dst + size);
 		});
 	}
 
@@ -321,66 +309,6 @@ export class Decoder {
 	get version() {
 		const version = this.#abi.qs_version();
 		return `${version >>> 16}.${version >>> 8 & 255}.${version & 255}`;
-	}
-
-	/**
-	 * Runs a call; the memory that it takes is free again when it ends, however it ends.
-	 * @template T
-	 * @param {() => T} call
-	 * @returns {T}
-	 */
-	#scope(call) {
-		const top = this.#top;
-		try {
-			return call();
-		} finally {
-			this.#top = top;
-		}
-	}
-
-	/**
-	 * @param {number} size
-	 * @returns {number} a pointer, never 0, also for 0 bytes
-	 */
-	#alloc(size) {
-		if (!Number.isSafeInteger(size) || size < 0 || size > 0x7fffffff)
-			throw new QstoreError("LIMIT", `${size} bytes at once are more than WebAssembly's memory takes`);
-		const pointer = this.#top, end = alignUp(pointer + size), more = end - this.#bytes.length;
-		if (more > 0) {
-			try {
-				this.#abi.memory.grow(Math.ceil(more / PAGE_SIZE));
-			} catch (cause) {
-				throw new QstoreError("MEMORY", `WebAssembly has no ${size} bytes left`, { cause });
-			}
-			this.#renewViews();
-		}
-		this.#top = end;
-		return pointer;
-	}
-
-	#renewViews() {
-		const { buffer } = this.#abi.memory;
-		this.#bytes = new Uint8Array(buffer);
-		this.#words = new Uint32Array(buffer);
-		this.#longs = new BigUint64Array(buffer);
-	}
-
-	/**
-	 * @param {Uint8Array} bytes
-	 * @returns {number} a pointer
-	 */
-	#copy(bytes) {
-		const pointer = this.#alloc(bytes.length);
-		this.#bytes.set(bytes, pointer);
-		return pointer;
-	}
-
-	/**
-	 * @param {Uint8Array} [bytes]
-	 * @returns {number} 0 when there are none
-	 */
-	#copyIfThere(bytes) {
-		return bytes ? this.#copy(bytes) : 0;
 	}
 
 	/**
@@ -393,7 +321,7 @@ export class Decoder {
 	#give(pointer, dst, damaged, check) {
 		if (check !== undefined && this.#xxh3(pointer, dst.length) !== check)
 			throw damaged();
-		dst.set(this.#bytes.subarray(pointer, pointer + dst.length));
+		dst.set(this.#heap.bytes.subarray(pointer, pointer + dst.length));
 	}
 
 	/**
@@ -404,11 +332,6 @@ export class Decoder {
 		if (status !== STATUS.OK)
 			throw QstoreError.fromStatus(status, what);
 	}
-}
-
-/** @param {number} size */
-function alignUp(size) {
-	return Math.ceil(size / ALIGNMENT) * ALIGNMENT;
 }
 
 /**
