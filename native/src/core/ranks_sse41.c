@@ -28,13 +28,6 @@ static inline unsigned lanes_of(v128_t mask)
 	return (unsigned)wasm_i8x16_bitmask(wasm_i8x16_narrow_i16x8(mask, wasm_i16x8_splat(0)));
 }
 
-/* LLVM makes comparisons that it understands into others, which take more instructions here. */
-#if defined(__wasm_simd128__)
-#define KEEP_AS_IS(vector) __asm__("" : "+r"(vector))
-#else
-#define KEEP_AS_IS(vector) (void)(vector)
-#endif
-
 /* The ranks of eight elements, by one field of their cells each. */
 static inline v128_t step(v128_t *low, v128_t *high, v128_t f, v128_t g, const uint8_t **src)
 {
