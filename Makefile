@@ -59,13 +59,15 @@ SANITIZE := -g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-san
 TEST_CC ?= $(CC)
 FUZZ_CC ?= clang
 
-X86_64 := $(filter x86_64 amd64,$(shell uname -m))
+# Of the machine that is compiled for: CC may be a cross compiler.
+X86_64 := $(filter x86_64% amd64%,$(shell $(CC) -dumpmachine 2>/dev/null))
 isa_flags := sse41:-msse4.1,-mpopcnt avx2:-mavx2,-mbmi,-mbmi2,-mlzcnt,-mpopcnt \
 	avx512:-mavx512f,-mavx512bw,-mavx512vl,-mavx512dq,-mavx512vbmi,-mavx512vbmi2,-mbmi,-mbmi2,-mlzcnt,-mpopcnt
 comma := ,
-# isa(source): the flags that its name asks for.
+# isa(source): the flags that its name asks for. Off x86-64, SIMDe's and arm_neon.h's lanes that wrap are sums and products of
+# signed numbers in C, which must then be allowed to.
 isa = $(if $(X86_64),$(foreach f,$(isa_flags),$(if $(filter %_$(firstword $(subst :, ,$(f))).c,$(1)), \
-	$(subst $(comma), ,$(lastword $(subst :, ,$(f)))))))
+	$(subst $(comma), ,$(lastword $(subst :, ,$(f)))))),$(if $(filter %_sse41.c,$(1)),-fwrapv))
 
 # ---- Groups of targets ---------------------------------------------------------------------------------------------
 
@@ -198,4 +200,4 @@ site: dist tests/browser/node_modules/@wllama/wllama/package.json ## assemble th
 web: site ## serve the demo page on localhost (PORT, or 8080)
 	@node web/serve.mjs --port $(or $(PORT),8080) $(B)/web
 
--include $(shell find $(B) -name '*.d' 2>/dev/null)
+-include $(shell find $(B) -type f -name '*.d' 2>/dev/null)

@@ -22,6 +22,7 @@ typedef struct written {
 	qs_rank_lanes lanes;
 } written;
 
+#if QS_HAVE_AVX2 || QS_HAVE_AVX512 /* elsewhere there is only the scalar one */
 static void put(qs_put_ranks_kernel *kernel, unsigned lanes, const uint32_t *states, const uint16_t *f,
                 const uint16_t *rank, uint32_t n, written *w)
 {
@@ -42,6 +43,7 @@ static void compare_kernel(qs_put_ranks_kernel *kernel, unsigned lanes, const ui
 	assert_memory_equal(expected.lanes.at, got.lanes.at, size);
 	assert_memory_equal(expected.lanes.state, got.lanes.state, sizeof expected.lanes.state);
 }
+#endif
 
 /* Every kernel that this machine runs. */
 static void compare_put(const uint32_t *states, const uint16_t *f, const uint16_t *rank, uint32_t n)
