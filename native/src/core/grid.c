@@ -370,13 +370,15 @@ uint32_t qs_runs_next_short(qs_runs *runs, qs_run *out, uint32_t max_runs, uint3
 	/* Whole groups of a row, the common case, are counted. */
 	if (!grid->order && runs->order == QS_CODED_ROWS && grid->group < runs->cols &&
 	    runs->column == runs->group * grid->group) {
-		uint64_t left = (runs->cols - runs->column - 1) / grid->group, number = runs->row * grid->row_stride;
-		uint32_t end = runs->n - begin < max_elems ? runs->n : begin + max_elems;
-		for (; n < max_runs && n < left && runs->at + grid->group <= end; n++) {
-			out[n] = (qs_run){number + runs->group++ * grid->group_stride, runs->at, grid->group};
-			runs->at += grid->group;
-		}
-		runs->column += (uint64_t)n * grid->group;
+		uint64_t left = (runs->cols - runs->column - 1) / grid->group, stride = grid->group_stride,
+		         number = runs->row * grid->row_stride + runs->group * stride;
+		uint32_t group = (uint32_t)grid->group,
+		         end = runs->n - begin < max_elems ? runs->n : begin + max_elems, at = begin;
+		for (; n < max_runs && n < left && at + group <= end; n++, number += stride, at += group)
+			out[n] = (qs_run){number, at, group};
+		runs->at = at;
+		runs->group += n;
+		runs->column += (uint64_t)n * group;
 	}
 	for (; n < max_runs && runs->at < runs->n; n++) {
 		out[n] = peek(runs);
