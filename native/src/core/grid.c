@@ -372,8 +372,8 @@ uint32_t qs_runs_next_short(qs_runs *runs, qs_run *out, uint32_t max_runs, uint3
 	    runs->column == runs->group * grid->group) {
 		uint64_t left = (runs->cols - runs->column - 1) / grid->group, stride = grid->group_stride,
 		         number = runs->row * grid->row_stride + runs->group * stride;
-		uint32_t group = (uint32_t)grid->group,
-		         end = runs->n - begin < max_elems ? runs->n : begin + max_elems, at = begin;
+		uint32_t group = grid->group, end = runs->n - begin < max_elems ? runs->n : begin + max_elems,
+		         at = begin;
 		for (; n < max_runs && n < left && at + group <= end; n++, number += stride, at += group)
 			out[n] = (qs_run){number, at, group};
 		runs->at = at;
