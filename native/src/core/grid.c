@@ -363,7 +363,7 @@ int qs_runs_next(qs_runs *runs)
 	return 1;
 }
 
-uint32_t qs_runs_next_short(qs_runs *runs, qs_run *out, uint32_t max_runs, uint32_t max_elems)
+uint32_t qs_runs_next_some(qs_runs *runs, qs_run *out, uint32_t max_runs, uint32_t max_elems)
 {
 	const qs_grid *grid = runs->grid;
 	uint32_t n = 0, begin = runs->at;

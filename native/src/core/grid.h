@@ -119,7 +119,7 @@ void qs_runs_begin(qs_runs *runs, const qs_grid *grid, uint64_t cols, uint64_t f
 int qs_runs_next(qs_runs *runs);
 
 /* The next runs, as many as have no more elements together than max_elems: their number. */
-uint32_t qs_runs_next_short(qs_runs *runs, qs_run *out, uint32_t max_runs, uint32_t max_elems);
+uint32_t qs_runs_next_some(qs_runs *runs, qs_run *out, uint32_t max_runs, uint32_t max_elems);
 
 /* What a code is worth, for predictions: the step between neighbours in value, and the value of code 0. */
 typedef struct qs_line {

@@ -28,7 +28,7 @@ static void find_steps(qs_walk *walk, const qs_run *runs, uint32_t n_runs, qs_st
 
 uint32_t qs_walk_next_runs(qs_walk *walk, qs_run *runs, qs_step *steps)
 {
-	uint32_t n = qs_runs_next_short(&walk->runs, runs, QS_STRIP_RUNS_MAX, walk->desc->n_elems);
+	uint32_t n = qs_runs_next_some(&walk->runs, runs, QS_STRIP_RUNS_MAX, walk->desc->n_elems);
 	if (n)
 		find_steps(walk, runs, n, steps);
 	return n;

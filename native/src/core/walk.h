@@ -49,7 +49,7 @@ uint32_t qs_walk_next_runs(qs_walk *walk, qs_run *runs, qs_step *steps);
  * together, whose cells qs_walk_fields must find before the next runs are asked for. */
 static inline uint32_t qs_walk_next_short(qs_walk *walk, qs_run *runs)
 {
-	return walk->is_short ? qs_runs_next_short(&walk->runs, runs, QS_STRIP_RUNS_MAX, QS_STRIP_MAX) : 0;
+	return walk->is_short ? qs_runs_next_some(&walk->runs, runs, QS_STRIP_RUNS_MAX, QS_STRIP_MAX) : 0;
 }
 
 /* Writes the fields of these runs' elements; g is 0 for index 0. to has room for QS_STRIP_OVERSHOOT more. */
