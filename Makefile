@@ -24,7 +24,7 @@ say = $(if $(V),,$(if $(findstring s,$(firstword -$(MAKEFLAGS))),@,@printf '  %-
 
 # ---- Sources -------------------------------------------------------------------------------------------------------
 
-LIB_SRC := $(wildcard native/src/*.c native/src/*/*.c)
+LIB_SRC := $(wildcard native/src/*.c native/src/*/*.c native/src/*/*/*.c)
 CORE_SRC := $(wildcard native/src/core/*.c)
 TOOL_SRC := $(wildcard native/cli/qstore-*.c)
 CLI_SRC := $(filter-out $(TOOL_SRC),$(wildcard native/cli/*.c))
@@ -128,7 +128,7 @@ $(B)/obj/%.o: %.c Makefile
 $(LIB): $(call obj,obj,$(LIB_SRC))
 	@mkdir -p $(@D)
 	@rm -f $@
-	$(call say,ar)$(AR) rcs $@ $^
+	$(call say,ar)$(AR) qcs $@ $^
 
 $(B)/bin/qstore-%: $(B)/obj/native/cli/qstore-%.o $(call obj,obj,$(CLI_SRC)) $(LIB)
 	@mkdir -p $(@D)
@@ -141,7 +141,7 @@ $(GENERATE): $(B)/bin/%: $(B)/obj/tests/generate/%.o $(call obj,obj,$(GEN_SRC)) 
 $(B)/lib/libbench.a: $(call obj,obj,$(BENCH_SRC) $(GEN_SRC))
 	@mkdir -p $(@D)
 	@rm -f $@
-	$(call say,ar)$(AR) rcs $@ $^
+	$(call say,ar)$(AR) qcs $@ $^
 
 $(BENCH): $(B)/bin/%: $(B)/obj/tests/bench/%.o $(B)/lib/libbench.a $(LIB)
 	@mkdir -p $(@D)
@@ -156,7 +156,7 @@ $(B)/asan/%.o: %.c Makefile
 # One archive, so that each test takes only what it uses: the library, the model generator, the tests' helpers.
 $(B)/asan/libqstore.a: $(call obj,asan,$(LIB_SRC) $(GEN_SRC) $(TEST_HELP_SRC))
 	@rm -f $@
-	$(call say,ar)$(AR) rcs $@ $^
+	$(call say,ar)$(AR) qcs $@ $^
 
 $(B)/tests/%: $(B)/asan/tests/native/%.o $(B)/asan/libqstore.a
 	@mkdir -p $(@D)

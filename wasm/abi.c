@@ -5,12 +5,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../native/include/qstore.h"
-#include "../native/src/core/bytes.h"
-#include "../native/src/core/chunk.h"
-#include "../native/src/core/index.h"
-#include "../native/src/core/layout.h"
-#include "../native/src/core/zstd.h"
+#include <qstore.h>
+#include "core/bytes.h"
+#include "core/chunk.h"
+#include "core/index.h"
+#include "core/layout.h"
+#include "core/zstd.h"
 
 uint32_t qs_version(void);
 uint8_t *qs_heap(void);

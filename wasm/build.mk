@@ -6,7 +6,7 @@ EMCC ?= emcc
 WASM_EXPORTS := qs_version qs_heap qs_workspace_size qs_workspace_init qs_header qs_body qs_chunk qs_blocks qs_words qs_words_transposed qs_interleaved qs_interleaved_columns \
 	qs_xxh3 qs_zstd
 
-WASM_CFLAGS := -std=c11 -O3 -ffp-contract=off $(WARNINGS) -D_GNU_SOURCE -Inative/include -I$(B)/include
+WASM_CFLAGS := -std=c11 -O3 -ffp-contract=off $(WARNINGS) -D_GNU_SOURCE -Inative/include -Inative/src -I$(B)/include
 # zstd has the workspace that it is given, and no other memory.
 ZSTD_CFLAGS := -O3 -DZSTD_DISABLE_ASM -DZSTD_LEGACY_SUPPORT=0 -DZSTD_TRACE=0 -DZSTD_STRIP_ERROR_STRINGS=1 \
 	-DZSTDLIB_VISIBLE= -DDEBUGLEVEL=0 \

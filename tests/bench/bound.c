@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../native/src/core/bytes.h"
-#include "../../native/src/core/factors.h"
+#include "core/bytes.h"
+#include "core/factors.h"
 #include "bench.h"
 
 static double entropy(const uint64_t *counts, int n_symbols)

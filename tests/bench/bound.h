@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-#include "../../native/src/core/chunk.h"
+#include "core/chunk.h"
 
 /* Bits of n bytes under their own histogram. */
 double bound_bytes(const uint8_t *bytes, uint64_t n);

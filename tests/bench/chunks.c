@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../native/src/quantize/llm_int8.h"
-#include "../../native/src/core/bytes.h"
+#include "quantize/llm_int8.h"
+#include "core/bytes.h"
 #include "bound.h"
 
 static uint16_t bf16_to_fp16(uint16_t v)

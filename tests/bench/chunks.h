@@ -3,8 +3,8 @@
 #ifndef BENCH_CHUNKS_H
 #define BENCH_CHUNKS_H
 
-#include "../../native/src/core/chunk.h"
-#include "../../native/src/formats/model.h"
+#include "core/chunk.h"
+#include "formats/model.h"
 #include "bench.h"
 
 typedef struct chunk {

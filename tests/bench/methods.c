@@ -6,8 +6,8 @@
 #include <string.h>
 #include <zstd.h>
 
-#include "../../native/src/core/planes.h"
-#include "../../native/src/encode/encode.h"
+#include "core/planes.h"
+#include "encode/encode.h"
 
 struct worker {
 	ZSTD_CCtx *zstd_encoder;

@@ -2,7 +2,7 @@
 #ifndef BENCH_OBJECTS_H
 #define BENCH_OBJECTS_H
 
-#include "../../native/src/archive/archive.h"
+#include "read/archive.h"
 #include "bench.h"
 
 typedef struct objects {

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../native/src/archive/io.h"
+#include "os/file.h"
 #include "measure.h"
 #include "objects.h"
 

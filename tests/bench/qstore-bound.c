@@ -6,9 +6,9 @@
 #define ZSTD_STATIC_LINKING_ONLY /* literal compression modes */
 #include <zstd.h>
 
-#include "../../native/src/core/delta.h"
-#include "../../native/src/core/planes.h"
-#include "../../native/src/core/workspace.h"
+#include "core/delta.h"
+#include "core/planes.h"
+#include "core/workspace.h"
 #include "bound.h"
 #include "objects.h"
 

@@ -8,9 +8,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "../../native/include/qstore.h"
-#include "../../native/src/core/chunk.h"
-#include "../../native/src/core/index.h"
+#include <qstore.h>
+#include "core/chunk.h"
+#include "core/index.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

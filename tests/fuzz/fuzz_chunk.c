@@ -24,11 +24,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../native/src/core/bytes.h"
-#include "../../native/src/core/chunk.h"
-#include "../../native/src/core/index.h"
-#include "../../native/src/core/mode.h"
-#include "../../native/src/encode/encode.h"
+#include "core/bytes.h"
+#include "core/chunk.h"
+#include "core/index.h"
+#include "core/mode.h"
+#include "encode/encode.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -1,6 +1,6 @@
 /* Any bytes as a GGUF file: refused with a line of text, or tensors that lie in the file in order without
  * overlap; then the header of its Q8_0 copy can be made, or that is refused with a line. */
-#include "../../native/src/quantize/q8_0_gguf.h"
+#include "quantize/q8_0_gguf.h"
 #include "weights_file.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../native/src/core/bytes.h"
-#include "../../native/src/core/chunk.h"
-#include "../../native/src/core/delta.h"
-#include "../../native/src/core/index.h"
+#include "core/bytes.h"
+#include "core/chunk.h"
+#include "core/delta.h"
+#include "core/index.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

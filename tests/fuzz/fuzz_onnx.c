@@ -1,6 +1,6 @@
 /* Any bytes as an ONNX file beside a file "data" of 64 bytes: refused with a line of text, or tensors that
  * lie in either in order without overlap, and quantized ones whose parts are there. */
-#include "../../native/src/formats/onnx.h"
+#include "formats/onnx.h"
 #include "weights_file.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

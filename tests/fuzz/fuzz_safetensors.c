@@ -2,7 +2,7 @@
  * without overlap. */
 #include <string.h>
 
-#include "../../native/src/formats/safetensors.h"
+#include "formats/safetensors.h"
 #include "weights_file.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "../../native/src/formats/weights.h"
+#include "formats/weights.h"
 
 static inline void weights_require(int good)
 {

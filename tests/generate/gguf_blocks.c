@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "../../native/src/core/bytes.h"
+#include "core/bytes.h"
 #include "values.h"
 
 int gguf_is_block(uint32_t dtype)

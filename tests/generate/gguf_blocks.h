@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../../native/src/core/index.h"
+#include "core/index.h"
 
 enum { GGUF_BLOCK_MAX = 256, GGUF_PARTS_MAX = 16 };
 

@@ -7,8 +7,8 @@
 
 #include <jansson.h>
 
-#include "../../native/src/formats/model.h"
-#include "../../native/src/quantize/q8_0_gguf.h"
+#include "formats/model.h"
+#include "quantize/q8_0_gguf.h"
 #include "gguf_blocks.h"
 #include "gguf_writer.h"
 #include "random.h"

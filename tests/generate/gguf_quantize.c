@@ -2,7 +2,7 @@
 #include <float.h>
 #include <math.h>
 
-#include "../../native/src/quantize/q8_0.h"
+#include "quantize/q8_0.h"
 #include "gguf_blocks.h"
 #include "random.h"
 

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../../native/src/formats/gguf_parse.h"
+#include "formats/gguf_parse.h"
 
 typedef struct gguf_bytes {
 	uint8_t *data;

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../native/src/formats/model.h"
+#include "formats/model.h"
 #include "onnx_rounding.h"
 #include "onnx_writer.h"
 #include "random.h"

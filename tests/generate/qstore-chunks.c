@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../native/src/core/cells.h"
-#include "../../native/src/core/factors.h"
-#include "../../native/src/encode/encode.h"
+#include "core/cells.h"
+#include "core/factors.h"
+#include "encode/encode.h"
 #include "options.h"
 #include "random.h"
 #include "writer.h"

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../native/src/formats/model.h"
-#include "../../native/src/quantize/llm_int8.h"
+#include "formats/model.h"
+#include "quantize/llm_int8.h"
 #include "gptq.h"
 #include "layouts.h"
 #include "random.h"

@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#include "../../native/src/core/index.h"
+#include "core/index.h"
 
 /* The low `size` bytes of bits. */
 void store_bytes(uint8_t *dst, uint64_t bits, uint32_t size);

@@ -9,8 +9,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "../../native/src/formats/safetensors.h"
-#include "../../native/src/quantize/llm_int8.h"
+#include "formats/safetensors.h"
+#include "quantize/llm_int8.h"
 #include "values.h"
 
 void gen_die(const char *format, ...)

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../../native/src/core/index.h"
+#include "core/index.h"
 #include "rounding.h"
 
 typedef struct gen_tensor gen_tensor;

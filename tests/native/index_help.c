@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "../../native/src/core/bytes.h"
+#include "core/bytes.h"
 
 void number_index_parts(qs_index_builder *builder)
 {

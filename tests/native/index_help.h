@@ -3,7 +3,7 @@
 #ifndef TESTS_INDEX_HELP_H
 #define TESTS_INDEX_HELP_H
 
-#include "../../native/src/archive/index_build.h"
+#include "container/index_build.h"
 
 #define PAYLOAD_SIZE 8192
 

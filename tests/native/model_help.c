@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "../../native/src/formats/model.h"
+#include "formats/model.h"
 
 uint64_t hash_model(const char *path)
 {

@@ -19,9 +19,9 @@
 #include <cmocka.h>
 #include <qstore.h>
 
-#include "../../native/src/core/bytes.h"
-#include "../../native/src/core/chunk.h"
-#include "../../native/src/core/index.h"
+#include "core/bytes.h"
+#include "core/chunk.h"
+#include "core/index.h"
 #include "../generate/fixtures.h"
 #include "../generate/llama.h"
 #include "archive_help.h"

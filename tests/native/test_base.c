@@ -15,7 +15,7 @@
 #include <cmocka.h>
 #include <qstore.h>
 
-#include "../../native/src/core/index.h"
+#include "core/index.h"
 #include "../generate/llama.h"
 #include "../generate/quantize.h"
 #include "archive_help.h"

@@ -10,8 +10,8 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#include "../../native/src/core/checksum.h"
-#include "../../native/src/core/simd.h"
+#include "core/checksum.h"
+#include "core/simd.h"
 
 static void known_values(void **state)
 {

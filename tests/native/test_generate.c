@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "../../native/src/formats/model.h"
+#include "formats/model.h"
 #include "../generate/fixtures.h"
 #include "../generate/llama.h"
 #include "../generate/random.h"

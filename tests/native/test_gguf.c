@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "../../native/src/formats/model.h"
+#include "formats/model.h"
 #include "../generate/gguf_writer.h"
 #include "scratch.h"
 

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "../../native/src/formats/model.h"
+#include "formats/model.h"
 #include "../generate/gguf_blocks.h"
 #include "../generate/gguf_model.h"
 #include "../generate/llama.h"

@@ -6,7 +6,7 @@
 #include <ftw.h>
 #include <unistd.h>
 
-#include "../../native/include/qstore.h"
+#include <qstore.h>
 
 static void golden_path(char *path, size_t size, const char *kind, const char *name)
 {

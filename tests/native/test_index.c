@@ -9,8 +9,8 @@
 
 #include <cmocka.h>
 
-#include "../../native/src/core/bytes.h"
-#include "../../native/src/core/chunk.h"
+#include "core/bytes.h"
+#include "core/chunk.h"
 #include "index_help.h"
 
 /* Reads all that a reader may, and checks what it relies on. */

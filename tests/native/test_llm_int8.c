@@ -11,8 +11,8 @@
 
 #include <cmocka.h>
 
-#include "../../native/src/formats/model.h"
-#include "../../native/src/quantize/llm_int8.h"
+#include "formats/model.h"
+#include "quantize/llm_int8.h"
 
 /* The reference: nothing but its meaning, value by value. */
 

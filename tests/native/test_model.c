@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "../../native/src/formats/model.h"
+#include "formats/model.h"
 #include "scratch.h"
 
 #define TENSOR(name) "{\"" name "\":{\"dtype\":\"BF16\",\"shape\":[2,5],\"data_offsets\":[0,20]}}"

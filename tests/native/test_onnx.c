@@ -12,8 +12,8 @@
 
 #include <cmocka.h>
 
-#include "../../native/src/formats/model.h"
-#include "../../native/src/formats/protobuf.h"
+#include "formats/model.h"
+#include "formats/protobuf.h"
 #include "../generate/onnx_writer.h"
 #include "scratch.h"
 

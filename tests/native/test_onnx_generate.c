@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "../../native/src/formats/model.h"
+#include "formats/model.h"
 #include "../generate/llama.h"
 #include "../generate/onnx_llama.h"
 #include "../generate/onnx_rounding.h"

@@ -14,9 +14,9 @@
 #include <cmocka.h>
 #include <qstore.h>
 
-#include "../../native/src/core/bytes.h"
-#include "../../native/src/core/index.h"
-#include "../../native/src/formats/safetensors.h"
+#include "core/bytes.h"
+#include "core/index.h"
+#include "formats/safetensors.h"
 #include "../generate/llama.h"
 #include "../generate/random.h"
 #include "../generate/writer.h"

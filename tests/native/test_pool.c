@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "../../native/src/archive/pool.h"
+#include "os/pool.h"
 
 #define N_JOBS 200
 #define N_SIDE 7

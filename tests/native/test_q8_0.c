@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
-#include "../../native/src/quantize/q8_0.h"
-#include "../../native/src/quantize/q8_0_gguf.h"
+#include "quantize/q8_0.h"
+#include "quantize/q8_0_gguf.h"
 #include "../generate/gguf_writer.h"
 #include "../generate/random.h"
 #include "../generate/values.h"

@@ -6,8 +6,8 @@
 
 #include <cmocka.h>
 
-#include "../../native/src/core/raw_bits.h"
-#include "../../native/src/core/simd.h"
+#include "core/raw_bits.h"
+#include "core/simd.h"
 
 enum { GROUPS = 5, SYMBOLS = GROUPS * QS_RAW_GROUP };
 

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "../../native/src/formats/safetensors.h"
+#include "formats/safetensors.h"
 #include "scratch.h"
 
 #define BF16_10 "{\"dtype\":\"BF16\",\"shape\":[2,5],\"data_offsets\":[0,20]}"

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "../../native/src/archive/whole.h"
+#include "read/whole.h"
 
 enum { THREADS = 4, ROUNDS = 40 };
 

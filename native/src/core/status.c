@@ -1,4 +1,4 @@
-#include "../../include/qstore.h"
+#include <qstore.h>
 #include "status.h"
 
 /* The public header spells the list out, for its readers; it cannot differ. */

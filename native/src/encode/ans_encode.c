@@ -1,6 +1,6 @@
 #include "ans_encode.h"
 
-#include "../core/simd.h"
+#include "core/simd.h"
 
 /* How much a symbol's bits change with its frequency, about count / frequency: whose is the least, or, to
  * give more, the largest. */

@@ -2,7 +2,7 @@
 #ifndef QS_ANS_ENCODE_H
 #define QS_ANS_ENCODE_H
 
-#include "../core/ans.h"
+#include "core/ans.h"
 
 /* Frequencies, at least 1 for counts above 0, that sum up to 1 << log. At least two of the n ≤ 256 counts are
  * above 0, at most 1 << log; they sum up to less than 2^24. */

@@ -1,7 +1,7 @@
 /* Writing ANS units in AVX-512, 32 symbols at a time; the oracle is qs_ans_put_scalar. */
 #include "ans_encode.h"
 
-#include "../core/simd.h"
+#include "core/simd.h"
 
 #if QS_HAVE_AVX512
 #include <immintrin.h>

@@ -3,7 +3,7 @@
 #ifndef QS_CENTRES_H
 #define QS_CENTRES_H
 
-#include "../core/mode.h"
+#include "core/mode.h"
 
 typedef struct qs_centres {
 	uint32_t n; /* columns of the object, or rows of the chunk */

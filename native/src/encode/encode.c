@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <zstd.h>
 
-#include "../core/delta.h"
-#include "../core/planes.h"
-#include "../core/workspace.h"
+#include "core/delta.h"
+#include "core/planes.h"
+#include "core/workspace.h"
 #include "centres.h"
 #include "find_peaks.h"
 #include "ranks_encode.h"

@@ -2,7 +2,7 @@
 #ifndef QS_ENCODE_H
 #define QS_ENCODE_H
 
-#include "../core/chunk.h"
+#include "core/chunk.h"
 
 /* Scratch memory of one encoding thread; NULL when memory is out. */
 typedef struct qs_encoder qs_encoder;

@@ -1,6 +1,6 @@
 #include "find_peaks.h"
 
-#include "../core/lanes.h"
+#include "core/lanes.h"
 #include "symbols_encode.h"
 
 enum {

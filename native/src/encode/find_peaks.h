@@ -2,8 +2,8 @@
 #ifndef QS_FIND_PEAKS_H
 #define QS_FIND_PEAKS_H
 
-#include "../core/chunk.h"
-#include "../core/peaks.h"
+#include "core/chunk.h"
+#include "core/peaks.h"
 
 enum { QS_PEAK_GROUPS_MAX = QS_CHUNK_SIZE_MAX >> QS_PEAKS_LOG_MIN };
 

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "../core/simd.h"
+#include "core/simd.h"
 
 void qs_put_ranks_scalar(qs_rank_lanes *lanes, const uint16_t *f, const uint16_t *rank, uint32_t n)
 {

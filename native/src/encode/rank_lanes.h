@@ -3,8 +3,8 @@
 #ifndef QS_RANK_LANES_H
 #define QS_RANK_LANES_H
 
-#include "../core/cell_fields.h"
-#include "../core/ranks.h"
+#include "core/cell_fields.h"
+#include "core/ranks.h"
 
 /* The encoder's state: it starts where decoding ends. */
 typedef struct qs_rank_lanes {

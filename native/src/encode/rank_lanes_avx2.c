@@ -1,7 +1,7 @@
 /* Writing ranks in AVX2, eight divisions at a time; the oracle is qs_put_ranks_scalar. */
 #include "rank_lanes.h"
 
-#include "../core/simd.h"
+#include "core/simd.h"
 
 #if QS_HAVE_AVX2
 #include <immintrin.h>

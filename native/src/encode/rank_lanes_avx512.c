@@ -1,10 +1,10 @@
 /* Writing ranks in AVX-512, 32 elements at a time; the oracles stand in rank_lanes.c. */
 #include "rank_lanes.h"
 
-#include "../core/simd.h"
+#include "core/simd.h"
 
 #if QS_HAVE_AVX512
-#include "../core/cell_tables_avx512.h"
+#include "core/cell_tables_avx512.h"
 
 /* Sixteen states that have given their units, below F · 2^16, and ranks · F. */
 static inline __m512i put(__m512i state, __m512i f, __m512i ranks)

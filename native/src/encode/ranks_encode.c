@@ -2,11 +2,11 @@
 
 #include <string.h>
 
-#include "../core/factors.h"
-#include "../core/planes.h"
-#include "../core/rules.h"
-#include "../core/walk.h"
-#include "../core/workspace.h"
+#include "core/factors.h"
+#include "core/planes.h"
+#include "core/rules.h"
+#include "core/walk.h"
+#include "core/workspace.h"
 #include "rank_lanes.h"
 
 /* A chunk with more exceptions than this share of its elements is better coded plainly. */

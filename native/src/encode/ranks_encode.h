@@ -2,8 +2,8 @@
 #ifndef QS_RANKS_ENCODE_H
 #define QS_RANKS_ENCODE_H
 
-#include "../core/cells.h"
-#include "../core/mode.h"
+#include "core/cells.h"
+#include "core/mode.h"
 #include "symbols_encode.h"
 
 /* Scratch memory for one chunk. */

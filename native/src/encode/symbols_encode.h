@@ -2,7 +2,7 @@
 #ifndef QS_SYMBOLS_ENCODE_H
 #define QS_SYMBOLS_ENCODE_H
 
-#include "../core/symbols.h"
+#include "core/symbols.h"
 
 /* A destination that is written front to back; `bad` is set when it is full. */
 typedef struct qs_writer {

@@ -1,6 +1,6 @@
 #include "tree_encode.h"
 
-#include "../core/simd.h"
+#include "core/simd.h"
 
 /* For each node the least leaf below, as numbers from left to right; of the leaves themselves by symbol. */
 static void number_leaves(const qs_tree *t, unsigned node, unsigned *next, uint8_t least[QS_TREE_NODES],

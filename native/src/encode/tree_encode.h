@@ -2,7 +2,7 @@
 #ifndef QS_TREE_ENCODE_H
 #define QS_TREE_ENCODE_H
 
-#include "../core/tree.h"
+#include "core/tree.h"
 
 /* Scratch memory of qs_tree_write: what is written, as numbers of leaves, and the symbols of odd and of even
  * levels. */

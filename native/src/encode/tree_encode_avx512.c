@@ -1,5 +1,5 @@
 /* A tree's nodes written in AVX-512, 64 symbols at once; the oracles stand in tree_encode.c. */
-#include "../core/simd.h"
+#include "core/simd.h"
 #include "tree_encode.h"
 
 #if QS_HAVE_AVX512

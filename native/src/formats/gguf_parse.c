@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "../core/bytes.h"
+#include "core/bytes.h"
 
 #define BUFFER_SIZE 65536  /* more than the longest key or name */
 #define KEY_SIZE_MAX 65535 /* gguf.md: "up to 2^16-1 bytes" */

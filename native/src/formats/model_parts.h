@@ -2,7 +2,7 @@
 #ifndef QS_MODEL_PARTS_H
 #define QS_MODEL_PARTS_H
 
-#include "../text.h"
+#include "text.h"
 #include "model.h"
 
 /* FOLDER/NAME, malloc'd; NULL: no memory. */

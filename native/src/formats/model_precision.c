@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../core/bytes.h"
+#include "core/bytes.h"
 #include "model_parts.h"
 
 static int is_scale_dtype(uint32_t dtype)

@@ -5,8 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../core/index.h"
-#include "../error.h"
+#include "core/index.h"
+#include "error.h"
 
 typedef struct qs_weight {
 	char *name;     /* owned by the file */

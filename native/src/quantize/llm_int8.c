@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "../core/index.h"
+#include "core/index.h"
 
 /* The loops below have no branches and no calls, so that compilers vectorise them. Every operation is an
  * integer one or an IEEE single one (add, multiply, divide) under the default rounding, to nearest even; the

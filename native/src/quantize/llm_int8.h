@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../error.h"
+#include "error.h"
 
 /* absmax over n values (dtype QS_F16 or QS_BF16, little-endian, src unaligned allowed) after the cast to
  * FP16; combine pieces of a row by max. *finite is cleared (never set) when a value is not finite after the

@@ -1,6 +1,6 @@
 #include "q8_0.h"
 
-#include "../core/rules.h"
+#include "core/rules.h"
 
 /* Loops without branches and calls, so that compilers vectorise them. */
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../formats/gguf_parse.h"
+#include "formats/gguf_parse.h"
 #include "q8_0.h"
 
 #define FILE_TYPE_Q8_0 7       /* llama.h, LLAMA_FTYPE_MOSTLY_Q8_0 */

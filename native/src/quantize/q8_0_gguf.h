@@ -4,7 +4,7 @@
 #ifndef QS_Q8_0_GGUF_H
 #define QS_Q8_0_GGUF_H
 
-#include "../formats/gguf.h"
+#include "formats/gguf.h"
 
 /* Would llama-quantize turn this tensor into Q8_0? Matrices (and stacks of them) in F32, F16 or BF16 named
  * "…weight", but not norms, routers, positions, convolutions and other small ones, by their names; and only

@@ -1,0 +1,224 @@
+#include "tar.h"
+
+#include <archive.h>
+#include <archive_entry.h>
+#include <errno.h>
+#include <locale.h>
+#include <stdlib.h>
+#include <string.h>
+#ifdef __APPLE__
+#include <xlocale.h>
+#endif
+
+#include "os/file.h"
+
+struct qs_tar_writer {
+	struct archive *archive;
+	struct archive_entry *entry;
+	locale_t locale;
+	int fd; /* -1: only count */
+	const char *path;
+	uint64_t written;  /* bytes */
+	uint64_t data_end; /* where the member's data ends */
+	int abandoned;     /* write no more */
+	qs_error io_error;
+};
+
+static la_ssize_t write_callback(struct archive *archive, void *user, const void *src, size_t size)
+{
+	qs_tar_writer *writer = user;
+	if (writer->abandoned) {
+		archive_set_error(archive, ECANCELED, "%s", "abandoned");
+		return -1;
+	}
+	if (writer->fd >= 0 &&
+	    qs_write_all(writer->fd, src, size, writer->path, &writer->io_error) != QSTORE_OK) {
+		archive_set_error(archive, EIO, "%s", "cannot write");
+		return -1;
+	}
+	writer->written += size;
+	return (la_ssize_t)size;
+}
+
+static qstore_status tar_error(qs_tar_writer *writer, qs_error *error)
+{
+	if (writer->io_error.status != QSTORE_OK) {
+		if (error != NULL)
+			*error = writer->io_error;
+		return writer->io_error.status;
+	}
+	const char *text = archive_error_string(writer->archive);
+	return qs_fail(error, QSTORE_IO, "%s: cannot write: %s", writer->path,
+	               text == NULL ? "libarchive failed" : text);
+}
+
+qstore_status qs_tar_writer_create(qs_tar_writer **out, int fd, const char *path, qs_error *error)
+{
+	qs_tar_writer *writer = calloc(1, sizeof(*writer));
+	*out = writer;
+	if (writer == NULL)
+		return qs_fail(error, QSTORE_MEMORY, "%s: out of memory", path);
+	writer->fd = fd;
+	writer->path = path;
+	writer->archive = archive_write_new();
+	writer->entry = archive_entry_new();
+	writer->locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+	if (writer->archive == NULL || writer->entry == NULL || writer->locale == (locale_t)0)
+		return qs_fail(error, QSTORE_MEMORY, "%s: out of memory", path);
+	/* Unbuffered, so that `written` is exact, and without padding to tape blocks. */
+	if (archive_write_set_format_pax_restricted(writer->archive) != ARCHIVE_OK ||
+	    archive_write_set_bytes_per_block(writer->archive, 0) != ARCHIVE_OK ||
+	    archive_write_set_bytes_in_last_block(writer->archive, 1) != ARCHIVE_OK ||
+	    archive_write_open(writer->archive, writer, NULL, write_callback, NULL) != ARCHIVE_OK)
+		return tar_error(writer, error);
+	return QSTORE_OK;
+}
+
+void qs_tar_writer_destroy(qs_tar_writer *writer)
+{
+	if (writer == NULL)
+		return;
+	if (writer->archive != NULL) {
+		/* Freeing completes an archive. (archive_write_fail would prevent that too, but leaks in
+		 * libarchive 3.6.) */
+		writer->abandoned = 1;
+		archive_write_free(writer->archive);
+	}
+	archive_entry_free(writer->entry);
+	if (writer->locale != (locale_t)0)
+		freelocale(writer->locale);
+	free(writer);
+}
+
+static qstore_status write_header(qs_tar_writer *writer, const char *name, uint64_t size, qs_error *error)
+{
+	archive_entry_clear(writer->entry);
+	archive_entry_set_pathname(writer->entry, name);
+	archive_entry_set_filetype(writer->entry, AE_IFREG);
+	archive_entry_set_perm(writer->entry, 0644);
+	archive_entry_set_size(writer->entry, (la_int64_t)size);
+	archive_entry_set_mtime(writer->entry, 0, 0);
+	archive_entry_set_uid(writer->entry, 0);
+	archive_entry_set_gid(writer->entry, 0);
+	/* libarchive converts names from the locale's character set; in this one it writes bytes that are not
+	 * ASCII as they are, and says so in the member's header. The same bytes come out wherever the packer
+	 * runs. */
+	locale_t before = uselocale(writer->locale);
+	int result = archive_write_header(writer->archive, writer->entry);
+	uselocale(before);
+	return result < ARCHIVE_WARN ? tar_error(writer, error) : QSTORE_OK;
+}
+
+qstore_status qs_tar_writer_member(qs_tar_writer *writer, const char *name, uint64_t size,
+                                   uint64_t data_offset, qs_error *error)
+{
+	/* Pads the member before, whose data must be complete: libarchive would fill it with zeros. */
+	if (writer->written != writer->data_end)
+		return qs_fail(error, QSTORE_IO, "%s: member before %s is incomplete", writer->path, name);
+	qstore_status status = write_header(writer, name, size, error);
+	if (status != QSTORE_OK)
+		return status;
+	if (writer->written != data_offset)
+		return qs_fail(error, QSTORE_IO, "%s: member %s starts at byte %llu, not at %llu as planned",
+		               writer->path, name, (unsigned long long)writer->written,
+		               (unsigned long long)data_offset);
+	writer->data_end = data_offset + size;
+	return QSTORE_OK;
+}
+
+qstore_status qs_tar_writer_data(qs_tar_writer *writer, const void *src, size_t size, qs_error *error)
+{
+	const uint8_t *p = src;
+	if (size > writer->data_end - writer->written)
+		return qs_fail(error, QSTORE_IO, "%s: more data than planned", writer->path);
+	while (size > 0) {
+		la_ssize_t n = archive_write_data(writer->archive, p, size);
+		if (n <= 0)
+			return tar_error(writer, error);
+		p += n;
+		size -= (size_t)n;
+	}
+	return QSTORE_OK;
+}
+
+qstore_status qs_tar_writer_finish(qs_tar_writer *writer, uint64_t archive_size, qs_error *error)
+{
+	if (writer->written != writer->data_end)
+		return qs_fail(error, QSTORE_IO, "%s: the last member is incomplete", writer->path);
+	if (archive_write_close(writer->archive) != ARCHIVE_OK)
+		return tar_error(writer, error);
+	if (writer->written != archive_size)
+		return qs_fail(error, QSTORE_IO, "%s: has %llu bytes, not %llu as planned", writer->path,
+		               (unsigned long long)writer->written, (unsigned long long)archive_size);
+	return QSTORE_OK;
+}
+
+qstore_status qs_tar_header_size(const char *name, uint64_t size, uint64_t *header_size, qs_error *error)
+{
+	qs_tar_writer *writer;
+	qstore_status status = qs_tar_writer_create(&writer, -1, name, error);
+	if (status == QSTORE_OK)
+		status = write_header(writer, name, size, error);
+	if (status == QSTORE_OK)
+		*header_size = writer->written;
+	qs_tar_writer_destroy(writer);
+	return status;
+}
+
+qstore_status qs_tar_trailer_size(uint64_t *trailer_size, qs_error *error)
+{
+	qs_tar_writer *writer;
+	qstore_status status = qs_tar_writer_create(&writer, -1, "archive", error);
+	if (status == QSTORE_OK && archive_write_close(writer->archive) != ARCHIVE_OK)
+		status = tar_error(writer, error);
+	if (status == QSTORE_OK)
+		*trailer_size = writer->written;
+	qs_tar_writer_destroy(writer);
+	return status;
+}
+
+qstore_status qs_tar_list(const char *path,
+                          qstore_status (*member)(void *user, const char *name, uint64_t size,
+                                                  uint64_t data_offset, qs_error *error),
+                          void *user, qs_error *error)
+{
+	struct archive *archive = archive_read_new();
+	if (archive == NULL)
+		return qs_fail(error, QSTORE_MEMORY, "%s: out of memory", path);
+	qstore_status status = QSTORE_OK;
+	archive_read_support_format_tar(archive);
+	if (archive_read_open_filename(archive, path, QS_IO_BLOCK) != ARCHIVE_OK)
+		status = qs_fail(error, QSTORE_IO, "%s: cannot read: %s", path, archive_error_string(archive));
+	/* libarchive tells where headers start. A member's data ends where the next header starts, less the
+	 * padding. */
+	char *name = NULL;
+	uint64_t size = 0;
+	while (status == QSTORE_OK) {
+		struct archive_entry *entry;
+		int result = archive_read_next_header(archive, &entry);
+		if (result != ARCHIVE_OK && result != ARCHIVE_EOF && result != ARCHIVE_WARN) {
+			status = qs_fail(error, QSTORE_CORRUPT, "%s: not a good tar archive: %s", path,
+			                 archive_error_string(archive));
+			break;
+		}
+		uint64_t position = (uint64_t)archive_read_header_position(archive);
+		if (name != NULL) {
+			status = position < qs_tar_padded(size)
+			             ? qs_fail(error, QSTORE_CORRUPT, "%s: member %s is cut short", path, name)
+			             : member(user, name, size, position - qs_tar_padded(size), error);
+			free(name);
+			name = NULL;
+		}
+		if (status != QSTORE_OK || result == ARCHIVE_EOF)
+			break;
+		const char *pathname = archive_entry_pathname(entry);
+		size = (uint64_t)archive_entry_size(entry);
+		name = pathname == NULL ? NULL : strdup(pathname);
+		if (name == NULL)
+			status = qs_fail(error, pathname == NULL ? QSTORE_CORRUPT : QSTORE_MEMORY,
+			                 "%s: a member has no name", path);
+	}
+	free(name);
+	archive_read_free(archive);
+	return status;
+}

@@ -1,0 +1,262 @@
+#include "file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Largest single transfer: some systems refuse more than 2^31 - 1 bytes. */
+#define TRANSFER_MAX ((size_t)1 << 30)
+
+qstore_status qs_open_read(int *fd, const char *path, qs_error *error)
+{
+	do
+		*fd = open(path, O_RDONLY | O_CLOEXEC);
+	while (*fd < 0 && errno == EINTR);
+	if (*fd < 0)
+		return qs_fail(error, QSTORE_IO, "%s: cannot open: %s", path, strerror(errno));
+	return QSTORE_OK;
+}
+
+qstore_status qs_pread_all(int fd, void *dst, size_t size, uint64_t offset, const char *name, qs_error *error)
+{
+	uint8_t *p = dst;
+	if (offset > INT64_MAX - size)
+		return qs_fail(error, QSTORE_TRUNCATED, "%s: ends too early", name);
+	while (size > 0) {
+		ssize_t n = pread(fd, p, size < TRANSFER_MAX ? size : TRANSFER_MAX, (off_t)offset);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return qs_fail(error, QSTORE_IO, "%s: cannot read: %s", name, strerror(errno));
+		if (n == 0)
+			return qs_fail(error, QSTORE_TRUNCATED, "%s: ends too early, at byte %llu", name,
+			               (unsigned long long)offset);
+		p += n;
+		size -= (size_t)n;
+		offset += (uint64_t)n;
+	}
+	return QSTORE_OK;
+}
+
+/* At offset, or where the file stands when it is negative. */
+static qstore_status write_all(int fd, const uint8_t *p, size_t size, off_t offset, const char *name,
+                               qs_error *error)
+{
+	while (size > 0) {
+		size_t most = size < TRANSFER_MAX ? size : TRANSFER_MAX;
+		ssize_t n = offset < 0 ? write(fd, p, most) : pwrite(fd, p, most, offset);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n == 0)
+			errno = ENOSPC;
+		if (n <= 0)
+			return qs_fail(error, QSTORE_IO, "%s: cannot write: %s", name, strerror(errno));
+		p += n;
+		size -= (size_t)n;
+		offset += offset < 0 ? 0 : (off_t)n;
+	}
+	return QSTORE_OK;
+}
+
+qstore_status qs_write_all(int fd, const void *src, size_t size, const char *name, qs_error *error)
+{
+	return write_all(fd, src, size, -1, name, error);
+}
+
+qstore_status qs_pwrite_all(int fd, const void *src, size_t size, uint64_t offset, const char *name,
+                            qs_error *error)
+{
+	if (offset > INT64_MAX - size)
+		return qs_fail(error, QSTORE_LIMIT, "%s: larger than a file can be", name);
+	return write_all(fd, src, size, (off_t)offset, name, error);
+}
+
+void qs_allocate(int fd, uint64_t size)
+{
+#ifdef __linux__
+	/* Not posix_fallocate(), which writes zeros where the filesystem has no such call. */
+	if (size >= QS_IO_BLOCK && size <= INT64_MAX)
+		(void)!fallocate(fd, 0, 0, (off_t)size);
+#else
+	(void)fd;
+	(void)size;
+#endif
+}
+
+static void random_suffix(char suffix[13])
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyz234567";
+	uint8_t bytes[12];
+	if (getentropy(bytes, sizeof(bytes)) != 0) {
+		/* Names are safe without chance too, as they are created exclusively. */
+		for (size_t i = 0; i < sizeof(bytes); i++)
+			bytes[i] = (uint8_t)((unsigned long)getpid() >> i);
+	}
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		suffix[i] = letters[bytes[i] & 31];
+	suffix[12] = 0;
+}
+
+qstore_status qs_temp_create(int *fd, char **temp_path, const char *path, qs_error *error)
+{
+	size_t size = strlen(path) + sizeof(".tmp-") + 12;
+	*fd = -1;
+	*temp_path = malloc(size);
+	if (*temp_path == NULL)
+		return qs_fail(error, QSTORE_MEMORY, "%s: out of memory", path);
+	for (int attempt = 0; attempt < 100; attempt++) {
+		char suffix[13];
+		random_suffix(suffix);
+		snprintf(*temp_path, size, "%s.tmp-%s", path, suffix);
+		*fd = open(*temp_path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+		if (*fd >= 0)
+			return QSTORE_OK;
+		if (errno != EEXIST && errno != EINTR)
+			break;
+	}
+	free(*temp_path);
+	*temp_path = NULL;
+	return qs_fail(error, QSTORE_IO, "%s: cannot create: %s", path, strerror(errno));
+}
+
+qstore_status qs_spool_create(int *fd, const char *path, qs_error *error)
+{
+	char *temp_path;
+	qstore_status status = qs_temp_create(fd, &temp_path, path, error);
+	if (status != QSTORE_OK)
+		return status;
+	unlink(temp_path);
+	free(temp_path);
+	return QSTORE_OK;
+}
+
+qstore_status qs_temp_rename(const char *temp_path, const char *path, int force, qs_error *error)
+{
+	if (!force) {
+		/* link() fails when the name is taken, rename() would replace it. */
+		if (link(temp_path, path) == 0) {
+			unlink(temp_path);
+			return QSTORE_OK;
+		}
+		struct stat info;
+		if (errno == EEXIST || lstat(path, &info) == 0)
+			return qs_fail(error, QSTORE_EXISTS, "%s: exists already", path);
+		/* Some filesystems have no hard links. */
+	}
+	if (rename(temp_path, path) != 0)
+		return qs_fail(error, QSTORE_IO, "%s: cannot create: %s", path, strerror(errno));
+	return QSTORE_OK;
+}
+
+void qs_sync_folder(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *folder = slash == NULL ? strdup(".") : strndup(path, slash == path ? 1 : (size_t)(slash - path));
+	if (folder == NULL)
+		return;
+	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd >= 0) {
+		(void)!fsync(fd);
+		close(fd);
+	}
+	free(folder);
+}
+
+char *qs_path_join(const char *folder, const char *name)
+{
+	size_t folder_size = strlen(folder), name_size = strlen(name);
+	char *path = malloc(folder_size + name_size + 2);
+	if (path == NULL)
+		return NULL;
+	memcpy(path, folder, folder_size);
+	if (folder_size > 0 && folder[folder_size - 1] != '/')
+		path[folder_size++] = '/';
+	memcpy(path + folder_size, name, name_size + 1);
+	return path;
+}
+
+static qstore_status parents(const char *path, size_t start, int make, qs_error *error)
+{
+	char *folder = strdup(path);
+	if (folder == NULL)
+		return qs_fail(error, QSTORE_MEMORY, "%s: out of memory", path);
+	qstore_status status = QSTORE_OK;
+	for (char *p = folder + start; *p != 0 && status == QSTORE_OK; p++) {
+		struct stat info;
+		if (*p != '/' || p == folder)
+			continue;
+		*p = 0;
+		if (!make || mkdir(folder, 0777) != 0) {
+			int reason = errno;
+			if ((start == 0 ? stat(folder, &info) : lstat(folder, &info)) == 0) {
+				if (!S_ISDIR(info.st_mode))
+					status = qs_fail(error, QSTORE_EXISTS, "%s: exists and is not a folder", folder);
+			} else if (make) {
+				status =
+				    qs_fail(error, QSTORE_IO, "%s: cannot create the folder: %s", folder, strerror(reason));
+			} else {
+				break; /* nor is anything below it */
+			}
+		}
+		*p = '/';
+	}
+	free(folder);
+	return status;
+}
+
+qstore_status qs_make_parents(const char *path, size_t start, qs_error *error)
+{
+	return parents(path, start, 1, error);
+}
+
+qstore_status qs_check_parents(const char *path, size_t start, qs_error *error)
+{
+	return parents(path, start, 0, error);
+}
+
+struct qs_sha256 {
+	EVP_MD_CTX *context;
+};
+
+qs_sha256 *qs_sha256_create(void)
+{
+	qs_sha256 *sha256 = malloc(sizeof(*sha256));
+	if (sha256 == NULL)
+		return NULL;
+	sha256->context = EVP_MD_CTX_new();
+	if (sha256->context == NULL || !qs_sha256_reset(sha256)) {
+		qs_sha256_destroy(sha256);
+		return NULL;
+	}
+	return sha256;
+}
+
+void qs_sha256_destroy(qs_sha256 *sha256)
+{
+	if (sha256 == NULL)
+		return;
+	EVP_MD_CTX_free(sha256->context);
+	free(sha256);
+}
+
+int qs_sha256_reset(qs_sha256 *sha256)
+{
+	return EVP_DigestInit_ex(sha256->context, EVP_sha256(), NULL) == 1;
+}
+
+int qs_sha256_update(qs_sha256 *sha256, const void *src, size_t size)
+{
+	return EVP_DigestUpdate(sha256->context, src, size) == 1;
+}
+
+int qs_sha256_final(qs_sha256 *sha256, uint8_t digest[32])
+{
+	unsigned size = 0;
+	return EVP_DigestFinal_ex(sha256->context, digest, &size) == 1 && size == 32;
+}

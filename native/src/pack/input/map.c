@@ -1,0 +1,66 @@
+/* Tensors found by name. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "pack/pack.h"
+
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp((*(pack_tensor *const *)a)->full, (*(pack_tensor *const *)b)->full);
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+	return strcmp((*(pack_tensor *const *)a)->key, (*(pack_tensor *const *)b)->key);
+}
+
+static int add_files(const pack_file *files, size_t n_files, uint32_t variants, int by_key, pack_map *map)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < n_files; i++)
+		n += files[i].variants & variants ? files[i].n_tensors : 0;
+	*map = (pack_map){malloc((n + 1) * sizeof(*map->tensors)), 0, by_key};
+	if (map->tensors == NULL)
+		return 0;
+	for (size_t i = 0; i < n_files; i++) {
+		if ((files[i].variants & variants) == 0)
+			continue;
+		for (size_t j = 0; j < files[i].n_tensors; j++)
+			map->tensors[map->n_tensors++] = &files[i].tensors[j];
+	}
+	if (n > 0)
+		qsort(map->tensors, n, sizeof(*map->tensors), by_key ? compare_keys : compare_names);
+	return 1;
+}
+
+int pack_map_make(const packer *p, uint32_t variant, int by_key, pack_map *map)
+{
+	return add_files(p->files, p->n_files, 1u << variant, by_key, map);
+}
+
+int pack_map_of_file(const pack_file *file, pack_map *map)
+{
+	return add_files(file, 1, file->variants, 0, map);
+}
+
+size_t pack_map_first(const pack_map *map, const char *name)
+{
+	size_t low = 0, high = map->n_tensors;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		const pack_tensor *t = map->tensors[middle];
+		if (strcmp(map->by_key ? t->key : t->full, name) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+pack_tensor *pack_map_find(const pack_map *map, const char *name)
+{
+	size_t i = pack_map_first(map, name);
+	if (i == map->n_tensors || strcmp(map->by_key ? map->tensors[i]->key : map->tensors[i]->full, name) != 0)
+		return NULL;
+	return map->tensors[i];
+}

@@ -1,0 +1,398 @@
+#include "rule.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/bytes.h"
+#include "core/cells.h"
+#include "core/layout.h"
+#include "text.h"
+
+/* Elements of a chunk that are looked at; all of them in tensors that are no more than the chunks looked at.
+ */
+#define SAMPLE_ELEMS (1u << 16)
+#define SAMPLE_ELEMS_SMALL (1u << 18)
+#define NAMED_MAX 32 /* tensors that are named like a matrix of codes */
+#define SCALES_MAX 8
+#define STRIDES_MAX 6
+#define RULES_MAX 6
+/* Square of the correlation of codes with values that they are not near to, but belong to: columns may be
+ * scaled (SmoothQuant, AWQ). */
+#define RELATED_MIN 0.1
+
+int pack_search_init(pack_search *s, packer *p)
+{
+	size_t coarse_size = 2 * QS_IO_BLOCK > QS_CHUNK_SIZE_MAX ? 2 * QS_IO_BLOCK : QS_CHUNK_SIZE_MAX;
+	s->p = p;
+	s->fine = malloc(QS_CHUNK_SIZE_MAX);
+	s->coarse = malloc(coarse_size);
+	s->scratch = malloc(PACK_SCRATCH_SIZE);
+	return s->fine != NULL && s->coarse != NULL && s->scratch != NULL;
+}
+
+void pack_search_free(pack_search *s)
+{
+	free(s->fine);
+	free(s->coarse);
+	free(s->scratch);
+	pack_grid_free(&s->grid);
+}
+
+int pack_is_scales_name(const char *name)
+{
+	return strstr(name, "scale") != NULL || strstr(name, "SCB") != NULL;
+}
+
+static int is_zeros_name(const char *rest)
+{
+	return strstr(rest, "zero") != NULL;
+}
+
+/* What a tensor of codes has in common with the names of its scales. */
+static size_t stem_of(const char *name)
+{
+	static const char *const ends[] = {".weight", "_quantized", "_weight_qdata"};
+	for (size_t i = 0; i < sizeof(ends) / sizeof(*ends); i++)
+		if (qs_ends_in(name, ends[i]))
+			return strlen(name) - strlen(ends[i]);
+	return strlen(name);
+}
+
+/* Tensors named like this one ("X.weight": X.SCB, X.weight_scale, X.scale, X.weight.scale …; "X": X.scale,
+ * X_scale …). */
+static size_t find_named(const pack_map *map, const pack_tensor *codes, pack_tensor *found[NAMED_MAX])
+{
+	char stem_text[QS_TENSOR_NAME_MAX + 1];
+	size_t stem = stem_of(codes->full), n = 0;
+	if (stem > QS_TENSOR_NAME_MAX)
+		return 0;
+	memcpy(stem_text, codes->full, stem);
+	stem_text[stem] = 0;
+	for (size_t i = pack_map_first(map, stem_text); i < map->n_tensors && n < NAMED_MAX; i++) {
+		pack_tensor *t = map->tensors[i];
+		if (strncmp(t->full, codes->full, stem) != 0)
+			break;
+		const char *rest = t->full + stem, *dot = strchr(rest, '.');
+		if ((rest[0] != '.' && rest[0] != '_') || t == codes || t->size == 0)
+			continue;
+		/* At most two parts: not those of modules within a module. */
+		dot = dot == rest ? strchr(rest + 1, '.') : dot;
+		if (dot != NULL && strchr(dot + 1, '.') != NULL)
+			continue;
+		t = pack_stored(t);
+		if (t->role == PACK_PLAIN || t->role == PACK_LITERAL)
+			found[n++] = t;
+	}
+	return n;
+}
+
+int pack_has_scales(const pack_map *map, const pack_tensor *codes)
+{
+	pack_tensor *named[NAMED_MAX];
+	size_t n = find_named(map, codes, named);
+	for (size_t i = 0; i < n; i++)
+		if (pack_is_scales_name(named[i]->full + stem_of(codes->full)))
+			return 1;
+	return 0;
+}
+
+/* The ways in which n scales can belong to rows × cols codes. */
+static size_t find_strides(uint64_t n, const pack_tensor *scales, uint64_t rows, uint64_t cols,
+                           pack_grid found[STRIDES_MAX])
+{
+	size_t n_found = 0;
+	uint64_t first = scales->n_dims > 0 ? scales->dims[0] : 1;
+	if (n == 1)
+		found[n_found++] = (pack_grid){.group = pack_group(cols)};
+	else if (n == rows)
+		found[n_found++] = (pack_grid){.group = pack_group(cols), .row_stride = 1};
+	if (n > 1 && n == cols && cols > 1)
+		found[n_found++] = (pack_grid){.group = 1, .group_stride = 1};
+	if (n > rows && rows > 0 && n % rows == 0 && n / rows < cols) {
+		uint64_t groups = n / rows;
+		for (uint32_t g = 0; g < 7 && n_found < STRIDES_MAX; g++) {
+			/* All of one size, or of one in use and a rest. */
+			uint64_t group = g == 0 ? (cols + groups - 1) / groups : 8u << g;
+			if ((cols + group - 1) / group != groups ||
+			    (g > 0 && cols % groups == 0 && group == cols / groups))
+				continue;
+			if (first == rows)
+				found[n_found++] =
+				    (pack_grid){.group = (uint32_t)group, .row_stride = groups, .group_stride = 1};
+			else if (first == groups)
+				found[n_found++] =
+				    (pack_grid){.group = (uint32_t)group, .row_stride = 1, .group_stride = rows};
+		}
+	}
+	return n_found;
+}
+
+/* The rules that codes with these zero points (or NULL) may be made by; of equals the first is taken. */
+static size_t find_rules(const pack_tensor *codes, const pack_tensor *zeros, uint8_t rules[RULES_MAX])
+{
+	static const uint8_t common[] = {QS_RULE_DIVIDE, QS_RULE_MULTIPLY, QS_RULE_DIVIDE_HALF};
+	int is_packed = codes->view == PACK_WORD_CODES;
+	size_t n = 0;
+	if (codes->view == PACK_AS_IS)
+		rules[n++] = QS_RULE_LLM_INT8;
+	if (is_packed && codes->bits == 4) { /* these know that there are 16 codes */
+		rules[n++] = QS_RULE_ADD_HALF_4;
+		rules[n++] = QS_RULE_ADD_4;
+	}
+	for (size_t i = 0; i < sizeof(common); i++)
+		rules[n++] = common[i];
+	if (zeros != NULL && (codes->view == PACK_AS_IS || (is_packed && codes->bits == 8))) {
+		rules[n++] = QS_RULE_ADD_HALF;
+		rules[n++] = QS_RULE_ADD;
+	}
+	return n;
+}
+
+/* Unless there are as many as there may be. */
+static void add_candidate(pack_search *s, pack_candidate candidate)
+{
+	if (s->n_candidates < PACK_GRIDS_MAX)
+		s->candidates[s->n_candidates++] = candidate;
+}
+
+/* Every grid that a matrix of codes may have. Those of packed codes and blocks are known but for details. */
+static void find_grids(pack_search *s, const pack_map *map, const pack_tensor *codes)
+{
+	uint8_t rules[RULES_MAX];
+	pack_tensor *named[NAMED_MAX];
+	s->n_candidates = 0;
+	if (codes->view != PACK_AS_IS || codes->has_grid) {
+		pack_candidate known = {.grid = codes->grid, .named = 1}, other = known;
+		add_candidate(s, known);
+		if (codes->view == PACK_WORD_CODES_T && codes->grid.zeros != NULL) {
+			/* GPTQModel's second version has the zero points themselves. */
+			other.grid.zero_offset = 0;
+			add_candidate(s, other);
+		}
+		/* Groups whose size does not divide the columns: by the sizes that are in use. */
+		other = known;
+		for (uint32_t group = 16; group <= 1024 && codes->grid.order == NULL; group *= 2) {
+			uint64_t cols = pack_cols(codes), given = codes->grid.group, groups = (cols + given - 1) / given;
+			if (cols % given == 0 && given != group && given < cols && (cols + group - 1) / group == groups &&
+			    qs_rule_group(codes->grid.rule) == 0) {
+				other.grid.group = group;
+				add_candidate(s, other);
+			}
+		}
+		size_t n_rules = find_rules(codes, codes->grid.zeros, rules);
+		for (size_t i = 0, n = s->n_candidates; qs_rule_group(codes->grid.rule) == 0 && i < n; i++)
+			for (size_t r = 0; r < n_rules; r++) {
+				other = s->candidates[i];
+				if (rules[r] == other.grid.rule || rules[r] == QS_RULE_LLM_INT8)
+					continue;
+				other.grid.rule = rules[r];
+				add_candidate(s, other);
+			}
+		return;
+	}
+	uint64_t rows = pack_rows(codes), cols = pack_cols(codes);
+	size_t n_named = find_named(map, codes, named), n_scales = 0;
+	for (size_t i = 0; i < n_named && n_scales < SCALES_MAX; i++) {
+		pack_tensor *scales = named[i], *zeros = NULL;
+		uint64_t n = pack_n_elems(scales);
+		pack_grid strides[STRIDES_MAX];
+		if (!qs_dtype_is_float(scales->dtype))
+			continue;
+		size_t n_strides = find_strides(n, scales, rows, cols, strides);
+		n_scales += n_strides > 0;
+		for (size_t j = 0; j < n_named; j++)
+			if (is_zeros_name(named[j]->full + stem_of(codes->full)) && pack_n_elems(named[j]) == n &&
+			    (named[j]->dtype == QS_U8 || named[j]->dtype == QS_I8))
+				zeros = named[j];
+		size_t n_rules = find_rules(codes, zeros, rules);
+		for (size_t j = 0; j < n_strides; j++)
+			for (size_t r = 0; r < n_rules; r++) {
+				pack_candidate candidate = {
+				    .grid = strides[j], .named = pack_is_scales_name(scales->full + stem_of(codes->full))};
+				candidate.grid.rule = rules[r];
+				candidate.grid.scales = scales;
+				candidate.grid.zeros = zeros;
+				candidate.grid.zero_offset = zeros == NULL && codes->dtype == QS_U8 ? 128 : 0;
+				add_candidate(s, candidate);
+			}
+	}
+}
+
+static qstore_status read_elems(pack_search *s, const pack_tensor *t, uint8_t *dst, uint64_t first, size_t n,
+                                qs_error *error)
+{
+	size_t size = qs_dtype_size(t->dtype);
+	return pack_tensor_read(s->p, t, dst, n * size, first * size, s->scratch, error);
+}
+
+/* Values (into s->fine) and codes (into s->coarse) that are to be compared. */
+static qstore_status read_sample(pack_search *s, const pack_tensor *fine, const pack_tensor *codes,
+                                 uint64_t first, uint32_t n, qs_chunk_desc *desc, qs_error *error)
+{
+	*desc = (qs_chunk_desc){.kind = QS_KIND_REFINE,
+	                        .dtype = fine->dtype,
+	                        .n_elems = n,
+	                        .cols = pack_cols(fine),
+	                        .first_elem = first,
+	                        .coarse = s->coarse,
+	                        .coarse_dtype = codes->dtype};
+	qstore_status status = read_elems(s, fine, s->fine, first, n, error);
+	return status == QSTORE_OK ? read_elems(s, codes, s->coarse, first, n, error) : status;
+}
+
+static qstore_status load_grid(pack_search *s, const pack_grid *grid, qs_chunk_desc *desc, qs_error *error)
+{
+	return pack_load_grid(s->p, grid, desc->coarse_dtype, desc->cols, desc->first_elem, desc->n_elems,
+	                      &s->grid, s->scratch, &desc->coarse_grid, error);
+}
+
+/* Elements that the rule gives another code than desc->coarse has. */
+static uint64_t count_mismatches(const qs_chunk_desc *desc, const uint8_t *fine)
+{
+	const qs_grid *grid = &desc->coarse_grid;
+	int is_signed = desc->coarse_dtype == QS_I8, low = is_signed ? -128 : 0;
+	int high = is_signed ? 127 : (int)qs_rule_levels(grid->rule) - 1;
+	uint64_t n = 0;
+	qs_runs runs;
+	qs_runs_begin(&runs, grid, desc->cols, desc->first_elem, desc->n_elems, QS_CODED_ROWS, NULL);
+	while (qs_runs_next(&runs)) {
+		qs_step step;
+		qs_grid_step(grid, runs.run.number, &step);
+		for (uint32_t i = runs.run.begin, end = i + runs.run.count; i < end; i++) {
+			int code = qs_cell_code(desc->dtype, grid->rule, &step, qs_load16(fine + 2 * (size_t)i));
+			int given = is_signed ? (int8_t)desc->coarse[i] : desc->coarse[i];
+			if (code != QS_NO_CODE)
+				code = code > high ? high : code < low ? low : code;
+			/* Some quantizers are symmetric. */
+			n += code != given && !(is_signed && code == -128 && given == -127);
+		}
+	}
+	return n;
+}
+
+qstore_status pack_find_rule(pack_search *s, const pack_tensor *fine, pack_tensor *codes, const pack_map *map,
+                             int *found, pack_fit *fit, qs_error *error)
+{
+	uint64_t cols, seen = 0, elems = pack_n_elems(fine);
+	uint32_t chunk_elems;
+	pack_geometry(fine, &cols, &chunk_elems);
+	find_grids(s, map, codes);
+	uint64_t n_chunks = (elems + chunk_elems - 1) / chunk_elems, previous = QS_NONE;
+	uint64_t chunks[3] = {0, n_chunks / 2, n_chunks - 1};
+	*found = 0;
+	*fit = PACK_FITS;
+	for (int k = 0; k < 3 && s->n_candidates > 0; k++) {
+		if (chunks[k] == previous)
+			continue;
+		previous = chunks[k];
+		uint64_t first = chunks[k] * chunk_elems, left = elems - first;
+		uint32_t most = n_chunks <= 3 ? SAMPLE_ELEMS_SMALL : SAMPLE_ELEMS;
+		uint32_t n = left < most ? (uint32_t)left : most;
+		n = n < chunk_elems ? n : chunk_elems;
+		qs_chunk_desc desc;
+		qstore_status status = read_sample(s, fine, codes, first, n, &desc, error);
+		for (size_t i = 0; i < s->n_candidates && status == QSTORE_OK; i++) {
+			status = load_grid(s, &s->candidates[i].grid, &desc, error);
+			if (status != QSTORE_OK)
+				break;
+			s->candidates[i].mismatches += count_mismatches(&desc, s->fine);
+			pack_add_sums(&desc, s->fine, &s->candidates[i].sums);
+		}
+		if (status != QSTORE_OK)
+			return status;
+		if (pack_is_cancelled(s->p))
+			return qs_fail(error, QSTORE_CANCELLED, "cancelled");
+		seen += n;
+	}
+	const pack_candidate *best = NULL;
+	for (size_t i = 0; i < s->n_candidates; i++) {
+		const pack_candidate *other = &s->candidates[i];
+		/* What is not named like scales has to prove itself. */
+		if (!other->named && other->mismatches >= seen / 2)
+			continue;
+		if (best == NULL || other->mismatches < best->mismatches)
+			best = other;
+	}
+	if (best == NULL)
+		return QSTORE_OK;
+	/* Codes that were not made by rounding alone miss by any rule: the nearest values decide. */
+	if (best->mismatches > seen / 4)
+		for (size_t i = 0; i < s->n_candidates; i++)
+			if (s->candidates[i].sums.errors < 0.98 * best->sums.errors)
+				best = &s->candidates[i];
+	*found = 1;
+	/* Wrong pairs are found before hours of work. */
+	if (pack_alike(&best->sums))
+		*fit = best->mismatches > seen / 4 ? PACK_LOOSE : PACK_FITS;
+	else
+		*fit = pack_correlation(&best->sums) > RELATED_MIN ? PACK_RELATED : PACK_WRONG;
+	pack_grid grid = best->grid;
+	pack_use_grid(codes, &grid);
+	return QSTORE_OK;
+}
+
+int pack_guess_grid(pack_search *s, const pack_map *map, pack_tensor *codes)
+{
+	if (codes->grid.rule != QS_RULE_NONE)
+		return 1;
+	find_grids(s, map, codes);
+	for (size_t i = 0; i < s->n_candidates; i++) {
+		const pack_candidate *c = &s->candidates[i];
+		int is_absmax = strstr(c->grid.scales->name, "SCB") != NULL;
+		if (!c->named || is_absmax != (c->grid.rule == QS_RULE_LLM_INT8))
+			continue;
+		pack_use_grid(codes, &c->grid);
+		return 1;
+	}
+	return 0;
+}
+
+qstore_status pack_use_absmax(pack_search *s, const pack_tensor *fine, pack_tensor *codes, qs_error *error)
+{
+	packer *p = s->p;
+	if ((fine->dtype != QS_BF16 && fine->dtype != QS_F16) || codes->grid.rule != QS_RULE_Q8_0_D ||
+	    fine->view != PACK_AS_IS)
+		return QSTORE_OK;
+	pack_tensor *scales = codes->grid.scales;
+	pack_tensor *absmax = pack_add_part(p, fine, PACK_BLOCK_ABSMAX, fine->dtype, pack_rows(scales), 1);
+	if (absmax == NULL)
+		return pack_no_memory(error);
+	absmax->owner = scales->owner;
+	const uint32_t piece = 1u << 13;
+	uint64_t n = pack_n_elems(scales);
+	memset(s->coarse, 0, 32 * (size_t)piece);
+	for (uint64_t at = 0; at < n; at += piece) {
+		uint32_t some = n - at < piece ? (uint32_t)(n - at) : piece;
+		uint8_t *stored_scales = s->fine, *found = stored_scales + 2 * (size_t)piece,
+		        *blocks = found + 2 * (size_t)piece; /* 34 bytes each */
+		qstore_status status = read_elems(s, scales, stored_scales, at, some, error);
+		if (status == QSTORE_OK)
+			status = read_elems(s, absmax, found, at, some, error);
+		if (status != QSTORE_OK)
+			return status;
+		qs_blocks_join(QS_Q8_0, fine->dtype, s->coarse, found, some, blocks);
+		for (uint32_t i = 0; i < some; i++)
+			if (memcmp(blocks + 34 * (size_t)i, stored_scales + 2 * (size_t)i, 2) != 0)
+				return QSTORE_OK;
+	}
+	codes->grid.rule = QS_RULE_Q8_0;
+	codes->grid.scales = absmax;
+	return QSTORE_OK;
+}
+
+qstore_status pack_correlate(pack_search *s, const pack_tensor *fine, const pack_tensor *codes,
+                             double *correlation, qs_error *error)
+{
+	uint64_t cols = pack_cols(fine), elems = pack_n_elems(fine);
+	uint64_t first = elems / 2 / cols * cols, left = elems - first;
+	qs_chunk_desc desc;
+	pack_sums sums = {0};
+	qstore_status status = read_sample(
+	    s, fine, codes, first, left < PACK_CONTENT_ELEMS ? (uint32_t)left : PACK_CONTENT_ELEMS, &desc, error);
+	if (status == QSTORE_OK)
+		status = load_grid(s, &codes->grid, &desc, error);
+	if (status == QSTORE_OK)
+		pack_add_sums(&desc, s->fine, &sums);
+	*correlation = pack_correlation(&sums);
+	return status;
+}

@@ -1,0 +1,220 @@
+/* What is to be restored. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "formats/safetensors.h"
+#include "os/file.h"
+#include "unpack.h"
+
+#define TENSORS_NAME "tensors.safetensors"
+
+static size_t list_size(const char *const *list)
+{
+	size_t n = 0;
+	while (list != NULL && list[n] != NULL)
+		n++;
+	return n;
+}
+
+/* Does name match one of the patterns? Marks all that match. */
+static int match_list(const char *const *list, const char *name, unsigned char *used)
+{
+	int found = 0;
+	for (size_t i = 0; list[i] != NULL; i++) {
+		if (qs_wildcard_match(list[i], name))
+			found = used[i] = 1;
+	}
+	return found;
+}
+
+static qstore_status check_used(const qstore_archive *archive, const char *const *list,
+                                const unsigned char *used, const char *what, qs_error *error)
+{
+	for (size_t i = 0; list != NULL && list[i] != NULL; i++) {
+		if (!used[i])
+			return qs_fail(error, QSTORE_NOT_FOUND, "%s: has no %s %s in this precision", archive->path, what,
+			               list[i]);
+	}
+	return QSTORE_OK;
+}
+
+/* "NAME", or "VARIANT/NAME". */
+static char *output_name(const char *folder, const char *name)
+{
+	return folder == NULL ? strdup(name) : qs_path_join(folder, name);
+}
+
+typedef struct tensor_place {
+	const char *name;
+	size_t number;
+} tensor_place;
+
+static int compare_places(const void *a, const void *b)
+{
+	const tensor_place *x = a, *y = b;
+	int order = strcmp(x->name, y->name);
+	return order != 0 ? order : (x->number > y->number) - (x->number < y->number);
+}
+
+/* Tensors of one file have different names. The packer sees to that for a whole model; other archives may
+ * not. */
+static qstore_status check_names(const qstore_archive *archive, const qs_weight *tensors,
+                                 const qs_range *ranges, size_t n_tensors, qs_error *error)
+{
+	tensor_place *places = malloc((n_tensors + 1) * sizeof(*places));
+	const tensor_place *again = NULL; /* the first that repeats a name, in the archive's order */
+	if (places == NULL)
+		return unpack_no_memory(archive, error);
+	for (size_t i = 0; i < n_tensors; i++)
+		places[i] = (tensor_place){tensors[i].name, i};
+	qsort(places, n_tensors, sizeof(*places), compare_places);
+	for (size_t i = 1; i < n_tensors; i++) {
+		if (strcmp(places[i].name, places[i - 1].name) == 0 &&
+		    (again == NULL || places[i].number < again->number))
+			again = &places[i];
+	}
+	qstore_status status = QSTORE_OK;
+	if (again != NULL) {
+		qs_file first, second;
+		qs_index_file(&archive->index, ranges[again[-1].number].file, &first);
+		qs_index_file(&archive->index, ranges[again->number].file, &second);
+		status = qs_fail(error, QSTORE_INPUT,
+		                 "%s: tensor %.200s is in both %.200s and %.200s: they cannot be in one file",
+		                 archive->path, again->name, first.name, second.name);
+	}
+	free(places);
+	return status;
+}
+
+static qstore_status add_tensors(unpacker *u, uint32_t variant, const char *folder, qs_error *error)
+{
+	const qs_index *index = &u->archive->index;
+	qs_output *output;
+	if (!qs_outputs_add(&u->outputs, &u->n_outputs, &output))
+		return unpack_no_memory(u->archive, error);
+	output->file = QS_NONE;
+	output->name = output_name(folder, TENSORS_NAME);
+	output->ranges = calloc((size_t)index->n_tensors + 1, sizeof(*output->ranges));
+	qs_weight *tensors = calloc((size_t)index->n_tensors + 1, sizeof(*tensors));
+	uint64_t *dims = malloc(((size_t)index->n_dims + 1) * sizeof(*dims));
+	qstore_status status = QSTORE_OK;
+	if (output->name == NULL || output->ranges == NULL || tensors == NULL || dims == NULL) {
+		status = unpack_no_memory(u->archive, error);
+	} else {
+		size_t n = 0;
+		for (uint32_t i = 0; i < index->n_dims; i++)
+			dims[i] = qs_index_dim(index, i);
+		for (uint32_t i = 0; i < index->n_tensors; i++) {
+			qs_tensor tensor;
+			qs_file file;
+			qs_index_tensor(index, i, &tensor);
+			qs_index_file(index, tensor.file, &file);
+			if ((file.variants >> variant & 1) == 0 ||
+			    !match_list(u->options->tensors, tensor.name, u->tensors_used))
+				continue;
+			tensors[n] = (qs_weight){
+			    .name = (char *)tensor.name,
+			    .dtype = tensor.dtype,
+			    .n_dims = tensor.n_dims,
+			    .dims = dims + tensor.first_dim,
+			    .size = tensor.size,
+			};
+			output->ranges[n++] = (qs_range){tensor.file, tensor.offset, tensor.size};
+			output->size += tensor.size;
+		}
+		output->n_ranges = n;
+		status = check_names(u->archive, tensors, output->ranges, n, error);
+		if (status == QSTORE_OK)
+			status = qs_safetensors_header(tensors, n, NULL, &output->header, &output->header_size, error);
+		output->size += output->header_size;
+	}
+	free(tensors);
+	free(dims);
+	return status;
+}
+
+static qstore_status add_variant(unpacker *u, uint32_t variant, const char *folder, qs_error *error)
+{
+	const qs_index *index = &u->archive->index;
+	const qstore_unpack_options *options = u->options;
+	if (options->tensors != NULL) {
+		qstore_status status = add_tensors(u, variant, folder, error);
+		if (status != QSTORE_OK)
+			return status;
+	}
+	for (uint32_t i = 0; i < index->n_files; i++) {
+		qs_file file;
+		qs_output *output;
+		qs_index_file(index, i, &file);
+		if ((file.variants >> variant & 1) == 0)
+			continue;
+		if (options->files == NULL ? options->tensors != NULL
+		                           : !match_list(options->files, file.name, u->files_used))
+			continue;
+		if (options->tensors != NULL && strcmp(file.name, TENSORS_NAME) == 0)
+			return qs_fail(error, QSTORE_USAGE,
+			               "file " TENSORS_NAME " and the selected tensors would have the same name");
+		if (!qs_outputs_add(&u->outputs, &u->n_outputs, &output))
+			return unpack_no_memory(u->archive, error);
+		output->file = i;
+		output->size = file.size;
+		output->name = output_name(folder, file.name);
+		if (output->name == NULL)
+			return unpack_no_memory(u->archive, error);
+	}
+	return QSTORE_OK;
+}
+
+/* A prefix of an archive is good for the variants that it holds completely. */
+static qstore_status check_size(const qstore_archive *archive, uint32_t variant, qs_error *error)
+{
+	qs_variant asked, held;
+	qs_index_variant(&archive->index, variant, &asked);
+	if (archive->file_size >= qs_archive_download_size(archive, variant))
+		return QSTORE_OK;
+	for (uint32_t i = variant; i-- > 0;) {
+		qs_index_variant(&archive->index, i, &held);
+		if (archive->file_size >= qs_archive_download_size(archive, i))
+			return qs_fail(error, QSTORE_TRUNCATED, "%s: ends too early for %s; %s is complete",
+			               archive->path, asked.name, held.name);
+	}
+	return qs_fail(error, QSTORE_TRUNCATED, "%s: ends too early: %llu bytes of the %llu that %s needs",
+	               archive->path, (unsigned long long)archive->file_size,
+	               (unsigned long long)qs_archive_download_size(archive, variant), asked.name);
+}
+
+qstore_status unpack_plan(unpacker *u, qs_error *error)
+{
+	const qstore_archive *archive = u->archive;
+	const qstore_unpack_options *options = u->options;
+	const char *precision = options->precision == NULL ? "high" : options->precision;
+	qstore_status status = QSTORE_OK;
+	u->files_used = calloc(list_size(options->files) + 1, 1);
+	u->tensors_used = calloc(list_size(options->tensors) + 1, 1);
+	if (u->files_used == NULL || u->tensors_used == NULL)
+		return unpack_no_memory(archive, error);
+	if (strcmp(precision, "all") == 0) {
+		for (uint32_t i = 0; i < archive->index.n_variants && status == QSTORE_OK; i++) {
+			qs_variant variant;
+			qs_index_variant(&archive->index, i, &variant);
+			status = check_size(archive, i, error);
+			if (status == QSTORE_OK)
+				status = add_variant(u, i, variant.name, error);
+		}
+	} else {
+		uint32_t variant = qs_archive_variant(archive, precision);
+		if (variant == QS_NONE) {
+			qstore_error text;
+			status = qstore_find_variant(archive, precision, &variant, &text);
+			return qs_fail(error, status, "%s", text.text);
+		}
+		status = check_size(archive, variant, error);
+		if (status == QSTORE_OK)
+			status = add_variant(u, variant, NULL, error);
+	}
+	if (status == QSTORE_OK)
+		status = check_used(archive, options->files, u->files_used, "file", error);
+	if (status == QSTORE_OK)
+		status = check_used(archive, options->tensors, u->tensors_used, "tensor", error);
+	return status;
+}
