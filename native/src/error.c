@@ -3,17 +3,22 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-qstore_status qs_fail(qs_error *error, qstore_status status, const char *format, ...)
+qstore_status qs_fail(qstore_error *error, qstore_status status, const char *format, ...)
 {
-	if (error) {
-		va_list args;
-		va_start(args, format);
-		vsnprintf(error->text, sizeof error->text, format, args);
-		va_end(args);
-		for (char *c = error->text; *c; c++)
-			if ((unsigned char)*c < 0x20 || *c == 0x7f)
-				*c = '?';
-		error->status = status;
-	}
+	if (!error)
+		return status;
+	va_list args;
+	va_start(args, format);
+	vsnprintf(error->text, sizeof error->text, format, args);
+	va_end(args);
+	for (char *c = error->text; *c; c++)
+		if ((unsigned char)*c < 0x20 || *c == 0x7f)
+			*c = '?';
+	error->status = status;
 	return status;
+}
+
+qstore_status qs_no_memory(qstore_error *error)
+{
+	return qs_fail(error, QSTORE_MEMORY, "out of memory; fewer threads need less of it");
 }

@@ -1,18 +1,21 @@
-/* A status with one line of text for a person: what file, what tensor, what is wrong. */
+/* The library's one error: a status with one line of text for a person, which says what is wrong with which
+ * file and tensor, and what to do. */
 #ifndef QS_ERROR_H
 #define QS_ERROR_H
 
-#include "core/status.h"
+#include <qstore.h>
 
-typedef struct qs_error {
-	qstore_status status;
-	char text[1024];
-} qs_error;
+#include "core/status.h"
 
 /* Fills *error (which may be NULL) and returns status, so that callers write `return qs_fail(…)`. The text is
  * cut, never overrun; control characters in it are replaced by '?', for it may hold names from hostile files.
  */
-qstore_status qs_fail(qs_error *error, qstore_status status, const char *format, ...)
+qstore_status qs_fail(qstore_error *error, qstore_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* Fills *error (which may be NULL) and returns QSTORE_MEMORY. */
+qstore_status qs_no_memory(qstore_error *error);
+
+typedef qstore_error qs_error; /* the former name, until all files use the public one */
 
 #endif
