@@ -20,7 +20,7 @@ static qstore_status take_weights(packer *p, const qs_model_file *input, uint32_
 {
 	pack_file *file;
 	qstore_status status = pack_add_file(p, &file, error);
-	if (status != QSTORE_OK)
+	if (status)
 		return status;
 	file->name = input->name;
 	file->path = input->path;
@@ -31,7 +31,7 @@ static qstore_status take_weights(packer *p, const qs_model_file *input, uint32_
 	if (!input->is_weights)
 		return QSTORE_OK;
 	file->tensors = calloc(input->weights.n_tensors + 1, sizeof(*file->tensors));
-	if (file->tensors == NULL)
+	if (!file->tensors)
 		return pack_no_memory(error);
 	file->n_tensors = 0;
 	for (size_t i = 0; i < input->weights.n_tensors; i++) {
@@ -59,12 +59,12 @@ static qstore_status same_input(const packer *p, uint32_t a, uint32_t b, uint64_
                                 qs_error *error)
 {
 	uint8_t *buffer = malloc(2 * QS_IO_BLOCK);
-	qstore_status status = buffer == NULL ? pack_no_memory(error) : QSTORE_OK;
+	qstore_status status = buffer ? QSTORE_OK : pack_no_memory(error);
 	*same = p->sources[a].size == p->sources[b].size;
-	for (uint64_t at = 0; at < size && *same && status == QSTORE_OK; at += QS_IO_BLOCK) {
+	for (uint64_t at = 0; at < size && *same && !status; at += QS_IO_BLOCK) {
 		size_t n = size - at < QS_IO_BLOCK ? (size_t)(size - at) : QS_IO_BLOCK;
 		status = pack_read(p, a, buffer, n, at, error);
-		if (status == QSTORE_OK)
+		if (!status)
 			status = pack_read(p, b, buffer + QS_IO_BLOCK, n, at, error);
 		*same = memcmp(buffer, buffer + QS_IO_BLOCK, n) == 0;
 	}
@@ -78,7 +78,7 @@ static qstore_status take_other(packer *p, const qs_model_file *input, uint32_t 
 {
 	int same = 0;
 	qstore_status status = QSTORE_OK;
-	for (size_t i = 0; i < p->n_smalls && !same && status == QSTORE_OK; i++) {
+	for (size_t i = 0; i < p->n_smalls && !same && !status; i++) {
 		pack_small *other = &p->smalls[i];
 		if (strcmp(other->name, input->name) != 0)
 			continue;
@@ -86,7 +86,7 @@ static qstore_status take_other(packer *p, const qs_model_file *input, uint32_t 
 		if (same)
 			other->variants |= 1u << variant;
 	}
-	for (size_t i = 0; i < p->n_files && !same && status == QSTORE_OK; i++) {
+	for (size_t i = 0; i < p->n_files && !same && !status; i++) {
 		pack_file *other = &p->files[i];
 		if (other->n_tensors > 0 || strcmp(other->name, input->name) != 0)
 			continue;
@@ -94,13 +94,13 @@ static qstore_status take_other(packer *p, const qs_model_file *input, uint32_t 
 		if (same)
 			other->variants |= 1u << variant;
 	}
-	if (status != QSTORE_OK || same)
+	if (status || same)
 		return status;
 	if (input->size > QS_FILE_ZSTD_MAX)
 		return take_weights(p, input, variant, source, error);
 	pack_small *small;
 	status = pack_add_small(p, &small, error);
-	if (status != QSTORE_OK)
+	if (status)
 		return status;
 	small->name = input->name;
 	small->path = input->path;
@@ -113,11 +113,11 @@ static qstore_status take_other(packer *p, const qs_model_file *input, uint32_t 
 static qstore_status take_model(packer *p, const qs_model *model, uint32_t variant, qs_error *error)
 {
 	qstore_status status = QSTORE_OK;
-	for (size_t i = 0; i < model->n_files && status == QSTORE_OK; i++) {
+	for (size_t i = 0; i < model->n_files && !status; i++) {
 		const qs_model_file *input = &model->files[i];
 		uint32_t source;
 		status = pack_add_source(p, input->path, input->size, &source, error);
-		if (status == QSTORE_OK)
+		if (!status)
 			status = input->is_weights ? take_weights(p, input, variant, source, error)
 			                           : take_other(p, input, variant, source, error);
 	}
@@ -136,10 +136,10 @@ static qstore_status name_variant(packer *p, uint32_t number, const char *precis
 	if (n == 1)
 		return QSTORE_OK;
 	char *text = malloc(size + 16);
-	if (text != NULL)
+	if (text)
 		snprintf(text, size + 16, "%s-%u", precision, n);
 	p->names[number] = pack_keep(p, text);
-	return p->names[number] == NULL ? pack_no_memory(error) : QSTORE_OK;
+	return !p->names[number] ? pack_no_memory(error) : QSTORE_OK;
 }
 
 static uint64_t weights_size(const qs_model *model)
@@ -156,12 +156,12 @@ static qstore_status open_model(packer *p, uint32_t number, const char *path, co
                                 qs_error *error)
 {
 	qs_model *model = &p->models[number];
-	qstore_status status = suffix == NULL ? qs_model_open(model, path, error)
-	                                      : qs_model_open_precision(model, path, suffix, error);
-	if (status != QSTORE_OK)
+	qstore_status status =
+	    !suffix ? qs_model_open(model, path, error) : qs_model_open_precision(model, path, suffix, error);
+	if (status)
 		return status;
 	const char *precision = qs_model_precision(model, &p->dtypes[number]);
-	if (number < p->high_number && suffix == NULL) {
+	if (number < p->high_number && !suffix) {
 		const qs_model *finer = &p->models[number + 1], *high = &p->models[p->high_number];
 		if (strcmp(precision, p->names[p->high_number]) == 0)
 			return qs_fail(error, QSTORE_MISMATCH, "%s and %s are both %s", path, high->path, precision);
@@ -187,12 +187,12 @@ static qstore_status open_precisions(packer *p, uint32_t *n, qs_error *error)
 	qs_precision found[QS_PRECISIONS_MAX];
 	qs_model folder;
 	qstore_status status = qs_model_open(&folder, p->options->high, error);
-	size_t n_found = status == QSTORE_OK && !folder.is_single ? qs_model_precisions(&folder, found) : 0;
+	size_t n_found = !status && !folder.is_single ? qs_model_precisions(&folder, found) : 0;
 	qs_model_close(&folder);
 	*n = n_found > 1 ? (uint32_t)n_found : 0;
 	if (*n > 0)
 		p->high_number = *n - 1;
-	for (uint32_t i = 0; i < *n && status == QSTORE_OK; i++)
+	for (uint32_t i = 0; i < *n && !status; i++)
 		status = open_model(p, *n - 1 - i, p->options->high, found[i].suffix, error);
 	return status;
 }
@@ -201,7 +201,7 @@ static qstore_status open_precisions(packer *p, uint32_t *n, qs_error *error)
 static qstore_status choose_quantizer(packer *p, qs_error *error)
 {
 	qstore_quantize quantize = p->options->quantize;
-	if (quantize == QSTORE_QUANTIZE_DEFAULT && p->options->base != NULL)
+	if (quantize == QSTORE_QUANTIZE_DEFAULT && p->options->base)
 		quantize = QSTORE_QUANTIZE_NONE;
 	const qs_model *model = &p->models[0];
 	int gguf = 0, onnx = 0;
@@ -238,28 +238,28 @@ static qstore_status open_models(packer *p, qs_error *error)
 {
 	const qstore_pack_options *options = p->options;
 	uint32_t n_lower = 0, n_precisions = 0;
-	if (options->low != NULL)
-		for (n_lower = 1; options->lower != NULL && options->lower[n_lower - 1] != NULL;)
+	if (options->low)
+		for (n_lower = 1; options->lower && options->lower[n_lower - 1];)
 			n_lower++;
 	if (n_lower >= QS_VARIANTS_MAX)
 		return qs_fail(error, QSTORE_LIMIT, "%u variants: an archive has at most %d", n_lower + 1,
 		               QS_VARIANTS_MAX);
 	qstore_status status = QSTORE_OK;
-	if (options->low == NULL)
+	if (!options->low)
 		status = open_precisions(p, &n_precisions, error);
 	if (n_precisions == 0) {
 		p->high_number = n_lower;
-		if (status == QSTORE_OK)
+		if (!status)
 			status = open_model(p, n_lower, options->high, NULL, error);
-		for (uint32_t i = 0; i < n_lower && status == QSTORE_OK; i++)
+		for (uint32_t i = 0; i < n_lower && !status; i++)
 			status =
 			    open_model(p, n_lower - 1 - i, i == 0 ? options->low : options->lower[i - 1], NULL, error);
 	}
-	if (status != QSTORE_OK)
+	if (status)
 		return status;
-	if (options->low == NULL && n_precisions == 0)
+	if (!options->low && n_precisions == 0)
 		status = choose_quantizer(p, error);
-	for (uint32_t v = 0; v <= p->high_number && status == QSTORE_OK; v++)
+	for (uint32_t v = 0; v <= p->high_number && !status; v++)
 		status = take_model(p, &p->models[v], v, error);
 	return status;
 }
@@ -304,21 +304,21 @@ static qstore_status run(packer *p, qs_error *error)
 	char *temp_path = NULL;
 	int fd = -1;
 	qstore_status status = open_models(p, error);
-	if (status == QSTORE_OK)
+	if (!status)
 		status = check_output(p, error);
-	if (status == QSTORE_OK)
+	if (!status)
 		status = qs_temp_create(&fd, &temp_path, output, error);
-	if (status == QSTORE_OK)
+	if (!status)
 		status = qs_spool_create(&p->small_fd, output, error);
-	if (status == QSTORE_OK)
+	if (!status)
 		status = qs_spool_create(&p->layer_fd, output, error);
-	if (status == QSTORE_OK)
+	if (!status)
 		status = pack_matrices(p, error);
-	if (status == QSTORE_OK && p->high_number > 0 && !p->made_low)
+	if (!status && p->high_number > 0 && !p->made_low)
 		status = pack_pair(p, error);
-	if (status == QSTORE_OK && p->options->base != NULL)
+	if (!status && p->options->base)
 		status = pack_base(p, error);
-	if (status == QSTORE_OK && p->made_low) {
+	if (!status && p->made_low) {
 		status = p->quantize == QSTORE_QUANTIZE_Q8_0 ? pack_quantize_q8_0(p, error) : pack_quantize(p, error);
 		if (!p->made_low) {
 			p->high_number = 0;
@@ -332,26 +332,26 @@ static qstore_status run(packer *p, qs_error *error)
 				p->smalls[i].variants = 1;
 		}
 	}
-	if (status == QSTORE_OK)
+	if (!status)
 		status = pack_hash(p, error);
-	if (status == QSTORE_OK)
+	if (!status)
 		status = pack_plan(p, error);
-	if (status == QSTORE_OK)
+	if (!status)
 		status = pack_encode(p, error);
-	if (status == QSTORE_OK)
+	if (!status)
 		status = pack_check_sources(p, error);
-	if (status == QSTORE_OK)
+	if (!status)
 		status = pack_write(p, fd, error);
-	if (status == QSTORE_OK)
+	if (!status)
 		status = pack_check(p, fd, temp_path, error);
-	if (fd >= 0 && close(fd) != 0 && status == QSTORE_OK)
+	if (fd >= 0 && close(fd) != 0 && !status)
 		status = qs_fail(error, QSTORE_IO, "%s: cannot write: %s", output, strerror(errno));
-	if (status == QSTORE_OK)
+	if (!status)
 		status = qs_temp_rename(temp_path, output, p->options->force, error);
-	if (status == QSTORE_OK) {
+	if (!status) {
 		qs_sync_folder(output);
 		fill_result(p);
-	} else if (temp_path != NULL) {
+	} else if (temp_path) {
 		unlink(temp_path);
 	}
 	free(temp_path);
@@ -400,22 +400,22 @@ qstore_status qstore_pack(const qstore_pack_options *options, qstore_pack_result
 	qs_error own = {QSTORE_OK, ""};
 	qstore_status status;
 	packer *p = calloc(1, sizeof(*p));
-	if (p != NULL)
+	if (p)
 		pthread_mutex_init(&p->progress_lock, NULL);
-	if (p == NULL) {
+	if (!p) {
 		status = pack_no_memory(&own);
-	} else if (options->high == NULL || options->output == NULL || options->high[0] == 0 ||
-	           options->output[0] == 0 || (options->low != NULL && options->low[0] == 0)) {
+	} else if (!options->high || !options->output || options->high[0] == 0 || options->output[0] == 0 ||
+	           (options->low && options->low[0] == 0)) {
 		status = qs_fail(&own, QSTORE_USAGE, "a model and an output are needed");
 	} else {
 		p->options = options;
 		p->generated = QS_NONE;
 		p->small_fd = p->layer_fd = -1;
 		status = run(p, &own);
-		if (status == QSTORE_OK && result != NULL)
+		if (!status && result)
 			*result = p->result;
 	}
-	if (p != NULL)
+	if (p)
 		packer_free(p);
 	free(p);
 	return qs_public_error(error, &own, status);

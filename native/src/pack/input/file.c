@@ -20,17 +20,17 @@ qstore_status pack_file_read(const packer *p, const pack_file *file, uint8_t *ds
 		const pack_tensor *t = low < file->n_tensors ? &file->tensors[low] : NULL;
 		qstore_status status;
 		uint64_t n;
-		if (t != NULL && t->offset <= offset) {
+		if (t && t->offset <= offset) {
 			n = t->offset + t->size - offset;
 			n = n < size ? n : size;
 			status = pack_tensor_read(p, t, dst, (size_t)n, offset - t->offset, scratch, error);
 			low += offset + n == t->offset + t->size;
 		} else {
-			n = t != NULL ? t->offset - offset : size;
+			n = t ? t->offset - offset : size;
 			n = n < size ? n : size;
 			status = pack_read(p, file->gaps.source, dst, (size_t)n, pack_gap_offset(file, offset), error);
 		}
-		if (status != QSTORE_OK)
+		if (status)
 			return status;
 		dst += n;
 		offset += n;
@@ -50,7 +50,7 @@ static qstore_status plan_pieces(const packer *p, pack_file *file, qs_error *err
 		n += extent->size / qs_part_bytes(&builder->objects[extent->object]) + 2;
 	}
 	file->pieces = malloc((size_t)(n + 1) * sizeof(*file->pieces));
-	if (file->pieces == NULL)
+	if (!file->pieces)
 		return pack_no_memory(error);
 	for (uint32_t i = 0; i < record->n_extents; i++) {
 		const qs_extent *extent = &builder->extents[record->first_extent + i];
@@ -71,21 +71,21 @@ qstore_status pack_hash_file(packer *p, size_t number, uint8_t *buffer, uint8_t 
 {
 	pack_file *file = &p->files[number];
 	qs_sha256 *sha256 = qs_sha256_create();
-	qstore_status status = sha256 == NULL ? pack_no_memory(error) : plan_pieces(p, file, error);
-	for (size_t i = 0; i < file->n_pieces && status == QSTORE_OK; i++) {
+	qstore_status status = !sha256 ? pack_no_memory(error) : plan_pieces(p, file, error);
+	for (size_t i = 0; i < file->n_pieces && !status; i++) {
 		pack_piece *piece = &file->pieces[i];
 		if (pack_is_cancelled(p))
 			status = qs_fail(error, QSTORE_CANCELLED, "cancelled");
 		else
 			status = pack_file_read(p, file, buffer, piece->size, piece->offset, scratch, error);
-		if (status == QSTORE_OK && !qs_sha256_update(sha256, buffer, piece->size))
+		if (!status && !qs_sha256_update(sha256, buffer, piece->size))
 			status = pack_no_memory(error);
-		if (status == QSTORE_OK) {
+		if (!status) {
 			piece->checksum = qs_checksum(buffer, piece->size);
 			pack_advance(p, piece->size);
 		}
 	}
-	if (status == QSTORE_OK && !qs_sha256_final(sha256, p->builder.sha256[file->number]))
+	if (!status && !qs_sha256_final(sha256, p->builder.sha256[file->number]))
 		status = pack_no_memory(error);
 	qs_sha256_destroy(sha256);
 	return status;
@@ -107,8 +107,7 @@ qstore_status pack_check_piece(void *user, const qs_output *output, const qs_pie
 		if (file->number == output->file && file->n_pieces > 0)
 			piece = bsearch(&key, file->pieces, file->n_pieces, sizeof(key), compare_offsets);
 	}
-	if (piece == NULL || piece->size != restored->size ||
-	    piece->checksum != qs_checksum(data, restored->size))
+	if (!piece || piece->size != restored->size || piece->checksum != qs_checksum(data, restored->size))
 		return qs_fail(error, QSTORE_CORRUPT, "%s: %s is not restored as it was: please report this",
 		               p->options->output, output->name);
 	return QSTORE_OK;

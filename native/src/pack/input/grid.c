@@ -25,8 +25,8 @@ static qstore_status read_elems(const packer *p, const pack_tensor *t, uint64_t 
 	if (size > *cap) {
 		free(*memory);
 		*memory = malloc(size);
-		*cap = *memory == NULL ? 0 : size;
-		if (*memory == NULL)
+		*cap = !*memory ? 0 : size;
+		if (!*memory)
 			return pack_no_memory(error);
 	}
 	return pack_tensor_read(p, t, *memory, size, first * elem_size, scratch, error);
@@ -45,22 +45,22 @@ qstore_status pack_load_grid(const packer *p, const pack_grid *grid, uint32_t co
 	                    .group_stride = grid->group_stride,
 	                    .scales_dtype = grid->scales->dtype,
 	                    .zero_offset = grid->zero_offset};
-	if (grid->order != NULL) {
+	if (grid->order) {
 		status = read_elems(p, grid->order, 0, cols, &memory->order, &memory->order_cap, scratch, error);
 		loaded->order = memory->order;
 	}
 	qs_grid_needs(loaded, cols, first, n, &at, &count);
-	if (status == QSTORE_OK)
+	if (!status)
 		status = read_elems(p, grid->scales, at, count, &memory->scales, &memory->scales_cap, scratch, error);
 	loaded->scales = memory->scales;
-	if (status == QSTORE_OK && grid->zeros != NULL) {
+	if (!status && grid->zeros) {
 		status = read_elems(p, grid->zeros, loaded->scales_first, loaded->zeros_size, &memory->zeros,
 		                    &memory->zeros_cap, scratch, error);
 		loaded->zeros = memory->zeros;
 	}
-	if (status == QSTORE_OK && !qs_grid_covers(loaded, cols, first, n))
+	if (!status && !qs_grid_covers(loaded, cols, first, n))
 		return qs_fail(error, QSTORE_INPUT, "%s: names groups that have no scale",
-		               grid->order != NULL ? grid->order->name : grid->scales->name);
+		               grid->order ? grid->order->name : grid->scales->name);
 	return status;
 }
 
@@ -150,7 +150,7 @@ static void add_run_of_factors(lane_sums *sums, const qs_chunk_desc *desc, const
 qstore_status pack_load_factors(const packer *p, const pack_tensor *fine, pack_grid_memory *memory,
                                 uint8_t *scratch, qs_chunk_desc *desc, qs_error *error)
 {
-	if (fine->factors == NULL)
+	if (!fine->factors)
 		return QSTORE_OK;
 	qstore_status status =
 	    read_elems(p, fine->factors, 0, desc->cols, &memory->factors, &memory->factors_cap, scratch, error);
@@ -195,7 +195,7 @@ void pack_add_sums(const qs_chunk_desc *desc, const uint8_t *fine, pack_sums *su
 	const qs_grid *grid = &desc->coarse_grid;
 	/* With a scale for each column runs would be single elements, row by row. */
 	qs_coded_order order = qs_coded_order_of(grid, desc->cols, desc->first_elem, desc->n_elems);
-	int columns = order == QS_CODED_COLUMNS && desc->factors == NULL;
+	int columns = order == QS_CODED_COLUMNS && !desc->factors;
 	qs_runs_begin(&runs, grid, desc->cols, desc->first_elem, desc->n_elems,
 	              columns ? QS_CODED_COLUMNS : QS_CODED_ROWS, NULL);
 	while (qs_runs_next(&runs)) {
@@ -203,7 +203,7 @@ void pack_add_sums(const qs_chunk_desc *desc, const uint8_t *fine, pack_sums *su
 		uint32_t begin = runs.run.begin, n = runs.run.count;
 		if (!is_sane(line))
 			continue;
-		if (desc->factors != NULL)
+		if (desc->factors)
 			add_run_of_factors(&lanes, desc, &runs.run, line, fine);
 		else if (columns)
 			add_column(&lanes, fine, begin / (desc->n_elems / (uint32_t)desc->cols), n, line, desc);

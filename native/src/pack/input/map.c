@@ -20,7 +20,7 @@ static int add_files(const pack_file *files, size_t n_files, uint32_t variants, 
 	for (size_t i = 0; i < n_files; i++)
 		n += files[i].variants & variants ? files[i].n_tensors : 0;
 	*map = (pack_map){malloc((n + 1) * sizeof(*map->tensors)), 0, by_key};
-	if (map->tensors == NULL)
+	if (!map->tensors)
 		return 0;
 	for (size_t i = 0; i < n_files; i++) {
 		if ((files[i].variants & variants) == 0)

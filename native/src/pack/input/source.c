@@ -13,7 +13,7 @@ qstore_status pack_no_memory(qs_error *error)
 
 int pack_is_cancelled(const packer *p)
 {
-	return p->options->work.cancel != NULL && *p->options->work.cancel;
+	return p->options->work.cancel && *p->options->work.cancel;
 }
 
 void pack_phase(packer *p, const char *phase, uint64_t total)
@@ -27,7 +27,7 @@ void pack_advance(packer *p, uint64_t bytes)
 	const qstore_work *work = &p->options->work;
 	pthread_mutex_lock(&p->progress_lock);
 	p->progress.done += bytes;
-	if (work->on_progress != NULL)
+	if (work->on_progress)
 		work->on_progress(work->user, &p->progress);
 	pthread_mutex_unlock(&p->progress_lock);
 }
@@ -35,7 +35,7 @@ void pack_advance(packer *p, uint64_t bytes)
 static qstore_status append_source(packer *p, pack_source source, uint32_t *number, qs_error *error)
 {
 	pack_source *larger = realloc(p->sources, (p->n_sources + 1) * sizeof(*larger));
-	if (larger == NULL)
+	if (!larger)
 		return pack_no_memory(error);
 	p->sources = larger;
 	*number = (uint32_t)p->n_sources;
@@ -57,11 +57,11 @@ qstore_status pack_add_source(packer *p, const char *path, uint64_t size, uint32
 	pack_source source = {.path = path, .fd = -1, .is_input = 1, .size = size};
 	struct stat info;
 	qstore_status status = append_source(p, source, number, error);
-	if (status != QSTORE_OK)
+	if (status)
 		return status;
 	pack_source *added = &p->sources[*number];
 	status = qs_open_read(&added->fd, path, error);
-	if (status != QSTORE_OK)
+	if (status)
 		return status;
 	if (fstat(added->fd, &info) != 0 || (uint64_t)info.st_size != size)
 		return qs_fail(error, QSTORE_INPUT, "%s: changed while it was read", path);
@@ -106,9 +106,9 @@ qstore_status pack_generate(packer *p, const void *src, size_t size, uint64_t *o
 	if (p->generated == QS_NONE) {
 		pack_source source = {.path = p->options->output, .fd = -1};
 		qstore_status status = append_source(p, source, &p->generated, error);
-		if (status == QSTORE_OK)
+		if (!status)
 			status = qs_spool_create(&p->sources[p->generated].fd, p->options->output, error);
-		if (status != QSTORE_OK)
+		if (status)
 			return status;
 	}
 	*offset = p->generated_size;
@@ -119,9 +119,9 @@ qstore_status pack_generate(packer *p, const void *src, size_t size, uint64_t *o
 const char *pack_keep(packer *p, char *text)
 {
 	char **larger = realloc(p->texts, (p->n_texts + 1) * sizeof(*larger));
-	if (larger != NULL)
+	if (larger)
 		p->texts = larger;
-	if (larger == NULL || text == NULL) {
+	if (!larger || !text) {
 		free(text);
 		return NULL;
 	}
@@ -132,7 +132,7 @@ const char *pack_keep(packer *p, char *text)
 qstore_status pack_add_file(packer *p, pack_file **added, qs_error *error)
 {
 	pack_file *larger = realloc(p->files, (p->n_files + 1) * sizeof(*larger));
-	if (larger == NULL)
+	if (!larger)
 		return pack_no_memory(error);
 	p->files = larger;
 	*added = &p->files[p->n_files++];
@@ -155,7 +155,7 @@ uint64_t pack_gap_offset(const pack_file *file, uint64_t at)
 qstore_status pack_add_small(packer *p, pack_small **added, qs_error *error)
 {
 	pack_small *larger = realloc(p->smalls, (p->n_smalls + 1) * sizeof(*larger));
-	if (larger == NULL)
+	if (!larger)
 		return pack_no_memory(error);
 	p->smalls = larger;
 	*added = &p->smalls[p->n_smalls++];

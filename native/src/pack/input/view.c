@@ -18,11 +18,11 @@ pack_tensor *pack_add_part(packer *p, const pack_tensor *of, pack_view view, uin
                            uint64_t cols)
 {
 	struct pack_part **larger = realloc(p->parts, (p->n_parts + 1) * sizeof(*larger));
-	if (larger == NULL)
+	if (!larger)
 		return NULL;
 	p->parts = larger;
 	struct pack_part *part = calloc(1, sizeof(*part));
-	if (part == NULL)
+	if (!part)
 		return NULL;
 	larger[p->n_parts++] = part;
 	part->dims[0] = rows;
@@ -36,7 +36,7 @@ pack_tensor *pack_add_part(packer *p, const pack_tensor *of, pack_view view, uin
 	    .dims = part->dims,
 	    .size = rows * cols * qs_dtype_size(dtype),
 	    .role = PACK_PLAIN,
-	    .owner = of->owner != NULL ? of->owner : of,
+	    .owner = of->owner ? of->owner : of,
 	    .view = view,
 	    .of = of,
 	    .object = QS_NONE,
@@ -48,7 +48,7 @@ qstore_status pack_make_part(packer *p, const pack_tensor *of, uint32_t dtype, c
                              uint64_t n, pack_tensor **made, qs_error *error)
 {
 	pack_tensor *part = pack_add_part(p, of, PACK_AS_IS, dtype, n, 1);
-	if (part == NULL)
+	if (!part)
 		return pack_no_memory(error);
 	qstore_status status = pack_generate(p, elems, (size_t)part->size, &part->source_offset, error);
 	part->source = p->generated;
@@ -128,10 +128,10 @@ static qstore_status read_llm_int8(const packer *p, const pack_tensor *t, uint8_
 	uint64_t cols = t->dims[1], first_row = offset / cols, n_rows = (offset + n - 1) / cols - first_row + 1;
 	uint8_t *fine = scratch, *scales = scratch + PACK_SCRATCH_SIZE / 2;
 	qstore_status status = read_of(p, t, fine, 2 * n, 2 * offset, error);
-	if (status == QSTORE_OK)
+	if (!status)
 		status = pack_read(p, t->grid.scales->source, scales, (size_t)n_rows * sizeof(float),
 		                   t->grid.scales->source_offset + first_row * sizeof(float), error);
-	for (size_t done = 0; done < n && status == QSTORE_OK;) {
+	for (size_t done = 0; done < n && !status;) {
 		uint64_t row = (offset + done) / cols, left = (row + 1) * cols - (offset + done);
 		size_t piece = left < n - done ? (size_t)left : n - done;
 		qs_llm_int8_quantize(fine + 2 * done, piece, t->of->dtype,
@@ -153,7 +153,7 @@ static qstore_status read_blocks(const packer *p, const pack_tensor *t, uint8_t 
 	uint8_t *codes = scratch, *scales = scratch + PACK_SCRATCH_SIZE / 8 * 3,
 	        *blocks = scratch + PACK_SCRATCH_SIZE / 2;
 	qstore_status status = read_of(p, t, blocks, n * block, first * block, error);
-	if (status != QSTORE_OK)
+	if (status)
 		return status;
 	qs_blocks_split(dtype, blocks, n, codes, scales);
 	memcpy(dst, (wants_codes ? codes : scales) + skip, size);
@@ -165,7 +165,7 @@ static qstore_status read_absmax(const packer *p, const pack_tensor *t, uint8_t 
 {
 	size_t n = size / 2;
 	qstore_status status = read_of(p, t, scratch, n * 64, offset / 2 * 64, error);
-	for (size_t b = 0; b < n && status == QSTORE_OK; b++) {
+	for (size_t b = 0; b < n && !status; b++) {
 		uint16_t most = 0;
 		for (size_t i = 0; i < 32; i++) {
 			uint16_t magnitude = qs_load16(scratch + b * 64 + 2 * i) & 0x7fff;
@@ -184,7 +184,7 @@ static qstore_status read_words(const packer *p, const pack_tensor *t, uint8_t *
 	size_t n = (size_t)((offset + size - 1) / per_word - first + 1);
 	uint8_t *codes = scratch + PACK_SCRATCH_SIZE / 2;
 	qstore_status status = read_of(p, t, scratch, 4 * n, 4 * first, error);
-	if (status != QSTORE_OK)
+	if (status)
 		return status;
 	if (t->view == PACK_NIBBLES)
 		qs_words_deinterleave(scratch, n, codes);
@@ -224,7 +224,7 @@ static qstore_status read_words_transposed(const packer *p, const pack_tensor *t
 		uint64_t row = piece.row, column = piece.column, n_rows = piece.n_rows, n_cols = piece.n_cols;
 		for (uint64_t line = column / per_word; line * per_word < column + n_cols; line++) {
 			qstore_status status = read_of(p, t, words, (size_t)n_rows * 4, (line * rows + row) * 4, error);
-			if (status != QSTORE_OK)
+			if (status)
 				return status;
 			for (uint64_t r = 0; r < n_rows; r++) {
 				qs_words_unpack(t->bits, words + 4 * r, 1, codes);
@@ -261,7 +261,7 @@ static qstore_status read_turned(const packer *p, const pack_tensor *t, uint8_t 
 		for (uint64_t c = 0; c < n_cols; c++) {
 			qstore_status status =
 			    read_of(p, t, line, (size_t)(n_rows * elem), ((column + c) * rows + row) * elem, error);
-			if (status != QSTORE_OK)
+			if (status)
 				return status;
 			for (uint64_t r = 0; r < n_rows; r++)
 				memcpy(dst + (r * cols + c) * elem, line + r * elem, (size_t)elem);
@@ -287,7 +287,7 @@ static qstore_status read_nibbles_transposed(const packer *p, const pack_tensor 
 		for (uint64_t c = 0; c < piece.n_cols; c++) {
 			qstore_status status =
 			    read_of(p, t, words, (size_t)n * 4, ((piece.column + c) * (rows / 8) + first) * 4, error);
-			if (status != QSTORE_OK)
+			if (status)
 				return status;
 			qs_words_deinterleave(words, (size_t)n, codes);
 			for (uint64_t r = 0; r < piece.n_rows; r++)
@@ -309,7 +309,7 @@ static qstore_status make_q8_0(const packer *p, const pack_tensor *t, uint64_t f
 	while (n > 0) {
 		size_t some = n < 64 ? n : 64, n_values = some * QS_Q8_0_ELEMS;
 		qstore_status status = read_of(p, t, scratch, n_values * size, first * QS_Q8_0_ELEMS * size, error);
-		if (status != QSTORE_OK)
+		if (status)
 			return status;
 		for (size_t i = 0; i < n_values; i++)
 			values[i] = dtype == QS_F32 ? qs_load_f32(scratch + 4 * i)
@@ -332,7 +332,7 @@ static qstore_status read_q8_0(const packer *p, const pack_tensor *t, uint8_t *d
 	uint8_t *codes = scratch + PACK_SCRATCH_SIZE / 8, *scales = scratch + PACK_SCRATCH_SIZE / 8 * 3,
 	        *blocks = scratch + PACK_SCRATCH_SIZE / 2;
 	qstore_status status = make_q8_0(p, t, first, n, blocks, scratch, error);
-	if (status != QSTORE_OK)
+	if (status)
 		return status;
 	if (unit == QS_Q8_0_SIZE) {
 		memcpy(dst, blocks + skip, size);
@@ -347,7 +347,7 @@ static qstore_status read_cast(const packer *p, const pack_tensor *t, uint8_t *d
                                uint64_t offset, uint8_t *scratch, qs_error *error)
 {
 	qstore_status status = read_of(p, t, scratch, 2 * size, 2 * offset, error);
-	for (size_t i = 0; i < size / 2 && status == QSTORE_OK; i++) {
+	for (size_t i = 0; i < size / 2 && !status; i++) {
 		uint32_t bits = qs_load32(scratch + 4 * i);
 		if ((bits & 0x7fffffff) > 0x7f800000) /* NaN stays one */
 			bits |= 0x400000;
@@ -386,7 +386,7 @@ qstore_status pack_tensor_read(const packer *p, const pack_tensor *tensor, uint8
 	int scales = tensor->view == PACK_BLOCK_SCALES || tensor->view == PACK_BLOCK_ABSMAX ||
 	             tensor->view == PACK_Q8_0_SCALES;
 	size_t most = scales ? PIECE / 32 : PIECE;
-	while (size > 0 && status == QSTORE_OK) {
+	while (size > 0 && !status) {
 		size_t n = size < most ? size : most;
 		status = readers[tensor->view](p, tensor, dst, n, offset, scratch, error);
 		dst += n;

@@ -53,8 +53,8 @@ static char *dump_json(const json_t *value)
 {
 	for (size_t digits = 6; digits <= 17; digits++) {
 		char *text = json_dumps(value, JSON_INDENT(2) | JSON_REAL_PRECISION(digits));
-		json_t *back = text == NULL ? NULL : json_loads(text, JSON_DECODE_ANY, NULL);
-		int same = back != NULL && json_equal(value, back);
+		json_t *back = text ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
+		int same = back && json_equal(value, back);
 		json_decref(back);
 		if (same || digits == 17)
 			return text;
@@ -70,14 +70,14 @@ qstore_status pack_make_config(packer *p, const qs_model_file *original, int *ma
 		return QSTORE_OK;
 	int fd;
 	char *text = malloc((size_t)original->size + 1);
-	if (text == NULL)
+	if (!text)
 		return pack_no_memory(error);
 	qstore_status status = qs_open_read(&fd, original->path, error);
-	if (status == QSTORE_OK) {
+	if (!status) {
 		status = qs_pread_all(fd, text, (size_t)original->size, 0, original->path, error);
 		close(fd);
 	}
-	json_t *config = status == QSTORE_OK ? json_loadb(text, (size_t)original->size, 0, NULL) : NULL;
+	json_t *config = status ? NULL : json_loadb(text, (size_t)original->size, 0, NULL);
 	free(text);
 	if (!json_is_object(config)) {
 		json_decref(config);
@@ -85,13 +85,13 @@ qstore_status pack_make_config(packer *p, const qs_model_file *original, int *ma
 	}
 	if (json_object_set_new(config, "quantization_config", quantization_config(p)) != 0)
 		status = pack_no_memory(error);
-	text = status == QSTORE_OK ? dump_json(config) : NULL;
+	text = status ? NULL : dump_json(config);
 	json_decref(config);
-	if (text == NULL)
+	if (!text)
 		return pack_no_memory(error);
 	pack_small *small;
 	status = pack_add_small(p, &small, error);
-	if (status == QSTORE_OK) {
+	if (!status) {
 		size_t size = strlen(text);
 		text[size] = '\n'; /* instead of the zero byte */
 		small->name = small->path = original->name;

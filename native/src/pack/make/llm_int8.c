@@ -35,11 +35,11 @@ static void *thread_create(void *user)
 {
 	(void)user;
 	quantize_thread *thread = calloc(1, sizeof(*thread));
-	if (thread == NULL)
+	if (!thread)
 		return NULL;
 	thread->fine = malloc(QS_CHUNK_SIZE_MAX);
 	thread->maxima = malloc((QS_CHUNK_SIZE_MAX / 2 + 1) * sizeof(float));
-	if (thread->fine == NULL || thread->maxima == NULL) {
+	if (!thread->fine || !thread->maxima) {
 		free(thread->fine);
 		free(thread->maxima);
 		free(thread);
@@ -84,7 +84,7 @@ static qstore_status maxima_work(void *user, void *memory, uint64_t job, qs_erro
 	candidate *c = find_job(q, job, &first_elem, &n);
 	qstore_status status =
 	    pack_read(q->p, c->fine->source, thread->fine, 2 * n, c->fine->source_offset + 2 * first_elem, error);
-	if (status != QSTORE_OK)
+	if (status)
 		return status;
 	thread->n_rows = 0;
 	thread->finite = 1;
@@ -125,7 +125,7 @@ static qstore_status find_maxima(quantizer *q, qs_error *error)
 	packer *p = q->p;
 	uint64_t n_jobs = 0, total = 0, ignored;
 	qstore_status status = pack_generate(p, "", 0, &ignored, error);
-	for (size_t i = 0; i < q->n_candidates && status == QSTORE_OK; i++) {
+	for (size_t i = 0; i < q->n_candidates && !status; i++) {
 		candidate *c = &q->candidates[i];
 		uint32_t chunk_elems;
 		pack_geometry(c->fine, &c->cols, &chunk_elems);
@@ -137,7 +137,7 @@ static qstore_status find_maxima(quantizer *q, qs_error *error)
 		n_jobs += (pack_n_elems(c->fine) + chunk_elems - 1) / chunk_elems;
 		total += c->fine->size;
 	}
-	if (status != QSTORE_OK)
+	if (status)
 		return status;
 	qs_jobs jobs = {
 	    .n_jobs = n_jobs,
@@ -166,7 +166,7 @@ static const char *derived_name(packer *p, const char *weight, const char *suffi
 	if (size > 7 && strcmp(weight + size - 7, ".weight") == 0)
 		size -= 7;
 	char *name = malloc(size + strlen(suffix) + 1);
-	if (name != NULL) {
+	if (name) {
 		memcpy(name, weight, size);
 		strcpy(name + size, suffix);
 	}
@@ -210,7 +210,7 @@ static qstore_status finish_weights(packer *p, pack_file *file, qs_error *error)
 	uint8_t *header = NULL;
 	size_t header_size = 0;
 	qstore_status status = QSTORE_OK;
-	if (listed == NULL || by_name == NULL) {
+	if (!listed || !by_name) {
 		status = pack_no_memory(error);
 	} else {
 		qsort(file->tensors, file->n_tensors, sizeof(*file->tensors), compare_order);
@@ -226,16 +226,16 @@ static qstore_status finish_weights(packer *p, pack_file *file, qs_error *error)
 		status = qs_safetensors_header(listed, file->n_tensors, "{\"format\":\"pt\"}", &header, &header_size,
 		                               error);
 	}
-	if (status == QSTORE_OK) {
+	if (!status) {
 		qsort(by_name, file->n_tensors, sizeof(*by_name), compare_names);
-		for (size_t i = 1; i < file->n_tensors && status == QSTORE_OK; i++) {
+		for (size_t i = 1; i < file->n_tensors && !status; i++) {
 			if (strcmp(by_name[i - 1]->name, by_name[i]->name) == 0)
 				status =
 				    qs_fail(error, QSTORE_INPUT, "%s: tensor %s has the name that the quantized model needs",
 				            p->models[p->high_number].path, by_name[i]->name);
 		}
 	}
-	if (status == QSTORE_OK) {
+	if (!status) {
 		file->size = header_size;
 		for (size_t i = 0; i < file->n_tensors; i++) {
 			pack_tensor *t = &file->tensors[i];
@@ -244,14 +244,13 @@ static qstore_status finish_weights(packer *p, pack_file *file, qs_error *error)
 			pack_tensor *fine =
 			    t->coarse; /* until here: whom it was made from, for codes and for what is as in HIGH */
 			t->coarse = NULL;
-			if (fine == NULL)
+			if (!fine)
 				continue;
 			if (t->view == PACK_LLM_INT8) {
 				const char *name = derived_name(p, t->name, ".SCB");
 				pack_tensor **scales =
-				    name == NULL ? NULL
-				                 : bsearch(name, by_name, file->n_tensors, sizeof(*by_name), compare_name);
-				if (scales == NULL) {
+				    !name ? NULL : bsearch(name, by_name, file->n_tensors, sizeof(*by_name), compare_name);
+				if (!scales) {
 					status = pack_no_memory(error);
 					break;
 				}
@@ -269,7 +268,7 @@ static qstore_status finish_weights(packer *p, pack_file *file, qs_error *error)
 			}
 		}
 	}
-	if (status == QSTORE_OK) {
+	if (!status) {
 		status = pack_generate(p, header, header_size, &file->gaps.offset, error);
 		file->gaps.source = p->generated;
 		file->gaps.size = header_size;
@@ -288,12 +287,12 @@ static qstore_status make_weights(quantizer *q, size_t n_high_files, qs_error *e
 	uint64_t format_offset;
 	uint64_t *rows = malloc((q->n_candidates + 1) * sizeof(*rows));
 	/* Kept with the names, as it has to live as long. */
-	if (pack_keep(p, (char *)rows) == NULL)
+	if (!pack_keep(p, (char *)rows))
 		return pack_no_memory(error);
 	qstore_status status = pack_generate(p, "", 1, &format_offset, error); /* weight_format 0: rows */
-	if (status == QSTORE_OK)
+	if (!status)
 		status = pack_add_file(p, &file, error);
-	if (status != QSTORE_OK)
+	if (status)
 		return status;
 	file->name = WEIGHTS_NAME;
 	file->path = WEIGHTS_NAME;
@@ -301,7 +300,7 @@ static qstore_status make_weights(quantizer *q, size_t n_high_files, qs_error *e
 	for (size_t i = 0; i < n_high_files; i++)
 		n += p->files[i].n_tensors;
 	file->tensors = calloc(n + 2 * q->n_candidates + 1, sizeof(*file->tensors));
-	if (file->tensors == NULL)
+	if (!file->tensors)
 		return pack_no_memory(error);
 	for (size_t i = 0; i < n_high_files; i++) {
 		for (size_t j = 0; j < p->files[i].n_tensors; j++) {
@@ -338,8 +337,7 @@ static qstore_status make_weights(quantizer *q, size_t n_high_files, qs_error *e
 			    .source_offset = format_offset,
 			    .object = QS_NONE,
 			};
-			if (file->tensors[file->n_tensors - 1].name == NULL ||
-			    file->tensors[file->n_tensors - 2].name == NULL)
+			if (!file->tensors[file->n_tensors - 1].name || !file->tensors[file->n_tensors - 2].name)
 				return pack_no_memory(error);
 		}
 	}
@@ -354,7 +352,7 @@ static qstore_status share_small_files(packer *p, qs_error *error)
 	for (size_t i = 0; i < high->n_files; i++) {
 		if (strcmp(high->files[i].name, "config.json") == 0) {
 			qstore_status status = pack_make_config(p, &high->files[i], &made, error);
-			if (status != QSTORE_OK)
+			if (status)
 				return status;
 		}
 	}
@@ -375,7 +373,7 @@ static qstore_status share_small_files(packer *p, qs_error *error)
 /* A pattern that no tensor's name has is a slip of the hand. */
 static qstore_status check_patterns(const packer *p, const char *const *patterns, qs_error *error)
 {
-	for (; patterns != NULL && *patterns != NULL; patterns++) {
+	for (; patterns && *patterns; patterns++) {
 		const char *const one[] = {*patterns, NULL};
 		int found = 0;
 		for (size_t i = 0; i < p->n_files && !found; i++)
@@ -391,16 +389,16 @@ static qstore_status check_patterns(const packer *p, const char *const *patterns
 qstore_status pack_quantize(packer *p, qs_error *error)
 {
 	qstore_status known = check_patterns(p, p->options->include, error);
-	if (known == QSTORE_OK)
+	if (!known)
 		known = check_patterns(p, p->options->exclude, error);
-	if (known != QSTORE_OK)
+	if (known)
 		return known;
 	quantizer q = {.p = p};
 	size_t n = 0, n_high_files = p->n_files;
 	for (size_t i = 0; i < n_high_files; i++)
 		n += p->files[i].n_tensors;
 	q.candidates = calloc(n + 1, sizeof(*q.candidates));
-	if (q.candidates == NULL)
+	if (!q.candidates)
 		return pack_no_memory(error);
 	for (size_t i = 0; i < n_high_files; i++) {
 		for (size_t j = 0; j < p->files[i].n_tensors; j++) {
@@ -415,11 +413,11 @@ qstore_status pack_quantize(packer *p, qs_error *error)
 	qstore_status status = QSTORE_OK;
 	if (q.n_candidates > 0)
 		status = find_maxima(&q, error);
-	if (status == QSTORE_OK && q.n_candidates > 0) {
+	if (!status && q.n_candidates > 0) {
 		status = make_weights(&q, n_high_files, error);
-		if (status == QSTORE_OK)
+		if (!status)
 			status = share_small_files(p, error);
-	} else if (status == QSTORE_OK) {
+	} else if (!status) {
 		p->made_low = 0;
 		p->result.nothing_quantized = 1;
 	}

@@ -13,7 +13,7 @@ static const char *q8_0_name(packer *p, const char *name)
 	static const char *const precisions[] = {"bf16", "f16", "fp16", "f32", "fp32"};
 	const char *base = strrchr(name, '/'), *at = NULL;
 	size_t cut = 0, size = strlen(name), upper = 0;
-	base = base == NULL ? name : base + 1;
+	base = base ? base + 1 : name;
 	for (size_t i = 0; i < sizeof(precisions) / sizeof(*precisions); i++) {
 		size_t n = strlen(precisions[i]);
 		for (const char *s = base; strlen(s) > n; s++) {
@@ -29,7 +29,7 @@ static const char *q8_0_name(packer *p, const char *name)
 		}
 	}
 	const char *added = upper ? "Q8_0" : "q8_0";
-	if (at == NULL) {
+	if (!at) {
 		at = name + size;
 		if (size > 5 && strcmp(at - 5, ".gguf") == 0)
 			at -= 5;
@@ -38,7 +38,7 @@ static const char *q8_0_name(packer *p, const char *name)
 		added = "-q8_0";
 	}
 	char *text = malloc(size + 8);
-	if (text == NULL)
+	if (!text)
 		return NULL;
 	memcpy(text, name, (size_t)(at - name));
 	strcpy(text + (at - name), added);
@@ -72,7 +72,7 @@ static qstore_status make_tensor(packer *p, pack_tensor *made, pack_tensor *fine
 	pack_tensor *half = fine;
 	if (!halves)
 		half = pack_add_part(p, fine, PACK_CAST_BF16, QS_BF16, rows, cols);
-	if (codes == NULL || scales == NULL || half == NULL)
+	if (!codes || !scales || !half)
 		return pack_no_memory(error);
 	codes->owner = scales->owner = made;
 	pack_grid grid = {.rule = halves ? QS_RULE_Q8_0 : QS_RULE_Q8_0_D,
@@ -102,7 +102,7 @@ static qstore_status make_padding(packer *p, pack_file *file, qs_error *error)
 		at = i < file->n_tensors ? end + file->tensors[i].size : end;
 	}
 	uint8_t *zeros = calloc((size_t)most + 1, 1);
-	if (zeros == NULL)
+	if (!zeros)
 		return pack_no_memory(error);
 	qstore_status status = pack_generate(p, zeros, (size_t)most + 1, &file->padding, error);
 	free(zeros);
@@ -118,7 +118,7 @@ static qstore_status make_file(packer *p, size_t number, size_t *n_made, qs_erro
 	pack_file *file;
 	/* Their names and shapes are used: freed with the packer. */
 	qs_weights *larger = realloc(p->planned, (p->n_planned + 1) * sizeof(*larger));
-	if (larger == NULL)
+	if (!larger)
 		return pack_no_memory(error);
 	p->planned = larger;
 	qs_weights *planned = &larger[p->n_planned++];
@@ -126,20 +126,20 @@ static qstore_status make_file(packer *p, size_t number, size_t *n_made, qs_erro
 	memset(planned, 0, sizeof(*planned));
 	qstore_status status =
 	    qs_gguf_q8_0_header(input->path, &input->weights, &header, &header_size, planned, error);
-	if (status == QSTORE_OK)
+	if (!status)
 		status = pack_map_of_file(&p->files[number], &map) ? QSTORE_OK : pack_no_memory(error);
-	if (status == QSTORE_OK)
+	if (!status)
 		status = pack_add_file(p, &file, error);
-	if (status == QSTORE_OK) {
+	if (!status) {
 		pack_file *high = &p->files[number];
 		file->name = q8_0_name(p, high->name);
 		file->path = high->path;
 		file->variants = 1;
 		file->size = planned->file_size;
 		file->tensors = calloc(planned->n_tensors + 1, sizeof(*file->tensors));
-		if (file->name == NULL || file->tensors == NULL)
+		if (!file->name || !file->tensors)
 			status = pack_no_memory(error);
-		for (size_t i = 0; i < planned->n_tensors && status == QSTORE_OK; i++) {
+		for (size_t i = 0; i < planned->n_tensors && !status; i++) {
 			const qs_weight *t = &planned->tensors[i];
 			pack_tensor *fine = pack_map_find(&map, t->name), *made = &file->tensors[file->n_tensors++];
 			*made = (pack_tensor){.name = t->name,
@@ -152,7 +152,7 @@ static qstore_status make_file(packer *p, size_t number, size_t *n_made, qs_erro
 			                      .size = t->size,
 			                      .role = PACK_LITERAL,
 			                      .object = QS_NONE};
-			if (fine == NULL) {
+			if (!fine) {
 				status =
 				    qs_fail(error, QSTORE_INPUT, "%s: tensor %s is of an unknown type", input->path, t->name);
 				break;
@@ -161,9 +161,9 @@ static qstore_status make_file(packer *p, size_t number, size_t *n_made, qs_erro
 			status = make_tensor(p, made, fine, error);
 		}
 	}
-	if (status == QSTORE_OK)
+	if (!status)
 		status = pack_generate(p, header, header_size, &file->gaps.offset, error);
-	if (status == QSTORE_OK) {
+	if (!status) {
 		file->gaps.source = p->generated;
 		file->gaps.size = header_size;
 		status = make_padding(p, file, error);
@@ -177,10 +177,10 @@ qstore_status pack_quantize_q8_0(packer *p, qs_error *error)
 {
 	size_t n_files = p->n_files, n_made = 0;
 	qstore_status status = QSTORE_OK;
-	for (size_t i = 0; i < n_files && status == QSTORE_OK; i++)
-		if (p->files[i].input != NULL && p->files[i].input->is_weights)
+	for (size_t i = 0; i < n_files && !status; i++)
+		if (p->files[i].input && p->files[i].input->is_weights)
 			status = make_file(p, i, &n_made, error);
-	if (status != QSTORE_OK)
+	if (status)
 		return status;
 	if (n_made == 0) {
 		p->made_low = 0;

@@ -24,7 +24,7 @@ void pack_base_free(packer *p)
 	qs_decoder_destroy(p->base_decoder);
 	qstore_close(p->base_archive);
 	qs_model_close(&p->base);
-	if (p->options != NULL && p->options->base != NULL)
+	if (p->options && p->options->base)
 		pthread_mutex_destroy(&p->base_lock);
 }
 
@@ -32,13 +32,13 @@ static qstore_status add_file(packer *p, const char *name, uint64_t size, size_t
                               pack_base_file **added, qs_error *error)
 {
 	pack_base_file *larger = realloc(p->bases, (p->n_bases + 1) * sizeof(*larger));
-	if (larger == NULL)
+	if (!larger)
 		return pack_no_memory(error);
 	p->bases = larger;
 	*added = &larger[p->n_bases++];
 	**added = (pack_base_file){
 	    .name = name, .size = size, .rank = size, .tensors = calloc(n_tensors + 1, sizeof(pack_tensor))};
-	return (*added)->tensors == NULL ? pack_no_memory(error) : QSTORE_OK;
+	return !(*added)->tensors ? pack_no_memory(error) : QSTORE_OK;
 }
 
 static void add_tensor(packer *p, pack_base_file *file, pack_tensor tensor)
@@ -61,9 +61,9 @@ static qstore_status take_model(packer *p, qs_error *error)
 		if (!input->is_weights)
 			continue;
 		qstore_status status = add_file(p, input->name, input->size, input->weights.n_tensors, &file, error);
-		if (status == QSTORE_OK)
+		if (!status)
 			status = pack_add_source(p, input->path, input->size, &file->source, error);
-		if (status != QSTORE_OK)
+		if (status)
 			return status;
 		for (size_t j = 0; j < input->weights.n_tensors; j++) {
 			const qs_weight *t = &input->weights.tensors[j];
@@ -97,16 +97,16 @@ static qstore_status take_archive(packer *p, qs_error *error)
 		if (next == first)
 			continue;
 		qstore_status status = add_file(p, input.name, input.size, next - first, &file, error);
-		if (status == QSTORE_OK)
+		if (!status)
 			status = pack_add_base_source(p, i, input.size, &file->source, error);
-		if (status != QSTORE_OK)
+		if (status)
 			return status;
 		memcpy(file->sha256, input.sha256, 32);
 		file->rank = input.variants; /* the highest bit is the finest variant */
 		for (uint32_t j = first; j < next; j++) {
 			qs_index_tensor(index, j, &tensor);
 			uint64_t *dims = malloc((tensor.n_dims + 1) * sizeof(*dims));
-			if (pack_keep(p, (char *)dims) == NULL)
+			if (!pack_keep(p, (char *)dims))
 				return pack_no_memory(error);
 			for (uint32_t d = 0; d < tensor.n_dims; d++)
 				dims[d] = qs_index_dim(index, tensor.first_dim + d);
@@ -150,10 +150,10 @@ static qstore_status pair_tensor(base_pairing *q, pack_tensor *t, pack_tensor *b
 	    qs_dtype_size(t->dtype) == 0)
 		return QSTORE_OK;
 	qstore_status status = pack_same_bytes(p, t, base, q->buffer, &same, error);
-	if (status != QSTORE_OK)
+	if (status)
 		return status;
-	if (same && t->codes == NULL &&
-	    (t->role == PACK_PLAIN || t->role == PACK_DELTA || t->role == PACK_REFINE) && !t->is_needed) {
+	if (same && !t->codes && (t->role == PACK_PLAIN || t->role == PACK_DELTA || t->role == PACK_REFINE) &&
+	    !t->is_needed) {
 		t->role = PACK_SHARED;
 		t->coarse = base;
 		p->bases[base->base_file].used = 1;
@@ -163,7 +163,7 @@ static qstore_status pair_tensor(base_pairing *q, pack_tensor *t, pack_tensor *b
 	if (t->role != PACK_PLAIN || t->is_needed || !qs_dtype_is_float(t->dtype))
 		return QSTORE_OK;
 	status = pack_delta_pays(p, q->encoder, t, base, &pays, error);
-	if (status == QSTORE_OK && pays) {
+	if (!status && pays) {
 		t->role = PACK_DELTA;
 		t->coarse = base;
 		p->bases[base->base_file].used = 1;
@@ -182,7 +182,7 @@ static void mark_needed(packer *p)
 			    i < p->n_parts ? pack_part_tensor(p, i) : &p->files[i - p->n_parts].tensors[j];
 			pack_tensor *needed[] = {t->grid.scales, t->grid.zeros, t->grid.order};
 			for (size_t k = 0; k < 3; k++)
-				if (needed[k] != NULL)
+				if (needed[k])
 					pack_stored(needed[k])->is_needed = 1;
 		}
 	}
@@ -195,40 +195,40 @@ qstore_status pack_base(packer *p, qs_error *error)
 	qstore_status status = qs_archive_open(path, &p->base_archive, error);
 	if (status == QSTORE_NOT_QSTORE || status == QSTORE_IO) {
 		status = qs_model_open(&p->base, path, error);
-		if (status == QSTORE_OK)
+		if (!status)
 			status = take_model(p, error);
-	} else if (status == QSTORE_OK) {
+	} else if (!status) {
 		status = qs_archive_check_base(p->base_archive, error);
-		if (status == QSTORE_OK)
+		if (!status)
 			status = take_archive(p, error);
 	}
-	if (status != QSTORE_OK)
+	if (status)
 		return status;
 	size_t n = 0, n_common = 0;
 	for (size_t i = 0; i < p->n_bases; i++)
 		n += p->bases[i].n_tensors;
 	pack_map map = {.tensors = malloc((n + 1) * sizeof(*map.tensors))};
 	base_pairing pairing = {p, malloc(2 * QS_IO_BLOCK), qs_encoder_create()};
-	if (map.tensors == NULL || pairing.buffer == NULL || pairing.encoder == NULL)
+	if (!map.tensors || !pairing.buffer || !pairing.encoder)
 		status = pack_no_memory(error);
-	for (size_t i = 0; i < p->n_bases && map.tensors != NULL; i++)
+	for (size_t i = 0; i < p->n_bases && map.tensors; i++)
 		for (size_t j = 0; j < p->bases[i].n_tensors; j++)
 			map.tensors[map.n_tensors++] = &p->bases[i].tensors[j];
-	if (n > 0 && map.tensors != NULL)
+	if (n > 0 && map.tensors)
 		qsort(map.tensors, n, sizeof(*map.tensors), compare_tensors);
 	mark_needed(p);
-	for (size_t i = 0; i < p->n_files && status == QSTORE_OK; i++)
-		for (size_t j = 0; j < p->files[i].n_tensors && status == QSTORE_OK; j++) {
+	for (size_t i = 0; i < p->n_files && !status; i++)
+		for (size_t j = 0; j < p->files[i].n_tensors && !status; j++) {
 			pack_tensor *t = &p->files[i].tensors[j];
 			for (size_t k = pack_map_first(&map, t->name);
-			     k < n && strcmp(map.tensors[k]->name, t->name) == 0 && status == QSTORE_OK; k++) {
+			     k < n && strcmp(map.tensors[k]->name, t->name) == 0 && !status; k++) {
 				n_common++;
 				status = pair_tensor(&pairing, t, map.tensors[k], error);
 			}
 			if (pack_is_cancelled(p))
 				status = qs_fail(error, QSTORE_CANCELLED, "cancelled");
 		}
-	if (status == QSTORE_OK && n_common == 0)
+	if (!status && n_common == 0)
 		status = qs_fail(error, QSTORE_MISMATCH, "%s is no base of %s: they have no tensor name in common",
 		                 path, p->models[p->high_number].path);
 	free(map.tensors);

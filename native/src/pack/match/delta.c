@@ -14,9 +14,9 @@ qstore_status pack_same_bytes(const packer *p, const pack_tensor *a, const pack_
 	for (uint64_t at = 0; at < a->size && *same; at += QS_IO_BLOCK) {
 		size_t n = a->size - at < QS_IO_BLOCK ? (size_t)(a->size - at) : QS_IO_BLOCK;
 		qstore_status status = pack_read(p, a->source, buffer, n, a->source_offset + at, error);
-		if (status == QSTORE_OK)
+		if (!status)
 			status = pack_read(p, b->source, buffer + QS_IO_BLOCK, n, b->source_offset + at, error);
-		if (status != QSTORE_OK)
+		if (status)
 			return status;
 		if (pack_is_cancelled(p))
 			return qs_fail(error, QSTORE_CANCELLED, "cancelled");
@@ -40,25 +40,25 @@ qstore_status pack_delta_pays(const packer *p, qs_encoder *encoder, const pack_t
 	size_t cap = qs_chunk_bound(size), plain_size = 0, delta_size = 0;
 	uint8_t *memory = malloc(size + coarse_size + cap + PACK_SCRATCH_SIZE);
 	*pays = 0;
-	qstore_status status = memory == NULL ? pack_no_memory(error) : QSTORE_OK;
-	if (status == QSTORE_OK) {
+	qstore_status status = memory ? QSTORE_OK : pack_no_memory(error);
+	if (!status) {
 		uint8_t *values = memory, *given = values + size, *coded = given + coarse_size,
 		        *scratch = coded + cap;
 		status = pack_tensor_read(p, fine, values, size, first * elem_size, scratch, error);
-		if (status == QSTORE_OK)
+		if (!status)
 			status =
 			    pack_tensor_read(p, coarse, given, coarse_size, first * coarse_elem_size, scratch, error);
-		if (status == QSTORE_OK)
+		if (!status)
 			status = qs_chunk_encode(encoder, &desc, values, size, coded, cap, &plain_size, NULL);
 		desc.kind = QS_KIND_DELTA;
 		desc.coarse = given;
-		if (status == QSTORE_OK)
+		if (!status)
 			status = qs_chunk_encode(encoder, &desc, values, size, coded, cap, &delta_size, NULL);
 		if (status == QSTORE_USAGE || status == QSTORE_LIMIT)
 			status =
 			    qs_fail(error, status, "%s: cannot be coded: %s", fine->name, qstore_status_message(status));
 	}
 	free(memory);
-	*pays = status == QSTORE_OK && delta_size < plain_size - plain_size / 50;
+	*pays = !status && delta_size < plain_size - plain_size / 50;
 	return status;
 }

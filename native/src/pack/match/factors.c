@@ -47,10 +47,10 @@ static qstore_status read_rows(pack_search *search, const pack_tensor *fine, con
 		some = n - done < QS_CHUNK_SIZE_MAX / 4 ? n - done : QS_CHUNK_SIZE_MAX / 4;
 		qstore_status status = pack_tensor_read(search->p, fine, values + 2 * done, 2 * some,
 		                                        2 * (first + done), search->scratch, error);
-		if (status == QSTORE_OK)
+		if (!status)
 			status = pack_tensor_read(search->p, codes, row_codes + done, some, first + done, search->scratch,
 			                          error);
-		if (status != QSTORE_OK)
+		if (status)
 			return status;
 	}
 	return QSTORE_OK;
@@ -66,26 +66,26 @@ static qstore_status sample_read(pack_search *search, const pack_tensor *fine, c
 		s->n_rows = SAMPLE_SIZE_MAX / 4 / s->cols;
 	s->dtype = fine->dtype;
 	s->codes_dtype = codes->dtype;
-	s->rule = strstr(codes->grid.scales->name, "SCB") != NULL ? QS_RULE_LLM_INT8 : QS_RULE_DIVIDE;
-	s->group = codes->grid.order != NULL ? 1 : codes->grid.group < s->cols ? codes->grid.group : s->cols;
+	s->rule = strstr(codes->grid.scales->name, "SCB") ? QS_RULE_LLM_INT8 : QS_RULE_DIVIDE;
+	s->group = codes->grid.order ? 1 : codes->grid.group < s->cols ? codes->grid.group : s->cols;
 	size_t n_groups = (s->cols + s->group - 1) / s->group;
 	s->values = malloc(s->n_rows * s->cols * sizeof(*s->values));
 	s->codes = malloc(s->n_rows * s->cols);
 	s->steps = malloc(s->n_rows * n_groups * sizeof(*s->steps));
 	uint8_t *values = malloc(2 * RUN * s->cols), *row_codes = malloc(RUN * s->cols);
-	int ok = s->values != NULL && s->codes != NULL && s->steps != NULL && values != NULL && row_codes != NULL;
+	int ok = s->values && s->codes && s->steps && values && row_codes;
 	qstore_status status = ok ? QSTORE_OK : pack_no_memory(error);
-	for (size_t i = 0; i < s->n_rows && status == QSTORE_OK; i++) {
+	for (size_t i = 0; i < s->n_rows && !status; i++) {
 		/* Some neighbours at a time: packed words have codes of several rows. */
 		size_t run = i / RUN * RUN, in_run = i - run, n = s->n_rows - run < RUN ? s->n_rows - run : RUN;
 		uint64_t row = run * rows / s->n_rows + in_run, first = row * s->cols;
 		qs_grid grid;
 		if (in_run == 0)
 			status = read_rows(search, fine, codes, first, n * s->cols, values, row_codes, error);
-		if (status == QSTORE_OK)
+		if (!status)
 			status = pack_load_grid(search->p, &codes->grid, codes->dtype, s->cols, first, s->cols,
 			                        &search->grid, search->scratch, &grid, error);
-		if (status != QSTORE_OK)
+		if (status)
 			break;
 		for (size_t c = 0; c < s->cols; c++) {
 			s->values[c * s->n_rows + i] = qs_load16(values + 2 * (in_run * s->cols + c));
@@ -220,9 +220,9 @@ qstore_status pack_find_factors(pack_search *search, pack_tensor *fine, pack_ten
 	    pack_n_elems(fine) % pack_cols(fine) != 0)
 		return QSTORE_OK;
 	qstore_status status = sample_read(search, fine, codes, &s, error);
-	if (status == QSTORE_OK && (factors = malloc(2 * s.cols)) == NULL)
+	if (!status && (factors = malloc(2 * s.cols)) == NULL)
 		status = pack_no_memory(error);
-	if (status == QSTORE_OK) {
+	if (!status) {
 		uint32_t dtype = s.dtype;
 		double differ, plain = 0, total = (double)s.n_rows * (double)s.cols;
 		for (size_t c = 0; c < s.cols; c++)

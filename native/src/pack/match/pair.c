@@ -45,7 +45,7 @@ static void note_wrong(pairing *q, const char *name, uint32_t coarse)
 /* The matrix of codes that a tensor is the file's form of; NULL when it can be none. */
 static pack_tensor *codes_of(pack_tensor *t)
 {
-	if (t->codes != NULL)
+	if (t->codes)
 		return t->codes;
 	return (t->dtype == QS_I8 || t->dtype == QS_U8) && t->n_dims > 1 && t->role != PACK_LITERAL ? t : NULL;
 }
@@ -55,20 +55,20 @@ static qstore_status in_16_bits(packer *p, pack_tensor *fine, pack_tensor **half
 {
 	*half = fine;
 	if (fine->dtype == QS_F32) {
-		if (fine->cast == NULL)
+		if (!fine->cast)
 			fine->cast = pack_add_part(p, fine, PACK_CAST_BF16, QS_BF16, pack_rows(fine), pack_cols(fine));
 		*half = fine->cast;
 	}
-	return *half == NULL ? pack_no_memory(error) : QSTORE_OK;
+	return *half ? QSTORE_OK : pack_no_memory(error);
 }
 
 /* Floats with their columns as rows, which a layout turns back. */
 static qstore_status turn(packer *p, pack_tensor *fine, pack_tensor **turned, qs_error *error)
 {
-	if (fine->turned == NULL)
+	if (!fine->turned)
 		fine->turned = pack_add_part(p, fine, PACK_TURNED, fine->dtype, pack_cols(fine), pack_rows(fine));
 	*turned = fine->turned;
-	return *turned == NULL ? pack_no_memory(error) : QSTORE_OK;
+	return *turned ? QSTORE_OK : pack_no_memory(error);
 }
 
 static void use_turned(pack_tensor *fine)
@@ -91,14 +91,14 @@ static qstore_status pair_refine(pairing *q, pack_tensor *fine, pack_tensor *cod
 	pack_tensor *half, before = *codes;
 	pack_fit fit;
 	qstore_status status = in_16_bits(q->p, fine, &half, error);
-	if (status == QSTORE_OK)
+	if (!status)
 		status = pack_find_rule(&q->search, half, codes, &q->maps[number], done, &fit, error);
-	if (status != QSTORE_OK || !*done)
+	if (status || !*done)
 		return status;
 	if (fit != PACK_FITS) {
 		int found;
 		status = pack_find_factors(&q->search, half, codes, &found, error);
-		if (status != QSTORE_OK)
+		if (status)
 			return status;
 		fit = found ? PACK_FITS : fit;
 	}
@@ -132,7 +132,7 @@ static qstore_status pair_tensors(pairing *q, pack_tensor *fine, uint32_t fine_n
 	if (fine->dtype == coarse->dtype && same_shape(fine, coarse)) {
 		int same = 0;
 		status = pack_same_bytes(p, fine, root, q->search.coarse, &same, error);
-		if (status != QSTORE_OK)
+		if (status)
 			return status;
 		if (same) {
 			fine->role = PACK_SHARED;
@@ -141,11 +141,11 @@ static qstore_status pair_tensors(pairing *q, pack_tensor *fine, uint32_t fine_n
 			return QSTORE_OK;
 		}
 	}
-	if (codes != NULL && codes->is_turned && can_turn(fine))
+	if (codes && codes->is_turned && can_turn(fine))
 		status = turn(p, given, &fine, error);
-	if (status != QSTORE_OK)
+	if (status)
 		return status;
-	const pack_tensor *shape = codes != NULL ? codes : root, *own_shape = own != NULL ? own : fine;
+	const pack_tensor *shape = codes ? codes : root, *own_shape = own ? own : fine;
 	if (pack_n_elems(shape) != pack_n_elems(own_shape) || pack_cols(shape) != pack_cols(own_shape)) {
 		/* Packed formats have shapes of their own; codes and floats have not. */
 		int is_float = qs_dtype_is_float(fine->dtype);
@@ -157,8 +157,8 @@ static qstore_status pair_tensors(pairing *q, pack_tensor *fine, uint32_t fine_n
 		}
 		return QSTORE_OK;
 	}
-	if (own != NULL && codes != NULL) {
-		if (own->coarse == NULL && own->is_turned == codes->is_turned && fine->role != PACK_LITERAL &&
+	if (own && codes) {
+		if (!own->coarse && own->is_turned == codes->is_turned && fine->role != PACK_LITERAL &&
 		    pack_guess_grid(&q->search, &q->maps[number], codes) &&
 		    pack_guess_grid(&q->search, &q->maps[fine_number], own))
 			own->coarse = codes;
@@ -166,23 +166,22 @@ static qstore_status pair_tensors(pairing *q, pack_tensor *fine, uint32_t fine_n
 	}
 	if (fine->role != PACK_PLAIN)
 		return QSTORE_OK;
-	if (qs_dtype_is_float(fine->dtype) && codes != NULL && fine->n_dims > 1 &&
-	    codes->is_turned == (fine != given)) {
+	if (qs_dtype_is_float(fine->dtype) && codes && fine->n_dims > 1 && codes->is_turned == (fine != given)) {
 		status = pair_refine(q, fine, codes, number, &done, error);
 		if (fine != given && fine->role != PACK_PLAIN)
 			use_turned(given);
 		return status;
 	}
 	/* Scales are small, and grids need them plain. */
-	if (codes == NULL && !pack_is_scales_name(fine->name) && same_shape(fine, coarse) &&
+	if (!codes && !pack_is_scales_name(fine->name) && same_shape(fine, coarse) &&
 	    qs_delta_applies(coarse->dtype, fine->dtype)) {
 		int pays;
 		status = pack_delta_pays(p, q->encoder, fine, root, &pays, error);
-		if (status != QSTORE_OK || !pays)
+		if (status || !pays)
 			return status;
 		if (root->role == PACK_LAYOUT) { /* what it is the layout of is there to be built on */
 			status = turn(p, given, &fine, error);
-			if (status != QSTORE_OK)
+			if (status)
 				return status;
 			use_turned(given);
 			root = root->coarse;
@@ -197,7 +196,7 @@ static qstore_status pair_tensors(pairing *q, pack_tensor *fine, uint32_t fine_n
 static int is_paired(pack_tensor *t)
 {
 	const pack_tensor *own = codes_of(t);
-	return t->role == PACK_SHARED || (own != NULL ? own->coarse != NULL : t->role > PACK_PLAIN);
+	return t->role == PACK_SHARED || (own ? own->coarse != NULL : t->role > PACK_PLAIN);
 }
 
 /* ---- Pairs by content ---- */
@@ -213,14 +212,14 @@ static qstore_status find_content(pairing *q, pack_tensor *fine, uint32_t number
 	pack_tensor *half;
 	qstore_status status = in_16_bits(q->p, fine, &half, error);
 	*found = NULL;
-	for (size_t i = 0; i < map->n_tensors && status == QSTORE_OK; i++) {
+	for (size_t i = 0; i < map->n_tensors && !status; i++) {
 		pack_tensor *t = map->tensors[i], *codes = codes_of(pack_stored(t));
 		double correlation;
-		if (codes == NULL || !codes->has_grid || pack_n_elems(codes) != pack_n_elems(fine) ||
-		    pack_cols(codes) != pack_cols(fine) || pack_map_find(&q->keys[q->fine_number], t->key) != NULL)
+		if (!codes || !codes->has_grid || pack_n_elems(codes) != pack_n_elems(fine) ||
+		    pack_cols(codes) != pack_cols(fine) || pack_map_find(&q->keys[q->fine_number], t->key))
 			continue;
 		status = pack_correlate(&q->search, half, codes, &correlation, error);
-		if (status == QSTORE_OK && correlation > best) {
+		if (!status && correlation > best) {
 			best = correlation;
 			*found = t;
 		}
@@ -230,8 +229,8 @@ static qstore_status find_content(pairing *q, pack_tensor *fine, uint32_t number
 
 static int is_onnx_matrix(const pack_file *file, const pack_tensor *t)
 {
-	return file->input != NULL && file->input->weights.format == QS_FORMAT_ONNX && t->role == PACK_PLAIN &&
-	       t->codes == NULL && t->n_dims == 2 && pack_n_elems(t) >= PACK_CONTENT_ELEMS &&
+	return file->input && file->input->weights.format == QS_FORMAT_ONNX && t->role == PACK_PLAIN &&
+	       !t->codes && t->n_dims == 2 && pack_n_elems(t) >= PACK_CONTENT_ELEMS &&
 	       qs_dtype_is_float(t->dtype);
 }
 
@@ -247,11 +246,11 @@ static qstore_status pair_contents(pairing *q, uint32_t fine, uint32_t first, ui
 			for (uint32_t v = first; v-- > last && is_onnx_matrix(&p->files[i], t);) {
 				pack_tensor *coarse;
 				qstore_status status = find_content(q, t, v, &coarse, error);
-				if (status == QSTORE_OK && coarse != NULL) {
+				if (!status && coarse) {
 					++*n_found;
 					status = pair_tensors(q, t, fine, coarse, v, error);
 				}
-				if (status != QSTORE_OK)
+				if (status)
 					return status;
 			}
 		}
@@ -266,7 +265,7 @@ static qstore_status pair_variant(pairing *q, uint32_t fine, qs_error *error)
 	uint32_t first = fine, last = 0;
 	q->n_wrong = q->n_shapes = 0;
 	q->named[0] = 0;
-	if (fine == p->high_number && p->options->from != NULL) {
+	if (fine == p->high_number && p->options->from) {
 		while (last < fine && strcmp(p->names[last], p->options->from) != 0)
 			last++;
 		if (last == fine)
@@ -282,12 +281,12 @@ static qstore_status pair_variant(pairing *q, uint32_t fine, qs_error *error)
 			pack_tensor *t = &p->files[i].tensors[j];
 			for (uint32_t v = first; v-- > last && !is_paired(t);) {
 				pack_tensor *coarse = pack_map_find(&q->keys[v], t->key);
-				if (coarse == NULL)
+				if (!coarse)
 					continue;
 				n_common++;
 				size_t n_wrong = q->n_wrong;
 				qstore_status status = pair_tensors(q, t, fine, coarse, v, error);
-				if (status != QSTORE_OK)
+				if (status)
 					return status;
 				if (q->n_wrong > n_wrong)
 					break;
@@ -296,7 +295,7 @@ static qstore_status pair_variant(pairing *q, uint32_t fine, qs_error *error)
 	}
 	const char *fine_path = p->models[fine].path;
 	qstore_status status = pair_contents(q, fine, first, last, &n_common, error);
-	if (status != QSTORE_OK)
+	if (status)
 		return status;
 	if (n_common == 0)
 		return qs_fail(error, QSTORE_MISMATCH, "%s does not belong to %s: they have no tensor name in common",
@@ -316,15 +315,15 @@ static qstore_status pair_variant(pairing *q, uint32_t fine, qs_error *error)
 qstore_status pack_pair(packer *p, qs_error *error)
 {
 	pairing *q = calloc(1, sizeof(*q));
-	if (q == NULL)
+	if (!q)
 		return pack_no_memory(error);
 	q->p = p;
 	q->encoder = qs_encoder_create();
-	int ok = pack_search_init(&q->search, p) && q->encoder != NULL;
+	int ok = pack_search_init(&q->search, p) && q->encoder;
 	for (uint32_t v = 0; v <= p->high_number && ok; v++)
 		ok = pack_map_make(p, v, 0, &q->maps[v]) && pack_map_make(p, v, 1, &q->keys[v]);
 	qstore_status status = ok ? QSTORE_OK : pack_no_memory(error);
-	for (uint32_t v = 1; v <= p->high_number && status == QSTORE_OK; v++)
+	for (uint32_t v = 1; v <= p->high_number && !status; v++)
 		status = pair_variant(q, v, error);
 	for (uint32_t v = 0; v < QS_VARIANTS_MAX; v++) {
 		free(q->maps[v].tensors);

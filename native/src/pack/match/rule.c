@@ -27,7 +27,7 @@ int pack_search_init(pack_search *s, packer *p)
 	s->fine = malloc(QS_CHUNK_SIZE_MAX);
 	s->coarse = malloc(coarse_size);
 	s->scratch = malloc(PACK_SCRATCH_SIZE);
-	return s->fine != NULL && s->coarse != NULL && s->scratch != NULL;
+	return s->fine && s->coarse && s->scratch;
 }
 
 void pack_search_free(pack_search *s)
@@ -40,7 +40,7 @@ void pack_search_free(pack_search *s)
 
 int pack_is_scales_name(const char *name)
 {
-	return strstr(name, "scale") != NULL || strstr(name, "SCB") != NULL;
+	return strstr(name, "scale") || strstr(name, "SCB");
 }
 
 static int is_zeros_name(const char *rest)
@@ -77,7 +77,7 @@ static size_t find_named(const pack_map *map, const pack_tensor *codes, pack_ten
 			continue;
 		/* At most two parts: not those of modules within a module. */
 		dot = dot == rest ? strchr(rest + 1, '.') : dot;
-		if (dot != NULL && strchr(dot + 1, '.') != NULL)
+		if (dot && strchr(dot + 1, '.'))
 			continue;
 		t = pack_stored(t);
 		if (t->role == PACK_PLAIN || t->role == PACK_LITERAL)
@@ -141,7 +141,7 @@ static size_t find_rules(const pack_tensor *codes, const pack_tensor *zeros, uin
 	}
 	for (size_t i = 0; i < sizeof(common); i++)
 		rules[n++] = common[i];
-	if (zeros != NULL && (codes->view == PACK_AS_IS || (is_packed && codes->bits == 8))) {
+	if (zeros && (codes->view == PACK_AS_IS || (is_packed && codes->bits == 8))) {
 		rules[n++] = QS_RULE_ADD_HALF;
 		rules[n++] = QS_RULE_ADD;
 	}
@@ -164,14 +164,14 @@ static void find_grids(pack_search *s, const pack_map *map, const pack_tensor *c
 	if (codes->view != PACK_AS_IS || codes->has_grid) {
 		pack_candidate known = {.grid = codes->grid, .named = 1}, other = known;
 		add_candidate(s, known);
-		if (codes->view == PACK_WORD_CODES_T && codes->grid.zeros != NULL) {
+		if (codes->view == PACK_WORD_CODES_T && codes->grid.zeros) {
 			/* GPTQModel's second version has the zero points themselves. */
 			other.grid.zero_offset = 0;
 			add_candidate(s, other);
 		}
 		/* Groups whose size does not divide the columns: by the sizes that are in use. */
 		other = known;
-		for (uint32_t group = 16; group <= 1024 && codes->grid.order == NULL; group *= 2) {
+		for (uint32_t group = 16; group <= 1024 && !codes->grid.order; group *= 2) {
 			uint64_t cols = pack_cols(codes), given = codes->grid.group, groups = (cols + given - 1) / given;
 			if (cols % given == 0 && given != group && given < cols && (cols + group - 1) / group == groups &&
 			    qs_rule_group(codes->grid.rule) == 0) {
@@ -212,7 +212,7 @@ static void find_grids(pack_search *s, const pack_map *map, const pack_tensor *c
 				candidate.grid.rule = rules[r];
 				candidate.grid.scales = scales;
 				candidate.grid.zeros = zeros;
-				candidate.grid.zero_offset = zeros == NULL && codes->dtype == QS_U8 ? 128 : 0;
+				candidate.grid.zero_offset = !zeros && codes->dtype == QS_U8 ? 128 : 0;
 				add_candidate(s, candidate);
 			}
 	}
@@ -237,7 +237,7 @@ static qstore_status read_sample(pack_search *s, const pack_tensor *fine, const 
 	                        .coarse = s->coarse,
 	                        .coarse_dtype = codes->dtype};
 	qstore_status status = read_elems(s, fine, s->fine, first, n, error);
-	return status == QSTORE_OK ? read_elems(s, codes, s->coarse, first, n, error) : status;
+	return !status ? read_elems(s, codes, s->coarse, first, n, error) : status;
 }
 
 static qstore_status load_grid(pack_search *s, const pack_grid *grid, qs_chunk_desc *desc, qs_error *error)
@@ -291,14 +291,14 @@ qstore_status pack_find_rule(pack_search *s, const pack_tensor *fine, pack_tenso
 		n = n < chunk_elems ? n : chunk_elems;
 		qs_chunk_desc desc;
 		qstore_status status = read_sample(s, fine, codes, first, n, &desc, error);
-		for (size_t i = 0; i < s->n_candidates && status == QSTORE_OK; i++) {
+		for (size_t i = 0; i < s->n_candidates && !status; i++) {
 			status = load_grid(s, &s->candidates[i].grid, &desc, error);
-			if (status != QSTORE_OK)
+			if (status)
 				break;
 			s->candidates[i].mismatches += count_mismatches(&desc, s->fine);
 			pack_add_sums(&desc, s->fine, &s->candidates[i].sums);
 		}
-		if (status != QSTORE_OK)
+		if (status)
 			return status;
 		if (pack_is_cancelled(s->p))
 			return qs_fail(error, QSTORE_CANCELLED, "cancelled");
@@ -310,10 +310,10 @@ qstore_status pack_find_rule(pack_search *s, const pack_tensor *fine, pack_tenso
 		/* What is not named like scales has to prove itself. */
 		if (!other->named && other->mismatches >= seen / 2)
 			continue;
-		if (best == NULL || other->mismatches < best->mismatches)
+		if (!best || other->mismatches < best->mismatches)
 			best = other;
 	}
-	if (best == NULL)
+	if (!best)
 		return QSTORE_OK;
 	/* Codes that were not made by rounding alone miss by any rule: the nearest values decide. */
 	if (best->mismatches > seen / 4)
@@ -355,7 +355,7 @@ qstore_status pack_use_absmax(pack_search *s, const pack_tensor *fine, pack_tens
 		return QSTORE_OK;
 	pack_tensor *scales = codes->grid.scales;
 	pack_tensor *absmax = pack_add_part(p, fine, PACK_BLOCK_ABSMAX, fine->dtype, pack_rows(scales), 1);
-	if (absmax == NULL)
+	if (!absmax)
 		return pack_no_memory(error);
 	absmax->owner = scales->owner;
 	const uint32_t piece = 1u << 13;
@@ -366,9 +366,9 @@ qstore_status pack_use_absmax(pack_search *s, const pack_tensor *fine, pack_tens
 		uint8_t *stored_scales = s->fine, *found = stored_scales + 2 * (size_t)piece,
 		        *blocks = found + 2 * (size_t)piece; /* 34 bytes each */
 		qstore_status status = read_elems(s, scales, stored_scales, at, some, error);
-		if (status == QSTORE_OK)
+		if (!status)
 			status = read_elems(s, absmax, found, at, some, error);
-		if (status != QSTORE_OK)
+		if (status)
 			return status;
 		qs_blocks_join(QS_Q8_0, fine->dtype, s->coarse, found, some, blocks);
 		for (uint32_t i = 0; i < some; i++)
@@ -389,9 +389,9 @@ qstore_status pack_correlate(pack_search *s, const pack_tensor *fine, const pack
 	pack_sums sums = {0};
 	qstore_status status = read_sample(
 	    s, fine, codes, first, left < PACK_CONTENT_ELEMS ? (uint32_t)left : PACK_CONTENT_ELEMS, &desc, error);
-	if (status == QSTORE_OK)
+	if (!status)
 		status = load_grid(s, &codes->grid, &desc, error);
-	if (status == QSTORE_OK)
+	if (!status)
 		pack_add_sums(&desc, s->fine, &sums);
 	*correlation = pack_correlation(&sums);
 	return status;

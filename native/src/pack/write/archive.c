@@ -28,7 +28,7 @@ static qstore_status name_members(packer *p, qs_error *error)
 		const char *folder = finest ? "" : p->names[v], *end = small->kind == QS_FILE_ZSTD ? ".zst" : "";
 		size_t size = strlen(folder) + strlen(small->name) + strlen(end) + p->n_smalls + 4;
 		small->member = malloc(size);
-		if (small->member == NULL)
+		if (!small->member)
 			return pack_no_memory(error);
 		snprintf(small->member, size, "%s%s%s%s", folder, finest ? "" : "/", small->name, end);
 		for (;;) {
@@ -56,10 +56,10 @@ static qstore_status lay_out(packer *p, uint64_t *payload_size, qs_error *error)
 	uint64_t at = 0, header_size, spool = 0;
 	qstore_status status = name_members(p, error);
 	size_t number = 0;
-	for (size_t i = 0; i < p->n_smalls && status == QSTORE_OK; i++) {
+	for (size_t i = 0; i < p->n_smalls && !status; i++) {
 		const pack_small *small = &p->smalls[i];
 		status = qs_tar_header_size(small->member, small->coded_size, &header_size, error);
-		if (status != QSTORE_OK)
+		if (status)
 			return status;
 		/* Both are sorted alike. */
 		while (!qs_file_is_member(&builder->files[number]))
@@ -69,12 +69,12 @@ static qstore_status lay_out(packer *p, uint64_t *payload_size, qs_error *error)
 		at = qs_tar_padded(at + small->coded_size);
 	}
 	uint32_t object = 0;
-	for (uint32_t v = 0; v < builder->n_variants && status == QSTORE_OK; v++) {
+	for (uint32_t v = 0; v < builder->n_variants && !status; v++) {
 		qs_variant *variant = &builder->variants[v];
 		char name[96];
 		layer_name(name, variant);
 		status = qs_tar_header_size(name, variant->layer_size, &header_size, error);
-		if (status != QSTORE_OK)
+		if (status)
 			return status;
 		at += header_size;
 		variant->layer_offset = at;
@@ -84,7 +84,7 @@ static qstore_status lay_out(packer *p, uint64_t *payload_size, qs_error *error)
 		at = qs_tar_padded(at + variant->layer_size);
 	}
 	uint64_t trailer_size = 0;
-	if (status == QSTORE_OK)
+	if (!status)
 		status = qs_tar_trailer_size(&trailer_size, error);
 	*payload_size = at + trailer_size;
 	return status;
@@ -98,18 +98,18 @@ static qstore_status make_index(packer *p, uint64_t payload_size, uint8_t **out,
 	size_t body_size = 0;
 	*out = NULL;
 	qstore_status status = qs_builder_body(&p->builder, &body, &body_size);
-	if (status != QSTORE_OK)
+	if (status)
 		return qs_fail(error, status, "%s: the index: %s", p->options->output, qstore_status_message(status));
 	/* The reader's own checks, before anything is written. */
 	qs_index check;
-	if (qs_index_open(&check, body, body_size, payload_size) != QSTORE_OK) {
+	if (qs_index_open(&check, body, body_size, payload_size)) {
 		free(body);
 		return qs_fail(error, QSTORE_CORRUPT, "%s: the index contradicts itself: please report this",
 		               p->options->output);
 	}
 	size_t cap = ZSTD_compressBound(body_size);
 	uint8_t *stored = malloc(QS_INDEX_HEADER_SIZE + cap);
-	if (stored == NULL) {
+	if (!stored) {
 		free(body);
 		return pack_no_memory(error);
 	}
@@ -137,9 +137,9 @@ static qstore_status copy_spool(packer *p, qs_tar_writer *writer, int fd, uint64
 		if (pack_is_cancelled(p))
 			return qs_fail(error, QSTORE_CANCELLED, "cancelled");
 		qstore_status status = qs_pread_all(fd, buffer, n, offset, p->options->output, error);
-		if (status == QSTORE_OK)
+		if (!status)
 			status = qs_tar_writer_data(writer, buffer, n, error);
-		if (status != QSTORE_OK)
+		if (status)
 			return status;
 		offset += n;
 		size -= n;
@@ -154,33 +154,33 @@ static qstore_status write_members(packer *p, qs_tar_writer *writer, const uint8
 	const qs_index_builder *builder = &p->builder;
 	uint64_t payload_offset = qs_tar_padded(QS_INDEX_OFFSET + index_size), spool = 0;
 	qstore_status status = qs_tar_writer_member(writer, INDEX_NAME, index_size, QS_INDEX_OFFSET, error);
-	if (status == QSTORE_OK)
+	if (!status)
 		status = qs_tar_writer_data(writer, index, index_size, error);
 	size_t number = 0;
-	for (size_t i = 0; i < p->n_smalls && status == QSTORE_OK; i++) {
+	for (size_t i = 0; i < p->n_smalls && !status; i++) {
 		const pack_small *small = &p->smalls[i];
 		while (!qs_file_is_member(&builder->files[number]))
 			number++;
 		status = qs_tar_writer_member(writer, small->member, small->coded_size,
 		                              payload_offset + builder->files[number++].offset, error);
-		if (status == QSTORE_OK)
+		if (!status)
 			status =
 			    copy_spool(p, writer, p->small_fd, small->spool_offset, small->coded_size, buffer, error);
 	}
-	for (uint32_t v = 0; v < builder->n_variants && status == QSTORE_OK; v++) {
+	for (uint32_t v = 0; v < builder->n_variants && !status; v++) {
 		const qs_variant *variant = &builder->variants[v];
 		char name[96];
 		layer_name(name, variant);
 		status = qs_tar_writer_member(writer, name, variant->layer_size,
 		                              payload_offset + variant->layer_offset, error);
-		if (status == QSTORE_OK)
+		if (!status)
 			status = copy_spool(p, writer, p->layer_fd, spool, variant->layer_size, buffer, error);
 		spool += variant->layer_size;
 		p->result.variants[v].download_size = payload_offset + variant->layer_offset + variant->layer_size;
 	}
 	p->result.index_size = payload_offset;
 	p->result.archive_size = payload_offset + payload_size;
-	if (status == QSTORE_OK)
+	if (!status)
 		status = qs_tar_writer_finish(writer, p->result.archive_size, error);
 	return status;
 }
@@ -191,12 +191,12 @@ qstore_status pack_write(packer *p, int fd, qs_error *error)
 	uint8_t *index = NULL, *buffer = malloc(QS_IO_BLOCK);
 	size_t index_size = 0;
 	qs_tar_writer *writer = NULL;
-	qstore_status status = buffer == NULL ? pack_no_memory(error) : lay_out(p, &payload_size, error);
-	if (status == QSTORE_OK)
+	qstore_status status = !buffer ? pack_no_memory(error) : lay_out(p, &payload_size, error);
+	if (!status)
 		status = make_index(p, payload_size, &index, &index_size, error);
-	if (status == QSTORE_OK)
+	if (!status)
 		status = qs_tar_writer_create(&writer, fd, p->options->output, error);
-	if (status == QSTORE_OK) {
+	if (!status) {
 		pack_phase(p, "writing", payload_size);
 		qs_allocate(fd, qs_tar_padded(QS_INDEX_OFFSET + index_size) + payload_size);
 		status = write_members(p, writer, index, index_size, payload_size, buffer, error);
@@ -212,15 +212,15 @@ static qstore_status check_archive(packer *p, const char *temp_path, qs_error *e
 {
 	qstore_archive *archive;
 	qstore_status status = qs_archive_open(temp_path, &archive, error);
-	if (status == QSTORE_OK && p->n_bases > 0)
+	if (!status && p->n_bases > 0)
 		status = qs_base_open(archive, p->options->base, &archive->base, error);
-	if (status == QSTORE_OK)
+	if (!status)
 		status = qs_archive_verify(archive, &p->options->work, pack_check_piece, p, error);
 	qstore_close(archive);
 	if (status == QSTORE_CORRUPT) {
 		/* An input that changed between the passes was coded from other bytes than were hashed. */
 		qstore_status changed = pack_check_sources(p, error);
-		if (changed != QSTORE_OK)
+		if (changed)
 			return changed;
 	}
 	return status;
@@ -248,7 +248,7 @@ qstore_status pack_check(packer *p, int fd, const char *temp_path, qs_error *err
 		pthread_join(thread, NULL);
 	else
 		flush_file(&f);
-	if (status == QSTORE_OK && f.reason != 0)
+	if (!status && f.reason != 0)
 		status = qs_fail(error, QSTORE_IO, "%s: cannot write: %s", p->options->output, strerror(f.reason));
 	return status;
 }

@@ -27,7 +27,7 @@ static void encode_destroy(void *user, void *memory)
 {
 	(void)user;
 	encode_thread *t = memory;
-	if (t->encoder != NULL)
+	if (t->encoder)
 		qs_encoder_destroy(t->encoder);
 	free(t->src);
 	free(t->coarse);
@@ -42,7 +42,7 @@ static void *encode_create(void *user)
 {
 	(void)user;
 	encode_thread *t = calloc(1, sizeof(*t));
-	if (t == NULL)
+	if (!t)
 		return NULL;
 	t->encoder = qs_encoder_create();
 	t->src = malloc(QS_CHUNK_SIZE_MAX);
@@ -50,8 +50,7 @@ static void *encode_create(void *user)
 	t->scratch = malloc(PACK_SCRATCH_SIZE);
 	t->dst_cap = qs_chunk_bound(QS_CHUNK_SIZE_MAX);
 	t->dst = malloc(t->dst_cap);
-	int ok =
-	    t->encoder != NULL && t->src != NULL && t->coarse != NULL && t->scratch != NULL && t->dst != NULL;
+	int ok = t->encoder && t->src && t->coarse && t->scratch && t->dst;
 	if (!ok) {
 		encode_destroy(user, t);
 		return NULL;
@@ -76,7 +75,7 @@ static qstore_status object_read(const packer *p, uint32_t number, uint8_t *dst,
                                  uint8_t *scratch, qs_error *error)
 {
 	const pack_object *own = &p->objects[number];
-	if (own->tensor != NULL)
+	if (own->tensor)
 		return pack_tensor_read(p, own->tensor, dst, size, offset, scratch, error);
 	for (size_t i = own->first_segment; size > 0; i++) {
 		const pack_segment *s = &p->segments[i];
@@ -86,7 +85,7 @@ static qstore_status object_read(const packer *p, uint32_t number, uint8_t *dst,
 		}
 		size_t n = s->size - offset < size ? (size_t)(s->size - offset) : size;
 		qstore_status status = pack_read(p, s->source, dst, n, s->offset + offset, error);
-		if (status != QSTORE_OK)
+		if (status)
 			return status;
 		dst += n;
 		size -= n;
@@ -118,12 +117,12 @@ static qstore_status encode_work(void *user, void *memory, uint64_t job, qs_erro
 	t->stats = (qs_chunk_stats){0, 0};
 	qstore_status status =
 	    object_read(p, number, t->src, t->src_size, first_elem / block_elems * block_size, t->scratch, error);
-	if (status != QSTORE_OK)
+	if (status)
 		return status;
 	t->part = qs_checksum(t->src, t->src_size);
 	if (object->n_chunks == 0)
 		return QSTORE_OK;
-	if (status == QSTORE_OK && object->coarse != QS_NONE) {
+	if (!status && object->coarse != QS_NONE) {
 		desc.coarse = t->coarse;
 		desc.coarse_dtype = p->builder.objects[object->coarse].dtype;
 		size_t coarse_size = qs_dtype_size(desc.coarse_dtype);
@@ -131,26 +130,25 @@ static qstore_status encode_work(void *user, void *memory, uint64_t job, qs_erro
 		                     first_elem * coarse_size, t->scratch, error);
 	}
 	const pack_tensor *tensor = p->objects[number].tensor;
-	if (status == QSTORE_OK && object->coarse != QS_NONE && object->kind != QS_KIND_DELTA)
+	if (!status && object->coarse != QS_NONE && object->kind != QS_KIND_DELTA)
 		status = pack_load_grid(p, &tensor->coarse->grid, desc.coarse_dtype, desc.cols, first_elem,
 		                        desc.n_elems, &t->coarse_grid, t->scratch, &desc.coarse_grid, error);
-	if (status == QSTORE_OK && object->coarse != QS_NONE && object->kind == QS_KIND_CODES)
+	if (!status && object->coarse != QS_NONE && object->kind == QS_KIND_CODES)
 		status = pack_load_grid(p, &tensor->grid, desc.dtype, desc.cols, first_elem, desc.n_elems, &t->grid,
 		                        t->scratch, &desc.grid, error);
-	if (status == QSTORE_OK && object->kind == QS_KIND_REFINE)
+	if (!status && object->kind == QS_KIND_REFINE)
 		status = pack_load_factors(p, tensor, &t->coarse_grid, t->scratch, &desc, error);
-	if (status != QSTORE_OK)
+	if (status)
 		return status;
 	if (object->kind == QS_KIND_REFINE)
 		pack_add_sums(&desc, t->src, &t->sums);
 	status =
 	    qs_chunk_encode(t->encoder, &desc, t->src, t->src_size, t->dst, t->dst_cap, &t->dst_size, &t->stats);
-	if (status == QSTORE_OK && (t->dst_size == 0 || t->dst_size > QS_CHUNK_CODED_MAX))
+	if (!status && (t->dst_size == 0 || t->dst_size > QS_CHUNK_CODED_MAX))
 		status = QSTORE_LIMIT;
-	if (status != QSTORE_OK)
+	if (status)
 		return qs_fail(error, status, "%s: cannot be coded: %s",
-		               p->objects[number].tensor != NULL ? p->objects[number].tensor->name
-		                                                 : "bytes outside tensors",
+		               p->objects[number].tensor ? p->objects[number].tensor->name : "bytes outside tensors",
 		               qstore_status_message(status));
 	t->checksum = qs_checksum(t->dst, t->dst_size);
 	return QSTORE_OK;
@@ -165,7 +163,7 @@ static qstore_status encode_commit(void *user, void *memory, uint64_t job, qs_er
 	qs_object *object = &p->builder.objects[number];
 	pack_object *own = &p->objects[number];
 	qstore_status status = qs_write_all(p->layer_fd, t->dst, t->dst_size, p->options->output, error);
-	if (status != QSTORE_OK)
+	if (status)
 		return status;
 	p->builder.parts[job] = t->part;
 	if (object->n_chunks > 0) {
@@ -245,7 +243,7 @@ static qstore_status finish_objects(packer *p, qs_error *error)
 		p->result.n_paired++;
 		p->result.paired_weights += object->n_elems;
 		p->result.paired_size += object->coded_size;
-		for (; codes != NULL; codes = codes->coarse == QS_NONE ? NULL : &p->builder.objects[codes->coarse])
+		for (; codes; codes = codes->coarse == QS_NONE ? NULL : &p->builder.objects[codes->coarse])
 			p->result.paired_size += codes->coded_size + p->builder.objects[codes->scales].coded_size;
 		p->result.n_exceptions += own->n_exceptions;
 	}
@@ -277,5 +275,5 @@ qstore_status pack_encode(packer *p, qs_error *error)
 	};
 	pack_phase(p, "encoding", total);
 	qstore_status status = qs_pool_run(&jobs, p->options->work.threads, error);
-	return status == QSTORE_OK ? finish_objects(p, error) : status;
+	return !status ? finish_objects(p, error) : status;
 }

@@ -27,28 +27,27 @@ static qstore_status spool_small(packer *p, pack_small *small, uint64_t *spool_s
 	if (compress) {
 		int level = small->size <= LEVEL_BEST_SIZE_MAX ? LEVEL_BEST : LEVEL_FAST;
 		context = ZSTD_createCCtx();
-		if (context == NULL ||
-		    ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level)) ||
+		if (!context || ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level)) ||
 		    ZSTD_isError(ZSTD_CCtx_setPledgedSrcSize(context, small->size)))
 			status = pack_no_memory(error);
 	}
-	if (status == QSTORE_OK && !qs_sha256_reset(sha256))
+	if (!status && !qs_sha256_reset(sha256))
 		status = pack_no_memory(error);
 	small->spool_offset = *spool_size;
 	do {
 		size_t n = small->size - at < QS_IO_BLOCK ? (size_t)(small->size - at) : QS_IO_BLOCK;
-		if (status == QSTORE_OK && pack_is_cancelled(p))
+		if (!status && pack_is_cancelled(p))
 			status = qs_fail(error, QSTORE_CANCELLED, "cancelled");
-		if (status == QSTORE_OK)
+		if (!status)
 			status = pack_read(p, small->source, in, n, small->source_offset + at, error);
-		if (status != QSTORE_OK)
+		if (status)
 			break;
 		if (!qs_sha256_update(sha256, in, n))
 			status = pack_no_memory(error);
 		at += n;
 		ZSTD_inBuffer source = {in, n, 0};
 		size_t more = compress;
-		while (status == QSTORE_OK && more != 0) {
+		while (!status && more != 0) {
 			ZSTD_outBuffer target = {out, QS_IO_BLOCK, 0};
 			more = ZSTD_compressStream2(context, &target, &source,
 			                            at == small->size ? ZSTD_e_end : ZSTD_e_continue);
@@ -61,19 +60,19 @@ static qstore_status spool_small(packer *p, pack_small *small, uint64_t *spool_s
 			if (at < small->size && source.pos == source.size)
 				break;
 		}
-	} while (status == QSTORE_OK && at < small->size);
+	} while (!status && at < small->size);
 	ZSTD_freeCCtx(context);
-	if (status == QSTORE_OK && !qs_sha256_final(sha256, small->sha256))
+	if (!status && !qs_sha256_final(sha256, small->sha256))
 		status = pack_no_memory(error);
 	small->kind = QS_FILE_ZSTD;
 	small->coded_size = coded_size;
 	if (!compress || coded_size >= small->size) {
 		small->kind = QS_FILE_STORED;
 		small->coded_size = small->size;
-		for (at = 0; at < small->size && status == QSTORE_OK;) {
+		for (at = 0; at < small->size && !status;) {
 			size_t n = small->size - at < QS_IO_BLOCK ? (size_t)(small->size - at) : QS_IO_BLOCK;
 			status = pack_read(p, small->source, in, n, small->source_offset + at, error);
-			if (status == QSTORE_OK)
+			if (!status)
 				status = qs_pwrite_all(p->small_fd, in, n, small->spool_offset + at, path, error);
 			at += n;
 		}
@@ -118,13 +117,13 @@ static void compare_destroy(void *user, void *memory)
 static void *compare_create(void *user)
 {
 	compare_thread *t = calloc(1, sizeof(*t));
-	if (t == NULL)
+	if (!t)
 		return NULL;
 	t->data = malloc(QS_IO_BLOCK);
 	t->scratch = malloc(PACK_SCRATCH_SIZE);
 	t->coded = malloc(ZSTD_compressBound(QS_IO_BLOCK));
 	t->context = ZSTD_createCCtx();
-	if (t->data == NULL || t->scratch == NULL || t->coded == NULL || t->context == NULL) {
+	if (!t->data || !t->scratch || !t->coded || !t->context) {
 		compare_destroy(user, t);
 		return NULL;
 	}
@@ -138,7 +137,7 @@ static qstore_status compare_work(void *user, void *memory, uint64_t job, qs_err
 	compare_thread *t = memory;
 	qstore_status status = pack_file_read(c->p, &c->p->files[block->file], t->data, block->size,
 	                                      block->offset, t->scratch, error);
-	if (status != QSTORE_OK)
+	if (status)
 		return status;
 	t->zstd_size = ZSTD_compressCCtx(t->context, t->coded, ZSTD_compressBound(QS_IO_BLOCK), t->data,
 	                                 block->size, COMPARE_LEVEL);
@@ -166,7 +165,7 @@ static qstore_status spool_smalls(void *user, void *memory, uint64_t job, qs_err
 	qstore_status status = QSTORE_OK;
 	(void)memory;
 	(void)job;
-	for (size_t i = 0; i < c->p->n_smalls && status == QSTORE_OK; i++)
+	for (size_t i = 0; i < c->p->n_smalls && !status; i++)
 		status = spool_small(c->p, &c->p->smalls[i], &spool_size, c->sha256, c->buffers,
 		                     c->buffers + QS_IO_BLOCK, error);
 	return status;
@@ -180,7 +179,7 @@ static qstore_status read_files(packer *p, uint8_t *buffers, qs_sha256 *sha256, 
 	for (size_t i = 0; i < n_files; i++)
 		n_blocks += (p->files[i].size + QS_IO_BLOCK - 1) / QS_IO_BLOCK;
 	c.blocks = malloc((size_t)(n_blocks + 1) * sizeof(*c.blocks));
-	if (c.blocks == NULL)
+	if (!c.blocks)
 		return pack_no_memory(error);
 	for (size_t i = 0; i < n_files; i++) {
 		uint64_t size = p->files[i].size;
@@ -215,7 +214,7 @@ static qstore_status hash_base(packer *p, pack_base_file *base, qs_sha256 *sha25
 	for (uint64_t at = 0; at < base->size; at += QS_IO_BLOCK) {
 		size_t n = base->size - at < QS_IO_BLOCK ? (size_t)(base->size - at) : QS_IO_BLOCK;
 		qstore_status status = pack_read(p, base->source, buffer, n, at, error);
-		if (status != QSTORE_OK)
+		if (status)
 			return status;
 		if (pack_is_cancelled(p))
 			return qs_fail(error, QSTORE_CANCELLED, "cancelled");
@@ -230,17 +229,17 @@ qstore_status pack_hash(packer *p, qs_error *error)
 	uint64_t total = 0;
 	uint8_t *buffers = malloc(2 * QS_IO_BLOCK);
 	qs_sha256 *sha256 = qs_sha256_create();
-	qstore_status status = sha256 == NULL || buffers == NULL ? pack_no_memory(error) : QSTORE_OK;
+	qstore_status status = sha256 && buffers ? QSTORE_OK : pack_no_memory(error);
 	for (size_t i = 0; i < p->n_files && p->options->compare; i++)
 		total += p->files[i].size;
 	for (size_t i = 0; i < p->n_smalls; i++)
 		total += p->smalls[i].size;
-	if (status == QSTORE_OK) {
+	if (!status) {
 		pack_phase(p, "reading", total);
 		status = read_files(p, buffers, sha256, error);
 	}
-	for (size_t i = 0; i < p->n_bases && status == QSTORE_OK; i++)
-		if (p->bases[i].used && p->base_archive == NULL)
+	for (size_t i = 0; i < p->n_bases && !status; i++)
+		if (p->bases[i].used && !p->base_archive)
 			status = hash_base(p, &p->bases[i], sha256, buffers, error);
 	free(buffers);
 	qs_sha256_destroy(sha256);

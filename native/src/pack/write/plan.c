@@ -31,7 +31,7 @@ static qstore_status add_segment(packer *p, size_t first, pack_segment segment, 
 		}
 	}
 	pack_segment *larger = realloc(p->segments, (p->n_segments + 1) * sizeof(*larger));
-	if (larger == NULL)
+	if (!larger)
 		return pack_no_memory(error);
 	p->segments = larger;
 	p->segments[p->n_segments++] = segment;
@@ -42,18 +42,18 @@ static qstore_status add_object(packer *p, qs_object object, const pack_object *
                                 qs_error *error)
 {
 	pack_object *larger = realloc(p->objects, (p->builder.n_objects + 1) * sizeof(*larger));
-	if (larger == NULL)
+	if (!larger)
 		return pack_no_memory(error);
 	p->objects = larger;
 	uint64_t n_parts = qs_object_n_parts(&object);
 	uint64_t n_chunks = object.kind == QS_KIND_LAYOUT || object.kind == QS_KIND_BASE ? 0 : n_parts;
 	object.n_chunks = (uint32_t)n_chunks;
 	qstore_status status = qs_builder_add_chunks(&p->builder, n_chunks, &object.first_chunk);
-	if (status == QSTORE_OK)
+	if (!status)
 		status = qs_builder_add_parts(&p->builder, n_parts, &object.first_part);
-	if (status == QSTORE_OK)
+	if (!status)
 		status = qs_builder_add_object(&p->builder, number);
-	if (status != QSTORE_OK)
+	if (status)
 		return qs_fail(error, status, "%s: the index: %s", p->options->output, qstore_status_message(status));
 	p->builder.objects[*number] = object;
 	p->objects[*number] = *own;
@@ -82,18 +82,18 @@ static qstore_status plan_literal(packer *p, pack_file *file, qs_error *error)
 	uint64_t at = 0;
 	for (size_t i = 0; i <= file->n_tensors; i++) {
 		const pack_tensor *t = i < file->n_tensors ? &file->tensors[i] : NULL;
-		uint64_t end = t != NULL ? t->offset : file->size;
+		uint64_t end = t ? t->offset : file->size;
 		pack_segment gap = {file->gaps.source, pack_gap_offset(file, at), end - at};
 		qstore_status status = add_segment(p, own.first_segment, gap, error);
 		object.n_elems += gap.size;
-		if (status == QSTORE_OK && t != NULL && t->role == PACK_LITERAL) {
+		if (!status && t && t->role == PACK_LITERAL) {
 			status = add_segment(p, own.first_segment, (pack_segment){t->source, t->source_offset, t->size},
 			                     error);
 			object.n_elems += t->size;
 		}
-		if (status != QSTORE_OK)
+		if (status)
 			return status;
-		at = t != NULL ? end + t->size : end;
+		at = t ? end + t->size : end;
 	}
 	own.n_segments = p->n_segments - own.first_segment;
 	if (object.n_elems == 0)
@@ -108,15 +108,15 @@ static qstore_status plan_needed(packer *p, const pack_tensor *t, qs_error *erro
 {
 	pack_tensor *needed[] = {t->coarse, t->grid.scales, t->grid.zeros, t->grid.order, t->factors};
 	qstore_status status = QSTORE_OK;
-	for (size_t i = 0; i < sizeof(needed) / sizeof(*needed) && status == QSTORE_OK; i++)
-		if (needed[i] != NULL)
+	for (size_t i = 0; i < sizeof(needed) / sizeof(*needed) && !status; i++)
+		if (needed[i])
 			status = plan_object(p, pack_stored(needed[i]), t->layer, error);
 	return status;
 }
 
 static uint32_t object_of(pack_tensor *t)
 {
-	return t == NULL ? QS_NONE : pack_stored(t)->object;
+	return !t ? QS_NONE : pack_stored(t)->object;
 }
 
 /* The object of a tensor that has one of its own, unless it is there already. layer: of one of the base. */
@@ -129,7 +129,7 @@ static qstore_status plan_object(packer *p, pack_tensor *t, uint32_t layer, qs_e
 	if (!is_own(t) || t->object != QS_NONE)
 		return QSTORE_OK;
 	qstore_status status = plan_needed(p, t, error);
-	if (status != QSTORE_OK)
+	if (status)
 		return status;
 	pack_object own = {.tensor = t};
 	qs_object object = {
@@ -192,7 +192,7 @@ static qstore_status plan_object(packer *p, pack_tensor *t, uint32_t layer, qs_e
 static qstore_status plan_objects(packer *p, pack_file *file, qs_error *error)
 {
 	qstore_status status = plan_literal(p, file, error);
-	for (size_t i = 0; i < file->n_tensors && status == QSTORE_OK; i++) {
+	for (size_t i = 0; i < file->n_tensors && !status; i++) {
 		pack_tensor *t = &file->tensors[i];
 		status = plan_object(p, pack_stored(t), t->layer, error);
 	}
@@ -209,7 +209,7 @@ static qstore_status add_extent(packer *p, qs_file *file, uint32_t object, uint6
 	if (size == 0)
 		return QSTORE_OK;
 	qstore_status status = qs_builder_add_extent(&p->builder, &number);
-	if (status != QSTORE_OK)
+	if (status)
 		return qs_fail(error, status, "%s: the index: %s", p->options->output, qstore_status_message(status));
 	p->builder.extents[number] = (qs_extent){object, offset, size};
 	p->objects[object].variants |= file->variants;
@@ -231,14 +231,14 @@ static qstore_status index_tensor(packer *p, uint32_t file, const char *path, co
 	    .offset = t->offset,
 	    .size = t->size,
 	};
-	qstore_status status = tensor.name == NULL ? QSTORE_MEMORY : QSTORE_OK;
+	qstore_status status = !tensor.name ? QSTORE_MEMORY : QSTORE_OK;
 	if (strlen(t->name) > QS_TENSOR_NAME_MAX)
 		status = QSTORE_LIMIT;
-	for (uint32_t i = 0; i < t->n_dims && status == QSTORE_OK; i++)
+	for (uint32_t i = 0; i < t->n_dims && !status; i++)
 		status = qs_builder_add_dim(&p->builder, t->dims[i]);
-	if (status == QSTORE_OK)
+	if (!status)
 		status = qs_builder_add_tensor(&p->builder, &number);
-	if (status != QSTORE_OK)
+	if (status)
 		return qs_fail(error, status, "%s: tensor %.400s: %s", path, t->name, qstore_status_message(status));
 	p->builder.tensors[number] = tensor;
 	return QSTORE_OK;
@@ -254,28 +254,28 @@ static qstore_status index_file(packer *p, uint32_t number, pack_file *f, qs_err
 	    .first_extent = (uint32_t)p->builder.n_extents,
 	};
 	uint64_t literal = 0, pending = 0, at = 0;
-	if (file.name == NULL)
+	if (!file.name)
 		return pack_no_memory(error);
 	for (size_t i = 0; i <= f->n_tensors; i++) {
 		pack_tensor *t = i < f->n_tensors ? &f->tensors[i] : NULL;
-		uint64_t end = t != NULL ? t->offset : f->size;
+		uint64_t end = t ? t->offset : f->size;
 		qstore_status status = QSTORE_OK;
 		pending += end - at;
-		at = t != NULL ? end + t->size : end;
-		if (t != NULL && t->role == PACK_SHARED)
+		at = t ? end + t->size : end;
+		if (t && t->role == PACK_SHARED)
 			t->object = t->coarse->object;
-		if (t != NULL && t->role == PACK_LITERAL) {
+		if (t && t->role == PACK_LITERAL) {
 			pending += t->size;
 		} else {
 			status = add_extent(p, &file, f->literal, literal, pending, error);
 			literal += pending;
 			pending = 0;
-			if (status == QSTORE_OK && t != NULL)
+			if (!status && t)
 				status = add_extent(p, &file, t->object, 0, t->size, error);
 		}
-		if (status == QSTORE_OK && t != NULL)
+		if (!status && t)
 			status = index_tensor(p, number, f->path, t, error);
-		if (status != QSTORE_OK)
+		if (status)
 			return status;
 	}
 	p->builder.files[number] = file;
@@ -292,7 +292,7 @@ static qstore_status index_small(packer *p, uint32_t number, const pack_small *s
 	    .size = small->size,
 	    .coded_size = small->coded_size,
 	};
-	if (file.name == NULL)
+	if (!file.name)
 		return pack_no_memory(error);
 	p->builder.files[number] = file;
 	memcpy(p->builder.sha256[number], small->sha256, sizeof(small->sha256));
@@ -310,7 +310,7 @@ static qstore_status index_base(packer *p, uint32_t number, pack_base_file *base
 {
 	qs_file file = {
 	    .name = qs_builder_name(&p->builder, base->name), .kind = QS_FILE_BASE, .size = base->size};
-	if (file.name == NULL)
+	if (!file.name)
 		return QSTORE_MEMORY;
 	base->number = number;
 	p->builder.files[number] = file;
@@ -338,7 +338,7 @@ static qstore_status index_files(packer *p, qs_error *error)
 {
 	size_t n = 0;
 	index_entry *entries = calloc(p->n_files + p->n_smalls + p->n_bases + 1, sizeof(*entries));
-	if (entries == NULL)
+	if (!entries)
 		return pack_no_memory(error);
 	if (p->n_smalls > 0)
 		qsort(p->smalls, p->n_smalls, sizeof(*p->smalls), compare_smalls);
@@ -355,15 +355,14 @@ static qstore_status index_files(packer *p, qs_error *error)
 	if (n > 0)
 		qsort(entries, n, sizeof(*entries), compare_entries);
 	qstore_status status = QSTORE_OK;
-	for (size_t i = 0; i < n && status == QSTORE_OK; i++) {
+	for (size_t i = 0; i < n && !status; i++) {
 		uint32_t number;
 		const index_entry *e = &entries[i];
-		if (qs_builder_add_file(&p->builder, &number) != QSTORE_OK ||
-		    (e->base != NULL && index_base(p, number, e->base) != QSTORE_OK))
+		if (qs_builder_add_file(&p->builder, &number) || (e->base && index_base(p, number, e->base)))
 			status = pack_no_memory(error);
-		else if (e->file != NULL)
+		else if (e->file)
 			status = index_file(p, number, e->file, error);
-		else if (e->small != NULL)
+		else if (e->small)
 			status = index_small(p, number, e->small, error);
 	}
 	free(entries);
@@ -381,14 +380,14 @@ qstore_status pack_plan(packer *p, qs_error *error)
 		uint32_t number;
 		qstore_status status = qs_builder_add_variant(&p->builder, &number);
 		const char *name = qs_builder_name(&p->builder, p->names[v]);
-		if (status != QSTORE_OK || name == NULL)
+		if (status || !name)
 			return pack_no_memory(error);
 		p->builder.variants[number] =
 		    (qs_variant){.name = name,
 		                 .dtype = p->dtypes[v],
-		                 .coarser = v == 0                                            ? QS_NONE
-		                            : v == p->high_number && p->options->from != NULL ? p->from
-		                                                                              : v - 1};
+		                 .coarser = v == 0                                    ? QS_NONE
+		                            : v == p->high_number && p->options->from ? p->from
+		                                                                      : v - 1};
 		for (size_t i = 0; i < p->n_files; i++)
 			p->builder.variants[number].raw_size += p->files[i].variants >> v & 1 ? p->files[i].size : 0;
 		for (size_t i = 0; i < p->n_smalls; i++)
@@ -402,7 +401,7 @@ qstore_status pack_plan(packer *p, qs_error *error)
 	pack_set_layers(p);
 	for (size_t i = 0; i < p->n_files; i++) {
 		qstore_status status = plan_objects(p, &p->files[i], error);
-		if (status != QSTORE_OK)
+		if (status)
 			return status;
 	}
 	return index_files(p, error);
