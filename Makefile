@@ -112,7 +112,7 @@ format: ## lay out the C sources with clang-format
 	clang-format -i $(shell git ls-files --cached --others --exclude-standard '*.c' '*.h')
 
 clean: ## remove all that was built; what was downloaded stays
-	rm -rf $(filter-out $(B)/zstd-src $(B)/node,$(wildcard $(B)/*)) dist
+	rm -rf $(filter-out $(B)/zstd $(B)/node,$(wildcard $(B)/*)) dist
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -175,9 +175,14 @@ $(B)/fuzz/bin/%: $(B)/fuzz/tests/fuzz/%.o $(call obj,fuzz,$(LIB_SRC))
 -include wasm/build.mk
 
 # Node's modules are for development only: types are checked and made by TypeScript.
-node_modules/.package-lock.json: package-lock.json
-	@npm ci --loglevel=error >&2
+node_modules/.package-lock.json: package-lock.json | npm-modules
+	@scripts/npm-modules
 	@touch $@
+
+# Only one npm at a time may write into node_modules; and what can do without it goes on when it fails.
+.PHONY: npm-modules
+npm-modules:
+	-@scripts/npm-modules
 
 dist/types/wasm.d.ts: $(wildcard js/*.js js/*/*.js) js/status.js js/dtypes.js tsconfig.json node_modules/.package-lock.json
 	$(call say,types)rm -rf dist/types && node_modules/.bin/tsc -p tsconfig.json --noCheck
@@ -191,7 +196,7 @@ dist: wasm dist/types/wasm.d.ts dist/THIRD-PARTY.txt ## build only what the npm 
 # ---- The demo page -------------------------------------------------------------------------------------------------
 
 tests/browser/node_modules/@wllama/wllama/package.json: tests/browser/package-lock.json
-	@npm ci --prefix tests/browser --ignore-scripts --loglevel=error >&2
+	@scripts/npm-modules tests/browser
 	@touch $@
 
 site: dist tests/browser/node_modules/@wllama/wllama/package.json ## assemble the demo page as a static site, into build/web

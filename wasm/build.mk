@@ -19,7 +19,8 @@ WASM_LDFLAGS := -O3 --no-entry -sSTANDALONE_WASM=1 -sALLOW_MEMORY_GROWTH=1 -sMAL
 # Sources by the shell and not by wildcard: Emscripten's compiler runs once for each module, over the files in one go.
 WASM_SRC := wasm/abi.c $(CORE_SRC)
 ZSTD_SRC ?=
-ZSTD_DIR := $(if $(ZSTD_SRC),$(ZSTD_SRC),$(B)/zstd-src)
+export ZSTD_SRC
+ZSTD_DIR := $(B)/zstd
 
 empty :=
 space := $(empty) $(empty)
@@ -32,19 +33,22 @@ dist/%.wasm.js: dist/%.wasm
 	@{ printf 'export default "'; base64 <$< | tr -d '\n'; printf '";\n'; } >$@
 	@printf 'declare const base64: string;\nexport default base64;\n' >$(@:.js=.d.ts)
 
-# zstd's decoder, from Debian's source package or ZSTD_SRC.
-$(B)/zstd-src/lib/zstd.h: | scripts/fetch-zstd
+# zstd's decoder: a copy of what is in npm's zstd-napi, in the distribution's source package or in ZSTD_SRC. Asked each time, and
+# made again only when it comes from elsewhere. npm may fail here: then it is the source package's turn.
+$(ZSTD_DIR)/.origin: always | $(if $(ZSTD_SRC),,npm-modules)
 	@command -v $(EMCC) >/dev/null || { echo "$(EMCC) (Emscripten) is not here: make setup installs it" >&2; exit 1; }
-	$(call say,fetch)scripts/fetch-zstd $(B)/zstd-src
+	@scripts/fetch-zstd $(ZSTD_DIR)
+
+.PHONY: always
 
 # xxhash.h and the zstd.h of that source, and nothing else of the machine's headers.
-$(B)/include/.made: $(ZSTD_DIR)/lib/zstd.h
+$(B)/include/.made: $(ZSTD_DIR)/.origin
 	@mkdir -p $(@D)
 	@cp $(ZSTD_DIR)/lib/zstd.h $(ZSTD_DIR)/lib/zstd_errors.h $(@D)/
 	@cp "$$(pkg-config --variable=includedir libxxhash)/xxhash.h" $(@D)/
 	@touch $@
 
-$(B)/wasm/%/zstd.a: $(ZSTD_DIR)/lib/zstd.h wasm/build.mk
+$(B)/wasm/%/zstd.a: $(ZSTD_DIR)/.origin wasm/build.mk
 	@mkdir -p $(@D)/zstd
 	@rm -f $@ $(@D)/zstd/*.o
 	$(call say,emcc)cd $(@D)/zstd && for f in $(abspath $(ZSTD_DIR))/lib/common/*.c $(abspath $(ZSTD_DIR))/lib/decompress/*.c; do \
