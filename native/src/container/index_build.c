@@ -23,7 +23,7 @@ struct qs_builder_strings {
 
 static void strings_free(struct qs_builder_strings *strings)
 {
-	if (strings == NULL)
+	if (!strings)
 		return;
 	for (size_t i = 0; i < strings->n_nodes; i++)
 		free(strings->order[i]);
@@ -63,9 +63,9 @@ static void *grow(void *array, size_t n, size_t more, size_t item_size)
 		cap *= 2;
 	if (cap > SIZE_MAX / item_size)
 		return NULL;
-	if (array == NULL || cap > old_cap) {
+	if (!array || cap > old_cap) {
 		void *larger = realloc(array, cap * item_size);
-		if (larger == NULL)
+		if (!larger)
 			return NULL;
 		array = larger;
 	}
@@ -78,9 +78,9 @@ static int strings_grow(struct qs_builder_strings *strings)
 	size_t n_buckets = strings->n_buckets == 0 ? 1024 : strings->n_buckets * 2;
 	string_node **buckets = calloc(n_buckets, sizeof(*buckets));
 	string_node **order = realloc(strings->order, n_buckets * sizeof(*order));
-	if (order != NULL)
+	if (order)
 		strings->order = order;
-	if (buckets == NULL || order == NULL) {
+	if (!buckets || !order) {
 		free(buckets);
 		return 0;
 	}
@@ -98,21 +98,21 @@ static int strings_grow(struct qs_builder_strings *strings)
 
 const char *qs_builder_name(qs_index_builder *builder, const char *text)
 {
-	if (builder->strings == NULL)
+	if (!builder->strings)
 		builder->strings = calloc(1, sizeof(*builder->strings));
 	struct qs_builder_strings *strings = builder->strings;
-	if (strings == NULL || (strings->n_nodes == strings->n_buckets && !strings_grow(strings)))
+	if (!strings || (strings->n_nodes == strings->n_buckets && !strings_grow(strings)))
 		return NULL;
 	size_t size = strlen(text);
 	string_node **bucket = &strings->buckets[qs_checksum(text, size) & (strings->n_buckets - 1)];
-	for (string_node *node = *bucket; node != NULL; node = node->next) {
+	for (string_node *node = *bucket; node; node = node->next) {
 		if (strcmp(node->text, text) == 0)
 			return node->text;
 	}
 	string_node *node = NULL;
 	if (size < QS_INDEX_BODY_MAX - strings->size)
 		node = malloc(sizeof(*node) + size + 1);
-	if (node == NULL)
+	if (!node)
 		return NULL;
 	memcpy(node->text, text, size + 1);
 	node->offset = strings->size;
@@ -136,7 +136,7 @@ static uint32_t name_offset(const char *name)
 		if (builder->count >= QS_NONE - 1)                                                                   \
 			return QSTORE_LIMIT;                                                                             \
 		void *larger = grow(builder->array, builder->count, 1, sizeof(*builder->array));                     \
-		if (larger == NULL)                                                                                  \
+		if (!larger)                                                                                         \
 			return QSTORE_MEMORY;                                                                            \
 		builder->array = larger;                                                                             \
 		*number = (uint32_t)builder->count++;                                                                \
@@ -153,11 +153,11 @@ qstore_status qs_builder_add_file(qs_index_builder *builder, uint32_t *number)
 	if (builder->n_files >= QS_NONE - 1)
 		return QSTORE_LIMIT;
 	void *files = grow(builder->files, builder->n_files, 1, sizeof(*builder->files));
-	if (files == NULL)
+	if (!files)
 		return QSTORE_MEMORY;
 	builder->files = files;
 	void *sha256 = grow(builder->sha256, builder->n_files, 1, sizeof(*builder->sha256));
-	if (sha256 == NULL)
+	if (!sha256)
 		return QSTORE_MEMORY;
 	builder->sha256 = sha256;
 	*number = (uint32_t)builder->n_files++;
@@ -169,7 +169,7 @@ qstore_status qs_builder_add_dim(qs_index_builder *builder, uint64_t dim)
 	if (builder->n_dims >= QS_NONE - 1)
 		return QSTORE_LIMIT;
 	void *dims = grow(builder->dims, builder->n_dims, 1, sizeof(*builder->dims));
-	if (dims == NULL)
+	if (!dims)
 		return QSTORE_MEMORY;
 	builder->dims = dims;
 	builder->dims[builder->n_dims++] = dim;
@@ -181,11 +181,11 @@ qstore_status qs_builder_add_chunks(qs_index_builder *builder, uint64_t n, uint3
 	if (n >= QS_NONE - builder->n_chunks)
 		return QSTORE_LIMIT;
 	void *checksums = grow(builder->checksums, builder->n_chunks, (size_t)n, sizeof(*builder->checksums));
-	if (checksums == NULL)
+	if (!checksums)
 		return QSTORE_MEMORY;
 	builder->checksums = checksums;
 	void *sizes = grow(builder->chunk_sizes, builder->n_chunks, (size_t)n, sizeof(*builder->chunk_sizes));
-	if (sizes == NULL)
+	if (!sizes)
 		return QSTORE_MEMORY;
 	builder->chunk_sizes = sizes;
 	*first = (uint32_t)builder->n_chunks;
@@ -198,7 +198,7 @@ qstore_status qs_builder_add_parts(qs_index_builder *builder, uint64_t n, uint32
 	if (n >= QS_NONE - builder->n_parts)
 		return QSTORE_LIMIT;
 	void *parts = grow(builder->parts, builder->n_parts, (size_t)n, sizeof(*builder->parts));
-	if (parts == NULL)
+	if (!parts)
 		return QSTORE_MEMORY;
 	builder->parts = parts;
 	*first = (uint32_t)builder->n_parts;
@@ -298,7 +298,7 @@ static void write_records(const qs_index_builder *builder, uint8_t *p)
 
 qstore_status qs_builder_body(const qs_index_builder *builder, uint8_t **body, size_t *body_size)
 {
-	if (builder->strings == NULL)
+	if (!builder->strings)
 		return QSTORE_USAGE;
 	/* Counts are below 2^32, so no term reaches 2^39. */
 	uint64_t size =
@@ -310,7 +310,7 @@ qstore_status qs_builder_body(const qs_index_builder *builder, uint8_t **body, s
 	if (size > QS_INDEX_BODY_MAX)
 		return QSTORE_LIMIT;
 	*body = calloc(1, (size_t)size);
-	if (*body == NULL)
+	if (!*body)
 		return QSTORE_MEMORY;
 	*body_size = (size_t)size;
 	write_records(builder, *body);

@@ -31,8 +31,7 @@ static la_ssize_t write_callback(struct archive *archive, void *user, const void
 		archive_set_error(archive, ECANCELED, "%s", "abandoned");
 		return -1;
 	}
-	if (writer->fd >= 0 &&
-	    qs_write_all(writer->fd, src, size, writer->path, &writer->io_error) != QSTORE_OK) {
+	if (writer->fd >= 0 && qs_write_all(writer->fd, src, size, writer->path, &writer->io_error)) {
 		archive_set_error(archive, EIO, "%s", "cannot write");
 		return -1;
 	}
@@ -42,29 +41,28 @@ static la_ssize_t write_callback(struct archive *archive, void *user, const void
 
 static qstore_status tar_error(qs_tar_writer *writer, qs_error *error)
 {
-	if (writer->io_error.status != QSTORE_OK) {
-		if (error != NULL)
+	if (writer->io_error.status) {
+		if (error)
 			*error = writer->io_error;
 		return writer->io_error.status;
 	}
 	const char *text = archive_error_string(writer->archive);
-	return qs_fail(error, QSTORE_IO, "%s: cannot write: %s", writer->path,
-	               text == NULL ? "libarchive failed" : text);
+	return qs_fail(error, QSTORE_IO, "%s: cannot write: %s", writer->path, text ? text : "libarchive failed");
 }
 
 qstore_status qs_tar_writer_create(qs_tar_writer **out, int fd, const char *path, qs_error *error)
 {
 	qs_tar_writer *writer = calloc(1, sizeof(*writer));
 	*out = writer;
-	if (writer == NULL)
-		return qs_fail(error, QSTORE_MEMORY, "%s: out of memory", path);
+	if (!writer)
+		return qs_no_memory(error);
 	writer->fd = fd;
 	writer->path = path;
 	writer->archive = archive_write_new();
 	writer->entry = archive_entry_new();
 	writer->locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
-	if (writer->archive == NULL || writer->entry == NULL || writer->locale == (locale_t)0)
-		return qs_fail(error, QSTORE_MEMORY, "%s: out of memory", path);
+	if (!writer->archive || !writer->entry || writer->locale == (locale_t)0)
+		return qs_no_memory(error);
 	/* Unbuffered, so that `written` is exact, and without padding to tape blocks. */
 	if (archive_write_set_format_pax_restricted(writer->archive) != ARCHIVE_OK ||
 	    archive_write_set_bytes_per_block(writer->archive, 0) != ARCHIVE_OK ||
@@ -76,9 +74,9 @@ qstore_status qs_tar_writer_create(qs_tar_writer **out, int fd, const char *path
 
 void qs_tar_writer_destroy(qs_tar_writer *writer)
 {
-	if (writer == NULL)
+	if (!writer)
 		return;
-	if (writer->archive != NULL) {
+	if (writer->archive) {
 		/* Freeing completes an archive. (archive_write_fail would prevent that too, but leaks in
 		 * libarchive 3.6.) */
 		writer->abandoned = 1;
@@ -116,7 +114,7 @@ qstore_status qs_tar_writer_member(qs_tar_writer *writer, const char *name, uint
 	if (writer->written != writer->data_end)
 		return qs_fail(error, QSTORE_IO, "%s: member before %s is incomplete", writer->path, name);
 	qstore_status status = write_header(writer, name, size, error);
-	if (status != QSTORE_OK)
+	if (status)
 		return status;
 	if (writer->written != data_offset)
 		return qs_fail(error, QSTORE_IO, "%s: member %s starts at byte %llu, not at %llu as planned",
@@ -157,9 +155,9 @@ qstore_status qs_tar_header_size(const char *name, uint64_t size, uint64_t *head
 {
 	qs_tar_writer *writer;
 	qstore_status status = qs_tar_writer_create(&writer, -1, name, error);
-	if (status == QSTORE_OK)
+	if (!status)
 		status = write_header(writer, name, size, error);
-	if (status == QSTORE_OK)
+	if (!status)
 		*header_size = writer->written;
 	qs_tar_writer_destroy(writer);
 	return status;
@@ -169,9 +167,9 @@ qstore_status qs_tar_trailer_size(uint64_t *trailer_size, qs_error *error)
 {
 	qs_tar_writer *writer;
 	qstore_status status = qs_tar_writer_create(&writer, -1, "archive", error);
-	if (status == QSTORE_OK && archive_write_close(writer->archive) != ARCHIVE_OK)
+	if (!status && archive_write_close(writer->archive) != ARCHIVE_OK)
 		status = tar_error(writer, error);
-	if (status == QSTORE_OK)
+	if (!status)
 		*trailer_size = writer->written;
 	qs_tar_writer_destroy(writer);
 	return status;
@@ -183,8 +181,8 @@ qstore_status qs_tar_list(const char *path,
                           void *user, qs_error *error)
 {
 	struct archive *archive = archive_read_new();
-	if (archive == NULL)
-		return qs_fail(error, QSTORE_MEMORY, "%s: out of memory", path);
+	if (!archive)
+		return qs_no_memory(error);
 	qstore_status status = QSTORE_OK;
 	archive_read_support_format_tar(archive);
 	if (archive_read_open_filename(archive, path, QS_IO_BLOCK) != ARCHIVE_OK)
@@ -193,7 +191,7 @@ qstore_status qs_tar_list(const char *path,
 	 * padding. */
 	char *name = NULL;
 	uint64_t size = 0;
-	while (status == QSTORE_OK) {
+	while (!status) {
 		struct archive_entry *entry;
 		int result = archive_read_next_header(archive, &entry);
 		if (result != ARCHIVE_OK && result != ARCHIVE_EOF && result != ARCHIVE_WARN) {
@@ -202,21 +200,21 @@ qstore_status qs_tar_list(const char *path,
 			break;
 		}
 		uint64_t position = (uint64_t)archive_read_header_position(archive);
-		if (name != NULL) {
+		if (name) {
 			status = position < qs_tar_padded(size)
 			             ? qs_fail(error, QSTORE_CORRUPT, "%s: member %s is cut short", path, name)
 			             : member(user, name, size, position - qs_tar_padded(size), error);
 			free(name);
 			name = NULL;
 		}
-		if (status != QSTORE_OK || result == ARCHIVE_EOF)
+		if (status || result == ARCHIVE_EOF)
 			break;
 		const char *pathname = archive_entry_pathname(entry);
 		size = (uint64_t)archive_entry_size(entry);
-		name = pathname == NULL ? NULL : strdup(pathname);
-		if (name == NULL)
-			status = qs_fail(error, pathname == NULL ? QSTORE_CORRUPT : QSTORE_MEMORY,
-			                 "%s: a member has no name", path);
+		name = pathname ? strdup(pathname) : NULL;
+		if (!name)
+			status =
+			    qs_fail(error, !pathname ? QSTORE_CORRUPT : QSTORE_MEMORY, "%s: a member has no name", path);
 	}
 	free(name);
 	archive_read_free(archive);

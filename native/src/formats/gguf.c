@@ -81,7 +81,7 @@ static qstore_status describe_tensor(const qs_weights *file, const gguf_tensor *
 	tensor->n_dims = tensor->dtype == QS_BYTES ? 1 : info->n_dims;
 	tensor->dims = calloc(tensor->n_dims ? tensor->n_dims : 1, sizeof *tensor->dims);
 	if (!tensor->dims)
-		return qs_weights_no_memory(file->path, error);
+		return qs_no_memory(error);
 	if (tensor->dtype == QS_BYTES)
 		return QSTORE_OK;
 	for (uint32_t i = 0; i < info->n_dims; i++)
@@ -107,7 +107,7 @@ static qstore_status read_tensors(gguf_source *source, qs_weights *file)
 			capacity = capacity ? 2 * capacity : 16;
 			qs_weight *tensors = realloc(file->tensors, capacity * sizeof *tensors);
 			if (!tensors)
-				return qs_weights_no_memory(file->path, source->error);
+				return qs_no_memory(source->error);
 			file->tensors = tensors;
 		}
 		if ((status = gguf_next_tensor(source, &info)))
@@ -169,7 +169,7 @@ qstore_status qs_gguf_open(qs_weights *file, const char *path, qs_error *error)
 	file->format = QS_FORMAT_GGUF;
 	file->path = strdup(path);
 	if (!file->path)
-		return qs_weights_no_memory(path, error);
+		return qs_no_memory(error);
 	qstore_status status = gguf_source_open(&source, path, error);
 	if (!status)
 		status = read_metadata(&source, &info);

@@ -151,7 +151,7 @@ qstore_status gguf_source_open(gguf_source *source, const char *path, qs_error *
 	source->size = (uint64_t)info.st_size;
 	setvbuf(source->stream, NULL, _IONBF, 0); /* it is read in large pieces */
 	source->buffer = malloc(BUFFER_SIZE);
-	return source->buffer ? read_header(source) : qs_weights_no_memory(path, error);
+	return source->buffer ? read_header(source) : qs_no_memory(error);
 }
 
 void gguf_source_close(gguf_source *source)
@@ -279,7 +279,7 @@ qstore_status gguf_next_tensor(gguf_source *source, gguf_tensor *tensor)
 		return status;
 	char *name = malloc(size + 1);
 	if (!name)
-		return qs_weights_no_memory(source->path, source->error);
+		return qs_no_memory(source->error);
 	memcpy(name, bytes, size);
 	name[size] = 0;
 	if (!qs_weights_is_utf8(name))

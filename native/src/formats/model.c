@@ -29,11 +29,6 @@ typedef struct scan {
 	qs_error *error;
 } scan;
 
-qstore_status qs_model_no_memory(qs_error *error)
-{
-	return qs_fail(error, QSTORE_MEMORY, "out of memory while reading the model's folder");
-}
-
 char *qs_model_join(const char *folder, const char *name)
 {
 	size_t folder_size = strlen(folder), name_size = strlen(name);
@@ -90,7 +85,7 @@ static qstore_status add_file(scan *state, char *name, char *path, uint64_t size
 		if (!files) {
 			free(name);
 			free(path);
-			return qs_model_no_memory(state->error);
+			return qs_no_memory(state->error);
 		}
 		model->files = files;
 		state->capacity = capacity;
@@ -118,7 +113,7 @@ static qstore_status scan_entry(scan *state, const char *folder_path, const char
 	qstore_status status = QSTORE_OK;
 
 	if (!path || !name) {
-		status = qs_model_no_memory(state->error);
+		status = qs_no_memory(state->error);
 	} else if (lstat(path, &info)) {
 		status = qs_fail(state->error, QSTORE_IO, SHOWN ": cannot read: %s", path, strerror(errno));
 	} else if ((is_link = S_ISLNK(info.st_mode)) && stat(path, &info)) {
@@ -205,7 +200,7 @@ static qstore_status check_duplicates(const qs_model *model, qs_error *error)
 		n += model->files[f].weights.n_tensors;
 	tensor_place *places = malloc((n ? n : 1) * sizeof *places);
 	if (!places)
-		return qs_model_no_memory(error);
+		return qs_no_memory(error);
 	for (size_t f = 0; f < model->n_files; f++) {
 		const qs_weights *weights = &model->files[f].weights;
 		const char *prefix = weights->prefix ? weights->prefix : "";
@@ -236,7 +231,7 @@ static qstore_status check_index(const qs_model *model, const qs_model_file *ind
 		               index->size, INDEX_SIZE_MAX);
 	json_t *root = json_load_file(index->path, JSON_REJECT_DUPLICATES, &reason);
 	if (!root && json_error_code(&reason) == json_error_out_of_memory)
-		return qs_model_no_memory(error);
+		return qs_no_memory(error);
 	if (!root)
 		return qs_fail(error, QSTORE_INPUT, SHOWN ": not valid JSON: %s (line %d)", index->path, reason.text,
 		               reason.line);
@@ -259,7 +254,7 @@ static qstore_status check_index(const qs_model *model, const qs_model_file *ind
 		char *name = folder ? qs_model_join(folder, shard) : NULL;
 		const qs_model_file *file = name ? qs_model_find_file(model, name) : NULL;
 		if (!name)
-			status = qs_model_no_memory(error);
+			status = qs_no_memory(error);
 		else if (!file || !file->is_weights)
 			status = qs_fail(error, QSTORE_INPUT,
 			                 SHOWN ": tensor \"%.200s\" should be in \"%.200s\", which is missing",
@@ -282,7 +277,7 @@ static qstore_status add_named(scan *state, const char *path, uint64_t size)
 	if (!name || !own_path) {
 		free(name);
 		free(own_path);
-		return qs_model_no_memory(state->error);
+		return qs_no_memory(state->error);
 	}
 	return add_file(state, name, own_path, size);
 }
@@ -363,7 +358,7 @@ static qstore_status check_shard(const qs_model *model, const qs_model_file *fir
 	qs_gguf_info own;
 	char *name = qs_gguf_shard_path(first->name, info, i);
 	if (!name)
-		return errno == ENOMEM ? qs_model_no_memory(error)
+		return errno == ENOMEM ? qs_no_memory(error)
 		                       : qs_fail(error, QSTORE_INPUT,
 		                                 SHOWN ": shard %" PRIu64 " of %" PRIu64
 		                                       " is not named NAME-00001-of-00003.gguf as it should be",
@@ -435,7 +430,7 @@ static qstore_status open_model(qs_model *model, const char *path, const char *s
 	memset(model, 0, sizeof *model);
 	model->path = strdup(path);
 	if (!model->path)
-		return qs_model_no_memory(error);
+		return qs_no_memory(error);
 	if (stat(path, &info))
 		return qs_fail(error, QSTORE_IO, SHOWN ": cannot open: %s", path, strerror(errno));
 	model->is_single = !S_ISDIR(info.st_mode);

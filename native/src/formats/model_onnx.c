@@ -73,7 +73,7 @@ static qstore_status set_prefix(const opening *state, qs_model_file *file)
 	if (state->chosen || state->n_found == 1)
 		size -= strlen(qs_model_onnx_precision(file->name)->suffix);
 	file->weights.prefix = strndup(file->name, size);
-	return file->weights.prefix ? QSTORE_OK : qs_model_no_memory(state->error);
+	return file->weights.prefix ? QSTORE_OK : qs_no_memory(state->error);
 }
 
 /* Gives an external file its tensors. Takes them over. */
@@ -84,7 +84,7 @@ static qstore_status take_external(const opening *state, const qs_model_file *of
 	char *name = folder ? qs_model_join(folder, external->location) : NULL;
 	free(folder);
 	if (!name)
-		return qs_model_no_memory(state->error);
+		return qs_no_memory(state->error);
 	qs_model_file *file = qs_model_find_file(state->model, name);
 	free(name);
 	if (!file)
@@ -109,7 +109,7 @@ static qstore_status take_external(const opening *state, const qs_model_file *of
 	file->weights = external->weights;
 	external->weights = (qs_weights){0};
 	file->weights.prefix = of->weights.prefix ? strdup(of->weights.prefix) : NULL;
-	return of->weights.prefix && !file->weights.prefix ? qs_model_no_memory(state->error) : QSTORE_OK;
+	return of->weights.prefix && !file->weights.prefix ? qs_no_memory(state->error) : QSTORE_OK;
 }
 
 /* A single file's external data, which is beside it. */
@@ -119,14 +119,14 @@ static qstore_status add_externals(const opening *state, const qs_onnx *onnx)
 	size_t n = model->n_files + onnx->n_externals;
 	qs_model_file *files = realloc(model->files, n * sizeof *files);
 	if (!files)
-		return qs_model_no_memory(state->error);
+		return qs_no_memory(state->error);
 	model->files = files;
 	for (size_t i = 0; i < onnx->n_externals; i++) {
 		qs_model_file *file = &files[model->n_files++];
 		*file = (qs_model_file){.name = strdup(onnx->externals[i].location),
 		                        .path = strdup(onnx->externals[i].weights.path)};
 		if (!file->name || !file->path)
-			return qs_model_no_memory(state->error);
+			return qs_no_memory(state->error);
 	}
 	qs_model_sort_files(model);
 	return QSTORE_OK;
@@ -136,8 +136,7 @@ static qstore_status open_file(opening *state, qs_model_file *file)
 {
 	qs_onnx onnx;
 	char *name = strdup(file->name); /* files may move */
-	qstore_status status =
-	    name ? qs_onnx_open(&onnx, file->path, state->error) : qs_model_no_memory(state->error);
+	qstore_status status = name ? qs_onnx_open(&onnx, file->path, state->error) : qs_no_memory(state->error);
 	if (!name)
 		return status;
 	if (!status && state->model->is_single)
@@ -223,7 +222,7 @@ qstore_status qs_model_open_onnx(qs_model *model, const char *suffix, qs_error *
 	name_precision(&state, found);
 	state.keeps = calloc(model->n_files + 1, sizeof *state.keeps);
 	if (!state.keeps)
-		return qs_model_no_memory(error);
+		return qs_no_memory(error);
 	for (size_t f = 0; f < model->n_files && !status; f++)
 		if (qs_model_is_onnx(model->files[f].name) && !model->files[f].weights.path)
 			status = open_file(&state, &model->files[f]);

@@ -13,7 +13,6 @@ qs_model_file *qs_model_find_file(const qs_model *model, const char *name);
 
 void qs_model_sort_files(qs_model *model);
 void qs_model_free_file(qs_model_file *file);
-qstore_status qs_model_no_memory(qs_error *error);
 
 /* ---- ONNX (model_onnx.c) ---- */
 

@@ -15,11 +15,6 @@
 #define DEPTH_MAX                                                                                            \
 	32 /* graphs within graphs; the protobuf library's own limit is 100 messages, three a graph */
 
-qstore_status onnx_no_memory(onnx_scan *scan)
-{
-	return qs_weights_no_memory(scan->onnx->weights.path, scan->error);
-}
-
 void *onnx_grow(void *array, size_t n, size_t *capacity, size_t item_size)
 {
 	if (n < *capacity)
@@ -253,7 +248,7 @@ static qstore_status number_names(onnx_scan *scan)
 		size_t room = strlen(tensor->name) + 24;
 		char *name = malloc(room);
 		if (!name)
-			return onnx_no_memory(scan);
+			return qs_no_memory(scan->error);
 		size_t size = (size_t)snprintf(name, room, "%s#%lu", tensor->name, n);
 		free(tensor->name);
 		tensor->name = name;
@@ -295,7 +290,7 @@ qstore_status qs_onnx_merge(qs_weights *file, qs_weights *other, qs_error *error
 	size_t n = file->n_tensors + other->n_tensors;
 	qs_weight *tensors = realloc(file->tensors, (n ? n : 1) * sizeof *tensors);
 	if (!tensors)
-		return qs_weights_no_memory(file->path, error);
+		return qs_no_memory(error);
 	file->tensors = tensors;
 	if (other->n_tensors)
 		memcpy(tensors + file->n_tensors, other->tensors, other->n_tensors * sizeof *tensors);
@@ -369,7 +364,7 @@ qstore_status qs_onnx_open(qs_onnx *onnx, const char *path, qs_error *error)
 	onnx->weights.format = QS_FORMAT_ONNX;
 	onnx->weights.path = strdup(path);
 	if (!onnx->weights.path)
-		return qs_weights_no_memory(path, error);
+		return qs_no_memory(error);
 	qstore_status status = map_file(&scan, path, &size);
 	if (!status) {
 		status = read_model(&scan, (qs_pb){scan.message, scan.message + size});

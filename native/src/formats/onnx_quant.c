@@ -81,7 +81,7 @@ qstore_status onnx_claim_node(onnx_scan *scan, const onnx_node *node)
 			continue;
 		onnx_claim *claims = onnx_grow(scan->claims, scan->n_claims, &scan->claims_capacity, sizeof *claims);
 		if (!claims)
-			return onnx_no_memory(scan);
+			return qs_no_memory(scan->error);
 		scan->claims = claims;
 		int in_blocks = operators[i].axis == AXIS_BLOCKS;
 		claims[scan->n_claims++] = (onnx_claim){
@@ -316,12 +316,12 @@ qstore_status onnx_resolve_claims(onnx_scan *scan)
 			continue;
 		qs_onnx_quant *quants = onnx_grow(onnx->quants, onnx->n_quants, &capacity, sizeof *quants);
 		if (!quants)
-			return onnx_no_memory(scan);
+			return qs_no_memory(scan->error);
 		onnx->quants = quants;
 		qs_onnx_quant *quant = &quants[onnx->n_quants++];
 		*quant = (qs_onnx_quant){.axis = -1};
 		if (!describe(scan, value, quant))
-			return onnx_no_memory(scan);
+			return qs_no_memory(scan->error);
 		if (!quant->weight)
 			onnx->n_quants--;
 	}

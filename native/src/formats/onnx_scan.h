@@ -45,8 +45,6 @@ typedef struct onnx_scan {
 	size_t order;
 } onnx_scan;
 
-qstore_status onnx_no_memory(onnx_scan *scan);
-
 /* Makes room for one more. NULL: no memory. */
 void *onnx_grow(void *array, size_t n, size_t *capacity, size_t item_size);
 

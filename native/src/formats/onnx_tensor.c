@@ -158,7 +158,7 @@ static qstore_status open_external(onnx_scan *scan, const proto *from, char *loc
 	external->location = location;
 	external->weights.path = own_path;
 	if (!own_path)
-		return onnx_no_memory(scan);
+		return qs_no_memory(scan->error);
 	memcpy(own_path, path, folder_size);
 	memcpy(own_path + folder_size, location, size);
 	if (stat(own_path, &info))
@@ -185,7 +185,7 @@ static qstore_status find_external(onnx_scan *scan, const proto *from, size_t *a
 		return ONNX_FAIL(scan, from->name, "it has external data, but no location of it");
 	char *location = memchr(name.at, 0, size) ? NULL : strndup((const char *)name.at, size);
 	if (!location && !memchr(name.at, 0, size))
-		return onnx_no_memory(scan);
+		return qs_no_memory(scan->error);
 	if (!location || !qs_path_is_safe(location)) {
 		free(location);
 		return ONNX_FAIL(scan, from->name,
@@ -205,7 +205,7 @@ static qstore_status find_external(onnx_scan *scan, const proto *from, size_t *a
 	size_t *capacities = externals ? realloc(scan->capacities, (n + 1) * sizeof *capacities) : NULL;
 	if (!capacities) {
 		free(location);
-		return onnx_no_memory(scan);
+		return qs_no_memory(scan->error);
 	}
 	scan->capacities = capacities;
 	scan->capacities[n] = 0;
@@ -255,7 +255,7 @@ static qstore_status add_tensor(onnx_scan *scan, const proto *from, onnx_value *
 
 	qs_weight *tensors = onnx_grow(file->tensors, file->n_tensors, capacity, sizeof *tensors);
 	if (!tensors)
-		return onnx_no_memory(scan);
+		return qs_no_memory(scan->error);
 	file->tensors = tensors;
 	value->index = file->n_tensors++;
 	qs_weight *tensor = &tensors[value->index];
@@ -263,7 +263,7 @@ static qstore_status add_tensor(onnx_scan *scan, const proto *from, onnx_value *
 	tensor->name = strndup((const char *)from->name.at, qs_pb_size(from->name));
 	tensor->dims = calloc(from->n_dims ? from->n_dims : 1, sizeof *tensor->dims);
 	if (!tensor->name || !tensor->dims)
-		return onnx_no_memory(scan);
+		return qs_no_memory(scan->error);
 	if (strlen(tensor->name) != qs_pb_size(from->name) || !qs_weights_is_utf8(tensor->name))
 		return ONNX_FAIL(scan, from->name, "its name is not UTF-8");
 	memcpy(tensor->dims, from->dims, from->n_dims * sizeof *tensor->dims);
@@ -331,7 +331,7 @@ qstore_status onnx_take_tensor(onnx_scan *scan, qs_pb message, qs_pb name)
 		return status;
 	onnx_value *values = onnx_grow(scan->values, scan->n_values, &scan->values_capacity, sizeof *values);
 	if (!values)
-		return onnx_no_memory(scan);
+		return qs_no_memory(scan->error);
 	scan->values = values;
 	values[scan->n_values++] = value;
 	return QSTORE_OK;

@@ -104,7 +104,7 @@ static qstore_status read_header(const char *path, uint64_t *file_size, uint8_t 
 	*json_size = (size_t)size;
 	*json = malloc(*json_size);
 	if (!*json) {
-		status = qs_weights_no_memory(path, error);
+		status = qs_no_memory(error);
 		goto end;
 	}
 	if (fseeko(stream, 8, SEEK_SET) || fread(*json, 1, *json_size, stream) != *json_size)
@@ -143,7 +143,7 @@ static qstore_status parse_header(const char *path, const uint8_t *json, size_t 
 	if (!*root) {
 		size_t at, size;
 		if (json_error_code(&reason) == json_error_out_of_memory)
-			return qs_weights_no_memory(path, error);
+			return qs_no_memory(error);
 		if (json_error_code(&reason) == json_error_duplicate_key && reason.position > 0 &&
 		    (size_t)reason.position <= json_size && literal_before(json, (size_t)reason.position, &at, &size))
 			return qs_fail(error, QSTORE_INPUT, "%s: tensor \"%.*s\": the name is in the header twice",
@@ -196,7 +196,7 @@ static qstore_status read_shape(const char *path, const char *name, json_t *shap
 		return qs_weights_fail(error, path, name, "%zu dimensions, more than %d", n_dims, DIMS_MAX);
 	tensor->dims = calloc(n_dims ? n_dims : 1, sizeof *tensor->dims);
 	if (!tensor->dims)
-		return qs_weights_no_memory(path, error);
+		return qs_no_memory(error);
 	tensor->n_dims = (uint32_t)n_dims;
 	for (size_t i = 0; i < n_dims; i++) {
 		json_t *dim = json_array_get(shape, i);
@@ -252,7 +252,7 @@ static qstore_status read_tensor(const qs_weights *file, const char *name, json_
 		                       end, data_size);
 	tensor->offset = file->header_size + begin;
 	tensor->name = strdup(name);
-	return tensor->name ? QSTORE_OK : qs_weights_no_memory(path, error);
+	return tensor->name ? QSTORE_OK : qs_no_memory(error);
 }
 
 /* By offset; at the same offset empty tensors first, so that no tensor begins before the end of the one
@@ -267,7 +267,7 @@ qstore_status qs_safetensors_open(qs_weights *file, const char *path, qs_error *
 	memset(file, 0, sizeof *file);
 	file->path = strdup(path);
 	if (!file->path)
-		return qs_weights_no_memory(path, error);
+		return qs_no_memory(error);
 	qstore_status status = read_header(path, &file->file_size, &json, &json_size, error);
 	if (!status)
 		status = parse_header(path, json, json_size, &root, error);
@@ -277,7 +277,7 @@ qstore_status qs_safetensors_open(qs_weights *file, const char *path, qs_error *
 	file->header_size = 8 + (uint64_t)json_size;
 	file->tensors = calloc(json_object_size(root) + 1, sizeof *file->tensors);
 	if (!file->tensors) {
-		status = qs_weights_no_memory(path, error);
+		status = qs_no_memory(error);
 		goto end;
 	}
 	json_object_foreach(root, name, entry)
@@ -400,7 +400,7 @@ qstore_status qs_safetensors_header(qs_weight *tensors, size_t n_tensors, const 
 	while (!text.failed && text.size % 8)
 		append(&text, " ", 1);
 	if (text.failed)
-		return qs_fail(error, QSTORE_MEMORY, "out of memory while making a safetensors header");
+		return qs_no_memory(error);
 	if (text.size - 8 > HEADER_JSON_MAX) {
 		size_t json_size = text.size - 8;
 		free(text.data);

@@ -28,12 +28,6 @@ qstore_status qs_weights_fail(qs_error *error, const char *path, const char *nam
 	               name, what);
 }
 
-qstore_status qs_weights_no_memory(const char *path, qs_error *error)
-{
-	return qs_fail(error, QSTORE_MEMORY, "%s: out of memory while reading its header",
-	               qs_weights_shown_path(path));
-}
-
 int qs_weights_size(uint32_t dtype, const uint64_t *dims, uint32_t n_dims, uint64_t *size)
 {
 	uint64_t product = qs_block_size(dtype), block = qs_block_elems(dtype);
@@ -56,7 +50,7 @@ int qs_weights_is_utf8(const char *name)
 {
 	json_t *text = json_string(name);
 	json_decref(text);
-	return text != NULL;
+	return text ? 1 : 0;
 }
 
 int qs_weights_is_pointer(const uint8_t *src, size_t size)
@@ -102,7 +96,7 @@ qstore_status qs_weights_sort(qs_weights *file, qs_error *error)
 	file->by_name = malloc((n ? n : 1) * sizeof *file->by_name);
 	if (!entries || !file->by_name) {
 		free(entries);
-		return qs_weights_no_memory(file->path, error);
+		return qs_no_memory(error);
 	}
 	for (size_t i = 0; i < n; i++)
 		entries[i] = (sort_entry){file->tensors[i], i};

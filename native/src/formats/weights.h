@@ -59,6 +59,5 @@ const char *qs_weights_shown_path(const char *path);
 /* INPUT: "PATH: tensor "NAME": what". */
 __attribute__((format(printf, 4, 5))) qstore_status
 qs_weights_fail(qs_error *error, const char *path, const char *name, const char *format, ...);
-qstore_status qs_weights_no_memory(const char *path, qs_error *error);
 
 #endif

@@ -108,8 +108,8 @@ qstore_status qs_temp_create(int *fd, char **temp_path, const char *path, qs_err
 	size_t size = strlen(path) + sizeof(".tmp-") + 12;
 	*fd = -1;
 	*temp_path = malloc(size);
-	if (*temp_path == NULL)
-		return qs_fail(error, QSTORE_MEMORY, "%s: out of memory", path);
+	if (!*temp_path)
+		return qs_no_memory(error);
 	for (int attempt = 0; attempt < 100; attempt++) {
 		char suffix[13];
 		random_suffix(suffix);
@@ -129,7 +129,7 @@ qstore_status qs_spool_create(int *fd, const char *path, qs_error *error)
 {
 	char *temp_path;
 	qstore_status status = qs_temp_create(fd, &temp_path, path, error);
-	if (status != QSTORE_OK)
+	if (status)
 		return status;
 	unlink(temp_path);
 	free(temp_path);
@@ -157,8 +157,8 @@ qstore_status qs_temp_rename(const char *temp_path, const char *path, int force,
 void qs_sync_folder(const char *path)
 {
 	const char *slash = strrchr(path, '/');
-	char *folder = slash == NULL ? strdup(".") : strndup(path, slash == path ? 1 : (size_t)(slash - path));
-	if (folder == NULL)
+	char *folder = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
+	if (!folder)
 		return;
 	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd >= 0) {
@@ -172,7 +172,7 @@ char *qs_path_join(const char *folder, const char *name)
 {
 	size_t folder_size = strlen(folder), name_size = strlen(name);
 	char *path = malloc(folder_size + name_size + 2);
-	if (path == NULL)
+	if (!path)
 		return NULL;
 	memcpy(path, folder, folder_size);
 	if (folder_size > 0 && folder[folder_size - 1] != '/')
@@ -184,10 +184,10 @@ char *qs_path_join(const char *folder, const char *name)
 static qstore_status parents(const char *path, size_t start, int make, qs_error *error)
 {
 	char *folder = strdup(path);
-	if (folder == NULL)
-		return qs_fail(error, QSTORE_MEMORY, "%s: out of memory", path);
+	if (!folder)
+		return qs_no_memory(error);
 	qstore_status status = QSTORE_OK;
-	for (char *p = folder + start; *p != 0 && status == QSTORE_OK; p++) {
+	for (char *p = folder + start; *p != 0 && !status; p++) {
 		struct stat info;
 		if (*p != '/' || p == folder)
 			continue;
@@ -227,10 +227,10 @@ struct qs_sha256 {
 qs_sha256 *qs_sha256_create(void)
 {
 	qs_sha256 *sha256 = malloc(sizeof(*sha256));
-	if (sha256 == NULL)
+	if (!sha256)
 		return NULL;
 	sha256->context = EVP_MD_CTX_new();
-	if (sha256->context == NULL || !qs_sha256_reset(sha256)) {
+	if (!sha256->context || !qs_sha256_reset(sha256)) {
 		qs_sha256_destroy(sha256);
 		return NULL;
 	}
@@ -239,7 +239,7 @@ qs_sha256 *qs_sha256_create(void)
 
 void qs_sha256_destroy(qs_sha256 *sha256)
 {
-	if (sha256 == NULL)
+	if (!sha256)
 		return;
 	EVP_MD_CTX_free(sha256->context);
 	free(sha256);

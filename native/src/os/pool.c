@@ -30,7 +30,7 @@ unsigned qs_pool_threads(unsigned wanted)
 
 static qstore_status run_job(const qs_jobs *jobs, void *thread, uint64_t job, qs_error *error)
 {
-	if (jobs->cancel != NULL && *jobs->cancel)
+	if (jobs->cancel && *jobs->cancel)
 		return qs_fail(error, QSTORE_CANCELLED, "cancelled");
 	return job < jobs->n_jobs ? jobs->work(jobs->user, thread, job, error)
 	                          : jobs->side(jobs->user, thread, job - jobs->n_jobs, error);
@@ -52,13 +52,13 @@ static qstore_status commit_in_turn(pool *p, void *thread, uint64_t job, qstore_
 {
 	while (!p->failed && p->committed != job)
 		pthread_cond_wait(&p->turn, &p->mutex);
-	if (p->failed || status != QSTORE_OK)
+	if (p->failed || status)
 		return status;
 	pthread_mutex_unlock(&p->mutex);
 	/* No other thread is here: each waits for its own number. */
 	status = p->jobs->commit(p->jobs->user, thread, job, error);
 	pthread_mutex_lock(&p->mutex);
-	if (status == QSTORE_OK) {
+	if (!status) {
 		p->committed++;
 		pthread_cond_broadcast(&p->turn);
 	}
@@ -83,8 +83,8 @@ static void *pool_thread(void *argument)
 	qs_error error = {QSTORE_OK, ""};
 	void *thread = p->jobs->create(p->jobs->user);
 	pthread_mutex_lock(&p->mutex);
-	if (thread == NULL) {
-		qs_fail(&error, QSTORE_MEMORY, "out of memory");
+	if (!thread) {
+		qs_no_memory(&error);
 		pool_fail(p, UINT64_MAX, &error);
 	}
 	while (!p->failed) {
@@ -96,15 +96,15 @@ static void *pool_thread(void *argument)
 		pthread_mutex_lock(&p->mutex);
 		if (job >= p->jobs->n_jobs)
 			p->n_aside--;
-		else if (p->jobs->commit != NULL)
+		else if (p->jobs->commit)
 			status = commit_in_turn(p, thread, job, status, &error);
-		if (status != QSTORE_OK) {
+		if (status) {
 			pool_fail(p, job, &error);
 			break;
 		}
 	}
 	pthread_mutex_unlock(&p->mutex);
-	if (thread != NULL)
+	if (thread)
 		p->jobs->destroy(p->jobs->user, thread);
 	return NULL;
 }
@@ -113,11 +113,11 @@ static qstore_status run_alone(const qs_jobs *jobs, qs_error *error)
 {
 	qstore_status status = QSTORE_OK;
 	void *thread = jobs->create(jobs->user);
-	if (thread == NULL)
-		return qs_fail(error, QSTORE_MEMORY, "out of memory");
-	for (uint64_t job = 0; job < jobs->n_jobs + jobs->n_side && status == QSTORE_OK; job++) {
+	if (!thread)
+		return qs_no_memory(error);
+	for (uint64_t job = 0; job < jobs->n_jobs + jobs->n_side && !status; job++) {
 		status = run_job(jobs, thread, job, error);
-		if (status == QSTORE_OK && job < jobs->n_jobs && jobs->commit != NULL)
+		if (!status && job < jobs->n_jobs && jobs->commit)
 			status = jobs->commit(jobs->user, thread, job, error);
 	}
 	jobs->destroy(jobs->user, thread);
@@ -137,10 +137,10 @@ qstore_status qs_pool_run(const qs_jobs *jobs, unsigned threads, qs_error *error
 	pthread_t ids[THREADS_MAX];
 	unsigned started = 0;
 	if (pthread_mutex_init(&p.mutex, NULL) != 0)
-		return qs_fail(error, QSTORE_MEMORY, "out of memory");
+		return qs_no_memory(error);
 	if (pthread_cond_init(&p.turn, NULL) != 0) {
 		pthread_mutex_destroy(&p.mutex);
-		return qs_fail(error, QSTORE_MEMORY, "out of memory");
+		return qs_no_memory(error);
 	}
 	while (started < threads && pthread_create(&ids[started], NULL, pool_thread, &p) == 0)
 		started++;
@@ -152,7 +152,7 @@ qstore_status qs_pool_run(const qs_jobs *jobs, unsigned threads, qs_error *error
 	pthread_cond_destroy(&p.turn);
 	pthread_mutex_destroy(&p.mutex);
 	if (p.failed) {
-		if (error != NULL)
+		if (error)
 			*error = p.error;
 		return p.error.status;
 	}

@@ -96,7 +96,7 @@ static qstore_status plan_tensors(const qs_weights *source, int is_shard, qs_wei
 	planned->format = QS_FORMAT_GGUF;
 	planned->tensors = calloc(source->n_tensors + 1, sizeof *planned->tensors);
 	if (!planned->path || !planned->tensors)
-		return qs_weights_no_memory(source->path, error);
+		return qs_no_memory(error);
 	for (size_t i = 0; i < source->n_tensors; i++) {
 		const qs_weight *from = &source->tensors[i];
 		qs_weight *to = &planned->tensors[planned->n_tensors++];
@@ -104,7 +104,7 @@ static qstore_status plan_tensors(const qs_weights *source, int is_shard, qs_wei
 		to->name = strdup(from->name);
 		to->dims = malloc((from->n_dims ? from->n_dims : 1) * sizeof *to->dims);
 		if (!to->name || !to->dims)
-			return qs_weights_no_memory(source->path, error);
+			return qs_no_memory(error);
 		memcpy(to->dims, from->dims, from->n_dims * sizeof *to->dims);
 		if (from->dtype == QS_BYTES)
 			return qs_weights_fail(error, source->path, from->name,
@@ -269,7 +269,7 @@ qstore_status qs_gguf_q8_0_header(const char *path, const qs_weights *source, ui
 	out.size = size;
 	out.data = calloc(1, (size_t)size);
 	if (!out.data)
-		return qs_weights_no_memory(path, error);
+		return qs_no_memory(error);
 	status =
 	    put_header(&out, path, &info, is_shard, n_kept + count_new(&info, is_shard), planned, &n_kept, error);
 	*header = out.data;

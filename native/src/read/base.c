@@ -19,16 +19,11 @@ struct qs_base {
 	qstore_archive *archive;
 };
 
-static qstore_status no_memory(const char *path, qs_error *error)
-{
-	return qs_fail(error, QSTORE_MEMORY, "%s: out of memory", path);
-}
-
 void qs_base_close(qs_base *base)
 {
-	if (base == NULL)
+	if (!base)
 		return;
-	for (uint32_t i = 0; i < base->n_files && base->files != NULL; i++)
+	for (uint32_t i = 0; i < base->n_files && base->files; i++)
 		if (base->files[i].fd >= 0)
 			close(base->files[i].fd);
 	free(base->files);
@@ -41,18 +36,18 @@ static qstore_status hash_file(int fd, uint64_t size, const char *path, uint8_t 
 {
 	uint8_t *block = malloc(QS_IO_BLOCK);
 	qs_sha256 *sha256 = qs_sha256_create();
-	qstore_status status = block == NULL || sha256 == NULL ? no_memory(path, error) : QSTORE_OK;
-	if (status == QSTORE_OK && !qs_sha256_reset(sha256))
-		status = no_memory(path, error);
-	for (uint64_t at = 0; at < size && status == QSTORE_OK;) {
+	qstore_status status = !block || !sha256 ? qs_no_memory(error) : QSTORE_OK;
+	if (!status && !qs_sha256_reset(sha256))
+		status = qs_no_memory(error);
+	for (uint64_t at = 0; at < size && !status;) {
 		size_t n = size - at < QS_IO_BLOCK ? (size_t)(size - at) : QS_IO_BLOCK;
 		status = qs_pread_all(fd, block, n, at, path, error);
-		if (status == QSTORE_OK && !qs_sha256_update(sha256, block, n))
-			status = no_memory(path, error);
+		if (!status && !qs_sha256_update(sha256, block, n))
+			status = qs_no_memory(error);
 		at += n;
 	}
-	if (status == QSTORE_OK && !qs_sha256_final(sha256, digest))
-		status = no_memory(path, error);
+	if (!status && !qs_sha256_final(sha256, digest))
+		status = qs_no_memory(error);
 	qs_sha256_destroy(sha256);
 	free(block);
 	return status;
@@ -90,15 +85,15 @@ static qstore_status find_in_model(const qstore_archive *archive, qs_base *base,
 		if (model->files[i].size != file.size)
 			continue;
 		qstore_status status = qs_open_read(&fd, model->files[i].path, error);
-		if (status == QSTORE_OK) {
+		if (!status) {
 			status = hash_file(fd, file.size, model->files[i].path, digest, error);
-			if (status == QSTORE_OK && memcmp(digest, file.sha256, 32) == 0) {
+			if (!status && memcmp(digest, file.sha256, 32) == 0) {
 				base->files[number].fd = fd;
 				return QSTORE_OK;
 			}
 			close(fd);
 		}
-		if (status != QSTORE_OK)
+		if (status)
 			return status;
 	}
 	return missing(archive, &file, base->path, error);
@@ -124,10 +119,10 @@ qstore_status qs_base_open(const qstore_archive *archive, const char *path, qs_b
 {
 	*opened = NULL;
 	qs_base *base = calloc(1, sizeof(*base));
-	if (base == NULL || (base->path = strdup(path)) == NULL ||
-	    (base->files = calloc((size_t)archive->index.n_files + 1, sizeof(*base->files))) == NULL) {
+	if (!base || !(base->path = strdup(path)) ||
+	    !(base->files = calloc((size_t)archive->index.n_files + 1, sizeof(*base->files)))) {
 		qs_base_close(base);
-		return no_memory(path, error);
+		return qs_no_memory(error);
 	}
 	base->n_files = archive->index.n_files;
 	for (uint32_t i = 0; i < base->n_files; i++)
@@ -136,15 +131,15 @@ qstore_status qs_base_open(const qstore_archive *archive, const char *path, qs_b
 	qstore_status status = qs_archive_open(path, &base->archive, error);
 	if (status == QSTORE_NOT_QSTORE || status == QSTORE_IO)
 		status = qs_model_open(&model, path, error);
-	for (uint32_t i = 0; i < base->n_files && status == QSTORE_OK; i++) {
+	for (uint32_t i = 0; i < base->n_files && !status; i++) {
 		qs_file file;
 		qs_index_file(&archive->index, i, &file);
 		if (file.kind == QS_FILE_BASE)
-			status = base->archive != NULL ? find_in_archive(archive, base, i, error)
-			                               : find_in_model(archive, base, &model, i, error);
+			status = base->archive ? find_in_archive(archive, base, i, error)
+			                       : find_in_model(archive, base, &model, i, error);
 	}
 	qs_model_close(&model);
-	if (status == QSTORE_OK)
+	if (!status)
 		*opened = base;
 	else
 		qs_base_close(base);
@@ -158,8 +153,8 @@ qstore_status qs_archive_read(const qstore_archive *archive, uint32_t number, ui
 	qs_file file;
 	uint64_t at = 0;
 	qs_index_file(index, number, &file);
-	if (*decoder == NULL && (*decoder = qs_decoder_create(NULL, 0)) == NULL)
-		return no_memory(archive->path, error);
+	if (!*decoder && !(*decoder = qs_decoder_create(NULL, 0)))
+		return qs_no_memory(error);
 	for (uint32_t i = 0; i < file.n_extents && size > 0; i++) {
 		qs_extent extent;
 		qs_object object;
@@ -176,7 +171,7 @@ qstore_status qs_archive_read(const qstore_archive *archive, uint32_t number, ui
 			qstore_status status =
 			    qs_decoder_read(*decoder, archive, extent.object, (uint32_t)(from / chunk_bytes),
 			                    (uint32_t)skip, (uint32_t)n, dst, error);
-			if (status != QSTORE_OK)
+			if (status)
 				return status;
 			dst += n;
 			offset += n;

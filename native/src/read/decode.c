@@ -36,7 +36,7 @@ struct qs_decoder {
 qs_decoder *qs_decoder_create(qs_wholes *wholes, int check_coded)
 {
 	qs_decoder *decoder = calloc(1, sizeof(*decoder));
-	if (decoder == NULL)
+	if (!decoder)
 		return NULL;
 	decoder->check_coded = check_coded;
 	decoder->work_size = (qs_chunk_workspace_size() + 63) / 64 * 64;
@@ -44,10 +44,9 @@ qs_decoder *qs_decoder_create(qs_wholes *wholes, int check_coded)
 	decoder->data[0] = aligned_alloc(64, QS_CHUNK_SIZE_MAX);
 	decoder->data[1] = aligned_alloc(64, QS_CHUNK_SIZE_MAX);
 	decoder->work = aligned_alloc(64, decoder->work_size > 0 ? decoder->work_size : 64);
-	decoder->own_wholes = wholes == NULL ? qs_wholes_create() : NULL;
-	decoder->wholes = wholes == NULL ? decoder->own_wholes : wholes;
-	if (decoder->coded == NULL || decoder->data[0] == NULL || decoder->data[1] == NULL ||
-	    decoder->work == NULL || decoder->wholes == NULL) {
+	decoder->own_wholes = wholes ? NULL : qs_wholes_create();
+	decoder->wholes = wholes ? wholes : decoder->own_wholes;
+	if (!decoder->coded || !decoder->data[0] || !decoder->data[1] || !decoder->work || !decoder->wholes) {
 		qs_decoder_destroy(decoder);
 		return NULL;
 	}
@@ -57,7 +56,7 @@ qs_decoder *qs_decoder_create(qs_wholes *wholes, int check_coded)
 
 void qs_decoder_destroy(qs_decoder *decoder)
 {
-	if (decoder == NULL)
+	if (!decoder)
 		return;
 	free(decoder->coded);
 	free(decoder->data[0]);
@@ -67,7 +66,7 @@ void qs_decoder_destroy(qs_decoder *decoder)
 		free(decoder->ranges[i].chunk);
 		free(decoder->ranges[i].joined);
 	}
-	if (decoder->wholes != NULL)
+	if (decoder->wholes)
 		qs_wholes_put(decoder->wholes, decoder->whole);
 	qs_wholes_destroy(decoder->own_wholes);
 	qs_decoder_destroy(decoder->base);
@@ -122,7 +121,7 @@ static qstore_status read_chunk(qs_decoder *decoder, const qstore_archive *archi
 		return chunk_error(archive, number, chunk, QSTORE_TRUNCATED, "is beyond the end of this file", error);
 	qstore_status status =
 	    qs_pread_all(archive->fd, decoder->coded, *coded_size, offset, archive->path, error);
-	if (status != QSTORE_OK)
+	if (status)
 		return status;
 	if (check && qs_checksum(decoder->coded, *coded_size) != qs_index_chunk_checksum(&archive->index, i))
 		return chunk_error(archive, number, chunk, QSTORE_CORRUPT, "is damaged: its checksum differs", error);
@@ -137,12 +136,12 @@ static qstore_status decode_one(qs_decoder *decoder, const qstore_archive *archi
 	size_t coded_size;
 	qstore_status status =
 	    read_chunk(decoder, archive, number, object, chunk, decoder->check_coded, &coded_size, error);
-	if (status != QSTORE_OK)
+	if (status)
 		return status;
 	*dst_size = desc->n_elems * qs_dtype_size(object->dtype);
 	status =
 	    qs_chunk_decode(desc, decoder->coded, coded_size, dst, *dst_size, decoder->work, decoder->work_size);
-	if (status != QSTORE_OK)
+	if (status)
 		return chunk_error(archive, number, chunk, status, "is damaged: it does not decode", error);
 	return QSTORE_OK;
 }
@@ -158,11 +157,6 @@ static qs_chunk_desc describe(const qs_object *object, uint32_t chunk)
 	};
 }
 
-static qstore_status no_memory(const qstore_archive *archive, qs_error *error)
-{
-	return qs_fail(error, QSTORE_MEMORY, "%s: out of memory", archive->path);
-}
-
 /* Elements [first, first + n) of a plain object; *data is valid until the next call for this range. */
 static qstore_status load_range(qs_decoder *decoder, const qstore_archive *archive, range *r, uint32_t number,
                                 uint64_t first, uint64_t n, const uint8_t **data, qs_error *error)
@@ -170,8 +164,8 @@ static qstore_status load_range(qs_decoder *decoder, const qstore_archive *archi
 	qs_object object;
 	qs_index_object(&archive->index, number, &object);
 	size_t filled = 0, elem_size = qs_dtype_size(object.dtype), total = (size_t)n * elem_size;
-	if (r->chunk == NULL && (r->chunk = aligned_alloc(64, QS_CHUNK_SIZE_MAX)) == NULL)
-		return no_memory(archive, error);
+	if (!r->chunk && !(r->chunk = aligned_alloc(64, QS_CHUNK_SIZE_MAX)))
+		return qs_no_memory(error);
 	while (filled < total) {
 		uint32_t chunk = (uint32_t)(first / object.chunk_elems),
 		         skip = (uint32_t)(first % object.chunk_elems);
@@ -180,7 +174,7 @@ static qstore_status load_range(qs_decoder *decoder, const qstore_archive *archi
 			qs_chunk_desc own = describe(&object, chunk);
 			qstore_status status =
 			    decode_one(decoder, archive, number, &object, chunk, &own, r->chunk, &r->size, error);
-			if (status != QSTORE_OK)
+			if (status)
 				return status;
 			r->archive = archive;
 			r->object = number;
@@ -195,9 +189,9 @@ static qstore_status load_range(qs_decoder *decoder, const qstore_archive *archi
 		if (r->joined_cap < total) {
 			free(r->joined);
 			r->joined = malloc(total);
-			r->joined_cap = r->joined == NULL ? 0 : total;
-			if (r->joined == NULL)
-				return no_memory(archive, error);
+			r->joined_cap = r->joined ? total : 0;
+			if (!r->joined)
+				return qs_no_memory(error);
 		}
 		memcpy(r->joined + filled, r->chunk + at, size);
 		filled += size;
@@ -225,9 +219,9 @@ static qstore_status load_grid(qs_decoder *decoder, const qstore_archive *archiv
 	if (codes->order != QS_NONE)
 		status = load_range(decoder, archive, &ranges[2], codes->order, 0, codes->cols, &grid->order, error);
 	qs_grid_needs(grid, codes->cols, first, n, &at, &count);
-	if (status == QSTORE_OK)
+	if (!status)
 		status = load_range(decoder, archive, &ranges[0], codes->scales, at, count, &grid->scales, error);
-	if (status == QSTORE_OK && codes->zeros != QS_NONE)
+	if (!status && codes->zeros != QS_NONE)
 		status = load_range(decoder, archive, &ranges[1], codes->zeros, grid->scales_first, grid->zeros_size,
 		                    &grid->zeros, error);
 	return status;
@@ -268,27 +262,27 @@ static qstore_status decode_chain(qs_decoder *decoder, const qstore_archive *arc
 		if (object.kind == QS_KIND_BASE) {
 			*data_size = desc.n_elems * qs_dtype_size(object.dtype);
 			status = qs_archive_check_base(archive, error);
-			if (status == QSTORE_OK)
+			if (!status)
 				status = qs_base_read(archive->base, object.group,
 				                      object.row_stride + desc.first_elem * qs_dtype_size(object.dtype),
 				                      *data_size, to, &decoder->base, error);
-			if (status != QSTORE_OK)
+			if (status)
 				return status;
 			data = to;
 			coarse = object;
 			continue;
 		}
-		if (data != NULL && object.kind != QS_KIND_DELTA && desc.n_elems > 0)
+		if (data && object.kind != QS_KIND_DELTA && desc.n_elems > 0)
 			status = load_grid(decoder, archive, &coarse, desc.first_elem, desc.n_elems,
 			                   &decoder->ranges[COARSE_SCALES], &desc.coarse_grid, error);
-		if (status == QSTORE_OK && data != NULL && object.kind == QS_KIND_CODES && desc.n_elems > 0)
+		if (!status && data && object.kind == QS_KIND_CODES && desc.n_elems > 0)
 			status = load_grid(decoder, archive, &object, desc.first_elem, desc.n_elems,
 			                   &decoder->ranges[OWN_SCALES], &desc.grid, error);
-		if (status == QSTORE_OK && object.kind == QS_KIND_REFINE && object.scales != QS_NONE)
+		if (!status && object.kind == QS_KIND_REFINE && object.scales != QS_NONE)
 			status = load_factors(decoder, archive, &object, &desc, error);
-		if (status == QSTORE_OK)
+		if (!status)
 			status = decode_one(decoder, archive, chain[n], &object, chunk, &desc, to, data_size, error);
-		if (status != QSTORE_OK)
+		if (status)
 			return status;
 		data = to;
 		coarse = object;
@@ -316,13 +310,13 @@ static qstore_status load_whole(qs_decoder *decoder, const qstore_archive *archi
                                 const qs_object *object, qs_error *error)
 {
 	whole_user user = {decoder, archive, number, object->chunk_elems * qs_dtype_size(object->dtype)};
-	if (decoder->whole != NULL && decoder->whole->archive == archive && decoder->whole->object == number)
+	if (decoder->whole && decoder->whole->archive == archive && decoder->whole->object == number)
 		return QSTORE_OK;
 	qs_wholes_put(decoder->wholes, decoder->whole);
 	decoder->whole = NULL;
 	qstore_status status =
 	    qs_wholes_get(decoder->wholes, archive, number, decode_to_whole, &user, &decoder->whole, error);
-	return status == QSTORE_MEMORY ? no_memory(archive, error) : status;
+	return status == QSTORE_MEMORY ? qs_no_memory(error) : status;
 }
 
 static qstore_status lay_out(qs_decoder *decoder, const qstore_archive *archive, const qs_object *object,
@@ -336,11 +330,11 @@ static qstore_status lay_out(qs_decoder *decoder, const qstore_archive *archive,
 	if (object->rule == QS_LAYOUT_TRANSPOSED || object->rule == QS_LAYOUT_INTERLEAVED_COLUMNS) {
 		qstore_status status = load_whole(decoder, archive, object->coarse, &codes, error);
 		uint64_t rows = codes.n_elems / codes.cols;
-		if (status == QSTORE_OK && object->rule == QS_LAYOUT_INTERLEAVED_COLUMNS)
+		if (!status && object->rule == QS_LAYOUT_INTERLEAVED_COLUMNS)
 			qs_words_interleave_columns(decoder->whole->data, rows, codes.cols, first, n, dst);
-		else if (status == QSTORE_OK && object->dtype == QS_I32)
+		else if (!status && object->dtype == QS_I32)
 			qs_words_pack_transposed(object->group, decoder->whole->data, rows, codes.cols, first, n, dst);
-		else if (status == QSTORE_OK)
+		else if (!status)
 			qs_turn(qs_dtype_size(object->dtype), decoder->whole->data, rows, codes.cols, first, n, dst);
 		return status;
 	}
@@ -349,7 +343,7 @@ static qstore_status lay_out(qs_decoder *decoder, const qstore_archive *archive,
 	qs_grid grid;
 	qstore_status status =
 	    decode_chain(decoder, archive, object->coarse, chunk, decoder->data[0], &size, error);
-	if (status != QSTORE_OK || n == 0)
+	if (status || n == 0)
 		return status;
 	if (object->rule == QS_LAYOUT_PACKED) {
 		qs_words_pack(object->group, source, *data_size / 4, dst);
@@ -360,7 +354,7 @@ static qstore_status lay_out(qs_decoder *decoder, const qstore_archive *archive,
 		return QSTORE_OK;
 	}
 	status = load_grid(decoder, archive, &codes, first, n, &decoder->ranges[COARSE_SCALES], &grid, error);
-	if (status == QSTORE_OK)
+	if (!status)
 		qs_blocks_join(object->dtype, codes.rule == QS_RULE_Q8_0 ? grid.scales_dtype : QS_BYTES, source,
 		               grid.scales, n / block, dst);
 	return status;
@@ -396,9 +390,9 @@ static qstore_status find_damage(qs_decoder *decoder, const qstore_archive *arch
 	else if (object.coarse != QS_NONE)
 		status = find_damage(decoder, archive, object.coarse, first, n, error);
 	const uint32_t whole[] = {object.scales, object.zeros, object.order};
-	for (size_t i = 0; i < sizeof(whole) / sizeof(*whole) && status == QSTORE_OK; i++)
+	for (size_t i = 0; i < sizeof(whole) / sizeof(*whole) && !status; i++)
 		status = find_damage_in(decoder, archive, whole[i], error);
-	for (uint32_t i = first; i < first + n && object.n_chunks > 0 && status == QSTORE_OK; i++) {
+	for (uint32_t i = first; i < first + n && object.n_chunks > 0 && !status; i++) {
 		size_t coded_size;
 		status = read_chunk(decoder, archive, number, &object, i, 1, &coded_size, error);
 	}
@@ -414,7 +408,7 @@ static qstore_status decode_part(qs_decoder *decoder, const qstore_archive *arch
 	                           ? lay_out(decoder, archive, object, part, dst, &size, error)
 	                           : decode_chain(decoder, archive, number, part, dst, &size, error);
 	/* What it was made of was not checked: it is right when this is. */
-	if (status == QSTORE_OK &&
+	if (!status &&
 	    qs_checksum(dst, size) != qs_index_part_checksum(&archive->index, object->first_part + part))
 		status = chunk_error(archive, number, part, QSTORE_CORRUPT,
 		                     object->kind == QS_KIND_BASE ? "is not what the base had"
@@ -423,7 +417,7 @@ static qstore_status decode_part(qs_decoder *decoder, const qstore_archive *arch
 	if (status == QSTORE_CORRUPT) {
 		/* Whatever was noticed first: bytes that are not those that were written are the reason. */
 		qstore_status damage = find_damage(decoder, archive, number, part, 1, error);
-		status = damage == QSTORE_OK ? status : damage;
+		status = damage ? damage : status;
 	}
 	return status;
 }
@@ -439,7 +433,7 @@ qstore_status qs_decoder_read(qs_decoder *decoder, const qstore_archive *archive
 	/* The buffer that neither a chain's last chunk nor what is laid out comes from. */
 	uint8_t *whole = decoder->data[object.kind == QS_KIND_LAYOUT];
 	qstore_status status = decode_part(decoder, archive, number, &object, part, whole, error);
-	if (status == QSTORE_OK)
+	if (!status)
 		memcpy(dst, whole + skip, size);
 	return status;
 }

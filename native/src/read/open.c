@@ -11,11 +11,11 @@
 
 qstore_status qs_public_error(qstore_error *to, const qs_error *from, qstore_status status)
 {
-	if (to == NULL)
+	if (!to)
 		return status;
 	memset(to, 0, sizeof(*to));
 	to->status = status;
-	if (status != QSTORE_OK)
+	if (status)
 		memcpy(to->text, from->text,
 		       sizeof(to->text) < sizeof(from->text) ? sizeof(to->text) : sizeof(from->text));
 	return status;
@@ -30,7 +30,7 @@ static qstore_status open_index(qstore_archive *archive, qs_error *error)
 {
 	const char *path = archive->path;
 	qstore_status status = qs_open_read(&archive->fd, path, error);
-	if (status != QSTORE_OK)
+	if (status)
 		return status;
 	struct stat info;
 	if (fstat(archive->fd, &info) != 0 || !S_ISREG(info.st_mode))
@@ -44,7 +44,7 @@ static qstore_status open_index(qstore_archive *archive, qs_error *error)
 		start_size = left < sizeof(start) ? (size_t)left : sizeof(start);
 	}
 	status = qs_pread_all(archive->fd, start, start_size, QS_INDEX_OFFSET, path, error);
-	if (status != QSTORE_OK)
+	if (status)
 		return status;
 	status = start_size == 0 ? QSTORE_NOT_QSTORE : qs_index_read_header(start, start_size, &archive->header);
 	if (status == QSTORE_NEWER)
@@ -54,7 +54,7 @@ static qstore_status open_index(qstore_archive *archive, qs_error *error)
 		return qs_fail(error, status, "%s: the index header is damaged", path);
 	if (status == QSTORE_TRUNCATED)
 		return qs_fail(error, status, "%s: ends inside the index", path);
-	if (status != QSTORE_OK)
+	if (status)
 		return qs_fail(error, status, "%s: %s", path, qstore_status_message(status));
 
 	const qs_index_header *header = &archive->header;
@@ -71,27 +71,26 @@ static qstore_status open_index(qstore_archive *archive, qs_error *error)
 	uint8_t *coded = malloc(coded_size > 0 ? coded_size : 1);
 	void *work = malloc(work_size);
 	archive->body = malloc(body_size);
-	if (coded == NULL || work == NULL || archive->body == NULL)
-		status =
-		    qs_fail(error, QSTORE_MEMORY, "%s: out of memory for an index of %zu bytes", path, body_size);
+	if (!coded || !work || !archive->body)
+		status = qs_no_memory(error);
 	else
 		status =
 		    qs_pread_all(archive->fd, coded, coded_size, QS_INDEX_OFFSET + QS_INDEX_HEADER_SIZE, path, error);
-	if (status == QSTORE_OK) {
+	if (!status) {
 		status = qs_index_decode_body(header, coded, coded_size, archive->body, body_size, work, work_size);
-		if (status == QSTORE_OK)
+		if (!status)
 			status = qs_index_open(&archive->index, archive->body, body_size, header->payload_size);
-		if (status != QSTORE_OK)
+		if (status)
 			qs_fail(error, status, "%s: the index is damaged", path);
 	}
 	free(coded);
 	free(work);
-	if (status != QSTORE_OK)
+	if (status)
 		return status;
 
 	archive->chunk_offsets = malloc(((size_t)archive->index.n_chunks + 1) * sizeof(*archive->chunk_offsets));
-	if (archive->chunk_offsets == NULL)
-		return qs_fail(error, QSTORE_MEMORY, "%s: out of memory", path);
+	if (!archive->chunk_offsets)
+		return qs_no_memory(error);
 	for (uint32_t i = 0; i < archive->index.n_objects; i++) {
 		qs_object object;
 		qs_index_object(&archive->index, i, &object);
@@ -108,13 +107,12 @@ qstore_status qs_archive_open(const char *path, qstore_archive **out, qs_error *
 {
 	qstore_archive *archive = calloc(1, sizeof(*archive));
 	*out = NULL;
-	if (archive == NULL)
-		return qs_fail(error, QSTORE_MEMORY, "%s: out of memory", path);
+	if (!archive)
+		return qs_no_memory(error);
 	archive->fd = -1;
 	archive->path = strdup(path);
-	qstore_status status = archive->path == NULL ? qs_fail(error, QSTORE_MEMORY, "%s: out of memory", path)
-	                                             : open_index(archive, error);
-	if (status != QSTORE_OK) {
+	qstore_status status = archive->path ? open_index(archive, error) : qs_no_memory(error);
+	if (status) {
 		qstore_close(archive);
 		return status;
 	}
@@ -130,7 +128,7 @@ qstore_status qstore_open(const char *path, qstore_archive **archive, qstore_err
 
 void qstore_close(qstore_archive *archive)
 {
-	if (archive == NULL)
+	if (!archive)
 		return;
 	if (archive->fd >= 0)
 		close(archive->fd);
@@ -240,7 +238,7 @@ void qstore_get_file(const qstore_archive *archive, uint32_t number, qstore_file
 qstore_status qs_archive_check_base(const qstore_archive *archive, qs_error *error)
 {
 	const qs_index *index = &archive->index;
-	for (uint32_t i = 0; i < index->n_files && archive->base == NULL; i++) {
+	for (uint32_t i = 0; i < index->n_files && !archive->base; i++) {
 		qs_file file;
 		qs_index_file(index, i, &file);
 		if (file.kind == QS_FILE_BASE)
@@ -258,7 +256,7 @@ qstore_status qstore_set_base(qstore_archive *archive, const char *path, qstore_
 	qs_error own = {QSTORE_OK, ""};
 	struct qs_base *base;
 	qstore_status status = qs_base_open(archive, path, &base, &own);
-	if (status == QSTORE_OK) {
+	if (!status) {
 		qs_base_close(archive->base);
 		archive->base = base;
 	}
@@ -351,7 +349,7 @@ int qs_wildcard_match(const char *pattern, const char *name)
 		} else if (*pattern == *name) {
 			pattern++;
 			name++;
-		} else if (star != NULL) {
+		} else if (star) {
 			pattern = star + 1;
 			name = ++from;
 		} else {

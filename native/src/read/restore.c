@@ -57,10 +57,10 @@ static qstore_status create(restorer *r, const qs_output *output, target *t, qs_
 {
 	const char *folder = r->options->folder;
 	t->path = qs_path_join(folder, output->name);
-	if (t->path == NULL)
-		return qs_fail(error, QSTORE_MEMORY, "%s: out of memory", output->name);
+	if (!t->path)
+		return qs_no_memory(error);
 	qstore_status status = qs_make_parents(t->path, strlen(folder) + 1, error);
-	if (status != QSTORE_OK)
+	if (status)
 		return status;
 	t->fd = open(t->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
 	if (t->fd < 0)
@@ -85,11 +85,11 @@ static qstore_status target_of(restorer *r, uint32_t output, const target **foun
 {
 	qstore_status status = QSTORE_OK;
 	*found = NULL;
-	if (r->targets == NULL)
+	if (!r->targets)
 		return QSTORE_OK;
 	target *t = &r->targets[output];
 	pthread_mutex_lock(&r->lock);
-	if (t->path == NULL)
+	if (!t->path)
 		status = create(r, &r->outputs[output], t, error);
 	else if (t->fd < 0) /* another thread could not create it, and says so */
 		status = qs_fail(error, QSTORE_IO, "%s: cannot create", t->path);
@@ -103,7 +103,7 @@ static void advance(restorer *r, uint64_t size)
 	const qstore_work *work = r->options->work;
 	pthread_mutex_lock(&r->lock);
 	r->progress.done += size;
-	if (work != NULL && work->on_progress != NULL)
+	if (work && work->on_progress)
 		work->on_progress(work->user, &r->progress);
 	pthread_mutex_unlock(&r->lock);
 }
@@ -111,7 +111,7 @@ static void advance(restorer *r, uint64_t size)
 static qstore_status run_end(restorer *r, uint32_t output, qs_error *error)
 {
 	qstore_status status = QSTORE_OK;
-	if (r->targets == NULL)
+	if (!r->targets)
 		return QSTORE_OK;
 	pthread_mutex_lock(&r->lock);
 	if (--r->targets[output].n_left == 0)
@@ -122,16 +122,11 @@ static qstore_status run_end(restorer *r, uint32_t output, qs_error *error)
 
 /* ---- Members ---- */
 
-static qstore_status sha256_error(const qs_file *file, qs_error *error)
-{
-	return qs_fail(error, QSTORE_MEMORY, "%s: SHA-256 failed", file->name);
-}
-
 static qstore_status check_sha256(const restorer *r, const qs_file *file, qs_sha256 *sha256, qs_error *error)
 {
 	uint8_t digest[32];
 	if (!qs_sha256_final(sha256, digest))
-		return sha256_error(file, error);
+		return qs_no_memory(error);
 	if (memcmp(digest, file->sha256, sizeof(digest)) != 0)
 		return qs_fail(error, QSTORE_CORRUPT, "%s: file %.400s is damaged: its SHA-256 differs",
 		               r->archive->path, file->name);
@@ -149,12 +144,12 @@ typedef struct member {
 static qstore_status member_data(member *m, const uint8_t *data, size_t size, qs_error *error)
 {
 	const qstore_work *work = m->r->options->work;
-	if (work != NULL && work->cancel != NULL && *work->cancel)
+	if (work && work->cancel && *work->cancel)
 		return qs_fail(error, QSTORE_CANCELLED, "cancelled");
 	if (!qs_sha256_update(m->sha256, data, size))
-		return sha256_error(m->file, error);
+		return qs_no_memory(error);
 	qstore_status status = QSTORE_OK;
-	if (m->target != NULL)
+	if (m->target)
 		status = qs_pwrite_all(m->target->fd, data, size, m->written, m->target->path, error);
 	m->written += size;
 	advance(m->r, size);
@@ -168,15 +163,15 @@ static qstore_status member_read(member *m, ZSTD_DCtx *context, uint8_t *block, 
 	const qstore_archive *archive = m->r->archive;
 	uint64_t offset = archive->payload_offset + m->file->offset, left = m->file->coded_size;
 	qstore_status status = QSTORE_OK;
-	size_t more = context != NULL;
-	while (status == QSTORE_OK && left > 0) {
+	size_t more = context ? 1 : 0;
+	while (!status && left > 0) {
 		size_t size = left < QS_IO_BLOCK ? (size_t)left : QS_IO_BLOCK;
 		status = qs_pread_all(archive->fd, block, size, offset, archive->path, error);
-		if (status != QSTORE_OK)
+		if (status)
 			break;
 		offset += size;
 		left -= size;
-		if (context == NULL) {
+		if (!context) {
 			status = member_data(m, block, size, error);
 			continue;
 		}
@@ -191,9 +186,9 @@ static qstore_status member_read(member *m, ZSTD_DCtx *context, uint8_t *block, 
 				                 archive->path, m->file->name);
 			else
 				status = member_data(m, plain, out.pos, error);
-		} while (status == QSTORE_OK && (in.pos < in.size || (out.pos == out.size && more != 0)));
+		} while (!status && (in.pos < in.size || (out.pos == out.size && more != 0)));
 	}
-	if (status == QSTORE_OK && (more != 0 || m->written != m->file->size))
+	if (!status && (more != 0 || m->written != m->file->size))
 		status = qs_fail(error, QSTORE_CORRUPT, "%s: file %.400s is damaged: it has another size",
 		                 archive->path, m->file->name);
 	return status;
@@ -211,11 +206,11 @@ static qstore_status restore_member(restorer *r, uint32_t output, const target *
 	uint8_t *block = malloc(QS_IO_BLOCK), *plain = zstd ? malloc(QS_IO_BLOCK) : NULL;
 	ZSTD_DCtx *context = zstd ? ZSTD_createDCtx() : NULL;
 	qstore_status status = QSTORE_OK;
-	if (m.sha256 == NULL || block == NULL || (zstd && (plain == NULL || context == NULL)))
-		status = qs_fail(error, QSTORE_MEMORY, "%s: out of memory", file.name);
-	if (status == QSTORE_OK)
+	if (!m.sha256 || !block || (zstd && (!plain || !context)))
+		status = qs_no_memory(error);
+	if (!status)
 		status = member_read(&m, context, block, plain, error);
-	if (status == QSTORE_OK)
+	if (!status)
 		status = check_sha256(r, &file, m.sha256, error);
 	qs_sha256_destroy(m.sha256);
 	free(block);
@@ -230,11 +225,11 @@ static void *thread_create(void *user)
 {
 	const restorer *r = user;
 	restore_thread *thread = calloc(1, sizeof(*thread));
-	if (thread == NULL)
+	if (!thread)
 		return NULL;
-	thread->decoder = qs_decoder_create(r->wholes, r->options->sha256 || r->options->check != NULL);
+	thread->decoder = qs_decoder_create(r->wholes, r->options->sha256 || r->options->check);
 	thread->memory = aligned_alloc(ALIGNMENT, RUN_MAX + ALIGNMENT);
-	if (thread->decoder == NULL || thread->memory == NULL) {
+	if (!thread->decoder || !thread->memory) {
 		qs_decoder_destroy(thread->decoder);
 		free(thread->memory);
 		free(thread);
@@ -258,10 +253,10 @@ static qstore_status decode_run(restorer *r, restore_thread *thread, const run *
 	const qs_piece *p = &r->pieces[pieces->first];
 	uint8_t *dst = thread->data = thread->memory + p->offset % ALIGNMENT;
 	qstore_status status = QSTORE_OK;
-	for (const qs_piece *end = p + pieces->n; p < end && status == QSTORE_OK; dst += p++->size) {
+	for (const qs_piece *end = p + pieces->n; p < end && !status; dst += p++->size) {
 		status =
 		    qs_decoder_read(thread->decoder, r->archive, p->object, p->part, p->skip, p->size, dst, error);
-		if (status == QSTORE_OK && r->options->check != NULL)
+		if (!status && r->options->check)
 			status = r->options->check(r->options->check_user, &r->outputs[p->output], p, dst, error);
 	}
 	return status;
@@ -278,16 +273,16 @@ static qstore_status restore_run(void *user, void *memory, uint64_t job, qs_erro
 	thread->data = NULL;
 	if (p->object != QS_NONE)
 		status = decode_run(r, thread, pieces, error);
-	if (status == QSTORE_OK)
+	if (!status)
 		status = target_of(r, p->output, &t, error);
-	if (status == QSTORE_OK && p->object == QS_NONE) {
+	if (!status && p->object == QS_NONE) {
 		status = restore_member(r, p->output, t, error);
-	} else if (status == QSTORE_OK) {
-		if (t != NULL)
+	} else if (!status) {
+		if (t)
 			status = qs_pwrite_all(t->fd, thread->data, pieces->size, p->offset, t->path, error);
 		advance(r, pieces->size);
 	}
-	return status == QSTORE_OK ? run_end(r, p->output, error) : status;
+	return status ? status : run_end(r, p->output, error);
 }
 
 /* In order, as SHA-256 wants it. */
@@ -299,12 +294,12 @@ static qstore_status hash_run(void *user, void *memory, uint64_t job, qs_error *
 	const qs_piece *p = &r->pieces[pieces->first];
 	const qs_output *output = &r->outputs[p->output];
 	qs_file file;
-	if (thread->data == NULL || output->file == QS_NONE)
+	if (!thread->data || output->file == QS_NONE)
 		return QSTORE_OK;
 	qs_index_file(&r->archive->index, output->file, &file);
 	if ((p->offset == 0 && !qs_sha256_reset(r->sha256)) ||
 	    !qs_sha256_update(r->sha256, thread->data, pieces->size))
-		return sha256_error(&file, error);
+		return qs_no_memory(error);
 	return p->offset + pieces->size == file.size ? check_sha256(r, &file, r->sha256, error) : QSTORE_OK;
 }
 
@@ -314,12 +309,12 @@ static int make_runs(restorer *r, unsigned threads)
 	uint64_t most = r->progress.total / (8 * qs_pool_threads(threads));
 	most = most < RUN_MAX ? most : RUN_MAX;
 	r->runs = calloc(r->n_pieces + 1, sizeof(*r->runs));
-	if (r->runs == NULL)
+	if (!r->runs)
 		return 0;
 	for (size_t i = 0; i < r->n_pieces; i++) {
 		const qs_piece *p = &r->pieces[i];
 		run *last = r->n_runs > 0 ? &r->runs[r->n_runs - 1] : NULL;
-		if (last != NULL && r->options->folder != NULL && r->pieces[last->first].output == p->output &&
+		if (last && r->options->folder && r->pieces[last->first].output == p->output &&
 		    last->size + p->size <= most) {
 			last->n++;
 			last->size += p->size;
@@ -333,7 +328,7 @@ static int make_runs(restorer *r, unsigned threads)
 static int make_targets(restorer *r, size_t n_outputs)
 {
 	r->targets = calloc(n_outputs + 1, sizeof(*r->targets));
-	if (r->targets == NULL)
+	if (!r->targets)
 		return 0;
 	for (size_t i = 0; i < n_outputs; i++)
 		r->targets[i].fd = -1;
@@ -355,17 +350,17 @@ qstore_status qs_restore(const qstore_archive *archive, const qs_output *outputs
 	};
 	if (pthread_mutex_init(&r.lock, NULL) != 0) {
 		qs_wholes_destroy(r.wholes);
-		return qs_fail(error, QSTORE_MEMORY, "%s: out of memory", archive->path);
+		return qs_no_memory(error);
 	}
 	qstore_status status = QSTORE_OK;
-	unsigned threads = work == NULL ? 0 : work->threads;
+	unsigned threads = work ? work->threads : 0;
 	for (size_t i = 0; i < n_outputs; i++)
 		r.progress.total += outputs[i].size;
-	if (r.wholes == NULL || !qs_restore_plan(&archive->index, outputs, n_outputs, &r.pieces, &r.n_pieces) ||
-	    !make_runs(&r, threads) || (options->folder != NULL && !make_targets(&r, n_outputs)) ||
-	    (options->sha256 && (r.sha256 = qs_sha256_create()) == NULL))
-		status = qs_fail(error, QSTORE_MEMORY, "%s: out of memory", archive->path);
-	if (status == QSTORE_OK) {
+	if (!r.wholes || !qs_restore_plan(&archive->index, outputs, n_outputs, &r.pieces, &r.n_pieces) ||
+	    !make_runs(&r, threads) || (options->folder && !make_targets(&r, n_outputs)) ||
+	    (options->sha256 && !(r.sha256 = qs_sha256_create())))
+		status = qs_no_memory(error);
+	if (!status) {
 		qs_jobs jobs = {
 		    .n_jobs = r.n_runs,
 		    .user = &r,
@@ -373,11 +368,11 @@ qstore_status qs_restore(const qstore_archive *archive, const qs_output *outputs
 		    .destroy = thread_destroy,
 		    .work = restore_run,
 		    .commit = options->sha256 ? hash_run : NULL,
-		    .cancel = work == NULL ? NULL : work->cancel,
+		    .cancel = work ? work->cancel : NULL,
 		};
 		status = qs_pool_run(&jobs, threads, error);
 	}
-	for (size_t i = 0; i < n_outputs && r.targets != NULL; i++) {
+	for (size_t i = 0; i < n_outputs && r.targets; i++) {
 		finish(&r.targets[i], NULL);
 		free(r.targets[i].path);
 	}

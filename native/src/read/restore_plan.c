@@ -11,7 +11,7 @@
 int qs_outputs_add(qs_output **outputs, size_t *n_outputs, qs_output **added)
 {
 	qs_output *larger = realloc(*outputs, (*n_outputs + 1) * sizeof(**outputs));
-	if (larger == NULL)
+	if (!larger)
 		return 0;
 	*outputs = larger;
 	*added = &larger[(*n_outputs)++];
@@ -47,7 +47,7 @@ static int add_piece(planner *p, qs_piece added)
 	if (p->n_pieces == p->cap_pieces) {
 		size_t cap = p->cap_pieces == 0 ? 256 : p->cap_pieces * 2;
 		qs_piece *larger = realloc(p->pieces, cap * sizeof(*larger));
-		if (larger == NULL)
+		if (!larger)
 			return 0;
 		p->pieces = larger;
 		p->cap_pieces = cap;

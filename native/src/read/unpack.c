@@ -11,11 +11,6 @@
 
 #include "os/file.h"
 
-qstore_status unpack_no_memory(const qstore_archive *archive, qs_error *error)
-{
-	return qs_fail(error, QSTORE_MEMORY, "%s: out of memory", archive->path);
-}
-
 static int remove_entry(const char *path, const struct stat *info, int type, struct FTW *walk)
 {
 	(void)info;
@@ -32,38 +27,38 @@ static qstore_status unpack(qstore_archive *archive, const qstore_unpack_options
 	char *staging = NULL;
 	size_t made_size = 0;
 	int staged = 0;
-	if (options->output == NULL || options->output[0] == 0)
+	if (!options->output || options->output[0] == 0)
 		return qs_fail(error, QSTORE_USAGE, "no output folder");
 	qstore_status status = unpack_plan(&u, error);
-	if (status == QSTORE_OK)
+	if (!status)
 		status = unpack_check_targets(&u, error);
-	if (status == QSTORE_OK) {
+	if (!status) {
 		made_size = unpack_missing_folder(options->output);
 		status = unpack_make_folder(options->output, error);
 	}
-	if (status == QSTORE_OK) {
+	if (!status) {
 		staging = qs_path_join(options->output, ".qstore-XXXXXX");
-		if (staging == NULL)
-			status = unpack_no_memory(archive, error);
-		else if (mkdtemp(staging) == NULL)
+		if (!staging)
+			status = qs_no_memory(error);
+		else if (!mkdtemp(staging))
 			status = qs_fail(error, QSTORE_IO, "%s: cannot create files in it: %s", options->output,
 			                 strerror(errno));
 		else
 			staged = 1;
 	}
-	if (status == QSTORE_OK)
+	if (!status)
 		status = qs_restore(
 		    archive, u.outputs, u.n_outputs,
 		    &(qs_restore_options){
 		        .folder = staging, .sha256 = options->sha256, .phase = "restoring", .work = &options->work},
 		    error);
-	if (status == QSTORE_OK)
+	if (!status)
 		status = unpack_place(&u, staging, error);
 	if (staged)
 		nftw(staging, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
-	if (status != QSTORE_OK)
+	if (status)
 		unpack_remove_folders(options->output, made_size);
-	if (status == QSTORE_OK && result != NULL) {
+	if (!status && result) {
 		memset(result, 0, sizeof(*result));
 		result->n_files = u.n_outputs;
 		for (size_t i = 0; i < u.n_outputs; i++)

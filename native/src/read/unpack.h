@@ -13,8 +13,6 @@ typedef struct unpacker {
 	unsigned char *files_used, *tensors_used;
 } unpacker;
 
-qstore_status unpack_no_memory(const qstore_archive *archive, qs_error *error);
-
 /* unpack_plan.c: the outputs, by what the options ask for. */
 qstore_status unpack_plan(unpacker *u, qs_error *error);
 

@@ -13,13 +13,13 @@ qstore_status unpack_check_targets(const unpacker *u, qs_error *error)
 	for (size_t i = 0; i < u->n_outputs; i++) {
 		struct stat info;
 		char *path = qs_path_join(u->options->output, u->outputs[i].name);
-		if (path == NULL)
-			return unpack_no_memory(u->archive, error);
+		if (!path)
+			return qs_no_memory(error);
 		qstore_status status = qs_check_parents(path, strlen(u->options->output) + 1, error);
-		if (status == QSTORE_OK && lstat(path, &info) == 0 && (!u->options->force || S_ISDIR(info.st_mode)))
+		if (!status && lstat(path, &info) == 0 && (!u->options->force || S_ISDIR(info.st_mode)))
 			status = qs_fail(error, QSTORE_EXISTS, "%s: exists already", path);
 		free(path);
-		if (status != QSTORE_OK)
+		if (status)
 			return status;
 	}
 	return QSTORE_OK;
@@ -31,22 +31,22 @@ qstore_status unpack_place(const unpacker *u, const char *staging, qs_error *err
 	const char *folder = u->options->output;
 	size_t placed = 0;
 	qstore_status status = QSTORE_OK;
-	for (; placed < u->n_outputs && status == QSTORE_OK; placed++) {
+	for (; placed < u->n_outputs && !status; placed++) {
 		char *from = qs_path_join(staging, u->outputs[placed].name);
 		char *to = qs_path_join(folder, u->outputs[placed].name);
-		if (from == NULL || to == NULL)
-			status = unpack_no_memory(u->archive, error);
+		if (!from || !to)
+			status = qs_no_memory(error);
 		else
 			status = qs_make_parents(to, strlen(folder) + 1, error);
-		if (status == QSTORE_OK)
+		if (!status)
 			status = qs_temp_rename(from, to, u->options->force, error);
 		free(from);
 		free(to);
 	}
-	if (status != QSTORE_OK && !u->options->force) {
+	if (status && !u->options->force) {
 		for (size_t i = 0; i + 1 < placed; i++) {
 			char *to = qs_path_join(folder, u->outputs[i].name);
-			if (to != NULL)
+			if (to)
 				unlink(to);
 			free(to);
 		}
@@ -59,7 +59,7 @@ size_t unpack_missing_folder(const char *path)
 {
 	size_t size = strlen(path), found = 0;
 	char *folder = strdup(path);
-	if (folder == NULL)
+	if (!folder)
 		return 0;
 	for (size_t i = size; i > 0; i--) {
 		struct stat info;
@@ -79,7 +79,7 @@ size_t unpack_missing_folder(const char *path)
 void unpack_remove_folders(const char *path, size_t made_size)
 {
 	char *folder = made_size == 0 ? NULL : strdup(path);
-	if (folder == NULL)
+	if (!folder)
 		return;
 	for (size_t i = strlen(path); i >= made_size; i--) {
 		if (path[i] != '/' && path[i] != 0)
@@ -95,7 +95,7 @@ qstore_status unpack_make_folder(const char *path, qs_error *error)
 {
 	struct stat info;
 	qstore_status status = qs_make_parents(path, 0, error);
-	if (status != QSTORE_OK)
+	if (status)
 		return status;
 	if (mkdir(path, 0777) == 0)
 		return QSTORE_OK;

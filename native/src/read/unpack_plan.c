@@ -11,7 +11,7 @@
 static size_t list_size(const char *const *list)
 {
 	size_t n = 0;
-	while (list != NULL && list[n] != NULL)
+	while (list && list[n])
 		n++;
 	return n;
 }
@@ -20,7 +20,7 @@ static size_t list_size(const char *const *list)
 static int match_list(const char *const *list, const char *name, unsigned char *used)
 {
 	int found = 0;
-	for (size_t i = 0; list[i] != NULL; i++) {
+	for (size_t i = 0; list[i]; i++) {
 		if (qs_wildcard_match(list[i], name))
 			found = used[i] = 1;
 	}
@@ -30,7 +30,7 @@ static int match_list(const char *const *list, const char *name, unsigned char *
 static qstore_status check_used(const qstore_archive *archive, const char *const *list,
                                 const unsigned char *used, const char *what, qs_error *error)
 {
-	for (size_t i = 0; list != NULL && list[i] != NULL; i++) {
+	for (size_t i = 0; list && list[i]; i++) {
 		if (!used[i])
 			return qs_fail(error, QSTORE_NOT_FOUND, "%s: has no %s %s in this precision", archive->path, what,
 			               list[i]);
@@ -41,7 +41,7 @@ static qstore_status check_used(const qstore_archive *archive, const char *const
 /* "NAME", or "VARIANT/NAME". */
 static char *output_name(const char *folder, const char *name)
 {
-	return folder == NULL ? strdup(name) : qs_path_join(folder, name);
+	return folder ? qs_path_join(folder, name) : strdup(name);
 }
 
 typedef struct tensor_place {
@@ -63,18 +63,17 @@ static qstore_status check_names(const qstore_archive *archive, const qs_weight 
 {
 	tensor_place *places = malloc((n_tensors + 1) * sizeof(*places));
 	const tensor_place *again = NULL; /* the first that repeats a name, in the archive's order */
-	if (places == NULL)
-		return unpack_no_memory(archive, error);
+	if (!places)
+		return qs_no_memory(error);
 	for (size_t i = 0; i < n_tensors; i++)
 		places[i] = (tensor_place){tensors[i].name, i};
 	qsort(places, n_tensors, sizeof(*places), compare_places);
 	for (size_t i = 1; i < n_tensors; i++) {
-		if (strcmp(places[i].name, places[i - 1].name) == 0 &&
-		    (again == NULL || places[i].number < again->number))
+		if (strcmp(places[i].name, places[i - 1].name) == 0 && (!again || places[i].number < again->number))
 			again = &places[i];
 	}
 	qstore_status status = QSTORE_OK;
-	if (again != NULL) {
+	if (again) {
 		qs_file first, second;
 		qs_index_file(&archive->index, ranges[again[-1].number].file, &first);
 		qs_index_file(&archive->index, ranges[again->number].file, &second);
@@ -91,15 +90,15 @@ static qstore_status add_tensors(unpacker *u, uint32_t variant, const char *fold
 	const qs_index *index = &u->archive->index;
 	qs_output *output;
 	if (!qs_outputs_add(&u->outputs, &u->n_outputs, &output))
-		return unpack_no_memory(u->archive, error);
+		return qs_no_memory(error);
 	output->file = QS_NONE;
 	output->name = output_name(folder, TENSORS_NAME);
 	output->ranges = calloc((size_t)index->n_tensors + 1, sizeof(*output->ranges));
 	qs_weight *tensors = calloc((size_t)index->n_tensors + 1, sizeof(*tensors));
 	uint64_t *dims = malloc(((size_t)index->n_dims + 1) * sizeof(*dims));
 	qstore_status status = QSTORE_OK;
-	if (output->name == NULL || output->ranges == NULL || tensors == NULL || dims == NULL) {
-		status = unpack_no_memory(u->archive, error);
+	if (!output->name || !output->ranges || !tensors || !dims) {
+		status = qs_no_memory(error);
 	} else {
 		size_t n = 0;
 		for (uint32_t i = 0; i < index->n_dims; i++)
@@ -124,7 +123,7 @@ static qstore_status add_tensors(unpacker *u, uint32_t variant, const char *fold
 		}
 		output->n_ranges = n;
 		status = check_names(u->archive, tensors, output->ranges, n, error);
-		if (status == QSTORE_OK)
+		if (!status)
 			status = qs_safetensors_header(tensors, n, NULL, &output->header, &output->header_size, error);
 		output->size += output->header_size;
 	}
@@ -137,9 +136,9 @@ static qstore_status add_variant(unpacker *u, uint32_t variant, const char *fold
 {
 	const qs_index *index = &u->archive->index;
 	const qstore_unpack_options *options = u->options;
-	if (options->tensors != NULL) {
+	if (options->tensors) {
 		qstore_status status = add_tensors(u, variant, folder, error);
-		if (status != QSTORE_OK)
+		if (status)
 			return status;
 	}
 	for (uint32_t i = 0; i < index->n_files; i++) {
@@ -148,19 +147,18 @@ static qstore_status add_variant(unpacker *u, uint32_t variant, const char *fold
 		qs_index_file(index, i, &file);
 		if ((file.variants >> variant & 1) == 0)
 			continue;
-		if (options->files == NULL ? options->tensors != NULL
-		                           : !match_list(options->files, file.name, u->files_used))
+		if (options->files ? !match_list(options->files, file.name, u->files_used) : !!options->tensors)
 			continue;
-		if (options->tensors != NULL && strcmp(file.name, TENSORS_NAME) == 0)
+		if (options->tensors && strcmp(file.name, TENSORS_NAME) == 0)
 			return qs_fail(error, QSTORE_USAGE,
 			               "file " TENSORS_NAME " and the selected tensors would have the same name");
 		if (!qs_outputs_add(&u->outputs, &u->n_outputs, &output))
-			return unpack_no_memory(u->archive, error);
+			return qs_no_memory(error);
 		output->file = i;
 		output->size = file.size;
 		output->name = output_name(folder, file.name);
-		if (output->name == NULL)
-			return unpack_no_memory(u->archive, error);
+		if (!output->name)
+			return qs_no_memory(error);
 	}
 	return QSTORE_OK;
 }
@@ -187,18 +185,18 @@ qstore_status unpack_plan(unpacker *u, qs_error *error)
 {
 	const qstore_archive *archive = u->archive;
 	const qstore_unpack_options *options = u->options;
-	const char *precision = options->precision == NULL ? "high" : options->precision;
+	const char *precision = options->precision ? options->precision : "high";
 	qstore_status status = QSTORE_OK;
 	u->files_used = calloc(list_size(options->files) + 1, 1);
 	u->tensors_used = calloc(list_size(options->tensors) + 1, 1);
-	if (u->files_used == NULL || u->tensors_used == NULL)
-		return unpack_no_memory(archive, error);
+	if (!u->files_used || !u->tensors_used)
+		return qs_no_memory(error);
 	if (strcmp(precision, "all") == 0) {
-		for (uint32_t i = 0; i < archive->index.n_variants && status == QSTORE_OK; i++) {
+		for (uint32_t i = 0; i < archive->index.n_variants && !status; i++) {
 			qs_variant variant;
 			qs_index_variant(&archive->index, i, &variant);
 			status = check_size(archive, i, error);
-			if (status == QSTORE_OK)
+			if (!status)
 				status = add_variant(u, i, variant.name, error);
 		}
 	} else {
@@ -209,12 +207,12 @@ qstore_status unpack_plan(unpacker *u, qs_error *error)
 			return qs_fail(error, status, "%s", text.text);
 		}
 		status = check_size(archive, variant, error);
-		if (status == QSTORE_OK)
+		if (!status)
 			status = add_variant(u, variant, NULL, error);
 	}
-	if (status == QSTORE_OK)
+	if (!status)
 		status = check_used(archive, options->files, u->files_used, "file", error);
-	if (status == QSTORE_OK)
+	if (!status)
 		status = check_used(archive, options->tensors, u->tensors_used, "tensor", error);
 	return status;
 }

@@ -53,7 +53,7 @@ static qstore_status check_members(const qstore_archive *archive, qs_error *erro
 	member_check check = {.archive = archive};
 	uint32_t n_files = 0;
 	qstore_status status = qs_tar_list(archive->path, check_member, &check, error);
-	if (status != QSTORE_OK)
+	if (status)
 		return status;
 	for (uint32_t i = 0; i < archive->index.n_files; i++) {
 		qs_file file;
@@ -77,31 +77,29 @@ qstore_status qs_archive_verify(qstore_archive *archive, const qstore_work *work
 		return qs_fail(error, QSTORE_CORRUPT, "%s: %llu bytes follow its end", archive->path,
 		               (unsigned long long)(archive->file_size - size));
 	qstore_status status = check_members(archive, error);
-	if (status == QSTORE_OK)
+	if (!status)
 		status = qs_archive_check_base(archive, error);
 	qs_output *outputs = NULL;
 	size_t n_outputs = 0;
-	for (uint32_t i = 0; i < archive->index.n_files && status == QSTORE_OK; i++) {
+	for (uint32_t i = 0; i < archive->index.n_files && !status; i++) {
 		qs_output *output;
 		qs_file file;
 		qs_index_file(&archive->index, i, &file);
 		if (file.kind == QS_FILE_BASE)
 			continue;
-		if (!qs_outputs_add(&outputs, &n_outputs, &output) || (output->name = strdup(file.name)) == NULL) {
-			status = qs_fail(error, QSTORE_MEMORY, "%s: out of memory", archive->path);
+		if (!qs_outputs_add(&outputs, &n_outputs, &output) || !(output->name = strdup(file.name))) {
+			status = qs_no_memory(error);
 		} else {
 			output->file = i;
 			output->size = file.size;
 		}
 	}
-	if (status == QSTORE_OK)
-		status = qs_restore(archive, outputs, n_outputs,
-		                    &(qs_restore_options){.sha256 = check == NULL,
-		                                          .check = check,
-		                                          .check_user = user,
-		                                          .phase = "verifying",
-		                                          .work = work},
-		                    error);
+	if (!status)
+		status = qs_restore(
+		    archive, outputs, n_outputs,
+		    &(qs_restore_options){
+		        .sha256 = !check, .check = check, .check_user = user, .phase = "verifying", .work = work},
+		    error);
 	qs_outputs_free(outputs, n_outputs);
 	return status;
 }

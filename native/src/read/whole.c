@@ -12,7 +12,7 @@ struct qs_wholes {
 qs_wholes *qs_wholes_create(void)
 {
 	qs_wholes *wholes = calloc(1, sizeof(*wholes));
-	if (wholes == NULL)
+	if (!wholes)
 		return NULL;
 	pthread_mutex_init(&wholes->lock, NULL);
 	pthread_cond_init(&wholes->is_done, NULL);
@@ -22,7 +22,7 @@ qs_wholes *qs_wholes_create(void)
 /* With the lock held. */
 static void release(qs_whole *whole)
 {
-	if (whole == NULL || --whole->users > 0)
+	if (!whole || --whole->users > 0)
 		return;
 	free(whole->data);
 	free(whole);
@@ -30,7 +30,7 @@ static void release(qs_whole *whole)
 
 void qs_wholes_destroy(qs_wholes *wholes)
 {
-	if (wholes == NULL)
+	if (!wholes)
 		return;
 	release(wholes->last);
 	pthread_cond_destroy(&wholes->is_done);
@@ -49,7 +49,7 @@ void qs_wholes_put(qs_wholes *wholes, qs_whole *whole)
 static qs_whole *find(qs_wholes *wholes, const qstore_archive *archive, uint32_t number)
 {
 	qs_whole *whole = wholes->last;
-	if (whole == NULL || whole->archive != archive || whole->object != number) {
+	if (!whole || whole->archive != archive || whole->object != number) {
 		qs_object object;
 		qs_index_object(&archive->index, number, &object);
 		/* What is no longer used makes room first. */
@@ -57,7 +57,7 @@ static qs_whole *find(qs_wholes *wholes, const qstore_archive *archive, uint32_t
 		wholes->last = NULL;
 		whole = calloc(1, sizeof(*whole));
 		uint8_t *data = malloc((size_t)qs_object_bytes(&object) + 1);
-		if (whole == NULL || data == NULL) {
+		if (!whole || !data) {
 			free(whole);
 			free(data);
 			return NULL;
@@ -75,14 +75,14 @@ qstore_status qs_wholes_get(qs_wholes *wholes, const qstore_archive *archive, ui
 {
 	pthread_mutex_lock(&wholes->lock);
 	qs_whole *whole = find(wholes, archive, object);
-	while (whole != NULL && whole->next < whole->n_chunks) {
+	while (whole && whole->next < whole->n_chunks) {
 		uint32_t chunk = whole->next++;
 		qs_error own = {QSTORE_OK, ""};
 		pthread_mutex_unlock(&wholes->lock);
 		qstore_status status = decode(user, chunk, whole->data, &own);
 		pthread_mutex_lock(&wholes->lock);
 		whole->n_done++;
-		if (status != QSTORE_OK && whole->status == QSTORE_OK) {
+		if (status && !whole->status) {
 			whole->status = status;
 			whole->error = own;
 			/* No more of it. */
@@ -92,10 +92,10 @@ qstore_status qs_wholes_get(qs_wholes *wholes, const qstore_archive *archive, ui
 		if (whole->n_done == whole->n_chunks)
 			pthread_cond_broadcast(&wholes->is_done);
 	}
-	while (whole != NULL && whole->n_done < whole->n_chunks)
+	while (whole && whole->n_done < whole->n_chunks)
 		pthread_cond_wait(&wholes->is_done, &wholes->lock);
-	qstore_status status = whole == NULL ? QSTORE_MEMORY : whole->status;
-	if (whole != NULL && status != QSTORE_OK) {
+	qstore_status status = whole ? whole->status : QSTORE_MEMORY;
+	if (whole && status) {
 		*error = whole->error;
 		release(whole);
 		whole = NULL;
