@@ -17,91 +17,8 @@
 #include "../generate/quantize.h"
 #include "../generate/values.h"
 #include "model_help.h"
+#include "quantize_help.h"
 #include "scratch.h"
-
-#define N_LINEAR 7
-static const char *const linear[N_LINEAR] = {
-    "model.layers.0.self_attn.q_proj", "model.layers.0.self_attn.k_proj", "model.layers.0.self_attn.v_proj",
-    "model.layers.0.self_attn.o_proj", "model.layers.0.mlp.gate_proj",    "model.layers.0.mlp.up_proj",
-    "model.layers.0.mlp.down_proj"};
-static const char *const others[] = {"model.embed_tokens", "model.norm", "lm_head",
-                                     "model.layers.0.input_layernorm"};
-
-/* Seven linear layers of 64 to 96 outputs and inputs, in two shards. */
-static const char *make_model(void **state, uint32_t dtype)
-{
-	const char *path = scratch_path(state, "high");
-	generate_llama(&(llama_options){.dtype = dtype,
-	                                .seed = 3,
-	                                .layers = 1,
-	                                .hidden = 64,
-	                                .intermediate = 96,
-	                                .vocab = 40,
-	                                .shards = 2,
-	                                .high = path});
-	return path;
-}
-
-static void expect_same_tensor(const char *a, const char *b, const char *stem)
-{
-	loaded_tensor left, right;
-	assert_true(load_tensor(a, stem, "weight", &left) && load_tensor(b, stem, "weight", &right));
-	assert_int_equal(left.dtype, right.dtype);
-	assert_int_equal(left.n, right.n);
-	assert_memory_equal(left.data, right.data, left.n * qs_dtype_size(left.dtype));
-	free(left.data);
-	free(right.data);
-}
-
-/* Makes the copy, and checks what no quantizer touches. */
-static const char *quantize(void **state, const char *model, quantize_options options)
-{
-	options.model = model;
-	options.output = scratch_path(state, "low");
-	options.seed = 5;
-	options.correlation = 0.5;
-	quantize_check(&options);
-	generate_quantized(&options);
-	for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-		expect_same_tensor(model, options.output, others[i]);
-	return options.output;
-}
-
-static loaded_tensor expect_tensor(const char *path, const char *stem, const char *suffix, uint32_t dtype,
-                                   uint32_t n_dims, uint64_t rows, uint64_t cols)
-{
-	loaded_tensor t;
-	if (!load_tensor(path, stem, suffix, &t))
-		fail_msg("no %s.%s", stem, suffix);
-	assert_int_equal(t.dtype, dtype);
-	assert_int_equal(t.n_dims, n_dims);
-	assert_true(n_dims < 1 || t.dims[0] == rows);
-	assert_true(n_dims < 2 || t.dims[1] == cols);
-	return t;
-}
-
-static void expect_no_tensor(const char *path, const char *stem, const char *suffix)
-{
-	loaded_tensor t;
-	if (load_tensor(path, stem, suffix, &t))
-		fail_msg("there is %s.%s", stem, suffix);
-}
-
-/* Results of F32 operations: computed in double, they round once more without harm. */
-static double single(double x)
-{
-	return round_to(QS_F32, x);
-}
-
-static double clamped(double x, double low, double high)
-{
-	return x < low ? low : x > high ? high : x;
-}
-
-static double round_in(uint32_t dtype, double x)
-{
-	return round_to(dtype, single(x));
-}
 
 /* RUNTIMES.md's formulas; bits and zero point as in the rounding. */
 static void slow_params(const gen_rounding *r, double min, double max, double *scale, double *zero)
@@ -212,13 +129,14 @@ static void compressed_tensors(void **state)
 		const char *high = make_model(state, cases[i].dtype);
 		unsigned bits = cases[i].bits;
 		int asymmetric = cases[i].asymmetric, packed = cases[i].packed;
-		const char *low = quantize(state, high,
-		                           (quantize_options){.rule = QUANTIZE_COMPRESSED_TENSORS,
-		                                              .bits = bits,
-		                                              .per = cases[i].group ? GEN_PER_GROUP : GEN_PER_ROW,
-		                                              .group = cases[i].group,
-		                                              .asymmetric = asymmetric,
-		                                              .packed = packed});
+		const char *low =
+		    quantize_model(state, high,
+		                   (quantize_options){.rule = QUANTIZE_COMPRESSED_TENSORS,
+		                                      .bits = bits,
+		                                      .per = cases[i].group ? GEN_PER_GROUP : GEN_PER_ROW,
+		                                      .group = cases[i].group,
+		                                      .asymmetric = asymmetric,
+		                                      .packed = packed});
 		for (size_t k = 0; k < N_LINEAR; k++) {
 			loaded_tensor weights;
 			assert_true(load_tensor(high, linear[k], "weight", &weights));
@@ -255,7 +173,7 @@ static void torchao(void **state)
 	static const uint32_t dtypes[] = {QS_BF16, QS_F16, QS_F32};
 	for (size_t i = 0; i < 3; i++) {
 		const char *high = make_model(state, dtypes[i]);
-		const char *low = quantize(state, high, (quantize_options){.rule = QUANTIZE_TORCHAO});
+		const char *low = quantize_model(state, high, (quantize_options){.rule = QUANTIZE_TORCHAO});
 		for (size_t k = 0; k < N_LINEAR; k++) {
 			loaded_tensor weights;
 			assert_true(load_tensor(high, linear[k], "weight", &weights));
@@ -281,12 +199,12 @@ static void plain_rounding(void **state)
 	const char *high = make_model(state, QS_BF16);
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		int per = cases[i].per, asymmetric = cases[i].asymmetric, grouped = per == GEN_PER_GROUP;
-		const char *low = quantize(state, high,
-		                           (quantize_options){.rule = QUANTIZE_ROUND,
-		                                              .per = per,
-		                                              .group = grouped ? 40 : 0,
-		                                              .asymmetric = asymmetric,
-		                                              .multiply = cases[i].multiply});
+		const char *low = quantize_model(state, high,
+		                                 (quantize_options){.rule = QUANTIZE_ROUND,
+		                                                    .per = per,
+		                                                    .group = grouped ? 40 : 0,
+		                                                    .asymmetric = asymmetric,
+		                                                    .multiply = cases[i].multiply});
 		for (size_t k = 0; k < N_LINEAR; k++) {
 			loaded_tensor weights;
 			assert_true(load_tensor(high, linear[k], "weight", &weights));
@@ -327,7 +245,7 @@ static void llm_int8_with_a_disturbed_division(void **state)
 	for (size_t i = 0; i < 3; i++) {
 		size_t n_disturbed = 0;
 		const char *low =
-		    quantize(state, high, (quantize_options){.rule = QUANTIZE_LLM_INT8, .ulps = ulps[i]});
+		    quantize_model(state, high, (quantize_options){.rule = QUANTIZE_LLM_INT8, .ulps = ulps[i]});
 		for (size_t k = 0; k < N_LINEAR; k++) {
 			loaded_tensor weights, codes, scb, format;
 			assert_true(load_tensor(high, linear[k], "weight", &weights));
@@ -353,44 +271,6 @@ static void llm_int8_with_a_disturbed_division(void **state)
 	}
 }
 
-/* Covariance of the layer's inputs, n × n. */
-static double *make_hessian(const char *name, size_t n)
-{
-	gen_inputs inputs = {5, 0.5};
-	size_t n_samples = GEN_SAMPLES_PER_COLUMN * n;
-	float *x = gen_activations(&inputs, name, n, n_samples);
-	double *h = calloc(n * n, sizeof *h);
-	assert_non_null(h);
-	for (size_t i = 0; i < n; i++)
-		for (size_t j = 0; j < n; j++) {
-			double sum = 0;
-			for (size_t s = 0; s < n_samples; s++)
-				sum += (double)x[s * n + i] * (double)x[s * n + j];
-			h[i * n + j] = 2 * sum / (double)n_samples;
-		}
-	free(x);
-	return h;
-}
-
-/* By Gauss and Jordan, in place; no pivoting, for it is positive definite. */
-static void invert(double *a, size_t n)
-{
-	for (size_t k = 0; k < n; k++) {
-		double pivot = a[k * n + k];
-		a[k * n + k] = 1;
-		for (size_t j = 0; j < n; j++)
-			a[k * n + j] /= pivot;
-		for (size_t i = 0; i < n; i++) {
-			double factor = a[i * n + k];
-			if (i == k)
-				continue;
-			a[i * n + k] = 0;
-			for (size_t j = 0; j < n; j++)
-				a[i * n + j] -= factor * a[k * n + j];
-		}
-	}
-}
-
 /* SmoothQuant's factor of each column: the root of its largest input through its largest weight. */
 static double *smoothing_factors(const loaded_tensor *weights, const char *name)
 {
@@ -412,287 +292,13 @@ static double *smoothing_factors(const loaded_tensor *weights, const char *name)
 	return factors;
 }
 
-typedef struct slow_gptq {
-	size_t rows, n, group;
-	unsigned bits;
-	int asymmetric;
-	int act_order, static_groups;
-	size_t *order, *groups;         /* of places, of columns */
-	double *codes, *scales, *zeros; /* (row, column), (row, group) */
-} slow_gptq;
-
-/* Scale and zero point of a row's group-th `group` places, or columns. */
-static void find_slow_params(slow_gptq *g, size_t r, size_t group, const double *row, const size_t *order)
-{
-	double min = 0, max = 0, most = (1 << g->bits) - 1;
-	size_t at = r * ((g->n + g->group - 1) / g->group) + group;
-	for (size_t k = group * g->group; k < g->n && k < (group + 1) * g->group; k++) {
-		min = fmin(min, row[order ? order[k] : k]);
-		max = fmax(max, row[order ? order[k] : k]);
-	}
-	if (!g->asymmetric) {
-		max = fmax(max, -min);
-		min = min < 0 ? -max : 0;
-	}
-	g->scales[at] = (max - min) / most;
-	g->zeros[at] = g->asymmetric ? rint(-min / g->scales[at]) : (most + 1) / 2;
-}
-
-/* Optimal brain quantization (Frantar and Alistarh 2022), of which GPTQ is the fast way: after each column
- * the others take over its error by the inverse of their own covariance, from which the column is then
- * removed. */
-static void run_slow_gptq(slow_gptq *g, const double *h, const loaded_tensor *weights)
-{
-	size_t n = g->n, n_groups = (n + g->group - 1) / g->group;
-	double *inverse = calloc(n * n, sizeof *inverse), *w = calloc(g->rows * n, sizeof *w), mean = 0;
-	for (size_t i = 0; i < n; i++) {
-		size_t place = 0;
-		for (size_t j = 0; j < n; j++)
-			place += g->act_order ? h[j * n + j] > h[i * n + i] : j < i;
-		g->order[place] = i;
-		g->groups[i] = (g->static_groups ? i : place) / g->group;
-		mean += h[i * n + i] / (double)n;
-	}
-	memcpy(inverse, h, n * n * sizeof *inverse);
-	for (size_t i = 0; i < n; i++)
-		inverse[i * n + i] += 0.01 * mean;
-	invert(inverse, n);
-	for (size_t i = 0; i < g->rows * n; i++)
-		w[i] = float_at(weights, i);
-	for (size_t r = 0; r < g->rows && g->static_groups; r++)
-		for (size_t c = 0; c < n; c += g->group)
-			find_slow_params(g, r, c / g->group, &w[r * n], NULL);
-	for (size_t place = 0; place < n; place++) {
-		size_t i = g->order[place];
-		double pivot = inverse[i * n + i], most = (1 << g->bits) - 1;
-		for (size_t r = 0; r < g->rows; r++) {
-			double *row = &w[r * n], *scale = &g->scales[r * n_groups + g->groups[i]],
-			       *zero = &g->zeros[r * n_groups + g->groups[i]];
-			if (place % g->group == 0 && !g->static_groups)
-				find_slow_params(g, r, place / g->group, row, g->order);
-			double code = clamped(rint(row[i] / *scale) + *zero, 0, most);
-			double error = (row[i] - *scale * (code - *zero)) / pivot;
-			g->codes[r * n + i] = code;
-			for (size_t k = place + 1; k < n; k++)
-				row[g->order[k]] -= error * inverse[i * n + g->order[k]];
-		}
-		for (size_t a = 0; a < n; a++) {
-			double factor = inverse[a * n + i] / pivot;
-			for (size_t b = 0; b < n && a != i; b++)
-				inverse[a * n + b] -= factor * inverse[i * n + b];
-		}
-	}
-	free(inverse);
-	free(w);
-}
-
-/* Square of what the layer's outputs are off by. */
-static double output_error(const double *h, const double *off, size_t n)
-{
-	double sum = 0;
-	for (size_t i = 0; i < n; i++)
-		for (size_t j = 0; j < n; j++)
-			sum += off[i] * h[i * n + j] * off[j];
-	return sum;
-}
-
-static void gptq_case(void **state, const char *high, quantize_options options)
-{
-	size_t group = (size_t)options.group;
-	unsigned bits = options.bits;
-	options.rule = QUANTIZE_GPTQ;
-	options.per = group ? GEN_PER_GROUP : GEN_PER_ROW;
-	const char *low = quantize(state, high, options);
-	static const size_t checked[] = {1, 4, 6};
-	for (size_t k = 0; k < 3; k++) {
-		const char *stem = linear[checked[k]];
-		char name[100];
-		loaded_tensor weights;
-		snprintf(name, sizeof name, "%s.weight", stem);
-		assert_true(load_tensor(high, stem, "weight", &weights));
-		size_t rows = (size_t)weights.dims[0], n = (size_t)weights.dims[1],
-		       n_groups = group ? (n + group - 1) / group : 1, n_different = 0;
-		slow_gptq slow = {rows,
-		                  n,
-		                  group ? group : n,
-		                  bits,
-		                  options.asymmetric,
-		                  options.act_order,
-		                  options.static_groups,
-		                  calloc(n, sizeof(size_t)),
-		                  calloc(n, sizeof(size_t)),
-		                  calloc(rows * n, sizeof(double)),
-		                  calloc(rows * n_groups, sizeof(double)),
-		                  calloc(rows * n_groups, sizeof(double))};
-		double *h = make_hessian(name, n), *off = calloc(2 * n, sizeof *off), error = 0, plain_error = 0;
-		run_slow_gptq(&slow, h, &weights);
-
-		loaded_tensor qweight = expect_tensor(low, stem, "qweight", QS_I32, 2, n * bits / 32, rows),
-		              qzeros = expect_tensor(low, stem, "qzeros", QS_I32, 2, n_groups, rows * bits / 32),
-		              scales = expect_tensor(low, stem, "scales", QS_F16, 2, n_groups, rows),
-		              g_idx = expect_tensor(low, stem, "g_idx", QS_I32, 1, n, 0);
-		expect_no_tensor(low, stem, "weight");
-		for (size_t c = 0; c < n; c++)
-			assert_int_equal(integer_at(&g_idx, c), slow.groups[c]);
-		for (size_t r = 0; r < rows; r++) {
-			int row_differs = 0;
-			for (size_t c = 0; c < n; c++) {
-				size_t g = slow.groups[c];
-				int code = packed_at(&qweight, r, rows, c, bits);
-				int zero = (packed_at(&qzeros, g * (rows * bits / 32), 1, r, bits) + !options.v2) &
-				           ((1 << bits) - 1);
-				double scale = float_at(&scales, g * rows + r), value = float_at(&weights, r * n + c);
-				/* In single precision a code may fall to the other side, and move all that follow it. */
-				row_differs |=
-				    code != (int)slow.codes[r * n + c] || zero != (int)slow.zeros[r * n_groups + g];
-				assert_true(fabs(scale / slow.scales[r * n_groups + g] - 1) < 0.02);
-				off[c] = value - scale * (code - zero);
-				off[n + c] = value - scale * (clamped(rint(value / scale) + zero, 0, (1 << bits) - 1) - zero);
-			}
-			n_different += (size_t)row_differs;
-			error += output_error(h, off, n);
-			plain_error += output_error(h, off + n, n);
-		}
-		assert_true(n_different <= rows / 16);
-		assert_true(error < 0.8 * plain_error);
-		free(slow.order);
-		free(slow.groups);
-		free(slow.codes);
-		free(slow.scales);
-		free(slow.zeros);
-		free(h);
-		free(off);
-		free(qweight.data);
-		free(qzeros.data);
-		free(scales.data);
-		free(g_idx.data);
-		free(weights.data);
-	}
-}
-
-static void gptq_feeds_errors_back(void **state)
-{
-	const char *high = make_model(state, QS_BF16);
-	gptq_case(state, high, (quantize_options){.bits = 4, .group = 32});
-	gptq_case(state, high, (quantize_options){.bits = 4, .group = 32, .asymmetric = 1, .act_order = 1});
-	gptq_case(state, high, (quantize_options){.bits = 8, .group = 40, .act_order = 1, .v2 = 1});
-	gptq_case(state, high, (quantize_options){.bits = 8, .asymmetric = 1, .v2 = 1});
-	gptq_case(state, high, (quantize_options){.bits = 4, .group = 32, .act_order = 1, .static_groups = 1});
-	gptq_case(state, high, (quantize_options){.bits = 8, .group = 40, .asymmetric = 1, .static_groups = 1});
-}
-
-/* AutoGPTQ's mse: of the ranges that are tried no other one loses less, by the sum that it has. */
-static void gptq_searches_scales(void **state)
-{
-	const char *high = make_model(state, QS_BF16);
-	const size_t group = 32;
-	for (int asymmetric = 0; asymmetric < 2; asymmetric++) {
-		const char *low = quantize(state, high,
-		                           (quantize_options){.rule = QUANTIZE_GPTQ,
-		                                              .bits = 4,
-		                                              .per = GEN_PER_GROUP,
-		                                              .group = group,
-		                                              .asymmetric = asymmetric,
-		                                              .static_groups = 1,
-		                                              .search = 1});
-		loaded_tensor weights;
-		assert_true(load_tensor(high, linear[0], "weight", &weights));
-		size_t rows = (size_t)weights.dims[0], n = (size_t)weights.dims[1], n_smaller = 0;
-		loaded_tensor scales = expect_tensor(low, linear[0], "scales", QS_F16, 2, n / group, rows);
-		for (size_t r = 0; r < rows; r++)
-			for (size_t g = 0; g < n / group; g++) {
-				double given = float_at(&scales, g * rows + r), least = INFINITY, best = 0, most = 0;
-				for (int step = 21; step <= 100; step++) {
-					double min = 0, max = 0, loss = 0;
-					for (size_t i = 0; i < group; i++) {
-						min = fmin(min, step / 100.0 * float_at(&weights, r * n + g * group + i));
-						max = fmax(max, step / 100.0 * float_at(&weights, r * n + g * group + i));
-					}
-					if (!asymmetric)
-						min = -(max = fmax(max, -min));
-					double scale = (max - min) / 15, zero = asymmetric ? rint(-min / scale) : 8;
-					for (size_t i = 0; i < group; i++) {
-						double value = float_at(&weights, r * n + g * group + i);
-						loss += pow(fabs(scale * (clamped(rint(value / scale) + zero, 0, 15) - zero) - value),
-						            2.375);
-					}
-					most = scale;
-					if (loss <= least) {
-						least = loss;
-						best = scale;
-					}
-				}
-				assert_true(fabs(given / best - 1) < 0.001);
-				n_smaller += given < 0.995 * most;
-			}
-		assert_true(n_smaller > rows * (n / group) / 4);
-		free(scales.data);
-		free(weights.data);
-	}
-}
-
-/* What words cannot hold without a rest stays as it is. */
-static void gptq_leaves_odd_sizes(void **state)
-{
-	const char *high = scratch_path(state, "high"), *low = scratch_path(state, "low");
-	generate_llama(&(llama_options){.dtype = QS_BF16,
-	                                .seed = 3,
-	                                .layers = 1,
-	                                .hidden = 64,
-	                                .intermediate = 98,
-	                                .vocab = 40,
-	                                .shards = 1,
-	                                .high = high});
-	generate_quantized(&(quantize_options){
-	    .model = high, .output = low, .rule = QUANTIZE_GPTQ, .bits = 8, .correlation = 0.5});
-	for (size_t k = 4; k < N_LINEAR; k++)
-		expect_same_tensor(high, low, linear[k]);
-	expect_no_tensor(low, linear[0], "weight");
-}
-
-/* llm-compressor's way: scales from the weights as they were, rounded to their type. */
-static void compressed_tensors_with_feedback(void **state)
-{
-	const char *high = make_model(state, QS_BF16);
-	const char *low =
-	    quantize(state, high, (quantize_options){.rule = QUANTIZE_COMPRESSED_TENSORS, .feedback = 1});
-	for (size_t k = 0; k < N_LINEAR; k++) {
-		char name[100];
-		loaded_tensor weights;
-		snprintf(name, sizeof name, "%s.weight", linear[k]);
-		assert_true(load_tensor(high, linear[k], "weight", &weights));
-		size_t rows = (size_t)weights.dims[0], n = (size_t)weights.dims[1];
-		loaded_tensor codes = expect_tensor(low, linear[k], "weight", QS_I8, 2, rows, n),
-		              scales = expect_tensor(low, linear[k], "weight_scale", QS_BF16, 2, rows, 1);
-		double *h = make_hessian(name, n), *off = calloc(2 * n, sizeof *off), error = 0, plain_error = 0;
-		for (size_t r = 0; r < rows; r++) {
-			double most = 0, scale = float_at(&scales, r);
-			for (size_t c = 0; c < n; c++) {
-				double value = float_at(&weights, r * n + c);
-				most = fmax(most, fabs(value));
-				off[c] = value - scale * (double)integer_at(&codes, r * n + c);
-				off[n + c] = value - scale * clamped(rint(value / scale), -128, 127);
-			}
-			assert_true(scale == round_in(QS_BF16, most / 127.5));
-			error += output_error(h, off, n);
-			plain_error += output_error(h, off + n, n);
-		}
-		assert_true(error < 0.8 * plain_error);
-		free(h);
-		free(off);
-		free(codes.data);
-		free(scales.data);
-		free(weights.data);
-	}
-}
-
 /* The same smoothed weights, stored by AWQ's FP16 arithmetic and layout. */
 static void awq(void **state)
 {
 	static const size_t order[] = {0, 2, 4, 6, 1, 3, 5, 7};
 	const char *high = make_model(state, QS_F16);
-	const char *low =
-	    quantize(state, high, (quantize_options){.rule = QUANTIZE_AWQ, .per = GEN_PER_GROUP, .group = 32});
+	const char *low = quantize_model(
+	    state, high, (quantize_options){.rule = QUANTIZE_AWQ, .per = GEN_PER_GROUP, .group = 32});
 	for (size_t k = 0; k < N_LINEAR; k++) {
 		loaded_tensor weights;
 		char name[100];
@@ -736,7 +342,7 @@ static void awq(void **state)
 static void smoothing_scales_columns(void **state)
 {
 	const char *high = make_model(state, QS_BF16);
-	const char *low = quantize(state, high, (quantize_options){.rule = QUANTIZE_ROUND, .smooth = 1});
+	const char *low = quantize_model(state, high, (quantize_options){.rule = QUANTIZE_ROUND, .smooth = 1});
 	for (size_t k = 0; k < N_LINEAR; k++) {
 		loaded_tensor weights;
 		assert_true(load_tensor(high, linear[k], "weight", &weights));
@@ -762,98 +368,6 @@ static void smoothing_scales_columns(void **state)
 		free(codes.data);
 		free(scales.data);
 		free(weights.data);
-	}
-}
-
-static void casts(void **state)
-{
-	static const uint32_t dtypes[] = {QS_F8_E4M3, QS_F8_E5M2};
-	const char *high = make_model(state, QS_BF16);
-	for (size_t i = 0; i < 2; i++) {
-		const char *low =
-		    quantize(state, high, (quantize_options){.rule = QUANTIZE_CAST, .dtype = dtypes[i]});
-		for (size_t k = 0; k < N_LINEAR; k++) {
-			loaded_tensor weights;
-			assert_true(load_tensor(high, linear[k], "weight", &weights));
-			loaded_tensor cast =
-			    expect_tensor(low, linear[k], "weight", dtypes[i], 2, weights.dims[0], weights.dims[1]);
-			for (size_t e = 0; e < cast.n; e++)
-				assert_true(float_at(&cast, e) == round_to(dtypes[i], float_at(&weights, e)));
-			free(cast.data);
-			free(weights.data);
-		}
-	}
-	high = make_model(state, QS_F32);
-	const char *low = scratch_path(state, "low");
-	generate_quantized(
-	    &(quantize_options){.model = high, .output = low, .rule = QUANTIZE_CAST, .dtype = QS_F16});
-	loaded_tensor wide, norm = expect_tensor(low, "model.norm", "weight", QS_F16, 1, 64, 0);
-	assert_true(load_tensor(high, "model.norm", "weight", &wide));
-	for (size_t i = 0; i < 64; i++)
-		assert_true(float_at(&norm, i) == round_to(QS_F16, float_at(&wide, i)));
-	free(norm.data);
-	free(wide.data);
-}
-
-static void a_finetune_moves_a_part(void **state)
-{
-	const char *high = make_model(state, QS_F32), *low = scratch_path(state, "low");
-	int n_moved = 0, n_same = 0;
-	generate_quantized(&(quantize_options){
-	    .model = high, .output = low, .rule = QUANTIZE_FINETUNE, .seed = 5, .part = 0.5, .step = 0.01});
-	for (size_t k = 0; k < N_LINEAR + 4; k++) {
-		loaded_tensor old, new;
-		const char *stem = k < N_LINEAR ? linear[k] : others[k - N_LINEAR];
-		assert_true(load_tensor(high, stem, "weight", &old) && load_tensor(low, stem, "weight", &new));
-		double squares = 0, change = 0;
-		for (size_t i = 0; i < old.n; i++) {
-			squares += float_at(&old, i) * float_at(&old, i);
-			change += (float_at(&new, i) - float_at(&old, i)) * (float_at(&new, i) - float_at(&old, i));
-		}
-		double step = sqrt(change / squares);
-		assert_true(step == 0 || fabs(step / 0.01 - 1) < 0.3);
-		n_moved += step > 0;
-		n_same += step == 0;
-		free(old.data);
-		free(new.data);
-	}
-	assert_true(n_moved >= 2 && n_same >= 2);
-}
-
-/* Each 8-bit float, the middle to the next, which goes to the even one, and what is beside that. */
-static void eight_bit_floats(void **state)
-{
-	static const struct {
-		uint32_t dtype;
-		int largest;
-	} types[] = {{QS_F8_E4M3, 0x7e}, {QS_F8_E5M2, 0x7b}};
-	(void)state;
-	for (size_t t = 0; t < 2; t++) {
-		uint32_t dtype = types[t].dtype;
-		for (int code = 0; code <= types[t].largest; code++) {
-			uint8_t bytes[] = {(uint8_t)code, (uint8_t)(code + 1), (uint8_t)(code | 0x80)}, made;
-			loaded_tensor all = {.dtype = dtype, .data = bytes};
-			float value = (float)float_at(&all, 0),
-			      middle = (float)((float_at(&all, 0) + float_at(&all, 1)) / 2);
-			if (code == types[t].largest) /* what follows would be as far away as the one before */
-				middle = value +
-				         (value - (float)float_at(&(loaded_tensor){.dtype = dtype,
-				                                                   .data = (uint8_t[]){(uint8_t)(code - 1)}},
-				                                  0)) /
-				             2;
-			assert_true(value_load(bytes, dtype, 0) == value && value_load(bytes, dtype, 2) == -value);
-			value_store(&made, dtype, 0, -value);
-			assert_int_equal(made, code | 0x80);
-			value_store(&made, dtype, 0, middle);
-			assert_int_equal(made, code & 1 ? code + 1 : code);
-			value_store(&made, dtype, 0, nextafterf(middle, 0));
-			assert_int_equal(made, code);
-			value_store(&made, dtype, 0, nextafterf(middle, INFINITY));
-			assert_int_equal(made, code + 1);
-		}
-		assert_true(isnan(value_round(dtype, NAN)));
-		assert_true(dtype == QS_F8_E4M3 ? isnan(value_round(dtype, INFINITY))
-		                                : isinf(value_round(dtype, 1e9f)));
 	}
 }
 
@@ -902,15 +416,8 @@ int main(void)
 	    TEST(torchao),
 	    TEST(plain_rounding),
 	    TEST(llm_int8_with_a_disturbed_division),
-	    TEST(gptq_feeds_errors_back),
-	    TEST(gptq_searches_scales),
-	    TEST(gptq_leaves_odd_sizes),
-	    TEST(compressed_tensors_with_feedback),
 	    TEST(awq),
 	    TEST(smoothing_scales_columns),
-	    TEST(casts),
-	    TEST(a_finetune_moves_a_part),
-	    TEST(eight_bit_floats),
 	    TEST(same_bytes_everywhere),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
