@@ -1,5 +1,6 @@
 #include "cli.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -7,12 +8,16 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { OPTIONS_MAX = 40 };
+
+static const cli_tool *cli_running;
 static const char *cli_name = "qstore";
 static volatile sig_atomic_t cli_signal; /* what cancels the work */
 
-void cli_set_name(const char *name)
+void cli_start(const cli_tool *tool)
 {
-	cli_name = name;
+	cli_running = tool;
+	cli_name = tool->name;
 }
 
 int cli_usage(const char *format, ...)
@@ -50,27 +55,71 @@ static int bad_option(int result, char *const *argv, const struct option *option
 	return cli_usage("unknown option -%c", optopt);
 }
 
-int cli_option(int option, char *const *argv, const struct option *options, const char *help,
-               cli_common *common)
+/* The tables that getopt_long wants, made from the tool's. */
+static void getopt_tables(struct option *names, char *letters)
 {
-	switch (option) {
-	case 'j':
-		common->threads = parse_threads(optarg);
-		return common->threads != 0 ? -1 : cli_usage("-j needs a number of threads, not %s", optarg);
-	case 'q':
-		common->quiet = 1;
-		return -1;
-	case CLI_OPTION_JSON:
-		common->json = 1;
-		return -1;
-	case 'h':
-		fputs(help, stdout);
-		return cli_finish();
-	case 'V':
-		printf("%s %s\n", cli_name, qstore_version());
-		return cli_finish();
-	default:
-		return bad_option(option, argv, options);
+	struct option *next = names;
+	*letters++ = ':'; /* a missing value is told from an unknown option */
+	for (const cli_option *option = cli_running->options; option->name != NULL; option++) {
+		assert(next < names + OPTIONS_MAX - 2);
+		*next++ = (struct option){option->name, option->value != NULL, NULL, option->id};
+		if (option->id < 128) {
+			*letters++ = (char)option->id;
+			if (option->value != NULL)
+				*letters++ = ':';
+		}
+	}
+	*letters = 0;
+	*next++ = (struct option){"docs", required_argument, NULL, CLI_OPTION_DOCS};
+	*next = (struct option){0};
+}
+
+/* Ends the options with a code. */
+static int end_with(cli_common *common, int code)
+{
+	common->code = code;
+	return CLI_EXIT;
+}
+
+int cli_next_option(int argc, char **argv, cli_common *common)
+{
+	struct option names[OPTIONS_MAX];
+	char letters[2 * OPTIONS_MAX + 2];
+	getopt_tables(names, letters);
+	for (;;) {
+		int option = getopt_long(argc, argv, letters, names, NULL);
+		if (option == -1)
+			return CLI_NO_MORE;
+		if (option >= CLI_OPTION_FIRST)
+			return option;
+		switch (option) {
+		case 'j':
+			common->threads = parse_threads(optarg);
+			if (common->threads == 0)
+				return end_with(common, cli_usage("-j needs a number of threads, not %s", optarg));
+			break;
+		case 'q':
+			common->quiet = 1;
+			break;
+		case CLI_OPTION_JSON:
+			common->json = 1;
+			break;
+		case 'h':
+			cli_print_help(cli_running);
+			return end_with(common, cli_finish());
+		case 'V':
+			printf("%s %s\n", cli_name, qstore_version());
+			return end_with(common, cli_finish());
+		case CLI_OPTION_DOCS:
+			if (!cli_print_docs(cli_running, optarg))
+				return end_with(common, cli_usage("--docs is man, bash, zsh or fish, not %s", optarg));
+			return end_with(common, cli_finish());
+		case ':':
+		case '?':
+			return end_with(common, bad_option(option, argv, names));
+		default:
+			return option;
+		}
 	}
 }
 

@@ -8,29 +8,35 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "tool.h"
+
 enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
 
 /* Options without a letter. */
 enum {
 	CLI_OPTION_JSON = 256,
+	CLI_OPTION_DOCS, /* prints the man page or completions; in no table */
 	CLI_OPTION_FIRST /* of a tool's own */
 };
 
-/* The options that all tools have: letters and the end of the table for getopt_long. */
-#define CLI_LETTERS "j:qhV"
+/* What cli_next_option() returns besides options of a tool's own. */
+enum { CLI_NO_MORE = -1, CLI_EXIT = -2 };
+
+/* Rows of the options that all tools have. */
 /* clang-format off */
-#define CLI_OPTIONS \
-	{"threads", required_argument, NULL, 'j'}, \
-	{"quiet", no_argument, NULL, 'q'}, \
-	{"json", no_argument, NULL, CLI_OPTION_JSON}, \
-	{"help", no_argument, NULL, 'h'}, \
-	{"version", no_argument, NULL, 'V'}, \
-	{NULL, 0, NULL, 0}
+#define CLI_THREADS(text) {'j', "threads", "N", NULL, text, CLI_ONCE}
+#define CLI_COMMON \
+	{'q', "quiet", NULL, NULL, "print nothing but errors", CLI_ONCE}, \
+	{CLI_OPTION_JSON, "json", NULL, NULL, "print the result as JSON", CLI_ONCE}, \
+	{'h', "help", NULL, NULL, "print this text", CLI_ONCE}, \
+	{'V', "version", NULL, NULL, "print the version", CLI_ONCE}, \
+	{0, NULL, NULL, NULL, NULL, CLI_ONCE}
 /* clang-format on */
 
 typedef struct cli_common {
 	unsigned threads; /* 0: not given */
 	int quiet, json;
+	int code; /* what to end with after CLI_EXIT */
 } cli_common;
 
 typedef struct cli_bar {
@@ -45,16 +51,16 @@ typedef struct cli_list {
 	size_t n_items;
 } cli_list;
 
-/* Messages start with this. */
-void cli_set_name(const char *name);
+/* The tool that runs: messages start with its name. The table must stay. */
+void cli_start(const cli_tool *tool);
 
 /* "NAME: text", and a hint at --help; returns CLI_USAGE. */
 int cli_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* One of the options above, or ':' or '?' from getopt_long (letters start with ':'). Returns -1 to go on, or
- * the code to end with: after --help and --version, and when something is wrong, which it has said. */
-int cli_option(int option, char *const *argv, const struct option *options, const char *help,
-               cli_common *common);
+/* The id of the next option of the tool's own (its value is in optarg), or CLI_NO_MORE. CLI_EXIT: end with
+ * common->code, after --help and --version, and when something is wrong, which it has said. The options that
+ * all tools have go into *common. */
+int cli_next_option(int argc, char **argv, cli_common *common);
 
 /* The one argument behind the options: a path of `what`. NULL when there is none, or more than one, which it
  * has said. */

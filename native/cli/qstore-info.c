@@ -5,28 +5,48 @@
 
 #include "cli.h"
 
-static const char help[] =
-    "Usage: qstore-info FILE.qstore [--json] [--verify]\n"
-    "\n"
-    "Prints an archive's variants, files and tensors, with bits per weight and ratio.\n"
-    "\n"
-    "      --verify     check every checksum, restore everything to nowhere, compare every SHA-256\n"
-    "      --base OLD   for --verify: the model that the archive is a difference to\n"
-    "      --json       print JSON\n"
-    "  -j, --threads N  threads for --verify (default: all cores)\n"
-    "  -q, --quiet      print nothing but errors\n"
-    "  -h, --help       this text\n"
-    "  -V, --version    the version\n"
-    "\n"
-    "Kinds of tensors: plain (on its own), codes (quantized, in the base layer), refine (what its codes "
-    "lack; error\n"
-    "is how far the codes are from it, as relative squared error, rule is the arithmetic that made them),\n"
-    "delta (what coarser floats, or the base's, lack), base (the same in the base: see qstore-pack --base),\n"
-    "literal (kept with the file's header), shared (in a coarser variant's layer already).\n"
-    "\n"
-    "Exit status: 0 good, 1 failed, 2 wrong usage.\n";
-
 enum { OPTION_VERIFY = CLI_OPTION_FIRST, OPTION_BASE };
+
+static const cli_option option_table[] = {
+    {OPTION_VERIFY, "verify", NULL, NULL,
+     "check every checksum, restore everything to nowhere, compare every SHA-256", CLI_ONCE},
+    {OPTION_BASE, "base", "OLD", CLI_ANY_FILE, "for --verify: the model that the archive is a difference to",
+     CLI_ONCE},
+    CLI_THREADS("threads for --verify (default: all cores)"),
+    CLI_COMMON,
+};
+
+static const cli_term kinds[] = {{"plain", "coded on its own"},
+                                 {"codes", "quantized, in the coarse layer"},
+                                 {"refine", "what its codes lack. The column error is the relative squared "
+                                            "error of the codes, rule is the arithmetic that made them"},
+                                 {"delta", "what coarser floats, or the base's, lack"},
+                                 {"base", "equal to the base's tensor (see qstore-pack --base)"},
+                                 {"literal", "kept with the file's header"},
+                                 {"shared", "in a coarser variant's layer already"},
+                                 {NULL, NULL}};
+
+static const cli_term exit_codes[] = {{"0", "good"}, {"1", "failed"}, {"2", "wrong usage"}, {NULL, NULL}};
+
+static const cli_term examples[] = {
+    {"qstore-info llama.qstore", "the archive's variants, files and tensors"},
+    {"qstore-info llama.qstore --verify --quiet", "is the archive sound? Exit status 0 says so"},
+    {"qstore-info llama.qstore --json", "the same for programs"},
+    {NULL, NULL}};
+
+static const cli_tool tool = {
+    .name = "qstore-info",
+    .summary = "list and verify a qstore archive",
+    .synopsis = "FILE.qstore [--json] [--verify]",
+    .offers = CLI_ARCHIVE,
+    .description = "Prints an archive's variants, files and tensors, with bits per weight and ratio.",
+    .options = option_table,
+    .terms_title = "Kinds of tensors",
+    .terms = kinds,
+    .exit_codes = exit_codes,
+    .examples = examples,
+    .see_also = "qstore-pack qstore-unpack",
+};
 
 static double bits(uint64_t size, uint64_t n_elems)
 {
@@ -190,17 +210,12 @@ static int print_json(const qstore_archive *archive, const char *path, int verif
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {
-	    {"verify", no_argument, NULL, OPTION_VERIFY},
-	    {"base", required_argument, NULL, OPTION_BASE},
-	    CLI_OPTIONS,
-	};
 	const char *base = NULL;
 	qstore_work work = {0};
 	cli_common common = {0};
-	int code = CLI_OK, ended, verify = 0, option;
-	cli_set_name("qstore-info");
-	while ((option = getopt_long(argc, argv, ":" CLI_LETTERS, options, NULL)) != -1) {
+	int code = CLI_OK, verify = 0, option;
+	cli_start(&tool);
+	while ((option = cli_next_option(argc, argv, &common)) > 0) {
 		switch (option) {
 		case OPTION_VERIFY:
 			verify = 1;
@@ -208,12 +223,10 @@ int main(int argc, char **argv)
 		case OPTION_BASE:
 			base = optarg;
 			break;
-		default:
-			ended = cli_option(option, argv, options, help, &common);
-			if (ended >= 0)
-				return ended;
 		}
 	}
+	if (option == CLI_EXIT)
+		return common.code;
 	const char *path = cli_argument(argc, argv, "archive");
 	if (path == NULL)
 		return CLI_USAGE;

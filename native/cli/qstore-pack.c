@@ -4,39 +4,6 @@
 
 #include "cli.h"
 
-static const char help[] =
-    "Usage: qstore-pack HIGH [--low LOW]… -o FILE.qstore\n"
-    "\n"
-    "Packs a model at two or more precisions into one archive, losslessly: every file comes back\n"
-    "byte for byte, and the first part of the archive is all of the coarsest model.\n"
-    "\n"
-    "HIGH and LOW are a folder as model hubs have it (safetensors, config.json, tokenizer …), or one\n"
-    "file: safetensors, GGUF (the first shard of several) or ONNX. Each is coded from the next coarser\n"
-    "one: FP32 from BF16 or FP16, those from 8 bits, 8 bits from 4, whatever quantizer made them.\n"
-    "A folder of transformers.js with several precisions becomes one archive of them all. Without LOW an\n"
-    "8-bit variant is made of 16 bits: LLM.int8 as bitsandbytes has it, of GGUF Q8_0.\n"
-    "Hidden entries (.git, .gitattributes …), links to folders and empty folders are left out.\n"
-    "\n"
-    "  -o, --output FILE     the archive\n"
-    "      --low LOW         a coarser version of HIGH (repeatable, from fine to coarse)\n"
-    "      --quantize RULE   without LOW: llm.int8 (default for safetensors in 16 bits), q8_0 (default for "
-    "GGUF)\n"
-    "                        or none: store HIGH alone\n"
-    "      --from NAME       code HIGH from this variant, not from the next coarser one (int4, q4_0 …)\n"
-    "      --base OLD        an earlier version of the model, or what it was made from (a folder, a file or "
-    "an\n"
-    "                        archive): only what differs is stored, and unpacking needs OLD too\n"
-    "      --include PATTERN quantize these tensors too (shell pattern on the name; repeatable)\n"
-    "      --exclude PATTERN do not quantize these (repeatable; wins over --include)\n"
-    "  -j, --threads N       threads (default: all cores); the archive is the same for all N\n"
-    "  -f, --force           replace an existing archive\n"
-    "  -q, --quiet           print nothing but errors\n"
-    "      --json            print the result as JSON\n"
-    "  -h, --help            this text\n"
-    "  -V, --version         the version\n"
-    "\n"
-    "Exit status: 0 done, 1 failed, 2 wrong usage. FILE appears complete and verified, or not at all.\n";
-
 enum {
 	OPTION_LOW = CLI_OPTION_FIRST,
 	OPTION_BASE,
@@ -44,6 +11,63 @@ enum {
 	OPTION_QUANTIZE,
 	OPTION_INCLUDE,
 	OPTION_EXCLUDE
+};
+
+static const cli_option option_table[] = {
+    {'o', "output", "FILE", CLI_ARCHIVE, "the archive", CLI_ONCE},
+    {OPTION_LOW, "low", "LOW", CLI_ANY_FILE, "a coarser version of HIGH; several from fine to coarse",
+     CLI_REPEATS},
+    {OPTION_QUANTIZE, "quantize", "RULE", "llm.int8 q8_0 none",
+     "how to make the coarse variant, without LOW: llm.int8 (default for safetensors in 16 bits), q8_0 "
+     "(default for GGUF) or none: store HIGH alone",
+     CLI_ONCE},
+    {OPTION_FROM, "from", "NAME", "int8 int4 q8_0 q4_0 bf16 fp16",
+     "code HIGH from this variant, not from the next coarser one (int4, q4_0 …)", CLI_ONCE},
+    {OPTION_BASE, "base", "OLD", CLI_ANY_FILE,
+     "store only the difference to this model: an earlier version, or what HIGH was made from (a folder, a "
+     "file or an archive); unpacking needs OLD too",
+     CLI_ONCE},
+    {OPTION_INCLUDE, "include", "PATTERN", NULL, "quantize these tensors too: a shell pattern on the name",
+     CLI_REPEATS},
+    {OPTION_EXCLUDE, "exclude", "PATTERN", NULL, "do not quantize these tensors; wins over --include",
+     CLI_REPEATS},
+    CLI_THREADS("threads (default: all cores); the archive is the same for all N"),
+    {'f', "force", NULL, NULL, "replace an existing archive", CLI_ONCE},
+    CLI_COMMON,
+};
+
+static const cli_term exit_codes[] = {{"0", "done"}, {"1", "failed"}, {"2", "wrong usage"}, {NULL, NULL}};
+
+static const cli_term examples[] = {
+    {"qstore-pack Llama/ -o llama.qstore", "makes the INT8 variant itself, by the LLM.int8 rule"},
+    {"qstore-pack Llama-fp32/ --low Llama/ --low Llama-int8/ -o llama.qstore",
+     "three published precisions, each coded from the next coarser one"},
+    {"qstore-pack llama-bf16.gguf --low llama-q8_0.gguf --low llama-q4_0.gguf -o llama.qstore",
+     "GGUF, from 4 bits to 16"},
+    {"qstore-pack Llama-chat/ --base llama.qstore -o chat.qstore",
+     "a finetune: only what differs from its base"},
+    {NULL, NULL}};
+
+static const cli_tool tool = {
+    .name = "qstore-pack",
+    .summary = "pack a model at several precisions into one archive",
+    .synopsis = "HIGH [--low LOW]… -o FILE.qstore",
+    .offers = CLI_ANY_FILE,
+    .description =
+        "Packs a model at two or more precisions into one archive, losslessly: every file comes back byte "
+        "for byte, and the first part of the archive is all of the coarsest model.\n"
+        "\n"
+        "HIGH and LOW are a folder as model hubs have it (safetensors, config.json, tokenizer …), or one "
+        "file: safetensors, GGUF (the first shard of several) or ONNX. Each is coded from the next coarser "
+        "one: FP32 from BF16 or FP16, those from 8 bits, 8 bits from 4, whatever quantizer made them. A "
+        "folder of transformers.js with several precisions becomes one archive of them all. Without LOW an "
+        "8-bit variant is made of 16 bits: LLM.int8 as bitsandbytes has it, of GGUF Q8_0. Hidden entries "
+        "(.git, .gitattributes …), links to folders and empty folders are left out.",
+    .options = option_table,
+    .exit_codes = exit_codes,
+    .exit_text = "FILE appears complete and verified, or not at all.",
+    .examples = examples,
+    .see_also = "qstore-info qstore-unpack",
 };
 
 static double ratio(uint64_t a, uint64_t b)
@@ -145,23 +169,12 @@ static int print_json(const qstore_pack_options *options, const qstore_pack_resu
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {
-	    {"output", required_argument, NULL, 'o'},
-	    {"low", required_argument, NULL, OPTION_LOW},
-	    {"quantize", required_argument, NULL, OPTION_QUANTIZE},
-	    {"base", required_argument, NULL, OPTION_BASE},
-	    {"from", required_argument, NULL, OPTION_FROM},
-	    {"include", required_argument, NULL, OPTION_INCLUDE},
-	    {"exclude", required_argument, NULL, OPTION_EXCLUDE},
-	    {"force", no_argument, NULL, 'f'},
-	    CLI_OPTIONS,
-	};
 	qstore_pack_options pack = {0};
 	cli_list include = {0}, exclude = {0}, lower = {0};
 	cli_common common = {0};
-	int code = CLI_OK, ended, option, quantize_given = 0;
-	cli_set_name("qstore-pack");
-	while ((option = getopt_long(argc, argv, ":o:f" CLI_LETTERS, options, NULL)) != -1) {
+	int code = CLI_OK, option, quantize_given = 0;
+	cli_start(&tool);
+	while ((option = cli_next_option(argc, argv, &common)) > 0) {
 		switch (option) {
 		case 'o':
 			pack.output = optarg;
@@ -198,12 +211,10 @@ int main(int argc, char **argv)
 		case 'f':
 			pack.force = 1;
 			break;
-		default:
-			ended = cli_option(option, argv, options, help, &common);
-			if (ended >= 0)
-				return ended;
 		}
 	}
+	if (option == CLI_EXIT)
+		return common.code;
 	pack.high = cli_argument(argc, argv, "model");
 	if (pack.high == NULL)
 		return CLI_USAGE;

@@ -4,28 +4,49 @@
 
 #include "cli.h"
 
-static const char help[] =
-    "Usage: qstore-unpack FILE.qstore [--precision int8|bf16|fp16|fp32|low|high|all] [-o DIR]\n"
-    "\n"
-    "Restores a model's files from an archive, byte for byte; checksums of all bytes are checked.\n"
-    "The first part of an archive is enough for the coarse precision.\n"
-    "\n"
-    "  -p, --precision NAME  which variant: its name, low, high (default), or all: each in DIR/NAME\n"
-    "  -o, --output DIR      folder (default: the archive's name without .qstore, \"-\" and the precision)\n"
-    "      --file NAME       only this file (repeatable; '*' stands for anything)\n"
-    "      --tensor NAME     only this tensor, into DIR/tensors.safetensors (repeatable; '*' likewise)\n"
-    "      --base OLD        the model that the archive is a difference to: a folder, a file or an archive\n"
-    "      --sha256          compute each file's SHA-256 too, and compare it with the archive's (slower)\n"
-    "  -j, --threads N       threads (default: all cores)\n"
-    "  -f, --force           replace existing files\n"
-    "  -q, --quiet           print nothing but errors\n"
-    "      --json            print the result as JSON\n"
-    "  -h, --help            this text\n"
-    "  -V, --version         the version\n"
-    "\n"
-    "Exit status: 0 done, 1 failed, 2 wrong usage. No file appears before all are complete and verified.\n";
-
 enum { OPTION_FILE = CLI_OPTION_FIRST, OPTION_TENSOR, OPTION_BASE, OPTION_SHA256 };
+
+static const cli_option option_table[] = {
+    {'p', "precision", "NAME", "low high all int8 bf16 fp16 fp32",
+     "which variant: its name, low, high (default), or all: each in DIR/NAME", CLI_ONCE},
+    {'o', "output", "DIR", CLI_FOLDER,
+     "where to (default: the archive's name without .qstore, \"-\" and the precision)", CLI_ONCE},
+    {OPTION_FILE, "file", "NAME", NULL, "restore only this file; '*' stands for anything", CLI_REPEATS},
+    {OPTION_TENSOR, "tensor", "NAME", NULL,
+     "restore only this tensor, into DIR/tensors.safetensors; '*' stands for anything", CLI_REPEATS},
+    {OPTION_BASE, "base", "OLD", CLI_ANY_FILE,
+     "the model that the archive is a difference to: a folder, a file or an archive", CLI_ONCE},
+    {OPTION_SHA256, "sha256", NULL, NULL,
+     "compute each file's SHA-256 too, and compare it with the archive's (slower)", CLI_ONCE},
+    CLI_THREADS("threads (default: all cores)"),
+    {'f', "force", NULL, NULL, "replace existing files", CLI_ONCE},
+    CLI_COMMON,
+};
+
+static const cli_term exit_codes[] = {{"0", "done"}, {"1", "failed"}, {"2", "wrong usage"}, {NULL, NULL}};
+
+static const cli_term examples[] = {
+    {"qstore-unpack llama.qstore", "the finest variant, into a folder such as llama-high"},
+    {"qstore-unpack llama.qstore --precision int8 -o out/", "the INT8 files, as they were"},
+    {"qstore-unpack llama.qstore --tensor 'model.layers.0.*' -o out/",
+     "the tensors of one layer, in one safetensors file"},
+    {"qstore-unpack chat.qstore --base llama.qstore",
+     "an archive that was packed as the difference to another model"},
+    {NULL, NULL}};
+
+static const cli_tool tool = {
+    .name = "qstore-unpack",
+    .summary = "restore a model's files from a qstore archive",
+    .synopsis = "FILE.qstore [--precision int8|bf16|fp16|fp32|low|high|all] [-o DIR]",
+    .offers = CLI_ARCHIVE,
+    .description = "Restores a model's files from an archive, byte for byte; checksums of all bytes are "
+                   "checked. The first part of an archive is enough for the coarse precision.",
+    .options = option_table,
+    .exit_codes = exit_codes,
+    .exit_text = "No file appears before all are complete and verified.",
+    .examples = examples,
+    .see_also = "qstore-info qstore-pack",
+};
 
 /* "model.qstore" and "high" give "model-high", in the current folder. */
 static char *default_output(const char *path, const char *precision)
@@ -46,23 +67,13 @@ static char *default_output(const char *path, const char *precision)
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {
-	    {"precision", required_argument, NULL, 'p'},
-	    {"output", required_argument, NULL, 'o'},
-	    {"file", required_argument, NULL, OPTION_FILE},
-	    {"tensor", required_argument, NULL, OPTION_TENSOR},
-	    {"base", required_argument, NULL, OPTION_BASE},
-	    {"sha256", no_argument, NULL, OPTION_SHA256},
-	    {"force", no_argument, NULL, 'f'},
-	    CLI_OPTIONS,
-	};
 	qstore_unpack_options unpack = {.precision = "high"};
 	const char *base = NULL;
 	cli_list files = {0}, tensors = {0};
 	cli_common common = {0};
-	int code = CLI_OK, ended, option;
-	cli_set_name("qstore-unpack");
-	while ((option = getopt_long(argc, argv, ":p:o:f" CLI_LETTERS, options, NULL)) != -1) {
+	int code = CLI_OK, option;
+	cli_start(&tool);
+	while ((option = cli_next_option(argc, argv, &common)) > 0) {
 		switch (option) {
 		case 'p':
 			unpack.precision = optarg;
@@ -85,12 +96,10 @@ int main(int argc, char **argv)
 		case 'f':
 			unpack.force = 1;
 			break;
-		default:
-			ended = cli_option(option, argv, options, help, &common);
-			if (ended >= 0)
-				return ended;
 		}
 	}
+	if (option == CLI_EXIT)
+		return common.code;
 	const char *path = cli_argument(argc, argv, "archive");
 	if (path == NULL)
 		return CLI_USAGE;
