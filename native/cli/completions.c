@@ -42,23 +42,21 @@ static void bash_function(const char *name)
 		putchar(isalnum((unsigned char)*name) ? *name : '_');
 }
 
-/* The assignment of what fits: the words that compgen prints, one a line. */
+/* The assignment of what fits. compgen prints names of files one a line, and they may have spaces; it splits
+ * its list of words where IFS says. */
 static void bash_offer(const char *offers)
 {
-	if (offers == NULL) {
+	if (offers == NULL)
 		fputs("COMPREPLY=()", stdout);
-		return;
-	}
-	fputs("IFS=$'\\n' COMPREPLY=($(", stdout);
-	if (strcmp(offers, CLI_ANY_FILE) == 0)
-		fputs("compgen -f -- \"$word\"", stdout);
+	else if (strcmp(offers, CLI_ANY_FILE) == 0)
+		fputs("IFS=$'\\n' COMPREPLY=($(compgen -f -- \"$word\"))", stdout);
 	else if (strcmp(offers, CLI_FOLDER) == 0)
-		fputs("compgen -d -- \"$word\"", stdout);
+		fputs("IFS=$'\\n' COMPREPLY=($(compgen -d -- \"$word\"))", stdout);
 	else if (strcmp(offers, CLI_ARCHIVE) == 0)
-		fputs("compgen -f -X '!*.qstore' -- \"$word\"; compgen -d -- \"$word\"", stdout);
+		fputs("IFS=$'\\n' COMPREPLY=($(compgen -f -X '!*.qstore' -- \"$word\"; compgen -d -- \"$word\"))",
+		      stdout);
 	else
-		printf("compgen -W '%s' -- \"$word\"", offers);
-	fputs("))", stdout);
+		printf("COMPREPLY=($(compgen -W '%s' -- \"$word\"))", offers);
 }
 
 void cli_print_bash(const cli_tool *tool)
