@@ -184,12 +184,12 @@ node_modules/.package-lock.json: package-lock.json | npm-modules
 npm-modules:
 	-@scripts/npm-modules
 
-dist/types/wasm.d.ts: $(wildcard js/*.js js/*/*.js) js/status.js js/dtypes.js tsconfig.json node_modules/.package-lock.json
+dist/types/index.d.ts: $(wildcard js/*.js js/*/*.js js/*/*/*.js) js/status.js js/format/dtypes.js tsconfig.json node_modules/.package-lock.json
 	$(call say,types)rm -rf dist/types && node_modules/.bin/tsc -p tsconfig.json --noCheck
 	@touch $@
 
 # So that `npx qstore-decode` runs this checkout's, whatever npm's version.
-dist: wasm dist/types/wasm.d.ts dist/THIRD-PARTY.txt ## build only what the npm package has: the modules and the types
+dist: wasm dist/types/index.d.ts dist/THIRD-PARTY.txt ## build only what the npm package has: the modules and the types
 	@mkdir -p node_modules/.bin
 	@ln -sf ../../js/cli.js node_modules/.bin/qstore-decode
 

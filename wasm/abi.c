@@ -1,6 +1,6 @@
 /* The WebAssembly ABI: the core as functions of plain integers and pointers. 64-bit numbers go in as two
  * halves and out through memory, so that any engine can call. Every `out`, `words` and `work` is
- * 8-byte aligned. js/decoder.js is the caller; the names are exported by wasm/build.mk. Functions return a
+ * 8-byte aligned. js/wasm/decoder.js is the caller; the names are exported by wasm/build.mk. Functions return a
  * qstore_status unless said otherwise. */
 #include <stddef.h>
 #include <stdint.h>

@@ -2,7 +2,7 @@
 
 EMCC ?= emcc
 
-# What js/decoder.js calls.
+# What js/wasm/decoder.js calls.
 WASM_EXPORTS := qs_version qs_heap qs_workspace_size qs_workspace_init qs_header qs_body qs_chunk qs_blocks qs_words qs_words_transposed qs_interleaved qs_interleaved_columns \
 	qs_xxh3 qs_zstd
 
@@ -28,7 +28,7 @@ wasm_exported = -sEXPORTED_FUNCTIONS=$(subst $(space),$(comma),$(addprefix _,$(s
 
 wasm: $(foreach m,dist/qstore.wasm dist/qstore-scalar.wasm,$m $m.js) ## build only the WebAssembly modules
 
-# A module as text that js/wasm.js imports, and that file's type.
+# A module as text that js/wasm/module.js imports, and that file's type.
 dist/%.wasm.js: dist/%.wasm
 	@{ printf 'export default "'; base64 <$< | tr -d '\n'; printf '";\n'; } >$@
 	@printf 'declare const base64: string;\nexport default base64;\n' >$(@:.js=.d.ts)
@@ -82,6 +82,6 @@ dist/THIRD-PARTY.txt: $(B)/include/.made wasm/build.mk
 
 # ---- What of js/ is made -------------------------------------------------------------------------------------------
 
-js/status.js js/dtypes.js &: native/src/core/status.h native/src/core/index.h scripts/generate-js
+js/status.js js/format/dtypes.js &: native/src/core/status.h native/src/core/index.h scripts/generate-js
 	@scripts/generate-js
-	@touch js/status.js js/dtypes.js
+	@touch js/status.js js/format/dtypes.js

@@ -11,7 +11,7 @@ import { showSavings } from "./views/savings.js";
 import { Steps } from "./views/steps.js";
 import { Turn } from "./views/turns.js";
 
-/** @typedef {import("./qstore/js/archive.js").Archive} Archive */
+/** @typedef {import("./qstore/js/archive/archive.js").Archive} Archive */
 /** @typedef {import("./views/steps.js").StepState} StepState */
 
 /** The page's own archive. */

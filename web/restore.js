@@ -2,7 +2,7 @@
 
 import { plan } from "./qstore/js/index.js";
 
-/** @typedef {import("./qstore/js/archive.js").Archive} Archive */
+/** @typedef {import("./qstore/js/archive/archive.js").Archive} Archive */
 
 /**
  * @typedef {object} Restoring how far it is

@@ -1,7 +1,7 @@
 /** An archive's tensors, each with all its precisions. */
 
-/** @typedef {import("./qstore/js/archive.js").Archive} Archive */
-/** @typedef {import("./qstore/js/archive.js").TensorInfo} TensorInfo */
+/** @typedef {import("./qstore/js/archive/archive.js").Archive} Archive */
+/** @typedef {import("./qstore/js/archive/archive.js").TensorInfo} TensorInfo */
 
 /**
  * @typedef {object} Part a tensor at one precision

@@ -1,9 +1,9 @@
 /** Files of an archive as what runtimes take: a Blob with random access, and a Response, both restored as they are read. */
 
 import { QstoreError } from "../error.js";
-import { streamOf } from "../readable.js";
+import { streamOf } from "../util/readable.js";
 
-/** @typedef {import("../source.js").ReadOptions} ReadOptions */
+/** @typedef {import("../source/source.js").ReadOptions} ReadOptions */
 
 /**
  * What is needed of a file; an archive's files are such.

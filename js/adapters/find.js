@@ -1,6 +1,6 @@
 /** How runtimes' file names are found in an archive. */
 
-/** @typedef {import("../archive.js").Archive} Archive */
+/** @typedef {import("../archive/archive.js").Archive} Archive */
 
 /**
  * The file of a name: in the precision that is preferred where that has it, else in the finest that has; undefined when none has.

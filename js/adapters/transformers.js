@@ -3,7 +3,7 @@
 import { fileResponse } from "./blob.js";
 import { findFile } from "./find.js";
 
-/** @typedef {import("../archive.js").Archive} Archive */
+/** @typedef {import("../archive/archive.js").Archive} Archive */
 
 /**
  * What is needed of the `env` of @huggingface/transformers.
@@ -59,7 +59,7 @@ export function attachTransformers(env, archive, repo, { way, precision, signal 
 	};
 }
 
-/** @typedef {(address: unknown) => import("../contents.js").ArchiveFile | null | undefined} Find */
+/** @typedef {(address: unknown) => import("../archive/contents.js").ArchiveFile | null | undefined} Find */
 
 /**
  * @param {TransformersEnv} env

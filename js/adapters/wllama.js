@@ -1,11 +1,11 @@
 /** An archive's GGUF files for @wllama/wllama 3. */
 
 import { QstoreError } from "../error.js";
-import { hex } from "../hex.js";
+import { hex } from "../util/hex.js";
 import { fileBlob } from "./blob.js";
 import { findFile } from "./find.js";
 
-/** @typedef {import("../archive.js").Archive} Archive */
+/** @typedef {import("../archive/archive.js").Archive} Archive */
 
 /**
  * The GGUF files of a precision, all parts of a split one, for `wllama.loadModel`. Only what wllama reads is restored.

@@ -5,7 +5,7 @@ import { mkdir, open, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
 
-/** @typedef {import("../cache/cached-source.js").CacheStore} CacheStore */
+/** @typedef {import("../source/cached-source.js").CacheStore} CacheStore */
 
 /** Where the caches are when no folder is named: as the XDG base directory specification has it. */
 export function defaultCacheFolder() {

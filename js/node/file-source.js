@@ -2,8 +2,8 @@ import { open } from "node:fs/promises";
 import { QstoreError } from "../error.js";
 import { ioError } from "./io-error.js";
 
-/** @typedef {import("../source.js").ReadOptions} ReadOptions */
-/** @typedef {import("../source.js").Source} Source */
+/** @typedef {import("../source/source.js").ReadOptions} ReadOptions */
+/** @typedef {import("../source/source.js").Source} Source */
 
 /**
  * A source over a file of the filesystem.

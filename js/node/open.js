@@ -5,15 +5,15 @@ import { readdir, stat } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { anySource, openOn } from "../open.js";
+import { anySource, openOn } from "../archive/open.js";
 import { folderStore } from "./cache-folder.js";
-import { readExactly } from "../source.js";
+import { readExactly } from "../source/source.js";
 import { handleSource, openFile } from "./file-source.js";
 import { spawnThread } from "./threads.js";
 
-/** @typedef {import("../open.js").SourceInput | import("node:fs/promises").FileHandle} NodeInput an open file stays the caller's */
+/** @typedef {import("../archive/open.js").SourceInput | import("node:fs/promises").FileHandle} NodeInput an open file stays the caller's */
 
-/** @type {import("../open.js").Platform} */
+/** @type {import("../archive/open.js").Platform} */
 const node = {
 	source: nodeSource,
 	spawn: () => spawnThread,
@@ -27,15 +27,15 @@ const node = {
 /**
  * Opens an archive, with two requests at most.
  * @param {NodeInput} source a string is a path unless it begins as URLs do
- * @param {import("../open.js").OpenOptions} [options]
+ * @param {import("../archive/open.js").OpenOptions} [options]
  */
 export function openQstore(source, options = {}) {
-	return openOn(node, /** @type {import("../open.js").SourceInput} */ (source), options);
+	return openOn(node, /** @type {import("../archive/open.js").SourceInput} */ (source), options);
 }
 
 /**
  * @param {NodeInput} input
- * @param {import("../open.js").OpenOptions} options
+ * @param {import("../archive/open.js").OpenOptions} options
  */
 function nodeSource(input, options) {
 	if (typeof input === "string" && !/^(https?|file):\/\//i.test(input))
@@ -44,15 +44,15 @@ function nodeSource(input, options) {
 		return openFile(fileURLToPath(input));
 	if (typeof input === "object" && input !== null && "fd" in input && "stat" in input)
 		return handleSource(input);
-	return anySource(/** @type {import("../open.js").SourceInput} */ (input), options);
+	return anySource(/** @type {import("../archive/open.js").SourceInput} */ (input), options);
 }
 
 /** Bytes that are hashed at a time. */
 const HASH_SIZE = 2 ** 22;
 
 /**
- * @param {import("../source.js").Source} source
- * @param {import("../source.js").ReadOptions} options
+ * @param {import("../source/source.js").Source} source
+ * @param {import("../source/source.js").ReadOptions} options
  */
 async function hash(source, options) {
 	const size = source.byteLength ?? 0, sha256 = createHash("sha256");
@@ -62,9 +62,9 @@ async function hash(source, options) {
 }
 
 /**
- * @param {import("../open.js").SourceInput} input
+ * @param {import("../archive/open.js").SourceInput} input
  * @param {Set<number>} sizes
- * @returns {Promise<import("../open.js").SourceInput[]>}
+ * @returns {Promise<import("../archive/open.js").SourceInput[]>}
  */
 async function listFiles(input, sizes) {
 	const path = typeof input === "string" && !/^https?:\/\//i.test(input) ? (/^file:/i.test(input) ? fileURLToPath(input) : input) : undefined;

@@ -2,7 +2,7 @@
 
 import { Worker } from "node:worker_threads";
 
-/** @type {import("../workers/pool.js").Spawn} */
+/** @type {import("../decode/pool.js").Spawn} */
 export function spawnThread({ reply, failed }) {
 	const worker = new Worker(new URL("./worker.js", import.meta.url), { execArgv: [] });
 	worker.on("message", reply);

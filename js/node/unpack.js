@@ -6,8 +6,8 @@ import { dirname, join, resolve } from "node:path";
 import { QstoreError } from "../error.js";
 import { ioError } from "./io-error.js";
 
-/** @typedef {import("../archive.js").Archive} Archive */
-/** @typedef {import("../contents.js").ArchiveBytes} ArchiveBytes */
+/** @typedef {import("../archive/archive.js").Archive} Archive */
+/** @typedef {import("../archive/contents.js").ArchiveBytes} ArchiveBytes */
 
 /**
  * @typedef {object} UnpackOptions
@@ -107,7 +107,7 @@ function planOutputs(archive, precision, files, tensors, hashed) {
 /**
  * Tensors in one file must not have the same name.
  * @param {Archive} archive
- * @param {import("../contents.js").ArchiveTensor[]} tensors
+ * @param {import("../archive/contents.js").ArchiveTensor[]} tensors
  */
 function checkNames(archive, tensors) {
 	/** @type {Map<string, string>} */
@@ -231,7 +231,7 @@ async function removeFolders(path, made) {
  * @param {Archive} archive
  * @param {string} staging
  * @param {Output} output
- * @param {import("../source.js").ReadOptions} options
+ * @param {import("../source/source.js").ReadOptions} options
  * @param {(size: number) => void} count
  */
 async function restore(archive, staging, { name, bytes, sha256, file }, options, count) {

@@ -1,6 +1,6 @@
 /** The thread of WorkerPool. */
 
 import { parentPort } from "node:worker_threads";
-import { serve } from "../workers/serve.js";
+import { serve } from "../decode/serve.js";
 
 serve((take) => parentPort?.on("message", take), (reply, transfer) => parentPort?.postMessage(reply, transfer));

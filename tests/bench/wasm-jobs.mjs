@@ -1,12 +1,12 @@
 /** Decoding an archive's chunks in memory, by what they are: the same in Node's workers and in browsers'. */
 
-import { KIND, readIndex } from "../../js/archive-index.js";
-import { decodeJob } from "../../js/codec.js";
-import { DTYPES } from "../../js/dtypes.js";
-import { planObject } from "../../js/plan.js";
-import { bytesSource } from "../../js/source.js";
-import { decodePieces } from "../../js/stream.js";
-import { createDecoder } from "../../js/wasm.js";
+import { KIND, readIndex } from "../../js/format/archive-index.js";
+import { decodeJob } from "../../js/decode/codec.js";
+import { DTYPES } from "../../js/format/dtypes.js";
+import { planObject } from "../../js/plan/plan.js";
+import { bytesSource } from "../../js/source/source.js";
+import { decodePieces } from "../../js/decode/stream.js";
+import { createDecoder } from "../../js/wasm/module.js";
 
 const floatName = ({ dtype }) => ({ F16: "FP16", BF16: "BF16" })[DTYPES[dtype].name];
 

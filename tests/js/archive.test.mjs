@@ -1,15 +1,15 @@
 // The archive reader over small archives made by hand.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { readIndex } from "../../js/archive-index.js";
+import { readIndex } from "../../js/format/archive-index.js";
 import { openQstore } from "../../js/node/open.js";
-import { localCodec } from "../../js/codec.js";
+import { localCodec } from "../../js/decode/codec.js";
 import { spawnThread } from "../../js/node/threads.js";
-import { WorkerPool } from "../../js/workers/pool.js";
-import { safetensorsHeader } from "../../js/safetensors.js";
-import { sha256 as digest } from "../../js/sha256.js";
-import { bytesSource } from "../../js/source.js";
-import { compileWasm, createDecoder } from "../../js/wasm.js";
+import { WorkerPool } from "../../js/decode/pool.js";
+import { safetensorsHeader } from "../../js/archive/safetensors.js";
+import { sha256 as digest } from "../../js/util/sha256.js";
+import { bytesSource } from "../../js/source/source.js";
+import { compileWasm, createDecoder } from "../../js/wasm/module.js";
 import { buildArchive, noise, pairParts, sha256, zstdFrame } from "./helpers/archive.mjs";
 
 const decoder = await createDecoder();

@@ -4,8 +4,8 @@ import { copyFileSync, mkdirSync, readFileSync, readdirSync, writeFileSync } fro
 import { join } from "node:path";
 import { before, test, after } from "node:test";
 import { openQstore } from "../../js/node/open.js";
-import { bytesSource } from "../../js/source.js";
-import { openQstore as openWeb } from "../../js/web.js";
+import { bytesSource } from "../../js/source/source.js";
+import { openQstore as openWeb } from "../../js/browser/open.js";
 import { decode, hashes, native, temporary } from "./helpers/tools.mjs";
 
 const folder = temporary({ after });

@@ -7,8 +7,8 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { openQstore } from "../../js/node/open.js";
 import { unpack } from "../../js/node/unpack.js";
-import { bytesSource } from "../../js/source.js";
-import { createDecoder } from "../../js/wasm.js";
+import { bytesSource } from "../../js/source/source.js";
+import { createDecoder } from "../../js/wasm/module.js";
 import { buildArchive, pairParts } from "./helpers/archive.mjs";
 import { decode, hashes, temporary } from "./helpers/tools.mjs";
 

@@ -4,8 +4,8 @@ import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { DTYPES } from "../../js/dtypes.js";
-import { createDecoder } from "../../js/wasm.js";
+import { DTYPES } from "../../js/format/dtypes.js";
+import { createDecoder } from "../../js/wasm/module.js";
 import { decodeChunk, gridOf } from "../reference/decode.mjs";
 
 const corpus = fileURLToPath(new URL("../fuzz/corpus/fuzz_chunk/", import.meta.url));

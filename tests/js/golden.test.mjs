@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { openQstore } from "../../js/node/open.js";
-import { createDecoder } from "../../js/wasm.js";
+import { createDecoder } from "../../js/wasm/module.js";
 import { decodeArchive } from "../reference/decode.mjs";
 
 const golden = fileURLToPath(new URL("../golden/", import.meta.url));

@@ -1,7 +1,7 @@
 // Reading by HTTP, from servers as they are and as they should not be.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { httpSource } from "../../js/http/source.js";
+import { httpSource } from "../../js/source/http/source.js";
 import { noise } from "./helpers/archive.mjs";
 import { serve } from "./helpers/server.mjs";
 

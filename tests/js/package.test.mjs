@@ -58,7 +58,7 @@ test("it has both modules and no sources of theirs, no tests, and is small", asy
 });
 
 test("it decodes from where it was unpacked", async () => {
-	const { createDecoder } = await import(`file://${packed}/js/wasm.js`);
+	const { createDecoder } = await import(`file://${packed}/js/wasm/module.js`);
 	for (const simd of [true, false])
 		assert.equal((await createDecoder({ simd })).version, manifest.version);
 });

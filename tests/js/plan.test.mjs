@@ -3,10 +3,10 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { openQstore } from "../../js/node/open.js";
-import { KIND, NONE, readIndex } from "../../js/archive-index.js";
-import { chunkNumber, chunkRange, coalesce, describeChunk, findVariant, planChain, planChunk, planChunks, planFile, planRanges, planTensor, planVariant } from "../../js/plan.js";
-import { bytesSource } from "../../js/source.js";
-import { createDecoder } from "../../js/wasm.js";
+import { KIND, NONE, readIndex } from "../../js/format/archive-index.js";
+import { chunkNumber, chunkRange, coalesce, describeChunk, findVariant, planChain, planChunk, planChunks, planFile, planRanges, planTensor, planVariant } from "../../js/plan/plan.js";
+import { bytesSource } from "../../js/source/source.js";
+import { createDecoder } from "../../js/wasm/module.js";
 import { buildArchive, noise, pairParts } from "./helpers/archive.mjs";
 
 const decoder = await createDecoder();

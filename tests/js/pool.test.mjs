@@ -3,10 +3,10 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { test } from "node:test";
 import { promisify } from "node:util";
-import { ChunkError } from "../../js/codec.js";
+import { ChunkError } from "../../js/decode/codec.js";
 import { spawnThread } from "../../js/node/threads.js";
-import { WorkerPool } from "../../js/workers/pool.js";
-import { compileWasm, createDecoder } from "../../js/wasm.js";
+import { WorkerPool } from "../../js/decode/pool.js";
+import { compileWasm, createDecoder } from "../../js/wasm/module.js";
 import { noise } from "./helpers/archive.mjs";
 
 const module = await compileWasm();

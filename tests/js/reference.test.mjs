@@ -9,7 +9,7 @@ import { basename, join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { openQstore } from "../../js/node/open.js";
-import { createDecoder } from "../../js/wasm.js";
+import { createDecoder } from "../../js/wasm/module.js";
 import { decodeArchive, readIndex } from "../reference/decode.mjs";
 import { makeChains, models, writeModel } from "../golden/models.mjs";
 

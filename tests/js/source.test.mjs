@@ -4,7 +4,7 @@ import { mkdirSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { openFile } from "../../js/node/file-source.js";
-import { blobSource, bytesSource, readExactly, toSource, withHead } from "../../js/source.js";
+import { blobSource, bytesSource, readExactly, toSource, withHead } from "../../js/source/source.js";
 import { noise } from "./helpers/archive.mjs";
 import { temporary } from "./helpers/tools.mjs";
 

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { openQstore } from "../../js/node/index.js";
-import { createDecoder } from "../../js/wasm.js";
+import { createDecoder } from "../../js/wasm/module.js";
 import { buildArchive, pairParts } from "./helpers/archive.mjs";
 import { serve } from "./helpers/server.mjs";
 import { native, temporary } from "./helpers/tools.mjs";

@@ -5,7 +5,7 @@ import { describe, test } from "node:test";
 
 import { zstdFrame } from "./helpers/archive.mjs";
 import { serve } from "./helpers/server.mjs";
-import { compileWasm, createDecoder, hasSimd } from "../../js/wasm.js";
+import { compileWasm, createDecoder, hasSimd } from "../../js/wasm/module.js";
 
 const noise = (size) => Uint8Array.from({ length: size }, (_, i) => Math.imul(i + 1, 0x9e3779b1) >>> 23);
 

@@ -8,7 +8,7 @@ import { plural, precisionName, size } from "../text.js";
 import { histogram } from "./histogram.js";
 import { Treemap, legend } from "./treemap.js";
 
-/** @typedef {import("../qstore/js/archive.js").Archive} Archive */
+/** @typedef {import("../qstore/js/archive/archive.js").Archive} Archive */
 /** @typedef {import("../tensors.js").Tensor} Tensor */
 
 /** Weights that a histogram is made of, at most: the tensor's first ones. A multiple of all blocks' sizes. */

@@ -3,7 +3,7 @@
 import { make } from "../dom.js";
 import { percent, precisionName, size } from "../text.js";
 
-/** @typedef {import("../qstore/js/archive.js").VariantInfo} VariantInfo */
+/** @typedef {import("../qstore/js/archive/archive.js").VariantInfo} VariantInfo */
 
 /**
  * @param {HTMLElement} place

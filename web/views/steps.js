@@ -3,7 +3,7 @@
 import { announce, make, showError } from "../dom.js";
 import { percent, precisionName, rate, size } from "../text.js";
 
-/** @typedef {import("../qstore/js/archive.js").VariantInfo} VariantInfo */
+/** @typedef {import("../qstore/js/archive/archive.js").VariantInfo} VariantInfo */
 /** @typedef {import("../restore.js").Restoring} Restoring */
 
 /**

@@ -107,7 +107,7 @@ export async function ownWorker(url, precision) {
 	let made = 0;
 	const create = () => {
 		made++;
-		return new Worker("/js/workers/worker.js", { type: "module" });
+		return new Worker("/js/browser/worker.js", { type: "module" });
 	};
 	const { hashes } = await readPrecision(url, precision, { cache: false, workers: { count: 2, create } });
 	return { hashes, made };

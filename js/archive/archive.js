@@ -1,0 +1,354 @@
+/** An open archive: its variants, files and tensors, and their bytes. */
+
+import { ArchiveBytes, ArchiveFile, ArchiveTensor, readTensors } from "./contents.js";
+import { DTYPES } from "../format/dtypes.js";
+import { QstoreError } from "../error.js";
+import { KIND, NONE } from "../format/archive-index.js";
+import { findVariant, hasVariant, isShared, planVariant } from "../plan/plan.js";
+import { RULES } from "../format/rules.js";
+import { safetensorsHeader } from "./safetensors.js";
+import { fetchRanges, loadTensors } from "./tensors.js";
+import { upgradeTensors } from "./upgrade.js";
+
+/** @typedef {import("../decode/codec.js").Codec} Codec */
+/** @typedef {import("../format/archive-index.js").Index} Index */
+/** @typedef {import("../format/archive-index.js").ObjectRecord} ObjectRecord */
+/** @typedef {import("../source/source.js").ReadOptions} ReadOptions */
+/** @typedef {import("../source/source.js").Source} Source */
+/** @typedef {import("../wasm/decoder.js").Decoder} Decoder */
+
+/**
+ * @typedef {object} VariantInfo
+ * @property {string} name "int8", "bf16" …
+ * @property {string} dtype that most of its weights have
+ * @property {string | undefined} coarser the variant that it refines
+ * @property {number} size of its files
+ * @property {number} layerSize coded bytes that it adds
+ * @property {number} downloadSize the archive's first bytes, which hold all of it
+ */
+
+/**
+ * @typedef {object} FileInfo
+ * @property {string} name
+ * @property {string[]} variants that have it
+ * @property {number} size
+ * @property {string} sha256 in hexadecimal
+ * @property {"stored" | "zstd" | "assembled" | "base"} kind as one member of the archive, from coded chunks, or a file of the base, which is not in the archive
+ */
+
+/**
+ * @typedef {object} TensorInfo
+ * @property {string} name
+ * @property {string} file that it stands in
+ * @property {string[]} variants that have that file
+ * @property {string} dtype as safetensors or ggml spells it
+ * @property {number[]} shape
+ * @property {number} offset in the file
+ * @property {number} size in bytes
+ * @property {"plain" | "codes" | "refine" | "delta" | "base" | "literal"} kind base: the same in the base; literal: kept with the file's header
+ * @property {string | undefined} rule that its codes, or those that it refines, were made by
+ * @property {number} codedSize in the archive, with the scales of blocks; for "refine" what it adds to its codes; 0 for "literal"
+ * @property {number} error refine: Σ(coarse − fine)² / Σ fine², how much the coarse version loses; else 0
+ * @property {boolean} shared the same as in a coarser variant, whose layer holds it
+ */
+
+/**
+ * @typedef {object} PrecisionOptions
+ * @property {string} [precision] a variant's name, "low", or "high", which is the default
+ */
+
+const FILE_KINDS = /** @type {const} */ (["stored", "zstd", "assembled", "base"]);
+/** Bytes of a range that is read at once. */
+const READ_SIZE = 2 ** 23;
+/** A layout's elements are codes. */
+const OBJECT_KINDS = /** @type {const} */ (["plain", "codes", "refine", "delta", "codes", "base"]);
+
+export class Archive {
+	/** @type {Source} */
+	#source;
+	#decoder;
+	#codec;
+	#base;
+	/** @type {VariantInfo[]} */
+	#variants;
+	/** @type {FileInfo[] | undefined} */
+	#files;
+	/** @type {TensorInfo[] | undefined} */
+	#tensors;
+	#release;
+
+	/**
+	 * Use openQstore.
+	 * @param {import("./contents.js").Context & { cache?: import("../source/cached-source.js").CachedSource, release?: () => unknown }} parts
+	 *   release: called when the archive is closed
+	 */
+	constructor({ index, source, decoder, codec, cache, base, release }) {
+		/** What is kept of it: `size` in bytes, `error` when no more can be, `clear()`. */
+		this.cache = cache;
+		/** For planning reads (plan.js). */
+		this.index = index;
+		this.#source = source;
+		this.#decoder = decoder;
+		this.#codec = codec;
+		this.#base = base;
+		this.#release = release;
+		this.#variants = Array.from({ length: index.variantCount }, (_, i) => {
+			const { name, dtype, coarser, size, layerOffset, layerSize } = index.variant(i);
+			return {
+				name, dtype: DTYPES[dtype].name, coarser: coarser === NONE ? undefined : index.variant(coarser).name,
+				size, layerSize, downloadSize: index.payloadOffset + layerOffset + layerSize,
+			};
+		});
+	}
+
+	/** The source's name, for messages. */
+	get name() {
+		return this.#source.name;
+	}
+
+	/** Bytes of the complete archive. */
+	get size() {
+		return this.index.archiveSize;
+	}
+
+	/** Coarse to fine. */
+	get variants() {
+		return this.#variants;
+	}
+
+	/** Those of all variants. */
+	get files() {
+		this.#files ??= Array.from({ length: this.index.fileCount }, (_, i) => {
+			const { name, variants, size, sha256, kind } = this.index.file(i);
+			return { name, variants: this.#names(variants), size, sha256, kind: FILE_KINDS[kind] };
+		});
+		return this.#files;
+	}
+
+	/** Those of all variants, in the order of their files and in the files' own. */
+	get tensorList() {
+		this.#tensors ??= Array.from({ length: this.index.tensorCount }, (_, i) => this.#tensorInfo(i));
+		return this.#tensors;
+	}
+
+	/**
+	 * One of "low", "high" and a variant's name.
+	 * @param {string} [precision]
+	 * @returns {VariantInfo}
+	 */
+	variant(precision) {
+		return this.#variants[this.#variantNumber(precision)];
+	}
+
+	/**
+	 * Throws when the source ends before all that a variant needs.
+	 * @param {string} [precision]
+	 */
+	checkComplete(precision) {
+		const number = this.#variantNumber(precision), asked = this.#variants[number], size = this.#source.byteLength;
+		if (size === undefined || size >= asked.downloadSize)
+			return;
+		const held = this.#variants.slice(0, number).findLast((variant) => size >= variant.downloadSize);
+		throw this.#error("TRUNCATED", held ? `ends too early for ${asked.name}; ${held.name} is complete` :
+			`ends too early: ${size} bytes of the ${asked.downloadSize} that ${asked.name} needs`);
+	}
+
+	/**
+	 * A file of a variant.
+	 * @param {string} name
+	 * @param {PrecisionOptions} [options]
+	 * @returns {ArchiveFile}
+	 */
+	file(name, { precision } = {}) {
+		const variant = this.#variantNumber(precision);
+		const found = this.#find(this.files, "file", name, variant);
+		return new ArchiveFile(this.#context(), found, this.#variants[variant].name);
+	}
+
+	/**
+	 * All files of a variant.
+	 * @param {PrecisionOptions} [options]
+	 * @returns {ArchiveFile[]}
+	 */
+	filesOf({ precision } = {}) {
+		const { name } = this.variant(precision), context = this.#context();
+		return this.files.flatMap((file, i) => file.variants.includes(name) ? [new ArchiveFile(context, i, name)] : []);
+	}
+
+	/**
+	 * A tensor of a variant.
+	 * @param {string} name
+	 * @param {PrecisionOptions} [options]
+	 * @returns {ArchiveTensor}
+	 */
+	tensor(name, { precision } = {}) {
+		const variant = this.#variantNumber(precision);
+		const found = this.#find(this.tensorList, "tensor", name, variant);
+		return new ArchiveTensor(this.#context(), found, this.#variants[variant].name, this.tensorList[found]);
+	}
+
+	/**
+	 * All tensors of a variant, in the archive's order.
+	 * @param {PrecisionOptions} [options]
+	 * @returns {ArchiveTensor[]}
+	 */
+	tensorsOf({ precision } = {}) {
+		const { name } = this.variant(precision), context = this.#context();
+		return this.tensorList.flatMap((tensor, i) => tensor.variants.includes(name) ?
+			[new ArchiveTensor(context, i, name, tensor)] : []);
+	}
+
+	/**
+	 * The tensors of a variant in memory, one after the other in the archive's order, each as soon as its bytes are there.
+	 * @param {PrecisionOptions & import("./tensors.js").LoadOptions} [options]
+	 * @returns {AsyncGenerator<import("./tensor-data.js").TensorData, void, void>}
+	 */
+	tensors({ precision, ...options } = {}) {
+		return loadTensors(this.#context(), this.tensorsOf({ precision }), options);
+	}
+
+	/**
+	 * A small file's bytes: config.json, tokenizer.json … They are compared with its SHA-256.
+	 * @param {string} name
+	 * @param {PrecisionOptions & ReadOptions} [options]
+	 * @returns {Promise<Uint8Array>}
+	 */
+	metadata(name, { precision, signal } = {}) {
+		const file = this.file(name, { precision });
+		return file.read(0, file.size, { signal });
+	}
+
+	/**
+	 * A safetensors file of some tensors of one variant: a header, and their bytes.
+	 * @param {ArchiveTensor[]} tensors in the archive's order
+	 * @returns {ArchiveBytes}
+	 */
+	safetensors(tensors) {
+		const header = safetensorsHeader(tensors);
+		const index = this.index;
+		const size = tensors.reduce((sum, tensor) => sum + tensor.size, header.length);
+		const records = tensors.map(({ number }) => index.tensor(number)), context = this.#context();
+		return new ArchiveBytes(size, (start, end, options) => readTensors(context, header, records, start, end, options));
+	}
+
+	/**
+	 * Fetches all of a variant that is not in the cache, so that reading it later fetches nothing.
+	 * @param {PrecisionOptions & import("./tensors.js").LoadOptions} [options] of the progress, what is decoded is nothing
+	 */
+	async download({ precision, ...options } = {}) {
+		if (!this.cache)
+			throw this.#error("USAGE", "was opened without a cache: there is no place to download it to");
+		await fetchRanges(this.#source, planVariant(this.index, this.#variantNumber(precision), { max: READ_SIZE }), options);
+		if (this.cache.error)
+			throw new QstoreError("IO", `${this.name}: cannot be kept: ${this.cache.error.message}`, { cause: this.cache.error });
+	}
+
+	/**
+	 * The tensors of a variant that a coarser one does not have as they are, in memory, each as soon as its bytes are there. What the cache has of the
+	 * coarser one, and of those that were upgraded before, is not fetched again: only the refinement is.
+	 * @param {PrecisionOptions & import("./upgrade.js").UpgradeOptions} [options]
+	 * @returns {AsyncGenerator<import("./tensor-data.js").TensorData, void, void>}
+	 */
+	upgrade({ precision, from, ...options } = {}) {
+		const number = this.#variantNumber(precision), { coarser } = this.#variants[number];
+		const base = from ?? coarser;
+		if (base === undefined)
+			throw this.#error("USAGE", `has nothing coarser than ${this.#variants[number].name} to upgrade from`);
+		const tensors = this.tensorsOf({ precision });
+		return upgradeTensors(this.#context(), tensors, this.#variantNumber(base), options);
+	}
+
+	/** Ends the source, the workers, and what was opened of the base. */
+	async close() {
+		await this.#base.close();
+		await this.#release?.();
+		await this.#source.close?.();
+	}
+
+	/** @returns {import("./contents.js").Context} */
+	#context() {
+		return { index: this.index, source: this.#source, decoder: this.#decoder, codec: this.#codec, base: this.#base };
+	}
+
+	/** @param {string} precision */
+	#variantNumber(precision = "high") {
+		const number = findVariant(this.index, precision);
+		if (number === undefined)
+			throw this.#error("NOT_FOUND", `has no precision "${precision}", only ` +
+				this.#variants.map(({ name }) => name).join(", "));
+		return number;
+	}
+
+	/**
+	 * @param {{ name: string, variants: string[] }[]} list
+	 * @param {string} what
+	 * @param {string} name
+	 * @param {number} variant
+	 */
+	#find(list, what, name, variant) {
+		const precision = this.#variants[variant].name;
+		const found = list.findIndex((entry) => entry.name === name && entry.variants.includes(precision));
+		if (found < 0) {
+			const others = new Set(list.flatMap((entry) => entry.name === name ? entry.variants : []));
+			throw this.#error("NOT_FOUND", `has no ${what} ${name} in ${precision}` +
+				(others.size > 0 ? `, only in ${[...others].join(", ")}` : ""));
+		}
+		return found;
+	}
+
+	/**
+	 * @param {number} i
+	 * @returns {TensorInfo}
+	 */
+	#tensorInfo(i) {
+		const index = this.index, tensor = index.tensor(i);
+		const { name: file, variants } = this.files[tensor.file];
+		const info = tensor.object === NONE ? { kind: /** @type {const} */ ("literal"), rule: undefined, codedSize: 0, error: 0 } :
+			describeObject(index, index.object(tensor.object));
+		return {
+			name: tensor.name, file, variants, dtype: DTYPES[tensor.dtype].name, shape: tensor.shape,
+			offset: tensor.offset, size: tensor.size, ...info, shared: isShared(index, tensor),
+		};
+	}
+
+	/** @param {number} mask */
+	#names(mask) {
+		return this.#variants.flatMap((variant, i) => hasVariant(mask, i) ? [variant.name] : []);
+	}
+
+	/**
+	 * @param {import("../error.js").StatusName} code
+	 * @param {string} text
+	 */
+	#error(code, text) {
+		return new QstoreError(code, this.name ? `${this.name}: ${text}` : `the archive ${text}`);
+	}
+}
+
+/**
+ * How a tensor is kept.
+ * @param {Index} index
+ * @param {ObjectRecord} object
+ */
+function describeObject(index, object) {
+	// Floats whose rows stand as columns in the file.
+	if (object.kind === KIND.LAYOUT && object.group > 8)
+		object = index.object(object.coarse);
+	let kind = OBJECT_KINDS[object.kind], { codedSize } = object, error = object.kind === KIND.REFINE ? object.error : 0, codes = object;
+	if (object.kind === KIND.LAYOUT) {
+		codes = index.object(object.coarse);
+		codedSize += codes.codedSize + (object.scales === NONE ? 0 : index.object(object.scales).codedSize);
+	} else if (object.kind === KIND.REFINE) {
+		codes = index.object(object.coarse);
+	} else if (object.kind === KIND.DELTA) {
+		const cast = index.object(object.coarse);
+		// Singles given codes: their 16-bit cast is an object that no file shows.
+		if (cast.kind === KIND.REFINE && cast.variant === object.variant) {
+			kind = "refine";
+			codedSize += cast.codedSize;
+			error = cast.error;
+			codes = index.object(cast.coarse);
+		}
+	}
+	return { kind, rule: codes.kind === KIND.CODES && codes.rule !== 0 ? RULES[codes.rule].name : undefined, codedSize, error };
+}

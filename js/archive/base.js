@@ -1,0 +1,118 @@
+/** The base of an archive: the model that parts of it are differences to (FORMAT.md §2.2, files of kind 3). */
+
+import { FILE } from "../format/archive-index.js";
+import { QstoreError } from "../error.js";
+import { readExactly } from "../source/source.js";
+
+/** @typedef {import("./archive.js").Archive} Archive */
+/** @typedef {import("../format/archive-index.js").FileRecord} FileRecord */
+/** @typedef {import("../format/archive-index.js").Index} Index */
+/** @typedef {import("../source/source.js").ReadOptions} ReadOptions */
+/** @typedef {import("../source/source.js").Source} Source */
+
+/** @typedef {(offset: number, size: number, options?: ReadOptions) => Promise<Uint8Array>} ReadBase */
+
+/** Where a base's bytes are: an open archive, or a plain file. */
+/** @typedef {{ archive: Archive } | { source: Source, sha256: () => Promise<string> }} BaseMember */
+
+/**
+ * The files of other models that an archive names.
+ * @param {Index} index
+ * @returns {{ number: number, record: FileRecord }[]}
+ */
+export function baseFiles(index) {
+	const files = Array.from({ length: index.fileCount }, (_, number) => ({ number, record: index.file(number) }));
+	return files.filter(({ record }) => record.kind === FILE.BASE);
+}
+
+/** Reads the files of an archive's base. */
+export class Base {
+	#index;
+	#name;
+	#files;
+	#close;
+
+	/**
+	 * @param {Index} index of the archive
+	 * @param {string | undefined} name the archive's, for messages
+	 * @param {Map<number, ReadBase>} [files] by their numbers in the index; none: there is no base at hand
+	 * @param {() => Promise<unknown>} [close]
+	 */
+	constructor(index, name, files = new Map(), close = async () => {}) {
+		this.#index = index;
+		this.#name = name;
+		this.#files = files;
+		this.#close = close;
+	}
+
+	/**
+	 * Bytes of a base file; they are the caller's own.
+	 * @param {number} file its number in the index
+	 * @param {number} offset
+	 * @param {number} size
+	 * @param {ReadOptions} [options]
+	 * @returns {Promise<Uint8Array>}
+	 */
+	async read(file, offset, size, options) {
+		const read = this.#files.get(file);
+		if (!read)
+			throw missing(this.#name, this.#index.file(file), "is a difference to another model, its base: give the base too. It has");
+		return read(offset, size, options);
+	}
+
+	close() {
+		return this.#close();
+	}
+}
+
+/**
+ * Finds each base file that an archive names, by size and SHA-256.
+ * @param {Index} index of the archive
+ * @param {string | undefined} name the archive's, for messages
+ * @param {BaseMember[]} members
+ * @returns {Promise<Map<number, ReadBase>>}
+ */
+export async function findBaseFiles(index, name, members) {
+	/** @type {Map<number, ReadBase>} */
+	const found = new Map();
+	for (const { number, record } of baseFiles(index)) {
+		for (const member of members) {
+			const read = await findIn(member, record);
+			if (read) {
+				found.set(number, read);
+				break;
+			}
+		}
+		if (!found.has(number))
+			throw missing(name, record, "what was given is not its base: that has");
+	}
+	return found;
+}
+
+/**
+ * @param {BaseMember} member
+ * @param {FileRecord} wanted
+ * @returns {Promise<ReadBase | undefined>}
+ */
+async function findIn(member, wanted) {
+	if ("archive" in member) {
+		const { archive } = member;
+		const entry = archive.files.find(({ size, sha256, variants }) => size === wanted.size && sha256 === wanted.sha256 && variants.length > 0);
+		const file = entry && archive.file(entry.name, { precision: entry.variants[0] });
+		return file && ((offset, size, options) => file.read(offset, offset + size, options));
+	}
+	const { source } = member;
+	if (source.byteLength !== wanted.size || await member.sha256() !== wanted.sha256)
+		return undefined;
+	// A copy: the source's bytes are not the reader's own.
+	return async (offset, size, options) => (await readExactly(source, offset, size, options)).slice();
+}
+
+/**
+ * @param {string | undefined} name
+ * @param {FileRecord} file
+ * @param {string} text
+ */
+function missing(name, file, text) {
+	return new QstoreError("NOT_FOUND", `${name ? `${name}: ` : ""}${text} ${file.name} (${file.size} bytes, SHA-256 ${file.sha256})`);
+}

@@ -1,0 +1,130 @@
+/** Tensors one after the other, each as soon as its bytes are there. */
+
+import { QstoreError } from "../error.js";
+import { planReads } from "../plan/batches.js";
+import { coalesce, planTensors } from "../plan/plan.js";
+import { bytesToFetch, readExactly } from "../source/source.js";
+import { decodePieces } from "../decode/stream.js";
+import { TensorData } from "./tensor-data.js";
+
+/** @typedef {import("./contents.js").ArchiveTensor} ArchiveTensor */
+/** @typedef {import("./contents.js").Context} Context */
+/** @typedef {import("../plan/plan.js").Range} Range */
+
+/**
+ * How far something is. What is fetched is coded, and less than what it decodes to; from a file or a warm cache it is nothing. What nobody could know comes on top of
+ * what was to fetch: chunks that come damaged, a base's bytes, and what stands before a range where a server sends the file from its start only.
+ * @typedef {object} Progress
+ * @property {number} fetched bytes that came over the network
+ * @property {number} toFetch all that will
+ * @property {number} decoded bytes that were restored
+ * @property {number} toDecode all that will
+ */
+
+/**
+ * @typedef {object} LoadOptions
+ * @property {AbortSignal} [signal]
+ * @property {(progress: Progress) => void} [onProgress]
+ */
+
+/** Counts for a caller's onProgress. */
+export class Meter {
+	#report;
+	#progress;
+
+	/**
+	 * @param {((progress: Progress) => void) | undefined} report
+	 * @param {{ fetched?: number, toFetch: number, toDecode: number }} start fetched: before, of what was to fetch
+	 */
+	constructor(report, { fetched = 0, toFetch, toDecode }) {
+		this.#report = report;
+		this.#progress = { fetched, toFetch, decoded: 0, toDecode };
+	}
+
+	/** @param {number} bytes */
+	fetched = (bytes) => {
+		const now = this.#progress;
+		now.fetched += bytes;
+		now.toFetch = Math.max(now.toFetch, now.fetched);
+		this.#report?.({ ...now });
+	};
+
+	/** @param {number} bytes */
+	decoded(bytes) {
+		this.#progress.decoded += bytes;
+		this.#report?.({ ...this.#progress });
+	}
+}
+
+/**
+ * Bytes that reading ranges, which may overlap, fetches.
+ * @param {import("../source/source.js").Source} source
+ * @param {Range[]} ranges
+ */
+export function sumToFetch(source, ranges) {
+	const each = source.keeps ? coalesce(ranges, { gap: 0, max: Infinity }) : ranges;
+	return each.reduce((sum, { offset, size }) => sum + bytesToFetch(source, offset, size), 0);
+}
+
+/** Ranges that are under way at a time. */
+const FETCHES = 3;
+
+/**
+ * Reads ranges for the source's cache, a few at a time.
+ * @param {import("../source/source.js").Source} source
+ * @param {Range[]} ranges
+ * @param {LoadOptions} options
+ */
+export async function fetchRanges(source, ranges, { signal, onProgress }) {
+	const meter = new Meter(onProgress, { toFetch: sumToFetch(source, ranges), toDecode: 0 });
+	const waiting = ranges.filter(({ offset, size }) => bytesToFetch(source, offset, size) > 0).reverse();
+	await Promise.all(Array.from({ length: FETCHES }, async () => {
+		for (let range; (range = waiting.pop());)
+			await readExactly(source, range.offset, range.size, { signal, onFetch: meter.fetched }).catch((error) => {
+				waiting.length = 0;
+				throw error;
+			});
+	}));
+}
+
+/**
+ * Tensors of one archive, in the order given. What it yields is the consumer's own; beside that it holds a bounded amount.
+ * @param {Context} context
+ * @param {ArchiveTensor[]} tensors
+ * @param {LoadOptions & { gap?: number, fetched?: number }} [options] gap: see CoalesceOptions; fetched: bytes that the caller has fetched to find out which tensors
+ * @returns {AsyncGenerator<TensorData, void, void>}
+ */
+export async function* loadTensors(context, tensors, { signal, onProgress, gap, fetched = 0 } = {}) {
+	const { index, source } = context, records = tensors.map(({ number }) => index.tensor(number));
+	const meter = new Meter(onProgress, {
+		fetched,
+		toFetch: onProgress ? fetched + sumToFetch(source, planReads(index, planTensors(index, records), { gap })) : 0,
+		toDecode: tensors.reduce((sum, { size }) => sum + size, 0),
+	});
+	const pieces = decodePieces(context, planTensors(index, records), { signal, onFetch: meter.fetched, gap });
+	try {
+		for (const tensor of tensors) {
+			const bytes = allocate(tensor);
+			for (let at = 0; at < bytes.length;) {
+				// A tensor is all of some pieces: none has bytes of two.
+				const { value } = await pieces.next();
+				bytes.set(/** @type {Uint8Array} */ (value), at);
+				at += /** @type {Uint8Array} */ (value).length;
+				meter.decoded(/** @type {Uint8Array} */ (value).length);
+			}
+			yield new TensorData(tensor, bytes);
+		}
+	} finally {
+		await pieces.return();
+	}
+}
+
+/** @param {ArchiveTensor} tensor */
+function allocate({ name, size }) {
+	try {
+		return new Uint8Array(size);
+	} catch (error) {
+		throw new QstoreError("MEMORY", `tensor ${name}: ${size} bytes cannot be had in one piece: read it by parts with chunks()`,
+			{ cause: error });
+	}
+}

@@ -1,0 +1,6 @@
+/** The Web Worker of WorkerPool. */
+
+import { serve } from "../decode/serve.js";
+
+serve((take) => addEventListener("message", ({ data }) => take(data)),
+	(reply, transfer) => /** @type {Worker} */ (/** @type {unknown} */ (globalThis)).postMessage(reply, transfer));

@@ -1,0 +1,302 @@
+/** Decoding in several workers: Web Workers or Node's threads (web.js, ../node/threads.js), which take jobs and give bytes. */
+
+import { onAbort } from "../util/abort.js";
+import { ChunkError, localCodec } from "./codec.js";
+import { Decoder } from "../wasm/decoder.js";
+import { QstoreError } from "../error.js";
+
+/** @typedef {import("./codec.js").Codec} Codec */
+/** @typedef {import("./codec.js").Job} Job */
+/** @typedef {import("./serve.js").Reply} Reply */
+/** @typedef {import("./serve.js").Task} Task */
+
+/**
+ * A worker as the pool uses it.
+ * @typedef {object} Handle
+ * @property {(task: Task, transfer?: ArrayBuffer[]) => void} post
+ * @property {() => unknown} terminate
+ * @property {(busy: boolean) => void} [hold] whether it keeps the process alive (Node)
+ */
+
+/**
+ * Starts a worker that runs serve.js; throws when it is not allowed to.
+ * @callback Spawn
+ * @param {{ reply: (reply: Reply) => void, failed: (text: string, cause?: unknown) => void }} on
+ * @returns {Handle}
+ */
+
+/**
+ * @typedef {object} PoolOptions
+ * @property {Spawn} spawn
+ * @property {WebAssembly.Module} module
+ * @property {number} count of workers, at most
+ * @property {number} [idle] milliseconds without work after which the workers end; they start again when they are needed
+ */
+
+/**
+ * A job and who waits for it.
+ * @typedef {object} Waiting
+ * @property {Job} job
+ * @property {(bytes: Uint8Array) => void} resolve
+ * @property {(error: unknown) => void} reject
+ */
+
+/**
+ * @typedef {object} Member
+ * @property {Handle} handle
+ * @property {boolean} ready
+ * @property {Map<number, Waiting>} jobs that it has been given
+ */
+
+/** Jobs that a worker has been given at a time: one that it does, and one that is there when it has done it. */
+const AT_ONCE = 2;
+
+/**
+ * Workers that decode chunks, each with an instance of the module of its own, no memory shared. They start when there is work for them,
+ * and end when there is none for a while. Where none can be started (a content security policy, a bundler that did not see the worker's
+ * file) the calling thread decodes.
+ * @implements {Codec}
+ */
+export class WorkerPool {
+	#spawn;
+	#module;
+	#idle;
+	/** @type {Set<Member>} */
+	#members = new Set();
+	/** @type {Waiting[]} */
+	#queue = [];
+	#next = 0;
+	#blocked = false;
+	/** @type {Promise<Codec> | undefined} */
+	#local;
+	/** @type {QstoreError | undefined} */
+	#closed;
+	/** @type {ReturnType<typeof setTimeout> | undefined} */
+	#timer;
+
+	/** @param {PoolOptions} options */
+	constructor({ spawn, module, count, idle = 30_000 }) {
+		this.#spawn = spawn;
+		this.#module = module;
+		this.#idle = idle;
+		this.concurrency = count;
+	}
+
+	/** Workers that there are now. */
+	get size() {
+		return this.#members.size;
+	}
+
+	/** Have workers been refused, so that the calling thread decodes? */
+	get blocked() {
+		return this.#blocked;
+	}
+
+	/**
+	 * @param {Job} job
+	 * @param {import("../source/source.js").ReadOptions} [options]
+	 * @returns {Promise<Uint8Array>}
+	 */
+	decode(job, { signal } = {}) {
+		if (this.#closed)
+			return Promise.reject(this.#closed);
+		if (signal?.aborted)
+			return Promise.reject(signal.reason);
+		return new Promise((resolve, reject) => {
+			/** @type {Waiting} */
+			const waiting = {
+				job,
+				resolve(bytes) {
+					stop();
+					resolve(bytes);
+				},
+				reject(error) {
+					stop();
+					reject(error);
+				},
+			};
+			// What a worker has been given it does; what waits can be taken back.
+			const stop = onAbort(signal, () => {
+				const at = this.#queue.indexOf(waiting);
+				if (at >= 0)
+					this.#queue.splice(at, 1);
+				reject(signal?.reason);
+			});
+			this.#queue.push(waiting);
+			this.#assign();
+		});
+	}
+
+	/**
+	 * Starts workers for jobs that will come: that takes as long as fetching what they decode.
+	 * @param {number} jobs
+	 */
+	prepare(jobs) {
+		if (!this.#closed)
+			this.#startFor(jobs - this.#members.size);
+	}
+
+	/** Ends the workers; jobs under way are rejected. */
+	async close() {
+		this.#closed ??= new QstoreError("CANCELLED", "the pool of workers was closed");
+		clearTimeout(this.#timer);
+		for (const { reject } of this.#queue.splice(0))
+			reject(this.#closed);
+		await Promise.all([...this.#members].map((member) => this.#end(member, this.#closed)));
+	}
+
+	/** Gives what waits to workers that have time, and starts workers when there are too few. */
+	#assign() {
+		clearTimeout(this.#timer);
+		const ready = [...this.#members].filter((member) => member.ready);
+		while (this.#queue.length > 0) {
+			const least = ready.reduce((/** @type {Member | undefined} */ a, b) => a && a.jobs.size <= b.jobs.size ? a : b, undefined);
+			if (!least || least.jobs.size >= AT_ONCE)
+				break;
+			this.#give(least, /** @type {Waiting} */ (this.#queue.shift()));
+		}
+		this.#startFor(this.#queue.length - (this.#members.size - ready.length));
+		if (this.#blocked && this.#members.size === 0)
+			this.#decodeHere();
+		for (const { handle, ready: started, jobs } of this.#members)
+			handle.hold?.(jobs.size > 0 || (!started && this.#queue.length > 0));
+		if (this.#members.size > 0 && this.#queue.length === 0 && [...this.#members].every(({ jobs }) => jobs.size === 0))
+			this.#rest();
+	}
+
+	/** Ends the workers after a while, unless there is work again. */
+	#rest() {
+		this.#timer = setTimeout(() => {
+			for (const member of this.#members)
+				this.#end(member);
+		}, this.#idle);
+		/** @type {{ unref?: () => void }} */ (/** @type {unknown} */ (this.#timer)).unref?.();
+	}
+
+	/**
+	 * @param {Member} member
+	 * @param {Waiting} waiting
+	 */
+	#give(member, waiting) {
+		const id = this.#next++;
+		/** @type {ArrayBuffer[]} */
+		const buffers = [];
+		const job = detach(waiting.job, buffers);
+		member.jobs.set(id, waiting);
+		member.handle.post({ id, job }, buffers);
+	}
+
+	/** @param {number} jobs that no worker is there for */
+	#startFor(jobs) {
+		for (; jobs > 0 && this.#members.size < this.concurrency && !this.#blocked; jobs--)
+			this.#start();
+	}
+
+	#start() {
+		/** @type {Member} */
+		let member;
+		try {
+			const handle = this.#spawn({
+				reply: (reply) => this.#reply(member, reply),
+				failed: (text, cause) => this.#fail(member, text, cause),
+			});
+			member = { handle, ready: false, jobs: new Map() };
+		} catch {
+			this.#blocked = true;
+			return;
+		}
+		this.#members.add(member);
+		member.handle.post({ module: this.#module });
+	}
+
+	/**
+	 * @param {Member} member
+	 * @param {Reply} reply
+	 */
+	#reply(member, reply) {
+		if (!this.#members.has(member))
+			return;
+		if ("ready" in reply) {
+			member.ready = true;
+		} else if ("id" in reply) {
+			const waiting = /** @type {Waiting} */ (member.jobs.get(reply.id));
+			member.jobs.delete(reply.id);
+			if ("bytes" in reply)
+				waiting.resolve(reply.bytes);
+			else
+				waiting.reject(revive(reply.error));
+		} else {
+			this.#fail(member, reply.failed);
+			return;
+		}
+		this.#assign();
+	}
+
+	/**
+	 * A worker that did not start, or that ended by itself: out of memory, say.
+	 * @param {Member} member
+	 * @param {string} text
+	 * @param {unknown} [cause]
+	 */
+	#fail(member, text, cause) {
+		if (!this.#members.has(member))
+			return;
+		if (!member.ready)
+			this.#blocked = true;
+		this.#end(member, new QstoreError("MEMORY", `a decoding worker failed: ${text}`, { cause }));
+		this.#assign();
+	}
+
+	/**
+	 * @param {Member} member
+	 * @param {QstoreError} [error] for its jobs
+	 */
+	#end(member, error) {
+		this.#members.delete(member);
+		for (const { reject } of member.jobs.values())
+			reject(error);
+		member.jobs.clear();
+		return member.handle.terminate();
+	}
+
+	/** What waits, on the calling thread. */
+	#decodeHere() {
+		this.#local ??= Decoder.instantiate(this.#module).then(localCodec).catch((error) => {
+			this.#local = undefined;
+			throw error;
+		});
+		for (const { job, resolve, reject } of this.#queue.splice(0))
+			this.#local.then((codec) => codec.decode(job)).then(resolve, reject);
+	}
+}
+
+/** @param {import("./serve.js").Failure} failure */
+function revive({ code, message, level }) {
+	return level === undefined ? new QstoreError(code, message) : new ChunkError(code, message, level);
+}
+
+/**
+ * A job with bytes that can be transferred: a job's are part of larger buffers.
+ * @param {Job} job
+ * @param {ArrayBuffer[]} buffers to transfer; the copy's are added
+ * @returns {Job}
+ */
+function detach({ chunk, values, coarse, codes, coarseGrid, grid, ...rest }, buffers) {
+	/** @param {Uint8Array} bytes */
+	const copy = (bytes) => {
+		const own = new Uint8Array(bytes);
+		buffers.push(own.buffer);
+		return own;
+	};
+	/** @param {import("../wasm/decoder.js").Grid} of */
+	const copyGrid = (of) => ({ ...of, scales: copy(of.scales), zeros: of.zeros && copy(of.zeros), order: of.order && copy(of.order), factors: of.factors && copy(of.factors) });
+	return {
+		...rest,
+		chunk: chunk && { ...chunk, bytes: copy(chunk.bytes) },
+		values: values && copy(values),
+		coarse: coarse && detach(coarse, buffers),
+		codes: codes && copy(codes),
+		coarseGrid: coarseGrid && copyGrid(coarseGrid),
+		grid: grid && copyGrid(grid),
+	};
+}

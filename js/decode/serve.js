@@ -1,0 +1,45 @@
+/** What a worker of WorkerPool does, whatever kind of worker it is. */
+
+import { ChunkError, decodeJob } from "./codec.js";
+import { Decoder } from "../wasm/decoder.js";
+import { QstoreError } from "../error.js";
+
+/** @typedef {import("./codec.js").Job} Job */
+
+/** @typedef {{ module: WebAssembly.Module } | { id: number, job: Job }} Task the module first */
+
+/**
+ * @typedef {object} Failure
+ * @property {import("../error.js").StatusName} code
+ * @property {string} message
+ * @property {number} [level] of a ChunkError
+ */
+
+/** @typedef {{ ready: true } | { failed: string } | { id: number, bytes: Uint8Array } | { id: number, error: Failure }} Reply */
+
+/**
+ * @param {(take: (task: Task) => void) => void} listen
+ * @param {(reply: Reply, transfer: ArrayBuffer[]) => void} post
+ */
+export function serve(listen, post) {
+	/** @type {Decoder} */
+	let decoder;
+	listen((task) => {
+		if ("module" in task) {
+			Decoder.instantiate(task.module).then((made) => {
+				decoder = made;
+				post({ ready: true }, []);
+			}).catch((error) => post({ failed: error.message }, []));
+			return;
+		}
+		const { id, job } = task;
+		try {
+			const bytes = decodeJob(decoder, job);
+			post({ id, bytes }, [bytes.buffer]);
+		} catch (error) {
+			const { message } = /** @type {Error} */ (error);
+			const code = error instanceof QstoreError ? error.code : "MEMORY";
+			post({ id, error: { code, message, level: error instanceof ChunkError ? error.level : undefined } }, []);
+		}
+	});
+}

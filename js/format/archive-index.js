@@ -1,0 +1,350 @@
+/** The index: what is in an archive, and where (FORMAT.md §2). The core checks all of it before it is read here. */
+
+import { DTYPES } from "./dtypes.js";
+import { QstoreError } from "../error.js";
+import { hex } from "../util/hex.js";
+import { readExactly } from "../source/source.js";
+import { INDEX_HEADER_SIZE, INDEX_OFFSET } from "../wasm/decoder.js";
+
+/** @typedef {import("../wasm/decoder.js").Decoder} Decoder */
+/** @typedef {import("../wasm/decoder.js").IndexHeader} IndexHeader */
+/** @typedef {import("../source/source.js").Source} Source */
+
+/** "No object", "no coarser variant". */
+export const NONE = 0xffffffff;
+
+/** Kinds of objects, and of files. */
+export const KIND = Object.freeze({ PLAIN: 0, CODES: 1, REFINE: 2, DELTA: 3, LAYOUT: 4, BASE: 5 });
+export const FILE = Object.freeze({ STORED: 0, ZSTD: 1, ASSEMBLED: 2, BASE: 3 });
+
+/** Bytes of the first read: enough for the whole index of most models. */
+const FIRST_READ = 65536;
+
+const TEXT = new TextDecoder("utf-8", { ignoreBOM: true });
+
+/** Bytes of the counts, and of each array's records, in the order of the arrays; strings are single bytes. */
+const COUNTS_SIZE = 64;
+const RECORD = Object.freeze({ variant: 64, file: 80, extent: 24, tensor: 40, object: 96 });
+
+/**
+ * @typedef {object} VariantRecord
+ * @property {string} name
+ * @property {number} dtype of its modelled weights
+ * @property {number} coarser the variant that its refinement builds on, or NONE
+ * @property {number} layerOffset in the payload
+ * @property {number} layerSize
+ * @property {number} size of its files, restored
+ */
+
+/**
+ * @typedef {object} FileRecord
+ * @property {string} name
+ * @property {number} variants bit v: variant v has it
+ * @property {number} size
+ * @property {string} sha256 in hexadecimal
+ * @property {number} kind
+ * @property {number} firstExtent
+ * @property {number} extentCount
+ * @property {number} offset in the payload
+ * @property {number} codedSize
+ */
+
+/**
+ * @typedef {object} ExtentRecord
+ * @property {number} object
+ * @property {number} offset in the object's decoded bytes
+ * @property {number} size
+ */
+
+/**
+ * @typedef {object} TensorRecord
+ * @property {string} name
+ * @property {number} file
+ * @property {number} offset in the restored file
+ * @property {number} size
+ * @property {number} dtype
+ * @property {number[]} shape
+ * @property {number} object that holds exactly this tensor, or NONE
+ */
+
+/**
+ * @typedef {object} ObjectRecord
+ * @property {number} kind
+ * @property {number} dtype
+ * @property {number} variant whose layer holds it
+ * @property {number} rule codes: an index into RULES; layout: of LAYOUT
+ * @property {number} coarse object, or NONE
+ * @property {number} scales object, or NONE; refine: the factors of its columns
+ * @property {number} zeros object with zero points, or NONE
+ * @property {number} order object with each column's group, or NONE
+ * @property {number} group columns that share a scale; of layouts other than blocks the bits of a code, or of a float; of base objects the file that has them
+ * @property {number} rowStride between the numbers of the scales of two rows; of base objects where they stand in that file
+ * @property {number} groupStride of two groups
+ * @property {number} zeroOffset what is added to each zero point
+ * @property {number} error refine: Σ(coarse − fine)² / Σ fine²
+ * @property {number} elems
+ * @property {number} cols
+ * @property {number} chunkElems elements of each chunk but the last; layouts and base objects have no chunks in the archive, but are made in such parts
+ * @property {number} chunkBytes the same, decoded
+ * @property {number} firstChunk
+ * @property {number} firstPart of its parts through all objects: what its chunks decode to, or would
+ * @property {number} chunkCount in the archive
+ * @property {number} size decoded
+ * @property {number} offset in the payload
+ * @property {number} codedSize
+ */
+
+/** Typed access to a body that the core has checked. Records are read from it at each call. */
+export class Index {
+	#bytes;
+	#view;
+	#at;
+	/** @type {Float64Array | undefined} */
+	#chunkOffsets;
+	/** @type {Map<number, Float64Array>} */
+	#extentStarts = new Map();
+
+	/**
+	 * @param {Uint8Array} body
+	 * @param {IndexHeader} header
+	 */
+	constructor(body, { payloadOffset, payloadSize }) {
+		this.#bytes = body;
+		const view = this.#view = new DataView(body.buffer, body.byteOffset, body.byteLength);
+		/** @param {number} i */
+		const count = (i) => view.getUint32(4 * i, true);
+		this.variantCount = count(0);
+		this.fileCount = count(1);
+		this.extentCount = count(2);
+		this.tensorCount = count(3);
+		this.objectCount = count(4);
+		this.chunkCount = count(5);
+		this.dimCount = count(6);
+		const partCount = count(8);
+		/** Where the payload starts in the archive. */
+		this.payloadOffset = payloadOffset;
+		/** Of the complete archive. */
+		this.archiveSize = safe(payloadOffset + payloadSize, "the archive's size");
+
+		const variants = COUNTS_SIZE;
+		const files = variants + RECORD.variant * this.variantCount;
+		const extents = files + RECORD.file * this.fileCount;
+		const tensors = extents + RECORD.extent * this.extentCount;
+		const objects = tensors + RECORD.tensor * this.tensorCount;
+		const checksums = objects + RECORD.object * this.objectCount;
+		const parts = checksums + 8 * this.chunkCount;
+		const sizes = parts + 8 * partCount;
+		const dims = sizes + 4 * (this.chunkCount + this.chunkCount % 2);
+		const strings = dims + 8 * this.dimCount;
+		this.#at = { variants, files, extents, tensors, objects, checksums, parts, sizes, dims, strings };
+	}
+
+	/**
+	 * @param {number} i below variantCount; so below
+	 * @returns {VariantRecord}
+	 */
+	variant(i) {
+		const at = this.#at.variants + RECORD.variant * i;
+		return {
+			name: this.#string(at), dtype: this.#u32(at + 4), coarser: this.#u32(at + 8),
+			layerOffset: this.#u64(at + 16), layerSize: this.#u64(at + 24), size: this.#u64(at + 32),
+		};
+	}
+
+	/**
+	 * @param {number} i
+	 * @returns {FileRecord}
+	 */
+	file(i) {
+		const at = this.#at.files + RECORD.file * i;
+		return {
+			name: this.#string(at), variants: this.#u32(at + 4), size: this.#u64(at + 8),
+			sha256: hex(this.#bytes.subarray(at + 16, at + 48)), kind: this.#u32(at + 48),
+			firstExtent: this.#u32(at + 52), extentCount: this.#u32(at + 56), offset: this.#u64(at + 64), codedSize: this.#u64(at + 72),
+		};
+	}
+
+	/**
+	 * @param {number} i
+	 * @returns {ExtentRecord}
+	 */
+	extent(i) {
+		const at = this.#at.extents + RECORD.extent * i;
+		return { object: this.#u32(at), offset: this.#u64(at + 8), size: this.#u64(at + 16) };
+	}
+
+	/**
+	 * @param {number} i
+	 * @returns {TensorRecord}
+	 */
+	tensor(i) {
+		const at = this.#at.tensors + RECORD.tensor * i;
+		const dim = this.#at.dims + 8 * this.#u32(at + 28);
+		return {
+			name: this.#string(at), file: this.#u32(at + 4), offset: this.#u64(at + 8), size: this.#u64(at + 16),
+			dtype: this.#u32(at + 24), object: this.#u32(at + 36),
+			shape: Array.from({ length: this.#u32(at + 32) }, (_, d) => this.#u64(dim + 8 * d)),
+		};
+	}
+
+	/**
+	 * @param {number} i
+	 * @returns {ObjectRecord}
+	 */
+	object(i) {
+		const at = this.#at.objects + RECORD.object * i, bytes = this.#bytes;
+		const elems = this.#u64(at + 16), chunkElems = this.#u32(at + 32);
+		const { blockElems, blockSize } = DTYPES[bytes[at + 1]];
+		return {
+			kind: bytes[at], dtype: bytes[at + 1], variant: bytes[at + 2], rule: bytes[at + 3],
+			coarse: this.#u32(at + 4), scales: this.#u32(at + 8), error: this.#view.getFloat32(at + 12, true),
+			elems, cols: this.#u64(at + 24), chunkElems, chunkBytes: chunkElems / blockElems * blockSize,
+			firstChunk: this.#u32(at + 36), chunkCount: this.#u32(at + 40), size: safe(elems / blockElems * blockSize, "an object's size"),
+			zeros: this.#u32(at + 44), offset: this.#u64(at + 48), codedSize: this.#u64(at + 56), order: this.#u32(at + 64),
+			group: this.#u32(at + 68), rowStride: this.#u64(at + 72), groupStride: this.#u64(at + 80),
+			zeroOffset: this.#view.getInt32(at + 88, true), firstPart: this.#u32(at + 92),
+		};
+	}
+
+	/**
+	 * @param {number} i counted through all objects
+	 * @returns {number} its coded bytes
+	 */
+	chunkSize(i) {
+		return this.#u32(this.#at.sizes + 4 * i);
+	}
+
+	/**
+	 * @param {number} i counted through all objects
+	 * @returns {number} where it starts in the archive
+	 */
+	chunkOffset(i) {
+		this.#chunkOffsets ??= this.#sumChunks();
+		return this.#chunkOffsets[i];
+	}
+
+	/**
+	 * @param {number} i counted through all objects
+	 * @returns {bigint} XXH3-64 of its coded bytes
+	 */
+	checksum(i) {
+		return this.#view.getBigUint64(this.#at.checksums + 8 * i, true);
+	}
+
+	/**
+	 * @param {number} i counted through all objects
+	 * @returns {bigint} XXH3-64 of what it decodes to
+	 */
+	partChecksum(i) {
+		return this.#view.getBigUint64(this.#at.parts + 8 * i, true);
+	}
+
+	/**
+	 * Where each extent of a file starts in it.
+	 * @param {number} i file
+	 * @returns {Float64Array}
+	 */
+	extentStarts(i) {
+		let starts = this.#extentStarts.get(i);
+		if (!starts) {
+			const { firstExtent, extentCount } = this.file(i);
+			starts = new Float64Array(extentCount);
+			for (let j = 1; j < extentCount; j++)
+				starts[j] = starts[j - 1] + this.extent(firstExtent + j - 1).size;
+			this.#extentStarts.set(i, starts);
+		}
+		return starts;
+	}
+
+	#sumChunks() {
+		const offsets = new Float64Array(this.chunkCount);
+		for (let i = 0; i < this.objectCount; i++) {
+			const { offset, firstChunk, chunkCount } = this.object(i);
+			let at = this.payloadOffset + offset;
+			for (let j = firstChunk; j < firstChunk + chunkCount; j++) {
+				offsets[j] = at;
+				at += this.chunkSize(j);
+			}
+		}
+		return offsets;
+	}
+
+	/** @param {number} at */
+	#u32(at) {
+		return this.#view.getUint32(at, true);
+	}
+
+	/** @param {number} at */
+	#u64(at) {
+		const value = this.#view.getUint32(at + 4, true) * 2 ** 32 + this.#view.getUint32(at, true);
+		return safe(value, "a number in the index");
+	}
+
+	/** @param {number} at of a record's first field, the name's place in the strings */
+	#string(at) {
+		const start = this.#at.strings + this.#u32(at), end = this.#bytes.indexOf(0, start);
+		return TEXT.decode(this.#bytes.subarray(start, end));
+	}
+}
+
+/**
+ * Reads the index with one request, two when it is large.
+ * @param {Source} source
+ * @param {Decoder} decoder
+ * @param {import("../source/source.js").ReadOptions} [options]
+ * @returns {Promise<{ index: Index, head: Uint8Array }>} head: the archive's first bytes, as far as they have been read
+ */
+export async function readIndex(source, decoder, options) {
+	const name = source.name ? `${source.name}: ` : "";
+	let head = await source.read(0, FIRST_READ, options);
+	if (head.length <= INDEX_OFFSET)
+		throw new QstoreError("NOT_QSTORE", `${name}not a qstore archive`);
+	const header = named(() => decoder.indexHeader(head.subarray(INDEX_OFFSET)), {
+		NOT_QSTORE: `${name}not a qstore archive`,
+		NEWER: `${name}made by a newer qstore: this one reads format version 1`,
+		TRUNCATED: `${name}ends inside the index`,
+		OLDER: `${name}made by an older qstore, whose layout is no longer read: pack the model again`,
+		CORRUPT: `${name}the index header is damaged`,
+	}, name);
+	const size = INDEX_OFFSET + INDEX_HEADER_SIZE + header.bodyCodedSize;
+	if (source.byteLength !== undefined && source.byteLength < size)
+		throw new QstoreError("TRUNCATED", `${name}ends inside the index: ${source.byteLength} of ${size} bytes`);
+	if (head.length < size) {
+		const rest = await readExactly(source, head.length, size - head.length, options);
+		const all = new Uint8Array(size);
+		all.set(head);
+		all.set(rest, head.length);
+		head = all;
+	}
+	const body = named(() => decoder.indexBody(head.subarray(INDEX_OFFSET)),
+		{ CORRUPT: `${name}the index is damaged` }, name);
+	return { index: new Index(body, header), head };
+}
+
+/**
+ * Runs a call, and says what its errors are about.
+ * @template T
+ * @param {() => T} call
+ * @param {Partial<Record<import("../error.js").StatusName, string>>} messages
+ * @param {string} prefix for other errors
+ * @returns {T}
+ */
+function named(call, messages, prefix) {
+	try {
+		return call();
+	} catch (error) {
+		if (!(error instanceof QstoreError))
+			throw error;
+		throw new QstoreError(error.code, messages[error.code] ?? prefix + error.message, { cause: error });
+	}
+}
+
+/**
+ * @param {number} value
+ * @param {string} what
+ */
+function safe(value, what) {
+	if (!Number.isSafeInteger(value))
+		throw new QstoreError("LIMIT", `${what} is more than JavaScript counts exactly (2^53): ${value}`);
+	return value;
+}

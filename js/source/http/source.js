@@ -1,0 +1,397 @@
+/**
+ * Archives over HTTP. Ranges are asked for with GET, never HEAD: it costs a round trip, and servers that sign URLs
+ * refuse it.
+ */
+
+import { link, wait } from "../../util/abort.js";
+import { QstoreError } from "../../error.js";
+import { Gate } from "./gate.js";
+import { Retry, bodyOf, causeOf, discard, fullLength, retryAfter } from "./response.js";
+import { SequentialReader } from "./sequential.js";
+
+/** @typedef {import("../source.js").ReadOptions} ReadOptions */
+/** @typedef {import("../source.js").Source} Source */
+
+/** An HTTP status that reading cannot go on after. */
+export class HttpError extends QstoreError {
+	/**
+	 * @param {string} message
+	 * @param {number} status
+	 */
+	constructor(message, status) {
+		super("IO", message);
+		this.name = "HttpError";
+		this.status = status;
+	}
+}
+
+/** The file on the server is not the one that was opened: its ETag or its size is another. Open it again. */
+export class SourceChangedError extends QstoreError {
+	/** @param {string} message */
+	constructor(message) {
+		super("IO", message);
+		this.name = "SourceChangedError";
+	}
+}
+
+/**
+ * @typedef {object} HttpOptions
+ * @property {(url: string, init: RequestInit) => Promise<Response>} [fetch]
+ * @property {Record<string, string>} [headers] for every request: authorization, say
+ * @property {number} [retries] of one read without progress; default 5
+ * @property {number} [retryDelay] milliseconds before the first retry; it doubles each time
+ * @property {number} [bufferLimit] bytes that are kept when the server does not do ranges; default 256 MiB
+ * @property {number} [requests] under way at a time; default 6, as many as browsers have with one server
+ */
+
+/** In milliseconds. */
+const DELAY_MAX = 15_000;
+
+/** @implements {Source} */
+export class HttpSource {
+	/** @type {(init: RequestInit & { headers: Record<string, string> }) => Promise<Response>} */
+	#fetch;
+	#retries;
+	#retryDelay;
+	#bufferLimit;
+	/** @type {number | undefined} */
+	#size;
+	/** @type {string | null} */
+	#etag = null;
+	/** @type {SequentialReader | undefined} when the server does not do ranges */
+	#sequential;
+	#closed = new AbortController();
+	#gate;
+	/** Does the reader keep what it gets? Then the browser's HTTP cache does not: it would write copies that nobody reads. */
+	kept = false;
+
+	/**
+	 * @param {string | URL | Request} input a Request gives its headers, credentials, mode and signal too
+	 * @param {HttpOptions} [options]
+	 */
+	constructor(input, options = {}) {
+		const { fetch = globalThis.fetch, headers: given = {}, retries = 5, retryDelay = 300, bufferLimit = 2 ** 28, requests = 6 } = options;
+		const request = typeof input === "object" && "credentials" in input ? input : undefined;
+		const place = new URL(request?.url ?? /** @type {string | URL} */ (input), globalThis.location?.href);
+		if (place.username || place.password)
+			throw new QstoreError("USAGE", `${place.origin}: give the user and password as a header, not in the URL`);
+		const { href } = place;
+		this.name = href;
+		if (place.protocol !== "http:" && place.protocol !== "https:" && !options.fetch)
+			throw new QstoreError("USAGE", `${href}: not a http URL`);
+		if (request && request.method !== "GET")
+			throw new QstoreError("USAGE", `${href}: an archive is read with GET, not ${request.method}`);
+		const headers = { ...Object.fromEntries(request?.headers ?? []), ...given };
+		// Browsers make new requests of it; what else it has (a body, integrity) is for one answer only.
+		const base = request && { credentials: request.credentials, mode: request.mode, referrerPolicy: request.referrerPolicy };
+		// Not this.#fetch = fetch: browsers' fetch must not be called as a method.
+		this.#fetch = ({ headers: own, ...init }) => fetch(href, { ...base, ...init, headers: { ...headers, ...own } });
+		if (request)
+			link(this.#closed, request.signal);
+		this.#gate = new Gate(requests);
+		this.#retries = retries;
+		this.#retryDelay = retryDelay;
+		this.#bufferLimit = bufferLimit;
+	}
+
+	/** Known after the first read, from its Content-Range. */
+	get byteLength() {
+		return this.#size;
+	}
+
+	/** What names the file's state on the server, when it says so. */
+	get etag() {
+		return this.#etag ?? undefined;
+	}
+
+	get remote() {
+		return true;
+	}
+
+	/** Is the file read from its start to its end, because the server does not do ranges? */
+	get sequential() {
+		return this.#sequential !== undefined;
+	}
+
+	/**
+	 * The state of the file that was read before: another one is a SourceChangedError.
+	 * @param {{ byteLength: number | undefined, etag: string | undefined }} known
+	 */
+	expect({ byteLength, etag }) {
+		this.#size = byteLength;
+		this.#etag = etag ?? null;
+	}
+
+	/**
+	 * @param {number} offset
+	 * @param {number} length
+	 * @param {ReadOptions} [options]
+	 * @returns {Promise<Uint8Array>}
+	 */
+	async read(offset, length, options = {}) {
+		const { signal } = options;
+		signal?.throwIfAborted();
+		const leave = await this.#gate.enter(signal);
+		try {
+			return await this.#read(offset, length, options);
+		} finally {
+			leave();
+		}
+	}
+
+	/**
+	 * @param {number} offset
+	 * @param {number} length
+	 * @param {ReadOptions} options
+	 * @returns {Promise<Uint8Array>}
+	 */
+	async #read(offset, length, { signal, onFetch, reload, retries = this.#retries }) {
+		const out = new Uint8Array(this.#clip(offset, length));
+		let filled = 0;
+		await this.#persist(signal, retries, async () => {
+			const before = filled;
+			try {
+				while (filled < this.#clip(offset, length)) {
+					if (this.#sequential) {
+						const bytes = await this.#sequential.read(offset + filled, out.length - filled, { signal, onFetch });
+						out.set(bytes, filled);
+						filled += bytes.length;
+						return;
+					}
+					const left = this.#clip(offset, length) - filled;
+					const size = await this.#range(offset + filled, left, { signal, reload }, (bytes) => {
+						out.set(bytes, filled);
+						filled += bytes.length;
+						onFetch?.(bytes.length);
+					});
+					if (size === 0 && !this.#sequential)
+						return; // the source ends here
+				}
+			} catch (error) {
+				// What has arrived is not asked for again.
+				if (error instanceof Retry && filled > before)
+					return true;
+				throw error;
+			}
+		});
+		return filled === out.length ? out : out.subarray(0, filled);
+	}
+
+	/** Ends what is under way. */
+	close() {
+		this.#closed.abort(new QstoreError("CANCELLED", `${this.name}: closed`));
+		this.#sequential?.close();
+	}
+
+	/**
+	 * @param {number} offset
+	 * @param {number} length
+	 */
+	#clip(offset, length) {
+		return this.#size === undefined ? length : Math.max(0, Math.min(length, this.#size - offset));
+	}
+
+	/**
+	 * Tries again, after a while, as long as the failures are of the kind that passes.
+	 * @param {AbortSignal | undefined} signal
+	 * @param {number} retries
+	 * @param {() => Promise<boolean | void>} attempt resolves to true to be called again because it got further
+	 */
+	async #persist(signal, retries, attempt) {
+		for (let failures = 0;;) {
+			try {
+				if (!await attempt())
+					return;
+				failures = 1;
+				await wait(this.#retryDelay, signal);
+			} catch (error) {
+				signal?.throwIfAborted();
+				this.#closed.signal.throwIfAborted();
+				if (!(error instanceof Retry))
+					throw error;
+				if (failures >= retries) {
+					error.error.message += ` (tried ${failures + 1} times)`;
+					throw error.error;
+				}
+				// Half of it by chance, so that many clients do not come back at once.
+				const delay = Math.min(this.#retryDelay * 2 ** failures, DELAY_MAX) * (0.5 + Math.random() / 2);
+				await wait(Math.max(delay, error.after), signal);
+				failures++;
+			}
+		}
+	}
+
+	/**
+	 * One request, checked; its body is the caller's. A status that may pass is a Retry.
+	 * @param {Record<string, string>} headers
+	 * @param {AbortSignal} signal
+	 * @param {boolean} [reload] past the browser's own cache
+	 */
+	async #request(headers, signal, reload) {
+		let response;
+		try {
+			const cache = this.kept ? "no-store" : reload ? "reload" : undefined;
+			response = await this.#fetch({ headers, signal, ...cache && { cache } });
+		} catch (error) {
+			signal.throwIfAborted();
+			throw new Retry(this.#error(`cannot be read: ${causeOf(error)}`, error));
+		}
+		const { status } = response;
+		if (status === 200 || status === 206 || status === 416) {
+			const etag = response.headers.get("etag")?.replace(/^W\//, "") ?? null;
+			if (this.#etag !== null && etag !== null && etag !== this.#etag) {
+				await discard(response);
+				throw new SourceChangedError(`${this.name}: changed on the server while it was read ` +
+					`(ETag ${this.#etag}, now ${etag}): open it again`);
+			}
+			this.#etag ??= status === 416 ? null : etag;
+			return response;
+		}
+		await discard(response);
+		const text = response.statusText && ` ${response.statusText}`;
+		const error = new HttpError(`${this.name}: HTTP status ${status}${text}`, status);
+		if (status === 408 || status === 425 || status === 429 || status >= 500)
+			throw new Retry(error, retryAfter(response.headers.get("retry-after")));
+		throw error;
+	}
+
+	/**
+	 * Asks for a range, and hands on what arrives of it.
+	 * @param {number} offset
+	 * @param {number} length
+	 * @param {ReadOptions} options
+	 * @param {(bytes: Uint8Array) => void} take
+	 * @returns {Promise<number>} bytes that were taken; 0 at the end of the source, or when there is a sequential
+	 *   reader now
+	 */
+	async #range(offset, length, { signal, reload }, take) {
+		const controller = new AbortController();
+		const unlink = link(controller, signal, this.#closed.signal);
+		try {
+			const range = `bytes=${offset}-${offset + length - 1}`;
+			const response = await this.#request({ range }, controller.signal, reload);
+			if (response.status === 416)
+				return await this.#beyondEnd(response, offset);
+			if (response.status === 200) {
+				// Another read may have found out at the same time; one of the two bodies is enough.
+				if (this.#sequential) {
+					controller.abort();
+				} else {
+					this.#setSize(fullLength(response));
+					// The body outlives this read, and so its signal.
+					this.#sequential = new SequentialReader(this.name, this.#bufferLimit, { response, controller },
+						(again) => this.#reopen(again));
+				}
+				return 0;
+			}
+			const expected = this.#checkContentRange(response, offset, length);
+			let received = 0;
+			try {
+				for await (const bytes of bodyOf(response)) {
+					if (received + bytes.length > expected)
+						throw this.#error(`the server sent more than the ${expected} bytes at ${offset} that it announced`);
+					take(bytes);
+					received += bytes.length;
+				}
+			} catch (error) {
+				if (error instanceof QstoreError || controller.signal.aborted)
+					throw error;
+				throw new Retry(this.#error(`the connection broke after ${received} of ${expected} bytes at ${offset}: ` +
+					causeOf(error), error));
+			}
+			// With a hidden Content-Range `expected` is only a hope, and the file may end here.
+			if (received < expected && (received === 0 || response.headers.has("content-range")))
+				throw new Retry(this.#error(`the server sent ${received} of the ${expected} bytes at ${offset}: ` +
+					"the answer was cut off"));
+			return received;
+		} catch (error) {
+			controller.abort();
+			throw error;
+		} finally {
+			unlink();
+		}
+	}
+
+	/**
+	 * A 206 must be what was asked for: caches and proxies are known to answer with other ranges.
+	 * @param {Response} response
+	 * @param {number} offset
+	 * @param {number} length
+	 * @returns {number} bytes that the body has
+	 */
+	#checkContentRange(response, offset, length) {
+		const text = response.headers.get("content-range");
+		// Across origins a server has to expose the header; most do.
+		if (text === null && response.type === "cors")
+			return length;
+		const match = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(text ?? "");
+		const [start, end] = [Number(match?.[1]), Number(match?.[2])];
+		const total = match && match[3] !== "*" ? Number(match[3]) : undefined;
+		if (!match || start !== offset || end < start || end >= offset + length ||
+			(total !== undefined && (end >= total || !Number.isSafeInteger(total))))
+			throw this.#error(`the server was asked for bytes ${offset}-${offset + length - 1} and answered with ` +
+				`${text ? `"${text}"` : "no Content-Range"}: it, or a proxy before it, does not do ranges correctly`);
+		this.#setSize(total);
+		return end - start + 1;
+	}
+
+	/**
+	 * @param {Response} response with status 416
+	 * @param {number} offset
+	 */
+	async #beyondEnd(response, offset) {
+		await discard(response);
+		const total = Number(/^bytes \*\/(\d+)$/.exec(response.headers.get("content-range") ?? "")?.[1] ?? NaN);
+		if (total > offset || (Number.isNaN(total) && this.#size !== undefined))
+			throw new HttpError(`${this.name}: HTTP status 416: the server refuses bytes from ${offset} on`, 416);
+		this.#setSize(Number.isNaN(total) ? undefined : total);
+		return 0;
+	}
+
+	/** @param {number | undefined} size */
+	#setSize(size) {
+		if (size !== undefined && this.#size !== undefined && size !== this.#size)
+			throw new SourceChangedError(`${this.name}: changed on the server while it was read ` +
+				`(${this.#size} bytes, now ${size}): open it again`);
+		this.#size ??= size;
+	}
+
+	/**
+	 * The whole file once more, for the sequential reader after its connection broke.
+	 * @param {AbortSignal | undefined} signal
+	 */
+	async #reopen(signal) {
+		const controller = new AbortController();
+		const unlink = link(controller, signal, this.#closed.signal);
+		try {
+			const response = await this.#request({}, controller.signal);
+			if (response.status !== 200)
+				throw new HttpError(`${this.name}: HTTP status ${response.status} to a request for the whole file`,
+					response.status);
+			this.#setSize(fullLength(response));
+			return { response, controller };
+		} catch (error) {
+			controller.abort();
+			throw error;
+		} finally {
+			unlink();
+		}
+	}
+
+	/**
+	 * @param {string} text
+	 * @param {unknown} [cause]
+	 */
+	#error(text, cause) {
+		return new QstoreError("IO", `${this.name}: ${text}`, { cause });
+	}
+}
+
+/**
+ * A source for an URL.
+ * @param {string | URL | Request} input
+ * @param {HttpOptions} [options]
+ */
+export function httpSource(input, options) {
+	return new HttpSource(input, options);
+}

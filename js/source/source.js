@@ -1,0 +1,137 @@
+/**
+ * Where an archive's bytes come from. A source reads ranges and knows nothing of archives: files, blobs, buffers and
+ * URLs are sources, and so is any object of a caller with `read`.
+ */
+
+import { QstoreError } from "../error.js";
+
+/**
+ * @typedef {object} ReadOptions
+ * @property {AbortSignal} [signal]
+ * @property {(bytes: number) => void} [onFetch] called with the number of bytes that came over the network, as they come
+ * @property {number} [lot] coded bytes that are asked for at a time, where much is read, but for the first ones, which have less; default 8 MiB. With
+ *   less, less is fetched again when reading ends too early, for more requests
+ * @property {boolean} [reload] not from a cache: what it gave was damaged
+ * @property {number} [retries] of this read, when it fails in a way that may pass
+ */
+
+/**
+ * @typedef {object} Source
+ * @property {number | undefined} [byteLength] its size; undefined while it is not known (an URL before its first read)
+ * @property {string} [name] for messages
+ * @property {(offset: number, length: number, options?: ReadOptions) => Promise<Uint8Array>} read resolves to exactly
+ *   `length` bytes, or to fewer when the source ends before; may be called again before it has resolved. Who gets the
+ *   bytes must not change them.
+ * @property {() => void | Promise<void>} [close]
+ * @property {boolean} [remote] is it read over a network, so that reading once more may give other bytes?
+ * @property {boolean} [keeps] does it keep what it has read, so that nothing is fetched twice?
+ * @property {(offset: number, length: number) => number} [missing] bytes of a range that are not in its cache: what reading it would fetch
+ */
+
+/**
+ * A source over bytes in memory; the bytes are not copied.
+ * @param {ArrayBuffer | ArrayBufferView} data
+ * @param {string} [name] for messages
+ * @returns {Source}
+ */
+export function bytesSource(data, name) {
+	const bytes = data instanceof ArrayBuffer ? new Uint8Array(data) :
+		new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+	return {
+		byteLength: bytes.length,
+		name,
+		async read(offset, length, { signal } = {}) {
+			signal?.throwIfAborted();
+			return bytes.subarray(offset, offset + length);
+		},
+	};
+}
+
+/**
+ * A source over a Blob or File, read piece by piece.
+ * @param {Blob} blob
+ * @param {string} [name] for messages; a File's own by default
+ * @returns {Source}
+ */
+export function blobSource(blob, name = "name" in blob ? String(blob.name) : undefined) {
+	return {
+		byteLength: blob.size,
+		name,
+		async read(offset, length, { signal } = {}) {
+			signal?.throwIfAborted();
+			const buffer = await blob.slice(offset, offset + length).arrayBuffer();
+			signal?.throwIfAborted();
+			return new Uint8Array(buffer);
+		},
+	};
+}
+
+/**
+ * The source for what a caller has at hand.
+ * @param {Source | Blob | ArrayBuffer | ArrayBufferView} input
+ * @returns {Source}
+ */
+export function toSource(input) {
+	if (input instanceof ArrayBuffer || ArrayBuffer.isView(input))
+		return bytesSource(input);
+	if (typeof Blob !== "undefined" && input instanceof Blob)
+		return blobSource(input);
+	if (typeof input === "object" && input !== null && "read" in input && typeof input.read === "function")
+		return input;
+	throw new QstoreError("USAGE", "an archive is opened from a source, a Blob, a File, an ArrayBuffer or a typed array");
+}
+
+/**
+ * Reads a range that must be there.
+ * @param {Source} source
+ * @param {number} offset
+ * @param {number} length
+ * @param {ReadOptions} [options]
+ */
+export async function readExactly(source, offset, length, options) {
+	const bytes = await source.read(offset, length, options);
+	if (bytes.length === length)
+		return bytes;
+	const name = source.name ? `${source.name}: ` : "";
+	if (bytes.length < length)
+		throw new QstoreError("TRUNCATED", `${name}ends too early, at byte ${offset + bytes.length}: ` +
+			`${length} bytes at ${offset} were asked for`);
+	throw new QstoreError("IO", `${name}the source gave ${bytes.length} bytes where ${length} were asked for`);
+}
+
+/**
+ * A source that answers from bytes that were read already where it can.
+ * @param {Source} source
+ * @param {Uint8Array} head the source's first bytes
+ * @returns {Source}
+ */
+export function withHead(source, head) {
+	return {
+		get byteLength() {
+			return source.byteLength;
+		},
+		name: source.name,
+		remote: source.remote,
+		get keeps() {
+			return source.keeps;
+		},
+		missing: (offset, length) => offset + length > head.length ? bytesToFetch(source, offset, length) : 0,
+		async read(offset, length, options) {
+			if (offset + length > head.length || options?.reload)
+				return source.read(offset, length, options);
+			options?.signal?.throwIfAborted();
+			return head.subarray(offset, offset + length);
+		},
+		close: () => source.close?.(),
+	};
+}
+
+/**
+ * Bytes that reading a range would fetch over the network.
+ * @param {Source} source
+ * @param {number} offset
+ * @param {number} length
+ */
+export function bytesToFetch(source, offset, length) {
+	return source.missing ? source.missing(offset, length) : source.remote ? length : 0;
+}

@@ -1,0 +1,343 @@
+/**
+ * The WebAssembly decoder: what the C core decodes, as functions over byte arrays.
+ *
+ * A decoder holds one instance of the module and so one memory; it is synchronous, and for one thread. Its memory does not grow with
+ * the model: what a call takes of it is free again when it ends (heap.js).
+ */
+
+import { DTYPES } from "../format/dtypes.js";
+import { QstoreError } from "../error.js";
+import { Heap } from "./heap.js";
+import { LAYOUT, RULE_Q8_0, RULES, isByColumns, lineOf } from "../format/rules.js";
+import { STATUS } from "../status.js";
+
+/**
+ * The grid of codes, as far as a chunk needs it (native/src/core/grid.h, FORMAT.md §2.4).
+ * @typedef {object} Grid
+ * @property {number} rule
+ * @property {number} codesDtype
+ * @property {number} group
+ * @property {number} rowStride
+ * @property {number} groupStride
+ * @property {Uint8Array} scales floats or records, little-endian, from number firstScale on
+ * @property {number} scalesDtype
+ * @property {number} firstScale
+ * @property {Uint8Array} [zeros] of the same scales
+ * @property {number} zeroOffset
+ * @property {Uint8Array} [order] the group of each column
+ * @property {Uint8Array} [factors] of the columns, for what is refined from these codes
+ * @property {number} [factorsDtype]
+ */
+
+/**
+ * What a chunk is, and what it builds on (native/src/core/chunk.h, FORMAT.md §3).
+ * @typedef {object} ChunkDesc
+ * @property {number} kind of the object: 0 plain, 1 codes, 2 refine, 3 delta
+ * @property {number} dtype
+ * @property {number} elems elements in this chunk
+ * @property {number} cols columns of the object
+ * @property {number} first the object's number of the chunk's first element
+ * @property {Uint8Array} [coarse] the same elements of the coarser object, decoded; refine and codes: its codes
+ * @property {number} [coarseDtype] theirs; needed with coarse
+ * @property {Grid} [coarseGrid] refine and codes: of these codes
+ * @property {Grid} [grid] codes that build on others: their own
+ */
+
+/**
+ * A coded chunk.
+ * @typedef {object} ChunkLevel
+ * @property {ChunkDesc} desc
+ * @property {Uint8Array} bytes
+ */
+
+/**
+ * A part of a layout, and what it is made of (native/src/core/layout.h, FORMAT.md §2.3).
+ * @typedef {object} LayoutDesc
+ * @property {number} rule of LAYOUT
+ * @property {number} dtype
+ * @property {number} elems in this part
+ * @property {number} first the object's number of the first one
+ * @property {number} bits of a code, or of a float; not of blocks
+ * @property {number} rows layouts by columns: of the codes
+ * @property {Uint8Array} [codes] of these elements, decoded; layouts by columns: the columns of codes, or floats, that these words have, of all rows
+ * @property {Grid} [grid] blocks: of these codes
+ */
+
+/**
+ * @typedef {object} IndexHeader
+ * @property {number} bodyCodedSize bytes after the header
+ * @property {number} bodySize
+ * @property {number} payloadOffset in the archive: what the index's offsets are relative to
+ * @property {number} payloadSize to the archive's end
+ */
+
+/** What is wrong with bytes whose checksum differs. */
+export const OTHER_BYTES = "it decodes to other bytes than were packed";
+
+/** Bytes of the index's header, and where it is in an archive. */
+export const INDEX_HEADER_SIZE = 64, INDEX_OFFSET = 512;
+
+/** Words of a chunk's description, and of a grid in it (wasm/abi.c). */
+const CHUNK_WORDS = 43, GRID_WORDS = 16;
+
+/** @param {bigint} value */
+function checkSafe(value) {
+	const number = Number(value);
+	if (!Number.isSafeInteger(number))
+		throw new QstoreError("LIMIT", `${value} is more than this JavaScript engine counts exactly (2^53)`);
+	return number;
+}
+
+/**
+ * The exports of wasm/abi.c.
+ * @typedef {object} Abi
+ * @property {WebAssembly.Memory} memory
+ * @property {() => void} _initialize
+ * @property {() => number} qs_version
+ * @property {() => number} qs_heap
+ * @property {() => number} qs_workspace_size
+ * @property {(work: number) => void} qs_workspace_init
+ * @property {(src: number, size: number, out: number) => number} qs_header
+ * @property {(src: number, size: number, dst: number, dstSize: number, work: number) => number} qs_body
+ * @property {(words: number, src: number, size: number, dst: number, dstSize: number, work: number) => number} qs_chunk
+ * @property {(dtype: number, absmax: number, codes: number, scales: number, count: number, dst: number) => void} qs_blocks
+ * @property {(bits: number, codes: number, count: number, dst: number) => void} qs_words
+ * @property {(bits: number, codes: number, rows: number, cols: number, first: number, count: number, dst: number) => void} qs_words_transposed
+ * @property {(codes: number, count: number, dst: number) => void} qs_interleaved
+ * @property {(codes: number, rows: number, cols: number, first: number, count: number, dst: number) => void} qs_interleaved_columns
+ * @property {(src: number, size: number, out: number) => void} qs_xxh3
+ * @property {(src: number, size: number, dst: number, dstSize: number, work: number) => number} qs_zstd
+ */
+
+export class Decoder {
+	/** @type {Abi} */
+	#abi;
+	#heap;
+	/** The scratch memory of decoding. */
+	#work;
+
+	/**
+	 * A decoder of its own memory, for this thread.
+	 * @param {WebAssembly.Module} module
+	 */
+	static async instantiate(module) {
+		return new Decoder(await WebAssembly.instantiate(module));
+	}
+
+	/** @param {WebAssembly.Instance} instance of dist/qstore.wasm or dist/qstore-scalar.wasm; use createDecoder */
+	constructor(instance) {
+		this.#abi = /** @type {Abi} */ (/** @type {unknown} */ (instance.exports));
+		this.#abi._initialize();
+		this.#heap = new Heap(this.#abi.memory, this.#abi.qs_heap());
+		this.#work = this.#heap.alloc(this.#abi.qs_workspace_size());
+		this.#abi.qs_workspace_init(this.#work);
+	}
+
+	/** Bytes of the module's memory now: bounded by the largest single call, whatever the model. */
+	get memorySize() {
+		return this.#heap.bytes.length;
+	}
+
+	/**
+	 * Reads the index's header.
+	 * @param {Uint8Array} bytes from INDEX_OFFSET of the archive on, INDEX_HEADER_SIZE or more
+	 * @returns {IndexHeader}
+	 */
+	indexHeader(bytes) {
+		return this.#heap.scope(() => {
+			const header = bytes.subarray(0, INDEX_HEADER_SIZE), out = this.#heap.alloc(32);
+			this.#check(this.#abi.qs_header(this.#heap.copy(header), header.length, out), "index header");
+			const [bodyCodedSize, bodySize, payloadOffset, payloadSize] = Array.from(this.#heap.longs.subarray(out / 8, out / 8 + 4), checkSafe);
+			return { bodyCodedSize, bodySize, payloadOffset, payloadSize };
+		});
+	}
+
+	/**
+	 * Decompresses the index's body and checks all of it: its fields can be used without further checks.
+	 * @param {Uint8Array} bytes the header and the whole coded body
+	 * @returns {Uint8Array<ArrayBuffer>} the body, a copy
+	 */
+	indexBody(bytes) {
+		const { bodyCodedSize, bodySize } = this.indexHeader(bytes);
+		const size = INDEX_HEADER_SIZE + bodyCodedSize;
+		if (bytes.length < size)
+			throw new QstoreError("TRUNCATED", `index: ${bytes.length} of ${size} bytes`);
+		return this.#heap.scope(() => {
+			const src = this.#heap.copy(bytes.subarray(0, size)), dst = this.#heap.alloc(bodySize);
+			this.#check(this.#abi.qs_body(src, size, dst, bodySize, this.#work), "index");
+			return this.#heap.bytes.slice(dst, dst + bodySize);
+		});
+	}
+
+	/**
+	 * Decodes a chunk and before it those that it builds on, whose values stay in the module's memory; dst is filled exactly.
+	 * @param {ChunkLevel[]} levels at least one; each builds on the one before, whose values its `coarse` needs not be
+	 * @param {Uint8Array} dst the last one's values
+	 * @param {(level: number, what: string) => Error} [damaged] what to throw when a level does not decode, or the last one's values are wrong
+	 * @param {bigint} [check] XXH3-64 of the last one's values; not checked without
+	 */
+	chunks(levels, dst, damaged = (_, what) => new QstoreError("CORRUPT", `chunk: ${what}`), check) {
+		this.#heap.scope(() => {
+			let values = 0, size = 0;
+			for (const [level, { desc, bytes }] of levels.entries()) {
+				const coarse = desc.coarse ? this.#heap.copy(desc.coarse) : values, coarseSize = desc.coarse?.length ?? size;
+				if (coarse && coarseSize !== desc.elems * DTYPES[desc.coarseDtype ?? 0].size)
+					throw new QstoreError("USAGE", `${coarseSize} coarse bytes for a chunk of ${desc.elems} elements`);
+				size = desc.elems * DTYPES[desc.dtype].size;
+				values = this.#heap.alloc(size);
+				const status = this.#abi.qs_chunk(this.#describe(desc, coarse), this.#heap.copy(bytes), bytes.length, values, size, this.#work);
+				if (status === STATUS.CORRUPT)
+					throw damaged(level, "it does not decode");
+				this.#check(status, "chunk");
+			}
+			if (dst.length !== size)
+				throw new QstoreError("USAGE", `${dst.length} bytes for a chunk of ${size}`);
+			this.#give(values, dst, () => damaged(levels.length - 1, OTHER_BYTES), check);
+		});
+	}
+
+	/**
+	 * @param {ChunkDesc} desc
+	 * @param {number} coarse where the values are that it builds on, or 0
+	 * @returns {number} where its words are (wasm/abi.c)
+	 */
+	#describe({ kind, dtype, elems, cols, first, coarseDtype = 0, coarseGrid, grid }, coarse) {
+		const factors = this.#heap.copyIfThere(coarseGrid?.factors), words = this.#heap.alloc(4 * CHUNK_WORDS), at = words / 4;
+		this.#store(at, [kind, dtype, elems, cols, high(cols), first, high(first), coarse, coarseDtype]);
+		this.#storeGrid(at + 9, coarseGrid);
+		this.#storeGrid(at + 9 + GRID_WORDS, grid);
+		this.#store(at + 9 + 2 * GRID_WORDS, [factors, coarseGrid?.factorsDtype ?? 0]);
+		return words;
+	}
+
+	/**
+	 * @param {number} at
+	 * @param {Grid} [grid]
+	 */
+	#storeGrid(at, grid) {
+		if (!grid) {
+			this.#heap.words.fill(0, at, at + GRID_WORDS);
+			return;
+		}
+		const { rule, codesDtype, group, order, rowStride, groupStride, scales, scalesDtype, firstScale, zeros, zeroOffset } = grid;
+		this.#store(at, [rule, codesDtype, group, this.#heap.copyIfThere(order), rowStride, high(rowStride), groupStride, high(groupStride),
+			this.#heap.copy(scales), scales.length, scalesDtype, firstScale, high(firstScale), this.#heap.copyIfThere(zeros), zeros?.length ?? 0, zeroOffset]);
+	}
+
+	/**
+	 * @param {number} at in words
+	 * @param {number[]} numbers of which words have the low 32 bits
+	 */
+	#store(at, numbers) {
+		for (let i = 0; i < numbers.length; i++)
+			this.#heap.words[at + i] = numbers[i];
+	}
+
+	/**
+	 * Makes a part of a layout; dst is filled exactly.
+	 * @param {LayoutDesc} desc
+	 * @param {Uint8Array} dst
+	 * @param {() => Error} [damaged] what to throw when it has other bytes
+	 * @param {bigint} [check] XXH3-64 of them; not checked without
+	 */
+	layout({ rule, dtype, elems, first, bits, rows, codes = new Uint8Array(0), grid }, dst, damaged = () => new QstoreError("CORRUPT", `layout: ${OTHER_BYTES}`), check) {
+		const { blockElems, blockSize } = DTYPES[dtype], count = elems / blockElems, abi = this.#abi;
+		const codeSize = bits > 8 ? bits / 8 : 1, words = count * blockSize / 4, perElem = 8 * blockSize * codeSize / bits;
+		// What the C functions take on trust.
+		if (dst.length !== count * blockSize)
+			throw new QstoreError("USAGE", `${dst.length} bytes for ${elems} elements of ${DTYPES[dtype].name}`);
+		const byColumns = isByColumns(rule), cols = byColumns ? codes.length / codeSize / rows : 0, line = lineOf(rule, rows, bits);
+		const need = rule === LAYOUT.BLOCKS ? elems : byColumns ? Math.ceil((first + elems) / line.words) * line.size * rows : elems * perElem;
+		if (codes.length < need || cols % 1 !== 0 || (rule === LAYOUT.PACKED && words % 1 !== 0))
+			throw new QstoreError("USAGE", `${codes.length} bytes of codes, not ${need}`);
+		this.#heap.scope(() => {
+			const out = this.#heap.alloc(dst.length), source = this.#heap.copy(codes);
+			if (rule === LAYOUT.BLOCKS) {
+				const { scales, scalesDtype, rule: codesRule } = /** @type {Grid} */ (grid);
+				const { recordSize } = RULES[codesRule];
+				const scaleBytes = recordSize === 0 ? DTYPES[scalesDtype].size : recordSize;
+				if (scales.length < count * scaleBytes)
+					throw new QstoreError("USAGE", `${scales.length} bytes of scales for ${count} blocks`);
+				abi.qs_blocks(dtype, codesRule === RULE_Q8_0 ? scalesDtype : 0, source, this.#heap.copy(scales), count, out);
+			} else if (rule === LAYOUT.PACKED) {
+				abi.qs_words(bits, source, words, out);
+			} else if (rule === LAYOUT.INTERLEAVED) {
+				abi.qs_interleaved(source, elems, out);
+			} else if (rule === LAYOUT.INTERLEAVED_COLUMNS) {
+				abi.qs_interleaved_columns(source, rows, cols, first, elems, out);
+			} else {
+				abi.qs_words_transposed(bits, source, rows, cols, first, elems, out);
+			}
+			this.#give(out, dst, damaged, check);
+		});
+	}
+
+	/**
+	 * XXH3-64 with seed 0: the checksum of coded chunks and of what they decode to.
+	 * @param {Uint8Array} bytes
+	 * @returns {bigint}
+	 */
+	xxh3(bytes) {
+		return this.#heap.scope(() => this.#xxh3(this.#heap.copy(bytes), bytes.length));
+	}
+
+	/**
+	 * @param {number} pointer
+	 * @param {number} size
+	 */
+	#xxh3(pointer, size) {
+		const out = this.#heap.alloc(8);
+		this.#abi.qs_xxh3(pointer, size, out);
+		return this.#heap.longs[out / 8];
+	}
+
+	/**
+	 * Decompresses one zstd frame.
+	 * @param {Uint8Array} bytes
+	 * @param {number} size of the decompressed bytes, exactly
+	 * @returns {Uint8Array<ArrayBuffer>}
+	 */
+	zstd(bytes, size) {
+		return this.#heap.scope(() => {
+			const src = this.#heap.copy(bytes), dst = this.#heap.alloc(size);
+			this.#check(this.#abi.qs_zstd(src, bytes.length, dst, size, this.#work), "zstd frame");
+			return this.#heap.bytes.slice(dst, dst + size);
+		});
+	}
+
+	/** The C core's version, as "0.1.0". */
+	get version() {
+		const version = this.#abi.qs_version();
+		return `${version >>> 16}.${version >>> 8 & 255}.${version & 255}`;
+	}
+
+	/**
+	 * A result for the caller.
+	 * @param {number} pointer
+	 * @param {Uint8Array} dst
+	 * @param {() => Error} damaged what to throw when the checksum differs
+	 * @param {bigint} [check] XXH3-64 of it; not checked without
+	 */
+	#give(pointer, dst, damaged, check) {
+		if (check !== undefined && this.#xxh3(pointer, dst.length) !== check)
+			throw damaged();
+		dst.set(this.#heap.bytes.subarray(pointer, pointer + dst.length));
+	}
+
+	/**
+	 * @param {number} status
+	 * @param {string} what
+	 */
+	#check(status, what) {
+		if (status !== STATUS.OK)
+			throw QstoreError.fromStatus(status, what);
+	}
+}
+
+/**
+ * The upper word of a 64-bit number; storing the number as a word keeps the lower one.
+ * @param {number} value
+ */
+function high(value) {
+	return Math.floor(value / 2 ** 32);
+}

@@ -1,6 +1,0 @@
-/** The Web Worker of WorkerPool. */
-
-import { serve } from "./serve.js";
-
-serve((take) => addEventListener("message", ({ data }) => take(data)),
-	(reply, transfer) => /** @type {Worker} */ (/** @type {unknown} */ (globalThis)).postMessage(reply, transfer));
