@@ -87,6 +87,9 @@ test("the command runs from the tarball", async () => {
 
 test("the lock file names no registry or mirror", async () => {
 	const lock = JSON.parse(await read("package-lock.json"));
-	assert.doesNotMatch(await read("package-lock.json"), /"resolved"|https?:/);
+	// "url" says where a package's authors take donations.
+	assert.doesNotMatch((await read("package-lock.json")).replace(/^ *"url": .*$/gm, ""), /"resolved"|https?:/);
+	for (const [path, { integrity }] of Object.entries(lock.packages).filter(([path]) => path !== ""))
+		assert.match(integrity ?? "", /^sha512-/, path);
 	assert.equal(lock.packages[""].version, manifest.version);
 });
