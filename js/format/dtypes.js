@@ -1,4 +1,4 @@
-// Made from native/src/core/index.h by scripts/generate-js; do not edit.
+// Made from native/src/core/facts.h by scripts/generate-js; do not edit.
 
 /** Element types by their numbers in the index: the name that safetensors or ggml gives them, and elements and bytes of a block; one
  * element where size is not 0. */

@@ -152,7 +152,7 @@ static void make_grid(input *in, const qs_chunk_desc *desc, qs_grid *grid, grid_
 	*grid = (qs_grid){.rule = 1 + bytes[0] % (QS_RULE_COUNT - 1)};
 	grid->codes_dtype = bytes[1] & 1 && !qs_rule_record_size(grid->rule) ? QS_U8 : QS_I8;
 	shape_grid(grid, desc->cols, rows, bytes[1] >> 5);
-	uint32_t record = qs_rule_record_size(grid->rule), per_record = qs_rule_record_groups(grid->rule);
+	uint32_t record = qs_rule_record_size(grid->rule), per_record = qs_rule_record_scales(grid->rule);
 	grid->scales_dtype = record ? QS_BYTES : floats[bytes[1] >> 1 & 3];
 	if (!qs_rule_group(grid->rule)) {
 		grid->zero_offset = (int8_t)bytes[2];
@@ -193,7 +193,7 @@ static uint64_t fit_columns(uint64_t cols, const input *in, size_t at)
 	for (int i = 0; i < 2; i++, at += FUZZ_GRID_SIZE + FUZZ_SCALES_SIZE)
 		if (at < in->left) {
 			uint32_t rule = 1 + in->at[at] % (QS_RULE_COUNT - 1);
-			uint64_t own = (uint64_t)qs_rule_group(rule) * qs_rule_record_groups(rule);
+			uint64_t own = (uint64_t)qs_rule_group(rule) * qs_rule_record_scales(rule);
 			unit = own > unit ? own : unit;
 		}
 	return (cols + unit - 1) / unit * unit;
@@ -236,7 +236,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		make_grid(&in, &desc, &desc.coarse_grid, &coarse_memory);
 		desc.coarse_dtype = desc.coarse_grid.codes_dtype;
 	}
-	if (desc.kind == QS_KIND_REFINE && data[1] & 2 && qs_rule_has_factors(desc.coarse_grid.rule)) {
+	if (desc.kind == QS_KIND_REFINE && data[1] & 2 && qs_rule_takes_factors(desc.coarse_grid.rule)) {
 		const uint8_t *bytes;
 		size_t n_bytes = take(&in, FUZZ_FACTORS_SIZE, &bytes);
 		desc.factors = factors = repeated(bytes, n_bytes, 2 * (size_t)desc.cols);

@@ -63,7 +63,7 @@ static void check_grid(const qs_index *index, uint32_t number, const qs_object *
 	if (!o->n_elems)
 		return;
 	qs_grid_window(&grid, o->cols, 0, o->n_elems, &low, &high);
-	require(high < (record ? scales.n_elems / record * qs_rule_record_groups(o->rule) : scales.n_elems));
+	require(high < (record ? scales.n_elems / record * qs_rule_record_scales(o->rule) : scales.n_elems));
 	if (o->zeros != QS_NONE) {
 		require(o->zeros < number);
 		qs_index_object(index, o->zeros, &other);
@@ -80,7 +80,7 @@ static void check_grid(const qs_index *index, uint32_t number, const qs_object *
 static void check_factors(const qs_index *index, uint32_t number, const qs_object *o, const qs_object *codes)
 {
 	qs_object factors;
-	require(o->scales < number && qs_rule_has_factors(codes->rule));
+	require(o->scales < number && qs_rule_takes_factors(codes->rule));
 	qs_index_object(index, o->scales, &factors);
 	require(factors.kind == QS_KIND_PLAIN && factors.variant <= o->variant && factors.n_elems == o->cols);
 	require(factors.dtype == QS_F16 || factors.dtype == QS_BF16);

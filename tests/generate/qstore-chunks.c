@@ -44,25 +44,25 @@ static void choose_grid(sample *s, rng *r, int wide)
 {
 	qs_grid *grid = &s->desc.coarse_grid;
 	uint32_t rule = 1 + below(r, QS_RULE_COUNT - 1), record = qs_rule_record_size(rule),
-	         in_record = qs_rule_record_groups(rule), group = qs_rule_group(rule),
+	         in_record = qs_rule_record_scales(rule), group = qs_rule_group(rule),
 	         levels = qs_rule_levels(rule);
 	uint32_t cols = in_record > 1 ? 256 : group ? 32 * (1 + below(r, 4)) : 16 * (1 + below(r, 8));
 	cols *= wide ? 4 : 1;
 	uint32_t rows = (wide ? 70000 : 512) / cols, n = rows * cols,
-	         is_own = rule != QS_RULE_Q4_0 || !below(r, 2);
+	         is_own = !qs_rule_is_free(rule) || !below(r, 2);
 	int any_sign = levels == 256 && !group;
 	s->n_scales = rows * (cols / (group ? group : (group = below(r, 3) ? cols : 16)));
 	s->desc = (qs_chunk_desc){.kind = QS_KIND_REFINE, .n_elems = n, .cols = cols, .coarse = s->codes};
 	s->desc.dtype = below(r, 2) ? QS_F16 : QS_BF16;
 	*grid = (qs_grid){
 	    .rule = rule, .group = group, .row_stride = cols / group, .group_stride = 1, .scales = s->scales};
-	int signed_codes = rule == QS_RULE_Q8_0 || rule == QS_RULE_Q8_0_D || (any_sign && below(r, 2));
+	int signed_codes = (qs_rule_is_symmetric(rule) && qs_rule_group(rule)) || (any_sign && below(r, 2));
 	grid->codes_dtype = s->desc.coarse_dtype = signed_codes ? QS_I8 : QS_U8;
 	static const uint32_t floats[] = {QS_F32, QS_F16, QS_BF16};
-	grid->scales_dtype = record                                                 ? QS_BYTES
-	                     : qs_rule_group(rule) && rule > QS_RULE_Q8_0 && is_own ? QS_F16
-	                     : rule == QS_RULE_Q4_0                                 ? QS_F32
-	                                                                            : floats[below(r, 3)];
+	grid->scales_dtype = record                                            ? QS_BYTES
+	                     : qs_rule_scales(rule) == QS_SCALES_F16 && is_own ? QS_F16
+	                     : qs_rule_is_free(rule)                           ? QS_F32
+	                                                                       : floats[below(r, 3)];
 	grid->scales_size =
 	    record ? s->n_scales / in_record * record : s->n_scales * qs_dtype_size(grid->scales_dtype);
 	if (qs_rule_group(rule))
@@ -87,13 +87,14 @@ static void fill_scales(sample *s, rng *r)
 	const qs_grid *grid = &s->desc.coarse_grid;
 	uint32_t rule = grid->rule, record = qs_rule_record_size(rule), size = qs_dtype_size(grid->scales_dtype);
 	uint32_t before = 0;
-	int narrow = s->desc.dtype == QS_F16 || rule == QS_RULE_LLM_INT8;
+	int narrow = s->desc.dtype == QS_F16 || qs_rule_casts(rule);
 	if (record) {
 		for (size_t i = 0; i < grid->scales_size; i++)
 			s->scales[i] = (uint8_t)rng_next(r);
 		for (size_t at = 0; at < grid->scales_size; at += record) {
-			put16(s->scales + at + (rule == QS_RULE_Q6_K ? 16 : 0), below(r, 20 << 10));
-			if (rule != QS_RULE_Q6_K)
+			int is_signed = qs_rule_scales(rule) == QS_SCALES_K_SIGNED;
+			put16(s->scales + at + (is_signed ? 16 : 0), below(r, 20 << 10));
+			if (!is_signed)
 				put16(s->scales + at + 2, with_sign(r, below(r, 24 << 10)));
 		}
 		return;
@@ -101,7 +102,7 @@ static void fill_scales(sample *s, rng *r)
 	for (uint32_t i = 0; i < s->n_scales; i++) {
 		uint8_t *p = s->scales + (size_t)size * i;
 		if (grid->scales_dtype == QS_F16) {
-			int turned = (rule == QS_RULE_Q4_0 || rule == QS_RULE_Q5_0) && !below(r, 4);
+			int turned = qs_rule_has_either_sign(rule) && !below(r, 4);
 			put16(p, below(r, 8) ? below(r, 31 << 10) | (uint32_t)turned << 15 : below(r, 1 << 16));
 			continue;
 		}
@@ -121,7 +122,7 @@ static void fill_scales(sample *s, rng *r)
 static void choose_factors(sample *s, rng *r)
 {
 	qs_chunk_desc *desc = &s->desc;
-	if (!qs_rule_has_factors(desc->coarse_grid.rule) || below(r, 3))
+	if (!qs_rule_takes_factors(desc->coarse_grid.rule) || below(r, 3))
 		return;
 	desc->factors = s->factors;
 	desc->factors_dtype = below(r, 2) ? QS_F16 : QS_BF16;

@@ -137,7 +137,7 @@ double ref_scaled(uint32_t rule, uint32_t dtype, double value, float scale, int 
 double ref_round(uint32_t rule, double scaled)
 {
 	/* C's round is away from zero at a half, nearbyint to even. */
-	return rule >= QS_RULE_Q8_0 ? round(scaled) : nearbyint(scaled);
+	return rule == QS_RULE_Q8_0 || rule == QS_RULE_Q8_0_D ? round(scaled) : nearbyint(scaled);
 }
 
 int ref_shifted_code(uint32_t rule, uint32_t pattern, uint32_t dtype, float scale, int shift)

@@ -106,9 +106,10 @@ static int has_offset(uint32_t rule)
 	return rule == QS_RULE_Q4_1 || rule == QS_RULE_Q5_1 || rule == QS_RULE_Q4_K || rule == QS_RULE_Q5_K;
 }
 
-static int may_turn(uint32_t rule)
+/* Kernels are there for all rules but these. */
+static int has_kernel(uint32_t rule)
 {
-	return rule == QS_RULE_Q4_0 || rule == QS_RULE_Q5_0 || rule == QS_RULE_Q6_K;
+	return rule != QS_RULE_NONE && !qs_rule_casts(rule) && !qs_rule_adds_zero(rule);
 }
 
 /* A scale as models have them, of a type of few bits or of singles. */
@@ -119,13 +120,13 @@ static qs_step random_step(rng *r, uint32_t rule, uint32_t codes_dtype)
 	                                   kept[rng_below(r, 4)])};
 	if (rule == QS_RULE_Q8_0)
 		step.scale *= 127;
-	if (rule <= QS_RULE_Q8_0_D && rng_below(r, 2)) {
+	if (qs_rule_is_symmetric(rule) && rng_below(r, 2)) {
 		step.zero = (int32_t)rng_below(r, 252) + (codes_dtype == QS_I8 ? -126 : 2);
 		step.shift = (int32_t)rng_below(r, 256) - 128;
 	}
-	if (rule == QS_RULE_Q4_0 || rule == QS_RULE_Q5_0 || rule == QS_RULE_Q6_K)
-		step.zero = rule == QS_RULE_Q6_K ? 32 : rule == QS_RULE_Q5_0 ? 16 : 8;
-	if (may_turn(rule) && rng_below(r, 2))
+	if (qs_rule_zero(rule))
+		step.zero = (int32_t)qs_rule_zero(rule);
+	if (qs_rule_has_either_sign(rule) && rng_below(r, 2))
 		step.scale = -step.scale;
 	if (has_offset(rule) && rng_below(r, 8))
 		step.offset = step.scale * (float)((int)rng_below(r, 70000) - 60000) * 0x1p-11f;
@@ -136,8 +137,8 @@ static void test_scales_of_models(void **state)
 {
 	(void)state;
 	rng r = {11};
-	for (uint32_t rule = QS_RULE_MULTIPLY; rule <= QS_RULE_Q6_K; rule++)
-		for (uint32_t dtype = QS_F16; dtype <= QS_BF16; dtype++) {
+	for (uint32_t rule = 0; rule < QS_RULE_COUNT; rule++)
+		for (uint32_t dtype = QS_F16; dtype <= QS_BF16 && has_kernel(rule); dtype++) {
 			totals sum = {0};
 			for (int i = 0; i < 600; i++) {
 				uint32_t codes_dtype = i & 1 || qs_rule_levels(rule) < 256 ? QS_U8 : QS_I8;
@@ -161,8 +162,8 @@ static void test_odd_scales(void **state)
 	};
 	rng r = {12};
 	totals sum = {0};
-	for (uint32_t rule = QS_RULE_MULTIPLY; rule <= QS_RULE_Q6_K; rule++)
-		for (uint32_t dtype = QS_F16; dtype <= QS_BF16; dtype++)
+	for (uint32_t rule = 0; rule < QS_RULE_COUNT; rule++)
+		for (uint32_t dtype = QS_F16; dtype <= QS_BF16 && has_kernel(rule); dtype++)
 			for (int i = 0; i < 260; i++) {
 				uint32_t codes_dtype = i & 1 || qs_rule_levels(rule) < 256 ? QS_U8 : QS_I8;
 				qs_step step = random_step(&r, rule, codes_dtype);
@@ -173,7 +174,7 @@ static void test_odd_scales(void **state)
 				if (has_offset(rule) && rng_below(&r, 3))
 					step.offset =
 					    from_bits(rng_below(&r, 3) ? (uint32_t)rng_next(&r) : special[rng_below(&r, 30)]);
-				if (rule <= QS_RULE_Q8_0_D && rng_below(&r, 3) == 0)
+				if (qs_rule_is_symmetric(rule) && rng_below(&r, 3) == 0)
 					step.zero = (int32_t)rng_below(&r, 420) - 140;
 				check_scale(rule, codes_dtype, dtype, step, &sum);
 			}
@@ -192,10 +193,7 @@ static void test_half_scales(void **state)
 			for (uint32_t dtype = QS_F16; dtype <= QS_BF16; dtype++)
 				check_scale(rules[k], qs_rule_levels(rules[k]) < 256 ? QS_U8 : QS_I8, dtype,
 				            (qs_step){.scale = (float)ref_value(bits, QS_F16),
-				                      .zero = rules[k] == QS_RULE_Q4_0   ? 8
-				                              : rules[k] == QS_RULE_Q5_0 ? 16
-				                              : rules[k] == QS_RULE_Q6_K ? 32
-				                                                         : 0},
+				                      .zero = (int32_t)qs_rule_zero(rules[k])},
 				            &sum);
 	assert_true(sum.unsure < sum.runs / 4); /* those above 240 in FP16 */
 }

@@ -18,32 +18,17 @@ static const double *inputs_of(uint32_t rule, uint32_t dtype)
 	return rule == QS_RULE_LLM_INT8 ? halves[dtype == QS_BF16] : values[dtype == QS_BF16];
 }
 
-static int is_symmetric(uint32_t rule)
-{
-	return rule <= QS_RULE_Q8_0_D;
-}
-
-static int may_turn(uint32_t rule)
-{
-	return rule == QS_RULE_Q4_0 || rule == QS_RULE_Q5_0 || rule == QS_RULE_Q6_K;
-}
-
-static int adds_zero(uint32_t rule)
-{
-	return rule >= QS_RULE_ADD_HALF;
-}
-
 static int is_usable(uint32_t rule, const qs_step *step)
 {
 	double s = (double)step->scale, o = (double)step->offset;
 	int zero = step->zero - step->centre, half = (int)qs_rule_levels(rule) / 2;
-	if (adds_zero(rule) && (zero < -half || zero >= half))
+	if (qs_rule_adds_zero(rule) && (zero < -half || zero >= half))
 		return 0;
 	if (rule == QS_RULE_LLM_INT8)
 		return s > 0 && s <= 65504;
-	if (is_symmetric(rule))
+	if (qs_rule_is_symmetric(rule))
 		return s > 0x1p-119 && s < INFINITY;
-	if (may_turn(rule))
+	if (qs_rule_has_either_sign(rule))
 		s = fabs(s);
 	return s > 0x1p-119 && s <= 0x1p100 && fabs(o) <= 0x1p100;
 }
@@ -157,7 +142,8 @@ static double block_scaled(uint32_t rule, uint32_t dtype, double w, double s, do
 
 static int block_reaches(uint32_t rule, double x, int c, int levels)
 {
-	int is_cut = rule <= QS_RULE_Q5_1, centre = rule == QS_RULE_Q6_K || adds_zero(rule) ? levels / 2 : 0;
+	int is_cut = qs_rule_rounds_down(rule),
+	    centre = rule == QS_RULE_Q6_K || qs_rule_adds_zero(rule) ? levels / 2 : 0;
 	if (c == 0)
 		return x >= (is_cut ? -0.75 : -1.25 - centre);
 	if (c == levels)
@@ -172,7 +158,7 @@ static void check_block(const qs_cell_table *table, uint32_t rule, uint32_t dtyp
 	int levels = (int)qs_rule_levels(rule), turned = step->scale < 0, end = dtype == QS_F16 ? 0x7c00 : 0x7f80;
 	const double *v = values[dtype == QS_BF16];
 	int border[257], c = 0, zero = 128;
-	double offset = adds_zero(rule) ? step->zero - step->centre : (double)step->offset;
+	double offset = qs_rule_adds_zero(rule) ? step->zero - step->centre : (double)step->offset;
 	for (int place = 1 - end; place < end && c <= levels; place++) {
 		double w = place < 0 ? -v[-place] : v[place],
 		       x = block_scaled(rule, dtype, w, fabs((double)step->scale), offset);
@@ -183,8 +169,8 @@ static void check_block(const qs_cell_table *table, uint32_t rule, uint32_t dtyp
 		border[c] = end;
 	for (c = 0; c < levels; c++)
 		zero = border[c] <= 0 && border[c + 1] > 0 ? c : zero;
-	assert_int_equal(table->zero, adds_zero(rule) ? step->zero : zero);
-	assert_true(!adds_zero(rule) || zero == step->zero - step->centre + levels / 2);
+	assert_int_equal(table->zero, qs_rule_adds_zero(rule) ? step->zero : zero);
+	assert_true(!qs_rule_adds_zero(rule) || zero == step->zero - step->centre + levels / 2);
 	for (c = 0; c < levels; c++) {
 		int below = border[c] <= 0, first = below ? 1 - border[c + 1] : border[c];
 		if (c != zero)
@@ -222,7 +208,7 @@ static void check_step(uint32_t rule, uint32_t dtype, qs_step step, uint32_t cod
 		return;
 	}
 	check_cell(table->cells[0], 0, 1, 0, rule, &step);
-	if (is_symmetric(rule)) {
+	if (qs_rule_is_symmetric(rule)) {
 		check_symmetric(table, rule, dtype, &step, codes_dtype, 0);
 		qs_cell_cache_init(&cache, dtype, rule, codes_dtype);
 		cache.shared = 1;
@@ -234,8 +220,10 @@ static void check_step(uint32_t rule, uint32_t dtype, qs_step step, uint32_t cod
 /* LLM.int8's scale is a row's absmax, the others' is the distance of codes: about a 127th. */
 static void check_scale(uint32_t dtype, float scale)
 {
-	for (uint32_t rule = QS_RULE_LLM_INT8; rule <= QS_RULE_DIVIDE_HALF; rule++)
-		check_step(rule, dtype, (qs_step){.scale = rule == QS_RULE_LLM_INT8 ? scale : scale / 127}, QS_I8);
+	for (uint32_t rule = 1; rule < QS_RULE_COUNT; rule++)
+		if (qs_rule_takes_factors(rule))
+			check_step(rule, dtype, (qs_step){.scale = rule == QS_RULE_LLM_INT8 ? scale : scale / 127},
+			           QS_I8);
 }
 
 static uint32_t bits_of(float f)
@@ -331,13 +319,13 @@ static void test_random_steps(void **state)
 		uint32_t rule = 1 + (uint32_t)i % (QS_RULE_COUNT - 1), dtype = rng_below(&r, 2) ? QS_BF16 : QS_F16,
 		         codes_dtype = rng_below(&r, 2) ? QS_I8 : QS_U8;
 		qs_step step = {.scale = from_bits((105 + rng_below(&r, 25)) << 23 | (uint32_t)rng_next(&r) >> 9)};
-		if (is_symmetric(rule)) {
+		if (qs_rule_is_symmetric(rule)) {
 			step.zero = rng_below(&r, 4) ? (int32_t)rng_below(&r, 384) - 128 : 0;
 			step.shift = rng_below(&r, 2) ? (int32_t)rng_below(&r, 256) - 128 : 0;
-		} else if (adds_zero(rule)) {
+		} else if (qs_rule_adds_zero(rule)) {
 			add_zero(&step, rule, &codes_dtype, &r);
 			step.zero += rng_below(&r, 10) ? 0 : 300; /* beyond all codes */
-		} else if (may_turn(rule))
+		} else if (qs_rule_has_either_sign(rule))
 			step.scale = rng_below(&r, 2) ? step.scale : -step.scale;
 		else if (rng_below(&r, 4))
 			step.offset = (float)(-(double)step.scale * rng_below(&r, 50000) / 1000);
@@ -358,12 +346,12 @@ static void test_cells_hold_codes(void **state)
 		         dtype = i / (QS_RULE_COUNT - 1) % 2 ? QS_BF16 : QS_F16,
 		         codes_dtype = rng_below(&r, 2) ? QS_I8 : QS_U8, levels = qs_rule_levels(rule);
 		qs_step step = {.scale = from_bits((108 + rng_below(&r, 20)) << 23 | (uint32_t)rng_next(&r) >> 9)};
-		if (is_symmetric(rule)) {
+		if (qs_rule_is_symmetric(rule)) {
 			step.zero = rng_below(&r, 2) ? (int32_t)rng_below(&r, 256) - (codes_dtype == QS_I8 ? 128 : 0) : 0;
 			step.shift = rng_below(&r, 2) ? (int32_t)rng_below(&r, 9) - 4 : 0;
-		} else if (adds_zero(rule)) {
+		} else if (qs_rule_adds_zero(rule)) {
 			add_zero(&step, rule, &codes_dtype, &r);
-		} else if (!may_turn(rule))
+		} else if (!qs_rule_has_either_sign(rule))
 			step.offset = -step.scale * 7.3f;
 		const qs_cell_table *table = table_of(rule, dtype, &step, codes_dtype);
 		for (uint32_t pattern = 0; pattern < 65536; pattern++) {
@@ -381,7 +369,7 @@ static void test_cells_hold_codes(void **state)
 			if (levels == 256 && codes_dtype == QS_I8) {
 				low = -128;
 				high = 127;
-			} else if (!is_symmetric(rule)) {
+			} else if (!qs_rule_is_symmetric(rule)) {
 				high = (int)levels - 1;
 			}
 			if (code == QS_NO_CODE || code < low || code > high || code == table->zero)
@@ -452,7 +440,7 @@ static void test_codes_of_values(void **state)
 	static const float scales[] = {1.0f,    0.3125f, 0x1p-24f, 0x1.8p-20f, 0x1p-14f,
 	                               0.0004f, 448.0f,  65504.0f, 3e38f,      0x1.1p-9f};
 	for (size_t s = 0; s < sizeof scales / sizeof *scales; s++)
-		for (uint32_t rule = 1; rule <= QS_RULE_Q8_0_D; rule++)
+		for (uint32_t rule = 1; qs_rule_is_symmetric(rule); rule++)
 			for (uint32_t dtype = QS_F16; dtype <= QS_BF16; dtype++) {
 				qs_step step = {.scale = scales[s], .zero = 3};
 				for (uint32_t pattern = 0; pattern < 65536; pattern++) {
@@ -538,13 +526,21 @@ static void check_moved(qs_cell_cache *used, qs_cell_cache *exact, qs_step step)
 	}
 }
 
+/* Tables of some rules move: of these types of values and codes, and with shared borders or not. */
+static uint32_t kinds_of_tables(uint32_t rule)
+{
+	if (qs_rule_is_symmetric(rule))
+		return 8;
+	return qs_rule_has_either_sign(rule) && qs_rule_rounds_down(rule) ? 2 : 0;
+}
+
 static void test_moved_tables(void **state)
 {
 	(void)state;
 	static qs_cell_cache used, exact;
 	rng r = {6};
-	for (uint32_t rule = QS_RULE_LLM_INT8; rule <= QS_RULE_Q5_0; rule++)
-		for (uint32_t kind = 0; kind < (is_symmetric(rule) ? 8 : 2); kind++) {
+	for (uint32_t rule = 1; rule < QS_RULE_COUNT; rule++)
+		for (uint32_t kind = 0; kind < kinds_of_tables(rule); kind++) {
 			uint32_t dtype = kind & 1 ? QS_F16 : QS_BF16, codes_dtype = kind & 2 ? QS_U8 : QS_I8;
 			int shared = kind >> 2;
 			qs_cell_cache_init(&used, dtype, rule, codes_dtype);
@@ -559,7 +555,7 @@ static void test_moved_tables(void **state)
 				/* From the middle to both ends, beyond which tables are of one scale. */
 				for (uint32_t e = 0; e < 36; e++) {
 					step.scale = from_bits((e % 2 ? 125 + e / 2 : 125 - e / 2) << 23 | mantissa);
-					if (!is_symmetric(rule) && rng_below(&r, 2))
+					if (!qs_rule_is_symmetric(rule) && rng_below(&r, 2))
 						step.scale = -step.scale;
 					check_moved(&used, &exact, step);
 					moved += qs_cell_cache_find(&used, &step, 255).move != 0;

@@ -70,7 +70,7 @@ static void walk(const qs_index *index)
 			qs_index_object(index, object.scales, &other);
 			assert_true(other.kind == QS_KIND_PLAIN);
 			qs_grid_window(&grid, object.cols, 0, object.n_elems, &low, &high);
-			assert_true(high < (record ? other.n_elems / record * qs_rule_record_groups(object.rule)
+			assert_true(high < (record ? other.n_elems / record * qs_rule_record_scales(object.rule)
 			                           : other.n_elems));
 		}
 		if (object.kind == QS_KIND_REFINE) {

@@ -182,6 +182,11 @@ REFUSE(blocks_of_unmodelled_type, b->objects[RECORD_BLOCKS].dtype = QS_Q2_K)
 REFUSE(blocks_of_other_scales, b->objects[BLOCKS].scales = SCALE)
 REFUSE(blocks_of_other_codes, b->objects[RECORD_BLOCKS].coarse = BLOCK_CODES)
 REFUSE(blocks_with_bits, b->objects[BLOCKS].group = 8)
+/* Bytes are no type of blocks, and codes without a rule have no scales. */
+REFUSE(blocks_of_codes_without_rule, b->objects[RECORD_CODES].rule = QS_RULE_NONE;
+       b->objects[RECORD_CODES].scales = QS_NONE; b->objects[RECORD_CODES].group = 0;
+       b->objects[RECORD_CODES].row_stride = b->objects[RECORD_CODES].group_stride = 0;
+       b->objects[RECORD_BLOCKS].dtype = QS_BYTES; b->objects[RECORD_BLOCKS].scales = QS_NONE)
 REFUSE(blocks_without_layout, b->objects[SCALE].dtype = QS_Q8_0)
 REFUSE(refines_floats, b->objects[5].coarse = 1)
 REFUSE(refines_singles, b->objects[5].dtype = QS_F32)
@@ -345,6 +350,7 @@ static void refuses_what_objects_cannot_build_on(void **state)
 	CHECK(blocks_of_other_scales)
 	CHECK(blocks_of_other_codes)
 	CHECK(blocks_with_bits)
+	CHECK(blocks_of_codes_without_rule)
 	CHECK(blocks_without_layout)
 	CHECK(refines_floats)
 	CHECK(refines_singles)

@@ -92,7 +92,7 @@ static int make_plan(fixture *f, size_t n, unsigned raw_bits, unsigned zigzag, u
 		top[transformed(f->data[i], zigzag) >> raw_bits]++;
 	for (int t = 0; t < 256; t++)
 		used += top[t] > 0;
-	*plan = (qs_block_plan){.type = QS_BLOCK_HUFFMAN,
+	*plan = (qs_block_plan){.type = QS_SYMBOLS_HUFFMAN,
 	                        .raw_bits = raw_bits,
 	                        .zigzag = zigzag,
 	                        .table_log = used > 1 ? longest : 0};
@@ -184,8 +184,8 @@ static int make_ans_plan(fixture *f, size_t n, unsigned raw_bits, unsigned zigza
 		used += !top[transformed(f->data[i], zigzag) >> raw_bits]++;
 	if (used < 2 || used > 1u << table_log)
 		return 0;
-	*plan =
-	    (qs_block_plan){.type = QS_BLOCK_ANS, .raw_bits = raw_bits, .zigzag = zigzag, .table_log = table_log};
+	*plan = (qs_block_plan){
+	    .type = QS_SYMBOLS_ANS, .raw_bits = raw_bits, .zigzag = zigzag, .table_log = table_log};
 	qs_ans_frequencies(top, 256u >> raw_bits, table_log, plan->frequencies);
 	return 1;
 }
@@ -217,7 +217,7 @@ static void test_planned_blocks(void **state)
 {
 	fixture *f = *state;
 	rng r = {5};
-	unsigned planned[QS_BLOCK_TYPES] = {0};
+	unsigned planned[QS_SYMBOLS_COUNT] = {0};
 	for (int round = 0; round < 1500; round++) {
 		size_t n = round % 3 ? 1 + rng_below(&r, 700) : 1 + rng_below(&r, MAX_N);
 		uint32_t counts[256];
@@ -227,14 +227,14 @@ static void test_planned_blocks(void **state)
 		qs_symbols_plan(counts, n, round & 1 ? QS_PREFER_SIZE : QS_PREFER_SPEED, &plan);
 		size_t size = write_block(f, n, &plan);
 		/* The sizes of sparse and ANS blocks are estimated only. */
-		size_t more = plan.type == QS_BLOCK_SPARSE ? plan.size / 4
-		              : plan.type == QS_BLOCK_ANS  ? 16 + plan.size / 50
-		                                           : 0;
+		size_t more = plan.type == QS_SYMBOLS_SPARSE ? plan.size / 4
+		              : plan.type == QS_SYMBOLS_ANS  ? 16 + plan.size / 50
+		                                             : 0;
 		assert_true(size <= plan.size + more && size <= n + 1);
 		planned[plan.type]++;
 		check_round_trip(f, n, &plan);
 	}
-	assert_true(planned[QS_BLOCK_HUFFMAN] > 100 && planned[QS_BLOCK_ANS] > 100);
+	assert_true(planned[QS_SYMBOLS_HUFFMAN] > 100 && planned[QS_SYMBOLS_ANS] > 100);
 }
 
 /* Mostly one byte; the others at random, in runs, or at both ends. */
@@ -256,7 +256,7 @@ static void test_sparse(void **state)
 {
 	fixture *f = *state;
 	rng r = {11};
-	const qs_block_plan sparse = {.type = QS_BLOCK_SPARSE};
+	const qs_block_plan sparse = {.type = QS_SYMBOLS_SPARSE};
 	unsigned planned = 0;
 	for (int round = 0; round < 400; round++) {
 		static const size_t sizes[] = {256, 257, 511, 1000, 4096, MAX_N};
@@ -266,7 +266,7 @@ static void test_sparse(void **state)
 		check_round_trip(f, n, &sparse);
 		qs_histogram(f->data, n, counts);
 		qs_symbols_plan(counts, n, round & 1 ? QS_PREFER_SIZE : QS_PREFER_SPEED, &plan);
-		planned += plan.type == QS_BLOCK_SPARSE;
+		planned += plan.type == QS_SYMBOLS_SPARSE;
 		check_round_trip(f, n, &plan);
 	}
 	assert_true(planned > 100);
@@ -336,7 +336,7 @@ typedef struct by_hand {
 /* A Huffman block of n symbols 0 and 1 with code lengths 1 and 1: n bits, all 0. */
 static by_hand two_symbols(size_t n)
 {
-	return (by_hand){{QS_BLOCK_HUFFMAN, 0, 0, 1, 0x11}, 5 + (n + 7) / 8};
+	return (by_hand){{QS_SYMBOLS_HUFFMAN, 0, 0, 1, 0x11}, 5 + (n + 7) / 8};
 }
 
 static void refuse(fixture *f, const by_hand *b, size_t n)
@@ -372,15 +372,15 @@ static void test_two_symbols(void **state)
 static void test_nodes(void **state)
 {
 	fixture *f = *state;
-	by_hand b = {{QS_BLOCK_HUFFMAN, 0, 4, 6, 0x21, 0x02, 0xff, 0x05}, 8}; /* 8 + 8 bits */
+	by_hand b = {{QS_SYMBOLS_HUFFMAN, 0, 4, 6, 0x21, 0x02, 0xff, 0x05}, 8}; /* 8 + 8 bits */
 	accept(f, &b, 8);
 	assert_memory_equal(f->dst.end - 8, "\6\5\6\5\5\5\5\5", 8);
-	b = (by_hand){{QS_BLOCK_HUFFMAN, 0, 4, 6, 0x21, 0x02, 0x55}, 7}; /* 5 + 3 bits, back to back */
+	b = (by_hand){{QS_SYMBOLS_HUFFMAN, 0, 4, 6, 0x21, 0x02, 0x55}, 7}; /* 5 + 3 bits, back to back */
 	accept(f, &b, 5);
 	assert_memory_equal(f->dst.end - 5, "\5\4\6\4\5", 5);
 	refuse(f, &b, 6);
 	/* 70 bits and as many: the second node begins at a byte. */
-	b = (by_hand){{QS_BLOCK_HUFFMAN, 0, 4, 6, 0x21, 0x02}, 6 + 18};
+	b = (by_hand){{QS_SYMBOLS_HUFFMAN, 0, 4, 6, 0x21, 0x02}, 6 + 18};
 	memset(b.bytes + 6, 0xff, 9);
 	b.bytes[15] = 1;
 	accept(f, &b, 70);
@@ -392,7 +392,7 @@ static void test_nodes(void **state)
 static void test_bad_parameters(void **state)
 {
 	fixture *f = *state;
-	for (unsigned type = QS_BLOCK_TYPES; type < 256; type++) {
+	for (unsigned type = QS_SYMBOLS_COUNT; type < 256; type++) {
 		by_hand b = two_symbols(9);
 		b.bytes[0] = (uint8_t)type;
 		refuse(f, &b, 9);
@@ -408,7 +408,7 @@ static void test_bad_parameters(void **state)
 	for (unsigned raw_bits = 0; raw_bits < 8; raw_bits++) {
 		/* last may be 255 >> r and no more; first = last needs no lengths and has none. */
 		b = (by_hand){
-		    {QS_BLOCK_HUFFMAN, (uint8_t)raw_bits, (uint8_t)(255 >> raw_bits), (uint8_t)(255 >> raw_bits)},
+		    {QS_SYMBOLS_HUFFMAN, (uint8_t)raw_bits, (uint8_t)(255 >> raw_bits), (uint8_t)(255 >> raw_bits)},
 		    4 + raw_bits};
 		accept(f, &b, 8);
 		for (unsigned i = 0; i < 8; i++)
@@ -442,14 +442,14 @@ static void test_bad_lengths(void **state)
 	    {{0x00, 0x00}, 0}, {{0x61, 0x06}, 0}, {{0xf1, 0x02}, 0},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-		by_hand b = {{QS_BLOCK_HUFFMAN, 0, 7, 9, cases[i].lengths[0], cases[i].lengths[1], 0}, 7};
+		by_hand b = {{QS_SYMBOLS_HUFFMAN, 0, 7, 9, cases[i].lengths[0], cases[i].lengths[1], 0}, 7};
 		if (cases[i].good)
 			accept(f, &b, 8);
 		else
 			refuse(f, &b, 8);
 	}
 	/* 256 symbols of length 8, and one of them wrong. */
-	uint8_t block[4 + 128 + 300] = {QS_BLOCK_HUFFMAN, 0, 0, 255};
+	uint8_t block[4 + 128 + 300] = {QS_SYMBOLS_HUFFMAN, 0, 0, 255};
 	size_t used;
 	memset(block + 4, 0x88, 128);
 	assert_int_equal(decode(f, block, sizeof block, 100, &used), QSTORE_OK);
@@ -468,22 +468,23 @@ static void test_bad_sparse(void **state)
 	fixture *f = *state;
 	/* Common byte 7; two gaps, kept raw: 3 and `second`; the others, raw: 1 and 2. */
 	for (unsigned second = 0; second < 255; second++) {
-		by_hand b = {{QS_BLOCK_SPARSE, 7, 2, QS_BLOCK_RAW, 3, (uint8_t)second, QS_BLOCK_RAW, 1, 2}, 9};
+		by_hand b = {{QS_SYMBOLS_SPARSE, 7, 2, QS_SYMBOLS_RAW, 3, (uint8_t)second, QS_SYMBOLS_RAW, 1, 2}, 9};
 		if (4 + second < 100)
 			accept(f, &b, 100);
 		else
 			refuse(f, &b, 100);
 	}
-	by_hand skips = {{QS_BLOCK_SPARSE, 7, 2, QS_BLOCK_RAW, 255, 44, QS_BLOCK_RAW, 9}, 8};
+	by_hand skips = {{QS_SYMBOLS_SPARSE, 7, 2, QS_SYMBOLS_RAW, 255, 44, QS_SYMBOLS_RAW, 9}, 8};
 	accept(f, &skips, 300);
 	assert_int_equal(f->dst.end[-1], 9);
 	refuse(f, &skips, 299);
-	by_hand nothing = {{QS_BLOCK_SPARSE, 7, 0, QS_BLOCK_RAW, QS_BLOCK_RAW}, 5};
+	by_hand nothing = {{QS_SYMBOLS_SPARSE, 7, 0, QS_SYMBOLS_RAW, QS_SYMBOLS_RAW}, 5};
 	accept(f, &nothing, 100);
 	by_hand nested = {
-	    {QS_BLOCK_SPARSE, 7, 1, QS_BLOCK_SPARSE, 0, 0, QS_BLOCK_RAW, QS_BLOCK_RAW, QS_BLOCK_RAW, 1}, 10};
+	    {QS_SYMBOLS_SPARSE, 7, 1, QS_SYMBOLS_SPARSE, 0, 0, QS_SYMBOLS_RAW, QS_SYMBOLS_RAW, QS_SYMBOLS_RAW, 1},
+	    10};
 	refuse(f, &nested, 100);
-	by_hand many = {{QS_BLOCK_SPARSE, 7, 0x81, 0x80, 0x04, QS_BLOCK_CONST, 0, QS_BLOCK_CONST, 0},
+	by_hand many = {{QS_SYMBOLS_SPARSE, 7, 0x81, 0x80, 0x04, QS_SYMBOLS_CONSTANT, 0, QS_SYMBOLS_CONSTANT, 0},
 	                9}; /* 65,537 gaps */
 	refuse(f, &many, MAX_N);
 }
@@ -492,7 +493,7 @@ static void test_bad_ans(void **state)
 {
 	fixture *f = *state;
 	/* Symbols 3 and 5 with 16 slots each; nothing to decode, so eight states of 65536. */
-	by_hand good = {{QS_BLOCK_ANS, 5 << 4, 3, 5, 0x05, 0x05, 0, 32}, 40};
+	by_hand good = {{QS_SYMBOLS_ANS, 5 << 4, 3, 5, 0x05, 0x05, 0, 32}, 40};
 	for (int lane = 0; lane < 8; lane++)
 		good.bytes[8 + 4 * lane + 2] = 1;
 	accept(f, &good, 0);
@@ -518,12 +519,12 @@ static void test_bad_ans(void **state)
 		b.bytes[bad[i].at] = bad[i].value;
 		refuse(f, &b, 0);
 	}
-	by_hand padded = {{QS_BLOCK_ANS, 5 << 4, 3, 5, 0x24, 0x04, 0, 32}, 41}; /* 8, 2, 8: too few */
+	by_hand padded = {{QS_SYMBOLS_ANS, 5 << 4, 3, 5, 0x24, 0x04, 0, 32}, 41}; /* 8, 2, 8: too few */
 	refuse(f, &padded, 0);
-	by_hand one = {{QS_BLOCK_ANS, 5 << 4, 3, 3, 0x05, 0, 32}, 39}; /* one symbol has no frequency */
+	by_hand one = {{QS_SYMBOLS_ANS, 5 << 4, 3, 3, 0x05, 0, 32}, 39}; /* one symbol has no frequency */
 	refuse(f, &one, 0);
 	/* 16, 8 and 8 slots: 4 + 3 + 3 bits below the first ones, then six of padding. */
-	by_hand three = {{QS_BLOCK_ANS, 5 << 4, 3, 5, 0x45, 0x04, 0, 0, 32}, 41};
+	by_hand three = {{QS_SYMBOLS_ANS, 5 << 4, 3, 5, 0x45, 0x04, 0, 0, 32}, 41};
 	for (int lane = 0; lane < 8; lane++)
 		three.bytes[9 + 4 * lane + 2] = 1;
 	accept(f, &three, 0);
@@ -583,7 +584,7 @@ static void test_damage(void **state)
 		unsigned table_log = 8 + (unsigned)round % 4;
 		if (round % 10 == 9) {
 			n = make_sparse(f, &r, 512, 0);
-			plan = (qs_block_plan){.type = QS_BLOCK_SPARSE};
+			plan = (qs_block_plan){.type = QS_SYMBOLS_SPARSE};
 		} else if (round % 10 != 4 || !make_ans_plan(f, n, 0, 0, table_log, &plan))
 			assert_true(
 			    make_plan(f, n, (unsigned)round % 8, round / 8 % 2, table_log, round % 5 == 0, &plan));

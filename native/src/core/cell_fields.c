@@ -80,12 +80,12 @@ void qs_strip_cells_init(qs_strip_cells *cells, uint32_t dtype, const qs_grid *g
 	strip->distance_max = !is_f16 ? 0x1p60f : has_offset ? 60000 : 240;
 	strip->close_offset = is_f16 ? 0x1p-8f : 0x1p-11f;
 	strip->close_step = kind != QS_FIELDS_OFFSET ? 0 : is_f16 ? 0x1p-5f : 0x1p-8f;
-	strip->centre = rule == QS_RULE_Q4_0 ? 34 : 66;
+	strip->centre = 4 * (float)(int32_t)qs_rule_zero(rule) + 2;
 	strip->bias = is_f16 ? 1 + 0x1p-13f : 1 + 0x1p-10f;
 	strip->flip = !is_block && grid->codes_dtype == QS_I8 ? 128 : 0;
 	strip->last = (int16_t)(qs_rule_levels(rule) - 1);
 	strip->longer = is_block ? 3 : 4;
-	strip->even = rule != QS_RULE_Q8_0 && rule != QS_RULE_Q8_0_D;
+	strip->even = !qs_rule_rounds_away(rule);
 	strip->is_symmetric_i8 = strip->flip != 0;
 }
 

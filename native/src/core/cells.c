@@ -37,7 +37,7 @@ static uint32_t search_above(uint32_t rule, uint32_t dtype, float absmax, uint32
 	while (low < end) {
 		uint32_t middle = (low + end) / 2;
 		float value = qs_magnitude_value(middle, dtype);
-		if ((dtype == QS_F16 || rule != QS_RULE_LLM_INT8 ? value : qs_cast_f16(value)) > absmax)
+		if ((dtype == QS_F16 || !qs_rule_casts(rule) ? value : qs_cast_f16(value)) > absmax)
 			end = middle;
 		else
 			low = middle + 1;
@@ -83,7 +83,7 @@ typedef float four_singles __attribute__((vector_size(16)));
  * to 2^-15 of it. */
 static void normal_scales(uint32_t rule, uint32_t dtype, float *min, float *max)
 {
-	int is_half = dtype == QS_F16 || rule == QS_RULE_LLM_INT8;
+	int is_half = dtype == QS_F16 || qs_rule_casts(rule);
 	float steps = qs_rule_has_absmax(rule) ? 127 : 1;
 	*min = (is_half ? 0x1.01p-13f : 0x1p-60f) * steps;
 	*max = (is_half ? 200 : 0x1p60f) * steps;
@@ -101,7 +101,7 @@ QS_ALWAYS_INLINE int find_normal_borders(uint32_t *first, uint32_t last, uint32_
 	int divides = rule == QS_RULE_DIVIDE;
 	float min, max;
 	normal_scales(rule, dtype, &min, &max);
-	if (rule == QS_RULE_DIVIDE_HALF || scale < min || scale > max)
+	if (qs_rule_is_half(rule) || scale < min || scale > max)
 		return 0;
 	four_singles steps = step * (1 + 0x1p-14f) - (four_singles){0},
 	             factor = qs_rule_factor(rule, scale, shift) - (four_singles){0};
@@ -119,7 +119,7 @@ QS_ALWAYS_INLINE int find_normal_borders(uint32_t *first, uint32_t last, uint32_
 		}
 		/* As qs_rule_reaches: a tie does not reach odd codes, where it is rounded to even ones. */
 		four_signed border =
-		    (four_signed)middle + (rule < QS_RULE_Q8_0 ? (four_signed)odd : (four_signed){0});
+		    (four_signed)middle + (qs_rule_rounds_away(rule) ? (four_signed){0} : (four_signed)odd);
 		four reached = (four)((four_signed)(divides ? value / factor : value * factor) >= border);
 		pattern += 1 + reached;
 		memcpy(first + k, &pattern, sizeof pattern);
@@ -237,11 +237,8 @@ QS_ALWAYS_INLINE void find_block_borders(int32_t *first, uint32_t rule, uint32_t
                                          float offset, uint32_t levels)
 {
 	int32_t end = (int32_t)qs_rule_end(rule, dtype);
-	float factor = rule <= QS_RULE_Q5_1 ? 1.0f / scale : scale;
-	float shift = rule == QS_RULE_Q4_0    ? 8.5f
-	              : rule == QS_RULE_Q5_0  ? 16.5f
-	              : qs_block_is_cut(rule) ? 0.5f
-	                                      : 0;
+	float factor = qs_rule_rounds_down(rule) ? 1.0f / scale : scale;
+	float shift = qs_rule_rounds_down(rule) ? (float)(int32_t)qs_rule_zero(rule) + 0.5f : 0;
 	uint32_t wrong = 0;
 	for (uint32_t k = 0; k <= levels; k++) {
 		float x = (qs_block_border(rule, k, levels) - shift) * scale + offset;
@@ -274,7 +271,7 @@ QS_ALWAYS_INLINE void find_sum_borders(int32_t *first, uint32_t rule, uint32_t d
 {
 	int32_t end = (int32_t)qs_rule_end(rule, dtype);
 	uint8_t wrong[257];
-	int half = rule == QS_RULE_ADD_HALF || rule == QS_RULE_ADD_HALF_4;
+	int half = qs_rule_is_half(rule);
 	for (uint32_t k = 0; k <= levels; k++) {
 		float border = qs_block_border(rule, k, levels), spacing = half ? half_spacing(border, dtype) : 0;
 		float x = ((k & 1 ? border + spacing : border - spacing) - zero) * scale;
@@ -423,8 +420,8 @@ int qs_step_is_usable(uint32_t rule, const qs_step *step)
 		int32_t half = (int32_t)qs_rule_levels(rule) / 2, zero = step->zero - step->centre;
 		return scale > 0x1p-119f && scale <= 0x1p100f && zero >= -half && zero < half;
 	}
-	if (scale < 0 && (rule == QS_RULE_Q4_0 || rule == QS_RULE_Q5_0 || rule == QS_RULE_Q6_K))
-		scale = -scale; /* those without an offset */
+	if (scale < 0 && qs_rule_has_either_sign(rule))
+		scale = -scale;
 	return scale > 0x1p-119f && scale <= 0x1p100f && offset >= -0x1p100f && offset <= 0x1p100f;
 }
 
@@ -488,7 +485,7 @@ void qs_cell_cache_init(qs_cell_cache *cache, uint32_t dtype, uint32_t rule, uin
 	cache->codes_dtype = codes_dtype;
 	cache->shared = 0;
 	cache->exponent_shift = dtype == QS_F16 ? 13 : 16;
-	int turns = rule == QS_RULE_Q4_0 || rule == QS_RULE_Q5_0;
+	int turns = qs_rule_has_either_sign(rule) && qs_rule_rounds_down(rule);
 	float min, max;
 	normal_scales(rule, dtype, &min, &max);
 	if (!qs_rule_is_symmetric(rule) && !turns)
@@ -573,20 +570,21 @@ int qs_cell_code(uint32_t dtype, uint32_t rule, const qs_step *step, uint16_t va
 		int turned = step->scale < 0;
 		float scale = turned ? -step->scale : step->scale;
 		float w = qs_half_value(turned ? value ^ 0x8000 : value, dtype);
-		float scaled = qs_block_scaled(rule, dtype, w, rule <= QS_RULE_Q5_1 ? 1.0f / scale : scale,
+		float scaled = qs_block_scaled(rule, dtype, w, qs_rule_rounds_down(rule) ? 1.0f / scale : scale,
 		                               block_offset(rule, step));
 		if (!(scaled > -1024 && scaled < 1024))
 			return QS_NO_CODE;
-		if (qs_block_is_cut(rule))
+		if (qs_rule_rounds_down(rule))
 			return scaled < 0 ? -1 : (int)scaled;
 		/* half to even */
-		return (int)((scaled + 0x1.8p23f) - 0x1.8p23f) + (rule == QS_RULE_Q6_K ? 32 : step->centre);
+		return (int)((scaled + 0x1.8p23f) - 0x1.8p23f) +
+		       (qs_rule_adds_zero(rule) ? step->centre : (int)qs_rule_zero(rule));
 	}
 	float scaled = qs_rule_scaled(rule, dtype, magnitude, qs_rule_factor(rule, step->scale, step->shift));
 	if (!(scaled < 1024))
 		return QS_NO_CODE;
 	int code = (int)((scaled + 0x1p23f) - 0x1p23f);
-	if (rule >= QS_RULE_Q8_0 && scaled - (float)code == 0.5f)
+	if (qs_rule_rounds_away(rule) && scaled - (float)code == 0.5f)
 		code++; /* half away from zero */
 	return (value & 0x8000 ? -code : code) + step->zero;
 }

@@ -24,7 +24,7 @@ void qs_chunk_workspace_init(void *work)
 static int check_grid(const qs_chunk_desc *desc, const qs_grid *grid)
 {
 	if (grid->rule == QS_RULE_NONE || grid->rule >= QS_RULE_COUNT || !grid->scales || !grid->group ||
-	    (grid->codes_dtype != QS_I8 && grid->codes_dtype != QS_U8))
+	    !qs_dtype_is_codes(grid->codes_dtype))
 		return 0;
 	if (qs_rule_record_size(grid->rule) ? grid->scales_dtype != QS_BYTES
 	                                    : !qs_dtype_is_float(grid->scales_dtype))
@@ -40,8 +40,7 @@ qstore_status qs_chunk_desc_check(const qs_chunk_desc *desc)
 	if (desc->first_elem > UINT64_MAX - desc->n_elems || desc->cols > UINT64_MAX / 2 - QS_CHUNK_SIZE_MAX)
 		return QSTORE_USAGE;
 	int refine = desc->kind == QS_KIND_REFINE, codes = desc->kind == QS_KIND_CODES;
-	if (desc->kind == QS_KIND_LAYOUT || desc->kind == QS_KIND_BASE ||
-	    (codes && desc->dtype != QS_I8 && desc->dtype != QS_U8))
+	if (!qs_kind_has_chunks(desc->kind) || (codes && !qs_dtype_is_codes(desc->dtype)))
 		return QSTORE_USAGE;
 	if (desc->kind == QS_KIND_DELTA)
 		return qs_delta_applies(desc->coarse_dtype, desc->dtype) && (desc->coarse || !desc->n_elems)
@@ -49,8 +48,9 @@ qstore_status qs_chunk_desc_check(const qs_chunk_desc *desc)
 		           : QSTORE_USAGE;
 	if (refine && desc->dtype != QS_F16 && desc->dtype != QS_BF16)
 		return QSTORE_USAGE;
-	if (desc->factors && (!refine || (desc->factors_dtype != QS_F16 && desc->factors_dtype != QS_BF16) ||
-	                      !qs_rule_has_factors(desc->coarse_grid.rule)))
+	if (desc->factors &&
+	    (!refine || (desc->factors_dtype != QS_F16 && desc->factors_dtype != QS_BF16) ||
+	     desc->coarse_grid.rule >= QS_RULE_COUNT || !qs_rule_takes_factors(desc->coarse_grid.rule)))
 		return QSTORE_USAGE;
 	if (!desc->n_elems || (!refine && (!codes || !desc->coarse)))
 		return QSTORE_OK;
@@ -236,7 +236,10 @@ qstore_status qs_chunk_decode(const qs_chunk_desc *desc, const uint8_t *src, siz
 		return QSTORE_MEMORY;
 	qs_reader r = {src, src + src_size, 0};
 	qs_symbols_ahead(w.tables, dst, dst_size, qs_dtype_size(desc->dtype));
-	switch (qs_read8(&r)) {
+	uint32_t mode = qs_read8(&r);
+	if (!qs_mode_applies(mode, desc->kind, desc->dtype))
+		return QSTORE_CORRUPT;
+	switch (mode) {
 	case QS_MODE_RAW: {
 		const uint8_t *p = qs_read_bytes(&r, dst_size);
 		if (r.bad)
@@ -252,28 +255,25 @@ qstore_status qs_chunk_decode(const qs_chunk_desc *desc, const uint8_t *src, siz
 		status = decode_planes(&r, desc->dtype, desc->n_elems, dst, &w);
 		break;
 	case QS_MODE_CODES:
-		status =
-		    desc->dtype == QS_I8 || desc->dtype == QS_U8 ? decode_codes(&r, desc, dst, &w) : QSTORE_CORRUPT;
+		status = decode_codes(&r, desc, dst, &w);
 		break;
 	case QS_MODE_CENTRED:
-		status =
-		    desc->dtype == QS_I8 || desc->dtype == QS_U8 ? decode_centred(&r, desc, dst, &w) : QSTORE_CORRUPT;
+		status = decode_centred(&r, desc, dst, &w);
 		break;
 	case QS_MODE_PEAKS:
-		status =
-		    desc->dtype == QS_I8 || desc->dtype == QS_U8 ? decode_peaks(&r, desc, dst, &w) : QSTORE_CORRUPT;
+		status = decode_peaks(&r, desc, dst, &w);
 		break;
 	case QS_MODE_RANKS:
-		status = desc->kind == QS_KIND_REFINE ? qs_decode_ranks(&r, desc, dst, &w) : QSTORE_CORRUPT;
+		status = qs_decode_ranks(&r, desc, dst, &w);
 		break;
 	case QS_MODE_DELTA:
-		status = desc->kind == QS_KIND_DELTA ? decode_delta(&r, desc, dst, &w) : QSTORE_CORRUPT;
+		status = decode_delta(&r, desc, dst, &w);
 		break;
 	case QS_MODE_RECODED:
-		status = desc->kind == QS_KIND_CODES ? decode_recoded(&r, desc, dst, &w) : QSTORE_CORRUPT;
+		status = decode_recoded(&r, desc, dst, &w);
 		break;
 	case QS_MODE_RECORDS:
-		status = desc->dtype == QS_BYTES ? decode_records(&r, desc, dst, &w) : QSTORE_CORRUPT;
+		status = decode_records(&r, desc, dst, &w);
 		break;
 	default:
 		return QSTORE_CORRUPT;

@@ -5,67 +5,6 @@
 #include "bytes.h"
 #include "rules.h"
 
-uint32_t qs_rule_record_size(uint32_t rule)
-{
-	switch (rule) {
-	case QS_RULE_Q4_1:
-	case QS_RULE_Q5_1:
-		return 4;
-	case QS_RULE_Q4_K:
-	case QS_RULE_Q5_K:
-		return 16;
-	case QS_RULE_Q6_K:
-		return 18;
-	default:
-		return 0;
-	}
-}
-
-uint32_t qs_rule_record_groups(uint32_t rule)
-{
-	return rule == QS_RULE_Q4_K || rule == QS_RULE_Q5_K ? 8 : rule == QS_RULE_Q6_K ? 16 : 1;
-}
-
-uint32_t qs_rule_levels(uint32_t rule)
-{
-	switch (rule) {
-	case QS_RULE_Q4_0:
-	case QS_RULE_Q4_1:
-	case QS_RULE_Q4_K:
-	case QS_RULE_ADD_HALF_4:
-	case QS_RULE_ADD_4:
-		return 16;
-	case QS_RULE_Q5_0:
-	case QS_RULE_Q5_1:
-	case QS_RULE_Q5_K:
-		return 32;
-	case QS_RULE_Q6_K:
-		return 64;
-	default:
-		return 256;
-	}
-}
-
-uint32_t qs_rule_block(uint32_t rule)
-{
-	static const uint8_t blocks[QS_RULE_COUNT] = {
-	    [QS_RULE_Q8_0] = QS_Q8_0, [QS_RULE_Q8_0_D] = QS_Q8_0, [QS_RULE_Q4_0] = QS_Q4_0,
-	    [QS_RULE_Q5_0] = QS_Q5_0, [QS_RULE_Q4_1] = QS_Q4_1,   [QS_RULE_Q5_1] = QS_Q5_1,
-	    [QS_RULE_Q4_K] = QS_Q4_K, [QS_RULE_Q5_K] = QS_Q5_K,   [QS_RULE_Q6_K] = QS_Q6_K,
-	};
-	return rule < QS_RULE_COUNT ? blocks[rule] : QS_BYTES;
-}
-
-uint32_t qs_rule_group(uint32_t rule)
-{
-	return rule < QS_RULE_Q8_0 || qs_rule_adds_zero(rule) ? 0 : rule == QS_RULE_Q6_K ? 16 : 32;
-}
-
-int qs_rule_has_factors(uint32_t rule)
-{
-	return rule > QS_RULE_NONE && rule < QS_RULE_Q8_0;
-}
-
 int qs_grid_is_plain(const qs_grid *grid)
 {
 	return qs_rule_is_symmetric(grid->rule) && grid->codes_dtype == QS_I8 && !grid->zeros &&
@@ -87,7 +26,7 @@ void qs_grid_window(const qs_grid *grid, uint64_t cols, uint64_t first, uint64_t
 
 void qs_grid_needs(qs_grid *grid, uint64_t cols, uint64_t first, uint64_t n, uint64_t *at, uint64_t *count)
 {
-	uint32_t record = qs_rule_record_size(grid->rule), groups = qs_rule_record_groups(grid->rule);
+	uint32_t record = qs_rule_record_size(grid->rule), groups = qs_rule_record_scales(grid->rule);
 	uint64_t low, high;
 	qs_grid_window(grid, cols, first, n, &low, &high);
 	low -= low % groups;
@@ -101,7 +40,7 @@ void qs_grid_needs(qs_grid *grid, uint64_t cols, uint64_t first, uint64_t n, uin
 int qs_grid_covers(const qs_grid *grid, uint64_t cols, uint64_t first, uint64_t n)
 {
 	uint64_t low, high, n_scales;
-	uint32_t record = qs_rule_record_size(grid->rule), groups = qs_rule_record_groups(grid->rule);
+	uint32_t record = qs_rule_record_size(grid->rule), groups = qs_rule_record_scales(grid->rule);
 	if (record)
 		n_scales = grid->scales_size / record * groups;
 	else
@@ -132,36 +71,31 @@ static void unpack_k4(const uint8_t *packed, unsigned i, unsigned *scale, unsign
 void qs_grid_step(const qs_grid *grid, uint64_t number, qs_step *step)
 {
 	size_t i = (size_t)(number - grid->scales_first);
-	uint32_t size = qs_rule_record_size(grid->rule), groups = qs_rule_record_groups(grid->rule);
+	uint32_t size = qs_rule_record_size(grid->rule), groups = qs_rule_record_scales(grid->rule);
 	const uint8_t *record = grid->scales + i / groups * size;
 	unsigned scale, min;
 	step->offset = 0;
-	step->zero = 0;
 	step->shift = step->centre = 0;
-	switch (grid->rule) {
-	case QS_RULE_Q4_1:
-	case QS_RULE_Q5_1:
+	step->zero = (int32_t)qs_rule_zero(grid->rule);
+	switch (qs_rule_scales(grid->rule)) {
+	case QS_SCALES_PAIR:
 		step->scale = qs_half_value(qs_load16(record), QS_F16);
 		step->offset = qs_half_value(qs_load16(record + 2), QS_F16);
 		return;
-	case QS_RULE_Q4_K:
-	case QS_RULE_Q5_K:
+	case QS_SCALES_K:
 		unpack_k4(record + 4, (unsigned)i % 8, &scale, &min);
 		step->scale = qs_half_value(qs_load16(record), QS_F16) * (float)(int)scale;
 		step->offset = -(qs_half_value(qs_load16(record + 2), QS_F16) * (float)(int)min);
 		return;
-	case QS_RULE_Q6_K:
+	case QS_SCALES_K_SIGNED:
 		step->scale = qs_half_value(qs_load16(record + 16), QS_F16) * (float)(int8_t)record[i % 16];
-		step->zero = 32;
 		return;
 	default:
 		step->scale = grid->scales_dtype == QS_F32
 		                  ? qs_load_f32(grid->scales + 4 * i)
 		                  : qs_half_value(qs_load16(grid->scales + 2 * i), grid->scales_dtype);
-		if (grid->rule == QS_RULE_Q4_0 || grid->rule == QS_RULE_Q5_0) {
-			step->zero = grid->rule == QS_RULE_Q4_0 ? 8 : 16;
+		if (step->zero) /* the rule's own: the grid has none */
 			return;
-		}
 		step->zero = grid->zero_offset;
 		if (grid->zeros)
 			step->zero += grid->codes_dtype == QS_I8 ? (int8_t)grid->zeros[i] : grid->zeros[i];
@@ -188,19 +122,9 @@ void qs_grid_steps(const qs_grid *grid, const qs_run *runs, uint32_t n, qs_step 
 	}
 }
 
-static int recovers_scale(uint32_t rule)
-{
-	return rule == QS_RULE_Q4_1 || rule == QS_RULE_Q5_1;
-}
-
-int qs_rule_takes_shifts(uint32_t rule)
-{
-	return qs_rule_is_symmetric(rule) || recovers_scale(rule);
-}
-
 void qs_step_shift(qs_step *step, uint32_t rule, uint32_t dtype, int8_t shift)
 {
-	if (!recovers_scale(rule))
+	if (!qs_rule_shifts_scale(rule))
 		step->shift = shift;
 	else if (shift != QS_SHIFT_NONE)
 		step->scale = qs_recovered_scale(dtype, step->scale, step->offset, qs_rule_levels(rule), shift);

@@ -35,15 +35,6 @@ typedef struct qs_step {
 	int32_t shift;  /* the rule's factor is this many ulps larger: chunks say so, not the grid */
 } qs_step;
 
-/* Of a rule: what a record of its scales looks like. */
-uint32_t qs_rule_record_size(uint32_t rule);   /* bytes; 0 when scales are floats */
-uint32_t qs_rule_record_groups(uint32_t rule); /* scales in a record, else 1 */
-uint32_t qs_rule_levels(uint32_t rule);        /* codes are below this; 256 when all bytes are codes */
-uint32_t qs_rule_group(uint32_t rule); /* elements that share a scale, when the rule says so; else 0 */
-
-/* May the values be multiplied by factors of their columns before the rule takes them? */
-int qs_rule_has_factors(uint32_t rule);
-
 /* Signed codes around 0, as most INT8 formats have them: a table for a scale then has all of them. */
 int qs_grid_is_plain(const qs_grid *grid);
 
@@ -72,8 +63,7 @@ typedef struct qs_run {
 /* The same for n runs. */
 void qs_grid_steps(const qs_grid *grid, const qs_run *runs, uint32_t n, qs_step *steps);
 
-/* A chunk may shift the scale of a run (FORMAT.md, "Ranks"), by these rules. */
-int qs_rule_takes_shifts(uint32_t rule);
+/* A chunk may shift the scale of a run, by rules that take shifts (FORMAT.md, "Ranks"). */
 void qs_step_shift(qs_step *step, uint32_t rule, uint32_t dtype, int8_t shift);
 enum { QS_SHIFT_NONE = -128 }; /* by rules whose shift 0 is one */
 

@@ -24,65 +24,6 @@ enum {
 
 #define FLAG_ZSTD 1u
 
-const char *qs_dtype_name(uint32_t dtype)
-{
-	switch (dtype) {
-#define QS_DTYPE_CASE(name, value, bits, text)                                                               \
-	case value:                                                                                              \
-		return text;
-#define QS_BLOCK_CASE(name, value, elems, bytes, text) QS_DTYPE_CASE(name, value, , text)
-		QS_DTYPE_LIST(QS_DTYPE_CASE)
-		QS_BLOCK_LIST(QS_BLOCK_CASE)
-#undef QS_DTYPE_CASE
-#undef QS_BLOCK_CASE
-	}
-	return NULL;
-}
-
-uint32_t qs_dtype_size(uint32_t dtype)
-{
-	switch (dtype) {
-#define QS_DTYPE_CASE(name, value, bits, text)                                                               \
-	case value:                                                                                              \
-		return bits / 8;
-		QS_DTYPE_LIST(QS_DTYPE_CASE)
-#undef QS_DTYPE_CASE
-	}
-	return 0;
-}
-
-uint32_t qs_block_elems(uint32_t dtype)
-{
-	switch (dtype) {
-#define QS_BLOCK_CASE(name, value, elems, bytes, text)                                                       \
-	case value:                                                                                              \
-		return elems;
-		QS_BLOCK_LIST(QS_BLOCK_CASE)
-#undef QS_BLOCK_CASE
-	}
-	return qs_dtype_size(dtype) != 0;
-}
-
-uint32_t qs_block_size(uint32_t dtype)
-{
-	switch (dtype) {
-#define QS_BLOCK_CASE(name, value, elems, bytes, text)                                                       \
-	case value:                                                                                              \
-		return bytes;
-		QS_BLOCK_LIST(QS_BLOCK_CASE)
-#undef QS_BLOCK_CASE
-	}
-	return qs_dtype_size(dtype);
-}
-
-uint32_t qs_dtype_from_name(const char *name)
-{
-	for (uint32_t dtype = 0; dtype < QS_DTYPE_COUNT; dtype++)
-		if (strcmp(name, qs_dtype_name(dtype)) == 0)
-			return dtype;
-	return QS_DTYPE_COUNT;
-}
-
 qstore_status qs_index_read_header(const uint8_t *src, size_t src_size, qs_index_header *out)
 {
 	size_t magic_size = src_size < sizeof(index_magic) ? src_size : sizeof(index_magic);

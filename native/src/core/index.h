@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "facts.h"
 #include "status.h"
 
 #define QS_FORMAT_MAJOR 1
@@ -28,138 +29,6 @@
 #define QS_TRANSPOSED_MAX (1u << 30)
 #define QS_NAME_MAX 1023 /* bytes of a file's name */
 #define QS_TENSOR_NAME_MAX 4095
-
-/* Element types. Sizes in bits; names as safetensors spells them. */
-#define QS_DTYPE_LIST(X)                                                                                     \
-	X(BYTES, 0, 8, "bytes")                                                                                  \
-	X(BOOL, 1, 8, "BOOL")                                                                                    \
-	X(U8, 2, 8, "U8")                                                                                        \
-	X(I8, 3, 8, "I8")                                                                                        \
-	X(F8_E4M3, 4, 8, "F8_E4M3")                                                                              \
-	X(F8_E5M2, 5, 8, "F8_E5M2")                                                                              \
-	X(U16, 6, 16, "U16")                                                                                     \
-	X(I16, 7, 16, "I16")                                                                                     \
-	X(F16, 8, 16, "F16")                                                                                     \
-	X(BF16, 9, 16, "BF16")                                                                                   \
-	X(U32, 10, 32, "U32")                                                                                    \
-	X(I32, 11, 32, "I32")                                                                                    \
-	X(F32, 12, 32, "F32")                                                                                    \
-	X(U64, 13, 64, "U64")                                                                                    \
-	X(I64, 14, 64, "I64")                                                                                    \
-	X(F64, 15, 64, "F64")                                                                                    \
-	X(C64, 16, 64, "C64")                                                                                    \
-	X(F8_E8M0, 17, 8, "F8_E8M0")
-
-/* Types whose elements stand in blocks (ggml's quantized ones): the elements and the bytes of a block. Names
- * as ggml spells them (ggml-common.h, gguf-py constants.py). Tensors and layout objects have them, others
- * not. */
-#define QS_BLOCK_LIST(X)                                                                                     \
-	X(Q4_0, 18, 32, 18, "Q4_0")                                                                              \
-	X(Q4_1, 19, 32, 20, "Q4_1")                                                                              \
-	X(Q5_0, 20, 32, 22, "Q5_0")                                                                              \
-	X(Q5_1, 21, 32, 24, "Q5_1")                                                                              \
-	X(Q8_0, 22, 32, 34, "Q8_0")                                                                              \
-	X(Q8_1, 23, 32, 36, "Q8_1")                                                                              \
-	X(Q2_K, 24, 256, 84, "Q2_K")                                                                             \
-	X(Q3_K, 25, 256, 110, "Q3_K")                                                                            \
-	X(Q4_K, 26, 256, 144, "Q4_K")                                                                            \
-	X(Q5_K, 27, 256, 176, "Q5_K")                                                                            \
-	X(Q6_K, 28, 256, 210, "Q6_K")                                                                            \
-	X(Q8_K, 29, 256, 292, "Q8_K")                                                                            \
-	X(IQ2_XXS, 30, 256, 66, "IQ2_XXS")                                                                       \
-	X(IQ2_XS, 31, 256, 74, "IQ2_XS")                                                                         \
-	X(IQ3_XXS, 32, 256, 98, "IQ3_XXS")                                                                       \
-	X(IQ1_S, 33, 256, 50, "IQ1_S")                                                                           \
-	X(IQ4_NL, 34, 32, 18, "IQ4_NL")                                                                          \
-	X(IQ3_S, 35, 256, 110, "IQ3_S")                                                                          \
-	X(IQ2_S, 36, 256, 82, "IQ2_S")                                                                           \
-	X(IQ4_XS, 37, 256, 136, "IQ4_XS")                                                                        \
-	X(IQ1_M, 38, 256, 56, "IQ1_M")                                                                           \
-	X(TQ1_0, 39, 256, 54, "TQ1_0")                                                                           \
-	X(TQ2_0, 40, 256, 66, "TQ2_0")                                                                           \
-	X(MXFP4, 41, 32, 17, "MXFP4")                                                                            \
-	X(U4, 42, 2, 1, "U4")                                                                                    \
-	X(I4, 43, 2, 1, "I4")
-
-typedef enum qs_dtype {
-#define QS_DTYPE_ENUM(name, value, ...) QS_##name = value,
-	QS_DTYPE_LIST(QS_DTYPE_ENUM) QS_BLOCK_LIST(QS_DTYPE_ENUM)
-#undef QS_DTYPE_ENUM
-	    QS_DTYPE_COUNT
-} qs_dtype;
-
-const char *qs_dtype_name(uint32_t dtype);     /* NULL when unknown */
-uint32_t qs_dtype_size(uint32_t dtype);        /* bytes of one element, 0 when unknown or in blocks */
-uint32_t qs_dtype_from_name(const char *name); /* QS_DTYPE_COUNT when unknown */
-
-/* The floats that quantizers take, and that their scales are in. */
-static inline int qs_dtype_is_float(uint32_t dtype)
-{
-	return dtype == QS_F32 || dtype == QS_F16 || dtype == QS_BF16;
-}
-
-/* The elements and bytes of a block of this type, 1 and its size when it has none; 0 when unknown. */
-uint32_t qs_block_elems(uint32_t dtype);
-uint32_t qs_block_size(uint32_t dtype);
-
-/* How an object's chunks are coded (FORMAT.md, "Chunks"). */
-enum {
-	QS_KIND_PLAIN = 0,  /* elements on their own */
-	QS_KIND_CODES = 1,  /* I8 or U8 codes of a matrix of `cols` columns, alone or given coarser codes */
-	QS_KIND_REFINE = 2, /* F16 or BF16 elements, given the codes in `coarse` */
-	QS_KIND_DELTA = 3,  /* floats, given coarser values of the same elements in `coarse` */
-	QS_KIND_LAYOUT =
-	    4, /* no chunks of its own: a format's bytes, from the codes in `coarse` and their scales */
-	QS_KIND_BASE = 5, /* no chunks of its own: elements of a file of another model, the base */
-	QS_KIND_COUNT
-};
-
-/* The arithmetic that made codes from values (FORMAT.md, "Rules"). */
-enum {
-	QS_RULE_NONE = 0,
-	QS_RULE_LLM_INT8 = 1, /* cast to FP16, times 127 / scale: the scale is the row's absmax */
-	QS_RULE_MULTIPLY = 2, /* times 1 / scale */
-	QS_RULE_DIVIDE = 3,   /* divided by the scale */
-	QS_RULE_DIVIDE_HALF =
-	    4, /* divided, the quotient rounded to the values' type before it is rounded to a code */
-	/* ggml's blocks (ggml-quants.c, quantize_row_*_ref); scales are what their blocks hold. */
-	QS_RULE_Q8_0 = 5,   /* scales: the blocks' absmax, which their d is made from */
-	QS_RULE_Q8_0_D = 6, /* scales: d */
-	QS_RULE_Q4_0 = 7,
-	QS_RULE_Q5_0 = 8,
-	QS_RULE_Q4_1 = 9,
-	QS_RULE_Q5_1 = 10,
-	QS_RULE_Q4_K = 11,
-	QS_RULE_Q5_K = 12,
-	QS_RULE_Q6_K = 13,
-	/* Divided, then the zero point added, then rounded to a code; in half precision quotient and sum are
-	 * rounded to the values' type. Codes of 8 and of 4 bits. */
-	QS_RULE_ADD_HALF = 14,
-	QS_RULE_ADD_HALF_4 = 15,
-	QS_RULE_ADD = 16,
-	QS_RULE_ADD_4 = 17,
-	QS_RULE_COUNT
-};
-
-/* How a layout object's bytes are made (FORMAT.md, "Layouts"). */
-enum {
-	QS_LAYOUT_BLOCKS = 1,      /* ggml's blocks of the object's dtype, of codes and scales */
-	QS_LAYOUT_PACKED = 2,      /* codes of 4 or 8 bits in I32, or of 4 in U8, along the rows */
-	QS_LAYOUT_TRANSPOSED = 3,  /* the same in I32 along the columns: of a matrix of rows × cols, [cols / per
-	                              word, rows]; or floats: rows become columns */
-	QS_LAYOUT_INTERLEAVED = 4, /* as PACKED in I32, 4 bits in AWQ's order of nibbles */
-	QS_LAYOUT_INTERLEAVED_COLUMNS = 5, /* the same of 8 codes below one another, column by column */
-	QS_LAYOUT_COUNT
-};
-
-/* How a file is kept. */
-enum {
-	QS_FILE_STORED = 0,    /* one tar member, verbatim */
-	QS_FILE_ZSTD = 1,      /* one tar member, one zstd frame */
-	QS_FILE_ASSEMBLED = 2, /* a sequence of extents of objects */
-	QS_FILE_BASE = 3,      /* not here: a file of another model, which objects of kind BASE are part of */
-	QS_FILE_KIND_COUNT
-};
 
 typedef struct qs_index_header {
 	uint32_t zstd_body;
@@ -249,7 +118,7 @@ typedef struct qs_object {
 /* Is the file one member of the archive? */
 static inline int qs_file_is_member(const qs_file *file)
 {
-	return file->kind == QS_FILE_STORED || file->kind == QS_FILE_ZSTD;
+	return qs_file_kind_is_member(file->kind);
 }
 
 /* Bytes of the object, decoded. */
@@ -263,9 +132,6 @@ static inline uint64_t qs_object_n_parts(const qs_object *object)
 {
 	return object->n_elems / object->chunk_elems + (object->n_elems % object->chunk_elems != 0);
 }
-
-/* The layouts' type of block that a rule's codes stand in, QS_BYTES when in none. */
-uint32_t qs_rule_block(uint32_t rule);
 
 /* Record i of an array, as it stands in the body. */
 static inline const uint8_t *qs_index_record(const qs_index *index, size_t array, uint32_t i, size_t size)

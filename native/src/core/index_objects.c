@@ -22,13 +22,14 @@ static int has_no_grid(const qs_object *object)
 static int check_grid(const qs_index *index, uint32_t number, const qs_object *object)
 {
 	qs_object scales, other;
-	uint32_t rule = object->rule, record = qs_rule_record_size(rule), groups = qs_rule_record_groups(rule);
+	uint32_t rule = object->rule;
 	if (rule == QS_RULE_NONE || rule >= QS_RULE_COUNT || object->scales >= number || object->group == 0 ||
 	    object->zero_offset < -255 || object->zero_offset > 255)
 		return 0;
 	qs_index_object(index, object->scales, &scales);
 	if (scales.kind != QS_KIND_PLAIN)
 		return 0;
+	uint32_t record = qs_rule_record_size(rule), groups = qs_rule_record_scales(rule);
 	uint64_t n_scales = scales.n_elems, cols = object->cols, rows = object->n_elems / cols;
 	if (record != 0) {
 		if (scales.dtype != QS_BYTES || scales.cols != record || scales.chunk_elems % record != 0 ||
@@ -36,14 +37,14 @@ static int check_grid(const qs_index *index, uint32_t number, const qs_object *o
 			return 0;
 		n_scales = n_scales / record * groups;
 	} else if (!qs_dtype_is_float(scales.dtype) ||
-	           (qs_rule_group(rule) != 0 && rule > QS_RULE_Q8_0 && scales.dtype != QS_F16 &&
-	            (rule != QS_RULE_Q4_0 || scales.dtype != QS_F32))) {
+	           (qs_rule_scales(rule) == QS_SCALES_F16 && scales.dtype != QS_F16 &&
+	            (!qs_rule_is_free(rule) || scales.dtype != QS_F32))) {
 		return 0;
 	}
 	if (qs_rule_group(rule) == 0 && qs_rule_levels(rule) < 256 && object->dtype != QS_U8)
 		return 0;
 	if (qs_rule_group(rule) != 0) {
-		if ((object->group != qs_rule_group(rule) && rule != QS_RULE_Q4_0) ||
+		if ((object->group != qs_rule_group(rule) && !qs_rule_is_free(rule)) ||
 		    cols % ((uint64_t)object->group * groups) != 0 || object->row_stride != cols / object->group ||
 		    object->group_stride != 1 || object->zeros != QS_NONE || object->zero_offset != 0 ||
 		    object->order != QS_NONE)
@@ -72,17 +73,16 @@ static int check_grid(const qs_index *index, uint32_t number, const qs_object *o
 	if (object->zeros >= number)
 		return 0;
 	qs_index_object(index, object->zeros, &other);
-	return other.kind == QS_KIND_PLAIN && (other.dtype == QS_U8 || other.dtype == QS_I8) &&
-	       other.n_elems == n_scales;
+	return other.kind == QS_KIND_PLAIN && qs_dtype_is_codes(other.dtype) && other.n_elems == n_scales;
 }
 
-/* Blocks hold an FP16 scale for each 32 codes; codes by the rule of Q4_0 may have others elsewhere. */
+/* Blocks hold an FP16 scale for each of their groups; codes by a free rule may have others elsewhere. */
 static int has_block_scales(const qs_index *index, const qs_object *codes)
 {
 	qs_object scales;
 	qs_index_object(index, codes->scales, &scales);
 	return codes->group == qs_rule_group(codes->rule) &&
-	       (codes->rule != QS_RULE_Q4_0 || scales.dtype == QS_F16);
+	       (!qs_rule_is_free(codes->rule) || scales.dtype == QS_F16);
 }
 
 static int check_layout(const qs_index *index, uint32_t number, const qs_object *object)
@@ -94,18 +94,17 @@ static int check_layout(const qs_index *index, uint32_t number, const qs_object 
 		return 0;
 	qs_index_object(index, object->coarse, &coarse);
 	if (object->rule == QS_LAYOUT_BLOCKS)
-		return coarse.kind == QS_KIND_CODES && qs_rule_block(coarse.rule) == object->dtype &&
+		return coarse.kind == QS_KIND_CODES && coarse.rule != QS_RULE_NONE &&
+		       qs_rule_block(coarse.rule) == object->dtype &&
 		       coarse.dtype == (object->dtype == QS_Q8_0 ? QS_I8 : QS_U8) && are_alike(object, &coarse) &&
 		       object->scales == coarse.scales && object->group == 0 && has_block_scales(index, &coarse) &&
 		       coarse.chunk_elems % qs_block_elems(object->dtype) == 0;
 	uint64_t rows = coarse.n_elems / coarse.cols;
-	int transposed = object->rule == QS_LAYOUT_TRANSPOSED,
-	    by_columns = object->rule == QS_LAYOUT_INTERLEAVED_COLUMNS,
-	    interleaved = object->rule == QS_LAYOUT_INTERLEAVED || by_columns;
+	int interleaved = qs_layout_is_interleaved(object->rule),
+	    by_columns = qs_layout_is_by_columns(object->rule), transposed = by_columns && !interleaved;
 	if (object->scales != QS_NONE || coarse.n_elems % coarse.cols != 0 ||
-	    ((transposed || by_columns) && coarse.n_elems >= QS_TRANSPOSED_MAX) ||
-	    (transposed && object->cols != rows) ||
-	    (by_columns && (rows == 0 || rows % 8 != 0 || object->cols != rows / 8)))
+	    (by_columns && coarse.n_elems >= QS_TRANSPOSED_MAX) || (transposed && object->cols != rows) ||
+	    (by_columns && interleaved && (rows == 0 || rows % 8 != 0 || object->cols != rows / 8)))
 		return 0;
 	if (transposed && qs_dtype_is_float(object->dtype))
 		return coarse.dtype == object->dtype && object->group == 8 * qs_dtype_size(object->dtype) &&
@@ -114,7 +113,7 @@ static int check_layout(const qs_index *index, uint32_t number, const qs_object 
 		       coarse.n_elems == object->n_elems;
 	if (coarse.dtype != QS_U8 || (coarse.kind != QS_KIND_CODES && coarse.kind != QS_KIND_PLAIN) ||
 	    (object->group != 4 && object->group != 8) || (interleaved && object->group != 4) ||
-	    (!by_columns && coarse.cols % per_word != 0))
+	    (!(by_columns && interleaved) && coarse.cols % per_word != 0))
 		return 0;
 	/* Packed codes may be called bytes, but come in whole words all the same. */
 	if (object->rule == QS_LAYOUT_PACKED && object->dtype == QS_U8 && object->group == 4)
@@ -123,7 +122,7 @@ static int check_layout(const qs_index *index, uint32_t number, const qs_object 
 		return 0;
 	if (coarse.n_elems / per_elem != object->n_elems)
 		return 0;
-	return transposed || by_columns ||
+	return by_columns ||
 	       ((object->rule == QS_LAYOUT_PACKED || interleaved) && coarse.chunk_elems % per_word == 0 &&
 	        object->cols == coarse.cols / per_elem && object->chunk_elems == coarse.chunk_elems / per_elem);
 }
@@ -148,7 +147,7 @@ static int check_factors(const qs_index *index, uint32_t number, const qs_object
 	qs_object factors;
 	if (object->scales == QS_NONE)
 		return 1;
-	if (object->scales >= number || !qs_rule_has_factors(codes->rule))
+	if (object->scales >= number || !qs_rule_takes_factors(codes->rule))
 		return 0;
 	qs_index_object(index, object->scales, &factors);
 	return factors.kind == QS_KIND_PLAIN && (factors.dtype == QS_F16 || factors.dtype == QS_BF16) &&
@@ -167,8 +166,7 @@ static int check_object_links(const qs_index *index, uint32_t number, const qs_o
 	if (object->kind != QS_KIND_REFINE && error_bits != 0)
 		return 0;
 	if (object->kind == QS_KIND_CODES) {
-		if ((object->dtype != QS_I8 && object->dtype != QS_U8) ||
-		    (!has_no_grid(object) && !check_grid(index, number, object)))
+		if (!qs_dtype_is_codes(object->dtype) || (!has_no_grid(object) && !check_grid(index, number, object)))
 			return 0;
 		if (object->coarse == QS_NONE)
 			return 1;
@@ -211,7 +209,7 @@ int qs_check_objects(const qs_index *index)
 		const uint8_t *p = qs_index_record(index, index->objects, i, QS_OBJECT_SIZE);
 		qs_object object;
 		qs_index_object(index, i, &object);
-		int layout = object.kind == QS_KIND_LAYOUT, empty = layout || object.kind == QS_KIND_BASE;
+		int layout = object.kind == QS_KIND_LAYOUT, empty = !qs_kind_has_chunks(object.kind);
 		uint32_t block = qs_block_elems(object.dtype), block_size = qs_block_size(object.dtype);
 		if (object.kind >= QS_KIND_COUNT || block == 0 || (block > 1 && !layout) ||
 		    object.n_elems % block != 0 || object.variant >= index->n_variants || object.variant < layer)

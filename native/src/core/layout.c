@@ -8,37 +8,13 @@
 
 int qs_blocks_are_modelled(uint32_t dtype)
 {
-	switch (dtype) {
-	case QS_Q4_0:
-	case QS_Q4_1:
-	case QS_Q5_0:
-	case QS_Q5_1:
-	case QS_Q8_0:
-	case QS_Q4_K:
-	case QS_Q5_K:
-	case QS_Q6_K:
-		return 1;
-	default:
-		return 0;
-	}
+	return qs_rule_of_block(dtype) != QS_RULE_NONE;
 }
 
 uint32_t qs_blocks_scales_size(uint32_t dtype, uint32_t absmax)
 {
-	switch (dtype) {
-	case QS_Q8_0:
-		return absmax == QS_BYTES ? 2 : qs_dtype_size(absmax);
-	case QS_Q4_1:
-	case QS_Q5_1:
-		return 4;
-	case QS_Q4_K:
-	case QS_Q5_K:
-		return 16;
-	case QS_Q6_K:
-		return 18;
-	default:
-		return 2;
-	}
+	uint32_t record = qs_rule_record_size(qs_rule_of_block(dtype));
+	return absmax != QS_BYTES ? qs_dtype_size(absmax) : record ? record : qs_dtype_size(QS_F16);
 }
 
 /* A single rounded to FP16, half to even; not for NaN. */

@@ -7,20 +7,6 @@
 #include "index.h"
 
 enum {
-	QS_MODE_RAW = 0,     /* the decoded bytes */
-	QS_MODE_ZSTD = 1,    /* one zstd frame */
-	QS_MODE_PLANES = 2,  /* byte planes, each a symbol block */
-	QS_MODE_CODES = 3,   /* row classes, each a symbol block; I8 and U8 only */
-	QS_MODE_RANKS = 4,   /* ranks in cells; REFINE only */
-	QS_MODE_DELTA = 5,   /* byte planes of differences to the coarse values; DELTA only */
-	QS_MODE_RECODED = 6, /* row classes of differences to what coarser codes let expect; CODES only */
-	QS_MODE_RECORDS = 7, /* bytes: a symbol block for each column */
-	QS_MODE_CENTRED = 8, /* row classes of distances to a centre of each column or row; I8 and U8 only */
-	QS_MODE_PEAKS = 9,   /* row classes without each group's extremes, which are said apart; I8 and U8 only */
-	QS_MODE_COUNT
-};
-
-enum {
 	QS_SHIFTS_MAX = 1 << 16, /* chunks of more runs have none */
 	QS_CLASSES_MAX = 16,
 	QS_RECORD_SIZE_MAX = 64,

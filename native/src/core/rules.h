@@ -5,7 +5,7 @@
 #define QS_RULES_H
 
 #include "bytes.h"
-#include "index.h"
+#include "facts.h"
 
 QS_ALWAYS_INLINE float qs_f32_from_bits(uint32_t bits)
 {
@@ -64,20 +64,7 @@ QS_ALWAYS_INLINE float qs_round_f16(float f)
 /* Magnitude patterns below this have a finite value (after the rule's cast). BF16 0x4780 is 65536. */
 QS_ALWAYS_INLINE uint32_t qs_rule_end(uint32_t rule, uint32_t dtype)
 {
-	return dtype == QS_F16 ? 0x7c00 : rule == QS_RULE_LLM_INT8 ? 0x4780 : 0x7f80;
-}
-
-/* Rules whose cells are the same for both signs of a value: codes less their zero point. The others have an
- * order of their own for each scale. */
-QS_ALWAYS_INLINE int qs_rule_is_symmetric(uint32_t rule)
-{
-	return rule <= QS_RULE_Q8_0_D;
-}
-
-/* Rules that add the zero point before they round. */
-QS_ALWAYS_INLINE int qs_rule_adds_zero(uint32_t rule)
-{
-	return rule >= QS_RULE_ADD_HALF;
+	return dtype == QS_F16 ? 0x7c00 : qs_rule_casts(rule) ? 0x4780 : 0x7f80;
 }
 
 /* ---- Symmetric rules ---- */
@@ -87,12 +74,6 @@ QS_ALWAYS_INLINE uint32_t qs_positive_codes(uint32_t codes_dtype, int32_t zero)
 {
 	int32_t positive = (codes_dtype == QS_I8 ? 127 : 255) - zero;
 	return positive < 0 ? 0 : positive > 255 ? 255 : (uint32_t)positive;
-}
-
-/* Rules whose scale is the largest magnitude there is. */
-QS_ALWAYS_INLINE int qs_rule_has_absmax(uint32_t rule)
-{
-	return rule == QS_RULE_LLM_INT8 || rule == QS_RULE_Q8_0;
 }
 
 /* What the value is multiplied with or divided by. shift: in ulps, from −128 to 127, for a division that was
@@ -126,8 +107,8 @@ QS_ALWAYS_INLINE float qs_rule_step(uint32_t rule, float scale)
 QS_ALWAYS_INLINE int qs_rule_scale_is_valid(uint32_t rule, float scale)
 {
 	/* The reciprocal of the least steps is infinite. */
-	return rule == QS_RULE_LLM_INT8 ? scale > 0 && scale <= 65504.0f
-	                                : scale > 0x1p-119f && scale <= 0x1.fffffep127f;
+	return qs_rule_casts(rule) ? scale > 0 && scale <= 65504.0f
+	                           : scale > 0x1p-119f && scale <= 0x1.fffffep127f;
 }
 
 /* The number that is rounded to the code's magnitude; does not fall as the value (≥ 0) rises. */
@@ -156,7 +137,7 @@ QS_ALWAYS_INLINE float qs_rule_scaled(uint32_t rule, uint32_t dtype, uint32_t ma
 QS_ALWAYS_INLINE uint32_t qs_rule_rounds_to(uint32_t rule, float scaled, uint32_t k)
 {
 	float border = (float)(int32_t)k - 0.5f;
-	return scaled > border || (scaled == border && (!(k & 1) || rule >= QS_RULE_Q8_0));
+	return scaled > border || (scaled == border && (!(k & 1) || qs_rule_rounds_away(rule)));
 }
 
 QS_ALWAYS_INLINE uint32_t qs_rule_reaches(uint32_t rule, uint32_t dtype, uint32_t magnitude, float factor,
@@ -220,18 +201,19 @@ QS_ALWAYS_INLINE float qs_block_scaled(uint32_t rule, uint32_t dtype, float valu
 	}
 }
 
-QS_ALWAYS_INLINE int qs_block_is_cut(uint32_t rule)
+/* The rounded number is the code less half of the levels. */
+QS_ALWAYS_INLINE int qs_rule_is_centred(uint32_t rule)
 {
-	return rule <= QS_RULE_Q5_1;
+	return qs_rule_adds_zero(rule) || (qs_rule_zero(rule) && !qs_rule_rounds_down(rule));
 }
 
 /* Where code k begins: the number that is cut or rounded to it. The first and the last code reach three
  * quarters of a code further: values there are clamped. */
 QS_ALWAYS_INLINE float qs_block_border(uint32_t rule, uint32_t k, uint32_t levels)
 {
-	float border = qs_block_is_cut(rule) ? (float)(int32_t)k : (float)(int32_t)k - 0.5f;
+	float border = qs_rule_rounds_down(rule) ? (float)(int32_t)k : (float)(int32_t)k - 0.5f;
 	border = k == 0 ? border - 0.75f : k == levels ? border + 0.75f : border;
-	return rule == QS_RULE_Q6_K || qs_rule_adds_zero(rule) ? border - (float)(int32_t)(levels / 2) : border;
+	return qs_rule_is_centred(rule) ? border - (float)(int32_t)(levels / 2) : border;
 }
 
 QS_ALWAYS_INLINE uint32_t qs_block_reaches(uint32_t rule, uint32_t dtype, float value, float factor,
@@ -239,7 +221,7 @@ QS_ALWAYS_INLINE uint32_t qs_block_reaches(uint32_t rule, uint32_t dtype, float 
 {
 	float scaled = qs_block_scaled(rule, dtype, value, factor, offset),
 	      border = qs_block_border(rule, k, levels);
-	return scaled > border || (scaled == border && (qs_block_is_cut(rule) || !(k & 1)));
+	return scaled > border || (scaled == border && (qs_rule_rounds_down(rule) || !(k & 1)));
 }
 
 #endif

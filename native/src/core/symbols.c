@@ -177,25 +177,25 @@ static qstore_status decode_block(qs_reader *r, unsigned type, uint8_t *dst, siz
                                   void *zstd_work, size_t zstd_work_size)
 {
 	switch (type) {
-	case QS_BLOCK_RAW: {
+	case QS_SYMBOLS_RAW: {
 		const uint8_t *p = qs_read_bytes(r, n);
 		if (r->bad)
 			return QSTORE_CORRUPT;
 		memcpy(dst, p, n);
 		return QSTORE_OK;
 	}
-	case QS_BLOCK_CONST: {
+	case QS_SYMBOLS_CONSTANT: {
 		uint8_t value = qs_read8(r);
 		if (r->bad)
 			return QSTORE_CORRUPT;
 		memset(dst, value, n);
 		return QSTORE_OK;
 	}
-	case QS_BLOCK_HUFFMAN:
+	case QS_SYMBOLS_HUFFMAN:
 		return decode_huffman(r, dst, n, work);
-	case QS_BLOCK_ANS:
+	case QS_SYMBOLS_ANS:
 		return decode_ans(r, dst, n, work);
-	case QS_BLOCK_ZSTD: {
+	case QS_SYMBOLS_ZSTD: {
 		size_t size = qs_read_varint(r);
 		const uint8_t *p = qs_read_bytes(r, size);
 		if (r->bad)
@@ -229,7 +229,7 @@ static qstore_status decode_sparse(qs_reader *r, uint8_t *dst, size_t n, symbols
 
 const uint8_t *qs_symbols_raw(qs_reader *r, size_t n)
 {
-	if (qs_reader_left(r) <= n || *r->at != QS_BLOCK_RAW)
+	if (qs_reader_left(r) <= n || *r->at != QS_SYMBOLS_RAW)
 		return NULL;
 	r->at++;
 	return qs_read_bytes(r, n);
@@ -239,7 +239,7 @@ qstore_status qs_symbols_decode(qs_reader *r, uint8_t *dst, size_t n, void *work
                                 size_t zstd_work_size)
 {
 	unsigned type = qs_read8(r);
-	if (type == QS_BLOCK_SPARSE)
+	if (type == QS_SYMBOLS_SPARSE)
 		return decode_sparse(r, dst, n, work, zstd_work, zstd_work_size);
 	return decode_block(r, type, dst, n, work, zstd_work, zstd_work_size);
 }

@@ -5,18 +5,9 @@
 #define QS_SYMBOLS_H
 
 #include "bytes.h"
+#include "facts.h"
 #include "raw_bits.h"
 #include "status.h"
-
-enum {
-	QS_BLOCK_RAW = 0,   /* n bytes */
-	QS_BLOCK_CONST = 1, /* one byte, n times */
-	QS_BLOCK_HUFFMAN = 2,
-	QS_BLOCK_ZSTD = 3,   /* varint size, zstd frame */
-	QS_BLOCK_SPARSE = 4, /* one byte, and the others where they are */
-	QS_BLOCK_ANS = 5,
-	QS_BLOCK_TYPES = 6
-};
 
 enum {
 	QS_SPARSE_MAX = 1 << 16, /* gaps of a sparse block */

@@ -229,13 +229,13 @@ static void write_sparse(qs_writer *w, const uint8_t *src, size_t n, uint8_t *sc
 void qs_symbols_write(qs_writer *w, const uint8_t *src, size_t n, const qs_block_plan *plan, uint8_t *scratch)
 {
 	qs_write8(w, (uint8_t)plan->type);
-	if (plan->type == QS_BLOCK_RAW)
+	if (plan->type == QS_SYMBOLS_RAW)
 		qs_write_bytes(w, src, n);
-	else if (plan->type == QS_BLOCK_CONST)
+	else if (plan->type == QS_SYMBOLS_CONSTANT)
 		qs_write8(w, n ? src[0] : 0);
-	else if (plan->type == QS_BLOCK_SPARSE)
+	else if (plan->type == QS_SYMBOLS_SPARSE)
 		write_sparse(w, src, n, scratch);
-	else if (plan->type == QS_BLOCK_ANS)
+	else if (plan->type == QS_SYMBOLS_ANS)
 		write_ans(w, src, n, plan, scratch);
 	else
 		write_huffman(w, src, n, plan, scratch);

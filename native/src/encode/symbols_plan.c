@@ -105,7 +105,7 @@ static double huffman_plan(const uint32_t *top, size_t n, unsigned zigzag, unsig
 			last = t;
 			used++;
 		}
-	*plan = (qs_block_plan){.type = QS_BLOCK_HUFFMAN, .raw_bits = raw_bits, .zigzag = zigzag};
+	*plan = (qs_block_plan){.type = QS_SYMBOLS_HUFFMAN, .raw_bits = raw_bits, .zigzag = zigzag};
 	uint64_t coded = 0;
 	plan->size = 4 + qs_raw_bits_size(n, raw_bits);
 	if (first < last) {
@@ -186,7 +186,7 @@ static void plan_ans(const top_counts tops[2], size_t n, double entropy, qs_pref
 	double most = 8.0 * (double)plan->size - ans_gain[prefer] * (double)n, best = most;
 	if (n < ANS_FROM || entropy > most)
 		return;
-	qs_block_plan found = {.type = QS_BLOCK_ANS};
+	qs_block_plan found = {.type = QS_SYMBOLS_ANS};
 	unsigned used;
 	for (unsigned zigzag = 0; zigzag < 2; zigzag++)
 		for (unsigned raw_bits = 0; raw_bits < 8; raw_bits++) {
@@ -221,16 +221,16 @@ void qs_symbols_plan_dense(const uint32_t counts[256], size_t n, qs_prefer prefe
 	top_counts tops[2];
 	for (unsigned s = 0; s < 256; s++)
 		used += counts[s] > 0;
-	*plan = (qs_block_plan){.type = QS_BLOCK_RAW, .size = 1 + n};
+	*plan = (qs_block_plan){.type = QS_SYMBOLS_RAW, .size = 1 + n};
 	if (used <= 1) {
-		*plan = (qs_block_plan){.type = QS_BLOCK_CONST, .size = 2};
+		*plan = (qs_block_plan){.type = QS_SYMBOLS_CONSTANT, .size = 2};
 		return;
 	}
 	double entropy = qs_entropy_bits(counts);
 	count_tops(counts, 0, &tops[0]);
 	count_tops(counts, 1, &tops[1]);
 	plan_huffman(tops, n, entropy, plan);
-	if (plan->type == QS_BLOCK_HUFFMAN)
+	if (plan->type == QS_SYMBOLS_HUFFMAN)
 		improve_lengths(tops, plan);
 	plan_ans(tops, n, entropy, prefer, plan);
 }
@@ -259,9 +259,9 @@ void qs_symbols_plan(const uint32_t counts[256], size_t n, qs_prefer prefer, qs_
 {
 	qs_symbols_plan_dense(counts, n, prefer, plan);
 	uint64_t size =
-	    plan->type == QS_BLOCK_HUFFMAN || plan->type == QS_BLOCK_ANS ? sparse_estimate(counts, n) : 0;
+	    plan->type == QS_SYMBOLS_HUFFMAN || plan->type == QS_SYMBOLS_ANS ? sparse_estimate(counts, n) : 0;
 	/* Sparse blocks are the fastest of all. */
-	double room = plan->type == QS_BLOCK_ANS ? ans_gain[prefer] * (double)n / 8 : 0;
+	double room = plan->type == QS_SYMBOLS_ANS ? ans_gain[prefer] * (double)n / 8 : 0;
 	if (size && (double)size < (double)plan->size + room)
-		*plan = (qs_block_plan){.type = QS_BLOCK_SPARSE, .size = size};
+		*plan = (qs_block_plan){.type = QS_SYMBOLS_SPARSE, .size = size};
 }

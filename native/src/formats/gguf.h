@@ -21,10 +21,10 @@ typedef struct qs_gguf_info {
 } qs_gguf_info;
 
 /* Reads and checks the header of the GGUF file (version 2 or 3) at path. Dimensions are turned round:
- * outermost first. Tensors of types that QS_BLOCK_LIST does not name get dtype QS_BYTES, one dimension, and
- * all bytes to the next tensor or the end of the file. What stands between tensors (padding) belongs to none.
- * INPUT with a line that names the file and what is wrong; IO; MEMORY. Needs no more memory than a few times
- * the header. Free with qs_weights_close, also after errors. */
+ * outermost first. Tensors of types that QS_BLOCK_TYPE_LIST does not name get dtype QS_BYTES, one dimension,
+ * and all bytes to the next tensor or the end of the file. What stands between tensors (padding) belongs to
+ * none. INPUT with a line that names the file and what is wrong; IO; MEMORY. Needs no more memory than a few
+ * times the header. Free with qs_weights_close, also after errors. */
 qstore_status qs_gguf_open(qs_weights *file, const char *path, qs_error *error);
 
 /* Only what the metadata says. Errors as above. */

@@ -30,9 +30,6 @@ qstore_status qs_public_error(qstore_error *to, const qs_error *from, qstore_sta
 /* The variant by name, or QS_NONE. */
 uint32_t qs_archive_variant(const qstore_archive *archive, const char *name);
 
-/* Static storage; NULL for QS_RULE_NONE. */
-const char *qs_rule_name(uint32_t rule);
-
 /* Bytes of the archive up to the end of a variant's layer. */
 uint64_t qs_archive_download_size(const qstore_archive *archive, uint32_t variant);
 

@@ -327,7 +327,7 @@ static qstore_status lay_out(qs_decoder *decoder, const qstore_archive *archive,
 	uint32_t n = chunk_elems(object, chunk), block = qs_block_elems(object->dtype);
 	uint64_t first = (uint64_t)chunk * object->chunk_elems;
 	*data_size = n / block * qs_block_size(object->dtype);
-	if (object->rule == QS_LAYOUT_TRANSPOSED || object->rule == QS_LAYOUT_INTERLEAVED_COLUMNS) {
+	if (qs_layout_is_by_columns(object->rule)) {
 		qstore_status status = load_whole(decoder, archive, object->coarse, &codes, error);
 		uint64_t rows = codes.n_elems / codes.cols;
 		if (!status && object->rule == QS_LAYOUT_INTERLEAVED_COLUMNS)
@@ -355,7 +355,7 @@ static qstore_status lay_out(qs_decoder *decoder, const qstore_archive *archive,
 	}
 	status = load_grid(decoder, archive, &codes, first, n, &decoder->ranges[COARSE_SCALES], &grid, error);
 	if (!status)
-		qs_blocks_join(object->dtype, codes.rule == QS_RULE_Q8_0 ? grid.scales_dtype : QS_BYTES, source,
+		qs_blocks_join(object->dtype, qs_rule_has_absmax(codes.rule) ? grid.scales_dtype : QS_BYTES, source,
 		               grid.scales, n / block, dst);
 	return status;
 }
@@ -384,8 +384,7 @@ static qstore_status find_damage(qs_decoder *decoder, const qstore_archive *arch
 	qs_object object;
 	qs_index_object(&archive->index, number, &object);
 	qstore_status status = QSTORE_OK;
-	if (object.kind == QS_KIND_LAYOUT &&
-	    (object.rule == QS_LAYOUT_TRANSPOSED || object.rule == QS_LAYOUT_INTERLEAVED_COLUMNS))
+	if (object.kind == QS_KIND_LAYOUT && qs_layout_is_by_columns(object.rule))
 		status = find_damage_in(decoder, archive, object.coarse, error);
 	else if (object.coarse != QS_NONE)
 		status = find_damage(decoder, archive, object.coarse, first, n, error);

@@ -263,15 +263,6 @@ qstore_status qstore_set_base(qstore_archive *archive, const char *path, qstore_
 	return qs_public_error(error, &own, status);
 }
 
-const char *qs_rule_name(uint32_t rule)
-{
-	static const char *const names[QS_RULE_COUNT] = {
-	    NULL,       "llm.int8",   "multiply", "divide", "divide-half", "q8_0", "q8_0 (stored d)",
-	    "q4_0",     "q5_0",       "q4_1",     "q5_1",   "q4_k",        "q5_k", "q6_k",
-	    "add-half", "add-half-4", "add",      "add-4"};
-	return names[rule];
-}
-
 /* The rule that codes were made by; and what a format's bytes are made of. */
 static void fill_rule(const qs_index *index, const qs_object *object, qstore_tensor_info *info)
 {
@@ -300,7 +291,6 @@ static void fill_rule(const qs_index *index, const qs_object *object, qstore_ten
 
 void qstore_get_tensor(const qstore_archive *archive, uint32_t number, qstore_tensor_info *info)
 {
-	static const char *const kinds[] = {"plain", "codes", "refine", "delta", "codes", "base"};
 	const qs_index *index = &archive->index;
 	qs_tensor tensor;
 	qs_file file;
@@ -320,7 +310,7 @@ void qstore_get_tensor(const qstore_archive *archive, uint32_t number, qstore_te
 		qs_index_object(index, tensor.object, &object);
 		if (object.kind == QS_KIND_LAYOUT && qs_dtype_is_float(object.dtype))
 			qs_index_object(index, object.coarse, &object); /* the same, its rows as columns */
-		info->kind = kinds[object.kind];
+		info->kind = qs_kind_name(object.kind);
 		info->coded_size = object.coded_size;
 		fill_rule(index, &object, info);
 		if (object.kind == QS_KIND_REFINE)

@@ -216,8 +216,8 @@ qstore_status pack_find_factors(pack_search *search, pack_tensor *fine, pack_ten
 	uint8_t *factors = NULL;
 	*found = 0;
 	/* Few rows say little of a column. */
-	if (!qs_rule_has_factors(codes->grid.rule) || pack_rows(fine) < ROWS_MIN || pack_cols(fine) > COLS_MAX ||
-	    pack_n_elems(fine) % pack_cols(fine) != 0)
+	if (!qs_rule_takes_factors(codes->grid.rule) || pack_rows(fine) < ROWS_MIN ||
+	    pack_cols(fine) > COLS_MAX || pack_n_elems(fine) % pack_cols(fine) != 0)
 		return QSTORE_OK;
 	qstore_status status = sample_read(search, fine, codes, &s, error);
 	if (!status && (factors = malloc(2 * s.cols)) == NULL)

@@ -34,16 +34,8 @@ static void use_codes(pack_tensor *t, pack_tensor *codes, const pack_grid *grid)
 
 static qstore_status split_blocks(packer *p, pack_tensor *t, qs_error *error)
 {
-	static const struct {
-		uint32_t dtype, rule;
-	} rules[] = {
-	    {QS_Q8_0, QS_RULE_Q8_0_D}, {QS_Q4_0, QS_RULE_Q4_0}, {QS_Q5_0, QS_RULE_Q5_0}, {QS_Q4_1, QS_RULE_Q4_1},
-	    {QS_Q5_1, QS_RULE_Q5_1},   {QS_Q4_K, QS_RULE_Q4_K}, {QS_Q5_K, QS_RULE_Q5_K}, {QS_Q6_K, QS_RULE_Q6_K},
-	};
 	uint64_t cols = pack_cols(t), elems = pack_n_elems(t), blocks = elems / qs_block_elems(t->dtype);
-	uint32_t rule = QS_RULE_NONE;
-	for (size_t i = 0; i < sizeof(rules) / sizeof(*rules); i++)
-		rule = rules[i].dtype == t->dtype ? rules[i].rule : rule;
+	uint32_t rule = qs_rule_of_block(t->dtype);
 	/* Blocks stand in rows; a grid has whole ones. */
 	if (rule == QS_RULE_NONE || cols % qs_block_elems(t->dtype) != 0 || t->role != PACK_PLAIN)
 		return QSTORE_OK;

@@ -180,7 +180,7 @@ static qstore_status plan_object(packer *p, pack_tensor *t, uint32_t layer, qs_e
 		object.group = t->bits;
 		if (object.rule == QS_LAYOUT_BLOCKS)
 			object.scales = object_of(codes->grid.scales);
-		if (object.rule != QS_LAYOUT_TRANSPOSED && object.rule != QS_LAYOUT_INTERLEAVED_COLUMNS) {
+		if (!qs_layout_is_by_columns(object.rule)) {
 			pack_geometry(codes, &object.cols, &object.chunk_elems);
 			object.cols /= per_elem;
 			object.chunk_elems /= per_elem;
