@@ -3,8 +3,8 @@
 # Sources are found by wildcard: a new file needs no line here. A file whose name ends in an instruction set
 # (ranks_sse41.c, ranks_avx512.c) is compiled for it on x86-64 and must be an empty or portable unit elsewhere.
 #
-# Variables: CC, CFLAGS, WERROR=1 (warnings are errors), V=1 (print commands), TEST_CC, EMCC, ZSTD_SRC (a zstd source tree),
-# FUZZ_SECONDS.
+# Variables: CC, CFLAGS, WERROR=1 (warnings are errors), V=1 (print commands), SHARED=1 (the tools use the shared library), TEST_CC,
+# EMCC, ZSTD_SRC (a zstd source tree), FUZZ_SECONDS; PREFIX, DESTDIR and others for installing: native/packaging/build.mk.
 
 MAKEFLAGS += --no-builtin-rules
 .SUFFIXES:
@@ -36,7 +36,12 @@ BENCH_MAIN := $(wildcard tests/bench/qstore-*.c)
 BENCH_SRC := $(filter-out $(BENCH_MAIN),$(wildcard tests/bench/*.c))
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 
+# The public libraries, in which only the names of qstore.h are visible, and one for the programs that use internal functions.
+VERSION := $(shell sed -nE 's/^.define QSTORE_VERSION_TEXT "(.*)"/\1/p' native/include/qstore.h)
+VERSION_NUMBERS := $(firstword $(subst -, ,$(VERSION)))
+SONUMBER := $(firstword $(subst ., ,$(VERSION)))
 LIB := $(B)/lib/libqstore.a
+INTERNAL_LIB := $(B)/obj/libqstore.a
 TOOLS := $(TOOL_SRC:native/cli/%.c=$(B)/bin/%)
 GENERATE := $(GEN_MAIN:tests/generate/%.c=$(B)/bin/%)
 BENCH := $(BENCH_MAIN:tests/bench/%.c=$(B)/bin/%)
@@ -49,18 +54,29 @@ PKGS := libarchive libzstd jansson libcrypto
 # Asked when needed, once: `make help` and `make setup` work before anything is installed.
 PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(PKGS)))$(PKG_CFLAGS)
 PKG_LIBS = $(eval PKG_LIBS := $$(shell pkg-config --libs $(PKGS)) -lm)$(PKG_LIBS)
+CLI_LIBS = $(eval CLI_LIBS := $$(shell pkg-config --libs jansson))$(CLI_LIBS)
 CMOCKA_LIBS = $(eval CMOCKA_LIBS := $$(shell pkg-config --libs cmocka))$(CMOCKA_LIBS)
 
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla $(if $(filter 1,$(WERROR)),-Werror)
 # No fused multiply-add: restored values must be the same on every machine.
 BASE := -std=c11 -Inative/include -Inative/src $(WARNINGS) -ffp-contract=off -D_FILE_OFFSET_BITS=64 -D_GNU_SOURCE -pthread
+# The shared library's objects are the tools' too: on x86-64 they are the same, instruction for instruction, as those for a
+# position-independent program, which compilers make by default. qstore.h makes its own names visible.
+LIB_FLAGS := -fPIC -fvisibility=hidden
 DEPS = -MMD -MP
 SANITIZE := -g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 TEST_CC ?= $(CC)
 FUZZ_CC ?= clang
 
 # Of the machine that is compiled for: CC may be a cross compiler.
-X86_64 := $(filter x86_64% amd64%,$(shell $(CC) -dumpmachine 2>/dev/null))
+MACHINE := $(shell $(CC) -dumpmachine 2>/dev/null)
+X86_64 := $(filter x86_64% amd64%,$(MACHINE))
+DARWIN := $(findstring darwin,$(MACHINE))
+# The shared library's file, the names that link to it (of running and of linking), and what makes it one.
+SHARED_LIB := $(B)/lib/libqstore$(if $(DARWIN),.$(VERSION_NUMBERS).dylib,.so.$(VERSION_NUMBERS))
+SHARED_LINKS := $(if $(DARWIN),libqstore.$(SONUMBER).dylib libqstore.dylib,libqstore.so.$(SONUMBER) libqstore.so)
+SHARED_FLAGS = $(if $(DARWIN),-dynamiclib -install_name $(LIBDIR)/$(firstword $(SHARED_LINKS)),-shared -Wl$(comma)-z$(comma)defs \
+	-Wl$(comma)-soname$(comma)$(firstword $(SHARED_LINKS)))
 isa_flags := sse41:-msse4.1,-mpopcnt avx2:-mavx2,-mbmi,-mbmi2,-mlzcnt,-mpopcnt \
 	avx512:-mavx512f,-mavx512bw,-mavx512vl,-mavx512dq,-mavx512vbmi,-mavx512vbmi2,-mbmi,-mbmi2,-mlzcnt,-mpopcnt
 comma := ,
@@ -71,13 +87,13 @@ isa = $(if $(X86_64),$(foreach f,$(isa_flags),$(if $(filter %_$(firstword $(subs
 
 # ---- Groups of targets ---------------------------------------------------------------------------------------------
 
-.PHONY: all native tools lib wasm web site dist setup demo test check bench bench-plot fuzz format clean help tests-build
+.PHONY: all native tools lib wasm web site npm setup demo test check bench bench-plot fuzz format clean help tests-build
 
-all: native dist ## build the tools, the library, the WebAssembly modules and the npm package's files
+all: native npm ## build the tools, the library, the WebAssembly modules and the npm package's files
 
 native: lib tools $(GENERATE) ## only what needs no Emscripten and no Node
 
-lib: $(LIB)
+lib: $(LIB) $(SHARED_LINKS:%=$(B)/lib/%)
 
 tools: $(TOOLS)
 
@@ -97,7 +113,7 @@ check: ## build and run the fast tests, without set-up (under a minute when buil
 # What the tests need; scripts/test calls it.
 tests-build: native $(B)/bin/qstore-bound $(TESTS)
 
-bench: native $(BENCH) dist ## print sizes against the bound, and speeds, native and WebAssembly
+bench: native $(BENCH) npm ## print sizes against the bound, and speeds, native and WebAssembly
 	@tests/bench/run
 
 bench-plot: ## draw what the last `make bench` measured, into build/bench (or PLOTS)
@@ -115,7 +131,7 @@ clean: ## remove all that was built; what was downloaded stays
 	rm -rf $(filter-out $(B)/zstd $(B)/node,$(wildcard $(B)/*)) dist
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(filter-out %.d,$(MAKEFILE_LIST))
 
 # ---- Native --------------------------------------------------------------------------------------------------------
 
@@ -123,29 +139,51 @@ obj = $(patsubst %.c,$(B)/$(1)/%.o,$(2))
 
 $(B)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(call say,cc)$(CC) $(BASE) $(CFLAGS) $(PKG_CFLAGS) $(call isa,$<) $(DEPS) -c -o $@ $<
+	$(call say,cc)$(CC) $(BASE) $(CPPFLAGS) $(CFLAGS) $(LIB_FLAGS) $(PKG_CFLAGS) $(call isa,$<) $(DEPS) -c -o $@ $<
 
+$(INTERNAL_LIB): $(call obj,obj,$(LIB_SRC))
+	@rm -f $@
+	$(call say,ar)$(AR) qcs $@ $^
+
+# Objects become one, in which hidden names are local. macOS's linker makes them so; elsewhere objcopy does. Objects for link-time
+# optimisation cannot be treated so: then they stay apart, and hidden names global.
+OBJCOPY ?= $(shell $(CC) -print-prog-name=objcopy)
 $(LIB): $(call obj,obj,$(LIB_SRC))
 	@mkdir -p $(@D)
 	@rm -f $@
+ifneq ($(findstring -flto,$(CFLAGS)),)
 	$(call say,ar)$(AR) qcs $@ $^
+else
+	$(call say,ar)$(CC) -nostdlib -r -o $(B)/obj/libqstore.o $^ \
+		$(if $(DARWIN),,&& $(OBJCOPY) --localize-hidden $(B)/obj/libqstore.o) && $(AR) qcs $@ $(B)/obj/libqstore.o
+endif
 
-$(B)/bin/qstore-%: $(B)/obj/native/cli/qstore-%.o $(call obj,obj,$(CLI_SRC)) $(LIB)
+$(SHARED_LIB): $(call obj,obj,$(LIB_SRC))
 	@mkdir -p $(@D)
-	$(call say,link)$(CC) $(CFLAGS) -pthread -o $@ $(filter %.o,$^) $(LIB) $(LDFLAGS) $(PKG_LIBS)
+	$(call say,link)$(CC) $(CFLAGS) -pthread $(SHARED_FLAGS) -o $@ $^ $(LDFLAGS) $(PKG_LIBS)
 
-$(GENERATE): $(B)/bin/%: $(B)/obj/tests/generate/%.o $(call obj,obj,$(GEN_SRC)) $(LIB)
+$(SHARED_LINKS:%=$(B)/lib/%): $(SHARED_LIB)
+	@ln -sf $(<F) $@
+
+# The tools carry the library, so that they run from anywhere; distributions say SHARED=1.
+TOOL_LIBS = $(if $(SHARED),-L$(B)/lib -lqstore $(LDFLAGS) $(CLI_LIBS),$(LIB) $(LDFLAGS) $(PKG_LIBS))
+
+$(B)/bin/qstore-%: $(B)/obj/native/cli/qstore-%.o $(call obj,obj,$(CLI_SRC)) $(if $(SHARED),$(SHARED_LINKS:%=$(B)/lib/%),$(LIB))
 	@mkdir -p $(@D)
-	$(call say,link)$(CC) $(CFLAGS) -pthread -o $@ $(filter %.o,$^) $(LIB) $(LDFLAGS) $(PKG_LIBS)
+	$(call say,link)$(CC) $(CFLAGS) -pthread -o $@ $(filter %.o,$^) $(TOOL_LIBS)
 
-$(B)/lib/libbench.a: $(call obj,obj,$(BENCH_SRC) $(GEN_SRC))
+$(GENERATE): $(B)/bin/%: $(B)/obj/tests/generate/%.o $(call obj,obj,$(GEN_SRC)) $(INTERNAL_LIB)
+	@mkdir -p $(@D)
+	$(call say,link)$(CC) $(CFLAGS) -pthread -o $@ $(filter %.o,$^) $(INTERNAL_LIB) $(LDFLAGS) $(PKG_LIBS)
+
+$(B)/obj/libbench.a: $(call obj,obj,$(BENCH_SRC) $(GEN_SRC))
 	@mkdir -p $(@D)
 	@rm -f $@
 	$(call say,ar)$(AR) qcs $@ $^
 
-$(BENCH): $(B)/bin/%: $(B)/obj/tests/bench/%.o $(B)/lib/libbench.a $(LIB)
+$(BENCH): $(B)/bin/%: $(B)/obj/tests/bench/%.o $(B)/obj/libbench.a $(INTERNAL_LIB)
 	@mkdir -p $(@D)
-	$(call say,link)$(CC) $(CFLAGS) -pthread -o $@ $(filter %.o,$^) $(B)/lib/libbench.a $(LIB) $(LDFLAGS) $(PKG_LIBS) -llz4
+	$(call say,link)$(CC) $(CFLAGS) -pthread -o $@ $(filter %.o,$^) $(B)/obj/libbench.a $(INTERNAL_LIB) $(LDFLAGS) $(PKG_LIBS) -llz4
 
 # ---- Tests, under sanitizers ---------------------------------------------------------------------------------------
 
@@ -170,6 +208,10 @@ $(B)/fuzz/bin/%: $(B)/fuzz/tests/fuzz/%.o $(call obj,fuzz,$(LIB_SRC))
 	@mkdir -p $(@D)
 	$(call say,link)$(FUZZ_CC) $(SANITIZE) -fsanitize=fuzzer -pthread -o $@ $^ $(LDFLAGS) $(PKG_LIBS)
 
+# ---- Installing and publishing --------------------------------------------------------------------------------------
+
+include native/packaging/build.mk
+
 # ---- WebAssembly and the npm package -------------------------------------------------------------------------------
 
 -include wasm/build.mk
@@ -189,7 +231,7 @@ dist/types/index.d.ts: $(wildcard js/*.js js/*/*.js js/*/*/*.js) js/status.js js
 	@touch $@
 
 # So that `npx qstore-decode` runs this checkout's, whatever npm's version.
-dist: wasm dist/types/index.d.ts dist/THIRD-PARTY.txt ## build only what the npm package has: the modules and the types
+npm: wasm dist/types/index.d.ts dist/THIRD-PARTY.txt ## build only what the npm package has, into dist/: the modules and the types
 	@mkdir -p node_modules/.bin
 	@ln -sf ../../js/cli.js node_modules/.bin/qstore-decode
 
@@ -199,7 +241,7 @@ tests/browser/node_modules/@wllama/wllama/package.json: tests/browser/package-lo
 	@scripts/npm-modules tests/browser
 	@touch $@
 
-site: dist tests/browser/node_modules/@wllama/wllama/package.json ## assemble the demo page as a static site, into build/web
+site: npm tests/browser/node_modules/@wllama/wllama/package.json ## assemble the demo page as a static site, into build/web
 	@node web/build.mjs $(B)/web
 
 web: site ## serve the demo page on localhost (PORT, or 8080)

@@ -41,6 +41,11 @@
 extern "C" {
 #endif
 
+/* The library is compiled with hidden visibility; what this header declares is visible. */
+#ifdef __GNUC__
+#pragma GCC visibility push(default)
+#endif
+
 #define QSTORE_VERSION_MAJOR 0
 #define QSTORE_VERSION_MINOR 1
 #define QSTORE_VERSION_PATCH 0
@@ -282,6 +287,10 @@ qstore_status qstore_unpack(qstore_archive *archive, const qstore_unpack_options
 /* Checks the archive's members against its index, and restores every file of every variant without keeping
  * it, with all checksums. CORRUPT, TRUNCATED, IO, MEMORY, CANCELLED. */
 qstore_status qstore_verify(qstore_archive *archive, const qstore_work *work, qstore_error *error);
+
+#ifdef __GNUC__
+#pragma GCC visibility pop
+#endif
 
 #ifdef __cplusplus
 }

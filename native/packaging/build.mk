@@ -1,0 +1,87 @@
+# What is published: the installed files, Debian packages, the source tarball. Included by the Makefile.
+#
+# Variables: PREFIX and the folders below, DESTDIR (a folder that stands for / while a package is assembled), RUN (an emulator
+# for the tools, where CC is a cross compiler).
+
+PREFIX ?= /usr/local
+BINDIR ?= $(PREFIX)/bin
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+MANDIR ?= $(PREFIX)/share/man
+BASH_COMPLETIONS ?= $(PREFIX)/share/bash-completion/completions
+ZSH_COMPLETIONS ?= $(PREFIX)/share/zsh/site-functions
+FISH_COMPLETIONS ?= $(PREFIX)/share/fish/vendor_completions.d
+DESTDIR ?=
+RUN ?=
+INSTALL ?= install
+
+# ---- Man pages and completions -------------------------------------------------------------------------------------
+
+TOOL_NAMES := $(notdir $(TOOLS))
+run_tool = LD_LIBRARY_PATH=$(B)/lib:$$LD_LIBRARY_PATH $(RUN)
+DOCS := $(foreach t,$(TOOL_NAMES),$(B)/docs/$t.1 $(B)/docs/$t.bash $(B)/docs/_$t $(B)/docs/$t.fish)
+
+docs: $(DOCS) ## make the man pages and completions, into build/docs
+
+$(B)/docs/%.1: $(B)/bin/%
+	@mkdir -p $(@D)
+	$(call say,docs)$(run_tool) $< --docs man >$@
+
+$(B)/docs/%.bash: $(B)/bin/%
+	@mkdir -p $(@D)
+	$(call say,docs)$(run_tool) $< --docs bash >$@
+
+$(B)/docs/_%: $(B)/bin/%
+	@mkdir -p $(@D)
+	$(call say,docs)$(run_tool) $< --docs zsh >$@
+
+$(B)/docs/%.fish: $(B)/bin/%
+	@mkdir -p $(@D)
+	$(call say,docs)$(run_tool) $< --docs fish >$@
+
+# ---- Installing ----------------------------------------------------------------------------------------------------
+
+# A folder as qstore.pc names it: below ${prefix} where it is, so that the file can be moved with its folder.
+pc_folder = $(patsubst $(PREFIX)/%,$${prefix}/%,$(1))
+
+install: lib tools docs ## install the tools, the library, man pages and completions (PREFIX, DESTDIR, LIBDIR …)
+	$(INSTALL) -d $(foreach d,$(BINDIR) $(LIBDIR)/pkgconfig $(INCLUDEDIR) $(MANDIR)/man1 $(BASH_COMPLETIONS) \
+		$(ZSH_COMPLETIONS) $(FISH_COMPLETIONS),'$(DESTDIR)$d')
+	$(INSTALL) -m 755 $(TOOLS) '$(DESTDIR)$(BINDIR)'
+	$(INSTALL) -m 644 native/include/qstore.h '$(DESTDIR)$(INCLUDEDIR)'
+	$(INSTALL) -m 644 $(LIB) '$(DESTDIR)$(LIBDIR)'
+	$(INSTALL) -m 644 $(SHARED_LIB) '$(DESTDIR)$(LIBDIR)'
+	for link in $(SHARED_LINKS); do ln -sf $(notdir $(SHARED_LIB)) '$(DESTDIR)$(LIBDIR)'/$$link || exit 1; done
+	sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(call pc_folder,$(LIBDIR))|; s|@INCLUDEDIR@|$(call pc_folder,$(INCLUDEDIR))|' \
+		-e 's|@VERSION@|$(VERSION)|; s|@REQUIRES@|$(PKGS)|' native/packaging/qstore.pc.in >'$(DESTDIR)$(LIBDIR)/pkgconfig/qstore.pc'
+	$(INSTALL) -m 644 $(TOOL_NAMES:%=$(B)/docs/%.1) '$(DESTDIR)$(MANDIR)/man1'
+	for tool in $(TOOL_NAMES); do \
+		$(INSTALL) -m 644 $(B)/docs/$$tool.bash '$(DESTDIR)$(BASH_COMPLETIONS)'/$$tool || exit 1; done
+	$(INSTALL) -m 644 $(TOOL_NAMES:%=$(B)/docs/_%) '$(DESTDIR)$(ZSH_COMPLETIONS)'
+	$(INSTALL) -m 644 $(TOOL_NAMES:%=$(B)/docs/%.fish) '$(DESTDIR)$(FISH_COMPLETIONS)'
+	@[ -n '$(DESTDIR)' ] || ldconfig 2>/dev/null || true
+
+uninstall: ## remove what `make install` with the same variables installed
+	rm -f $(foreach f,$(TOOL_NAMES:%=$(BINDIR)/%) $(INCLUDEDIR)/qstore.h $(LIBDIR)/$(notdir $(LIB)) $(LIBDIR)/$(notdir $(SHARED_LIB)) \
+		$(SHARED_LINKS:%=$(LIBDIR)/%) $(LIBDIR)/pkgconfig/qstore.pc $(TOOL_NAMES:%=$(MANDIR)/man1/%.1) \
+		$(TOOL_NAMES:%=$(BASH_COMPLETIONS)/%) $(TOOL_NAMES:%=$(ZSH_COMPLETIONS)/_%) $(TOOL_NAMES:%=$(FISH_COMPLETIONS)/%.fish), \
+		'$(DESTDIR)$f')
+
+# ---- Tarballs and packages -----------------------------------------------------------------------------------------
+
+SOURCE_TARBALL := $(B)/qstore-$(VERSION).tar.gz
+
+# The time of the last commit is the files' time, so that the tarball of a commit always has the same bytes.
+$(SOURCE_TARBALL): FORCE
+	@git rev-parse HEAD >/dev/null || { echo "the source tarball is made of a git checkout's last commit" >&2; exit 1; }
+	@git diff --quiet HEAD || echo "note: changes that are not committed are not in $@" >&2
+	@mkdir -p $(@D)
+	$(call say,tar)git archive --format=tar --prefix=qstore-$(VERSION)/ HEAD | gzip -9n >$@
+
+dist: npm $(SOURCE_TARBALL) ## make the tarballs to publish, into build: the source, and the npm package
+	@npm pack --ignore-scripts --loglevel=error --pack-destination $(B) >/dev/null
+
+deb: $(SOURCE_TARBALL) ## make Debian packages of the last commit, into build/deb (DEBFULLNAME and DEBEMAIL: the maintainer)
+	@native/packaging/make-deb $(SOURCE_TARBALL) $(B)/deb
+
+.PHONY: docs install uninstall dist deb FORCE
