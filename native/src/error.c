@@ -18,7 +18,18 @@ qstore_status qs_fail(qstore_error *error, qstore_status status, const char *for
 	return status;
 }
 
+void qs_error_clear(qstore_error *error)
+{
+	if (error)
+		*error = (qstore_error){.status = QSTORE_OK};
+}
+
 qstore_status qs_no_memory(qstore_error *error)
 {
 	return qs_fail(error, QSTORE_MEMORY, "out of memory; fewer threads need less of it");
+}
+
+qstore_status qs_cancelled(qstore_error *error)
+{
+	return qs_fail(error, QSTORE_CANCELLED, "cancelled");
 }

@@ -13,8 +13,14 @@
 qstore_status qs_fail(qstore_error *error, qstore_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Makes *error (which may be NULL) say that nothing is wrong: public functions begin with it. */
+void qs_error_clear(qstore_error *error);
+
 /* Fills *error (which may be NULL) and returns QSTORE_MEMORY. */
 qstore_status qs_no_memory(qstore_error *error);
+
+/* Fills *error (which may be NULL) and returns QSTORE_CANCELLED. */
+qstore_status qs_cancelled(qstore_error *error);
 
 typedef qstore_error qs_error; /* the former name, until all files use the public one */
 

@@ -5,10 +5,10 @@
 
 void objects_open(objects *o, const char *path)
 {
-	qs_error error;
-	o->decoder = need(qs_decoder_create(NULL, 0));
-	if (qs_archive_open(path, &o->archive, &error))
+	qstore_error error;
+	if (qstore_open(path, &o->archive, &error))
 		fail("%s", error.text);
+	o->decoder = need(qs_decoder_create(o->archive, NULL, 0));
 }
 
 void objects_close(objects *o)
@@ -31,8 +31,8 @@ uint8_t *object_load(const objects *o, uint32_t number)
 	uint8_t *bytes = need(malloc(size ? size : 1));
 	for (uint32_t c = 0; c < object.n_chunks; c++) {
 		uint64_t part = qs_part_bytes(&object), n = size - filled < part ? size - filled : part;
-		qs_error error;
-		if (qs_decoder_read(o->decoder, o->archive, number, c, 0, (uint32_t)n, bytes + filled, &error))
+		qstore_error error;
+		if (qs_decoder_read(o->decoder, &(qs_part_range){number, c, 0, (uint32_t)n}, bytes + filled, &error))
 			fail("%s", error.text);
 		filled += n;
 	}

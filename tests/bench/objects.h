@@ -2,7 +2,7 @@
 #ifndef BENCH_OBJECTS_H
 #define BENCH_OBJECTS_H
 
-#include "read/archive.h"
+#include "read/decode.h"
 #include "bench.h"
 
 typedef struct objects {

@@ -26,17 +26,14 @@ typedef struct asking {
 	uint32_t object;
 } asking;
 
-static qstore_status fill(void *user, uint32_t chunk, uint8_t *data, qs_error *error)
+static qstore_status fill(void *user, const qs_part *part, uint8_t *dst, qstore_error *error)
 {
 	const asking *a = user;
-	qs_object object;
-	qs_index_object(&a->of->archive->index, a->object, &object);
-	uint64_t chunk_bytes = (uint64_t)object.chunk_elems * qs_dtype_size(object.dtype),
-	         at = chunk * chunk_bytes, left = qs_object_bytes(&object) - at;
+	assert_int_equal(part->object_number, a->object);
 	atomic_fetch_add(&a->of->n_decoded, 1);
 	if (a->of->fails)
 		return qs_fail(error, QSTORE_CORRUPT, "object %u is damaged", a->object);
-	memset(data + at, (int)a->object, (size_t)(left < chunk_bytes ? left : chunk_bytes));
+	memset(dst, (int)a->object, qs_part_size(part));
 	return QSTORE_OK;
 }
 
@@ -50,12 +47,12 @@ static void *ask(void *user)
 		for (uint32_t i = 0; i < s->archive->index.n_objects; i++) {
 			asking a = {s, i};
 			qs_object object;
-			qs_error error = {QSTORE_OK, ""};
+			qstore_error error = {QSTORE_OK, ""};
 			qs_index_object(&s->archive->index, i, &object);
 			if (object.n_chunks == 0)
 				continue;
 			qs_wholes_put(s->wholes, held);
-			qstore_status status = qs_wholes_get(s->wholes, s->archive, i, fill, &a, &held, &error);
+			qstore_status status = qs_wholes_get(s->wholes, i, fill, &a, &held, &error);
 			if (s->fails) {
 				n_wrong += status != QSTORE_CORRUPT || held != NULL || !strstr(error.text, "is damaged");
 				continue;
@@ -70,12 +67,13 @@ static void *ask(void *user)
 
 static void run(int fails, unsigned n_threads)
 {
-	shared s = {.wholes = qs_wholes_create(), .fails = fails};
+	shared s = {.fails = fails};
 	pthread_t threads[THREADS];
-	qs_error error;
+	qstore_error error;
 	uint32_t n_chunks = 0;
-	if (qs_archive_open("tests/golden/good/onnx.qstore", &s.archive, &error) != QSTORE_OK)
+	if (qstore_open("tests/golden/good/onnx.qstore", &s.archive, &error))
 		fail_msg("%s; run from the checkout's root", error.text);
+	s.wholes = qs_wholes_create(s.archive);
 	assert_non_null(s.wholes);
 	for (unsigned i = 0; i < n_threads; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, ask, &s), 0);

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -218,45 +217,4 @@ qstore_status qs_make_parents(const char *path, size_t start, qs_error *error)
 qstore_status qs_check_parents(const char *path, size_t start, qs_error *error)
 {
 	return parents(path, start, 0, error);
-}
-
-struct qs_sha256 {
-	EVP_MD_CTX *context;
-};
-
-qs_sha256 *qs_sha256_create(void)
-{
-	qs_sha256 *sha256 = malloc(sizeof(*sha256));
-	if (!sha256)
-		return NULL;
-	sha256->context = EVP_MD_CTX_new();
-	if (!sha256->context || !qs_sha256_reset(sha256)) {
-		qs_sha256_destroy(sha256);
-		return NULL;
-	}
-	return sha256;
-}
-
-void qs_sha256_destroy(qs_sha256 *sha256)
-{
-	if (!sha256)
-		return;
-	EVP_MD_CTX_free(sha256->context);
-	free(sha256);
-}
-
-int qs_sha256_reset(qs_sha256 *sha256)
-{
-	return EVP_DigestInit_ex(sha256->context, EVP_sha256(), NULL) == 1;
-}
-
-int qs_sha256_update(qs_sha256 *sha256, const void *src, size_t size)
-{
-	return EVP_DigestUpdate(sha256->context, src, size) == 1;
-}
-
-int qs_sha256_final(qs_sha256 *sha256, uint8_t digest[32])
-{
-	unsigned size = 0;
-	return EVP_DigestFinal_ex(sha256->context, digest, &size) == 1 && size == 32;
 }

@@ -50,11 +50,4 @@ qstore_status qs_make_parents(const char *path, size_t start, qs_error *error);
 /* The same check without making anything. */
 qstore_status qs_check_parents(const char *path, size_t start, qs_error *error);
 
-typedef struct qs_sha256 qs_sha256;
-qs_sha256 *qs_sha256_create(void); /* NULL when out of memory */
-void qs_sha256_destroy(qs_sha256 *sha256);
-int qs_sha256_reset(qs_sha256 *sha256); /* these three: 0 on failure */
-int qs_sha256_update(qs_sha256 *sha256, const void *src, size_t size);
-int qs_sha256_final(qs_sha256 *sha256, uint8_t digest[32]);
-
 #endif

@@ -397,26 +397,26 @@ static void packer_free(packer *p)
 
 qstore_status qstore_pack(const qstore_pack_options *options, qstore_pack_result *result, qstore_error *error)
 {
-	qs_error own = {QSTORE_OK, ""};
 	qstore_status status;
+	qs_error_clear(error);
 	packer *p = calloc(1, sizeof(*p));
 	if (p)
 		pthread_mutex_init(&p->progress_lock, NULL);
 	if (!p) {
-		status = pack_no_memory(&own);
+		status = qs_no_memory(error);
 	} else if (!options->high || !options->output || options->high[0] == 0 || options->output[0] == 0 ||
 	           (options->low && options->low[0] == 0)) {
-		status = qs_fail(&own, QSTORE_USAGE, "a model and an output are needed");
+		status = qs_fail(error, QSTORE_USAGE, "a model and an output are needed");
 	} else {
 		p->options = options;
 		p->generated = QS_NONE;
 		p->small_fd = p->layer_fd = -1;
-		status = run(p, &own);
+		status = run(p, error);
 		if (!status && result)
 			*result = p->result;
 	}
 	if (p)
 		packer_free(p);
 	free(p);
-	return qs_public_error(error, &own, status);
+	return status;
 }

@@ -9,10 +9,13 @@
 #include "core/chunk.h"
 #include "encode/encode.h"
 #include "formats/model.h"
+#include "error.h"
 #include "read/archive.h"
+#include "read/decode.h"
 #include "container/index_build.h"
 #include "os/file.h"
 #include "os/pool.h"
+#include "os/sha256.h"
 #include "read/restore.h"
 
 /* Something to read at an offset: an input file, or a spool. */

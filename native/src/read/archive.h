@@ -1,53 +1,47 @@
-/* An open archive, and restoring from it. */
+/* An open archive: its index, and where its chunks are. */
 #ifndef QS_ARCHIVE_H
 #define QS_ARCHIVE_H
 
 #include <qstore.h>
 
-#include "core/chunk.h"
 #include "core/index.h"
-#include "error.h"
+
+/* A file of the base, as base.c has found it. */
+typedef struct qs_base_file {
+	int fd;          /* the file, open for reading; −1 where the base is an archive */
+	uint32_t number; /* the file's number in the base's archive; QS_NONE where the base is no archive */
+} qs_base_file;
+
+/* The other model that an archive builds on. */
+typedef struct qs_base {
+	char *path;
+	uint32_t n_files;
+	qs_base_file *files;     /* one for each file of the archive that has this base */
+	qstore_archive *archive; /* the base, if it is an archive; else NULL */
+} qs_base;
 
 struct qstore_archive {
 	char *path;
 	int fd;
-	uint64_t file_size, payload_offset;
+	uint64_t file_size; /* bytes of the file at path; a prefix of an archive has fewer than the archive */
+	uint64_t payload_offset; /* bytes, in the file */
 	qs_index_header header;
-	uint8_t *body;
+	uint8_t *body; /* the index's, which `index` points into */
 	qs_index index;
-	uint64_t *chunk_offsets; /* in the file */
-	struct qs_base *base;    /* base.h; or NULL */
+	uint64_t *chunk_offsets; /* bytes, in the file; one for each chunk of the index */
+	qs_base *base;           /* NULL until qstore_set_base */
 };
 
-/* Does the archive need a base? NOT_FOUND with a line that names its files unless it has one by now. */
-qstore_status qs_archive_check_base(const qstore_archive *archive, qs_error *error);
+/* Frees the base and closes what it has open; NULL is allowed. */
+void qs_base_close(qs_base *base);
 
-/* As the public functions, with the library's own error. */
-qstore_status qs_archive_open(const char *path, qstore_archive **archive, qs_error *error);
+/* Fails with NOT_FOUND when the archive needs a base and has none yet. The error names one of its files. */
+qstore_status qs_archive_check_base(const qstore_archive *archive, qstore_error *error);
 
-qstore_status qs_public_error(qstore_error *to, const qs_error *from, qstore_status status);
-
-/* The variant by name, or QS_NONE. */
+/* The number of the variant of this name; QS_NONE when there is none. */
 uint32_t qs_archive_variant(const qstore_archive *archive, const char *name);
 
 /* Bytes of the archive up to the end of a variant's layer. */
 uint64_t qs_archive_download_size(const qstore_archive *archive, uint32_t variant);
-
-/* One thread's memory for decoding. NULL when out of memory. wholes: what the threads of a job share
- * (whole.h), which must outlive it; NULL: nothing is shared. check_coded: each chunk is compared with its own
- * checksum too before it is decoded, though what it decodes to is checked anyway. */
-typedef struct qs_decoder qs_decoder;
-struct qs_wholes;
-qs_decoder *qs_decoder_create(struct qs_wholes *wholes, int check_coded);
-void qs_decoder_destroy(qs_decoder *decoder);
-
-/* Bytes [skip, skip + size) of part `part` of an object, counted within it: of a chunk, decoded with what it
- * builds on, or made of such, and compared with its checksum. All of a part is decoded straight into dst. The
- * error names the tensor. */
-qstore_status qs_decoder_read(qs_decoder *decoder, const qstore_archive *archive, uint32_t object,
-                              uint32_t part, uint32_t skip, uint32_t size, uint8_t *dst, qs_error *error);
-
-/* True when name matches pattern, in which '*' stands for any bytes. */
-int qs_wildcard_match(const char *pattern, const char *name);
 
 #endif

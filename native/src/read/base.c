@@ -1,38 +1,17 @@
-#include "base.h"
+/* Finding the base of an archive: the other model that it builds on, as a folder, a file or an archive. */
+#include "archive.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "error.h"
 #include "formats/model.h"
 #include "os/file.h"
+#include "os/sha256.h"
 
-typedef struct base_file {
-	int fd;          /* −1: none */
-	uint32_t number; /* of the base archive's file, or QS_NONE */
-} base_file;
-
-struct qs_base {
-	char *path;
-	uint32_t n_files;
-	base_file *files; /* for each file of the archive that has this base */
-	qstore_archive *archive;
-};
-
-void qs_base_close(qs_base *base)
-{
-	if (!base)
-		return;
-	for (uint32_t i = 0; i < base->n_files && base->files; i++)
-		if (base->files[i].fd >= 0)
-			close(base->files[i].fd);
-	free(base->files);
-	qstore_close(base->archive);
-	free(base->path);
-	free(base);
-}
-
-static qstore_status hash_file(int fd, uint64_t size, const char *path, uint8_t digest[32], qs_error *error)
+static qstore_status hash_file(int fd, uint64_t size, const char *path, uint8_t digest[32],
+                               qstore_error *error)
 {
 	uint8_t *block = malloc(QS_IO_BLOCK);
 	qs_sha256 *sha256 = qs_sha256_create();
@@ -63,19 +42,21 @@ static void write_digest(const uint8_t digest[32], char text[65])
 	text[64] = 0;
 }
 
-static qstore_status missing(const qstore_archive *archive, const qs_file *file, const char *path,
-                             qs_error *error)
+static qstore_status fail_missing(const qstore_archive *archive, const qs_file *file, const char *path,
+                                  qstore_error *error)
 {
 	char digest[65];
 	write_digest(file->sha256, digest);
 	return qs_fail(error, QSTORE_NOT_FOUND,
-	               "%s: %s is not its base: no file there has %s's %llu bytes and SHA-256 %s", archive->path,
-	               path, file->name, (unsigned long long)file->size, digest);
+	               "%s: %s is not its base: no file there has %s's %llu bytes and SHA-256 %s; give the model "
+	               "that it was packed with",
+	               archive->path, path, file->name, (unsigned long long)file->size, digest);
 }
 
-/* Files of a folder whose size is right are read as a whole. */
+/* Reads all of each file of the model whose size is right, until one has the SHA-256 of the archive's file
+ * `number`. */
 static qstore_status find_in_model(const qstore_archive *archive, qs_base *base, const qs_model *model,
-                                   uint32_t number, qs_error *error)
+                                   uint32_t number, qstore_error *error)
 {
 	qs_file file;
 	qs_index_file(&archive->index, number, &file);
@@ -96,11 +77,12 @@ static qstore_status find_in_model(const qstore_archive *archive, qs_base *base,
 		if (status)
 			return status;
 	}
-	return missing(archive, &file, base->path, error);
+	return fail_missing(archive, &file, base->path, error);
 }
 
+/* Looks for the archive's file `number` in the index of the base, which is an archive. */
 static qstore_status find_in_archive(const qstore_archive *archive, qs_base *base, uint32_t number,
-                                     qs_error *error)
+                                     qstore_error *error)
 {
 	qs_file file, other;
 	qs_index_file(&archive->index, number, &file);
@@ -112,10 +94,13 @@ static qstore_status find_in_archive(const qstore_archive *archive, qs_base *bas
 			return QSTORE_OK;
 		}
 	}
-	return missing(archive, &file, base->path, error);
+	return fail_missing(archive, &file, base->path, error);
 }
 
-qstore_status qs_base_open(const qstore_archive *archive, const char *path, qs_base **opened, qs_error *error)
+/* Opens the model at path and finds in it each file that the archive's index says is the base's, by size and
+ * SHA-256. *opened is NULL after a failure. */
+static qstore_status open_base(const qstore_archive *archive, const char *path, qs_base **opened,
+                               qstore_error *error)
 {
 	*opened = NULL;
 	qs_base *base = calloc(1, sizeof(*base));
@@ -126,9 +111,9 @@ qstore_status qs_base_open(const qstore_archive *archive, const char *path, qs_b
 	}
 	base->n_files = archive->index.n_files;
 	for (uint32_t i = 0; i < base->n_files; i++)
-		base->files[i] = (base_file){-1, QS_NONE};
+		base->files[i] = (qs_base_file){-1, QS_NONE};
 	qs_model model = {0};
-	qstore_status status = qs_archive_open(path, &base->archive, error);
+	qstore_status status = qstore_open(path, &base->archive, error);
 	if (status == QSTORE_NOT_QSTORE || status == QSTORE_IO)
 		status = qs_model_open(&model, path, error);
 	for (uint32_t i = 0; i < base->n_files && !status; i++) {
@@ -146,46 +131,14 @@ qstore_status qs_base_open(const qstore_archive *archive, const char *path, qs_b
 	return status;
 }
 
-qstore_status qs_archive_read(const qstore_archive *archive, uint32_t number, uint64_t offset, size_t size,
-                              uint8_t *dst, qs_decoder **decoder, qs_error *error)
+qstore_status qstore_set_base(qstore_archive *archive, const char *path, qstore_error *error)
 {
-	const qs_index *index = &archive->index;
-	qs_file file;
-	uint64_t at = 0;
-	qs_index_file(index, number, &file);
-	if (!*decoder && !(*decoder = qs_decoder_create(NULL, 0)))
-		return qs_no_memory(error);
-	for (uint32_t i = 0; i < file.n_extents && size > 0; i++) {
-		qs_extent extent;
-		qs_object object;
-		qs_index_extent(index, file.first_extent + i, &extent);
-		at += extent.size;
-		if (offset >= at)
-			continue;
-		qs_index_object(index, extent.object, &object);
-		uint64_t chunk_bytes = qs_part_bytes(&object);
-		while (size > 0 && offset < at) {
-			uint64_t from = extent.offset + extent.size - (at - offset), left = at - offset;
-			uint64_t skip = from % chunk_bytes, n = chunk_bytes - skip < left ? chunk_bytes - skip : left;
-			n = n < size ? n : size;
-			qstore_status status =
-			    qs_decoder_read(*decoder, archive, extent.object, (uint32_t)(from / chunk_bytes),
-			                    (uint32_t)skip, (uint32_t)n, dst, error);
-			if (status)
-				return status;
-			dst += n;
-			offset += n;
-			size -= n;
-		}
-	}
+	qs_base *base;
+	qs_error_clear(error);
+	qstore_status status = open_base(archive, path, &base, error);
+	if (status)
+		return status;
+	qs_base_close(archive->base);
+	archive->base = base;
 	return QSTORE_OK;
-}
-
-qstore_status qs_base_read(const qs_base *base, uint32_t file, uint64_t offset, size_t size, uint8_t *dst,
-                           qs_decoder **decoder, qs_error *error)
-{
-	const base_file *found = &base->files[file];
-	if (found->fd >= 0)
-		return qs_pread_all(found->fd, dst, size, offset, base->path, error);
-	return qs_archive_read(base->archive, found->number, offset, size, dst, decoder, error);
 }

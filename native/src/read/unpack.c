@@ -1,7 +1,5 @@
 /* qstore_unpack: outputs are restored in a folder of their own, and moved from there when all are complete.
  */
-#include "unpack.h"
-
 #include <errno.h>
 #include <ftw.h>
 #include <stdio.h>
@@ -9,7 +7,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "error.h"
 #include "os/file.h"
+#include "restore.h"
+#include "unpack_place.h"
+#include "unpack_plan.h"
 
 static int remove_entry(const char *path, const struct stat *info, int type, struct FTW *walk)
 {
@@ -20,60 +22,54 @@ static int remove_entry(const char *path, const struct stat *info, int type, str
 	return 0;
 }
 
-static qstore_status unpack(qstore_archive *archive, const qstore_unpack_options *options,
-                            qstore_unpack_result *result, qs_error *error)
+/* Restores the outputs in a folder below the output folder, and moves them from there. */
+static qstore_status restore_staged(const qstore_archive *archive, const qstore_unpack_options *options,
+                                    const qs_targets *targets, qstore_error *error)
 {
-	unpacker u = {.archive = archive, .options = options};
-	char *staging = NULL;
-	size_t made_size = 0;
-	int staged = 0;
-	if (!options->output || options->output[0] == 0)
-		return qs_fail(error, QSTORE_USAGE, "no output folder");
-	qstore_status status = unpack_plan(&u, error);
-	if (!status)
-		status = unpack_check_targets(&u, error);
-	if (!status) {
-		made_size = unpack_missing_folder(options->output);
-		status = unpack_make_folder(options->output, error);
-	}
-	if (!status) {
-		staging = qs_path_join(options->output, ".qstore-XXXXXX");
-		if (!staging)
-			status = qs_no_memory(error);
-		else if (!mkdtemp(staging))
-			status = qs_fail(error, QSTORE_IO, "%s: cannot create files in it: %s", options->output,
-			                 strerror(errno));
-		else
-			staged = 1;
-	}
-	if (!status)
-		status = qs_restore(
-		    archive, u.outputs, u.n_outputs,
-		    &(qs_restore_options){
-		        .folder = staging, .sha256 = options->sha256, .phase = "restoring", .work = &options->work},
-		    error);
-	if (!status)
-		status = unpack_place(&u, staging, error);
-	if (staged)
+	qs_restore_options restore = {.sha256 = options->sha256, .phase = "restoring", .work = &options->work};
+	qstore_status status = QSTORE_OK;
+	char *staging = qs_path_join(options->output, ".qstore-XXXXXX");
+	if (!staging)
+		return qs_no_memory(error);
+	if (mkdtemp(staging)) {
+		restore.folder = staging;
+		status = qs_restore(archive, targets->outputs, targets->n_outputs, &restore, error);
+		if (!status)
+			status = qs_targets_place(targets, staging, error);
 		nftw(staging, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
-	if (status)
-		unpack_remove_folders(options->output, made_size);
-	if (!status && result) {
-		memset(result, 0, sizeof(*result));
-		result->n_files = u.n_outputs;
-		for (size_t i = 0; i < u.n_outputs; i++)
-			result->size += u.outputs[i].size;
+	} else {
+		status =
+		    qs_fail(error, QSTORE_IO, "%s: cannot create files in it: %s", options->output, strerror(errno));
 	}
 	free(staging);
-	free(u.files_used);
-	free(u.tensors_used);
-	qs_outputs_free(u.outputs, u.n_outputs);
 	return status;
 }
 
 qstore_status qstore_unpack(qstore_archive *archive, const qstore_unpack_options *options,
                             qstore_unpack_result *result, qstore_error *error)
 {
-	qs_error own = {QSTORE_OK, ""};
-	return qs_public_error(error, &own, unpack(archive, options, result, &own));
+	qs_output *outputs = NULL;
+	size_t n_outputs = 0;
+	qs_error_clear(error);
+	if (!options->output || options->output[0] == 0)
+		return qs_fail(error, QSTORE_USAGE, "no output folder is given");
+	qstore_status status = qs_unpack_plan(archive, options, &outputs, &n_outputs, error);
+	qs_targets targets = {options->output, options->force, outputs, n_outputs};
+	if (!status)
+		status = qs_targets_check(&targets, error);
+	if (!status) {
+		size_t made_size = qs_folder_missing(options->output);
+		status = qs_folder_make(options->output, error);
+		if (!status)
+			status = restore_staged(archive, options, &targets, error);
+		if (status)
+			qs_folder_remove(options->output, made_size);
+	}
+	if (!status && result) {
+		*result = (qstore_unpack_result){.n_files = n_outputs};
+		for (size_t i = 0; i < n_outputs; i++)
+			result->size += outputs[i].size;
+	}
+	qs_outputs_free(outputs, n_outputs);
+	return status;
 }

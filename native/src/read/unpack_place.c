@@ -1,23 +1,28 @@
-/* The output folder: what stands there already, what is made, what goes again. */
+#include "unpack_place.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "error.h"
 #include "os/file.h"
-#include "unpack.h"
 
-qstore_status unpack_check_targets(const unpacker *u, qs_error *error)
+qstore_status qs_targets_check(const qs_targets *targets, qstore_error *error)
 {
-	for (size_t i = 0; i < u->n_outputs; i++) {
+	for (size_t i = 0; i < targets->n_outputs; i++) {
 		struct stat info;
-		char *path = qs_path_join(u->options->output, u->outputs[i].name);
+		char *path = qs_path_join(targets->folder, targets->outputs[i].name);
 		if (!path)
 			return qs_no_memory(error);
-		qstore_status status = qs_check_parents(path, strlen(u->options->output) + 1, error);
-		if (!status && lstat(path, &info) == 0 && (!u->options->force || S_ISDIR(info.st_mode)))
-			status = qs_fail(error, QSTORE_EXISTS, "%s: exists already", path);
+		qstore_status status = qs_check_parents(path, strlen(targets->folder) + 1, error);
+		if (!status && lstat(path, &info) == 0) {
+			if (S_ISDIR(info.st_mode))
+				status = qs_fail(error, QSTORE_EXISTS, "%s: exists and is a folder", path);
+			else if (!targets->force)
+				status = qs_fail(error, QSTORE_EXISTS, "%s: exists already; use force to replace it", path);
+		}
 		free(path);
 		if (status)
 			return status;
@@ -25,27 +30,26 @@ qstore_status unpack_check_targets(const unpacker *u, qs_error *error)
 	return QSTORE_OK;
 }
 
-/* Moves what is complete and checked to its place. */
-qstore_status unpack_place(const unpacker *u, const char *staging, qs_error *error)
+qstore_status qs_targets_place(const qs_targets *targets, const char *staging, qstore_error *error)
 {
-	const char *folder = u->options->output;
+	const char *folder = targets->folder;
 	size_t placed = 0;
 	qstore_status status = QSTORE_OK;
-	for (; placed < u->n_outputs && !status; placed++) {
-		char *from = qs_path_join(staging, u->outputs[placed].name);
-		char *to = qs_path_join(folder, u->outputs[placed].name);
+	for (; placed < targets->n_outputs && !status; placed++) {
+		char *from = qs_path_join(staging, targets->outputs[placed].name);
+		char *to = qs_path_join(folder, targets->outputs[placed].name);
 		if (!from || !to)
 			status = qs_no_memory(error);
 		else
 			status = qs_make_parents(to, strlen(folder) + 1, error);
 		if (!status)
-			status = qs_temp_rename(from, to, u->options->force, error);
+			status = qs_temp_rename(from, to, targets->force, error);
 		free(from);
 		free(to);
 	}
-	if (status && !u->options->force) {
+	if (status && !targets->force) {
 		for (size_t i = 0; i + 1 < placed; i++) {
-			char *to = qs_path_join(folder, u->outputs[i].name);
+			char *to = qs_path_join(folder, targets->outputs[i].name);
 			if (to)
 				unlink(to);
 			free(to);
@@ -54,8 +58,7 @@ qstore_status unpack_place(const unpacker *u, const char *staging, qs_error *err
 	return status;
 }
 
-/* The size of the uppermost folder of a path that does not exist yet; 0 when all exist. */
-size_t unpack_missing_folder(const char *path)
+size_t qs_folder_missing(const char *path)
 {
 	size_t size = strlen(path), found = 0;
 	char *folder = strdup(path);
@@ -74,9 +77,7 @@ size_t unpack_missing_folder(const char *path)
 	return found;
 }
 
-/* Removes folders that were made for the output, from the innermost up to the one of made_size bytes; they
- * stay when somebody has put something into them. */
-void unpack_remove_folders(const char *path, size_t made_size)
+void qs_folder_remove(const char *path, size_t made_size)
 {
 	char *folder = made_size == 0 ? NULL : strdup(path);
 	if (!folder)
@@ -91,7 +92,7 @@ void unpack_remove_folders(const char *path, size_t made_size)
 	free(folder);
 }
 
-qstore_status unpack_make_folder(const char *path, qs_error *error)
+qstore_status qs_folder_make(const char *path, qstore_error *error)
 {
 	struct stat info;
 	qstore_status status = qs_make_parents(path, 0, error);

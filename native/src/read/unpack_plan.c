@@ -1,12 +1,47 @@
-/* What is to be restored. */
+#include "unpack_plan.h"
+
 #include <stdlib.h>
 #include <string.h>
 
+#include "error.h"
 #include "formats/safetensors.h"
+#include "os/array.h"
 #include "os/file.h"
-#include "unpack.h"
 
 #define TENSORS_NAME "tensors.safetensors"
+
+typedef struct unpack_planner {
+	const qstore_archive *archive;
+	const qstore_unpack_options *options;
+	qs_output *outputs;
+	size_t n_outputs;
+	unsigned char *files_used, *tensors_used; /* one for each pattern: it has matched in some variant */
+} unpack_planner;
+
+/* True when name matches pattern, in which '*' stands for any bytes. */
+static int matches(const char *pattern, const char *name)
+{
+	/* Where the text behind a star does not fit, the star takes one byte more: the time is linear in
+	 * practice, and never exponential. */
+	const char *star = NULL, *from = name;
+	while (*name != 0) {
+		if (*pattern == '*') {
+			star = pattern++;
+			from = name;
+		} else if (*pattern == *name) {
+			pattern++;
+			name++;
+		} else if (star) {
+			pattern = star + 1;
+			name = ++from;
+		} else {
+			return 0;
+		}
+	}
+	while (*pattern == '*')
+		pattern++;
+	return *pattern == 0;
+}
 
 static size_t list_size(const char *const *list)
 {
@@ -21,14 +56,14 @@ static int match_list(const char *const *list, const char *name, unsigned char *
 {
 	int found = 0;
 	for (size_t i = 0; list[i]; i++) {
-		if (qs_wildcard_match(list[i], name))
+		if (matches(list[i], name))
 			found = used[i] = 1;
 	}
 	return found;
 }
 
 static qstore_status check_used(const qstore_archive *archive, const char *const *list,
-                                const unsigned char *used, const char *what, qs_error *error)
+                                const unsigned char *used, const char *what, qstore_error *error)
 {
 	for (size_t i = 0; list && list[i]; i++) {
 		if (!used[i])
@@ -38,7 +73,7 @@ static qstore_status check_used(const qstore_archive *archive, const char *const
 	return QSTORE_OK;
 }
 
-/* "NAME", or "VARIANT/NAME". */
+/* "NAME", or "FOLDER/NAME". */
 static char *output_name(const char *folder, const char *name)
 {
 	return folder ? qs_path_join(folder, name) : strdup(name);
@@ -56,10 +91,10 @@ static int compare_places(const void *a, const void *b)
 	return order != 0 ? order : (x->number > y->number) - (x->number < y->number);
 }
 
-/* Tensors of one file have different names. The packer sees to that for a whole model; other archives may
- * not. */
+/* Refuses tensors of the same name, which cannot be in one file. The packer refuses them in a whole model;
+ * other archives may have them. */
 static qstore_status check_names(const qstore_archive *archive, const qs_weight *tensors,
-                                 const qs_range *ranges, size_t n_tensors, qs_error *error)
+                                 const qs_range *ranges, size_t n_tensors, qstore_error *error)
 {
 	tensor_place *places = malloc((n_tensors + 1) * sizeof(*places));
 	const tensor_place *again = NULL; /* the first that repeats a name, in the archive's order */
@@ -78,18 +113,18 @@ static qstore_status check_names(const qstore_archive *archive, const qs_weight 
 		qs_index_file(&archive->index, ranges[again[-1].number].file, &first);
 		qs_index_file(&archive->index, ranges[again->number].file, &second);
 		status = qs_fail(error, QSTORE_INPUT,
-		                 "%s: tensor %.200s is in both %.200s and %.200s: they cannot be in one file",
+		                 "%s: tensor %.200s is in both %.200s and %.200s; select whole files instead",
 		                 archive->path, again->name, first.name, second.name);
 	}
 	free(places);
 	return status;
 }
 
-static qstore_status add_tensors(unpacker *u, uint32_t variant, const char *folder, qs_error *error)
+static qstore_status add_tensors(unpack_planner *u, uint32_t variant, const char *folder, qstore_error *error)
 {
 	const qs_index *index = &u->archive->index;
-	qs_output *output;
-	if (!qs_outputs_add(&u->outputs, &u->n_outputs, &output))
+	qs_output *output = qs_array_add(&u->outputs, &u->n_outputs, sizeof(*output));
+	if (!output)
 		return qs_no_memory(error);
 	output->file = QS_NONE;
 	output->name = output_name(folder, TENSORS_NAME);
@@ -132,7 +167,7 @@ static qstore_status add_tensors(unpacker *u, uint32_t variant, const char *fold
 	return status;
 }
 
-static qstore_status add_variant(unpacker *u, uint32_t variant, const char *folder, qs_error *error)
+static qstore_status add_variant(unpack_planner *u, uint32_t variant, const char *folder, qstore_error *error)
 {
 	const qs_index *index = &u->archive->index;
 	const qstore_unpack_options *options = u->options;
@@ -143,28 +178,27 @@ static qstore_status add_variant(unpacker *u, uint32_t variant, const char *fold
 	}
 	for (uint32_t i = 0; i < index->n_files; i++) {
 		qs_file file;
-		qs_output *output;
 		qs_index_file(index, i, &file);
 		if ((file.variants >> variant & 1) == 0)
 			continue;
 		if (options->files ? !match_list(options->files, file.name, u->files_used) : !!options->tensors)
 			continue;
 		if (options->tensors && strcmp(file.name, TENSORS_NAME) == 0)
-			return qs_fail(error, QSTORE_USAGE,
-			               "file " TENSORS_NAME " and the selected tensors would have the same name");
-		if (!qs_outputs_add(&u->outputs, &u->n_outputs, &output))
+			return qs_fail(
+			    error, QSTORE_USAGE,
+			    "file " TENSORS_NAME
+			    " and the selected tensors would have the same name; unpack them into two folders");
+		qs_output *output = qs_array_add(&u->outputs, &u->n_outputs, sizeof(*output));
+		if (!output || !(output->name = output_name(folder, file.name)))
 			return qs_no_memory(error);
 		output->file = i;
 		output->size = file.size;
-		output->name = output_name(folder, file.name);
-		if (!output->name)
-			return qs_no_memory(error);
 	}
 	return QSTORE_OK;
 }
 
-/* A prefix of an archive is good for the variants that it holds completely. */
-static qstore_status check_size(const qstore_archive *archive, uint32_t variant, qs_error *error)
+/* A prefix of an archive may hold all of a coarser variant. */
+static qstore_status check_size(const qstore_archive *archive, uint32_t variant, qstore_error *error)
 {
 	qs_variant asked, held;
 	qs_index_variant(&archive->index, variant, &asked);
@@ -173,46 +207,55 @@ static qstore_status check_size(const qstore_archive *archive, uint32_t variant,
 	for (uint32_t i = variant; i-- > 0;) {
 		qs_index_variant(&archive->index, i, &held);
 		if (archive->file_size >= qs_archive_download_size(archive, i))
-			return qs_fail(error, QSTORE_TRUNCATED, "%s: ends too early for %s; %s is complete",
-			               archive->path, asked.name, held.name);
+			return qs_fail(error, QSTORE_TRUNCATED,
+			               "%s: ends too early for %s; %s is complete, or download the rest", archive->path,
+			               asked.name, held.name);
 	}
-	return qs_fail(error, QSTORE_TRUNCATED, "%s: ends too early: %llu bytes of the %llu that %s needs",
+	return qs_fail(error, QSTORE_TRUNCATED,
+	               "%s: ends too early: %llu bytes of the %llu that %s needs; download the rest",
 	               archive->path, (unsigned long long)archive->file_size,
 	               (unsigned long long)qs_archive_download_size(archive, variant), asked.name);
 }
 
-qstore_status unpack_plan(unpacker *u, qs_error *error)
+static qstore_status add_asked(unpack_planner *u, qstore_error *error)
 {
 	const qstore_archive *archive = u->archive;
-	const qstore_unpack_options *options = u->options;
-	const char *precision = options->precision ? options->precision : "high";
+	const char *precision = u->options->precision ? u->options->precision : "high";
 	qstore_status status = QSTORE_OK;
-	u->files_used = calloc(list_size(options->files) + 1, 1);
-	u->tensors_used = calloc(list_size(options->tensors) + 1, 1);
-	if (!u->files_used || !u->tensors_used)
-		return qs_no_memory(error);
-	if (strcmp(precision, "all") == 0) {
-		for (uint32_t i = 0; i < archive->index.n_variants && !status; i++) {
-			qs_variant variant;
-			qs_index_variant(&archive->index, i, &variant);
-			status = check_size(archive, i, error);
-			if (!status)
-				status = add_variant(u, i, variant.name, error);
-		}
-	} else {
-		uint32_t variant = qs_archive_variant(archive, precision);
-		if (variant == QS_NONE) {
-			qstore_error text;
-			status = qstore_find_variant(archive, precision, &variant, &text);
-			return qs_fail(error, status, "%s", text.text);
-		}
-		status = check_size(archive, variant, error);
+	uint32_t number;
+	if (strcmp(precision, "all") != 0) {
+		status = qstore_find_variant(archive, precision, &number, error);
 		if (!status)
-			status = add_variant(u, variant, NULL, error);
+			status = check_size(archive, number, error);
+		return status ? status : add_variant(u, number, NULL, error);
 	}
+	for (number = 0; number < archive->index.n_variants && !status; number++) {
+		qs_variant variant;
+		qs_index_variant(&archive->index, number, &variant);
+		status = check_size(archive, number, error);
+		if (!status)
+			status = add_variant(u, number, variant.name, error);
+	}
+	return status;
+}
+
+qstore_status qs_unpack_plan(const qstore_archive *archive, const qstore_unpack_options *options,
+                             qs_output **outputs, size_t *n_outputs, qstore_error *error)
+{
+	unpack_planner u = {.archive = archive,
+	                    .options = options,
+	                    .files_used = calloc(list_size(options->files) + 1, 1),
+	                    .tensors_used = calloc(list_size(options->tensors) + 1, 1)};
+	qstore_status status = u.files_used && u.tensors_used ? QSTORE_OK : qs_no_memory(error);
 	if (!status)
-		status = check_used(archive, options->files, u->files_used, "file", error);
+		status = add_asked(&u, error);
 	if (!status)
-		status = check_used(archive, options->tensors, u->tensors_used, "tensor", error);
+		status = check_used(archive, options->files, u.files_used, "file", error);
+	if (!status)
+		status = check_used(archive, options->tensors, u.tensors_used, "tensor", error);
+	free(u.files_used);
+	free(u.tensors_used);
+	*outputs = u.outputs;
+	*n_outputs = u.n_outputs;
 	return status;
 }

@@ -1,11 +1,10 @@
-/* The archive's members against its index, then everything restored to nowhere. */
-#include <stdio.h>
-#include <stdlib.h>
+#include "verify.h"
+
 #include <string.h>
 
-#include "archive.h"
-#include "restore.h"
 #include "container/tar.h"
+#include "error.h"
+#include "os/array.h"
 
 typedef struct member_check {
 	const qstore_archive *archive;
@@ -15,7 +14,7 @@ typedef struct member_check {
 } member_check;
 
 static qstore_status check_member(void *user, const char *name, uint64_t size, uint64_t data_offset,
-                                  qs_error *error)
+                                  qstore_error *error)
 {
 	member_check *check = user;
 	const qstore_archive *archive = check->archive;
@@ -48,7 +47,7 @@ static qstore_status check_member(void *user, const char *name, uint64_t size, u
 	return qs_fail(error, QSTORE_CORRUPT, "%s: member %.400s is not in the index", archive->path, name);
 }
 
-static qstore_status check_members(const qstore_archive *archive, qs_error *error)
+static qstore_status check_members(const qstore_archive *archive, qstore_error *error)
 {
 	member_check check = {.archive = archive};
 	uint32_t n_files = 0;
@@ -66,46 +65,60 @@ static qstore_status check_members(const qstore_archive *archive, qs_error *erro
 	return QSTORE_OK;
 }
 
-qstore_status qs_archive_verify(qstore_archive *archive, const qstore_work *work, qs_piece_check *check,
-                                void *user, qs_error *error)
+/* The whole archive must be there, and nothing else. */
+static qstore_status check_file_size(const qstore_archive *archive, qstore_error *error)
 {
 	uint64_t size = archive->payload_offset + archive->header.payload_size;
 	if (archive->file_size < size)
-		return qs_fail(error, QSTORE_TRUNCATED, "%s: has %llu of %llu bytes", archive->path,
+		return qs_fail(error, QSTORE_TRUNCATED,
+		               "%s: has %llu of %llu bytes; copy or download the rest of the archive", archive->path,
 		               (unsigned long long)archive->file_size, (unsigned long long)size);
 	if (archive->file_size > size)
 		return qs_fail(error, QSTORE_CORRUPT, "%s: %llu bytes follow its end", archive->path,
 		               (unsigned long long)(archive->file_size - size));
-	qstore_status status = check_members(archive, error);
-	if (!status)
-		status = qs_archive_check_base(archive, error);
-	qs_output *outputs = NULL;
-	size_t n_outputs = 0;
-	for (uint32_t i = 0; i < archive->index.n_files && !status; i++) {
-		qs_output *output;
+	return QSTORE_OK;
+}
+
+/* One output for each file that is not the base's. */
+static qstore_status list_outputs(const qstore_archive *archive, qs_output **outputs, size_t *n_outputs,
+                                  qstore_error *error)
+{
+	for (uint32_t i = 0; i < archive->index.n_files; i++) {
 		qs_file file;
 		qs_index_file(&archive->index, i, &file);
 		if (file.kind == QS_FILE_BASE)
 			continue;
-		if (!qs_outputs_add(&outputs, &n_outputs, &output) || !(output->name = strdup(file.name))) {
-			status = qs_no_memory(error);
-		} else {
-			output->file = i;
-			output->size = file.size;
-		}
+		qs_output *output = qs_array_add(outputs, n_outputs, sizeof(*output));
+		if (!output || !(output->name = strdup(file.name)))
+			return qs_no_memory(error);
+		output->file = i;
+		output->size = file.size;
 	}
+	return QSTORE_OK;
+}
+
+qstore_status qs_archive_verify(const qstore_archive *archive, const qstore_work *work, qs_piece_check *check,
+                                void *user, qstore_error *error)
+{
+	qs_restore_options options = {
+	    .sha256 = !check, .check = check, .check_user = user, .phase = "verifying", .work = work};
+	qs_output *outputs = NULL;
+	size_t n_outputs = 0;
+	qstore_status status = check_file_size(archive, error);
 	if (!status)
-		status = qs_restore(
-		    archive, outputs, n_outputs,
-		    &(qs_restore_options){
-		        .sha256 = !check, .check = check, .check_user = user, .phase = "verifying", .work = work},
-		    error);
+		status = check_members(archive, error);
+	if (!status)
+		status = qs_archive_check_base(archive, error);
+	if (!status)
+		status = list_outputs(archive, &outputs, &n_outputs, error);
+	if (!status)
+		status = qs_restore(archive, outputs, n_outputs, &options, error);
 	qs_outputs_free(outputs, n_outputs);
 	return status;
 }
 
 qstore_status qstore_verify(qstore_archive *archive, const qstore_work *work, qstore_error *error)
 {
-	qs_error own = {QSTORE_OK, ""};
-	return qs_public_error(error, &own, qs_archive_verify(archive, work, NULL, NULL, &own));
+	qs_error_clear(error);
+	return qs_archive_verify(archive, work, NULL, NULL, error);
 }

@@ -1,28 +1,34 @@
 #include "whole.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>
 
 struct qs_wholes {
+	const qstore_archive *archive;
 	pthread_mutex_t lock;
 	pthread_cond_t is_done;
 	qs_whole *last; /* the one that was asked for last; it counts as one user */
 };
 
-qs_wholes *qs_wholes_create(void)
+qs_wholes *qs_wholes_create(const qstore_archive *archive)
 {
 	qs_wholes *wholes = calloc(1, sizeof(*wholes));
 	if (!wholes)
 		return NULL;
+	wholes->archive = archive;
 	pthread_mutex_init(&wholes->lock, NULL);
 	pthread_cond_init(&wholes->is_done, NULL);
 	return wholes;
 }
 
-/* With the lock held. */
+/* One user less. The lock is held. */
 static void release(qs_whole *whole)
 {
-	if (!whole || --whole->users > 0)
+	if (!whole)
+		return;
+	assert(whole->users > 0);
+	if (--whole->users > 0)
 		return;
 	free(whole->data);
 	free(whole);
@@ -45,14 +51,14 @@ void qs_wholes_put(qs_wholes *wholes, qs_whole *whole)
 	pthread_mutex_unlock(&wholes->lock);
 }
 
-/* The one that is asked for, made if it is not there; NULL: out of memory. With the lock held. */
-static qs_whole *find(qs_wholes *wholes, const qstore_archive *archive, uint32_t number)
+/* The matrix, made if it is not there, with one user more. NULL: out of memory. The lock is held. */
+static qs_whole *find_whole(qs_wholes *wholes, uint32_t number)
 {
 	qs_whole *whole = wholes->last;
-	if (!whole || whole->archive != archive || whole->object != number) {
+	if (!whole || whole->object != number) {
 		qs_object object;
-		qs_index_object(&archive->index, number, &object);
-		/* What is no longer used makes room first. */
+		qs_index_object(&wholes->archive->index, number, &object);
+		/* A matrix that is no longer used makes room first. */
 		release(wholes->last);
 		wholes->last = NULL;
 		whole = calloc(1, sizeof(*whole));
@@ -62,45 +68,56 @@ static qs_whole *find(qs_wholes *wholes, const qstore_archive *archive, uint32_t
 			free(data);
 			return NULL;
 		}
-		*whole = (qs_whole){
-		    .archive = archive, .object = number, .data = data, .n_chunks = object.n_chunks, .users = 1};
+		*whole = (qs_whole){.object = number, .data = data, .n_chunks = object.n_chunks, .users = 1};
 		wholes->last = whole;
 	}
 	whole->users++;
 	return whole;
 }
 
-qstore_status qs_wholes_get(qs_wholes *wholes, const qstore_archive *archive, uint32_t object,
-                            qs_whole_decode *decode, void *user, qs_whole **found, qs_error *error)
+/* Decodes the next chunk that no thread has taken. The lock is held, but not meanwhile. */
+static void decode_next(qs_wholes *wholes, qs_whole *whole, qs_whole_decode *decode, void *user)
 {
+	qs_part part = qs_part_of(wholes->archive, whole->object, whole->next++);
+	qstore_error own = {QSTORE_OK, ""};
+	pthread_mutex_unlock(&wholes->lock);
+	uint8_t *dst = whole->data + (size_t)part.number * (size_t)qs_part_bytes(&part.object);
+	qstore_status status = decode(user, &part, dst, &own);
 	pthread_mutex_lock(&wholes->lock);
-	qs_whole *whole = find(wholes, archive, object);
-	while (whole && whole->next < whole->n_chunks) {
-		uint32_t chunk = whole->next++;
-		qs_error own = {QSTORE_OK, ""};
-		pthread_mutex_unlock(&wholes->lock);
-		qstore_status status = decode(user, chunk, whole->data, &own);
-		pthread_mutex_lock(&wholes->lock);
-		whole->n_done++;
-		if (status && !whole->status) {
-			whole->status = status;
-			whole->error = own;
-			/* No more of it. */
-			whole->n_done += whole->n_chunks - whole->next;
-			whole->next = whole->n_chunks;
-		}
-		if (whole->n_done == whole->n_chunks)
-			pthread_cond_broadcast(&wholes->is_done);
+	whole->n_done++;
+	if (status && !whole->status) {
+		whole->status = status;
+		whole->error = own;
+		/* Nobody decodes the rest. */
+		whole->n_done += whole->n_chunks - whole->next;
+		whole->next = whole->n_chunks;
 	}
-	while (whole && whole->n_done < whole->n_chunks)
+	if (whole->n_done == whole->n_chunks)
+		pthread_cond_broadcast(&wholes->is_done);
+}
+
+qstore_status qs_wholes_get(qs_wholes *wholes, uint32_t object, qs_whole_decode *decode, void *user,
+                            qs_whole **found, qstore_error *error)
+{
+	*found = NULL;
+	pthread_mutex_lock(&wholes->lock);
+	qs_whole *whole = find_whole(wholes, object);
+	if (!whole) {
+		pthread_mutex_unlock(&wholes->lock);
+		return qs_no_memory(error);
+	}
+	while (whole->next < whole->n_chunks)
+		decode_next(wholes, whole, decode, user);
+	while (whole->n_done < whole->n_chunks)
 		pthread_cond_wait(&wholes->is_done, &wholes->lock);
-	qstore_status status = whole ? whole->status : QSTORE_MEMORY;
-	if (whole && status) {
-		*error = whole->error;
+	qstore_status status = whole->status;
+	if (status) {
+		if (error)
+			*error = whole->error;
 		release(whole);
-		whole = NULL;
+	} else {
+		*found = whole;
 	}
 	pthread_mutex_unlock(&wholes->lock);
-	*found = whole;
 	return status;
 }

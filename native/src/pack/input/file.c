@@ -107,7 +107,8 @@ qstore_status pack_check_piece(void *user, const qs_output *output, const qs_pie
 		if (file->number == output->file && file->n_pieces > 0)
 			piece = bsearch(&key, file->pieces, file->n_pieces, sizeof(key), compare_offsets);
 	}
-	if (!piece || piece->size != restored->size || piece->checksum != qs_checksum(data, restored->size))
+	if (!piece || piece->size != restored->from.size ||
+	    piece->checksum != qs_checksum(data, restored->from.size))
 		return qs_fail(error, QSTORE_CORRUPT, "%s: %s is not restored as it was: please report this",
 		               p->options->output, output->name);
 	return QSTORE_OK;

@@ -2,7 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "read/base.h"
 #include "pack/pack.h"
 
 qstore_status pack_base_read(const packer *p, uint32_t file, void *dst, size_t size, uint64_t offset,
@@ -10,8 +9,11 @@ qstore_status pack_base_read(const packer *p, uint32_t file, void *dst, size_t s
 {
 	packer *own = (packer *)p; /* the decoder is shared, hence the lock */
 	pthread_mutex_lock(&own->base_lock);
-	qstore_status status =
-	    qs_archive_read(p->base_archive, file, offset, size, dst, &own->base_decoder, error);
+	qstore_status status = QSTORE_OK;
+	if (!own->base_decoder && !(own->base_decoder = qs_decoder_create(p->base_archive, NULL, 0)))
+		status = qs_no_memory(error);
+	if (!status)
+		status = qs_decoder_read_file(own->base_decoder, file, offset, dst, size, error);
 	pthread_mutex_unlock(&own->base_lock);
 	return status;
 }
@@ -192,7 +194,7 @@ qstore_status pack_base(packer *p, qs_error *error)
 {
 	const char *path = p->options->base;
 	pthread_mutex_init(&p->base_lock, NULL);
-	qstore_status status = qs_archive_open(path, &p->base_archive, error);
+	qstore_status status = qstore_open(path, &p->base_archive, error);
 	if (status == QSTORE_NOT_QSTORE || status == QSTORE_IO) {
 		status = qs_model_open(&p->base, path, error);
 		if (!status)

@@ -8,7 +8,7 @@
 #include <zstd.h>
 
 #include "read/archive.h"
-#include "read/base.h"
+#include "read/verify.h"
 #include "pack/pack.h"
 #include "container/tar.h"
 
@@ -211,9 +211,9 @@ qstore_status pack_write(packer *p, int fd, qs_error *error)
 static qstore_status check_archive(packer *p, const char *temp_path, qs_error *error)
 {
 	qstore_archive *archive;
-	qstore_status status = qs_archive_open(temp_path, &archive, error);
+	qstore_status status = qstore_open(temp_path, &archive, error);
 	if (!status && p->n_bases > 0)
-		status = qs_base_open(archive, p->options->base, &archive->base, error);
+		status = qstore_set_base(archive, p->options->base, error);
 	if (!status)
 		status = qs_archive_verify(archive, &p->options->work, pack_check_piece, p, error);
 	qstore_close(archive);

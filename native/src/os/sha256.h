@@ -1,0 +1,19 @@
+/* SHA-256 of bytes that come in pieces. */
+#ifndef QS_SHA256_H
+#define QS_SHA256_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* One digest at a time; it is reset when it is created. */
+typedef struct qs_sha256 qs_sha256;
+
+qs_sha256 *qs_sha256_create(void);         /* NULL: out of memory */
+void qs_sha256_destroy(qs_sha256 *sha256); /* NULL is allowed */
+
+/* These return 0 when libcrypto fails, for which lack of memory is the only known reason. */
+int qs_sha256_reset(qs_sha256 *sha256);
+int qs_sha256_update(qs_sha256 *sha256, const void *src, size_t size);
+int qs_sha256_final(qs_sha256 *sha256, uint8_t digest[32]);
+
+#endif

@@ -1,0 +1,219 @@
+#include "archive.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/chunk.h"
+#include "error.h"
+#include "os/file.h"
+
+const char *qstore_version(void)
+{
+	return QSTORE_VERSION_TEXT;
+}
+
+static qstore_status read_index_header(qstore_archive *archive, qstore_error *error)
+{
+	const char *path = archive->path;
+	uint8_t start[QS_INDEX_HEADER_SIZE];
+	size_t size = 0;
+	if (archive->file_size > QS_INDEX_OFFSET) {
+		uint64_t left = archive->file_size - QS_INDEX_OFFSET;
+		size = left < sizeof(start) ? (size_t)left : sizeof(start);
+	}
+	qstore_status status = qs_pread_all(archive->fd, start, size, QS_INDEX_OFFSET, path, error);
+	if (status)
+		return status;
+	status = size == 0 ? QSTORE_NOT_QSTORE : qs_index_read_header(start, size, &archive->header);
+	switch (status) {
+	case QSTORE_OK:
+		archive->payload_offset = qs_index_payload_offset(&archive->header);
+		return QSTORE_OK;
+	case QSTORE_NEWER:
+		return qs_fail(error, status,
+		               "%s: made by a newer qstore: this one reads format version %d; install a newer one",
+		               path, QS_FORMAT_MAJOR);
+	case QSTORE_CORRUPT:
+		return qs_fail(error, status, "%s: the index header is damaged; copy or download the archive again",
+		               path);
+	case QSTORE_TRUNCATED:
+		return qs_fail(error, status, "%s: ends inside the index; copy or download the archive again", path);
+	default:
+		return qs_fail(error, status, "%s: %s", path, qstore_status_message(status));
+	}
+}
+
+static qstore_status read_index_body(qstore_archive *archive, qstore_error *error)
+{
+	const char *path = archive->path;
+	const qs_index_header *header = &archive->header;
+	uint64_t room = archive->file_size - QS_INDEX_OFFSET - QS_INDEX_HEADER_SIZE;
+	if (header->body_coded_size > room)
+		return qs_fail(
+		    error, QSTORE_TRUNCATED,
+		    "%s: ends inside the index: %llu of %llu bytes; copy or download the archive again", path,
+		    (unsigned long long)archive->file_size,
+		    (unsigned long long)(QS_INDEX_OFFSET + QS_INDEX_HEADER_SIZE + header->body_coded_size));
+	size_t coded_size = (size_t)header->body_coded_size, body_size = (size_t)header->body_size;
+	size_t work_size = qs_chunk_workspace_size();
+	uint8_t *coded = malloc(coded_size > 0 ? coded_size : 1);
+	void *work = malloc(work_size);
+	archive->body = malloc(body_size);
+	qstore_status status = coded && work && archive->body ? QSTORE_OK : qs_no_memory(error);
+	if (!status)
+		status =
+		    qs_pread_all(archive->fd, coded, coded_size, QS_INDEX_OFFSET + QS_INDEX_HEADER_SIZE, path, error);
+	if (!status) {
+		status = qs_index_decode_body(header, coded, coded_size, archive->body, body_size, work, work_size);
+		if (!status)
+			status = qs_index_open(&archive->index, archive->body, body_size, header->payload_size);
+		if (status)
+			qs_fail(error, status, "%s: the index is damaged; copy or download the archive again", path);
+	}
+	free(coded);
+	free(work);
+	return status;
+}
+
+/* Chunks of an object follow one another, and the index has only their sizes. */
+static qstore_status find_chunks(qstore_archive *archive, qstore_error *error)
+{
+	const qs_index *index = &archive->index;
+	archive->chunk_offsets = malloc(((size_t)index->n_chunks + 1) * sizeof(*archive->chunk_offsets));
+	if (!archive->chunk_offsets)
+		return qs_no_memory(error);
+	for (uint32_t i = 0; i < index->n_objects; i++) {
+		qs_object object;
+		qs_index_object(index, i, &object);
+		uint64_t offset = archive->payload_offset + object.offset;
+		for (uint32_t j = 0; j < object.n_chunks; j++) {
+			archive->chunk_offsets[object.first_chunk + j] = offset;
+			offset += qs_index_chunk_size(index, object.first_chunk + j);
+		}
+	}
+	return QSTORE_OK;
+}
+
+static qstore_status open_file(qstore_archive *archive, qstore_error *error)
+{
+	struct stat info;
+	qstore_status status = qs_open_read(&archive->fd, archive->path, error);
+	if (status)
+		return status;
+	if (fstat(archive->fd, &info) != 0 || !S_ISREG(info.st_mode))
+		return qs_fail(error, QSTORE_NOT_QSTORE, "%s: not a qstore archive: not a regular file",
+		               archive->path);
+	archive->file_size = (uint64_t)info.st_size;
+	return QSTORE_OK;
+}
+
+qstore_status qstore_open(const char *path, qstore_archive **out, qstore_error *error)
+{
+	qs_error_clear(error);
+	*out = NULL;
+	qstore_archive *archive = calloc(1, sizeof(*archive));
+	if (!archive)
+		return qs_no_memory(error);
+	archive->fd = -1;
+	archive->path = strdup(path);
+	qstore_status status = archive->path ? open_file(archive, error) : qs_no_memory(error);
+	if (!status)
+		status = read_index_header(archive, error);
+	if (!status)
+		status = read_index_body(archive, error);
+	if (!status)
+		status = find_chunks(archive, error);
+	if (status)
+		qstore_close(archive);
+	else
+		*out = archive;
+	return status;
+}
+
+void qs_base_close(qs_base *base)
+{
+	if (!base)
+		return;
+	for (uint32_t i = 0; i < base->n_files && base->files; i++)
+		if (base->files[i].fd >= 0)
+			close(base->files[i].fd);
+	free(base->files);
+	qstore_close(base->archive);
+	free(base->path);
+	free(base);
+}
+
+void qstore_close(qstore_archive *archive)
+{
+	if (!archive)
+		return;
+	if (archive->fd >= 0)
+		close(archive->fd);
+	qs_base_close(archive->base);
+	free(archive->chunk_offsets);
+	free(archive->body);
+	free(archive->path);
+	free(archive);
+}
+
+uint32_t qs_archive_variant(const qstore_archive *archive, const char *name)
+{
+	const qs_index *index = &archive->index;
+	for (uint32_t i = 0; i < index->n_variants; i++) {
+		qs_variant variant;
+		qs_index_variant(index, i, &variant);
+		if (strcmp(variant.name, name) == 0)
+			return i;
+	}
+	if (strcmp(name, "low") == 0)
+		return 0;
+	if (strcmp(name, "high") == 0)
+		return index->n_variants - 1;
+	return QS_NONE;
+}
+
+qstore_status qstore_find_variant(const qstore_archive *archive, const char *name, uint32_t *number,
+                                  qstore_error *error)
+{
+	qs_error_clear(error);
+	*number = qs_archive_variant(archive, name);
+	if (*number != QS_NONE)
+		return QSTORE_OK;
+	char names[256] = "";
+	for (uint32_t i = 0; i < archive->index.n_variants; i++) {
+		qs_variant variant;
+		qs_index_variant(&archive->index, i, &variant);
+		if (strlen(names) + strlen(variant.name) + 3 < sizeof(names)) {
+			if (i > 0)
+				strcat(names, ", ");
+			strcat(names, variant.name);
+		}
+	}
+	return qs_fail(error, QSTORE_NOT_FOUND, "%s: has no precision \"%s\", only %s", archive->path, name,
+	               names);
+}
+
+uint64_t qs_archive_download_size(const qstore_archive *archive, uint32_t number)
+{
+	qs_variant variant;
+	qs_index_variant(&archive->index, number, &variant);
+	return archive->payload_offset + variant.layer_offset + variant.layer_size;
+}
+
+qstore_status qs_archive_check_base(const qstore_archive *archive, qstore_error *error)
+{
+	const qs_index *index = &archive->index;
+	for (uint32_t i = 0; i < index->n_files && !archive->base; i++) {
+		qs_file file;
+		qs_index_file(index, i, &file);
+		if (file.kind == QS_FILE_BASE)
+			return qs_fail(
+			    error, QSTORE_NOT_FOUND,
+			    "%s: is a difference to another model, its base, which has %s (SHA-256 %02x%02x%02x%02x…): "
+			    "give the base too",
+			    archive->path, file.name, file.sha256[0], file.sha256[1], file.sha256[2], file.sha256[3]);
+	}
+	return QSTORE_OK;
+}

@@ -1,0 +1,32 @@
+/* Decoding what an archive's objects and assembled files hold. */
+#ifndef QS_DECODE_H
+#define QS_DECODE_H
+
+#include "archive.h"
+#include "whole.h"
+
+/* One thread's memory for decoding one archive, which must outlive it. */
+typedef struct qs_decoder qs_decoder;
+
+/* NULL: out of memory. wholes: the matrices that the threads of a job share (whole.h), which must outlive the
+ * decoder; with NULL it has some of its own. check_coded: compare the coded bytes of each chunk with their
+ * checksum too; parts are always compared with theirs when they are decoded. */
+qs_decoder *qs_decoder_create(const qstore_archive *archive, qs_wholes *wholes, int check_coded);
+void qs_decoder_destroy(qs_decoder *decoder); /* NULL is allowed */
+
+/* Bytes [skip, skip + size) of part `part` of object `object`. */
+typedef struct qs_part_range {
+	uint32_t object, part, skip, size;
+} qs_part_range;
+
+/* Decodes the range into dst. The part is compared with its checksum; all of a part is decoded straight into
+ * dst. TRUNCATED; CORRUPT; NOT_FOUND when the archive needs a base and has none; IO; MEMORY: the error names
+ * the tensor. */
+qstore_status qs_decoder_read(qs_decoder *decoder, const qs_part_range *range, uint8_t *dst,
+                              qstore_error *error);
+
+/* Decodes bytes [offset, offset + size) of an assembled file into dst. Errors as above. */
+qstore_status qs_decoder_read_file(qs_decoder *decoder, uint32_t file, uint64_t offset, uint8_t *dst,
+                                   size_t size, qstore_error *error);
+
+#endif

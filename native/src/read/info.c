@@ -1,0 +1,120 @@
+/* What the public header tells of an open archive: variants, files, tensors. */
+#include <string.h>
+
+#include "archive.h"
+
+void qstore_get_info(const qstore_archive *archive, qstore_archive_info *info)
+{
+	info->file_size = archive->file_size;
+	info->archive_size = archive->payload_offset + archive->header.payload_size;
+	info->index_size = archive->payload_offset;
+	info->n_variants = archive->index.n_variants;
+	info->n_files = archive->index.n_files;
+	info->n_tensors = archive->index.n_tensors;
+}
+
+void qstore_get_variant(const qstore_archive *archive, uint32_t number, qstore_variant_info *info)
+{
+	const qs_index *index = &archive->index;
+	qs_variant variant, coarser;
+	qs_index_variant(index, number, &variant);
+	memset(info, 0, sizeof(*info));
+	info->name = variant.name;
+	info->dtype = qs_dtype_name(variant.dtype);
+	if (variant.coarser != QS_NONE) {
+		qs_index_variant(index, variant.coarser, &coarser);
+		info->coarser = coarser.name;
+	}
+	info->raw_size = variant.raw_size;
+	info->layer_size = variant.layer_size;
+	info->download_size = qs_archive_download_size(archive, number);
+	for (uint32_t i = 0; i < index->n_files; i++) {
+		qs_file file;
+		qs_index_file(index, i, &file);
+		info->n_files += file.variants >> number & 1;
+	}
+	for (uint32_t i = 0; i < index->n_tensors; i++) {
+		qs_tensor tensor;
+		qs_file file;
+		qs_index_tensor(index, i, &tensor);
+		qs_index_file(index, tensor.file, &file);
+		info->n_tensors += file.variants >> number & 1;
+	}
+}
+
+void qstore_get_file(const qstore_archive *archive, uint32_t number, qstore_file_info *info)
+{
+	static const char *const kinds[] = {"stored", "zstd", "assembled", "base"};
+	qs_file file;
+	qs_index_file(&archive->index, number, &file);
+	info->name = file.name;
+	info->variants = file.variants;
+	info->size = file.size;
+	info->sha256 = file.sha256;
+	info->kind = kinds[file.kind];
+	info->coded_size = file.coded_size;
+}
+
+/* The rule that codes were made by; and what a format's bytes are made of. */
+static void fill_rule(const qs_index *index, const qs_object *object, qstore_tensor_info *info)
+{
+	qs_object codes = *object, other;
+	if (object->kind == QS_KIND_LAYOUT) {
+		qs_index_object(index, object->coarse, &codes);
+		info->coded_size += codes.coded_size;
+		if (object->scales != QS_NONE) {
+			qs_index_object(index, object->scales, &other);
+			info->coded_size += other.coded_size;
+		}
+	} else if (object->kind == QS_KIND_REFINE) {
+		qs_index_object(index, object->coarse, &codes);
+	} else if (object->kind == QS_KIND_DELTA) {
+		/* Singles given codes: their 16-bit cast is an object that no file shows. */
+		qs_index_object(index, object->coarse, &other);
+		if (other.kind == QS_KIND_REFINE && other.variant == object->variant) {
+			info->kind = "refine";
+			info->coded_size += other.coded_size;
+			info->error = (double)other.error;
+			qs_index_object(index, other.coarse, &codes);
+		}
+	}
+	info->rule = codes.kind == QS_KIND_CODES ? qs_rule_name(codes.rule) : NULL;
+}
+
+void qstore_get_tensor(const qstore_archive *archive, uint32_t number, qstore_tensor_info *info)
+{
+	const qs_index *index = &archive->index;
+	qs_tensor tensor;
+	qs_file file;
+	qs_index_tensor(index, number, &tensor);
+	qs_index_file(index, tensor.file, &file);
+	memset(info, 0, sizeof(*info));
+	info->name = tensor.name;
+	info->file = tensor.file;
+	info->variants = file.variants;
+	info->dtype = qs_dtype_name(tensor.dtype);
+	info->n_dims = tensor.n_dims;
+	info->size = tensor.size;
+	info->n_elems = tensor.size / qs_block_size(tensor.dtype) * qs_block_elems(tensor.dtype);
+	info->kind = "literal";
+	if (tensor.object != QS_NONE) {
+		qs_object object;
+		qs_index_object(index, tensor.object, &object);
+		if (object.kind == QS_KIND_LAYOUT && qs_dtype_is_float(object.dtype))
+			qs_index_object(index, object.coarse, &object); /* the same, its rows as columns */
+		info->kind = qs_kind_name(object.kind);
+		info->coded_size = object.coded_size;
+		fill_rule(index, &object, info);
+		if (object.kind == QS_KIND_REFINE)
+			info->error = (double)object.error;
+		/* A coarser variant's layer holds it, though this file is a finer one's. */
+		info->shared = (file.variants >> object.variant & 1) == 0;
+	}
+}
+
+uint64_t qstore_get_tensor_dim(const qstore_archive *archive, uint32_t number, uint32_t dim)
+{
+	qs_tensor tensor;
+	qs_index_tensor(&archive->index, number, &tensor);
+	return qs_index_dim(&archive->index, tensor.first_dim + dim);
+}

@@ -1,0 +1,121 @@
+#include "part.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "core/checksum.h"
+#include "os/file.h"
+
+qs_part qs_part_of(const qstore_archive *archive, uint32_t object_number, uint32_t number)
+{
+	qs_part part = {.archive = archive, .object_number = object_number, .number = number};
+	assert(object_number < archive->index.n_objects);
+	qs_index_object(&archive->index, object_number, &part.object);
+	return part;
+}
+
+uint64_t qs_part_first(const qs_part *part)
+{
+	return (uint64_t)part->number * part->object.chunk_elems;
+}
+
+uint32_t qs_part_elems(const qs_part *part)
+{
+	uint64_t left = part->object.n_elems - qs_part_first(part);
+	return left < part->object.chunk_elems ? (uint32_t)left : part->object.chunk_elems;
+}
+
+uint32_t qs_part_size(const qs_part *part)
+{
+	return qs_part_elems(part) / qs_block_elems(part->object.dtype) * qs_block_size(part->object.dtype);
+}
+
+qstore_status qs_part_fail(const qs_part *part, qstore_status status, const char *what, qstore_error *error)
+{
+	const qstore_archive *archive = part->archive;
+	const qs_index *index = &archive->index;
+	unsigned long long n_parts = qs_object_n_parts(&part->object);
+	for (uint32_t i = 0; i < index->n_tensors; i++) {
+		qs_tensor tensor;
+		qs_index_tensor(index, i, &tensor);
+		if (tensor.object == part->object_number)
+			return qs_fail(error, status, "%s: tensor %.400s: chunk %u of %llu %s", archive->path,
+			               tensor.name, part->number + 1, n_parts, what);
+	}
+	for (uint32_t i = 0; i < index->n_files; i++) {
+		qs_file file;
+		qs_index_file(index, i, &file);
+		for (uint32_t j = 0; j < file.n_extents; j++) {
+			qs_extent extent;
+			qs_index_extent(index, file.first_extent + j, &extent);
+			if (extent.object == part->object_number)
+				return qs_fail(error, status,
+				               "%s: file %.400s: chunk %u of %llu of the bytes outside its tensors %s",
+				               archive->path, file.name, part->number + 1, n_parts, what);
+		}
+	}
+	return qs_fail(error, status, "%s: object %u: chunk %u of %llu %s", archive->path, part->object_number,
+	               part->number + 1, n_parts, what);
+}
+
+int qs_chunk_memory_create(qs_chunk_memory *memory)
+{
+	memory->work_size = (qs_chunk_workspace_size() + 63) / 64 * 64;
+	memory->coded = malloc(QS_CHUNK_CODED_MAX);
+	memory->work = aligned_alloc(64, memory->work_size);
+	if (!memory->coded || !memory->work)
+		return 0;
+	qs_chunk_workspace_init(memory->work);
+	return 1;
+}
+
+void qs_chunk_memory_free(qs_chunk_memory *memory)
+{
+	free(memory->coded);
+	free(memory->work);
+}
+
+qstore_status qs_part_read(const qs_part *part, qs_chunk_memory *memory, int check, size_t *coded_size,
+                           qstore_error *error)
+{
+	const qstore_archive *archive = part->archive;
+	assert(part->number < part->object.n_chunks);
+	uint32_t chunk = part->object.first_chunk + part->number;
+	uint64_t offset = archive->chunk_offsets[chunk];
+	*coded_size = qs_index_chunk_size(&archive->index, chunk);
+	if (offset + *coded_size > archive->file_size)
+		return qs_part_fail(part, QSTORE_TRUNCATED, "is beyond the end of this file", error);
+	qstore_status status =
+	    qs_pread_all(archive->fd, memory->coded, *coded_size, offset, archive->path, error);
+	if (status)
+		return status;
+	if (check && qs_checksum(memory->coded, *coded_size) != qs_index_chunk_checksum(&archive->index, chunk))
+		return qs_part_fail(part, QSTORE_CORRUPT,
+		                    "is damaged: its checksum differs; copy or download the archive again", error);
+	return QSTORE_OK;
+}
+
+qs_chunk_desc qs_part_describe(const qs_part *part)
+{
+	return (qs_chunk_desc){
+	    .kind = part->object.kind,
+	    .dtype = part->object.dtype,
+	    .n_elems = qs_part_elems(part),
+	    .cols = part->object.cols,
+	    .first_elem = qs_part_first(part),
+	};
+}
+
+qstore_status qs_part_decode(const qs_part *part, const qs_chunk_desc *desc, qs_chunk_memory *memory,
+                             uint8_t *dst, qstore_error *error)
+{
+	size_t coded_size;
+	qstore_status status = qs_part_read(part, memory, memory->check_coded, &coded_size, error);
+	if (status)
+		return status;
+	status = qs_chunk_decode(desc, memory->coded, coded_size, dst, qs_part_size(part), memory->work,
+	                         memory->work_size);
+	return status ? qs_part_fail(part, status,
+	                             "is damaged: it does not decode; copy or download the archive again", error)
+	              : QSTORE_OK;
+}

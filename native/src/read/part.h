@@ -1,0 +1,53 @@
+/* Parts of an archive's objects: their coded chunks are read, compared with checksums, decoded, and named in
+ * messages. */
+#ifndef QS_PART_H
+#define QS_PART_H
+
+#include "archive.h"
+#include "core/chunk.h"
+#include "error.h"
+
+/* A part of an object: the elements of one chunk. Objects of kind LAYOUT and BASE have parts, but no chunks.
+ */
+typedef struct qs_part {
+	const qstore_archive *archive;
+	uint32_t object_number;
+	uint32_t number; /* of the part, counted from 0 within the object */
+	qs_object object;
+} qs_part;
+
+/* Part `number` of an object; it must be below qs_object_n_parts. */
+qs_part qs_part_of(const qstore_archive *archive, uint32_t object_number, uint32_t number);
+
+uint64_t qs_part_first(const qs_part *part); /* its first element, counted within the object */
+uint32_t qs_part_elems(const qs_part *part);
+uint32_t qs_part_size(const qs_part *part); /* bytes, decoded */
+
+/* Fills *error with a line that names the archive, the tensor or file that the part belongs to, and the part;
+ * `what` ends it ("is damaged: …"). Returns status. */
+qstore_status qs_part_fail(const qs_part *part, qstore_status status, const char *what, qstore_error *error);
+
+/* One thread's memory for decoding chunks. */
+typedef struct qs_chunk_memory {
+	uint8_t *coded; /* QS_CHUNK_CODED_MAX bytes: the chunk as it was read last */
+	void *work;     /* scratch memory of core/chunk.h */
+	size_t work_size;
+	int check_coded; /* compare coded bytes with their checksum before they are decoded */
+} qs_chunk_memory;
+
+int qs_chunk_memory_create(qs_chunk_memory *memory); /* 0: out of memory; free it all the same */
+void qs_chunk_memory_free(qs_chunk_memory *memory);
+
+/* Reads the part's chunk into memory->coded. TRUNCATED; IO; CORRUPT when it is checked and its checksum
+ * differs. */
+qstore_status qs_part_read(const qs_part *part, qs_chunk_memory *memory, int check, size_t *coded_size,
+                           qstore_error *error);
+
+/* How a part is decoded that builds on no other; what it builds on, if anything, is added by the caller. */
+qs_chunk_desc qs_part_describe(const qs_part *part);
+
+/* Reads and decodes the part's chunk into dst, which has room for qs_part_size bytes. */
+qstore_status qs_part_decode(const qs_part *part, const qs_chunk_desc *desc, qs_chunk_memory *memory,
+                             uint8_t *dst, qstore_error *error);
+
+#endif
