@@ -2,26 +2,27 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "pack/pack.h"
+#include "input.h"
 
-static int compare_names(const void *a, const void *b)
+static int compare_by_full_name(const void *a, const void *b)
 {
 	return strcmp((*(pack_tensor *const *)a)->full, (*(pack_tensor *const *)b)->full);
 }
 
-static int compare_keys(const void *a, const void *b)
+static int compare_by_key(const void *a, const void *b)
 {
 	return strcmp((*(pack_tensor *const *)a)->key, (*(pack_tensor *const *)b)->key);
 }
 
-static int add_files(const pack_file *files, size_t n_files, uint32_t variants, int by_key, pack_map *map)
+static qstore_status map_files(const pack_file *files, size_t n_files, uint32_t variants, int by_key,
+                               pack_map *map, qstore_error *error)
 {
 	size_t n = 0;
 	for (size_t i = 0; i < n_files; i++)
 		n += files[i].variants & variants ? files[i].n_tensors : 0;
 	*map = (pack_map){malloc((n + 1) * sizeof(*map->tensors)), 0, by_key};
 	if (!map->tensors)
-		return 0;
+		return qs_no_memory(error);
 	for (size_t i = 0; i < n_files; i++) {
 		if ((files[i].variants & variants) == 0)
 			continue;
@@ -29,18 +30,19 @@ static int add_files(const pack_file *files, size_t n_files, uint32_t variants, 
 			map->tensors[map->n_tensors++] = &files[i].tensors[j];
 	}
 	if (n > 0)
-		qsort(map->tensors, n, sizeof(*map->tensors), by_key ? compare_keys : compare_names);
-	return 1;
+		qsort(map->tensors, n, sizeof(*map->tensors), by_key ? compare_by_key : compare_by_full_name);
+	return QSTORE_OK;
 }
 
-int pack_map_make(const packer *p, uint32_t variant, int by_key, pack_map *map)
+qstore_status pack_map_variant(const pack_input *input, uint32_t variant, int by_key, pack_map *map,
+                               qstore_error *error)
 {
-	return add_files(p->files, p->n_files, 1u << variant, by_key, map);
+	return map_files(input->files, input->n_files, 1u << variant, by_key, map, error);
 }
 
-int pack_map_of_file(const pack_file *file, pack_map *map)
+qstore_status pack_map_file(const pack_file *file, pack_map *map, qstore_error *error)
 {
-	return add_files(file, 1, file->variants, 0, map);
+	return map_files(file, 1, file->variants, 0, map, error);
 }
 
 size_t pack_map_first(const pack_map *map, const char *name)

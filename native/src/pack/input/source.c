@@ -1,49 +1,22 @@
-/* Reading what is packed. */
+#include "source.h"
+
 #include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
-#include "pack/pack.h"
+#include "os/array.h"
+#include "os/file.h"
 
-qstore_status pack_no_memory(qs_error *error)
-{
-	return qs_fail(error, QSTORE_MEMORY, "out of memory");
-}
+struct pack_source_file {
+	pack_source source;
+	const char *path;
+	int fd;
+	uint64_t size;
+	struct timespec mtime;
+};
 
-int pack_is_cancelled(const packer *p)
-{
-	return p->options->work.cancel && *p->options->work.cancel;
-}
-
-void pack_phase(packer *p, const char *phase, uint64_t total)
-{
-	p->progress = (qstore_progress){phase, 0, total};
-	pack_advance(p, 0);
-}
-
-void pack_advance(packer *p, uint64_t bytes)
-{
-	const qstore_work *work = &p->options->work;
-	pthread_mutex_lock(&p->progress_lock);
-	p->progress.done += bytes;
-	if (work->on_progress)
-		work->on_progress(work->user, &p->progress);
-	pthread_mutex_unlock(&p->progress_lock);
-}
-
-static qstore_status append_source(packer *p, pack_source source, uint32_t *number, qs_error *error)
-{
-	pack_source *larger = realloc(p->sources, (p->n_sources + 1) * sizeof(*larger));
-	if (!larger)
-		return pack_no_memory(error);
-	p->sources = larger;
-	*number = (uint32_t)p->n_sources;
-	p->sources[p->n_sources++] = source;
-	return QSTORE_OK;
-}
-
-static struct timespec modified(const struct stat *info)
+static struct timespec modification_time(const struct stat *info)
 {
 #ifdef __APPLE__
 	return info->st_mtimespec;
@@ -52,113 +25,115 @@ static struct timespec modified(const struct stat *info)
 #endif
 }
 
-qstore_status pack_add_source(packer *p, const char *path, uint64_t size, uint32_t *number, qs_error *error)
+static qstore_status fail_changed(const char *path, qstore_error *error)
 {
-	pack_source source = {.path = path, .fd = -1, .is_input = 1, .size = size};
+	return qs_fail(error, QSTORE_INPUT, "%s: changed while it was read; pack again when nothing writes to it",
+	               path);
+}
+
+static qstore_status read_source_file(void *state, void *dst, size_t size, uint64_t offset,
+                                      qstore_error *error)
+{
+	const pack_source_file *file = state;
+	qstore_status status = qs_pread_all(file->fd, dst, size, offset, file->path, error);
+	return status == QSTORE_TRUNCATED ? fail_changed(file->path, error) : status;
+}
+
+qstore_status pack_open_source(pack_sources *sources, qs_arena *arena, const char *path, uint64_t size,
+                               const pack_source **opened, qstore_error *error)
+{
+	pack_source_file *file = qs_arena_alloc(arena, sizeof(*file));
+	pack_source_file **slot = file ? qs_array_add(&sources->files, &sources->n_files, sizeof(*slot)) : NULL;
 	struct stat info;
-	qstore_status status = append_source(p, source, number, error);
+	if (!slot)
+		return qs_no_memory(error);
+	*slot = file;
+	*file = (pack_source_file){.source = {read_source_file, file}, .path = path, .fd = -1, .size = size};
+	qstore_status status = qs_open_read(&file->fd, path, error);
 	if (status)
 		return status;
-	pack_source *added = &p->sources[*number];
-	status = qs_open_read(&added->fd, path, error);
-	if (status)
-		return status;
-	if (fstat(added->fd, &info) != 0 || (uint64_t)info.st_size != size)
-		return qs_fail(error, QSTORE_INPUT, "%s: changed while it was read", path);
-	added->mtime = modified(&info);
+	if (fstat(file->fd, &info) != 0 || (uint64_t)info.st_size != size)
+		return fail_changed(path, error);
+	file->mtime = modification_time(&info);
 #ifdef POSIX_FADV_SEQUENTIAL
 	/* Each pass reads a file front to back. */
-	(void)posix_fadvise(added->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+	(void)posix_fadvise(file->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
 #endif
+	*opened = &file->source;
 	return QSTORE_OK;
 }
 
-qstore_status pack_read(const packer *p, uint32_t source, void *dst, size_t size, uint64_t offset,
-                        qs_error *error)
+qstore_status pack_check_sources(const pack_sources *sources, qstore_error *error)
 {
-	const pack_source *s = &p->sources[source];
-	if (s->fd < 0)
-		return pack_base_read(p, s->file, dst, size, offset, error);
-	qstore_status status = qs_pread_all(s->fd, dst, size, offset, s->path, error);
-	if (status == QSTORE_TRUNCATED)
-		return qs_fail(error, QSTORE_INPUT, "%s: changed while it was read", s->path);
-	return status;
-}
-
-qstore_status pack_check_sources(const packer *p, qs_error *error)
-{
-	for (size_t i = 0; i < p->n_sources; i++) {
-		const pack_source *s = &p->sources[i];
+	for (size_t i = 0; i < sources->n_files; i++) {
+		const pack_source_file *file = sources->files[i];
 		struct stat info = {0};
-		if (!s->is_input)
-			continue;
-		int failed = fstat(s->fd, &info) != 0;
-		struct timespec mtime = modified(&info);
-		if (failed || (uint64_t)info.st_size != s->size || mtime.tv_sec != s->mtime.tv_sec ||
-		    mtime.tv_nsec != s->mtime.tv_nsec)
-			return qs_fail(error, QSTORE_INPUT, "%s: changed while it was read", s->path);
+		int failed = fstat(file->fd, &info) != 0;
+		struct timespec mtime = modification_time(&info);
+		if (failed || (uint64_t)info.st_size != file->size || mtime.tv_sec != file->mtime.tv_sec ||
+		    mtime.tv_nsec != file->mtime.tv_nsec)
+			return fail_changed(file->path, error);
 	}
 	return QSTORE_OK;
 }
 
-qstore_status pack_generate(packer *p, const void *src, size_t size, uint64_t *offset, qs_error *error)
+int pack_is_source(const pack_sources *sources, const struct stat *file)
 {
-	if (p->generated == QS_NONE) {
-		pack_source source = {.path = p->options->output, .fd = -1};
-		qstore_status status = append_source(p, source, &p->generated, error);
-		if (!status)
-			status = qs_spool_create(&p->sources[p->generated].fd, p->options->output, error);
-		if (status)
-			return status;
+	for (size_t i = 0; i < sources->n_files; i++) {
+		struct stat info;
+		if (fstat(sources->files[i]->fd, &info) == 0 && info.st_dev == file->st_dev &&
+		    info.st_ino == file->st_ino)
+			return 1;
 	}
-	*offset = p->generated_size;
-	p->generated_size += size;
-	return qs_pwrite_all(p->sources[p->generated].fd, src, size, *offset, p->options->output, error);
+	return 0;
 }
 
-const char *pack_keep(packer *p, char *text)
+void pack_close_sources(pack_sources *sources)
 {
-	char **larger = realloc(p->texts, (p->n_texts + 1) * sizeof(*larger));
-	if (larger)
-		p->texts = larger;
-	if (!larger || !text) {
-		free(text);
-		return NULL;
-	}
-	p->texts[p->n_texts++] = text;
-	return text;
+	for (size_t i = 0; i < sources->n_files; i++)
+		if (sources->files[i]->fd >= 0)
+			close(sources->files[i]->fd);
+	free(sources->files);
+	*sources = (pack_sources){0};
 }
 
-qstore_status pack_add_file(packer *p, pack_file **added, qs_error *error)
+/* ---- Spools ---- */
+
+static qstore_status read_spool(void *state, void *dst, size_t size, uint64_t offset, qstore_error *error)
 {
-	pack_file *larger = realloc(p->files, (p->n_files + 1) * sizeof(*larger));
-	if (!larger)
-		return pack_no_memory(error);
-	p->files = larger;
-	*added = &p->files[p->n_files++];
-	memset(*added, 0, sizeof(**added));
-	(*added)->literal = QS_NONE;
-	return QSTORE_OK;
+	const pack_spool *spool = state;
+	return qs_pread_all(spool->fd, dst, size, offset, spool->output, error);
 }
 
-qstore_status pack_add_base_source(packer *p, uint32_t file, uint64_t size, uint32_t *number, qs_error *error)
+qstore_status pack_open_spool(pack_spool *spool, const char *output, qstore_error *error)
 {
-	return append_source(p, (pack_source){.path = p->options->base, .fd = -1, .file = file, .size = size},
-	                     number, error);
+	*spool = (pack_spool){.source = {read_spool, spool}, .fd = -1, .output = output};
+	return qs_spool_create(&spool->fd, output, error);
 }
 
-uint64_t pack_gap_offset(const pack_file *file, uint64_t at)
+void pack_close_spool(pack_spool *spool)
 {
-	return file->is_padded && at >= file->gaps.size ? file->padding : file->gaps.offset + at;
+	if (spool->source.read && spool->fd >= 0)
+		close(spool->fd);
+	*spool = (pack_spool){0};
 }
 
-qstore_status pack_add_small(packer *p, pack_small **added, qs_error *error)
+uint64_t pack_spool_reserve(pack_spool *spool, uint64_t size)
 {
-	pack_small *larger = realloc(p->smalls, (p->n_smalls + 1) * sizeof(*larger));
-	if (!larger)
-		return pack_no_memory(error);
-	p->smalls = larger;
-	*added = &p->smalls[p->n_smalls++];
-	memset(*added, 0, sizeof(**added));
-	return QSTORE_OK;
+	uint64_t offset = spool->size;
+	spool->size += size;
+	return offset;
+}
+
+qstore_status pack_spool_write(const pack_spool *spool, const void *src, size_t size, uint64_t offset,
+                               qstore_error *error)
+{
+	return qs_pwrite_all(spool->fd, src, size, offset, spool->output, error);
+}
+
+qstore_status pack_spool_append(pack_spool *spool, const void *src, size_t size, uint64_t *offset,
+                                qstore_error *error)
+{
+	*offset = pack_spool_reserve(spool, size);
+	return pack_spool_write(spool, src, size, *offset, error);
 }

@@ -4,20 +4,23 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "pack/pack.h"
+#include "make.h"
+#include "os/file.h"
+#include "text.h"
 
 #define CONFIG_SIZE_MAX ((uint64_t)1 << 24)
 
-/* Modules that keep their 16 bits, by name, or transformers would expect codes in them. */
-static json_t *skipped_modules(const packer *p)
+/* The names of the modules that keep their 16 bits: transformers expects codes in all others. */
+static json_t *skipped_modules(const pack_input *input)
 {
 	json_t *names = json_array();
 	int head = 0;
-	for (size_t i = 0; i < p->n_files; i++) {
-		if ((p->files[i].variants & 1) != 0)
+	for (size_t i = 0; i < input->n_files; i++) {
+		const pack_file *file = &input->files[i];
+		if ((file->variants & 1) != 0)
 			continue;
-		for (size_t j = 0; j < p->files[i].n_tensors; j++) {
-			const pack_tensor *t = &p->files[i].tensors[j];
+		for (size_t j = 0; j < file->n_tensors; j++) {
+			const pack_tensor *t = &file->tensors[j];
 			size_t size = strlen(t->name);
 			if (t->role == PACK_REFINE || t->n_dims != 2 || size <= 7 ||
 			    strcmp(t->name + size - 7, ".weight") != 0)
@@ -30,25 +33,26 @@ static json_t *skipped_modules(const packer *p)
 		json_decref(names);
 		return json_null();
 	}
-	/* A list replaces transformers' own, in which a head that is tied to the embedding would be. */
+	/* This list replaces transformers' own, which has the head even where it is tied to the embedding. */
 	if (!head)
 		json_array_append_new(names, json_string("lm_head"));
 	return names;
 }
 
-/* What transformers' BitsAndBytesConfig writes (transformers/utils/quantization_config.py), with its
- * defaults. */
-static json_t *quantization_config(const packer *p)
+/* The fields that transformers' BitsAndBytesConfig writes (transformers/utils/quantization_config.py), with
+ * its defaults. */
+static json_t *quantization_config(const pack_input *input)
 {
 	return json_pack("{s:b, s:b, s:s, s:s, s:s, s:b, s:b, s:b, s:o, s:f, s:b, s:b, s:s}", "_load_in_4bit", 0,
 	                 "_load_in_8bit", 1, "bnb_4bit_compute_dtype", "float32", "bnb_4bit_quant_storage",
 	                 "uint8", "bnb_4bit_quant_type", "fp4", "bnb_4bit_use_double_quant", 0,
 	                 "llm_int8_enable_fp32_cpu_offload", 0, "llm_int8_has_fp16_weight", 0,
-	                 "llm_int8_skip_modules", skipped_modules(p), "llm_int8_threshold", 6.0, "load_in_4bit",
-	                 0, "load_in_8bit", 1, "quant_method", "bitsandbytes");
+	                 "llm_int8_skip_modules", skipped_modules(input), "llm_int8_threshold", 6.0,
+	                 "load_in_4bit", 0, "load_in_8bit", 1, "quant_method", "bitsandbytes");
 }
 
-/* Numbers are written with the fewest digits that give the same values back. */
+/* JSON as text, numbers with the fewest digits that give the same values back. Malloc'd; NULL when out of
+ * memory. */
 static char *dump_json(const json_t *value)
 {
 	for (size_t digits = 6; digits <= 17; digits++) {
@@ -63,7 +67,8 @@ static char *dump_json(const json_t *value)
 	return NULL;
 }
 
-qstore_status pack_make_config(packer *p, const qs_model_file *original, int *made, qs_error *error)
+qstore_status pack_make_config(pack_input *input, pack_spool *spool, const qs_model_file *original, int *made,
+                               qstore_error *error)
 {
 	*made = 0;
 	if (original->size > CONFIG_SIZE_MAX)
@@ -71,7 +76,7 @@ qstore_status pack_make_config(packer *p, const qs_model_file *original, int *ma
 	int fd;
 	char *text = malloc((size_t)original->size + 1);
 	if (!text)
-		return pack_no_memory(error);
+		return qs_no_memory(error);
 	qstore_status status = qs_open_read(&fd, original->path, error);
 	if (!status) {
 		status = qs_pread_all(fd, text, (size_t)original->size, 0, original->path, error);
@@ -83,24 +88,26 @@ qstore_status pack_make_config(packer *p, const qs_model_file *original, int *ma
 		json_decref(config);
 		return status;
 	}
-	if (json_object_set_new(config, "quantization_config", quantization_config(p)) != 0)
-		status = pack_no_memory(error);
+	if (json_object_set_new(config, "quantization_config", quantization_config(input)) != 0)
+		status = qs_no_memory(error);
 	text = status ? NULL : dump_json(config);
 	json_decref(config);
 	if (!text)
-		return pack_no_memory(error);
-	pack_small *small;
-	status = pack_add_small(p, &small, error);
-	if (!status) {
-		size_t size = strlen(text);
-		text[size] = '\n'; /* instead of the zero byte */
-		small->name = small->path = original->name;
-		small->variants = 1;
-		small->size = size + 1;
-		status = pack_generate(p, text, size + 1, &small->source_offset, error);
-		small->source = p->generated;
-		*made = 1;
-	}
+		return qs_no_memory(error);
+	size_t size = strlen(text);
+	text[size] = '\n'; /* in place of the zero byte */
+	uint64_t offset;
+	status = pack_spool_append(spool, text, size + 1, &offset, error);
 	free(text);
-	return status;
+	if (status)
+		return status;
+	pack_small *small = pack_add_small(input);
+	if (!small)
+		return qs_no_memory(error);
+	*small = (pack_small){.name = original->name,
+	                      .path = original->name,
+	                      .variants = 1,
+	                      .bytes = {&spool->source, offset, size + 1}};
+	*made = 1;
+	return QSTORE_OK;
 }

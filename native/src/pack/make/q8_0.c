@@ -1,27 +1,28 @@
-/* The Q8_0 variant of a GGUF model, as llama-quantize would make it. */
+/* The variant that llama-quantize makes of a GGUF model as Q8_0. */
+#include <assert.h>
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "make.h"
 #include "quantize/q8_0_gguf.h"
-#include "pack/pack.h"
 
 /* The file's name with its precision replaced ("model-bf16.gguf": "model-q8_0.gguf"), or with one put before
- * ".gguf" or the shard's number. */
-static const char *q8_0_name(packer *p, const char *name)
+ * ".gguf" or the shard's number. NULL when out of memory. */
+static const char *q8_0_name(qs_arena *arena, const char *name)
 {
 	static const char *const precisions[] = {"bf16", "f16", "fp16", "f32", "fp32"};
-	const char *base = strrchr(name, '/'), *at = NULL;
+	const char *last = strrchr(name, '/'), *at = NULL;
 	size_t cut = 0, size = strlen(name), upper = 0;
-	base = base ? base + 1 : name;
+	last = last ? last + 1 : name;
 	for (size_t i = 0; i < sizeof(precisions) / sizeof(*precisions); i++) {
 		size_t n = strlen(precisions[i]);
-		for (const char *s = base; strlen(s) > n; s++) {
+		for (const char *s = last; strlen(s) > n; s++) {
 			size_t same = 0;
 			while (same < n && tolower((unsigned char)s[same]) == precisions[i][same])
 				same++;
-			/* A word of its own. */
-			if (same == n && (s == base || !isalnum((unsigned char)s[-1])) && !isalnum((unsigned char)s[n])) {
+			/* Only as a word of its own. */
+			if (same == n && (s == last || !isalnum((unsigned char)s[-1])) && !isalnum((unsigned char)s[n])) {
 				at = s;
 				cut = n;
 				upper = isupper((unsigned char)s[0]) != 0;
@@ -33,67 +34,75 @@ static const char *q8_0_name(packer *p, const char *name)
 		at = name + size;
 		if (size > 5 && strcmp(at - 5, ".gguf") == 0)
 			at -= 5;
-		if (at - base > 15 && strncmp(at - 9, "-of-", 4) == 0 && at[-15] == '-')
+		if (at - last > 15 && strncmp(at - 9, "-of-", 4) == 0 && at[-15] == '-')
 			at -= 15;
 		added = "-q8_0";
 	}
-	char *text = malloc(size + 8);
-	if (!text)
-		return NULL;
-	memcpy(text, name, (size_t)(at - name));
-	strcpy(text + (at - name), added);
-	strcat(text, at + cut);
-	return pack_keep(p, text);
+	return qs_arena_text(arena, "%.*s%s%s", (int)(at - name), name, added, at + cut);
 }
 
-/* One tensor of the made file: as HIGH has it, or blocks of their codes and scales. */
-static qstore_status make_tensor(packer *p, pack_tensor *made, pack_tensor *fine, qs_error *error)
+/* A file of HIGH, and how its Q8_0 version looks. */
+typedef struct planned_file {
+	size_t number; /* of HIGH's file */
+	qs_weights weights;
+	uint8_t *header;
+	size_t header_size;
+} planned_file;
+
+/* A tensor of the made file that is as in HIGH. */
+static void keep_tensor(pack_tensor *made, pack_tensor *fine, uint64_t offset, pack_derived *derived)
 {
-	if (made->dtype != QS_Q8_0) {
-		made->source = fine->source;
-		made->source_offset = fine->source_offset;
-		made->role = fine->role;
-		if (fine->role == PACK_PLAIN) {
-			fine->role = PACK_SHARED;
-			fine->coarse = made;
-			p->result.n_equal++;
-		}
-		return QSTORE_OK;
-	}
+	*made = *fine;
+	made->offset = offset;
+	pack_share_with_made(derived, fine, made);
+}
+
+/* A tensor of blocks: a layout of codes and scales, which are views of HIGH's floats. */
+static qstore_status quantize_tensor(pack_tensor *made, pack_tensor *fine, const qs_weight *planned,
+                                     pack_derived *derived, qstore_error *error)
+{
 	uint64_t rows = pack_rows(fine), cols = pack_cols(fine), blocks = rows * cols / 32;
-	int halves = fine->dtype != QS_F32;
-	made->view = PACK_Q8_0;
-	made->of = fine;
-	if (fine->role != PACK_PLAIN) /* blocks are never too small for an object */
-		return qs_fail(error, QSTORE_INPUT, "%s: cannot be quantized", fine->name);
-	pack_tensor *codes = pack_add_part(p, fine, PACK_Q8_0_CODES, QS_I8, rows, cols);
-	pack_tensor *scales = halves ? pack_add_part(p, fine, PACK_BLOCK_ABSMAX, fine->dtype, blocks, 1)
-	                             : pack_add_part(p, fine, PACK_Q8_0_SCALES, QS_F16, blocks, 1);
-	pack_tensor *half = fine;
-	if (!halves)
-		half = pack_add_part(p, fine, PACK_CAST_BF16, QS_BF16, rows, cols);
+	int is_half = fine->dtype != QS_F32;
+	/* Blocks are never too small for an object, so that only a base gives HIGH's tensor another role. */
+	if (fine->role != PACK_PLAIN)
+		return qs_fail(
+		    error, QSTORE_INPUT,
+		    "tensor %s: is coded from the base, and cannot be quantized too: pack without --base, or with "
+		    "--quantize none",
+		    fine->name);
+	pack_tensor *codes = pack_derive(derived, fine, PACK_Q8_0_CODES, QS_I8, rows, cols);
+	pack_tensor *scales = is_half ? pack_derive(derived, fine, PACK_BLOCK_ABSMAX, fine->dtype, blocks, 1)
+	                              : pack_derive(derived, fine, PACK_Q8_0_SCALES, QS_F16, blocks, 1);
+	pack_tensor *half = is_half ? fine : pack_derive(derived, fine, PACK_CAST_BF16, QS_BF16, rows, cols);
 	if (!codes || !scales || !half)
-		return pack_no_memory(error);
+		return qs_no_memory(error);
 	codes->owner = scales->owner = made;
-	pack_grid grid = {.rule = halves ? QS_RULE_Q8_0 : QS_RULE_Q8_0_D,
-	                  .scales = scales,
-	                  .group = 32,
-	                  .row_stride = cols / 32,
-	                  .group_stride = 1};
-	pack_use_grid(codes, &grid);
-	made->role = PACK_LAYOUT;
-	made->coarse = made->codes = codes;
-	half->role = PACK_REFINE;
-	half->coarse = codes;
-	if (half != fine) {
-		fine->role = PACK_DELTA;
-		fine->coarse = half;
-	}
+	*made = (pack_tensor){.name = fine->name,
+	                      .full = fine->full,
+	                      .key = fine->key,
+	                      .dtype = QS_Q8_0,
+	                      .n_dims = fine->n_dims,
+	                      .dims = fine->dims,
+	                      .offset = planned->offset,
+	                      .size = planned->size,
+	                      .view = PACK_Q8_0,
+	                      .viewed = fine,
+	                      .matrix = codes,
+	                      .object = QS_NONE};
+	pack_set_codes(codes, &(pack_grid){.rule = is_half ? QS_RULE_Q8_0 : QS_RULE_Q8_0_D,
+	                                   .scales = scales,
+	                                   .group = 32,
+	                                   .row_stride = cols / 32,
+	                                   .group_stride = 1});
+	pack_set_layout(made, codes, 0);
+	pack_set_refine(half, codes);
+	if (half != fine)
+		pack_set_delta(fine, half);
 	return QSTORE_OK;
 }
 
-/* Zeros for what is between the tensors. */
-static qstore_status make_padding(packer *p, pack_file *file, qs_error *error)
+/* Makes zero bytes for the space between the tensors. */
+static qstore_status make_padding(pack_file *file, pack_spool *spool, qstore_error *error)
 {
 	uint64_t most = 0, at = file->gaps.size;
 	for (size_t i = 0; i <= file->n_tensors; i++) {
@@ -101,105 +110,114 @@ static qstore_status make_padding(packer *p, pack_file *file, qs_error *error)
 		most = end > at && end - at > most ? end - at : most;
 		at = i < file->n_tensors ? end + file->tensors[i].size : end;
 	}
-	uint8_t *zeros = calloc((size_t)most + 1, 1);
-	if (!zeros)
-		return pack_no_memory(error);
-	qstore_status status = pack_generate(p, zeros, (size_t)most + 1, &file->padding, error);
-	free(zeros);
+	uint8_t *padding = calloc((size_t)most + 1, 1);
+	if (!padding)
+		return qs_no_memory(error);
+	qstore_status status = pack_spool_append(spool, padding, (size_t)most + 1, &file->padding, error);
+	free(padding);
 	file->is_padded = 1;
 	return status;
 }
 
-static qstore_status make_file(packer *p, size_t number, size_t *n_made, qs_error *error)
+static qstore_status make_tensors(pack_file *file, const planned_file *planned, const pack_map *high,
+                                  pack_derived *derived, qstore_error *error)
 {
-	const qs_model_file *input = p->files[number].input;
-	uint8_t *header = NULL;
-	size_t header_size = 0;
-	pack_file *file;
-	/* Their names and shapes are used: freed with the packer. */
-	qs_weights *larger = realloc(p->planned, (p->n_planned + 1) * sizeof(*larger));
-	if (!larger)
-		return pack_no_memory(error);
-	p->planned = larger;
-	qs_weights *planned = &larger[p->n_planned++];
-	pack_map map = {0};
-	memset(planned, 0, sizeof(*planned));
-	qstore_status status =
-	    qs_gguf_q8_0_header(input->path, &input->weights, &header, &header_size, planned, error);
-	if (!status)
-		status = pack_map_of_file(&p->files[number], &map) ? QSTORE_OK : pack_no_memory(error);
-	if (!status)
-		status = pack_add_file(p, &file, error);
-	if (!status) {
-		pack_file *high = &p->files[number];
-		file->name = q8_0_name(p, high->name);
-		file->path = high->path;
-		file->variants = 1;
-		file->size = planned->file_size;
-		file->tensors = calloc(planned->n_tensors + 1, sizeof(*file->tensors));
-		if (!file->name || !file->tensors)
-			status = pack_no_memory(error);
-		for (size_t i = 0; i < planned->n_tensors && !status; i++) {
-			const qs_weight *t = &planned->tensors[i];
-			pack_tensor *fine = pack_map_find(&map, t->name), *made = &file->tensors[file->n_tensors++];
-			*made = (pack_tensor){.name = t->name,
-			                      .full = t->name,
-			                      .key = t->name,
-			                      .dtype = t->dtype,
-			                      .n_dims = t->n_dims,
-			                      .dims = t->dims,
-			                      .offset = t->offset,
-			                      .size = t->size,
-			                      .role = PACK_LITERAL,
-			                      .object = QS_NONE};
-			if (!fine) {
-				status =
-				    qs_fail(error, QSTORE_INPUT, "%s: tensor %s is of an unknown type", input->path, t->name);
-				break;
-			}
-			*n_made += t->dtype == QS_Q8_0;
-			status = make_tensor(p, made, fine, error);
-		}
+	const qs_weights *weights = &planned->weights;
+	file->tensors = qs_arena_array(derived->arena, weights->n_tensors, sizeof(*file->tensors));
+	if (!file->tensors)
+		return qs_no_memory(error);
+	qstore_status status = QSTORE_OK;
+	for (size_t i = 0; i < weights->n_tensors && !status; i++) {
+		const qs_weight *t = &weights->tensors[i];
+		pack_tensor *fine = pack_map_find(high, t->name), *made = &file->tensors[file->n_tensors++];
+		if (!fine)
+			status =
+			    qs_fail(error, QSTORE_INPUT, "%s: tensor %s is of an unknown type: pack with --quantize none",
+			            file->path, t->name);
+		else if (t->dtype == QS_Q8_0)
+			status = quantize_tensor(made, fine, t, derived, error);
+		else
+			keep_tensor(made, fine, t->offset, derived);
 	}
-	if (!status)
-		status = pack_generate(p, header, header_size, &file->gaps.offset, error);
-	if (!status) {
-		file->gaps.source = p->generated;
-		file->gaps.size = header_size;
-		status = make_padding(p, file, error);
-	}
-	free(header);
-	free(map.tensors);
 	return status;
 }
 
-qstore_status pack_quantize_q8_0(packer *p, qs_error *error)
+/* Adds the Q8_0 version of a file. */
+static qstore_status make_file(pack_input *input, const planned_file *planned, pack_derived *derived,
+                               qstore_error *error)
 {
-	size_t n_files = p->n_files, n_made = 0;
-	qstore_status status = QSTORE_OK;
-	for (size_t i = 0; i < n_files && !status; i++)
-		if (p->files[i].input && p->files[i].input->is_weights)
-			status = make_file(p, i, &n_made, error);
-	if (status)
-		return status;
-	if (n_made == 0) {
-		p->made_low = 0;
-		p->result.nothing_quantized = 1;
-		for (size_t i = 0; i < n_files; i++)
-			for (size_t j = 0; j < p->files[i].n_tensors; j++)
-				if (p->files[i].tensors[j].role == PACK_SHARED) {
-					p->files[i].tensors[j].role = PACK_PLAIN;
-					p->files[i].tensors[j].coarse = NULL;
-				}
-		p->result.n_equal = 0;
-		while (p->n_files > n_files)
-			free(p->files[--p->n_files].tensors);
-		return QSTORE_OK;
+	pack_map map = {0};
+	pack_file *file = pack_add_file(input);
+	if (!file)
+		return qs_no_memory(error);
+	const pack_file *high = &input->files[planned->number];
+	*file = (pack_file){.name = q8_0_name(derived->arena, high->name),
+	                    .path = high->path,
+	                    .variants = 1,
+	                    .size = planned->weights.file_size,
+	                    .gaps = {.source = &derived->spool->source, .size = planned->header_size}};
+	qstore_status status = file->name ? pack_map_file(high, &map, error) : qs_no_memory(error);
+	if (!status)
+		status = make_tensors(file, planned, &map, derived, error);
+	free(map.tensors);
+	if (!status)
+		status = pack_spool_append(derived->spool, planned->header, planned->header_size, &file->gaps.offset,
+		                           error);
+	return status ? status : make_padding(file, derived->spool, error);
+}
+
+/* Plans the Q8_0 version of all files of weights. *n_quantized: tensors of Q8_0 in them. */
+static qstore_status plan_files(const pack_input *input, planned_file *planned, size_t *n,
+                                size_t *n_quantized, qstore_error *error)
+{
+	for (size_t i = 0; i < input->n_files; i++) {
+		const qs_model_file *given = input->files[i].input;
+		if (!given->is_weights)
+			continue;
+		planned_file *file = &planned[(*n)++];
+		file->number = i;
+		qstore_status status = qs_gguf_q8_0_header(given->path, &given->weights, &file->header,
+		                                           &file->header_size, &file->weights, error);
+		if (status)
+			return status;
+		for (size_t j = 0; j < file->weights.n_tensors; j++)
+			*n_quantized += file->weights.tensors[j].dtype == QS_Q8_0;
 	}
-	for (size_t i = 0; i < p->n_smalls; i++)
-		p->smalls[i].variants |= 1;
-	for (size_t i = 0; i < n_files; i++)
-		if (p->files[i].n_tensors == 0)
-			p->files[i].variants |= 1;
 	return QSTORE_OK;
+}
+
+static qstore_status make_files(pack_input *input, const planned_file *planned, size_t n,
+                                pack_derived *derived, qstore_error *error)
+{
+	size_t n_high_files = input->n_files;
+	pack_insert_coarsest(input, "q8_0", QS_Q8_0);
+	for (size_t i = 0; i < n; i++) {
+		qstore_status status = make_file(input, &planned[i], derived, error);
+		if (status)
+			return status;
+	}
+	/* Files without weights are in both variants. */
+	for (size_t i = 0; i < input->n_smalls; i++)
+		input->smalls[i].variants |= 1;
+	for (size_t i = 0; i < n_high_files; i++)
+		if (input->files[i].n_tensors == 0)
+			input->files[i].variants |= 1;
+	return QSTORE_OK;
+}
+
+qstore_status pack_make_q8_0(pack_input *input, pack_derived *derived, int *made, qstore_error *error)
+{
+	size_t n = 0, n_quantized = 0;
+	planned_file *planned = calloc(input->n_files + 1, sizeof(*planned));
+	qstore_status status =
+	    planned ? plan_files(input, planned, &n, &n_quantized, error) : qs_no_memory(error);
+	*made = !status && n_quantized > 0;
+	if (*made)
+		status = make_files(input, planned, n, derived, error);
+	for (size_t i = 0; i < n; i++) {
+		qs_weights_close(&planned[i].weights);
+		free(planned[i].header);
+	}
+	free(planned);
+	return status;
 }

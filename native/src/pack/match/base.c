@@ -1,240 +1,329 @@
-/* The base: an earlier version of the model, or the one that it was made from. */
+#include "base.h"
+
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "pack/pack.h"
+#include "compare.h"
+#include "os/array.h"
+#include "os/file.h"
+#include "os/sha256.h"
+#include "read/archive.h"
 
-qstore_status pack_base_read(const packer *p, uint32_t file, void *dst, size_t size, uint64_t offset,
-                             qs_error *error)
+/* ---- Opening ---- */
+
+static qstore_status read_archived(void *state, void *dst, size_t size, uint64_t offset, qstore_error *error)
 {
-	packer *own = (packer *)p; /* the decoder is shared, hence the lock */
-	pthread_mutex_lock(&own->base_lock);
+	const pack_base_file *file = state;
+	pack_base *base = file->base;
+	pthread_mutex_lock(&base->lock);
 	qstore_status status = QSTORE_OK;
-	if (!own->base_decoder && !(own->base_decoder = qs_decoder_create(p->base_archive, NULL, 0)))
+	if (!base->decoder && !(base->decoder = qs_decoder_create(base->archive, NULL, 0)))
 		status = qs_no_memory(error);
 	if (!status)
-		status = qs_decoder_read_file(own->base_decoder, file, offset, dst, size, error);
-	pthread_mutex_unlock(&own->base_lock);
+		status = qs_decoder_read_file(base->decoder, file->number, offset, dst, size, error);
+	pthread_mutex_unlock(&base->lock);
 	return status;
 }
 
-void pack_base_free(packer *p)
+/* Appends a copy of *file with room for n_tensors; NULL when out of memory. */
+static pack_base_file *add_base_file(pack_base *base, qs_arena *arena, const pack_base_file *file,
+                                     size_t n_tensors)
 {
-	for (size_t i = 0; i < p->n_bases; i++)
-		free(p->bases[i].tensors);
-	free(p->bases);
-	qs_decoder_destroy(p->base_decoder);
-	qstore_close(p->base_archive);
-	qs_model_close(&p->base);
-	if (p->options && p->options->base)
-		pthread_mutex_destroy(&p->base_lock);
+	pack_base_file *added = qs_arena_alloc(arena, sizeof(*added));
+	pack_tensor *tensors = qs_arena_array(arena, n_tensors, sizeof(*tensors));
+	pack_base_file **slot =
+	    added && tensors ? qs_array_add(&base->files, &base->n_files, sizeof(*slot)) : NULL;
+	if (!slot)
+		return NULL;
+	*added = *file;
+	added->base = base;
+	added->tensors = tensors;
+	*slot = added;
+	return added;
 }
 
-static qstore_status add_file(packer *p, const char *name, uint64_t size, size_t n_tensors,
-                              pack_base_file **added, qs_error *error)
-{
-	pack_base_file *larger = realloc(p->bases, (p->n_bases + 1) * sizeof(*larger));
-	if (!larger)
-		return pack_no_memory(error);
-	p->bases = larger;
-	*added = &larger[p->n_bases++];
-	**added = (pack_base_file){
-	    .name = name, .size = size, .rank = size, .tensors = calloc(n_tensors + 1, sizeof(pack_tensor))};
-	return !(*added)->tensors ? pack_no_memory(error) : QSTORE_OK;
-}
-
-static void add_tensor(packer *p, pack_base_file *file, pack_tensor tensor)
+static void add_base_tensor(pack_base_file *file, pack_tensor tensor)
 {
 	tensor.key = tensor.full = tensor.name;
 	tensor.source = file->source;
 	tensor.source_offset = tensor.offset;
-	tensor.base_file = (uint32_t)(p->n_bases - 1);
-	tensor.base_rank = file->rank;
+	tensor.base_file = file;
 	tensor.role = PACK_BASE;
 	tensor.object = QS_NONE;
 	file->tensors[file->n_tensors++] = tensor;
 }
 
-static qstore_status take_model(packer *p, qs_error *error)
+static qstore_status take_model(pack_base *base, pack_sources *sources, qs_arena *arena, qstore_error *error)
 {
-	for (size_t i = 0; i < p->base.n_files; i++) {
-		const qs_model_file *input = &p->base.files[i];
-		pack_base_file *file = NULL;
-		if (!input->is_weights)
+	for (size_t i = 0; i < base->model.n_files; i++) {
+		const qs_model_file *given = &base->model.files[i];
+		if (!given->is_weights)
 			continue;
-		qstore_status status = add_file(p, input->name, input->size, input->weights.n_tensors, &file, error);
-		if (!status)
-			status = pack_add_source(p, input->path, input->size, &file->source, error);
+		pack_base_file *file = add_base_file(
+		    base, arena, &(pack_base_file){.name = given->name, .size = given->size, .rank = given->size},
+		    given->weights.n_tensors);
+		if (!file)
+			return qs_no_memory(error);
+		qstore_status status =
+		    pack_open_source(sources, arena, given->path, given->size, &file->source, error);
 		if (status)
 			return status;
-		for (size_t j = 0; j < input->weights.n_tensors; j++) {
-			const qs_weight *t = &input->weights.tensors[j];
-			add_tensor(p, file,
-			           (pack_tensor){.name = t->name,
-			                         .dtype = t->dtype,
-			                         .n_dims = t->n_dims,
-			                         .dims = t->dims,
-			                         .offset = t->offset,
-			                         .size = t->size});
+		for (size_t j = 0; j < given->weights.n_tensors; j++) {
+			const qs_weight *t = &given->weights.tensors[j];
+			add_base_tensor(file, (pack_tensor){.name = t->name,
+			                                    .dtype = t->dtype,
+			                                    .n_dims = t->n_dims,
+			                                    .dims = t->dims,
+			                                    .offset = t->offset,
+			                                    .size = t->size});
 		}
 	}
 	return QSTORE_OK;
 }
 
-static qstore_status take_archive(packer *p, qs_error *error)
+/* Tensors [first, end) of the archive are those of its file `number`. */
+static qstore_status take_archived_file(pack_base *base, uint32_t number, uint32_t first, uint32_t end,
+                                        qs_arena *arena, qstore_error *error)
 {
-	const qs_index *index = &p->base_archive->index;
-	uint32_t next = 0;
-	qs_tensor tensor;
-	for (uint32_t i = 0; i < index->n_files; i++) {
-		qs_file input;
-		pack_base_file *file = NULL;
-		uint32_t first = next;
-		qs_index_file(index, i, &input);
-		for (; next < index->n_tensors; next++) {
-			qs_index_tensor(index, next, &tensor);
-			if (tensor.file != i)
+	const qs_index *index = &base->archive->index;
+	qs_file given;
+	qs_index_file(index, number, &given);
+	/* The highest bit of `variants` is the finest variant. */
+	pack_base_file *file = add_base_file(
+	    base, arena,
+	    &(pack_base_file){.name = given.name, .size = given.size, .rank = given.variants, .number = number},
+	    end - first);
+	if (!file)
+		return qs_no_memory(error);
+	memcpy(file->sha256, given.sha256, sizeof(file->sha256));
+	file->archived = (pack_source){read_archived, file};
+	file->source = &file->archived;
+	for (uint32_t i = first; i < end; i++) {
+		qs_tensor t;
+		qs_index_tensor(index, i, &t);
+		uint64_t *dims = qs_arena_array(arena, t.n_dims, sizeof(*dims));
+		if (!dims)
+			return qs_no_memory(error);
+		for (uint32_t d = 0; d < t.n_dims; d++)
+			dims[d] = qs_index_dim(index, t.first_dim + d);
+		add_base_tensor(file, (pack_tensor){.name = t.name,
+		                                    .dtype = t.dtype,
+		                                    .n_dims = t.n_dims,
+		                                    .dims = dims,
+		                                    .offset = t.offset,
+		                                    .size = t.size});
+	}
+	return QSTORE_OK;
+}
+
+static qstore_status take_archive(pack_base *base, qs_arena *arena, qstore_error *error)
+{
+	const qs_index *index = &base->archive->index;
+	qstore_status status = QSTORE_OK;
+	for (uint32_t i = 0, first = 0, end = 0; i < index->n_files && !status; i++, first = end) {
+		for (; end < index->n_tensors; end++) {
+			qs_tensor t;
+			qs_index_tensor(index, end, &t);
+			if (t.file != i)
 				break;
 		}
-		if (next == first)
-			continue;
-		qstore_status status = add_file(p, input.name, input.size, next - first, &file, error);
-		if (!status)
-			status = pack_add_base_source(p, i, input.size, &file->source, error);
-		if (status)
-			return status;
-		memcpy(file->sha256, input.sha256, 32);
-		file->rank = input.variants; /* the highest bit is the finest variant */
-		for (uint32_t j = first; j < next; j++) {
-			qs_index_tensor(index, j, &tensor);
-			uint64_t *dims = malloc((tensor.n_dims + 1) * sizeof(*dims));
-			if (!pack_keep(p, (char *)dims))
-				return pack_no_memory(error);
-			for (uint32_t d = 0; d < tensor.n_dims; d++)
-				dims[d] = qs_index_dim(index, tensor.first_dim + d);
-			add_tensor(p, file,
-			           (pack_tensor){.name = tensor.name,
-			                         .dtype = tensor.dtype,
-			                         .n_dims = tensor.n_dims,
-			                         .dims = dims,
-			                         .offset = tensor.offset,
-			                         .size = tensor.size});
-		}
-	}
-	return QSTORE_OK;
-}
-
-/* By name; of equal ones that of the finest variant's file first, so that no other is needed. */
-static int compare_tensors(const void *a, const void *b)
-{
-	const pack_tensor *x = *(pack_tensor *const *)a, *y = *(pack_tensor *const *)b;
-	int order = strcmp(x->name, y->name);
-	return order != 0 ? order : (x->base_rank < y->base_rank) - (x->base_rank > y->base_rank);
-}
-
-static int is_like(const pack_tensor *a, const pack_tensor *b)
-{
-	return a->dtype == b->dtype && a->size == b->size && pack_cols(a) == pack_cols(b);
-}
-
-typedef struct base_pairing {
-	packer *p;
-	uint8_t *buffer; /* 2 * QS_IO_BLOCK bytes */
-	qs_encoder *encoder;
-} base_pairing;
-
-/* A tensor that is not coded from another of its own model: the same in the base, or a difference to that. */
-static qstore_status pair_tensor(base_pairing *q, pack_tensor *t, pack_tensor *base, qs_error *error)
-{
-	packer *p = q->p;
-	int same = 0, pays = 0;
-	if (!is_like(t, base) || t->role == PACK_LITERAL || t->role == PACK_SHARED ||
-	    qs_dtype_size(t->dtype) == 0)
-		return QSTORE_OK;
-	qstore_status status = pack_same_bytes(p, t, base, q->buffer, &same, error);
-	if (status)
-		return status;
-	if (same && !t->codes && (t->role == PACK_PLAIN || t->role == PACK_DELTA || t->role == PACK_REFINE) &&
-	    !t->is_needed) {
-		t->role = PACK_SHARED;
-		t->coarse = base;
-		p->bases[base->base_file].used = 1;
-		p->result.n_base_equal++;
-		return QSTORE_OK;
-	}
-	if (t->role != PACK_PLAIN || t->is_needed || !qs_dtype_is_float(t->dtype))
-		return QSTORE_OK;
-	status = pack_delta_pays(p, q->encoder, t, base, &pays, error);
-	if (!status && pays) {
-		t->role = PACK_DELTA;
-		t->coarse = base;
-		p->bases[base->base_file].used = 1;
-		p->result.n_base_delta++;
+		if (end > first)
+			status = take_archived_file(base, i, first, end, arena, error);
 	}
 	return status;
 }
 
-/* What other objects name as scales has to be plain. */
-static void mark_needed(packer *p)
+qstore_status pack_open_base(pack_base *base, const char *path, pack_sources *sources, qs_arena *arena,
+                             qstore_error *error)
 {
-	for (size_t i = 0; i < p->n_parts + p->n_files; i++) {
-		size_t n = i < p->n_parts ? 1 : p->files[i - p->n_parts].n_tensors;
-		for (size_t j = 0; j < n; j++) {
-			const pack_tensor *t =
-			    i < p->n_parts ? pack_part_tensor(p, i) : &p->files[i - p->n_parts].tensors[j];
-			pack_tensor *needed[] = {t->grid.scales, t->grid.zeros, t->grid.order};
-			for (size_t k = 0; k < 3; k++)
-				if (needed[k])
-					pack_stored(needed[k])->is_needed = 1;
-		}
+	base->path = path;
+	if (pthread_mutex_init(&base->lock, NULL) != 0)
+		return qs_no_memory(error);
+	base->has_lock = 1;
+	qstore_status status = qstore_open(path, &base->archive, error);
+	if (status == QSTORE_NOT_QSTORE || status == QSTORE_IO) {
+		status = qs_model_open(&base->model, path, error);
+		return status ? status : take_model(base, sources, arena, error);
 	}
+	if (!status)
+		status = qs_archive_check_base(base->archive, error);
+	return status ? status : take_archive(base, arena, error);
 }
 
-qstore_status pack_base(packer *p, qs_error *error)
+void pack_close_base(pack_base *base)
 {
-	const char *path = p->options->base;
-	pthread_mutex_init(&p->base_lock, NULL);
-	qstore_status status = qstore_open(path, &p->base_archive, error);
-	if (status == QSTORE_NOT_QSTORE || status == QSTORE_IO) {
-		status = qs_model_open(&p->base, path, error);
-		if (!status)
-			status = take_model(p, error);
-	} else if (!status) {
-		status = qs_archive_check_base(p->base_archive, error);
-		if (!status)
-			status = take_archive(p, error);
-	}
+	free(base->files);
+	qs_decoder_destroy(base->decoder);
+	qstore_close(base->archive);
+	qs_model_close(&base->model);
+	if (base->has_lock)
+		pthread_mutex_destroy(&base->lock);
+	*base = (pack_base){0};
+}
+
+/* ---- Pairing ---- */
+
+typedef struct base_pairing {
+	const pack_progress *progress;
+	uint8_t *buffer; /* 2 * QS_IO_BLOCK bytes */
+	qs_encoder *encoder;
+} base_pairing;
+
+static void use_base_tensor(pack_tensor *tensor)
+{
+	tensor->base_file->is_used = 1;
+}
+
+static int have_same_layout(const pack_tensor *a, const pack_tensor *b)
+{
+	return a->dtype == b->dtype && a->size == b->size && pack_cols(a) == pack_cols(b);
+}
+
+/* Codes a tensor as a duplicate of the base's, or as the difference to it if it is not coded from another
+ * tensor of its own model. */
+static qstore_status pair_with_base(const base_pairing *q, pack_tensor *t, pack_tensor *base,
+                                    qstore_error *error)
+{
+	int equal = 0, pays = 0;
+	if (!have_same_layout(t, base) || t->role == PACK_LITERAL || t->role == PACK_DUPLICATE ||
+	    qs_dtype_size(t->dtype) == 0)
+		return QSTORE_OK;
+	qstore_status status = pack_are_equal(t, base, q->progress, q->buffer, &equal, error);
 	if (status)
 		return status;
-	size_t n = 0, n_common = 0;
-	for (size_t i = 0; i < p->n_bases; i++)
-		n += p->bases[i].n_tensors;
-	pack_map map = {.tensors = malloc((n + 1) * sizeof(*map.tensors))};
-	base_pairing pairing = {p, malloc(2 * QS_IO_BLOCK), qs_encoder_create()};
-	if (!map.tensors || !pairing.buffer || !pairing.encoder)
-		status = pack_no_memory(error);
-	for (size_t i = 0; i < p->n_bases && map.tensors; i++)
-		for (size_t j = 0; j < p->bases[i].n_tensors; j++)
-			map.tensors[map.n_tensors++] = &p->bases[i].tensors[j];
-	if (n > 0 && map.tensors)
-		qsort(map.tensors, n, sizeof(*map.tensors), compare_tensors);
-	mark_needed(p);
-	for (size_t i = 0; i < p->n_files && !status; i++)
-		for (size_t j = 0; j < p->files[i].n_tensors && !status; j++) {
-			pack_tensor *t = &p->files[i].tensors[j];
-			for (size_t k = pack_map_first(&map, t->name);
-			     k < n && strcmp(map.tensors[k]->name, t->name) == 0 && !status; k++) {
-				n_common++;
-				status = pair_tensor(&pairing, t, map.tensors[k], error);
+	if (equal && !t->matrix && !t->is_needed &&
+	    (t->role == PACK_PLAIN || t->role == PACK_DELTA || t->role == PACK_REFINE)) {
+		pack_set_duplicate(t, base);
+		use_base_tensor(base);
+		return QSTORE_OK;
+	}
+	if (t->role != PACK_PLAIN || t->is_needed || !qs_dtype_is_float(t->dtype))
+		return QSTORE_OK;
+	status = pack_delta_pays(q->encoder, t, base, &pays, error);
+	if (!status && pays) {
+		pack_set_delta(t, base);
+		use_base_tensor(base);
+	}
+	return status;
+}
+
+static void mark_grid(const pack_tensor *t)
+{
+	pack_tensor *needed[] = {t->grid.scales, t->grid.zero_points, t->grid.order};
+	for (size_t i = 0; i < sizeof(needed) / sizeof(*needed); i++)
+		if (needed[i])
+			pack_coded(needed[i])->is_needed = 1;
+}
+
+/* Marks the tensors that are in a grid: their objects have to be plain. */
+static void mark_needed(const pack_input *input, const pack_derived *derived)
+{
+	for (size_t i = 0; i < derived->n_tensors; i++)
+		mark_grid(derived->tensors[i]);
+	for (size_t i = 0; i < input->n_files; i++)
+		for (size_t j = 0; j < input->files[i].n_tensors; j++)
+			mark_grid(&input->files[i].tensors[j]);
+}
+
+/* By name; of equal names that in the finest variant's file first, so that no other file is needed. */
+static int compare_base_tensors(const void *a, const void *b)
+{
+	const pack_tensor *x = *(pack_tensor *const *)a, *y = *(pack_tensor *const *)b;
+	int order = strcmp(x->name, y->name);
+	uint64_t x_rank = x->base_file->rank, y_rank = y->base_file->rank;
+	return order != 0 ? order : (x_rank < y_rank) - (x_rank > y_rank);
+}
+
+static qstore_status map_base(const pack_base *base, pack_map *map, qstore_error *error)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < base->n_files; i++)
+		n += base->files[i]->n_tensors;
+	*map = (pack_map){.tensors = malloc((n + 1) * sizeof(*map->tensors))};
+	if (!map->tensors)
+		return qs_no_memory(error);
+	for (size_t i = 0; i < base->n_files; i++)
+		for (size_t j = 0; j < base->files[i]->n_tensors; j++)
+			map->tensors[map->n_tensors++] = &base->files[i]->tensors[j];
+	if (n > 0)
+		qsort(map->tensors, n, sizeof(*map->tensors), compare_base_tensors);
+	return QSTORE_OK;
+}
+
+/* *n_common: the pairs of tensors that have the same name. */
+static qstore_status pair_all(const base_pairing *q, pack_input *input, const pack_map *map, size_t *n_common,
+                              qstore_error *error)
+{
+	qstore_status status = QSTORE_OK;
+	for (size_t i = 0; i < input->n_files && !status; i++)
+		for (size_t j = 0; j < input->files[i].n_tensors && !status; j++) {
+			pack_tensor *t = &input->files[i].tensors[j];
+			for (size_t k = pack_map_first(map, t->name);
+			     k < map->n_tensors && strcmp(map->tensors[k]->name, t->name) == 0 && !status; k++) {
+				++*n_common;
+				status = pair_with_base(q, t, map->tensors[k], error);
 			}
-			if (pack_is_cancelled(p))
-				status = qs_fail(error, QSTORE_CANCELLED, "cancelled");
+			if (!status)
+				status = pack_check_cancelled(q->progress, error);
 		}
+	return status;
+}
+
+qstore_status pack_pair_base(pack_base *base, pack_input *input, const pack_derived *derived,
+                             const pack_progress *progress, qstore_error *error)
+{
+	size_t n_common = 0;
+	pack_map map;
+	base_pairing pairing = {progress, malloc(2 * QS_IO_BLOCK), qs_encoder_create()};
+	qstore_status status = map_base(base, &map, error);
+	if (!status && (!pairing.buffer || !pairing.encoder))
+		status = qs_no_memory(error);
+	mark_needed(input, derived);
+	if (!status)
+		status = pair_all(&pairing, input, &map, &n_common, error);
 	if (!status && n_common == 0)
-		status = qs_fail(error, QSTORE_MISMATCH, "%s is no base of %s: they have no tensor name in common",
-		                 path, p->models[p->high_number].path);
+		status = qs_fail(error, QSTORE_MISMATCH,
+		                 "%s is no base of %s: they have no tensor name in common; pack without a base",
+		                 base->path, pack_high_path(input));
 	free(map.tensors);
 	free(pairing.buffer);
 	qs_encoder_destroy(pairing.encoder);
+	return status;
+}
+
+/* ---- SHA-256 ---- */
+
+static qstore_status hash_base_file(pack_base_file *file, qs_sha256 *sha256, uint8_t *buffer,
+                                    const pack_progress *progress, qstore_error *error)
+{
+	if (!qs_sha256_reset(sha256))
+		return qs_no_memory(error);
+	for (uint64_t at = 0; at < file->size; at += QS_IO_BLOCK) {
+		size_t n = file->size - at < QS_IO_BLOCK ? (size_t)(file->size - at) : QS_IO_BLOCK;
+		qstore_status status = pack_read(file->source, buffer, n, at, error);
+		if (!status)
+			status = pack_check_cancelled(progress, error);
+		if (status)
+			return status;
+		if (!qs_sha256_update(sha256, buffer, n))
+			return qs_no_memory(error);
+	}
+	return qs_sha256_final(sha256, file->sha256) ? QSTORE_OK : qs_no_memory(error);
+}
+
+qstore_status pack_hash_base(pack_base *base, const pack_progress *progress, qstore_error *error)
+{
+	/* An archive has the SHA-256 of its files. */
+	if (base->archive)
+		return QSTORE_OK;
+	uint8_t *buffer = malloc(QS_IO_BLOCK);
+	qs_sha256 *sha256 = qs_sha256_create();
+	qstore_status status = buffer && sha256 ? QSTORE_OK : qs_no_memory(error);
+	for (size_t i = 0; i < base->n_files && !status; i++)
+		if (base->files[i]->is_used)
+			status = hash_base_file(base->files[i], sha256, buffer, progress, error);
+	free(buffer);
+	qs_sha256_destroy(sha256);
 	return status;
 }

@@ -1,75 +1,74 @@
-/* Matrices whose codes do not stand in their files as a tensor of bytes: ggml's blocks, and codes packed in
- * words. Their parts (codes, scales, zero points) become objects, their files' bytes layouts of these. */
-#include <stdio.h>
+/* Matrices whose codes are not stored as a tensor of one byte a code: ggml's blocks, and codes packed in
+ * words. Their codes, scales and zero points become derived tensors, the tensors of their files layouts of
+ * these. */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/grid.h"
 #include "core/layout.h"
 #include "text.h"
-#include "pack/pack.h"
+#include "match.h"
 
-void pack_use_grid(pack_tensor *codes, const pack_grid *grid)
+/* Makes t the file's form of codes with this grid. bits: of a code; 0 for blocks. */
+static void set_matrix(pack_tensor *t, pack_tensor *codes, const pack_grid *grid, uint32_t bits)
 {
-	codes->grid = *grid;
-	codes->role = PACK_CODES;
-	codes->codes = codes;
-	/* However small: other objects need them as they are. */
-	grid->scales->role = PACK_PLAIN;
-	grid->scales->coarse = NULL;
-	if (grid->zeros && grid->zeros->role == PACK_LITERAL)
-		grid->zeros->role = PACK_PLAIN;
-	if (grid->order && grid->order->role == PACK_LITERAL)
-		grid->order->role = PACK_PLAIN;
+	codes->code_bits = bits;
+	pack_set_codes(codes, grid);
+	pack_set_layout(t, codes, bits);
+	t->matrix = codes;
 }
 
-/* A tensor that is the file's form of codes with this grid. */
-static void use_codes(pack_tensor *t, pack_tensor *codes, const pack_grid *grid)
+/* A view of codes of so many bits that are packed in words; `packed` becomes a layout of it. NULL when out of
+ * memory. */
+static pack_tensor *derive_zero_points(pack_derived *derived, pack_tensor *packed, pack_view view,
+                                       uint32_t bits, uint64_t rows, uint64_t cols)
 {
-	pack_use_grid(codes, grid);
-	t->role = PACK_LAYOUT;
-	t->coarse = t->codes = codes;
+	pack_tensor *zero_points = pack_derive(derived, packed, view, QS_U8, rows, cols);
+	if (!zero_points)
+		return NULL;
+	zero_points->code_bits = bits;
+	pack_set_layout(packed, zero_points, bits);
+	return zero_points;
 }
 
 /* ---- Blocks ---- */
 
-static qstore_status split_blocks(packer *p, pack_tensor *t, qs_error *error)
+static qstore_status split_blocks(pack_derived *derived, pack_tensor *t, qstore_error *error)
 {
 	uint64_t cols = pack_cols(t), elems = pack_n_elems(t), blocks = elems / qs_block_elems(t->dtype);
 	uint32_t rule = qs_rule_of_block(t->dtype);
-	/* Blocks stand in rows; a grid has whole ones. */
+	/* Grids have only whole blocks in a row. */
 	if (rule == QS_RULE_NONE || cols % qs_block_elems(t->dtype) != 0 || t->role != PACK_PLAIN)
 		return QSTORE_OK;
 	uint32_t record = qs_rule_record_size(rule), group = qs_rule_group(rule);
-	pack_tensor *scales = record == 0 ? pack_add_part(p, t, PACK_BLOCK_SCALES, QS_F16, blocks, 1)
-	                                  : pack_add_part(p, t, PACK_BLOCK_SCALES, QS_BYTES, blocks, record);
+	pack_tensor *scales = record == 0 ? pack_derive(derived, t, PACK_BLOCK_SCALES, QS_F16, blocks, 1)
+	                                  : pack_derive(derived, t, PACK_BLOCK_SCALES, QS_BYTES, blocks, record);
 	pack_tensor *codes =
-	    pack_add_part(p, t, PACK_BLOCK_CODES, t->dtype == QS_Q8_0 ? QS_I8 : QS_U8, elems / cols, cols);
+	    pack_derive(derived, t, PACK_BLOCK_CODES, t->dtype == QS_Q8_0 ? QS_I8 : QS_U8, elems / cols, cols);
 	if (!scales || !codes)
-		return pack_no_memory(error);
-	use_codes(
+		return qs_no_memory(error);
+	set_matrix(
 	    t, codes,
 	    &(pack_grid){
-	        .rule = rule, .scales = scales, .group = group, .row_stride = cols / group, .group_stride = 1});
+	        .rule = rule, .scales = scales, .group = group, .row_stride = cols / group, .group_stride = 1},
+	    0);
 	return QSTORE_OK;
 }
 
 /* ---- Words ---- */
 
-/* NAME with its ending replaced. */
-static const char *rename_end(packer *p, const char *name, const char *end, const char *other)
+/* A name with its ending replaced; NULL when out of memory. */
+static const char *rename_end(pack_derived *derived, const char *name, const char *end, const char *other)
 {
-	size_t stem = strlen(name) - strlen(end);
-	char *text = malloc(stem + strlen(other) + 1);
-	if (!text)
-		return NULL;
-	memcpy(text, name, stem);
-	strcpy(text + stem, other);
-	return pack_keep(p, text);
+	assert(strlen(name) >= strlen(end));
+	return qs_arena_text(derived->arena, "%.*s%s", (int)(strlen(name) - strlen(end)), name, other);
 }
 
+/* The tensor with this name but another ending, or NULL. */
 static pack_tensor *find_beside(const pack_map *map, const char *name, const char *end, const char *other)
 {
-	char text[1024];
+	char text[QS_TENSOR_NAME_MAX + 1];
 	size_t stem = strlen(name) - strlen(end);
 	if (stem + strlen(other) + 1 > sizeof(text))
 		return NULL;
@@ -78,8 +77,9 @@ static pack_tensor *find_beside(const pack_map *map, const char *name, const cha
 	return pack_map_find(map, text);
 }
 
-/* The size of the groups when the columns are in their order, else 0. */
-static qstore_status plain_group(const packer *p, const pack_tensor *order, uint64_t *group, qs_error *error)
+/* *group: the columns of a group, when the groups are neighbouring columns of this number in their order,
+ * else 0. */
+static qstore_status find_plain_group(const pack_tensor *order, uint64_t *group, qstore_error *error)
 {
 	uint64_t n = order->size / 4;
 	int32_t block[1024];
@@ -88,7 +88,7 @@ static qstore_status plain_group(const packer *p, const pack_tensor *order, uint
 	for (uint64_t at = 0; at < n && plain; at += 1024) {
 		size_t some = n - at < 1024 ? (size_t)(n - at) : 1024;
 		qstore_status status =
-		    pack_read(p, order->source, block, some * 4, order->source_offset + at * 4, error);
+		    pack_read(order->source, block, some * 4, order->source_offset + at * 4, error);
 		if (status)
 			return status;
 		for (size_t i = 0; i < some; i++) {
@@ -105,7 +105,8 @@ static qstore_status plain_group(const packer *p, const pack_tensor *order, uint
 
 /* AutoGPTQ's and GPTQModel's layout (nn_modules/qlinear): qweight [in × bits / 32, out], qzeros
  * [groups, out × bits / 32], scales [groups, out], g_idx [in]. */
-static qstore_status split_gptq(packer *p, const pack_map *map, pack_tensor *t, qs_error *error)
+static qstore_status split_gptq(pack_derived *derived, const pack_map *map, pack_tensor *t,
+                                qstore_error *error)
 {
 	pack_tensor *scales = find_beside(map, t->full, ".qweight", ".scales"),
 	            *qzeros = find_beside(map, t->full, ".qweight", ".qzeros"),
@@ -124,26 +125,23 @@ static qstore_status split_gptq(packer *p, const pack_map *map, pack_tensor *t, 
 	if (bits == 0 || in * out >= QS_TRANSPOSED_MAX || in >= UINT32_MAX)
 		return QSTORE_OK;
 	uint64_t group = (in + groups - 1) / groups;
-	pack_tensor *codes = pack_add_part(p, t, PACK_WORD_CODES_T, QS_U8, out, in), *zeros = NULL;
+	pack_tensor *codes = pack_derive(derived, t, PACK_WORD_CODES_TRANSPOSED, QS_U8, out, in),
+	            *zero_points = NULL;
 	if (!codes)
-		return pack_no_memory(error);
-	codes->bits = t->bits = bits;
+		return qs_no_memory(error);
 	if (qzeros && qzeros->dtype == QS_I32 && qzeros->n_dims == 2 &&
 	    (qzeros->role == PACK_PLAIN || qzeros->role == PACK_LITERAL) && qzeros->dims[0] == groups &&
 	    qzeros->dims[1] * (32 / bits) == out) {
-		zeros = pack_add_part(p, qzeros, PACK_WORD_CODES, QS_U8, groups, out);
-		if (!zeros)
-			return pack_no_memory(error);
-		zeros->bits = qzeros->bits = bits;
-		qzeros->role = PACK_LAYOUT;
-		qzeros->coarse = zeros;
+		zero_points = derive_zero_points(derived, qzeros, PACK_WORD_CODES, bits, groups, out);
+		if (!zero_points)
+			return qs_no_memory(error);
 	}
 	if (order) {
 		uint64_t plain = 0;
 		if (order->n_dims != 1 || order->dtype != QS_I32 || order->dims[0] != in)
 			order = NULL;
 		else {
-			qstore_status status = plain_group(p, order, &plain, error);
+			qstore_status status = find_plain_group(order, &plain, error);
 			if (status)
 				return status;
 			if (plain != 0 && (in + plain - 1) / plain <= groups) {
@@ -152,21 +150,22 @@ static qstore_status split_gptq(packer *p, const pack_map *map, pack_tensor *t, 
 			}
 		}
 	}
-	use_codes(t, codes,
-	          &(pack_grid){.rule = QS_RULE_DIVIDE,
-	                       .scales = scales,
-	                       .zeros = zeros,
-	                       .order = order,
-	                       .group = (uint32_t)(order ? groups : group),
-	                       .row_stride = 1,
-	                       .group_stride = out,
-	                       /* The files' first version has the zero points less one. */
-	                       .zero_offset = zeros ? 1 : 1 << (bits - 1)});
-	t->key = rename_end(p, t->key, ".qweight", ".weight");
-	return t->key ? QSTORE_OK : pack_no_memory(error);
+	set_matrix(t, codes,
+	           &(pack_grid){.rule = QS_RULE_DIVIDE,
+	                        .scales = scales,
+	                        .zero_points = zero_points,
+	                        .order = order,
+	                        .group = (uint32_t)(order ? groups : group),
+	                        .row_stride = 1,
+	                        .group_stride = out,
+	                        /* The first version of these files stores zero points less one. */
+	                        .zero_offset = zero_points ? 1 : 1 << (bits - 1)},
+	           bits);
+	t->key = rename_end(derived, t->key, ".qweight", ".weight");
+	return t->key ? QSTORE_OK : qs_no_memory(error);
 }
 
-/* Both call their codes qweight: AWQ packs them along the outputs. */
+/* GPTQ and AWQ both call their codes qweight; AWQ packs them along the outputs. */
 static int is_awq(const pack_map *map, const pack_tensor *t)
 {
 	const pack_tensor *scales = find_beside(map, t->full, ".qweight", ".scales");
@@ -175,7 +174,8 @@ static int is_awq(const pack_map *map, const pack_tensor *t)
 
 /* AutoAWQ's layout for its GEMM kernels (awq/modules/linear/gemm.py): qweight [in, out / 8], qzeros
  * [groups, out / 8], scales [groups, out]. */
-static qstore_status split_awq(packer *p, const pack_map *map, pack_tensor *t, qs_error *error)
+static qstore_status split_awq(pack_derived *derived, const pack_map *map, pack_tensor *t,
+                               qstore_error *error)
 {
 	pack_tensor *scales = find_beside(map, t->full, ".qweight", ".scales"),
 	            *qzeros = find_beside(map, t->full, ".qweight", ".qzeros");
@@ -187,41 +187,41 @@ static qstore_status split_awq(packer *p, const pack_map *map, pack_tensor *t, q
 	if (in == 0 || out == 0 || groups == 0 || groups > in || out != t->dims[1] * 8 ||
 	    in * out >= QS_TRANSPOSED_MAX || qzeros->dims[0] != groups || qzeros->dims[1] != t->dims[1])
 		return QSTORE_OK;
-	pack_tensor *codes = pack_add_part(p, t, PACK_NIBBLES_T, QS_U8, out, in),
-	            *zeros = pack_add_part(p, qzeros, PACK_NIBBLES, QS_U8, groups, out);
-	if (!codes || !zeros)
-		return pack_no_memory(error);
-	codes->bits = t->bits = zeros->bits = qzeros->bits = 4;
+	pack_tensor *codes = pack_derive(derived, t, PACK_NIBBLE_CODES_TRANSPOSED, QS_U8, out, in),
+	            *zero_points = derive_zero_points(derived, qzeros, PACK_NIBBLE_CODES, 4, groups, out);
+	if (!codes || !zero_points)
+		return qs_no_memory(error);
 	uint64_t group = (in + groups - 1) / groups, power = 1;
 	while (power < group)
 		power *= 2;
 	if ((in + power - 1) / power == groups) /* the last group may be shorter */
 		group = power;
-	qzeros->role = PACK_LAYOUT;
-	qzeros->coarse = zeros;
-	use_codes(t, codes,
-	          &(pack_grid){.rule = QS_RULE_DIVIDE_HALF,
-	                       .scales = scales,
-	                       .zeros = zeros,
-	                       .group = pack_group(group),
-	                       .row_stride = 1,
-	                       .group_stride = out});
-	t->key = rename_end(p, t->key, ".qweight", ".weight");
-	return t->key ? QSTORE_OK : pack_no_memory(error);
+	set_matrix(t, codes,
+	           &(pack_grid){.rule = QS_RULE_DIVIDE_HALF,
+	                        .scales = scales,
+	                        .zero_points = zero_points,
+	                        .group = pack_row_group(group),
+	                        .row_stride = 1,
+	                        .group_stride = out},
+	           4);
+	t->key = rename_end(derived, t->key, ".qweight", ".weight");
+	return t->key ? QSTORE_OK : qs_no_memory(error);
 }
 
-/* compressed-tensors packs zero points as many to a word as codes, but those of neighbouring rows:
- * weight_zero_point [out × bits / 32, groups], of zero point + 2^(bits − 1). */
-static qstore_status unpack_zeros(packer *p, const pack_tensor *packed, uint32_t bits, uint64_t out,
-                                  uint64_t groups, pack_tensor **zeros, qs_error *error)
+/* compressed-tensors packs as many zero points into a word as codes, but those of neighbouring rows:
+ * weight_zero_point [out × bits / 32, groups], of zero point + 2^(bits − 1). *zero_points becomes a copy of
+ * them, a byte each; it stays NULL when there are none. */
+static qstore_status unpack_zero_points(pack_derived *derived, const pack_tensor *packed, uint32_t bits,
+                                        uint64_t out, uint64_t groups, pack_tensor **zero_points,
+                                        qstore_error *error)
 {
 	uint64_t per_word = 32 / bits, lines = (out + per_word - 1) / per_word;
 	if (!packed || packed->dtype != QS_I32 || packed->n_dims != 2 || packed->dims[0] != lines ||
 	    packed->dims[1] != groups)
 		return QSTORE_OK;
 	uint8_t *words = malloc((size_t)packed->size), *bytes = malloc((size_t)(lines * per_word * groups));
-	qstore_status status = !words || !bytes ? pack_no_memory(error)
-	                                        : pack_read(p, packed->source, words, (size_t)packed->size,
+	qstore_status status = !words || !bytes ? qs_no_memory(error)
+	                                        : pack_read(packed->source, words, (size_t)packed->size,
 	                                                    packed->source_offset, error);
 	for (uint64_t i = 0; i < lines * groups && !status; i++) {
 		uint8_t codes[8];
@@ -230,7 +230,7 @@ static qstore_status unpack_zeros(packer *p, const pack_tensor *packed, uint32_t
 			bytes[(i / groups * per_word + j) * groups + i % groups] = codes[j];
 	}
 	if (!status)
-		status = pack_make_part(p, packed, QS_U8, bytes, out * groups, zeros, error);
+		status = pack_derive_copy(derived, packed, QS_U8, bytes, out * groups, zero_points, error);
 	free(words);
 	free(bytes);
 	return status;
@@ -238,107 +238,99 @@ static qstore_status unpack_zeros(packer *p, const pack_tensor *packed, uint32_t
 
 /* compressed-tensors, compressors/quantized_compressors/pack_quantized.py: weight_packed [out, in × bits /
  * 32] of codes + 2^(bits − 1), weight_scale [out, groups]. */
-static qstore_status split_packed(packer *p, const pack_map *map, pack_tensor *t, qs_error *error)
+static qstore_status split_packed(pack_derived *derived, const pack_map *map, pack_tensor *t,
+                                  qstore_error *error)
 {
 	pack_tensor *scales = find_beside(map, t->full, ".weight_packed", ".weight_scale"),
-	            *shape = find_beside(map, t->full, ".weight_packed", ".weight_shape"), *zeros = NULL;
+	            *shape = find_beside(map, t->full, ".weight_packed", ".weight_shape"), *zero_points = NULL;
 	int64_t dims[2];
 	if (t->dtype != QS_I32 || t->n_dims != 2 || t->role != PACK_PLAIN || !scales || scales->n_dims != 2 ||
 	    !shape || shape->dtype != QS_I64 || shape->size != 16 || scales->dims[0] != t->dims[0] ||
 	    !qs_dtype_is_float(scales->dtype))
 		return QSTORE_OK;
-	qstore_status status = pack_read(p, shape->source, dims, sizeof(dims), shape->source_offset, error);
+	qstore_status status = pack_read(shape->source, dims, sizeof(dims), shape->source_offset, error);
 	if (status)
 		return status;
 	uint64_t out = t->dims[0], in = (uint64_t)dims[1], groups = scales->dims[1];
 	uint32_t bits = in == t->dims[1] * 8 ? 4 : in == t->dims[1] * 4 ? 8 : 0;
 	if (bits == 0 || (uint64_t)dims[0] != out || groups == 0 || groups > in || in >= UINT32_MAX)
 		return QSTORE_OK;
-	status = unpack_zeros(p, find_beside(map, t->full, ".weight_packed", ".weight_zero_point"), bits, out,
-	                      groups, &zeros, error);
+	status = unpack_zero_points(derived, find_beside(map, t->full, ".weight_packed", ".weight_zero_point"),
+	                            bits, out, groups, &zero_points, error);
 	if (status)
 		return status;
-	pack_tensor *codes = pack_add_part(p, t, PACK_WORD_CODES, QS_U8, out, in);
+	pack_tensor *codes = pack_derive(derived, t, PACK_WORD_CODES, QS_U8, out, in);
 	if (!codes)
-		return pack_no_memory(error);
-	codes->bits = t->bits = bits;
-	use_codes(t, codes,
-	          &(pack_grid){.rule = bits == 4 ? QS_RULE_ADD_HALF_4 : QS_RULE_DIVIDE_HALF,
-	                       .scales = scales,
-	                       .zeros = zeros,
-	                       .group = (uint32_t)((in + groups - 1) / groups),
-	                       .row_stride = groups,
-	                       .group_stride = 1,
-	                       .zero_offset = zeros ? 0 : 1 << (bits - 1)});
-	t->key = rename_end(p, t->key, ".weight_packed", ".weight");
-	return t->key ? QSTORE_OK : pack_no_memory(error);
+		return qs_no_memory(error);
+	set_matrix(t, codes,
+	           &(pack_grid){.rule = bits == 4 ? QS_RULE_ADD_HALF_4 : QS_RULE_DIVIDE_HALF,
+	                        .scales = scales,
+	                        .zero_points = zero_points,
+	                        .group = (uint32_t)((in + groups - 1) / groups),
+	                        .row_stride = groups,
+	                        .group_stride = 1,
+	                        .zero_offset = zero_points ? 0 : 1 << (bits - 1)},
+	           bits);
+	t->key = rename_end(derived, t->key, ".weight_packed", ".weight");
+	return t->key ? QSTORE_OK : qs_no_memory(error);
 }
 
-/* torchao's tensors as they are flattened: X._weight_qdata, X._weight_scale. */
-static qstore_status name_torchao(packer *p, pack_tensor *t, qs_error *error)
+/* torchao's flattened tensors: X._weight_qdata, X._weight_scale. */
+static qstore_status name_torchao(pack_derived *derived, pack_tensor *t, qstore_error *error)
 {
-	t->key = rename_end(p, t->key, "._weight_qdata", ".weight");
-	return t->key ? QSTORE_OK : pack_no_memory(error);
+	t->key = rename_end(derived, t->key, "._weight_qdata", ".weight");
+	return t->key ? QSTORE_OK : qs_no_memory(error);
 }
 
 /* ---- ONNX ---- */
 
-/* PREFIX/NAME, where the file has a prefix. */
-static const char *with_prefix(packer *p, const char *prefix, const char *name)
+/* "PREFIX/NAME" where the file has a prefix, else the name; NULL when out of memory. */
+static const char *with_prefix(pack_derived *derived, const char *prefix, const char *name)
 {
-	if (!prefix || prefix[0] == 0)
-		return name;
-	char *text = malloc(strlen(prefix) + strlen(name) + 2);
-	if (text)
-		sprintf(text, "%s/%s", prefix, name);
-	return pack_keep(p, text);
+	return prefix && prefix[0] != 0 ? qs_arena_text(derived->arena, "%s/%s", prefix, name) : name;
 }
 
-/* *found: NULL when there is no such tensor. 0: out of memory. */
-static int find_prefixed(packer *p, const pack_map *map, const char *prefix, const char *name,
-                         pack_tensor **found)
+/* *found: the tensor, or NULL when there is none of this name. name: may be NULL. */
+static qstore_status find_prefixed(pack_derived *derived, const pack_map *map, const char *prefix,
+                                   const char *name, pack_tensor **found, qstore_error *error)
 {
 	*found = NULL;
 	if (!name)
-		return 1;
-	const char *full = with_prefix(p, prefix, name);
-	if (full)
-		*found = pack_map_find(map, full);
-	return full != NULL;
+		return QSTORE_OK;
+	const char *full = with_prefix(derived, prefix, name);
+	if (!full)
+		return qs_no_memory(error);
+	*found = pack_map_find(map, full);
+	return QSTORE_OK;
 }
 
-/* Zero points of 4 bits, two to a byte, those of each row from a byte of their own on. */
-static qstore_status split_nibbles(packer *p, pack_tensor *packed, uint64_t rows, uint64_t cols,
-                                   pack_tensor **zeros, qs_error *error)
+/* Zero points of 4 bits, two to a byte; those of each row begin in a byte of their own. */
+static qstore_status split_nibble_zero_points(pack_derived *derived, pack_tensor *packed, uint64_t rows,
+                                              uint64_t cols, pack_tensor **zero_points, qstore_error *error)
 {
 	uint64_t n = rows * cols, line = (cols + 1) / 2;
 	if (cols % 2 == 0 && n % 8 == 0) {
-		*zeros = pack_add_part(p, packed, PACK_WORD_CODES, QS_U8, 1, n);
-		if (!*zeros)
-			return pack_no_memory(error);
-		(*zeros)->bits = packed->bits = 4;
-		packed->role = PACK_LAYOUT;
-		packed->coarse = *zeros;
-		return QSTORE_OK;
+		*zero_points = derive_zero_points(derived, packed, PACK_WORD_CODES, 4, 1, n);
+		return *zero_points ? QSTORE_OK : qs_no_memory(error);
 	}
 	uint8_t *bytes = malloc((size_t)packed->size), *apart = malloc((size_t)n);
-	qstore_status status = !bytes || !apart ? pack_no_memory(error)
-	                                        : pack_read(p, packed->source, bytes, (size_t)packed->size,
+	qstore_status status = !bytes || !apart ? qs_no_memory(error)
+	                                        : pack_read(packed->source, bytes, (size_t)packed->size,
 	                                                    packed->source_offset, error);
 	for (uint64_t i = 0; i < n && !status; i++)
 		apart[i] = bytes[i / cols * line + i % cols / 2] >> i % cols % 2 * 4 & 15;
 	if (!status)
-		status = pack_make_part(p, packed, QS_U8, apart, n, zeros, error);
+		status = pack_derive_copy(derived, packed, QS_U8, apart, n, zero_points, error);
 	free(bytes);
 	free(apart);
 	return status;
 }
 
-/* MatMulNBits of 4 bits (onnxruntime, docs/ContribOperators.md): B [N, blocks, block / 2] of a matrix that
- * MatMul has as [K, N]. Symmetric codes are made as those of Q4_0, whatever the block's size (core/mlas/lib/
- * q4_dq.cpp). */
-static qstore_status split_n_bits(packer *p, pack_tensor *t, pack_tensor *scale, pack_tensor *zeros,
-                                  const qs_onnx_quant *quant, qs_error *error)
+/* MatMulNBits of 4 bits (onnxruntime, docs/ContribOperators.md): B [N, blocks, block / 2] of a matrix that is
+ * [K, N] for MatMul. Symmetric codes are made like those of Q4_0, whatever the block's size
+ * (core/mlas/lib/q4_dq.cpp). */
+static qstore_status split_n_bits(pack_derived *derived, pack_tensor *t, pack_tensor *scale,
+                                  pack_tensor *zero_points, const qs_onnx_quant *quant, qstore_error *error)
 {
 	uint64_t block = quant->block_size, rows = t->n_dims > 1 ? t->dims[0] : 0, n = pack_n_elems(scale);
 	if (t->role != PACK_PLAIN || t->dtype != QS_U8 || rows == 0 || block < 8 || block % 8 != 0 ||
@@ -350,47 +342,48 @@ static qstore_status split_n_bits(packer *p, pack_tensor *t, pack_tensor *scale,
 	                  .group = (uint32_t)block,
 	                  .row_stride = n / rows,
 	                  .group_stride = 1};
-	if (zeros) {
-		if (zeros->dtype != QS_U8 || zeros->size != rows * ((n / rows + 1) / 2))
+	if (zero_points) {
+		if (zero_points->dtype != QS_U8 || zero_points->size != rows * ((n / rows + 1) / 2))
 			return QSTORE_OK;
 		grid.rule = QS_RULE_MULTIPLY;
-		qstore_status status = split_nibbles(p, zeros, rows, n / rows, &grid.zeros, error);
+		qstore_status status =
+		    split_nibble_zero_points(derived, zero_points, rows, n / rows, &grid.zero_points, error);
 		if (status)
 			return status;
 	}
-	pack_tensor *codes = pack_add_part(p, t, PACK_WORD_CODES, QS_U8, rows, n / rows * block);
+	pack_tensor *codes = pack_derive(derived, t, PACK_WORD_CODES, QS_U8, rows, n / rows * block);
 	if (!codes)
-		return pack_no_memory(error);
-	codes->bits = t->bits = 4;
-	codes->is_turned = 1;
+		return qs_no_memory(error);
+	codes->is_transposed = 1;
 	codes->has_grid = 1;
-	use_codes(t, codes, &grid);
+	set_matrix(t, codes, &grid, 4);
 	return QSTORE_OK;
 }
 
-/* Codes as the graph uses them (onnxruntime, quantization/base_quantizer.py). */
-static qstore_status take_quant(packer *p, const pack_map *map, const char *prefix,
-                                const qs_onnx_quant *quant, qs_error *error)
+/* Codes as an ONNX graph uses them (onnxruntime, quantization/base_quantizer.py). */
+static qstore_status take_quant(pack_derived *derived, const pack_map *map, const char *prefix,
+                                const qs_onnx_quant *quant, qstore_error *error)
 {
-	pack_tensor *t, *scale, *zeros;
-	if (!find_prefixed(p, map, prefix, quant->weight, &t) ||
-	    !find_prefixed(p, map, prefix, quant->scale, &scale) ||
-	    !find_prefixed(p, map, prefix, quant->zero_point, &zeros))
-		return pack_no_memory(error);
-	if (!t)
-		return QSTORE_OK;
+	pack_tensor *t, *scale = NULL, *zero_points = NULL;
+	qstore_status status = find_prefixed(derived, map, prefix, quant->weight, &t, error);
+	if (!status)
+		status = find_prefixed(derived, map, prefix, quant->scale, &scale, error);
+	if (!status)
+		status = find_prefixed(derived, map, prefix, quant->zero_point, &zero_points, error);
+	if (status || !t)
+		return status;
 	if (quant->original) {
-		t->key = with_prefix(p, prefix, quant->original);
+		t->key = with_prefix(derived, prefix, quant->original);
 		if (!t->key)
-			return pack_no_memory(error);
+			return qs_no_memory(error);
 	}
 	if (strcmp(quant->op, "MatMulNBits") == 0 && quant->bits == 4 && scale)
-		return split_n_bits(p, t, scale, zeros, quant, error);
+		return split_n_bits(derived, t, scale, zero_points, quant, error);
 	if (t->role != PACK_PLAIN || (t->dtype != QS_I8 && t->dtype != QS_U8) || quant->bits != 8 || !scale ||
 	    t->n_dims < 2 || !qs_dtype_is_float(scale->dtype))
 		return QSTORE_OK;
 	uint64_t rows = pack_rows(t), cols = pack_cols(t), n = pack_n_elems(scale);
-	pack_grid grid = {.rule = QS_RULE_DIVIDE, .scales = scale, .group = pack_group(cols)};
+	pack_grid grid = {.rule = QS_RULE_DIVIDE, .scales = scale, .group = pack_row_group(cols)};
 	if (quant->block_size != 0) {
 		if (quant->axis != 1 || t->n_dims != 2 || cols % quant->block_size != 0 ||
 		    n != rows * (cols / quant->block_size))
@@ -406,73 +399,86 @@ static qstore_status take_quant(packer *p, const pack_map *map, const char *pref
 	} else if (n != 1) {
 		return QSTORE_OK;
 	}
-	if (zeros && (zeros->dtype == QS_I8 || zeros->dtype == QS_U8) && pack_n_elems(zeros) == n) {
-		grid.zeros = zeros;
+	if (zero_points && (zero_points->dtype == QS_I8 || zero_points->dtype == QS_U8) &&
+	    pack_n_elems(zero_points) == n) {
+		grid.zero_points = zero_points;
 	} else if (quant->zeros && quant->n_zeros == 1) {
 		grid.zero_offset = quant->zeros[0];
 	} else if (quant->zeros && quant->n_zeros == n) {
 		uint8_t *bytes = malloc(n);
 		for (uint64_t i = 0; bytes && i < n; i++)
 			bytes[i] = (uint8_t)quant->zeros[i];
-		qstore_status status =
-		    !bytes ? pack_no_memory(error) : pack_make_part(p, t, t->dtype, bytes, n, &grid.zeros, error);
+		status = bytes ? pack_derive_copy(derived, t, t->dtype, bytes, n, &grid.zero_points, error)
+		               : qs_no_memory(error);
 		free(bytes);
 		if (status)
 			return status;
 	}
 	if (grid.zero_offset < -255 || grid.zero_offset > 255)
 		return QSTORE_OK;
-	pack_use_grid(t, &grid);
+	pack_set_codes(t, &grid);
 	t->has_grid = 1;
 	return QSTORE_OK;
 }
 
-static qstore_status take_quants(packer *p, const pack_map *map, uint32_t variant, qs_error *error)
+static qstore_status take_quants(const pack_input *input, pack_derived *derived, const pack_map *map,
+                                 uint32_t variant, qstore_error *error)
 {
 	qstore_status status = QSTORE_OK;
-	for (size_t i = 0; i < p->n_files; i++) {
-		const qs_model_file *input = p->files[i].input;
-		if (!input || (p->files[i].variants >> variant & 1) == 0)
+	for (size_t i = 0; i < input->n_files; i++) {
+		const qs_model_file *given = input->files[i].input;
+		if (!given || (input->files[i].variants >> variant & 1) == 0)
 			continue;
-		for (size_t j = 0; j < input->n_quants && !status; j++)
-			status = take_quant(p, map, input->weights.prefix, &input->quants[j], error);
+		for (size_t j = 0; j < given->n_quants && !status; j++)
+			status = take_quant(derived, map, given->weights.prefix, &given->quants[j], error);
 	}
 	return status;
 }
 
-static int name_fully(packer *p, const pack_file *file, pack_tensor *t)
-{
-	t->full = t->key = with_prefix(p, file->input ? file->input->weights.prefix : NULL, t->name);
-	return t->key != NULL;
-}
+/* ---- All formats ---- */
 
-qstore_status pack_matrices(packer *p, qs_error *error)
+static qstore_status name_tensors(const pack_input *input, pack_derived *derived, qstore_error *error)
 {
-	for (size_t i = 0; i < p->n_files; i++)
-		for (size_t j = 0; j < p->files[i].n_tensors; j++)
-			if (!name_fully(p, &p->files[i], &p->files[i].tensors[j]))
-				return pack_no_memory(error);
-	for (uint32_t v = 0; v <= p->high_number; v++) {
-		pack_map map;
-		qstore_status status = pack_map_make(p, v, 0, &map) ? QSTORE_OK : pack_no_memory(error);
-		for (size_t i = 0; i < map.n_tensors && !status; i++) {
-			pack_tensor *t = map.tensors[i];
-			if (t->role != PACK_PLAIN || t->codes)
-				continue;
-			if (qs_blocks_are_modelled(t->dtype))
-				status = split_blocks(p, t, error);
-			else if (qs_ends_in(t->name, ".qweight"))
-				status = is_awq(&map, t) ? split_awq(p, &map, t, error) : split_gptq(p, &map, t, error);
-			else if (qs_ends_in(t->name, ".weight_packed"))
-				status = split_packed(p, &map, t, error);
-			else if (qs_ends_in(t->name, "._weight_qdata"))
-				status = name_torchao(p, t, error);
+	for (size_t i = 0; i < input->n_files; i++) {
+		const pack_file *file = &input->files[i];
+		const char *prefix = file->input ? file->input->weights.prefix : NULL;
+		for (size_t j = 0; j < file->n_tensors; j++) {
+			pack_tensor *t = &file->tensors[j];
+			t->full = t->key = with_prefix(derived, prefix, t->name);
+			if (!t->key)
+				return qs_no_memory(error);
 		}
-		if (!status)
-			status = take_quants(p, &map, v, error);
-		free(map.tensors);
-		if (status)
-			return status;
 	}
 	return QSTORE_OK;
+}
+
+static qstore_status take_matrix(pack_derived *derived, const pack_map *map, pack_tensor *t,
+                                 qstore_error *error)
+{
+	if (t->role != PACK_PLAIN || t->matrix)
+		return QSTORE_OK;
+	if (qs_blocks_are_modelled(t->dtype))
+		return split_blocks(derived, t, error);
+	if (qs_ends_in(t->name, ".qweight"))
+		return is_awq(map, t) ? split_awq(derived, map, t, error) : split_gptq(derived, map, t, error);
+	if (qs_ends_in(t->name, ".weight_packed"))
+		return split_packed(derived, map, t, error);
+	if (qs_ends_in(t->name, "._weight_qdata"))
+		return name_torchao(derived, t, error);
+	return QSTORE_OK;
+}
+
+qstore_status pack_find_matrices(const pack_input *input, pack_derived *derived, qstore_error *error)
+{
+	qstore_status status = name_tensors(input, derived, error);
+	for (uint32_t v = 0; v < input->n_variants && !status; v++) {
+		pack_map map;
+		status = pack_map_variant(input, v, 0, &map, error);
+		for (size_t i = 0; i < map.n_tensors && !status; i++)
+			status = take_matrix(derived, &map, map.tensors[i], error);
+		if (!status)
+			status = take_quants(input, derived, &map, v, error);
+		free(map.tensors);
+	}
+	return status;
 }

@@ -6,28 +6,31 @@
 #include "core/bytes.h"
 #include "core/cells.h"
 #include "core/layout.h"
+#include "core/rules.h"
+#include "os/file.h"
 #include "text.h"
 
-/* Elements of a chunk that are looked at; all of them in tensors that are no more than the chunks looked at.
- */
+/* Elements of a chunk that are looked at, in tensors of more than three chunks and in others. */
 #define SAMPLE_ELEMS (1u << 16)
 #define SAMPLE_ELEMS_SMALL (1u << 18)
-#define NAMED_MAX 32 /* tensors that are named like a matrix of codes */
+#define NAMED_MAX 32 /* tensors whose names begin like that of a matrix of codes */
 #define SCALES_MAX 8
 #define STRIDES_MAX 6
 #define RULES_MAX 6
-/* Square of the correlation of codes with values that they are not near to, but belong to: columns may be
- * scaled (SmoothQuant, AWQ). */
+/* Codes whose squared correlation with values is larger belong to them, even if they are far from them:
+ * columns may be scaled (SmoothQuant, AWQ). */
 #define RELATED_MIN 0.1
 
-int pack_search_init(pack_search *s, packer *p)
+qstore_status pack_search_init(pack_search *s, pack_derived *derived, const pack_progress *progress,
+                               qstore_error *error)
 {
 	size_t coarse_size = 2 * QS_IO_BLOCK > QS_CHUNK_SIZE_MAX ? 2 * QS_IO_BLOCK : QS_CHUNK_SIZE_MAX;
-	s->p = p;
+	s->derived = derived;
+	s->progress = progress;
 	s->fine = malloc(QS_CHUNK_SIZE_MAX);
 	s->coarse = malloc(coarse_size);
 	s->scratch = malloc(PACK_SCRATCH_SIZE);
-	return s->fine && s->coarse && s->scratch;
+	return s->fine && s->coarse && s->scratch ? QSTORE_OK : qs_no_memory(error);
 }
 
 void pack_search_free(pack_search *s)
@@ -43,12 +46,12 @@ int pack_is_scales_name(const char *name)
 	return strstr(name, "scale") || strstr(name, "SCB");
 }
 
-static int is_zeros_name(const char *rest)
+static int is_zero_points_name(const char *rest)
 {
 	return strstr(rest, "zero") != NULL;
 }
 
-/* What a tensor of codes has in common with the names of its scales. */
+/* The length of the stem that a tensor of codes has in common with its scales. */
 static size_t stem_of(const char *name)
 {
 	static const char *const ends[] = {".weight", "_quantized", "_weight_qdata"};
@@ -58,8 +61,8 @@ static size_t stem_of(const char *name)
 	return strlen(name);
 }
 
-/* Tensors named like this one ("X.weight": X.SCB, X.weight_scale, X.scale, X.weight.scale …; "X": X.scale,
- * X_scale …). */
+/* Tensors whose names begin with the stem of this one's ("X.weight": X.SCB, X.weight_scale, X.scale,
+ * X.weight.scale …; "X": X.scale, X_scale …). Returns their number. */
 static size_t find_named(const pack_map *map, const pack_tensor *codes, pack_tensor *found[NAMED_MAX])
 {
 	char stem_text[QS_TENSOR_NAME_MAX + 1];
@@ -75,11 +78,11 @@ static size_t find_named(const pack_map *map, const pack_tensor *codes, pack_ten
 		const char *rest = t->full + stem, *dot = strchr(rest, '.');
 		if ((rest[0] != '.' && rest[0] != '_') || t == codes || t->size == 0)
 			continue;
-		/* At most two parts: not those of modules within a module. */
+		/* Tensors of modules within this module have more than two words behind the stem. */
 		dot = dot == rest ? strchr(rest + 1, '.') : dot;
 		if (dot && strchr(dot + 1, '.'))
 			continue;
-		t = pack_stored(t);
+		t = pack_coded(t);
 		if (t->role == PACK_PLAIN || t->role == PACK_LITERAL)
 			found[n++] = t;
 	}
@@ -96,22 +99,22 @@ int pack_has_scales(const pack_map *map, const pack_tensor *codes)
 	return 0;
 }
 
-/* The ways in which n scales can belong to rows × cols codes. */
+/* The groups and strides by which n scales can belong to rows × cols codes. Returns their number. */
 static size_t find_strides(uint64_t n, const pack_tensor *scales, uint64_t rows, uint64_t cols,
                            pack_grid found[STRIDES_MAX])
 {
 	size_t n_found = 0;
 	uint64_t first = scales->n_dims > 0 ? scales->dims[0] : 1;
 	if (n == 1)
-		found[n_found++] = (pack_grid){.group = pack_group(cols)};
+		found[n_found++] = (pack_grid){.group = pack_row_group(cols)};
 	else if (n == rows)
-		found[n_found++] = (pack_grid){.group = pack_group(cols), .row_stride = 1};
+		found[n_found++] = (pack_grid){.group = pack_row_group(cols), .row_stride = 1};
 	if (n > 1 && n == cols && cols > 1)
 		found[n_found++] = (pack_grid){.group = 1, .group_stride = 1};
 	if (n > rows && rows > 0 && n % rows == 0 && n / rows < cols) {
 		uint64_t groups = n / rows;
 		for (uint32_t g = 0; g < 7 && n_found < STRIDES_MAX; g++) {
-			/* All of one size, or of one in use and a rest. */
+			/* Groups of the same size, or of a usual size (16 to 512) and a smaller last one. */
 			uint64_t group = g == 0 ? (cols + groups - 1) / groups : 8u << g;
 			if ((cols + group - 1) / group != groups ||
 			    (g > 0 && cols % groups == 0 && group == cols / groups))
@@ -127,49 +130,52 @@ static size_t find_strides(uint64_t n, const pack_tensor *scales, uint64_t rows,
 	return n_found;
 }
 
-/* The rules that codes with these zero points (or NULL) may be made by; of equals the first is taken. */
-static size_t find_rules(const pack_tensor *codes, const pack_tensor *zeros, uint8_t rules[RULES_MAX])
+/* The rules that codes with these zero points (or NULL) may be made by; of rules that fit equally the first
+ * is taken. Returns their number. */
+static size_t find_rules(const pack_tensor *codes, const pack_tensor *zero_points, uint8_t rules[RULES_MAX])
 {
 	static const uint8_t common[] = {QS_RULE_DIVIDE, QS_RULE_MULTIPLY, QS_RULE_DIVIDE_HALF};
 	int is_packed = codes->view == PACK_WORD_CODES;
 	size_t n = 0;
 	if (codes->view == PACK_AS_IS)
 		rules[n++] = QS_RULE_LLM_INT8;
-	if (is_packed && codes->bits == 4) { /* these know that there are 16 codes */
+	if (is_packed && codes->code_bits == 4) { /* rules for 16 codes */
 		rules[n++] = QS_RULE_ADD_HALF_4;
 		rules[n++] = QS_RULE_ADD_4;
 	}
 	for (size_t i = 0; i < sizeof(common); i++)
 		rules[n++] = common[i];
-	if (zeros && (codes->view == PACK_AS_IS || (is_packed && codes->bits == 8))) {
+	if (zero_points && (codes->view == PACK_AS_IS || (is_packed && codes->code_bits == 8))) {
 		rules[n++] = QS_RULE_ADD_HALF;
 		rules[n++] = QS_RULE_ADD;
 	}
 	return n;
 }
 
-/* Unless there are as many as there may be. */
+/* Leaves it out when there are PACK_CANDIDATES_MAX already. */
 static void add_candidate(pack_search *s, pack_candidate candidate)
 {
-	if (s->n_candidates < PACK_GRIDS_MAX)
+	if (s->n_candidates < PACK_CANDIDATES_MAX)
 		s->candidates[s->n_candidates++] = candidate;
 }
 
-/* Every grid that a matrix of codes may have. Those of packed codes and blocks are known but for details. */
-static void find_grids(pack_search *s, const pack_map *map, const pack_tensor *codes)
+/* Makes a candidate of every grid that a matrix of codes may have. The grids of packed codes and of blocks
+ * are known but for details. */
+static void find_candidates(pack_search *s, const pack_map *map, const pack_tensor *codes)
 {
 	uint8_t rules[RULES_MAX];
 	pack_tensor *named[NAMED_MAX];
 	s->n_candidates = 0;
 	if (codes->view != PACK_AS_IS || codes->has_grid) {
-		pack_candidate known = {.grid = codes->grid, .named = 1}, other = known;
+		pack_candidate known = {.grid = codes->grid, .is_named = 1}, other = known;
 		add_candidate(s, known);
-		if (codes->view == PACK_WORD_CODES_T && codes->grid.zeros) {
-			/* GPTQModel's second version has the zero points themselves. */
+		if (codes->view == PACK_WORD_CODES_TRANSPOSED && codes->grid.zero_points) {
+			/* GPTQModel's second version stores zero points as they are, not less one. */
 			other.grid.zero_offset = 0;
 			add_candidate(s, other);
 		}
-		/* Groups whose size does not divide the columns: by the sizes that are in use. */
+		/* When the size of groups does not divide the columns, files leave open which of the usual sizes it
+		 * is. */
 		other = known;
 		for (uint32_t group = 16; group <= 1024 && !codes->grid.order; group *= 2) {
 			uint64_t cols = pack_cols(codes), given = codes->grid.group, groups = (cols + given - 1) / given;
@@ -179,7 +185,7 @@ static void find_grids(pack_search *s, const pack_map *map, const pack_tensor *c
 				add_candidate(s, other);
 			}
 		}
-		size_t n_rules = find_rules(codes, codes->grid.zeros, rules);
+		size_t n_rules = find_rules(codes, codes->grid.zero_points, rules);
 		for (size_t i = 0, n = s->n_candidates; qs_rule_group(codes->grid.rule) == 0 && i < n; i++)
 			for (size_t r = 0; r < n_rules; r++) {
 				other = s->candidates[i];
@@ -193,7 +199,7 @@ static void find_grids(pack_search *s, const pack_map *map, const pack_tensor *c
 	uint64_t rows = pack_rows(codes), cols = pack_cols(codes);
 	size_t n_named = find_named(map, codes, named), n_scales = 0;
 	for (size_t i = 0; i < n_named && n_scales < SCALES_MAX; i++) {
-		pack_tensor *scales = named[i], *zeros = NULL;
+		pack_tensor *scales = named[i], *zero_points = NULL;
 		uint64_t n = pack_n_elems(scales);
 		pack_grid strides[STRIDES_MAX];
 		if (!qs_dtype_is_float(scales->dtype))
@@ -201,33 +207,33 @@ static void find_grids(pack_search *s, const pack_map *map, const pack_tensor *c
 		size_t n_strides = find_strides(n, scales, rows, cols, strides);
 		n_scales += n_strides > 0;
 		for (size_t j = 0; j < n_named; j++)
-			if (is_zeros_name(named[j]->full + stem_of(codes->full)) && pack_n_elems(named[j]) == n &&
+			if (is_zero_points_name(named[j]->full + stem_of(codes->full)) && pack_n_elems(named[j]) == n &&
 			    (named[j]->dtype == QS_U8 || named[j]->dtype == QS_I8))
-				zeros = named[j];
-		size_t n_rules = find_rules(codes, zeros, rules);
+				zero_points = named[j];
+		size_t n_rules = find_rules(codes, zero_points, rules);
 		for (size_t j = 0; j < n_strides; j++)
 			for (size_t r = 0; r < n_rules; r++) {
 				pack_candidate candidate = {
-				    .grid = strides[j], .named = pack_is_scales_name(scales->full + stem_of(codes->full))};
+				    .grid = strides[j], .is_named = pack_is_scales_name(scales->full + stem_of(codes->full))};
 				candidate.grid.rule = rules[r];
 				candidate.grid.scales = scales;
-				candidate.grid.zeros = zeros;
-				candidate.grid.zero_offset = !zeros && codes->dtype == QS_U8 ? 128 : 0;
+				candidate.grid.zero_points = zero_points;
+				candidate.grid.zero_offset = !zero_points && codes->dtype == QS_U8 ? 128 : 0;
 				add_candidate(s, candidate);
 			}
 	}
 }
 
-static qstore_status read_elems(pack_search *s, const pack_tensor *t, uint8_t *dst, uint64_t first, size_t n,
-                                qs_error *error)
+static qstore_status read_sample_elems(pack_search *s, const pack_tensor *t, uint8_t *dst, uint64_t first,
+                                       size_t n, qstore_error *error)
 {
 	size_t size = qs_dtype_size(t->dtype);
-	return pack_tensor_read(s->p, t, dst, n * size, first * size, s->scratch, error);
+	return pack_tensor_read(t, dst, n * size, first * size, s->scratch, error);
 }
 
-/* Values (into s->fine) and codes (into s->coarse) that are to be compared. */
+/* Reads n values into s->fine and their codes into s->coarse, and describes them in *desc. */
 static qstore_status read_sample(pack_search *s, const pack_tensor *fine, const pack_tensor *codes,
-                                 uint64_t first, uint32_t n, qs_chunk_desc *desc, qs_error *error)
+                                 uint64_t first, uint32_t n, qs_chunk_desc *desc, qstore_error *error)
 {
 	*desc = (qs_chunk_desc){.kind = QS_KIND_REFINE,
 	                        .dtype = fine->dtype,
@@ -236,17 +242,18 @@ static qstore_status read_sample(pack_search *s, const pack_tensor *fine, const 
 	                        .first_elem = first,
 	                        .coarse = s->coarse,
 	                        .coarse_dtype = codes->dtype};
-	qstore_status status = read_elems(s, fine, s->fine, first, n, error);
-	return !status ? read_elems(s, codes, s->coarse, first, n, error) : status;
+	qstore_status status = read_sample_elems(s, fine, s->fine, first, n, error);
+	return status ? status : read_sample_elems(s, codes, s->coarse, first, n, error);
 }
 
-static qstore_status load_grid(pack_search *s, const pack_grid *grid, qs_chunk_desc *desc, qs_error *error)
+static qstore_status load_sample_grid(pack_search *s, const pack_grid *grid, qs_chunk_desc *desc,
+                                      qstore_error *error)
 {
-	return pack_load_grid(s->p, grid, desc->coarse_dtype, desc->cols, desc->first_elem, desc->n_elems,
-	                      &s->grid, s->scratch, &desc->coarse_grid, error);
+	return pack_load_grid(grid, desc->coarse_dtype, desc->cols, desc->first_elem, desc->n_elems, &s->grid,
+	                      s->scratch, &desc->coarse_grid, error);
 }
 
-/* Elements that the rule gives another code than desc->coarse has. */
+/* Counts the elements for which the rule gives another code than desc->coarse has. */
 static uint64_t count_mismatches(const qs_chunk_desc *desc, const uint8_t *fine)
 {
 	const qs_grid *grid = &desc->coarse_grid;
@@ -263,7 +270,7 @@ static uint64_t count_mismatches(const qs_chunk_desc *desc, const uint8_t *fine)
 			int given = is_signed ? (int8_t)desc->coarse[i] : desc->coarse[i];
 			if (code != QS_NO_CODE)
 				code = code > high ? high : code < low ? low : code;
-			/* Some quantizers are symmetric. */
+			/* Some quantizers use -127 in place of -128. */
 			n += code != given && !(is_signed && code == -128 && given == -127);
 		}
 	}
@@ -271,12 +278,12 @@ static uint64_t count_mismatches(const qs_chunk_desc *desc, const uint8_t *fine)
 }
 
 qstore_status pack_find_rule(pack_search *s, const pack_tensor *fine, pack_tensor *codes, const pack_map *map,
-                             int *found, pack_fit *fit, qs_error *error)
+                             int *found, pack_fit *fit, qstore_error *error)
 {
 	uint64_t cols, seen = 0, elems = pack_n_elems(fine);
 	uint32_t chunk_elems;
 	pack_geometry(fine, &cols, &chunk_elems);
-	find_grids(s, map, codes);
+	find_candidates(s, map, codes);
 	uint64_t n_chunks = (elems + chunk_elems - 1) / chunk_elems, previous = QS_NONE;
 	uint64_t chunks[3] = {0, n_chunks / 2, n_chunks - 1};
 	*found = 0;
@@ -292,7 +299,7 @@ qstore_status pack_find_rule(pack_search *s, const pack_tensor *fine, pack_tenso
 		qs_chunk_desc desc;
 		qstore_status status = read_sample(s, fine, codes, first, n, &desc, error);
 		for (size_t i = 0; i < s->n_candidates && !status; i++) {
-			status = load_grid(s, &s->candidates[i].grid, &desc, error);
+			status = load_sample_grid(s, &s->candidates[i].grid, &desc, error);
 			if (status)
 				break;
 			s->candidates[i].mismatches += count_mismatches(&desc, s->fine);
@@ -300,34 +307,36 @@ qstore_status pack_find_rule(pack_search *s, const pack_tensor *fine, pack_tenso
 		}
 		if (status)
 			return status;
-		if (pack_is_cancelled(s->p))
-			return qs_fail(error, QSTORE_CANCELLED, "cancelled");
+		status = pack_check_cancelled(s->progress, error);
+		if (status)
+			return status;
 		seen += n;
 	}
 	const pack_candidate *best = NULL;
 	for (size_t i = 0; i < s->n_candidates; i++) {
 		const pack_candidate *other = &s->candidates[i];
-		/* What is not named like scales has to prove itself. */
-		if (!other->named && other->mismatches >= seen / 2)
+		/* Tensors that are not named like scales have to explain half of the codes. */
+		if (!other->is_named && other->mismatches >= seen / 2)
 			continue;
 		if (!best || other->mismatches < best->mismatches)
 			best = other;
 	}
 	if (!best)
 		return QSTORE_OK;
-	/* Codes that were not made by rounding alone miss by any rule: the nearest values decide. */
+	/* Codes that were not made by rounding alone differ from every rule's: then the grid whose values are
+	 * nearest wins. */
 	if (best->mismatches > seen / 4)
 		for (size_t i = 0; i < s->n_candidates; i++)
 			if (s->candidates[i].sums.errors < 0.98 * best->sums.errors)
 				best = &s->candidates[i];
 	*found = 1;
-	/* Wrong pairs are found before hours of work. */
-	if (pack_alike(&best->sums))
+	/* Models that do not belong together are refused here, before hours of work. */
+	if (pack_sums_are_alike(&best->sums))
 		*fit = best->mismatches > seen / 4 ? PACK_LOOSE : PACK_FITS;
 	else
-		*fit = pack_correlation(&best->sums) > RELATED_MIN ? PACK_RELATED : PACK_WRONG;
+		*fit = pack_sums_correlation(&best->sums) > RELATED_MIN ? PACK_RELATED : PACK_WRONG;
 	pack_grid grid = best->grid;
-	pack_use_grid(codes, &grid);
+	pack_set_codes(codes, &grid);
 	return QSTORE_OK;
 }
 
@@ -335,39 +344,39 @@ int pack_guess_grid(pack_search *s, const pack_map *map, pack_tensor *codes)
 {
 	if (codes->grid.rule != QS_RULE_NONE)
 		return 1;
-	find_grids(s, map, codes);
+	find_candidates(s, map, codes);
 	for (size_t i = 0; i < s->n_candidates; i++) {
 		const pack_candidate *c = &s->candidates[i];
 		int is_absmax = strstr(c->grid.scales->name, "SCB") != NULL;
-		if (!c->named || is_absmax != (c->grid.rule == QS_RULE_LLM_INT8))
+		if (!c->is_named || is_absmax != (c->grid.rule == QS_RULE_LLM_INT8))
 			continue;
-		pack_use_grid(codes, &c->grid);
+		pack_set_codes(codes, &c->grid);
 		return 1;
 	}
 	return 0;
 }
 
-qstore_status pack_use_absmax(pack_search *s, const pack_tensor *fine, pack_tensor *codes, qs_error *error)
+qstore_status pack_use_absmax(pack_search *s, const pack_tensor *fine, pack_tensor *codes,
+                              qstore_error *error)
 {
-	packer *p = s->p;
 	if ((fine->dtype != QS_BF16 && fine->dtype != QS_F16) || codes->grid.rule != QS_RULE_Q8_0_D ||
 	    fine->view != PACK_AS_IS)
 		return QSTORE_OK;
 	pack_tensor *scales = codes->grid.scales;
-	pack_tensor *absmax = pack_add_part(p, fine, PACK_BLOCK_ABSMAX, fine->dtype, pack_rows(scales), 1);
+	pack_tensor *absmax = pack_derive(s->derived, fine, PACK_BLOCK_ABSMAX, fine->dtype, pack_rows(scales), 1);
 	if (!absmax)
-		return pack_no_memory(error);
+		return qs_no_memory(error);
 	absmax->owner = scales->owner;
-	const uint32_t piece = 1u << 13;
+	const uint32_t piece = 1u << 13; /* blocks */
 	uint64_t n = pack_n_elems(scales);
 	memset(s->coarse, 0, 32 * (size_t)piece);
 	for (uint64_t at = 0; at < n; at += piece) {
 		uint32_t some = n - at < piece ? (uint32_t)(n - at) : piece;
 		uint8_t *stored_scales = s->fine, *found = stored_scales + 2 * (size_t)piece,
 		        *blocks = found + 2 * (size_t)piece; /* 34 bytes each */
-		qstore_status status = read_elems(s, scales, stored_scales, at, some, error);
+		qstore_status status = read_sample_elems(s, scales, stored_scales, at, some, error);
 		if (!status)
-			status = read_elems(s, absmax, found, at, some, error);
+			status = read_sample_elems(s, absmax, found, at, some, error);
 		if (status)
 			return status;
 		qs_blocks_join(QS_Q8_0, fine->dtype, s->coarse, found, some, blocks);
@@ -381,7 +390,7 @@ qstore_status pack_use_absmax(pack_search *s, const pack_tensor *fine, pack_tens
 }
 
 qstore_status pack_correlate(pack_search *s, const pack_tensor *fine, const pack_tensor *codes,
-                             double *correlation, qs_error *error)
+                             double *correlation, qstore_error *error)
 {
 	uint64_t cols = pack_cols(fine), elems = pack_n_elems(fine);
 	uint64_t first = elems / 2 / cols * cols, left = elems - first;
@@ -390,9 +399,9 @@ qstore_status pack_correlate(pack_search *s, const pack_tensor *fine, const pack
 	qstore_status status = read_sample(
 	    s, fine, codes, first, left < PACK_CONTENT_ELEMS ? (uint32_t)left : PACK_CONTENT_ELEMS, &desc, error);
 	if (!status)
-		status = load_grid(s, &codes->grid, &desc, error);
+		status = load_sample_grid(s, &codes->grid, &desc, error);
 	if (!status)
 		pack_add_sums(&desc, s->fine, &sums);
-	*correlation = pack_correlation(&sums);
+	*correlation = pack_sums_correlation(&sums);
 	return status;
 }

@@ -1,5 +1,6 @@
-/* The archive itself: where everything stands in it, its index, its members; and whether all of it comes
- * back. */
+/* The archive itself: the place of everything in it, its index, its members; and whether all files come back
+ * from it. */
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,111 +8,94 @@
 #include <unistd.h>
 #include <zstd.h>
 
+#include "container/tar.h"
+#include "core/checksum.h"
+#include "os/file.h"
 #include "read/archive.h"
 #include "read/verify.h"
-#include "pack/pack.h"
-#include "container/tar.h"
+#include "restored.h"
 
 #define INDEX_NAME "qstore/index"
 #define LAYER_NAME "qstore/layer-"
 #define INDEX_LEVEL 19
 
-/* Names of members: the finest variant's files have their own, those of others stand in a folder. */
-static qstore_status name_members(packer *p, qs_error *error)
+#define LAYER_NAME_SIZE 96
+
+static void name_layer(char name[LAYER_NAME_SIZE], const qs_variant *variant)
 {
-	for (size_t i = 0; i < p->n_smalls; i++) {
-		pack_small *small = &p->smalls[i];
-		int finest = small->variants >> p->high_number & 1;
-		uint32_t v = p->high_number;
-		while ((small->variants >> v & 1) == 0)
-			v--;
-		const char *folder = finest ? "" : p->names[v], *end = small->kind == QS_FILE_ZSTD ? ".zst" : "";
-		size_t size = strlen(folder) + strlen(small->name) + strlen(end) + p->n_smalls + 4;
-		small->member = malloc(size);
-		if (!small->member)
-			return pack_no_memory(error);
-		snprintf(small->member, size, "%s%s%s%s", folder, finest ? "" : "/", small->name, end);
-		for (;;) {
-			int taken = strncmp(small->member, "qstore/", 7) == 0;
-			for (size_t j = 0; j < i && !taken; j++)
-				taken = strcmp(p->smalls[j].member, small->member) == 0;
-			if (!taken)
-				break;
-			memmove(small->member + 1, small->member, strlen(small->member) + 1);
-			small->member[0] = '_';
-		}
-	}
-	return QSTORE_OK;
+	snprintf(name, LAYER_NAME_SIZE, LAYER_NAME "%.64s", variant->name);
 }
 
-static void layer_name(char name[96], const qs_variant *variant)
+/* The record of a member's file in the index; *number: its search begins there, and the next one's behind it.
+ * Members and records are in the same order. */
+static qs_file *next_member_record(qs_index_builder *builder, size_t *number)
 {
-	snprintf(name, 96, LAYER_NAME "%.64s", variant->name);
+	for (; !qs_file_is_member(&builder->files[*number]); ++*number)
+		assert(*number + 1 < builder->n_files);
+	return &builder->files[(*number)++];
 }
 
-/* Where everything stands in the payload. */
-static qstore_status lay_out(packer *p, uint64_t *payload_size, qs_error *error)
+/* Sets all offsets in the payload. */
+static qstore_status lay_out(pack_plan *plan, const pack_members *members, uint64_t *payload_size,
+                             qstore_error *error)
 {
-	qs_index_builder *builder = &p->builder;
-	uint64_t at = 0, header_size, spool = 0;
-	qstore_status status = name_members(p, error);
-	size_t number = 0;
-	for (size_t i = 0; i < p->n_smalls && !status; i++) {
-		const pack_small *small = &p->smalls[i];
-		status = qs_tar_header_size(small->member, small->coded_size, &header_size, error);
+	qs_index_builder *builder = &plan->builder;
+	uint64_t at = 0, header_size, trailer_size = 0;
+	size_t number = 0, object = 0;
+	for (size_t i = 0; i < members->n; i++) {
+		const pack_member *member = &members->items[i];
+		qstore_status status = qs_tar_header_size(member->name, member->coded_size, &header_size, error);
 		if (status)
 			return status;
-		/* Both are sorted alike. */
-		while (!qs_file_is_member(&builder->files[number]))
-			number++;
 		at += header_size;
-		builder->files[number++].offset = at;
-		at = qs_tar_padded(at + small->coded_size);
+		next_member_record(builder, &number)->offset = at;
+		at = qs_tar_padded(at + member->coded_size);
 	}
-	uint32_t object = 0;
-	for (uint32_t v = 0; v < builder->n_variants && !status; v++) {
+	for (uint32_t v = 0; v < builder->n_variants; v++) {
 		qs_variant *variant = &builder->variants[v];
-		char name[96];
-		layer_name(name, variant);
-		status = qs_tar_header_size(name, variant->layer_size, &header_size, error);
+		char name[LAYER_NAME_SIZE];
+		name_layer(name, variant);
+		qstore_status status = qs_tar_header_size(name, variant->layer_size, &header_size, error);
 		if (status)
 			return status;
 		at += header_size;
 		variant->layer_offset = at;
-		for (; object < builder->n_objects && builder->objects[object].variant == v; object++)
-			builder->objects[object].offset += at - spool;
-		spool += variant->layer_size;
-		at = qs_tar_padded(at + variant->layer_size);
+		for (; object < builder->n_objects && builder->objects[object].variant == v; object++) {
+			builder->objects[object].offset = at;
+			at += builder->objects[object].coded_size;
+		}
+		assert(at == variant->layer_offset + variant->layer_size);
+		at = qs_tar_padded(at);
 	}
-	uint64_t trailer_size = 0;
-	if (!status)
-		status = qs_tar_trailer_size(&trailer_size, error);
+	assert(object == builder->n_objects);
+	qstore_status status = qs_tar_trailer_size(&trailer_size, error);
 	*payload_size = at + trailer_size;
 	return status;
 }
 
-/* The index as it is stored, header first. */
-static qstore_status make_index(packer *p, uint64_t payload_size, uint8_t **out, size_t *out_size,
-                                qs_error *error)
+/* The index as it is stored, header first. *out is malloc'd. */
+static qstore_status make_index(const pack_plan *plan, uint64_t payload_size, uint8_t **out, size_t *out_size,
+                                qstore_error *error)
 {
 	uint8_t *body = NULL;
 	size_t body_size = 0;
 	*out = NULL;
-	qstore_status status = qs_builder_body(&p->builder, &body, &body_size);
+	qstore_status status = qs_builder_body(&plan->builder, &body, &body_size);
 	if (status)
-		return qs_fail(error, status, "%s: the index: %s", p->options->output, qstore_status_message(status));
-	/* The reader's own checks, before anything is written. */
+		return qs_fail(error, status, "%s: the index cannot be made: %s", plan->output,
+		               qstore_status_message(status));
+	/* The checks of readers, before anything is written. */
 	qs_index check;
 	if (qs_index_open(&check, body, body_size, payload_size)) {
 		free(body);
 		return qs_fail(error, QSTORE_CORRUPT, "%s: the index contradicts itself: please report this",
-		               p->options->output);
+		               plan->output);
 	}
 	size_t cap = ZSTD_compressBound(body_size);
 	uint8_t *stored = malloc(QS_INDEX_HEADER_SIZE + cap);
 	if (!stored) {
 		free(body);
-		return pack_no_memory(error);
+		return qs_no_memory(error);
 	}
 	size_t coded_size = ZSTD_compress(stored + QS_INDEX_HEADER_SIZE, cap, body, body_size, INDEX_LEVEL);
 	qs_index_header header = {.zstd_body = 1, .body_size = body_size, .payload_size = payload_size};
@@ -129,97 +113,115 @@ static qstore_status make_index(packer *p, uint64_t payload_size, uint8_t **out,
 	return QSTORE_OK;
 }
 
-static qstore_status copy_spool(packer *p, qs_tar_writer *writer, int fd, uint64_t offset, uint64_t size,
-                                uint8_t *buffer, qs_error *error)
+static qstore_status copy_spool(qs_tar_writer *writer, const pack_spool *spool, uint64_t offset,
+                                uint64_t size, uint8_t *buffer, pack_progress *progress, qstore_error *error)
 {
 	while (size > 0) {
 		size_t n = size < QS_IO_BLOCK ? (size_t)size : QS_IO_BLOCK;
-		if (pack_is_cancelled(p))
-			return qs_fail(error, QSTORE_CANCELLED, "cancelled");
-		qstore_status status = qs_pread_all(fd, buffer, n, offset, p->options->output, error);
+		qstore_status status = pack_check_cancelled(progress, error);
+		if (!status)
+			status = pack_read(&spool->source, buffer, n, offset, error);
 		if (!status)
 			status = qs_tar_writer_data(writer, buffer, n, error);
 		if (status)
 			return status;
 		offset += n;
 		size -= n;
-		pack_advance(p, n);
+		pack_advance(progress, n);
 	}
 	return QSTORE_OK;
 }
 
-static qstore_status write_members(packer *p, qs_tar_writer *writer, const uint8_t *index, size_t index_size,
-                                   uint64_t payload_size, uint8_t *buffer, qs_error *error)
+/* Everything behind the index. payload: offset of the payload in the archive; buffer: QS_IO_BLOCK bytes. */
+static qstore_status write_payload(pack_plan *plan, const pack_members *members, const pack_spool *layers,
+                                   qs_tar_writer *writer, uint64_t payload, uint8_t *buffer,
+                                   pack_progress *progress, qstore_error *error)
 {
-	const qs_index_builder *builder = &p->builder;
-	uint64_t payload_offset = qs_tar_padded(QS_INDEX_OFFSET + index_size), spool = 0;
-	qstore_status status = qs_tar_writer_member(writer, INDEX_NAME, index_size, QS_INDEX_OFFSET, error);
-	if (!status)
-		status = qs_tar_writer_data(writer, index, index_size, error);
+	qs_index_builder *builder = &plan->builder;
+	uint64_t spool_offset = 0;
 	size_t number = 0;
-	for (size_t i = 0; i < p->n_smalls && !status; i++) {
-		const pack_small *small = &p->smalls[i];
-		while (!qs_file_is_member(&builder->files[number]))
-			number++;
-		status = qs_tar_writer_member(writer, small->member, small->coded_size,
-		                              payload_offset + builder->files[number++].offset, error);
+	qstore_status status = QSTORE_OK;
+	for (size_t i = 0; i < members->n && !status; i++) {
+		const pack_member *member = &members->items[i];
+		status = qs_tar_writer_member(writer, member->name, member->coded_size,
+		                              payload + next_member_record(builder, &number)->offset, error);
 		if (!status)
-			status =
-			    copy_spool(p, writer, p->small_fd, small->spool_offset, small->coded_size, buffer, error);
+			status = copy_spool(writer, &members->spool, member->spool_offset, member->coded_size, buffer,
+			                    progress, error);
 	}
 	for (uint32_t v = 0; v < builder->n_variants && !status; v++) {
 		const qs_variant *variant = &builder->variants[v];
-		char name[96];
-		layer_name(name, variant);
-		status = qs_tar_writer_member(writer, name, variant->layer_size,
-		                              payload_offset + variant->layer_offset, error);
+		char name[LAYER_NAME_SIZE];
+		name_layer(name, variant);
+		status =
+		    qs_tar_writer_member(writer, name, variant->layer_size, payload + variant->layer_offset, error);
 		if (!status)
-			status = copy_spool(p, writer, p->layer_fd, spool, variant->layer_size, buffer, error);
-		spool += variant->layer_size;
-		p->result.variants[v].download_size = payload_offset + variant->layer_offset + variant->layer_size;
+			status = copy_spool(writer, layers, spool_offset, variant->layer_size, buffer, progress, error);
+		spool_offset += variant->layer_size;
 	}
-	p->result.index_size = payload_offset;
-	p->result.archive_size = payload_offset + payload_size;
-	if (!status)
-		status = qs_tar_writer_finish(writer, p->result.archive_size, error);
 	return status;
 }
 
-qstore_status pack_write(packer *p, int fd, qs_error *error)
+static void fill_sizes(const pack_plan *plan, uint64_t payload, uint64_t payload_size,
+                       qstore_pack_result *result)
 {
-	uint64_t payload_size = 0;
+	const qs_index_builder *builder = &plan->builder;
+	for (uint32_t v = 0; v < builder->n_variants; v++)
+		result->variants[v].download_size =
+		    payload + builder->variants[v].layer_offset + builder->variants[v].layer_size;
+	result->index_size = payload;
+	result->archive_size = payload + payload_size;
+}
+
+qstore_status pack_write_archive(pack_plan *plan, const pack_members *members, const pack_spool *layers,
+                                 int fd, pack_progress *progress, qstore_pack_result *result,
+                                 qstore_error *error)
+{
+	uint64_t payload_size = 0, payload = 0;
 	uint8_t *index = NULL, *buffer = malloc(QS_IO_BLOCK);
 	size_t index_size = 0;
 	qs_tar_writer *writer = NULL;
-	qstore_status status = !buffer ? pack_no_memory(error) : lay_out(p, &payload_size, error);
+	qstore_status status = buffer ? lay_out(plan, members, &payload_size, error) : qs_no_memory(error);
 	if (!status)
-		status = make_index(p, payload_size, &index, &index_size, error);
+		status = make_index(plan, payload_size, &index, &index_size, error);
 	if (!status)
-		status = qs_tar_writer_create(&writer, fd, p->options->output, error);
+		status = qs_tar_writer_create(&writer, fd, plan->output, error);
 	if (!status) {
-		pack_phase(p, "writing", payload_size);
-		qs_allocate(fd, qs_tar_padded(QS_INDEX_OFFSET + index_size) + payload_size);
-		status = write_members(p, writer, index, index_size, payload_size, buffer, error);
+		payload = qs_tar_padded(QS_INDEX_OFFSET + index_size);
+		pack_phase(progress, "writing", payload_size);
+		qs_allocate(fd, payload + payload_size);
+		status = qs_tar_writer_member(writer, INDEX_NAME, index_size, QS_INDEX_OFFSET, error);
 	}
+	if (!status)
+		status = qs_tar_writer_data(writer, index, index_size, error);
+	if (!status)
+		status = write_payload(plan, members, layers, writer, payload, buffer, progress, error);
+	if (!status)
+		status = qs_tar_writer_finish(writer, payload + payload_size, error);
+	if (!status)
+		fill_sizes(plan, payload, payload_size, result);
 	qs_tar_writer_destroy(writer);
 	free(index);
 	free(buffer);
 	return status;
 }
 
-/* Restores every file from the finished archive. */
-static qstore_status check_archive(packer *p, const char *temp_path, qs_error *error)
+/* ---- Comparing ---- */
+
+/* Restores every file from the finished archive, to nowhere. */
+static qstore_status restore_all(const pack_plan *plan, const pack_sources *sources, const char *base,
+                                 const char *path, const qstore_work *work, qstore_error *error)
 {
 	qstore_archive *archive;
-	qstore_status status = qstore_open(temp_path, &archive, error);
-	if (!status && p->n_bases > 0)
-		status = qstore_set_base(archive, p->options->base, error);
+	qstore_status status = qstore_open(path, &archive, error);
+	if (!status && base)
+		status = qstore_set_base(archive, base, error);
 	if (!status)
-		status = qs_archive_verify(archive, &p->options->work, pack_check_piece, p, error);
+		status = qs_archive_verify(archive, work, pack_check_piece, (void *)plan, error);
 	qstore_close(archive);
 	if (status == QSTORE_CORRUPT) {
 		/* An input that changed between the passes was coded from other bytes than were hashed. */
-		qstore_status changed = pack_check_sources(p, error);
+		qstore_status changed = pack_check_sources(sources, error);
 		if (changed)
 			return changed;
 	}
@@ -237,18 +239,19 @@ static void *flush_file(void *user)
 	return NULL;
 }
 
-/* The disk writes what is read back meanwhile: that comes from memory in any case. */
-qstore_status pack_check(packer *p, int fd, const char *temp_path, qs_error *error)
+qstore_status pack_check_archive(const pack_plan *plan, const pack_sources *sources, const char *base, int fd,
+                                 const char *path, const pack_progress *progress, qstore_error *error)
 {
+	/* The disk writes while the archive is read back, which comes from memory in any case. */
 	flush f = {.fd = fd};
 	pthread_t thread;
 	int started = pthread_create(&thread, NULL, flush_file, &f) == 0;
-	qstore_status status = check_archive(p, temp_path, error);
+	qstore_status status = restore_all(plan, sources, base, path, progress->work, error);
 	if (started)
 		pthread_join(thread, NULL);
 	else
 		flush_file(&f);
 	if (!status && f.reason != 0)
-		status = qs_fail(error, QSTORE_IO, "%s: cannot write: %s", p->options->output, strerror(f.reason));
+		status = qs_fail(error, QSTORE_IO, "%s: cannot write: %s", plan->output, strerror(f.reason));
 	return status;
 }

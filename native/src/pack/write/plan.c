@@ -1,332 +1,388 @@
-/* The plan: which bytes are which object's, and the index of all. */
+/* The plan: which bytes are which object's, and the index. */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "pack/pack.h"
+#include "core/index.h"
+#include "os/array.h"
+#include "write.h"
 
-static uint32_t coarsest(uint32_t variants)
+/* Elements of a chunk of bytes that are no tensor's. */
+#define LITERAL_CHUNK (1u << 18)
+
+_Static_assert(LITERAL_CHUNK <= QS_CHUNK_SIZE_MAX, "chunks of literal bytes are not too large");
+
+uint32_t pack_coarsest(uint32_t variants)
 {
 	uint32_t v = 0;
+	assert(variants != 0);
 	while ((variants >> v & 1) == 0)
 		v++;
 	return v;
 }
 
-static int compare_files(const void *a, const void *b)
+void pack_free_plan(pack_plan *plan)
 {
-	const pack_file *x = a, *y = b;
-	uint32_t vx = coarsest(x->variants), vy = coarsest(y->variants);
-	return vx != vy ? (vx < vy ? -1 : 1) : strcmp(x->name, y->name);
+	for (size_t i = 0; i < plan->n_files; i++)
+		free(plan->files[i].pieces);
+	free(plan->files);
+	free(plan->segments);
+	free(plan->objects);
+	qs_builder_free(&plan->builder);
 }
 
-static qstore_status add_segment(packer *p, size_t first, pack_segment segment, qs_error *error)
+static qstore_status fail_index(const pack_plan *plan, qstore_status status, qstore_error *error)
+{
+	return qs_fail(error, status, "%s: the index cannot be made: %s", plan->output,
+	               qstore_status_message(status));
+}
+
+/* ---- Objects ---- */
+
+/* An object of its own kind, without references. */
+static qs_object new_object(uint32_t kind, uint32_t dtype, uint32_t variant)
+{
+	return (qs_object){.kind = kind,
+	                   .dtype = dtype,
+	                   .variant = variant,
+	                   .coarse = QS_NONE,
+	                   .scales = QS_NONE,
+	                   .zeros = QS_NONE,
+	                   .order = QS_NONE};
+}
+
+static qstore_status add_object(pack_plan *plan, qs_object object, pack_object own, uint32_t *number,
+                                qstore_error *error)
+{
+	uint64_t n_parts = qs_object_n_parts(&object);
+	uint64_t n_chunks = object.kind == QS_KIND_LAYOUT || object.kind == QS_KIND_BASE ? 0 : n_parts;
+	object.n_chunks = (uint32_t)n_chunks;
+	pack_object *added = qs_array_add(&plan->objects, &plan->n_objects, sizeof(*added));
+	if (!added)
+		return qs_no_memory(error);
+	*added = own;
+	qstore_status status = qs_builder_add_chunks(&plan->builder, n_chunks, &object.first_chunk);
+	if (!status)
+		status = qs_builder_add_parts(&plan->builder, n_parts, &object.first_part);
+	if (!status)
+		status = qs_builder_add_object(&plan->builder, number);
+	if (status)
+		return fail_index(plan, status, error);
+	plan->builder.objects[*number] = object;
+	assert(plan->n_objects == plan->builder.n_objects);
+	return QSTORE_OK;
+}
+
+/* Appends bytes to the literal object that begins with segment `first`. */
+static qstore_status add_segment(pack_plan *plan, size_t first, pack_segment segment, qstore_error *error)
 {
 	if (segment.size == 0)
 		return QSTORE_OK;
-	if (p->n_segments > first) {
-		pack_segment *last = &p->segments[p->n_segments - 1];
+	if (plan->n_segments > first) {
+		pack_segment *last = &plan->segments[plan->n_segments - 1];
 		if (last->source == segment.source && last->offset + last->size == segment.offset) {
 			last->size += segment.size;
 			return QSTORE_OK;
 		}
 	}
-	pack_segment *larger = realloc(p->segments, (p->n_segments + 1) * sizeof(*larger));
-	if (!larger)
-		return pack_no_memory(error);
-	p->segments = larger;
-	p->segments[p->n_segments++] = segment;
+	pack_segment *added = qs_array_add(&plan->segments, &plan->n_segments, sizeof(*added));
+	if (!added)
+		return qs_no_memory(error);
+	*added = segment;
 	return QSTORE_OK;
 }
 
-static qstore_status add_object(packer *p, qs_object object, const pack_object *own, uint32_t *number,
-                                qs_error *error)
+/* The object of a file's literal bytes: those between its tensors, and its small tensors. */
+static qstore_status plan_literal(pack_plan *plan, pack_planned_file *planned, qstore_error *error)
 {
-	pack_object *larger = realloc(p->objects, (p->builder.n_objects + 1) * sizeof(*larger));
-	if (!larger)
-		return pack_no_memory(error);
-	p->objects = larger;
-	uint64_t n_parts = qs_object_n_parts(&object);
-	uint64_t n_chunks = object.kind == QS_KIND_LAYOUT || object.kind == QS_KIND_BASE ? 0 : n_parts;
-	object.n_chunks = (uint32_t)n_chunks;
-	qstore_status status = qs_builder_add_chunks(&p->builder, n_chunks, &object.first_chunk);
-	if (!status)
-		status = qs_builder_add_parts(&p->builder, n_parts, &object.first_part);
-	if (!status)
-		status = qs_builder_add_object(&p->builder, number);
-	if (status)
-		return qs_fail(error, status, "%s: the index: %s", p->options->output, qstore_status_message(status));
-	p->builder.objects[*number] = object;
-	p->objects[*number] = *own;
-	return QSTORE_OK;
-}
-
-static int is_own(const pack_tensor *t)
-{
-	return t->role != PACK_LITERAL && t->role != PACK_SHARED;
-}
-
-static qstore_status plan_literal(packer *p, pack_file *file, qs_error *error)
-{
-	pack_object own = {.first_segment = p->n_segments};
-	qs_object object = {
-	    .kind = QS_KIND_PLAIN,
-	    .dtype = QS_BYTES,
-	    .variant = coarsest(file->variants),
-	    .coarse = QS_NONE,
-	    .scales = QS_NONE,
-	    .zeros = QS_NONE,
-	    .order = QS_NONE,
-	    .cols = 1,
-	    .chunk_elems = 1u << 18,
-	};
+	const pack_file *file = planned->file;
+	pack_object own = {.first_segment = plan->n_segments};
+	qs_object object = new_object(QS_KIND_PLAIN, QS_BYTES, pack_coarsest(file->variants));
 	uint64_t at = 0;
+	object.cols = 1;
+	object.chunk_elems = LITERAL_CHUNK;
 	for (size_t i = 0; i <= file->n_tensors; i++) {
 		const pack_tensor *t = i < file->n_tensors ? &file->tensors[i] : NULL;
 		uint64_t end = t ? t->offset : file->size;
+		assert(end >= at);
 		pack_segment gap = {file->gaps.source, pack_gap_offset(file, at), end - at};
-		qstore_status status = add_segment(p, own.first_segment, gap, error);
+		qstore_status status = add_segment(plan, own.first_segment, gap, error);
 		object.n_elems += gap.size;
 		if (!status && t && t->role == PACK_LITERAL) {
-			status = add_segment(p, own.first_segment, (pack_segment){t->source, t->source_offset, t->size},
-			                     error);
+			status = add_segment(plan, own.first_segment,
+			                     (pack_segment){t->source, t->source_offset, t->size}, error);
 			object.n_elems += t->size;
 		}
 		if (status)
 			return status;
 		at = t ? end + t->size : end;
 	}
-	own.n_segments = p->n_segments - own.first_segment;
-	if (object.n_elems == 0)
-		return QSTORE_OK;
-	return add_object(p, object, &own, &file->literal, error);
-}
-
-static qstore_status plan_object(packer *p, pack_tensor *t, uint32_t layer, qs_error *error);
-
-/* What an object names comes before it. */
-static qstore_status plan_needed(packer *p, const pack_tensor *t, qs_error *error)
-{
-	pack_tensor *needed[] = {t->coarse, t->grid.scales, t->grid.zeros, t->grid.order, t->factors};
-	qstore_status status = QSTORE_OK;
-	for (size_t i = 0; i < sizeof(needed) / sizeof(*needed) && !status; i++)
-		if (needed[i])
-			status = plan_object(p, pack_stored(needed[i]), t->layer, error);
-	return status;
+	own.n_segments = plan->n_segments - own.first_segment;
+	return object.n_elems > 0 ? add_object(plan, object, own, &planned->literal, error) : QSTORE_OK;
 }
 
 static uint32_t object_of(pack_tensor *t)
 {
-	return !t ? QS_NONE : pack_stored(t)->object;
+	return t ? pack_coded(t)->object : QS_NONE;
 }
 
-/* The object of a tensor that has one of its own, unless it is there already. layer: of one of the base. */
-static qstore_status plan_object(packer *p, pack_tensor *t, uint32_t layer, qs_error *error)
+/* Some fields of an object have another meaning for each kind (core/index.h); these set them. */
+
+static void set_grid(qs_object *object, const pack_grid *grid)
+{
+	object->rule = grid->rule;
+	object->scales = object_of(grid->scales);
+	object->zeros = object_of(grid->zero_points);
+	object->order = object_of(grid->order);
+	object->group = grid->group;
+	object->row_stride = grid->row_stride;
+	object->group_stride = grid->group_stride;
+	object->zero_offset = grid->zero_offset;
+}
+
+static void set_layout(qs_object *object, uint32_t layout, uint32_t bits, uint32_t block_scales)
+{
+	object->rule = layout;
+	object->group = bits;
+	object->scales = block_scales;
+}
+
+static void set_base_file(qs_object *object, uint32_t file)
+{
+	object->group = file;
+}
+
+static void set_base_offset(qs_object *object, uint64_t offset)
+{
+	object->row_stride = offset;
+}
+
+static void plan_layout(qs_object *object, const pack_tensor *t)
+{
+	static const uint8_t layouts[] = {
+	    [PACK_WORD_CODES] = QS_LAYOUT_PACKED,
+	    [PACK_WORD_CODES_TRANSPOSED] = QS_LAYOUT_TRANSPOSED,
+	    [PACK_TRANSPOSED] = QS_LAYOUT_TRANSPOSED,
+	    [PACK_NIBBLE_CODES] = QS_LAYOUT_INTERLEAVED,
+	    [PACK_NIBBLE_CODES_TRANSPOSED] = QS_LAYOUT_INTERLEAVED_COLUMNS,
+	    [PACK_BLOCK_CODES] = QS_LAYOUT_BLOCKS,
+	    [PACK_Q8_0_CODES] = QS_LAYOUT_BLOCKS,
+	};
+	const pack_tensor *content = t->content;
+	uint32_t layout = layouts[content->view];
+	int has_blocks = layout == QS_LAYOUT_BLOCKS;
+	assert(layout != 0 && has_blocks == (t->layout_bits == 0));
+	set_layout(object, layout, t->layout_bits, has_blocks ? object_of(content->grid.scales) : QS_NONE);
+	/* Layouts along the rows are restored chunk by chunk of their content, the others as a whole. */
+	if (!qs_layout_is_by_columns(layout)) {
+		uint32_t per_elem = has_blocks ? 1 : 8 * qs_dtype_size(t->dtype) / t->layout_bits;
+		pack_geometry(content, &object->cols, &object->chunk_elems);
+		object->cols /= per_elem;
+		object->chunk_elems /= per_elem;
+	}
+}
+
+/* The object of a tensor that has one of its own; layer: of one of the base. */
+static qs_object make_object(const pack_tensor *t, uint32_t layer)
 {
 	static const uint8_t kinds[] = {
 	    [PACK_PLAIN] = QS_KIND_PLAIN, [PACK_CODES] = QS_KIND_CODES,   [PACK_REFINE] = QS_KIND_REFINE,
 	    [PACK_DELTA] = QS_KIND_DELTA, [PACK_LAYOUT] = QS_KIND_LAYOUT, [PACK_BASE] = QS_KIND_BASE,
 	};
-	if (!is_own(t) || t->object != QS_NONE)
-		return QSTORE_OK;
-	qstore_status status = plan_needed(p, t, error);
-	if (status)
-		return status;
-	pack_object own = {.tensor = t};
-	qs_object object = {
-	    .kind = kinds[t->role],
-	    .dtype = t->dtype,
-	    .variant = t->role == PACK_BASE ? layer : t->layer,
-	    .coarse = object_of(t->coarse),
-	    .scales = QS_NONE,
-	    .zeros = QS_NONE,
-	    .order = QS_NONE,
-	    .n_elems = pack_n_elems(t),
-	};
+	qs_object object = new_object(kinds[t->role], t->dtype, t->role == PACK_BASE ? layer : t->layer);
+	object.coarse = object_of(pack_builds_on(t));
+	object.n_elems = pack_n_elems(t);
 	pack_geometry(t, &object.cols, &object.chunk_elems);
-	if (t->role == PACK_BASE)
-		object.row_stride = t->source_offset;
-	if (t->role == PACK_PLAIN && qs_block_elems(t->dtype) > 1) {
-		/* Blocks of a type that is not modelled. */
-		object.dtype = QS_BYTES;
-		object.n_elems = t->size;
-		object.cols = qs_block_size(t->dtype);
-		object.chunk_elems = (1u << 18) - (1u << 18) % (uint32_t)object.cols;
-	}
-	if (t->role == PACK_CODES && t->grid.rule != QS_RULE_NONE) {
-		object.rule = t->grid.rule;
-		object.scales = object_of(t->grid.scales);
-		object.zeros = object_of(t->grid.zeros);
-		object.order = object_of(t->grid.order);
-		object.group = t->grid.group;
-		object.row_stride = t->grid.row_stride;
-		object.group_stride = t->grid.group_stride;
-		object.zero_offset = t->grid.zero_offset;
-	}
-	if (t->role == PACK_REFINE)
-		object.scales = object_of(t->factors);
-	if (t->role == PACK_LAYOUT) {
-		const pack_tensor *codes = t->coarse;
-		uint32_t per_elem = t->bits == 0 ? 1 : 8 * qs_dtype_size(t->dtype) / t->bits;
-		static const uint8_t layouts[] = {
-		    [PACK_WORD_CODES] = QS_LAYOUT_PACKED,
-		    [PACK_WORD_CODES_T] = QS_LAYOUT_TRANSPOSED,
-		    [PACK_TURNED] = QS_LAYOUT_TRANSPOSED,
-		    [PACK_NIBBLES] = QS_LAYOUT_INTERLEAVED,
-		    [PACK_NIBBLES_T] = QS_LAYOUT_INTERLEAVED_COLUMNS,
-		    [PACK_BLOCK_CODES] = QS_LAYOUT_BLOCKS,
-		    [PACK_Q8_0_CODES] = QS_LAYOUT_BLOCKS,
-		};
-		object.rule = layouts[codes->view];
-		object.group = t->bits;
-		if (object.rule == QS_LAYOUT_BLOCKS)
-			object.scales = object_of(codes->grid.scales);
-		if (!qs_layout_is_by_columns(object.rule)) {
-			pack_geometry(codes, &object.cols, &object.chunk_elems);
-			object.cols /= per_elem;
-			object.chunk_elems /= per_elem;
+	switch (t->role) {
+	case PACK_PLAIN:
+		if (qs_block_elems(t->dtype) > 1) {
+			/* Blocks of a type that is not modelled are coded as bytes. */
+			object.dtype = QS_BYTES;
+			object.n_elems = t->size;
+			object.cols = qs_block_size(t->dtype);
+			object.chunk_elems = LITERAL_CHUNK - LITERAL_CHUNK % (uint32_t)object.cols;
 		}
+		break;
+	case PACK_CODES:
+		if (t->grid.rule != QS_RULE_NONE)
+			set_grid(&object, &t->grid);
+		break;
+	case PACK_REFINE:
+		object.scales = object_of(t->factors);
+		break;
+	case PACK_LAYOUT:
+		plan_layout(&object, t);
+		break;
+	case PACK_BASE:
+		set_base_offset(&object, t->source_offset);
+		break;
+	default:
+		break;
 	}
-	return add_object(p, object, &own, &t->object, error);
+	return object;
 }
 
-static qstore_status plan_objects(packer *p, pack_file *file, qs_error *error)
+/* Adds the object of a tensor, unless it has none of its own or is there already; the objects that it names
+ * come before it. layer: of one of the base. */
+static qstore_status plan_object(pack_plan *plan, pack_tensor *t, uint32_t layer, qstore_error *error)
 {
-	qstore_status status = plan_literal(p, file, error);
-	for (size_t i = 0; i < file->n_tensors && !status; i++) {
-		pack_tensor *t = &file->tensors[i];
-		status = plan_object(p, pack_stored(t), t->layer, error);
+	if (t->role == PACK_LITERAL || t->role == PACK_DUPLICATE || t->object != QS_NONE)
+		return QSTORE_OK;
+	pack_tensor *named[] = {pack_builds_on(t), t->grid.scales, t->grid.zero_points, t->grid.order,
+	                        t->factors};
+	for (size_t i = 0; i < sizeof(named) / sizeof(*named); i++) {
+		qstore_status status =
+		    named[i] ? plan_object(plan, pack_coded(named[i]), t->layer, error) : QSTORE_OK;
+		if (status)
+			return status;
 	}
-	return status;
+	return add_object(plan, make_object(t, layer), (pack_object){.tensor = t}, &t->object, error);
+}
+
+static qstore_status plan_objects(pack_plan *plan, qstore_error *error)
+{
+	for (size_t i = 0; i < plan->n_files; i++) {
+		const pack_file *file = plan->files[i].file;
+		qstore_status status = plan_literal(plan, &plan->files[i], error);
+		for (size_t j = 0; j < file->n_tensors && !status; j++) {
+			pack_tensor *t = &file->tensors[j];
+			status = plan_object(plan, pack_coded(t), t->layer, error);
+		}
+		if (status)
+			return status;
+	}
+	return QSTORE_OK;
 }
 
 /* ---- Files and tensors in the index ---- */
 
-/* One extent; neighbours in the same object become one. */
-static qstore_status add_extent(packer *p, qs_file *file, uint32_t object, uint64_t offset, uint64_t size,
-                                qs_error *error)
+/* Appends an extent to a file. */
+static qstore_status add_extent(pack_plan *plan, qs_file *file, qs_extent extent, qstore_error *error)
 {
 	uint32_t number;
-	if (size == 0)
+	if (extent.size == 0)
 		return QSTORE_OK;
-	qstore_status status = qs_builder_add_extent(&p->builder, &number);
+	assert(extent.object < plan->n_objects);
+	qstore_status status = qs_builder_add_extent(&plan->builder, &number);
 	if (status)
-		return qs_fail(error, status, "%s: the index: %s", p->options->output, qstore_status_message(status));
-	p->builder.extents[number] = (qs_extent){object, offset, size};
-	p->objects[object].variants |= file->variants;
+		return fail_index(plan, status, error);
+	plan->builder.extents[number] = extent;
 	file->n_extents++;
 	return QSTORE_OK;
 }
 
-static qstore_status index_tensor(packer *p, uint32_t file, const char *path, const pack_tensor *t,
-                                  qs_error *error)
+static qstore_status index_tensor(qs_index_builder *builder, uint32_t file, const char *path,
+                                  const pack_tensor *t, uint32_t object, qstore_error *error)
 {
 	uint32_t number;
 	qs_tensor tensor = {
-	    .name = qs_builder_name(&p->builder, t->name),
+	    .name = qs_builder_name(builder, t->name),
 	    .file = file,
 	    .dtype = t->dtype,
-	    .first_dim = (uint32_t)p->builder.n_dims,
+	    .first_dim = (uint32_t)builder->n_dims,
 	    .n_dims = t->n_dims,
-	    .object = t->object,
+	    .object = object,
 	    .offset = t->offset,
 	    .size = t->size,
 	};
-	qstore_status status = !tensor.name ? QSTORE_MEMORY : QSTORE_OK;
+	qstore_status status = tensor.name ? QSTORE_OK : QSTORE_MEMORY;
 	if (strlen(t->name) > QS_TENSOR_NAME_MAX)
 		status = QSTORE_LIMIT;
 	for (uint32_t i = 0; i < t->n_dims && !status; i++)
-		status = qs_builder_add_dim(&p->builder, t->dims[i]);
+		status = qs_builder_add_dim(builder, t->dims[i]);
 	if (!status)
-		status = qs_builder_add_tensor(&p->builder, &number);
+		status = qs_builder_add_tensor(builder, &number);
 	if (status)
 		return qs_fail(error, status, "%s: tensor %.400s: %s", path, t->name, qstore_status_message(status));
-	p->builder.tensors[number] = tensor;
+	builder->tensors[number] = tensor;
 	return QSTORE_OK;
 }
 
-static qstore_status index_file(packer *p, uint32_t number, pack_file *f, qs_error *error)
+/* The record of a file that is made of objects, its extents and its tensors. */
+static qstore_status index_file(pack_plan *plan, uint32_t number, pack_planned_file *planned,
+                                qstore_error *error)
 {
-	qs_file file = {
-	    .name = qs_builder_name(&p->builder, f->name),
-	    .variants = f->variants,
+	const pack_file *file = planned->file;
+	qs_file record = {
+	    .name = qs_builder_name(&plan->builder, file->name),
+	    .variants = file->variants,
 	    .kind = QS_FILE_ASSEMBLED,
-	    .size = f->size,
-	    .first_extent = (uint32_t)p->builder.n_extents,
+	    .size = file->size,
+	    .first_extent = (uint32_t)plan->builder.n_extents,
 	};
+	/* Bytes of the literal object that extents have; those behind them that are of the next extent; bytes of
+	 * the file that have been looked at. */
 	uint64_t literal = 0, pending = 0, at = 0;
-	if (!file.name)
-		return pack_no_memory(error);
-	for (size_t i = 0; i <= f->n_tensors; i++) {
-		pack_tensor *t = i < f->n_tensors ? &f->tensors[i] : NULL;
-		uint64_t end = t ? t->offset : f->size;
+	if (!record.name)
+		return qs_no_memory(error);
+	for (size_t i = 0; i <= file->n_tensors; i++) {
+		pack_tensor *t = i < file->n_tensors ? &file->tensors[i] : NULL;
+		uint64_t end = t ? t->offset : file->size;
+		uint32_t object = object_of(t);
 		qstore_status status = QSTORE_OK;
 		pending += end - at;
 		at = t ? end + t->size : end;
-		if (t && t->role == PACK_SHARED)
-			t->object = t->coarse->object;
 		if (t && t->role == PACK_LITERAL) {
 			pending += t->size;
 		} else {
-			status = add_extent(p, &file, f->literal, literal, pending, error);
+			status = add_extent(plan, &record, (qs_extent){planned->literal, literal, pending}, error);
 			literal += pending;
 			pending = 0;
 			if (!status && t)
-				status = add_extent(p, &file, t->object, 0, t->size, error);
+				status = add_extent(plan, &record, (qs_extent){object, 0, t->size}, error);
 		}
 		if (!status && t)
-			status = index_tensor(p, number, f->path, t, error);
+			status = index_tensor(&plan->builder, number, file->path, t, object, error);
 		if (status)
 			return status;
 	}
-	p->builder.files[number] = file;
-	f->number = number;
+	plan->builder.files[number] = record;
+	planned->number = number;
 	return QSTORE_OK;
 }
 
-static qstore_status index_small(packer *p, uint32_t number, const pack_small *small, qs_error *error)
+static qstore_status index_member(pack_plan *plan, uint32_t number, const pack_member *member,
+                                  qstore_error *error)
 {
-	qs_file file = {
-	    .name = qs_builder_name(&p->builder, small->name),
-	    .variants = small->variants,
-	    .kind = small->kind,
-	    .size = small->size,
-	    .coded_size = small->coded_size,
+	qs_file record = {
+	    .name = qs_builder_name(&plan->builder, member->small->name),
+	    .variants = member->small->variants,
+	    .kind = member->kind,
+	    .size = member->small->bytes.size,
+	    .coded_size = member->coded_size,
 	};
-	if (!file.name)
-		return pack_no_memory(error);
-	p->builder.files[number] = file;
-	memcpy(p->builder.sha256[number], small->sha256, sizeof(small->sha256));
+	if (!record.name)
+		return qs_no_memory(error);
+	plan->builder.files[number] = record;
+	memcpy(plan->builder.sha256[number], member->sha256, sizeof(member->sha256));
 	return QSTORE_OK;
 }
 
-static int compare_smalls(const void *a, const void *b)
+static qstore_status index_base_file(pack_plan *plan, uint32_t number, const pack_base_file *file,
+                                     qstore_error *error)
 {
-	const pack_small *x = a, *y = b;
-	int order = strcmp(x->name, y->name);
-	return order != 0 ? order : (int)coarsest(x->variants) - (int)coarsest(y->variants);
-}
-
-static qstore_status index_base(packer *p, uint32_t number, pack_base_file *base)
-{
-	qs_file file = {
-	    .name = qs_builder_name(&p->builder, base->name), .kind = QS_FILE_BASE, .size = base->size};
-	if (!file.name)
-		return QSTORE_MEMORY;
-	base->number = number;
-	p->builder.files[number] = file;
-	memcpy(p->builder.sha256[number], base->sha256, sizeof(base->sha256));
+	qs_file record = {
+	    .name = qs_builder_name(&plan->builder, file->name), .kind = QS_FILE_BASE, .size = file->size};
+	if (!record.name)
+		return qs_no_memory(error);
+	plan->builder.files[number] = record;
+	memcpy(plan->builder.sha256[number], file->sha256, sizeof(file->sha256));
+	for (size_t i = 0; i < plan->n_objects; i++)
+		if (plan->builder.objects[i].kind == QS_KIND_BASE && plan->objects[i].tensor->base_file == file)
+			set_base_file(&plan->builder.objects[i], number);
 	return QSTORE_OK;
 }
 
-/* One of the three; in the index's order: by name, then coarse to fine. */
+/* A file of the index: one of the three. */
 typedef struct index_entry {
 	const char *name;
-	uint32_t rank; /* its coarsest variant; those of the base are last */
-	pack_file *file;
-	const pack_small *small;
-	pack_base_file *base;
+	uint32_t rank; /* its coarsest variant; files of the base have higher ranks than all variants */
+	pack_planned_file *file;
+	const pack_member *member;
+	const pack_base_file *base_file;
 } index_entry;
 
+/* The index has files by name, those of the same name by rank. */
 static int compare_entries(const void *a, const void *b)
 {
 	const index_entry *x = a, *y = b;
@@ -334,75 +390,110 @@ static int compare_entries(const void *a, const void *b)
 	return order != 0 ? order : (x->rank > y->rank) - (x->rank < y->rank);
 }
 
-static qstore_status index_files(packer *p, qs_error *error)
+static size_t list_entries(pack_plan *plan, const pack_base *base, const pack_members *members,
+                           index_entry *entries)
 {
 	size_t n = 0;
-	index_entry *entries = calloc(p->n_files + p->n_smalls + p->n_bases + 1, sizeof(*entries));
-	if (!entries)
-		return pack_no_memory(error);
-	if (p->n_smalls > 0)
-		qsort(p->smalls, p->n_smalls, sizeof(*p->smalls), compare_smalls);
-	for (size_t i = 0; i < p->n_files; i++)
-		entries[n++] = (index_entry){
-		    .name = p->files[i].name, .rank = coarsest(p->files[i].variants), .file = &p->files[i]};
-	for (size_t i = 0; i < p->n_smalls; i++)
-		entries[n++] = (index_entry){
-		    .name = p->smalls[i].name, .rank = coarsest(p->smalls[i].variants), .small = &p->smalls[i]};
-	for (size_t i = 0; i < p->n_bases; i++)
-		if (p->bases[i].used)
-			entries[n++] = (index_entry){
-			    .name = p->bases[i].name, .rank = QS_VARIANTS_MAX + (uint32_t)i, .base = &p->bases[i]};
+	for (size_t i = 0; i < plan->n_files; i++)
+		entries[n++] = (index_entry){.name = plan->files[i].file->name,
+		                             .rank = pack_coarsest(plan->files[i].file->variants),
+		                             .file = &plan->files[i]};
+	for (size_t i = 0; i < members->n; i++)
+		entries[n++] = (index_entry){.name = members->items[i].small->name,
+		                             .rank = pack_coarsest(members->items[i].small->variants),
+		                             .member = &members->items[i]};
+	for (size_t i = 0; i < base->n_files; i++)
+		if (base->files[i]->is_used)
+			entries[n++] = (index_entry){.name = base->files[i]->name,
+			                             .rank = QS_VARIANTS_MAX + (uint32_t)i,
+			                             .base_file = base->files[i]};
 	if (n > 0)
 		qsort(entries, n, sizeof(*entries), compare_entries);
+	return n;
+}
+
+static qstore_status index_files(pack_plan *plan, const pack_base *base, const pack_members *members,
+                                 qstore_error *error)
+{
+	index_entry *entries = calloc(plan->n_files + members->n + base->n_files + 1, sizeof(*entries));
+	if (!entries)
+		return qs_no_memory(error);
+	size_t n = list_entries(plan, base, members, entries);
 	qstore_status status = QSTORE_OK;
 	for (size_t i = 0; i < n && !status; i++) {
 		uint32_t number;
 		const index_entry *e = &entries[i];
-		if (qs_builder_add_file(&p->builder, &number) || (e->base && index_base(p, number, e->base)))
-			status = pack_no_memory(error);
+		status = qs_builder_add_file(&plan->builder, &number);
+		if (status)
+			status = fail_index(plan, status, error);
 		else if (e->file)
-			status = index_file(p, number, e->file, error);
-		else if (e->small)
-			status = index_small(p, number, e->small, error);
+			status = index_file(plan, number, e->file, error);
+		else if (e->member)
+			status = index_member(plan, number, e->member, error);
+		else
+			status = index_base_file(plan, number, e->base_file, error);
 	}
 	free(entries);
-	for (size_t i = 0; i < p->builder.n_objects; i++) {
-		qs_object *object = &p->builder.objects[i];
-		if (object->kind == QS_KIND_BASE)
-			object->group = p->bases[p->objects[i].tensor->base_file].number;
-	}
 	return status;
 }
 
-qstore_status pack_plan(packer *p, qs_error *error)
+/* ---- Variants and layers ---- */
+
+static qstore_status index_variants(pack_plan *plan, const pack_input *input, qstore_error *error)
 {
-	for (uint32_t v = 0; v <= p->high_number; v++) {
+	for (uint32_t v = 0; v < input->n_variants; v++) {
+		const pack_variant *variant = &input->variants[v];
 		uint32_t number;
-		qstore_status status = qs_builder_add_variant(&p->builder, &number);
-		const char *name = qs_builder_name(&p->builder, p->names[v]);
+		qstore_status status = qs_builder_add_variant(&plan->builder, &number);
+		const char *name = qs_builder_name(&plan->builder, variant->name);
 		if (status || !name)
-			return pack_no_memory(error);
-		p->builder.variants[number] =
-		    (qs_variant){.name = name,
-		                 .dtype = p->dtypes[v],
-		                 .coarser = v == 0                                    ? QS_NONE
-		                            : v == p->high_number && p->options->from ? p->from
-		                                                                      : v - 1};
-		for (size_t i = 0; i < p->n_files; i++)
-			p->builder.variants[number].raw_size += p->files[i].variants >> v & 1 ? p->files[i].size : 0;
-		for (size_t i = 0; i < p->n_smalls; i++)
-			p->builder.variants[number].raw_size += p->smalls[i].variants >> v & 1 ? p->smalls[i].size : 0;
+			return qs_no_memory(error);
+		qs_variant record = {.name = name, .dtype = variant->dtype, .coarser = variant->coarser};
+		for (size_t i = 0; i < input->n_files; i++)
+			record.raw_size += input->files[i].variants >> v & 1 ? input->files[i].size : 0;
+		for (size_t i = 0; i < input->n_smalls; i++)
+			record.raw_size += input->smalls[i].variants >> v & 1 ? input->smalls[i].bytes.size : 0;
+		plan->builder.variants[number] = record;
 	}
-	if (p->n_files > 0)
-		qsort(p->files, p->n_files, sizeof(*p->files), compare_files);
-	for (size_t i = 0; i < p->n_files; i++)
-		for (size_t j = 0; j < p->files[i].n_tensors; j++)
-			p->files[i].tensors[j].layer = coarsest(p->files[i].variants);
-	pack_set_layers(p);
-	for (size_t i = 0; i < p->n_files; i++) {
-		qstore_status status = plan_objects(p, &p->files[i], error);
-		if (status)
-			return status;
+	return QSTORE_OK;
+}
+
+static int compare_planned_files(const void *a, const void *b)
+{
+	const pack_file *x = ((const pack_planned_file *)a)->file, *y = ((const pack_planned_file *)b)->file;
+	uint32_t vx = pack_coarsest(x->variants), vy = pack_coarsest(y->variants);
+	return vx != vy ? (vx < vy ? -1 : 1) : strcmp(x->name, y->name);
+}
+
+/* Lists the files in the order of their objects, and sets the layers of all tensors. */
+static qstore_status list_files(pack_plan *plan, const pack_input *input, const pack_derived *derived,
+                                qstore_error *error)
+{
+	plan->files = calloc(input->n_files + 1, sizeof(*plan->files));
+	if (!plan->files)
+		return qs_no_memory(error);
+	for (size_t i = 0; i < input->n_files; i++) {
+		const pack_file *file = &input->files[i];
+		plan->files[plan->n_files++] = (pack_planned_file){.file = file, .literal = QS_NONE};
+		for (size_t j = 0; j < file->n_tensors; j++)
+			file->tensors[j].layer = pack_coarsest(file->variants);
 	}
-	return index_files(p, error);
+	if (plan->n_files > 0)
+		qsort(plan->files, plan->n_files, sizeof(*plan->files), compare_planned_files);
+	for (size_t i = 0; i < derived->n_tensors; i++)
+		derived->tensors[i]->layer = derived->tensors[i]->owner->layer;
+	return QSTORE_OK;
+}
+
+qstore_status pack_make_plan(pack_plan *plan, const pack_input *input, const pack_derived *derived,
+                             const pack_base *base, const pack_members *members, qstore_error *error)
+{
+	qstore_status status = index_variants(plan, input, error);
+	if (!status)
+		status = list_files(plan, input, derived, error);
+	if (!status)
+		status = plan_objects(plan, error);
+	if (!status)
+		status = index_files(plan, base, members, error);
+	return status;
 }

@@ -1,0 +1,105 @@
+#include "tensor.h"
+
+#include <assert.h>
+
+#include "core/index.h"
+
+pack_tensor *pack_builds_on(const pack_tensor *t)
+{
+	switch (t->role) {
+	case PACK_CODES:
+		return t->coarser_codes;
+	case PACK_REFINE:
+		return t->refined_codes;
+	case PACK_DELTA:
+		return t->reference;
+	case PACK_LAYOUT:
+		return t->content;
+	default:
+		return NULL;
+	}
+}
+
+pack_tensor *pack_coded(pack_tensor *tensor)
+{
+	while (tensor->role == PACK_DUPLICATE) {
+		assert(tensor->original);
+		tensor = tensor->original;
+	}
+	return tensor;
+}
+
+void pack_set_duplicate(pack_tensor *tensor, pack_tensor *original)
+{
+	assert(tensor != original && tensor->size == original->size);
+	tensor->role = PACK_DUPLICATE;
+	tensor->original = original;
+}
+
+void pack_set_refine(pack_tensor *fine, pack_tensor *codes)
+{
+	assert(codes->role == PACK_CODES && pack_n_elems(fine) == pack_n_elems(codes));
+	fine->role = PACK_REFINE;
+	fine->refined_codes = codes;
+}
+
+void pack_set_delta(pack_tensor *fine, pack_tensor *reference)
+{
+	assert(pack_n_elems(fine) == pack_n_elems(reference));
+	fine->role = PACK_DELTA;
+	fine->reference = reference;
+}
+
+void pack_set_layout(pack_tensor *tensor, pack_tensor *content, uint32_t bits)
+{
+	tensor->role = PACK_LAYOUT;
+	tensor->content = content;
+	tensor->layout_bits = bits;
+}
+
+void pack_set_codes(pack_tensor *codes, const pack_grid *grid)
+{
+	assert(grid->rule != QS_RULE_NONE && grid->scales);
+	codes->grid = *grid;
+	codes->role = PACK_CODES;
+	codes->matrix = codes;
+	/* Objects of their own, however small they are: the object of the codes names them. */
+	grid->scales->role = PACK_PLAIN;
+	if (grid->zero_points && grid->zero_points->role == PACK_LITERAL)
+		grid->zero_points->role = PACK_PLAIN;
+	if (grid->order && grid->order->role == PACK_LITERAL)
+		grid->order->role = PACK_PLAIN;
+}
+
+uint64_t pack_n_elems(const pack_tensor *tensor)
+{
+	return tensor->size / qs_block_size(tensor->dtype) * qs_block_elems(tensor->dtype);
+}
+
+uint64_t pack_cols(const pack_tensor *tensor)
+{
+	uint64_t cols = tensor->n_dims > 1 ? 1 : 0;
+	for (uint32_t i = 1; i < tensor->n_dims; i++)
+		cols *= tensor->dims[i];
+	return cols > 0 ? cols : 1;
+}
+
+uint64_t pack_rows(const pack_tensor *tensor)
+{
+	uint64_t cols = pack_cols(tensor), elems = pack_n_elems(tensor);
+	return elems / cols + (elems % cols != 0);
+}
+
+void pack_geometry(const pack_tensor *tensor, uint64_t *cols, uint32_t *chunk_elems)
+{
+	uint32_t most = 1u << 18, block = qs_block_elems(tensor->dtype);
+	if (block == 1 && most > QS_CHUNK_SIZE_MAX / qs_dtype_size(tensor->dtype))
+		most = QS_CHUNK_SIZE_MAX / qs_dtype_size(tensor->dtype);
+	*cols = pack_cols(tensor);
+	*chunk_elems = *cols <= most ? most - most % (uint32_t)*cols : most;
+}
+
+uint32_t pack_row_group(uint64_t cols)
+{
+	return cols < UINT32_MAX ? (uint32_t)cols : UINT32_MAX;
+}

@@ -1,0 +1,43 @@
+#include "make.h"
+
+#include <assert.h>
+
+qstore_status pack_choose_quantizer(const qstore_pack_options *options, const pack_variant *given,
+                                    qstore_quantize *quantizer, int *is_quantized, qstore_error *error)
+{
+	const qs_model *model = &given->model;
+	int gguf = 0, onnx = 0;
+	for (size_t i = 0; i < model->n_files; i++) {
+		gguf |= model->files[i].is_weights && model->files[i].weights.format == QS_FORMAT_GGUF;
+		onnx |= model->files[i].is_weights && model->files[i].weights.format == QS_FORMAT_ONNX;
+	}
+	*is_quantized = 0;
+	*quantizer = options->quantize;
+	if (*quantizer == QSTORE_QUANTIZE_DEFAULT)
+		*quantizer = options->base || onnx ? QSTORE_QUANTIZE_NONE
+		             : gguf                ? QSTORE_QUANTIZE_Q8_0
+		                                   : QSTORE_QUANTIZE_LLM_INT8;
+	if (*quantizer == QSTORE_QUANTIZE_LLM_INT8 && (gguf || onnx))
+		return qs_fail(error, QSTORE_USAGE,
+		               "%s is %s, and llm.int8 is for safetensors: use another quantizer, or none",
+		               model->path, gguf ? "GGUF" : "ONNX");
+	if (*quantizer == QSTORE_QUANTIZE_Q8_0 && !gguf)
+		return qs_fail(error, QSTORE_USAGE,
+		               "%s is not GGUF, and q8_0 is for GGUF: use another quantizer, or none", model->path);
+	if (*quantizer != QSTORE_QUANTIZE_NONE && (given->dtype == QS_I8 || qs_block_elems(given->dtype) > 1)) {
+		*is_quantized = 1;
+		*quantizer = QSTORE_QUANTIZE_NONE;
+	}
+	return QSTORE_OK;
+}
+
+void pack_share_with_made(pack_derived *derived, pack_tensor *fine, pack_tensor *made)
+{
+	assert(made->role == fine->role);
+	if (fine->role == PACK_LITERAL || fine->role == PACK_DUPLICATE)
+		return;
+	for (size_t i = 0; i < derived->n_tensors; i++)
+		if (derived->tensors[i]->owner == fine)
+			derived->tensors[i]->owner = made;
+	pack_set_duplicate(fine, made);
+}

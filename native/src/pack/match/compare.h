@@ -1,0 +1,18 @@
+/* Tensors that are equal to others, or close to them. */
+#ifndef QS_PACK_COMPARE_H
+#define QS_PACK_COMPARE_H
+
+#include "encode/encode.h"
+#include "pack/input/progress.h"
+#include "pack/input/tensor.h"
+
+/* Are the bytes of two tensors of the same size equal? Both are as they are in their files. buffer: 2 *
+ * QS_IO_BLOCK bytes. */
+qstore_status pack_are_equal(const pack_tensor *a, const pack_tensor *b, const pack_progress *progress,
+                             uint8_t *buffer, int *equal, qstore_error *error);
+
+/* Does it save 2 % to code a piece of the middle chunk of `fine` as differences to `coarse`? */
+qstore_status pack_delta_pays(qs_encoder *encoder, const pack_tensor *fine, const pack_tensor *coarse,
+                              int *pays, qstore_error *error);
+
+#endif

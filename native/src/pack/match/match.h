@@ -1,0 +1,20 @@
+/* The second stage: how each tensor is coded, from which others. It sets the roles of the input's tensors and
+ * adds derived ones; a variant's tensors are coded from coarser variants, or from the base.
+ *
+ * match/ depends on input/ only. In this folder, sums.h and compare.h are below rule.h, that is below match.h
+ * and base.h. */
+#ifndef QS_PACK_MATCH_H
+#define QS_PACK_MATCH_H
+
+#include "pack/input/input.h"
+
+/* Gives every tensor its full name and its key, and finds the matrices whose codes are packed in words or
+ * stored in blocks. (matrix.c) */
+qstore_status pack_find_matrices(const pack_input *input, pack_derived *derived, qstore_error *error);
+
+/* Finds for each variant's tensors those of coarser variants that they are equal to, refine or are close to.
+ * from: name of the variant that the finest one builds on, or NULL: the next coarser one. (pair.c) */
+qstore_status pack_pair_variants(pack_input *input, pack_derived *derived, const char *from,
+                                 const pack_progress *progress, qstore_error *error);
+
+#endif
