@@ -4,7 +4,8 @@ import { ArchiveBytes, ArchiveFile, ArchiveTensor, readTensors } from "./content
 import { DTYPES } from "../format/dtypes.js";
 import { QstoreError } from "../error.js";
 import { KIND, NONE } from "../format/archive-index.js";
-import { findVariant, hasVariant, isShared, planVariant } from "../plan/plan.js";
+import { findVariant, hasVariant, isInCoarserLayer } from "../format/variants.js";
+import { planVariant } from "../plan/ranges.js";
 import { RULES } from "../format/rules.js";
 import { safetensorsHeader } from "./safetensors.js";
 import { fetchRanges, loadTensors } from "./tensors.js";
@@ -307,7 +308,7 @@ export class Archive {
 			describeObject(index, index.object(tensor.object));
 		return {
 			name: tensor.name, file, variants, dtype: DTYPES[tensor.dtype].name, shape: tensor.shape,
-			offset: tensor.offset, size: tensor.size, ...info, shared: isShared(index, tensor),
+			offset: tensor.offset, size: tensor.size, ...info, shared: isInCoarserLayer(index, tensor),
 		};
 	}
 

@@ -3,11 +3,11 @@
 import { fileBlob, fileResponse } from "../adapters/blob.js";
 import { FILE } from "../format/archive-index.js";
 import { QstoreError } from "../error.js";
-import { planFile, planTensors } from "../plan/plan.js";
+import { planFile, planTensors } from "../plan/pieces.js";
 import { streamOf } from "../util/readable.js";
 import { sha256 } from "../util/sha256.js";
 import { readExactly } from "../source/source.js";
-import { decodePieces } from "../decode/stream.js";
+import { decodePieces } from "../decode/pieces.js";
 import { TensorData } from "./tensor-data.js";
 
 /** @typedef {import("./archive.js").TensorInfo} TensorInfo */
@@ -23,7 +23,7 @@ const WHOLE_MAX = 2 ** 26;
 
 const OTHER_SHA256 = "its SHA-256 differs";
 
-/** @typedef {import("../decode/stream.js").Context & { decoder: Decoder }} Context */
+/** @typedef {import("../decode/pieces.js").Context & { decoder: Decoder }} Context */
 
 /** @typedef {(start: number, end: number, options: ReadOptions) => AsyncGenerator<Uint8Array, void, void>} Produce */
 

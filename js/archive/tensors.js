@@ -2,14 +2,15 @@
 
 import { QstoreError } from "../error.js";
 import { planReads } from "../plan/batches.js";
-import { coalesce, planTensors } from "../plan/plan.js";
+import { planTensors } from "../plan/pieces.js";
+import { coalesce } from "../plan/ranges.js";
 import { bytesToFetch, readExactly } from "../source/source.js";
-import { decodePieces } from "../decode/stream.js";
+import { decodePieces } from "../decode/pieces.js";
 import { TensorData } from "./tensor-data.js";
 
 /** @typedef {import("./contents.js").ArchiveTensor} ArchiveTensor */
 /** @typedef {import("./contents.js").Context} Context */
-/** @typedef {import("../plan/plan.js").Range} Range */
+/** @typedef {import("../plan/ranges.js").Range} Range */
 
 /**
  * How far something is. What is fetched is coded, and less than what it decodes to; from a file or a warm cache it is nothing. What nobody could know comes on top of

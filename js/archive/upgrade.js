@@ -2,9 +2,10 @@
 
 import { KIND, NONE } from "../format/archive-index.js";
 import { DTYPES } from "../format/dtypes.js";
-import { planObject, planRanges, planTensor } from "../plan/plan.js";
+import { planObject, planTensor } from "../plan/pieces.js";
+import { planRanges } from "../plan/ranges.js";
 import { RULES } from "../format/rules.js";
-import { decodePieces } from "../decode/stream.js";
+import { decodePieces } from "../decode/pieces.js";
 import { loadTensors, sumToFetch } from "./tensors.js";
 
 /** @typedef {import("../format/archive-index.js").Index} Index */
@@ -89,7 +90,7 @@ async function gainsOf(context, tensors, options) {
 	});
 	const pieces = refined.flatMap((record) => record ? [[...sampleOf(index, record.coarse)], [...planObject(index, record.grid.scales)]] : []);
 	const stream = decodePieces(context, pieces.flat(), options);
-	/** @param {import("../plan/plan.js").Piece[]} parts */
+	/** @param {import("../plan/pieces.js").Piece[]} parts */
 	const read = async (parts) => {
 		const all = [];
 		for (let i = 0; i < parts.length; i++)

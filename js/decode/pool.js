@@ -288,8 +288,10 @@ function detach({ chunk, values, coarse, codes, coarseGrid, grid, ...rest }, buf
 		buffers.push(own.buffer);
 		return own;
 	};
-	/** @param {import("../wasm/decoder.js").Grid} of */
-	const copyGrid = (of) => ({ ...of, scales: copy(of.scales), zeros: of.zeros && copy(of.zeros), order: of.order && copy(of.order), factors: of.factors && copy(of.factors) });
+	/** @param {import("../wasm/decoder.js").Grid} grid */
+	const copyGrid = ({ scales, zeroPoints, order, factors, ...numbers }) => ({
+		...numbers, scales: copy(scales), zeroPoints: zeroPoints && copy(zeroPoints), order: order && copy(order), factors: factors && copy(factors),
+	});
 	return {
 		...rest,
 		chunk: chunk && { ...chunk, bytes: copy(chunk.bytes) },

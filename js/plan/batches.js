@@ -1,203 +1,253 @@
-/** In which portions pieces are read and decoded, and what each reads. No I/O: stream.js does that, and puts its promises into what is planned here. */
+/**
+ * Batches: how much is requested and decoded at a time, and which chunks each batch reads. A plan is plain data; its reader
+ * (../decode/pieces.js) keeps the bytes and promises that belong to it.
+ */
 
 import { KIND } from "../format/archive-index.js";
-import { chunkNumber, chunkRange, chunksOf, coalesce, hasChunks, planChain, windowsOf } from "./plan.js";
+import { chunkNumber, chunksOf, hasChunks, planChain, windowsOf } from "./needs.js";
+import { chunkRange, coalesce } from "./ranges.js";
 
 /** @typedef {import("../format/archive-index.js").Index} Index */
-/** @typedef {import("./plan.js").ChunkId} ChunkId */
-/** @typedef {import("./plan.js").Needs} Needs */
-/** @typedef {import("./plan.js").Piece} Piece */
-/** @typedef {import("./plan.js").Range} Range */
-/** @typedef {import("./plan.js").Window} Window */
+/** @typedef {import("./needs.js").ChunkId} ChunkId */
+/** @typedef {import("./needs.js").Needs} Needs */
+/** @typedef {import("./needs.js").Window} Window */
+/** @typedef {import("./pieces.js").Piece} Piece */
+/** @typedef {import("./ranges.js").Range} Range */
 
-/** Coded bytes that are read at a time if a caller does not say so; less at first, so that something is there soon. */
-const LOT_SIZE = 8 * 2 ** 20, FIRST_LOT = 4 * 2 ** 20;
-/** Lots that are planned together: ranges of theirs that are no larger than this, in bytes, are read with the first, as neighbours often lie side by side. */
-const GROUP_LOTS = 4, SMALL_RANGE = 2 ** 16;
-/** Decoded chunks that stay for the pieces that follow: of the bytes between tensors, and of grids. */
-const SHARED_MAX = 16;
-/** The dtype of objects of bytes between tensors. */
+/** Coded bytes of a batch unless a caller says otherwise; the first batch is smaller, so that something is there soon. */
+const BATCH_SIZE = 8 * 2 ** 20, FIRST_BATCH = 4 * 2 ** 20;
+/**
+ * So many batches are planned together: ranges of at most SMALL_RANGE bytes that they need are read with the first of them, since they
+ * often are neighbours.
+ */
+const GROUP_BATCHES = 4, SMALL_RANGE = 2 ** 16;
+/** So many decoded chunks of grids, and of the bytes between tensors, are kept for the pieces that follow. */
+const REUSED_MAX = 16;
+/** The dtype of objects that hold the bytes between tensors. */
 const BYTES = 0;
 
 /**
- * A chunk that several pieces use: decoded at its first use, and kept for a while.
- * @typedef {object} Shared
+ * A chunk that several pieces use: it is decoded when the first of them needs it. A later batch that refers to this same object reads
+ * nothing for it.
+ * @typedef {object} ReusedChunk
  * @property {ChunkId} id
- * @property {Lot} [lot] that reads it, until it is decoded
- * @property {Promise<Uint8Array>} [decoded]
  */
 
 /**
- * All codes of a matrix that stands by columns in a file.
- * @typedef {object} Whole
+ * All codes, or floats, of a matrix whose layout in a file is by columns: every piece of the file needs some of each row. The batch
+ * whose task is the first to refer to it reads its chunks; later ones that refer to this same object read nothing for it.
+ * @typedef {object} WholeMatrix
  * @property {number} object
- * @property {Level[][]} [chains] of its chunks, until they are decoded
- * @property {Lot} [lot] that reads them
- * @property {Promise<Uint8Array>} [decoded]
+ * @property {Level[][]} chains how each of its chunks is decoded
  */
 
 /**
- * A piece and what it needs.
- * @typedef {object} Task
- * @property {Piece} piece
- * @property {Shared} [shared] the chunk itself, when it is a shared one
- * @property {Level[]} levels the chunk, then what it builds on, down to the coarsest; none for a shared one
- * @property {Whole} [whole] layouts by columns
- */
-
-/**
+ * A chunk to decode, with what it needs beside the chunk that it builds on.
  * @typedef {object} Level
  * @property {ChunkId} id
  * @property {Needs} needs
- * @property {Map<Window, Shared[]>} windows
+ * @property {Map<Window, ReusedChunk[]>} windows the chunks of each window that it needs
  */
 
 /**
- * @typedef {object} Lot
- * @property {Task[]} tasks
- * @property {Set<number>} chunks to read
- * @property {Range[]} ranges that hold them, but for those of its group
- * @property {Group} group
- * @property {Promise<Map<number, Uint8Array>>} [coded] by chunk
+ * One piece, and how it is decoded: it is bytes of `reused`, or else of the chunk levels[0].
+ * @typedef {object} Task
+ * @property {Piece} piece
+ * @property {ReusedChunk} [reused]
+ * @property {Level[]} levels the chunk, then those that it builds on, the coarsest last; none for a reused chunk
+ * @property {WholeMatrix} [whole] for layouts by columns
  */
 
 /**
- * What several lots need a little of.
- * @typedef {object} Group
+ * @typedef {object} Batch
+ * @property {Task[]} tasks in the order of their pieces
+ * @property {Set<number>} chunks to read, by their numbers through all objects
+ * @property {ReusedChunk[]} reused those of `chunks` that are reused
+ * @property {Range[]} ranges that hold the chunks, except for ranges of the group
+ * @property {BatchGroup} group
+ */
+
+/**
+ * Small ranges that several batches need; they are read once, for the first of these batches.
+ * @typedef {object} BatchGroup
  * @property {Range[]} ranges
- * @property {Promise<Block[]>} [blocks] when they are read
  */
 
-/** @typedef {{ offset: number, bytes: Uint8Array }} Block a range that was read */
-
-/** @typedef {{ gap?: number, lot?: number }} LotOptions gap: see CoalesceOptions; lot: see ReadOptions */
+/**
+ * @typedef {object} BatchOptions
+ * @property {number} [gap] see CoalesceOptions
+ * @property {number} [batchSize] coded bytes of a batch; see ReadOptions
+ */
 
 /**
+ * Plans how pieces are read and decoded.
  * @param {Index} index
  * @param {Iterable<Piece>} pieces
- * @param {LotOptions} [options]
- * @returns {Generator<Lot, void, void>}
+ * @param {BatchOptions} [options]
+ * @returns {Generator<Batch, void, void>}
  */
-export function planLots(index, pieces, { gap, lot = LOT_SIZE } = {}) {
-	return groupLots(index, makeLots(index, pieces, lot), gap);
+export function planBatches(index, pieces, { gap, batchSize = BATCH_SIZE } = {}) {
+	return groupBatches(index, new Cutter(index, batchSize).cut(pieces), gap);
 }
 
 /**
- * The ranges that decoding pieces reads, lot by lot: what one has read in passing a later one may read again.
+ * The ranges that decoding pieces reads, batch by batch. Ranges of different batches may overlap: the bytes of a gap that one batch reads
+ * may be chunks of another.
  * @param {Index} index
  * @param {Iterable<Piece>} pieces
- * @param {LotOptions} [options]
+ * @param {BatchOptions} [options]
  * @returns {Range[]}
  */
 export function planReads(index, pieces, options) {
 	/** @type {Range[]} */
 	const ranges = [];
 	let last;
-	for (const { ranges: own, group } of planLots(index, pieces, options)) {
+	for (const { ranges: own, group } of planBatches(index, pieces, options)) {
 		ranges.push(...own, ...group === last ? [] : group.ranges);
 		last = group;
 	}
 	return ranges;
 }
 
-/**
- * Cuts pieces into lots, and finds out which chunks each has to read: what an earlier lot read and is still kept is not
- * read again.
- * @param {Index} index
- * @param {Iterable<Piece>} pieces
- * @param {number} lotSize coded bytes of each lot; of the first ones less
- * @returns {Generator<Lot, void, void>}
- */
-function* makeLots(index, pieces, lotSize) {
-	/** @type {Map<number, Shared>} the most recently used one last */
-	const kept = new Map();
-	/** @type {Lot} */
-	let lot = emptyLot();
-	let size = 0, enough = Math.min(FIRST_LOT, lotSize);
-	/** @param {ChunkId} id */
-	const add = (id) => {
-		const number = chunkNumber(index, id);
-		if (!lot.chunks.has(number))
-			size += index.chunkSize(number);
-		lot.chunks.add(number);
-	};
-	/** @param {ChunkId} id */
-	const share = (id) => {
-		const number = chunkNumber(index, id);
-		let shared = kept.get(number);
-		if (!shared) {
-			shared = { id, lot };
-			add(id);
+/** Cuts pieces into batches, and finds the chunks that each has to read: those that are kept since an earlier batch are not read again. */
+class Cutter {
+	#index;
+	#batchSize;
+	#batch = emptyBatch();
+	/** Coded bytes of the batch's chunks. */
+	#size = 0;
+	/** @type {Map<number, ReusedChunk>} by number through all objects, the most recently used one last */
+	#kept = new Map();
+	/** @type {WholeMatrix | undefined} the last one: pieces of one matrix follow one another */
+	#whole;
+
+	/**
+	 * @param {Index} index
+	 * @param {number} batchSize coded bytes of each batch but the first ones, which are smaller
+	 */
+	constructor(index, batchSize) {
+		this.#index = index;
+		this.#batchSize = batchSize;
+	}
+
+	/**
+	 * @param {Iterable<Piece>} pieces
+	 * @returns {Generator<Batch, void, void>}
+	 */
+	* cut(pieces) {
+		let enough = Math.min(FIRST_BATCH, this.#batchSize);
+		for (const piece of pieces) {
+			this.#batch.tasks.push(this.#task(piece));
+			if (this.#size >= enough) {
+				yield this.#batch;
+				this.#batch = emptyBatch();
+				this.#size = 0;
+				enough = Math.min(enough * 2, this.#batchSize);
+			}
 		}
-		kept.delete(number);
-		kept.set(number, shared);
-		if (kept.size > SHARED_MAX)
-			kept.delete(/** @type {number} */ (kept.keys().next().value));
-		return shared;
-	};
+		if (this.#batch.tasks.length > 0)
+			yield this.#batch;
+	}
+
+	/**
+	 * @param {Piece} piece
+	 * @returns {Task}
+	 */
+	#task(piece) {
+		const { dtype, kind } = this.#index.object(piece.object);
+		// Restoring a file comes back to the bytes between its tensors again and again.
+		if (dtype === BYTES && kind !== KIND.BASE)
+			return { piece, reused: this.#reuse({ object: piece.object, chunk: piece.chunk }), levels: [] };
+		const levels = this.#chain(piece), { whole } = levels[0].needs;
+		return { piece, levels, whole: whole === undefined ? undefined : this.#wholeMatrix(whole) };
+	}
+
 	/**
 	 * @param {ChunkId} id
 	 * @returns {Level[]}
 	 */
-	const chain = (id) => planChain(index, id).map((level) => {
-		if (hasChunks(index, level.id.object))
-			add(level.id);
-		return { ...level, windows: new Map(windowsOf(level.needs).map((window) => [window, window.chunks.map(share)])) };
-	});
-	/** @type {Whole | undefined} the last one: the pieces of a matrix follow one another */
-	let last;
-	/** @param {number} object */
-	const keepWhole = (object) => {
-		if (last?.object !== object)
-			last = { object, chains: chunksOf(index, object).map(chain), lot };
-		return last;
-	};
-	for (const piece of pieces) {
-		// The bytes between tensors come up again and again while a file is restored.
-		const { dtype, kind } = index.object(piece.object), isShared = dtype === BYTES && kind !== KIND.BASE;
-		const shared = isShared ? share({ object: piece.object, chunk: piece.chunk }) : undefined;
-		const levels = shared ? [] : chain(piece), needs = levels[0]?.needs;
-		lot.tasks.push({ piece, shared, levels, whole: needs?.whole === undefined ? undefined : keepWhole(needs.whole) });
-		if (size >= enough) {
-			yield lot;
-			lot = emptyLot();
-			size = 0;
-			enough = Math.min(enough * 2, lotSize);
-		}
+	#chain(id) {
+		return planChain(this.#index, id).map((level) => {
+			if (hasChunks(this.#index, level.id.object))
+				this.#read(level.id);
+			/** @type {Level["windows"]} */
+			const windows = new Map();
+			for (const window of windowsOf(level.needs))
+				windows.set(window, window.chunks.map((each) => this.#reuse(each)));
+			return { ...level, windows };
+		});
 	}
-	if (lot.tasks.length > 0)
-		yield lot;
+
+	/** @param {number} object */
+	#wholeMatrix(object) {
+		if (this.#whole?.object !== object)
+			this.#whole = { object, chains: chunksOf(this.#index, object).map((id) => this.#chain(id)) };
+		return this.#whole;
+	}
+
+	/** @param {ChunkId} id */
+	#reuse(id) {
+		const number = chunkNumber(this.#index, id), kept = this.#kept;
+		let reused = kept.get(number);
+		if (!reused) {
+			reused = { id };
+			this.#read(id);
+			this.#batch.reused.push(reused);
+		}
+		kept.delete(number);
+		kept.set(number, reused);
+		if (kept.size > REUSED_MAX)
+			kept.delete(/** @type {number} */ (kept.keys().next().value));
+		return reused;
+	}
+
+	/** @param {ChunkId} id */
+	#read(id) {
+		const number = chunkNumber(this.#index, id);
+		if (!this.#batch.chunks.has(number))
+			this.#size += this.#index.chunkSize(number);
+		this.#batch.chunks.add(number);
+	}
 }
 
-/** @returns {Lot} */
-function emptyLot() {
-	return { tasks: [], chunks: new Set(), ranges: [], group: { ranges: [] } };
+/** @returns {Batch} */
+function emptyBatch() {
+	return { tasks: [], chunks: new Set(), reused: [], ranges: [], group: { ranges: [] } };
 }
 
 /**
- * Finds the ranges that lots read.
+ * Finds the ranges that batches read.
  * @param {Index} index
- * @param {Iterable<Lot>} lots
+ * @param {Iterable<Batch>} batches
  * @param {number} [gap] see CoalesceOptions
- * @returns {Generator<Lot, void, void>}
+ * @returns {Generator<Batch, void, void>}
  */
-function* groupLots(index, lots, gap) {
-	/** @type {Lot[]} */
-	let group = [];
-	const finish = () => {
-		/** @type {Group} */
-		const shared = { ranges: [] };
-		for (const lot of group) {
-			lot.group = shared;
-			for (const range of coalesce([...lot.chunks].map((number) => chunkRange(index, number)), { gap }))
-				(range.size <= SMALL_RANGE ? shared : lot).ranges.push(range);
+function* groupBatches(index, batches, gap) {
+	/** @type {Batch[]} */
+	let grouped = [];
+	for (const batch of batches) {
+		if (grouped.push(batch) === GROUP_BATCHES) {
+			yield* setRanges(index, grouped, gap);
+			grouped = [];
 		}
-		shared.ranges = coalesce(shared.ranges, { gap });
-		return group.splice(0);
-	};
-	for (const lot of lots) {
-		if (group.push(lot) === GROUP_LOTS)
-			yield* finish();
 	}
-	yield* finish();
+	yield* setRanges(index, grouped, gap);
+}
+
+/**
+ * @param {Index} index
+ * @param {Batch[]} batches of one group
+ * @param {number} [gap]
+ */
+function setRanges(index, batches, gap) {
+	/** @type {Range[]} */
+	const small = [];
+	for (const batch of batches) {
+		for (const range of coalesce([...batch.chunks].map((number) => chunkRange(index, number)), { gap }))
+			(range.size <= SMALL_RANGE ? small : batch.ranges).push(range);
+	}
+	const group = { ranges: coalesce(small, { gap }) };
+	for (const batch of batches)
+		batch.group = group;
+	return batches;
 }

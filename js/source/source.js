@@ -9,8 +9,9 @@ import { QstoreError } from "../error.js";
  * @typedef {object} ReadOptions
  * @property {AbortSignal} [signal]
  * @property {(bytes: number) => void} [onFetch] called with the number of bytes that came over the network, as they come
- * @property {number} [lot] coded bytes that are asked for at a time, where much is read, but for the first ones, which have less; default 8 MiB. With
- *   less, less is fetched again when reading ends too early, for more requests
+ * @property {number} [batchSize] coded bytes that are requested at a time where much is read; default 8 MiB, and less at first. With smaller
+ *   batches, a reading that is cancelled has fetched less in vain, but takes more requests
+ * @property {number} [lot] the former name of batchSize
  * @property {boolean} [reload] not from a cache: what it gave was damaged
  * @property {number} [retries] of this read, when it fails in a way that may pass
  */

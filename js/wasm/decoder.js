@@ -22,7 +22,7 @@ import { STATUS } from "../status.js";
  * @property {Uint8Array} scales floats or records, little-endian, from number firstScale on
  * @property {number} scalesDtype
  * @property {number} firstScale
- * @property {Uint8Array} [zeros] of the same scales
+ * @property {Uint8Array} [zeroPoints] as many as there are scales
  * @property {number} zeroOffset
  * @property {Uint8Array} [order] the group of each column
  * @property {Uint8Array} [factors] of the columns, for what is refined from these codes
@@ -219,9 +219,10 @@ export class Decoder {
 			this.#heap.words.fill(0, at, at + GRID_WORDS);
 			return;
 		}
-		const { rule, codesDtype, group, order, rowStride, groupStride, scales, scalesDtype, firstScale, zeros, zeroOffset } = grid;
+		const { rule, codesDtype, group, order, rowStride, groupStride, scales, scalesDtype, firstScale, zeroPoints, zeroOffset } = grid;
 		this.#store(at, [rule, codesDtype, group, this.#heap.copyIfThere(order), rowStride, high(rowStride), groupStride, high(groupStride),
-			this.#heap.copy(scales), scales.length, scalesDtype, firstScale, high(firstScale), this.#heap.copyIfThere(zeros), zeros?.length ?? 0, zeroOffset]);
+			this.#heap.copy(scales), scales.length, scalesDtype, firstScale, high(firstScale),
+			this.#heap.copyIfThere(zeroPoints), zeroPoints?.length ?? 0, zeroOffset]);
 	}
 
 	/**

@@ -5,7 +5,7 @@ import { decodeJob } from "../../js/decode/codec.js";
 import { DTYPES } from "../../js/format/dtypes.js";
 import { planObject } from "../../js/plan/plan.js";
 import { bytesSource } from "../../js/source/source.js";
-import { decodePieces } from "../../js/decode/stream.js";
+import { decodePieces } from "../../js/decode/pieces.js";
 import { createDecoder } from "../../js/wasm/module.js";
 
 const floatName = ({ dtype }) => ({ F16: "FP16", BF16: "BF16" })[DTYPES[dtype].name];

@@ -21,8 +21,8 @@ function parse(line) {
 	return { ...sample, rowStride: sample.cols / sample.group, groupStride: 1 };
 }
 
-function byWasm(decoder, { dtype, elems, cols, codes, codesDtype, coded, ...grid }) {
-	const values = new Uint8Array(2 * elems), coarseGrid = { ...grid, codesDtype, firstScale: 0 };
+function byWasm(decoder, { dtype, elems, cols, codes, codesDtype, coded, zeros, ...grid }) {
+	const values = new Uint8Array(2 * elems), coarseGrid = { ...grid, zeroPoints: zeros, codesDtype, firstScale: 0 };
 	decoder.chunks([{ desc: { kind: REFINE, dtype, elems, cols, first: 0, coarse: codes, coarseDtype: codesDtype, coarseGrid }, bytes: coded }], values);
 	return values;
 }

@@ -64,7 +64,7 @@ test("a tensor is its own pieces, and nothing else", () => {
 /** What a chunk of the matrix needs of its codes and their scales. */
 const refineNeeds = (chunk, chunks, first, count) => ({
 	coarse: { object: 2, chunk },
-	coarseGrid: { codes: 2, firstScale: first, scales: { object: 1, first, count, chunks }, zeros: undefined, order: undefined, factors: undefined },
+	coarseGrid: { codes: 2, firstScale: first, scales: { object: 1, first, count, chunks }, zeroPoints: undefined, order: undefined, factors: undefined },
 });
 
 test("a refine chunk needs its codes and its rows' scales", () => {

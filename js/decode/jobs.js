@@ -1,0 +1,57 @@
+/** Descriptions of what a job decodes, out of the index: coded chunks, and parts of layouts. */
+
+import { DTYPES } from "../format/dtypes.js";
+import { LAYOUT, lineOf } from "../format/rules.js";
+import { chunkNumber } from "../plan/needs.js";
+
+/** @typedef {import("../format/archive-index.js").Index} Index */
+/** @typedef {import("../plan/needs.js").ChunkId} ChunkId */
+
+/**
+ * @param {Index} index
+ * @param {ChunkId} id
+ * @param {import("./batch-reader.js").CodedChunks} coded
+ * @returns {import("./codec.js").CodedChunk}
+ */
+export function describeCodedChunk(index, id, coded) {
+	const { kind, dtype, cols, elems, chunkElems } = index.object(id.object);
+	const number = chunkNumber(index, id), first = id.chunk * chunkElems;
+	const count = Math.min(chunkElems, elems - first);
+	return {
+		bytes: /** @type {Uint8Array} */ (coded.get(number)),
+		checksum: index.checksum(number),
+		desc: { kind, dtype, elems: count, cols, first },
+		size: count * DTYPES[dtype].size,
+	};
+}
+
+/**
+ * @param {Index} index
+ * @param {ChunkId} id a part of a layout
+ * @returns {{ layout: import("../wasm/decoder.js").LayoutDesc, size: number }} size: bytes of the part
+ */
+export function describeLayout(index, { object, chunk }) {
+	const { rule, dtype, elems, chunkElems, group: bits, cols } = index.object(object), { blockElems, blockSize } = DTYPES[dtype];
+	const first = chunk * chunkElems, count = Math.min(chunkElems, elems - first);
+	const rows = rule === LAYOUT.INTERLEAVED_COLUMNS ? cols * 32 / bits : cols;
+	return { layout: { rule, dtype, elems: count, first, bits, rows }, size: count / blockElems * blockSize };
+}
+
+/**
+ * The job for a part of a layout by columns: the part needs a few columns of the matrix, which are cut out of it here.
+ * @param {Index} index
+ * @param {ChunkId} id
+ * @param {Uint8Array} matrix all codes, or floats, row by row
+ * @returns {import("./codec.js").Job}
+ */
+export function columnsJob(index, id, matrix) {
+	const { layout, size } = describeLayout(index, id), { rule, rows, bits, first, elems } = layout;
+	// A line is the words that hold the same columns of all rows. In bytes: a row of the matrix, a row's share of a line, and of all lines.
+	const stride = matrix.length / rows, { words, size: lineSize } = lineOf(rule, rows, bits), line = Math.floor(first / words);
+	const width = (Math.ceil((first + elems) / words) - line) * lineSize, codes = new Uint8Array(rows * width);
+	for (let row = 0; row < rows; row++) {
+		const at = row * stride + line * lineSize;
+		codes.set(matrix.subarray(at, at + width), row * width);
+	}
+	return { layout: { ...layout, first: first - line * words }, size, codes };
+}

@@ -1,0 +1,214 @@
+/** Decodes the pieces of batches: makes the codec's jobs, and keeps the decoded chunks and matrices that several pieces use. */
+
+import { KIND } from "../format/archive-index.js";
+import { DTYPES } from "../format/dtypes.js";
+import { baseRange } from "../plan/needs.js";
+import { eachOf, quiet } from "../util/promises.js";
+import { columnsJob, describeCodedChunk, describeLayout } from "./jobs.js";
+import { JobRunner } from "./job-runner.js";
+
+/** @typedef {import("../plan/batches.js").Batch} Batch */
+/** @typedef {import("../plan/batches.js").Level} Level */
+/** @typedef {import("../plan/batches.js").ReusedChunk} ReusedChunk */
+/** @typedef {import("../plan/batches.js").Task} Task */
+/** @typedef {import("../plan/batches.js").WholeMatrix} WholeMatrix */
+/** @typedef {import("./batch-reader.js").CodedChunks} CodedChunks */
+/** @typedef {import("./codec.js").Job} Job */
+
+/**
+ * Results are kept by the plan's objects, and go when the last batch that refers to such an object is gone: so the plan decides how long
+ * something is kept.
+ */
+export class PieceDecoder {
+	#index;
+	#base;
+	#codec;
+	#options;
+	#runner;
+	/** @type {WeakMap<ReusedChunk, Once<Uint8Array>>} */
+	#reused = new WeakMap();
+	/** @type {WeakMap<WholeMatrix, Promise<Uint8Array>>} */
+	#wholes = new WeakMap();
+
+	/**
+	 * @param {import("./pieces.js").Context} context
+	 * @param {import("../source/source.js").ReadOptions} options
+	 */
+	constructor(context, options) {
+		this.#index = context.index;
+		this.#base = context.base;
+		this.#codec = context.codec;
+		this.#options = options;
+		this.#runner = new JobRunner(context, options);
+	}
+
+	/**
+	 * Takes note of a batch before its tasks are decoded: chunks that it reads may be needed for tasks of later batches only.
+	 * @param {Batch} batch
+	 * @param {Promise<CodedChunks>} coded the batch's chunks
+	 */
+	begin({ reused }, coded) {
+		for (const chunk of reused)
+			this.#reused.set(chunk, new Once(() => this.#decodeAlone(chunk, coded)));
+	}
+
+	/**
+	 * The bytes of a task's piece; nobody else keeps a view of them.
+	 * @param {Task} task
+	 * @param {Promise<CodedChunks>} coded the chunks of the task's batch
+	 * @returns {Promise<Uint8Array>}
+	 */
+	async decode({ piece, reused, levels, whole }, coded) {
+		const { skip, size } = piece;
+		// The consumer may transfer what it gets: a piece of a chunk that is kept is a copy.
+		if (reused)
+			return (await this.#decodeReused(reused)).slice(skip, skip + size);
+		const decoded = whole ? await this.#decodeColumns(piece, whole, coded) : await this.#decodeLevels(levels, coded);
+		return decoded.subarray(skip, skip + size);
+	}
+
+	/**
+	 * A chunk with those that it builds on.
+	 * @param {Level[]} levels
+	 * @param {Promise<CodedChunks>} codedChunks
+	 */
+	async #decodeLevels(levels, codedChunks) {
+		const coded = await codedChunks;
+		/** @type {Job | undefined} */
+		let job;
+		for (const level of [...levels].reverse())
+			job = await this.#levelJob(level, job, coded);
+		return this.#runner.run(/** @type {Job} */ (job), levels.map(({ id }) => id));
+	}
+
+	/**
+	 * The job of one level, above that of the coarser one.
+	 * @param {Level} level
+	 * @param {Job | undefined} coarse
+	 * @param {CodedChunks} coded
+	 * @returns {Promise<Job>}
+	 */
+	async #levelJob({ id, needs, windows }, coarse, coded) {
+		const index = this.#index, { kind } = index.object(id.object);
+		/** @type {Job} */
+		let job;
+		if (kind === KIND.BASE) {
+			const { file, offset, size } = baseRange(index, id);
+			job = { values: await this.#base.read(file, offset, size, this.#options) };
+		} else if (kind === KIND.LAYOUT) {
+			job = { ...describeLayout(index, id), coarse };
+		} else {
+			const chunk = describeCodedChunk(index, id, coded);
+			if (needs.coarse)
+				chunk.desc.coarseDtype = index.object(needs.coarse.object).dtype;
+			job = { chunk, coarse };
+		}
+		job.coarseGrid = await this.#loadGrid(needs.coarseGrid, windows);
+		job.grid = await this.#loadGrid(needs.grid, windows);
+		return job;
+	}
+
+	/**
+	 * @param {import("../plan/needs.js").GridNeeds | undefined} needs
+	 * @param {Level["windows"]} windows
+	 * @returns {Promise<import("../wasm/decoder.js").Grid | undefined>}
+	 */
+	async #loadGrid(needs, windows) {
+		if (!needs)
+			return undefined;
+		const index = this.#index, { rule, dtype, group, rowStride, groupStride, zeroOffset } = index.object(needs.codes);
+		const [scales, zeroPoints, order, factors] = await Promise.all([needs.scales, needs.zeroPoints, needs.order, needs.factors]
+			.map((window) => window && this.#loadWindow(window, /** @type {ReusedChunk[]} */ (windows.get(window)))));
+		return {
+			rule, codesDtype: dtype, group, rowStride, groupStride, zeroOffset, firstScale: needs.firstScale,
+			scales: /** @type {Uint8Array} */ (scales), scalesDtype: index.object(needs.scales.object).dtype, zeroPoints, order,
+			factors, factorsDtype: needs.factors && index.object(needs.factors.object).dtype,
+		};
+	}
+
+	/**
+	 * @param {import("../plan/needs.js").Window} window
+	 * @param {ReusedChunk[]} reused the chunks that hold it
+	 */
+	async #loadWindow({ object, chunks: [{ chunk }], first, count }, reused) {
+		const { dtype, chunkElems } = this.#index.object(object), { size } = DTYPES[dtype];
+		const decoded = await Promise.all(reused.map((each) => this.#decodeReused(each)));
+		const start = (first - chunk * chunkElems) * size;
+		return (decoded.length === 1 ? decoded[0] : concat(decoded)).subarray(start, start + count * size);
+	}
+
+	/** @param {ReusedChunk} reused */
+	#decodeReused(reused) {
+		return /** @type {Once<Uint8Array>} */ (this.#reused.get(reused)).get();
+	}
+
+	/**
+	 * A plain chunk, which builds on nothing.
+	 * @param {ReusedChunk} reused
+	 * @param {Promise<CodedChunks>} coded
+	 */
+	async #decodeAlone({ id }, coded) {
+		return this.#runner.run({ chunk: describeCodedChunk(this.#index, id, await coded) }, [id]);
+	}
+
+	/**
+	 * A part of a layout by columns.
+	 * @param {import("../plan/pieces.js").Piece} piece
+	 * @param {WholeMatrix} whole
+	 * @param {Promise<CodedChunks>} coded the chunks of the first batch that refers to the matrix
+	 */
+	async #decodeColumns(piece, whole, coded) {
+		let matrix = this.#wholes.get(whole);
+		if (!matrix) {
+			matrix = quiet(this.#decodeWhole(whole, coded));
+			this.#wholes.set(whole, matrix);
+		}
+		return this.#runner.run(columnsJob(this.#index, piece, await matrix), [piece]);
+	}
+
+	/**
+	 * @param {WholeMatrix} whole
+	 * @param {Promise<CodedChunks>} coded
+	 */
+	async #decodeWhole({ object, chains }, coded) {
+		const { size, chunkBytes } = this.#index.object(object), out = new Uint8Array(size);
+		await eachOf(chains, this.#codec.concurrency * 2, async (levels) =>
+			out.set(await this.#decodeLevels(levels, coded), levels[0].id.chunk * chunkBytes));
+		return out;
+	}
+}
+
+/**
+ * A result that is computed when it is asked for the first time. What computing it needs is let go then.
+ * @template T
+ */
+class Once {
+	/** @type {(() => Promise<T>) | undefined} */
+	#compute;
+	/** @type {Promise<T> | undefined} */
+	#result;
+
+	/** @param {() => Promise<T>} compute */
+	constructor(compute) {
+		this.#compute = compute;
+	}
+
+	get() {
+		if (this.#compute) {
+			this.#result = quiet(this.#compute());
+			this.#compute = undefined;
+		}
+		return /** @type {Promise<T>} */ (this.#result);
+	}
+}
+
+/** @param {Uint8Array[]} blocks */
+function concat(blocks) {
+	const out = new Uint8Array(blocks.reduce((sum, block) => sum + block.length, 0));
+	let at = 0;
+	for (const block of blocks) {
+		out.set(block, at);
+		at += block.length;
+	}
+	return out;
+}

@@ -1,0 +1,204 @@
+/** Which other chunks decoding a chunk needs: those that it builds on, and those of the grids. Pure functions of the index: no I/O. */
+
+import { KIND, NONE } from "../format/archive-index.js";
+import { LAYOUT, RULES, isByColumns } from "../format/rules.js";
+
+/** @typedef {import("../format/archive-index.js").Index} Index */
+
+/**
+ * @typedef {object} ChunkId
+ * @property {number} object
+ * @property {number} chunk counted from 0 within the object
+ */
+
+/**
+ * Elements [first, first + count) of a plain object.
+ * @typedef {object} Window
+ * @property {number} object
+ * @property {number} first
+ * @property {number} count
+ * @property {ChunkId[]} chunks that hold the elements
+ */
+
+/**
+ * The windows of the objects of a grid that some codes need.
+ * @typedef {object} GridNeeds
+ * @property {number} codes the object that has the grid
+ * @property {number} firstScale the number of the first scale in the window
+ * @property {Window} scales counted in elements of their object; these are bytes where the scales are stored in records
+ * @property {Window} [zeroPoints]
+ * @property {Window} [order] the whole object
+ * @property {Window} [factors] the whole object; only for a refinement of these codes
+ */
+
+/**
+ * What decoding a chunk takes beside the chunk itself.
+ * @typedef {object} Needs
+ * @property {ChunkId} [coarse] the chunk that it builds on, which may have needs of its own
+ * @property {number} [whole] the object of codes, or floats, of which a layout by columns needs all chunks
+ * @property {GridNeeds} [coarseGrid] the grid of the codes in `coarse`, for a refinement, recoded codes and blocks
+ * @property {GridNeeds} [grid] the grid of recoded codes themselves
+ */
+
+/**
+ * What decoding a chunk needs directly; the chunk that it builds on has needs of its own (planChain).
+ * @param {Index} index
+ * @param {number} number object
+ * @param {number} chunk
+ * @returns {Needs}
+ */
+export function planChunk(index, number, chunk) {
+	const object = index.object(number), { kind, rule } = object;
+	if (object.coarse === NONE)
+		return {};
+	if (kind === KIND.LAYOUT && isByColumns(rule))
+		return { whole: object.coarse };
+	/** @type {Needs} */
+	const needs = { coarse: { object: object.coarse, chunk } };
+	if (kind === KIND.DELTA || (kind === KIND.LAYOUT && rule !== LAYOUT.BLOCKS))
+		return needs;
+	const first = chunk * object.chunkElems, count = Math.min(object.chunkElems, object.elems - first);
+	needs.coarseGrid = planGrid(index, object.coarse, first, count, kind === KIND.REFINE ? object.scales : NONE);
+	if (kind === KIND.CODES)
+		needs.grid = planGrid(index, number, first, count);
+	return needs;
+}
+
+/**
+ * The windows that elements [first, first + count) of codes need of their grid (FORMAT.md, "Grids").
+ * @param {Index} index
+ * @param {number} codes
+ * @param {number} first
+ * @param {number} count at least 1
+ * @param {number} [factors] object
+ * @returns {GridNeeds}
+ */
+function planGrid(index, codes, first, count, factors = NONE) {
+	const { rule, cols, scales, zeros, order, group, rowStride, groupStride } = index.object(codes);
+	const { recordSize, recordScales } = RULES[rule];
+	const row = Math.floor(first / cols), lastRow = Math.floor((first + count - 1) / cols);
+	let begin = 0, end = Math.floor((cols - 1) / group);
+	if (order !== NONE) {
+		end = group - 1;
+	} else if (row === lastRow) {
+		begin = Math.floor((first - row * cols) / group);
+		end = Math.floor((first + count - 1 - row * cols) / group);
+	}
+	// The window begins and ends with whole records.
+	const low = row * rowStride + begin * groupStride, firstScale = low - low % recordScales;
+	const scaleCount = lastRow * rowStride + end * groupStride - firstScale + 1;
+	return {
+		codes, firstScale,
+		scales: recordSize === 0 ? planWindow(index, scales, firstScale, scaleCount) :
+			planWindow(index, scales, firstScale / recordScales * recordSize, Math.ceil(scaleCount / recordScales) * recordSize),
+		zeroPoints: zeros === NONE ? undefined : planWindow(index, zeros, firstScale, scaleCount),
+		order: order === NONE ? undefined : planWindow(index, order, 0, cols),
+		factors: factors === NONE ? undefined : planWindow(index, factors, 0, cols),
+	};
+}
+
+/**
+ * @param {Index} index
+ * @param {number} object plain
+ * @param {number} first
+ * @param {number} count at least 1
+ * @returns {Window}
+ */
+function planWindow(index, object, first, count) {
+	const { chunkElems } = index.object(object), chunks = [];
+	for (let chunk = Math.floor(first / chunkElems); chunk * chunkElems < first + count; chunk++)
+		chunks.push({ object, chunk });
+	return { object, first, count, chunks };
+}
+
+/**
+ * All windows that decoding a chunk needs.
+ * @param {Needs} needs
+ * @returns {Window[]}
+ */
+export function windowsOf({ coarseGrid, grid }) {
+	const windows = [coarseGrid, grid].flatMap((each) => each ? [each.scales, each.zeroPoints, each.order, each.factors] : []);
+	return windows.filter((window) => window !== undefined);
+}
+
+/**
+ * A chunk, then the one that it builds on, and so on down to one that needs nothing coarser. The chain is a few chunks long: each object
+ * builds on codes, or on an object in a coarser layer.
+ * @param {Index} index
+ * @param {ChunkId} id
+ * @returns {{ id: ChunkId, needs: Needs }[]}
+ */
+export function planChain(index, id) {
+	const levels = [];
+	for (let next = /** @type {ChunkId | undefined} */ (id); next;) {
+		const needs = planChunk(index, next.object, next.chunk);
+		levels.push({ id: next, needs });
+		next = needs.coarse;
+	}
+	return levels;
+}
+
+/**
+ * All chunks of an object.
+ * @param {Index} index
+ * @param {number} object
+ * @returns {ChunkId[]}
+ */
+export function chunksOf(index, object) {
+	return Array.from({ length: index.object(object).chunkCount }, (_, chunk) => ({ object, chunk }));
+}
+
+/**
+ * Does the archive have chunks of an object? Layouts are made of other objects, and the bytes of base objects are in another model.
+ * @param {Index} index
+ * @param {number} object
+ */
+export function hasChunks(index, object) {
+	const { kind } = index.object(object);
+	return kind !== KIND.LAYOUT && kind !== KIND.BASE;
+}
+
+/**
+ * The bytes of one part of a base object, in the base's file.
+ * @param {Index} index
+ * @param {ChunkId} id
+ * @returns {{ file: number, offset: number, size: number }}
+ */
+export function baseRange(index, { object, chunk }) {
+	const { group, rowStride, chunkBytes, size } = index.object(object), start = chunk * chunkBytes;
+	return { file: group, offset: rowStride + start, size: Math.min(chunkBytes, size - start) };
+}
+
+/**
+ * A chunk's number, counted through all objects.
+ * @param {Index} index
+ * @param {ChunkId} id
+ */
+export function chunkNumber(index, { object, chunk }) {
+	return index.object(object).firstChunk + chunk;
+}
+
+/**
+ * All chunks that pieces need, each once: their numbers through all objects, ascending.
+ * @param {Index} index
+ * @param {Iterable<import("./pieces.js").Piece>} pieces
+ * @returns {number[]}
+ */
+export function planChunks(index, pieces) {
+	/** @type {Set<number>} */
+	const numbers = new Set();
+	/** @param {ChunkId} of */
+	const add = (of) => {
+		for (const { id, needs } of planChain(index, of)) {
+			if (hasChunks(index, id.object))
+				numbers.add(chunkNumber(index, id));
+			for (const { chunks } of windowsOf(needs))
+				chunks.forEach((each) => numbers.add(chunkNumber(index, each)));
+			if (needs.whole !== undefined)
+				chunksOf(index, needs.whole).forEach(add);
+		}
+	};
+	for (const piece of pieces)
+		add(piece);
+	return [...numbers].sort((a, b) => a - b);
+}

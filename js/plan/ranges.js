@@ -1,0 +1,85 @@
+/** Which byte ranges of the archive the wanted bytes need. Pure functions of the index: no I/O. */
+
+import { FILE } from "../format/archive-index.js";
+import { hasVariant } from "../format/variants.js";
+import { planChunks } from "./needs.js";
+import { planFile } from "./pieces.js";
+
+/** @typedef {import("../format/archive-index.js").Index} Index */
+
+/**
+ * @typedef {object} Range
+ * @property {number} offset in the archive
+ * @property {number} size in bytes
+ */
+
+/**
+ * @typedef {object} CoalesceOptions
+ * @property {number} [gap] two ranges with at most so many bytes between them become one: reading the gap costs less than another request;
+ *   default 32 KiB
+ * @property {number} [max] a range of so many bytes is not extended any further; default 8 MiB
+ */
+
+/**
+ * Joins ranges that are near each other.
+ * @param {Iterable<Range>} ranges in any order
+ * @param {CoalesceOptions} [options]
+ * @returns {Range[]} by ascending offsets
+ */
+export function coalesce(ranges, { gap = 32768, max = 2 ** 23 } = {}) {
+	/** @type {Range[]} */
+	const joined = [];
+	for (const { offset, size } of [...ranges].sort((a, b) => a.offset - b.offset || b.size - a.size)) {
+		const last = joined.at(-1), end = offset + size, lastEnd = last ? last.offset + last.size : 0;
+		if (last && (end <= lastEnd || (offset <= lastEnd + gap && end - last.offset <= max)))
+			last.size = Math.max(last.size, end - last.offset);
+		else
+			joined.push({ offset, size });
+	}
+	return joined;
+}
+
+/**
+ * The range of one chunk.
+ * @param {Index} index
+ * @param {number} number counted through all objects
+ * @returns {Range}
+ */
+export function chunkRange(index, number) {
+	return { offset: index.chunkOffset(number), size: index.chunkSize(number) };
+}
+
+/**
+ * The ranges that pieces need.
+ * @param {Index} index
+ * @param {Iterable<import("./pieces.js").Piece>} pieces
+ * @param {CoalesceOptions} [options]
+ */
+export function planRanges(index, pieces, options) {
+	return coalesce(planChunks(index, pieces).map((number) => chunkRange(index, number)), options);
+}
+
+/**
+ * The ranges that all files of a variant need.
+ * @param {Index} index
+ * @param {number} variant
+ * @param {CoalesceOptions} [options]
+ */
+export function planVariant(index, variant, options) {
+	/** @type {Set<number>} */
+	const chunks = new Set();
+	/** @type {Range[]} */
+	const ranges = [];
+	for (let i = 0; i < index.fileCount; i++) {
+		const file = index.file(i);
+		if (!hasVariant(file.variants, variant))
+			continue;
+		if (file.kind === FILE.ASSEMBLED)
+			planChunks(index, planFile(index, i, 0, file.size)).forEach((number) => chunks.add(number));
+		else if (file.codedSize > 0)
+			ranges.push({ offset: index.payloadOffset + file.offset, size: file.codedSize });
+	}
+	for (const number of chunks)
+		ranges.push(chunkRange(index, number));
+	return coalesce(ranges, options);
+}
