@@ -3,7 +3,7 @@
 import { announce, byId, showError } from "./dom.js";
 import { explain } from "./errors.js";
 import { openQstore } from "./qstore/js/index.js";
-import { filesOf, isGguf, missing, restore } from "./restore.js";
+import { filesOf, isGguf, restore } from "./restore.js";
 import { Runtime, fetchRuntime } from "./runtime.js";
 import { plural, precisionName, size } from "./text.js";
 import { Inside } from "./views/inside.js";
@@ -85,7 +85,7 @@ async function open(input) {
 		const name = remote ? nameOf(/** @type {URL} */ (url)) : input.name;
 		current = {
 			archive, remote, own, described: describe(archive, name), runs: filesOf(archive, archive.variants[0].name).some(({ name }) => isGguf(name)),
-			steps: archive.variants.map(({ name }) => ({ stage: "ready", toFetch: missing(archive, name, remote) })),
+			steps: archive.variants.map(({ name }) => ({ stage: "ready", toFetch: archive.bytesToFetch({ precision: name }) })),
 			loading: [], closing: new AbortController(), fetched, running: undefined, turns: [],
 		};
 		const place = new URL(location.href);
@@ -155,10 +155,10 @@ function showOpen({ archive, runs, own, described }) {
 function update() {
 	if (!current)
 		return;
-	const { archive, remote, fetched } = current;
+	const { archive, fetched } = current;
 	const loaded = current.steps.findLastIndex(({ stage }) => stage === "loaded" || stage === "running") + 1;
 	current.steps.forEach((step, i) => {
-		step.toFetch = missing(archive, archive.variants[i].name, remote);
+		step.toFetch = archive.bytesToFetch({ precision: archive.variants[i].name });
 		showStep(i);
 	});
 	showSavings(byId("savings"), archive.variants, { loaded, fetched });
@@ -194,7 +194,7 @@ async function start(i) {
 		if (!files) {
 			step.stage = "busy";
 			const restored = await restore(archive, archive.variants[i].name, {
-				remote, signal, onProgress(now) {
+				signal, onProgress(now) {
 					step.now = now;
 					opened.fetched = before + now.fetched;
 					schedule(opened, i);

@@ -1,7 +1,5 @@
 /** Restoring the files of one precision, as their bytes arrive. */
 
-import { plan } from "./qstore/js/index.js";
-
 /** @typedef {import("./qstore/js/archive/archive.js").Archive} Archive */
 
 /**
@@ -38,29 +36,16 @@ export function filesOf(archive, precision) {
 }
 
 /**
- * Bytes that restoring a precision fetches.
  * @param {Archive} archive
  * @param {string} precision
- * @param {boolean} remote
- */
-export function missing(archive, precision, remote) {
-	const number = archive.variants.findIndex(({ name }) => name === precision);
-	if (!remote)
-		return 0;
-	return plan.planVariant(archive.index, number).reduce((sum, { offset, size }) => sum + (archive.cache?.missing(offset, size) ?? size), 0);
-}
-
-/**
- * @param {Archive} archive
- * @param {string} precision
- * @param {{ remote: boolean, signal: AbortSignal, onProgress: (now: Restoring) => void }} options
+ * @param {{ signal: AbortSignal, onProgress: (now: Restoring) => void }} options
  * @returns {Promise<{ files: File[], same: boolean | undefined, now: Restoring }>} same: are the files the originals, by their SHA-256?
  */
-export async function restore(archive, precision, { remote, signal, onProgress }) {
+export async function restore(archive, precision, { signal, onProgress }) {
 	const files = filesOf(archive, precision), began = performance.now();
 	/** @type {Restoring} */
 	const now = {
-		fetched: 0, toFetch: missing(archive, precision, remote), decoded: 0, toDecode: files.reduce((sum, { size }) => sum + size, 0), ms: 0,
+		fetched: 0, toFetch: archive.bytesToFetch({ precision }), decoded: 0, toDecode: files.reduce((sum, { size }) => sum + size, 0), ms: 0,
 	};
 	const report = () => {
 		now.ms = performance.now() - began;

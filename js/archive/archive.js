@@ -8,7 +8,7 @@ import { findVariant, hasVariant, isInCoarserLayer } from "../format/variants.js
 import { planVariant } from "../plan/ranges.js";
 import { RULES } from "../format/rules.js";
 import { safetensorsHeader } from "./safetensors.js";
-import { fetchRanges, loadTensors } from "./tensors.js";
+import { fetchRanges, loadTensors, sumToFetch } from "./tensors.js";
 import { upgradeTensors } from "./upgrade.js";
 
 /** @typedef {import("../decode/codec.js").Codec} Codec */
@@ -19,7 +19,7 @@ import { upgradeTensors } from "./upgrade.js";
 /** @typedef {import("../wasm/decoder.js").Decoder} Decoder */
 
 /**
- * @typedef {object} VariantInfo
+ * @typedef {object} Variant
  * @property {string} name "int8", "bf16" …
  * @property {string} dtype that most of its weights have
  * @property {string | undefined} coarser the variant that it refines
@@ -70,7 +70,7 @@ export class Archive {
 	#decoder;
 	#codec;
 	#base;
-	/** @type {VariantInfo[]} */
+	/** @type {Variant[]} */
 	#variants;
 	/** @type {FileInfo[] | undefined} */
 	#files;
@@ -135,7 +135,7 @@ export class Archive {
 	/**
 	 * One of "low", "high" and a variant's name.
 	 * @param {string} [precision]
-	 * @returns {VariantInfo}
+	 * @returns {Variant}
 	 */
 	variant(precision) {
 		return this.#variants[this.#variantNumber(precision)];
@@ -257,6 +257,15 @@ export class Archive {
 			throw this.#error("USAGE", `has nothing coarser than ${this.#variants[number].name} to upgrade from`);
 		const tensors = this.tensorsOf({ precision });
 		return upgradeTensors(this.#context(), tensors, this.#variantNumber(base), options);
+	}
+
+	/**
+	 * Bytes that reading all files of a variant would fetch over the network now: 0 from a file, or when the cache has all of them.
+	 * @param {PrecisionOptions} [options]
+	 * @returns {number}
+	 */
+	bytesToFetch({ precision } = {}) {
+		return sumToFetch(this.#source, planVariant(this.index, this.#variantNumber(precision)));
 	}
 
 	/** Ends the source, the workers, and what was opened of the base. */

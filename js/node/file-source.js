@@ -1,9 +1,19 @@
+/** Files of the filesystem as sources. */
+
 import { open } from "node:fs/promises";
 import { QstoreError } from "../error.js";
 import { ioError } from "./io-error.js";
 
 /** @typedef {import("../source/source.js").ReadOptions} ReadOptions */
 /** @typedef {import("../source/source.js").Source} Source */
+
+/**
+ * An open file: what is used here of a FileHandle of node:fs/promises, so that these types do not need Node's.
+ * @typedef {object} OpenFile
+ * @property {number} fd
+ * @property {() => Promise<{ isFile: () => boolean, size: number }>} stat
+ * @property {(buffer: Uint8Array, offset: number, length: number, position: number) => Promise<{ bytesRead: number }>} read
+ */
 
 /**
  * A source over a file of the filesystem.
@@ -26,8 +36,8 @@ export async function openFile(path) {
 }
 
 /**
- * A source over an open file, which stays the caller's to close.
- * @param {import("node:fs/promises").FileHandle} handle
+ * A source over an open file, which the caller closes.
+ * @param {OpenFile} handle
  * @returns {Promise<FileSource>}
  */
 export function handleSource(handle) {
@@ -35,7 +45,7 @@ export function handleSource(handle) {
 }
 
 /**
- * @param {import("node:fs/promises").FileHandle} handle
+ * @param {OpenFile} handle
  * @param {string} name
  * @param {() => Promise<void>} [close]
  */
@@ -52,7 +62,8 @@ export class FileSource {
 	#close;
 
 	/**
-	 * @param {import("node:fs/promises").FileHandle} handle
+	 * Use openFile or handleSource.
+	 * @param {OpenFile} handle
 	 * @param {string} name for messages
 	 * @param {number} byteLength
 	 * @param {() => Promise<void>} [close]

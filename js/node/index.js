@@ -1,8 +1,13 @@
-/** The package's entry in Node: all of it, with paths, threads and restoring to a folder. */
+/** The package's entry for Node: all of ../index.js, with paths, threads, and restoring into a folder. */
 
 export * from "../index.js";
 export { defaultCacheFolder, folderStore } from "./cache-folder.js";
 export { FileSource, handleSource, openFile } from "./file-source.js";
 export { openQstore } from "./open.js";
-export { spawnThread } from "./threads.js";
 export { unpack } from "./unpack.js";
+
+/** @typedef {import("./file-source.js").OpenFile} OpenFile */
+/** @typedef {import("./open.js").NodeInput} NodeInput */
+/** @typedef {import("./unpack.js").UnpackOptions} UnpackOptions */
+/** @typedef {import("./unpack.js").UnpackProgress} UnpackProgress */
+/** @typedef {import("./unpack.js").Unpacked} Unpacked */

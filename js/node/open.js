@@ -6,12 +6,15 @@ import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { anySource, openOn } from "../archive/open.js";
-import { folderStore } from "./cache-folder.js";
 import { readExactly } from "../source/source.js";
+import { folderStore } from "./cache-folder.js";
 import { handleSource, openFile } from "./file-source.js";
 import { spawnThread } from "./threads.js";
 
-/** @typedef {import("../archive/open.js").SourceInput | import("node:fs/promises").FileHandle} NodeInput an open file stays the caller's */
+/**
+ * What an archive can be opened from in Node: a string is a path unless it begins with http:, https: or file:; the caller closes an open file.
+ * @typedef {import("../archive/open.js").SourceInput | import("./file-source.js").OpenFile} NodeInput
+ */
 
 /** @type {import("../archive/open.js").Platform} */
 const node = {
@@ -25,8 +28,8 @@ const node = {
 };
 
 /**
- * Opens an archive, with two requests at most.
- * @param {NodeInput} source a string is a path unless it begins as URLs do
+ * Opens an archive; over HTTP this takes one request, two when the index is large.
+ * @param {NodeInput} source
  * @param {import("../archive/open.js").OpenOptions} [options]
  */
 export function openQstore(source, options = {}) {
@@ -43,14 +46,15 @@ function nodeSource(input, options) {
 	if ((typeof input === "string" || input instanceof URL) && /^file:/i.test(String(input)))
 		return openFile(fileURLToPath(input));
 	if (typeof input === "object" && input !== null && "fd" in input && "stat" in input)
-		return handleSource(input);
+		return handleSource(/** @type {import("./file-source.js").OpenFile} */ (input));
 	return anySource(/** @type {import("../archive/open.js").SourceInput} */ (input), options);
 }
 
-/** Bytes that are hashed at a time. */
+/** So many bytes are read and hashed at a time. */
 const HASH_SIZE = 2 ** 22;
 
 /**
+ * The SHA-256 of a whole source, in hexadecimal.
  * @param {import("../source/source.js").Source} source
  * @param {import("../source/source.js").ReadOptions} options
  */
@@ -62,12 +66,14 @@ async function hash(source, options) {
 }
 
 /**
+ * The files of a folder whose sizes are among those given; any other input as it is.
  * @param {import("../archive/open.js").SourceInput} input
  * @param {Set<number>} sizes
  * @returns {Promise<import("../archive/open.js").SourceInput[]>}
  */
 async function listFiles(input, sizes) {
-	const path = typeof input === "string" && !/^https?:\/\//i.test(input) ? (/^file:/i.test(input) ? fileURLToPath(input) : input) : undefined;
+	const isPath = typeof input === "string" && !/^https?:\/\//i.test(input);
+	const path = isPath ? (/^file:/i.test(input) ? fileURLToPath(input) : input) : undefined;
 	if (path === undefined || !(await stat(path).catch(() => undefined))?.isDirectory())
 		return [input];
 	const found = [];

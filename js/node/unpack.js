@@ -19,7 +19,22 @@ import { ioError } from "./io-error.js";
  *   `files`)
  * @property {boolean} [sha256] compare whole files with their SHA-256 too
  * @property {AbortSignal} [signal]
- * @property {(progress: { phase: string, done: number, total: number }) => void} [onProgress] in bytes
+ * @property {(progress: UnpackProgress) => void} [onProgress]
+ */
+
+/**
+ * @typedef {object} UnpackProgress
+ * @property {string} phase "restoring"
+ * @property {number} done bytes that were restored
+ * @property {number} total bytes to restore
+ */
+
+/**
+ * What was restored.
+ * @typedef {object} Unpacked
+ * @property {number} files how many
+ * @property {number} size of all files, in bytes
+ * @property {number} fetched bytes that came over the network for them
  */
 
 /**
@@ -35,7 +50,7 @@ const TENSORS_NAME = "tensors.safetensors";
 /**
  * @param {Archive} archive
  * @param {UnpackOptions} options
- * @returns {Promise<{ files: number, size: number, fetched: number }>} what was restored; bytes that came over the network for it
+ * @returns {Promise<Unpacked>}
  */
 export async function unpack(archive, options) {
 	const { output, precision = "high", force = false, files, tensors, sha256 = false, signal, onProgress } = options;

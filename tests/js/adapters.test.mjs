@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { before, test } from "node:test";
 import { attachTransformers } from "../../js/adapters/transformers.js";
 import { archiveStorage, ggufBlobs } from "../../js/adapters/wllama.js";
-import { createDecoder, openQstore } from "../../js/index.js";
+import { openQstore } from "../../js/index.js";
+import { createDecoder } from "../../js/internals.js";
 import { buildArchive, noise } from "./helpers/archive.mjs";
 
 let archive;

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
+import ts from "typescript";
 
 const run = promisify(execFile);
 const root = new URL("../../", import.meta.url);
@@ -36,10 +37,15 @@ test("it depends on nothing", () => {
 		assert.equal(manifest.scripts[script], undefined, `a user would run the script "${script}"`);
 });
 
-test("types come first in exports", () => {
-	for (const conditions of Object.values(manifest.exports)) {
-		if (typeof conditions === "object")
-			assert.equal(Object.keys(conditions)[0], "types");
+/** All sets of conditions in `exports` that name a program. */
+function programs(conditions) {
+	return typeof conditions !== "object" ? [] : [...conditions.default ? [conditions] : [], ...Object.values(conditions).flatMap(programs)];
+}
+
+test("the types of a program come before it in exports, and Node's program before the other", () => {
+	for (const conditions of programs(manifest.exports)) {
+		const names = Object.keys(conditions);
+		assert.ok(["types,default", "node,types,default"].includes(names.join()), names.join());
 	}
 });
 
@@ -69,12 +75,65 @@ test("its parts are found by name, with types", async () => {
 	await writeFile(join(folder, "user/main.mjs"), `
 		import * as main from "qstore-decode";
 		import * as node from "qstore-decode/node";
-		console.log(main === node, [main.openQstore, main.httpSource, node.unpack].map((part) => typeof part).join());
+		import * as internals from "qstore-decode/internals";
+		console.log(main === node, [main.openQstore, main.httpSource, node.unpack, internals.spawnThread].map((part) => typeof part).join());
 	`);
 	const { stdout } = await run(process.execPath, ["main.mjs"], { cwd: join(folder, "user") });
-	assert.equal(stdout, "true function,function,function\n");
-	for (const { types } of Object.values(manifest.exports).filter((entry) => entry.types))
+	assert.equal(stdout, "true function,function,function,function\n");
+	for (const { types } of programs(manifest.exports))
 		assert.match(await readFile(join(packed, types), "utf8"), /export /);
+});
+
+// What the entries export. A name that is added or goes is a change of the public interface: CHANGELOG.md.
+const VALUES = ["Archive", "ArchiveBytes", "ArchiveFile", "ArchiveTensor", "HttpError", "QstoreError", "STATUS", "SourceChangedError",
+	"TensorData", "blobSource", "bytesSource", "fileBlob", "fileResponse", "httpSource", "openQstore", "opfsStore"];
+const TYPES = ["BaseInput", "BlobOptions", "CacheFolder", "CacheOptions", "CacheStore", "CachedSource", "FileBlob", "FileInfo", "HttpOptions",
+	"HttpSource", "Limits", "LoadOptions", "OpenOptions", "PrecisionOptions", "Progress", "RandomAccessFile", "ReadOptions", "ResponseOptions",
+	"Source", "SourceInput", "StatusName", "TensorInfo", "TypedArray", "UpgradeOptions", "Variant", "WorkerOptions"];
+const NODE_VALUES = [...VALUES, "FileSource", "defaultCacheFolder", "folderStore", "handleSource", "openFile", "unpack"];
+const NODE_TYPES = [...TYPES, "NodeInput", "OpenFile", "UnpackOptions", "UnpackProgress", "Unpacked"];
+
+test("the entries export exactly what is listed here", async () => {
+	for (const [path, names] of [["js/index.js", VALUES], ["js/node/index.js", NODE_VALUES]])
+		assert.deepEqual(Object.keys(await import(`file://${packed}/${path}`)).sort(), [...names].sort(), path);
+	const { node, types } = manifest.exports["."];
+	for (const [path, names] of [[types, [...VALUES, ...TYPES]], [node.types, [...NODE_VALUES, ...NODE_TYPES]]]) {
+		const file = join(packed, path), program = ts.createProgram([file], { module: ts.ModuleKind.NodeNext, types: [] });
+		const checker = program.getTypeChecker(), module = checker.getSymbolAtLocation(program.getSourceFile(file));
+		assert.deepEqual(checker.getExportsOfModule(module).map(({ name }) => name).sort(), [...names].sort(), path);
+	}
+});
+
+/** Checks a program of a user who has the browser's types and not Node's; gives what the compiler says. */
+async function compile(name, text, options) {
+	const user = join(folder, "user");
+	await mkdir(join(user, "node_modules"), { recursive: true });
+	await symlink(packed, join(user, "node_modules/qstore-decode")).catch(() => {});
+	await writeFile(join(user, "package.json"), JSON.stringify({ type: "module" }));
+	await writeFile(join(user, name), text);
+	const program = ts.createProgram([join(user, name)], {
+		noEmit: true, strict: true, target: ts.ScriptTarget.ES2022, lib: ["es2023", "dom", "dom.iterable", "dom.asynciterable"]
+			.map((lib) => `lib.${lib}.d.ts`), types: [], ...options,
+	});
+	return ts.getPreEmitDiagnostics(program).map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, "\n"));
+}
+
+const BUNDLER = { module: ts.ModuleKind.ESNext, moduleResolution: ts.ModuleResolutionKind.Bundler };
+const NODE = { module: ts.ModuleKind.NodeNext, moduleResolution: ts.ModuleResolutionKind.NodeNext };
+
+test("every exported type can be imported by its name", async () => {
+	const program = (values, types) => `import type { ${[...values, ...types].join(", ")} } from "qstore-decode";
+		export type All = [${[...values.map((name) => `typeof ${name}`), ...types].join(", ")}];\n`;
+	assert.deepEqual(await compile("names.ts", program(VALUES, TYPES), BUNDLER), []);
+	assert.deepEqual(await compile("names-node.ts", program(NODE_VALUES, NODE_TYPES), NODE), []);
+	assert.notDeepEqual(await compile("names-none.ts", program([], ["NoSuchType"]), BUNDLER), []);
+});
+
+test("in Node the entry's types are Node's: an open file is one of the inputs", async () => {
+	const program = `import { openQstore, type OpenFile } from "qstore-decode";
+		export const open = (file: OpenFile) => openQstore(file, { base: "a/folder" });\n`;
+	assert.deepEqual(await compile("open-node.ts", program, NODE), []);
+	assert.notDeepEqual(await compile("open-bundler.ts", program, BUNDLER), []);
 });
 
 test("the command runs from the tarball", async () => {

@@ -137,7 +137,7 @@ test("workers can be started before there is work, as many as there will be jobs
 
 test("idle threads do not keep a process", async () => {
 	const script = `
-		import { WorkerPool, compileWasm, createDecoder, spawnThread } from ${JSON.stringify(new URL("../../js/node/index.js", import.meta.url).href)};
+		import { WorkerPool, compileWasm, createDecoder, spawnThread } from ${JSON.stringify(new URL("../../js/node/internals.js", import.meta.url).href)};
 		const pool = new WorkerPool({ spawn: spawnThread, module: await compileWasm(), count: 2 }), bytes = Uint8Array.of(0, 7);
 		const chunk = { bytes, checksum: (await createDecoder()).xxh3(bytes), desc: { kind: 0, dtype: 0, rule: 0, elems: 1, cols: 1, first: 0 }, size: 1 };
 		console.log((await pool.decode({ chunk }))[0]);`;

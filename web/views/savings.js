@@ -3,11 +3,11 @@
 import { make } from "../dom.js";
 import { percent, precisionName, size } from "../text.js";
 
-/** @typedef {import("../qstore/js/archive/archive.js").VariantInfo} VariantInfo */
+/** @typedef {import("../qstore/js/archive/archive.js").Variant} Variant */
 
 /**
  * @param {HTMLElement} place
- * @param {VariantInfo[]} variants
+ * @param {Variant[]} variants
  * @param {{ loaded: number, fetched: number }} now loaded: variants that are here; fetched: bytes that came over the network since the page was opened
  */
 export function showSavings(place, variants, { loaded, fetched }) {

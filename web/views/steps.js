@@ -3,7 +3,7 @@
 import { announce, make, showError } from "../dom.js";
 import { percent, precisionName, rate, size } from "../text.js";
 
-/** @typedef {import("../qstore/js/archive/archive.js").VariantInfo} VariantInfo */
+/** @typedef {import("../qstore/js/archive/archive.js").Variant} Variant */
 /** @typedef {import("../restore.js").Restoring} Restoring */
 
 /**
@@ -37,7 +37,7 @@ export class Steps {
 	}
 
 	/**
-	 * @param {VariantInfo[]} variants
+	 * @param {Variant[]} variants
 	 * @param {boolean} runs can the page run them?
 	 */
 	reset(variants, runs) {
@@ -72,7 +72,7 @@ class Step {
 	#urls = [];
 
 	/**
-	 * @param {VariantInfo} variant
+	 * @param {Variant} variant
 	 * @param {number} i
 	 * @param {boolean} runs
 	 * @param {{ start: (i: number) => void, cancel: (i: number) => void }} actions
