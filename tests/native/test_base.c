@@ -5,6 +5,8 @@
 #include <stdint.h>
 
 #include <dirent.h>
+#include <dlfcn.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +22,41 @@
 #include "../generate/quantize.h"
 #include "archive_help.h"
 #include "scratch.h"
+
+/* Locks that the library made and has not destroyed; locks that it destroyed without having made them. The
+ * functions below stand before those of the C library. */
+enum { LOCKS_MAX = 256 };
+static pthread_mutex_t *locks[LOCKS_MAX];
+static size_t n_locks, n_strange;
+static pthread_mutex_t locks_lock = PTHREAD_MUTEX_INITIALIZER;
+
+typedef int init_lock(pthread_mutex_t *lock, const pthread_mutexattr_t *attributes);
+typedef int destroy_lock(pthread_mutex_t *lock);
+
+int pthread_mutex_init(pthread_mutex_t *lock, const pthread_mutexattr_t *attributes)
+{
+	init_lock *next = (init_lock *)dlsym(RTLD_NEXT, "pthread_mutex_init");
+	pthread_mutex_lock(&locks_lock);
+	if (n_locks < LOCKS_MAX)
+		locks[n_locks++] = lock;
+	pthread_mutex_unlock(&locks_lock);
+	return next(lock, attributes);
+}
+
+int pthread_mutex_destroy(pthread_mutex_t *lock)
+{
+	destroy_lock *next = (destroy_lock *)dlsym(RTLD_NEXT, "pthread_mutex_destroy");
+	size_t i = 0;
+	pthread_mutex_lock(&locks_lock);
+	while (i < n_locks && locks[i] != lock)
+		i++;
+	if (i == n_locks)
+		n_strange++;
+	else
+		locks[i] = locks[--n_locks];
+	pthread_mutex_unlock(&locks_lock);
+	return next(lock);
+}
 
 /* Paths of a test's models, fixed for its time: scratch_path's own do not last. */
 typedef struct models {
@@ -346,6 +383,46 @@ static void refuses_to_pack_with_what_is_no_base(void **state)
 	free(second);
 }
 
+/* The lock of the base was destroyed even when packing failed before the base was opened. */
+static void destroys_only_locks_that_it_made(void **state)
+{
+	models m;
+	make_finetune(state, &m, QS_BF16, 1);
+	n_locks = n_strange = 0;
+	expect_pack_fails((qstore_pack_options){.high = "/nowhere", .output = m.archive, .base = m.old},
+	                  QSTORE_IO, "/nowhere: ");
+	expect_pack_fails((qstore_pack_options){.high = m.new, .output = m.archive, .base = "/nowhere"},
+	                  QSTORE_IO, "/nowhere: ");
+	assert_int_equal(n_locks, 0);
+	assert_int_equal(n_strange, 0);
+	pack_with((qstore_pack_options){.high = m.new, .output = m.archive, .base = m.old}, NULL);
+	assert_int_equal(n_locks, 0);
+	assert_int_equal(n_strange, 0);
+}
+
+/* The tensors that a made variant shares with HIGH may be those of the base: this once read through a null
+ * pointer. */
+static void quantizes_beside_a_base(void **state)
+{
+	models m;
+	qstore_pack_result result;
+	set_paths(state, &m);
+	make_model(m.old, QS_BF16, 5, 1);
+	/* Half of the tensors are as in the base, the others have little to do with it. */
+	generate_quantized(&(quantize_options){
+	    .model = m.old, .output = m.new, .rule = QUANTIZE_FINETUNE, .seed = 3, .part = 0.5, .step = 1});
+	pack_with((qstore_pack_options){.high = m.old, .output = m.old_archive, .quantize = QSTORE_QUANTIZE_NONE},
+	          NULL);
+	pack_with(
+	    (qstore_pack_options){
+	        .high = m.new, .output = m.archive, .base = m.old_archive, .quantize = QSTORE_QUANTIZE_LLM_INT8},
+	    &result);
+	assert_int_equal(result.n_variants, 2);
+	assert_true(result.n_base_equal > 5);
+	assert_true(result.n_paired > 2);
+	expect_restores(&m, m.old_archive, "bf16", m.new);
+}
+
 static volatile sig_atomic_t cancel_flag;
 
 static void count_down(void *user, const qstore_progress *progress)
@@ -394,6 +471,8 @@ int main(void)
 	    TEST(needs_the_base),
 	    TEST(refuses_other_bases),
 	    TEST(refuses_to_pack_with_what_is_no_base),
+	    TEST(destroys_only_locks_that_it_made),
+	    TEST(quantizes_beside_a_base),
 	    TEST(leaves_nothing_when_cancelled),
 	};
 	return cmocka_run_group_tests_name("base", tests, NULL, NULL);

@@ -109,11 +109,11 @@ static qstore_status write_archive(packer *p, int fd, const char *temp_path, qst
 	return status;
 }
 
-/* Counts the tensors that are coded as those of others. */
+/* Counts the tensors of the given models that are equal to others, or differences to the base. */
 static void count_tensors(const pack_input *input, qstore_pack_result *result)
 {
 	for (size_t i = 0; i < input->n_files; i++)
-		for (size_t j = 0; j < input->files[i].n_tensors; j++) {
+		for (size_t j = 0; j < input->files[i].n_tensors && input->files[i].input; j++) {
 			const pack_tensor *t = &input->files[i].tensors[j];
 			if (t->role == PACK_DUPLICATE && t->original->role == PACK_BASE)
 				result->n_base_equal++;
