@@ -291,7 +291,7 @@ try {
 	}
 	// Chunks that the packer does not make (yet), or not so small, from the tests' own samples.
 	const env = { ...process.env, QSTORE_SEEDS: path.join(corpus, "fuzz_chunk") };
-	for (const test of ["test_chunk", "test_factors"]) execFileSync(path.join(root, "build/tests", test), [], { env, stdio: "ignore" });
+	for (const test of ["test_chunk", "test_chunk_codes", "test_chunk_delta", "test_chunk_refine", "test_factors"]) execFileSync(path.join(root, "build/tests", test), [], { env, stdio: "ignore" });
 } finally {
 	rmSync(work, { recursive: true });
 }

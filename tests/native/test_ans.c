@@ -1,5 +1,6 @@
 /* ANS lanes: the kernels against their scalar oracle, and what the encoder writes read back. */
 #include "codec_help.h"
+#include "kernel_help.h"
 
 #include <math.h>
 
@@ -80,28 +81,24 @@ static void compare(fixture *f, rng *r, qs_ans_kernel *kernel, unsigned lanes)
 
 static void test_simd128(void **state)
 {
+	need_kernels(KERNEL_SIMD128);
 #if QS_HAVE_SIMD128
 	rng r = {1};
-	if (!qs_cpu_has_simd128())
-		skip();
 	compare(*state, &r, qs_ans_simd128, QS_ANS_LANES_MIN);
 	compare(*state, &r, qs_ans_simd128, QS_ANS_LANES_MAX);
 #else
 	(void)state;
-	skip();
 #endif
 }
 
 static void test_avx512(void **state)
 {
+	need_kernels(KERNEL_AVX512);
 #if QS_HAVE_AVX512
 	rng r = {2};
-	if (!qs_cpu_has_avx512())
-		skip();
 	compare(*state, &r, qs_ans_avx512, QS_ANS_LANES_MAX);
 #else
 	(void)state;
-	skip();
 #endif
 }
 
@@ -204,13 +201,12 @@ static void test_round_trips(void **state)
 static void test_put_avx512(void **state)
 {
 	(void)state;
+	need_kernels(KERNEL_AVX512);
 #if QS_HAVE_AVX512
 	enum { LANES = QS_ANS_LANES_MAX, N = 3 * LANES + 5 };
 	rng r = {6};
 	uint32_t of[256], first[LANES], expected_states[LANES], states[LANES];
 	uint8_t src[N], expected[2 * N + 2], got[2 * N + 2];
-	if (!qs_cpu_has_avx512())
-		skip();
 	for (uint32_t f = 1; f < 4096; f++)
 		for (unsigned log = f % 16 ? QS_ANS_LOG_MAX : 8; log <= QS_ANS_LOG_MAX; log++) {
 			size_t n = f % 2 ? LANES : rng_below(&r, N + 1);
@@ -236,8 +232,6 @@ static void test_put_avx512(void **state)
 			assert_memory_equal(a, b, (size_t)(expected + sizeof expected - a));
 			assert_memory_equal(expected_states, states, sizeof states);
 		}
-#else
-	skip();
 #endif
 }
 

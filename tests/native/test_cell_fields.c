@@ -1,5 +1,6 @@
 /* Cells without tables: every kernel finds what the tables have. */
 #include "codec_help.h"
+#include "kernel_help.h"
 
 #include <math.h>
 
@@ -136,6 +137,7 @@ static qs_step random_step(rng *r, uint32_t rule, uint32_t codes_dtype)
 static void test_scales_of_models(void **state)
 {
 	(void)state;
+	need_kernels(KERNEL_FIELDS | KERNEL_AVX2 | KERNEL_AVX512);
 	rng r = {11};
 	for (uint32_t rule = 0; rule < QS_RULE_COUNT; rule++)
 		for (uint32_t dtype = QS_F16; dtype <= QS_BF16 && has_kernel(rule); dtype++) {
@@ -154,6 +156,7 @@ static void test_scales_of_models(void **state)
 static void test_odd_scales(void **state)
 {
 	(void)state;
+	need_kernels(KERNEL_FIELDS | KERNEL_AVX2 | KERNEL_AVX512);
 	static const uint32_t special[] = {
 	    0,          0x80000000, 1,          0x007fffff, 0x00800000, 0x7f7fffff, 0x7f800000, 0xff800000,
 	    0x7fc00000, 0xbf800000, 0x33800000, 0x337fffff, 0x38800000, 0x387fffff, 0x477fe000, 0x47800000,
@@ -185,6 +188,7 @@ static void test_odd_scales(void **state)
 static void test_half_scales(void **state)
 {
 	(void)state;
+	need_kernels(KERNEL_FIELDS | KERNEL_AVX2 | KERNEL_AVX512);
 	static const uint32_t rules[] = {QS_RULE_Q8_0, QS_RULE_Q8_0_D, QS_RULE_Q4_0, QS_RULE_Q5_0, QS_RULE_Q6_K};
 	uint32_t stride = getenv("QSTORE_TEST_ALL") ? 1 : 29;
 	totals sum = {0};
@@ -202,6 +206,7 @@ static void test_half_scales(void **state)
 static void test_strips(void **state)
 {
 	(void)state;
+	need_kernels(KERNEL_FIELDS | KERNEL_AVX2 | KERNEL_AVX512);
 	rng r = {13};
 	totals sum = {0};
 	for (int i = 0; i < 3000; i++) {

@@ -11,7 +11,7 @@
 #include <xxhash.h>
 
 #include "core/checksum.h"
-#include "core/simd.h"
+#include "kernel_help.h"
 
 static void known_values(void **state)
 {
@@ -21,27 +21,42 @@ static void known_values(void **state)
 	assert_true(qs_checksum("a", 1) == 0xe6c632b61e964e1f);
 }
 
-/* Each size up to a few blocks, then some around larger ones, in memory that ends where they do. */
-static void all_sizes(void **state)
+/* Compares with the library for each size up to a few blocks and some larger ones, in memory that ends where
+ * the bytes do. */
+static void check_all_sizes(uint64_t (*checksum)(const void *bytes, size_t size))
 {
-	(void)state;
 	for (size_t size = 0; size < 300000; size += size < 4200 ? 1 : 9973) {
-		uint8_t *bytes = malloc(size > 0 ? size : 1);
+		uint8_t *bytes = malloc(size ? size : 1);
 		assert_non_null(bytes);
 		for (size_t i = 0; i < size; i++)
 			bytes[i] = (uint8_t)((i * 2654435761u) >> 13);
-		uint64_t expected = XXH3_64bits(bytes, size);
-		assert_true(qs_checksum(bytes, size) == expected);
-#if QS_HAVE_AVX2
-		if (qs_cpu_has_avx2())
-			assert_true(qs_checksum_avx2(bytes, size) == expected);
-#endif
-#if QS_HAVE_AVX512
-		if (qs_cpu_has_avx512())
-			assert_true(qs_checksum_avx512(bytes, size) == expected);
-#endif
+		assert_true(checksum(bytes, size) == XXH3_64bits(bytes, size));
 		free(bytes);
 	}
+}
+
+static void all_sizes(void **state)
+{
+	(void)state;
+	check_all_sizes(qs_checksum);
+}
+
+static void all_sizes_avx2(void **state)
+{
+	(void)state;
+	need_kernels(KERNEL_AVX2);
+#if QS_HAVE_AVX2
+	check_all_sizes(qs_checksum_avx2);
+#endif
+}
+
+static void all_sizes_avx512(void **state)
+{
+	(void)state;
+	need_kernels(KERNEL_AVX512);
+#if QS_HAVE_AVX512
+	check_all_sizes(qs_checksum_avx512);
+#endif
 }
 
 int main(void)
@@ -49,6 +64,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(known_values),
 	    cmocka_unit_test(all_sizes),
+	    cmocka_unit_test(all_sizes_avx2),
+	    cmocka_unit_test(all_sizes_avx512),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

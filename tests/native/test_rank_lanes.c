@@ -1,5 +1,6 @@
 /* The kernels that write ranks against their scalar oracles: the same ranks, states and units. */
 #include "codec_help.h"
+#include "kernel_help.h"
 
 #include <math.h>
 
@@ -66,6 +67,7 @@ static void compare_put(const uint32_t *states, const uint16_t *f, const uint16_
 static void test_every_quotient(void **state)
 {
 	(void)state;
+	need_kernels(KERNEL_AVX2 | KERNEL_AVX512);
 	rng r = {3};
 	uint16_t fs[QS_LANES_MAX], rank[QS_LANES_MAX];
 	uint32_t states[QS_LANES_MAX];
@@ -88,6 +90,7 @@ static void test_every_quotient(void **state)
 static void test_put_agrees(void **state)
 {
 	(void)state;
+	need_kernels(KERNEL_AVX2 | KERNEL_AVX512);
 	rng r = {5};
 	uint16_t fs[MAX_ELEMS], rank[MAX_ELEMS];
 	uint32_t states[QS_LANES_MAX];
@@ -158,6 +161,7 @@ static void compare_find_fields(qs_cells cells, const uint8_t *codes, const uint
 static void test_find_agrees(void **state)
 {
 	(void)state;
+	need_kernels(KERNEL_AVX2 | KERNEL_AVX512);
 	rng r = {9};
 	static qs_cell_cache cache;
 	guarded codes, values;

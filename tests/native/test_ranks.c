@@ -1,6 +1,7 @@
 /* The kernels that decode ranks give the same values, take the same units and end in the same states; and a
  * second, slow encoder written from FORMAT.md ("Lanes") agrees with them. */
 #include "codec_help.h"
+#include "kernel_help.h"
 
 #include <math.h>
 
@@ -225,6 +226,7 @@ static void compare_fields(const buffers *b, const qs_ranks *start, size_t n)
 static void test_kernels_agree(void **state)
 {
 	buffers *b = *state;
+	need_kernels(KERNEL_SIMD128 | KERNEL_AVX2 | KERNEL_AVX512);
 	rng r = {7};
 	for (int round = 0; round < 3000; round++) {
 		unsigned lanes = round & 1 ? QS_LANES_MAX : QS_LANES_MIN, step = qs_ranks_step(lanes);
