@@ -97,8 +97,8 @@ void need_kernels(unsigned mask)
 {
 	unsigned machine = kernels_of_machine() & mask, missing = machine & ~kernels_of_build();
 	if (missing)
-		fail_msg("this machine runs kernels %#x of %#x, but the build does not offer %#x of them", machine, mask,
-		         missing);
+		fail_msg("this machine runs kernels %#x of %#x, but the build does not offer %#x of them", machine,
+		         mask, missing);
 	if (!machine)
 		skip();
 }

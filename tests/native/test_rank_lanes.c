@@ -9,15 +9,6 @@
 
 enum { MAX_ELEMS = 512 };
 
-static int has_avx512(void)
-{
-#if QS_HAVE_AVX512
-	return qs_cpu_has_avx512();
-#else
-	return 0;
-#endif
-}
-
 typedef struct written {
 	uint8_t units[2 * MAX_ELEMS + 2];
 	qs_rank_lanes lanes;
@@ -227,7 +218,6 @@ static void test_take_zeros_agrees(void **state)
 
 int main(void)
 {
-	print_message("kernels: scalar%s\n", has_avx512() ? ", avx512" : "");
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_every_quotient),
 	    cmocka_unit_test(test_put_agrees),

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "kernel_help.h"
 #include "core/raw_bits.h"
 #include "core/simd.h"
 
