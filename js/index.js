@@ -3,7 +3,7 @@
 export { ArchiveBytes, ArchiveFile, ArchiveTensor } from "./archive/contents.js";
 export { Archive } from "./archive/archive.js";
 export { TensorData } from "./archive/tensor-data.js";
-export { fileBlob, fileResponse } from "./adapters/blob.js";
+export { fileBlob, fileResponse } from "./archive/blob.js";
 export { openQstore } from "./browser/open.js";
 export { opfsStore } from "./browser/opfs.js";
 export { QstoreError } from "./error.js";
@@ -11,10 +11,10 @@ export { HttpError, SourceChangedError, httpSource } from "./source/http/source.
 export { blobSource, bytesSource } from "./source/source.js";
 export { STATUS } from "./status.js";
 
-/** @typedef {import("./adapters/blob.js").BlobOptions} BlobOptions */
-/** @typedef {import("./adapters/blob.js").FileBlob} FileBlob */
-/** @typedef {import("./adapters/blob.js").RandomAccessFile} RandomAccessFile */
-/** @typedef {import("./adapters/blob.js").ResponseOptions} ResponseOptions */
+/** @typedef {import("./archive/blob.js").BlobOptions} BlobOptions */
+/** @typedef {import("./archive/blob.js").FileBlob} FileBlob */
+/** @typedef {import("./archive/blob.js").RandomAccessFile} RandomAccessFile */
+/** @typedef {import("./archive/blob.js").ResponseOptions} ResponseOptions */
 /** @typedef {import("./archive/archive.js").FileInfo} FileInfo */
 /** @typedef {import("./archive/archive.js").PrecisionOptions} PrecisionOptions */
 /** @typedef {import("./archive/archive.js").TensorInfo} TensorInfo */

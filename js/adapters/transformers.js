@@ -1,6 +1,6 @@
 /** An archive as a model repository of @huggingface/transformers 4, in all its precisions. */
 
-import { fileResponse } from "./blob.js";
+import { fileResponse } from "../archive/blob.js";
 import { findFile } from "./find.js";
 
 /** @typedef {import("../archive/archive.js").Archive} Archive */

@@ -2,7 +2,7 @@
 
 import { QstoreError } from "../error.js";
 import { hex } from "../util/hex.js";
-import { fileBlob } from "./blob.js";
+import { fileBlob } from "../archive/blob.js";
 import { findFile } from "./find.js";
 
 /** @typedef {import("../archive/archive.js").Archive} Archive */

@@ -1,6 +1,6 @@
 /** What can be read of an archive: files, tensors, and what is made of them. Nothing is read before it is asked for. */
 
-import { fileBlob, fileResponse } from "../adapters/blob.js";
+import { fileBlob, fileResponse } from "./blob.js";
 import { FILE } from "../format/archive-index.js";
 import { QstoreError } from "../error.js";
 import { planFile, planTensors } from "../plan/pieces.js";
@@ -116,7 +116,7 @@ export class ArchiveFile extends ArchiveBytes {
 
 	/**
 	 * The file as a Blob with random access, for runtimes that take one (onnxruntime-web's externalData, wllama).
-	 * @param {import("../adapters/blob.js").BlobOptions} [options]
+	 * @param {import("./blob.js").BlobOptions} [options]
 	 */
 	blob(options) {
 		return fileBlob(this, options);

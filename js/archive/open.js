@@ -1,7 +1,7 @@
 /** Opening an archive, wherever it is. What depends on the platform (browser, Node) is given. */
 
 import { Archive } from "./archive.js";
-import { readIndex } from "../format/archive-index.js";
+import { readIndex } from "./read-index.js";
 import { Base, baseFiles, findBaseFiles } from "./base.js";
 import { CachedSource } from "../source/cached-source.js";
 import { localCodec } from "../decode/codec.js";

@@ -3,12 +3,9 @@
 import { DTYPES } from "./dtypes.js";
 import { QstoreError } from "../error.js";
 import { hex } from "../util/hex.js";
-import { readExactly } from "../source/source.js";
-import { INDEX_HEADER_SIZE, INDEX_OFFSET } from "../wasm/decoder.js";
 
-/** @typedef {import("../wasm/decoder.js").Decoder} Decoder */
-/** @typedef {import("../wasm/decoder.js").IndexHeader} IndexHeader */
-/** @typedef {import("../source/source.js").Source} Source */
+/** Bytes of the index's header, and its offset in an archive. */
+export const INDEX_HEADER_SIZE = 64, INDEX_OFFSET = 512;
 
 /** "No object", "no coarser variant". */
 export const NONE = 0xffffffff;
@@ -17,14 +14,19 @@ export const NONE = 0xffffffff;
 export const KIND = Object.freeze({ PLAIN: 0, CODES: 1, REFINE: 2, DELTA: 3, LAYOUT: 4, BASE: 5 });
 export const FILE = Object.freeze({ STORED: 0, ZSTD: 1, ASSEMBLED: 2, BASE: 3 });
 
-/** Bytes of the first read: enough for the whole index of most models. */
-const FIRST_READ = 65536;
-
 const TEXT = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** Bytes of the counts, and of each array's records, in the order of the arrays; strings are single bytes. */
 const COUNTS_SIZE = 64;
 const RECORD = Object.freeze({ variant: 64, file: 80, extent: 24, tensor: 40, object: 96 });
+
+/**
+ * @typedef {object} IndexHeader
+ * @property {number} bodyCodedSize bytes after the header
+ * @property {number} bodySize
+ * @property {number} payloadOffset in the archive: what the index's offsets are relative to
+ * @property {number} payloadSize to the archive's end
+ */
 
 /**
  * @typedef {object} VariantRecord
@@ -284,58 +286,6 @@ export class Index {
 	#string(at) {
 		const start = this.#at.strings + this.#u32(at), end = this.#bytes.indexOf(0, start);
 		return TEXT.decode(this.#bytes.subarray(start, end));
-	}
-}
-
-/**
- * Reads the index with one request, two when it is large.
- * @param {Source} source
- * @param {Decoder} decoder
- * @param {import("../source/source.js").ReadOptions} [options]
- * @returns {Promise<{ index: Index, head: Uint8Array }>} head: the archive's first bytes, as far as they have been read
- */
-export async function readIndex(source, decoder, options) {
-	const name = source.name ? `${source.name}: ` : "";
-	let head = await source.read(0, FIRST_READ, options);
-	if (head.length <= INDEX_OFFSET)
-		throw new QstoreError("NOT_QSTORE", `${name}not a qstore archive`);
-	const header = named(() => decoder.indexHeader(head.subarray(INDEX_OFFSET)), {
-		NOT_QSTORE: `${name}not a qstore archive`,
-		NEWER: `${name}made by a newer qstore: this one reads format version 1`,
-		TRUNCATED: `${name}ends inside the index`,
-		OLDER: `${name}made by an older qstore, whose layout is no longer read: pack the model again`,
-		CORRUPT: `${name}the index header is damaged`,
-	}, name);
-	const size = INDEX_OFFSET + INDEX_HEADER_SIZE + header.bodyCodedSize;
-	if (source.byteLength !== undefined && source.byteLength < size)
-		throw new QstoreError("TRUNCATED", `${name}ends inside the index: ${source.byteLength} of ${size} bytes`);
-	if (head.length < size) {
-		const rest = await readExactly(source, head.length, size - head.length, options);
-		const all = new Uint8Array(size);
-		all.set(head);
-		all.set(rest, head.length);
-		head = all;
-	}
-	const body = named(() => decoder.indexBody(head.subarray(INDEX_OFFSET)),
-		{ CORRUPT: `${name}the index is damaged` }, name);
-	return { index: new Index(body, header), head };
-}
-
-/**
- * Runs a call, and says what its errors are about.
- * @template T
- * @param {() => T} call
- * @param {Partial<Record<import("../error.js").StatusName, string>>} messages
- * @param {string} prefix for other errors
- * @returns {T}
- */
-function named(call, messages, prefix) {
-	try {
-		return call();
-	} catch (error) {
-		if (!(error instanceof QstoreError))
-			throw error;
-		throw new QstoreError(error.code, messages[error.code] ?? prefix + error.message, { cause: error });
 	}
 }
 

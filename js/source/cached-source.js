@@ -3,7 +3,7 @@
  * a file of its own that is written once, whole; several tabs or processes can use a folder at the same time.
  */
 
-import { INDEX_HEADER_SIZE, INDEX_OFFSET } from "../wasm/decoder.js";
+import { INDEX_HEADER_SIZE, INDEX_OFFSET } from "../format/archive-index.js";
 import { hex } from "../util/hex.js";
 import { HttpError, SourceChangedError } from "./http/source.js";
 import { readExactly } from "./source.js";

@@ -5,6 +5,7 @@
  * the model: what a call takes of it is free again when it ends (heap.js).
  */
 
+import { INDEX_HEADER_SIZE } from "../format/archive-index.js";
 import { DTYPES } from "../format/dtypes.js";
 import { QstoreError } from "../error.js";
 import { Heap } from "./heap.js";
@@ -63,19 +64,8 @@ import { STATUS } from "../status.js";
  * @property {Grid} [grid] blocks: of these codes
  */
 
-/**
- * @typedef {object} IndexHeader
- * @property {number} bodyCodedSize bytes after the header
- * @property {number} bodySize
- * @property {number} payloadOffset in the archive: what the index's offsets are relative to
- * @property {number} payloadSize to the archive's end
- */
-
 /** What is wrong with bytes whose checksum differs. */
 export const OTHER_BYTES = "it decodes to other bytes than were packed";
-
-/** Bytes of the index's header, and where it is in an archive. */
-export const INDEX_HEADER_SIZE = 64, INDEX_OFFSET = 512;
 
 /** Words of a chunk's description, and of a grid in it (wasm/abi.c). */
 const CHUNK_WORDS = 43, GRID_WORDS = 16;
@@ -141,7 +131,7 @@ export class Decoder {
 	/**
 	 * Reads the index's header.
 	 * @param {Uint8Array} bytes from INDEX_OFFSET of the archive on, INDEX_HEADER_SIZE or more
-	 * @returns {IndexHeader}
+	 * @returns {import("../format/archive-index.js").IndexHeader}
 	 */
 	indexHeader(bytes) {
 		return this.#heap.scope(() => {

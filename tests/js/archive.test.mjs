@@ -1,7 +1,7 @@
 // The archive reader over small archives made by hand.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { readIndex } from "../../js/format/archive-index.js";
+import { readIndex } from "../../js/archive/read-index.js";
 import { openQstore } from "../../js/node/open.js";
 import { localCodec } from "../../js/decode/codec.js";
 import { spawnThread } from "../../js/node/threads.js";

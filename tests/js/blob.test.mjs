@@ -1,7 +1,7 @@
 // A file of an archive as a Blob: the same as a real one for whoever reads it, and restored piece by piece.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { fileBlob, fileResponse } from "../../js/adapters/blob.js";
+import { fileBlob, fileResponse } from "../../js/archive/blob.js";
 import { noise } from "./helpers/archive.mjs";
 
 const MIB = 2 ** 20;

@@ -4,7 +4,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { readIndex } from "../../js/format/archive-index.js";
+import { readIndex } from "../../js/archive/read-index.js";
 import { checkName } from "../../js/node/unpack.js";
 import { ProgressBar, formatSize } from "../../js/node/progress.js";
 import { bytesSource } from "../../js/source/source.js";

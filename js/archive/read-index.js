@@ -1,0 +1,63 @@
+/** Reading an archive's index. */
+
+import { QstoreError } from "../error.js";
+import { INDEX_HEADER_SIZE, INDEX_OFFSET, Index } from "../format/archive-index.js";
+import { readExactly } from "../source/source.js";
+
+/** @typedef {import("../source/source.js").Source} Source */
+/** @typedef {import("../wasm/decoder.js").Decoder} Decoder */
+
+/** Bytes of the first read: most models' whole index is among them. */
+const FIRST_READ = 65536;
+
+/**
+ * Reads the index with one request, two when it is large.
+ * @param {Source} source
+ * @param {Decoder} decoder
+ * @param {import("../source/source.js").ReadOptions} [options]
+ * @returns {Promise<{ index: Index, head: Uint8Array }>} head: the archive's first bytes, as far as they have been read
+ */
+export async function readIndex(source, decoder, options) {
+	const name = source.name ? `${source.name}: ` : "";
+	let head = await source.read(0, FIRST_READ, options);
+	if (head.length <= INDEX_OFFSET)
+		throw new QstoreError("NOT_QSTORE", `${name}not a qstore archive`);
+	const header = named(() => decoder.indexHeader(head.subarray(INDEX_OFFSET)), {
+		NOT_QSTORE: `${name}not a qstore archive`,
+		NEWER: `${name}made by a newer qstore: this one reads format version 1`,
+		TRUNCATED: `${name}ends inside the index`,
+		OLDER: `${name}made by an older qstore, whose layout is no longer read: pack the model again`,
+		CORRUPT: `${name}the index header is damaged`,
+	}, name);
+	const size = INDEX_OFFSET + INDEX_HEADER_SIZE + header.bodyCodedSize;
+	if (source.byteLength !== undefined && source.byteLength < size)
+		throw new QstoreError("TRUNCATED", `${name}ends inside the index: ${source.byteLength} of ${size} bytes`);
+	if (head.length < size) {
+		const rest = await readExactly(source, head.length, size - head.length, options);
+		const all = new Uint8Array(size);
+		all.set(head);
+		all.set(rest, head.length);
+		head = all;
+	}
+	const body = named(() => decoder.indexBody(head.subarray(INDEX_OFFSET)),
+		{ CORRUPT: `${name}the index is damaged` }, name);
+	return { index: new Index(body, header), head };
+}
+
+/**
+ * Runs a call, and says what its errors are about.
+ * @template T
+ * @param {() => T} call
+ * @param {Partial<Record<import("../error.js").StatusName, string>>} messages
+ * @param {string} prefix for other errors
+ * @returns {T}
+ */
+function named(call, messages, prefix) {
+	try {
+		return call();
+	} catch (error) {
+		if (!(error instanceof QstoreError))
+			throw error;
+		throw new QstoreError(error.code, messages[error.code] ?? prefix + error.message, { cause: error });
+	}
+}
