@@ -71,17 +71,21 @@ uninstall: ## remove what `make install` with the same variables installed
 
 SOURCE_TARBALL := $(B)/qstore-$(VERSION).tar.gz
 
-# The time of the last commit is the files' time, so that the tarball of a commit always has the same bytes.
-$(SOURCE_TARBALL): FORCE
-	@git rev-parse HEAD >/dev/null || { echo "the source tarball is made of a git checkout's last commit" >&2; exit 1; }
-	@git diff --quiet HEAD || echo "note: changes that are not committed are not in $@" >&2
-	@mkdir -p $(@D)
-	$(call say,tar)git archive --format=tar --prefix=qstore-$(VERSION)/ HEAD | gzip -9n >$@
+COMMIT ?= HEAD
 
-dist: npm $(SOURCE_TARBALL) ## make the tarballs to publish, into build: the source, and the npm package
+# Files have the commit's time, so that the tarball of a commit always has the same bytes.
+$(SOURCE_TARBALL): FORCE
+	@git rev-parse --quiet --verify $(COMMIT) >/dev/null || { echo "the source tarball is made of a commit in a git checkout" >&2; exit 1; }
+	@[ $(COMMIT) != HEAD ] || git diff --quiet HEAD || echo "note: changes that are not committed are not in $@" >&2
+	@mkdir -p $(@D)
+	$(call say,tar)git archive --format=tar --prefix=qstore-$(VERSION)/ $(COMMIT) | gzip -9n >$@
+
+source: $(SOURCE_TARBALL) ## make only the source tarball, of the last commit (COMMIT)
+
+dist: npm source ## make the tarballs to publish, into build: the source, and the npm package
 	@npm pack --ignore-scripts --loglevel=error --pack-destination $(B) >/dev/null
 
-deb: $(SOURCE_TARBALL) ## make Debian packages of the last commit, into build/deb (DEBFULLNAME and DEBEMAIL: the maintainer)
+deb: $(SOURCE_TARBALL) ## make Debian packages of the source tarball, into build/deb (DEBFULLNAME and DEBEMAIL: the maintainer)
 	@native/packaging/make-deb $(SOURCE_TARBALL) $(B)/deb
 
-.PHONY: docs install uninstall dist deb FORCE
+.PHONY: docs install uninstall source dist deb FORCE
