@@ -1,6 +1,6 @@
 // The package as npm would publish it, installed in a folder of a user's.
-import { execFile } from "node:child_process";
-import { existsSync } from "node:fs";
+import { execFile, execFileSync, spawnSync } from "node:child_process";
+import { existsSync, readdirSync } from "node:fs";
 import { cp, mkdir, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -38,4 +38,20 @@ export function program(name) {
 		return undefined;
 	const machine = { x64: "x64", arm64: name === "deno" ? "arm64" : "aarch64" }[process.arch], system = `${process.platform}-${machine}`;
 	return [system, `${system}-glibc`, `bun-${system}`].map((each) => join(folder, each, places[1])).find(existsSync);
+}
+
+/** The checkout as it is, changes included, as a commit; undefined where it is not git's. */
+export function commit() {
+	const git = (...args) => spawnSync("git", args, { cwd: root, encoding: "utf8" }).stdout?.trim();
+	// What `git stash create` commits is on no branch.
+	stash ??= git("-c", "user.name=test", "-c", "user.email=test@example.org", "stash", "create") || git("rev-parse", "HEAD") || "";
+	return stash || undefined;
+}
+/** @type {string | undefined} */
+let stash;
+
+/** Makes the source tarball of that commit in a folder; gives its path. */
+export function sourceTarball(folder) {
+	execFileSync("make", ["-s", "source", `COMMIT=${commit()}`, `B=${folder}`], { cwd: root });
+	return join(folder, readdirSync(folder).find((name) => /^qstore-.*\.tar\.gz$/.test(name)));
 }
