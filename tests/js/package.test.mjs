@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { mkdir, mkdtemp, readFile, readdir, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join, normalize } from "node:path";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
 import ts from "typescript";
@@ -54,13 +54,39 @@ test("everything that package.json names is in the tarball", async () => {
 		assert.ok((await stat(join(packed, path))).isFile(), path);
 });
 
-test("it has both modules and no sources of theirs, no tests, and is small", async () => {
+/** Files that no import reaches and that belong in the tarball all the same. */
+const OTHERS = ["CHANGELOG.md", "LICENSE", "README.md", "dist/THIRD-PARTY.txt", "native/FORMAT.md", "package.json"];
+
+/** What a module or its types name: imports, and files beside them such as a worker's. Comments of modules speak of types only. */
+function namesIn(file, source) {
+	const text = file.endsWith(".js") ? source.replace(/\/\*[\s\S]*?\*\//g, "") : source;
+	const found = [/\b(?:from|import)\s*\(?\s*"([^"]+)"/g, /\bnew URL\("([^"]+)", import\.meta\.url\)/g].flatMap((pattern) => [...text.matchAll(pattern)]);
+	return found.map(([, name]) => name).filter((name) => /^\.\.?\//.test(name));
+}
+
+/** All files that these reach. */
+async function reached(paths, found = new Set()) {
+	for (const path of paths.map((each) => normalize(each))) {
+		// A module's types are named like the module.
+		const file = path.startsWith("dist/types/") ? path.replace(/(\.d\.ts|\.js)?$/, ".d.ts") : path;
+		if (found.has(file) || OTHERS.includes(file))
+			continue;
+		found.add(file);
+		if (/\.(js|ts)$/.test(file))
+			await reached(namesIn(file, await readFile(join(packed, file), "utf8")).map((name) => join(dirname(file), name)), found);
+	}
+	return found;
+}
+
+test("the tarball has what package.json's exports reach, a few documents, and nothing else", async () => {
+	const { stdout } = await run("find", [".", "-type", "f"], { cwd: packed });
+	const files = stdout.split("\n").filter(Boolean).map((name) => normalize(name));
+	const needed = [...await reached(paths([manifest.exports, manifest.bin, manifest.types])), ...OTHERS];
+	assert.deepEqual(files.filter((file) => !needed.includes(file)), [], "not needed: leave them out in package.json's files (scripts/prune-types does so for types)");
+	assert.deepEqual(needed.filter((file) => !files.includes(file)), [], "missing");
+	assert.ok(files.includes("dist/qstore.wasm") && files.includes("dist/qstore-scalar.wasm"));
 	const { size } = await stat(join(packed, "dist/qstore.wasm"));
 	assert.ok(size > 50_000 && size < 400_000, `${size} bytes of WebAssembly`);
-	assert.ok((await stat(join(packed, "dist/qstore-scalar.wasm"))).isFile());
-	assert.ok((await stat(join(packed, "dist/THIRD-PARTY.txt"))).isFile());
-	assert.deepEqual((await readdir(packed)).sort(), ["CHANGELOG.md", "LICENSE", "dist", "js", "native", "package.json",
-		...(await readdir(packed)).includes("README.md") ? ["README.md"] : []].sort());
 });
 
 test("it decodes from where it was unpacked", async () => {
