@@ -9,7 +9,7 @@ export { decodePieces } from "./decode/pieces.js";
 export { WorkerPool } from "./decode/pool.js";
 export { readIndex } from "./archive/read-index.js";
 export { Index } from "./format/archive-index.js";
-export { DTYPES } from "./format/dtypes.js";
+export { DTYPES } from "./format/facts.js";
 export * as plan from "./plan/plan.js";
 export { CachedSource } from "./source/cached-source.js";
 export { HttpSource } from "./source/http/source.js";

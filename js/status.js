@@ -2,7 +2,7 @@
 
 /** @typedef {keyof typeof STATUS} StatusName */
 
-/** What functions of the core return. */
+/** The numbers that functions of the core return. */
 export const STATUS = Object.freeze({
 	OK: 0,
 	USAGE: 1,
@@ -21,7 +21,7 @@ export const STATUS = Object.freeze({
 	OLDER: 14,
 });
 
-/** A sentence for each. */
+/** A sentence for each status. */
 export const MESSAGES = Object.freeze({
 	OK: "success",
 	USAGE: "the caller's arguments make no sense",

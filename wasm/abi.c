@@ -1,7 +1,7 @@
 /* The WebAssembly ABI: the core as functions of plain integers and pointers. 64-bit numbers go in as two
  * halves and out through memory, so that any engine can call. Every `out`, `words` and `work` is
- * 8-byte aligned. js/wasm/decoder.js is the caller; the names are exported by wasm/build.mk. Functions return a
- * qstore_status unless said otherwise. */
+ * 8-byte aligned. js/wasm/decoder.js is the caller; the names are exported by wasm/build.mk. Functions return
+ * a qstore_status unless said otherwise. */
 #include <stddef.h>
 #include <stdint.h>
 
@@ -115,8 +115,8 @@ static qs_grid load_grid(const uint32_t *words)
 	    .scales_size = words[9],
 	    .scales_dtype = words[10],
 	    .scales_first = load_pair(words + 11),
-	    .zeros = load_pointer(words[13]),
-	    .zeros_size = words[14],
+	    .zero_points = load_pointer(words[13]),
+	    .zero_points_size = words[14],
 	    .zero_offset = (int32_t)words[15],
 	};
 }

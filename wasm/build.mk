@@ -82,6 +82,6 @@ dist/THIRD-PARTY.txt: $(B)/include/.made wasm/build.mk
 
 # ---- What of js/ is made -------------------------------------------------------------------------------------------
 
-js/status.js js/format/dtypes.js &: native/src/core/status.h native/src/core/facts.h scripts/generate-js
+js/status.js js/format/facts.js &: native/src/core/status.h native/src/core/facts.h scripts/generate-js
 	@scripts/generate-js
-	@touch js/status.js js/format/dtypes.js
+	@touch js/status.js js/format/facts.js

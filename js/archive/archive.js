@@ -1,12 +1,11 @@
 /** An open archive: its variants, files and tensors, and their bytes. */
 
 import { ArchiveBytes, ArchiveFile, ArchiveTensor, readTensors } from "./contents.js";
-import { DTYPES } from "../format/dtypes.js";
+import { NONE } from "../format/archive-index.js";
+import { DTYPES, FILE_KINDS, KIND, KINDS, RULES } from "../format/facts.js";
 import { QstoreError } from "../error.js";
-import { KIND, NONE } from "../format/archive-index.js";
 import { findVariant, hasVariant, isInCoarserLayer } from "../format/variants.js";
 import { planVariant } from "../plan/ranges.js";
-import { RULES } from "../format/rules.js";
 import { safetensorsHeader } from "./safetensors.js";
 import { fetchRanges, loadTensors, sumToFetch } from "./tensors.js";
 import { upgradeTensors } from "./upgrade.js";
@@ -58,11 +57,9 @@ import { upgradeTensors } from "./upgrade.js";
  * @property {string} [precision] a variant's name, "low", or "high", which is the default
  */
 
-const FILE_KINDS = /** @type {const} */ (["stored", "zstd", "assembled", "base"]);
 /** Bytes of a range that is read at once. */
 const READ_SIZE = 2 ** 23;
 /** A layout's elements are codes. */
-const OBJECT_KINDS = /** @type {const} */ (["plain", "codes", "refine", "delta", "codes", "base"]);
 
 export class Archive {
 	/** @type {Source} */
@@ -342,9 +339,9 @@ export class Archive {
  */
 function describeObject(index, object) {
 	// Floats whose rows stand as columns in the file.
-	if (object.kind === KIND.LAYOUT && object.group > 8)
+	if (object.kind === KIND.LAYOUT && object.bits > 8)
 		object = index.object(object.coarse);
-	let kind = OBJECT_KINDS[object.kind], { codedSize } = object, error = object.kind === KIND.REFINE ? object.error : 0, codes = object;
+	let kind = KINDS[object.kind].name, { codedSize } = object, error = object.kind === KIND.REFINE ? object.error : 0, codes = object;
 	if (object.kind === KIND.LAYOUT) {
 		codes = index.object(object.coarse);
 		codedSize += codes.codedSize + (object.scales === NONE ? 0 : index.object(object.scales).codedSize);

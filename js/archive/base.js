@@ -1,6 +1,6 @@
 /** The base of an archive: the model that parts of it are differences to (FORMAT.md §2.2, files of kind 3). */
 
-import { FILE } from "../format/archive-index.js";
+import { FILE } from "../format/facts.js";
 import { QstoreError } from "../error.js";
 import { readExactly } from "../source/source.js";
 

@@ -1,7 +1,7 @@
 /** What can be read of an archive: files, tensors, and what is made of them. Nothing is read before it is asked for. */
 
 import { fileBlob, fileResponse } from "./blob.js";
-import { FILE } from "../format/archive-index.js";
+import { FILE } from "../format/facts.js";
 import { QstoreError } from "../error.js";
 import { planFile, planTensors } from "../plan/pieces.js";
 import { streamOf } from "../util/readable.js";

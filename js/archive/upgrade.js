@@ -1,10 +1,9 @@
 /** From a coarser variant to a finer one: which tensors, in which order, for how many bytes. */
 
-import { KIND, NONE } from "../format/archive-index.js";
-import { DTYPES } from "../format/dtypes.js";
+import { NONE } from "../format/archive-index.js";
+import { DTYPES, KIND, RULES } from "../format/facts.js";
 import { planObject, planTensor } from "../plan/pieces.js";
 import { planRanges } from "../plan/ranges.js";
-import { RULES } from "../format/rules.js";
 import { decodePieces } from "../decode/pieces.js";
 import { loadTensors, sumToFetch } from "./tensors.js";
 
@@ -125,9 +124,6 @@ async function gainsOf(context, tensors, options) {
 
 const I8 = DTYPES.findIndex(({ name }) => name === "I8");
 
-/** The rules whose scales are greatest magnitudes, and not steps (FORMAT.md §3.4). */
-const ABSMAX = [1, 5];
-
 /**
  * One chunk of an object, from its middle.
  * @param {Index} index
@@ -162,10 +158,10 @@ function spread(signed, parts) {
  * @param {Uint8Array} bytes whole records of them, or floats
  */
 function* steps(rule, dtype, bytes) {
-	const { recordSize, recordScales } = RULES[rule];
+	const { recordSize, recordScales, hasAbsmax } = RULES[rule];
 	if (recordSize === 0) {
 		for (const scale of numbers(dtype, bytes))
-			yield ABSMAX.includes(rule) ? scale / 127 : scale;
+			yield hasAbsmax ? scale / 127 : scale;
 		return;
 	}
 	for (let at = 0; at + recordSize <= bytes.length; at += recordSize) {

@@ -1,7 +1,7 @@
 /** Descriptions of what a job decodes, out of the index: coded chunks, and parts of layouts. */
 
-import { DTYPES } from "../format/dtypes.js";
-import { LAYOUT, lineOf } from "../format/rules.js";
+import { DTYPES, LAYOUT } from "../format/facts.js";
+import { lineOf } from "../format/layout.js";
 import { chunkNumber } from "../plan/needs.js";
 
 /** @typedef {import("../format/archive-index.js").Index} Index */
@@ -31,7 +31,7 @@ export function describeCodedChunk(index, id, coded) {
  * @returns {{ layout: import("../wasm/decoder.js").LayoutDesc, size: number }} size: bytes of the part
  */
 export function describeLayout(index, { object, chunk }) {
-	const { rule, dtype, elems, chunkElems, group: bits, cols } = index.object(object), { blockElems, blockSize } = DTYPES[dtype];
+	const { rule, dtype, elems, chunkElems, bits, cols } = index.object(object), { blockElems, blockSize } = DTYPES[dtype];
 	const first = chunk * chunkElems, count = Math.min(chunkElems, elems - first);
 	const rows = rule === LAYOUT.INTERLEAVED_COLUMNS ? cols * 32 / bits : cols;
 	return { layout: { rule, dtype, elems: count, first, bits, rows }, size: count / blockElems * blockSize };

@@ -1,7 +1,6 @@
 /** Decodes the pieces of batches: makes the codec's jobs, and keeps the decoded chunks and matrices that several pieces use. */
 
-import { KIND } from "../format/archive-index.js";
-import { DTYPES } from "../format/dtypes.js";
+import { DTYPES, KIND } from "../format/facts.js";
 import { baseRange } from "../plan/needs.js";
 import { eachOf, quiet } from "../util/promises.js";
 import { columnsJob, describeCodedChunk, describeLayout } from "./jobs.js";

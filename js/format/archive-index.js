@@ -1,6 +1,6 @@
 /** The index: what is in an archive, and where (FORMAT.md §2). The core checks all of it before it is read here. */
 
-import { DTYPES } from "./dtypes.js";
+import { DTYPES, KIND } from "./facts.js";
 import { QstoreError } from "../error.js";
 import { hex } from "../util/hex.js";
 
@@ -9,10 +9,6 @@ export const INDEX_HEADER_SIZE = 64, INDEX_OFFSET = 512;
 
 /** "No object", "no coarser variant". */
 export const NONE = 0xffffffff;
-
-/** Kinds of objects, and of files. */
-export const KIND = Object.freeze({ PLAIN: 0, CODES: 1, REFINE: 2, DELTA: 3, LAYOUT: 4, BASE: 5 });
-export const FILE = Object.freeze({ STORED: 0, ZSTD: 1, ASSEMBLED: 2, BASE: 3 });
 
 const TEXT = new TextDecoder("utf-8", { ignoreBOM: true });
 
@@ -79,10 +75,13 @@ const RECORD = Object.freeze({ variant: 64, file: 80, extent: 24, tensor: 40, ob
  * @property {number} scales object, or NONE; refine: the factors of its columns
  * @property {number} zeros object with zero points, or NONE
  * @property {number} order object with each column's group, or NONE
- * @property {number} group columns that share a scale; of layouts other than blocks the bits of a code, or of a float; of base objects the file that has them
- * @property {number} rowStride between the numbers of the scales of two rows; of base objects where they stand in that file
- * @property {number} groupStride of two groups
+ * @property {number} group codes: columns that share a scale
+ * @property {number} rowStride codes: between the numbers of the scales of two rows
+ * @property {number} groupStride codes: of two groups
  * @property {number} zeroOffset what is added to each zero point
+ * @property {number} bits layouts other than blocks: of a code, or of a float
+ * @property {number} baseFile base: the number of the file that has the elements
+ * @property {number} baseOffset base: of the elements in that file, in bytes
  * @property {number} error refine: Σ(coarse − fine)² / Σ fine²
  * @property {number} elems
  * @property {number} cols
@@ -197,13 +196,16 @@ export class Index {
 		const at = this.#at.objects + RECORD.object * i, bytes = this.#bytes;
 		const elems = this.#u64(at + 16), chunkElems = this.#u32(at + 32);
 		const { blockElems, blockSize } = DTYPES[bytes[at + 1]];
+		// These two fields have a meaning for each kind of object.
+		const kind = bytes[at], field = this.#u32(at + 68), wideField = this.#u64(at + 72);
 		return {
-			kind: bytes[at], dtype: bytes[at + 1], variant: bytes[at + 2], rule: bytes[at + 3],
+			kind, dtype: bytes[at + 1], variant: bytes[at + 2], rule: bytes[at + 3],
 			coarse: this.#u32(at + 4), scales: this.#u32(at + 8), error: this.#view.getFloat32(at + 12, true),
 			elems, cols: this.#u64(at + 24), chunkElems, chunkBytes: chunkElems / blockElems * blockSize,
 			firstChunk: this.#u32(at + 36), chunkCount: this.#u32(at + 40), size: safe(elems / blockElems * blockSize, "an object's size"),
 			zeros: this.#u32(at + 44), offset: this.#u64(at + 48), codedSize: this.#u64(at + 56), order: this.#u32(at + 64),
-			group: this.#u32(at + 68), rowStride: this.#u64(at + 72), groupStride: this.#u64(at + 80),
+			group: kind === KIND.CODES ? field : 0, rowStride: kind === KIND.CODES ? wideField : 0, groupStride: this.#u64(at + 80),
+			bits: kind === KIND.LAYOUT ? field : 0, baseFile: kind === KIND.BASE ? field : NONE, baseOffset: kind === KIND.BASE ? wideField : 0,
 			zeroOffset: this.#view.getInt32(at + 88, true), firstPart: this.#u32(at + 92),
 		};
 	}

@@ -3,7 +3,7 @@
  * (../decode/pieces.js) keeps the bytes and promises that belong to it.
  */
 
-import { KIND } from "../format/archive-index.js";
+import { KIND } from "../format/facts.js";
 import { chunkNumber, chunksOf, hasChunks, planChain, windowsOf } from "./needs.js";
 import { chunkRange, coalesce } from "./ranges.js";
 

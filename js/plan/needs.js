@@ -1,7 +1,7 @@
 /** Which other chunks decoding a chunk needs: those that it builds on, and those of the grids. Pure functions of the index: no I/O. */
 
-import { KIND, NONE } from "../format/archive-index.js";
-import { LAYOUT, RULES, isByColumns } from "../format/rules.js";
+import { NONE } from "../format/archive-index.js";
+import { KIND, KINDS, LAYOUT, RULES, isByColumns } from "../format/facts.js";
 
 /** @typedef {import("../format/archive-index.js").Index} Index */
 
@@ -154,8 +154,7 @@ export function chunksOf(index, object) {
  * @param {number} object
  */
 export function hasChunks(index, object) {
-	const { kind } = index.object(object);
-	return kind !== KIND.LAYOUT && kind !== KIND.BASE;
+	return KINDS[index.object(object).kind].hasChunks;
 }
 
 /**
@@ -165,8 +164,8 @@ export function hasChunks(index, object) {
  * @returns {{ file: number, offset: number, size: number }}
  */
 export function baseRange(index, { object, chunk }) {
-	const { group, rowStride, chunkBytes, size } = index.object(object), start = chunk * chunkBytes;
-	return { file: group, offset: rowStride + start, size: Math.min(chunkBytes, size - start) };
+	const { baseFile, baseOffset, chunkBytes, size } = index.object(object), start = chunk * chunkBytes;
+	return { file: baseFile, offset: baseOffset + start, size: Math.min(chunkBytes, size - start) };
 }
 
 /**

@@ -1,6 +1,6 @@
 /** Which byte ranges of the archive the wanted bytes need. Pure functions of the index: no I/O. */
 
-import { FILE } from "../format/archive-index.js";
+import { FILE } from "../format/facts.js";
 import { hasVariant } from "../format/variants.js";
 import { planChunks } from "./needs.js";
 import { planFile } from "./pieces.js";

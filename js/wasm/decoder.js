@@ -6,10 +6,10 @@
  */
 
 import { INDEX_HEADER_SIZE } from "../format/archive-index.js";
-import { DTYPES } from "../format/dtypes.js";
+import { DTYPES, LAYOUT, RULES, isByColumns } from "../format/facts.js";
+import { lineOf } from "../format/layout.js";
 import { QstoreError } from "../error.js";
 import { Heap } from "./heap.js";
-import { LAYOUT, RULE_Q8_0, RULES, isByColumns, lineOf } from "../format/rules.js";
 import { STATUS } from "../status.js";
 
 /**
@@ -249,7 +249,7 @@ export class Decoder {
 				const scaleBytes = recordSize === 0 ? DTYPES[scalesDtype].size : recordSize;
 				if (scales.length < count * scaleBytes)
 					throw new QstoreError("USAGE", `${scales.length} bytes of scales for ${count} blocks`);
-				abi.qs_blocks(dtype, codesRule === RULE_Q8_0 ? scalesDtype : 0, source, this.#heap.copy(scales), count, out);
+				abi.qs_blocks(dtype, RULES[codesRule].hasAbsmax ? scalesDtype : 0, source, this.#heap.copy(scales), count, out);
 			} else if (rule === LAYOUT.PACKED) {
 				abi.qs_words(bits, source, words, out);
 			} else if (rule === LAYOUT.INTERLEAVED) {

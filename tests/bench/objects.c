@@ -43,7 +43,7 @@ qs_grid grid_load(const objects *o, const qs_object *codes, uint8_t *memory[3])
 {
 	qs_object scales = object_at(o, codes->scales);
 	memory[0] = object_load(o, codes->scales);
-	memory[1] = codes->zeros == QS_NONE ? NULL : object_load(o, codes->zeros);
+	memory[1] = codes->zero_points == QS_NONE ? NULL : object_load(o, codes->zero_points);
 	memory[2] = codes->order == QS_NONE ? NULL : object_load(o, codes->order);
 	return (qs_grid){.rule = codes->rule,
 	                 .codes_dtype = codes->dtype,
@@ -54,8 +54,8 @@ qs_grid grid_load(const objects *o, const qs_object *codes, uint8_t *memory[3])
 	                 .scales = memory[0],
 	                 .scales_size = scales.n_elems * qs_dtype_size(scales.dtype),
 	                 .scales_dtype = scales.dtype,
-	                 .zeros = memory[1],
-	                 .zeros_size = memory[1] ? object_at(o, codes->zeros).n_elems : 0,
+	                 .zero_points = memory[1],
+	                 .zero_points_size = memory[1] ? object_at(o, codes->zero_points).n_elems : 0,
 	                 .zero_offset = codes->zero_offset};
 }
 

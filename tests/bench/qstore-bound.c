@@ -29,7 +29,7 @@ typedef struct total {
 static void count_scales(reader *r, uint32_t number)
 {
 	qs_object codes = object_at(&r->all, number);
-	uint32_t parts[] = {codes.scales, codes.zeros, codes.order};
+	uint32_t parts[] = {codes.scales, codes.zero_points, codes.order};
 	if (codes.kind == QS_KIND_REFINE && codes.scales != QS_NONE)
 		r->counted[codes.scales] = 1; /* factors */
 	for (int i = 0; i < 3; i++)
@@ -206,7 +206,7 @@ static int is_scales(const reader *r, uint32_t number)
 	for (uint32_t i = number + 1; i < r->all.archive->index.n_objects; i++) {
 		qs_object o = object_at(&r->all, i);
 		if ((o.kind == QS_KIND_CODES && o.rule &&
-		     (o.scales == number || o.zeros == number || o.order == number)) ||
+		     (o.scales == number || o.zero_points == number || o.order == number)) ||
 		    (o.kind == QS_KIND_REFINE && o.scales == number))
 			return 1;
 	}

@@ -3,7 +3,7 @@
 import { readIndex } from "../../js/archive/read-index.js";
 import { KIND } from "../../js/format/archive-index.js";
 import { decodeJob } from "../../js/decode/codec.js";
-import { DTYPES } from "../../js/format/dtypes.js";
+import { DTYPES } from "../../js/format/facts.js";
 import { planObject } from "../../js/plan/plan.js";
 import { bytesSource } from "../../js/source/source.js";
 import { decodePieces } from "../../js/decode/pieces.js";

@@ -174,8 +174,8 @@ static void make_grid(input *in, const qs_chunk_desc *desc, qs_grid *grid, grid_
 	    record ? (n + per_record - 1) / per_record * record : n * qs_dtype_size(grid->scales_dtype);
 	grid->scales = memory->scales = repeated(scales, n_scales, grid->scales_size);
 	if (bytes[1] & 8 && !qs_rule_group(grid->rule)) {
-		grid->zeros_size = n;
-		grid->zeros = memory->zeros = repeated(scales, n_scales ? n_scales - 1 : 0, n);
+		grid->zero_points_size = n;
+		grid->zero_points = memory->zeros = repeated(scales, n_scales ? n_scales - 1 : 0, n);
 	}
 }
 

@@ -64,9 +64,9 @@ static void check_grid(const qs_index *index, uint32_t number, const qs_object *
 		return;
 	qs_grid_window(&grid, o->cols, 0, o->n_elems, &low, &high);
 	require(high < (record ? scales.n_elems / record * qs_rule_record_scales(o->rule) : scales.n_elems));
-	if (o->zeros != QS_NONE) {
-		require(o->zeros < number);
-		qs_index_object(index, o->zeros, &other);
+	if (o->zero_points != QS_NONE) {
+		require(o->zero_points < number);
+		qs_index_object(index, o->zero_points, &other);
 		require(other.kind == QS_KIND_PLAIN && other.n_elems == scales.n_elems);
 	}
 	if (o->order != QS_NONE) {
@@ -119,10 +119,10 @@ static void check_object(const qs_index *index, uint32_t number)
 		check_grid(index, number, &o);
 	if (base) {
 		qs_file f;
-		require(o.group < index->n_files);
-		qs_index_file(index, o.group, &f);
-		require(f.kind == QS_FILE_BASE && o.row_stride <= f.size &&
-		        qs_object_bytes(&o) <= f.size - o.row_stride);
+		require(o.base_file < index->n_files);
+		qs_index_file(index, o.base_file, &f);
+		require(f.kind == QS_FILE_BASE && o.base_offset <= f.size &&
+		        qs_object_bytes(&o) <= f.size - o.base_offset);
 	}
 	if (o.coarse == QS_NONE) {
 		require(o.kind == QS_KIND_PLAIN || codes || base);
@@ -132,8 +132,8 @@ static void check_object(const qs_index *index, uint32_t number)
 	qs_index_object(index, o.coarse, &coarse);
 	require(coarse.variant <= o.variant);
 	if (layout && o.rule != QS_LAYOUT_BLOCKS) {
-		uint32_t per_elem = 8 * size / o.group, per_word = o.group > 8 ? 1 : 32 / o.group;
-		int floats = o.group > 8, packed = o.rule == QS_LAYOUT_PACKED;
+		uint32_t per_elem = 8 * size / o.bits, per_word = o.bits > 8 ? 1 : 32 / o.bits;
+		int floats = o.bits > 8, packed = o.rule == QS_LAYOUT_PACKED;
 		int by_columns = o.rule == QS_LAYOUT_INTERLEAVED_COLUMNS;
 		int interleaved = by_columns || o.rule == QS_LAYOUT_INTERLEAVED;
 		uint64_t rows = coarse.n_elems / coarse.cols;
@@ -141,7 +141,7 @@ static void check_object(const qs_index *index, uint32_t number)
 		require(floats ? o.dtype == coarse.dtype && per_elem == 1 && !packed
 		               : coarse.dtype == QS_U8 && (o.dtype == QS_I32 || (o.dtype == QS_U8 && packed)));
 		require(coarse.n_elems == o.n_elems * per_elem && coarse.n_elems % coarse.cols == 0);
-		require(!interleaved || (o.group == 4 && o.dtype == QS_I32));
+		require(!interleaved || (o.bits == 4 && o.dtype == QS_I32));
 		if (by_columns) {
 			require(rows % 8 == 0 && o.cols == rows / 8);
 			return;

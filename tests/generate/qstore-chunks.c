@@ -73,8 +73,8 @@ static void choose_grid(sample *s, rng *r, int wide)
 	                                       : (int32_t)levels / 2;
 	if (below(r, 2)) {
 		grid->zero_offset = 0;
-		grid->zeros = s->zeros;
-		grid->zeros_size = s->n_scales;
+		grid->zero_points = s->zeros;
+		grid->zero_points_size = s->n_scales;
 		for (uint32_t i = 0; i < s->n_scales; i++)
 			s->zeros[i] = (uint8_t)below(r, levels);
 	}
@@ -191,7 +191,7 @@ static void print_sample(const sample *s)
 	       grid->rule, desc->dtype, desc->n_elems, (unsigned)desc->cols, grid->group, grid->codes_dtype,
 	       grid->scales_dtype, grid->zero_offset, desc->factors_dtype);
 	print_hex("scales", grid->scales, grid->scales_size);
-	print_hex("zeros", grid->zeros, grid->zeros_size);
+	print_hex("zeros", grid->zero_points, grid->zero_points_size);
 	print_hex("factors", desc->factors, desc->factors ? 2 * (size_t)desc->cols : 0);
 	print_hex("codes", s->codes, desc->n_elems);
 	print_hex("values", s->values, 2 * (size_t)desc->n_elems);

@@ -3,7 +3,7 @@
 // decode to the same values.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { DTYPES } from "../../js/format/dtypes.js";
+import { DTYPES } from "../../js/format/facts.js";
 import { createDecoder } from "../../js/wasm/module.js";
 import { decodeChunk, factorsOf, gridOf } from "../reference/decode.mjs";
 import { native } from "./helpers/tools.mjs";

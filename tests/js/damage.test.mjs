@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { DTYPES } from "../../js/format/dtypes.js";
+import { DTYPES } from "../../js/format/facts.js";
 import { createDecoder } from "../../js/wasm/module.js";
 import { decodeChunk, gridOf } from "../reference/decode.mjs";
 

@@ -112,7 +112,7 @@ void build_index(qs_index_builder *builder)
 	qs_object bytes = {.dtype = QS_BYTES,
 	                   .coarse = QS_NONE,
 	                   .scales = QS_NONE,
-	                   .zeros = QS_NONE,
+	                   .zero_points = QS_NONE,
 	                   .order = QS_NONE,
 	                   .n_elems = 300,
 	                   .cols = 1,
@@ -177,8 +177,8 @@ void build_index_with_base(qs_index_builder *builder)
 	base.variant = 1;
 	delta = base;
 	base.kind = QS_KIND_BASE;
-	base.group = number;
-	base.row_stride = 20;
+	base.base_file = number;
+	base.base_offset = 20;
 	base.coded_size = delta.coded_size = 0;
 	delta.kind = QS_KIND_DELTA;
 	delta.coarse = add_object(builder, base, 0);
@@ -216,7 +216,7 @@ void build_index_chain(qs_index_builder *b)
 	codes.dtype = QS_U8;
 	codes.cols = codes.group = 40;
 	codes.chunk_elems = 400;
-	codes.zeros = ZEROS;
+	codes.zero_points = ZEROS;
 	codes.zero_offset = 1;
 	assert_int_equal(add_object(b, codes, 10), ZEROED);
 	layout = b->objects[0];
@@ -226,7 +226,7 @@ void build_index_chain(qs_index_builder *b)
 	layout.dtype = QS_I32;
 	layout.n_elems = 300;
 	layout.coarse = ZEROED;
-	layout.group = 8;
+	layout.bits = 8;
 	layout.rule = QS_LAYOUT_PACKED;
 	layout.cols = 10;
 	layout.chunk_elems = 100;
@@ -238,7 +238,7 @@ void build_index_chain(qs_index_builder *b)
 	order.dtype = QS_I32;
 	order.n_elems = 40;
 	assert_int_equal(add_object(b, order, 20), ORDER);
-	codes.zeros = QS_NONE;
+	codes.zero_points = QS_NONE;
 	codes.zero_offset = 0;
 	codes.order = ORDER;
 	codes.group = 1;
@@ -257,7 +257,7 @@ void build_index_chain(qs_index_builder *b)
 	assert_int_equal(add_object(b, codes, 10), BLOCK_CODES);
 	layout.dtype = QS_Q8_0;
 	layout.rule = QS_LAYOUT_BLOCKS;
-	layout.group = 0;
+	layout.bits = 0;
 	layout.coarse = BLOCK_CODES;
 	layout.scales = BLOCK_SCALES;
 	layout.n_elems = 1280;
@@ -298,7 +298,7 @@ void build_index_chain(qs_index_builder *b)
 	layout.dtype = QS_U8;
 	layout.coarse = FREE_CODES;
 	layout.scales = QS_NONE;
-	layout.group = 4;
+	layout.bits = 4;
 	layout.n_elems = 640;
 	layout.cols = 32;
 	layout.chunk_elems = 160;
@@ -306,7 +306,7 @@ void build_index_chain(qs_index_builder *b)
 	layout.rule = QS_LAYOUT_TRANSPOSED;
 	layout.dtype = QS_F32;
 	layout.coarse = DELTA;
-	layout.group = 32;
+	layout.bits = 32;
 	layout.n_elems = delta.n_elems;
 	layout.cols = delta.n_elems / delta.cols;
 	layout.chunk_elems = (uint32_t)layout.cols;
@@ -322,7 +322,7 @@ void build_index_chain(qs_index_builder *b)
 	assert_int_equal(add_object(b, refine, 10), FACTORED);
 	layout = b->objects[PACKED];
 	layout.rule = QS_LAYOUT_INTERLEAVED;
-	layout.group = 4;
+	layout.bits = 4;
 	layout.n_elems = 150;
 	layout.cols = 5;
 	layout.chunk_elems = 50;

@@ -39,10 +39,10 @@ static void walk(const qs_index *index)
 		            QS_CHUNK_SIZE_MAX);
 		if (object.kind == QS_KIND_BASE) {
 			qs_file file;
-			assert_true(object.group < index->n_files);
-			qs_index_file(index, object.group, &file);
-			assert_true(file.kind == QS_FILE_BASE && object.row_stride <= file.size &&
-			            qs_object_bytes(&object) <= file.size - object.row_stride);
+			assert_true(object.base_file < index->n_files);
+			qs_index_file(index, object.base_file, &file);
+			assert_true(file.kind == QS_FILE_BASE && object.base_offset <= file.size &&
+			            qs_object_bytes(&object) <= file.size - object.base_offset);
 		}
 		assert_true(object.kind == QS_KIND_LAYOUT || object.kind == QS_KIND_BASE
 		                ? object.n_chunks == 0

@@ -117,7 +117,7 @@ static void compare_ranks_of(const ranks_of *expected, const ranks_of *got)
 	assert_memory_equal(expected->rank, got->rank, sizeof got->rank);
 	assert_memory_equal(expected->f, got->f, sizeof got->f);
 	assert_memory_equal(expected->outside, got->outside, sizeof got->outside);
-	assert_int_equal(expected->found.zeros, got->found.zeros);
+	assert_int_equal(expected->found.escapes, got->found.escapes);
 	assert_int_equal(expected->found.outsiders, got->found.outsiders);
 }
 

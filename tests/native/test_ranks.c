@@ -62,7 +62,7 @@ static unsigned list_fields_kernels(fields_kernel out[4])
 }
 
 typedef struct buffers {
-	guarded codes, units, zeros, dst[2];
+	guarded codes, units, escapes, dst[2];
 	qs_cell_table tables[MAX_RUNS];
 	/* Runs of elements by these. */
 	qs_cells cells[MAX_RUNS];
@@ -113,7 +113,7 @@ static int set_up(void **state)
 	buffers *b = malloc(sizeof *b);
 	guarded_create(&b->codes, MAX_ELEMS);
 	guarded_create(&b->units, 2 * MAX_UNITS);
-	guarded_create(&b->zeros, 2 * MAX_ELEMS + QS_ZEROS_SLACK);
+	guarded_create(&b->escapes, 2 * MAX_ELEMS + QS_ESCAPES_SLACK);
 	guarded_create(&b->dst[0], 2 * MAX_ELEMS);
 	guarded_create(&b->dst[1], 2 * MAX_ELEMS);
 	*state = b;
@@ -125,7 +125,7 @@ static int tear_down(void **state)
 	buffers *b = *state;
 	guarded_destroy(&b->codes);
 	guarded_destroy(&b->units);
-	guarded_destroy(&b->zeros);
+	guarded_destroy(&b->escapes);
 	guarded_destroy(&b->dst[0]);
 	guarded_destroy(&b->dst[1]);
 	free(b);
@@ -179,7 +179,7 @@ static void compare_kernels(const buffers *b, const qs_ranks *start, size_t n)
 					         get16(b->dst[1].end - 2 * n + 2 * i), get16(b->dst[0].end - 2 * n + 2 * i),
 					         (int8_t)b->codes.end[-(ptrdiff_t)n + (ptrdiff_t)i]);
 		assert_int_equal(got.src_end - got.src, expected.src_end - expected.src);
-		assert_ptr_equal(got.zeros, expected.zeros);
+		assert_ptr_equal(got.escapes, expected.escapes);
 		assert_int_equal(got.next, expected.next);
 		assert_memory_equal(got.low, expected.low, 2 * start->lanes);
 		assert_memory_equal(got.high, expected.high, 2 * start->lanes);
@@ -216,7 +216,7 @@ static void compare_fields(const buffers *b, const qs_ranks *start, size_t n)
 		if (memcmp(b->dst[0].end - 2 * n, dst, 2 * n))
 			fail_msg("fields, %s: values differ", kernels[k].name);
 		assert_int_equal(got.src_end - got.src, expected.src_end - expected.src);
-		assert_ptr_equal(got.zeros, expected.zeros);
+		assert_ptr_equal(got.escapes, expected.escapes);
 		assert_int_equal(got.next, expected.next);
 		assert_memory_equal(got.low, expected.low, 2 * start->lanes);
 		assert_memory_equal(got.high, expected.high, 2 * start->lanes);
@@ -240,8 +240,8 @@ static void test_kernels_agree(void **state)
 		rng_bytes(&r, guarded_place(&b->units, 2 * units), 2 * units);
 		start.src_end = b->units.end;
 		start.src = start.src_end - 2 * units;
-		start.zeros = guarded_place(&b->zeros, 2 * n + QS_ZEROS_SLACK);
-		rng_bytes(&r, guarded_place(&b->zeros, 2 * n + QS_ZEROS_SLACK), 2 * n + QS_ZEROS_SLACK);
+		start.escapes = guarded_place(&b->escapes, 2 * n + QS_ESCAPES_SLACK);
+		rng_bytes(&r, guarded_place(&b->escapes, 2 * n + QS_ESCAPES_SLACK), 2 * n + QS_ESCAPES_SLACK);
 		int valid = rng_below(&r, 4) > 0;
 		for (unsigned lane = 0; lane < lanes; lane++) {
 			start.low[lane] = (uint16_t)rng_next(&r);
@@ -281,18 +281,18 @@ static void test_ranks_come_back(void **state)
 		unsigned lanes = round & 1 ? QS_LANES_MAX : QS_LANES_MIN;
 		uint32_t dtype = round & 2 ? QS_BF16 : QS_F16;
 		size_t n = (size_t)qs_ranks_step(lanes) * (1 + rng_below(&r, round % 10 ? 10 : MAX_ELEMS / 32)),
-		       n_units = 0, n_zeros = 0;
+		       n_units = 0, n_escapes = 0;
 		uint64_t states[QS_LANES_MAX];
 		make_runs(&r, b, dtype, n, qs_ranks_step(lanes));
 		uint8_t *codes = guarded_place(&b->codes, n),
-		        *zeros = guarded_place(&b->zeros, 2 * n + QS_ZEROS_SLACK);
+		        *escapes = guarded_place(&b->escapes, 2 * n + QS_ESCAPES_SLACK);
 		fill_codes(&r, codes, n);
-		rng_bytes(&r, zeros, 2 * n + QS_ZEROS_SLACK);
+		rng_bytes(&r, escapes, 2 * n + QS_ESCAPES_SLACK);
 		for (unsigned lane = 0; lane < lanes; lane++)
 			states[lane] = 65536;
 		for (size_t i = 0; i < n; i++)
 			if (!codes[i])
-				values[i] = get16(zeros + 2 * n_zeros++);
+				values[i] = get16(escapes + 2 * n_escapes++);
 		for (size_t i = n; i-- > 0;) {
 			qs_cell cell = cell_of(b, i, codes[i]);
 			uint32_t edge = rng_below(&r, 4), count = QS_CELL_COUNT(cell);
@@ -301,7 +301,7 @@ static void test_ranks_come_back(void **state)
 				values[i] = QS_CELL_FIRST(cell) + rank;
 			states[i % lanes] = push(states[i % lanes], count, rank, units + sizeof units, &n_units);
 		}
-		qs_ranks start = {.lanes = lanes, .src_end = b->units.end, .zeros = zeros};
+		qs_ranks start = {.lanes = lanes, .src_end = b->units.end, .escapes = escapes};
 		start.src = guarded_copy(&b->units, units + sizeof units - 2 * n_units, 2 * n_units);
 		for (unsigned lane = 0; lane < lanes; lane++) {
 			assert_true(states[lane] >= 65536 && states[lane] >> 32 == 0);
@@ -319,7 +319,7 @@ static void test_ranks_come_back(void **state)
 					fail_msg("%s: element %zu of %zu is %x for %x", kernels[k].name, i, n,
 					         get16(b->dst[0].end - 2 * n + 2 * i), values[i]);
 			assert_ptr_equal(ranks.src, ranks.src_end);
-			assert_ptr_equal(ranks.zeros, zeros + 2 * n_zeros);
+			assert_ptr_equal(ranks.escapes, escapes + 2 * n_escapes);
 			for (unsigned lane = 0; lane < lanes; lane++)
 				assert_true(ranks.low[lane] == 0 && ranks.high[lane] == 1);
 			/* One unit less, and every kernel notices. */

@@ -272,7 +272,7 @@ static void write_records(const qs_index_builder *builder, uint8_t *p)
 		qs_store32(p + 40, object->n_chunks);
 		qs_store64(p + 48, object->offset);
 		qs_store64(p + 56, object->coded_size);
-		qs_store32(p + 44, object->zeros);
+		qs_store32(p + 44, object->zero_points);
 		qs_store32(p + 64, object->order);
 		qs_store32(p + 68, object->group);
 		qs_store64(p + 72, object->row_stride);

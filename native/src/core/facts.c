@@ -87,10 +87,20 @@ int qs_kind_has_chunks(uint32_t kind)
 	return 0;
 }
 
+const char *qs_file_kind_name(uint32_t kind)
+{
+	static const char *const names[QS_FILE_KIND_COUNT] = {
+#define QS_FILE_NAME(name, number, is_member, text) [number] = text,
+	    QS_FILE_KIND_LIST(QS_FILE_NAME)
+#undef QS_FILE_NAME
+	};
+	return names[kind];
+}
+
 int qs_file_kind_is_member(uint32_t kind)
 {
 	switch (kind) {
-#define QS_FILE_CASE(name, number, is_member)                                                                \
+#define QS_FILE_CASE(name, number, is_member, text)                                                          \
 	case number:                                                                                             \
 		return is_member;
 		QS_FILE_KIND_LIST(QS_FILE_CASE)

@@ -84,14 +84,14 @@
 	X(LAYOUT, 4, 0, "codes")                                                                                 \
 	X(BASE,   5, 0, "base")
 
-/* Kinds of files: name, number, whether the file is a member of the archive.
+/* Kinds of files: name, number, whether the file is a member of the archive, what users are told.
  * STORED: verbatim. ZSTD: one zstd frame. ASSEMBLED: extents of objects. BASE: a file of another model, which
  * is not in the archive. */
 #define QS_FILE_KIND_LIST(X)                                                                                 \
-	X(STORED,    0, 1)                                                                                       \
-	X(ZSTD,      1, 1)                                                                                       \
-	X(ASSEMBLED, 2, 0)                                                                                       \
-	X(BASE,      3, 0)
+	X(STORED,    0, 1, "stored")                                                                             \
+	X(ZSTD,      1, 1, "zstd")                                                                               \
+	X(ASSEMBLED, 2, 0, "assembled")                                                                          \
+	X(BASE,      3, 0, "base")
 
 /* Layouts (FORMAT.md, 2.3): name, number, whether words (or floats) come column by column of the codes'
  * matrix, whether the codes of a word are in AWQ's order of nibbles.
@@ -286,6 +286,7 @@ static inline int qs_dtype_is_codes(uint32_t dtype)
 
 const char *qs_kind_name(uint32_t kind); /* what users are told */
 int qs_kind_has_chunks(uint32_t kind);
+const char *qs_file_kind_name(uint32_t kind);
 int qs_file_kind_is_member(uint32_t kind);
 int qs_layout_is_by_columns(uint32_t layout);
 int qs_layout_is_interleaved(uint32_t layout);

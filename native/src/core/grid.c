@@ -7,7 +7,7 @@
 
 int qs_grid_is_plain(const qs_grid *grid)
 {
-	return qs_rule_is_symmetric(grid->rule) && grid->codes_dtype == QS_I8 && !grid->zeros &&
+	return qs_rule_is_symmetric(grid->rule) && grid->codes_dtype == QS_I8 && !grid->zero_points &&
 	       !grid->zero_offset;
 }
 
@@ -34,7 +34,7 @@ void qs_grid_needs(qs_grid *grid, uint64_t cols, uint64_t first, uint64_t n, uin
 	*count = record ? ((high - low) / groups + 1) * record : high - low + 1;
 	grid->scales_first = low;
 	grid->scales_size = (size_t)(*count * qs_dtype_size(grid->scales_dtype));
-	grid->zeros_size = (size_t)(high - low + 1);
+	grid->zero_points_size = (size_t)(high - low + 1);
 }
 
 int qs_grid_covers(const qs_grid *grid, uint64_t cols, uint64_t first, uint64_t n)
@@ -48,7 +48,7 @@ int qs_grid_covers(const qs_grid *grid, uint64_t cols, uint64_t first, uint64_t 
 	qs_grid_window(grid, cols, first, n, &low, &high);
 	if (low < grid->scales_first || high - grid->scales_first >= n_scales || grid->scales_first % groups)
 		return 0;
-	if (grid->zeros && high - grid->scales_first >= grid->zeros_size)
+	if (grid->zero_points && high - grid->scales_first >= grid->zero_points_size)
 		return 0;
 	for (uint64_t c = 0; grid->order && c < cols; c++)
 		if (qs_load32(grid->order + 4 * c) >= grid->group)
@@ -97,8 +97,8 @@ void qs_grid_step(const qs_grid *grid, uint64_t number, qs_step *step)
 		if (step->zero) /* the rule's own: the grid has none */
 			return;
 		step->zero = grid->zero_offset;
-		if (grid->zeros)
-			step->zero += grid->codes_dtype == QS_I8 ? (int8_t)grid->zeros[i] : grid->zeros[i];
+		if (grid->zero_points)
+			step->zero += grid->codes_dtype == QS_I8 ? (int8_t)grid->zero_points[i] : grid->zero_points[i];
 		if (qs_rule_adds_zero(grid->rule) && grid->codes_dtype == QS_U8)
 			step->centre = (int32_t)qs_rule_levels(grid->rule) / 2;
 	}
@@ -107,7 +107,7 @@ void qs_grid_step(const qs_grid *grid, uint64_t number, qs_step *step)
 void qs_grid_steps(const qs_grid *grid, const qs_run *runs, uint32_t n, qs_step *steps)
 {
 	/* The common case: values of 16 bits. */
-	if (qs_rule_record_size(grid->rule) || qs_dtype_size(grid->scales_dtype) != 2 || grid->zeros ||
+	if (qs_rule_record_size(grid->rule) || qs_dtype_size(grid->scales_dtype) != 2 || grid->zero_points ||
 	    qs_rule_adds_zero(grid->rule)) {
 		for (uint32_t r = 0; r < n; r++)
 			qs_grid_step(grid, runs[r].number, &steps[r]);

@@ -22,8 +22,8 @@ typedef struct qs_grid {
 	uint32_t scales_dtype;
 	uint64_t scales_first;
 	/* The zero points of the same scales, a byte each, or NULL; zero_offset is added to each. */
-	const uint8_t *zeros;
-	size_t zeros_size;
+	const uint8_t *zero_points;
+	size_t zero_points_size;
 	int32_t zero_offset;
 } qs_grid;
 
@@ -43,7 +43,8 @@ void qs_grid_window(const qs_grid *grid, uint64_t cols, uint64_t first, uint64_t
                     uint64_t *high);
 
 /* What has to be loaded for elements [first, first + n), n > 0: `count` elements of the scales' object from
- * `at` on; of the zero points, if there are any, zeros_size from scales_first on. Sets both, and scales_size.
+ * `at` on; of the zero points, if there are any, zero_points_size from scales_first on. Sets both, and
+ * scales_size.
  */
 void qs_grid_needs(qs_grid *grid, uint64_t cols, uint64_t first, uint64_t n, uint64_t *at, uint64_t *count);
 

@@ -160,7 +160,7 @@ void qs_index_object(const qs_index *index, uint32_t i, qs_object *out)
 	out->chunk_elems = qs_load32(p + 32);
 	out->first_chunk = qs_load32(p + 36);
 	out->n_chunks = qs_load32(p + 40);
-	out->zeros = qs_load32(p + 44);
+	out->zero_points = qs_load32(p + 44);
 	out->offset = qs_load64(p + 48);
 	out->coded_size = qs_load64(p + 56);
 	out->order = qs_load32(p + 64);

@@ -108,10 +108,19 @@ typedef struct qs_object {
 	uint32_t chunk_elems, first_chunk, n_chunks;
 	uint64_t offset, coded_size; /* payload-relative; its chunks stand one after the other */
 	/* CODES with a rule: their grid (grid.h) */
-	uint32_t zeros, order; /* objects, or QS_NONE */
-	uint32_t group;        /* LAYOUT, not of blocks: bits of a code, or of a float; BASE: the file */
+	uint32_t zero_points, order; /* objects, or QS_NONE */
 	int32_t zero_offset;
-	uint64_t row_stride, group_stride; /* BASE: row_stride is the offset in the file, in bytes */
+	uint64_t group_stride;
+	/* Two fields of the record whose meaning depends on the kind: each kind has names of its own for them. */
+	union {
+		uint32_t group;     /* CODES with a rule: of their grid */
+		uint32_t bits;      /* LAYOUT but for blocks: bits of a code, or of a float */
+		uint32_t base_file; /* BASE: the number of the file that has the elements */
+	};
+	union {
+		uint64_t row_stride;  /* CODES with a rule: of their grid */
+		uint64_t base_offset; /* BASE: of the elements in that file, in bytes */
+	};
 	uint32_t first_part; /* its parts are what a chunk decodes to, also where there are no chunks */
 } qs_object;
 

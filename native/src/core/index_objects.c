@@ -14,7 +14,7 @@ static int has_no_grid(const qs_object *object)
 {
 	return object->rule == QS_RULE_NONE &&
 	       (object->scales == QS_NONE || object->kind == QS_KIND_REFINE /* factors */) &&
-	       object->zeros == QS_NONE && object->order == QS_NONE && object->group == 0 &&
+	       object->zero_points == QS_NONE && object->order == QS_NONE && object->group == 0 &&
 	       object->zero_offset == 0 && object->row_stride == 0 && object->group_stride == 0;
 }
 
@@ -46,7 +46,7 @@ static int check_grid(const qs_index *index, uint32_t number, const qs_object *o
 	if (qs_rule_group(rule) != 0) {
 		if ((object->group != qs_rule_group(rule) && !qs_rule_is_free(rule)) ||
 		    cols % ((uint64_t)object->group * groups) != 0 || object->row_stride != cols / object->group ||
-		    object->group_stride != 1 || object->zeros != QS_NONE || object->zero_offset != 0 ||
+		    object->group_stride != 1 || object->zero_points != QS_NONE || object->zero_offset != 0 ||
 		    object->order != QS_NONE)
 			return 0;
 	}
@@ -68,11 +68,11 @@ static int check_grid(const qs_index *index, uint32_t number, const qs_object *o
 	    (object->group_stride != 0 && n_groups - 1 > n_scales / object->group_stride) ||
 	    (rows - 1) * object->row_stride + (n_groups - 1) * object->group_stride >= n_scales)
 		return 0;
-	if (object->zeros == QS_NONE)
+	if (object->zero_points == QS_NONE)
 		return 1;
-	if (object->zeros >= number)
+	if (object->zero_points >= number)
 		return 0;
-	qs_index_object(index, object->zeros, &other);
+	qs_index_object(index, object->zero_points, &other);
 	return other.kind == QS_KIND_PLAIN && qs_dtype_is_codes(other.dtype) && other.n_elems == n_scales;
 }
 
@@ -88,8 +88,8 @@ static int has_block_scales(const qs_index *index, const qs_object *codes)
 static int check_layout(const qs_index *index, uint32_t number, const qs_object *object)
 {
 	qs_object coarse;
-	uint32_t per_word = object->group == 4 ? 8 : 4, per_elem = per_word;
-	if (object->coarse >= number || object->zeros != QS_NONE || object->order != QS_NONE ||
+	uint32_t per_word = object->bits == 4 ? 8 : 4, per_elem = per_word;
+	if (object->coarse >= number || object->zero_points != QS_NONE || object->order != QS_NONE ||
 	    object->row_stride != 0 || object->group_stride != 0 || object->zero_offset != 0)
 		return 0;
 	qs_index_object(index, object->coarse, &coarse);
@@ -97,7 +97,7 @@ static int check_layout(const qs_index *index, uint32_t number, const qs_object 
 		return coarse.kind == QS_KIND_CODES && coarse.rule != QS_RULE_NONE &&
 		       qs_rule_block(coarse.rule) == object->dtype &&
 		       coarse.dtype == (object->dtype == QS_Q8_0 ? QS_I8 : QS_U8) && are_alike(object, &coarse) &&
-		       object->scales == coarse.scales && object->group == 0 && has_block_scales(index, &coarse) &&
+		       object->scales == coarse.scales && object->bits == 0 && has_block_scales(index, &coarse) &&
 		       coarse.chunk_elems % qs_block_elems(object->dtype) == 0;
 	uint64_t rows = coarse.n_elems / coarse.cols;
 	int interleaved = qs_layout_is_interleaved(object->rule),
@@ -107,16 +107,16 @@ static int check_layout(const qs_index *index, uint32_t number, const qs_object 
 	    (by_columns && interleaved && (rows == 0 || rows % 8 != 0 || object->cols != rows / 8)))
 		return 0;
 	if (transposed && qs_dtype_is_float(object->dtype))
-		return coarse.dtype == object->dtype && object->group == 8 * qs_dtype_size(object->dtype) &&
+		return coarse.dtype == object->dtype && object->bits == 8 * qs_dtype_size(object->dtype) &&
 		       (coarse.kind == QS_KIND_PLAIN || coarse.kind == QS_KIND_REFINE ||
 		        coarse.kind == QS_KIND_DELTA) &&
 		       coarse.n_elems == object->n_elems;
 	if (coarse.dtype != QS_U8 || (coarse.kind != QS_KIND_CODES && coarse.kind != QS_KIND_PLAIN) ||
-	    (object->group != 4 && object->group != 8) || (interleaved && object->group != 4) ||
+	    (object->bits != 4 && object->bits != 8) || (interleaved && object->bits != 4) ||
 	    (!(by_columns && interleaved) && coarse.cols % per_word != 0))
 		return 0;
 	/* Packed codes may be called bytes, but come in whole words all the same. */
-	if (object->rule == QS_LAYOUT_PACKED && object->dtype == QS_U8 && object->group == 4)
+	if (object->rule == QS_LAYOUT_PACKED && object->dtype == QS_U8 && object->bits == 4)
 		per_elem = 2;
 	else if (object->dtype != QS_I32)
 		return 0;
@@ -131,13 +131,13 @@ static int check_layout(const qs_index *index, uint32_t number, const qs_object 
 static int check_base(const qs_index *index, const qs_object *object)
 {
 	if (object->rule != 0 || object->coarse != QS_NONE || object->scales != QS_NONE ||
-	    object->zeros != QS_NONE || object->order != QS_NONE || object->zero_offset != 0 ||
-	    object->group_stride != 0 || object->group >= index->n_files)
+	    object->zero_points != QS_NONE || object->order != QS_NONE || object->zero_offset != 0 ||
+	    object->group_stride != 0 || object->base_file >= index->n_files)
 		return 0;
-	const uint8_t *file = qs_index_record(index, index->files, object->group, QS_FILE_SIZE);
+	const uint8_t *file = qs_index_record(index, index->files, object->base_file, QS_FILE_SIZE);
 	uint64_t size = qs_load64(file + 8);
 	return qs_load32(file + 48) == QS_FILE_BASE && size < QS_SIZE_LIMIT &&
-	       qs_is_inside(object->row_stride, qs_object_bytes(object), 0, size);
+	       qs_is_inside(object->base_offset, qs_object_bytes(object), 0, size);
 }
 
 /* The factors of a refined object's columns, where it has some. */

@@ -50,7 +50,7 @@ static inline int decode_rank(qs_ranks *ranks, const uint8_t **src, uint32_t f, 
 int qs_ranks_scalar(qs_ranks *ranks, const qs_cells *cells, const uint32_t *counts, uint32_t n_runs,
                     const uint8_t *indexes, uint8_t *dst)
 {
-	const uint8_t *src = ranks->src, *zeros = ranks->zeros;
+	const uint8_t *src = ranks->src, *escapes = ranks->escapes;
 	size_t i = 0, end = 0;
 	for (uint32_t r = 0; r < n_runs; r++)
 		for (end += counts[r]; i < end; i++) {
@@ -60,32 +60,32 @@ int qs_ranks_scalar(qs_ranks *ranks, const qs_cells *cells, const uint32_t *coun
 				return 0;
 			uint32_t value = QS_CELL_FIRST(cell) + rank;
 			if (!indexes[i]) {
-				value = qs_load16(zeros);
-				zeros += 2;
+				value = qs_load16(escapes);
+				escapes += 2;
 			}
 			qs_store16(dst + 2 * i, (uint16_t)value);
 		}
 	ranks->src = src;
-	ranks->zeros = zeros;
+	ranks->escapes = escapes;
 	return 1;
 }
 
 int qs_ranks_fields_scalar(qs_ranks *ranks, const qs_cell_fields *cells, size_t n, uint8_t *dst)
 {
-	const uint8_t *src = ranks->src, *zeros = ranks->zeros;
+	const uint8_t *src = ranks->src, *escapes = ranks->escapes;
 	for (size_t i = 0; i < n; i++) {
 		uint32_t rank;
 		if (!decode_rank(ranks, &src, cells->f[i], cells->g[i], &rank))
 			return 0;
 		uint32_t value = cells->first[i] + rank;
 		if (!cells->g[i]) {
-			value = qs_load16(zeros);
-			zeros += 2;
+			value = qs_load16(escapes);
+			escapes += 2;
 		}
 		qs_store16(dst + 2 * i, (uint16_t)value);
 	}
 	ranks->src = src;
-	ranks->zeros = zeros;
+	ranks->escapes = escapes;
 	return 1;
 }
 

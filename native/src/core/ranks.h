@@ -13,16 +13,16 @@ enum {
 	QS_LANES_STEP = 32,      /* elements that kernels decode at a time, with QS_LANES_MAX lanes */
 	QS_LANE_START = 1 << 16, /* state that the encoder starts from and the decoder must end at */
 	QS_UNITS_ROOM = 128,     /* bytes of units that kernels load at a time, whether they take them or not */
-	QS_ZEROS_SLACK = 64
+	QS_ESCAPES_SLACK = 64
 };
 
 /* The decoder's state: lane i's 32-bit state is high[i] << 16 | low[i], and at least 2^16 between symbols. */
 typedef struct qs_ranks {
 	_Alignas(64) uint16_t low[QS_LANES_MAX], high[QS_LANES_MAX];
 	const uint8_t *src, *src_end, *src_last; /* 16-bit units; up to src_last kernels may load QS_UNITS_ROOM */
-	const uint8_t *zeros; /* values of the elements with index 0, in order, 2 bytes each; kernels may read
-	                         QS_ZEROS_SLACK bytes beyond the last */
-	unsigned lanes, next; /* next: the lane of the next element */
+	const uint8_t *escapes; /* values of the elements with index 0, in order, 2 bytes each; kernels may read
+	                         QS_ESCAPES_SLACK bytes beyond the last */
+	unsigned lanes, next;   /* next: the lane of the next element */
 	uint8_t units[2 * QS_UNITS_ROOM]; /* the last ones, and room behind them */
 } qs_ranks;
 
@@ -54,7 +54,7 @@ static inline unsigned qs_ranks_step(unsigned lanes)
 
 /* Decodes runs of elements into dst, 2 bytes each, by one lane after the other from `next` on: counts[r] of
  * them by cells[r]. But for qs_ranks_scalar, counts and `next` are multiples of qs_ranks_step. indexes: of
- * cells; 0 takes a value from zeros. Returns 0 when the units run out.
+ * cells; 0 takes a value from escapes. Returns 0 when the units run out.
  * Any state is safe: bad data gives wrong values, never a bad access. */
 typedef int qs_ranks_kernel(qs_ranks *ranks, const qs_cells *cells, const uint32_t *counts, uint32_t n_runs,
                             const uint8_t *indexes, uint8_t *dst);
@@ -65,7 +65,7 @@ qs_ranks_kernel qs_ranks_avx2;    /* 64 lanes */
 qs_ranks_kernel qs_ranks_avx512;  /* 64 lanes, and tables of signed codes around 0 only */
 
 /* The same of n elements with the cell of each, field by field; an element with g = 0 takes a value from
- * zeros. */
+ * escapes. */
 typedef int qs_ranks_fields_kernel(qs_ranks *ranks, const qs_cell_fields *cells, size_t n, uint8_t *dst);
 
 qs_ranks_fields_kernel qs_ranks_fields_scalar; /* the oracle: any number of lanes and elements */
@@ -75,7 +75,7 @@ qs_ranks_fields_kernel qs_ranks_fields_avx512; /* 64 lanes */
 
 /* For kernels that leave them out: the values of those of n elements whose index is 0. Few are: to look for
  * them afterwards takes less than room for them in each vector. Returns where the next ones are. */
-const uint8_t *qs_ranks_place_zeros(const uint8_t *zeros, const uint8_t *indexes, size_t n, uint8_t *dst);
+const uint8_t *qs_ranks_place_escapes(const uint8_t *escapes, const uint8_t *indexes, size_t n, uint8_t *dst);
 
 qs_ranks_fields_kernel *qs_ranks_fields_best(unsigned lanes);
 

@@ -10,12 +10,12 @@
  * turn comes again. */
 typedef struct state {
 	uint16_t *low, *high; /* of the lanes whose turn it is */
-	const uint8_t *src, *zeros;
+	const uint8_t *src, *escapes;
 } state;
 
 static inline state begin(qs_ranks *ranks)
 {
-	return (state){ranks->low + ranks->next, ranks->high + ranks->next, ranks->src, ranks->zeros};
+	return (state){ranks->low + ranks->next, ranks->high + ranks->next, ranks->src, ranks->escapes};
 }
 
 static inline void next_lanes(qs_ranks *ranks, state *s)
@@ -29,7 +29,7 @@ static inline void next_lanes(qs_ranks *ranks, state *s)
 static inline int end(qs_ranks *ranks, const state *s)
 {
 	ranks->src = s->src;
-	ranks->zeros = s->zeros;
+	ranks->escapes = s->escapes;
 	return s->src <= ranks->src_end;
 }
 
@@ -108,7 +108,7 @@ int qs_ranks_avx2(qs_ranks *ranks, const qs_cells *cells, const uint32_t *counts
 			step_cells(&s, 0, cells[r], indexes + i, dst + 2 * i);
 			step_cells(&s, 1, cells[r], indexes + i + 16, dst + 2 * i + 32);
 		}
-	s.zeros = qs_ranks_place_zeros(s.zeros, indexes, i, dst);
+	s.escapes = qs_ranks_place_escapes(s.escapes, indexes, i, dst);
 	return end(ranks, &s);
 }
 
@@ -120,7 +120,7 @@ static inline void step_fields(state *s, int v, const qs_cell_fields *cells, siz
 	__m256i value = _mm256_add_epi16(first, step(s, v, f, g)),
 	        zero = _mm256_cmpeq_epi16(g, _mm256_setzero_si256());
 	_mm256_storeu_si256((__m256i *)(dst + 2 * i),
-	                    _mm256_or_si256(_mm256_andnot_si256(zero, value), expand(&s->zeros, zero)));
+	                    _mm256_or_si256(_mm256_andnot_si256(zero, value), expand(&s->escapes, zero)));
 }
 
 int qs_ranks_fields_avx2(qs_ranks *ranks, const qs_cell_fields *cells, size_t n, uint8_t *dst)

@@ -9,7 +9,7 @@
 /* The lanes of the next element and the 31 behind it come first. */
 typedef struct state {
 	__m512i low[2], high[2];
-	const uint8_t *src, *zeros;
+	const uint8_t *src, *escapes;
 } state;
 
 static inline state begin(const qs_ranks *ranks)
@@ -18,14 +18,14 @@ static inline state begin(const qs_ranks *ranks)
 	return (state){{_mm512_loadu_si512(ranks->low + a), _mm512_loadu_si512(ranks->low + b)},
 	               {_mm512_loadu_si512(ranks->high + a), _mm512_loadu_si512(ranks->high + b)},
 	               ranks->src,
-	               ranks->zeros};
+	               ranks->escapes};
 }
 
 /* After elements of the first 32 of these lanes only. */
 static inline void turn(state *s)
 {
 	state t = *s;
-	*s = (state){{t.low[1], t.low[0]}, {t.high[1], t.high[0]}, t.src, t.zeros};
+	*s = (state){{t.low[1], t.low[0]}, {t.high[1], t.high[0]}, t.src, t.escapes};
 }
 
 /* n: elements that were decoded. What a kernel returns. */
@@ -38,11 +38,11 @@ static inline int end(qs_ranks *ranks, const state *s, size_t n)
 	_mm512_storeu_si512(ranks->high + a, s->high[0]);
 	_mm512_storeu_si512(ranks->high + b, s->high[1]);
 	ranks->src = s->src;
-	ranks->zeros = s->zeros;
+	ranks->escapes = s->escapes;
 	return s->src <= ranks->src_end;
 }
 
-/* v: which half of the lanes; zero: those that take a value from zeros. */
+/* v: which half of the lanes; zero: those that take a value from escapes. */
 static inline __attribute__((always_inline)) void step(state *s, int v, __m512i first, __m512i f, __m512i g,
                                                        __mmask32 zero, uint8_t *dst)
 {
@@ -61,8 +61,8 @@ static inline __attribute__((always_inline)) void step(state *s, int v, __m512i 
 	s->low[v] = _mm512_mask_expand_epi16(new_low, take, _mm512_loadu_si512(s->src));
 	s->src += 2 * (unsigned)__builtin_popcount(take);
 	__m512i value =
-	    _mm512_mask_expand_epi16(_mm512_add_epi16(first, rank), zero, _mm512_loadu_si512(s->zeros));
-	s->zeros += 2 * (unsigned)__builtin_popcount(zero);
+	    _mm512_mask_expand_epi16(_mm512_add_epi16(first, rank), zero, _mm512_loadu_si512(s->escapes));
+	s->escapes += 2 * (unsigned)__builtin_popcount(zero);
 	_mm512_storeu_si512(dst, value);
 }
 

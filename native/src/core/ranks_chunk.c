@@ -316,7 +316,7 @@ static int read_states(qs_reader *r, qs_ranks *ranks)
 /* codes: in coded order; shifts: of the runs, or NULL; shared: bits of values in two cells, or NULL. */
 static qstore_status decode_lanes(qs_reader *r, const qs_chunk_desc *desc, unsigned lanes,
                                   qs_coded_order order, const uint8_t *codes, const uint8_t *shifts,
-                                  const qs_reader *shared, uint32_t n_zeros, uint8_t *dst,
+                                  const qs_reader *shared, uint32_t n_escapes, uint8_t *dst,
                                   const qs_workspace *w)
 {
 	const qs_grid *grid = &desc->coarse_grid;
@@ -326,7 +326,7 @@ static qstore_status decode_lanes(qs_reader *r, const qs_chunk_desc *desc, unsig
 	qs_cell_cache_use(w->cells, desc->factors ? desc->factors_dtype : desc->dtype, grid->rule,
 	                  grid->codes_dtype, shared != NULL);
 	qs_walk_begin(&c.walk, desc, order, w->columns, codes, shifts, w->indexes, w->cells, 0);
-	f->ranks = (qs_ranks){.lanes = lanes, .zeros = w->scratch};
+	f->ranks = (qs_ranks){.lanes = lanes, .escapes = w->scratch};
 	f->filled = f->n_runs = f->n_whole = 0;
 	f->out = dst;
 	/* The common case: signed codes around 0, in tables of all of them. */
@@ -351,7 +351,7 @@ static qstore_status decode_lanes(qs_reader *r, const qs_chunk_desc *desc, unsig
 	if (qs_reader_left(r) & 1)
 		return QSTORE_CORRUPT;
 	qs_ranks_begin(&f->ranks, r->at, qs_reader_left(r));
-	if (!decode_runs(&c) || !feed_flush(f) || f->ranks.zeros != w->scratch + 2 * (size_t)n_zeros)
+	if (!decode_runs(&c) || !feed_flush(f) || f->ranks.escapes != w->scratch + 2 * (size_t)n_escapes)
 		return QSTORE_CORRUPT;
 	r->at = r->end - (f->ranks.src_end - f->ranks.src);
 	/* The encoder began where decoding must end. */
@@ -408,15 +408,15 @@ qstore_status qs_decode_ranks(qs_reader *r, const qs_chunk_desc *desc, uint8_t *
 		if (status)
 			return status;
 	}
-	uint32_t zeros = qs_read_varint(r);
-	if (r->bad || zeros > n)
+	uint32_t escapes = qs_read_varint(r);
+	if (r->bad || escapes > n)
 		return QSTORE_CORRUPT;
-	if (zeros) {
+	if (escapes) {
 		/* Their planes may stand in dst, which is not needed yet. */
-		status = qs_decode_blocks(r, 2, zeros, dst, w);
+		status = qs_decode_blocks(r, 2, escapes, dst, w);
 		if (status)
 			return status;
-		qs_planes_join(dst, zeros, 2, 1, w->scratch);
+		qs_planes_join(dst, escapes, 2, 1, w->scratch);
 	}
 	qs_reader shared = {0};
 	if (flags & QS_RANKS_SHARED) {
@@ -430,7 +430,7 @@ qstore_status qs_decode_ranks(qs_reader *r, const qs_chunk_desc *desc, uint8_t *
 	status =
 	    decode_lanes(r, desc, flags & QS_RANKS_WIDE ? QS_LANES_MAX : QS_LANES_MIN, order, codes,
 	                 flags & QS_RANKS_SHIFTS ? w->shifts : NULL, flags & QS_RANKS_SHARED ? &shared : NULL,
-	                 zeros, order == QS_CODED_ROWS ? dst : w->values, w);
+	                 escapes, order == QS_CODED_ROWS ? dst : w->values, w);
 	if (status)
 		return status;
 	if (order != QS_CODED_ROWS)

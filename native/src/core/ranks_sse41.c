@@ -56,7 +56,7 @@ static inline v128_t step(v128_t *low, v128_t *high, v128_t f, v128_t g, const u
 	return rank;
 }
 
-/* Values of zero codes are not theirs yet: qs_ranks_place_zeros. */
+/* Values of zero codes are not theirs yet: qs_ranks_place_escapes. */
 static inline void step_cells(v128_t *low, v128_t *high, qs_cells cells, const uint8_t *codes,
                               const uint8_t **src, uint8_t *dst)
 {
@@ -65,7 +65,7 @@ static inline void step_cells(v128_t *low, v128_t *high, qs_cells cells, const u
 }
 
 /* A bit for each of 64 indexes that is 0. */
-static inline uint64_t zeros_of(const uint8_t *indexes)
+static inline uint64_t escapes_of(const uint8_t *indexes)
 {
 	uint64_t mask = 0;
 	for (unsigned i = 0; i < 64; i += 16)
@@ -77,17 +77,17 @@ static inline uint64_t zeros_of(const uint8_t *indexes)
 
 enum {
 	PLACES_STRIP = 1024, /* elements */
-	PLACES_USUAL = 4     /* zeros of 64 elements */
+	PLACES_USUAL = 4     /* escapes of 64 elements */
 };
 
-/* Where the zeros of n elements are, a multiple of 64; the number of them. How many there are of 64 is as
+/* Where the escapes of n elements are, a multiple of 64; the number of them. How many there are of 64 is as
  * good as random but seldom more than a few: as many are noted each time, whether they are there or not,
  * which takes no branch. */
-static size_t find_zeros(const uint8_t *indexes, size_t n, uint16_t places[PLACES_STRIP + PLACES_USUAL])
+static size_t find_escapes(const uint8_t *indexes, size_t n, uint16_t places[PLACES_STRIP + PLACES_USUAL])
 {
 	size_t found = 0;
 	for (size_t i = 0; i < n; i += 64) {
-		uint64_t mask = zeros_of(indexes + i);
+		uint64_t mask = escapes_of(indexes + i);
 		uint16_t *place = places + found;
 		found += (unsigned)__builtin_popcountll(mask);
 		for (unsigned k = 0; k < PLACES_USUAL; k++, mask &= mask - 1)
@@ -98,26 +98,26 @@ static size_t find_zeros(const uint8_t *indexes, size_t n, uint16_t places[PLACE
 	return found;
 }
 
-const uint8_t *qs_ranks_place_zeros(const uint8_t *zeros, const uint8_t *indexes, size_t n, uint8_t *dst)
+const uint8_t *qs_ranks_place_escapes(const uint8_t *escapes, const uint8_t *indexes, size_t n, uint8_t *dst)
 {
 	uint16_t places[PLACES_STRIP + PLACES_USUAL];
 	size_t i = 0;
 	for (size_t strip; n - i >= 64; i += strip) {
 		strip = n - i < PLACES_STRIP ? (n - i) & ~(size_t)63 : PLACES_STRIP;
-		size_t found = find_zeros(indexes + i, strip, places);
-		for (size_t k = 0; k < found; k++, zeros += 2)
-			memcpy(dst + 2 * (i + places[k]), zeros, 2);
+		size_t found = find_escapes(indexes + i, strip, places);
+		for (size_t k = 0; k < found; k++, escapes += 2)
+			memcpy(dst + 2 * (i + places[k]), escapes, 2);
 	}
 	for (; i < n; i++)
 		if (!indexes[i]) {
-			memcpy(dst + 2 * i, zeros, 2);
-			zeros += 2;
+			memcpy(dst + 2 * i, escapes, 2);
+			escapes += 2;
 		}
-	return zeros;
+	return escapes;
 }
 
 static inline void step_fields(v128_t *low, v128_t *high, const qs_cell_fields *cells, size_t i,
-                               const uint8_t **src, const uint8_t **zeros, uint8_t *dst)
+                               const uint8_t **src, const uint8_t **escapes, uint8_t *dst)
 {
 	v128_t first = wasm_v128_load(cells->first + i), f = wasm_v128_load(cells->f + i),
 	       g = wasm_v128_load(cells->g + i);
@@ -125,8 +125,8 @@ static inline void step_fields(v128_t *low, v128_t *high, const qs_cell_fields *
 	       zero = wasm_i16x8_eq(g, wasm_i16x8_splat(0));
 	/* Values of zero codes, spread over their lanes; other lanes of the swizzle are 0. */
 	unsigned mask = lanes_of(zero);
-	v128_t spread = wasm_i8x16_swizzle(wasm_v128_load(*zeros), wasm_v128_load(qs_expand[mask]));
-	*zeros += 2 * (unsigned)__builtin_popcount(mask);
+	v128_t spread = wasm_i8x16_swizzle(wasm_v128_load(*escapes), wasm_v128_load(qs_expand[mask]));
+	*escapes += 2 * (unsigned)__builtin_popcount(mask);
 	wasm_v128_store(dst + 2 * i, wasm_v128_or(wasm_v128_andnot(values, zero), spread));
 }
 
@@ -175,19 +175,19 @@ int qs_ranks_simd128(qs_ranks *ranks, const qs_cells *cells, const uint32_t *cou
 #undef STEP
 	}
 	ranks->src = src;
-	ranks->zeros = qs_ranks_place_zeros(ranks->zeros, indexes, end, dst);
+	ranks->escapes = qs_ranks_place_escapes(ranks->escapes, indexes, end, dst);
 	return src <= ranks->src_end;
 }
 
 int qs_ranks_fields_simd128(qs_ranks *ranks, const qs_cell_fields *cells, size_t end, uint8_t *dst)
 {
-	const uint8_t *src = ranks->src, *zeros = ranks->zeros;
+	const uint8_t *src = ranks->src, *escapes = ranks->escapes;
 	size_t i = 0;
-#define STEP(low, high, k) step_fields(low, high, cells, i + (k), &src, &zeros, dst)
+#define STEP(low, high, k) step_fields(low, high, cells, i + (k), &src, &escapes, dst)
 	DECODE_VECTORS(STEP)
 #undef STEP
 	ranks->src = src;
-	ranks->zeros = zeros;
+	ranks->escapes = escapes;
 	return src <= ranks->src_end;
 }
 

@@ -15,7 +15,7 @@ static size_t lay_out(qs_workspace *w, uint8_t *p)
 {
 	size_t sizes[] = {qs_symbols_workspace_size(),
 	                  sizeof(qs_cell_cache),
-	                  QS_CHUNK_SIZE_MAX + QS_ZEROS_SLACK,
+	                  QS_CHUNK_SIZE_MAX + QS_ESCAPES_SLACK,
 	                  QS_CHUNK_SIZE_MAX / 2,
 	                  QS_CHUNK_SIZE_MAX / 2,
 	                  QS_CHUNK_SIZE_MAX,

@@ -10,8 +10,8 @@ typedef struct qs_workspace {
 	uint8_t *tables; /* qs_symbols_workspace_size() */
 	qs_cell_cache *cells;
 	uint8_t
-	    *scratch;   /* QS_CHUNK_SIZE_MAX + QS_ZEROS_SLACK: planes, one class of rows, or values of index 0 */
-	uint8_t *codes; /* QS_CHUNK_SIZE_MAX / 2: codes that a residual has changed */
+	    *scratch; /* QS_CHUNK_SIZE_MAX + QS_ESCAPES_SLACK: planes, one class of rows, or values of index 0 */
+	uint8_t *codes;    /* QS_CHUNK_SIZE_MAX / 2: codes that a residual has changed */
 	uint8_t *indexes;  /* QS_CHUNK_SIZE_MAX / 2: of cells, in coded order */
 	uint8_t *values;   /* QS_CHUNK_SIZE_MAX: in coded order */
 	uint16_t *columns; /* QS_GROUPS_COLS_MAX */

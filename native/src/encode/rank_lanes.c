@@ -27,7 +27,7 @@ void qs_find_ranks_scalar(qs_cells cells, const uint8_t *indexes, const uint8_t 
 		qs_cell cell = qs_cells_at(cells, index);
 		uint32_t rank = (uint16_t)(qs_load16(src + 2 * (size_t)i) - QS_CELL_FIRST(cell)),
 		         inside = rank < QS_CELL_COUNT(cell);
-		found->zeros += index == 0;
+		found->escapes += index == 0;
 		found->outside[i] = !inside && index != 0;
 		found->outsiders += found->outside[i];
 		found->rank[i] = inside && index ? (uint16_t)rank : 0;
@@ -41,7 +41,7 @@ void qs_find_ranks_fields_scalar(const qs_cell_fields *cells, const uint8_t *src
 	const uint16_t *first = cells->first, *count = cells->g;
 	uint16_t *ranks = found->rank + at;
 	uint8_t *outside = found->outside + at;
-	uint32_t zeros = 0, outsiders = 0;
+	uint32_t escapes = 0, outsiders = 0;
 	memcpy(found->f + at, cells->f, n * sizeof *cells->f);
 	src += 2 * (size_t)at;
 	indexes += at;
@@ -52,10 +52,10 @@ void qs_find_ranks_fields_scalar(const qs_cell_fields *cells, const uint8_t *src
 		ranks[i] = (uint16_t)(rank & (0u - inside));
 		indexes[i] = !zero;
 		outside[i] = (uint8_t)out;
-		zeros += zero;
+		escapes += zero;
 		outsiders += out;
 	}
-	found->zeros += zeros;
+	found->escapes += escapes;
 	found->outsiders += outsiders;
 }
 

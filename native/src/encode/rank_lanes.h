@@ -19,11 +19,11 @@ typedef void qs_put_ranks_kernel(qs_rank_lanes *lanes, const uint16_t *f, const 
 
 /* Of n elements under one scale: ranks (0 of index 0, and of values outside their cells), F, and whether a
  * value is outside its cell. src: values, 2 bytes each. Adds the numbers of elements with index 0 and of
- * values outside to *zeros and *outsiders. */
+ * values outside to *escapes and *outsiders. */
 typedef struct qs_found_ranks {
 	uint16_t *rank, *f;
 	uint8_t *outside;
-	uint32_t zeros, outsiders;
+	uint32_t escapes, outsiders;
 } qs_found_ranks;
 typedef void qs_find_ranks_kernel(qs_cells cells, const uint8_t *indexes, const uint8_t *src, uint32_t n,
                                   uint32_t at, qs_found_ranks *found);

@@ -79,7 +79,7 @@ void qs_find_ranks_avx512(qs_cells cells, const uint8_t *indexes, const uint8_t 
 		_mm512_storeu_si512(found->rank + i, _mm512_maskz_mov_epi16(inside & other, rank));
 		_mm512_storeu_si512(found->f + i, qs_cell_tables_get(tables.f, magnitude, QS_CELL_F(tables.least)));
 		_mm256_storeu_si256((__m256i *)(found->outside + i), _mm256_maskz_set1_epi8(outside, 1));
-		found->zeros += 32 - (uint32_t)__builtin_popcount(other);
+		found->escapes += 32 - (uint32_t)__builtin_popcount(other);
 		found->outsiders += (uint32_t)__builtin_popcount(outside);
 	}
 	qs_find_ranks_scalar(cells, indexes, src, n & 31, end, found);
@@ -100,7 +100,7 @@ void qs_find_ranks_fields_avx512(const qs_cell_fields *cells, const uint8_t *src
 		_mm512_mask_storeu_epi16(found->f + to, there, _mm512_maskz_loadu_epi16(there, cells->f + i));
 		_mm256_mask_storeu_epi8(indexes + to, there, _mm256_maskz_set1_epi8(other, 1));
 		_mm256_mask_storeu_epi8(found->outside + to, there, _mm256_maskz_set1_epi8(outside, 1));
-		found->zeros += (uint32_t)__builtin_popcount(there & ~other);
+		found->escapes += (uint32_t)__builtin_popcount(there & ~other);
 		found->outsiders += (uint32_t)__builtin_popcount(outside);
 	}
 }
@@ -110,11 +110,11 @@ void qs_take_zeros_avx512(const uint8_t *indexes, const uint8_t *values, uint32_
 	uint32_t whole = n & ~31u;
 	for (uint32_t i = 0; i < whole; i += 32) {
 		__m256i index = _mm256_loadu_si256((const __m256i *)(indexes + i));
-		__mmask32 zeros = _mm256_testn_epi8_mask(index, index);
+		__mmask32 escapes = _mm256_testn_epi8_mask(index, index);
 		/* Compressed in a register: straight into memory takes many times as long on Zen 4. */
 		_mm512_storeu_si512(dst,
-		                    _mm512_maskz_compress_epi16(zeros, _mm512_loadu_si512(values + 2 * (size_t)i)));
-		dst += __builtin_popcount(zeros);
+		                    _mm512_maskz_compress_epi16(escapes, _mm512_loadu_si512(values + 2 * (size_t)i)));
+		dst += __builtin_popcount(escapes);
 	}
 	qs_take_zeros_scalar(indexes + whole, values + 2 * (size_t)whole, n - whole, dst);
 }

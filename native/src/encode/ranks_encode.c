@@ -16,7 +16,7 @@ enum { EXCEPTIONS_SHARE = 8, FEW_OUTSIDE = 512 };
 #define EXCEPTION_SIZE(n) (3 * (size_t)(n) + (n) / 4)
 
 typedef struct found {
-	uint32_t zeros, exceptions;
+	uint32_t escapes, exceptions;
 	size_t list_size; /* bytes of the exceptions in scratch->exceptions */
 	int overflow;     /* the list did not fit */
 } found;
@@ -89,7 +89,7 @@ static found find_ranks(qs_walk w, const uint8_t *src, uint8_t *outside, qs_rank
 		else
 			find(cells, w.indexes, src, run->count, run->begin, &ranks);
 	}
-	return (found){.zeros = ranks.zeros, .exceptions = ranks.outsiders};
+	return (found){.escapes = ranks.escapes, .exceptions = ranks.outsiders};
 }
 
 /* ---- Shifts ---- */
@@ -238,8 +238,8 @@ static void to_matrix_order(qs_coded_order order, const uint16_t *columns, uint3
 }
 
 /* Of n elements, the first 8 at most: the top bit of each byte whose value is outside the cell of its code,
- * or, with `zeros`, has index 0. */
-static uint64_t doubtful(const uint8_t *outside, const uint8_t *indexes, uint32_t n, int zeros)
+ * or, with `escapes`, has index 0. */
+static uint64_t doubtful(const uint8_t *outside, const uint8_t *indexes, uint32_t n, int escapes)
 {
 	const uint64_t low7 = 0x7f7f7f7f7f7f7f7f;
 	uint64_t out = 0, index = ~(uint64_t)0;
@@ -251,13 +251,13 @@ static uint64_t doubtful(const uint8_t *outside, const uint8_t *indexes, uint32_
 			out |= (uint64_t)outside[i] << 8 * i;
 			index ^= (uint64_t)(uint8_t)~indexes[i] << 8 * i;
 		}
-	return out << 7 | (zeros ? ~(((index & low7) + low7) | index | low7) : 0);
+	return out << 7 | (escapes ? ~(((index & low7) + low7) | index | low7) : 0);
 }
 
 /* The rule's own codes, as far as there are cells for them, and the differences to those given. A value in
- * the cell of its code needs no other; one of index 0 is looked at where many are outside (zeros). */
+ * the cell of its code needs no other; one of index 0 is looked at where many are outside (escapes). */
 static void find_residual(qs_walk w, const qs_chunk_desc *desc, const uint8_t *src, const uint8_t *outside,
-                          int zeros, uint8_t *codes, uint8_t *residual)
+                          int escapes, uint8_t *codes, uint8_t *residual)
 {
 	const qs_grid *grid = &desc->coarse_grid;
 	const qs_run *run = &w.runs.run;
@@ -277,7 +277,7 @@ static void find_residual(qs_walk w, const qs_chunk_desc *desc, const uint8_t *s
 		}
 		uint32_t end = run->begin + run->count;
 		for (uint32_t at = run->begin; at < end; at += 8)
-			for (uint64_t left = doubtful(outside + at, w.indexes + at, end - at, zeros); left;
+			for (uint64_t left = doubtful(outside + at, w.indexes + at, end - at, escapes); left;
 			     left &= left - 1) {
 				uint32_t i = at + (uint32_t)__builtin_ctzll(left) / 8;
 				uint16_t value = qs_load16(src + 2 * (size_t)i);
@@ -297,7 +297,7 @@ static void find_residual(qs_walk w, const qs_chunk_desc *desc, const uint8_t *s
 }
 
 /* Values that are in two cells, in the order of the matrix: a bit each, 1 in the lower cell, where they are
- * not outside; in `bits`, zeros at first. Returns how many. */
+ * not outside; in `bits`, 0 at first. Returns how many. */
 static uint32_t share_borders(qs_walk w, const uint8_t *src, found *f, uint8_t *bits,
                               qs_ranks_scratch *scratch)
 {
@@ -350,22 +350,22 @@ static void write_exceptions(qs_writer *w, const found *f, const qs_ranks_scratc
 }
 
 /* The number and the values of the elements with index 0, as planes. */
-static void write_zeros(qs_writer *w, const uint8_t *values, uint32_t n, uint32_t zeros,
-                        qs_ranks_scratch *scratch)
+static void write_escapes(qs_writer *w, const uint8_t *values, uint32_t n, uint32_t escapes,
+                          qs_ranks_scratch *scratch)
 {
-	qs_write_varint(w, zeros);
-	if (!zeros)
+	qs_write_varint(w, escapes);
+	if (!escapes)
 		return;
 	/* The units' memory is not needed yet. */
 	uint16_t *of_zeros = (uint16_t *)scratch->units;
-	uint8_t *high = scratch->planes, *low = high + zeros;
+	uint8_t *high = scratch->planes, *low = high + escapes;
 	qs_take_zeros_best()(scratch->indexes, values, n, of_zeros);
-	for (uint32_t i = 0; i < zeros; i++) {
+	for (uint32_t i = 0; i < escapes; i++) {
 		high[i] = (uint8_t)(of_zeros[i] >> 7);
 		low[i] = (uint8_t)(of_zeros[i] << 1 | of_zeros[i] >> 15);
 	}
 	for (size_t b = 0; b < 2; b++)
-		qs_symbols_encode(w, scratch->planes + b * zeros, zeros, QS_PREFER_SPEED, scratch->symbols);
+		qs_symbols_encode(w, scratch->planes + b * escapes, escapes, QS_PREFER_SPEED, scratch->symbols);
 }
 
 /* The lanes' states, and the units of n ranks. */
@@ -434,8 +434,8 @@ void qs_ranks_encode(qs_writer *w, const qs_chunk_desc *desc, const uint8_t *src
 		 * other values: a difference of codes for each element costs less than a list of values as soon as
 		 * they are many. */
 		uint32_t counts[256];
-		int zeros = f.exceptions > n / FEW_OUTSIDE;
-		find_residual(walk_begin(desc, order, codes, shifts, scratch), desc, values, outside, zeros,
+		int escapes = f.exceptions > n / FEW_OUTSIDE;
+		find_residual(walk_begin(desc, order, codes, shifts, scratch), desc, values, outside, escapes,
 		              scratch->planes, scratch->residual);
 		qs_histogram(scratch->residual, n, counts);
 		qs_symbols_plan(counts, n, QS_PREFER_SIZE, &residual_plan);
@@ -468,7 +468,7 @@ void qs_ranks_encode(qs_writer *w, const qs_chunk_desc *desc, const uint8_t *src
 		qs_symbols_write(w, scratch->residual, n, &residual_plan, scratch->symbols);
 	if (n_shifts)
 		qs_symbols_write(w, shifts, n_shifts, &shifts_plan, scratch->symbols);
-	write_zeros(w, values, n, f.zeros, scratch);
+	write_escapes(w, values, n, f.escapes, scratch);
 	if (shared) {
 		qs_write_varint(w, (n_shared + 7) / 8);
 		qs_write_bytes(w, scratch->residual, (n_shared + 7) / 8);

@@ -76,8 +76,8 @@ static qstore_status read_base(qs_decoder *decoder, const qs_part *part, uint8_t
 	if (status)
 		return status;
 	const qs_base *base = decoder->archive->base;
-	const qs_base_file *file = &base->files[part->object.group];
-	uint64_t offset = part->object.row_stride + qs_part_first(part) * qs_dtype_size(part->object.dtype);
+	const qs_base_file *file = &base->files[part->object.base_file];
+	uint64_t offset = part->object.base_offset + qs_part_first(part) * qs_dtype_size(part->object.dtype);
 	if (!base->archive)
 		return qs_pread_all(file->fd, dst, qs_part_size(part), offset, base->path, error);
 	if (!decoder->base && !(decoder->base = qs_decoder_create(base->archive, NULL, 0)))
@@ -166,7 +166,7 @@ static qstore_status lay_out_transposed(qs_decoder *decoder, const qs_part *part
 	if (layout->rule == QS_LAYOUT_INTERLEAVED_COLUMNS)
 		qs_words_interleave_columns(whole, rows, source.cols, first, n, dst);
 	else if (layout->dtype == QS_I32)
-		qs_words_pack_transposed(layout->group, whole, rows, source.cols, first, n, dst);
+		qs_words_pack_transposed(layout->bits, whole, rows, source.cols, first, n, dst);
 	else
 		qs_turn(qs_dtype_size(layout->dtype), whole, rows, source.cols, first, n, dst);
 	return QSTORE_OK;
@@ -184,7 +184,7 @@ static qstore_status lay_out_in_place(qs_decoder *decoder, const qs_part *part, 
 	if (status)
 		return status;
 	if (layout->rule == QS_LAYOUT_PACKED) {
-		qs_words_pack(layout->group, source, qs_part_size(part) / 4, dst);
+		qs_words_pack(layout->bits, source, qs_part_size(part) / 4, dst);
 	} else if (layout->rule == QS_LAYOUT_INTERLEAVED) {
 		qs_words_interleave(source, n, dst);
 	} else {
@@ -229,7 +229,7 @@ static qstore_status find_damage(qs_decoder *decoder, uint32_t number, uint32_t 
 		status = find_damage_in(decoder, object.coarse, error);
 	else if (object.coarse != QS_NONE)
 		status = find_damage(decoder, object.coarse, first, n, error);
-	const uint32_t sides[] = {object.scales, object.zeros, object.order};
+	const uint32_t sides[] = {object.scales, object.zero_points, object.order};
 	for (size_t i = 0; i < sizeof(sides) / sizeof(*sides) && !status; i++)
 		status = find_damage_in(decoder, sides[i], error);
 	for (uint32_t i = first; i < first + n && object.n_chunks > 0 && !status; i++) {

@@ -109,9 +109,9 @@ qstore_status qs_grid_load(const qs_part *codes, qs_grid_memory *memory, qs_chun
 	if (!status)
 		status =
 		    load(archive, object->scales, at, count, &memory->scales, chunk_memory, &grid->scales, error);
-	if (!status && object->zeros != QS_NONE)
-		status = load(archive, object->zeros, grid->scales_first, grid->zeros_size, &memory->zeros,
-		              chunk_memory, &grid->zeros, error);
+	if (!status && object->zero_points != QS_NONE)
+		status = load(archive, object->zero_points, grid->scales_first, grid->zero_points_size,
+		              &memory->zeros, chunk_memory, &grid->zero_points, error);
 	return status;
 }
 

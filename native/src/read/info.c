@@ -44,14 +44,13 @@ void qstore_get_variant(const qstore_archive *archive, uint32_t number, qstore_v
 
 void qstore_get_file(const qstore_archive *archive, uint32_t number, qstore_file_info *info)
 {
-	static const char *const kinds[] = {"stored", "zstd", "assembled", "base"};
 	qs_file file;
 	qs_index_file(&archive->index, number, &file);
 	info->name = file.name;
 	info->variants = file.variants;
 	info->size = file.size;
 	info->sha256 = file.sha256;
-	info->kind = kinds[file.kind];
+	info->kind = qs_file_kind_name(file.kind);
 	info->coded_size = file.coded_size;
 }
 

@@ -1,7 +1,7 @@
 // A writer of small archives, straight from native/FORMAT.md §1 and §2, with chunks in raw mode: tests of the reader can make what
 // the packer would never write.
 import { createHash } from "node:crypto";
-import { DTYPES } from "../../../js/format/dtypes.js";
+import { DTYPES } from "../../../js/format/facts.js";
 
 const NONE = 0xffffffff;
 const RECORD = { variant: 64, file: 80, extent: 24, tensor: 40, object: 96 };

@@ -49,9 +49,9 @@ qstore_status pack_load_grid(const pack_grid *grid, uint32_t codes_dtype, uint64
 		    read_elems(grid->scales, at, count, &memory->scales, &memory->scales_capacity, scratch, error);
 	loaded->scales = memory->scales;
 	if (!status && grid->zero_points) {
-		status = read_elems(grid->zero_points, loaded->scales_first, loaded->zeros_size, &memory->zero_points,
-		                    &memory->zero_points_capacity, scratch, error);
-		loaded->zeros = memory->zero_points;
+		status = read_elems(grid->zero_points, loaded->scales_first, loaded->zero_points_size,
+		                    &memory->zero_points, &memory->zero_points_capacity, scratch, error);
+		loaded->zero_points = memory->zero_points;
 	}
 	if (!status && !qs_grid_covers(loaded, cols, first, n))
 		return qs_fail(error, QSTORE_INPUT,

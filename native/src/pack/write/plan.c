@@ -47,7 +47,7 @@ static qs_object new_object(uint32_t kind, uint32_t dtype, uint32_t variant)
 	                   .variant = variant,
 	                   .coarse = QS_NONE,
 	                   .scales = QS_NONE,
-	                   .zeros = QS_NONE,
+	                   .zero_points = QS_NONE,
 	                   .order = QS_NONE};
 }
 
@@ -132,7 +132,7 @@ static void set_grid(qs_object *object, const pack_grid *grid)
 {
 	object->rule = grid->rule;
 	object->scales = object_of(grid->scales);
-	object->zeros = object_of(grid->zero_points);
+	object->zero_points = object_of(grid->zero_points);
 	object->order = object_of(grid->order);
 	object->group = grid->group;
 	object->row_stride = grid->row_stride;
@@ -143,18 +143,18 @@ static void set_grid(qs_object *object, const pack_grid *grid)
 static void set_layout(qs_object *object, uint32_t layout, uint32_t bits, uint32_t block_scales)
 {
 	object->rule = layout;
-	object->group = bits;
+	object->bits = bits;
 	object->scales = block_scales;
 }
 
 static void set_base_file(qs_object *object, uint32_t file)
 {
-	object->group = file;
+	object->base_file = file;
 }
 
 static void set_base_offset(qs_object *object, uint64_t offset)
 {
-	object->row_stride = offset;
+	object->base_offset = offset;
 }
 
 static void plan_layout(qs_object *object, const pack_tensor *t)
