@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "formats/gguf.h"
 #include "formats/model.h"
 #include "../generate/gguf_writer.h"
 #include "scratch.h"

@@ -6,13 +6,14 @@
 #include <string.h>
 
 #include "gguf_parse.h"
+#include "text.h"
 
 #define ALIGNMENT_DEFAULT 32 /* gguf.md, general.alignment */
 
-static qstore_status bad_entry(const gguf_source *source, const gguf_entry *entry, const char *what)
+static qstore_status fail_entry(const gguf_source *source, const gguf_entry *entry, const char *what)
 {
-	return qs_fail(source->error, QSTORE_INPUT, "%s: metadata \"" NAME_SHOWN "\": %s",
-	               qs_weights_shown_path(source->path), entry->key, what);
+	return qs_fail(source->error, QSTORE_INPUT, "%s: metadata \"" QS_NAME_SHOWN "\": %s",
+	               qs_shown_path(source->path), entry->key, what);
 }
 
 /* A key whose number is wanted. Twice the same key, or one that is no number, would mean different things to
@@ -20,9 +21,9 @@ static qstore_status bad_entry(const gguf_source *source, const gguf_entry *entr
 static qstore_status set_number(const gguf_source *source, const gguf_entry *entry, uint64_t *number)
 {
 	if (!gguf_is_integer(entry->type) || entry->number > UINT32_MAX)
-		return bad_entry(source, entry, "not a count");
+		return fail_entry(source, entry, "not a count");
 	if (*number != QS_GGUF_NONE)
-		return bad_entry(source, entry, "the key is there twice");
+		return fail_entry(source, entry, "the key is there twice");
 	*number = entry->number;
 	return QSTORE_OK;
 }
@@ -66,7 +67,7 @@ static qstore_status read_metadata(gguf_source *source, qs_gguf_info *info)
 	if (!alignment || (alignment % 8 && (alignment & (alignment - 1))))
 		return qs_fail(source->error, QSTORE_INPUT,
 		               "%s: general.alignment is %" PRIu64 ", neither a multiple of 8 nor a power of two",
-		               qs_weights_shown_path(source->path), alignment);
+		               qs_shown_path(source->path), alignment);
 	info->alignment = (uint32_t)alignment;
 	info->infos_offset = source->at;
 	return QSTORE_OK;
@@ -74,12 +75,12 @@ static qstore_status read_metadata(gguf_source *source, qs_gguf_info *info)
 
 /* ggml's order of dimensions turned round, and the size that they and the type make. Types that are not known
  * wait for the next tensor's offset. */
-static qstore_status describe_tensor(const qs_weights *file, const gguf_tensor *info, qs_weight *tensor,
-                                     qs_error *error)
+static qstore_status describe_tensor(qs_weights *file, const gguf_tensor *info, qs_weight *tensor,
+                                     qstore_error *error)
 {
 	tensor->dtype = gguf_dtype(info->type);
 	tensor->n_dims = tensor->dtype == QS_BYTES ? 1 : info->n_dims;
-	tensor->dims = calloc(tensor->n_dims ? tensor->n_dims : 1, sizeof *tensor->dims);
+	tensor->dims = qs_arena_array(&file->arena, tensor->n_dims, sizeof *tensor->dims);
 	if (!tensor->dims)
 		return qs_no_memory(error);
 	if (tensor->dtype == QS_BYTES)
@@ -99,28 +100,22 @@ static qstore_status describe_tensor(const qs_weights *file, const gguf_tensor *
 
 static qstore_status read_tensors(gguf_source *source, qs_weights *file)
 {
-	size_t capacity = 0;
 	qstore_status status = QSTORE_OK;
 	for (uint64_t i = 0; i < source->n_tensors && !status; i++) {
 		gguf_tensor info;
-		if (file->n_tensors == capacity) {
-			capacity = capacity ? 2 * capacity : 16;
-			qs_weight *tensors = realloc(file->tensors, capacity * sizeof *tensors);
-			if (!tensors)
-				return qs_no_memory(source->error);
-			file->tensors = tensors;
-		}
-		if ((status = gguf_next_tensor(source, &info)))
+		qs_weight *tensor;
+		if ((status = gguf_next_tensor(source, &file->arena, &info)) ||
+		    (status = qs_weights_add(file, &tensor, source->error)))
 			return status;
-		qs_weight *tensor = &file->tensors[file->n_tensors++];
-		*tensor = (qs_weight){.name = info.name, .offset = info.offset};
+		tensor->name = info.name;
+		tensor->offset = info.offset;
 		status = describe_tensor(file, &info, tensor, source->error);
 	}
 	return status;
 }
 
 /* From offsets in the data to offsets in the file, which must lie in it. */
-static qstore_status place_tensors(qs_weights *file, uint32_t alignment, qs_error *error)
+static qstore_status place_tensors(qs_weights *file, uint32_t alignment, qstore_error *error)
 {
 	uint64_t data_size = file->file_size - file->header_size;
 	for (size_t i = 0; i < file->n_tensors; i++) {
@@ -151,7 +146,7 @@ static void fill_unknown(qs_weights *file)
 	}
 }
 
-static qstore_status check_names(const qs_weights *file, qs_error *error)
+static qstore_status check_names(const qs_weights *file, qstore_error *error)
 {
 	for (size_t i = 1; i < file->n_tensors; i++)
 		if (!strcmp(file->by_name[i]->name, file->by_name[i - 1]->name))
@@ -160,17 +155,15 @@ static qstore_status check_names(const qs_weights *file, qs_error *error)
 	return QSTORE_OK;
 }
 
-qstore_status qs_gguf_open(qs_weights *file, const char *path, qs_error *error)
+qstore_status qs_gguf_open(qs_weights *file, const char *path, qstore_error *error)
 {
 	gguf_source source;
 	qs_gguf_info info;
 
-	memset(file, 0, sizeof *file);
-	file->format = QS_FORMAT_GGUF;
-	file->path = strdup(path);
-	if (!file->path)
-		return qs_no_memory(error);
-	qstore_status status = gguf_source_open(&source, path, error);
+	qstore_status status = qs_weights_init(file, path, QS_FORMAT_GGUF, error);
+	if (status)
+		return status;
+	status = gguf_source_open(&source, path, error);
 	if (!status)
 		status = read_metadata(&source, &info);
 	if (!status)
@@ -191,7 +184,7 @@ qstore_status qs_gguf_open(qs_weights *file, const char *path, qs_error *error)
 	return status ? status : check_names(file, error);
 }
 
-qstore_status qs_gguf_read_info(qs_gguf_info *info, const char *path, qs_error *error)
+qstore_status qs_gguf_read_info(qs_gguf_info *info, const char *path, qstore_error *error)
 {
 	gguf_source source;
 	qstore_status status = gguf_source_open(&source, path, error);

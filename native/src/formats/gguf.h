@@ -25,10 +25,10 @@ typedef struct qs_gguf_info {
  * and all bytes to the next tensor or the end of the file. What stands between tensors (padding) belongs to
  * none. INPUT with a line that names the file and what is wrong; IO; MEMORY. Needs no more memory than a few
  * times the header. Free with qs_weights_close, also after errors. */
-qstore_status qs_gguf_open(qs_weights *file, const char *path, qs_error *error);
+qstore_status qs_gguf_open(qs_weights *file, const char *path, qstore_error *error);
 
 /* Only what the metadata says. Errors as above. */
-qstore_status qs_gguf_read_info(qs_gguf_info *info, const char *path, qs_error *error);
+qstore_status qs_gguf_read_info(qs_gguf_info *info, const char *path, qstore_error *error);
 
 /* The path of shard `other` (from 0) of the model that the file at path is a shard of, by the names that
  * gguf-split gives (NAME-00001-of-00003.gguf). malloc'd; NULL when the path is not so named, or for lack of

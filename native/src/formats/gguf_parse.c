@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "core/bytes.h"
+#include "text.h"
 
 #define BUFFER_SIZE 65536  /* more than the longest key or name */
 #define KEY_SIZE_MAX 65535 /* gguf.md: "up to 2^16-1 bytes" */
@@ -17,13 +18,13 @@ static qstore_status truncated(gguf_source *source, const char *what)
 {
 	return qs_fail(source->error, QSTORE_INPUT,
 	               "%s: %s at byte %" PRIu64 " goes beyond the end of the file (%" PRIu64 " bytes)",
-	               qs_weights_shown_path(source->path), what, source->at, source->size);
+	               qs_shown_path(source->path), what, source->at, source->size);
 }
 
 static qstore_status cannot_read(gguf_source *source, const char *reason)
 {
-	return qs_fail(source->error, QSTORE_IO, "%s: cannot read its header: %s",
-	               qs_weights_shown_path(source->path), reason);
+	return qs_fail(source->error, QSTORE_IO, "%s: cannot read its header: %s", qs_shown_path(source->path),
+	               reason);
 }
 
 /* The next size bytes (at most BUFFER_SIZE), which stand at *bytes until the next call. */
@@ -86,12 +87,12 @@ static qstore_status take_name(gguf_source *source, const char *what, uint64_t m
 	if (!length || length > max)
 		return qs_fail(source->error, QSTORE_INPUT,
 		               "%s: %s at byte %" PRIu64 " has %" PRIu64 " bytes, not between 1 and %" PRIu64,
-		               qs_weights_shown_path(source->path), what, at, length, max);
+		               qs_shown_path(source->path), what, at, length, max);
 	*size = (size_t)length;
 	status = take(source, *size, what, name);
 	if (!status && memchr(*name, 0, *size))
 		return qs_fail(source->error, QSTORE_INPUT, "%s: %s at byte %" PRIu64 " has a zero byte in it",
-		               qs_weights_shown_path(source->path), what, at);
+		               qs_shown_path(source->path), what, at);
 	return status;
 }
 
@@ -118,36 +119,36 @@ static qstore_status read_header(gguf_source *source)
 	if (source->size < HEADER_SIZE)
 		return qs_fail(source->error, QSTORE_INPUT,
 		               "%s: truncated: %" PRIu64 " bytes cannot hold a GGUF header",
-		               qs_weights_shown_path(source->path), source->size);
+		               qs_shown_path(source->path), source->size);
 	qstore_status status = take(source, HEADER_SIZE, "the header", &start);
 	if (status)
 		return status;
 	if (memcmp(start, "GGUF", 4))
-		return qs_fail(source->error, QSTORE_INPUT, "%s: %s", qs_weights_shown_path(source->path),
+		return qs_fail(source->error, QSTORE_INPUT, "%s: %s", qs_shown_path(source->path),
 		               qs_weights_is_pointer(start, HEADER_SIZE) ? QS_WEIGHTS_IS_POINTER : "not a GGUF file");
 	source->version = qs_load32(start + 4);
 	source->n_tensors = qs_load64(start + 8);
 	source->n_entries = qs_load64(start + 16);
 	const char *other = other_version(source->version);
 	if (other)
-		return qs_fail(source->error, QSTORE_INPUT, "%s: %s", qs_weights_shown_path(source->path), other);
+		return qs_fail(source->error, QSTORE_INPUT, "%s: %s", qs_shown_path(source->path), other);
 	if (source->version != 2 && source->version != 3)
 		return qs_fail(source->error, QSTORE_INPUT, "%s: GGUF version %" PRIu32 ", only 2 and 3 are known",
-		               qs_weights_shown_path(source->path), source->version);
+		               qs_shown_path(source->path), source->version);
 	return QSTORE_OK;
 }
 
-qstore_status gguf_source_open(gguf_source *source, const char *path, qs_error *error)
+qstore_status gguf_source_open(gguf_source *source, const char *path, qstore_error *error)
 {
 	struct stat info;
 	*source = (gguf_source){.path = path, .error = error};
 	source->stream = fopen(path, "rb");
 	if (!source->stream)
-		return qs_fail(error, QSTORE_IO, "%s: cannot open: %s", qs_weights_shown_path(path), strerror(errno));
+		return qs_fail(error, QSTORE_IO, "%s: cannot open: %s", qs_shown_path(path), strerror(errno));
 	if (fstat(fileno(source->stream), &info))
 		return cannot_read(source, strerror(errno));
 	if (!S_ISREG(info.st_mode))
-		return qs_fail(error, QSTORE_INPUT, "%s: not a regular file", qs_weights_shown_path(path));
+		return qs_fail(error, QSTORE_INPUT, "%s: not a regular file", qs_shown_path(path));
 	source->size = (uint64_t)info.st_size;
 	setvbuf(source->stream, NULL, _IONBF, 0); /* it is read in large pieces */
 	source->buffer = malloc(BUFFER_SIZE);
@@ -196,8 +197,8 @@ static uint64_t load_number(uint32_t type, const uint8_t *src)
 
 static qstore_status unknown_type(gguf_source *source, const char *key, uint32_t type)
 {
-	return qs_fail(source->error, QSTORE_INPUT, "%s: metadata \"" NAME_SHOWN "\": unknown type %" PRIu32,
-	               qs_weights_shown_path(source->path), key, type);
+	return qs_fail(source->error, QSTORE_INPUT, "%s: metadata \"" QS_NAME_SHOWN "\": unknown type %" PRIu32,
+	               qs_shown_path(source->path), key, type);
 }
 
 static qstore_status skip_array(gguf_source *source, const char *key, int depth)
@@ -214,8 +215,8 @@ static qstore_status skip_array(gguf_source *source, const char *key, int depth)
 		return unknown_type(source, key, type);
 	if (type == GGUF_ARRAY && depth == DEPTH_MAX)
 		return qs_fail(source->error, QSTORE_INPUT,
-		               "%s: metadata \"" NAME_SHOWN "\": arrays are nested more than %d deep",
-		               qs_weights_shown_path(source->path), key, DEPTH_MAX);
+		               "%s: metadata \"" QS_NAME_SHOWN "\": arrays are nested more than %d deep",
+		               qs_shown_path(source->path), key, DEPTH_MAX);
 	/* Each element takes bytes, so that the file's end bounds a count that lies. */
 	for (uint64_t i = 0; i < n && !status; i++) {
 		if (type == GGUF_ARRAY)
@@ -268,7 +269,7 @@ qstore_status gguf_next_entry(gguf_source *source, gguf_entry *entry)
 	return status;
 }
 
-qstore_status gguf_next_tensor(gguf_source *source, gguf_tensor *tensor)
+qstore_status gguf_next_tensor(gguf_source *source, qs_arena *arena, gguf_tensor *tensor)
 {
 	static const char *const what = "a tensor's info";
 	const uint8_t *bytes;
@@ -277,11 +278,9 @@ qstore_status gguf_next_tensor(gguf_source *source, gguf_tensor *tensor)
 	qstore_status status = take_name(source, "a tensor's name", QS_TENSOR_NAME_MAX, &bytes, &size);
 	if (status)
 		return status;
-	char *name = malloc(size + 1);
+	char *name = tensor->name = qs_arena_copy(arena, bytes, size);
 	if (!name)
 		return qs_no_memory(source->error);
-	memcpy(name, bytes, size);
-	name[size] = 0;
 	if (!qs_weights_is_utf8(name))
 		status = qs_weights_fail(source->error, source->path, name, "its name is not UTF-8");
 	if (!status)
@@ -295,10 +294,6 @@ qstore_status gguf_next_tensor(gguf_source *source, gguf_tensor *tensor)
 		status = take_u32(source, what, &tensor->type);
 	if (!status)
 		status = take_u64(source, what, &tensor->offset);
-	if (status)
-		free(name);
-	else
-		tensor->name = name;
 	return status;
 }
 

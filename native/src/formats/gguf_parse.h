@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-#include "gguf.h"
+#include "weights.h"
 
 /* Types of metadata values (gguf.md, gguf_metadata_value_type). */
 enum {
@@ -34,7 +34,7 @@ typedef struct gguf_source {
 	size_t buffer_size;
 	uint32_t version;
 	uint64_t n_tensors, n_entries;
-	qs_error *error;
+	qstore_error *error;
 } gguf_source;
 
 /* One key of the metadata with its value: where the whole stands, and the value where it is a number or a
@@ -48,19 +48,19 @@ typedef struct gguf_entry {
 } gguf_entry;
 
 typedef struct gguf_tensor {
-	char *name; /* malloc'd: the caller's when the status is OK */
+	char *name; /* in the caller's arena */
 	uint32_t n_dims, type;
 	uint64_t dims[GGUF_DIMS_MAX]; /* as the file has them: innermost first */
 	uint64_t offset;              /* from the start of the data */
 } gguf_tensor;
 
 /* Opens a file and reads its header. Close it after errors too. */
-qstore_status gguf_source_open(gguf_source *source, const char *path, qs_error *error);
+qstore_status gguf_source_open(gguf_source *source, const char *path, qstore_error *error);
 void gguf_source_close(gguf_source *source);
 
 /* Then n_entries of these, then n_tensors of those. */
 qstore_status gguf_next_entry(gguf_source *source, gguf_entry *entry);
-qstore_status gguf_next_tensor(gguf_source *source, gguf_tensor *tensor);
+qstore_status gguf_next_tensor(gguf_source *source, qs_arena *arena, gguf_tensor *tensor);
 
 int gguf_is_integer(uint32_t type);
 

@@ -4,7 +4,6 @@
 #define QS_MODEL_H
 
 #include "onnx.h"
-#include "safetensors.h"
 
 typedef struct qs_model_file {
 	char *name; /* relative to the folder, '/'-separated */
@@ -22,6 +21,7 @@ typedef struct qs_model {
 	const char *precision; /* as names of its ONNX files say, or NULL. Static */
 	size_t n_files;
 	qs_model_file *files; /* sorted by name, bytewise */
+	qs_arena arena;       /* of names and paths */
 } qs_model;
 
 /* Folders are read recursively; hidden entries (".git", ".cache", ".DS_Store" …), symbolic links to folders
@@ -37,7 +37,7 @@ typedef struct qs_model {
  * of the (first) file that describes them. A path to a file is a model of this one weights file, of the
  * shards of a GGUF model when it is the first (NAME-00001-of-00003.gguf), or of an ONNX file and the external
  * data beside it, without prefixes. Close with qs_model_close, also after errors. */
-qstore_status qs_model_open(qs_model *model, const char *path, qs_error *error);
+qstore_status qs_model_open(qs_model *model, const char *path, qstore_error *error);
 void qs_model_close(qs_model *model);
 
 /* A precision that a folder for transformers.js has a model in: onnx/BASE + suffix + ".onnx". */
@@ -55,7 +55,8 @@ size_t qs_model_precisions(const qs_model *model, qs_precision found[QS_PRECISIO
  * data that they name, and all files that are no weights. Files of other weights (safetensors) are of the
  * finest precision only. A tensor is paired with one of another precision by prefix and name. INPUT too when
  * no file has the suffix. */
-qstore_status qs_model_open_precision(qs_model *model, const char *path, const char *suffix, qs_error *error);
+qstore_status qs_model_open_precision(qs_model *model, const char *path, const char *suffix,
+                                      qstore_error *error);
 
 /* Tensor by name over all weights files, the first that has it; *file is set when found. NULL when not. */
 const qs_weight *qs_model_find(const qs_model *model, const char *name, const qs_model_file **file);

@@ -1,10 +1,11 @@
-/* ONNX files of a model, and the precisions that folders for transformers.js have of it. */
+#include "model_onnx.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
 
-#include "model_parts.h"
+#include "model_files.h"
+#include "text.h"
 
 #define END ".onnx"
 
@@ -60,7 +61,7 @@ enum { OF_ALL, OF_OTHERS, OF_CHOSEN };
 
 typedef struct opening {
 	qs_model *model;
-	qs_error *error;
+	qstore_error *error;
 	const qs_precision *chosen;
 	int is_finest, n_found;
 	int *keeps; /* of each file */
@@ -72,25 +73,19 @@ static qstore_status set_prefix(const opening *state, qs_model_file *file)
 	size_t size = strlen(file->name) - strlen(END);
 	if (state->chosen || state->n_found == 1)
 		size -= strlen(qs_model_onnx_precision(file->name)->suffix);
-	file->weights.prefix = strndup(file->name, size);
+	file->weights.prefix = qs_arena_copy(&file->weights.arena, file->name, size);
 	return file->weights.prefix ? QSTORE_OK : qs_no_memory(state->error);
 }
 
 /* Gives an external file its tensors. Takes them over. */
 static qstore_status take_external(const opening *state, const qs_model_file *of, qs_onnx_external *external)
 {
-	const char *slash = strrchr(of->name, '/');
-	char *folder = strndup(of->name, slash ? (size_t)(slash - of->name) : 0);
-	char *name = folder ? qs_model_join(folder, external->location) : NULL;
-	free(folder);
-	if (!name)
-		return qs_no_memory(state->error);
-	qs_model_file *file = qs_model_find_file(state->model, name);
-	free(name);
+	qs_model_file *file = qs_model_find_beside(state->model, of->name, external->location);
 	if (!file)
 		return qs_fail(state->error, QSTORE_INPUT,
-		               "%s: its external data \"" NAME_SHOWN "\" is not a file of the model (a hidden one?)",
-		               qs_weights_shown_path(of->path), external->location);
+		               "%s: its external data \"" QS_NAME_SHOWN
+		               "\" is not a file of the model (a hidden one?)",
+		               qs_shown_path(of->path), external->location);
 	if (state->chosen) {
 		int *keeps = &state->keeps[file - state->model->files];
 		int is_chosen = qs_model_onnx_precision(of->name) == state->chosen;
@@ -100,49 +95,39 @@ static qstore_status take_external(const opening *state, const qs_model_file *of
 	}
 	if (qs_model_is_onnx(file->name) || (file->is_weights && !file->weights.path))
 		return qs_fail(state->error, QSTORE_INPUT,
-		               "%s: its external data \"" NAME_SHOWN "\" is a file of weights",
-		               qs_weights_shown_path(of->path), external->location);
+		               "%s: its external data \"" QS_NAME_SHOWN "\" is a file of weights",
+		               qs_shown_path(of->path), external->location);
 	if (file->weights.path)
 		return qs_onnx_merge(&file->weights, &external->weights, state->error);
 	file->is_weights = 1;
 	file->size = external->weights.file_size;
 	file->weights = external->weights;
 	external->weights = (qs_weights){0};
-	file->weights.prefix = of->weights.prefix ? strdup(of->weights.prefix) : NULL;
-	return of->weights.prefix && !file->weights.prefix ? qs_no_memory(state->error) : QSTORE_OK;
+	if (!of->weights.prefix)
+		return QSTORE_OK;
+	file->weights.prefix = qs_arena_text(&file->weights.arena, "%s", of->weights.prefix);
+	return file->weights.prefix ? QSTORE_OK : qs_no_memory(state->error);
 }
 
 /* A single file's external data, which is beside it. */
 static qstore_status add_externals(const opening *state, const qs_onnx *onnx)
 {
-	qs_model *model = state->model;
-	size_t n = model->n_files + onnx->n_externals;
-	qs_model_file *files = realloc(model->files, n * sizeof *files);
-	if (!files)
-		return qs_no_memory(state->error);
-	model->files = files;
-	for (size_t i = 0; i < onnx->n_externals; i++) {
-		qs_model_file *file = &files[model->n_files++];
-		*file = (qs_model_file){.name = strdup(onnx->externals[i].location),
-		                        .path = strdup(onnx->externals[i].weights.path)};
-		if (!file->name || !file->path)
-			return qs_no_memory(state->error);
-	}
-	qs_model_sort_files(model);
-	return QSTORE_OK;
+	qstore_status status = QSTORE_OK;
+	for (size_t i = 0; i < onnx->n_externals && !status; i++)
+		status = qs_model_add_file(state->model, onnx->externals[i].location, onnx->externals[i].weights.path,
+		                           0, NULL, state->error);
+	qs_model_sort_files(state->model);
+	return status;
 }
 
-static qstore_status open_file(opening *state, qs_model_file *file)
+static qstore_status open_onnx_file(opening *state, qs_model_file *file)
 {
 	qs_onnx onnx;
-	char *name = strdup(file->name); /* files may move */
-	qstore_status status = name ? qs_onnx_open(&onnx, file->path, state->error) : qs_no_memory(state->error);
-	if (!name)
-		return status;
+	const char *name = file->name; /* files may move, their names do not */
+	qstore_status status = qs_onnx_open(&onnx, file->path, state->error);
 	if (!status && state->model->is_single)
 		status = add_externals(state, &onnx);
 	file = qs_model_find_file(state->model, name);
-	free(name);
 	if (!status) {
 		file->size = onnx.weights.file_size;
 		file->weights = onnx.weights;
@@ -205,10 +190,10 @@ static qstore_status choose(opening *state, const char *suffix, const qs_precisi
 		return QSTORE_OK;
 	}
 	return qs_fail(state->error, QSTORE_INPUT, "%s: no file named *%s.onnx in this folder",
-	               qs_weights_shown_path(state->model->path), suffix);
+	               qs_shown_path(state->model->path), suffix);
 }
 
-qstore_status qs_model_open_onnx(qs_model *model, const char *suffix, qs_error *error)
+qstore_status qs_model_open_onnx(qs_model *model, const char *suffix, qstore_error *error)
 {
 	opening state = {.model = model, .error = error};
 	qs_precision found[QS_PRECISIONS_MAX];
@@ -225,7 +210,7 @@ qstore_status qs_model_open_onnx(qs_model *model, const char *suffix, qs_error *
 		return qs_no_memory(error);
 	for (size_t f = 0; f < model->n_files && !status; f++)
 		if (qs_model_is_onnx(model->files[f].name) && !model->files[f].weights.path)
-			status = open_file(&state, &model->files[f]);
+			status = open_onnx_file(&state, &model->files[f]);
 	if (!status && state.chosen)
 		leave_out(&state);
 	free(state.keeps);

@@ -3,7 +3,8 @@
 #include <string.h>
 
 #include "core/bytes.h"
-#include "model_parts.h"
+#include "model.h"
+#include "text.h"
 
 static int is_scale_dtype(uint32_t dtype)
 {

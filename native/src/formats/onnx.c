@@ -9,58 +9,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "onnx_quant.h"
 #include "onnx_scan.h"
-#include "search.h"
+#include "onnx_tensor.h"
+#include "os/array.h"
+#include "text.h"
 
 #define DEPTH_MAX                                                                                            \
 	32 /* graphs within graphs; the protobuf library's own limit is 100 messages, three a graph */
-
-void *onnx_grow(void *array, size_t n, size_t *capacity, size_t item_size)
-{
-	if (n < *capacity)
-		return array;
-	size_t more = *capacity ? *capacity * 2 : 16;
-	array = realloc(array, more * item_size);
-	if (array)
-		*capacity = more;
-	return array;
-}
-
-/* ---- Errors ---- */
-
-qstore_status onnx_malformed(onnx_scan *scan, qs_pb at, const char *what)
-{
-	const char *path = qs_weights_shown_path(scan->onnx->weights.path);
-	return qs_fail(scan->error, QSTORE_INPUT, "%s: truncated, or not an ONNX file: %s (at byte %zu)", path,
-	               what, (size_t)(at.at - scan->message));
-}
-
-/* Names are shown as far as they are text. */
-const char *onnx_shown(qs_pb name, char text[ONNX_SHOWN_MAX + 1])
-{
-	size_t size = qs_pb_size(name) < ONNX_SHOWN_MAX ? qs_pb_size(name) : ONNX_SHOWN_MAX;
-	if (size)
-		memcpy(text, name.at, size);
-	text[size] = 0;
-	return text;
-}
-
-/* Takes a field. 1, 0: as qs_pb_next; -1: *status is set. */
-int onnx_next(onnx_scan *scan, qs_pb *message, qs_pb_field *field, qstore_status *status)
-{
-	const char *wrong = NULL;
-	int more = qs_pb_next(message, field, &wrong);
-	if (more < 0)
-		*status = onnx_malformed(scan, *message, wrong);
-	return more;
-}
-
-int onnx_is_bytes(onnx_scan *scan, const qs_pb_field *field, qs_pb message, qstore_status *status)
-{
-	if (field->type != QS_PB_BYTES)
-		*status = onnx_malformed(scan, message, "a field is not of the type that ONNX gives it");
-	return field->type == QS_PB_BYTES;
-}
 
 /* ---- Graphs ---- */
 
@@ -145,7 +101,7 @@ static qstore_status read_graph(onnx_scan *scan, qs_pb message, int depth)
 	qstore_status status = QSTORE_OK;
 	if (depth > DEPTH_MAX)
 		return qs_fail(scan->error, QSTORE_INPUT, "%s: graphs are nested more than %d deep",
-		               qs_weights_shown_path(scan->onnx->weights.path), DEPTH_MAX);
+		               qs_shown_path(scan->onnx->weights.path), DEPTH_MAX);
 	while (!status && onnx_next(scan, &message, &field, &status) > 0) {
 		if (field.number == NODE && onnx_is_bytes(scan, &field, message, &status))
 			status = read_node(scan, field.bytes, depth);
@@ -169,7 +125,7 @@ static qstore_status read_function(onnx_scan *scan, qs_pb message)
 static qstore_status read_model(onnx_scan *scan, qs_pb message)
 {
 	enum { GRAPH = 7, FUNCTION = 25 };
-	const char *path = qs_weights_shown_path(scan->onnx->weights.path);
+	const char *path = qs_shown_path(scan->onnx->weights.path);
 	int has_graph = 0;
 	qs_pb_field field;
 	qstore_status status = QSTORE_OK;
@@ -188,47 +144,13 @@ static qstore_status read_model(onnx_scan *scan, qs_pb message)
 	return status;
 }
 
-/* ---- When all is read ---- */
+/* ---- After the message is read ---- */
 
-static int by_name(const void *a, const void *b)
+static int compare_values(const void *a, const void *b)
 {
 	const onnx_value *x = a, *y = b;
 	int order = qs_pb_compare(x->name, y->name);
 	return order ? order : x->order < y->order ? -1 : x->order > y->order;
-}
-
-static qs_weights *file_of(const onnx_scan *scan, const onnx_value *value)
-{
-	return value->file == ONNX_NO_TENSOR  ? NULL
-	       : value->file == ONNX_IN_MODEL ? &scan->onnx->weights
-	                                      : &scan->onnx->externals[value->file - ONNX_IN_MODEL - 1].weights;
-}
-
-static int compare_name(const void *value, const void *name)
-{
-	return qs_pb_compare(((const onnx_value *)value)->name, *(const qs_pb *)name);
-}
-
-const onnx_value *onnx_find_value(const onnx_scan *scan, qs_pb name)
-{
-	size_t low = qs_lower_bound(scan->values, scan->n_values, sizeof *scan->values, &name, compare_name);
-	return low < scan->n_values && !qs_pb_compare(scan->values[low].name, name) ? &scan->values[low] : NULL;
-}
-
-static int compare_offset(const void *tensor, const void *offset)
-{
-	return ((const qs_weight *)tensor)->offset < *(const uint64_t *)offset ? -1 : 0;
-}
-
-const qs_weight *onnx_tensor_of(const onnx_scan *scan, const onnx_value *value)
-{
-	const qs_weights *file = value ? file_of(scan, value) : NULL;
-	if (!file)
-		return NULL;
-	uint64_t offset = value->offset;
-	size_t low =
-	    qs_lower_bound(file->tensors, file->n_tensors, sizeof *file->tensors, &offset, compare_offset);
-	return low < file->n_tensors && file->tensors[low].offset == value->offset ? &file->tensors[low] : NULL;
 }
 
 /* Names that graphs within the graph have again get a number. */
@@ -244,21 +166,17 @@ static qstore_status number_names(onnx_scan *scan)
 		n++;
 		if (value->file == ONNX_NO_TENSOR)
 			continue;
-		qs_weight *tensor = &file_of(scan, value)->tensors[value->index];
-		size_t room = strlen(tensor->name) + 24;
-		char *name = malloc(room);
-		if (!name)
+		qs_weight *tensor = &onnx_file_of(scan, value)->tensors[value->index];
+		tensor->name = qs_arena_text(&onnx_file_of(scan, value)->arena, "%s#%lu", tensor->name, n);
+		if (!tensor->name)
 			return qs_no_memory(scan->error);
-		size_t size = (size_t)snprintf(name, room, "%s#%lu", tensor->name, n);
-		free(tensor->name);
-		tensor->name = name;
-		if (onnx_find_value(scan, (qs_pb){(const uint8_t *)name, (const uint8_t *)name + size}))
+		if (onnx_find_value(scan, qs_pb_of_text(tensor->name)))
 			return ONNX_FAIL(scan, value->name, "the name is there %lu times", n);
 	}
 	return QSTORE_OK;
 }
 
-static int by_place(const void *a, const void *b)
+static int compare_places(const void *a, const void *b)
 {
 	const qs_weight *x = a, *y = b;
 	return x->offset != y->offset ? (x->offset < y->offset ? -1 : 1)
@@ -267,41 +185,37 @@ static int by_place(const void *a, const void *b)
 }
 
 /* Leaves out tensors that are the very bytes of another (weights that are tied), and sorts the rest. */
-static qstore_status settle(qs_weights *file, qs_error *error)
+static qstore_status settle(qs_weights *file, qstore_error *error)
 {
 	size_t n = 0;
 	if (file->n_tensors)
-		qsort(file->tensors, file->n_tensors, sizeof *file->tensors, by_place);
+		qsort(file->tensors, file->n_tensors, sizeof *file->tensors, compare_places);
 	for (size_t i = 0; i < file->n_tensors; i++) {
 		qs_weight *tensor = &file->tensors[i];
-		if (n && file->tensors[n - 1].offset == tensor->offset && file->tensors[n - 1].size == tensor->size) {
-			free(tensor->name);
-			free(tensor->dims);
-		} else {
+		if (!n || file->tensors[n - 1].offset != tensor->offset || file->tensors[n - 1].size != tensor->size)
 			file->tensors[n++] = *tensor;
-		}
 	}
 	file->n_tensors = n;
 	return qs_weights_sort(file, error);
 }
 
-qstore_status qs_onnx_merge(qs_weights *file, qs_weights *other, qs_error *error)
+qstore_status qs_onnx_merge(qs_weights *file, qs_weights *other, qstore_error *error)
 {
-	size_t n = file->n_tensors + other->n_tensors;
-	qs_weight *tensors = realloc(file->tensors, (n ? n : 1) * sizeof *tensors);
+	qs_weight *tensors = qs_array_grow(file->tensors, file->n_tensors, other->n_tensors, sizeof *tensors);
 	if (!tensors)
 		return qs_no_memory(error);
 	file->tensors = tensors;
 	if (other->n_tensors)
 		memcpy(tensors + file->n_tensors, other->tensors, other->n_tensors * sizeof *tensors);
-	file->n_tensors = n;
+	file->n_tensors += other->n_tensors;
 	other->n_tensors = 0;
+	qs_arena_take(&file->arena, &other->arena);
 	free(file->by_name);
 	file->by_name = NULL;
 	return settle(file, error);
 }
 
-static int by_location(const void *a, const void *b)
+static int compare_locations(const void *a, const void *b)
 {
 	return strcmp(((const qs_onnx_external *)a)->location, ((const qs_onnx_external *)b)->location);
 }
@@ -310,7 +224,7 @@ static qstore_status settle_all(onnx_scan *scan)
 {
 	qs_onnx *onnx = scan->onnx;
 	if (scan->n_values)
-		qsort(scan->values, scan->n_values, sizeof *scan->values, by_name);
+		qsort(scan->values, scan->n_values, sizeof *scan->values, compare_values);
 	qstore_status status = number_names(scan);
 	if (!status)
 		status = settle(&onnx->weights, scan->error);
@@ -321,13 +235,13 @@ static qstore_status settle_all(onnx_scan *scan)
 	if (onnx->weights.n_tensors)
 		onnx->weights.header_size = onnx->weights.tensors[0].offset;
 	if (onnx->n_externals)
-		qsort(onnx->externals, onnx->n_externals, sizeof *onnx->externals, by_location);
+		qsort(onnx->externals, onnx->n_externals, sizeof *onnx->externals, compare_locations);
 	return status;
 }
 
 static qstore_status map_file(onnx_scan *scan, const char *path, size_t *size)
 {
-	const char *shown_path = qs_weights_shown_path(path);
+	const char *shown_path = qs_shown_path(path);
 	struct stat info;
 	void *map;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -355,37 +269,33 @@ static qstore_status map_file(onnx_scan *scan, const char *path, size_t *size)
 	return QSTORE_OK;
 }
 
-qstore_status qs_onnx_open(qs_onnx *onnx, const char *path, qs_error *error)
+qstore_status qs_onnx_open(qs_onnx *onnx, const char *path, qstore_error *error)
 {
 	onnx_scan scan = {.onnx = onnx, .error = error};
 	size_t size = 0;
 
 	memset(onnx, 0, sizeof *onnx);
-	onnx->weights.format = QS_FORMAT_ONNX;
-	onnx->weights.path = strdup(path);
-	if (!onnx->weights.path)
-		return qs_no_memory(error);
-	qstore_status status = map_file(&scan, path, &size);
+	qstore_status status = qs_weights_init(&onnx->weights, path, QS_FORMAT_ONNX, error);
+	if (!status)
+		status = map_file(&scan, path, &size);
 	if (!status) {
 		status = read_model(&scan, (qs_pb){scan.message, scan.message + size});
 		if (!status)
 			status = settle_all(&scan);
 		munmap((void *)(uintptr_t)scan.message, size);
 	}
-	free(scan.capacities);
 	free(scan.values);
 	free(scan.claims);
+	qs_arena_free(&scan.arena);
 	return status;
 }
 
 void qs_onnx_close(qs_onnx *onnx)
 {
 	qs_weights_close(&onnx->weights);
-	for (size_t i = 0; i < onnx->n_externals; i++) {
+	for (size_t i = 0; i < onnx->n_externals; i++)
 		qs_weights_close(&onnx->externals[i].weights);
-		free(onnx->externals[i].location);
-	}
 	free(onnx->externals);
-	qs_onnx_free_quants(onnx->quants, onnx->n_quants);
+	free(onnx->quants);
 	memset(onnx, 0, sizeof *onnx);
 }

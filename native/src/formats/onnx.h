@@ -52,13 +52,11 @@ typedef struct qs_onnx {
  * protobuf, no graph, graphs nested more than 32 deep, sizes that do not fit shape and type, external data
  * that is missing, too short, not safely inside the folder (qs_path_is_safe) or overlapping; IO; MEMORY. Free
  * with qs_onnx_close, also after errors. */
-qstore_status qs_onnx_open(qs_onnx *onnx, const char *path, qs_error *error);
+qstore_status qs_onnx_open(qs_onnx *onnx, const char *path, qstore_error *error);
 void qs_onnx_close(qs_onnx *onnx);
-
-void qs_onnx_free_quants(qs_onnx_quant *quants, size_t n_quants);
 
 /* Adds another model's tensors of the same external file (which it empties), but for those with the very same
  * bytes. INPUT when they overlap otherwise; MEMORY. */
-qstore_status qs_onnx_merge(qs_weights *file, qs_weights *other, qs_error *error);
+qstore_status qs_onnx_merge(qs_weights *file, qs_weights *other, qstore_error *error);
 
 #endif

@@ -1,8 +1,9 @@
-/* Which initializers are codes, and which are their scales and zero points. */
+#include "onnx_quant.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-#include "onnx_scan.h"
+#include "os/array.h"
 #include "search.h"
 
 #define QUANTIZED_END "_quantized"
@@ -79,12 +80,11 @@ qstore_status onnx_claim_node(onnx_scan *scan, const onnx_node *node)
 		qs_pb weight = input(node, operators[i].weight);
 		if (!qs_pb_size(weight) || !qs_pb_equals(node->op, operators[i].op))
 			continue;
-		onnx_claim *claims = onnx_grow(scan->claims, scan->n_claims, &scan->claims_capacity, sizeof *claims);
-		if (!claims)
+		onnx_claim *claim = qs_array_add(&scan->claims, &scan->n_claims, sizeof *claim);
+		if (!claim)
 			return qs_no_memory(scan->error);
-		scan->claims = claims;
 		int in_blocks = operators[i].axis == AXIS_BLOCKS;
-		claims[scan->n_claims++] = (onnx_claim){
+		*claim = (onnx_claim){
 		    .weight = weight,
 		    .scale = input(node, operators[i].scale),
 		    .zero_point = input(node, operators[i].zero_point),
@@ -100,14 +100,14 @@ qstore_status onnx_claim_node(onnx_scan *scan, const onnx_node *node)
 	return QSTORE_OK;
 }
 
-static int by_weight(const void *a, const void *b)
+static int compare_claims(const void *a, const void *b)
 {
 	const onnx_claim *x = a, *y = b;
 	int order = qs_pb_compare(x->weight, y->weight);
 	return order ? order : x->order < y->order ? -1 : x->order > y->order;
 }
 
-static int compare_weight(const void *claim, const void *weight)
+static int compare_with_weight(const void *claim, const void *weight)
 {
 	return qs_pb_compare(((const onnx_claim *)claim)->weight, *(const qs_pb *)weight);
 }
@@ -116,7 +116,8 @@ static int compare_weight(const void *claim, const void *weight)
 static const onnx_claim *find_claim(const onnx_scan *scan, qs_pb weight)
 {
 	const onnx_claim *first = NULL;
-	size_t low = qs_lower_bound(scan->claims, scan->n_claims, sizeof *scan->claims, &weight, compare_weight);
+	size_t low =
+	    qs_lower_bound(scan->claims, scan->n_claims, sizeof *scan->claims, &weight, compare_with_weight);
 	for (; low < scan->n_claims && !qs_pb_compare(scan->claims[low].weight, weight); low++) {
 		if (!first)
 			first = &scan->claims[low];
@@ -126,22 +127,22 @@ static const onnx_claim *find_claim(const onnx_scan *scan, qs_pb weight)
 	return first;
 }
 
-/* The value of X_quantized's X_scale or X_zero_point
- * (onnxruntime/python/tools/quantization/base_quantizer.py). False: no memory. */
-static int find_by_name(const onnx_scan *scan, qs_pb weight, const char *end, const onnx_value **found)
+/* Finds, for a weight X_quantized, the value of X_scale or X_zero_point
+ * (onnxruntime/python/tools/quantization/base_quantizer.py). *found is NULL when there is none. False: no
+ * memory. */
+static int find_by_name(onnx_scan *scan, qs_pb weight, const char *end, const onnx_value **found)
 {
 	size_t size = qs_pb_size(weight), quantized = sizeof QUANTIZED_END - 1, end_size = strlen(end);
 	*found = NULL;
 	if (size <= quantized || memcmp(weight.end - quantized, QUANTIZED_END, quantized))
 		return 1;
 	size -= quantized;
-	uint8_t *name = malloc(size + end_size);
+	uint8_t *name = qs_arena_alloc(&scan->arena, size + end_size);
 	if (!name)
 		return 0;
 	memcpy(name, weight.at, size);
 	memcpy(name + size, end, end_size);
 	*found = onnx_find_value(scan, (qs_pb){name, name + size + end_size});
-	free(name);
 	return 1;
 }
 
@@ -174,8 +175,8 @@ static int32_t axis_of(const qs_weight *weight, int32_t claimed, uint64_t n)
 	return -1;
 }
 
-/* Values of an 8-bit zero point, if there are at most max. */
-static int read_zeros(const onnx_value *value, uint64_t max, qs_onnx_quant *out)
+/* Reads the values of an 8-bit zero point, if there are at most max. False: no memory. */
+static int read_zero_points(qs_arena *arena, const onnx_value *value, uint64_t max, qs_onnx_quant *out)
 {
 	const char *wrong;
 	uint64_t number;
@@ -190,7 +191,7 @@ static int read_zeros(const onnx_value *value, uint64_t max, qs_onnx_quant *out)
 	}
 	if (!n || n > max)
 		return 1;
-	out->zeros = malloc(n * sizeof *out->zeros);
+	out->zeros = qs_arena_array(arena, n, sizeof *out->zeros);
 	if (!out->zeros)
 		return 0;
 	qs_pb at = value->numbers;
@@ -233,22 +234,25 @@ static size_t original_size(const char *name)
 	return 0;
 }
 
-static int copy_original(const char *weight, char **original)
+/* The copies below are NULL for nothing; false: no memory. */
+
+static int copy_original(qs_arena *arena, const char *weight, char **original)
 {
 	size_t size = original_size(weight);
-	*original = size ? strndup(weight, size) : NULL;
+	*original = size ? qs_arena_copy(arena, weight, size) : NULL;
 	return !size || *original;
 }
 
-static int copy_name(const qs_weight *tensor, char **name)
+static int copy_name(qs_arena *arena, const qs_weight *tensor, char **name)
 {
-	*name = tensor ? strdup(tensor->name) : NULL;
+	*name = tensor ? qs_arena_copy(arena, tensor->name, strlen(tensor->name)) : NULL;
 	return !tensor || *name;
 }
 
-/* *out stays empty when the value is no quantized weight. False: no memory; what *out has is to be freed. */
-static int describe(const onnx_scan *scan, const onnx_value *value, qs_onnx_quant *out)
+/* Fills *out, which stays empty when the value is no quantized weight. False: no memory. */
+static int describe_quant(onnx_scan *scan, const onnx_value *value, qs_onnx_quant *out)
 {
+	qs_arena *arena = &scan->onnx->weights.arena;
 	const qs_weight *weight = onnx_tensor_of(scan, value);
 	const onnx_claim *claim = find_claim(scan, value->name);
 	const onnx_value *scale = NULL, *zero_point = NULL;
@@ -277,62 +281,41 @@ static int describe(const onnx_scan *scan, const onnx_value *value, qs_onnx_quan
 	else
 		out->axis = axis_of(weight, claimed, scales ? n_elems(scales) : zeros ? n_elems(zeros) : 1);
 	uint64_t max = out->axis >= 0 ? weight->dims[out->axis] : 1;
-	return (!zero_point || out->block_size || read_zeros(zero_point, max, out)) &&
-	       copy_name(weight, &out->weight) && copy_original(out->weight, &out->original) &&
-	       copy_name(scales, &out->scale) && copy_name(zeros, &out->zero_point);
+	return (!zero_point || out->block_size || read_zero_points(arena, zero_point, max, out)) &&
+	       copy_name(arena, weight, &out->weight) && copy_original(arena, out->weight, &out->original) &&
+	       copy_name(arena, scales, &out->scale) && copy_name(arena, zeros, &out->zero_point);
 }
 
-static int by_weight_name(const void *a, const void *b)
+static int compare_quants(const void *a, const void *b)
 {
 	return strcmp(((const qs_onnx_quant *)a)->weight, ((const qs_onnx_quant *)b)->weight);
-}
-
-static void free_quant(qs_onnx_quant *quant)
-{
-	free(quant->weight);
-	free(quant->original);
-	free(quant->scale);
-	free(quant->zero_point);
-	free(quant->zeros);
-}
-
-void qs_onnx_free_quants(qs_onnx_quant *quants, size_t n_quants)
-{
-	for (size_t i = 0; i < n_quants; i++)
-		free_quant(&quants[i]);
-	free(quants);
 }
 
 qstore_status onnx_resolve_claims(onnx_scan *scan)
 {
 	qs_onnx *onnx = scan->onnx;
-	size_t capacity = 0, n = 0;
+	size_t n = 0;
 	if (scan->n_claims)
-		qsort(scan->claims, scan->n_claims, sizeof *scan->claims, by_weight);
+		qsort(scan->claims, scan->n_claims, sizeof *scan->claims, compare_claims);
 	for (size_t i = 0; i < scan->n_values; i++) {
 		const onnx_value *value = &scan->values[i];
 		/* Names that graphs within the graph have again are not told apart by nodes. */
 		if (value->file == ONNX_NO_TENSOR || (i && !qs_pb_compare(value->name, value[-1].name)))
 			continue;
-		qs_onnx_quant *quants = onnx_grow(onnx->quants, onnx->n_quants, &capacity, sizeof *quants);
-		if (!quants)
+		qs_onnx_quant *quant = qs_array_add(&onnx->quants, &onnx->n_quants, sizeof *quant);
+		if (!quant)
 			return qs_no_memory(scan->error);
-		onnx->quants = quants;
-		qs_onnx_quant *quant = &quants[onnx->n_quants++];
-		*quant = (qs_onnx_quant){.axis = -1};
-		if (!describe(scan, value, quant))
+		quant->axis = -1;
+		if (!describe_quant(scan, value, quant))
 			return qs_no_memory(scan->error);
 		if (!quant->weight)
 			onnx->n_quants--;
 	}
 	if (onnx->n_quants)
-		qsort(onnx->quants, onnx->n_quants, sizeof *onnx->quants, by_weight_name);
-	for (size_t i = 0; i < onnx->n_quants; i++) { /* tied weights have one tensor */
-		if (n && !strcmp(onnx->quants[n - 1].weight, onnx->quants[i].weight))
-			free_quant(&onnx->quants[i]);
-		else
+		qsort(onnx->quants, onnx->n_quants, sizeof *onnx->quants, compare_quants);
+	for (size_t i = 0; i < onnx->n_quants; i++) /* tied weights have one tensor */
+		if (!n || strcmp(onnx->quants[n - 1].weight, onnx->quants[i].weight))
 			onnx->quants[n++] = onnx->quants[i];
-	}
 	onnx->n_quants = n;
 	return QSTORE_OK;
 }

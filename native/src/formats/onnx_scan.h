@@ -1,5 +1,5 @@
-/* Between onnx.c, which reads the message, onnx_tensor.c, which reads the tensors in it, and onnx_quant.c,
- * which makes sense of its quantizing nodes. */
+/* An ONNX file while it is read: the values that were found, the claims of its nodes, and how fields are
+ * taken from its message. onnx_tensor.c and onnx_quant.c build on this; onnx.c builds on all three. */
 #ifndef QS_ONNX_SCAN_H
 #define QS_ONNX_SCAN_H
 
@@ -34,19 +34,15 @@ typedef struct onnx_claim {
 
 typedef struct onnx_scan {
 	qs_onnx *onnx;
-	qs_error *error;
+	qstore_error *error;
 	const uint8_t *message; /* all of the file */
-	size_t capacity;        /* of onnx->weights.tensors; of external ones: */
-	size_t *capacities;
-	onnx_value *values; /* sorted by name, then order, when all are read */
-	size_t n_values, values_capacity;
+	onnx_value *values;     /* sorted by name, then order, when all are read */
+	size_t n_values;
 	onnx_claim *claims;
-	size_t n_claims, claims_capacity;
-	size_t order;
+	size_t n_claims;
+	size_t order;   /* of the next value or claim */
+	qs_arena arena; /* of what only the scan needs */
 } onnx_scan;
-
-/* Makes room for one more. NULL: no memory. */
-void *onnx_grow(void *array, size_t n, size_t *capacity, size_t item_size);
 
 /* ---- Errors ---- */
 
@@ -68,31 +64,15 @@ int onnx_next(onnx_scan *scan, qs_pb *message, qs_pb_field *field, qstore_status
 /* Is the field, just taken from message, a string or a message? Sets *status when not. */
 int onnx_is_bytes(onnx_scan *scan, const qs_pb_field *field, qs_pb message, qstore_status *status);
 
-/* ---- Parts ---- */
-
-/* A TensorProto. name: of the value that it is, or empty: its own. */
-qstore_status onnx_take_tensor(onnx_scan *scan, qs_pb message, qs_pb name);
-
-enum { ONNX_INPUTS_MAX = 18 };
-
-/* What of a node says how its weights are quantized. */
-typedef struct onnx_node {
-	qs_pb op, output;
-	qs_pb inputs[ONNX_INPUTS_MAX]; /* empty beyond n_inputs */
-	size_t n_inputs;
-	int64_t axis, quantize_axis, bits, block_size;
-} onnx_node;
-
-/* Notes the claims of a node of a known operator. */
-qstore_status onnx_claim_node(onnx_scan *scan, const onnx_node *node);
+/* ---- Values ---- */
 
 /* The first value of that name, or NULL. */
 const onnx_value *onnx_find_value(const onnx_scan *scan, qs_pb name);
 
-/* The tensor that has this value, or NULL. Files are sorted. */
-const qs_weight *onnx_tensor_of(const onnx_scan *scan, const onnx_value *value);
+/* The file that has the value's tensor; NULL: the value is no tensor of ours. */
+qs_weights *onnx_file_of(const onnx_scan *scan, const onnx_value *value);
 
-/* Makes scan->onnx->quants, when all is read and sorted. */
-qstore_status onnx_resolve_claims(onnx_scan *scan);
+/* The tensor that has this value, or NULL. The files must be sorted. */
+const qs_weight *onnx_tensor_of(const onnx_scan *scan, const onnx_value *value);
 
 #endif

@@ -1,4 +1,5 @@
-/* Reading TensorProtos: what their shape and type need, and where their bytes are. */
+#include "onnx_tensor.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -6,7 +7,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "onnx_scan.h"
+#include "os/array.h"
+#include "text.h"
 
 #define DIMS_MAX 32
 #define ELEMS_MAX ((uint64_t)1 << 58)
@@ -147,30 +149,42 @@ static qstore_status read_number(onnx_scan *scan, const proto *from, qs_pb text,
 	return QSTORE_OK;
 }
 
-static qstore_status open_external(onnx_scan *scan, const proto *from, char *location,
+/* Makes *external the file at `location`, which must not be empty. */
+static qstore_status open_external(onnx_scan *scan, const proto *from, qs_pb location,
                                    qs_onnx_external *external)
 {
 	const char *path = scan->onnx->weights.path, *slash = strrchr(path, '/');
-	size_t folder_size = slash ? (size_t)(slash + 1 - path) : 0, size = strlen(location) + 1;
-	char *own_path = malloc(folder_size + size);
+	qs_weights *weights = &external->weights;
 	struct stat info, model;
 
-	external->location = location;
-	external->weights.path = own_path;
-	if (!own_path)
+	external->location = qs_arena_copy(&weights->arena, location.at, qs_pb_size(location));
+	char *folder = qs_arena_copy(&scan->arena, path, slash ? (size_t)(slash + 1 - path) : 0);
+	if (folder && external->location)
+		weights->path = qs_arena_text(&weights->arena, "%s%s", folder, external->location);
+	if (!weights->path)
 		return qs_no_memory(scan->error);
-	memcpy(own_path, path, folder_size);
-	memcpy(own_path + folder_size, location, size);
-	if (stat(own_path, &info))
-		return ONNX_FAIL(scan, from->name, "its bytes should be in \"" NAME_SHOWN "\": %s", location,
-		                 strerror(errno));
+	if (stat(weights->path, &info))
+		return ONNX_FAIL(scan, from->name, "its bytes should be in \"" QS_NAME_SHOWN "\": %s",
+		                 external->location, strerror(errno));
 	if (!S_ISREG(info.st_mode))
 		return ONNX_FAIL(scan, from->name,
-		                 "its bytes should be in \"" NAME_SHOWN "\", which is no regular file", location);
+		                 "its bytes should be in \"" QS_NAME_SHOWN "\", which is no regular file",
+		                 external->location);
 	if (!stat(path, &model) && model.st_dev == info.st_dev && model.st_ino == info.st_ino)
 		return ONNX_FAIL(scan, from->name, "its external data is in the ONNX file itself");
-	external->weights.file_size = (uint64_t)info.st_size;
+	weights->file_size = (uint64_t)info.st_size;
 	return QSTORE_OK;
+}
+
+/* True when the name, without a zero byte in it, may be that of a file in the model's folder. */
+static int is_safe_location(onnx_scan *scan, qs_pb name, qstore_status *status)
+{
+	if (memchr(name.at, 0, qs_pb_size(name)) || qs_pb_size(name) > QS_NAME_MAX)
+		return 0;
+	const char *text = qs_arena_copy(&scan->arena, name.at, qs_pb_size(name));
+	if (!text)
+		*status = qs_no_memory(scan->error);
+	return text && qs_path_is_safe(text);
 }
 
 /* The external file that a tensor names; *at is its number. */
@@ -180,38 +194,22 @@ static qstore_status find_external(onnx_scan *scan, const proto *from, size_t *a
 	qs_pb name = from->location;
 	if (qs_pb_size(name) > 2 && name.at[0] == '.' && name.at[1] == '/')
 		name.at += 2;
-	size_t size = qs_pb_size(name);
-	if (!size)
+	if (!qs_pb_size(name))
 		return ONNX_FAIL(scan, from->name, "it has external data, but no location of it");
-	char *location = memchr(name.at, 0, size) ? NULL : strndup((const char *)name.at, size);
-	if (!location && !memchr(name.at, 0, size))
-		return qs_no_memory(scan->error);
-	if (!location || !qs_path_is_safe(location)) {
-		free(location);
-		return ONNX_FAIL(scan, from->name,
-		                 "its external data is at \"%s\", which is not a name within the folder",
-		                 onnx_shown(name, (char[ONNX_SHOWN_MAX + 1]){0}));
-	}
-	for (*at = 0; *at < onnx->n_externals; ++*at) {
-		if (!strcmp(onnx->externals[*at].location, location)) {
-			free(location);
+	for (*at = 0; *at < onnx->n_externals; ++*at)
+		if (qs_pb_equals(name, onnx->externals[*at].location))
 			return QSTORE_OK;
-		}
-	}
-	size_t n = onnx->n_externals;
-	qs_onnx_external *externals = realloc(onnx->externals, (n + 1) * sizeof *externals);
-	if (externals)
-		onnx->externals = externals;
-	size_t *capacities = externals ? realloc(scan->capacities, (n + 1) * sizeof *capacities) : NULL;
-	if (!capacities) {
-		free(location);
+	qstore_status status = QSTORE_OK;
+	if (!is_safe_location(scan, name, &status))
+		return status ? status
+		              : ONNX_FAIL(scan, from->name,
+		                          "its external data is at \"%s\", which is not a name within the folder",
+		                          onnx_shown(name, (char[ONNX_SHOWN_MAX + 1]){0}));
+	qs_onnx_external *added = qs_array_add(&onnx->externals, &onnx->n_externals, sizeof *added);
+	if (!added)
 		return qs_no_memory(scan->error);
-	}
-	scan->capacities = capacities;
-	scan->capacities[n] = 0;
-	onnx->externals[n] = (qs_onnx_external){.weights.format = QS_FORMAT_ONNX};
-	onnx->n_externals++; /* counted before it is opened, so that closing frees what a failure leaves */
-	return open_external(scan, from, location, &onnx->externals[n]);
+	added->weights.format = QS_FORMAT_ONNX;
+	return open_external(scan, from, name, added);
 }
 
 /* Where an external tensor's bytes are, checked against the file. size is by its shape, or UINT64_MAX for
@@ -238,8 +236,8 @@ static qstore_status place_external(onnx_scan *scan, const proto *from, uint64_t
 		                 length);
 	if (*offset > file_size || length > file_size - *offset)
 		return ONNX_FAIL(scan, from->name,
-		                 "%" PRIu64 " bytes from byte %" PRIu64 " of \"" NAME_SHOWN "\", which has %" PRIu64
-		                 ": truncated file or wrong offset",
+		                 "%" PRIu64 " bytes from byte %" PRIu64 " of \"" QS_NAME_SHOWN
+		                 "\", which has %" PRIu64 ": truncated file or wrong offset",
 		                 length, *offset, external->location, file_size);
 	*file = ONNX_IN_MODEL + 1 + at;
 	return QSTORE_OK;
@@ -248,20 +246,15 @@ static qstore_status place_external(onnx_scan *scan, const proto *from, uint64_t
 static qstore_status add_tensor(onnx_scan *scan, const proto *from, onnx_value *value, uint32_t dtype,
                                 uint64_t size)
 {
-	int is_inside = value->file == ONNX_IN_MODEL;
-	size_t at = is_inside ? 0 : value->file - ONNX_IN_MODEL - 1;
-	qs_weights *file = is_inside ? &scan->onnx->weights : &scan->onnx->externals[at].weights;
-	size_t *capacity = is_inside ? &scan->capacity : &scan->capacities[at];
-
-	qs_weight *tensors = onnx_grow(file->tensors, file->n_tensors, capacity, sizeof *tensors);
-	if (!tensors)
-		return qs_no_memory(scan->error);
-	file->tensors = tensors;
-	value->index = file->n_tensors++;
-	qs_weight *tensor = &tensors[value->index];
+	qs_weights *file = onnx_file_of(scan, value);
+	qs_weight *tensor;
+	qstore_status status = qs_weights_add(file, &tensor, scan->error);
+	if (status)
+		return status;
+	value->index = file->n_tensors - 1;
 	*tensor = (qs_weight){.dtype = dtype, .n_dims = from->n_dims, .offset = value->offset, .size = size};
-	tensor->name = strndup((const char *)from->name.at, qs_pb_size(from->name));
-	tensor->dims = calloc(from->n_dims ? from->n_dims : 1, sizeof *tensor->dims);
+	tensor->name = qs_arena_copy(&file->arena, from->name.at, qs_pb_size(from->name));
+	tensor->dims = qs_arena_array(&file->arena, from->n_dims, sizeof *tensor->dims);
 	if (!tensor->name || !tensor->dims)
 		return qs_no_memory(scan->error);
 	if (strlen(tensor->name) != qs_pb_size(from->name) || !qs_weights_is_utf8(tensor->name))
@@ -271,7 +264,7 @@ static qstore_status add_tensor(onnx_scan *scan, const proto *from, onnx_value *
 }
 
 /* Where the bytes are, if all in one place. size: UINT64_MAX when the type has none here. */
-static qstore_status place(onnx_scan *scan, const proto *from, uint64_t size, onnx_value *value)
+static qstore_status place_tensor(onnx_scan *scan, const proto *from, uint64_t size, onnx_value *value)
 {
 	qs_pb inside = {0};
 	if (from->is_external)
@@ -293,7 +286,6 @@ static qstore_status place(onnx_scan *scan, const proto *from, uint64_t size, on
 	return QSTORE_OK;
 }
 
-/* A TensorProto. name: of the value that it is, or empty: its own. */
 qstore_status onnx_take_tensor(onnx_scan *scan, qs_pb message, qs_pb name)
 {
 	proto from = {.name = name};
@@ -315,7 +307,7 @@ qstore_status onnx_take_tensor(onnx_scan *scan, qs_pb message, qs_pb name)
 			dtype = QS_BYTES;
 	}
 	onnx_value value = {.name = from.name, .type = (uint32_t)from.type, .order = scan->order++};
-	status = place(scan, &from, size, &value);
+	status = place_tensor(scan, &from, size, &value);
 	if (status || !qs_pb_size(from.name))
 		return status;
 	if (dtype == QS_BYTES || !size)
@@ -329,10 +321,9 @@ qstore_status onnx_take_tensor(onnx_scan *scan, qs_pb message, qs_pb name)
 	}
 	if (value.file != ONNX_NO_TENSOR && (status = add_tensor(scan, &from, &value, dtype, size)))
 		return status;
-	onnx_value *values = onnx_grow(scan->values, scan->n_values, &scan->values_capacity, sizeof *values);
-	if (!values)
+	onnx_value *added = qs_array_add(&scan->values, &scan->n_values, sizeof *added);
+	if (!added)
 		return qs_no_memory(scan->error);
-	scan->values = values;
-	values[scan->n_values++] = value;
+	*added = value;
 	return QSTORE_OK;
 }

@@ -5,6 +5,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 enum { QS_PB_VARINT = 0, QS_PB_64 = 1, QS_PB_BYTES = 2, QS_PB_32 = 5 };
 
@@ -22,6 +23,11 @@ typedef struct qs_pb_field {
 static inline size_t qs_pb_size(qs_pb bytes)
 {
 	return (size_t)(bytes.end - bytes.at);
+}
+
+static inline qs_pb qs_pb_of_text(const char *text)
+{
+	return (qs_pb){(const uint8_t *)text, (const uint8_t *)text + strlen(text)};
 }
 
 /* Takes the next field. 1: there was one; 0: the message is at its end; -1: it is malformed, and *wrong says

@@ -10,18 +10,14 @@
 
 #include <jansson.h>
 
+#include "core/bytes.h"
+#include "os/array.h"
+#include "text.h"
+
 /* The format's own limit (safetensors/src/tensor.rs, MAX_HEADER_SIZE). */
 #define HEADER_JSON_MAX 100000000u
 #define DIMS_MAX 32
 #define METADATA_KEY "__metadata__"
-
-static uint64_t load_u64(const uint8_t *src)
-{
-	uint64_t value = 0;
-	for (int i = 7; i >= 0; i--)
-		value = value << 8 | src[i];
-	return value;
-}
 
 /* "[2, 3]", cut when long. */
 static const char *shape_text(const uint64_t *dims, uint32_t n_dims, char *text, size_t text_size)
@@ -55,50 +51,48 @@ static const char *other_format(const uint8_t *src, size_t size)
 }
 
 static qstore_status read_header(const char *path, uint64_t *file_size, uint8_t **json, size_t *json_size,
-                                 qs_error *error)
+                                 qstore_error *error)
 {
 	struct stat info;
 	FILE *stream = fopen(path, "rb");
 	if (!stream)
-		return qs_fail(error, QSTORE_IO, "%s: cannot open: %s", qs_weights_shown_path(path), strerror(errno));
+		return qs_fail(error, QSTORE_IO, "%s: cannot open: %s", qs_shown_path(path), strerror(errno));
 	qstore_status status = QSTORE_OK;
 	uint8_t start[16];
 	size_t start_size = 0;
 	if (fstat(fileno(stream), &info)) {
-		status =
-		    qs_fail(error, QSTORE_IO, "%s: cannot read: %s", qs_weights_shown_path(path), strerror(errno));
+		status = qs_fail(error, QSTORE_IO, "%s: cannot read: %s", qs_shown_path(path), strerror(errno));
 		goto end;
 	}
 	if (!S_ISREG(info.st_mode)) {
-		status = qs_fail(error, QSTORE_INPUT, "%s: not a regular file", qs_weights_shown_path(path));
+		status = qs_fail(error, QSTORE_INPUT, "%s: not a regular file", qs_shown_path(path));
 		goto end;
 	}
 	*file_size = (uint64_t)info.st_size;
 	start_size = fread(start, 1, sizeof start, stream);
 	if (ferror(stream)) {
-		status =
-		    qs_fail(error, QSTORE_IO, "%s: cannot read: %s", qs_weights_shown_path(path), strerror(errno));
+		status = qs_fail(error, QSTORE_IO, "%s: cannot read: %s", qs_shown_path(path), strerror(errno));
 		goto end;
 	}
 	if (start_size < 8 || *file_size < 8) {
 		status = qs_fail(error, QSTORE_INPUT, "%s: truncated: %zu bytes cannot hold a safetensors header",
-		                 qs_weights_shown_path(path), start_size);
+		                 qs_shown_path(path), start_size);
 		goto end;
 	}
-	uint64_t size = load_u64(start);
+	uint64_t size = qs_load64(start);
 	if (size > *file_size - 8 || size > HEADER_JSON_MAX || size < 2) {
 		const char *other = other_format(start, start_size);
 		if (other)
-			status = qs_fail(error, QSTORE_INPUT, "%s: %s", qs_weights_shown_path(path), other);
+			status = qs_fail(error, QSTORE_INPUT, "%s: %s", qs_shown_path(path), other);
 		else if (size > *file_size - 8)
 			status = qs_fail(error, QSTORE_INPUT,
 			                 "%s: header length %" PRIu64 " is beyond the end of the file (%" PRIu64
 			                 " bytes): truncated, or not a safetensors file",
-			                 qs_weights_shown_path(path), size, *file_size);
+			                 qs_shown_path(path), size, *file_size);
 		else
 			status = qs_fail(error, QSTORE_INPUT,
 			                 "%s: header length %" PRIu64 " is not between 2 and %u: not a safetensors file",
-			                 qs_weights_shown_path(path), size, HEADER_JSON_MAX);
+			                 qs_shown_path(path), size, HEADER_JSON_MAX);
 		goto end;
 	}
 	*json_size = (size_t)size;
@@ -108,7 +102,7 @@ static qstore_status read_header(const char *path, uint64_t *file_size, uint8_t 
 		goto end;
 	}
 	if (fseeko(stream, 8, SEEK_SET) || fread(*json, 1, *json_size, stream) != *json_size)
-		status = qs_fail(error, QSTORE_IO, "%s: cannot read its header: %s", qs_weights_shown_path(path),
+		status = qs_fail(error, QSTORE_IO, "%s: cannot read its header: %s", qs_shown_path(path),
 		                 ferror(stream) ? strerror(errno) : "the file became shorter");
 end:
 	fclose(stream);
@@ -136,7 +130,7 @@ static int literal_before(const uint8_t *json, size_t position, size_t *at, size
 }
 
 static qstore_status parse_header(const char *path, const uint8_t *json, size_t json_size, json_t **root,
-                                  qs_error *error)
+                                  qstore_error *error)
 {
 	json_error_t reason;
 	*root = json_loadb((const char *)json, json_size, JSON_REJECT_DUPLICATES, &reason);
@@ -147,32 +141,29 @@ static qstore_status parse_header(const char *path, const uint8_t *json, size_t 
 		if (json_error_code(&reason) == json_error_duplicate_key && reason.position > 0 &&
 		    (size_t)reason.position <= json_size && literal_before(json, (size_t)reason.position, &at, &size))
 			return qs_fail(error, QSTORE_INPUT, "%s: tensor \"%.*s\": the name is in the header twice",
-			               qs_weights_shown_path(path), (int)(size < 200 ? size : 200),
-			               (const char *)json + at);
+			               qs_shown_path(path), (int)(size < 200 ? size : 200), (const char *)json + at);
 		return qs_fail(error, QSTORE_INPUT, "%s: the header is not valid JSON: %s (at byte %d of it)",
-		               qs_weights_shown_path(path), reason.text, reason.position);
+		               qs_shown_path(path), reason.text, reason.position);
 	}
 	if (!json_is_object(*root))
-		return qs_fail(error, QSTORE_INPUT, "%s: the header is not a JSON object",
-		               qs_weights_shown_path(path));
+		return qs_fail(error, QSTORE_INPUT, "%s: the header is not a JSON object", qs_shown_path(path));
 	return QSTORE_OK;
 }
 
-static qstore_status check_metadata(const char *path, json_t *metadata, qs_error *error)
+static qstore_status check_metadata(const char *path, json_t *metadata, qstore_error *error)
 {
 	const char *key;
 	json_t *value;
 	if (!json_is_object(metadata))
-		return qs_fail(error, QSTORE_INPUT, "%s: " METADATA_KEY " is not an object",
-		               qs_weights_shown_path(path));
+		return qs_fail(error, QSTORE_INPUT, "%s: " METADATA_KEY " is not an object", qs_shown_path(path));
 	json_object_foreach(metadata, key, value) if (!json_is_string(value)) return qs_fail(
-	    error, QSTORE_INPUT, "%s: " METADATA_KEY " \"" NAME_SHOWN "\" is not a string",
-	    qs_weights_shown_path(path), key);
+	    error, QSTORE_INPUT, "%s: " METADATA_KEY " \"" QS_NAME_SHOWN "\" is not a string",
+	    qs_shown_path(path), key);
 	return QSTORE_OK;
 }
 
 static qstore_status read_dtype(const char *path, const char *name, json_t *value, uint32_t *dtype,
-                                qs_error *error)
+                                qstore_error *error)
 {
 	const char *text = json_string_value(value);
 	if (!text)
@@ -186,15 +177,16 @@ static qstore_status read_dtype(const char *path, const char *name, json_t *valu
 	return qs_weights_fail(error, path, name, "unknown dtype \"%.40s\"", text);
 }
 
-static qstore_status read_shape(const char *path, const char *name, json_t *shape, qs_weight *tensor,
-                                qs_error *error)
+static qstore_status read_shape(qs_weights *file, const char *name, json_t *shape, qs_weight *tensor,
+                                qstore_error *error)
 {
+	const char *path = file->path;
 	size_t n_dims = json_array_size(shape);
 	if (!json_is_array(shape))
 		return qs_weights_fail(error, path, name, "no shape");
 	if (n_dims > DIMS_MAX)
 		return qs_weights_fail(error, path, name, "%zu dimensions, more than %d", n_dims, DIMS_MAX);
-	tensor->dims = calloc(n_dims ? n_dims : 1, sizeof *tensor->dims);
+	tensor->dims = qs_arena_array(&file->arena, n_dims, sizeof *tensor->dims);
 	if (!tensor->dims)
 		return qs_no_memory(error);
 	tensor->n_dims = (uint32_t)n_dims;
@@ -215,8 +207,8 @@ static int read_offset(json_t *value, uint64_t *offset)
 	return 1;
 }
 
-static qstore_status read_tensor(const qs_weights *file, const char *name, json_t *entry, qs_weight *tensor,
-                                 qs_error *error)
+static qstore_status read_tensor(qs_weights *file, const char *name, json_t *entry, qs_weight *tensor,
+                                 qstore_error *error)
 {
 	const char *path = file->path;
 	uint64_t data_size = file->file_size - file->header_size, begin, end;
@@ -226,7 +218,7 @@ static qstore_status read_tensor(const qs_weights *file, const char *name, json_
 	if (!json_is_object(entry))
 		return qs_weights_fail(error, path, name, "its entry is not an object");
 	if ((status = read_dtype(path, name, json_object_get(entry, "dtype"), &tensor->dtype, error)) ||
-	    (status = read_shape(path, name, json_object_get(entry, "shape"), tensor, error)))
+	    (status = read_shape(file, name, json_object_get(entry, "shape"), tensor, error)))
 		return status;
 	shape_text(tensor->dims, tensor->n_dims, text, sizeof text);
 	if (!qs_weights_size(tensor->dtype, tensor->dims, tensor->n_dims, &tensor->size))
@@ -251,44 +243,35 @@ static qstore_status read_tensor(const qs_weights *file, const char *name, json_
 		                       ": truncated file or wrong offset",
 		                       end, data_size);
 	tensor->offset = file->header_size + begin;
-	tensor->name = strdup(name);
+	tensor->name = qs_arena_text(&file->arena, "%s", name);
 	return tensor->name ? QSTORE_OK : qs_no_memory(error);
 }
 
-/* By offset; at the same offset empty tensors first, so that no tensor begins before the end of the one
- * before it; then the header's order, which jansson keeps. */
-qstore_status qs_safetensors_open(qs_weights *file, const char *path, qs_error *error)
+qstore_status qs_safetensors_open(qs_weights *file, const char *path, qstore_error *error)
 {
 	uint8_t *json = NULL;
 	size_t json_size = 0;
 	json_t *root = NULL, *entry;
 	const char *name;
+	qs_weight *tensor;
 
-	memset(file, 0, sizeof *file);
-	file->path = strdup(path);
-	if (!file->path)
-		return qs_no_memory(error);
-	qstore_status status = read_header(path, &file->file_size, &json, &json_size, error);
+	qstore_status status = qs_weights_init(file, path, QS_FORMAT_SAFETENSORS, error);
+	if (!status)
+		status = read_header(path, &file->file_size, &json, &json_size, error);
 	if (!status)
 		status = parse_header(path, json, json_size, &root, error);
 	free(json);
 	if (status)
 		goto end;
 	file->header_size = 8 + (uint64_t)json_size;
-	file->tensors = calloc(json_object_size(root) + 1, sizeof *file->tensors);
-	if (!file->tensors) {
-		status = qs_no_memory(error);
-		goto end;
-	}
 	json_object_foreach(root, name, entry)
 	{
 		if (!strcmp(name, METADATA_KEY))
 			status = check_metadata(path, entry, error);
 		else if (!*name)
-			status =
-			    qs_fail(error, QSTORE_INPUT, "%s: a tensor has an empty name", qs_weights_shown_path(path));
-		else /* counted before it is read, so that closing frees what a failure leaves */
-			status = read_tensor(file, name, entry, &file->tensors[file->n_tensors++], error);
+			status = qs_fail(error, QSTORE_INPUT, "%s: a tensor has an empty name", qs_shown_path(path));
+		else if (!(status = qs_weights_add(file, &tensor, error)))
+			status = read_tensor(file, name, entry, tensor, error);
 		if (status)
 			goto end;
 	}
@@ -298,46 +281,37 @@ end:
 	return status;
 }
 
-/* A growing text. Once memory is out, data is NULL and stays so. */
-typedef struct buffer {
+/* A growing text. When memory is out, has_failed is set and it does not grow any more. */
+typedef struct header_text {
 	char *data;
-	size_t size, capacity;
-	int failed;
-} buffer;
+	size_t size;
+	int has_failed;
+} header_text;
 
-static void append(buffer *text, const char *src, size_t size)
+static void append(header_text *text, const char *src, size_t size)
 {
-	if (text->failed)
+	char *data = text->has_failed ? NULL : qs_array_grow(text->data, text->size, size, 1);
+	if (!data) {
+		text->has_failed = 1;
 		return;
-	if (size > text->capacity - text->size) {
-		size_t capacity = text->capacity ? text->capacity : 4096;
-		while (capacity - text->size < size && capacity <= SIZE_MAX / 2)
-			capacity *= 2;
-		char *data = capacity - text->size < size ? NULL : realloc(text->data, capacity);
-		if (!data) {
-			free(text->data);
-			*text = (buffer){.failed = 1};
-			return;
-		}
-		text->data = data;
-		text->capacity = capacity;
 	}
+	text->data = data;
 	memcpy(text->data + text->size, src, size);
 	text->size += size;
 }
 
-static void append_text(buffer *text, const char *src)
+static void append_text(header_text *text, const char *src)
 {
 	append(text, src, strlen(src));
 }
 
-static void append_u64(buffer *text, uint64_t value)
+static void append_u64(header_text *text, uint64_t value)
 {
 	char digits[24];
 	append(text, digits, (size_t)snprintf(digits, sizeof digits, "%" PRIu64, value));
 }
 
-static void append_string(buffer *text, const char *src)
+static void append_string(header_text *text, const char *src)
 {
 	append(text, "\"", 1);
 	for (; *src; src++) {
@@ -354,9 +328,9 @@ static void append_string(buffer *text, const char *src)
 }
 
 qstore_status qs_safetensors_header(qs_weight *tensors, size_t n_tensors, const char *metadata,
-                                    uint8_t **header, size_t *header_size, qs_error *error)
+                                    uint8_t **header, size_t *header_size, qstore_error *error)
 {
-	buffer text = {0};
+	header_text text = {0};
 	uint64_t at = 0;
 
 	*header = NULL;
@@ -374,7 +348,7 @@ qstore_status qs_safetensors_header(qs_weight *tensors, size_t n_tensors, const 
 		    size > UINT64_MAX / 2 - at) {
 			free(text.data);
 			return qs_fail(error, QSTORE_USAGE,
-			               "tensor \"" NAME_SHOWN "\": its shape does not have %" PRIu64 " bytes",
+			               "tensor \"" QS_NAME_SHOWN "\": its shape does not have %" PRIu64 " bytes",
 			               tensor->name, tensor->size);
 		}
 		if (i || metadata)
@@ -397,10 +371,12 @@ qstore_status qs_safetensors_header(qs_weight *tensors, size_t n_tensors, const 
 		at += size;
 	}
 	append(&text, "}", 1);
-	while (!text.failed && text.size % 8)
+	while (!text.has_failed && text.size % 8)
 		append(&text, " ", 1);
-	if (text.failed)
+	if (text.has_failed) {
+		free(text.data);
 		return qs_no_memory(error);
+	}
 	if (text.size - 8 > HEADER_JSON_MAX) {
 		size_t json_size = text.size - 8;
 		free(text.data);

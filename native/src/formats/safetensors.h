@@ -9,13 +9,13 @@
  * known dtypes, shapes that multiply (without overflow) to the sizes, ranges inside the data that do not
  * overlap. INPUT with a line that names the file, the tensor and what is wrong; IO; MEMORY. Free with
  * qs_weights_close, also after errors. */
-qstore_status qs_safetensors_open(qs_weights *file, const char *path, qs_error *error);
+qstore_status qs_safetensors_open(qs_weights *file, const char *path, qstore_error *error);
 
 /* Makes the first 8 + N bytes of a file of these tensors (name, dtype, dims, size are read; offset is set,
  * relative to the start of the file), standing one after the other in the order given; N is padded with
  * spaces to a multiple of 8, metadata (JSON object text such as {"format":"pt"}) may be NULL. *header is
  * malloc'd, the caller frees it. */
 qstore_status qs_safetensors_header(qs_weight *tensors, size_t n_tensors, const char *metadata,
-                                    uint8_t **header, size_t *header_size, qs_error *error);
+                                    uint8_t **header, size_t *header_size, qstore_error *error);
 
 #endif

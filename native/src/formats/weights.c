@@ -8,24 +8,20 @@
 
 #include <jansson.h>
 
-/* A path's end says more than its beginning. */
-#define PATH_SHOWN 300
+#include "os/array.h"
+#include "search.h"
+#include "text.h"
 
-const char *qs_weights_shown_path(const char *path)
-{
-	size_t size = strlen(path);
-	return size > PATH_SHOWN ? path + size - PATH_SHOWN : path;
-}
-
-qstore_status qs_weights_fail(qs_error *error, const char *path, const char *name, const char *format, ...)
+qstore_status qs_weights_fail(qstore_error *error, const char *path, const char *name, const char *format,
+                              ...)
 {
 	char what[500];
 	va_list args;
 	va_start(args, format);
 	vsnprintf(what, sizeof what, format, args);
 	va_end(args);
-	return qs_fail(error, QSTORE_INPUT, "%s: tensor \"" NAME_SHOWN "\": %s", qs_weights_shown_path(path),
-	               name, what);
+	return qs_fail(error, QSTORE_INPUT, "%s: tensor \"" QS_NAME_SHOWN "\": %s", qs_shown_path(path), name,
+	               what);
 }
 
 int qs_weights_size(uint32_t dtype, const uint64_t *dims, uint32_t n_dims, uint64_t *size)
@@ -63,7 +59,7 @@ typedef struct sort_entry {
 	size_t index;
 } sort_entry;
 
-static int by_offset(const void *a, const void *b)
+static int compare_offsets(const void *a, const void *b)
 {
 	const sort_entry *x = a, *y = b;
 	if (x->tensor.offset != y->tensor.offset)
@@ -73,23 +69,23 @@ static int by_offset(const void *a, const void *b)
 	return x->index < y->index ? -1 : x->index > y->index;
 }
 
-static int by_name(const void *a, const void *b)
+static int compare_names(const void *a, const void *b)
 {
 	return strcmp((*(qs_weight *const *)a)->name, (*(qs_weight *const *)b)->name);
 }
 
-static qstore_status check_overlaps(const qs_weights *file, qs_error *error)
+static qstore_status check_overlaps(const qs_weights *file, qstore_error *error)
 {
 	for (size_t i = 1; i < file->n_tensors; i++) {
 		const qs_weight *before = &file->tensors[i - 1], *tensor = &file->tensors[i];
 		if (tensor->offset < before->offset + before->size)
-			return qs_weights_fail(error, file->path, tensor->name, "overlaps tensor \"" NAME_SHOWN "\"",
+			return qs_weights_fail(error, file->path, tensor->name, "overlaps tensor \"" QS_NAME_SHOWN "\"",
 			                       before->name);
 	}
 	return QSTORE_OK;
 }
 
-qstore_status qs_weights_sort(qs_weights *file, qs_error *error)
+qstore_status qs_weights_sort(qs_weights *file, qstore_error *error)
 {
 	size_t n = file->n_tensors;
 	sort_entry *entries = malloc((n ? n : 1) * sizeof *entries);
@@ -100,41 +96,45 @@ qstore_status qs_weights_sort(qs_weights *file, qs_error *error)
 	}
 	for (size_t i = 0; i < n; i++)
 		entries[i] = (sort_entry){file->tensors[i], i};
-	qsort(entries, n, sizeof *entries, by_offset);
+	qsort(entries, n, sizeof *entries, compare_offsets);
 	for (size_t i = 0; i < n; i++) {
 		file->tensors[i] = entries[i].tensor;
 		file->by_name[i] = &file->tensors[i];
 	}
 	free(entries);
-	qsort(file->by_name, n, sizeof *file->by_name, by_name);
+	qsort(file->by_name, n, sizeof *file->by_name, compare_names);
 	return check_overlaps(file, error);
+}
+
+static int compare_with_name(const void *weight, const void *name)
+{
+	return strcmp((*(qs_weight *const *)weight)->name, name);
 }
 
 const qs_weight *qs_weights_find(const qs_weights *file, const char *name)
 {
-	size_t low = 0, high = file->n_tensors;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		int order = strcmp(file->by_name[middle]->name, name);
-		if (!order)
-			return file->by_name[middle];
-		if (order < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return NULL;
+	size_t n = file->n_tensors;
+	size_t at = qs_lower_bound(file->by_name, n, sizeof *file->by_name, name, compare_with_name);
+	return at < n && !strcmp(file->by_name[at]->name, name) ? file->by_name[at] : NULL;
+}
+
+qstore_status qs_weights_init(qs_weights *file, const char *path, qs_format format, qstore_error *error)
+{
+	*file = (qs_weights){.format = format};
+	file->path = qs_arena_text(&file->arena, "%s", path);
+	return file->path ? QSTORE_OK : qs_no_memory(error);
+}
+
+qstore_status qs_weights_add(qs_weights *file, qs_weight **added, qstore_error *error)
+{
+	*added = qs_array_add(&file->tensors, &file->n_tensors, sizeof **added);
+	return *added ? QSTORE_OK : qs_no_memory(error);
 }
 
 void qs_weights_close(qs_weights *file)
 {
-	for (size_t i = 0; i < file->n_tensors; i++) {
-		free(file->tensors[i].name);
-		free(file->tensors[i].dims);
-	}
 	free(file->tensors);
 	free(file->by_name);
-	free(file->path);
-	free(file->prefix);
+	qs_arena_free(&file->arena);
 	memset(file, 0, sizeof *file);
 }

@@ -49,6 +49,14 @@ void *qs_arena_array(qs_arena *arena, size_t n, size_t elem_size)
 	return n > SIZE_MAX / elem_size ? NULL : qs_arena_alloc(arena, n * elem_size);
 }
 
+char *qs_arena_copy(qs_arena *arena, const void *src, size_t size)
+{
+	char *copy = size < SIZE_MAX / 2 ? qs_arena_alloc(arena, size + 1) : NULL;
+	if (copy && size > 0)
+		memcpy(copy, src, size);
+	return copy;
+}
+
 char *qs_arena_text(qs_arena *arena, const char *format, ...)
 {
 	va_list args, again;
@@ -61,6 +69,21 @@ char *qs_arena_text(qs_arena *arena, const char *format, ...)
 	va_end(again);
 	va_end(args);
 	return text;
+}
+
+void qs_arena_take(qs_arena *arena, qs_arena *from)
+{
+	if (!arena->blocks) {
+		*arena = *from;
+	} else if (from->blocks) {
+		/* Behind the first block, which has room left. */
+		qs_arena_block *last = from->blocks;
+		while (last->next)
+			last = last->next;
+		last->next = arena->blocks->next;
+		arena->blocks->next = from->blocks;
+	}
+	*from = (qs_arena){0};
 }
 
 void qs_arena_free(qs_arena *arena)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "formats/gguf_parse.h"
+#include "text.h"
 #include "q8_0.h"
 
 #define FILE_TYPE_Q8_0 7       /* llama.h, LLAMA_FTYPE_MOSTLY_Q8_0 */
@@ -90,19 +91,17 @@ static int by_layer(const void *a, const void *b)
 }
 
 static qstore_status plan_tensors(const qs_weights *source, int is_shard, qs_weights *planned,
-                                  qs_error *error)
+                                  qstore_error *error)
 {
-	planned->path = strdup(source->path);
-	planned->format = QS_FORMAT_GGUF;
-	planned->tensors = calloc(source->n_tensors + 1, sizeof *planned->tensors);
-	if (!planned->path || !planned->tensors)
-		return qs_no_memory(error);
+	qstore_status status = QSTORE_OK;
 	for (size_t i = 0; i < source->n_tensors; i++) {
 		const qs_weight *from = &source->tensors[i];
-		qs_weight *to = &planned->tensors[planned->n_tensors++];
+		qs_weight *to;
+		if ((status = qs_weights_add(planned, &to, error)))
+			return status;
 		*to = *from;
-		to->name = strdup(from->name);
-		to->dims = malloc((from->n_dims ? from->n_dims : 1) * sizeof *to->dims);
+		to->name = qs_arena_text(&planned->arena, "%s", from->name);
+		to->dims = qs_arena_array(&planned->arena, from->n_dims, sizeof *to->dims);
 		if (!to->name || !to->dims)
 			return qs_no_memory(error);
 		memcpy(to->dims, from->dims, from->n_dims * sizeof *to->dims);
@@ -114,7 +113,7 @@ static qstore_status plan_tensors(const qs_weights *source, int is_shard, qs_wei
 		to->dtype = QS_Q8_0;
 		qs_weights_size(to->dtype, to->dims, to->n_dims, &to->size); /* less than before */
 	}
-	if (!is_shard)
+	if (!is_shard && planned->n_tensors)
 		qsort(planned->tensors, planned->n_tensors, sizeof *planned->tensors, by_layer);
 	return QSTORE_OK;
 }
@@ -165,7 +164,7 @@ static int is_replaced(const char *key)
 }
 
 /* What stays of the metadata, entry by entry. */
-static qstore_status put_kept(cursor *out, const char *path, uint64_t *n_kept, qs_error *error)
+static qstore_status put_kept(cursor *out, const char *path, uint64_t *n_kept, qstore_error *error)
 {
 	gguf_source source;
 	gguf_entry entry;
@@ -173,14 +172,14 @@ static qstore_status put_kept(cursor *out, const char *path, uint64_t *n_kept, q
 	qstore_status status = gguf_source_open(&source, path, error);
 	*n_kept = 0;
 	if (!status && !(stream = fopen(path, "rb")))
-		status = qs_fail(error, QSTORE_IO, "%s: cannot open", qs_weights_shown_path(path));
+		status = qs_fail(error, QSTORE_IO, "%s: cannot open", qs_shown_path(path));
 	for (uint64_t i = 0; !status && i < source.n_entries; i++) {
 		if ((status = gguf_next_entry(&source, &entry)) || is_replaced(entry.key))
 			continue;
 		if (out->data && (out->at + entry.size > out->size || fseeko(stream, (off_t)entry.offset, SEEK_SET) ||
 		                  fread(out->data + out->at, 1, (size_t)entry.size, stream) != entry.size))
 			status = qs_fail(error, QSTORE_IO, "%s: cannot read its metadata: it changed meanwhile",
-			                 qs_weights_shown_path(path));
+			                 qs_shown_path(path));
 		out->at += entry.size;
 		++*n_kept;
 	}
@@ -230,7 +229,8 @@ static void put_infos(cursor *out, qs_weights *planned, uint32_t alignment)
 }
 
 static qstore_status put_header(cursor *out, const char *path, const qs_gguf_info *info, int is_shard,
-                                uint64_t n_entries, qs_weights *planned, uint64_t *n_kept, qs_error *error)
+                                uint64_t n_entries, qs_weights *planned, uint64_t *n_kept,
+                                qstore_error *error)
 {
 	out->at = 0;
 	put(out, "GGUF", 4);
@@ -246,7 +246,7 @@ static qstore_status put_header(cursor *out, const char *path, const qs_gguf_inf
 }
 
 qstore_status qs_gguf_q8_0_header(const char *path, const qs_weights *source, uint8_t **header,
-                                  size_t *header_size, qs_weights *planned, qs_error *error)
+                                  size_t *header_size, qs_weights *planned, qstore_error *error)
 {
 	cursor out = {0};
 	qs_gguf_info info;
@@ -254,8 +254,9 @@ qstore_status qs_gguf_q8_0_header(const char *path, const qs_weights *source, ui
 
 	*header = NULL;
 	*header_size = 0;
-	memset(planned, 0, sizeof *planned);
-	qstore_status status = qs_gguf_read_info(&info, path, error);
+	qstore_status status = qs_weights_init(planned, source->path, QS_FORMAT_GGUF, error);
+	if (!status)
+		status = qs_gguf_read_info(&info, path, error);
 	if (status)
 		return status;
 	int is_shard = info.split_count != QS_GGUF_NONE && info.split_count > 1;
@@ -265,7 +266,7 @@ qstore_status qs_gguf_q8_0_header(const char *path, const qs_weights *source, ui
 	uint64_t size = gguf_align(out.at, info.alignment);
 	if (size - out.at > source->file_size) /* only where there is no data to align */
 		return qs_fail(error, QSTORE_INPUT, "%s: general.alignment is larger than the file",
-		               qs_weights_shown_path(path));
+		               qs_shown_path(path));
 	out.size = size;
 	out.data = calloc(1, (size_t)size);
 	if (!out.data)

@@ -20,6 +20,6 @@ int qs_gguf_q8_0_selects(const qs_weight *tensor);
  * INPUT, IO, MEMORY.
  */
 qstore_status qs_gguf_q8_0_header(const char *path, const qs_weights *source, uint8_t **header,
-                                  size_t *header_size, qs_weights *planned, qs_error *error);
+                                  size_t *header_size, qs_weights *planned, qstore_error *error);
 
 #endif
