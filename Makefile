@@ -148,7 +148,15 @@ $(INTERNAL_LIB): $(call obj,obj,$(LIB_SRC))
 # Objects become one, in which hidden names are local. macOS's linker makes them so; elsewhere objcopy does. Objects for link-time
 # optimisation cannot be treated so: then they stay apart, and hidden names global.
 OBJCOPY ?= $(shell $(CC) -print-prog-name=objcopy)
-$(LIB): $(call obj,obj,$(LIB_SRC))
+# Says once if the build has no 128-bit kernels.
+$(B)/obj/.simd: native/src/core/simd.h
+	@mkdir -p $(@D)
+	@printf '#include "core/simd.h"\n#if (defined(__x86_64__) || defined(__aarch64__)) && !QS_HAVE_SIMD128\n#error\n#endif\n' | \
+		$(CC) $(BASE) $(CFLAGS) -E -x c - >/dev/null 2>&1 || \
+		echo "note: SIMDe's headers (Debian: libsimde-dev) are not here, so this build has no 128-bit kernels and is slower" >&2
+	@touch $@
+
+$(LIB): $(call obj,obj,$(LIB_SRC)) | $(B)/obj/.simd
 	@mkdir -p $(@D)
 	@rm -f $@
 ifneq ($(findstring -flto,$(CFLAGS)),)
@@ -158,7 +166,7 @@ else
 		$(if $(DARWIN),,&& $(OBJCOPY) --localize-hidden $(B)/obj/libqstore.o) && $(AR) qcs $@ $(B)/obj/libqstore.o
 endif
 
-$(SHARED_LIB): $(call obj,obj,$(LIB_SRC))
+$(SHARED_LIB): $(call obj,obj,$(LIB_SRC)) | $(B)/obj/.simd
 	@mkdir -p $(@D)
 	$(call say,link)$(CC) $(CFLAGS) -pthread $(SHARED_FLAGS) -o $@ $^ $(LDFLAGS) $(PKG_LIBS)
 

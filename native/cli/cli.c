@@ -108,7 +108,8 @@ int cli_next_option(int argc, char **argv, cli_common *common)
 			cli_print_help(cli_running);
 			return end_with(common, cli_finish());
 		case 'V':
-			printf("%s %s\n", cli_name, qstore_version());
+			printf("%s %s\nkernels of this build: %s\nkernels that this machine uses: %s\n", cli_name,
+			       qstore_version(), qstore_kernels_built(), qstore_kernels_used());
 			return end_with(common, cli_finish());
 		case CLI_OPTION_DOCS:
 			if (!cli_print_docs(cli_running, optarg))

@@ -29,7 +29,7 @@ enum { CLI_NO_MORE = -1, CLI_EXIT = -2 };
 	{'q', "quiet", NULL, NULL, "print nothing but errors", CLI_ONCE}, \
 	{CLI_OPTION_JSON, "json", NULL, NULL, "print the result as JSON", CLI_ONCE}, \
 	{'h', "help", NULL, NULL, "print this text", CLI_ONCE}, \
-	{'V', "version", NULL, NULL, "print the version", CLI_ONCE}, \
+	{'V', "version", NULL, NULL, "print the version and the kernels that it has", CLI_ONCE}, \
 	{0, NULL, NULL, NULL, NULL, CLI_ONCE}
 /* clang-format on */
 

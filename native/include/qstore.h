@@ -54,6 +54,13 @@ extern "C" {
 /* Version of the library that is linked, as QSTORE_VERSION_TEXT. */
 const char *qstore_version(void);
 
+/* The inner loops exist once in plain C and again for instruction sets: "scalar", "sse4.1", "avx2", "avx512"
+ * and "neon". Each function gives such words with a space between each two, as a static string: those for
+ * which this build has kernels, and those of them that this machine runs. Results are the same with all of
+ * them, only the speed differs. */
+const char *qstore_kernels_built(void);
+const char *qstore_kernels_used(void);
+
 /* ---- Status ---- */
 
 #ifndef QSTORE_STATUS_DEFINED /* src/core/status.h has the same list; src/core/status.c proves it */

@@ -54,12 +54,25 @@ before(() => {
 
 after(() => rmSync(folder, { recursive: true, force: true }));
 
+const VERSION = (tool) => new RegExp(`^${tool} \\d+\\.\\d+\\.\\d+\nkernels of this build: (scalar.*)\nkernels that this machine uses: (scalar.*)\n$`);
+
 test("help and version", () => {
 	for (const tool of ["qstore-pack", "qstore-unpack", "qstore-info"]) {
 		assert.match(good(tool, "--help"), new RegExp(`^Usage: ${tool} `));
 		assert.match(good(tool, "-h"), /Exit status/);
-		assert.match(good(tool, "--version"), new RegExp(`^${tool} \\d+\\.\\d+\\.\\d+\n$`));
+		assert.match(good(tool, "--version"), VERSION(tool));
 	}
+});
+
+// What the kernels need of the processor, by the names that Linux gives its flags.
+const FLAGS = {
+	"sse4.1": ["sse4_1", "popcnt"], avx2: ["avx2", "bmi2", "popcnt"], avx512: ["avx512bw", "avx512vl", "avx512vbmi", "avx512_vbmi2", "popcnt"],
+};
+
+test("--version names the kernels of this build that this machine uses", { skip: process.arch !== "x64" || !existsSync("/proc/cpuinfo") }, () => {
+	const [built, used] = good("qstore-info", "--version").match(VERSION("qstore-info")).slice(1).map((list) => list.split(" "));
+	const flags = new Set(readFileSync("/proc/cpuinfo", "utf8").match(/^flags\s*: (.*)$/m)[1].split(" "));
+	assert.deepEqual(used, built.filter((name) => name === "scalar" || FLAGS[name].every((flag) => flags.has(flag))));
 });
 
 test("wrong usage exits with 2", () => {

@@ -2,16 +2,17 @@
 #ifndef QS_SIMD_H
 #define QS_SIMD_H
 
-/* One source, written with WebAssembly's intrinsics; natively they come from SIMDe (SSE4.1, NEON). */
+/* One source, written with WebAssembly's intrinsics; natively they come from SIMDe (SSE4.1, NEON). Without
+ * its headers, or with QS_NO_SIMD128 defined, the build has none of these kernels. */
 #if defined(__wasm_simd128__)
 #define QS_HAVE_SIMD128 1
 #define qs_cpu_has_simd128() 1
-#elif defined(__x86_64__) && defined(__has_include)
+#elif defined(__x86_64__) && defined(__has_include) && !defined(QS_NO_SIMD128)
 #if __has_include(<simde/wasm/simd128.h>)
 #define QS_HAVE_SIMD128 1
 #define qs_cpu_has_simd128() (__builtin_cpu_supports("sse4.1") && __builtin_cpu_supports("popcnt"))
 #endif
-#elif defined(__aarch64__) && defined(__has_include)
+#elif defined(__aarch64__) && defined(__has_include) && !defined(QS_NO_SIMD128)
 #if __has_include(<simde/wasm/simd128.h>)
 #define QS_HAVE_SIMD128 1
 #define qs_cpu_has_simd128() 1
