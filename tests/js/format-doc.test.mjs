@@ -7,7 +7,8 @@ import { before, after, test } from "node:test";
 import { decompress } from "fzstd";
 import { openQstore } from "../../js/node/open.js";
 import { writeExample } from "../golden/models.mjs";
-import { decodeArchive, readIndex } from "../reference/decode.mjs";
+import { createDecoder } from "../../js/wasm/module.js";
+import { decodeArchive, decodeChunk, readIndex } from "../reference/decode.mjs";
 import { native, temporary } from "./helpers/tools.mjs";
 
 const root = new URL("../../", import.meta.url), folder = temporary({ after });
@@ -128,4 +129,14 @@ test("docs/codec.md's row of eight weights is worked through rightly", async () 
 		assert.ok(codec.includes(line), `docs/codec.md lacks: ${line}`);
 	for (const { code, pattern, first, rank } of rows)
 		if (code) assert.equal(first + rank + (code < 0 ? 0x8000 : 0), pattern);
+});
+
+test("docs/codec.md's block of eight symbols is what decoders make of its bytes", async () => {
+	const [, hexBytes] = /^ {4}((?:[0-9a-f]{2} ){9}[0-9a-f]{2})$/m.exec(codec), [, symbols] = /Eight symbols ((?:\d ){8})/.exec(codec);
+	const bytes = Buffer.from(hexBytes.replaceAll(" ", ""), "hex"), expected = symbols.trim().split(" ").map(Number);
+	assert.deepEqual([...decodeChunk({ kind: 1, dtype: 2, n: 8, columns: 8, first: 0 }, bytes)], expected);
+	const decoder = await createDecoder({});
+	const dst = new Uint8Array(8);
+	decoder.chunks([{ desc: { kind: 1, dtype: 2, elems: 8, cols: 8, first: 0 }, bytes }], dst);
+	assert.deepEqual([...dst], expected);
 });
