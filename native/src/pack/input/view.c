@@ -55,8 +55,8 @@ static qstore_status read_llm_int8(const pack_tensor *t, uint8_t *dst, size_t n,
 }
 
 /* Codes or scales: all blocks that bytes [offset, offset + size) belong to are read and split. */
-static qstore_status read_blocks(const pack_tensor *t, uint8_t *dst, size_t size, uint64_t offset,
-                                 uint8_t *scratch, qstore_error *error)
+static qstore_status read_split_blocks(const pack_tensor *t, uint8_t *dst, size_t size, uint64_t offset,
+                                       uint8_t *scratch, qstore_error *error)
 {
 	uint32_t dtype = t->viewed->dtype, block = qs_block_size(dtype);
 	int wants_codes = t->view == PACK_BLOCK_CODES;
@@ -283,8 +283,8 @@ qstore_status pack_tensor_read(const pack_tensor *tensor, uint8_t *dst, size_t s
 {
 	static view_reader *const readers[] = {
 	    [PACK_LLM_INT8] = read_llm_int8,
-	    [PACK_BLOCK_CODES] = read_blocks,
-	    [PACK_BLOCK_SCALES] = read_blocks,
+	    [PACK_BLOCK_CODES] = read_split_blocks,
+	    [PACK_BLOCK_SCALES] = read_split_blocks,
 	    [PACK_BLOCK_ABSMAX] = read_absmax,
 	    [PACK_WORD_CODES] = read_words,
 	    [PACK_WORD_CODES_TRANSPOSED] = read_words_transposed,

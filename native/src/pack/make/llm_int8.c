@@ -3,163 +3,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/bytes.h"
+#include "core/index.h"
 #include "formats/safetensors.h"
 #include "make.h"
-#include "os/pool.h"
 #include "quantize/llm_int8.h"
+#include "row_maxima.h"
 #include "text.h"
 
 #define WEIGHTS_NAME "model.safetensors"
-
-/* ---- Row maxima: the scales ---- */
-
-/* A tensor of HIGH that is to be quantized. */
-typedef struct candidate {
-	pack_tensor *fine;
-	uint64_t cols, chunk_elems, first_job;
-	uint64_t scales_offset; /* in the spool */
-	int is_finite;
-} candidate;
-
-typedef struct candidates {
-	pack_spool *spool;
-	pack_progress *progress;
-	candidate *items;
-	size_t n;
-	float row; /* maximum so far of a row that spans chunks */
-} candidates;
-
-typedef struct maxima_thread {
-	uint8_t *fine; /* a chunk */
-	float *maxima; /* one for each row that the chunk touches */
-	size_t n_rows;
-	int is_finite;
-} maxima_thread;
-
-static void *maxima_create(void *user)
-{
-	(void)user;
-	maxima_thread *thread = calloc(1, sizeof(*thread));
-	if (!thread)
-		return NULL;
-	thread->fine = malloc(QS_CHUNK_SIZE_MAX);
-	thread->maxima = malloc((QS_CHUNK_SIZE_MAX / 2 + 1) * sizeof(float));
-	if (!thread->fine || !thread->maxima) {
-		free(thread->fine);
-		free(thread->maxima);
-		free(thread);
-		return NULL;
-	}
-	return thread;
-}
-
-static void maxima_destroy(void *user, void *memory)
-{
-	(void)user;
-	maxima_thread *thread = memory;
-	free(thread->fine);
-	free(thread->maxima);
-	free(thread);
-}
-
-/* The candidate that a job belongs to, and the elements that it has to look at. */
-static candidate *find_job(const candidates *q, uint64_t job, uint64_t *first_elem, size_t *n)
-{
-	size_t low = 0, high = q->n;
-	while (high - low > 1) {
-		size_t middle = low + (high - low) / 2;
-		if (q->items[middle].first_job <= job)
-			low = middle;
-		else
-			high = middle;
-	}
-	candidate *c = &q->items[low];
-	uint64_t left;
-	*first_elem = (job - c->first_job) * c->chunk_elems;
-	left = pack_n_elems(c->fine) - *first_elem;
-	*n = left < c->chunk_elems ? (size_t)left : (size_t)c->chunk_elems;
-	return c;
-}
-
-static qstore_status maxima_work(void *user, void *memory, uint64_t job, qstore_error *error)
-{
-	candidates *q = user;
-	maxima_thread *thread = memory;
-	uint64_t first_elem;
-	size_t n;
-	candidate *c = find_job(q, job, &first_elem, &n);
-	qstore_status status =
-	    pack_read(c->fine->source, thread->fine, 2 * n, c->fine->source_offset + 2 * first_elem, error);
-	if (status)
-		return status;
-	thread->n_rows = 0;
-	thread->is_finite = 1;
-	for (size_t done = 0; done < n;) {
-		uint64_t left = c->cols - (first_elem + done) % c->cols;
-		size_t piece = left < n - done ? (size_t)left : n - done;
-		thread->maxima[thread->n_rows++] =
-		    qs_llm_int8_absmax(thread->fine + 2 * done, piece, c->fine->dtype, &thread->is_finite);
-		done += piece;
-	}
-	return QSTORE_OK;
-}
-
-static qstore_status maxima_commit(void *user, void *memory, uint64_t job, qstore_error *error)
-{
-	candidates *q = user;
-	maxima_thread *thread = memory;
-	uint64_t first_elem;
-	size_t n;
-	candidate *c = find_job(q, job, &first_elem, &n);
-	c->is_finite &= thread->is_finite;
-	/* Chunks are whole rows, or pieces of one row. Then each piece overwrites the maximum of those before it.
-	 */
-	if (first_elem % c->cols != 0 && q->row > thread->maxima[0])
-		thread->maxima[0] = q->row;
-	q->row = thread->maxima[thread->n_rows - 1];
-	pack_advance(q->progress, 2 * (uint64_t)n);
-	for (size_t i = 0; i < thread->n_rows; i++)
-		qs_store32((uint8_t *)&thread->maxima[i], qs_load32((const uint8_t *)&thread->maxima[i]));
-	return pack_spool_write(q->spool, thread->maxima, thread->n_rows * sizeof(float),
-	                        c->scales_offset + first_elem / c->cols * sizeof(float), error);
-}
-
-/* Writes the row maxima of all candidates into the spool, and drops candidates that are not finite. */
-static qstore_status find_maxima(candidates *q, qstore_error *error)
-{
-	const qstore_work *work = q->progress->work;
-	uint64_t n_jobs = 0, total = 0;
-	for (size_t i = 0; i < q->n; i++) {
-		candidate *c = &q->items[i];
-		uint32_t chunk_elems;
-		pack_geometry(c->fine, &c->cols, &chunk_elems);
-		c->chunk_elems = chunk_elems;
-		c->first_job = n_jobs;
-		c->is_finite = 1;
-		c->scales_offset = pack_spool_reserve(q->spool, c->fine->dims[0] * sizeof(float));
-		n_jobs += (pack_n_elems(c->fine) + chunk_elems - 1) / chunk_elems;
-		total += c->fine->size;
-	}
-	qs_jobs jobs = {
-	    .n_jobs = n_jobs,
-	    .user = q,
-	    .create = maxima_create,
-	    .destroy = maxima_destroy,
-	    .work = maxima_work,
-	    .commit = maxima_commit,
-	    .cancel = work->cancel,
-	};
-	pack_phase(q->progress, "quantizing", total);
-	qstore_status status = qs_pool_run(&jobs, work->threads, error);
-	size_t kept = 0;
-	for (size_t i = 0; i < q->n; i++) {
-		if (q->items[i].is_finite)
-			q->items[kept++] = q->items[i];
-	}
-	q->n = kept;
-	return status;
-}
 
 /* ---- The file of weights ---- */
 
@@ -205,7 +56,7 @@ static int compare_pointed_names(const void *a, const void *b)
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static qstore_status check_names(const pack_input *input, const pack_file *file, qstore_error *error)
+static qstore_status check_made_names(const pack_input *input, const pack_file *file, qstore_error *error)
 {
 	const char **names = malloc((file->n_tensors + 1) * sizeof(*names));
 	qstore_status status = QSTORE_OK;
@@ -226,7 +77,7 @@ static qstore_status check_names(const pack_input *input, const pack_file *file,
 }
 
 /* The header of a file with these tensors, which are in their order, into the spool; sets all offsets. */
-static qstore_status write_header(pack_file *file, pack_spool *spool, qstore_error *error)
+static qstore_status write_made_header(pack_file *file, pack_spool *spool, qstore_error *error)
 {
 	qs_weight *listed = calloc(file->n_tensors + 1, sizeof(*listed));
 	uint8_t *header = NULL;
@@ -258,7 +109,7 @@ static qstore_status write_header(pack_file *file, pack_spool *spool, qstore_err
 }
 
 /* Appends codes, scales and weight_format of a candidate. */
-static qstore_status make_candidate(made_tensor *made, size_t *n, const candidate *c, size_t number,
+static qstore_status make_candidate(made_tensor *made, size_t *n, const pack_quantized *c, size_t number,
                                     pack_derived *derived, uint64_t format_offset, qstore_error *error)
 {
 	pack_tensor *fine = c->fine;
@@ -300,7 +151,7 @@ static qstore_status make_candidate(made_tensor *made, size_t *n, const candidat
 }
 
 /* Says how the made file's tensors and HIGH's are coded. */
-static qstore_status pair_made(pack_file *file, const made_tensor *made, const candidates *q,
+static qstore_status pair_made(pack_file *file, const made_tensor *made, const pack_candidates *q,
                                pack_derived *derived, qstore_error *error)
 {
 	pack_tensor **scales = malloc((q->n + 1) * sizeof(*scales));
@@ -326,7 +177,7 @@ static qstore_status pair_made(pack_file *file, const made_tensor *made, const c
 }
 
 /* Adds the file of weights, made of the tensors of HIGH's n_high_files files. */
-static qstore_status make_weights(const candidates *q, pack_input *input, size_t n_high_files,
+static qstore_status make_weights(const pack_candidates *q, pack_input *input, size_t n_high_files,
                                   pack_derived *derived, qstore_error *error)
 {
 	size_t n_high = 0, n = 0, next = 0;
@@ -359,10 +210,10 @@ static qstore_status make_weights(const candidates *q, pack_input *input, size_t
 		qsort(made, n, sizeof(*made), compare_made);
 		for (size_t i = 0; i < n; i++)
 			file->tensors[file->n_tensors++] = made[i].tensor;
-		status = check_names(input, file, error);
+		status = check_made_names(input, file, error);
 	}
 	if (!status)
-		status = write_header(file, derived->spool, error);
+		status = write_made_header(file, derived->spool, error);
 	if (!status)
 		status = pair_made(file, made, q, derived, error);
 	free(made);
@@ -413,8 +264,8 @@ static qstore_status check_patterns(const pack_input *input, const char *const *
 	return QSTORE_OK;
 }
 
-static qstore_status find_candidates(const pack_input *input, const qstore_pack_options *options,
-                                     candidates *q, qstore_error *error)
+static qstore_status find_quantizable(const pack_input *input, const qstore_pack_options *options,
+                                      pack_candidates *q, qstore_error *error)
 {
 	size_t n = 0;
 	for (size_t i = 0; i < input->n_files; i++)
@@ -432,20 +283,20 @@ static qstore_status find_candidates(const pack_input *input, const qstore_pack_
 				q->items[q->n++].fine = t;
 		}
 	}
-	return q->n > 0 ? find_maxima(q, error) : QSTORE_OK;
+	return q->n > 0 ? pack_find_row_maxima(q, error) : QSTORE_OK;
 }
 
 qstore_status pack_make_llm_int8(pack_input *input, pack_derived *derived, const qstore_pack_options *options,
                                  pack_progress *progress, int *made, qstore_error *error)
 {
-	candidates q = {.spool = derived->spool, .progress = progress};
+	pack_candidates q = {.spool = derived->spool, .progress = progress};
 	size_t n_high_files = input->n_files;
 	*made = 0;
 	qstore_status status = check_patterns(input, options->include, error);
 	if (!status)
 		status = check_patterns(input, options->exclude, error);
 	if (!status)
-		status = find_candidates(input, options, &q, error);
+		status = find_quantizable(input, options, &q, error);
 	if (!status && q.n > 0) {
 		*made = 1;
 		pack_insert_coarsest(input, "int8", QS_I8);

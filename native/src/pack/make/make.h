@@ -1,7 +1,8 @@
 /* The third stage, where the packer is given one variant only: it makes a variant of 8 bits from it.
  *
- * make/ depends on input/ and match/. A variant is added to the input once it is known which of its tensors
- * are quantized; when there is none, the input stays as it was. */
+ * make/ depends on input/, on quantize/ and on formats/ for the headers of files; not on match/. A variant is
+ * added to the input once it is known which of its tensors are quantized; when there is none, the input stays
+ * as it was. */
 #ifndef QS_PACK_MAKE_H
 #define QS_PACK_MAKE_H
 

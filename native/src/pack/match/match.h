@@ -1,8 +1,9 @@
 /* The second stage: how each tensor is coded, from which others. It sets the roles of the input's tensors and
  * adds derived ones; a variant's tensors are coded from coarser variants, or from the base.
  *
- * match/ depends on input/ only. In this folder, sums.h and compare.h are below rule.h, that is below match.h
- * and base.h. */
+ * match/ depends on input/ alone of the stages, on encode/ to see whether differences pay, and on read/ for a
+ * base that is an archive. In this folder, sums.h, compare.h and mismatch.h depend on no other; rule.h
+ * depends on sums.h; the steps below and base.h depend on these. */
 #ifndef QS_PACK_MATCH_H
 #define QS_PACK_MATCH_H
 

@@ -5,18 +5,9 @@
 #include "compare.h"
 #include "core/delta.h"
 #include "match.h"
+#include "mismatch.h"
 #include "os/file.h"
 #include "rule.h"
-
-/* At most so many tensors are named in a message. */
-#define NAMED_MAX 5
-
-/* Tensors of a variant that do not belong to those of their name in a coarser one. */
-typedef struct wrong_pairs {
-	char named[600];
-	size_t n, n_shapes; /* n_shapes: those whose shape differs */
-	uint32_t coarse;    /* variant of the first */
-} wrong_pairs;
 
 typedef struct pairing {
 	pack_input *input;
@@ -25,21 +16,9 @@ typedef struct pairing {
 	pack_map names[QS_VARIANTS_MAX], keys[QS_VARIANTS_MAX]; /* of each variant */
 	pack_search search;
 	qs_encoder *encoder;
-	/* Of the variant whose tensors are paired: */
-	uint32_t fine_variant;
-	wrong_pairs wrong;
+	uint32_t fine_variant; /* whose tensors are paired … */
+	pack_mismatch wrong;   /* … and those that do not fit */
 } pairing;
-
-static void note_wrong(wrong_pairs *wrong, const char *name, uint32_t coarse)
-{
-	if (wrong->n == 0)
-		wrong->coarse = coarse;
-	if (wrong->n++ < NAMED_MAX && strlen(wrong->named) + strlen(name) + 3 < sizeof(wrong->named)) {
-		if (wrong->named[0] != 0)
-			strcat(wrong->named, ", ");
-		strcat(wrong->named, name);
-	}
-}
 
 static int have_same_shape(const pack_tensor *a, const pack_tensor *b)
 {
@@ -117,7 +96,7 @@ static qstore_status pair_with_codes(pairing *q, pack_tensor *fine, pack_tensor 
 		fit = found ? PACK_FITS : fit;
 	}
 	if (fit == PACK_WRONG)
-		note_wrong(&q->wrong, fine->name, coarse_variant);
+		pack_note_value(&q->wrong, fine->name, q->fine_variant, coarse_variant);
 	if (fit == PACK_RELATED || fit == PACK_WRONG) {
 		/* The codes say too little about the values: both are coded on their own. */
 		codes->role = before.role;
@@ -189,10 +168,8 @@ static qstore_status pair_tensors(pairing *q, pack_tensor *given, pack_tensor *c
 		return status;
 	const pack_tensor *shape = codes ? codes : coded, *own_shape = own_codes ? own_codes : fine;
 	if (pack_n_elems(shape) != pack_n_elems(own_shape) || pack_cols(shape) != pack_cols(own_shape)) {
-		if (is_wrong_shape(q, fine, coarse, coded, coarse_variant)) {
-			q->wrong.n_shapes++;
-			note_wrong(&q->wrong, fine->name, coarse_variant);
-		}
+		if (is_wrong_shape(q, fine, coarse, coded, coarse_variant))
+			pack_note_shape(&q->wrong, fine->name, q->fine_variant, coarse_variant);
 		return QSTORE_OK;
 	}
 	if (own_codes && codes) {
@@ -312,19 +289,6 @@ static qstore_status pair_by_content(pairing *q, pack_file *file, variant_range 
 	return QSTORE_OK;
 }
 
-static qstore_status fail_wrong_pairs(const pairing *q, qstore_error *error)
-{
-	const wrong_pairs *wrong = &q->wrong;
-	const char *what = wrong->n_shapes == wrong->n ? "shape"
-	                   : wrong->n_shapes == 0      ? "value"
-	                                               : "shape or value";
-	return qs_fail(error, QSTORE_MISMATCH, "%s does not belong to %s: %zu tensor%s in %s: %s%s",
-	               q->input->variants[wrong->coarse].model.path,
-	               q->input->variants[q->fine_variant].model.path, wrong->n,
-	               wrong->n == 1 ? " differs" : "s differ", what, wrong->named,
-	               wrong->n > NAMED_MAX ? ", …" : "");
-}
-
 /* Finds for each tensor of a variant the nearest coarser one that has something to code it from. */
 static qstore_status pair_variant(pairing *q, uint32_t fine, variant_range coarser, qstore_error *error)
 {
@@ -332,7 +296,7 @@ static qstore_status pair_variant(pairing *q, uint32_t fine, variant_range coars
 	size_t n_common = 0;
 	qstore_status status = QSTORE_OK;
 	q->fine_variant = fine;
-	q->wrong = (wrong_pairs){.n = 0};
+	q->wrong = (pack_mismatch){.n = 0};
 	for (size_t i = 0; i < input->n_files && !status; i++)
 		if (input->files[i].variants >> fine & 1)
 			status = pair_by_key(q, &input->files[i], coarser, &n_common, error);
@@ -342,9 +306,14 @@ static qstore_status pair_variant(pairing *q, uint32_t fine, variant_range coars
 	if (status)
 		return status;
 	if (n_common == 0)
-		return qs_fail(error, QSTORE_MISMATCH, "%s does not belong to %s: they have no tensor name in common",
-		               input->variants[fine - 1].model.path, input->variants[fine].model.path);
-	return q->wrong.n > 0 ? fail_wrong_pairs(q, error) : QSTORE_OK;
+		return qs_fail(
+		    error, QSTORE_MISMATCH,
+		    "%s does not belong to %s: they have no tensor name in common; give a version of the same model",
+		    input->variants[fine - 1].model.path, input->variants[fine].model.path);
+	if (q->wrong.n > 0)
+		return pack_fail_mismatch(&q->wrong, input->variants[fine].model.path,
+		                          input->variants[q->wrong.coarse].model.path, error);
+	return QSTORE_OK;
 }
 
 /* Makes the finest variant build on the one of this name. */

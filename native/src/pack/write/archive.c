@@ -36,8 +36,8 @@ static qs_file *next_member_record(qs_index_builder *builder, size_t *number)
 }
 
 /* Sets all offsets in the payload. */
-static qstore_status lay_out(pack_plan *plan, const pack_members *members, uint64_t *payload_size,
-                             qstore_error *error)
+static qstore_status lay_out_payload(pack_plan *plan, const pack_members *members, uint64_t *payload_size,
+                                     qstore_error *error)
 {
 	qs_index_builder *builder = &plan->builder;
 	uint64_t at = 0, header_size, trailer_size = 0;
@@ -181,7 +181,8 @@ qstore_status pack_write_archive(pack_plan *plan, const pack_members *members, c
 	uint8_t *index = NULL, *buffer = malloc(QS_IO_BLOCK);
 	size_t index_size = 0;
 	qs_tar_writer *writer = NULL;
-	qstore_status status = buffer ? lay_out(plan, members, &payload_size, error) : qs_no_memory(error);
+	qstore_status status =
+	    buffer ? lay_out_payload(plan, members, &payload_size, error) : qs_no_memory(error);
 	if (!status)
 		status = make_index(plan, payload_size, &index, &index_size, error);
 	if (!status)

@@ -9,11 +9,9 @@
 #include "os/file.h"
 #include "os/pool.h"
 #include "pack/input/grid.h"
+#include "pack/match/mismatch.h"
 #include "read/archive.h"
 #include "restored.h"
-
-/* At most so many tensors are named in a message. */
-#define NAMED_MAX 5
 
 typedef struct encode_pass {
 	pack_plan *plan;
@@ -219,9 +217,7 @@ static qstore_status hash_file_aside(void *user, void *memory, uint64_t job, qst
  * do. */
 static qstore_status check_pairs(pack_plan *plan, const pack_input *input, qstore_error *error)
 {
-	char named[600] = "";
-	size_t n_wrong = 0;
-	const qs_model *fine = NULL, *coarse = NULL;
+	pack_mismatch wrong = {.n = 0};
 	for (size_t i = 0; i < plan->n_objects; i++) {
 		qs_object *object = &plan->builder.objects[i];
 		const pack_object *own = &plan->objects[i];
@@ -229,23 +225,14 @@ static qstore_status check_pairs(pack_plan *plan, const pack_input *input, qstor
 			continue;
 		double error_ratio = own->sums.squares > 0.0 ? own->sums.errors / own->sums.squares : 0.0;
 		object->error = error_ratio < FLT_MAX ? (float)error_ratio : FLT_MAX;
-		if (pack_sums_are_alike(&own->sums))
-			continue;
-		if (n_wrong == 0) {
-			fine = &input->variants[object->variant].model;
-			coarse = &input->variants[plan->builder.objects[object->coarse].variant].model;
-		}
-		if (n_wrong++ < NAMED_MAX && strlen(named) + strlen(own->tensor->name) + 3 < sizeof(named)) {
-			if (named[0] != 0)
-				strcat(named, ", ");
-			strcat(named, own->tensor->name);
-		}
+		if (!pack_sums_are_alike(&own->sums))
+			pack_note_value(&wrong, own->tensor->name, object->variant,
+			                plan->builder.objects[object->coarse].variant);
 	}
 	/* A variant that the packer makes has no model. */
-	if (n_wrong > 0 && coarse->path)
-		return qs_fail(error, QSTORE_MISMATCH, "%s does not belong to %s: %zu tensor%s in value: %s%s",
-		               coarse->path, fine->path, n_wrong, n_wrong == 1 ? " differs" : "s differ", named,
-		               n_wrong > NAMED_MAX ? ", …" : "");
+	const char *coarse_path = input->variants[wrong.coarse].model.path;
+	if (wrong.n > 0 && coarse_path)
+		return pack_fail_mismatch(&wrong, input->variants[wrong.fine].model.path, coarse_path, error);
 	return QSTORE_OK;
 }
 

@@ -5,7 +5,7 @@
 
 #include "core/index.h"
 #include "os/array.h"
-#include "write.h"
+#include "plan.h"
 
 /* Elements of a chunk of bytes that are no tensor's. */
 #define LITERAL_CHUNK (1u << 18)
@@ -31,7 +31,7 @@ void pack_free_plan(pack_plan *plan)
 	qs_builder_free(&plan->builder);
 }
 
-static qstore_status fail_index(const pack_plan *plan, qstore_status status, qstore_error *error)
+qstore_status pack_fail_index(const pack_plan *plan, qstore_status status, qstore_error *error)
 {
 	return qs_fail(error, status, "%s: the index cannot be made: %s", plan->output,
 	               qstore_status_message(status));
@@ -67,7 +67,7 @@ static qstore_status add_object(pack_plan *plan, qs_object object, pack_object o
 	if (!status)
 		status = qs_builder_add_object(&plan->builder, number);
 	if (status)
-		return fail_index(plan, status, error);
+		return pack_fail_index(plan, status, error);
 	plan->builder.objects[*number] = object;
 	assert(plan->n_objects == plan->builder.n_objects);
 	return QSTORE_OK;
@@ -121,40 +121,21 @@ static qstore_status plan_literal(pack_plan *plan, pack_planned_file *planned, q
 	return object.n_elems > 0 ? add_object(plan, object, own, &planned->literal, error) : QSTORE_OK;
 }
 
-static uint32_t object_of(pack_tensor *t)
+uint32_t pack_object_of(pack_tensor *t)
 {
 	return t ? pack_coded(t)->object : QS_NONE;
 }
 
-/* Some fields of an object have another meaning for each kind (core/index.h); these set them. */
-
 static void set_grid(qs_object *object, const pack_grid *grid)
 {
 	object->rule = grid->rule;
-	object->scales = object_of(grid->scales);
-	object->zero_points = object_of(grid->zero_points);
-	object->order = object_of(grid->order);
+	object->scales = pack_object_of(grid->scales);
+	object->zero_points = pack_object_of(grid->zero_points);
+	object->order = pack_object_of(grid->order);
 	object->group = grid->group;
 	object->row_stride = grid->row_stride;
 	object->group_stride = grid->group_stride;
 	object->zero_offset = grid->zero_offset;
-}
-
-static void set_layout(qs_object *object, uint32_t layout, uint32_t bits, uint32_t block_scales)
-{
-	object->rule = layout;
-	object->bits = bits;
-	object->scales = block_scales;
-}
-
-static void set_base_file(qs_object *object, uint32_t file)
-{
-	object->base_file = file;
-}
-
-static void set_base_offset(qs_object *object, uint64_t offset)
-{
-	object->base_offset = offset;
 }
 
 static void plan_layout(qs_object *object, const pack_tensor *t)
@@ -172,7 +153,10 @@ static void plan_layout(qs_object *object, const pack_tensor *t)
 	uint32_t layout = layouts[content->view];
 	int has_blocks = layout == QS_LAYOUT_BLOCKS;
 	assert(layout != 0 && has_blocks == (t->layout_bits == 0));
-	set_layout(object, layout, t->layout_bits, has_blocks ? object_of(content->grid.scales) : QS_NONE);
+	object->rule = layout;
+	object->bits = t->layout_bits;
+	if (has_blocks)
+		object->scales = pack_object_of(content->grid.scales);
 	/* Layouts along the rows are restored chunk by chunk of their content, the others as a whole. */
 	if (!qs_layout_is_by_columns(layout)) {
 		uint32_t per_elem = has_blocks ? 1 : 8 * qs_dtype_size(t->dtype) / t->layout_bits;
@@ -190,7 +174,7 @@ static qs_object make_object(const pack_tensor *t, uint32_t layer)
 	    [PACK_DELTA] = QS_KIND_DELTA, [PACK_LAYOUT] = QS_KIND_LAYOUT, [PACK_BASE] = QS_KIND_BASE,
 	};
 	qs_object object = new_object(kinds[t->role], t->dtype, t->role == PACK_BASE ? layer : t->layer);
-	object.coarse = object_of(pack_builds_on(t));
+	object.coarse = pack_object_of(pack_builds_on(t));
 	object.n_elems = pack_n_elems(t);
 	pack_geometry(t, &object.cols, &object.chunk_elems);
 	switch (t->role) {
@@ -208,13 +192,13 @@ static qs_object make_object(const pack_tensor *t, uint32_t layer)
 			set_grid(&object, &t->grid);
 		break;
 	case PACK_REFINE:
-		object.scales = object_of(t->factors);
+		object.scales = pack_object_of(t->factors);
 		break;
 	case PACK_LAYOUT:
 		plan_layout(&object, t);
 		break;
 	case PACK_BASE:
-		set_base_offset(&object, t->source_offset);
+		object.base_offset = t->source_offset;
 		break;
 	default:
 		break;
@@ -224,7 +208,7 @@ static qs_object make_object(const pack_tensor *t, uint32_t layer)
 
 /* Adds the object of a tensor, unless it has none of its own or is there already; the objects that it names
  * come before it. layer: of one of the base. */
-static qstore_status plan_object(pack_plan *plan, pack_tensor *t, uint32_t layer, qstore_error *error)
+static qstore_status plan_tensor(pack_plan *plan, pack_tensor *t, uint32_t layer, qstore_error *error)
 {
 	if (t->role == PACK_LITERAL || t->role == PACK_DUPLICATE || t->object != QS_NONE)
 		return QSTORE_OK;
@@ -232,7 +216,7 @@ static qstore_status plan_object(pack_plan *plan, pack_tensor *t, uint32_t layer
 	                        t->factors};
 	for (size_t i = 0; i < sizeof(named) / sizeof(*named); i++) {
 		qstore_status status =
-		    named[i] ? plan_object(plan, pack_coded(named[i]), t->layer, error) : QSTORE_OK;
+		    named[i] ? plan_tensor(plan, pack_coded(named[i]), t->layer, error) : QSTORE_OK;
 		if (status)
 			return status;
 	}
@@ -246,195 +230,12 @@ static qstore_status plan_objects(pack_plan *plan, qstore_error *error)
 		qstore_status status = plan_literal(plan, &plan->files[i], error);
 		for (size_t j = 0; j < file->n_tensors && !status; j++) {
 			pack_tensor *t = &file->tensors[j];
-			status = plan_object(plan, pack_coded(t), t->layer, error);
+			status = plan_tensor(plan, pack_coded(t), t->layer, error);
 		}
 		if (status)
 			return status;
 	}
 	return QSTORE_OK;
-}
-
-/* ---- Files and tensors in the index ---- */
-
-/* Appends an extent to a file. */
-static qstore_status add_extent(pack_plan *plan, qs_file *file, qs_extent extent, qstore_error *error)
-{
-	uint32_t number;
-	if (extent.size == 0)
-		return QSTORE_OK;
-	assert(extent.object < plan->n_objects);
-	qstore_status status = qs_builder_add_extent(&plan->builder, &number);
-	if (status)
-		return fail_index(plan, status, error);
-	plan->builder.extents[number] = extent;
-	file->n_extents++;
-	return QSTORE_OK;
-}
-
-static qstore_status index_tensor(qs_index_builder *builder, uint32_t file, const char *path,
-                                  const pack_tensor *t, uint32_t object, qstore_error *error)
-{
-	uint32_t number;
-	qs_tensor tensor = {
-	    .name = qs_builder_name(builder, t->name),
-	    .file = file,
-	    .dtype = t->dtype,
-	    .first_dim = (uint32_t)builder->n_dims,
-	    .n_dims = t->n_dims,
-	    .object = object,
-	    .offset = t->offset,
-	    .size = t->size,
-	};
-	qstore_status status = tensor.name ? QSTORE_OK : QSTORE_MEMORY;
-	if (strlen(t->name) > QS_TENSOR_NAME_MAX)
-		status = QSTORE_LIMIT;
-	for (uint32_t i = 0; i < t->n_dims && !status; i++)
-		status = qs_builder_add_dim(builder, t->dims[i]);
-	if (!status)
-		status = qs_builder_add_tensor(builder, &number);
-	if (status)
-		return qs_fail(error, status, "%s: tensor %.400s: %s", path, t->name, qstore_status_message(status));
-	builder->tensors[number] = tensor;
-	return QSTORE_OK;
-}
-
-/* The record of a file that is made of objects, its extents and its tensors. */
-static qstore_status index_file(pack_plan *plan, uint32_t number, pack_planned_file *planned,
-                                qstore_error *error)
-{
-	const pack_file *file = planned->file;
-	qs_file record = {
-	    .name = qs_builder_name(&plan->builder, file->name),
-	    .variants = file->variants,
-	    .kind = QS_FILE_ASSEMBLED,
-	    .size = file->size,
-	    .first_extent = (uint32_t)plan->builder.n_extents,
-	};
-	/* Bytes of the literal object that extents have; those behind them that are of the next extent; bytes of
-	 * the file that have been looked at. */
-	uint64_t literal = 0, pending = 0, at = 0;
-	if (!record.name)
-		return qs_no_memory(error);
-	for (size_t i = 0; i <= file->n_tensors; i++) {
-		pack_tensor *t = i < file->n_tensors ? &file->tensors[i] : NULL;
-		uint64_t end = t ? t->offset : file->size;
-		uint32_t object = object_of(t);
-		qstore_status status = QSTORE_OK;
-		pending += end - at;
-		at = t ? end + t->size : end;
-		if (t && t->role == PACK_LITERAL) {
-			pending += t->size;
-		} else {
-			status = add_extent(plan, &record, (qs_extent){planned->literal, literal, pending}, error);
-			literal += pending;
-			pending = 0;
-			if (!status && t)
-				status = add_extent(plan, &record, (qs_extent){object, 0, t->size}, error);
-		}
-		if (!status && t)
-			status = index_tensor(&plan->builder, number, file->path, t, object, error);
-		if (status)
-			return status;
-	}
-	plan->builder.files[number] = record;
-	planned->number = number;
-	return QSTORE_OK;
-}
-
-static qstore_status index_member(pack_plan *plan, uint32_t number, const pack_member *member,
-                                  qstore_error *error)
-{
-	qs_file record = {
-	    .name = qs_builder_name(&plan->builder, member->small->name),
-	    .variants = member->small->variants,
-	    .kind = member->kind,
-	    .size = member->small->bytes.size,
-	    .coded_size = member->coded_size,
-	};
-	if (!record.name)
-		return qs_no_memory(error);
-	plan->builder.files[number] = record;
-	memcpy(plan->builder.sha256[number], member->sha256, sizeof(member->sha256));
-	return QSTORE_OK;
-}
-
-static qstore_status index_base_file(pack_plan *plan, uint32_t number, const pack_base_file *file,
-                                     qstore_error *error)
-{
-	qs_file record = {
-	    .name = qs_builder_name(&plan->builder, file->name), .kind = QS_FILE_BASE, .size = file->size};
-	if (!record.name)
-		return qs_no_memory(error);
-	plan->builder.files[number] = record;
-	memcpy(plan->builder.sha256[number], file->sha256, sizeof(file->sha256));
-	for (size_t i = 0; i < plan->n_objects; i++)
-		if (plan->builder.objects[i].kind == QS_KIND_BASE && plan->objects[i].tensor->base_file == file)
-			set_base_file(&plan->builder.objects[i], number);
-	return QSTORE_OK;
-}
-
-/* A file of the index: one of the three. */
-typedef struct index_entry {
-	const char *name;
-	uint32_t rank; /* its coarsest variant; files of the base have higher ranks than all variants */
-	pack_planned_file *file;
-	const pack_member *member;
-	const pack_base_file *base_file;
-} index_entry;
-
-/* The index has files by name, those of the same name by rank. */
-static int compare_entries(const void *a, const void *b)
-{
-	const index_entry *x = a, *y = b;
-	int order = strcmp(x->name, y->name);
-	return order != 0 ? order : (x->rank > y->rank) - (x->rank < y->rank);
-}
-
-static size_t list_entries(pack_plan *plan, const pack_base *base, const pack_members *members,
-                           index_entry *entries)
-{
-	size_t n = 0;
-	for (size_t i = 0; i < plan->n_files; i++)
-		entries[n++] = (index_entry){.name = plan->files[i].file->name,
-		                             .rank = pack_coarsest(plan->files[i].file->variants),
-		                             .file = &plan->files[i]};
-	for (size_t i = 0; i < members->n; i++)
-		entries[n++] = (index_entry){.name = members->items[i].small->name,
-		                             .rank = pack_coarsest(members->items[i].small->variants),
-		                             .member = &members->items[i]};
-	for (size_t i = 0; i < base->n_files; i++)
-		if (base->files[i]->is_used)
-			entries[n++] = (index_entry){.name = base->files[i]->name,
-			                             .rank = QS_VARIANTS_MAX + (uint32_t)i,
-			                             .base_file = base->files[i]};
-	if (n > 0)
-		qsort(entries, n, sizeof(*entries), compare_entries);
-	return n;
-}
-
-static qstore_status index_files(pack_plan *plan, const pack_base *base, const pack_members *members,
-                                 qstore_error *error)
-{
-	index_entry *entries = calloc(plan->n_files + members->n + base->n_files + 1, sizeof(*entries));
-	if (!entries)
-		return qs_no_memory(error);
-	size_t n = list_entries(plan, base, members, entries);
-	qstore_status status = QSTORE_OK;
-	for (size_t i = 0; i < n && !status; i++) {
-		uint32_t number;
-		const index_entry *e = &entries[i];
-		status = qs_builder_add_file(&plan->builder, &number);
-		if (status)
-			status = fail_index(plan, status, error);
-		else if (e->file)
-			status = index_file(plan, number, e->file, error);
-		else if (e->member)
-			status = index_member(plan, number, e->member, error);
-		else
-			status = index_base_file(plan, number, e->base_file, error);
-	}
-	free(entries);
-	return status;
 }
 
 /* ---- Variants and layers ---- */
@@ -494,6 +295,6 @@ qstore_status pack_make_plan(pack_plan *plan, const pack_input *input, const pac
 	if (!status)
 		status = plan_objects(plan, error);
 	if (!status)
-		status = index_files(plan, base, members, error);
+		status = pack_index_files(plan, base, members, error);
 	return status;
 }

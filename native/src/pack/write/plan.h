@@ -1,0 +1,17 @@
+/* The two halves of the plan: objects (plan.c), and the files and tensors of the index (plan_index.c). */
+#ifndef QS_PACK_PLAN_H
+#define QS_PACK_PLAN_H
+
+#include "write.h"
+
+/* The object that a tensor uses; QS_NONE for NULL and for a literal. */
+uint32_t pack_object_of(pack_tensor *t);
+
+/* The records of all files, of their extents and their tensors; objects are planned by now. */
+qstore_status pack_index_files(pack_plan *plan, const pack_base *base, const pack_members *members,
+                               qstore_error *error);
+
+/* The status, with a line that says that the index cannot be made. */
+qstore_status pack_fail_index(const pack_plan *plan, qstore_status status, qstore_error *error);
+
+#endif
