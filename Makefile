@@ -234,7 +234,7 @@ node_modules/.package-lock.json: package-lock.json | npm-modules
 npm-modules:
 	-@scripts/npm-modules
 
-dist/types/index.d.ts: $(wildcard js/*.js js/*/*.js js/*/*/*.js) js/status.js js/format/dtypes.js tsconfig.json package.json scripts/prune-types node_modules/.package-lock.json
+dist/types/index.d.ts: $(wildcard js/*.js js/*/*.js js/*/*/*.js) js/status.js js/format/facts.js tsconfig.json package.json scripts/prune-types node_modules/.package-lock.json
 	$(call say,types)rm -rf dist/types && node_modules/.bin/tsc -p tsconfig.json --noCheck && scripts/prune-types
 	@touch $@
 
