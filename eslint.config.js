@@ -10,7 +10,7 @@ const folder = (files, ...names) => ({ files, languageOptions: { globals: Object
 
 export default [
 	{ ignores: ["build/", "dist/", "**/node_modules/"] },
-	{ files: ["**/*.js", "**/*.mjs", "scripts/generate-js", "scripts/set-version"], ...js.configs.recommended },
+	{ files: ["**/*.js", "**/*.mjs", "scripts/check-docs", "scripts/generate-js", "scripts/set-version"], ...js.configs.recommended },
 	{
 		linterOptions: { reportUnusedDisableDirectives: "error" },
 		rules: {

@@ -174,8 +174,10 @@ const EXAMPLE_ROW = [0.0825, -0.041, 0.0117, 0.126, -0.063, 0.0276, -0.1016, 0.0
  * Writes it into a folder and returns the weights' bytes. @param {string} folder */
 export function writeExample(folder) {
 	const below = random(11);
-	const values = Float32Array.from({ length: 64 }, (_, i) => EXAMPLE_ROW[i] ?? (below(2001) + below(2001) + below(2001) - 3000) / 20000);
-	const data = new Uint8Array(new Uint16Array(Uint32Array.from(new Uint32Array(values.buffer), (bits) => (bits + 0x7fff + ((bits >> 16) & 1)) >>> 16)).buffer);
+	const noise = () => (below(2001) + below(2001) + below(2001) - 3000) / 20000;
+	const values = Float32Array.from({ length: 64 }, (_, i) => EXAMPLE_ROW[i] ?? noise());
+	const patterns = Uint16Array.from(new Uint32Array(values.buffer), (bits) => (bits + 0x7fff + ((bits >> 16) & 1)) >>> 16);
+	const data = new Uint8Array(patterns.buffer);
 	mkdirSync(folder, { recursive: true });
 	writeFileSync(path.join(folder, "model.safetensors"), safetensors({ "layer.weight": { dtype: "BF16", shape: [8, 8], data } }));
 	return data;

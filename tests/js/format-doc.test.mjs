@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { before, after, test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { decompress } from "fzstd";
 import { openQstore } from "../../js/node/open.js";
 import { writeExample } from "../golden/models.mjs";
@@ -29,8 +30,9 @@ const bodyOf = (archive) => Buffer.from(decompress(archive.subarray(576, 576 + N
 function shown(of) {
 	const blocks = [...format.matchAll(/```hex (\w+)\n([\s\S]*?)```/g)].filter(([, name]) => name === of);
 	return blocks.flatMap(([, , lines]) => lines.trimEnd().split("\n").map((line) => {
-		const [, offset, hex] = /^([0-9a-f]{4}) {2}((?:[0-9a-f]{2} )*[0-9a-f]{2})(?: {2,}\S.*)?$/.exec(line) ?? assert.fail(`not a line of hex: ${line}`);
-		return /** @type {const} */ ([parseInt(offset, 16), Buffer.from(hex.replaceAll(" ", ""), "hex")]);
+		const [, offset, hexBytes] = /^([0-9a-f]{4}) {2}((?:[0-9a-f]{2} )*[0-9a-f]{2})(?: {2,}\S.*)?$/.exec(line) ??
+			assert.fail(`not a line of hex: ${line}`);
+		return /** @type {const} */ ([parseInt(offset, 16), Buffer.from(hexBytes.replaceAll(" ", ""), "hex")]);
 	}));
 }
 
@@ -48,13 +50,16 @@ for (const [name, bytes] of [["archive", golden], ["body", bodyOf(golden)]])
 	});
 
 /** An object's coded bytes. */
-const coded = (index, number) => index.payload.subarray(index.objects[number].offset, index.objects[number].offset + index.objects[number].codedSize);
+function coded({ payload, objects }, number) {
+	const { offset, codedSize } = objects[number];
+	return payload.subarray(offset, offset + codedSize);
+}
 
 test("packing the example's model gives the example again", async () => {
 	const made = await readIndex(packed), kept = await readIndex(golden);
 	// The index and object 0 are zstd frames, which another version of zstd may write in another way.
 	for (const number of [1, 2, 3, 4])
-		assert.equal(Buffer.from(coded(made, number)).toString("hex"), Buffer.from(coded(kept, number)).toString("hex"), `object ${number}`);
+		assert.deepEqual(Buffer.from(coded(made, number)), Buffer.from(coded(kept, number)), `object ${number}`);
 	assert.deepEqual(made.parts, kept.parts);
 	assert.deepEqual(made.files, kept.files);
 });
@@ -65,7 +70,8 @@ test("every decoder restores the example's model", async () => {
 	const archive = await openQstore(golden, {});
 	assert.deepEqual(Buffer.from(await archive.file("model.safetensors", { precision: "bf16" }).read()), original);
 	await archive.close();
-	native("qstore-unpack", new URL("tests/golden/example.qstore", root).pathname, "--precision", "bf16", "-o", join(folder, "restored"), "-q");
+	const example = fileURLToPath(new URL("tests/golden/example.qstore", root));
+	native("qstore-unpack", example, "--precision", "bf16", "-o", join(folder, "restored"), "-q");
 	assert.deepEqual(readFileSync(join(folder, "restored/model.safetensors")), original);
 });
 
@@ -78,6 +84,9 @@ function round(x) {
 	return below + (x - below > 0.5 || (x - below === 0.5 && below % 2) ? 1 : 0);
 }
 
+/** The pattern of 2^-14, above which FP16's values are normal, as all of the row are. */
+const LEAST = 0x3880;
+
 /** To FP16, for values from 2^-14 to 2. */
 function half(x) {
 	const spacing = 2 ** (Math.floor(Math.log2(x)) - 10);
@@ -89,7 +98,7 @@ async function firstRow() {
 	const index = await readIndex(golden), codes = [...coded(index, 2).subarray(1, 9)].map((byte) => (byte << 24) >> 24);
 	const patterns = Array.from({ length: 8 }, (_, i) => weights[2 * i] | (weights[2 * i + 1] << 8));
 	const scale = Math.max(...patterns.map((pattern) => Math.abs(single(pattern)))), factor = Math.fround(127 / scale);
-	const scaled = (magnitude) => (magnitude < 0x3880 ? Math.fround(single(magnitude) * factor) : Math.fround(half(single(magnitude)) * factor));
+	const scaled = (magnitude) => Math.fround(half(single(magnitude)) * factor);
 	const chunk = coded(index, 4), bits = [...chunk.subarray(9, 13)].flatMap((byte) => [byte & 15, byte >> 4]);
 	let at = 0;
 	const states = bits.map((b) => {
@@ -102,13 +111,15 @@ async function firstRow() {
 		const code = codes[lane], k = Math.abs(code), magnitude = pattern & 0x7fff;
 		let first = 0, n = 1;
 		if (k) {
-			for (first = 0x3880; round(scaled(first)) < k; first++);
+			for (first = LEAST; round(scaled(first)) < k; first++);
 			while (first + n < 0x4000 && round(scaled(first + n)) === k) n++;
 			if (k === 127) n = [...Array(n).keys()].filter((i) => single(first + i) <= scale).length; // beyond the absmax is nothing
 		}
 		const F = Math.min(65535, Math.floor(65536 / n)), slot = states[lane] % 65536, rank = Math.floor(slot / F);
-		const step = F * Math.floor(states[lane] / 65536) + (slot % F), taken = step < 65536 ? chunk[unit++] | (chunk[unit++] << 8) : undefined;
-		return { pattern, magnitude, code, first, n, F, slot, rank, state: states[lane], step, taken, after: taken === undefined ? step : step * 65536 + taken };
+		const step = F * Math.floor(states[lane] / 65536) + (slot % F);
+		const taken = step < 65536 ? chunk[unit++] | (chunk[unit++] << 8) : undefined;
+		const after = taken === undefined ? step : step * 65536 + taken;
+		return { pattern, magnitude, code, first, n, F, slot, rank, state: states[lane], step, taken, after };
 	});
 	return { scale, factor, scaled, rows };
 }
