@@ -57,7 +57,7 @@ before(() => {
 	symlinkSync(join(root, "node_modules"), join(copy, "node_modules"));
 	// Where npm's zstd is not installed, the source package's need not be fetched a second time.
 	const env = existsSync(join(root, "node_modules/zstd-napi")) ? process.env : { ...process.env, ZSTD_SRC: join(root, "build/zstd") };
-	execFileSync("bash", ["-c", `umask 077; exec make -s -j${availableParallelism()} dist`], { cwd: copy, env, stdio: "pipe" });
+	execFileSync("bash", ["-c", `umask 077; exec make -s -j${availableParallelism()} npm`], { cwd: copy, env, stdio: "pipe" });
 });
 
 after(() => folder && rmSync(folder, { recursive: true }));
