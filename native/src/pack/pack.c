@@ -21,7 +21,7 @@ typedef struct packer {
 	const qstore_pack_options *options;
 	pack_progress progress;
 	qs_arena arena;
-	pack_spool generated; /* bytes that are in no input */
+	pack_spool made; /* bytes that are in no input */
 	pack_input input;
 	pack_derived derived;
 	pack_base base;
@@ -51,7 +51,7 @@ static qstore_status check_output(const pack_input *input, const char *path, int
 static qstore_status open_spools(packer *p, qstore_error *error)
 {
 	const char *output = p->options->output;
-	qstore_status status = pack_open_spool(&p->generated, output, error);
+	qstore_status status = pack_open_spool(&p->made, output, error);
 	if (!status)
 		status = pack_open_spool(&p->members.spool, output, error);
 	if (!status)
@@ -182,7 +182,7 @@ static void packer_free(packer *p)
 	pack_close_input(&p->input);
 	pack_close_spool(&p->layers);
 	pack_close_spool(&p->members.spool);
-	pack_close_spool(&p->generated);
+	pack_close_spool(&p->made);
 	qs_arena_free(&p->arena);
 	pack_progress_free(&p->progress);
 	free(p);
@@ -200,7 +200,7 @@ qstore_status qstore_pack(const qstore_pack_options *options, qstore_pack_result
 	p->options = options;
 	pack_progress_init(&p->progress, &options->work);
 	p->input.arena = p->derived.arena = &p->arena;
-	p->derived.spool = &p->generated;
+	p->derived.spool = &p->made;
 	p->plan.output = options->output;
 	qstore_status status = run_steps(p, error);
 	if (!status && result)

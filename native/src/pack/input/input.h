@@ -25,9 +25,9 @@ typedef struct pack_file {
 	const qs_model_file *input; /* NULL: made by the packer */
 	uint32_t variants;          /* bit v: variant v has this file */
 	uint64_t size;
-	pack_segment gaps; /* bytes that are in no tensor: byte `at` of the file is at gaps.offset + at … */
-	int is_padded; /* … but from gaps.size on these bytes are zero, as are those from `padding` on in that
-	                  source */
+	pack_range gaps; /* bytes that are in no tensor: byte `at` of the file is at gaps.offset + at … */
+	int is_padded;   /* … but from gaps.size on these bytes are zero, as are those from `padding` on in that
+	                    source */
 	uint64_t padding;
 	size_t n_tensors;
 	pack_tensor *tensors; /* in order of offset */
@@ -37,7 +37,7 @@ typedef struct pack_file {
 typedef struct pack_small {
 	const char *name, *path; /* path: for messages */
 	uint32_t variants;
-	pack_segment bytes;
+	pack_range bytes;
 } pack_small;
 
 typedef struct pack_input {

@@ -24,11 +24,11 @@ static inline qstore_status pack_read(const pack_source *source, void *dst, size
 	return source->read(source->state, dst, size, offset, error);
 }
 
-/* Bytes of a source. */
-typedef struct pack_segment {
+/* Bytes [offset, offset + size) of a source. */
+typedef struct pack_range {
 	const pack_source *source;
 	uint64_t offset, size;
-} pack_segment;
+} pack_range;
 
 /* ---- Input files, which must not change while they are packed ---- */
 

@@ -12,17 +12,16 @@
 
 /* Bytes of a view that are made at a time. Views of scales make fewer, because each is made of up to 64
  * bytes. */
-#define PIECE ((size_t)1 << 17)
-#define SCALES_PIECE (PIECE / 32)
+#define SIZE_MAX_AT_ONCE ((size_t)1 << 17)
+#define SCALES_SIZE_MAX (SIZE_MAX_AT_ONCE / 32)
 
-/* A piece may begin and end within a block of at most 256 elements; singles are four times as large as codes.
+/* These bytes may begin and end within a block of at most 256 elements; singles are four times as large as
+ * codes.
  */
-#define PIECE_ELEMS_MAX (PIECE + 2 * 256)
-_Static_assert(4 * PIECE_ELEMS_MAX <= PACK_SCRATCH_SIZE / 2,
-               "the elements that a piece is made of fit into half");
-_Static_assert(PIECE_ELEMS_MAX <= PACK_SCRATCH_SIZE / 8 * 2, "a piece's codes end before its scales begin");
-_Static_assert(SCALES_PIECE / 2 * 64 <= PACK_SCRATCH_SIZE / 2,
-               "the floats of a piece of absolute maxima fit");
+#define ELEMS_MAX (SIZE_MAX_AT_ONCE + 2 * 256)
+_Static_assert(4 * ELEMS_MAX <= PACK_SCRATCH_SIZE / 2, "the elements that they are made of fit into half");
+_Static_assert(ELEMS_MAX <= PACK_SCRATCH_SIZE / 8 * 2, "codes end before scales begin");
+_Static_assert(SCALES_SIZE_MAX / 2 * 64 <= PACK_SCRATCH_SIZE / 2, "the floats of absolute maxima fit");
 
 /* Bytes of the tensor that t is a view of: a tensor as it is, or a transposed one. */
 static qstore_status read_viewed(const pack_tensor *t, uint8_t *dst, size_t size, uint64_t offset,
@@ -34,7 +33,7 @@ static qstore_status read_viewed(const pack_tensor *t, uint8_t *dst, size_t size
 	return pack_read(t->viewed->source, dst, size, t->viewed->source_offset + offset, error);
 }
 
-/* A code takes one byte. The pieces of rows are quantized one by one, each by the scale of its row. */
+/* A code takes one byte. Row slices are quantized one by one, each by the scale of its row. */
 static qstore_status read_llm_int8(const pack_tensor *t, uint8_t *dst, size_t n, uint64_t offset,
                                    uint8_t *scratch, qstore_error *error)
 {
@@ -46,10 +45,10 @@ static qstore_status read_llm_int8(const pack_tensor *t, uint8_t *dst, size_t n,
 		                   t->grid.scales->source_offset + first_row * sizeof(float), error);
 	for (size_t done = 0; done < n && !status;) {
 		uint64_t row = (offset + done) / cols, left = (row + 1) * cols - (offset + done);
-		size_t piece = left < n - done ? (size_t)left : n - done;
-		qs_llm_int8_quantize(fine + 2 * done, piece, t->viewed->dtype,
+		size_t slice = left < n - done ? (size_t)left : n - done;
+		qs_llm_int8_quantize(fine + 2 * done, slice, t->viewed->dtype,
 		                     qs_load_f32(scales + (row - first_row) * sizeof(float)), (int8_t *)dst + done);
-		done += piece;
+		done += slice;
 	}
 	return status;
 }
@@ -107,20 +106,20 @@ static qstore_status read_words(const pack_tensor *t, uint8_t *dst, size_t size,
 	return QSTORE_OK;
 }
 
-/* The elements that are read at a time: a piece of a row, or many whole rows. */
-typedef struct row_piece {
+/* The elements that are read at a time: a range of one row, or many whole rows. */
+typedef struct row_range {
 	uint64_t row, column, n_rows, n_cols;
-} row_piece;
+} row_range;
 
-static row_piece next_piece(const pack_tensor *t, uint64_t offset, size_t size, uint64_t most_rows)
+static row_range next_range(const pack_tensor *t, uint64_t offset, size_t size, uint64_t most_rows)
 {
 	uint64_t cols = t->dims[1];
-	row_piece piece = {offset / cols, offset % cols, 1, cols - offset % cols};
-	if (piece.n_cols > size)
-		piece.n_cols = size;
-	else if (piece.column == 0)
-		piece.n_rows = size / cols < most_rows ? size / cols : most_rows;
-	return piece;
+	row_range range = {offset / cols, offset % cols, 1, cols - offset % cols};
+	if (range.n_cols > size)
+		range.n_cols = size;
+	else if (range.column == 0)
+		range.n_rows = size / cols < most_rows ? size / cols : most_rows;
+	return range;
 }
 
 /* A line of words has 32 / code_bits columns of all rows; the words of the wanted rows are read from each
@@ -134,8 +133,8 @@ static qstore_status read_words_transposed(const pack_tensor *t, uint8_t *dst, s
 	uint8_t words[4 * ROWS], codes[8];
 	(void)scratch;
 	while (size > 0) {
-		row_piece piece = next_piece(t, offset, size, ROWS);
-		uint64_t row = piece.row, column = piece.column, n_rows = piece.n_rows, n_cols = piece.n_cols;
+		row_range range = next_range(t, offset, size, ROWS);
+		uint64_t row = range.row, column = range.column, n_rows = range.n_rows, n_cols = range.n_cols;
 		for (uint64_t line = column / per_word; line * per_word < column + n_cols; line++) {
 			qstore_status status = read_viewed(t, words, (size_t)n_rows * 4, (line * rows + row) * 4, error);
 			if (status)
@@ -156,8 +155,8 @@ static qstore_status read_words_transposed(const pack_tensor *t, uint8_t *dst, s
 	return QSTORE_OK;
 }
 
-/* Pieces of rows, or many whole rows at a time: their elements are neighbours in a row of the stored floats,
- * which is a column here. */
+/* A range of one row, or many whole rows at a time: their elements are neighbours in a row of the stored
+ * floats, which is a column here. */
 static qstore_status read_transposed(const pack_tensor *t, uint8_t *dst, size_t size, uint64_t offset,
                                      uint8_t *scratch, qstore_error *error)
 {
@@ -196,20 +195,20 @@ static qstore_status read_nibbles_transposed(const pack_tensor *t, uint8_t *dst,
 	uint8_t words[4 * WORDS], codes[8 * WORDS];
 	(void)scratch;
 	while (size > 0) {
-		row_piece piece = next_piece(t, offset, size, 8 * (WORDS - 1));
-		uint64_t first = piece.row / 8, n = (piece.row + piece.n_rows - 1) / 8 - first + 1;
-		for (uint64_t c = 0; c < piece.n_cols; c++) {
+		row_range range = next_range(t, offset, size, 8 * (WORDS - 1));
+		uint64_t first = range.row / 8, n = (range.row + range.n_rows - 1) / 8 - first + 1;
+		for (uint64_t c = 0; c < range.n_cols; c++) {
 			qstore_status status =
-			    read_viewed(t, words, (size_t)n * 4, ((piece.column + c) * (rows / 8) + first) * 4, error);
+			    read_viewed(t, words, (size_t)n * 4, ((range.column + c) * (rows / 8) + first) * 4, error);
 			if (status)
 				return status;
 			qs_words_deinterleave(words, (size_t)n, codes);
-			for (uint64_t r = 0; r < piece.n_rows; r++)
-				dst[r * cols + c] = codes[piece.row - first * 8 + r];
+			for (uint64_t r = 0; r < range.n_rows; r++)
+				dst[r * cols + c] = codes[range.row - first * 8 + r];
 		}
-		dst += piece.n_rows * piece.n_cols;
-		offset += piece.n_rows * piece.n_cols;
-		size -= (size_t)(piece.n_rows * piece.n_cols);
+		dst += range.n_rows * range.n_cols;
+		offset += range.n_rows * range.n_cols;
+		size -= (size_t)(range.n_rows * range.n_cols);
 	}
 	return QSTORE_OK;
 }
@@ -301,7 +300,7 @@ qstore_status pack_tensor_read(const pack_tensor *tensor, uint8_t *dst, size_t s
 		return pack_read(tensor->source, dst, size, tensor->source_offset + offset, error);
 	int scales = tensor->view == PACK_BLOCK_SCALES || tensor->view == PACK_BLOCK_ABSMAX ||
 	             tensor->view == PACK_Q8_0_SCALES;
-	size_t most = scales ? SCALES_PIECE : PIECE;
+	size_t most = scales ? SCALES_SIZE_MAX : SIZE_MAX_AT_ONCE;
 	while (size > 0 && !status) {
 		size_t n = size < most ? size : most;
 		status = readers[tensor->view](tensor, dst, n, offset, scratch, error);

@@ -102,7 +102,7 @@ static qstore_status write_made_header(pack_file *file, pack_spool *spool, qstor
 		file->tensors[i].offset = file->size;
 		file->size += file->tensors[i].size;
 	}
-	file->gaps = (pack_segment){.source = &spool->source, .size = header_size};
+	file->gaps = (pack_range){.source = &spool->source, .size = header_size};
 	status = pack_spool_append(spool, header, header_size, &file->gaps.offset, error);
 	free(header);
 	return status;

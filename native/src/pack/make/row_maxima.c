@@ -74,10 +74,10 @@ static qstore_status maxima_work(void *user, void *memory, uint64_t job, qstore_
 	thread->is_finite = 1;
 	for (size_t done = 0; done < n;) {
 		uint64_t left = c->cols - (first_elem + done) % c->cols;
-		size_t piece = left < n - done ? (size_t)left : n - done;
+		size_t slice = left < n - done ? (size_t)left : n - done;
 		thread->maxima[thread->n_rows++] =
-		    qs_llm_int8_absmax(thread->fine + 2 * done, piece, c->fine->dtype, &thread->is_finite);
-		done += piece;
+		    qs_llm_int8_absmax(thread->fine + 2 * done, slice, c->fine->dtype, &thread->is_finite);
+		done += slice;
 	}
 	return QSTORE_OK;
 }
@@ -90,7 +90,7 @@ static qstore_status maxima_commit(void *user, void *memory, uint64_t job, qstor
 	size_t n;
 	pack_quantized *c = find_job(q, job, &first_elem, &n);
 	c->is_finite &= thread->is_finite;
-	/* Chunks are whole rows, or pieces of one row. Then each piece overwrites the maximum of those before it.
+	/* Chunks are whole rows, or slices of one row; each of these overwrites the maximum of those before it.
 	 */
 	if (first_elem % c->cols != 0 && q->row > thread->maxima[0])
 		thread->maxima[0] = q->row;

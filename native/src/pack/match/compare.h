@@ -11,7 +11,7 @@
 qstore_status pack_are_equal(const pack_tensor *a, const pack_tensor *b, const pack_progress *progress,
                              uint8_t *buffer, int *equal, qstore_error *error);
 
-/* Does it save 2 % to code a piece of the middle chunk of `fine` as differences to `coarse`? */
+/* Does it save 2 % to code a sample of the middle chunk of `fine` as differences to `coarse`? */
 qstore_status pack_delta_pays(qs_encoder *encoder, const pack_tensor *fine, const pack_tensor *coarse,
                               int *pays, qstore_error *error);
 

@@ -31,21 +31,21 @@ static pack_tensor *find_beside(const pack_map *map, const char *name, const cha
 static qstore_status find_plain_group(const pack_tensor *order, uint64_t *group, qstore_error *error)
 {
 	uint64_t n = order->size / 4;
-	int32_t block[1024];
+	int32_t groups[1024];
 	int known = 0, plain = 1;
 	*group = n;
 	for (uint64_t at = 0; at < n && plain; at += 1024) {
 		size_t some = n - at < 1024 ? (size_t)(n - at) : 1024;
 		qstore_status status =
-		    pack_read(order->source, block, some * 4, order->source_offset + at * 4, error);
+		    pack_read(order->source, groups, some * 4, order->source_offset + at * 4, error);
 		if (status)
 			return status;
 		for (size_t i = 0; i < some; i++) {
-			if (!known && block[i] != 0) {
+			if (!known && groups[i] != 0) {
 				known = 1;
 				*group = at + i;
 			}
-			plain &= *group > 0 && block[i] >= 0 && (uint64_t)block[i] == (at + i) / *group;
+			plain &= *group > 0 && groups[i] >= 0 && (uint64_t)groups[i] == (at + i) / *group;
 		}
 	}
 	*group = plain ? *group : 0;

@@ -17,6 +17,10 @@
 #define SCALES_MAX 8
 #define STRIDES_MAX 6
 #define RULES_MAX 6
+/* Blocks of Q8_0 whose scales are compared at a time. */
+#define BLOCKS_AT_ONCE (1u << 13)
+_Static_assert((34 + 2 + 2) * BLOCKS_AT_ONCE <= QS_CHUNK_SIZE_MAX,
+               "scales, maxima and blocks fit into a chunk");
 /* Codes whose squared correlation with values is larger belong to them, even if they are far from them:
  * columns may be scaled (SmoothQuant, AWQ). */
 #define RELATED_MIN 0.1
@@ -367,13 +371,12 @@ qstore_status pack_use_absmax(pack_search *s, const pack_tensor *fine, pack_tens
 	if (!absmax)
 		return qs_no_memory(error);
 	absmax->owner = scales->owner;
-	const uint32_t piece = 1u << 13; /* blocks */
 	uint64_t n = pack_n_elems(scales);
-	memset(s->coarse, 0, 32 * (size_t)piece);
-	for (uint64_t at = 0; at < n; at += piece) {
-		uint32_t some = n - at < piece ? (uint32_t)(n - at) : piece;
-		uint8_t *stored_scales = s->fine, *found = stored_scales + 2 * (size_t)piece,
-		        *blocks = found + 2 * (size_t)piece; /* 34 bytes each */
+	memset(s->coarse, 0, 32 * (size_t)BLOCKS_AT_ONCE);
+	for (uint64_t at = 0; at < n; at += BLOCKS_AT_ONCE) {
+		uint32_t some = n - at < BLOCKS_AT_ONCE ? (uint32_t)(n - at) : BLOCKS_AT_ONCE;
+		uint8_t *stored_scales = s->fine, *found = stored_scales + 2 * (size_t)BLOCKS_AT_ONCE,
+		        *blocks = found + 2 * (size_t)BLOCKS_AT_ONCE; /* 34 bytes each */
 		qstore_status status = read_sample_elems(s, scales, stored_scales, at, some, error);
 		if (!status)
 			status = read_sample_elems(s, absmax, found, at, some, error);

@@ -1,4 +1,5 @@
-/* Which rule and which scales made a matrix's codes: found by trying all that fit on pieces of the floats. */
+/* Which rule and which scales made a matrix's codes: found by trying all that fit on samples of the floats.
+ */
 #ifndef QS_PACK_RULE_H
 #define QS_PACK_RULE_H
 

@@ -87,9 +87,9 @@ static qstore_status read_object(const pack_plan *plan, uint32_t number, uint8_t
 	const pack_object *own = &plan->objects[number];
 	if (own->tensor)
 		return pack_tensor_read(own->tensor, dst, size, offset, scratch, error);
-	for (size_t i = own->first_segment; size > 0; i++) {
-		assert(i < own->first_segment + own->n_segments);
-		const pack_segment *s = &plan->segments[i];
+	for (size_t i = own->first_range; size > 0; i++) {
+		assert(i < own->first_range + own->n_ranges);
+		const pack_range *s = &plan->ranges[i];
 		if (offset >= s->size) {
 			offset -= s->size;
 			continue;

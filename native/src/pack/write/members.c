@@ -37,7 +37,7 @@ static qstore_status create_context(ZSTD_CCtx **context, uint64_t size, qstore_e
 	return QSTORE_OK;
 }
 
-/* Compresses a block of a small file, the last one when is_last, and writes it behind the member's coded
+/* Compresses n bytes of a small file, the last ones when is_last, and writes them behind the member's coded
  * bytes. */
 static qstore_status write_compressed(const member_writer *w, ZSTD_CCtx *context, pack_member *member,
                                       size_t n, int is_last, qstore_error *error)
@@ -66,7 +66,7 @@ static qstore_status write_compressed(const member_writer *w, ZSTD_CCtx *context
 static qstore_status read_small(const member_writer *w, pack_member *member, ZSTD_CCtx *context, int copies,
                                 qstore_error *error)
 {
-	const pack_segment *bytes = &member->small->bytes;
+	const pack_range *bytes = &member->small->bytes;
 	uint64_t at = 0;
 	if (!qs_sha256_reset(w->sha256))
 		return qs_no_memory(error);
@@ -115,18 +115,18 @@ static qstore_status spool_member(const member_writer *w, pack_member *member, q
 
 /* ---- The other files under zstd alone ---- */
 
-typedef struct zstd_block {
+typedef struct compared_range {
 	const pack_file *file;
 	uint64_t offset;
 	uint32_t size;
-} zstd_block;
+} compared_range;
 
-/* The jobs: a block each; and one beside them, which is all small files. */
+/* The jobs: a range of a file each; and one beside them, which is all small files. */
 typedef struct first_pass {
 	pack_members *members;
 	member_writer writer;
-	zstd_block *blocks;
-	size_t n_blocks;
+	compared_range *ranges;
+	size_t n_ranges;
 } first_pass;
 
 typedef struct zstd_thread {
@@ -165,27 +165,27 @@ static void *zstd_create(void *user)
 static qstore_status zstd_work(void *user, void *memory, uint64_t job, qstore_error *error)
 {
 	const first_pass *pass = user;
-	const zstd_block *block = &pass->blocks[job];
+	const compared_range *range = &pass->ranges[job];
 	zstd_thread *t = memory;
 	qstore_status status =
-	    pack_file_read(block->file, t->data, block->size, block->offset, t->scratch, error);
+	    pack_file_read(range->file, t->data, range->size, range->offset, t->scratch, error);
 	if (status)
 		return status;
 	t->zstd_size = ZSTD_compressCCtx(t->context, t->coded, ZSTD_compressBound(QS_IO_BLOCK), t->data,
-	                                 block->size, COMPARE_LEVEL);
+	                                 range->size, COMPARE_LEVEL);
 	return ZSTD_isError(t->zstd_size) ? qs_no_memory(error) : QSTORE_OK;
 }
 
 static qstore_status zstd_commit(void *user, void *memory, uint64_t job, qstore_error *error)
 {
 	first_pass *pass = user;
-	const zstd_block *block = &pass->blocks[job];
+	const compared_range *range = &pass->ranges[job];
 	const zstd_thread *t = memory;
 	(void)error;
 	for (uint32_t v = 0; v < QS_VARIANTS_MAX; v++)
-		if (block->file->variants >> v & 1)
+		if (range->file->variants >> v & 1)
 			pass->members->zstd_size[v] += t->zstd_size;
-	pack_advance(pass->writer.progress, block->size);
+	pack_advance(pass->writer.progress, range->size);
 	return QSTORE_OK;
 }
 
@@ -202,20 +202,20 @@ static qstore_status spool_members(void *user, void *memory, uint64_t job, qstor
 	return status;
 }
 
-static qstore_status list_blocks(first_pass *pass, const pack_input *input, int compare, qstore_error *error)
+static qstore_status list_ranges(first_pass *pass, const pack_input *input, int compare, qstore_error *error)
 {
 	size_t n_files = compare ? input->n_files : 0;
 	uint64_t n = 0;
 	for (size_t i = 0; i < n_files; i++)
 		n += (input->files[i].size + QS_IO_BLOCK - 1) / QS_IO_BLOCK;
-	pass->blocks = malloc((size_t)(n + 1) * sizeof(*pass->blocks));
-	if (!pass->blocks)
+	pass->ranges = malloc((size_t)(n + 1) * sizeof(*pass->ranges));
+	if (!pass->ranges)
 		return qs_no_memory(error);
 	for (size_t i = 0; i < n_files; i++) {
 		uint64_t size = input->files[i].size;
 		for (uint64_t at = 0; at < size; at += QS_IO_BLOCK) {
 			uint32_t some = size - at < QS_IO_BLOCK ? (uint32_t)(size - at) : (uint32_t)QS_IO_BLOCK;
-			pass->blocks[pass->n_blocks++] = (zstd_block){&input->files[i], at, some};
+			pass->ranges[pass->n_ranges++] = (compared_range){&input->files[i], at, some};
 		}
 	}
 	return QSTORE_OK;
@@ -230,7 +230,7 @@ static qstore_status read_inputs(first_pass *pass, const pack_input *input, int 
 	for (size_t i = 0; i < input->n_smalls; i++)
 		total += input->smalls[i].bytes.size;
 	qs_jobs jobs = {
-	    .n_jobs = pass->n_blocks,
+	    .n_jobs = pass->n_ranges,
 	    .user = pass,
 	    .create = zstd_create,
 	    .destroy = zstd_destroy,
@@ -300,10 +300,10 @@ qstore_status pack_make_members(pack_members *members, const pack_input *input, 
 	for (size_t i = 0; i < input->n_smalls && !status; i++)
 		members->items[members->n++].small = &input->smalls[i];
 	if (!status)
-		status = list_blocks(&pass, input, compare, error);
+		status = list_ranges(&pass, input, compare, error);
 	if (!status)
 		status = read_inputs(&pass, input, compare, error);
-	free(pass.blocks);
+	free(pass.ranges);
 	free(buffers);
 	qs_sha256_destroy(pass.writer.sha256);
 	if (status)

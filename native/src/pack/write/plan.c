@@ -26,7 +26,7 @@ void pack_free_plan(pack_plan *plan)
 	for (size_t i = 0; i < plan->n_files; i++)
 		free(plan->files[i].pieces);
 	free(plan->files);
-	free(plan->segments);
+	free(plan->ranges);
 	free(plan->objects);
 	qs_builder_free(&plan->builder);
 }
@@ -73,22 +73,22 @@ static qstore_status add_object(pack_plan *plan, qs_object object, pack_object o
 	return QSTORE_OK;
 }
 
-/* Appends bytes to the literal object that begins with segment `first`. */
-static qstore_status add_segment(pack_plan *plan, size_t first, pack_segment segment, qstore_error *error)
+/* Appends bytes to the literal object that begins with range `first`. */
+static qstore_status add_range(pack_plan *plan, size_t first, pack_range range, qstore_error *error)
 {
-	if (segment.size == 0)
+	if (range.size == 0)
 		return QSTORE_OK;
-	if (plan->n_segments > first) {
-		pack_segment *last = &plan->segments[plan->n_segments - 1];
-		if (last->source == segment.source && last->offset + last->size == segment.offset) {
-			last->size += segment.size;
+	if (plan->n_ranges > first) {
+		pack_range *last = &plan->ranges[plan->n_ranges - 1];
+		if (last->source == range.source && last->offset + last->size == range.offset) {
+			last->size += range.size;
 			return QSTORE_OK;
 		}
 	}
-	pack_segment *added = qs_array_add(&plan->segments, &plan->n_segments, sizeof(*added));
+	pack_range *added = qs_array_add(&plan->ranges, &plan->n_ranges, sizeof(*added));
 	if (!added)
 		return qs_no_memory(error);
-	*added = segment;
+	*added = range;
 	return QSTORE_OK;
 }
 
@@ -96,7 +96,7 @@ static qstore_status add_segment(pack_plan *plan, size_t first, pack_segment seg
 static qstore_status plan_literal(pack_plan *plan, pack_planned_file *planned, qstore_error *error)
 {
 	const pack_file *file = planned->file;
-	pack_object own = {.first_segment = plan->n_segments};
+	pack_object own = {.first_range = plan->n_ranges};
 	qs_object object = new_object(QS_KIND_PLAIN, QS_BYTES, pack_coarsest(file->variants));
 	uint64_t at = 0;
 	object.cols = 1;
@@ -105,19 +105,19 @@ static qstore_status plan_literal(pack_plan *plan, pack_planned_file *planned, q
 		const pack_tensor *t = i < file->n_tensors ? &file->tensors[i] : NULL;
 		uint64_t end = t ? t->offset : file->size;
 		assert(end >= at);
-		pack_segment gap = {file->gaps.source, pack_gap_offset(file, at), end - at};
-		qstore_status status = add_segment(plan, own.first_segment, gap, error);
+		pack_range gap = {file->gaps.source, pack_gap_offset(file, at), end - at};
+		qstore_status status = add_range(plan, own.first_range, gap, error);
 		object.n_elems += gap.size;
 		if (!status && t && t->role == PACK_LITERAL) {
-			status = add_segment(plan, own.first_segment,
-			                     (pack_segment){t->source, t->source_offset, t->size}, error);
+			status =
+			    add_range(plan, own.first_range, (pack_range){t->source, t->source_offset, t->size}, error);
 			object.n_elems += t->size;
 		}
 		if (status)
 			return status;
 		at = t ? end + t->size : end;
 	}
-	own.n_segments = plan->n_segments - own.first_segment;
+	own.n_ranges = plan->n_ranges - own.first_range;
 	return object.n_elems > 0 ? add_object(plan, object, own, &planned->literal, error) : QSTORE_OK;
 }
 

@@ -38,8 +38,8 @@ qstore_status pack_make_members(pack_members *members, const pack_input *input, 
 
 /* An object, as the packer sees it. */
 typedef struct pack_object {
-	pack_tensor *tensor; /* or NULL: literal bytes, which are these segments of the plan: */
-	size_t first_segment, n_segments;
+	pack_tensor *tensor; /* or NULL: literal bytes, which are these ranges of the plan: */
+	size_t first_range, n_ranges;
 	/* Found as its chunks are coded: */
 	pack_sums sums; /* REFINE */
 	uint64_t n_exceptions;
@@ -65,8 +65,8 @@ typedef struct pack_plan {
 	qs_index_builder builder;
 	pack_object *objects; /* one for each of the builder's */
 	size_t n_objects;
-	pack_segment *segments;
-	size_t n_segments;
+	pack_range *ranges;
+	size_t n_ranges;
 	pack_planned_file *files; /* by their coarsest variant, then by name */
 	size_t n_files;
 } pack_plan;
