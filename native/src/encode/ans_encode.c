@@ -2,8 +2,8 @@
 
 #include "core/simd.h"
 
-/* How much a symbol's bits change with its frequency, about count / frequency: whose is the least, or, to
- * give more, the largest. */
+/* Returns the symbol that suffers least if its frequency is lowered by one or, with `more`, that gains most
+ * if it is raised. The change in bits is about count / frequency. */
 static unsigned least_hurt(const uint32_t *counts, unsigned n, const uint16_t *frequencies, int more)
 {
 	unsigned best = 256;
@@ -42,7 +42,7 @@ void qs_ans_frequencies(const uint32_t *counts, unsigned n, unsigned log, uint16
 uint8_t *qs_ans_put_scalar(uint32_t *states, const uint8_t *src, size_t n, const uint32_t of[256],
                            unsigned log, unsigned lanes, uint8_t *at)
 {
-	/* No branch: whether a unit is due is as good as random. */
+	/* There is no branch, because whether a unit is due is as good as random. */
 	for (size_t i = n; i-- > 0;) {
 		uint32_t *state = &states[i & (lanes - 1)], x = *state, f = of[src[i]] & 0xffff,
 		         first = of[src[i]] >> 16;
@@ -68,7 +68,7 @@ uint8_t *qs_ans_put(const uint8_t *src, size_t n, const uint32_t of[256], unsign
 	uint32_t states[QS_ANS_LANES_MAX] = {0};
 	for (unsigned lane = 0; lane < lanes; lane++)
 		states[lane] = QS_ANS_START;
-	/* Back to front: the decoder reads the last unit written first. */
+	/* Units are written back to front, because the decoder reads the last one first. */
 	uint8_t *at = best_kernel()(states, src, n, of, log, lanes, end);
 	at -= 4 * lanes;
 	for (unsigned lane = 0; lane < lanes; lane++)

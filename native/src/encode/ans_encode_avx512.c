@@ -1,4 +1,4 @@
-/* Writing ANS units in AVX-512, 32 symbols at a time; the oracle is qs_ans_put_scalar. */
+/* Writes ANS units with AVX-512, 32 symbols at a time; the oracle is qs_ans_put_scalar. */
 #include "ans_encode.h"
 
 #include "core/simd.h"
@@ -10,7 +10,7 @@ _Static_assert(QS_ANS_LANES_MAX == 32, "two vectors of states");
 
 enum { LOG = QS_ANS_LOG_MAX };
 
-/* Halves of what each byte stands for. */
+/* One half, 16 bits, of the table `of`, for all 256 bytes. */
 typedef struct half_table {
 	__m512i v[8];
 } half_table;
@@ -37,12 +37,12 @@ static inline __m512i look_up(const half_table *t, __m512i index)
 	return _mm512_mask_mov_epi16(low, by128, high);
 }
 
-/* Sixteen states that have given their units, below f · 2^20. */
+/* Codes sixteen symbols. The states are below f · 2^20, as their units are written. */
 static inline __m512i put(__m512i state, __m512i f, __m512i first)
 {
-	/* State and quotient are both rounded by at most 2^-24 of their value: the quotient, below 2^20, is wrong
-	 * by less than 1/8, and once more by 1/16 when a quarter is taken from it. Cut, it is right or one too
-	 * low. */
+	/* State and quotient are each rounded by at most 2^-24 of their value, so the quotient, which is below
+	 * 2^20, is off by less than 1/8; taking a quarter from it rounds by 1/16 more. Cut to an integer it is
+	 * right or one too low. */
 	__m512 about = _mm512_div_ps(_mm512_cvtepu32_ps(state), _mm512_cvtepu32_ps(f));
 	__m512i quotient = _mm512_cvttps_epi32(_mm512_sub_ps(about, _mm512_set1_ps(0.25f)));
 	__m512i rest = _mm512_sub_epi32(state, _mm512_mullo_epi32(quotient, f));

@@ -5,21 +5,22 @@
 
 enum {
 	SAMPLE_ROWS = 32,
-	LEAST_CODES = 16, /* of a column or row: with fewer, centres take what they gain */
+	LEAST_CODES =
+	    16, /* a column or row needs so many codes; with fewer its centre costs as much as it gains */
 	PIECE = 1 << 16
 };
 
-/* Bits a code that centres have to gain, for the time to add them. */
+/* Centres must gain so many bits a code, because adding them takes time. */
 static const double least_gain = 0.02;
 
-/* Codes as signed numbers: signed ones as they are, others less 128. */
+/* Returns the bits to flip so that a code becomes a signed number: unsigned codes are taken less 128. */
 static unsigned middle(const qs_chunk_desc *desc)
 {
 	return desc->dtype == QS_U8 ? 128 : 0;
 }
 
-/* Sums of columns over every step-th row, and, of these rows, the sum of their sums, of the squares of all
- * codes, and of the squares of row sums over their lengths. */
+/* Sums over a sample of rows: of all codes, of their squares, and of each row's squared sum divided by its
+ * length. */
 typedef struct sums {
 	double all, squares, rows;
 	uint32_t n_rows, n_elems;
@@ -37,7 +38,7 @@ static sums add_up(qs_centres *centres, const qs_chunk_desc *desc, const uint8_t
 		const uint8_t *from = codes + part.begin;
 		int32_t *to = centres->sums + (row ? 0 : desc->first_elem % desc->cols), sum = 0;
 		for (uint32_t i = 0, end; i < part.count; i = end) {
-			uint32_t squares = 0; /* of a piece: no more than 2^30 */
+			uint32_t squares = 0; /* of at most PIECE codes, so at most 2^30 */
 			end = part.count - i < PIECE ? part.count : i + PIECE;
 			for (uint32_t k = i; k < end; k++) {
 				int32_t v = (int8_t)(from[k] ^ zero);
@@ -56,18 +57,18 @@ static sums add_up(qs_centres *centres, const qs_chunk_desc *desc, const uint8_t
 	return s;
 }
 
-/* Bits a code gained when parts with `each` codes have means of their own; of_means: the sum of the squared
- * sums of parts over their lengths. */
+/* Returns the bits a code that are gained if each column (or row), which has `each` codes, gets a centre.
+ * of_means: the sum, over columns, of the squared sum of codes divided by their number. */
 static double gain(const sums *s, double of_means, double each)
 {
 	double n = s->n_elems, total = s->squares - s->all * s->all / n, between = of_means - s->all * s->all / n;
-	/* Means of samples differ by chance too. */
+	/* A part of the variance between means comes from the samples' small size, and is taken off. */
 	double within = (total - between) * each / (each > 1 ? each - 1 : 1);
 	between -= within / each;
 	return between > 0 ? 0.5 * log2((total + n / 12) / (total - between + n / 12)) : 0;
 }
 
-/* The mean, to the nearest, as a code. */
+/* Returns the mean of n codes, rounded to the nearest code. */
 static uint8_t centre_of(int32_t sum, uint32_t n, unsigned zero)
 {
 	int32_t half = (int32_t)n / 2, mean = n ? (sum >= 0 ? sum + half : sum - half) / (int32_t)n : 0;
@@ -102,7 +103,7 @@ int qs_find_centres(qs_centres *centres, const qs_chunk_desc *desc, const uint8_
 	}
 	add_up(centres, desc, codes, 1);
 	for (uint32_t c = 0; c < centres->n; c++) {
-		/* Columns of rows that lie in the chunk in part have one code less. */
+		/* The chunk may begin and end within a row; columns outside of it have one code less. */
 		uint64_t first = desc->first_elem % desc->cols, end = (desc->first_elem + n) % desc->cols;
 		uint32_t count = n_rows - (c < first) - (end && c >= end);
 		centres->centre[c] = centre_of(centres->sums[c], count, zero);

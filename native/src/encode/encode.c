@@ -13,19 +13,20 @@
 #include "symbols_encode.h"
 
 enum {
-	CANDIDATE_SIZE = 8 * QS_CHUNK_SIZE_MAX, /* room for any candidate while it is written */
-	SAMPLE_SIZE = 1 << 14,                  /* bytes that tell whether zstd is worth trying on floats */
-	REPEATS_SHARE = 32,                     /* below 1 of so many places there is no repetition to speak of */
+	CANDIDATE_SIZE = 8 * QS_CHUNK_SIZE_MAX, /* a candidate may grow to this size while it is written */
+	SAMPLE_SIZE = 1 << 14, /* bytes of the sample that decides whether zstd is tried on floats */
+	REPEATS_SHARE = 32,    /* fewer repeated words than one of so many places are no repetition */
 	SHORT_CODES = 1 << 14,
-	ODD_SHARE = 512, /* codes for each peak that is unlike most */
+	ODD_SHARE = 512, /* codes a peak that differs from most peaks must have */
 	LEVEL_SAMPLE = 3,
-	LEVEL_TABLES = 1, /* where nothing repeats: as small as the others */
-	LEVEL_BYTES = 19, /* headers and other literal bytes: small, and downloaded first */
+	LEVEL_TABLES = 1, /* data without repetition: higher levels make it no smaller */
+	LEVEL_BYTES = 19, /* headers and other literal bytes, which are few and are downloaded first */
 	LEVEL_OTHER = 9,
-	SPREADS = 33 /* rows are first sorted by their mean |code|, to a quarter of an octave */
+	SPREADS = 33 /* classes by a row's mean |code|, each a quarter of an octave wide */
 };
 
-/* Numbers under zstd are decoded at an eighth of the speed: it has to gain something. */
+/* zstd decodes numbers at an eighth of the speed of symbol blocks, so it must make a chunk smaller by this
+ * share. */
 static const double zstd_share = 0.992;
 
 struct qs_encoder {
@@ -75,7 +76,7 @@ static qs_writer begin_candidate(qs_encoder *encoder)
 	return (qs_writer){encoder->candidate, encoder->candidate + CANDIDATE_SIZE, 0};
 }
 
-/* Keeps the candidate when it is the smallest so far. */
+/* Keeps the candidate if it is the smallest so far. */
 static void end_candidate(qs_encoder *encoder, const qs_writer *w)
 {
 	size_t size = (size_t)(w->at - encoder->candidate);
@@ -87,7 +88,7 @@ static void end_candidate(qs_encoder *encoder, const qs_writer *w)
 	encoder->best_size = size;
 }
 
-/* Kept when it is below `share` of the smallest so far. */
+/* Keeps a zstd frame if it is smaller than `share` of the smallest candidate so far. */
 static void try_zstd(qs_encoder *encoder, const uint8_t *src, size_t src_size, int level, double share)
 {
 	qs_writer w = begin_candidate(encoder);
@@ -99,12 +100,12 @@ static void try_zstd(qs_encoder *encoder, const uint8_t *src, size_t src_size, i
 	end_candidate(encoder, &w);
 }
 
-/* Do four bytes in a row stand there before, at one of REPEATS_SHARE places at least? Without that zstd has
- * no more than what blocks of symbols have, and takes most of the time to find it out. */
+/* Says whether at least one of REPEATS_SHARE places begins with four bytes that occurred before. zstd gains
+ * nothing over symbol blocks without such repetition, and would take most of the time to find that out. */
 static int repeats(const uint8_t *src, size_t n)
 {
 	enum { LOG = 12 };
-	uint16_t last[1 << LOG] = {0}; /* 1 and more: place + 1 */
+	uint16_t last[1 << LOG] = {0}; /* the place of the last such word, plus 1; 0 is "none" */
 	size_t found = 0;
 	for (size_t i = 0; i + 4 <= n; i++) {
 		uint32_t word = qs_load32(src + i);
@@ -115,8 +116,8 @@ static int repeats(const uint8_t *src, size_t n)
 	return found * REPEATS_SHARE >= n;
 }
 
-/* Might Huffman tables of their own for each of zstd's blocks be smaller than what there is? The entropy of a
- * part of each block tells. */
+/* Says whether zstd, which has a Huffman table for each of its blocks, may be smaller than the best
+ * candidate, judged by the entropy of a sample of each block. */
 static int block_tables_promise(const uint8_t *src, size_t src_size, size_t best_size)
 {
 	enum { BLOCK = 1 << 17, PIECE = 1 << 10, EVERY = 4 };
@@ -136,9 +137,9 @@ static int block_tables_promise(const uint8_t *src, size_t src_size, size_t best
 	return bits / 8 < zstd_share * (double)best_size;
 }
 
-/* The level at which zstd may make the chunk smaller, 0 when that is not likely: order-0 coding misses
- * repetition, which sparse, tied or integer data shows in a sample, a piece from the middle. Floats: only
- * where the sample shrinks much, to nine tenths of what there is. */
+/* Returns the level at which zstd may make the chunk smaller, or 0 if that is unlikely. Symbol blocks miss
+ * repetition; sparse, tied or integer data shows it in a sample from the middle of the chunk. Floats must
+ * shrink to nine tenths of the best candidate, for they lose most speed. */
 static int zstd_level(qs_encoder *encoder, const uint8_t *src, size_t src_size, int is_float)
 {
 	size_t n = src_size < SAMPLE_SIZE ? src_size : SAMPLE_SIZE;
@@ -151,7 +152,7 @@ static int zstd_level(qs_encoder *encoder, const uint8_t *src, size_t src_size, 
 	return !ZSTD_isError(size) && (double)size < share * (double)n ? LEVEL_OTHER : 0;
 }
 
-/* The planes in encoder->planes, each as one block. */
+/* Writes each plane in encoder->planes as one symbol block. */
 static void write_planes(qs_encoder *encoder, qs_writer *w, size_t n, unsigned size, qs_prefer prefer)
 {
 	for (unsigned b = 0; b < size; b++)
@@ -163,8 +164,8 @@ static void try_planes(qs_encoder *encoder, uint32_t dtype, const uint8_t *src, 
 	unsigned size = qs_dtype_size(dtype);
 	qs_writer w = begin_candidate(encoder);
 	qs_planes_split(src, n, size, qs_planes_rotated(dtype), encoder->planes);
-	/* What has a short exponent gains little by coding, and with four bytes and more that of one of them
-	 * takes little time: BF16 is decoded fast. */
+	/* Types with a short exponent gain little by coding, and of types of four bytes or more only one byte is
+	 * coded at all. BF16 is the type that must decode fast. */
 	int small = dtype != QS_BF16 && qs_planes_rotated(dtype);
 	small |= dtype == QS_F8_E4M3 || dtype == QS_F8_E5M2;
 	qs_write8(&w, QS_MODE_PLANES);
@@ -200,7 +201,7 @@ static void try_records(qs_encoder *encoder, const qs_chunk_desc *desc, const ui
 	end_candidate(encoder, &w);
 }
 
-/* The most frequent code, as far as a part of each piece tells. */
+/* Returns the most frequent code in a sample of each piece. */
 static uint32_t middle_code(const uint8_t *codes, size_t n)
 {
 	enum { PIECE = 1 << 13, COUNTED = 1 << 10 };
@@ -216,8 +217,8 @@ static uint32_t middle_code(const uint8_t *codes, size_t n)
 typedef struct row_class {
 	uint32_t counts[256];
 	uint32_t n_rows, n_elems;
-	double bits;      /* of its codes, ideally coded */
-	uint8_t from, to; /* spreads */
+	double bits;      /* that an ideal coder takes for its codes */
+	uint8_t from, to; /* the spreads of its rows */
 } row_class;
 
 static unsigned row_spread(const uint8_t *codes, size_t n, uint32_t zero)
@@ -225,7 +226,8 @@ static unsigned row_spread(const uint8_t *codes, size_t n, uint32_t zero)
 	uint32_t sum = 0;
 	for (size_t i = 0; i < n; i++)
 		sum += (uint32_t)abs((int8_t)(codes[i] - zero));
-	/* Integers only: thresholds 2^(k/4) of sum / n in 1/16, so that every machine makes the same archive. */
+	/* Only integers are used, so that every machine makes the same archive. Thresholds of sum / n are
+	 * 2^(k/4) / 16. */
 	static const uint16_t quarter[4] = {16384, 19484, 23170, 27554}; /* 2^14 · 2^(k/4) */
 	uint64_t mean = n ? ((uint64_t)sum << 14) / n : 0;               /* at most 2^21 */
 	unsigned octave = 0;
@@ -250,7 +252,7 @@ static void merge_classes(row_class *a, const row_class *b)
 	a->to = b->to;
 }
 
-/* Bits lost by giving a class and the next one table. */
+/* Returns the bits that are lost when a class and the next one share a table. */
 static double merge_loss(const row_class *c)
 {
 	row_class both = c[0];
@@ -258,8 +260,8 @@ static double merge_loss(const row_class *c)
 	return both.bits - c[0].bits - c[1].bits;
 }
 
-/* Neighbouring classes are merged as long as that costs less than a table does, in bytes and in time to build
- * it. */
+/* Merges neighbouring classes as long as that costs less than a table, which takes bytes and, to build it,
+ * time. */
 static unsigned find_classes(row_class *classes, unsigned n, uint32_t n_elems)
 {
 	double table_cost = 320 + 0.0004 * 8 * n_elems, loss[SPREADS];
@@ -308,8 +310,8 @@ static void write_peaks(qs_encoder *encoder, qs_writer *w)
 	}
 }
 
-/* mode: CODES, or, without peaks, PEAKS; or, of differences, RECODED or CENTRED. zero: the code in the
- * middle. */
+/* Tries to code src in classes of rows. mode says what src holds: codes (CODES), codes without their peaks
+ * (PEAKS), or differences (RECODED, CENTRED). zero: the code in the middle of their distribution. */
 static void try_codes(qs_encoder *encoder, const qs_chunk_desc *desc, const uint8_t *src, uint8_t mode,
                       uint32_t zero)
 {
@@ -333,8 +335,8 @@ static void try_codes(qs_encoder *encoder, const qs_chunk_desc *desc, const uint
 			classes[used].bits = qs_entropy_bits(classes[used].counts);
 			used++;
 		}
-	/* Codes of 8 bits are to be decoded fast; with few values Huffman's whole bits cost more, but what is
-	 * left without peaks is smooth, so that some bits are kept raw. With differences they cost most. */
+	/* Codes of 8 bits must decode fast. Huffman's whole bits cost more where there are few values, and most
+	 * for differences. Codes without their peaks are spread evenly, so that some of their bits are raw. */
 	int few = mode != QS_MODE_PEAKS && few_values(classes, used);
 	qs_prefer prefer = mode == QS_MODE_RECODED ? QS_PREFER_SIZE : few ? QS_PREFER_BOTH : QS_PREFER_SPEED;
 	unsigned n_classes = find_classes(classes, used, desc->n_elems);
@@ -369,8 +371,8 @@ static void try_codes(qs_encoder *encoder, const qs_chunk_desc *desc, const uint
 	end_candidate(encoder, &w);
 }
 
-/* Order-0 estimate of try_planes for n 16-bit floats, in bytes: decides whether it is worth trying beside
- * ranks. */
+/* Estimates the size of try_planes for n 16-bit floats by order-0 entropy, in bytes, to decide whether it is
+ * worth trying beside ranks. */
 static double planes_estimate(qs_encoder *encoder, const uint8_t *src, size_t n)
 {
 	double bits = 0;
@@ -383,7 +385,7 @@ static double planes_estimate(qs_encoder *encoder, const uint8_t *src, size_t n)
 	return bits / 8;
 }
 
-/* As if all of it were like some pieces of it. */
+/* Makes the same estimate from a few samples. */
 static double planes_guess(qs_encoder *encoder, const uint8_t *src, size_t n)
 {
 	enum { PIECES = 8, PIECE = 1 << 11 };
@@ -411,8 +413,8 @@ qstore_status qs_chunk_encode(qs_encoder *encoder, const qs_chunk_desc *desc, co
 			qs_writer w = begin_candidate(encoder);
 			qs_ranks_encode(&w, desc, src, 0, &encoder->ranks, &n_exceptions);
 			end_candidate(encoder, &w);
-			/* So many are off where codes were made of finer values than these; more where they were moved.
-			 */
+			/* Between these bounds codes were probably made from finer values than these; above them, error
+			 * feedback has probably moved codes. */
 			if (n_exceptions > n / 512 && n_exceptions < n / 10) {
 				uint32_t outside;
 				w = begin_candidate(encoder);
@@ -431,8 +433,8 @@ qstore_status qs_chunk_encode(qs_encoder *encoder, const qs_chunk_desc *desc, co
 				qs_chunk_desc others = qs_peaks_rest(&encoder->peaks.peaks, desc);
 				try_codes(encoder, &others, differences, QS_MODE_PEAKS, 0);
 			}
-			/* What peaks gain is an estimate, and leaves out what they begin with, and classes of rows.
-			 * (Unsigned codes mostly have their zero point in the middle of those that there are.) */
+			/* The gain of peaks is an estimate, which leaves out their head and classes of rows. The most
+			 * frequent of unsigned codes is near their zero point. */
 			if (!peaks || n < SHORT_CODES || encoder->peaks.n_odd > n / ODD_SHARE)
 				try_codes(encoder, desc, src, QS_MODE_CODES, dtype == QS_U8 ? middle_code(src, n) : 0);
 			if (qs_find_centres(&encoder->centres, desc, src)) {

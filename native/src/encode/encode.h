@@ -1,20 +1,21 @@
-/* Encoding of one chunk, the inverse of core/chunk.h. Thread-safe: no shared state. */
+/* Encoding of one chunk, the inverse of core/chunk.h. Threads share nothing: each has an encoder of its own.
+ */
 #ifndef QS_ENCODE_H
 #define QS_ENCODE_H
 
 #include "core/chunk.h"
 
-/* Scratch memory of one encoding thread; NULL when memory is out. */
+/* Allocates the scratch memory of one encoding thread, which the caller owns; NULL if memory is out. */
 typedef struct qs_encoder qs_encoder;
 qs_encoder *qs_encoder_create(void);
 void qs_encoder_destroy(qs_encoder *encoder);
 
-/* Largest coded size of any chunk of src_size decoded bytes. */
+/* Returns the largest coded size, in bytes, of any chunk of src_size decoded bytes. */
 size_t qs_chunk_bound(size_t src_size);
 
 typedef struct qs_chunk_stats {
 	uint32_t n_exceptions; /* REFINE: elements outside the cell of their code */
-	uint32_t mode;         /* first byte of the coded chunk (FORMAT.md, "Chunks") */
+	uint32_t mode;         /* the coded chunk's first byte (FORMAT.md, "Chunks") */
 } qs_chunk_stats;
 
 /* Encodes src (desc->n_elems elements) into dst, the smallest way that applies. desc->coarse and desc->scales

@@ -6,23 +6,22 @@
 enum {
 	SMALLEST = 1 << QS_PEAKS_LOG_MIN,
 	LARGEST = 1 << QS_PEAKS_LOG_MAX,
-	SAMPLES = 64, /* pieces of LARGEST codes that tell what groups there may be */
+	SAMPLES = 64, /* samples of LARGEST codes, by which the groups are found */
 	PARTS = SAMPLES * LARGEST / SMALLEST,
-	WIDE = 32,            /* values that 5 bits do not have */
-	NONE_TAKEN = LARGEST, /* no place of a group */
-	COUNTED = 1024        /* groups that tell what is gained, half of them at least */
+	WIDE = 32,            /* from so many values on, codes have more than 5 bits */
+	NONE_TAKEN = LARGEST, /* is not a place of any group */
+	COUNTED = 1024        /* about so many groups are counted to estimate the gain, at least half of them */
 };
 
-/* What all groups' first peaks are one of, and their second ones; n: peaks of a group, 0 if they have none;
- * least: of all codes; centre: in the middle of them; is_wide: are they many? */
+/* The values that nearly all groups' peaks have. */
 typedef struct targets {
-	unsigned group_log, n;
-	uint8_t least, centre;
-	int is_wide;
-	uint8_t either[QS_PEAKS_MAX], other[QS_PEAKS_MAX];
+	unsigned group_log, n;                             /* n: peaks in a group, or 0 */
+	uint8_t least, centre;                             /* the least code, and the middle of all codes */
+	int is_wide;                                       /* codes have more than 5 bits */
+	uint8_t either[QS_PEAKS_MAX], other[QS_PEAKS_MAX]; /* peak i is one of these two */
 } targets;
 
-/* Codes in order: signed ones flipped by 128. */
+/* Finds the least and the greatest of n codes. flip: 128 for signed codes, which puts them in order. */
 static void extremes(const uint8_t *codes, uint32_t n, uint8_t flip, uint8_t *low, uint8_t *high)
 {
 	*low = 255;
@@ -44,13 +43,13 @@ static int nearly_all(uint32_t part, uint32_t all)
 	return all && part >= all - all / 8;
 }
 
-/* Groups of the smallest size of which nearly all have one of the extremes, in a sample. */
+/* Finds the smallest group size with which nearly all groups of a sample contain one of the extreme codes. */
 static targets find_targets(const qs_chunk_desc *desc, const uint8_t *codes)
 {
 	uint32_t n_pieces = desc->n_elems / LARGEST, n_samples = n_pieces < SAMPLES ? n_pieces : SAMPLES;
 	uint8_t low[PARTS], high[PARTS], flip = flip_of(desc), least = 255, greatest = 0;
 	uint32_t n = n_samples * (LARGEST / SMALLEST), sizes = desc->n_elems;
-	/* Groups lie in the rows and in the chunk as a whole. */
+	/* A group must not cross the end of a row or of the chunk. */
 	sizes |= (uint32_t)(desc->cols | desc->first_elem);
 	for (uint32_t i = 0; i < n; i++) {
 		size_t at = (size_t)n_pieces * (i / (LARGEST / SMALLEST)) / n_samples * LARGEST;
@@ -65,7 +64,7 @@ static targets find_targets(const qs_chunk_desc *desc, const uint8_t *codes)
 	for (unsigned log = QS_PEAKS_LOG_MIN; log <= QS_PEAKS_LOG_MAX && !(sizes & ((1u << log) - 1)); log++) {
 		uint32_t lows = 0, highs = 0, any = 0, all = 0;
 		for (uint32_t i = 0; i < n; i++) {
-			all += low[i] != high[i]; /* weights that are all zero say nothing */
+			all += low[i] != high[i]; /* groups of zeros have no extremes, and are not counted */
 			lows += low[i] == least;
 			highs += high[i] == greatest;
 			any += low[i] == least || high[i] == greatest;
@@ -94,7 +93,7 @@ static targets find_targets(const qs_chunk_desc *desc, const uint8_t *codes)
 
 typedef uint64_t words __attribute__((vector_size(sizeof(qs_lanes))));
 
-/* Bit i: is code i of SMALLEST one of the two? */
+/* Returns a mask of SMALLEST bits: bit i is 1 if code i is a or b. */
 static uint32_t find_codes(const uint8_t *codes, uint8_t a, uint8_t b)
 {
 	uint32_t found = 0;
@@ -102,7 +101,7 @@ static uint32_t find_codes(const uint8_t *codes, uint8_t a, uint8_t b)
 		qs_lanes v = qs_load_lanes(codes + at), all = {0};
 		v = (qs_lanes)(v == all + a) | (qs_lanes)(v == all + b);
 		for (unsigned half = 0; half < 2; half++) {
-			/* One bit of each byte, gathered in the top one. */
+			/* The product gathers one bit of each byte in the top byte. */
 			uint64_t bits = ((words)v)[half] & 0x8040201008040201;
 			found |= (uint32_t)(bits * 0x0101010101010101 >> 56) << (at + 8 * half);
 		}
@@ -110,7 +109,7 @@ static uint32_t find_codes(const uint8_t *codes, uint8_t a, uint8_t b)
 	return found;
 }
 
-/* The first place that has one of the two and is not taken; LARGEST if there is none. */
+/* Returns the first place, other than `taken`, that has code a or b; LARGEST if there is none. */
 static unsigned find_place(const uint8_t *codes, unsigned size, uint8_t a, uint8_t b, unsigned taken)
 {
 	for (unsigned at = 0; at < size; at += SMALLEST) {
@@ -123,7 +122,7 @@ static unsigned find_place(const uint8_t *codes, unsigned size, uint8_t a, uint8
 	return LARGEST;
 }
 
-/* Of a group without the peak that is looked for: its own extreme. */
+/* Returns the place of the extreme code of a group that has none of the usual peaks. */
 static unsigned find_own(const qs_chunk_desc *desc, const targets *t, unsigned i, const uint8_t *codes,
                          unsigned taken)
 {
@@ -137,7 +136,7 @@ static unsigned find_own(const qs_chunk_desc *desc, const targets *t, unsigned i
 	return find_place(codes, size, value, value, taken);
 }
 
-/* Where all groups' i-th peaks are. 0 when they have too many values. */
+/* Finds the i-th peak of every group. Returns 0 if peaks have too many different values. */
 static int find_places(qs_found_peaks *found, const qs_chunk_desc *desc, const targets *t, unsigned i,
                        const uint8_t *codes)
 {
@@ -165,14 +164,14 @@ static int find_places(qs_found_peaks *found, const qs_chunk_desc *desc, const t
 	return 1;
 }
 
-/* Bits a code that peaks have to gain, for the time to put them in place; but of codes of 8 bits the others
- * are decoded so much faster that they need not gain anything. */
+/* Peaks must gain so many bits a code, because putting them in place takes time. With codes of 8 bits the
+ * other codes decode so much faster that no gain is needed. */
 static double least_gain(const targets *t)
 {
 	return t->is_wide ? 0 : 0.015;
 }
 
-/* Does coding the places take less than leaving the peaks among the codes, as far as entropies tell? */
+/* Says whether coding the peaks apart takes less than leaving them among the codes, judged by entropies. */
 static int gains(const qs_found_peaks *found, const targets *t, const uint8_t *codes)
 {
 	uint32_t all[256] = {0}, others[256], counted = 0;
@@ -191,7 +190,7 @@ static int gains(const qs_found_peaks *found, const targets *t, const uint8_t *c
 			places[place]++;
 		}
 		bits += qs_entropy_bits(places);
-		/* What a sample's entropy is too low by, about (Miller and Madow). */
+		/* A sample's entropy is too low by about half a nat, 0.72 bit, for each value (Miller and Madow). */
 		for (unsigned p = 0; p < QS_PEAK_PLACES; p++)
 			bits += places[p] ? 0.72 : 0;
 	}
@@ -230,7 +229,7 @@ void qs_leave_out_peaks(const qs_found_peaks *found, const uint8_t *codes, uint8
 			first = first < other ? first : other;
 		}
 		if (g + 2 < found->n_groups) {
-			/* Whole groups, of which what is too much is overwritten. */
+			/* Whole groups are copied, because that is faster; the next group overwrites the surplus. */
 			copy_codes(to, codes, size);
 			copy_codes(to + first, codes + first + 1, size);
 			if (per_group > 1)

@@ -2,9 +2,9 @@
 
 #include <string.h>
 
-enum { INSERT_BELOW = 24 }; /* symbols for which the plainest sort is the fastest */
+enum { INSERT_BELOW = 24 }; /* insertion sort is the fastest below so many symbols */
 
-/* Stable, by bits shift to shift + 7. */
+/* Sorts by bits shift to shift + 7, and keeps the order of equals. */
 static void sort_by_byte(const uint32_t *from, uint32_t *to, unsigned n, unsigned shift)
 {
 	uint16_t at[256] = {0};
@@ -19,8 +19,8 @@ static void sort_by_byte(const uint32_t *from, uint32_t *to, unsigned n, unsigne
 		to[at[from[i] >> shift & 255]++] = from[i];
 }
 
-/* Used symbols, ascending by count, then by symbol: the same code on every run. sorted: count << 8 | symbol.
- * Counts are below 2^24. */
+/* Sorts the used symbols by count, then by symbol, so that the code is deterministic. sorted: count << 8 |
+ * symbol; counts are below 2^24. */
 static unsigned sort_symbols(const uint32_t *counts, unsigned n, uint32_t sorted[256])
 {
 	uint32_t other[256], used = 0, most = 0;
@@ -39,7 +39,7 @@ static unsigned sort_symbols(const uint32_t *counts, unsigned n, uint32_t sorted
 		}
 		return used;
 	}
-	/* Symbols ascend already. */
+	/* Equal counts need no sorting, for symbols ascend already. */
 	sort_by_byte(sorted, other, used, 8);
 	sort_by_byte(other, sorted, used, 16);
 	if (most >> 16) {
@@ -58,7 +58,7 @@ uint64_t qs_huffman_lengths(const uint32_t *counts, unsigned n, unsigned limit, 
 	unsigned used = sort_symbols(counts, n, sorted);
 	if (used < 2)
 		return 0;
-	/* Two queues: leaves ascending, inner nodes in order of creation, which ascend too. */
+	/* Two queues suffice: leaves ascend, and so do inner nodes in the order in which they are made. */
 	for (unsigned i = 0; i < used; i++)
 		weight[i] = sorted[i] >> 8;
 	unsigned leaf = 0, inner = used, end = used;
@@ -79,8 +79,8 @@ uint64_t qs_huffman_lengths(const uint32_t *counts, unsigned n, unsigned limit, 
 		if (i < used)
 			per_length[depth[i] < limit ? depth[i] : limit]++;
 	}
-	/* Codes cut to the limit over-subscribe the code space: give back by lengthening the longest that are
-	 * shorter. */
+	/* Codes that were cut to the limit take more than the code space. The longest codes below the limit are
+	 * lengthened until all fit. */
 	uint64_t space = 0;
 	for (unsigned l = 1; l <= limit; l++)
 		space += (uint64_t)per_length[l] << (limit - l);
@@ -92,7 +92,7 @@ uint64_t qs_huffman_lengths(const uint32_t *counts, unsigned n, unsigned limit, 
 		per_length[l + 1]++;
 		space -= (uint64_t)1 << (limit - l - 1);
 	}
-	/* The last step may have given back too much: shorten again where it fits exactly. */
+	/* The last step may have left code space free: codes are shortened where that fits exactly. */
 	while (space < (uint64_t)1 << limit) {
 		uint64_t room = ((uint64_t)1 << limit) - space;
 		unsigned l = limit;
@@ -112,9 +112,9 @@ uint64_t qs_huffman_lengths(const uint32_t *counts, unsigned n, unsigned limit, 
 	return bits;
 }
 
-/* Package-merge (Larmore, Hirschberg, "A fast algorithm for optimal length-limited Huffman codes", 1990): a
- * level has the symbols and pairs of what the level below has, by weight; the lightest 2 · used − 2 of the
- * top level tell, with all that they are made of, how often each symbol is counted: its length. */
+/* Package-merge (Larmore, Hirschberg, "A fast algorithm for optimal length-limited Huffman codes", 1990). A
+ * level holds, by weight, all symbols and the pairs of items of the level below. A symbol's length is the
+ * number of times that it is contained in the lightest 2 · used − 2 items of the top level. */
 uint64_t qs_huffman_best_lengths(const uint32_t *counts, unsigned n, unsigned limit, uint8_t *lengths)
 {
 	uint32_t sorted[256], weight[2][512];

@@ -4,12 +4,12 @@
 
 #include <stdint.h>
 
-/* Lengths (1 to limit, 0 for counts of 0) of a complete prefix code for n ≤ 256 symbols, at least two of them
- * with counts, at most 2^limit; counts sum up to less than 2^24. Returns the number of bits that the counted
+/* Finds the lengths (1 to limit, 0 for counts of 0) of a complete prefix code for n ≤ 256 symbols. At least
+ * two and at most 2^limit counts are above 0; their sum is below 2^24. Returns the bits that all counted
  * symbols take. */
 uint64_t qs_huffman_lengths(const uint32_t *counts, unsigned n, unsigned limit, uint8_t *lengths);
 
-/* The same, the best that there are: several times as slow. */
+/* Finds the best lengths under the limit, which takes several times as long. */
 uint64_t qs_huffman_best_lengths(const uint32_t *counts, unsigned n, unsigned limit, uint8_t *lengths);
 
 #endif

@@ -8,7 +8,7 @@ void qs_put_ranks_scalar(qs_rank_lanes *lanes, const uint16_t *f, const uint16_t
 {
 	uint8_t *at = lanes->at;
 	while (n-- > 0) {
-		/* No branch: whether a unit is due is as good as random. */
+		/* There is no branch, because whether a unit is due is as good as random. */
 		uint32_t *lane = &lanes->state[n & (lanes->lanes - 1)], state = *lane, due = state >> 16 >= f[n];
 		qs_store16(at - 2, (uint16_t)state);
 		at -= 2 * due;
@@ -46,7 +46,7 @@ void qs_find_ranks_fields_scalar(const qs_cell_fields *cells, const uint8_t *src
 	src += 2 * (size_t)at;
 	indexes += at;
 	for (uint32_t i = 0; i < n; i++) {
-		/* Elements with index 0 have no values: they are not outside either. */
+		/* Elements with index 0 are escapes, and never count as outside their cell. */
 		uint16_t rank = (uint16_t)(qs_load16(src + 2 * i) - first[i]), inside = rank < count[i],
 		         zero = count[i] == 0, out = !inside & !zero;
 		ranks[i] = (uint16_t)(rank & (0u - inside));
@@ -61,7 +61,7 @@ void qs_find_ranks_fields_scalar(const qs_cell_fields *cells, const uint8_t *src
 
 void qs_take_zeros_scalar(const uint8_t *indexes, const uint8_t *values, uint32_t n, uint16_t *dst)
 {
-	/* No branch: codes 0 are few, and anywhere. */
+	/* There is no branch, because escapes are few and at random places. */
 	for (uint32_t i = 0; i < n; i++) {
 		*dst = qs_load16(values + 2 * (size_t)i);
 		dst += !indexes[i];

@@ -1,4 +1,4 @@
-/* Writing ranks in AVX2, eight divisions at a time; the oracle is qs_put_ranks_scalar. */
+/* Writes ranks with AVX2, eight divisions at a time; the oracle is qs_put_ranks_scalar. */
 #include "rank_lanes.h"
 
 #include "core/simd.h"
@@ -8,20 +8,20 @@
 
 static inline __m256 to_singles(__m256i v)
 {
-	/* Unsigned: two halves, of which the upper one is exact, so that there is one rounding. */
+	/* AVX2 converts only signed numbers, so each half is converted. Only their sum is rounded. */
 	__m256 high = _mm256_cvtepi32_ps(_mm256_srli_epi32(v, 16)),
 	       low = _mm256_cvtepi32_ps(_mm256_and_si256(v, _mm256_set1_epi32(0xffff)));
 	return _mm256_add_ps(_mm256_mul_ps(high, _mm256_set1_ps(0x1p16f)), low);
 }
 
-/* Eight states that have given their units, below F · 2^16; why the quotient is right or one too low:
- * rank_lanes_avx512.c. */
+/* Codes eight ranks. The states are below F · 2^16, as their units are written. rank_lanes_avx512.c says why
+ * the quotient is right or one too low. */
 static inline __m256i put(__m256i state, __m256i f, __m256i rank)
 {
 	__m256 about = _mm256_div_ps(to_singles(state), _mm256_cvtepi32_ps(f));
 	__m256i quotient = _mm256_cvttps_epi32(_mm256_sub_ps(about, _mm256_set1_ps(0x1p-6f)));
 	__m256i rest = _mm256_sub_epi32(state, _mm256_mullo_epi32(quotient, f));
-	/* Below 2 · F: no sign to mind. */
+	/* The rest is below 2 · F, so a signed comparison is right. */
 	__m256i less = _mm256_cmpgt_epi32(f, rest), more = _mm256_andnot_si256(less, _mm256_set1_epi32(-1));
 	quotient = _mm256_sub_epi32(quotient, more);
 	rest = _mm256_sub_epi32(rest, _mm256_and_si256(more, f));
@@ -42,7 +42,8 @@ void qs_put_ranks_avx2(qs_rank_lanes *lanes, const uint16_t *f, const uint16_t *
 	uint8_t *at = lanes->at;
 	while (whole) {
 		whole -= n_lanes;
-		/* Units in the lanes' order; whether one is due is as good as random. */
+		/* Units are written in the order of lanes, without a branch: whether one is due is as good as random.
+		 */
 		for (uint32_t lane = n_lanes; lane-- > 0;) {
 			uint32_t state = states[lane], due = state >> 16 >= f[whole + lane];
 			qs_store16(at - 2, (uint16_t)state);

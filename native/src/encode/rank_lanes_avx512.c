@@ -1,4 +1,4 @@
-/* Writing ranks in AVX-512, 32 elements at a time; the oracles stand in rank_lanes.c. */
+/* Writes ranks with AVX-512, 32 elements at a time; the oracles are in rank_lanes.c. */
 #include "rank_lanes.h"
 
 #include "core/simd.h"
@@ -6,22 +6,22 @@
 #if QS_HAVE_AVX512
 #include "core/cell_tables_avx512.h"
 
-/* Sixteen states that have given their units, below F · 2^16, and ranks · F. */
+/* Codes sixteen ranks. The states are below F · 2^16, as their units are written; ranks holds rank · F. */
 static inline __m512i put(__m512i state, __m512i f, __m512i ranks)
 {
-	/* State and quotient are both rounded by at most 2^-24 of their value: the quotient, below 2^16, is wrong
-	 * by less than 2^-7. Less that, and cut, it is right or one too low. */
+	/* State and quotient are each rounded by at most 2^-24 of their value, so the quotient, which is below
+	 * 2^16, is off by less than 2^-7. Reduced by 2^-6 and cut to an integer it is right or one too low. */
 	__m512 about = _mm512_div_ps(_mm512_cvtepu32_ps(state), _mm512_cvtepu32_ps(f));
 	__m512i quotient = _mm512_cvttps_epi32(_mm512_sub_ps(about, _mm512_set1_ps(0x1p-6f)));
 	__m512i rest = _mm512_sub_epi32(state, _mm512_mullo_epi32(quotient, f));
 	__mmask16 more = _mm512_cmpge_epu32_mask(rest, f);
-	/* One more above is F less below. */
+	/* Where it was too low, the quotient gets one more and the rest F less. */
 	quotient = _mm512_mask_add_epi32(quotient, more, quotient, _mm512_set1_epi32(1));
 	rest = _mm512_mask_sub_epi32(rest, more, rest, f);
 	return _mm512_add_epi32(_mm512_slli_epi32(quotient, 16), _mm512_add_epi32(ranks, rest));
 }
 
-/* 32 of the lanes, whose units are written in front of `at`. Returns where these begin. */
+/* Codes 32 lanes. Writes their units in front of `at` and returns the first. */
 static inline uint8_t *put32(__m512i state[2], __m512i f, __m512i rank, uint8_t *at)
 {
 	__m512i ranks = _mm512_mullo_epi16(rank, f);
@@ -111,7 +111,7 @@ void qs_take_zeros_avx512(const uint8_t *indexes, const uint8_t *values, uint32_
 	for (uint32_t i = 0; i < whole; i += 32) {
 		__m256i index = _mm256_loadu_si256((const __m256i *)(indexes + i));
 		__mmask32 escapes = _mm256_testn_epi8_mask(index, index);
-		/* Compressed in a register: straight into memory takes many times as long on Zen 4. */
+		/* Compressing in a register and storing that is much faster on Zen 4 than compressing into memory. */
 		_mm512_storeu_si512(dst,
 		                    _mm512_maskz_compress_epi16(escapes, _mm512_loadu_si512(values + 2 * (size_t)i)));
 		dst += __builtin_popcount(escapes);

@@ -9,19 +9,21 @@
 #include "core/workspace.h"
 #include "rank_lanes.h"
 
-/* A chunk with more exceptions than this share of its elements is better coded plainly. */
+/* A chunk is coded plainly if more than one of EXCEPTIONS_SHARE elements are exceptions; one of FEW_OUTSIDE
+ * values outside their cells is few. */
 enum { EXCEPTIONS_SHARE = 8, FEW_OUTSIDE = 512 };
 
-/* Bytes of n exceptions, which take about 26 bits each. */
+/* Estimates the bytes of n exceptions, which take about 26 bits each. */
 #define EXCEPTION_SIZE(n) (3 * (size_t)(n) + (n) / 4)
 
 typedef struct found {
 	uint32_t escapes, exceptions;
 	size_t list_size; /* bytes of the exceptions in scratch->exceptions */
-	int overflow;     /* the list did not fit */
+	int overflow;     /* the list of exceptions did not fit */
 } found;
 
-/* codes: in coded order, as all that follows; shifts: of the runs, or NULL. */
+/* Begins a walk over the chunk's runs. codes and everything after it are in coded order. shifts: one for each
+ * run, or NULL. */
 static qs_walk walk_begin(const qs_chunk_desc *desc, qs_coded_order order, const uint8_t *codes,
                           const uint8_t *shifts, qs_ranks_scratch *scratch)
 {
@@ -30,7 +32,7 @@ static qs_walk walk_begin(const qs_chunk_desc *desc, qs_coded_order order, const
 	return w;
 }
 
-/* A run's table; its indexes are all in walk->indexes. */
+/* Returns the table of cells of a run, whose indexes are written to walk->indexes. */
 static qs_cells table_of_run(const qs_walk *w, const qs_run *run, const qs_step *step)
 {
 	const uint8_t *indexes;
@@ -40,7 +42,7 @@ static qs_cells table_of_run(const qs_walk *w, const qs_run *run, const qs_step 
 	return cells;
 }
 
-/* Short runs, each element by its own cell; indexes are 0 or 1. */
+/* Finds the ranks of several short runs, with a cell for each element. */
 static void find_short_runs(qs_walk *w, const qs_run *runs, uint32_t n_runs, const uint8_t *src,
                             qs_found_ranks *ranks)
 {
@@ -52,7 +54,7 @@ static void find_short_runs(qs_walk *w, const qs_run *runs, uint32_t n_runs, con
 	qs_find_ranks_fields_best()(&cells, src, n, begin, w->indexes, ranks);
 }
 
-/* The same for a run whose elements have each a cell of their own; indexes become numbers of these. */
+/* Finds the ranks of a run under column factors, where each element has a cell of its own. */
 static void find_under_factors(const qs_walk *w, qs_cells products, const uint8_t *src, qs_found_ranks *ranks)
 {
 	enum { MOST = QS_CELL_TABLE - 1 };
@@ -67,7 +69,7 @@ static void find_under_factors(const qs_walk *w, qs_cells products, const uint8_
 	}
 }
 
-/* Front to back: each element's index, rank and F, and the values outside their cells, whose rank is 0. */
+/* Finds each element's index, rank and F, and which values are outside their cells. */
 static found find_ranks(qs_walk w, const uint8_t *src, uint8_t *outside, qs_ranks_scratch *scratch)
 {
 	qs_find_ranks_kernel *find = qs_find_ranks_best(qs_grid_is_plain(&w.desc->coarse_grid));
@@ -96,7 +98,7 @@ static found find_ranks(qs_walk w, const uint8_t *src, uint8_t *outside, qs_rank
 
 enum { SHIFT_MOST = 4 };
 
-/* The shift that puts most of a run's values outside their cells into them, 0 when none does. */
+/* Guesses the shift that puts most of a run's outside values into their cells; 0 if no shift does. */
 static int guess_shift(const qs_chunk_desc *desc, const qs_run *run, const uint8_t *codes, const uint8_t *src,
                        const uint8_t *outside)
 {
@@ -113,7 +115,7 @@ static int guess_shift(const qs_chunk_desc *desc, const qs_run *run, const uint8
 			explained[step.shift + SHIFT_MOST] += code != QS_NO_CODE && (uint8_t)code == codes[i];
 		}
 	}
-	/* Of equals the smallest. */
+	/* The smallest shift wins a tie. */
 	for (int k = 1; k <= SHIFT_MOST; k++)
 		for (int sign = -1; sign <= 1; sign += 2)
 			if (explained[sign * k + SHIFT_MOST] > explained[best + SHIFT_MOST])
@@ -121,7 +123,7 @@ static int guess_shift(const qs_chunk_desc *desc, const qs_run *run, const uint8
 	return best;
 }
 
-/* Bytes that `outside` of n values outside their cells take, as exceptions or in a residual. */
+/* Estimates the bytes that `outside` of n values cost, as exceptions or as a residual, whichever is less. */
 static double outside_size(uint32_t n, uint32_t outside)
 {
 	uint32_t counts[256] = {n - outside, outside / 2, outside - outside / 2};
@@ -129,14 +131,15 @@ static double outside_size(uint32_t n, uint32_t outside)
 	return residual < exceptions ? residual : exceptions;
 }
 
-/* Values of a run that are outside their cells with this shift. */
+/* Counts a run's values that are outside their cells with this shift. */
 static uint32_t count_outside(const qs_walk *w, const qs_run *run, const uint8_t *src, int shift,
                               qs_ranks_scratch *scratch)
 {
 	const qs_grid *grid = &w->desc->coarse_grid;
 	qs_step step;
-	qs_found_ranks ranks = {
-	    .rank = scratch->rank, .f = scratch->f, .outside = scratch->residual /* not needed yet */};
+	qs_found_ranks ranks = {.rank = scratch->rank,
+	                        .f = scratch->f,
+	                        .outside = scratch->residual /* is not needed before exceptions are listed */};
 	qs_grid_step(grid, run->number, &step);
 	qs_step_shift(&step, grid->rule, w->desc->dtype, (int8_t)shift);
 	qs_cells cells = table_of_run(w, run, &step);
@@ -144,8 +147,8 @@ static uint32_t count_outside(const qs_walk *w, const qs_run *run, const uint8_t
 	return ranks.outsiders;
 }
 
-/* The shift of a run that leaves the fewest outside, of equals the smallest; *outside: so many, with
- * QS_SHIFT_NONE at first. */
+/* Returns the shift of a run that leaves the fewest values outside their cells; the smallest shift wins a
+ * tie. *outside: their number, at first without a shift, then with the best. */
 static int best_shift(const qs_walk *w, const qs_run *run, const uint8_t *src, uint32_t *outside,
                       qs_ranks_scratch *scratch)
 {
@@ -162,9 +165,9 @@ static int best_shift(const qs_walk *w, const qs_run *run, const uint8_t *src, u
 	return best;
 }
 
-/* A scale that was rounded, or a division that was not exact, leaves some of a run's values next to their
- * cells: the shifts that put them inside, in scratch->shifts. Returns the number of runs, 0 when shifts gain
- * nothing. *tried: ranks in scratch are no longer what they were. */
+/* Finds a shift for each run, into scratch->shifts. A scale that was rounded, or a division that was not
+ * exact, leaves some of a run's values just outside their cells; a shift puts them inside. Returns the number
+ * of runs, or 0 if shifts gain nothing. *tried: the ranks in scratch were overwritten. */
 static uint32_t find_shifts(qs_walk w, const qs_chunk_desc *desc, const uint8_t *src, const uint8_t *outside,
                             qs_block_plan *plan, int *tried, qs_ranks_scratch *scratch)
 {
@@ -184,7 +187,8 @@ static uint32_t find_shifts(qs_walk w, const qs_chunk_desc *desc, const uint8_t 
 		else if (shift)
 			left = count_outside(&w, run, src, shift, scratch);
 		*tried |= !symmetric || shift;
-		/* Few of many are chance. */
+		/* A shift is kept only if it explains at least half of the run's outside values; fewer may be
+		 * coincidence. */
 		int pays = !symmetric || 2 * left <= count;
 		scratch->shifts[n_runs] = pays ? (uint8_t)shift : 0;
 		after += pays ? left : count;
@@ -198,7 +202,7 @@ static uint32_t find_shifts(qs_walk w, const qs_chunk_desc *desc, const uint8_t 
 
 /* ---- Exceptions ---- */
 
-/* The list of the values outside their cells, in the order of the matrix. */
+/* Lists the values outside their cells, in the order of the matrix. */
 static void list_exceptions(const uint8_t *outside, const uint8_t *src, uint32_t n, qs_ranks_scratch *scratch,
                             found *f)
 {
@@ -216,12 +220,12 @@ static void list_exceptions(const uint8_t *outside, const uint8_t *src, uint32_t
 	f->overflow = e.bad;
 }
 
-/* Elements of 1 byte from the coded order to that of the matrix. */
+/* Moves elements of 1 byte from coded order to the order of the matrix. */
 static void scatter8(qs_coded_order order, const uint16_t *columns, uint32_t cols, uint32_t n,
                      const uint8_t *src, uint8_t *dst)
 {
 	if (order == QS_CODED_COLUMNS) {
-		qs_coded_gather8(order, columns, n / cols, n, src, dst); /* transposed back */
+		qs_coded_gather8(order, columns, n / cols, n, src, dst); /* transposing again gives the matrix */
 		return;
 	}
 	for (; n; n -= cols, src += cols, dst += cols)
@@ -229,7 +233,7 @@ static void scatter8(qs_coded_order order, const uint16_t *columns, uint32_t col
 			dst[columns[c]] = src[c];
 }
 
-/* The same in place; memory: n bytes. */
+/* Does that in place. memory: n bytes of scratch. */
 static void to_matrix_order(qs_coded_order order, const uint16_t *columns, uint32_t cols, uint32_t n,
                             uint8_t *bytes, uint8_t *memory)
 {
@@ -237,8 +241,8 @@ static void to_matrix_order(qs_coded_order order, const uint16_t *columns, uint3
 	memcpy(bytes, memory, n);
 }
 
-/* Of n elements, the first 8 at most: the top bit of each byte whose value is outside the cell of its code,
- * or, with `escapes`, has index 0. */
+/* Looks at the first min(n, 8) elements. Sets the top bit of each byte whose value is outside its cell or,
+ * with `escapes`, is an escape. */
 static uint64_t doubtful(const uint8_t *outside, const uint8_t *indexes, uint32_t n, int escapes)
 {
 	const uint64_t low7 = 0x7f7f7f7f7f7f7f7f;
@@ -254,8 +258,8 @@ static uint64_t doubtful(const uint8_t *outside, const uint8_t *indexes, uint32_
 	return out << 7 | (escapes ? ~(((index & low7) + low7) | index | low7) : 0);
 }
 
-/* The rule's own codes, as far as there are cells for them, and the differences to those given. A value in
- * the cell of its code needs no other; one of index 0 is looked at where many are outside (escapes). */
+/* Finds the codes that the rule itself would give, where they have cells, and their differences to the given
+ * codes. A value in the cell of its code keeps it. Escapes are looked at only if many values are outside. */
 static void find_residual(qs_walk w, const qs_chunk_desc *desc, const uint8_t *src, const uint8_t *outside,
                           int escapes, uint8_t *codes, uint8_t *residual)
 {
@@ -271,7 +275,7 @@ static void find_residual(qs_walk w, const qs_chunk_desc *desc, const uint8_t *s
 	memset(residual, 0, desc->n_elems);
 	for (qs_step step; qs_walk_next(&w, &step);) {
 		if (symmetric) {
-			/* All indexes have a cell, those beyond the codes' range too. */
+			/* Every index has a cell, even those beyond the range of codes. */
 			high = (int)qs_positive_codes(grid->codes_dtype, step.zero) + step.zero;
 			low = high - 255;
 		}
@@ -285,7 +289,7 @@ static void find_residual(qs_walk w, const qs_chunk_desc *desc, const uint8_t *s
 					value = qs_factor_product(desc->dtype, desc->factors_dtype, value,
 					                          qs_factor_value(desc->factors_dtype, qs_factors_at(desc, i)));
 				int code = qs_cell_code(dtype, grid->rule, &step, value);
-				int out = code == QS_NO_CODE; /* under a scale that is not usable too */
+				int out = code == QS_NO_CODE; /* also if the scale is not usable */
 				if (!symmetric && !out)
 					code = code < low ? low : code > high ? high : code;
 				if (out || code < low || code > high)
@@ -296,8 +300,8 @@ static void find_residual(qs_walk w, const qs_chunk_desc *desc, const uint8_t *s
 	}
 }
 
-/* Values that are in two cells, in the order of the matrix: a bit each, 1 in the lower cell, where they are
- * not outside; in `bits`, 0 at first. Returns how many. */
+/* Writes a bit for each value that is in two cells: 1 if it belongs to the lower one. `bits` must be zeros.
+ * Returns the number of bits. */
 static uint32_t share_borders(qs_walk w, const uint8_t *src, found *f, uint8_t *bits,
                               qs_ranks_scratch *scratch)
 {
@@ -321,7 +325,7 @@ static uint32_t share_borders(qs_walk w, const uint8_t *src, found *f, uint8_t *
 	return n_bits;
 }
 
-/* The number of bits below each state's first, and those. */
+/* Writes for each state the number of bits below its top bit, then all these bits. */
 static void write_states(qs_writer *w, const qs_rank_lanes *lanes)
 {
 	unsigned lengths[QS_LANES_MAX], n_bits = 0;
@@ -349,14 +353,14 @@ static void write_exceptions(qs_writer *w, const found *f, const qs_ranks_scratc
 	qs_write_bytes(w, scratch->exceptions, f->list_size);
 }
 
-/* The number and the values of the elements with index 0, as planes. */
+/* Writes the number of escapes, and their values as byte planes. */
 static void write_escapes(qs_writer *w, const uint8_t *values, uint32_t n, uint32_t escapes,
                           qs_ranks_scratch *scratch)
 {
 	qs_write_varint(w, escapes);
 	if (!escapes)
 		return;
-	/* The units' memory is not needed yet. */
+	/* The memory of the units is free until ranks are written. */
 	uint16_t *of_zeros = (uint16_t *)scratch->units;
 	uint8_t *high = scratch->planes, *low = high + escapes;
 	qs_take_zeros_best()(scratch->indexes, values, n, of_zeros);
@@ -368,10 +372,10 @@ static void write_escapes(qs_writer *w, const uint8_t *values, uint32_t n, uint3
 		qs_symbols_encode(w, scratch->planes + b * escapes, escapes, QS_PREFER_SPEED, scratch->symbols);
 }
 
-/* The lanes' states, and the units of n ranks. */
+/* Writes the lanes' states and the units of n ranks. */
 static void write_ranks(qs_writer *w, unsigned n_lanes, uint32_t n, qs_ranks_scratch *scratch)
 {
-	/* Back to front: the decoder reads the last unit written first. */
+	/* Units are written back to front, because the decoder reads the last one first. */
 	uint8_t *units_end = scratch->units + sizeof scratch->units;
 	qs_rank_lanes l = {.at = units_end, .lanes = n_lanes};
 	for (unsigned lane = 0; lane < n_lanes; lane++)
@@ -387,11 +391,11 @@ void qs_ranks_encode(qs_writer *w, const qs_chunk_desc *desc, const uint8_t *src
 	const qs_grid *grid = &desc->coarse_grid;
 	uint32_t n = desc->n_elems, cols = (uint32_t)desc->cols;
 	const uint8_t *codes = desc->coarse, *values = src;
-	/* 64 lanes pay when their states are small beside the chunk. */
+	/* 64 lanes pay if their states are small compared with the chunk. */
 	unsigned n_lanes = n >= 1 << 16 ? QS_LANES_MAX : QS_LANES_MIN;
 	qs_coded_order order = qs_chunk_order(desc);
 	uint8_t *outside = scratch->outside;
-	/* Codes that the rule does not have stand in no cell. */
+	/* A code that the rule does not have has no cell, so this mode cannot code the chunk. */
 	for (uint32_t i = 0, levels = qs_rule_levels(grid->rule); levels < 256 && i < n; i++)
 		if (codes[i] >= levels) {
 			w->bad = 1;
@@ -430,9 +434,9 @@ void qs_ranks_encode(qs_writer *w, const qs_chunk_desc *desc, const uint8_t *src
 	}
 	*n_exceptions = f.exceptions;
 	if (f.exceptions && !shared) {
-		/* Values outside the cells of their codes, because the rule is another or the codes were made from
-		 * other values: a difference of codes for each element costs less than a list of values as soon as
-		 * they are many. */
+		/* Many values are outside their cells if the rule is another one, or if codes were made from other
+		 * values. A residual, a difference of codes for each element, then costs less than a list of values.
+		 */
 		uint32_t counts[256];
 		int escapes = f.exceptions > n / FEW_OUTSIDE;
 		find_residual(walk_begin(desc, order, codes, shifts, scratch), desc, values, outside, escapes,

@@ -1,4 +1,4 @@
-/* Writing RANKS chunks (core/ranks.h). */
+/* Writing chunks of mode RANKS, the inverse of core/ranks.h. */
 #ifndef QS_RANKS_ENCODE_H
 #define QS_RANKS_ENCODE_H
 
@@ -9,22 +9,22 @@
 /* Scratch memory for one chunk. */
 typedef struct qs_ranks_scratch {
 	qs_cell_cache cells;
-	uint8_t planes[QS_CHUNK_SIZE_MAX]; /* of values with code 0 */
+	uint8_t planes[QS_CHUNK_SIZE_MAX]; /* of escaped values */
 	uint8_t symbols[QS_CHUNK_SIZE_MAX / 2];
 	uint8_t codes[QS_CHUNK_SIZE_MAX / 2], residual[QS_CHUNK_SIZE_MAX / 2], indexes[QS_CHUNK_SIZE_MAX / 2],
 	    outside[QS_CHUNK_SIZE_MAX / 2];
 	uint8_t values[QS_CHUNK_SIZE_MAX]; /* in coded order */
 	uint16_t columns[QS_GROUPS_COLS_MAX];
 	uint32_t counts[QS_GROUPS_COLS_MAX];
-	uint8_t shifts[QS_SHIFTS_MAX]; /* of the runs */
+	uint8_t shifts[QS_SHIFTS_MAX]; /* one for each run */
 	uint8_t exceptions[QS_CHUNK_SIZE_MAX];
-	uint16_t rank[QS_CHUNK_SIZE_MAX / 2], f[QS_CHUNK_SIZE_MAX / 2]; /* of each element */
+	uint16_t rank[QS_CHUNK_SIZE_MAX / 2], f[QS_CHUNK_SIZE_MAX / 2]; /* one for each element */
 	_Alignas(2) uint8_t units[2 * QS_CHUNK_SIZE_MAX];
 } qs_ranks_scratch;
 
-/* Writes the chunk, its mode byte included; w->bad is set when it does not fit or has too many exceptions to
- * be worth it. shared: as codes of finer values are, with values at borders in the cells on both sides;
- * symmetric rules only. */
+/* Writes the chunk with its mode byte. Sets w->bad if it does not fit, or has too many exceptions to be worth
+ * it. shared: borders are shared (FORMAT.md, "Ranks"), for codes that were made of finer values; only
+ * symmetric rules allow that. */
 void qs_ranks_encode(qs_writer *w, const qs_chunk_desc *desc, const uint8_t *src, int shared,
                      qs_ranks_scratch *scratch, uint32_t *n_exceptions);
 

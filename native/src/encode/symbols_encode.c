@@ -38,7 +38,7 @@ static uint8_t *flush_bits(bit_writer *b)
 	return b->at;
 }
 
-/* The inverse of qs_raw_bits_merge: the layout is described in FORMAT.md, "Symbol blocks". */
+/* Writes raw bits, the inverse of qs_raw_bits_merge. FORMAT.md, "Symbol blocks", has their layout. */
 static void write_raw_bits(const uint8_t *v, size_t n, unsigned bits, uint8_t *dst)
 {
 	for (; n >= QS_RAW_GROUP; n -= QS_RAW_GROUP, v += QS_RAW_GROUP) {
@@ -75,12 +75,12 @@ static void write_raw_bits(const uint8_t *v, size_t n, unsigned bits, uint8_t *d
 	flush_bits(&b);
 }
 
-/* The range of top symbols. */
+/* The range of top symbols in a block. */
 typedef struct block_head {
 	unsigned first, last;
 } block_head;
 
-/* What Huffman and ANS blocks begin with. used: by top symbol, not 0 where it occurs. */
+/* Writes the head that Huffman and ANS blocks have in common. used[top symbol] is not 0 if it occurs. */
 static block_head write_head(qs_writer *w, const qs_block_plan *plan, unsigned table_log, const uint8_t *used)
 {
 	block_head head = {.first = 255};
@@ -101,13 +101,15 @@ static void write_nibbles(qs_writer *w, const block_head *head, const uint8_t *n
 		qs_write8(w, (uint8_t)(nibbles[t] | (t < head->last ? nibbles[t + 1] << 4 : 0)));
 }
 
-/* The raw bits of src. */
+/* Writes the raw bits of src. */
 static void put_raw_bits(qs_writer *w, const uint8_t *src, size_t n, const qs_block_plan *plan,
                          uint8_t *scratch)
 {
 	if (plan->zigzag && plan->raw_bits) {
 		for (size_t i = 0; i < n; i++)
-			scratch[i] = (uint8_t)((unsigned)src[i] << 1 ^ (src[i] & 128 ? 255u : 0)); /* of bytes: faster */
+			scratch[i] =
+			    (uint8_t)((unsigned)src[i] << 1 ^
+			              (src[i] & 128 ? 255u : 0)); /* on bytes, which compilers turn into vectors */
 		src = scratch;
 	}
 	write_raw_bits(src, n, plan->raw_bits, w->at);
@@ -129,7 +131,7 @@ static void write_huffman(qs_writer *w, const uint8_t *src, size_t n, const qs_b
 	block_head head = write_head(w, plan, 0, plan->table_log ? plan->lengths : one);
 	if (plan->table_log)
 		write_nibbles(w, &head, plan->lengths);
-	/* Codes of at most two bytes, and nodes that begin at a byte: one of 64 symbols at most. */
+	/* This is room for codes of at most two bytes, and for nodes, which begin at a byte. */
 	if (!has_room(w, qs_raw_bits_size(n, raw_bits) + 3 * n + 1024))
 		return;
 	put_raw_bits(w, src, n, plan, scratch);
@@ -179,7 +181,7 @@ static void write_ans(qs_writer *w, const uint8_t *src, size_t n, const qs_block
 		unsigned top = qs_top_symbol(s, plan->zigzag, plan->raw_bits);
 		codes[s] = frequencies[top] | (uint32_t)firsts[top] << 16;
 	}
-	/* Behind all else at first: its size goes in front of it. */
+	/* Units are first written at the end of the buffer, because their size must come before them. */
 	uint8_t *coded = qs_ans_put(src, n, codes, plan->table_log, w->end);
 	size_t size = (size_t)(w->end - coded);
 	qs_write_varint(w, (uint32_t)size);
@@ -205,7 +207,8 @@ static void write_sparse(qs_writer *w, const uint8_t *src, size_t n, uint8_t *sc
 	for (unsigned s = 1; s < 256; s++)
 		if (counts[s] > counts[common])
 			common = s;
-	/* At most n / 16 others: they and their gaps fit the scratch memory, and leave half of it. */
+	/* At most n / 16 bytes are not the common one. They and their gaps take less than half of the scratch
+	 * memory. */
 	size_t n_gaps = 0, n_others = 0, gap = 0;
 	uint8_t *others = scratch, *gaps = scratch + n / 8;
 	for (size_t i = 0; i < n; i++) {

@@ -1,10 +1,10 @@
-/* Writing symbol blocks (core/symbols.h). */
+/* Writing symbol blocks, the inverse of core/symbols.h. */
 #ifndef QS_SYMBOLS_ENCODE_H
 #define QS_SYMBOLS_ENCODE_H
 
 #include "core/symbols.h"
 
-/* A destination that is written front to back; `bad` is set when it is full. */
+/* A destination that is written front to back; `bad` is set if it is full. */
 typedef struct qs_writer {
 	uint8_t *at, *end;
 	int bad;
@@ -14,51 +14,50 @@ void qs_write8(qs_writer *w, uint8_t value);
 void qs_write_bytes(qs_writer *w, const void *src, size_t n);
 void qs_write_varint(qs_writer *w, uint32_t value);
 
-/* A way to code a block, and what it costs. */
+/* A way to code a block, and its size. */
 typedef struct qs_block_plan {
 	unsigned type, raw_bits, zigzag;
-	unsigned table_log; /* of ANS; of Huffman the longest code, 0 for one symbol */
+	unsigned table_log; /* ANS: log2 of the slots; Huffman: the longest code, 0 if there is one symbol */
 	union {
-		uint8_t lengths[256];      /* of a Huffman block, by top symbol */
-		uint16_t frequencies[256]; /* of an ANS block */
+		uint8_t lengths[256];      /* Huffman: code length, by top symbol */
+		uint16_t frequencies[256]; /* ANS: by top symbol */
 	};
 	uint64_t size; /* bytes */
 } qs_block_plan;
 
-/* What matters more in choosing a block's coding: how fast it is decoded, as for INT8 codes and BF16, how
- * small it is, or both. */
+/* How to choose a block's coding: by decoding speed (INT8 codes, BF16), by size, or by both. */
 typedef enum qs_prefer { QS_PREFER_SPEED, QS_PREFER_BOTH, QS_PREFER_SIZE } qs_prefer;
 
-/* A byte's top bits, after the zigzag (two's complement to sign in the lowest bit) if there is one. */
+/* Returns a byte's top symbol: the bits above its raw bits. zigzag first moves the sign to the lowest bit. */
 static inline unsigned qs_top_symbol(unsigned value, unsigned zigzag, unsigned raw_bits)
 {
 	return (zigzag ? (value << 1 & 255) ^ (value & 128 ? 255 : 0) : value) >> raw_bits;
 }
 
-/* Adds to the counts of byte values, which are kept in parts, so that runs of one value do not wait for each
- * other's stores. */
+/* Adds to counts of byte values. They are kept in QS_COUNT_PARTS tables, so that equal bytes in a row do not
+ * wait for each other's stores. */
 enum { QS_COUNT_PARTS = 4 };
 void qs_count(const uint8_t *src, size_t n, uint32_t parts[QS_COUNT_PARTS][256]);
 void qs_count_sum(uint32_t parts[QS_COUNT_PARTS][256], uint32_t counts[256]);
 
-/* Counts of the 256 byte values. */
+/* Counts the 256 byte values. */
 void qs_histogram(const uint8_t *src, size_t n, uint32_t counts[256]);
 
-/* Bits that n symbols of these counts would take under an ideal order-0 coder. */
+/* Returns the bits that symbols with these counts take under an ideal order-0 coder. */
 double qs_entropy_bits(const uint32_t counts[256]);
 
-/* The best of raw, constant, Huffman, ANS and sparse for a block with this histogram; the sizes of the last
- * two are estimates. */
+/* Chooses between raw, constant, Huffman, ANS and sparse for a block with this histogram. The sizes of ANS
+ * and sparse are estimates. */
 void qs_symbols_plan(const uint32_t counts[256], size_t n, qs_prefer prefer, qs_block_plan *plan);
 
-/* The same without sparse. */
+/* Chooses likewise, but never sparse. */
 void qs_symbols_plan_dense(const uint32_t counts[256], size_t n, qs_prefer prefer, qs_block_plan *plan);
 
-/* Writes the block as planned; scratch: n bytes. */
+/* Writes the block by the plan. scratch: n bytes. */
 void qs_symbols_write(qs_writer *w, const uint8_t *src, size_t n, const qs_block_plan *plan,
                       uint8_t *scratch);
 
-/* Plans and writes; scratch: n bytes. */
+/* Plans and writes a block. scratch: n bytes. */
 void qs_symbols_encode(qs_writer *w, const uint8_t *src, size_t n, qs_prefer prefer, uint8_t *scratch);
 
 #endif

@@ -1,4 +1,4 @@
-/* How a symbol block is best coded. */
+/* Planning: the choice of type, raw bits and tables for a symbol block. */
 #include <math.h>
 
 #include "ans_encode.h"
@@ -6,7 +6,7 @@
 #include "symbols_encode.h"
 #include "tree_encode.h"
 
-enum { ANS_FROM = 512 }; /* symbols below which states and frequencies take too much */
+enum { ANS_FROM = 512 }; /* blocks of fewer symbols spend too much on states and frequencies */
 
 void qs_count(const uint8_t *src, size_t n, uint32_t parts[QS_COUNT_PARTS][256])
 {
@@ -54,18 +54,19 @@ double qs_entropy_bits(const uint32_t counts[256])
 	return entropy_bits(counts, 256);
 }
 
-/* What a coded bit costs in decoding time against a raw one, in bits: a bias towards raw bits (tests/bench
- * shows what it buys). */
+/* A coded bit decodes more slowly than a raw one. This bias towards raw bits, in bits a bit, accounts for it;
+ * `make bench` shows the effect. */
 static const double speed_bias = 0.02;
 
-/* Plans with fewer raw bits are given up when so many in succession were no better, and the entropy leaves
- * less than this, in bits a symbol, to gain. */
+/* The search for fewer raw bits ends after WORSE_MOST plans in a row that were no better, if the entropy
+ * leaves less than room_left bits a symbol to gain. */
 enum { WORSE_MOST = 2 };
 static const double room_left = 0.04;
 
-/* Counts of top symbols, for all numbers of raw bits: each pair is one of the next. */
+/* Counts of top symbols for all numbers of raw bits. Two neighbours add up to one entry of the next number.
+ */
 typedef struct top_counts {
-	uint32_t of[512]; /* with r raw bits from 512 - (512 >> r) on */
+	uint32_t of[512]; /* the counts with r raw bits begin at 512 - (512 >> r) */
 } top_counts;
 
 static void count_tops(const uint32_t counts[256], unsigned zigzag, top_counts *tops)
@@ -81,8 +82,8 @@ static const uint32_t *tops_of(const top_counts *tops, unsigned raw_bits)
 	return tops->of + 512 - (512 >> raw_bits);
 }
 
-/* The best lengths for a plan whose longest codes were cut: a block's are worth the time, all plans' were
- * not. */
+/* Finds the best lengths for the chosen plan, if its longest codes were cut. That is too slow for every plan
+ * that is tried. */
 static void improve_lengths(const top_counts tops[2], qs_block_plan *plan)
 {
 	const uint32_t *top = tops_of(&tops[plan->zigzag], plan->raw_bits);
@@ -94,7 +95,7 @@ static void improve_lengths(const top_counts tops[2], qs_block_plan *plan)
 		    (bits - qs_huffman_best_lengths(top, 256u >> plan->raw_bits, QS_TREE_DEPTH, plan->lengths)) / 8;
 }
 
-/* A Huffman plan, and what it costs in bits, of size and of time. */
+/* Makes a Huffman plan. Returns its cost in bits: its size, and the bias for its decoding time. */
 static double huffman_plan(const uint32_t *top, size_t n, unsigned zigzag, unsigned raw_bits,
                            qs_block_plan *plan)
 {
@@ -117,13 +118,13 @@ static double huffman_plan(const uint32_t *top, size_t n, unsigned zigzag, unsig
 	return 8.0 * (double)plan->size + speed_bias * (double)coded;
 }
 
-/* Huffman, where it is smaller than the plan. entropy: of the block. */
+/* Replaces the plan by a Huffman plan that costs less. entropy: the block's, in bits. */
 static void plan_huffman(const top_counts tops[2], size_t n, double entropy, qs_block_plan *plan)
 {
 	double best = 8.0 * (double)plan->size;
 	for (unsigned zigzag = 0; zigzag < 2; zigzag++) {
-		/* From few top symbols to many, which take most of the time: until these have stopped to gain, and
-		 * there is little that they might gain. */
+		/* Plans with many top symbols take most of the time. The search begins with few, and ends when more
+		 * have stopped gaining and can gain little. */
 		double least = INFINITY;
 		unsigned worse = 0;
 		for (unsigned raw_bits = 8; raw_bits-- > 0;) {
@@ -142,10 +143,10 @@ static void plan_huffman(const top_counts tops[2], size_t n, double entropy, qs_
 	}
 }
 
-/* Bits a symbol that ANS has to gain over Huffman's: it takes two to three times as long to decode. */
+/* ANS takes two to three times as long to decode as Huffman, so it must gain so many bits a symbol. */
 static const double ans_gain[] = {[QS_PREFER_SPEED] = 0.1, [QS_PREFER_BOTH] = 0.03, [QS_PREFER_SIZE] = 0.008};
 
-/* Shorter tables for shorter blocks, as long as each symbol has a slot. */
+/* Returns the log2 of the number of slots: fewer for shorter blocks, but one for each symbol at least. */
 static unsigned ans_table_log(size_t n, unsigned tops)
 {
 	unsigned log = 8;
@@ -154,8 +155,8 @@ static unsigned ans_table_log(size_t n, unsigned tops)
 	return log;
 }
 
-/* Bits of an ANS block but for its symbols and raw bits: head, size, states, about three bits for what four
- * do not say of a frequency. */
+/* Estimates the bits of an ANS block without its symbols and raw bits: head, size, states, and for each
+ * frequency four bits and about three more. */
 static double ans_overhead(const uint32_t *top, unsigned n_tops, size_t n, unsigned *used)
 {
 	unsigned first = n_tops, last = 0;
@@ -169,7 +170,7 @@ static double ans_overhead(const uint32_t *top, unsigned n_tops, size_t n, unsig
 	return 8.0 * (8 + 4 * (double)qs_ans_lanes(n)) + 4.0 * (last - first + 1) + 3.0 * *used;
 }
 
-/* Bits of symbols with these frequencies: the lanes add about a thousandth. */
+/* Estimates the bits of symbols with these frequencies. Lanes add about a thousandth. */
 static double ans_bits(const uint32_t *top, unsigned n_tops, unsigned log, const uint16_t *frequencies)
 {
 	double bits = 0;
@@ -179,7 +180,7 @@ static double ans_bits(const uint32_t *top, unsigned n_tops, unsigned log, const
 	return 1.001 * bits;
 }
 
-/* An ANS block in place of the plan, where that gains enough; its size is an estimate. */
+/* Replaces the plan by an ANS block, if that gains enough. Its size is an estimate. */
 static void plan_ans(const top_counts tops[2], size_t n, double entropy, qs_prefer prefer,
                      qs_block_plan *plan)
 {
@@ -235,8 +236,8 @@ void qs_symbols_plan_dense(const uint32_t counts[256], size_t n, qs_prefer prefe
 	plan_ans(tops, n, entropy, prefer, plan);
 }
 
-/* Size of a sparse block, estimated: gaps between the others take what geometric ones would. 0 when it does
- * not apply. */
+/* Estimates the size of a sparse block, as if gaps were distributed geometrically. Returns 0 if no byte is
+ * common enough. */
 static uint64_t sparse_estimate(const uint32_t counts[256], size_t n)
 {
 	uint32_t most = 0, left[256];
@@ -260,7 +261,7 @@ void qs_symbols_plan(const uint32_t counts[256], size_t n, qs_prefer prefer, qs_
 	qs_symbols_plan_dense(counts, n, prefer, plan);
 	uint64_t size =
 	    plan->type == QS_SYMBOLS_HUFFMAN || plan->type == QS_SYMBOLS_ANS ? sparse_estimate(counts, n) : 0;
-	/* Sparse blocks are the fastest of all. */
+	/* Sparse blocks are the fastest to decode, so they replace ANS even if they are a bit larger. */
 	double room = plan->type == QS_SYMBOLS_ANS ? ans_gain[prefer] * (double)n / 8 : 0;
 	if (size && (double)size < (double)plan->size + room)
 		*plan = (qs_block_plan){.type = QS_SYMBOLS_SPARSE, .size = size};

@@ -2,7 +2,7 @@
 
 #include "core/simd.h"
 
-/* For each node the least leaf below, as numbers from left to right; of the leaves themselves by symbol. */
+/* Numbers the leaves from left to right. Finds the least leaf below each node, and each symbol's leaf. */
 static void number_leaves(const qs_tree *t, unsigned node, unsigned *next, uint8_t least[QS_TREE_NODES],
                           uint8_t leaf[256])
 {
@@ -80,7 +80,7 @@ static kernels best_kernels(void)
 	return (kernels){qs_tree_number_scalar, qs_tree_mark_scalar, qs_tree_split_scalar};
 }
 
-/* `count` (1 to 64) bits at bit `at`, with zeros behind them up to a byte's end. */
+/* Writes `count` (1 to 64) bits from bit `at` on, and zeros after them up to the end of the byte. */
 static void put_bits(uint8_t *dst, size_t at, uint64_t word, size_t count)
 {
 	unsigned before = at & 7;
@@ -131,7 +131,7 @@ uint8_t *qs_tree_write(qs_tree_scratch *s, const uint8_t *src, size_t n, const u
 					child->count = (uint32_t)counts[bit];
 					child->begin = begin;
 					to[bit] = children + begin;
-					/* One group more: symbols are written beyond their end. */
+					/* There is room for one group more, because symbols are written in whole groups. */
 					begin += ((uint32_t)(counts[bit] + 2 * QS_TREE_GROUP - 1)) & ~(QS_TREE_GROUP - 1u);
 				}
 			if (!to[0] && !to[1])

@@ -1,18 +1,18 @@
-/* Writing Huffman-coded symbols by the nodes of the code's tree (core/tree.h). */
+/* Writing Huffman-coded symbols by the nodes of the code's tree, the inverse of core/tree.h. */
 #ifndef QS_TREE_ENCODE_H
 #define QS_TREE_ENCODE_H
 
 #include "core/tree.h"
 
-/* Scratch memory of qs_tree_write: what is written, as numbers of leaves, and the symbols of odd and of even
- * levels. */
+/* Scratch memory of qs_tree_write: the symbols as numbers of leaves, and the symbols of odd and of even
+ * levels of the tree. */
 typedef struct qs_tree_scratch {
 	qs_tree tree;
 	uint8_t leaves[QS_TREE_PIECE + QS_TREE_SLACK];
 	uint8_t symbols[2][QS_TREE_PIECE + QS_TREE_NODES * 2 * QS_TREE_GROUP + QS_TREE_SLACK];
 } qs_tree_scratch;
 
-/* Leaves of s->tree from left to right: the number of each symbol's, by symbol. */
+/* Numbers the leaves of the tree from left to right; leaf[symbol] gets the number. */
 void qs_tree_leaves(const qs_tree *t, uint8_t leaf[256]);
 
 /* Bits that pieces of n symbols take besides `coded` bits of codes of `tops` symbols, at most. */
@@ -23,14 +23,15 @@ size_t qs_tree_padding(size_t n, unsigned tops, size_t coded);
 uint8_t *qs_tree_write(qs_tree_scratch *s, const uint8_t *src, size_t n, const uint8_t leaf[256],
                        uint8_t *dst);
 
-/* Looks up n symbols' leaves. Up to QS_TREE_SLACK bytes behind them may be written. */
+/* Looks up the leaves of n symbols. May write up to QS_TREE_SLACK bytes more. */
 typedef void qs_tree_number_kernel(const uint8_t *src, size_t n, const uint8_t leaf[256], uint8_t *dst);
 
-/* A bit for each of `groups` × QS_TREE_GROUP symbols, 1 from leaf `from` on. Returns how many those are. */
+/* Writes a bit for each of groups × QS_TREE_GROUP leaves: 1 if the leaf is `from` or above. Returns the
+ * number of ones. */
 typedef size_t qs_tree_mark_kernel(const uint8_t *src, size_t groups, uint8_t from, uint8_t *bits);
 
-/* Moves symbols with a bit of 0 to to[0], the others to to[1], and advances both; NULL is "nowhere". Up to
- * QS_TREE_SLACK bytes more than belong there may be written. */
+/* Moves symbols with bit 0 to to[0], the others to to[1], and advances both pointers; a NULL pointer drops
+ * them. May write up to QS_TREE_SLACK bytes more to each. */
 typedef void qs_tree_split_kernel(const uint8_t *src, const uint8_t *bits, size_t groups, uint8_t *to[2]);
 
 qs_tree_number_kernel qs_tree_number_scalar, qs_tree_number_avx512;

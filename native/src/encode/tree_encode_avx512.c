@@ -1,4 +1,4 @@
-/* A tree's nodes written in AVX-512, 64 symbols at once; the oracles stand in tree_encode.c. */
+/* Writes a tree's nodes with AVX-512, 64 symbols at a time; the oracles are in tree_encode.c. */
 #include "core/simd.h"
 #include "tree_encode.h"
 
