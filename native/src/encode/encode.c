@@ -164,8 +164,8 @@ static void try_planes(qs_encoder *encoder, uint32_t dtype, const uint8_t *src, 
 	unsigned size = qs_dtype_size(dtype);
 	qs_writer w = begin_candidate(encoder);
 	qs_planes_split(src, n, size, qs_planes_rotated(dtype), encoder->planes);
-	/* Types with a short exponent gain little by coding, and of types of four bytes or more only one byte is
-	 * coded at all. BF16 is the type that must decode fast. */
+	/* These types prefer size: coding gains little where the exponent is short (FP16, FP8), and the
+	 * exponent's byte of a longer type takes a small part of the time. BF16 must decode fast instead. */
 	int small = dtype != QS_BF16 && qs_planes_rotated(dtype);
 	small |= dtype == QS_F8_E4M3 || dtype == QS_F8_E5M2;
 	qs_write8(&w, QS_MODE_PLANES);
