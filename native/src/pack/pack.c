@@ -115,11 +115,11 @@ static void count_tensors(const pack_input *input, qstore_pack_result *result)
 	for (size_t i = 0; i < input->n_files; i++)
 		for (size_t j = 0; j < input->files[i].n_tensors && input->files[i].input; j++) {
 			const pack_tensor *t = &input->files[i].tensors[j];
-			if (t->role == PACK_DUPLICATE && t->original->role == PACK_BASE)
+			if (t->coding.role == PACK_DUPLICATE && t->coding.original->coding.role == PACK_BASE)
 				result->n_base_equal++;
-			else if (t->role == PACK_DUPLICATE)
+			else if (t->coding.role == PACK_DUPLICATE)
 				result->n_equal++;
-			else if (t->role == PACK_DELTA && t->reference->role == PACK_BASE)
+			else if (t->coding.role == PACK_DELTA && t->coding.reference->coding.role == PACK_BASE)
 				result->n_base_delta++;
 		}
 }

@@ -31,7 +31,7 @@ pack_tensor *pack_derive(pack_derived *derived, const pack_tensor *viewed, pack_
 	    .n_dims = 2,
 	    .dims = dims,
 	    .size = rows * cols * qs_dtype_size(dtype),
-	    .role = PACK_PLAIN,
+	    .coding.role = PACK_PLAIN,
 	    .owner = viewed->owner ? viewed->owner : viewed,
 	    .view = view,
 	    .viewed = viewed,

@@ -63,11 +63,11 @@ qstore_status pack_load_grid(const pack_grid *grid, uint32_t codes_dtype, uint64
 qstore_status pack_load_factors(const pack_tensor *fine, pack_grid_memory *memory, uint8_t *scratch,
                                 qs_chunk_desc *desc, qstore_error *error)
 {
-	if (!fine->factors)
+	if (!fine->coding.factors)
 		return QSTORE_OK;
-	qstore_status status =
-	    read_elems(fine->factors, 0, desc->cols, &memory->factors, &memory->factors_capacity, scratch, error);
+	qstore_status status = read_elems(fine->coding.factors, 0, desc->cols, &memory->factors,
+	                                  &memory->factors_capacity, scratch, error);
 	desc->factors = memory->factors;
-	desc->factors_dtype = fine->factors->dtype;
+	desc->factors_dtype = fine->coding.factors->dtype;
 	return status;
 }

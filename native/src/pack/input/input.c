@@ -88,7 +88,7 @@ static qstore_status take_assembled(pack_input *input, const qs_model_file *give
 		    .dims = t->dims,
 		    .offset = t->offset,
 		    .size = t->size,
-		    .role = t->size < OBJECT_SIZE_MIN ? PACK_LITERAL : PACK_PLAIN,
+		    .coding.role = t->size < OBJECT_SIZE_MIN ? PACK_LITERAL : PACK_PLAIN,
 		    .source = source,
 		    .source_offset = t->offset,
 		    .object = QS_NONE,

@@ -6,15 +6,15 @@
 
 pack_tensor *pack_builds_on(const pack_tensor *t)
 {
-	switch (t->role) {
+	switch (t->coding.role) {
 	case PACK_CODES:
-		return t->coarser_codes;
+		return t->coding.coarser_codes;
 	case PACK_REFINE:
-		return t->refined_codes;
+		return t->coding.refined_codes;
 	case PACK_DELTA:
-		return t->reference;
+		return t->coding.reference;
 	case PACK_LAYOUT:
-		return t->content;
+		return t->coding.content;
 	default:
 		return NULL;
 	}
@@ -22,9 +22,9 @@ pack_tensor *pack_builds_on(const pack_tensor *t)
 
 pack_tensor *pack_coded(pack_tensor *tensor)
 {
-	while (tensor->role == PACK_DUPLICATE) {
-		assert(tensor->original);
-		tensor = tensor->original;
+	while (tensor->coding.role == PACK_DUPLICATE) {
+		assert(tensor->coding.original);
+		tensor = tensor->coding.original;
 	}
 	return tensor;
 }
@@ -32,43 +32,43 @@ pack_tensor *pack_coded(pack_tensor *tensor)
 void pack_set_duplicate(pack_tensor *tensor, pack_tensor *original)
 {
 	assert(tensor != original && tensor->size == original->size);
-	tensor->role = PACK_DUPLICATE;
-	tensor->original = original;
+	tensor->coding.role = PACK_DUPLICATE;
+	tensor->coding.original = original;
 }
 
 void pack_set_refine(pack_tensor *fine, pack_tensor *codes)
 {
-	assert(codes->role == PACK_CODES && pack_n_elems(fine) == pack_n_elems(codes));
-	fine->role = PACK_REFINE;
-	fine->refined_codes = codes;
+	assert(codes->coding.role == PACK_CODES && pack_n_elems(fine) == pack_n_elems(codes));
+	fine->coding.role = PACK_REFINE;
+	fine->coding.refined_codes = codes;
 }
 
 void pack_set_delta(pack_tensor *fine, pack_tensor *reference)
 {
 	assert(pack_n_elems(fine) == pack_n_elems(reference));
-	fine->role = PACK_DELTA;
-	fine->reference = reference;
+	fine->coding.role = PACK_DELTA;
+	fine->coding.reference = reference;
 }
 
 void pack_set_layout(pack_tensor *tensor, pack_tensor *content, uint32_t bits)
 {
-	tensor->role = PACK_LAYOUT;
-	tensor->content = content;
-	tensor->layout_bits = bits;
+	tensor->coding.role = PACK_LAYOUT;
+	tensor->coding.content = content;
+	tensor->coding.layout_bits = bits;
 }
 
 void pack_set_codes(pack_tensor *codes, const pack_grid *grid)
 {
 	assert(grid->rule != QS_RULE_NONE && grid->scales);
-	codes->grid = *grid;
-	codes->role = PACK_CODES;
+	codes->coding.grid = *grid;
+	codes->coding.role = PACK_CODES;
 	codes->matrix = codes;
 	/* Objects of their own, however small they are: the object of the codes names them. */
-	grid->scales->role = PACK_PLAIN;
-	if (grid->zero_points && grid->zero_points->role == PACK_LITERAL)
-		grid->zero_points->role = PACK_PLAIN;
-	if (grid->order && grid->order->role == PACK_LITERAL)
-		grid->order->role = PACK_PLAIN;
+	grid->scales->coding.role = PACK_PLAIN;
+	if (grid->zero_points && grid->zero_points->coding.role == PACK_LITERAL)
+		grid->zero_points->coding.role = PACK_PLAIN;
+	if (grid->order && grid->order->coding.role == PACK_LITERAL)
+		grid->order->coding.role = PACK_PLAIN;
 }
 
 uint64_t pack_n_elems(const pack_tensor *tensor)

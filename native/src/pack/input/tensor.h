@@ -4,8 +4,7 @@
 
 #include "source.h"
 
-/* How a tensor is coded. Roles are given by match/ and make/; read/ and JavaScript know them as kinds of
- * objects (core/index.h). */
+/* How a tensor is coded; the index has kinds of objects for most roles (core/index.h). */
 typedef enum pack_role {
 	PACK_LITERAL,  /* too small for an object of its own: among its file's literal bytes */
 	PACK_PLAIN,    /* elements on their own */
@@ -44,6 +43,20 @@ typedef struct pack_grid {
 	int32_t zero_offset;
 } pack_grid;
 
+/* How a tensor is coded: what match/ and make/ decide. */
+typedef struct pack_coding {
+	pack_role role;
+	int is_needed;                     /* it stays as it is, because it is in another tensor's grid */
+	pack_grid grid;                    /* CODES with a rule */
+	struct pack_tensor *coarser_codes; /* CODES, or NULL */
+	struct pack_tensor *refined_codes; /* REFINE */
+	struct pack_tensor *factors;       /* REFINE: of the columns, or NULL */
+	struct pack_tensor *reference;     /* DELTA */
+	struct pack_tensor *content;       /* LAYOUT */
+	uint32_t layout_bits;              /* LAYOUT, not of blocks: bits of a code or a float */
+	struct pack_tensor *original;      /* DUPLICATE */
+} pack_coding;
+
 typedef struct pack_tensor {
 	const char *name; /* in its file */
 	const char *full; /* the name behind that of its model, where a folder has several models */
@@ -58,28 +71,18 @@ typedef struct pack_tensor {
 	uint64_t source_offset;
 	const struct pack_tensor *viewed; /* other views: the tensor whose bytes they are made of */
 	uint32_t code_bits;               /* views of packed codes: bits of a code */
-	const struct pack_tensor *owner;  /* of a derived tensor: the tensor of a file that it belongs to */
-	struct pack_tensor *cast;         /* of F32: the derived tensor that is its cast to BF16, or NULL */
-	struct pack_tensor *transposed;   /* of floats: the derived tensor with columns as rows, or NULL */
+	struct pack_base_file *base_file; /* of a tensor of the base: the file that it is in (match/base.h) */
 
-	/* Set when matrices are found */
+	/* Its relatives */
+	const struct pack_tensor *owner; /* of a derived tensor: the tensor of a file that it belongs to */
+	struct pack_tensor *cast;        /* of F32: the derived tensor that is its cast to BF16, or NULL */
+	struct pack_tensor *transposed;  /* of floats: the derived tensor with columns as rows, or NULL */
 	struct pack_tensor
-	    *matrix;       /* codes that this is the file's form of: itself or a derived tensor, or NULL */
+	    *matrix;       /* the codes that it is the file's form of: itself or a derived tensor; or NULL */
 	int has_grid;      /* codes: their grid is known, but perhaps for the rule */
 	int is_transposed; /* codes: their rows are the columns of the floats that they were made of */
 
-	/* Set when it is decided how it is coded */
-	pack_role role;
-	int is_needed;                     /* as it is, because it is in another tensor's grid */
-	pack_grid grid;                    /* CODES with a rule */
-	struct pack_tensor *coarser_codes; /* CODES, or NULL */
-	struct pack_tensor *refined_codes; /* REFINE */
-	struct pack_tensor *factors;       /* REFINE: of the columns, or NULL */
-	struct pack_tensor *reference;     /* DELTA */
-	struct pack_tensor *content;       /* LAYOUT */
-	uint32_t layout_bits;              /* LAYOUT, not of blocks: bits of a code or a float */
-	struct pack_tensor *original;      /* DUPLICATE */
-	struct pack_base_file *base_file;  /* BASE: the file that it is in (match/base.h) */
+	pack_coding coding;
 
 	/* Set by the plan (write/plan.c) */
 	uint32_t layer;  /* variant whose layer has its object */
@@ -91,7 +94,7 @@ pack_tensor *pack_builds_on(const pack_tensor *tensor);
 /* The tensor whose object this one uses: itself, or the one that it is a duplicate of. */
 pack_tensor *pack_coded(pack_tensor *tensor);
 
-/* These say how a tensor is coded; they set its role and all that belongs to it. */
+/* These say how a tensor is coded: they set its role and the fields that belong to it. */
 void pack_set_duplicate(pack_tensor *tensor, pack_tensor *original);
 void pack_set_refine(pack_tensor *fine, pack_tensor *codes);
 void pack_set_delta(pack_tensor *fine, pack_tensor *reference);

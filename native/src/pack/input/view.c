@@ -41,8 +41,8 @@ static qstore_status read_llm_int8(const pack_tensor *t, uint8_t *dst, size_t n,
 	uint8_t *fine = scratch, *scales = scratch + PACK_SCRATCH_SIZE / 2;
 	qstore_status status = read_viewed(t, fine, 2 * n, 2 * offset, error);
 	if (!status)
-		status = pack_read(t->grid.scales->source, scales, (size_t)n_rows * sizeof(float),
-		                   t->grid.scales->source_offset + first_row * sizeof(float), error);
+		status = pack_read(t->coding.grid.scales->source, scales, (size_t)n_rows * sizeof(float),
+		                   t->coding.grid.scales->source_offset + first_row * sizeof(float), error);
 	for (size_t done = 0; done < n && !status;) {
 		uint64_t row = (offset + done) / cols, left = (row + 1) * cols - (offset + done);
 		size_t slice = left < n - done ? (size_t)left : n - done;

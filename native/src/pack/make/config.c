@@ -22,7 +22,7 @@ static json_t *skipped_modules(const pack_input *input)
 		for (size_t j = 0; j < file->n_tensors; j++) {
 			const pack_tensor *t = &file->tensors[j];
 			size_t size = strlen(t->name);
-			if (t->role == PACK_REFINE || t->n_dims != 2 || size <= 7 ||
+			if (t->coding.role == PACK_REFINE || t->n_dims != 2 || size <= 7 ||
 			    strcmp(t->name + size - 7, ".weight") != 0)
 				continue;
 			json_array_append_new(names, json_stringn(t->name, size - 7));

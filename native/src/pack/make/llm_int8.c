@@ -130,7 +130,7 @@ static qstore_status make_candidate(made_tensor *made, size_t *n, const pack_qua
 	                                   .n_dims = 1,
 	                                   .dims = &fine->dims[0], /* a scale for each row */
 	                                   .size = fine->dims[0] * sizeof(float),
-	                                   .role = PACK_PLAIN,
+	                                   .coding.role = PACK_PLAIN,
 	                                   .source = &derived->spool->source,
 	                                   .source_offset = c->scales_offset,
 	                                   .object = QS_NONE},
@@ -141,7 +141,7 @@ static qstore_status make_candidate(made_tensor *made, size_t *n, const pack_qua
 	                                   .key = format_name,
 	                                   .dtype = QS_U8,
 	                                   .size = 1,
-	                                   .role = PACK_LITERAL,
+	                                   .coding.role = PACK_LITERAL,
 	                                   .source = &derived->spool->source,
 	                                   .source_offset = format_offset,
 	                                   .object = QS_NONE},
@@ -277,7 +277,7 @@ static qstore_status find_quantizable(const pack_input *input, const qstore_pack
 		for (size_t j = 0; j < input->files[i].n_tensors; j++) {
 			pack_tensor *t = &input->files[i].tensors[j];
 			/* Smaller tensors would have codes that are too small for an object. */
-			if (t->role == PACK_PLAIN && pack_n_elems(t) >= 64 && t->n_dims == 2 &&
+			if (t->coding.role == PACK_PLAIN && pack_n_elems(t) >= 64 && t->n_dims == 2 &&
 			    qs_llm_int8_selects(t->name, t->dtype, t->n_dims, t->dims, options->include,
 			                        options->exclude))
 				q->items[q->n++].fine = t;

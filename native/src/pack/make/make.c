@@ -33,8 +33,8 @@ qstore_status pack_choose_quantizer(const qstore_pack_options *options, const pa
 
 void pack_share_with_made(pack_derived *derived, pack_tensor *fine, pack_tensor *made)
 {
-	assert(made->role == fine->role);
-	if (fine->role == PACK_LITERAL || fine->role == PACK_DUPLICATE)
+	assert(made->coding.role == fine->coding.role);
+	if (fine->coding.role == PACK_LITERAL || fine->coding.role == PACK_DUPLICATE)
 		return;
 	for (size_t i = 0; i < derived->n_tensors; i++)
 		if (derived->tensors[i]->owner == fine)

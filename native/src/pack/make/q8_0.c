@@ -64,7 +64,7 @@ static qstore_status quantize_tensor(pack_tensor *made, pack_tensor *fine, const
 	uint64_t rows = pack_rows(fine), cols = pack_cols(fine), blocks = rows * cols / 32;
 	int is_half = fine->dtype != QS_F32;
 	/* Blocks are never too small for an object, so that only a base gives HIGH's tensor another role. */
-	if (fine->role != PACK_PLAIN)
+	if (fine->coding.role != PACK_PLAIN)
 		return qs_fail(
 		    error, QSTORE_INPUT,
 		    "tensor %s: is coded from the base, and cannot be quantized too: pack without --base, or with "

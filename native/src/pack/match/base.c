@@ -49,7 +49,7 @@ static void add_base_tensor(pack_base_file *file, pack_tensor tensor)
 	tensor.source = file->source;
 	tensor.source_offset = tensor.offset;
 	tensor.base_file = file;
-	tensor.role = PACK_BASE;
+	tensor.coding.role = PACK_BASE;
 	tensor.object = QS_NONE;
 	file->tensors[file->n_tensors++] = tensor;
 }
@@ -186,19 +186,19 @@ static qstore_status pair_with_base(const base_pairing *q, pack_tensor *t, pack_
                                     qstore_error *error)
 {
 	int equal = 0, pays = 0;
-	if (!have_same_layout(t, base) || t->role == PACK_LITERAL || t->role == PACK_DUPLICATE ||
+	if (!have_same_layout(t, base) || t->coding.role == PACK_LITERAL || t->coding.role == PACK_DUPLICATE ||
 	    qs_dtype_size(t->dtype) == 0)
 		return QSTORE_OK;
 	qstore_status status = pack_are_equal(t, base, q->progress, q->buffer, &equal, error);
 	if (status)
 		return status;
-	if (equal && !t->matrix && !t->is_needed &&
-	    (t->role == PACK_PLAIN || t->role == PACK_DELTA || t->role == PACK_REFINE)) {
+	if (equal && !t->matrix && !t->coding.is_needed &&
+	    (t->coding.role == PACK_PLAIN || t->coding.role == PACK_DELTA || t->coding.role == PACK_REFINE)) {
 		pack_set_duplicate(t, base);
 		use_base_tensor(base);
 		return QSTORE_OK;
 	}
-	if (t->role != PACK_PLAIN || t->is_needed || !qs_dtype_is_float(t->dtype))
+	if (t->coding.role != PACK_PLAIN || t->coding.is_needed || !qs_dtype_is_float(t->dtype))
 		return QSTORE_OK;
 	status = pack_delta_pays(q->encoder, t, base, &pays, error);
 	if (!status && pays) {
@@ -210,10 +210,10 @@ static qstore_status pair_with_base(const base_pairing *q, pack_tensor *t, pack_
 
 static void mark_grid(const pack_tensor *t)
 {
-	pack_tensor *needed[] = {t->grid.scales, t->grid.zero_points, t->grid.order};
+	pack_tensor *needed[] = {t->coding.grid.scales, t->coding.grid.zero_points, t->coding.grid.order};
 	for (size_t i = 0; i < sizeof(needed) / sizeof(*needed); i++)
 		if (needed[i])
-			pack_coded(needed[i])->is_needed = 1;
+			pack_coded(needed[i])->coding.is_needed = 1;
 }
 
 /* Marks the tensors that are in a grid: their objects have to be plain. */

@@ -65,8 +65,10 @@ static qstore_status read_sample_rows(pack_search *search, const pack_tensor *fi
 		s->n_rows = SAMPLE_SIZE_MAX / 4 / s->cols;
 	s->dtype = fine->dtype;
 	s->codes_dtype = codes->dtype;
-	s->rule = strstr(codes->grid.scales->name, "SCB") ? QS_RULE_LLM_INT8 : QS_RULE_DIVIDE;
-	s->group = codes->grid.order ? 1 : codes->grid.group < s->cols ? codes->grid.group : s->cols;
+	s->rule = strstr(codes->coding.grid.scales->name, "SCB") ? QS_RULE_LLM_INT8 : QS_RULE_DIVIDE;
+	s->group = codes->coding.grid.order             ? 1
+	           : codes->coding.grid.group < s->cols ? codes->coding.grid.group
+	                                                : s->cols;
 	size_t n_groups = (s->cols + s->group - 1) / s->group;
 	s->values = malloc(s->n_rows * s->cols * sizeof(*s->values));
 	s->codes = malloc(s->n_rows * s->cols);
@@ -82,7 +84,7 @@ static qstore_status read_sample_rows(pack_search *search, const pack_tensor *fi
 		if (number == 0)
 			status = read_rows(search, fine, codes, first, n * s->cols, values, row_codes, error);
 		if (!status)
-			status = pack_load_grid(&codes->grid, codes->dtype, s->cols, first, s->cols, &search->grid,
+			status = pack_load_grid(&codes->coding.grid, codes->dtype, s->cols, first, s->cols, &search->grid,
 			                        search->scratch, &grid, error);
 		if (status)
 			break;
@@ -214,7 +216,7 @@ qstore_status pack_find_factors(pack_search *search, pack_tensor *fine, pack_ten
 	sample s = {0};
 	uint8_t *factors = NULL;
 	*found = 0;
-	if (!qs_rule_takes_factors(codes->grid.rule) || pack_rows(fine) < ROWS_MIN ||
+	if (!qs_rule_takes_factors(codes->coding.grid.rule) || pack_rows(fine) < ROWS_MIN ||
 	    pack_cols(fine) > COLS_MAX || pack_n_elems(fine) % pack_cols(fine) != 0)
 		return QSTORE_OK;
 	qstore_status status = read_sample_rows(search, fine, codes, &s, error);
@@ -232,8 +234,9 @@ qstore_status pack_find_factors(pack_search *search, pack_tensor *fine, pack_ten
 			qs_store16(factors + 2 * c, find_factor(&s, c, dtype, &n));
 		}
 		if (*found) {
-			codes->grid.rule = s.rule;
-			status = pack_derive_copy(search->derived, fine, dtype, factors, s.cols, &fine->factors, error);
+			codes->coding.grid.rule = s.rule;
+			status =
+			    pack_derive_copy(search->derived, fine, dtype, factors, s.cols, &fine->coding.factors, error);
 		}
 	}
 	free_sample(&s);

@@ -1,5 +1,5 @@
-/* The second stage: how each tensor is coded, from which others. It sets the roles of the input's tensors and
- * adds derived ones; a variant's tensors are coded from coarser variants, or from the base.
+/* The second stage: how each tensor is coded, from which others. Its output is the pack_coding of every
+ * tensor, and derived tensors; a variant's tensors are coded from coarser variants, or from the base.
  *
  * match/ depends on input/ alone of the stages, on encode/ to see whether differences pay, and on read/ for a
  * base that is an archive. In this folder, sums.h, compare.h and mismatch.h depend on no other; rule.h

@@ -35,7 +35,7 @@ static qstore_status take_blocks(pack_derived *derived, pack_tensor *t, qstore_e
 	uint64_t cols = pack_cols(t), elems = pack_n_elems(t), blocks = elems / qs_block_elems(t->dtype);
 	uint32_t rule = qs_rule_of_block(t->dtype);
 	/* Grids have only whole blocks in a row. */
-	if (rule == QS_RULE_NONE || cols % qs_block_elems(t->dtype) != 0 || t->role != PACK_PLAIN)
+	if (rule == QS_RULE_NONE || cols % qs_block_elems(t->dtype) != 0 || t->coding.role != PACK_PLAIN)
 		return QSTORE_OK;
 	uint32_t record = qs_rule_record_size(rule), group = qs_rule_group(rule);
 	pack_tensor *scales = record == 0 ? pack_derive(derived, t, PACK_BLOCK_SCALES, QS_F16, blocks, 1)
@@ -70,7 +70,7 @@ static qstore_status name_tensors(const pack_input *input, pack_derived *derived
 static qstore_status take_matrix(pack_derived *derived, const pack_map *map, pack_tensor *t,
                                  qstore_error *error)
 {
-	if (t->role != PACK_PLAIN || t->matrix)
+	if (t->coding.role != PACK_PLAIN || t->matrix)
 		return QSTORE_OK;
 	if (qs_blocks_are_modelled(t->dtype))
 		return take_blocks(derived, t, error);

@@ -47,7 +47,7 @@ static qstore_status split_n_bits(pack_derived *derived, pack_tensor *t, pack_te
                                   pack_tensor *zero_points, const qs_onnx_quant *quant, qstore_error *error)
 {
 	uint64_t block = quant->block_size, rows = t->n_dims > 1 ? t->dims[0] : 0, n = pack_n_elems(scale);
-	if (t->role != PACK_PLAIN || t->dtype != QS_U8 || rows == 0 || block < 8 || block % 8 != 0 ||
+	if (t->coding.role != PACK_PLAIN || t->dtype != QS_U8 || rows == 0 || block < 8 || block % 8 != 0 ||
 	    block > UINT32_MAX || n % rows != 0 || t->size / (block / 2) != n || t->size % (block / 2) != 0 ||
 	    2 * t->size >= QS_TRANSPOSED_MAX || (scale->dtype != QS_F32 && scale->dtype != QS_F16))
 		return QSTORE_OK;
@@ -93,8 +93,8 @@ static qstore_status take_quant(pack_derived *derived, const pack_map *map, cons
 	}
 	if (strcmp(quant->op, "MatMulNBits") == 0 && quant->bits == 4 && scale)
 		return split_n_bits(derived, t, scale, zero_points, quant, error);
-	if (t->role != PACK_PLAIN || (t->dtype != QS_I8 && t->dtype != QS_U8) || quant->bits != 8 || !scale ||
-	    t->n_dims < 2 || !qs_dtype_is_float(scale->dtype))
+	if (t->coding.role != PACK_PLAIN || (t->dtype != QS_I8 && t->dtype != QS_U8) || quant->bits != 8 ||
+	    !scale || t->n_dims < 2 || !qs_dtype_is_float(scale->dtype))
 		return QSTORE_OK;
 	uint64_t rows = pack_rows(t), cols = pack_cols(t), n = pack_n_elems(scale);
 	pack_grid grid = {.rule = QS_RULE_DIVIDE, .scales = scale, .group = pack_row_group(cols)};

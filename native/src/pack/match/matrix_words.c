@@ -60,8 +60,8 @@ static qstore_status split_gptq(pack_derived *derived, const pack_map *map, pack
 	pack_tensor *scales = find_beside(map, t->full, ".qweight", ".scales"),
 	            *qzeros = find_beside(map, t->full, ".qweight", ".qzeros"),
 	            *order = find_beside(map, t->full, ".qweight", ".g_idx");
-	if (t->dtype != QS_I32 || t->n_dims != 2 || t->role != PACK_PLAIN || !scales || scales->n_dims != 2 ||
-	    !qs_dtype_is_float(scales->dtype))
+	if (t->dtype != QS_I32 || t->n_dims != 2 || t->coding.role != PACK_PLAIN || !scales ||
+	    scales->n_dims != 2 || !qs_dtype_is_float(scales->dtype))
 		return QSTORE_OK;
 	uint64_t lines = t->dims[0], out = t->dims[1], groups = scales->dims[0], in = 0;
 	if (scales->dims[1] != out || groups == 0 || out == 0)
@@ -79,8 +79,8 @@ static qstore_status split_gptq(pack_derived *derived, const pack_map *map, pack
 	if (!codes)
 		return qs_no_memory(error);
 	if (qzeros && qzeros->dtype == QS_I32 && qzeros->n_dims == 2 &&
-	    (qzeros->role == PACK_PLAIN || qzeros->role == PACK_LITERAL) && qzeros->dims[0] == groups &&
-	    qzeros->dims[1] * (32 / bits) == out) {
+	    (qzeros->coding.role == PACK_PLAIN || qzeros->coding.role == PACK_LITERAL) &&
+	    qzeros->dims[0] == groups && qzeros->dims[1] * (32 / bits) == out) {
 		zero_points = pack_derive_zero_points(derived, qzeros, PACK_WORD_CODES, bits, groups, out);
 		if (!zero_points)
 			return qs_no_memory(error);
@@ -128,9 +128,9 @@ static qstore_status split_awq(pack_derived *derived, const pack_map *map, pack_
 {
 	pack_tensor *scales = find_beside(map, t->full, ".qweight", ".scales"),
 	            *qzeros = find_beside(map, t->full, ".qweight", ".qzeros");
-	if (t->dtype != QS_I32 || t->n_dims != 2 || t->role != PACK_PLAIN || !scales || !qzeros ||
+	if (t->dtype != QS_I32 || t->n_dims != 2 || t->coding.role != PACK_PLAIN || !scales || !qzeros ||
 	    scales->n_dims != 2 || !qs_dtype_is_float(scales->dtype) || qzeros->dtype != QS_I32 ||
-	    qzeros->n_dims != 2 || qzeros->role != PACK_PLAIN)
+	    qzeros->n_dims != 2 || qzeros->coding.role != PACK_PLAIN)
 		return QSTORE_OK;
 	uint64_t in = t->dims[0], out = scales->dims[1], groups = scales->dims[0];
 	if (in == 0 || out == 0 || groups == 0 || groups > in || out != t->dims[1] * 8 ||
@@ -193,9 +193,9 @@ static qstore_status split_packed(pack_derived *derived, const pack_map *map, pa
 	pack_tensor *scales = find_beside(map, t->full, ".weight_packed", ".weight_scale"),
 	            *shape = find_beside(map, t->full, ".weight_packed", ".weight_shape"), *zero_points = NULL;
 	int64_t dims[2];
-	if (t->dtype != QS_I32 || t->n_dims != 2 || t->role != PACK_PLAIN || !scales || scales->n_dims != 2 ||
-	    !shape || shape->dtype != QS_I64 || shape->size != 16 || scales->dims[0] != t->dims[0] ||
-	    !qs_dtype_is_float(scales->dtype))
+	if (t->dtype != QS_I32 || t->n_dims != 2 || t->coding.role != PACK_PLAIN || !scales ||
+	    scales->n_dims != 2 || !shape || shape->dtype != QS_I64 || shape->size != 16 ||
+	    scales->dims[0] != t->dims[0] || !qs_dtype_is_float(scales->dtype))
 		return QSTORE_OK;
 	qstore_status status = pack_read(shape->source, dims, sizeof(dims), shape->source_offset, error);
 	if (status)

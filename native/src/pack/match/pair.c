@@ -36,7 +36,8 @@ static pack_tensor *matrix_of(pack_tensor *t)
 {
 	if (t->matrix)
 		return t->matrix;
-	return (t->dtype == QS_I8 || t->dtype == QS_U8) && t->n_dims > 1 && t->role != PACK_LITERAL ? t : NULL;
+	return (t->dtype == QS_I8 || t->dtype == QS_U8) && t->n_dims > 1 && t->coding.role != PACK_LITERAL ? t
+	                                                                                                   : NULL;
 }
 
 /* ---- Floats from codes ---- */
@@ -74,7 +75,7 @@ static void set_layout_of_transposed(pack_tensor *fine)
 static int can_be_transposed(const pack_tensor *t)
 {
 	return qs_dtype_is_float(t->dtype) && t->n_dims == 2 && pack_n_elems(t) < QS_TRANSPOSED_MAX &&
-	       pack_n_elems(t) > 0 && t->role == PACK_PLAIN;
+	       pack_n_elems(t) > 0 && t->coding.role == PACK_PLAIN;
 }
 
 /* Codes floats as a refinement of codes of variant `coarse_variant`, if they belong to them. */
@@ -99,9 +100,8 @@ static qstore_status pair_with_codes(pairing *q, pack_tensor *fine, pack_tensor 
 		pack_note_value(&q->wrong, fine->name, q->fine_variant, coarse_variant);
 	if (fit == PACK_RELATED || fit == PACK_WRONG) {
 		/* The codes say too little about the values: both are coded on their own. */
-		codes->role = before.role;
+		codes->coding = before.coding;
 		codes->matrix = before.matrix;
-		codes->grid = before.grid;
 		return QSTORE_OK;
 	}
 	pack_set_refine(half, codes);
@@ -121,13 +121,13 @@ static qstore_status pair_with_floats(pairing *q, pack_tensor *given, pack_tenso
 	qstore_status status = pack_delta_pays(q->encoder, fine, coarse, &pays, error);
 	if (status || !pays)
 		return status;
-	if (coarse->role == PACK_LAYOUT) {
+	if (coarse->coding.role == PACK_LAYOUT) {
 		/* The elements of a layout are those of its content: they have to be transposed too. */
 		status = transpose(q->derived, given, &fine, error);
 		if (status)
 			return status;
 		set_layout_of_transposed(given);
-		coarse = coarse->content;
+		coarse = coarse->coding.content;
 	}
 	pack_set_delta(fine, coarse);
 	return QSTORE_OK;
@@ -152,7 +152,7 @@ static qstore_status pair_tensors(pairing *q, pack_tensor *given, pack_tensor *c
 	pack_tensor *fine = given, *coded = pack_coded(coarse), *codes = matrix_of(coded),
 	            *own_codes = matrix_of(given);
 	qstore_status status = QSTORE_OK;
-	if (given->role == PACK_DUPLICATE || coded->role == PACK_LITERAL)
+	if (given->coding.role == PACK_DUPLICATE || coded->coding.role == PACK_LITERAL)
 		return QSTORE_OK;
 	if (given->dtype == coarse->dtype && have_same_shape(given, coarse)) {
 		int equal = 0;
@@ -173,18 +173,19 @@ static qstore_status pair_tensors(pairing *q, pack_tensor *given, pack_tensor *c
 		return QSTORE_OK;
 	}
 	if (own_codes && codes) {
-		if (!own_codes->coarser_codes && own_codes->is_transposed == codes->is_transposed &&
-		    fine->role != PACK_LITERAL && pack_guess_grid(&q->search, &q->names[coarse_variant], codes) &&
+		if (!own_codes->coding.coarser_codes && own_codes->is_transposed == codes->is_transposed &&
+		    fine->coding.role != PACK_LITERAL &&
+		    pack_guess_grid(&q->search, &q->names[coarse_variant], codes) &&
 		    pack_guess_grid(&q->search, &q->names[q->fine_variant], own_codes))
-			own_codes->coarser_codes = codes;
+			own_codes->coding.coarser_codes = codes;
 		return QSTORE_OK;
 	}
-	if (fine->role != PACK_PLAIN)
+	if (fine->coding.role != PACK_PLAIN)
 		return QSTORE_OK;
 	if (qs_dtype_is_float(fine->dtype) && codes && fine->n_dims > 1 &&
 	    codes->is_transposed == (fine != given)) {
 		status = pair_with_codes(q, fine, codes, coarse_variant, error);
-		if (fine != given && fine->role != PACK_PLAIN)
+		if (fine != given && fine->coding.role != PACK_PLAIN)
 			set_layout_of_transposed(given);
 		return status;
 	}
@@ -199,9 +200,10 @@ static qstore_status pair_tensors(pairing *q, pack_tensor *given, pack_tensor *c
 static int is_paired(pack_tensor *t)
 {
 	const pack_tensor *own_codes = matrix_of(t);
-	if (t->role == PACK_DUPLICATE)
+	if (t->coding.role == PACK_DUPLICATE)
 		return 1;
-	return own_codes ? own_codes->coarser_codes != NULL : t->role != PACK_LITERAL && t->role != PACK_PLAIN;
+	return own_codes ? own_codes->coding.coarser_codes != NULL
+	                 : t->coding.role != PACK_LITERAL && t->coding.role != PACK_PLAIN;
 }
 
 /* ---- Pairs by content ---- */
@@ -235,7 +237,7 @@ static qstore_status find_by_content(pairing *q, pack_tensor *fine, uint32_t coa
 
 static int is_onnx_matrix(const pack_file *file, const pack_tensor *t)
 {
-	return file->input && file->input->weights.format == QS_FORMAT_ONNX && t->role == PACK_PLAIN &&
+	return file->input && file->input->weights.format == QS_FORMAT_ONNX && t->coding.role == PACK_PLAIN &&
 	       !t->matrix && t->n_dims == 2 && pack_n_elems(t) >= PACK_CONTENT_ELEMS &&
 	       qs_dtype_is_float(t->dtype);
 }

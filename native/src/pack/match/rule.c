@@ -87,7 +87,7 @@ static size_t find_named(const pack_map *map, const pack_tensor *codes, pack_ten
 		if (dot && strchr(dot + 1, '.'))
 			continue;
 		t = pack_coded(t);
-		if (t->role == PACK_PLAIN || t->role == PACK_LITERAL)
+		if (t->coding.role == PACK_PLAIN || t->coding.role == PACK_LITERAL)
 			found[n++] = t;
 	}
 	return n;
@@ -171,9 +171,9 @@ static void find_candidates(pack_search *s, const pack_map *map, const pack_tens
 	pack_tensor *named[NAMED_MAX];
 	s->n_candidates = 0;
 	if (codes->view != PACK_AS_IS || codes->has_grid) {
-		pack_candidate known = {.grid = codes->grid, .is_named = 1}, other = known;
+		pack_candidate known = {.grid = codes->coding.grid, .is_named = 1}, other = known;
 		add_candidate(s, known);
-		if (codes->view == PACK_WORD_CODES_TRANSPOSED && codes->grid.zero_points) {
+		if (codes->view == PACK_WORD_CODES_TRANSPOSED && codes->coding.grid.zero_points) {
 			/* GPTQModel's second version stores zero points as they are, not less one. */
 			other.grid.zero_offset = 0;
 			add_candidate(s, other);
@@ -181,16 +181,17 @@ static void find_candidates(pack_search *s, const pack_map *map, const pack_tens
 		/* When the size of groups does not divide the columns, files leave open which of the usual sizes it
 		 * is. */
 		other = known;
-		for (uint32_t group = 16; group <= 1024 && !codes->grid.order; group *= 2) {
-			uint64_t cols = pack_cols(codes), given = codes->grid.group, groups = (cols + given - 1) / given;
+		for (uint32_t group = 16; group <= 1024 && !codes->coding.grid.order; group *= 2) {
+			uint64_t cols = pack_cols(codes), given = codes->coding.grid.group,
+			         groups = (cols + given - 1) / given;
 			if (cols % given == 0 && given != group && given < cols && (cols + group - 1) / group == groups &&
-			    qs_rule_group(codes->grid.rule) == 0) {
+			    qs_rule_group(codes->coding.grid.rule) == 0) {
 				other.grid.group = group;
 				add_candidate(s, other);
 			}
 		}
-		size_t n_rules = find_rules(codes, codes->grid.zero_points, rules);
-		for (size_t i = 0, n = s->n_candidates; qs_rule_group(codes->grid.rule) == 0 && i < n; i++)
+		size_t n_rules = find_rules(codes, codes->coding.grid.zero_points, rules);
+		for (size_t i = 0, n = s->n_candidates; qs_rule_group(codes->coding.grid.rule) == 0 && i < n; i++)
 			for (size_t r = 0; r < n_rules; r++) {
 				other = s->candidates[i];
 				if (rules[r] == other.grid.rule || rules[r] == QS_RULE_LLM_INT8)
@@ -346,7 +347,7 @@ qstore_status pack_find_rule(pack_search *s, const pack_tensor *fine, pack_tenso
 
 int pack_guess_grid(pack_search *s, const pack_map *map, pack_tensor *codes)
 {
-	if (codes->grid.rule != QS_RULE_NONE)
+	if (codes->coding.grid.rule != QS_RULE_NONE)
 		return 1;
 	find_candidates(s, map, codes);
 	for (size_t i = 0; i < s->n_candidates; i++) {
@@ -363,10 +364,10 @@ int pack_guess_grid(pack_search *s, const pack_map *map, pack_tensor *codes)
 qstore_status pack_use_absmax(pack_search *s, const pack_tensor *fine, pack_tensor *codes,
                               qstore_error *error)
 {
-	if ((fine->dtype != QS_BF16 && fine->dtype != QS_F16) || codes->grid.rule != QS_RULE_Q8_0_D ||
+	if ((fine->dtype != QS_BF16 && fine->dtype != QS_F16) || codes->coding.grid.rule != QS_RULE_Q8_0_D ||
 	    fine->view != PACK_AS_IS)
 		return QSTORE_OK;
-	pack_tensor *scales = codes->grid.scales;
+	pack_tensor *scales = codes->coding.grid.scales;
 	pack_tensor *absmax = pack_derive(s->derived, fine, PACK_BLOCK_ABSMAX, fine->dtype, pack_rows(scales), 1);
 	if (!absmax)
 		return qs_no_memory(error);
@@ -387,8 +388,8 @@ qstore_status pack_use_absmax(pack_search *s, const pack_tensor *fine, pack_tens
 			if (memcmp(blocks + 34 * (size_t)i, stored_scales + 2 * (size_t)i, 2) != 0)
 				return QSTORE_OK;
 	}
-	codes->grid.rule = QS_RULE_Q8_0;
-	codes->grid.scales = absmax;
+	codes->coding.grid.rule = QS_RULE_Q8_0;
+	codes->coding.grid.scales = absmax;
 	return QSTORE_OK;
 }
 
@@ -402,7 +403,7 @@ qstore_status pack_correlate(pack_search *s, const pack_tensor *fine, const pack
 	qstore_status status = read_sample(
 	    s, fine, codes, first, left < PACK_CONTENT_ELEMS ? (uint32_t)left : PACK_CONTENT_ELEMS, &desc, error);
 	if (!status)
-		status = load_sample_grid(s, &codes->grid, &desc, error);
+		status = load_sample_grid(s, &codes->coding.grid, &desc, error);
 	if (!status)
 		pack_add_sums(&desc, s->fine, &sums);
 	*correlation = pack_sums_correlation(&sums);

@@ -53,7 +53,8 @@ qstore_status pack_find_rule(pack_search *search, const pack_tensor *fine, pack_
                              const pack_map *map, int *found, pack_fit *fit, qstore_error *error);
 
 /* Looks for factors by which the columns of the values were multiplied before they became codes (SmoothQuant,
- * AWQ). When *found, fine->factors and the rule of codes->grid are set. fine: in 16 bits. (factors.c) */
+ * AWQ). When *found, fine->coding.factors and the rule of codes->coding.grid are set. fine: in 16 bits.
+ * (factors.c) */
 qstore_status pack_find_factors(pack_search *search, pack_tensor *fine, pack_tensor *codes, int *found,
                                 qstore_error *error);
 

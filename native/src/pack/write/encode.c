@@ -117,12 +117,12 @@ static qstore_status load_coarse(const pack_plan *plan, const qs_object *object,
 	qstore_status status = read_object(plan, object->coarse, t->coarse, desc->n_elems * coarse_size,
 	                                   desc->first_elem * coarse_size, t->scratch, error);
 	if (!status && object->kind != QS_KIND_DELTA)
-		status =
-		    pack_load_grid(&pack_builds_on(tensor)->grid, desc->coarse_dtype, desc->cols, desc->first_elem,
-		                   desc->n_elems, &t->coarse_grid, t->scratch, &desc->coarse_grid, error);
+		status = pack_load_grid(&pack_builds_on(tensor)->coding.grid, desc->coarse_dtype, desc->cols,
+		                        desc->first_elem, desc->n_elems, &t->coarse_grid, t->scratch,
+		                        &desc->coarse_grid, error);
 	if (!status && object->kind == QS_KIND_CODES)
-		status = pack_load_grid(&tensor->grid, desc->dtype, desc->cols, desc->first_elem, desc->n_elems,
-		                        &t->grid, t->scratch, &desc->grid, error);
+		status = pack_load_grid(&tensor->coding.grid, desc->dtype, desc->cols, desc->first_elem,
+		                        desc->n_elems, &t->grid, t->scratch, &desc->grid, error);
 	if (!status && object->kind == QS_KIND_REFINE)
 		status = pack_load_factors(tensor, &t->coarse_grid, t->scratch, desc, error);
 	return status;

@@ -108,7 +108,7 @@ static qstore_status plan_literal(pack_plan *plan, pack_planned_file *planned, q
 		pack_range gap = {file->gaps.source, pack_gap_offset(file, at), end - at};
 		qstore_status status = add_range(plan, own.first_range, gap, error);
 		object.n_elems += gap.size;
-		if (!status && t && t->role == PACK_LITERAL) {
+		if (!status && t && t->coding.role == PACK_LITERAL) {
 			status =
 			    add_range(plan, own.first_range, (pack_range){t->source, t->source_offset, t->size}, error);
 			object.n_elems += t->size;
@@ -149,17 +149,17 @@ static void plan_layout(qs_object *object, const pack_tensor *t)
 	    [PACK_BLOCK_CODES] = QS_LAYOUT_BLOCKS,
 	    [PACK_Q8_0_CODES] = QS_LAYOUT_BLOCKS,
 	};
-	const pack_tensor *content = t->content;
+	const pack_tensor *content = t->coding.content;
 	uint32_t layout = layouts[content->view];
 	int has_blocks = layout == QS_LAYOUT_BLOCKS;
-	assert(layout != 0 && has_blocks == (t->layout_bits == 0));
+	assert(layout != 0 && has_blocks == (t->coding.layout_bits == 0));
 	object->rule = layout;
-	object->bits = t->layout_bits;
+	object->bits = t->coding.layout_bits;
 	if (has_blocks)
-		object->scales = pack_object_of(content->grid.scales);
+		object->scales = pack_object_of(content->coding.grid.scales);
 	/* Layouts along the rows are restored chunk by chunk of their content, the others as a whole. */
 	if (!qs_layout_is_by_columns(layout)) {
-		uint32_t per_elem = has_blocks ? 1 : 8 * qs_dtype_size(t->dtype) / t->layout_bits;
+		uint32_t per_elem = has_blocks ? 1 : 8 * qs_dtype_size(t->dtype) / t->coding.layout_bits;
 		pack_geometry(content, &object->cols, &object->chunk_elems);
 		object->cols /= per_elem;
 		object->chunk_elems /= per_elem;
@@ -173,11 +173,12 @@ static qs_object make_object(const pack_tensor *t, uint32_t layer)
 	    [PACK_PLAIN] = QS_KIND_PLAIN, [PACK_CODES] = QS_KIND_CODES,   [PACK_REFINE] = QS_KIND_REFINE,
 	    [PACK_DELTA] = QS_KIND_DELTA, [PACK_LAYOUT] = QS_KIND_LAYOUT, [PACK_BASE] = QS_KIND_BASE,
 	};
-	qs_object object = new_object(kinds[t->role], t->dtype, t->role == PACK_BASE ? layer : t->layer);
+	qs_object object =
+	    new_object(kinds[t->coding.role], t->dtype, t->coding.role == PACK_BASE ? layer : t->layer);
 	object.coarse = pack_object_of(pack_builds_on(t));
 	object.n_elems = pack_n_elems(t);
 	pack_geometry(t, &object.cols, &object.chunk_elems);
-	switch (t->role) {
+	switch (t->coding.role) {
 	case PACK_PLAIN:
 		if (qs_block_elems(t->dtype) > 1) {
 			/* Blocks of a type that is not modelled are coded as bytes. */
@@ -188,11 +189,11 @@ static qs_object make_object(const pack_tensor *t, uint32_t layer)
 		}
 		break;
 	case PACK_CODES:
-		if (t->grid.rule != QS_RULE_NONE)
-			set_grid(&object, &t->grid);
+		if (t->coding.grid.rule != QS_RULE_NONE)
+			set_grid(&object, &t->coding.grid);
 		break;
 	case PACK_REFINE:
-		object.scales = pack_object_of(t->factors);
+		object.scales = pack_object_of(t->coding.factors);
 		break;
 	case PACK_LAYOUT:
 		plan_layout(&object, t);
@@ -210,10 +211,10 @@ static qs_object make_object(const pack_tensor *t, uint32_t layer)
  * come before it. layer: of one of the base. */
 static qstore_status plan_tensor(pack_plan *plan, pack_tensor *t, uint32_t layer, qstore_error *error)
 {
-	if (t->role == PACK_LITERAL || t->role == PACK_DUPLICATE || t->object != QS_NONE)
+	if (t->coding.role == PACK_LITERAL || t->coding.role == PACK_DUPLICATE || t->object != QS_NONE)
 		return QSTORE_OK;
-	pack_tensor *named[] = {pack_builds_on(t), t->grid.scales, t->grid.zero_points, t->grid.order,
-	                        t->factors};
+	pack_tensor *named[] = {pack_builds_on(t), t->coding.grid.scales, t->coding.grid.zero_points,
+	                        t->coding.grid.order, t->coding.factors};
 	for (size_t i = 0; i < sizeof(named) / sizeof(*named); i++) {
 		qstore_status status =
 		    named[i] ? plan_tensor(plan, pack_coded(named[i]), t->layer, error) : QSTORE_OK;

@@ -72,7 +72,7 @@ static qstore_status index_file(pack_plan *plan, uint32_t number, pack_planned_f
 		qstore_status status = QSTORE_OK;
 		pending += end - at;
 		at = t ? end + t->size : end;
-		if (t && t->role == PACK_LITERAL) {
+		if (t && t->coding.role == PACK_LITERAL) {
 			pending += t->size;
 		} else {
 			status = add_extent(plan, &record, (qs_extent){planned->literal, literal, pending}, error);
