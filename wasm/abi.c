@@ -185,5 +185,5 @@ void qs_xxh3(const uint8_t *src, size_t src_size, uint8_t *out)
 /* zstd frames that fill dst exactly. */
 int qs_zstd(const uint8_t *src, size_t src_size, uint8_t *dst, size_t dst_size, void *work)
 {
-	return qs_zstd_decode(dst, dst_size, src, src_size, work, qs_chunk_workspace_size());
+	return qs_zstd_decode(src, src_size, dst, dst_size, work, qs_chunk_workspace_size());
 }

@@ -47,7 +47,7 @@ static int bad_option(int result, char *const *argv, const struct option *option
 		return cli_usage("%s needs a value", argv[optind - 1]);
 	if (optopt == 0)
 		return cli_usage("unknown option %s", argv[optind - 1]);
-	for (; options->name != NULL; options++) {
+	for (; options->name; options++) {
 		if (options->val == optopt)
 			return cli_usage("--%s takes no value", options->name);
 	}
@@ -60,12 +60,13 @@ static void getopt_tables(struct option *names, char *letters)
 {
 	struct option *next = names;
 	*letters++ = ':'; /* a missing value is told from an unknown option */
-	for (const cli_option *option = cli_running->options; option->name != NULL; option++) {
+	for (const cli_option *option = cli_running->options; option->name; option++) {
 		assert(next < names + OPTIONS_MAX - 2);
-		*next++ = (struct option){option->name, option->value != NULL, NULL, option->id};
+		*next++ =
+		    (struct option){option->name, option->value ? required_argument : no_argument, NULL, option->id};
 		if (option->id < 128) {
 			*letters++ = (char)option->id;
-			if (option->value != NULL)
+			if (option->value)
 				*letters++ = ':';
 		}
 	}
@@ -151,7 +152,7 @@ int cli_fail(const qstore_error *error)
 void cli_list_add(cli_list *list, const char *item)
 {
 	const char **larger = realloc(list->items, (list->n_items + 2) * sizeof(*larger));
-	if (larger == NULL) {
+	if (!larger) {
 		fprintf(stderr, "%s: out of memory\n", cli_name);
 		exit(CLI_FAILED);
 	}
@@ -228,7 +229,7 @@ void cli_work(qstore_work *work, cli_bar *bar, int enabled)
 
 void cli_bar_end(cli_bar *bar)
 {
-	if (bar->enabled && bar->phase != NULL)
+	if (bar->enabled && bar->phase)
 		fputs("\r\033[K", stderr);
 }
 
@@ -262,7 +263,7 @@ void cli_print_name(FILE *to, const char *name)
 
 int cli_print_json(json_t *root)
 {
-	int failed = root == NULL || json_dumpf(root, stdout, JSON_INDENT(2)) != 0;
+	int failed = !root || json_dumpf(root, stdout, JSON_INDENT(2)) != 0;
 	putchar('\n');
 	json_decref(root);
 	return failed ? CLI_FAILED : CLI_OK;

@@ -21,7 +21,7 @@ static void quoted(const char *text, int size, const char *escaped)
 	for (int i = 0; i < size; i++) {
 		if (text[i] == '\'')
 			fputs("'\\''", stdout);
-		else if (strchr(escaped, text[i]) != NULL)
+		else if (strchr(escaped, text[i]))
 			printf("\\%c", text[i]);
 		else
 			putchar(text[i]);
@@ -30,7 +30,7 @@ static void quoted(const char *text, int size, const char *escaped)
 
 static int is_file(const char *offers)
 {
-	return offers != NULL && offers[0] == '@';
+	return offers && offers[0] == '@';
 }
 
 /* ---- bash ---- */
@@ -46,7 +46,7 @@ static void bash_function(const char *name)
  * its list of words where IFS says. */
 static void bash_offer(const char *offers)
 {
-	if (offers == NULL)
+	if (!offers)
 		fputs("COMPREPLY=()", stdout);
 	else if (strcmp(offers, CLI_ANY_FILE) == 0)
 		fputs("IFS=$'\\n' COMPREPLY=($(compgen -f -- \"$word\"))", stdout);
@@ -72,8 +72,8 @@ void cli_print_bash(const cli_tool *tool)
 	puts("\t\toption=${COMP_WORDS[COMP_CWORD - 2]}");
 	puts("\tfi");
 	puts("\tcase $option in");
-	for (const cli_option *option = tool->options; option->name != NULL; option++) {
-		if (option->value == NULL)
+	for (const cli_option *option = tool->options; option->name; option++) {
+		if (!option->value)
 			continue;
 		putchar('\t');
 		if (option->id < 128)
@@ -85,10 +85,10 @@ void cli_print_bash(const cli_tool *tool)
 	puts("\t*)");
 	puts("\t\tif [[ $word == -* ]]; then");
 	fputs("\t\t\tCOMPREPLY=($(compgen -W '", stdout);
-	for (const cli_option *option = tool->options; option->name != NULL; option++) {
+	for (const cli_option *option = tool->options; option->name; option++) {
 		if (option->id < 128)
 			printf("-%c ", option->id);
-		printf("--%s%s", option->name, option[1].name == NULL ? "" : " ");
+		printf("--%s%s", option->name, option[1].name ? " " : "");
 	}
 	puts("' -- \"$word\"))");
 	puts("\t\telse");
@@ -109,7 +109,7 @@ void cli_print_bash(const cli_tool *tool)
 static void zsh_offer(const char *message, const char *offers)
 {
 	printf(":%s:", message);
-	if (offers == NULL)
+	if (!offers)
 		return;
 	if (strcmp(offers, CLI_ANY_FILE) == 0)
 		fputs("_files", stdout);
@@ -124,7 +124,7 @@ static void zsh_offer(const char *message, const char *offers)
 void cli_print_zsh(const cli_tool *tool)
 {
 	printf("#compdef %s\n# Made by %s --docs zsh.\n_arguments -s -S", tool->name, tool->name);
-	for (const cli_option *option = tool->options; option->name != NULL; option++) {
+	for (const cli_option *option = tool->options; option->name; option++) {
 		fputs(" \\\n\t'", stdout);
 		if (option->repeats)
 			putchar('*');
@@ -137,13 +137,12 @@ void cli_print_zsh(const cli_tool *tool)
 		putchar('[');
 		quoted(option->text, clause(option->text), "[]");
 		putchar(']');
-		if (option->value != NULL)
+		if (option->value)
 			zsh_offer(option->value, option->offers);
 		putchar('\'');
 	}
 	fputs(" \\\n\t'1", stdout);
-	zsh_offer(tool->offers != NULL && strcmp(tool->offers, CLI_ARCHIVE) == 0 ? "archive" : "model",
-	          tool->offers);
+	zsh_offer(tool->offers && strcmp(tool->offers, CLI_ARCHIVE) == 0 ? "archive" : "model", tool->offers);
 	puts("'");
 }
 
@@ -152,7 +151,7 @@ void cli_print_zsh(const cli_tool *tool)
 /* Options that fish asks for what may stand in a word. */
 static void fish_offer(const char *offers)
 {
-	if (offers == NULL)
+	if (!offers)
 		fputs(" -x", stdout);
 	else if (strcmp(offers, CLI_ANY_FILE) == 0)
 		fputs(" -r -F", stdout);
@@ -167,17 +166,17 @@ static void fish_offer(const char *offers)
 void cli_print_fish(const cli_tool *tool)
 {
 	printf("# Completion of %s in fish; made by %s --docs fish.\n", tool->name, tool->name);
-	for (const cli_option *option = tool->options; option->name != NULL; option++) {
+	for (const cli_option *option = tool->options; option->name; option++) {
 		printf("complete -c %s", tool->name);
 		if (option->id < 128)
 			printf(" -s %c", option->id);
 		printf(" -l %s", option->name);
-		if (option->value != NULL)
+		if (option->value)
 			fish_offer(option->offers);
 		fputs(" -d '", stdout);
 		/* In fish's single quotes only quotes and backslashes are escaped. */
 		for (int i = 0, size = clause(option->text); i < size; i++)
-			printf(strchr("'\\", option->text[i]) != NULL ? "\\%c" : "%c", option->text[i]);
+			printf(strchr("'\\", option->text[i]) ? "\\%c" : "%c", option->text[i]);
 		puts("'");
 	}
 	if (is_file(tool->offers) && strcmp(tool->offers, CLI_ANY_FILE) != 0) {

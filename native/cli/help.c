@@ -76,21 +76,21 @@ static void option_term(const cli_option *option, char *text, size_t size)
 	char letter[8] = "    ";
 	if (option->id < 128)
 		snprintf(letter, sizeof(letter), "-%c, ", option->id);
-	snprintf(text, size, "%s--%s%s%s", letter, option->name, option->value == NULL ? "" : " ",
-	         option->value == NULL ? "" : option->value);
+	snprintf(text, size, "%s--%s%s%s", letter, option->name, option->value ? " " : "",
+	         option->value ? option->value : "");
 }
 
 static void print_options(const cli_tool *tool)
 {
 	char term[64];
 	int indent = 0;
-	for (const cli_option *option = tool->options; option->name != NULL; option++) {
+	for (const cli_option *option = tool->options; option->name; option++) {
 		option_term(option, term, sizeof(term));
 		int width = columns(term, (int)strlen(term));
 		if (width <= WIDEST_TERM && INDENT + width + GAP > indent)
 			indent = INDENT + width + GAP;
 	}
-	for (const cli_option *option = tool->options; option->name != NULL; option++) {
+	for (const cli_option *option = tool->options; option->name; option++) {
 		option_term(option, term, sizeof(term));
 		column at = print_term(term, indent);
 		cli_wrap_option(option, WIDTH - indent, print_line, &at);
@@ -100,12 +100,12 @@ static void print_options(const cli_tool *tool)
 static void print_terms(const cli_term *terms)
 {
 	int indent = 0;
-	for (const cli_term *term = terms; term->term != NULL; term++) {
+	for (const cli_term *term = terms; term->term; term++) {
 		int width = columns(term->term, (int)strlen(term->term));
 		if (INDENT + width + GAP > indent)
 			indent = INDENT + width + GAP;
 	}
-	for (const cli_term *term = terms; term->term != NULL; term++) {
+	for (const cli_term *term = terms; term->term; term++) {
 		column at = print_term(term->term, indent);
 		cli_wrap(term->text, WIDTH - indent, print_line, &at);
 	}
@@ -118,16 +118,16 @@ void cli_print_help(const cli_tool *tool)
 	cli_wrap(tool->description, WIDTH, print_line, &left);
 	puts("\nOptions:");
 	print_options(tool);
-	if (tool->terms != NULL) {
+	if (tool->terms) {
 		printf("\n%s:\n", tool->terms_title);
 		print_terms(tool->terms);
 	}
 	puts("\nExit status:");
 	print_terms(tool->exit_codes);
-	if (tool->exit_text != NULL)
+	if (tool->exit_text)
 		cli_wrap(tool->exit_text, WIDTH, print_line, &left);
 	puts("\nExamples:");
-	for (const cli_term *example = tool->examples; example->term != NULL; example++) {
+	for (const cli_term *example = tool->examples; example->term; example++) {
 		printf("%*s%s\n", INDENT, "", example->term);
 		cli_wrap(example->text, WIDTH - below.indent, print_line, &below);
 	}

@@ -38,10 +38,10 @@ static int put(const char *text, int literal)
 static void put_word(const char *word, int size, int names)
 {
 	int from = 0, end = size, capitals = 0;
-	while (from < end && strchr("[(|", word[from]) != NULL)
+	while (from < end && strchr("[(|", word[from]))
 		from++;
 	int option = from < end && word[from] == '-' && from + 1 < end;
-	while (end > from && (unsigned char)word[end - 1] < 0x80 && strchr("])|,;:.", word[end - 1]) != NULL)
+	while (end > from && (unsigned char)word[end - 1] < 0x80 && strchr("])|,;:.", word[end - 1]))
 		end--;
 	if (option) {
 		/* "-o" of "[-o]…" */
@@ -104,7 +104,7 @@ static void bold(const char *text)
 
 static void print_terms(const cli_term *terms)
 {
-	for (; terms->term != NULL; terms++) {
+	for (; terms->term; terms++) {
 		puts(".TP");
 		bold(terms->term);
 		putchar('\n');
@@ -114,13 +114,13 @@ static void print_terms(const cli_term *terms)
 
 static void print_options(const cli_tool *tool)
 {
-	for (const cli_option *option = tool->options; option->name != NULL; option++) {
+	for (const cli_option *option = tool->options; option->name; option++) {
 		puts(".TP");
 		if (option->id < 128)
 			printf("\\fB\\-%c\\fR, ", option->id);
 		fputs("\\fB\\-\\-\\fR", stdout);
 		bold(option->name);
-		if (option->value != NULL)
+		if (option->value)
 			printf(" \\fI%s\\fR", option->value);
 		putchar('\n');
 		cli_wrap_option(option, WIDTH, print_line, NULL);
@@ -137,10 +137,10 @@ static void upper(const char *text)
 static void print_date(void)
 {
 	const char *given = getenv("SOURCE_DATE_EPOCH");
-	time_t now = given != NULL ? (time_t)strtoll(given, NULL, 10) : time(NULL);
+	time_t now = given ? (time_t)strtoll(given, NULL, 10) : time(NULL);
 	struct tm day;
 	char text[16] = "";
-	if (gmtime_r(&now, &day) != NULL)
+	if (gmtime_r(&now, &day))
 		strftime(text, sizeof(text), "%Y-%m-%d", &day);
 	fputs(text, stdout);
 }
@@ -164,7 +164,7 @@ void cli_print_man(const cli_tool *tool)
 	paragraphs(tool->description);
 	puts(".SH OPTIONS");
 	print_options(tool);
-	if (tool->terms != NULL) {
+	if (tool->terms) {
 		fputs(".SH ", stdout);
 		upper(tool->terms_title);
 		putchar('\n');
@@ -172,7 +172,7 @@ void cli_print_man(const cli_tool *tool)
 	}
 	puts(".SH EXIT STATUS");
 	print_terms(tool->exit_codes);
-	if (tool->exit_text != NULL) {
+	if (tool->exit_text) {
 		puts(".PP");
 		paragraphs(tool->exit_text);
 	}

@@ -133,7 +133,7 @@ static void print_text(const qstore_archive *archive, const char *path)
 		if (strcmp(tensor.kind, "refine") == 0)
 			snprintf(error_text, sizeof(error_text), "%.2e", tensor.error);
 		printf("%-14s %-8s %-8s %8s %10s %-12s ", names, tensor.dtype, tensor.shared ? "shared" : tensor.kind,
-		       bit_text, error_text, tensor.rule == NULL || tensor.shared ? "" : tensor.rule);
+		       bit_text, error_text, !tensor.rule || tensor.shared ? "" : tensor.rule);
 		cli_print_name(stdout, tensor.name);
 		fputs(" [", stdout);
 		for (uint32_t j = 0; j < tensor.n_dims; j++)
@@ -194,7 +194,7 @@ static int print_json(const qstore_archive *archive, const char *path, int verif
 			json_object_set_new(entry, "bitsPerWeight", json_real(bits(t.coded_size, t.n_elems)));
 		if (strcmp(t.kind, "refine") == 0)
 			json_object_set_new(entry, "error", json_real(t.error));
-		if (t.rule != NULL)
+		if (t.rule)
 			json_object_set_new(entry, "rule", json_string(t.rule));
 		json_array_append_new(tensors, entry);
 	}
@@ -228,7 +228,7 @@ int main(int argc, char **argv)
 	if (option == CLI_EXIT)
 		return common.code;
 	const char *path = cli_argument(argc, argv, "archive");
-	if (path == NULL)
+	if (!path)
 		return CLI_USAGE;
 
 	cli_bar bar;
@@ -237,17 +237,17 @@ int main(int argc, char **argv)
 	work.threads = common.threads;
 	cli_work(&work, &bar, !common.quiet && !common.json);
 	qstore_status status = qstore_open(path, &archive, &error);
-	if (status != QSTORE_OK)
+	if (status)
 		return cli_fail(&error);
 	if (!common.json && !common.quiet)
 		print_text(archive, path);
-	if (base != NULL)
+	if (base)
 		status = qstore_set_base(archive, base, &error);
-	if (verify && status == QSTORE_OK) {
+	if (verify && !status) {
 		status = qstore_verify(archive, &work, &error);
 		cli_bar_end(&bar);
 	}
-	if (status != QSTORE_OK)
+	if (status)
 		code = cli_fail(&error);
 	else if (common.json)
 		code = print_json(archive, path, verify);

@@ -148,7 +148,7 @@ static int print_json(const qstore_pack_options *options, const qstore_pack_resu
 	    "pairedTensors", (json_int_t)result->n_paired, "pairedWeights", (json_int_t)result->paired_weights,
 	    "pairedSize", (json_int_t)result->paired_size, "exceptions", (json_int_t)result->n_exceptions,
 	    "equalTensors", (json_int_t)result->n_equal, "nothingQuantized", result->nothing_quantized);
-	if (root != NULL) {
+	if (root) {
 		json_t *rules = json_array();
 		for (uint32_t i = 0; i < result->n_rules; i++) {
 			const qstore_pack_rule *rule = &result->rules[i];
@@ -162,7 +162,7 @@ static int print_json(const qstore_pack_options *options, const qstore_pack_resu
 		json_object_set_new(root, "deltaWeights", json_integer((json_int_t)result->delta_weights));
 		json_object_set_new(root, "deltaSize", json_integer((json_int_t)result->delta_size));
 	}
-	if (root != NULL && result->paired_weights > 0)
+	if (root && result->paired_weights > 0)
 		json_object_set_new(root, "pairedBitsPerWeight", json_real(paired_bits(result)));
 	return cli_print_json(root);
 }
@@ -180,7 +180,7 @@ int main(int argc, char **argv)
 			pack.output = optarg;
 			break;
 		case OPTION_LOW:
-			if (pack.low == NULL)
+			if (!pack.low)
 				pack.low = optarg;
 			else
 				cli_list_add(&lower, optarg);
@@ -216,11 +216,11 @@ int main(int argc, char **argv)
 	if (option == CLI_EXIT)
 		return common.code;
 	pack.high = cli_argument(argc, argv, "model");
-	if (pack.high == NULL)
+	if (!pack.high)
 		return CLI_USAGE;
-	if (pack.output == NULL)
+	if (!pack.output)
 		return cli_usage("no output given: -o FILE.qstore");
-	if (pack.low != NULL && (quantize_given || include.items != NULL || exclude.items != NULL))
+	if (pack.low && (quantize_given || include.items || exclude.items))
 		return cli_usage("--quantize, --include and --exclude are for packing without --low");
 	pack.lower = lower.items;
 	pack.include = include.items;
@@ -237,7 +237,7 @@ int main(int argc, char **argv)
 	cli_list_free(&lower);
 	cli_list_free(&include);
 	cli_list_free(&exclude);
-	if (status != QSTORE_OK)
+	if (status)
 		return cli_fail(&error);
 	if (common.json)
 		code = print_json(&pack, &result);

@@ -52,12 +52,12 @@ static const cli_tool tool = {
 static char *default_output(const char *path, const char *precision)
 {
 	const char *name = strrchr(path, '/');
-	name = name == NULL ? path : name + 1;
+	name = name ? name + 1 : path;
 	size_t size = strlen(name);
 	if (size > 7 && strcmp(name + size - 7, ".qstore") == 0)
 		size -= 7;
 	char *output = malloc(size + strlen(precision) + 2);
-	if (output == NULL)
+	if (!output)
 		return NULL;
 	memcpy(output, name, size);
 	output[size] = '-';
@@ -101,7 +101,7 @@ int main(int argc, char **argv)
 	if (option == CLI_EXIT)
 		return common.code;
 	const char *path = cli_argument(argc, argv, "archive");
-	if (path == NULL)
+	if (!path)
 		return CLI_USAGE;
 	unpack.files = files.items;
 	unpack.tensors = tensors.items;
@@ -113,24 +113,24 @@ int main(int argc, char **argv)
 	unpack.work.threads = common.threads;
 	cli_work(&unpack.work, &bar, !common.quiet && !common.json);
 	qstore_status status = qstore_open(path, &archive, &error);
-	if (status != QSTORE_OK)
+	if (status)
 		return cli_fail(&error);
-	if (base != NULL)
+	if (base)
 		status = qstore_set_base(archive, base, &error);
 	/* A precision that the archive does not have names no folder. */
 	uint32_t variant;
-	if (status == QSTORE_OK && strcmp(unpack.precision, "all") != 0)
+	if (!status && strcmp(unpack.precision, "all") != 0)
 		status = qstore_find_variant(archive, unpack.precision, &variant, &error);
 	char *made = NULL;
-	if (status == QSTORE_OK && unpack.output == NULL)
+	if (!status && !unpack.output)
 		unpack.output = made = default_output(path, unpack.precision);
-	if (status == QSTORE_OK)
+	if (!status)
 		status = qstore_unpack(archive, &unpack, &result, &error);
 	cli_bar_end(&bar);
 	qstore_close(archive);
 	cli_list_free(&files);
 	cli_list_free(&tensors);
-	if (status != QSTORE_OK) {
+	if (status) {
 		code = cli_fail(&error);
 	} else if (common.json) {
 		code = cli_print_json(json_pack("{s:s, s:s, s:I, s:I}", "output", unpack.output, "precision",

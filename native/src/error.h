@@ -22,6 +22,4 @@ qstore_status qs_no_memory(qstore_error *error);
 /* Fills *error (which may be NULL) and returns QSTORE_CANCELLED. */
 qstore_status qs_cancelled(qstore_error *error);
 
-typedef qstore_error qs_error; /* the former name, until all files use the public one */
-
 #endif

@@ -33,7 +33,7 @@ static uint16_t bf16_to_fp16(uint16_t v)
 
 void chunks_open(chunk_source *source, const char *path, int to_fp16, uint64_t max_weights)
 {
-	qs_error error;
+	qstore_error error;
 	*source = (chunk_source){.path = path, .to_fp16 = to_fp16, .left = max_weights};
 	if (qs_model_open(&source->model, path, &error))
 		fail("%s", error.text);

@@ -41,7 +41,7 @@ static uint8_t *load_coded(const objects *o, pair_list *list, const qs_object *o
                            size_t *size)
 {
 	uint32_t i = object->first_chunk + number;
-	qs_error error;
+	qstore_error error;
 	*size = qs_index_chunk_size(&o->archive->index, i);
 	uint8_t *bytes = keep(list, malloc(*size));
 	if (qs_pread_all(o->archive->fd, bytes, *size, o->archive->chunk_offsets[i], o->archive->path, &error))

@@ -21,7 +21,7 @@ static void check_q8_0(const qs_weights *file)
 	uint8_t *header;
 	size_t header_size;
 	qs_weights planned;
-	qs_error error = {0};
+	qstore_error error = {0};
 	qstore_status status = qs_gguf_q8_0_header(file->path, file, &header, &header_size, &planned, &error);
 	if (status) {
 		weights_require(status == QSTORE_INPUT && error.text[0]);
@@ -41,7 +41,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (weights_write_temporary(path, NULL, 0, data, size)) {
 		qs_weights file;
 		qs_gguf_info info;
-		qs_error error = {0};
+		qstore_error error = {0};
 		qstore_status status = qs_gguf_open(&file, path, &error);
 		if (status) {
 			weights_check_refusal(status, &error);

@@ -48,7 +48,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (weights_write(path, NULL, 0, data, size) &&
 	    weights_write(data_path, NULL, 0, external, sizeof external)) {
 		qs_onnx onnx;
-		qs_error error = {0};
+		qstore_error error = {0};
 		qstore_status status = qs_onnx_open(&onnx, path, &error);
 		if (status) {
 			weights_check_refusal(status, &error);

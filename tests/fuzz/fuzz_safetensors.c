@@ -23,7 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		start[i] = (uint8_t)(json_size >> 8 * i);
 	if (weights_write_temporary(path, start, 8, json, size - 1)) {
 		qs_weights file;
-		qs_error error = {0};
+		qstore_error error = {0};
 		qstore_status status = qs_safetensors_open(&file, path, &error);
 		if (status)
 			weights_check_refusal(status, &error);

@@ -30,7 +30,7 @@ static inline void weights_check(const qs_weights *file, uint64_t size)
 }
 
 /* Refused with a line of text. */
-static inline void weights_check_refusal(qstore_status status, const qs_error *error)
+static inline void weights_check_refusal(qstore_status status, const qstore_error *error)
 {
 	weights_require(status == QSTORE_INPUT && error->status == status && error->text[0]);
 }

@@ -269,7 +269,7 @@ static void put_config(out_model *model, const json_t *config, uint32_t dtype)
 void gguf_convert(const char *in, uint32_t dtype, const gguf_options *options, const char *out)
 {
 	qs_model model;
-	qs_error error;
+	qstore_error error;
 	out_model made = {0};
 	char path[4096];
 
@@ -379,7 +379,7 @@ static void keep_metadata(out_model *made, const char *path, uint64_t header_siz
 {
 	gguf_source source;
 	gguf_entry entry;
-	qs_error error;
+	qstore_error error;
 	uint8_t *header = read_bytes(path, 0, header_size);
 	if (gguf_source_open(&source, path, &error))
 		gen_die("%s", error.text);
@@ -399,7 +399,7 @@ int gguf_quantize_model(const char *in, const char *type, const gguf_options *op
 {
 	type_choice choice = {0};
 	qs_model model;
-	qs_error error;
+	qstore_error error;
 	out_model made = {0};
 	uint8_t *unused;
 	size_t unused_size;

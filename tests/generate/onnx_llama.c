@@ -609,7 +609,7 @@ static config read_config(const onnx_options *o)
 void generate_onnx(const onnx_options *options)
 {
 	qs_model model;
-	qs_error error;
+	qstore_error error;
 	if (qs_model_open(&model, options->model, &error))
 		gen_die("%s", error.text);
 	export *x = gen_allocate(sizeof *x);
@@ -641,7 +641,7 @@ void generate_onnx(const onnx_options *options)
 void generate_onnx_small_files(const onnx_options *options)
 {
 	qs_model model;
-	qs_error error;
+	qstore_error error;
 	if (qs_model_open(&model, options->model, &error))
 		gen_die("%s", error.text);
 	gen_make_folder(options->output);

@@ -312,7 +312,7 @@ void quantize_check(const quantize_options *o)
 void generate_quantized(const quantize_options *o)
 {
 	qs_model model;
-	qs_error error;
+	qstore_error error;
 	gen_list list = {0};
 	if (qs_model_open(&model, o->model, &error))
 		gen_die("%s", error.text);

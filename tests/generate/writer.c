@@ -186,7 +186,7 @@ static void write_header(output *out, layout *of)
 {
 	uint8_t *header;
 	size_t header_size;
-	qs_error error;
+	qstore_error error;
 	if (qs_safetensors_header(of->tensors, of->n_tensors, "{\"format\":\"pt\"}", &header, &header_size,
 	                          &error))
 		gen_die("%s: %s", out->path, error.text);

@@ -15,7 +15,7 @@ uint64_t hash_model(const char *path)
 {
 	uint64_t hash = UINT64_C(0xcbf29ce484222325);
 	qs_model model;
-	qs_error error;
+	qstore_error error;
 	if (qs_model_open(&model, path, &error))
 		fail_msg("%s", error.text);
 	for (size_t f = 0; f < model.n_files; f++) {
@@ -36,7 +36,7 @@ int load_tensor(const char *path, const char *stem, const char *suffix, loaded_t
 {
 	char name[300];
 	qs_model model;
-	qs_error error;
+	qstore_error error;
 	const qs_model_file *file;
 	snprintf(name, sizeof name, "%s%s%s", stem, suffix ? "." : "", suffix ? suffix : "");
 	if (qs_model_open(&model, path, &error))

@@ -55,7 +55,7 @@ static void sizes_come_close_to_what_is_asked(void **state)
 	for (size_t i = 0; i < 3; i++) {
 		char name[20];
 		qs_model model;
-		qs_error error;
+		qstore_error error;
 		uint64_t total = 0, wanted = sizes[i] ? sizes[i] : 32000000;
 		snprintf(name, sizeof name, "size%zu", i);
 		llama_options options = {.dtype = QS_BF16,
@@ -79,7 +79,7 @@ static void every_fixture_is_a_valid_model(void **state)
 	for (unsigned i = 0; (name = fixture_name(i, NULL)); i++) {
 		char low_name[60];
 		qs_model model;
-		qs_error error;
+		qstore_error error;
 		const char *high = scratch_path(state, name), *low;
 		snprintf(low_name, sizeof low_name, "%s-low", name);
 		low = strcmp(name, "gaps") ? scratch_path(state, low_name) : NULL;

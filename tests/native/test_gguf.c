@@ -33,7 +33,7 @@ static const char *write_bytes(void **state, const char *name, gguf_bytes *bytes
 
 static void open_file(qs_weights *file, const char *path)
 {
-	qs_error error;
+	qstore_error error;
 	if (qs_gguf_open(file, path, &error))
 		fail_msg("%s", error.text);
 }
@@ -59,7 +59,7 @@ static void reads_files_of_both_versions(void **state)
 			gguf_bytes b = {0};
 			qs_weights file;
 			qs_gguf_info info;
-			qs_error error;
+			qstore_error error;
 			uint64_t step = alignment == 8 ? 136 : 192;
 			gguf_put_start(&b, version, 5, GGUF_ALL_TYPES + 3);
 			gguf_put_all_types(&b);
@@ -141,7 +141,7 @@ static void reads_headers_larger_than_its_buffer(void **state)
 static void expect_refusal(void **state, gguf_bytes *b, const char *what)
 {
 	qs_weights file;
-	qs_error error = {0};
+	qstore_error error = {0};
 	qstore_status status = qs_gguf_open(&file, write_bytes(state, "bad.gguf", b), &error);
 	qs_weights_close(&file);
 	if (status != QSTORE_INPUT || !strstr(error.text, "bad.gguf") || !strstr(error.text, what))
@@ -298,7 +298,7 @@ static void refuses_every_cut(void **state)
 	gguf_put(&b, (uint8_t[24]){0}, 24);
 	for (size_t size = 0; size < b.size; size++) {
 		qs_weights file;
-		qs_error error = {0};
+		qstore_error error = {0};
 		qstore_status status = qs_gguf_open(&file, scratch_write(state, "cut.gguf", b.data, size), &error);
 		qs_weights_close(&file);
 		assert_int_equal(status, QSTORE_INPUT);
@@ -334,7 +334,7 @@ static const char *write_model(void **state, const char *name, const char *tenso
 static void expect_model(const char *path, size_t n_files, const char *precision, uint32_t dtype)
 {
 	qs_model model;
-	qs_error error;
+	qstore_error error;
 	uint32_t found;
 	if (qs_model_open(&model, path, &error))
 		fail_msg("%s", error.text);
@@ -347,7 +347,7 @@ static void expect_model(const char *path, size_t n_files, const char *precision
 static void expect_no_model(const char *path, const char *what)
 {
 	qs_model model;
-	qs_error error = {0};
+	qstore_error error = {0};
 	qstore_status status = qs_model_open(&model, path, &error);
 	qs_model_close(&model);
 	if (status != QSTORE_INPUT || !strstr(error.text, what))

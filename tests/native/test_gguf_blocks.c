@@ -155,7 +155,7 @@ static void chooses_codes_by_stored_scales(void **state)
 
 static void open_model(qs_model *model, const char *path)
 {
-	qs_error error;
+	qstore_error error;
 	if (qs_model_open(model, path, &error))
 		fail_msg("%s", error.text);
 }

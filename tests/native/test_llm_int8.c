@@ -248,7 +248,7 @@ static void *read_bytes(const char *path, uint64_t offset, uint64_t size)
 static void compare_pair(const char *high_path, const char *low_path)
 {
 	qs_model high, low;
-	qs_error error;
+	qstore_error error;
 	size_t n_pairs = 0;
 	if (qs_model_open(&high, high_path, &error) || qs_model_open(&low, low_path, &error))
 		fail_msg("%s", error.text);

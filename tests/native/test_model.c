@@ -19,7 +19,7 @@
 static void expect(const char *path, qstore_status expected, const char *file, const char *what)
 {
 	qs_model model;
-	qs_error error = {0};
+	qstore_error error = {0};
 	qstore_status status = qs_model_open(&model, path, &error);
 	qs_model_close(&model);
 	if (status != expected || !strstr(error.text, file) || !strstr(error.text, what))
@@ -29,7 +29,7 @@ static void expect(const char *path, qstore_status expected, const char *file, c
 
 static void open_model(qs_model *model, const char *path)
 {
-	qs_error error;
+	qstore_error error;
 	if (qs_model_open(model, path, &error))
 		fail_msg("%s", error.text);
 }

@@ -77,7 +77,7 @@ static const char *write_graph(void **state, const char *name, pb *graph)
 
 static void open_onnx(qs_onnx *onnx, const char *path)
 {
-	qs_error error = {0};
+	qstore_error error = {0};
 	if (qs_onnx_open(onnx, path, &error))
 		fail_msg("%s", error.text);
 }
@@ -85,7 +85,7 @@ static void open_onnx(qs_onnx *onnx, const char *path)
 static void expect_refused(const char *path, const char *name, const char *what)
 {
 	qs_onnx onnx;
-	qs_error error = {0};
+	qstore_error error = {0};
 	qstore_status status = qs_onnx_open(&onnx, path, &error);
 	qs_onnx_close(&onnx);
 	if (status != QSTORE_INPUT || error.status != status || !strstr(error.text, ".onnx") ||
@@ -319,7 +319,7 @@ static void refuses_external_data(void **state)
 	add_external(&graph, "my.a", DIMS(4), "data", 0, 16);
 	add_external(&graph, "my.b", DIMS(4), "data", 8, 16);
 	qs_onnx onnx;
-	qs_error error;
+	qstore_error error;
 	assert_int_equal(qs_onnx_open(&onnx, write_graph(state, "model.onnx", &graph), &error), QSTORE_INPUT);
 	assert_non_null(strstr(error.text, "\"my.b\": overlaps tensor \"my.a\""));
 	qs_onnx_close(&onnx);
@@ -591,7 +591,7 @@ static void opens_all_precisions(void **state)
 	static const char *const suffixes[] = {"", "_fp16", "_quantized", "_q4f16"};
 	static const char *const precisions[] = {"fp32", "fp16", "q8", "q4f16"};
 	qs_model model;
-	qs_error error = {0};
+	qstore_error error = {0};
 	qs_precision found[QS_PRECISIONS_MAX];
 	write_folder(state);
 	assert_int_equal(qs_model_open(&model, scratch_path(state, "m"), &error), QSTORE_OK);
@@ -616,7 +616,7 @@ static void opens_one_precision(void **state)
 	static const char *const half[] = {"config.json", "onnx/encoder_fp16.onnx",
 	                                   "onnx/encoder_fp16.onnx_data"};
 	qs_model model;
-	qs_error error = {0};
+	qstore_error error = {0};
 	write_folder(state);
 	scratch_safetensors(state, "m/other.safetensors",
 	                    "{\"w\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[0,3]}}", 3);
@@ -639,7 +639,7 @@ static void opens_a_single_file(void **state)
 {
 	static const char *const names[] = {"encoder_fp16.onnx", "encoder_fp16.onnx_data"};
 	qs_model model;
-	qs_error error = {0};
+	qstore_error error = {0};
 	const qs_model_file *file;
 	write_folder(state);
 	assert_int_equal(qs_model_open(&model, scratch_path(state, "m/onnx/encoder_fp16.onnx"), &error),
@@ -656,7 +656,7 @@ static void opens_a_single_file(void **state)
 static void files_may_share_external_data(void **state)
 {
 	qs_model model;
-	qs_error error = {0};
+	qstore_error error = {0};
 	pb graph = {0};
 	scratch_write(state, "m/shared", zeros, 64);
 	write_weight(state, "m/a.onnx", "w", "shared");

@@ -115,7 +115,7 @@ static void generate(void **state, paths *p, const onnx_options *options)
 
 static void open_precision(qs_model *model, const char *path, const char *suffix)
 {
-	qs_error error = {0};
+	qstore_error error = {0};
 	if (qs_model_open_precision(model, path, suffix, &error))
 		fail_msg("%s", error.text);
 }

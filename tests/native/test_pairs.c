@@ -191,7 +191,7 @@ static void nearly_exact_pairs_cost_little_more(void **state)
 static void change_file(const char *path, void (*change)(const qs_weight *t, uint8_t *data))
 {
 	qs_weights st;
-	qs_error error;
+	qstore_error error;
 	size_t size;
 	assert_int_equal(qs_safetensors_open(&st, path, &error), QSTORE_OK);
 	uint8_t *data = scratch_read(path, &size);
@@ -275,7 +275,7 @@ static void restores_trained_chains(void **state)
 static void cast_file(const char *from, const char *to)
 {
 	qs_weights st;
-	qs_error error;
+	qstore_error error;
 	size_t size, header_size;
 	uint8_t *header;
 	assert_int_equal(qs_safetensors_open(&st, from, &error), QSTORE_OK);
@@ -328,7 +328,7 @@ static void restores_dtln(void **state)
 {
 	for (int i = 1; i <= 2; i++) {
 		char high[256], low[256], cast[1024], exact[1024];
-		qs_error error;
+		qstore_error error;
 		size_t size;
 		snprintf(high, sizeof(high), DATA "pair-dtln/model_%d.float.safetensors", i);
 		snprintf(low, sizeof(low), DATA "pair-dtln/model_%d.int8.safetensors", i);

@@ -31,7 +31,7 @@ static void destroy(void *user, void *thread)
 	assert_ptr_equal(user, thread);
 }
 
-static qstore_status work(void *user, void *thread, uint64_t job, qs_error *error)
+static qstore_status work(void *user, void *thread, uint64_t job, qstore_error *error)
 {
 	record *r = user;
 	(void)thread;
@@ -42,7 +42,7 @@ static qstore_status work(void *user, void *thread, uint64_t job, qs_error *erro
 	return QSTORE_OK;
 }
 
-static qstore_status commit(void *user, void *thread, uint64_t job, qs_error *error)
+static qstore_status commit(void *user, void *thread, uint64_t job, qstore_error *error)
 {
 	record *r = user;
 	(void)thread;
@@ -52,7 +52,7 @@ static qstore_status commit(void *user, void *thread, uint64_t job, qs_error *er
 	return QSTORE_OK;
 }
 
-static qstore_status side(void *user, void *thread, uint64_t job, qs_error *error)
+static qstore_status side(void *user, void *thread, uint64_t job, qstore_error *error)
 {
 	record *r = user;
 	(void)thread;
@@ -61,7 +61,7 @@ static qstore_status side(void *user, void *thread, uint64_t job, qs_error *erro
 }
 
 static qstore_status run(record *r, uint64_t failing, uint64_t failing_side, int ordered, unsigned threads,
-                         qs_error *error)
+                         qstore_error *error)
 {
 	memset(r, 0, sizeof(*r));
 	r->failing = failing;
@@ -84,7 +84,7 @@ static void does_all(void **state)
 {
 	(void)state;
 	record r;
-	qs_error error;
+	qstore_error error;
 	for (unsigned threads = 1; threads < 9; threads++) {
 		for (int ordered = 0; ordered < 2; ordered++) {
 			assert_int_equal(run(&r, UINT64_MAX - 1, UINT64_MAX, ordered, threads, &error), QSTORE_OK);
@@ -101,7 +101,7 @@ static void tells_failures(void **state)
 {
 	(void)state;
 	record r;
-	qs_error error;
+	qstore_error error;
 	for (unsigned threads = 1; threads < 9; threads++) {
 		for (int pass = 0; pass < 50; pass++) {
 			assert_int_equal(run(&r, 90, UINT64_MAX, 1, threads, &error), QSTORE_INPUT);

@@ -132,7 +132,7 @@ static void expect_entries(const char *path, const char *const *keys, size_t n)
 {
 	gguf_source source;
 	gguf_entry entry;
-	qs_error error;
+	qstore_error error;
 	assert_int_equal(gguf_source_open(&source, path, &error), QSTORE_OK);
 	assert_int_equal(source.version, 3);
 	assert_int_equal(source.n_entries, n);
@@ -148,7 +148,7 @@ static const char *write_planned(void **state, const char *name, const uint8_t *
                                  const qs_weights *planned)
 {
 	qs_weights file;
-	qs_error error;
+	qstore_error error;
 	uint8_t *bytes = calloc(1, (size_t)planned->file_size);
 	memcpy(bytes, header, size);
 	const char *path = scratch_write(state, name, bytes, (size_t)planned->file_size);
@@ -176,7 +176,7 @@ static void plan_header(void **state, const char *source_path, const char *const
                         const char *const *names, qs_weights *planned)
 {
 	qs_weights source;
-	qs_error error;
+	qstore_error error;
 	uint8_t *header;
 	size_t size;
 	assert_int_equal(qs_gguf_open(&source, source_path, &error), QSTORE_OK);
@@ -226,7 +226,7 @@ static void makes_the_header_of_a_file(void **state)
 	                                    "blk.10.ffn_up.weight"};
 	qs_weights planned;
 	qs_gguf_info info;
-	qs_error error;
+	qstore_error error;
 	plan_header(state, write_source(state, "source.gguf", 0), keys, 5, names, &planned);
 	assert_int_equal(planned.tensors[0].dtype, QS_Q8_0);
 	assert_int_equal(planned.tensors[0].size, 3 * 34);
@@ -250,7 +250,7 @@ static void makes_the_header_of_a_shard(void **state)
 	                                    "blk.9.attn_k.weight"};
 	qs_weights planned;
 	qs_gguf_info info;
-	qs_error error;
+	qstore_error error;
 	plan_header(state, write_source(state, "source.gguf", 1), keys, 8, names, &planned);
 	qs_weights_close(&planned);
 	assert_int_equal(qs_gguf_read_info(&info, scratch_path(state, "made.gguf"), &error), QSTORE_OK);
@@ -264,7 +264,7 @@ static void makes_the_header_of_a_shard(void **state)
 static void makes_a_real_models_blocks(void **state)
 {
 	qs_weights source, real, planned;
-	qs_error error;
+	qstore_error error;
 	uint8_t *header;
 	size_t size, n_blocks = 0;
 	if (!scratch_exists(DATA "tiny1m-q8_0.gguf")) {

@@ -18,7 +18,7 @@
 static void expect_path(const char *path, const char *tensor, const char *what)
 {
 	qs_weights file;
-	qs_error error = {0};
+	qstore_error error = {0};
 	qstore_status status = qs_safetensors_open(&file, path, &error);
 	qs_weights_close(&file);
 	if (status != QSTORE_INPUT || !strstr(error.text, "model.safetensors") || !strstr(error.text, tensor) ||
@@ -33,7 +33,7 @@ static void expect(void **state, const char *json, size_t data_size, const char 
 
 static void open_file(qs_weights *file, const char *path)
 {
-	qs_error error = {0};
+	qstore_error error = {0};
 	if (qs_safetensors_open(file, path, &error))
 		fail_msg("%s", error.text);
 }
@@ -176,7 +176,7 @@ static void says_what_other_files_are(void **state)
 static void a_missing_file_is_an_io_error(void **state)
 {
 	qs_weights file;
-	qs_error error;
+	qstore_error error;
 	assert_int_equal(qs_safetensors_open(&file, scratch_path(state, "nowhere.safetensors"), &error),
 	                 QSTORE_IO);
 	assert_non_null(strstr(error.text, "nowhere.safetensors: cannot open: "));
@@ -340,7 +340,7 @@ static void writes_what_it_reads(void **state)
 	for (size_t m = 0; m < 3; m++) {
 		uint8_t *header;
 		size_t header_size;
-		qs_error error;
+		qstore_error error;
 		qs_weights file;
 		assert_int_equal(qs_safetensors_header(tensors, 4, metadata[m], &header, &header_size, &error),
 		                 QSTORE_OK);
@@ -391,7 +391,7 @@ static void refuses_to_write_wrong_sizes(void **state)
 	qs_weight tensor = {.name = "my.w", .dtype = QS_BF16, .n_dims = 2, .dims = dims, .size = 19};
 	uint8_t *header;
 	size_t header_size;
-	qs_error error;
+	qstore_error error;
 	assert_int_equal(qs_safetensors_header(&tensor, 1, NULL, &header, &header_size, &error), QSTORE_USAGE);
 	assert_non_null(strstr(error.text, "my.w"));
 	assert_null(header);

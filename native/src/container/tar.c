@@ -21,7 +21,7 @@ struct qs_tar_writer {
 	uint64_t written;  /* bytes */
 	uint64_t data_end; /* where the member's data ends */
 	int abandoned;     /* write no more */
-	qs_error io_error;
+	qstore_error io_error;
 };
 
 static la_ssize_t write_callback(struct archive *archive, void *user, const void *src, size_t size)
@@ -39,7 +39,7 @@ static la_ssize_t write_callback(struct archive *archive, void *user, const void
 	return (la_ssize_t)size;
 }
 
-static qstore_status tar_error(qs_tar_writer *writer, qs_error *error)
+static qstore_status tar_error(qs_tar_writer *writer, qstore_error *error)
 {
 	if (writer->io_error.status) {
 		if (error)
@@ -50,7 +50,7 @@ static qstore_status tar_error(qs_tar_writer *writer, qs_error *error)
 	return qs_fail(error, QSTORE_IO, "%s: cannot write: %s", writer->path, text ? text : "libarchive failed");
 }
 
-qstore_status qs_tar_writer_create(qs_tar_writer **out, int fd, const char *path, qs_error *error)
+qstore_status qs_tar_writer_create(qs_tar_writer **out, int fd, const char *path, qstore_error *error)
 {
 	qs_tar_writer *writer = calloc(1, sizeof(*writer));
 	*out = writer;
@@ -88,7 +88,7 @@ void qs_tar_writer_destroy(qs_tar_writer *writer)
 	free(writer);
 }
 
-static qstore_status write_header(qs_tar_writer *writer, const char *name, uint64_t size, qs_error *error)
+static qstore_status write_header(qs_tar_writer *writer, const char *name, uint64_t size, qstore_error *error)
 {
 	archive_entry_clear(writer->entry);
 	archive_entry_set_pathname(writer->entry, name);
@@ -108,7 +108,7 @@ static qstore_status write_header(qs_tar_writer *writer, const char *name, uint6
 }
 
 qstore_status qs_tar_writer_member(qs_tar_writer *writer, const char *name, uint64_t size,
-                                   uint64_t data_offset, qs_error *error)
+                                   uint64_t data_offset, qstore_error *error)
 {
 	/* Pads the member before, whose data must be complete: libarchive would fill it with zeros. */
 	if (writer->written != writer->data_end)
@@ -124,7 +124,7 @@ qstore_status qs_tar_writer_member(qs_tar_writer *writer, const char *name, uint
 	return QSTORE_OK;
 }
 
-qstore_status qs_tar_writer_data(qs_tar_writer *writer, const void *src, size_t size, qs_error *error)
+qstore_status qs_tar_writer_data(qs_tar_writer *writer, const void *src, size_t size, qstore_error *error)
 {
 	const uint8_t *p = src;
 	if (size > writer->data_end - writer->written)
@@ -139,7 +139,7 @@ qstore_status qs_tar_writer_data(qs_tar_writer *writer, const void *src, size_t 
 	return QSTORE_OK;
 }
 
-qstore_status qs_tar_writer_finish(qs_tar_writer *writer, uint64_t archive_size, qs_error *error)
+qstore_status qs_tar_writer_finish(qs_tar_writer *writer, uint64_t archive_size, qstore_error *error)
 {
 	if (writer->written != writer->data_end)
 		return qs_fail(error, QSTORE_IO, "%s: the last member is incomplete", writer->path);
@@ -151,7 +151,7 @@ qstore_status qs_tar_writer_finish(qs_tar_writer *writer, uint64_t archive_size,
 	return QSTORE_OK;
 }
 
-qstore_status qs_tar_header_size(const char *name, uint64_t size, uint64_t *header_size, qs_error *error)
+qstore_status qs_tar_header_size(const char *name, uint64_t size, uint64_t *header_size, qstore_error *error)
 {
 	qs_tar_writer *writer;
 	qstore_status status = qs_tar_writer_create(&writer, -1, name, error);
@@ -163,7 +163,7 @@ qstore_status qs_tar_header_size(const char *name, uint64_t size, uint64_t *head
 	return status;
 }
 
-qstore_status qs_tar_trailer_size(uint64_t *trailer_size, qs_error *error)
+qstore_status qs_tar_trailer_size(uint64_t *trailer_size, qstore_error *error)
 {
 	qs_tar_writer *writer;
 	qstore_status status = qs_tar_writer_create(&writer, -1, "archive", error);
@@ -177,8 +177,8 @@ qstore_status qs_tar_trailer_size(uint64_t *trailer_size, qs_error *error)
 
 qstore_status qs_tar_list(const char *path,
                           qstore_status (*member)(void *user, const char *name, uint64_t size,
-                                                  uint64_t data_offset, qs_error *error),
-                          void *user, qs_error *error)
+                                                  uint64_t data_offset, qstore_error *error),
+                          void *user, qstore_error *error)
 {
 	struct archive *archive = archive_read_new();
 	if (!archive)

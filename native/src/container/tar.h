@@ -14,29 +14,29 @@ static inline uint64_t qs_tar_padded(uint64_t size)
 }
 
 /* Bytes of tar header (extended headers too) that libarchive writes for a member. */
-qstore_status qs_tar_header_size(const char *name, uint64_t size, uint64_t *header_size, qs_error *error);
+qstore_status qs_tar_header_size(const char *name, uint64_t size, uint64_t *header_size, qstore_error *error);
 
 /* Bytes at the end of an archive. */
-qstore_status qs_tar_trailer_size(uint64_t *trailer_size, qs_error *error);
+qstore_status qs_tar_trailer_size(uint64_t *trailer_size, qstore_error *error);
 
 typedef struct qs_tar_writer qs_tar_writer;
 
 /* Writes to fd from its current offset, which must be 0. path: for messages, kept by the caller. */
-qstore_status qs_tar_writer_create(qs_tar_writer **writer, int fd, const char *path, qs_error *error);
+qstore_status qs_tar_writer_create(qs_tar_writer **writer, int fd, const char *path, qstore_error *error);
 
 /* Starts a member; checks that its data begins at byte data_offset of the archive. */
 qstore_status qs_tar_writer_member(qs_tar_writer *writer, const char *name, uint64_t size,
-                                   uint64_t data_offset, qs_error *error);
-qstore_status qs_tar_writer_data(qs_tar_writer *writer, const void *src, size_t size, qs_error *error);
+                                   uint64_t data_offset, qstore_error *error);
+qstore_status qs_tar_writer_data(qs_tar_writer *writer, const void *src, size_t size, qstore_error *error);
 
 /* Ends the last member and the archive; checks the archive's size. */
-qstore_status qs_tar_writer_finish(qs_tar_writer *writer, uint64_t archive_size, qs_error *error);
+qstore_status qs_tar_writer_finish(qs_tar_writer *writer, uint64_t archive_size, qstore_error *error);
 void qs_tar_writer_destroy(qs_tar_writer *writer);
 
 /* Calls `member` for each member of the archive at path, in order, with the place of its data. */
 qstore_status qs_tar_list(const char *path,
                           qstore_status (*member)(void *user, const char *name, uint64_t size,
-                                                  uint64_t data_offset, qs_error *error),
-                          void *user, qs_error *error);
+                                                  uint64_t data_offset, qstore_error *error),
+                          void *user, qstore_error *error);
 
 #endif

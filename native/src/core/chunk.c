@@ -248,7 +248,7 @@ qstore_status qs_chunk_decode(const qs_chunk_desc *desc, const uint8_t *src, siz
 		break;
 	}
 	case QS_MODE_ZSTD:
-		status = qs_zstd_decode(dst, dst_size, r.at, qs_reader_left(&r), w.zstd, w.zstd_size);
+		status = qs_zstd_decode(r.at, qs_reader_left(&r), dst, dst_size, w.zstd, w.zstd_size);
 		r.at = r.end;
 		break;
 	case QS_MODE_PLANES:

@@ -89,7 +89,7 @@ qstore_status qs_index_decode_body(const qs_index_header *header, const uint8_t 
 	if (qs_checksum(src, src_size) != header->body_checksum)
 		return QSTORE_CORRUPT;
 	if (header->zstd_body)
-		return qs_zstd_decode(dst, dst_size, src, src_size, work, work_size);
+		return qs_zstd_decode(src, src_size, dst, dst_size, work, work_size);
 	memcpy(dst, src, dst_size);
 	return QSTORE_OK;
 }

@@ -128,7 +128,7 @@ static int check_variants(const qs_index *index)
 		if (!check_name_offset(index, p) || !is_zero(p + 12, 4) || !is_zero(p + 40, 24))
 			return 0;
 		qs_index_variant(index, i, &variant);
-		if (!qs_path_is_safe(variant.name) || strchr(variant.name, '/') != NULL || strlen(variant.name) > 63)
+		if (!qs_path_is_safe(variant.name) || strchr(variant.name, '/') || strlen(variant.name) > 63)
 			return 0;
 		for (uint32_t j = 0; j < i; j++) {
 			qs_index_variant(index, j, &other);
@@ -237,7 +237,7 @@ static int check_files(const qs_index *index)
 		if (!qs_path_is_safe(file.name) || (file.variants == 0) != (file.kind == QS_FILE_BASE) ||
 		    (file.variants & ~all) != 0)
 			return 0;
-		int order = previous == NULL ? -1 : strcmp(previous, file.name);
+		int order = previous ? strcmp(previous, file.name) : -1;
 		if (order > 0)
 			return 0;
 		if (order < 0)

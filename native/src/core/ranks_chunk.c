@@ -324,7 +324,7 @@ static qstore_status decode_lanes(qs_reader *r, const qs_chunk_desc *desc, unsig
 	ranks_chunk c;
 	feed *f = &c.feed;
 	qs_cell_cache_use(w->cells, desc->factors ? desc->factors_dtype : desc->dtype, grid->rule,
-	                  grid->codes_dtype, shared != NULL);
+	                  grid->codes_dtype, shared ? 1 : 0);
 	qs_walk_begin(&c.walk, desc, order, w->columns, codes, shifts, w->indexes, w->cells, 0);
 	f->ranks = (qs_ranks){.lanes = lanes, .escapes = w->scratch};
 	f->filled = f->n_runs = f->n_whole = 0;

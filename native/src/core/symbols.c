@@ -200,7 +200,7 @@ static qstore_status decode_block(qs_reader *r, unsigned type, uint8_t *dst, siz
 		const uint8_t *p = qs_read_bytes(r, size);
 		if (r->bad)
 			return QSTORE_CORRUPT;
-		return qs_zstd_decode(dst, n, p, size, zstd_work, zstd_work_size);
+		return qs_zstd_decode(p, size, dst, n, zstd_work, zstd_work_size);
 	}
 	default:
 		return QSTORE_CORRUPT;

@@ -8,7 +8,7 @@ size_t qs_zstd_workspace_size(void)
 	return ZSTD_estimateDCtxSize();
 }
 
-qstore_status qs_zstd_decode(uint8_t *dst, size_t dst_size, const uint8_t *src, size_t src_size, void *work,
+qstore_status qs_zstd_decode(const uint8_t *src, size_t src_size, uint8_t *dst, size_t dst_size, void *work,
                              size_t work_size)
 {
 	ZSTD_DCtx *context = ZSTD_initStaticDCtx(work, work_size);

@@ -10,8 +10,9 @@
 /* Bytes of scratch memory qs_zstd_decode needs (8-byte aligned). */
 size_t qs_zstd_workspace_size(void);
 
-/* Decodes one or more frames that fill dst exactly. CORRUPT; MEMORY when work_size is too small. */
-qstore_status qs_zstd_decode(uint8_t *dst, size_t dst_size, const uint8_t *src, size_t src_size, void *work,
+/* Decodes src, one zstd frame or more, into dst, which they must fill exactly. CORRUPT; MEMORY when work_size
+ * is too small. */
+qstore_status qs_zstd_decode(const uint8_t *src, size_t src_size, uint8_t *dst, size_t dst_size, void *work,
                              size_t work_size);
 
 #endif

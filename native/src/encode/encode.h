@@ -18,9 +18,9 @@ typedef struct qs_chunk_stats {
 	uint32_t mode;         /* the coded chunk's first byte (FORMAT.md, "Chunks") */
 } qs_chunk_stats;
 
-/* Encodes src (desc->n_elems elements) into dst, the smallest way that applies. desc->coarse and desc->scales
- * are those that the decoder will be given. dst_cap must be at least qs_chunk_bound(src_size). stats may be
- * NULL. The result depends on nothing but desc and src. */
+/* Encodes src (desc->n_elems elements) into dst, in the smallest of the ways that apply. The decoder must be
+ * given the same desc: the same `coarse` elements, grids and factors. dst_cap must be at least
+ * qs_chunk_bound(src_size). stats may be NULL. The result depends on nothing but desc and src. */
 qstore_status qs_chunk_encode(qs_encoder *encoder, const qs_chunk_desc *desc, const uint8_t *src,
                               size_t src_size, uint8_t *dst, size_t dst_cap, size_t *dst_size,
                               qs_chunk_stats *stats);

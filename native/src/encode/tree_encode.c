@@ -54,7 +54,7 @@ size_t qs_tree_mark_scalar(const uint8_t *src, size_t groups, uint8_t from, uint
 void qs_tree_split_scalar(const uint8_t *src, const uint8_t *bits, size_t groups, uint8_t *to[2])
 {
 	uint8_t nowhere, *zeros = to[0] ? to[0] : &nowhere, *ones = to[1] ? to[1] : &nowhere;
-	const size_t step_zeros = to[0] != NULL, step_ones = to[1] != NULL;
+	const size_t step_zeros = to[0] ? 1 : 0, step_ones = to[1] ? 1 : 0;
 	for (size_t n = 8 * groups; n; n--, src += 8) {
 		unsigned byte = *bits++;
 		for (unsigned i = 0; i < 8; i++) {

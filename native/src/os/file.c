@@ -12,7 +12,7 @@
 /* Largest single transfer: some systems refuse more than 2^31 - 1 bytes. */
 #define TRANSFER_MAX ((size_t)1 << 30)
 
-qstore_status qs_open_read(int *fd, const char *path, qs_error *error)
+qstore_status qs_open_read(int *fd, const char *path, qstore_error *error)
 {
 	do
 		*fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -22,7 +22,8 @@ qstore_status qs_open_read(int *fd, const char *path, qs_error *error)
 	return QSTORE_OK;
 }
 
-qstore_status qs_pread_all(int fd, void *dst, size_t size, uint64_t offset, const char *name, qs_error *error)
+qstore_status qs_pread_all(int fd, void *dst, size_t size, uint64_t offset, const char *name,
+                           qstore_error *error)
 {
 	uint8_t *p = dst;
 	if (offset > INT64_MAX - size)
@@ -45,7 +46,7 @@ qstore_status qs_pread_all(int fd, void *dst, size_t size, uint64_t offset, cons
 
 /* At offset, or where the file stands when it is negative. */
 static qstore_status write_all(int fd, const uint8_t *p, size_t size, off_t offset, const char *name,
-                               qs_error *error)
+                               qstore_error *error)
 {
 	while (size > 0) {
 		size_t most = size < TRANSFER_MAX ? size : TRANSFER_MAX;
@@ -63,13 +64,13 @@ static qstore_status write_all(int fd, const uint8_t *p, size_t size, off_t offs
 	return QSTORE_OK;
 }
 
-qstore_status qs_write_all(int fd, const void *src, size_t size, const char *name, qs_error *error)
+qstore_status qs_write_all(int fd, const void *src, size_t size, const char *name, qstore_error *error)
 {
 	return write_all(fd, src, size, -1, name, error);
 }
 
 qstore_status qs_pwrite_all(int fd, const void *src, size_t size, uint64_t offset, const char *name,
-                            qs_error *error)
+                            qstore_error *error)
 {
 	if (offset > INT64_MAX - size)
 		return qs_fail(error, QSTORE_LIMIT, "%s: larger than a file can be", name);
@@ -102,7 +103,7 @@ static void random_suffix(char suffix[13])
 	suffix[12] = 0;
 }
 
-qstore_status qs_temp_create(int *fd, char **temp_path, const char *path, qs_error *error)
+qstore_status qs_temp_create(int *fd, char **temp_path, const char *path, qstore_error *error)
 {
 	size_t size = strlen(path) + sizeof(".tmp-") + 12;
 	*fd = -1;
@@ -124,7 +125,7 @@ qstore_status qs_temp_create(int *fd, char **temp_path, const char *path, qs_err
 	return qs_fail(error, QSTORE_IO, "%s: cannot create: %s", path, strerror(errno));
 }
 
-qstore_status qs_spool_create(int *fd, const char *path, qs_error *error)
+qstore_status qs_spool_create(int *fd, const char *path, qstore_error *error)
 {
 	char *temp_path;
 	qstore_status status = qs_temp_create(fd, &temp_path, path, error);
@@ -135,7 +136,7 @@ qstore_status qs_spool_create(int *fd, const char *path, qs_error *error)
 	return QSTORE_OK;
 }
 
-qstore_status qs_temp_rename(const char *temp_path, const char *path, int force, qs_error *error)
+qstore_status qs_temp_rename(const char *temp_path, const char *path, int force, qstore_error *error)
 {
 	if (!force) {
 		/* link() fails when the name is taken, rename() would replace it. */
@@ -180,7 +181,7 @@ char *qs_path_join(const char *folder, const char *name)
 	return path;
 }
 
-static qstore_status parents(const char *path, size_t start, int make, qs_error *error)
+static qstore_status parents(const char *path, size_t start, int make, qstore_error *error)
 {
 	char *folder = strdup(path);
 	if (!folder)
@@ -209,12 +210,12 @@ static qstore_status parents(const char *path, size_t start, int make, qs_error 
 	return status;
 }
 
-qstore_status qs_make_parents(const char *path, size_t start, qs_error *error)
+qstore_status qs_make_parents(const char *path, size_t start, qstore_error *error)
 {
 	return parents(path, start, 1, error);
 }
 
-qstore_status qs_check_parents(const char *path, size_t start, qs_error *error)
+qstore_status qs_check_parents(const char *path, size_t start, qstore_error *error)
 {
 	return parents(path, start, 0, error);
 }

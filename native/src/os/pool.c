@@ -16,7 +16,7 @@ typedef struct pool {
 	unsigned n_aside, aside_max; /* threads at side jobs */
 	int failed;
 	uint64_t failed_job; /* the lowest */
-	qs_error error;
+	qstore_error error;
 } pool;
 
 unsigned qs_pool_threads(unsigned wanted)
@@ -28,7 +28,7 @@ unsigned qs_pool_threads(unsigned wanted)
 	return wanted < THREADS_MAX ? wanted : THREADS_MAX;
 }
 
-static qstore_status run_job(const qs_jobs *jobs, void *thread, uint64_t job, qs_error *error)
+static qstore_status run_job(const qs_jobs *jobs, void *thread, uint64_t job, qstore_error *error)
 {
 	if (jobs->cancel && *jobs->cancel)
 		return qs_cancelled(error);
@@ -36,7 +36,7 @@ static qstore_status run_job(const qs_jobs *jobs, void *thread, uint64_t job, qs
 	                          : jobs->side(jobs->user, thread, job - jobs->n_jobs, error);
 }
 
-static void pool_fail(pool *p, uint64_t job, const qs_error *error)
+static void pool_fail(pool *p, uint64_t job, const qstore_error *error)
 {
 	if (!p->failed || job < p->failed_job) {
 		p->failed_job = job;
@@ -48,7 +48,7 @@ static void pool_fail(pool *p, uint64_t job, const qs_error *error)
 
 /* With the mutex held, which it lets go of meanwhile. */
 static qstore_status commit_in_turn(pool *p, void *thread, uint64_t job, qstore_status status,
-                                    qs_error *error)
+                                    qstore_error *error)
 {
 	while (!p->failed && p->committed != job)
 		pthread_cond_wait(&p->turn, &p->mutex);
@@ -80,7 +80,7 @@ static uint64_t take_job(pool *p)
 static void *pool_thread(void *argument)
 {
 	pool *p = argument;
-	qs_error error = {QSTORE_OK, ""};
+	qstore_error error = {QSTORE_OK, ""};
 	void *thread = p->jobs->create(p->jobs->user);
 	pthread_mutex_lock(&p->mutex);
 	if (!thread) {
@@ -109,7 +109,7 @@ static void *pool_thread(void *argument)
 	return NULL;
 }
 
-static qstore_status run_alone(const qs_jobs *jobs, qs_error *error)
+static qstore_status run_alone(const qs_jobs *jobs, qstore_error *error)
 {
 	qstore_status status = QSTORE_OK;
 	void *thread = jobs->create(jobs->user);
@@ -124,7 +124,7 @@ static qstore_status run_alone(const qs_jobs *jobs, qs_error *error)
 	return status;
 }
 
-qstore_status qs_pool_run(const qs_jobs *jobs, unsigned threads, qs_error *error)
+qstore_status qs_pool_run(const qs_jobs *jobs, unsigned threads, qstore_error *error)
 {
 	threads = qs_pool_threads(threads);
 	if (jobs->n_jobs + jobs->n_side < threads)
