@@ -1,4 +1,4 @@
-/* The ANS decoder in AVX-512, 16 lanes a vector; the oracle is qs_ans_scalar. */
+/* The ANS decoder in AVX-512, 16 lanes in a vector; the oracle is qs_ans_scalar. */
 #include "ans.h"
 #include "simd.h"
 

@@ -1,11 +1,11 @@
-/* The ANS decoder in 128-bit SIMD, four lanes a vector: the oracle is qs_ans_scalar. Written with
- * WebAssembly's intrinsics; on x86-64 and ARM the same source through SIMDe. */
+/* The ANS decoder in 128-bit SIMD, four lanes in a vector; the oracle is qs_ans_scalar. It is written with
+ * WebAssembly's intrinsics, which SIMDe provides on x86-64 and ARM. */
 #include "ans.h"
 #include "expand.h"
 
 #if QS_HAVE_SIMD128
 
-/* The entries of four slots. */
+/* Loads the entries of four slots. */
 static inline v128_t four_entries(const qs_ans_entry *entries, v128_t slots)
 {
 #if defined(__wasm_simd128__)
@@ -28,7 +28,7 @@ static inline v128_t advance(v128_t state, v128_t e, unsigned log)
 	                      wasm_v128_and(wasm_u32x4_shr(e, 12), twelve));
 }
 
-/* Eight lanes in two vectors. */
+/* Decodes a symbol by each of eight lanes, in two vectors. */
 static inline v128_t step(v128_t *a, v128_t *b, const qs_ans_entry *entries, unsigned log,
                           const uint8_t **src)
 {
@@ -55,7 +55,7 @@ int qs_ans_simd128(qs_ans *ans, uint8_t *dst, size_t n)
 	const unsigned log = ans->log, lanes = ans->lanes;
 	const uint8_t *src = ans->src;
 	size_t i = 0;
-	/* A step takes at most 16 bytes of units and loads 16. */
+	/* A step consumes up to 16 bytes of units, and always loads 16. */
 	if (lanes == QS_ANS_LANES_MAX) {
 		v128_t s[8];
 		for (int v = 0; v < 8; v++)

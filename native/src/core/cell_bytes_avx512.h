@@ -1,5 +1,5 @@
-/* A plain table of cells (signed codes around 0) as bytes in AVX-512 registers: looked up for 64 codes at
- * once, a byte of a field by one instruction. */
+/* A plain table of cells (signed codes around 0) as bytes in AVX-512 registers. One instruction looks up one
+ * byte of a field for 64 codes. */
 #ifndef QS_CELL_BYTES_AVX512_H
 #define QS_CELL_BYTES_AVX512_H
 
@@ -7,17 +7,17 @@
 
 #include "cells.h"
 
-/* The low bytes of a field of the cells of codes 0 to 127, and the high ones. */
+/* The low and the high bytes of one field of the cells of codes 0 to 127. */
 typedef struct qs_field_bytes {
 	__m512i low[2], high[2];
 } qs_field_bytes;
 
 typedef struct qs_cell_bytes {
-	qs_field_bytes first, f, g; /* of small tables, g has the numbers of values, which are all low bytes */
-	qs_cell least;              /* of code −128, which has no positive twin */
+	qs_field_bytes first, f, g; /* of small tables, g has the numbers of values, whose high bytes are 0 */
+	qs_cell least;              /* the cell of code −128, for which there is no positive code */
 } qs_cell_bytes;
 
-/* words: 128 of them, in four vectors. */
+/* Splits 128 words, in four vectors, into bytes. */
 static inline __attribute__((always_inline)) qs_field_bytes qs_field_bytes_of(const __m512i words[4])
 {
 	const __m512i even = _mm512_set_epi8(126, 124, 122, 120, 118, 116, 114, 112, 110, 108, 106, 104, 102, 100,
@@ -33,7 +33,7 @@ static inline __attribute__((always_inline)) qs_field_bytes qs_field_bytes_of(co
 	return bytes;
 }
 
-/* small: whether the table is. */
+/* Loads a table. small: the table is small (cells.h). */
 static inline __attribute__((always_inline)) void qs_cell_bytes_load(qs_cell_bytes *t, qs_cells from,
                                                                      const int small)
 {
@@ -57,12 +57,13 @@ static inline __attribute__((always_inline)) void qs_cell_bytes_load(qs_cell_byt
 	t->least = qs_cells_at(from, 128);
 }
 
-/* Of 64 cells; v: those of the first 32 codes, or of the others. */
+/* The fields of 64 cells: [0] of the first 32 codes, [1] of the others. */
 typedef struct qs_cells_64 {
 	__m512i first[2], f[2], g[2];
 } qs_cells_64;
 
-/* A field of the cells of 64 magnitudes; XOR: with the high bytes. */
+/* Looks up a field of the cells of 64 magnitudes. has_high: the field has high bytes other than 0. high_xor:
+ * bits to flip in the high bytes, for signs. */
 static inline __attribute__((always_inline)) void qs_field_bytes_get(const qs_field_bytes *bytes,
                                                                      __m512i magnitude, const int has_high,
                                                                      __m512i high_xor, __m512i out[2])
@@ -75,17 +76,17 @@ static inline __attribute__((always_inline)) void qs_field_bytes_get(const qs_fi
 	out[1] = _mm512_unpackhi_epi8(low, high);
 }
 
-/* The fields of the cells of 64 codes, as they stand in memory; `first` with the sign. */
+/* Looks up the fields of the cells of 64 codes, in the order of the codes. `first` gets the sign. */
 static inline __attribute__((always_inline)) void qs_cell_bytes_find(const qs_cell_bytes *t, const int small,
                                                                      __m512i codes, qs_cells_64 *out)
 {
-	/* Unpacking takes eight bytes of each sixteen: put in this order, they come out in theirs. */
+	/* Unpacking takes eight bytes of each sixteen. This order makes up for that. */
 	const __m512i order = _mm512_set_epi64(7, 3, 6, 2, 5, 1, 4, 0), none = _mm512_setzero_si512();
 	__m512i code = _mm512_permutexvar_epi64(order, codes), magnitude = _mm512_abs_epi8(code);
 	qs_field_bytes_get(&t->first, magnitude, 1, _mm512_and_si512(code, _mm512_set1_epi8(-128)), out->first);
 	qs_field_bytes_get(&t->f, magnitude, 1, none, out->f);
 	qs_field_bytes_get(&t->g, magnitude, !small, none, out->g);
-	/* Rules that have no −128 are the common ones. */
+	/* Most rules have no code −128. */
 	uint64_t least = _mm512_cmpeq_epi8_mask(codes, _mm512_set1_epi8(-128));
 	for (int v = 0; least; v++, least >>= 32) {
 		out->first[v] =

@@ -1,16 +1,16 @@
-/* cell_fetch.h in AVX-512: 32 elements at a time. */
+/* The kernel of cell_fetch.h in AVX-512, 32 elements at a time. */
 #include "cell_fetch.h"
 #include "simd.h"
 
 #if QS_HAVE_AVX512
 #include "cell_tables_avx512.h"
 
-/* F of 0 to 31 values; of none, as of one. */
+/* F of cells with 0 to 31 values; an empty cell counts as one of one value. */
 static const uint16_t floors[32] = {65535, 65535, 32768, 21845, 16384, 13107, 10922, 9362, 8192, 7281, 6553,
                                     5957,  5461,  5041,  4681,  4369,  4096,  3855,  3640, 3449, 3276, 3120,
                                     2978,  2849,  2730,  2621,  2520,  2427,  2340,  2259, 2184, 2114};
 
-/* Up to 32 codes; `there` of them. */
+/* Loads up to 32 codes: those that the mask `there` has. */
 static inline __m256i load_codes(const uint8_t *codes, __mmask32 there)
 {
 	return there == ~(__mmask32)0 ? _mm256_loadu_si256((const __m256i *)codes)
@@ -36,7 +36,7 @@ static inline void store_cells(const qs_cell_fields *out, size_t at, __mmask32 t
 	_mm512_mask_storeu_epi16(out->g + at, there, g);
 }
 
-/* Tables that are small: the numbers of values are all that is needed of G, and mostly of F. */
+/* Fetches cells from a small table. The number of values is all that G needs, and mostly all that F needs. */
 static inline __attribute__((always_inline)) void fetch_small(const qs_cells *cells, __m512i fs, size_t at,
                                                               size_t end, const uint8_t *codes,
                                                               const qs_cell_fields *out)
@@ -60,7 +60,7 @@ static inline __attribute__((always_inline)) void fetch_small(const qs_cells *ce
 		store_cells(out, at, there,
 		            _mm512_or_si512(_mm512_add_epi16(value, move), _mm512_and_si512(code, sign)),
 		            _mm512_mask_permutexvar_epi16(_mm512_permutexvar_epi16(magnitude, f), far, g, fs), g);
-		/* −128 has no positive twin. */
+		/* There is no positive code for −128. */
 		__mmask32 least = _mm256_movepi8_mask(magnitudes);
 		if (least && t->zero != QS_ALL_ZERO)
 			store_cells(out, at, least, _mm512_set1_epi16((short)QS_CELL_FIRST(qs_cells_at(*cells, 128))),
@@ -69,7 +69,7 @@ static inline __attribute__((always_inline)) void fetch_small(const qs_cells *ce
 	}
 }
 
-/* Any cells. */
+/* Fetches cells from any table. */
 static void fetch_large(const qs_cells *cells, size_t at, size_t end, const uint8_t *codes, int counted,
                         const qs_cell_fields *out)
 {

@@ -1,4 +1,5 @@
-/* cell_fetch.h in 128-bit SIMD, written with WebAssembly's intrinsics; on x86-64 and ARM through SIMDe. */
+/* The kernel of cell_fetch.h in 128-bit SIMD, written with WebAssembly's intrinsics, which SIMDe provides on
+ * x86-64 and ARM. */
 #include "cell_fetch.h"
 #include "expand.h"
 

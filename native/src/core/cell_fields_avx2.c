@@ -1,4 +1,4 @@
-/* cell_fields.h in AVX2. */
+/* The kernels of cell_fields.h in AVX2. */
 #include "simd.h"
 
 #if QS_HAVE_FIELDS && defined(__x86_64__)

@@ -1,4 +1,4 @@
-/* cell_fields.h in AVX-512. */
+/* The kernels of cell_fields.h in AVX-512. */
 #include "simd.h"
 
 #if QS_HAVE_FIELDS && QS_HAVE_AVX512

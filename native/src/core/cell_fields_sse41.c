@@ -1,4 +1,4 @@
-/* cell_fields.h in 128-bit vectors: SSE4.1, WebAssembly SIMD, NEON. */
+/* The kernels of cell_fields.h in 128-bit vectors: SSE4.1, WebAssembly SIMD, NEON. */
 #include "simd.h"
 
 #if QS_HAVE_FIELDS

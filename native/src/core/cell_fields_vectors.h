@@ -1,14 +1,15 @@
-/* The kernels of cell_fields.h, for vectors of WIDTH bytes: included by one file for each instruction set,
- * which defines WIDTH and SET. Written with the vectors of GCC and Clang; arithmetic is that of rules.h, one
- * operation after the other.
+/* The kernels of cell_fields.h, for vectors of WIDTH bytes. One file for each instruction set defines WIDTH
+ * and SET and includes this one. It is written with the vectors of GCC and Clang; its arithmetic is that of
+ * rules.h, one operation after the other.
  *
- * A border is a number B of the values' line. Singles give B up to a few units of 2^-24, far less than the
- * spacing of 16-bit values. So the pattern below B, made larger by more than that, is either the last one
- * before the border or the first one behind it, and the rule itself tells which.
+ * The border between two cells is a real number B. Singles compute it with an error of a few units of 2^-24,
+ * far less than the spacing of 16-bit values. So the kernels add more than that error to B and take the
+ * 16-bit value below: this is either the last value before the border or the first one after it, and the rule
+ * itself decides which.
  *
- * Elements are words of 16 bits where that is enough; singles are made of the even and the odd ones apart,
- * which takes no shuffles. Codes and borders count in quarters, which makes integers of all borders and
- * changes no rounding. */
+ * Elements are 16-bit words where these suffice. Singles are made from the even and the odd words separately,
+ * which takes no shuffles. Codes and borders are counted in quarters: then all borders are integers, and no
+ * rounding changes. */
 #if defined(__x86_64__)
 #include <immintrin.h>
 #elif defined(__wasm_simd128__)
@@ -20,7 +21,7 @@
 
 enum { WORDS = WIDTH / 2 };
 
-/* Where size counts: one kernel for all rules that multiply. */
+/* Where code size counts, one kernel serves all rules that multiply. */
 #if defined(__wasm__)
 #define IS_SMALL 1
 #else
@@ -34,14 +35,14 @@ typedef int16_t vs __attribute__((vector_size(WIDTH)));
 typedef uint16_t vw __attribute__((vector_size(WIDTH)));
 typedef uint8_t vb __attribute__((vector_size(WIDTH / 2)));
 
-/* The same number in all lanes, and of even and odd words. */
+/* 32-bit lanes for the even and for the odd words of a vector. */
 typedef struct pair {
 	vi even, odd;
 } pair;
 
 QS_ALWAYS_INLINE vs load_codes(const uint8_t *codes)
 {
-#if WIDTH == 64 /* gcc 12 converts bytes one by one, unless it is told how */
+#if WIDTH == 64 /* gcc 12 would convert the bytes one by one */
 	return (vs)_mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)codes));
 #elif WIDTH == 32
 	return (vs)_mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)codes));
@@ -59,7 +60,7 @@ QS_ALWAYS_INLINE void store(uint16_t *dst, vs words)
 	memcpy(dst, &words, sizeof words);
 }
 
-/* Lane by lane, signed; unsigned; signed, not of −32768. */
+/* Operations by signed lane. The absolute value of −32768 is undefined. */
 #if WIDTH == 64
 #define VECTOR_OP(name, ...) (vs) _mm512_##name##_epi16(__VA_ARGS__)
 typedef __m512i vx;
@@ -95,8 +96,8 @@ QS_ALWAYS_INLINE vs absolute(vs a)
 #endif
 }
 
-/* A mask that LLVM must not take apart: for WebAssembly it makes three instructions, a choice with zero, of
- * an AND with a comparison's result. */
+/* Hides from LLVM that a mask is the result of a comparison. Otherwise it turns an AND with it into a choice
+ * between a value and zero, three instructions in WebAssembly. */
 QS_ALWAYS_INLINE vs opaque(vs mask)
 {
 #if defined(__wasm__)
@@ -105,7 +106,7 @@ QS_ALWAYS_INLINE vs opaque(vs mask)
 	return mask;
 }
 
-/* Modulo 2^16 and 2^32. */
+/* Subtraction and addition modulo 2^16 and 2^32. */
 QS_ALWAYS_INLINE vs minus(vs a, vs b)
 {
 	return (vs)((vw)a - (vw)b);
@@ -116,7 +117,7 @@ QS_ALWAYS_INLINE vi plus(vi a, vi b)
 	return (vi)((vu)a + (vu)b);
 }
 
-/* 1 instead of 0. */
+/* Replaces zero lanes by 1, so that they can be divided by. */
 QS_ALWAYS_INLINE vs not_none(vs a)
 {
 	return minus(a, opaque(a == 0));
@@ -142,7 +143,7 @@ QS_ALWAYS_INLINE pair split(vs words)
 	return (pair){(vi)words & 0xffff, (vi)((vu)words >> 16)};
 }
 
-/* Of the high halves, of the low halves. */
+/* Joins the high halves, or the low halves, of even and odd singles to one vector of words. */
 QS_ALWAYS_INLINE vs join_high(pair p)
 {
 	return (vs)((vi)((vu)p.even >> 16) | (p.odd & (int32_t)0xffff0000));
@@ -153,7 +154,7 @@ QS_ALWAYS_INLINE vs join_low(pair p)
 	return (vs)((p.even & 0xffff) | (vi)((vu)p.odd << 16));
 }
 
-/* Of masks. */
+/* Joins the masks of even and odd singles to a mask of words. */
 QS_ALWAYS_INLINE vs join_masks(pair p)
 {
 	return (vs)((p.even & 0xffff) | (p.odd & (int32_t)0xffff0000));
@@ -168,8 +169,8 @@ QS_ALWAYS_INLINE int any(vi mask)
 	return all != 0;
 }
 
-/* The largest 16-bit value whose magnitude is at most that of x; its pattern is in the high half of *bits,
- * with the sign if it is BF16. */
+/* Rounds x towards zero to a 16-bit value. Its pattern goes to the high half of *bits, with the sign if it is
+ * BF16. */
 QS_ALWAYS_INLINE vf value_below(vf x, uint32_t dtype, vi *bits)
 {
 	if (dtype == QS_F16) {
@@ -182,9 +183,9 @@ QS_ALWAYS_INLINE vf value_below(vf x, uint32_t dtype, vi *bits)
 	return (vf)(*bits & (int32_t)0xffff0000);
 }
 
-/* floor(65536 / n), modulo 65536. As a single, the quotient is no integer by less than 2^-16, or is one;
- * adding this number rounds (quotient − ½) half to even, to what is then in the mantissa; and integers above
- * 1 are even, being powers of two. No conversion, for which WebAssembly takes six instructions. */
+/* Returns floor(65536 / n) modulo 65536. The quotient as a single is an integer, or at least 2^-16 away from
+ * one. Adding this constant rounds (quotient − ½) half to even, into the mantissa; integer quotients above 1
+ * are powers of two, hence even. This avoids a conversion, which takes six instructions in WebAssembly. */
 QS_ALWAYS_INLINE vs divide_65536(vs n)
 {
 	pair p = split(n);
@@ -193,33 +194,33 @@ QS_ALWAYS_INLINE vs divide_65536(vs n)
 	                       float_bits(65536.0f / to_float(p.odd) + round_down)});
 }
 
-/* From numbers of values to F, G and what marks index 0. Where n is at most 256, n itself does for G: slot ×
- * n / 65536 is below slot / F by less than (65536 mod n) / F < 1. */
+/* Writes F and G for cells of n values; G is 0 for escapes. For n up to 256, n itself can replace G: slot × n
+ * / 65536 is below slot / F by less than (65536 mod n) / F < 1. */
 QS_ALWAYS_INLINE void store_counts(vs n, vs zero, int wide, const qs_cell_fields *out, uint32_t at)
 {
 	vs g = not_none(n) & ~zero, f = divide_65536(not_none(g));
-	f |= opaque(f == 0); /* 65535 for 65536 */
+	f |= opaque(f == 0); /* 65535 replaces 65536 */
 	store(out->f + at, f);
 	store(out->g + at, wide ? divide_65536(f) & ~zero : g);
 }
 
-/* ---- Rules by which both sides of the zero point are alike ---- */
+/* ---- Symmetric rules ---- */
 
-/* What all elements of a run have in common. */
+/* Values that all elements of a run share. */
 typedef struct common {
 	vf step, factor;
 	float centre;
 } common;
 
-/* The first magnitude behind the border, in the high half. border: quarters, at least 2; by QS_FIELDS_CUT
- * with the sign of the values. odd: 1 where a tie does not reach the border. */
+/* Finds the first magnitude after a border, in the high half. border: in quarters, at least 2; for
+ * QS_FIELDS_CUT with the sign of the values. odd: 1 where a tie does not reach the border. */
 QS_ALWAYS_INLINE vi symmetric_border(qs_fields_kind kind, uint32_t dtype, const common *run, vi border,
                                      vi odd)
 {
 	vf middle = to_float(border);
 	vi least_bits = float_bits(middle) + odd, bits, short_of;
 	if (kind == QS_FIELDS_HALF) {
-		/* The least quotient that is rounded up to a value not below the border. */
+		/* This is the least quotient that is rounded to a value at or above the border. */
 		int32_t spacing = dtype == QS_F16 ? 1 << 13 : 1 << 16;
 		middle = (vf)(((least_bits + (spacing - 1)) & -spacing) - spacing / 2);
 	}
@@ -230,12 +231,12 @@ QS_ALWAYS_INLINE vi symmetric_border(qs_fields_kind kind, uint32_t dtype, const 
 	}
 	vi scaled = float_bits(kind == QS_FIELDS_DIVIDE || kind == QS_FIELDS_HALF ? value / run->factor
 	                                                                          : value * run->factor);
-	/* As qs_round_bf16 and qs_round_f16; subnormal numbers are far below all borders. */
+	/* This rounds like qs_round_bf16 and qs_round_f16; subnormal numbers are far below all borders. */
 	if (kind == QS_FIELDS_HALF && dtype == QS_F16)
 		scaled = plus(scaled, (scaled >> 13 & 1) + 0xfff) & (int32_t)0xffffe000;
 	else if (kind == QS_FIELDS_HALF)
 		scaled = plus(scaled, (scaled >> 16 & 1) + 0x7fff) & (int32_t)0xffff0000;
-#if WIDTH == 64 /* gcc 12 makes a vector of the mask */
+#if WIDTH == 64 /* gcc 12 would turn the mask into a vector */
 	return (vi)_mm512_mask_add_epi32((__m512i)bits,
 	                                 _mm512_cmpgt_epi32_mask((__m512i)least_bits, (__m512i)scaled),
 	                                 (__m512i)bits, _mm512_set1_epi32(1 << 16));
@@ -254,8 +255,9 @@ QS_ALWAYS_INLINE vs symmetric_borders(qs_fields_kind kind, uint32_t dtype, const
 	return kind == QS_FIELDS_CUT && dtype == QS_BF16 ? patterns & 0x7fff : patterns;
 }
 
-/* What runs have in common, for all of them. Borders are whole numbers of quarters of the step up to 2^-15 of
- * them (shifts are at most 2^-16), and neighbouring values differ by 2^-11 at least. */
+/* Computes the numbers that the elements of each run share. Returns a bit for each run whose cells must be
+ * found by the exact arithmetic. Borders are whole numbers of quarters of the step, with a relative error of
+ * at most 2^-15 (shifts add at most 2^-16); neighbouring values differ by at least 2^-11. */
 static __attribute__((noinline)) uint32_t symmetric_runs(qs_strip *strip, int divides, uint32_t dtype)
 {
 	uint32_t unsure = 0;
@@ -271,7 +273,7 @@ static __attribute__((noinline)) uint32_t symmetric_runs(qs_strip *strip, int di
 		   factor = divides ? distance * 0.25f : 1.0f / distance * 4.0f;
 		factor = (vf)plus(float_bits(factor), shift);
 		zero += strip->flip;
-		/* Cells of BF16 have at most 256 values, unless a code next to the zero point is the last one. */
+		/* Cells of BF16 have at most 256 values, unless the last code is next to the zero point. */
 		vi sure = (distance >= 0x1p-60f) & (distance <= strip->distance_max) & (zero >= 0) & (zero <= 255) &
 		          (zero != 1) & (zero != 254);
 		if (strip->last == 255)
@@ -341,7 +343,7 @@ typedef struct offset_common {
 	vf step, factor, offset, close, bias;
 } offset_common;
 
-/* Of least places (ordered patterns) that reach a border, in quarters. */
+/* Finds the least places (ordered patterns) that reach a border. border: in quarters. */
 QS_ALWAYS_INLINE vs offset_borders(qs_fields_kind kind, uint32_t dtype, const offset_common *run, vs border,
                                    vs odd, vi *close)
 {
@@ -365,8 +367,8 @@ QS_ALWAYS_INLINE vs offset_borders(qs_fields_kind kind, uint32_t dtype, const of
 	return minus(minus((pattern & INT16_MAX) ^ below, below), ~join_masks(reached));
 }
 
-/* Borders are (k − shift) · s + o, up to 2^-22 (|o| + 2 |border|), and by rules that cut numbers off 2^-19 s.
- */
+/* Does that for rules with an offset. Borders are (k − shift) · s + o with an error of at most 2^-22 (|o| +
+ * 2 |border|), plus 2^-19 s for rules that cut numbers. */
 static __attribute__((noinline)) uint32_t offset_runs(qs_strip *strip, int divides)
 {
 	uint32_t unsure = 0;

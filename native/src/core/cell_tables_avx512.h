@@ -1,4 +1,4 @@
-/* A plain table of cells (signed codes around 0) in AVX-512 registers: looked up for 32 codes at once. */
+/* A plain table of cells (signed codes around 0) in AVX-512 registers, for 32 look-ups at once. */
 #ifndef QS_CELL_TABLES_AVX512_H
 #define QS_CELL_TABLES_AVX512_H
 
@@ -6,14 +6,14 @@
 
 #include "cells.h"
 
-/* The fields of the cells of codes 0 to 127, each in four vectors, and of code −128, which has no positive
- * twin. */
+/* The fields of the cells of codes 0 to 127, each in four vectors, and the cell of code −128, for which there
+ * is no positive code. */
 typedef struct qs_cell_tables {
 	__m512i first[4], g[4], f[4], count[4];
 	qs_cell least;
 } qs_cell_tables;
 
-/* Inlined, what is not used of it costs nothing. */
+/* This is always inlined, so that fields that are not used cost nothing. */
 static inline __attribute__((always_inline)) void qs_cell_tables_load(qs_cell_tables *t, qs_cells cells)
 {
 	const qs_cell_table *from = cells.table;
@@ -27,7 +27,8 @@ static inline __attribute__((always_inline)) void qs_cell_tables_load(qs_cell_ta
 	t->least = qs_cells_at(cells, 128);
 }
 
-/* One 16-bit field of the cells of 32 codes, by magnitude (0 to 128); least: the field of code −128. */
+/* Looks up one 16-bit field of the cells of 32 codes, by their magnitudes (0 to 128). least: the field of
+ * code −128. */
 static inline __attribute__((always_inline)) __m512i qs_cell_tables_get(const __m512i field[4],
                                                                         __m512i magnitude, uint32_t least)
 {
@@ -39,7 +40,7 @@ static inline __attribute__((always_inline)) __m512i qs_cell_tables_get(const __
 	                             _mm512_set1_epi16((short)least));
 }
 
-/* The patterns of the cells' first values, signs included. code: 32 codes, sign-extended. */
+/* Returns the patterns of the cells' first values, with signs. code: 32 codes, sign-extended. */
 static inline __attribute__((always_inline)) __m512i qs_cell_tables_first(const qs_cell_tables *t,
                                                                           __m512i code, __m512i magnitude)
 {

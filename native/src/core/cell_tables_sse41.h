@@ -1,4 +1,4 @@
-/* Cells of eight codes at once from a table, in 128-bit SIMD. */
+/* Looks up the cells of eight codes at once in a table, in 128-bit SIMD. */
 #ifndef QS_CELL_TABLES_SSE41_H
 #define QS_CELL_TABLES_SSE41_H
 
@@ -6,10 +6,10 @@
 #include "expand.h"
 
 typedef struct qs_eight_cells {
-	v128_t first, f, g, count, zero; /* zero: all bits where the index is 0 */
+	v128_t first, f, g, count, zero; /* zero: all bits are set where the index is 0 */
 } qs_eight_cells;
 
-/* Field by field. */
+/* Loads two cells, of four 16-bit fields each. */
 static inline v128_t qs_load_two_cells(const qs_cell *a, const qs_cell *b)
 {
 	return wasm_i16x8_shuffle(wasm_v128_load64_zero(a), wasm_v128_load64_zero(b), 0, 8, 1, 9, 2, 10, 3, 11);
@@ -17,7 +17,7 @@ static inline v128_t qs_load_two_cells(const qs_cell *a, const qs_cell *b)
 
 static inline qs_eight_cells qs_load_cells(qs_cells from, const uint8_t *indexes)
 {
-	/* Eight cells of four fields to vectors of one field each. */
+	/* Transposes eight cells of four fields into four vectors of one field each. */
 	const qs_cell *cells = from.table->cells;
 	v128_t t0 = qs_load_two_cells(cells + indexes[0], cells + indexes[1]),
 	       t1 = qs_load_two_cells(cells + indexes[2], cells + indexes[3]),

@@ -2,7 +2,7 @@
 #include "simd.h"
 
 #if QS_HAVE_AVX2
-/* The header takes what this file is compiled for. */
+/* xxhash.h chooses its code by the instruction set that this file is compiled for. */
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 

@@ -1,4 +1,4 @@
-/* Bytes side by side: a SIMD vector, or where there is no SIMD a 64-bit word. */
+/* Several bytes at once: a SIMD vector or, without SIMD, a 64-bit word. */
 #ifndef QS_LANES_H
 #define QS_LANES_H
 

@@ -1,15 +1,15 @@
-/* The rank decoder in AVX2: 16 of the 64 lanes a vector; the oracle is qs_ranks_scalar. Shares a table with
- * the 128-bit kernels. */
+/* The rank decoder in AVX2, 16 of the 64 lanes in a vector; the oracle is qs_ranks_scalar. It shares the
+ * table of expand.h with the 128-bit kernels. */
 #include "expand.h"
 #include "ranks.h"
 
 #if QS_HAVE_AVX2 && QS_HAVE_SIMD128
 #include <immintrin.h>
 
-/* The 64 lanes' states stay in memory: there are too few registers for them, and a lane has time until its
- * turn comes again. */
+/* The states of 64 lanes stay in memory: there are too few registers for them, and each is needed only once
+ * in 64 elements. */
 typedef struct state {
-	uint16_t *low, *high; /* of the lanes whose turn it is */
+	uint16_t *low, *high; /* of the next lanes */
 	const uint8_t *src, *escapes;
 } state;
 
@@ -25,7 +25,7 @@ static inline void next_lanes(qs_ranks *ranks, state *s)
 	s->high = ranks->high + ranks->next;
 }
 
-/* What a kernel returns. */
+/* Writes the state back; returns the kernel's result. */
 static inline int end(qs_ranks *ranks, const state *s)
 {
 	ranks->src = s->src;
@@ -33,7 +33,7 @@ static inline int end(qs_ranks *ranks, const state *s)
 	return s->src <= ranks->src_end;
 }
 
-/* The next units in the lanes of a mask, 0 in the others. */
+/* Puts the next units into the lanes of a mask, and 0 into the others. */
 static inline __m256i expand(const uint8_t **src, __m256i lanes)
 {
 	unsigned mask = (unsigned)_mm_movemask_epi8(
@@ -49,19 +49,20 @@ static inline __m256i expand(const uint8_t **src, __m256i lanes)
 	return _mm256_shuffle_epi8(units, order);
 }
 
-/* The ranks of 16 elements, by one field of their cells each; v: which half of the 32 lanes. */
+/* Decodes the ranks of 16 elements, whose F and G are in f and g. v: which half of the 32 lanes. */
 static inline __attribute__((always_inline)) __m256i step(state *s, int v, __m256i f, __m256i g)
 {
 	const __m256i ones = _mm256_set1_epi16(-1);
 	__m256i *states[] = {(__m256i *)(s->low + 16 * v), (__m256i *)(s->high + 16 * v)},
 	        low = _mm256_loadu_si256(states[0]), high = _mm256_loadu_si256(states[1]);
 	__m256i rank = _mm256_mulhi_epu16(low, g), rest = _mm256_sub_epi16(low, _mm256_mullo_epi16(rank, f));
-	/* One more where F still fits: where it does not, the difference is above `rest`. */
+	/* The quotient gets one more where F still fits. Where it does not, the difference wraps and is above
+	 * `rest`. */
 	__m256i less = _mm256_sub_epi16(rest, f);
 	rest = _mm256_min_epu16(rest, less);
 	rank = _mm256_sub_epi16(rank, _mm256_cmpeq_epi16(rest, less));
 	low = _mm256_add_epi16(_mm256_mullo_epi16(f, high), rest);
-	/* −1 where the sum has no carry: the new high half less one. */
+	/* This is −1 where the sum has no carry: the new high half is then one less. */
 	__m256i below =
 	    _mm256_add_epi16(_mm256_mulhi_epu16(f, high), _mm256_cmpeq_epi16(_mm256_max_epu16(low, rest), low));
 	__m256i take = _mm256_cmpeq_epi16(below, ones);
@@ -76,7 +77,7 @@ static inline __m256i load_cells(const qs_cell *a, const qs_cell *b, const qs_ce
 	return _mm256_set_epi64x((long long)*d, (long long)*c, (long long)*b, (long long)*a);
 }
 
-/* The cells of 16 codes, four fields each, to vectors of one field each. */
+/* Decodes 16 elements: their cells, of four fields each, are transposed into vectors of one field each. */
 static inline __attribute__((always_inline)) void step_cells(state *s, int v, qs_cells from,
                                                              const uint8_t *codes, uint8_t *dst)
 {

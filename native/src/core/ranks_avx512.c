@@ -1,12 +1,12 @@
-/* The rank decoder in AVX-512: 64 lanes in two vectors, of which one is at work while the other waits for its
- * units and states; the oracle is qs_ranks_scalar. */
+/* The rank decoder in AVX-512, 64 lanes in two vectors: one computes while the other waits for its units and
+ * states. The oracle is qs_ranks_scalar. */
 #include "ranks.h"
 #include "simd.h"
 
 #if QS_HAVE_AVX512
 #include "cell_bytes_avx512.h"
 
-/* The lanes of the next element and the 31 behind it come first. */
+/* States of the lanes; [0] has the lanes of the next 32 elements. */
 typedef struct state {
 	__m512i low[2], high[2];
 	const uint8_t *src, *escapes;
@@ -21,14 +21,14 @@ static inline state begin(const qs_ranks *ranks)
 	               ranks->escapes};
 }
 
-/* After elements of the first 32 of these lanes only. */
+/* Swaps the two halves, after 32 elements were decoded. */
 static inline void turn(state *s)
 {
 	state t = *s;
 	*s = (state){{t.low[1], t.low[0]}, {t.high[1], t.high[0]}, t.src, t.escapes};
 }
 
-/* n: elements that were decoded. What a kernel returns. */
+/* Writes the states back after n elements; returns the kernel's result. */
 static inline int end(qs_ranks *ranks, const state *s, size_t n)
 {
 	ranks->next ^= n & QS_LANES_STEP;
@@ -42,15 +42,15 @@ static inline int end(qs_ranks *ranks, const state *s, size_t n)
 	return s->src <= ranks->src_end;
 }
 
-/* v: which half of the lanes; zero: those that take a value from escapes. */
+/* Decodes 32 elements. v: which half of the lanes; zero: the elements that are escapes. */
 static inline __attribute__((always_inline)) void step(state *s, int v, __m512i first, __m512i f, __m512i g,
                                                        __mmask32 zero, uint8_t *dst)
 {
 	__m512i low = s->low[v], high = s->high[v], rank = _mm512_mulhi_epu16(low, g),
 	        rest = _mm512_sub_epi16(low, _mm512_mullo_epi16(rank, f));
 	rank = _mm512_mask_add_epi16(rank, _mm512_cmpge_epu16_mask(rest, f), rank, _mm512_set1_epi16(1));
-	/* Where F does not fit, the difference is above `rest`. What the next vector waits for goes through as
-	 * few masks as possible, each of which takes as long as a multiplication. */
+	/* Where F does not fit, the difference wraps and is above `rest`. The next vector waits for these values,
+	 * so they go through few masks: each takes as long as a multiplication. */
 	rest = _mm512_min_epu16(rest, _mm512_sub_epi16(rest, f));
 	__m512i new_low = _mm512_add_epi16(_mm512_mullo_epi16(f, high), rest),
 	        new_high = _mm512_mulhi_epu16(f, high);
@@ -66,7 +66,7 @@ static inline __attribute__((always_inline)) void step(state *s, int v, __m512i 
 	_mm512_storeu_si512(dst, value);
 }
 
-/* One run; small: whether its table is. */
+/* Decodes one run. small: its table is small (cells.h). */
 static inline __attribute__((always_inline)) int decode_cells(qs_ranks *ranks, state *s, qs_cells cells,
                                                               const int small, const uint8_t *codes, size_t n,
                                                               uint8_t *dst)

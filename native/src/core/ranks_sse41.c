@@ -1,12 +1,12 @@
-/* The rank decoder in 128-bit SIMD, eight lanes of 16 bits a vector: the oracle is qs_ranks_scalar. Written
- * with WebAssembly's intrinsics; on x86-64 and ARM the same source through SIMDe. */
+/* The rank decoder in 128-bit SIMD, eight lanes of 16 bits in a vector; the oracle is qs_ranks_scalar. It is
+ * written with WebAssembly's intrinsics, which SIMDe provides on x86-64 and ARM. */
 #include "expand.h"
 #include "ranks.h"
 
 #if QS_HAVE_SIMD128
 #include "cell_tables_sse41.h"
 
-/* High halves of the unsigned 16-bit products. */
+/* Returns the high halves of unsigned 16-bit products. */
 static inline v128_t mul_high(v128_t a, v128_t b)
 {
 #if defined(__SSE2__)
@@ -22,17 +22,19 @@ static inline v128_t mul_high(v128_t a, v128_t b)
 #endif
 }
 
-/* A bit for each lane of 16 bits that is −1 and not 0. (wasm_i16x8_bitmask is one instruction more in V8.) */
+/* Returns a bit for each 16-bit lane: 1 if it is −1, not 0. (V8 needs one instruction more for
+ * wasm_i16x8_bitmask.) */
 static inline unsigned lanes_of(v128_t mask)
 {
 	return (unsigned)wasm_i8x16_bitmask(wasm_i8x16_narrow_i16x8(mask, wasm_i16x8_splat(0)));
 }
 
-/* The ranks of eight elements, by one field of their cells each. */
+/* Decodes the ranks of eight elements, whose F and G are in f and g. */
 static inline v128_t step(v128_t *low, v128_t *high, v128_t f, v128_t g, const uint8_t **src)
 {
 	v128_t rank = mul_high(*low, g), rest = wasm_i16x8_sub(*low, wasm_i16x8_mul(rank, f));
-	/* One more where F still fits: where it does not, the difference is above `rest`. */
+	/* The quotient gets one more where F still fits. Where it does not, the difference wraps and is above
+	 * `rest`. */
 	v128_t less = wasm_i16x8_sub(rest, f);
 	rest = wasm_u16x8_min(rest, less);
 	KEEP_AS_IS(rest);
@@ -40,7 +42,7 @@ static inline v128_t step(v128_t *low, v128_t *high, v128_t f, v128_t g, const u
 	KEEP_AS_IS(more);
 	rank = wasm_i16x8_sub(rank, more);
 	v128_t new_low = wasm_i16x8_add(wasm_i16x8_mul(f, *high), rest);
-	/* −1 where the sum has no carry: the new high half less one. */
+	/* This is −1 where the sum has no carry: the new high half is then one less. */
 	v128_t greater = wasm_u16x8_max(new_low, rest), ones = wasm_i16x8_splat(-1);
 	KEEP_AS_IS(greater);
 	v128_t no_carry = wasm_i16x8_eq(greater, new_low);
@@ -56,7 +58,7 @@ static inline v128_t step(v128_t *low, v128_t *high, v128_t f, v128_t g, const u
 	return rank;
 }
 
-/* Values of zero codes are not theirs yet: qs_ranks_place_escapes. */
+/* Decodes eight elements. qs_ranks_place_escapes stores the values of escapes later. */
 static inline void step_cells(v128_t *low, v128_t *high, qs_cells cells, const uint8_t *codes,
                               const uint8_t **src, uint8_t *dst)
 {
@@ -64,7 +66,7 @@ static inline void step_cells(v128_t *low, v128_t *high, qs_cells cells, const u
 	wasm_v128_store(dst, wasm_i16x8_add(c.first, step(low, high, c.f, c.g, src)));
 }
 
-/* A bit for each of 64 indexes that is 0. */
+/* Returns a bit for each of 64 indexes: 1 if it is 0, an escape. */
 static inline uint64_t escapes_of(const uint8_t *indexes)
 {
 	uint64_t mask = 0;
@@ -80,9 +82,9 @@ enum {
 	PLACES_USUAL = 4     /* escapes of 64 elements */
 };
 
-/* Where the escapes of n elements are, a multiple of 64; the number of them. How many there are of 64 is as
- * good as random but seldom more than a few: as many are noted each time, whether they are there or not,
- * which takes no branch. */
+/* Lists the places of escapes among n elements, a multiple of 64; returns their number. Among 64 elements
+ * there are seldom more than PLACES_USUAL escapes, so that many places are written each time without a
+ * branch, and only the real ones are kept. */
 static size_t find_escapes(const uint8_t *indexes, size_t n, uint16_t places[PLACES_STRIP + PLACES_USUAL])
 {
 	size_t found = 0;
@@ -123,16 +125,16 @@ static inline void step_fields(v128_t *low, v128_t *high, const qs_cell_fields *
 	       g = wasm_v128_load(cells->g + i);
 	v128_t values = wasm_i16x8_add(first, step(low, high, f, g, src)),
 	       zero = wasm_i16x8_eq(g, wasm_i16x8_splat(0));
-	/* Values of zero codes, spread over their lanes; other lanes of the swizzle are 0. */
+	/* The swizzle spreads the values of escapes over their lanes; other lanes get 0. */
 	unsigned mask = lanes_of(zero);
 	v128_t spread = wasm_i8x16_swizzle(wasm_v128_load(*escapes), wasm_v128_load(qs_expand[mask]));
 	*escapes += 2 * (unsigned)__builtin_popcount(mask);
 	wasm_v128_store(dst + 2 * i, wasm_v128_or(wasm_v128_andnot(values, zero), spread));
 }
 
-/* Decodes elements i to `end` by STEP(low, high, k), which takes element i + k and the seven behind it. The
- * states of 64 lanes stay in memory: there are too few registers for them, and a lane has time until its turn
- * comes again. */
+/* Decodes elements i to `end` by STEP(low, high, k), which takes eight elements from i + k on. The states of
+ * 64 lanes stay in memory: there are too few registers for them, and each is needed only once in 64 elements.
+ */
 #define DECODE_VECTOR(STEP, lane)                                                                            \
 	low = wasm_v128_load(ranks->low + next + (lane)), high = wasm_v128_load(ranks->high + next + (lane));    \
 	STEP(&low, &high, lane);                                                                                 \

@@ -1,13 +1,13 @@
-/* Raw bits merged by GFNI: planes and zigzag are linear over GF(2), so that each plane takes one 8 × 8 bit
- * matrix; the oracle is qs_raw_bits_groups. */
+/* Merges raw bits by GFNI. Planes and zigzag are linear over GF(2), so each plane takes one 8 × 8 bit matrix.
+ * The oracle is qs_raw_bits_groups. */
 #include "raw_bits.h"
 #include "simd.h"
 
 #if QS_HAVE_AVX512
 #include <immintrin.h>
 
-/* Bits 0 to width − 1 of a byte become bits `at` and up of u, and u is zigzag-decoded if asked: bit i of the
- * result is then bits i + 1 and 0 of u. Row i of the matrix is byte 7 − i. */
+/* Makes the matrix that moves bits 0 to width − 1 of a byte to bits `at` and up of u. With zigzag, u is
+ * decoded too: bit i of the result is bit i + 1 of u XOR bit 0. Row i of the matrix is byte 7 − i. */
 static inline __attribute__((always_inline)) uint64_t place_bits(unsigned at, unsigned width, int zigzag)
 {
 	const uint64_t identity = 0x0102040810204080, every_row = 0x0101010101010101;
@@ -15,7 +15,7 @@ static inline __attribute__((always_inline)) uint64_t place_bits(unsigned at, un
 	return rows & every_row * ((1u << width) - 1);
 }
 
-/* The same for the bits from `shift` on. */
+/* Makes that matrix for the bits from `shift` on. */
 #define FROM(rows, shift) (long long)((rows) << (shift))
 
 static inline __attribute__((always_inline, target("gfni"))) void

@@ -2,8 +2,9 @@
 #ifndef QS_SIMD_H
 #define QS_SIMD_H
 
-/* One source, written with WebAssembly's intrinsics; natively they come from SIMDe (SSE4.1, NEON). Without
- * its headers, or with QS_NO_SIMD128 defined, the build has none of these kernels. */
+/* The 128-bit kernels are one source, written with WebAssembly's intrinsics. Natively, SIMDe's headers
+ * provide them (SSE4.1, NEON). Without these headers, or with QS_NO_SIMD128 defined, the build has none of
+ * these kernels. */
 #if defined(__wasm_simd128__)
 #define QS_HAVE_SIMD128 1
 #define qs_cpu_has_simd128() 1
@@ -33,7 +34,7 @@
 	 __builtin_cpu_supports("popcnt"))
 #endif
 
-/* Written with the compiler's own vectors, which need no library. */
+/* The kernels of cell_fields_vectors.h use the compiler's own vectors, and need no library. */
 #if defined(__wasm_simd128__) || defined(__x86_64__) || defined(__aarch64__)
 #define QS_HAVE_FIELDS 1
 #if defined(__x86_64__)
@@ -55,16 +56,16 @@
 #define QS_HAVE_AVX512 0
 #endif
 
-/* LLVM makes comparisons and choices that it understands into others, which take more instructions in
- * WebAssembly's engines: it no longer knows what this vector is. */
+/* Hides from LLVM how a vector was made. LLVM would rewrite comparisons and choices into forms that take more
+ * instructions in WebAssembly engines. */
 #if defined(__wasm_simd128__)
 #define KEEP_AS_IS(vector) __asm__("" : "+r"(vector))
 #else
 #define KEEP_AS_IS(vector) (void)(vector)
 #endif
 
-/* In a function that chooses a kernel, the fastest first: returns this one (or what it returns) if the build
- * has it, this machine runs it and `when` holds. */
+/* For functions that choose a kernel, the fastest first. Returns `kernel` if the build has it, this machine
+ * runs it and `when` holds. */
 #if QS_HAVE_AVX512
 #define QS_RETURN_AVX512(when, kernel)                                                                       \
 	if ((when) && qs_cpu_has_avx512())                                                                       \

@@ -1,4 +1,4 @@
-/* A tree's nodes in AVX-512, 64 symbols at once; the oracle is qs_tree_scalar. */
+/* Merges a tree's nodes in AVX-512, 64 symbols at a time; the oracle is qs_tree_scalar. */
 #include "simd.h"
 #include "tree.h"
 

@@ -1,5 +1,5 @@
-/* A tree's nodes in 128-bit SIMD, eight symbols at once: the oracle is qs_tree_scalar. Written with
- * WebAssembly's intrinsics; on x86-64 and ARM the same source through SIMDe. */
+/* Merges a tree's nodes in 128-bit SIMD, eight symbols at a time; the oracle is qs_tree_scalar. It is written
+ * with WebAssembly's intrinsics, which SIMDe provides on x86-64 and ARM. */
 #include "bytes.h"
 #include "expand.h"
 #include "tree.h"
@@ -20,8 +20,8 @@ static void two_symbols(const uint8_t *bits, const uint8_t *end, v128_t zero, v1
 		}
 }
 
-/* In the low half. WebAssembly's compilers add an offset in the instruction itself if it loads a whole
- * vector. */
+/* Loads eight bytes into the low half. Where a whole vector is loaded, WebAssembly's compilers put the offset
+ * into the instruction itself. */
 static inline v128_t load_eight(const uint8_t *src)
 {
 #if defined(__wasm_simd128__)
@@ -36,7 +36,7 @@ static inline v128_t merge_eight(v128_t both, unsigned byte)
 	return wasm_i8x16_swizzle(both, wasm_v128_load64_zero(qs_merge[byte]));
 }
 
-/* Nodes with at least one inner child: said by constants, so that three loops come of one. */
+/* Merges nodes with at least one inner child. Constants say which, so that the compiler makes three loops. */
 QS_ALWAYS_INLINE void merge(const uint8_t *bits, const uint8_t *end, qs_tree_branch branch[2],
                             const int inner_zeros, const int inner_ones, uint8_t *dst)
 {
