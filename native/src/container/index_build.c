@@ -1,34 +1,37 @@
 #include "index_build.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/bytes.h"
 #include "core/chunk.h"
+#include "os/arena.h"
+#include "os/array.h"
 
-/* A string keeps its place for good, so that records can point at its text; the offset stands before the
- * text. */
+/* A text and its offset among all texts. Nodes do not move, so that records can point at the text; the offset
+ * lies before it. */
 typedef struct string_node {
-	struct string_node *next;
-	uint32_t offset;
+	struct string_node *next; /* of the same bucket */
+	uint32_t offset;          /* bytes */
 	char text[];
 } string_node;
 
 struct qs_builder_strings {
 	string_node **buckets;
 	size_t n_buckets, n_nodes;
-	string_node **order; /* as added */
+	string_node **order; /* all nodes, as they were added */
 	uint32_t size;       /* bytes of all texts with their zero bytes */
+	qs_arena arena;      /* of the nodes */
 };
 
 static void strings_free(struct qs_builder_strings *strings)
 {
 	if (!strings)
 		return;
-	for (size_t i = 0; i < strings->n_nodes; i++)
-		free(strings->order[i]);
 	free(strings->order);
 	free(strings->buckets);
+	qs_arena_free(&strings->arena);
 	free(strings);
 }
 
@@ -48,44 +51,15 @@ void qs_builder_free(qs_index_builder *builder)
 	memset(builder, 0, sizeof(*builder));
 }
 
-/* Room for `more` items of item_size bytes after n: capacities are powers of two, at least 16, and so need no
- * field. */
-static void *grow(void *array, size_t n, size_t more, size_t item_size)
-{
-	size_t old_cap = 0, cap = 16;
-	if (more > SIZE_MAX / 4 || n > SIZE_MAX / 4)
-		return NULL;
-	if (n > 0) {
-		for (old_cap = 16; old_cap < n;)
-			old_cap *= 2;
-	}
-	while (cap < n + more)
-		cap *= 2;
-	if (cap > SIZE_MAX / item_size)
-		return NULL;
-	if (!array || cap > old_cap) {
-		void *larger = realloc(array, cap * item_size);
-		if (!larger)
-			return NULL;
-		array = larger;
-	}
-	memset((char *)array + n * item_size, 0, more * item_size);
-	return array;
-}
-
+/* Twice the buckets, or the first ones. 0: out of memory. */
 static int strings_grow(struct qs_builder_strings *strings)
 {
 	size_t n_buckets = strings->n_buckets == 0 ? 1024 : strings->n_buckets * 2;
 	string_node **buckets = calloc(n_buckets, sizeof(*buckets));
-	string_node **order = realloc(strings->order, n_buckets * sizeof(*order));
-	if (order)
-		strings->order = order;
-	if (!buckets || !order) {
-		free(buckets);
+	if (!buckets)
 		return 0;
-	}
 	for (size_t i = 0; i < strings->n_nodes; i++) {
-		string_node *node = order[i];
+		string_node *node = strings->order[i];
 		string_node **bucket = &buckets[qs_checksum(node->text, strlen(node->text)) & (n_buckets - 1)];
 		node->next = *bucket;
 		*bucket = node;
@@ -109,16 +83,17 @@ const char *qs_builder_name(qs_index_builder *builder, const char *text)
 		if (strcmp(node->text, text) == 0)
 			return node->text;
 	}
-	string_node *node = NULL;
-	if (size < QS_INDEX_BODY_MAX - strings->size)
-		node = malloc(sizeof(*node) + size + 1);
-	if (!node)
+	if (size >= QS_INDEX_BODY_MAX - strings->size)
 		return NULL;
+	string_node *node = qs_arena_alloc(&strings->arena, sizeof(*node) + size + 1);
+	string_node **added = node ? qs_array_add(&strings->order, &strings->n_nodes, sizeof(*added)) : NULL;
+	if (!added)
+		return NULL;
+	*added = node;
 	memcpy(node->text, text, size + 1);
 	node->offset = strings->size;
 	node->next = *bucket;
 	*bucket = node;
-	strings->order[strings->n_nodes++] = node;
 	strings->size += (uint32_t)size + 1;
 	return node->text;
 }
@@ -135,11 +110,9 @@ static uint32_t name_offset(const char *name)
 	{                                                                                                        \
 		if (builder->count >= QS_NONE - 1)                                                                   \
 			return QSTORE_LIMIT;                                                                             \
-		void *larger = grow(builder->array, builder->count, 1, sizeof(*builder->array));                     \
-		if (!larger)                                                                                         \
+		if (!qs_array_add(&builder->array, &builder->count, sizeof(*builder->array)))                        \
 			return QSTORE_MEMORY;                                                                            \
-		builder->array = larger;                                                                             \
-		*number = (uint32_t)builder->count++;                                                                \
+		*number = (uint32_t)builder->count - 1;                                                              \
 		return QSTORE_OK;                                                                                    \
 	}
 
@@ -152,11 +125,11 @@ qstore_status qs_builder_add_file(qs_index_builder *builder, uint32_t *number)
 {
 	if (builder->n_files >= QS_NONE - 1)
 		return QSTORE_LIMIT;
-	void *files = grow(builder->files, builder->n_files, 1, sizeof(*builder->files));
+	void *files = qs_array_grow(builder->files, builder->n_files, 1, sizeof(*builder->files));
 	if (!files)
 		return QSTORE_MEMORY;
 	builder->files = files;
-	void *sha256 = grow(builder->sha256, builder->n_files, 1, sizeof(*builder->sha256));
+	void *sha256 = qs_array_grow(builder->sha256, builder->n_files, 1, sizeof(*builder->sha256));
 	if (!sha256)
 		return QSTORE_MEMORY;
 	builder->sha256 = sha256;
@@ -168,11 +141,10 @@ qstore_status qs_builder_add_dim(qs_index_builder *builder, uint64_t dim)
 {
 	if (builder->n_dims >= QS_NONE - 1)
 		return QSTORE_LIMIT;
-	void *dims = grow(builder->dims, builder->n_dims, 1, sizeof(*builder->dims));
-	if (!dims)
+	uint64_t *added = qs_array_add(&builder->dims, &builder->n_dims, sizeof(*added));
+	if (!added)
 		return QSTORE_MEMORY;
-	builder->dims = dims;
-	builder->dims[builder->n_dims++] = dim;
+	*added = dim;
 	return QSTORE_OK;
 }
 
@@ -180,11 +152,13 @@ qstore_status qs_builder_add_chunks(qs_index_builder *builder, uint64_t n, uint3
 {
 	if (n >= QS_NONE - builder->n_chunks)
 		return QSTORE_LIMIT;
-	void *checksums = grow(builder->checksums, builder->n_chunks, (size_t)n, sizeof(*builder->checksums));
+	void *checksums =
+	    qs_array_grow(builder->checksums, builder->n_chunks, (size_t)n, sizeof(*builder->checksums));
 	if (!checksums)
 		return QSTORE_MEMORY;
 	builder->checksums = checksums;
-	void *sizes = grow(builder->chunk_sizes, builder->n_chunks, (size_t)n, sizeof(*builder->chunk_sizes));
+	void *sizes =
+	    qs_array_grow(builder->chunk_sizes, builder->n_chunks, (size_t)n, sizeof(*builder->chunk_sizes));
 	if (!sizes)
 		return QSTORE_MEMORY;
 	builder->chunk_sizes = sizes;
@@ -197,7 +171,7 @@ qstore_status qs_builder_add_parts(qs_index_builder *builder, uint64_t n, uint32
 {
 	if (n >= QS_NONE - builder->n_parts)
 		return QSTORE_LIMIT;
-	void *parts = grow(builder->parts, builder->n_parts, (size_t)n, sizeof(*builder->parts));
+	void *parts = qs_array_grow(builder->parts, builder->n_parts, (size_t)n, sizeof(*builder->parts));
 	if (!parts)
 		return QSTORE_MEMORY;
 	builder->parts = parts;
@@ -206,7 +180,8 @@ qstore_status qs_builder_add_parts(qs_index_builder *builder, uint64_t n, uint32
 	return QSTORE_OK;
 }
 
-static void write_records(const qs_index_builder *builder, uint8_t *p)
+/* Writes all of the body and returns its end. */
+static const uint8_t *write_records(const qs_index_builder *builder, uint8_t *p)
 {
 	qs_store32(p, (uint32_t)builder->n_variants);
 	qs_store32(p + 4, (uint32_t)builder->n_files);
@@ -294,6 +269,7 @@ static void write_records(const qs_index_builder *builder, uint8_t *p)
 		memcpy(p, builder->strings->order[i]->text, size);
 		p += size;
 	}
+	return p;
 }
 
 qstore_status qs_builder_body(const qs_index_builder *builder, uint8_t **body, size_t *body_size)
@@ -313,6 +289,8 @@ qstore_status qs_builder_body(const qs_index_builder *builder, uint8_t **body, s
 	if (!*body)
 		return QSTORE_MEMORY;
 	*body_size = (size_t)size;
-	write_records(builder, *body);
+	const uint8_t *end = write_records(builder, *body);
+	assert(end == *body + size);
+	(void)end;
 	return QSTORE_OK;
 }

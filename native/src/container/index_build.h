@@ -9,23 +9,23 @@ typedef struct qs_index_builder {
 	/* Names are pointers that qs_builder_name returned. Set fields of records in place, as they become known.
 	 */
 	qs_variant *variants;
-	qs_file *files;        /* .sha256 is ignored: see below */
-	uint8_t (*sha256)[32]; /* one a file */
+	qs_file *files;        /* their .sha256 is not used, but: */
+	uint8_t (*sha256)[32]; /* one for each file */
 	qs_extent *extents;
 	qs_tensor *tensors;
 	qs_object *objects;
-	uint64_t *checksums; /* one a chunk */
+	uint64_t *checksums; /* one for each chunk, of its coded bytes */
 	uint32_t *chunk_sizes;
-	uint64_t *parts; /* checksums, one a part */
+	uint64_t *parts; /* checksums, one for each part, of its bytes */
 	uint64_t *dims;
 	size_t n_variants, n_files, n_extents, n_tensors, n_objects, n_chunks, n_parts, n_dims;
 	struct qs_builder_strings *strings;
 } qs_index_builder;
 
-/* A zeroed builder is empty; this frees what it holds. */
+/* A zeroed builder is empty. This frees everything in it. */
 void qs_builder_free(qs_index_builder *builder);
 
-/* The builder's own copy of text, the same pointer for equal texts; NULL when out of memory. */
+/* A copy of text that the builder keeps; equal texts have one copy. NULL when out of memory. */
 const char *qs_builder_name(qs_index_builder *builder, const char *text);
 
 /* These append a zeroed record and give its number. MEMORY, or LIMIT at 2^32 - 1 records. */
@@ -36,11 +36,11 @@ qstore_status qs_builder_add_tensor(qs_index_builder *builder, uint32_t *number)
 qstore_status qs_builder_add_object(qs_index_builder *builder, uint32_t *number);
 qstore_status qs_builder_add_dim(qs_index_builder *builder, uint64_t dim);
 
-/* Append n zeroed ones; *first is the first one's number. */
+/* These append n zeroed records; *first is the number of the first. MEMORY, LIMIT. */
 qstore_status qs_builder_add_chunks(qs_index_builder *builder, uint64_t n, uint32_t *first);
 qstore_status qs_builder_add_parts(qs_index_builder *builder, uint64_t n, uint32_t *first);
 
-/* The body, malloc'd. LIMIT when it is larger than QS_INDEX_BODY_MAX. */
+/* Makes the body; *body is malloc'd. LIMIT when it would be larger than QS_INDEX_BODY_MAX; MEMORY. */
 qstore_status qs_builder_body(const qs_index_builder *builder, uint8_t **body, size_t *body_size);
 
 #endif

@@ -19,8 +19,8 @@ struct qs_tar_writer {
 	int fd; /* -1: only count */
 	const char *path;
 	uint64_t written;  /* bytes */
-	uint64_t data_end; /* where the member's data ends */
-	int abandoned;     /* write no more */
+	uint64_t data_end; /* offset in the archive at which the member's data ends */
+	int abandoned;     /* nothing more is written */
 	qstore_error io_error;
 };
 
@@ -39,7 +39,7 @@ static la_ssize_t write_callback(struct archive *archive, void *user, const void
 	return (la_ssize_t)size;
 }
 
-static qstore_status tar_error(qs_tar_writer *writer, qstore_error *error)
+static qstore_status fail_tar(qs_tar_writer *writer, qstore_error *error)
 {
 	if (writer->io_error.status) {
 		if (error)
@@ -63,12 +63,12 @@ qstore_status qs_tar_writer_create(qs_tar_writer **out, int fd, const char *path
 	writer->locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
 	if (!writer->archive || !writer->entry || writer->locale == (locale_t)0)
 		return qs_no_memory(error);
-	/* Unbuffered, so that `written` is exact, and without padding to tape blocks. */
+	/* libarchive must not buffer, so that `written` is exact, nor pad to blocks of a tape. */
 	if (archive_write_set_format_pax_restricted(writer->archive) != ARCHIVE_OK ||
 	    archive_write_set_bytes_per_block(writer->archive, 0) != ARCHIVE_OK ||
 	    archive_write_set_bytes_in_last_block(writer->archive, 1) != ARCHIVE_OK ||
 	    archive_write_open(writer->archive, writer, NULL, write_callback, NULL) != ARCHIVE_OK)
-		return tar_error(writer, error);
+		return fail_tar(writer, error);
 	return QSTORE_OK;
 }
 
@@ -77,8 +77,8 @@ void qs_tar_writer_destroy(qs_tar_writer *writer)
 	if (!writer)
 		return;
 	if (writer->archive) {
-		/* Freeing completes an archive. (archive_write_fail would prevent that too, but leaks in
-		 * libarchive 3.6.) */
+		/* Freeing an archive completes it, unless writing fails. (archive_write_fail would prevent that too,
+		 * but leaks memory in libarchive 3.6.) */
 		writer->abandoned = 1;
 		archive_write_free(writer->archive);
 	}
@@ -98,19 +98,20 @@ static qstore_status write_header(qs_tar_writer *writer, const char *name, uint6
 	archive_entry_set_mtime(writer->entry, 0, 0);
 	archive_entry_set_uid(writer->entry, 0);
 	archive_entry_set_gid(writer->entry, 0);
-	/* libarchive converts names from the locale's character set; in this one it writes bytes that are not
-	 * ASCII as they are, and says so in the member's header. The same bytes come out wherever the packer
+	/* libarchive converts names from the locale's character set. In the C locale it writes bytes that are not
+	 * ASCII as they are, and says so in the member's header: the archive does not depend on where the packer
 	 * runs. */
 	locale_t before = uselocale(writer->locale);
 	int result = archive_write_header(writer->archive, writer->entry);
 	uselocale(before);
-	return result < ARCHIVE_WARN ? tar_error(writer, error) : QSTORE_OK;
+	return result < ARCHIVE_WARN ? fail_tar(writer, error) : QSTORE_OK;
 }
 
 qstore_status qs_tar_writer_member(qs_tar_writer *writer, const char *name, uint64_t size,
                                    uint64_t data_offset, qstore_error *error)
 {
-	/* Pads the member before, whose data must be complete: libarchive would fill it with zeros. */
+	/* libarchive pads the member before this one; if its data were incomplete, it would fill it with zeros.
+	 */
 	if (writer->written != writer->data_end)
 		return qs_fail(error, QSTORE_IO, "%s: member before %s is incomplete", writer->path, name);
 	qstore_status status = write_header(writer, name, size, error);
@@ -132,7 +133,7 @@ qstore_status qs_tar_writer_data(qs_tar_writer *writer, const void *src, size_t 
 	while (size > 0) {
 		la_ssize_t n = archive_write_data(writer->archive, p, size);
 		if (n <= 0)
-			return tar_error(writer, error);
+			return fail_tar(writer, error);
 		p += n;
 		size -= (size_t)n;
 	}
@@ -144,7 +145,7 @@ qstore_status qs_tar_writer_finish(qs_tar_writer *writer, uint64_t archive_size,
 	if (writer->written != writer->data_end)
 		return qs_fail(error, QSTORE_IO, "%s: the last member is incomplete", writer->path);
 	if (archive_write_close(writer->archive) != ARCHIVE_OK)
-		return tar_error(writer, error);
+		return fail_tar(writer, error);
 	if (writer->written != archive_size)
 		return qs_fail(error, QSTORE_IO, "%s: has %llu bytes, not %llu as planned", writer->path,
 		               (unsigned long long)writer->written, (unsigned long long)archive_size);
@@ -168,7 +169,7 @@ qstore_status qs_tar_trailer_size(uint64_t *trailer_size, qstore_error *error)
 	qs_tar_writer *writer;
 	qstore_status status = qs_tar_writer_create(&writer, -1, "archive", error);
 	if (!status && archive_write_close(writer->archive) != ARCHIVE_OK)
-		status = tar_error(writer, error);
+		status = fail_tar(writer, error);
 	if (!status)
 		*trailer_size = writer->written;
 	qs_tar_writer_destroy(writer);
@@ -187,8 +188,9 @@ qstore_status qs_tar_list(const char *path,
 	archive_read_support_format_tar(archive);
 	if (archive_read_open_filename(archive, path, QS_IO_BLOCK) != ARCHIVE_OK)
 		status = qs_fail(error, QSTORE_IO, "%s: cannot read: %s", path, archive_error_string(archive));
-	/* libarchive tells where headers start. A member's data ends where the next header starts, less the
-	 * padding. */
+	/* libarchive tells only where headers start: a member's data begins its padded size before the next
+	 * header.
+	 */
 	char *name = NULL;
 	uint64_t size = 0;
 	while (!status) {
@@ -213,8 +215,8 @@ qstore_status qs_tar_list(const char *path,
 		size = (uint64_t)archive_entry_size(entry);
 		name = pathname ? strdup(pathname) : NULL;
 		if (!name)
-			status =
-			    qs_fail(error, !pathname ? QSTORE_CORRUPT : QSTORE_MEMORY, "%s: a member has no name", path);
+			status = pathname ? qs_no_memory(error)
+			                  : qs_fail(error, QSTORE_CORRUPT, "%s: a member has no name", path);
 	}
 	free(name);
 	archive_read_free(archive);

@@ -7,33 +7,36 @@
 
 #include "error.h"
 
-/* Data and headers fill whole blocks of 512 bytes. */
+/* Bytes of data or a header with its padding: whole blocks of 512 bytes. */
 static inline uint64_t qs_tar_padded(uint64_t size)
 {
 	return (size + 511) / 512 * 512;
 }
 
-/* Bytes of tar header (extended headers too) that libarchive writes for a member. */
+/* Sets *header_size to the bytes of the headers, extended ones included, that libarchive writes for a member.
+ */
 qstore_status qs_tar_header_size(const char *name, uint64_t size, uint64_t *header_size, qstore_error *error);
 
-/* Bytes at the end of an archive. */
+/* Sets *trailer_size to the bytes that libarchive writes at the end of an archive. */
 qstore_status qs_tar_trailer_size(uint64_t *trailer_size, qstore_error *error);
 
 typedef struct qs_tar_writer qs_tar_writer;
 
-/* Writes to fd from its current offset, which must be 0. path: for messages, kept by the caller. */
+/* Writes to fd, whose offset must be 0. path: for messages; it must outlive the writer. Destroy the writer
+ * after errors too. */
 qstore_status qs_tar_writer_create(qs_tar_writer **writer, int fd, const char *path, qstore_error *error);
 
-/* Starts a member; checks that its data begins at byte data_offset of the archive. */
+/* Starts a member. Its data must begin at byte data_offset of the archive, as planned. */
 qstore_status qs_tar_writer_member(qs_tar_writer *writer, const char *name, uint64_t size,
                                    uint64_t data_offset, qstore_error *error);
 qstore_status qs_tar_writer_data(qs_tar_writer *writer, const void *src, size_t size, qstore_error *error);
 
-/* Ends the last member and the archive; checks the archive's size. */
+/* Ends the last member and the archive, which must then have archive_size bytes. */
 qstore_status qs_tar_writer_finish(qs_tar_writer *writer, uint64_t archive_size, qstore_error *error);
 void qs_tar_writer_destroy(qs_tar_writer *writer);
 
-/* Calls `member` for each member of the archive at path, in order, with the place of its data. */
+/* Calls `member` for each member of the archive at path, in order, with its data's size and offset in bytes.
+ */
 qstore_status qs_tar_list(const char *path,
                           qstore_status (*member)(void *user, const char *name, uint64_t size,
                                                   uint64_t data_offset, qstore_error *error),

@@ -220,7 +220,7 @@ qstore_status pack_find_factors(pack_search *search, pack_tensor *fine, pack_ten
 	    pack_cols(fine) > COLS_MAX || pack_n_elems(fine) % pack_cols(fine) != 0)
 		return QSTORE_OK;
 	qstore_status status = read_sample_rows(search, fine, codes, &s, error);
-	if (!status && (factors = malloc(2 * s.cols)) == NULL)
+	if (!status && !(factors = malloc(2 * s.cols)))
 		status = qs_no_memory(error);
 	if (!status) {
 		uint32_t dtype = s.dtype;

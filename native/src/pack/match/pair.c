@@ -202,7 +202,7 @@ static int is_paired(pack_tensor *t)
 	const pack_tensor *own_codes = matrix_of(t);
 	if (t->coding.role == PACK_DUPLICATE)
 		return 1;
-	return own_codes ? own_codes->coding.coarser_codes != NULL
+	return own_codes ? !!own_codes->coding.coarser_codes
 	                 : t->coding.role != PACK_LITERAL && t->coding.role != PACK_PLAIN;
 }
 

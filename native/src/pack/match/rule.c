@@ -52,7 +52,7 @@ int pack_is_scales_name(const char *name)
 
 static int is_zero_points_name(const char *rest)
 {
-	return strstr(rest, "zero") != NULL;
+	return strstr(rest, "zero") ? 1 : 0;
 }
 
 /* The length of the stem that a tensor of codes has in common with its scales. */
@@ -352,7 +352,7 @@ int pack_guess_grid(pack_search *s, const pack_map *map, pack_tensor *codes)
 	find_candidates(s, map, codes);
 	for (size_t i = 0; i < s->n_candidates; i++) {
 		const pack_candidate *c = &s->candidates[i];
-		int is_absmax = strstr(c->grid.scales->name, "SCB") != NULL;
+		int is_absmax = strstr(c->grid.scales->name, "SCB") ? 1 : 0;
 		if (!c->is_named || is_absmax != (c->grid.rule == QS_RULE_LLM_INT8))
 			continue;
 		pack_set_codes(codes, &c->grid);
