@@ -25,6 +25,15 @@ const char *pack_high_path(const pack_input *input)
 	return input->variants[input->n_variants - 1].model.path;
 }
 
+uint32_t pack_coarsest(uint32_t variants)
+{
+	uint32_t v = 0;
+	assert(variants != 0);
+	while ((variants >> v & 1) == 0)
+		v++;
+	return v;
+}
+
 uint64_t pack_gap_offset(const pack_file *file, uint64_t at)
 {
 	return file->is_padded && at >= file->gaps.size ? file->padding : file->gaps.offset + at;

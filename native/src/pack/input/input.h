@@ -68,6 +68,9 @@ pack_small *pack_add_small(pack_input *input);
  * others grow by one. */
 void pack_insert_coarsest(pack_input *input, const char *name, uint32_t dtype);
 
+/* The coarsest of these variants. */
+uint32_t pack_coarsest(uint32_t variants);
+
 /* The offset in its source of byte `at` of a file, which is in no tensor. */
 uint64_t pack_gap_offset(const pack_file *file, uint64_t at);
 

@@ -15,7 +15,7 @@ qstore_status pack_take_words(pack_derived *derived, const pack_map *map, pack_t
 qstore_status pack_take_onnx(const pack_input *input, pack_derived *derived, const pack_map *map,
                              uint32_t variant, qstore_error *error);
 
-/* ---- Helpers (matrix.c) ---- */
+/* ---- Helpers (matrix_help.c) ---- */
 
 /* Makes t the file's form of codes with this grid. bits: of a code; 0 for blocks. */
 void pack_set_matrix(pack_tensor *t, pack_tensor *codes, const pack_grid *grid, uint32_t bits);

@@ -12,15 +12,6 @@
 
 _Static_assert(LITERAL_CHUNK <= QS_CHUNK_SIZE_MAX, "chunks of literal bytes are not too large");
 
-uint32_t pack_coarsest(uint32_t variants)
-{
-	uint32_t v = 0;
-	assert(variants != 0);
-	while ((variants >> v & 1) == 0)
-		v++;
-	return v;
-}
-
 void pack_free_plan(pack_plan *plan)
 {
 	for (size_t i = 0; i < plan->n_files; i++)
@@ -29,12 +20,6 @@ void pack_free_plan(pack_plan *plan)
 	free(plan->ranges);
 	free(plan->objects);
 	qs_builder_free(&plan->builder);
-}
-
-qstore_status pack_fail_index(const pack_plan *plan, qstore_status status, qstore_error *error)
-{
-	return qs_fail(error, status, "%s: the index cannot be made: %s", plan->output,
-	               qstore_status_message(status));
 }
 
 /* ---- Objects ---- */
@@ -119,11 +104,6 @@ static qstore_status plan_literal(pack_plan *plan, pack_planned_file *planned, q
 	}
 	own.n_ranges = plan->n_ranges - own.first_range;
 	return object.n_elems > 0 ? add_object(plan, object, own, &planned->literal, error) : QSTORE_OK;
-}
-
-uint32_t pack_object_of(pack_tensor *t)
-{
-	return t ? pack_coded(t)->object : QS_NONE;
 }
 
 static void set_grid(qs_object *object, const pack_grid *grid)

@@ -5,7 +5,10 @@
 #include "write.h"
 
 /* The object that a tensor uses; QS_NONE for NULL and for a literal. */
-uint32_t pack_object_of(pack_tensor *t);
+static inline uint32_t pack_object_of(pack_tensor *t)
+{
+	return t ? pack_coded(t)->object : QS_NONE;
+}
 
 /* The records of all files, of their extents and their tensors; objects are planned by now. */
 qstore_status pack_index_files(pack_plan *plan, const pack_base *base, const pack_members *members,

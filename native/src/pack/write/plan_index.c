@@ -6,6 +6,12 @@
 #include "core/index.h"
 #include "plan.h"
 
+qstore_status pack_fail_index(const pack_plan *plan, qstore_status status, qstore_error *error)
+{
+	return qs_fail(error, status, "%s: the index cannot be made: %s", plan->output,
+	               qstore_status_message(status));
+}
+
 /* Appends an extent to a file. */
 static qstore_status add_extent(pack_plan *plan, qs_file *file, qs_extent extent, qstore_error *error)
 {

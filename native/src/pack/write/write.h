@@ -77,9 +77,6 @@ qstore_status pack_make_plan(pack_plan *plan, const pack_input *input, const pac
                              const pack_base *base, const pack_members *members, qstore_error *error);
 void pack_free_plan(pack_plan *plan);
 
-/* The coarsest of these variants. */
-uint32_t pack_coarsest(uint32_t variants);
-
 /* ---- Chunks (encode.c) ---- */
 
 /* Codes every chunk into the spool of layers, object by object, without gaps; computes the checksums of
