@@ -261,8 +261,8 @@ static qstore_status open_models(pack_input *input, const qstore_pack_options *o
 		for (n_lower = 1; options->lower && options->lower[n_lower - 1];)
 			n_lower++;
 	if (n_lower >= QS_VARIANTS_MAX)
-		return qs_fail(error, QSTORE_LIMIT, "%u variants: an archive has at most %d", n_lower + 1,
-		               QS_VARIANTS_MAX);
+		return qs_fail(error, QSTORE_LIMIT, "%u models are given, but an archive has at most %d variants",
+		               n_lower + 1, QS_VARIANTS_MAX);
 	if (!options->low) {
 		qstore_status status = open_precisions(input, options->high, error);
 		if (status || input->n_variants > 0)

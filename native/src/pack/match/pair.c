@@ -1,4 +1,5 @@
 /* Pairs of tensors: a tensor of a variant and the tensor of a coarser one that it is coded from. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -327,8 +328,13 @@ static qstore_status set_coarser(pack_input *input, const char *name, qstore_err
 			high->coarser = v;
 			return QSTORE_OK;
 		}
-	return qs_fail(error, QSTORE_NOT_FOUND, "no variant coarser than %s is called %s", high->model.path,
-	               name);
+	char names[256] = "";
+	for (uint32_t v = 0; v + 1 < input->n_variants && strlen(names) + 1 < sizeof(names); v++) {
+		size_t used = strlen(names);
+		snprintf(names + used, sizeof(names) - used, "%s%s", v > 0 ? ", " : "", input->variants[v].name);
+	}
+	return qs_fail(error, QSTORE_NOT_FOUND, "no variant coarser than %s is called %s; there are %s",
+	               high->model.path, name, names);
 }
 
 static qstore_status pair_all_variants(pairing *q, const char *from, qstore_error *error)
