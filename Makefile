@@ -12,8 +12,8 @@ MAKEFLAGS += --no-builtin-rules
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := all
 
-# A Node that scripts/setup fetched, where the distribution's is too old.
-export PATH := $(CURDIR)/build/node/node_modules/.bin:$(PATH)
+# The Node and the npm that scripts/setup fetched, where the distribution's are too old.
+export PATH := $(CURDIR)/build/npm/node_modules/.bin:$(CURDIR)/build/node/node_modules/.bin:$(PATH)
 
 B := build
 WERROR ?= 0
@@ -128,7 +128,7 @@ format: ## lay out the C sources with clang-format
 	clang-format -i $(shell git ls-files --cached --others --exclude-standard '*.c' '*.h')
 
 clean: ## remove all that was built; what was downloaded stays
-	rm -rf $(filter-out $(B)/zstd $(B)/node,$(wildcard $(B)/*)) dist
+	rm -rf $(filter-out $(B)/zstd $(B)/node $(B)/npm,$(wildcard $(B)/*)) dist
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(filter-out %.d,$(MAKEFILE_LIST))

