@@ -1,16 +1,20 @@
-/* qstore-info: what is in an archive, and whether it is sound. */
+/* qstore-info: lists what is in an archive, and checks whether it is sound. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli.h"
 
-enum { OPTION_VERIFY = CLI_OPTION_FIRST, OPTION_BASE };
+enum { OPTION_VERIFY = CLI_OPTION_FIRST, OPTION_BASE, OPTION_CHUNKS };
 
 static const cli_option option_table[] = {
     {OPTION_VERIFY, "verify", NULL, NULL,
      "check every checksum, restore everything to nowhere, compare every SHA-256", CLI_ONCE},
-    {OPTION_BASE, "base", "OLD", CLI_ANY_FILE, "for --verify: the model that the archive is a difference to",
+    {OPTION_BASE, "base", "OLD", CLI_ANY_FILE,
+     "for --verify and --chunks: the model that the archive is a difference to", CLI_ONCE},
+    {OPTION_CHUNKS, "chunks", NULL, NULL,
+     "list how each chunk is coded: its mode, the types of its symbol blocks, its bits (for those who debug; "
+     "all chunks are decoded)",
      CLI_ONCE},
     CLI_THREADS("threads for --verify (default: all cores)"),
     CLI_COMMON,
@@ -37,7 +41,7 @@ static const cli_term examples[] = {
 static const cli_tool tool = {
     .name = "qstore-info",
     .summary = "list and verify a qstore archive",
-    .synopsis = "FILE.qstore [--json] [--verify]",
+    .synopsis = "FILE.qstore [--json] [--verify] [--chunks]",
     .offers = CLI_ARCHIVE,
     .description = "Prints an archive's variants, files and tensors, with bits per weight and ratio.",
     .options = option_table,
@@ -142,6 +146,56 @@ static void print_text(const qstore_archive *archive, const char *path)
 	}
 }
 
+/* The chunk's symbol blocks, of which equal neighbours are counted: "huffman 3×ans". */
+static void block_names(const qstore_chunk_info *chunk, char *text, size_t text_size)
+{
+	text[0] = 0;
+	for (uint32_t i = 0, n; i < chunk->n_blocks; i += n) {
+		for (n = 1; i + n < chunk->n_blocks && strcmp(chunk->blocks[i + n], chunk->blocks[i]) == 0;)
+			n++;
+		size_t size = strlen(text);
+		if (n == 1)
+			snprintf(text + size, text_size - size, "%s%s", size == 0 ? "" : " ", chunk->blocks[i]);
+		else
+			snprintf(text + size, text_size - size, "%s%" PRIu32 "×%s", size == 0 ? "" : " ", n,
+			         chunk->blocks[i]);
+	}
+}
+
+static int print_chunk(void *user, const qstore_chunk_info *chunk)
+{
+	char blocks[1024];
+	(void)user;
+	if (chunk->chunk == 0) {
+		printf("\nobject %" PRIu32 ": %s %s of %s%s", chunk->object, chunk->kind, chunk->dtype,
+		       chunk->variant,
+		       chunk->file     ? ", in file "
+		       : chunk->tensor ? ", "
+		                       : "");
+		cli_print_name(stdout, chunk->tensor ? chunk->tensor : chunk->file ? chunk->file : "");
+		printf("\n%8s %10s %10s %8s %-8s %s\n", "chunk", "elements", "bytes", "bits", "mode", "blocks");
+	}
+	block_names(chunk, blocks, sizeof(blocks));
+	printf("%8" PRIu32 " %10" PRIu64 " %10" PRIu64 " %8.3f %-8s %s\n", chunk->chunk, chunk->n_elems,
+	       chunk->coded_size, bits(chunk->coded_size, chunk->n_elems), chunk->mode, blocks);
+	return 1;
+}
+
+static int add_chunk_json(void *user, const qstore_chunk_info *chunk)
+{
+	json_t *blocks = json_array();
+	for (uint32_t i = 0; i < chunk->n_blocks; i++)
+		json_array_append_new(blocks, json_string(chunk->blocks[i]));
+	return json_array_append_new(
+	           user, json_pack("{s:I, s:s, s:s, s:s, s:s?, s:s?, s:I, s:I, s:I, s:f, s:s, s:o}", "object",
+	                           (json_int_t)chunk->object, "variant", chunk->variant, "kind", chunk->kind,
+	                           "dtype", chunk->dtype, "tensor", chunk->tensor, "file", chunk->file, "chunk",
+	                           (json_int_t)chunk->chunk, "elements", (json_int_t)chunk->n_elems, "codedSize",
+	                           (json_int_t)chunk->coded_size, "bitsPerElement",
+	                           bits(chunk->coded_size, chunk->n_elems), "mode", chunk->mode, "blocks",
+	                           blocks)) == 0;
+}
+
 static json_t *variants_json(const qstore_archive *archive, uint32_t mask)
 {
 	json_t *list = json_array();
@@ -155,7 +209,8 @@ static json_t *variants_json(const qstore_archive *archive, uint32_t mask)
 	return list;
 }
 
-static int print_json(const qstore_archive *archive, const char *path, int verified)
+/* chunks: a list, which is taken over; or NULL. */
+static int print_json(const qstore_archive *archive, const char *path, int verified, json_t *chunks)
 {
 	qstore_archive_info info;
 	qstore_get_info(archive, &info);
@@ -205,6 +260,8 @@ static int print_json(const qstore_archive *archive, const char *path, int verif
 	              (json_int_t)info.index_size, "rawSize", (json_int_t)raw, "ratio",
 	              info.archive_size == 0 ? 0.0 : (double)raw / (double)info.archive_size, "verified",
 	              verified, "variants", variants, "files", files, "tensors", tensors);
+	if (chunks)
+		json_object_set_new(root, "chunks", chunks);
 	return cli_print_json(root);
 }
 
@@ -213,7 +270,7 @@ int main(int argc, char **argv)
 	const char *base = NULL;
 	qstore_work work = {0};
 	cli_common common = {0};
-	int code = CLI_OK, verify = 0, option;
+	int code = CLI_OK, verify = 0, list_chunks = 0, option;
 	cli_start(&tool);
 	while ((option = cli_next_option(argc, argv, &common)) > 0) {
 		switch (option) {
@@ -222,6 +279,9 @@ int main(int argc, char **argv)
 			break;
 		case OPTION_BASE:
 			base = optarg;
+			break;
+		case OPTION_CHUNKS:
+			list_chunks = 1;
 			break;
 		}
 	}
@@ -243,6 +303,9 @@ int main(int argc, char **argv)
 		print_text(archive, path);
 	if (base)
 		status = qstore_set_base(archive, base, &error);
+	json_t *chunks = list_chunks && common.json ? json_array() : NULL;
+	if (list_chunks && !status && (common.json || !common.quiet))
+		status = qstore_each_chunk(archive, chunks ? add_chunk_json : print_chunk, chunks, &error);
 	if (verify && !status) {
 		status = qstore_verify(archive, &work, &error);
 		cli_bar_end(&bar);
@@ -250,9 +313,10 @@ int main(int argc, char **argv)
 	if (status)
 		code = cli_fail(&error);
 	else if (common.json)
-		code = print_json(archive, path, verify);
+		code = print_json(archive, path, verify, json_incref(chunks));
 	else if (verify && !common.quiet)
 		printf("\nVerified: all checksums and SHA-256 are right\n");
+	json_decref(chunks);
 	qstore_close(archive);
 	return code == CLI_OK ? cli_finish() : code;
 }

@@ -264,6 +264,32 @@ typedef struct qstore_tensor_info {
 void qstore_get_tensor(const qstore_archive *archive, uint32_t number, qstore_tensor_info *info);
 uint64_t qstore_get_tensor_dim(const qstore_archive *archive, uint32_t number, uint32_t dim);
 
+#define QSTORE_BLOCKS_MAX 64 /* no chunk has more symbol blocks */
+
+/* How one chunk is coded. Names are static storage, or belong to the archive. Words are FORMAT.md's. */
+typedef struct qstore_chunk_info {
+	uint32_t object;     /* its number; tensors of equal contents share one */
+	const char *variant; /* whose layer has the chunk */
+	const char *kind;    /* of the object: "plain", "codes", "refine" or "delta" */
+	const char *dtype;   /* of its elements */
+	const char *tensor;  /* a tensor that the object is; or NULL */
+	const char *file;    /* where tensor is NULL: a file that has bytes of the object; or NULL */
+	uint32_t chunk;      /* number within the object, from 0 */
+	uint32_t n_chunks;   /* of the object */
+	uint64_t n_elems;    /* of the chunk */
+	uint64_t coded_size; /* bytes */
+	const char *mode;    /* "ranks", "codes", "planes" … */
+	uint32_t n_blocks;   /* symbol blocks; 0 where the mode has none */
+	const char *blocks[QSTORE_BLOCKS_MAX]; /* their types, in order: "huffman", "ans", "raw" … */
+} qstore_chunk_info;
+
+/* For those who debug: decodes every chunk of the archive, in order, and gives `take` an info of each, which
+ * is valid during the call. It stops when `take` returns 0. NOT_FOUND when the archive needs a base and has
+ * none; TRUNCATED, CORRUPT (the tensor is named), IO, MEMORY. */
+qstore_status qstore_each_chunk(const qstore_archive *archive,
+                                int (*take)(void *user, const qstore_chunk_info *chunk), void *user,
+                                qstore_error *error);
+
 /* ---- Restoring ---- */
 
 typedef struct qstore_unpack_options {

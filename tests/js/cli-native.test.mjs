@@ -173,6 +173,42 @@ test("info prints and verifies", () => {
 	assert.ok(tensor.error > 0 && tensor.bitsPerWeight > 2 && tensor.bitsPerWeight < 5);
 });
 
+// Modes and types of symbol blocks, as FORMAT.md (3) has them.
+const MODES = ["raw", "zstd", "planes", "codes", "ranks", "delta", "recoded", "records", "centred", "peaks"];
+const BLOCKS = ["raw", "constant", "huffman", "zstd", "sparse", "ans"];
+
+test("info lists how each chunk is coded", () => {
+	const { chunks, variants } = JSON.parse(good("qstore-info", "pair.qstore", "--chunks", "--json"));
+	for (const { name, layerSize } of variants) {
+		const layer = chunks.filter((chunk) => chunk.variant === name);
+		assert.ok(layer.length > 10);
+		assert.equal(layer.reduce((sum, chunk) => sum + chunk.codedSize, 0), layerSize);
+	}
+	for (const chunk of chunks) {
+		assert.ok(MODES.includes(chunk.mode) && chunk.blocks.every((type) => BLOCKS.includes(type)), JSON.stringify(chunk));
+		assert.ok(Math.abs(chunk.bitsPerElement - 8 * chunk.codedSize / chunk.elements) < 1e-9);
+		const width = { BF16: 2, F32: 4 }[chunk.dtype] ?? 1;
+		if (chunk.mode === "raw" || chunk.mode === "zstd")
+			assert.deepEqual(chunk.blocks, []);
+		if (chunk.mode === "raw")
+			assert.equal(chunk.codedSize, 1 + chunk.elements * width);
+		if (chunk.mode === "planes")
+			assert.equal(chunk.blocks.length, width);
+	}
+	const refined = chunks.filter((chunk) => chunk.tensor === "model.layers.0.mlp.down_proj.weight" && chunk.variant === "bf16");
+	assert.deepEqual(refined.map((chunk) => [chunk.kind, chunk.mode, chunk.elements]), [["refine", "ranks", 96 * 256]]);
+	assert.ok(chunks.some((chunk) => chunk.mode === "codes" && chunk.dtype === "I8" && /huffman|ans/.test(chunk.blocks[0])));
+
+	const text = good("qstore-info", "pair.qstore", "--chunks");
+	assert.equal(text.match(/^object \d+: /gm).length, new Set(chunks.map((chunk) => chunk.object)).size);
+	assert.match(text, /^object \d+: refine BF16 of bf16, model\.layers\.0\.mlp\.down_proj\.weight\n.*\n +0 +24576 +\d+ +\d\.\d+ ranks /m);
+	assert.equal(good("qstore-info", "pair.qstore", "--chunks", "--quiet"), "");
+	const data = readFileSync(join(folder, "pair.qstore"));
+	data[data.length - 5000] ^= 1;
+	writeFileSync(join(folder, "hurt.qstore"), data);
+	bad(1, /hurt\.qstore: tensor model\.\S+: chunk \d+ of \d+ is damaged/, "qstore-info", "hurt.qstore", "--chunks", "--json");
+});
+
 test("any number of variants, of any quantizer", () => {
 	const sizes = ["--layers", "1", "--hidden", "96", "--intermediate", "256", "--vocab", "300", "--dtype", "f32", "--shards", "1"];
 	good("qstore-generate", ...sizes, "-o", "chain32", "--cast", "bf16", "chain16", "--low", "chain8", "--low-rule", "divide", "--per-tensor");

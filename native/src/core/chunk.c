@@ -70,7 +70,7 @@ static qstore_status decode_planes(qs_reader *r, uint32_t dtype, size_t n, uint8
 	const uint8_t *planes[QS_PLANES_MAX];
 	for (unsigned b = 0; b < size; b++) {
 		/* What is not coded is taken from where it stands. */
-		planes[b] = qs_symbols_raw(r, n);
+		planes[b] = qs_symbols_raw(r, n, w->tables);
 		if (planes[b])
 			continue;
 		uint8_t *decoded = w->scratch + b * n;
@@ -281,4 +281,14 @@ qstore_status qs_chunk_decode(const qs_chunk_desc *desc, const uint8_t *src, siz
 	if (!status && (r.bad || r.at != r.end))
 		status = QSTORE_CORRUPT;
 	return status;
+}
+
+_Static_assert((int)QS_RECORD_SIZE_MAX <= (int)QS_BLOCK_TYPES_MAX,
+               "a chunk of records has more blocks than are noted");
+
+uint32_t qs_chunk_block_types(void *work, size_t work_size, const uint8_t **types)
+{
+	qs_workspace w;
+	*types = NULL;
+	return qs_workspace_open(&w, work, work_size) ? qs_symbols_types(w.tables, types) : 0;
 }

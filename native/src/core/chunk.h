@@ -40,4 +40,8 @@ void qs_chunk_workspace_init(void *work);
 qstore_status qs_chunk_decode(const qs_chunk_desc *desc, const uint8_t *src, size_t src_size, uint8_t *dst,
                               size_t dst_size, void *work, size_t work_size);
 
+/* Sets *types to the types of the symbol blocks (facts.h) of the chunk that was decoded last with this
+ * memory, in order, and returns their number. For those who debug. */
+uint32_t qs_chunk_block_types(void *work, size_t work_size, const uint8_t **types);
+
 #endif

@@ -145,6 +145,18 @@ const char *qs_mode_name(uint32_t mode)
 	return NULL;
 }
 
+const char *qs_symbols_name(uint32_t type)
+{
+	switch (type) {
+#define QS_SYMBOLS_CASE(name, number, text)                                                                  \
+	case number:                                                                                             \
+		return text;
+		QS_SYMBOLS_LIST(QS_SYMBOLS_CASE)
+#undef QS_SYMBOLS_CASE
+	}
+	return NULL;
+}
+
 int qs_mode_applies(uint32_t mode, uint32_t kind, uint32_t dtype)
 {
 	/* One name for each group of chunks that QS_MODE_LIST mentions. */

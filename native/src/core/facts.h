@@ -290,7 +290,8 @@ const char *qs_file_kind_name(uint32_t kind);
 int qs_file_kind_is_member(uint32_t kind);
 int qs_layout_is_by_columns(uint32_t layout);
 int qs_layout_is_interleaved(uint32_t layout);
-const char *qs_mode_name(uint32_t mode); /* NULL when unknown */
+const char *qs_mode_name(uint32_t mode);    /* NULL when unknown */
+const char *qs_symbols_name(uint32_t type); /* of a type of symbol blocks; NULL when unknown */
 
 /* May a chunk of an object of this kind and dtype have this mode? */
 int qs_mode_applies(uint32_t mode, uint32_t kind, uint32_t dtype);

@@ -13,6 +13,8 @@ typedef struct symbols_work {
 		qs_ans_entry ans[1u << QS_ANS_LOG_MAX];
 	} tables;
 	uint8_t gaps[QS_SPARSE_MAX], others[QS_SPARSE_MAX]; /* of a sparse block */
+	uint32_t n_types;                                   /* blocks since qs_symbols_ahead */
+	uint8_t types[QS_BLOCK_TYPES_MAX];                  /* theirs */
 } symbols_work;
 
 size_t qs_symbols_workspace_size(void)
@@ -26,6 +28,20 @@ void qs_symbols_ahead(void *work, const uint8_t *dst, size_t size, unsigned symb
 	w->write = (uintptr_t)dst;
 	w->write_end = w->write + size;
 	w->write_size = symbol_size;
+	w->n_types = 0;
+}
+
+static void note_type(symbols_work *w, unsigned type)
+{
+	if (w->n_types < QS_BLOCK_TYPES_MAX)
+		w->types[w->n_types++] = (uint8_t)type;
+}
+
+uint32_t qs_symbols_types(const void *work, const uint8_t **types)
+{
+	const symbols_work *w = work;
+	*types = w->types;
+	return w->n_types;
 }
 
 /* What is needed after a piece of n symbols, besides n_raw bytes. */
@@ -227,10 +243,11 @@ static qstore_status decode_sparse(qs_reader *r, uint8_t *dst, size_t n, symbols
 	return place_others(dst, n, w->gaps, n_gaps, w->others);
 }
 
-const uint8_t *qs_symbols_raw(qs_reader *r, size_t n)
+const uint8_t *qs_symbols_raw(qs_reader *r, size_t n, void *work)
 {
 	if (qs_reader_left(r) <= n || *r->at != QS_SYMBOLS_RAW)
 		return NULL;
+	note_type(work, QS_SYMBOLS_RAW);
 	r->at++;
 	return qs_read_bytes(r, n);
 }
@@ -239,6 +256,7 @@ qstore_status qs_symbols_decode(qs_reader *r, uint8_t *dst, size_t n, void *work
                                 size_t zstd_work_size)
 {
 	unsigned type = qs_read8(r);
+	note_type(work, type);
 	if (type == QS_SYMBOLS_SPARSE)
 		return decode_sparse(r, dst, n, work, zstd_work, zstd_work_size);
 	return decode_block(r, type, dst, n, work, zstd_work, zstd_work_size);

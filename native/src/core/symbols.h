@@ -24,10 +24,16 @@ qstore_status qs_symbols_decode(qs_reader *r, uint8_t *dst, size_t n, void *work
 
 /* The n symbols of a block that stand as they are, which is passed over; NULL when the next block is not such
  * a one. */
-const uint8_t *qs_symbols_raw(qs_reader *r, size_t n);
+const uint8_t *qs_symbols_raw(qs_reader *r, size_t n, void *work);
 
 /* Blocks decoded from now on come before `size` bytes are written to dst, in order, symbol_size for each
  * symbol: its cache lines are fetched meanwhile. To be called before the first block; size may be 0. */
 void qs_symbols_ahead(void *work, const uint8_t *dst, size_t size, unsigned symbol_size);
+
+enum { QS_BLOCK_TYPES_MAX = 64 }; /* no chunk has more blocks */
+
+/* Sets *types to the types of the blocks that were decoded since qs_symbols_ahead, in order, and returns
+ * their number, at most QS_BLOCK_TYPES_MAX. */
+uint32_t qs_symbols_types(const void *work, const uint8_t **types);
 
 #endif

@@ -286,6 +286,21 @@ qstore_status qs_decoder_read(qs_decoder *decoder, const qs_part_range *range, u
 	return status;
 }
 
+qstore_status qs_decoder_view(qs_decoder *decoder, uint32_t object, uint32_t number, qs_chunk_view *view,
+                              qstore_error *error)
+{
+	qs_part part = qs_part_of(decoder->archive, object, number);
+	qs_chunk_memory *chunk = &decoder->chunk;
+	qstore_status status = decode_part(decoder, &part, decoder->data[0], error);
+	if (status)
+		return status;
+	/* The part's own chunk is the last of its chain: it is in the decoder's memory still. */
+	view->coded_size = qs_index_chunk_size(&decoder->archive->index, part.object.first_chunk + number);
+	view->mode = chunk->coded[0];
+	view->n_blocks = qs_chunk_block_types(chunk->work, chunk->work_size, &view->types);
+	return QSTORE_OK;
+}
+
 qstore_status qs_decoder_read_file(qs_decoder *decoder, uint32_t number, uint64_t offset, uint8_t *dst,
                                    size_t size, qstore_error *error)
 {

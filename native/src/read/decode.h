@@ -25,6 +25,19 @@ typedef struct qs_part_range {
 qstore_status qs_decoder_read(qs_decoder *decoder, const qs_part_range *range, uint8_t *dst,
                               qstore_error *error);
 
+/* How a chunk is coded. */
+typedef struct qs_chunk_view {
+	uint32_t coded_size;
+	uint32_t mode;
+	uint32_t n_blocks;    /* symbol blocks */
+	const uint8_t *types; /* theirs, in order, in the decoder's memory */
+} qs_chunk_view;
+
+/* Decodes part `part` of an object that has chunks, for those who debug: *view is how its own chunk is coded.
+ * Errors as above. */
+qstore_status qs_decoder_view(qs_decoder *decoder, uint32_t object, uint32_t part, qs_chunk_view *view,
+                              qstore_error *error);
+
 /* Decodes bytes [offset, offset + size) of an assembled file into dst. Errors as above. */
 qstore_status qs_decoder_read_file(qs_decoder *decoder, uint32_t file, uint64_t offset, uint8_t *dst,
                                    size_t size, qstore_error *error);
