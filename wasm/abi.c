@@ -160,7 +160,7 @@ void qs_words_transposed(uint32_t bits, const uint8_t *codes, uint32_t rows, uin
                          size_t n_words, uint8_t *dst)
 {
 	if (bits > 8)
-		qs_turn(bits / 8, codes, rows, cols, first, n_words, dst);
+		qs_transpose_elems(bits / 8, codes, rows, cols, first, n_words, dst);
 	else
 		qs_words_pack_transposed(bits, codes, rows, cols, first, n_words, dst);
 }

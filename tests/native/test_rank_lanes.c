@@ -202,7 +202,7 @@ static void test_take_zeros_agrees(void **state)
 			if (!indexes[i])
 				all[expected++] = (uint16_t)get16(values + 2 * (size_t)i);
 		}
-		qs_take_zeros_kernel *kernels[] = {qs_take_zeros_scalar, qs_take_zeros_best()};
+		qs_take_escapes_kernel *kernels[] = {qs_take_escapes_scalar, qs_take_escapes_best()};
 		for (int k = 0; k < 2; k++) {
 			/* No more room than is asked for. */
 			got[k] = malloc(2 * ((size_t)expected + QS_TAKE_ROOM));

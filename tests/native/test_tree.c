@@ -138,12 +138,12 @@ static void test_pieces(void **state)
 	rng r = {3};
 	qs_tree_scratch *scratch = malloc(sizeof *scratch);
 	qs_tree_work *work = malloc(sizeof *work);
-	uint8_t *data = malloc(QS_TREE_PIECE), *coded = malloc(4 * QS_TREE_PIECE);
+	uint8_t *data = malloc(QS_TREE_SEGMENT), *coded = malloc(4 * QS_TREE_SEGMENT);
 	guarded src, dst;
-	guarded_create(&src, 4 * QS_TREE_PIECE);
-	guarded_create(&dst, QS_TREE_PIECE);
+	guarded_create(&src, 4 * QS_TREE_SEGMENT);
+	guarded_create(&dst, QS_TREE_SEGMENT);
 	static const size_t sizes[] = {
-	    1, 2, 63, 64, 65, 127, 128, 129, 1000, 5000, QS_TREE_PIECE - 1, QS_TREE_PIECE};
+	    1, 2, 63, 64, 65, 127, 128, 129, 1000, 5000, QS_TREE_SEGMENT - 1, QS_TREE_SEGMENT};
 	for (int round = 0; round < 300; round++) {
 		size_t n = round % 4 ? 1 + rng_below(&r, 700) : sizes[round / 4 % 12], n_bits = 0;
 		unsigned symbols = 2 + rng_below(&r, 255), rare = 1 + rng_below(&r, 4);

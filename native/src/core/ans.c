@@ -53,7 +53,7 @@ int qs_ans_scalar(qs_ans *ans, uint8_t *dst, size_t n)
 	return 1;
 }
 
-static qs_ans_kernel *best_kernel(unsigned lanes)
+static qs_ans_kernel *best_ans_kernel(unsigned lanes)
 {
 	QS_RETURN_AVX512(lanes == QS_ANS_LANES_MAX, qs_ans_avx512);
 	QS_RETURN_SIMD128(1, qs_ans_simd128);
@@ -71,7 +71,7 @@ int qs_ans_decode(const qs_ans_entry *entries, unsigned log, const uint8_t *src,
 		ans.state[lane] = qs_load32(src + 4 * lane);
 	ans.src = src + states;
 	ans.src_end = src + src_size;
-	if (!best_kernel(ans.lanes)(&ans, dst, whole) || !qs_ans_scalar(&ans, dst + whole, n - whole))
+	if (!best_ans_kernel(ans.lanes)(&ans, dst, whole) || !qs_ans_scalar(&ans, dst + whole, n - whole))
 		return 0;
 	for (unsigned lane = 0; lane < ans.lanes; lane++)
 		if (ans.state[lane] != QS_ANS_START)

@@ -5,7 +5,7 @@
 #if QS_HAVE_AVX512
 #include <immintrin.h>
 
-static inline __m512i step(__m512i state, __m512i e, __m128i log, const uint8_t **src)
+static inline __m512i step_ans_avx512(__m512i state, __m512i e, __m128i log, const uint8_t **src)
 {
 	const __m512i twelve = _mm512_set1_epi32(0xfff);
 	__m512i x = _mm512_mullo_epi32(_mm512_and_si512(e, twelve), _mm512_srl_epi32(state, log));
@@ -26,8 +26,8 @@ int qs_ans_avx512(qs_ans *ans, uint8_t *dst, size_t n)
 	for (; i < n && ans->src_end - src >= 64; i += 32) {
 		__m512i ea = _mm512_i32gather_epi32(_mm512_and_si512(a, mask), ans->entries, 4),
 		        eb = _mm512_i32gather_epi32(_mm512_and_si512(b, mask), ans->entries, 4);
-		a = step(a, ea, log, &src);
-		b = step(b, eb, log, &src);
+		a = step_ans_avx512(a, ea, log, &src);
+		b = step_ans_avx512(b, eb, log, &src);
 		_mm_storeu_si128((__m128i *)(dst + i), _mm512_cvtepi32_epi8(_mm512_srli_epi32(ea, 24)));
 		_mm_storeu_si128((__m128i *)(dst + i + 16), _mm512_cvtepi32_epi8(_mm512_srli_epi32(eb, 24)));
 	}

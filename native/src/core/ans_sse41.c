@@ -29,8 +29,8 @@ static inline v128_t advance(v128_t state, v128_t e, unsigned log)
 }
 
 /* Decodes a symbol by each of eight lanes, in two vectors. */
-static inline v128_t step(v128_t *a, v128_t *b, const qs_ans_entry *entries, unsigned log,
-                          const uint8_t **src)
+static inline v128_t step_ans_simd128(v128_t *a, v128_t *b, const qs_ans_entry *entries, unsigned log,
+                                      const uint8_t **src)
 {
 	const v128_t mask = wasm_i32x4_splat((int)(1u << log) - 1), zero = wasm_i32x4_splat(0);
 	v128_t ea = four_entries(entries, wasm_v128_and(*a, mask)),
@@ -61,10 +61,11 @@ int qs_ans_simd128(qs_ans *ans, uint8_t *dst, size_t n)
 		for (int v = 0; v < 8; v++)
 			s[v] = wasm_v128_load(ans->state + 4 * v);
 		for (; i < n && ans->src_end - src >= 64; i += 32) {
-			v128_t a = step(&s[0], &s[1], entries, log, &src), b = step(&s[2], &s[3], entries, log, &src);
+			v128_t a = step_ans_simd128(&s[0], &s[1], entries, log, &src),
+			       b = step_ans_simd128(&s[2], &s[3], entries, log, &src);
 			wasm_v128_store(dst + i, wasm_u8x16_narrow_i16x8(a, b));
-			a = step(&s[4], &s[5], entries, log, &src);
-			b = step(&s[6], &s[7], entries, log, &src);
+			a = step_ans_simd128(&s[4], &s[5], entries, log, &src);
+			b = step_ans_simd128(&s[6], &s[7], entries, log, &src);
 			wasm_v128_store(dst + i + 16, wasm_u8x16_narrow_i16x8(a, b));
 		}
 		for (int v = 0; v < 8; v++)
@@ -72,7 +73,7 @@ int qs_ans_simd128(qs_ans *ans, uint8_t *dst, size_t n)
 	} else {
 		v128_t a = wasm_v128_load(ans->state), b = wasm_v128_load(ans->state + 4);
 		for (; i < n && ans->src_end - src >= 16; i += 8) {
-			v128_t symbols = step(&a, &b, entries, log, &src);
+			v128_t symbols = step_ans_simd128(&a, &b, entries, log, &src);
 			wasm_v128_store64_lane(dst + i, wasm_u8x16_narrow_i16x8(symbols, symbols), 0);
 		}
 		wasm_v128_store(ans->state, a);

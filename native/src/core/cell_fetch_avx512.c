@@ -11,7 +11,7 @@ static const uint16_t floors[32] = {65535, 65535, 32768, 21845, 16384, 13107, 10
                                     2978,  2849,  2730,  2621,  2520,  2427,  2340,  2259, 2184, 2114};
 
 /* Loads up to 32 codes: those that the mask `there` has. */
-static inline __m256i load_codes(const uint8_t *codes, __mmask32 there)
+static inline __m256i load_codes_there(const uint8_t *codes, __mmask32 there)
 {
 	return there == ~(__mmask32)0 ? _mm256_loadu_si256((const __m256i *)codes)
 	                              : _mm256_maskz_loadu_epi8(there, codes);
@@ -49,7 +49,7 @@ static inline __attribute__((always_inline)) void fetch_small(const qs_cells *ce
 		first[v] = _mm512_loadu_si512(t->first + 32 * v);
 	for (; at < end; at += 32) {
 		__mmask32 there = first_of(end - at);
-		__m256i bytes = load_codes(codes + at, there), magnitudes = _mm256_abs_epi8(bytes);
+		__m256i bytes = load_codes_there(codes + at, there), magnitudes = _mm256_abs_epi8(bytes);
 		__m512i code = _mm512_cvtepi8_epi16(bytes), magnitude = _mm512_cvtepu8_epi16(magnitudes);
 		__m512i g = _mm512_cvtepu8_epi16(
 		    _mm512_castsi512_si256(_mm512_permutex2var_epi8(n[0], _mm512_castsi256_si512(magnitudes), n[1])));
@@ -77,7 +77,7 @@ static void fetch_large(const qs_cells *cells, size_t at, size_t end, const uint
 	qs_cell_tables_load(&tables, *cells);
 	for (; at < end; at += 32) {
 		__mmask32 there = first_of(end - at);
-		__m512i code = _mm512_cvtepi8_epi16(load_codes(codes + at, there)),
+		__m512i code = _mm512_cvtepi8_epi16(load_codes_there(codes + at, there)),
 		        magnitude = _mm512_abs_epi16(code);
 		store_cells(out, at, there, qs_cell_tables_first(&tables, code, magnitude),
 		            qs_cell_tables_get(tables.f, magnitude, QS_CELL_F(tables.least)),
@@ -110,7 +110,7 @@ void qs_fetch_few_avx512(const qs_cells *cells, const uint32_t *counts, uint32_t
 		end = at + counts[r];
 		for (size_t i = at; i < end; i += 32) {
 			__mmask32 there = first_of(end - i);
-			__m512i code = _mm512_cvtepu8_epi16(load_codes(codes + i, there));
+			__m512i code = _mm512_cvtepu8_epi16(load_codes_there(codes + i, there));
 			store_cells(out, i, there, _mm512_permutexvar_epi16(code, first),
 			            _mm512_permutexvar_epi16(code, f), _mm512_permutexvar_epi16(code, g));
 		}

@@ -48,7 +48,7 @@ static int prefers_tables(qs_fields_kind kind, uint32_t dtype, const qs_grid *gr
 	return run >= 64 || grid->scales_dtype == QS_BF16 || (grid->scales_dtype == QS_F16 && dtype == QS_BF16);
 }
 
-static qs_cell_fields_kernel *best_kernel(qs_fields_kind kind, uint32_t dtype, uint64_t run)
+static qs_cell_fields_kernel *best_fields_kernel(qs_fields_kind kind, uint32_t dtype, uint64_t run)
 {
 	int is_f16 = dtype == QS_F16;
 	QS_RETURN_AVX512(run >= 32, qs_fields_avx512.kernels[kind][is_f16]);
@@ -72,7 +72,7 @@ void qs_strip_cells_init(qs_strip_cells *cells, uint32_t dtype, const qs_grid *g
 		return;
 	cells->kind = (qs_fields_kind)kind;
 	if (run <= QS_STRIP_RUN_MAX && !prefers_tables(cells->kind, dtype, grid, run))
-		cells->kernel = best_kernel(cells->kind, dtype, run);
+		cells->kernel = best_fields_kernel(cells->kind, dtype, run);
 	qs_strip *strip = &cells->strip;
 	for (int r = 0; r < QS_STRIP_RUNS_MAX; r++)
 		strip->scale[r] = 1; /* vectors may have more lanes than there are runs: those are no exceptions */
@@ -93,6 +93,7 @@ uint32_t qs_strip_find(qs_strip_cells *cells, const qs_run *runs, const qs_step 
                        const uint8_t *codes, const qs_cell_fields *out)
 {
 	qs_strip *strip = &cells->strip;
+	QS_ASSERT(n_runs >= 1 && n_runs <= QS_STRIP_RUNS_MAX);
 	strip->n_runs = n_runs;
 	for (uint32_t r = 0; r < n_runs; r++) {
 		strip->scale[r] = steps[r].scale;
@@ -101,6 +102,7 @@ uint32_t qs_strip_find(qs_strip_cells *cells, const qs_run *runs, const qs_step 
 		strip->shift[r] = steps[r].shift;
 		strip->begin[r + 1] = strip->begin[r] + runs[r].count;
 	}
+	QS_ASSERT(strip->begin[n_runs] <= QS_STRIP_MAX);
 	uint32_t unsure = cells->kernel(strip, codes, out) & (uint32_t)((UINT64_C(1) << n_runs) - 1);
 	for (uint32_t r = 0; unsure && r < n_runs; r++) {
 		size_t begin = strip->begin[r], size = runs[r].count * sizeof *out->f;

@@ -19,6 +19,8 @@ enum {
 	QS_STRIP_OVERSHOOT = 64, /* elements behind a run that kernels may read and write too */
 };
 
+_Static_assert(QS_STRIP_RUNS_MAX <= 32, "kernels return a bit for each run in a word");
+
 /* What the elements of a run have in common, run by run. Which of these are used depends on the rule; borders
  * count in quarters of a code. */
 typedef struct qs_strip {

@@ -20,6 +20,7 @@
 #include "rules.h"
 
 enum { WORDS = WIDTH / 2 };
+_Static_assert(WIDTH / 2 <= QS_STRIP_OVERSHOOT, "a run's last vector reaches no further than the overshoot");
 
 /* Where code size counts, one kernel serves all rules that multiply. */
 #if defined(__wasm__)

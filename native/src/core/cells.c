@@ -7,6 +7,7 @@
 
 /* Distances up to 255, and two behind them; and whole vectors. */
 enum { BORDERS = 264 };
+_Static_assert(BORDERS >= 1 + 255 + 2 + 4, "room for borders up to 255 + 2, which vectors of four round up");
 
 /* Pattern of the largest value that is at most x, for finite x ≥ 0. */
 QS_ALWAYS_INLINE uint32_t pattern_floor(float x, uint32_t dtype)
@@ -292,9 +293,9 @@ QS_ALWAYS_INLINE void find_sum_borders(int32_t *first, uint32_t rule, uint32_t d
 			first[k] = search_block(rule, dtype, scale, zero, k, levels, end);
 }
 
-/* `turned`: the scale is negative, and so are the values that it stands for. Returns the zero point. */
+/* `flipped`: the scale is negative, and so are the values that it stands for. Returns the zero point. */
 QS_ALWAYS_INLINE int32_t build_block(qs_cell *cells, uint32_t rule, uint32_t dtype, float scale, float offset,
-                                     uint32_t turned, uint32_t levels)
+                                     uint32_t flipped, uint32_t levels)
 {
 	int32_t first[257], zero = 128; /* beyond all codes: none holds the value 0 */
 	if (qs_rule_adds_zero(rule))
@@ -304,7 +305,7 @@ QS_ALWAYS_INLINE int32_t build_block(qs_cell *cells, uint32_t rule, uint32_t dty
 	for (uint32_t k = 0; k < levels; k++)
 		if (first[k] <= 0 && first[k + 1] > 0)
 			zero = (int32_t)k;
-	uint32_t sign = turned ? 0x8000 : 0;
+	uint32_t sign = flipped ? 0x8000 : 0;
 	for (uint32_t k = 0; k < levels; k++) {
 		uint32_t count = (uint32_t)(first[k + 1] - first[k]), index = (k - (uint32_t)zero) & 255;
 		if (first[k] > 0)
@@ -335,9 +336,9 @@ QS_ALWAYS_INLINE void build_rule(qs_cell_table *table, uint32_t rule, uint32_t l
 		table->zero = zero;
 		return;
 	}
-	uint32_t turned = scale < 0;
-	table->zero = build_block(table->cells, rule, dtype, turned ? -scale : scale, block_offset(rule, step),
-	                          turned, levels);
+	uint32_t flipped = scale < 0;
+	table->zero = build_block(table->cells, rule, dtype, flipped ? -scale : scale, block_offset(rule, step),
+	                          flipped, levels);
 	if (qs_rule_adds_zero(rule))
 		table->zero = step->zero; /* of signed codes too */
 }
@@ -485,12 +486,12 @@ void qs_cell_cache_init(qs_cell_cache *cache, uint32_t dtype, uint32_t rule, uin
 	cache->codes_dtype = codes_dtype;
 	cache->shared = 0;
 	cache->exponent_shift = dtype == QS_F16 ? 13 : 16;
-	int turns = qs_rule_has_either_sign(rule) && qs_rule_rounds_down(rule);
+	int flips = qs_rule_has_either_sign(rule) && qs_rule_rounds_down(rule);
 	float min, max;
 	normal_scales(rule, dtype, &min, &max);
-	if (!qs_rule_is_symmetric(rule) && !turns)
+	if (!qs_rule_is_symmetric(rule) && !flips)
 		min = max = 0;
-	cache->movable_mask = turns ? INT32_MAX : UINT32_MAX;
+	cache->movable_mask = flips ? INT32_MAX : UINT32_MAX;
 	cache->movable_min = qs_f32_bits(min);
 	cache->movable_span = qs_f32_bits(max) - cache->movable_min;
 #if QS_HAVE_AVX512
@@ -567,9 +568,9 @@ int qs_cell_code(uint32_t dtype, uint32_t rule, const qs_step *step, uint16_t va
 	if (!qs_step_is_usable(rule, step) || magnitude >= qs_rule_end(rule, dtype))
 		return QS_NO_CODE;
 	if (!qs_rule_is_symmetric(rule)) {
-		int turned = step->scale < 0;
-		float scale = turned ? -step->scale : step->scale;
-		float w = qs_half_value(turned ? value ^ 0x8000 : value, dtype);
+		int flipped = step->scale < 0;
+		float scale = flipped ? -step->scale : step->scale;
+		float w = qs_half_value(flipped ? value ^ 0x8000 : value, dtype);
 		float scaled = qs_block_scaled(rule, dtype, w, qs_rule_rounds_down(rule) ? 1.0f / scale : scale,
 		                               block_offset(rule, step));
 		if (!(scaled > -1024 && scaled < 1024))

@@ -60,6 +60,8 @@ typedef struct qs_cell_table {
 	uint8_t to_next_line[56];
 } qs_cell_table;
 
+_Static_assert(sizeof(qs_cell_table) % 64 == 0, "tables begin at cache lines");
+
 enum { QS_ALL_ZERO = 1 << 20 };
 
 /* The cells of a scale, by the table of one that is 2^e times it: `move` is added to the first pattern of

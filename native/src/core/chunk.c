@@ -6,8 +6,12 @@
 #include "peaks.h"
 #include "planes.h"
 #include "symbols.h"
+#include "ranks.h"
 #include "workspace.h"
 #include "zstd.h"
+
+_Static_assert(2 * QS_CLASSES_ELEMS_MAX <= QS_CHUNK_SIZE_MAX, "scratch memory holds classes and rows");
+_Static_assert(QS_CENTRES_MAX <= QS_CHUNK_SIZE_MAX, "the values' memory holds centres");
 
 size_t qs_chunk_workspace_size(void)
 {
@@ -21,7 +25,7 @@ void qs_chunk_workspace_init(void *work)
 		qs_cell_cache_init(w.cells, QS_F16, QS_RULE_NONE, QS_I8);
 }
 
-static int check_grid(const qs_chunk_desc *desc, const qs_grid *grid)
+static int has_usable_grid(const qs_chunk_desc *desc, const qs_grid *grid)
 {
 	if (grid->rule == QS_RULE_NONE || grid->rule >= QS_RULE_COUNT || !grid->scales || !grid->group ||
 	    !qs_dtype_is_codes(grid->codes_dtype))
@@ -55,10 +59,11 @@ qstore_status qs_chunk_desc_check(const qs_chunk_desc *desc)
 	if (!desc->n_elems || (!refine && (!codes || !desc->coarse)))
 		return QSTORE_OK;
 	if (!desc->coarse || desc->coarse_dtype != desc->coarse_grid.codes_dtype ||
-	    !check_grid(desc, &desc->coarse_grid))
+	    !has_usable_grid(desc, &desc->coarse_grid))
 		return QSTORE_USAGE;
-	return refine || (desc->dtype == desc->grid.codes_dtype && check_grid(desc, &desc->grid)) ? QSTORE_OK
-	                                                                                          : QSTORE_USAGE;
+	return refine || (desc->dtype == desc->grid.codes_dtype && has_usable_grid(desc, &desc->grid))
+	           ? QSTORE_OK
+	           : QSTORE_USAGE;
 }
 
 static qstore_status decode_planes(qs_reader *r, uint32_t dtype, size_t n, uint8_t *dst,
@@ -89,6 +94,8 @@ static qstore_status decode_planes(qs_reader *r, uint32_t dtype, size_t n, uint8
 static void copy_row(uint8_t *dst, const uint8_t *src, size_t n, size_t room)
 {
 	enum { STEP = 32 };
+	_Static_assert(STEP <= QS_ESCAPES_SLACK, "the last step reads no more than scratch memory's slack");
+	QS_ASSERT(n <= room);
 	if (room - n < STEP) {
 		memcpy(dst, src, n);
 		return;
@@ -119,8 +126,8 @@ static qstore_status decode_codes(qs_reader *r, const qs_chunk_desc *desc, uint8
 		if (classes[row] >= n_classes)
 			return QSTORE_CORRUPT;
 	size_t sizes[QS_CLASSES_MAX] = {0};
-	for (qs_row_part part = qs_first_row(desc); part.count; part = qs_next_row(desc, part))
-		sizes[classes[part.row]] += part.count;
+	for (qs_row_slice slice = qs_first_row(desc); slice.count; slice = qs_next_row(desc, slice))
+		sizes[classes[slice.row]] += slice.count;
 	const uint8_t *from[QS_CLASSES_MAX];
 	for (uint32_t c = 0; c < n_classes; c++) {
 		status = qs_decode_blocks(r, 1, sizes[c], rows, w);
@@ -129,24 +136,24 @@ static qstore_status decode_codes(qs_reader *r, const qs_chunk_desc *desc, uint8
 		from[c] = rows;
 		rows += sizes[c];
 	}
-	for (qs_row_part part = qs_first_row(desc); part.count; part = qs_next_row(desc, part)) {
-		const uint8_t **next = &from[classes[part.row]];
-		copy_row(dst + part.begin, *next, part.count, desc->n_elems - part.begin);
-		*next += part.count;
+	for (qs_row_slice slice = qs_first_row(desc); slice.count; slice = qs_next_row(desc, slice)) {
+		const uint8_t **next = &from[classes[slice.row]];
+		copy_row(dst + slice.begin, *next, slice.count, desc->n_elems - slice.begin);
+		*next += slice.count;
 	}
 	return QSTORE_OK;
 }
 
 static void add_centres(const qs_chunk_desc *desc, const uint8_t *centres, int by_row, uint8_t *dst)
 {
-	for (qs_row_part part = qs_first_row(desc); part.count; part = qs_next_row(desc, part)) {
-		uint8_t *codes = dst + part.begin;
-		const uint8_t *columns = centres + (part.row ? 0 : desc->first_elem % desc->cols);
+	for (qs_row_slice slice = qs_first_row(desc); slice.count; slice = qs_next_row(desc, slice)) {
+		uint8_t *codes = dst + slice.begin;
+		const uint8_t *columns = centres + (slice.row ? 0 : desc->first_elem % desc->cols);
 		if (by_row)
-			for (uint32_t i = 0; i < part.count; i++)
-				codes[i] = (uint8_t)(codes[i] + centres[part.row]);
+			for (uint32_t i = 0; i < slice.count; i++)
+				codes[i] = (uint8_t)(codes[i] + centres[slice.row]);
 		else
-			for (uint32_t i = 0; i < part.count; i++)
+			for (uint32_t i = 0; i < slice.count; i++)
 				codes[i] = (uint8_t)(codes[i] + columns[i]);
 	}
 }

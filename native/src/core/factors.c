@@ -39,20 +39,20 @@ const uint8_t *qs_factors_at(const qs_chunk_desc *desc, uint32_t at)
 	return desc->factors + 2 * (size_t)((desc->first_elem + at) % desc->cols);
 }
 
-enum { PIECE = 64 };
+enum { AT_ONCE = 64 };
 
 /* Passes without branches, which compilers make SIMD of. */
 QS_ALWAYS_INLINE void factor_cells(const uint8_t *factors, uint32_t dtype, uint32_t factors_dtype,
                                    qs_cells cells, const uint8_t *indexes, uint32_t n, qs_cell *dst)
 {
-	uint32_t low[PIECE], high[PIECE], sign[PIECE];
-	float factor[PIECE];
+	uint32_t low[AT_ONCE], high[AT_ONCE], sign[AT_ONCE];
+	float factor[AT_ONCE];
 	for (uint32_t done = 0, some; done < n;
-	     done += some, factors += 2 * PIECE, indexes += PIECE, dst += PIECE) {
-		some = n - done < PIECE ? n - done : PIECE;
+	     done += some, factors += 2 * AT_ONCE, indexes += AT_ONCE, dst += AT_ONCE) {
+		some = n - done < AT_ONCE ? n - done : AT_ONCE;
 		memset(low, 0, sizeof low);
 		memset(high, 0, sizeof high);
-		for (uint32_t i = 0; i < PIECE; i++)
+		for (uint32_t i = 0; i < AT_ONCE; i++)
 			factor[i] = 1;
 		for (uint32_t i = 0; i < some; i++) {
 			qs_cell cell = qs_cells_at(cells, indexes[i]);
@@ -62,7 +62,7 @@ QS_ALWAYS_INLINE void factor_cells(const uint8_t *factors, uint32_t dtype, uint3
 			low[i] = first + !first;
 			high[i] = first + QS_CELL_COUNT(cell);
 		}
-		for (uint32_t i = 0; i < PIECE; i++) {
+		for (uint32_t i = 0; i < AT_ONCE; i++) {
 			low[i] = least_factor(low[i], factor[i], dtype, factors_dtype);
 			high[i] = least_factor(high[i], factor[i], dtype, factors_dtype);
 		}

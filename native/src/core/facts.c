@@ -3,8 +3,8 @@
 #include <stddef.h>
 #include <string.h>
 
-/* Numbers are bytes in the index, and sets of rules or modes are not larger than these. */
-_Static_assert(QS_DTYPE_COUNT <= 256 && QS_RULE_COUNT <= 256 && QS_KIND_COUNT <= 256, "numbers are bytes");
+_Static_assert(QS_DTYPE_COUNT <= 256 && QS_RULE_COUNT <= 256 && QS_KIND_COUNT <= 256,
+               "the index stores these numbers in bytes");
 
 const char *qs_dtype_name(uint32_t dtype)
 {
@@ -32,6 +32,10 @@ uint32_t qs_dtype_size(uint32_t dtype)
 	}
 	return 0;
 }
+
+#define QS_DTYPE_SIZE(name, number, bits, text) _Static_assert((bits) % 8 == 0 && (bits) <= 64, text);
+QS_DTYPE_LIST(QS_DTYPE_SIZE)
+#undef QS_DTYPE_SIZE
 
 uint32_t qs_block_elems(uint32_t dtype)
 {

@@ -17,6 +17,8 @@
 
 #include <stdint.h>
 
+#include "check.h"
+
 /* clang-format off */
 
 /* Types whose elements are stored one by one: name, number, bits of an element, name that safetensors
@@ -303,105 +305,111 @@ const char *qs_rule_name(uint32_t rule); /* what users are told; NULL for NONE *
 /* The rule whose scales are those that ggml's blocks of this type hold; NONE when blocks are not modelled. */
 uint32_t qs_rule_of_block(uint32_t dtype);
 
+static inline const qs_rule_facts *qs_rule(uint32_t rule)
+{
+	QS_ASSERT(rule < QS_RULE_COUNT);
+	return &qs_rule_table[rule];
+}
+
 /* Cells are the same for both signs of a value, counted from the zero point. The other rules have an order of
  * cells of their own for each scale. */
 static inline int qs_rule_is_symmetric(uint32_t rule)
 {
-	return qs_rule_table[rule].family == QS_FAMILY_SYMMETRIC;
+	return qs_rule(rule)->family == QS_FAMILY_SYMMETRIC;
 }
 
 static inline int qs_rule_adds_zero(uint32_t rule)
 {
-	return qs_rule_table[rule].family == QS_FAMILY_SUM;
+	return qs_rule(rule)->family == QS_FAMILY_SUM;
 }
 
 static inline int qs_rule_rounds_away(uint32_t rule)
 {
-	return qs_rule_table[rule].rounding == QS_ROUNDING_AWAY;
+	return qs_rule(rule)->rounding == QS_ROUNDING_AWAY;
 }
 
 static inline int qs_rule_rounds_down(uint32_t rule)
 {
-	return qs_rule_table[rule].rounding == QS_ROUNDING_DOWN;
+	return qs_rule(rule)->rounding == QS_ROUNDING_DOWN;
 }
 
 /* Values are cast to FP16 before anything else. */
 static inline int qs_rule_casts(uint32_t rule)
 {
-	return qs_rule_table[rule].precision == QS_PRECISION_CAST;
+	return qs_rule(rule)->precision == QS_PRECISION_CAST;
 }
 
 /* Quotients and sums are rounded to the values' type. */
 static inline int qs_rule_is_half(uint32_t rule)
 {
-	return qs_rule_table[rule].precision == QS_PRECISION_HALF;
+	return qs_rule(rule)->precision == QS_PRECISION_HALF;
 }
 
 static inline uint32_t qs_rule_levels(uint32_t rule)
 {
-	return qs_rule_table[rule].levels;
+	return qs_rule(rule)->levels;
 }
 
 static inline uint32_t qs_rule_zero(uint32_t rule)
 {
-	return qs_rule_table[rule].zero;
+	return qs_rule(rule)->zero;
 }
 
 static inline uint32_t qs_rule_group(uint32_t rule)
 {
-	return qs_rule_table[rule].group;
+	return qs_rule(rule)->group;
 }
 
 static inline uint32_t qs_rule_scales(uint32_t rule)
 {
-	return qs_rule_table[rule].scales;
+	return qs_rule(rule)->scales;
 }
 
 /* Bytes of a record of scales; 0 when scales are floats. */
 static inline uint32_t qs_rule_record_size(uint32_t rule)
 {
-	return qs_rule_table[rule].record_size;
+	return qs_rule(rule)->record_size;
 }
 
 /* Scales of a record; 1 when scales are floats. */
 static inline uint32_t qs_rule_record_scales(uint32_t rule)
 {
-	return qs_rule_table[rule].record_scales;
+	return qs_rule(rule)->record_scales;
 }
 
 static inline uint32_t qs_rule_block(uint32_t rule)
 {
-	return qs_rule_table[rule].block;
+	return qs_rule(rule)->block;
 }
 
 static inline int qs_rule_has_absmax(uint32_t rule)
 {
-	return qs_rule_table[rule].has_absmax;
+	return qs_rule(rule)->has_absmax;
 }
 
 static inline int qs_rule_is_free(uint32_t rule)
 {
-	return qs_rule_table[rule].is_free;
+	return qs_rule(rule)->is_free;
 }
 
 static inline int qs_rule_has_either_sign(uint32_t rule)
 {
-	return qs_rule_table[rule].has_either_sign;
+	return qs_rule(rule)->has_either_sign;
 }
 
 static inline int qs_rule_takes_shifts(uint32_t rule)
 {
-	return qs_rule_table[rule].shifts != QS_SHIFTS_NONE;
+	return qs_rule(rule)->shifts != QS_SHIFTS_NONE;
 }
 
 static inline int qs_rule_shifts_scale(uint32_t rule)
 {
-	return qs_rule_table[rule].shifts == QS_SHIFTS_SCALE;
+	return qs_rule(rule)->shifts == QS_SHIFTS_SCALE;
 }
 
 static inline int qs_rule_takes_factors(uint32_t rule)
 {
-	return qs_rule_table[rule].takes_factors;
+	return qs_rule(rule)->takes_factors;
 }
 
 #endif

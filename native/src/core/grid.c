@@ -14,6 +14,7 @@ int qs_grid_is_plain(const qs_grid *grid)
 void qs_grid_window(const qs_grid *grid, uint64_t cols, uint64_t first, uint64_t n, uint64_t *low,
                     uint64_t *high)
 {
+	QS_ASSERT(n > 0 && cols > 0 && grid->group > 0);
 	uint64_t row = first / cols, last_row = (first + n - 1) / cols, begin = 0, end;
 	end = grid->order ? grid->group - 1 : (cols - 1) / grid->group;
 	if (row == last_row && !grid->order) {
@@ -70,6 +71,7 @@ static void unpack_k4(const uint8_t *packed, unsigned i, unsigned *scale, unsign
 
 void qs_grid_step(const qs_grid *grid, uint64_t number, qs_step *step)
 {
+	QS_ASSERT(number >= grid->scales_first);
 	size_t i = (size_t)(number - grid->scales_first);
 	uint32_t size = qs_rule_record_size(grid->rule), groups = qs_rule_record_scales(grid->rule);
 	const uint8_t *record = grid->scales + i / groups * size;
@@ -266,7 +268,7 @@ static inline qs_run peek(const qs_runs *runs)
 	return (qs_run){runs->row * grid->row_stride + g * grid->group_stride, runs->at, (uint32_t)count};
 }
 
-static inline void advance(qs_runs *runs, const qs_run *run)
+static inline void advance_runs(qs_runs *runs, const qs_run *run)
 {
 	runs->at += run->count;
 	runs->column += run->count;
@@ -283,7 +285,7 @@ int qs_runs_next(qs_runs *runs)
 	if (runs->at == runs->n)
 		return 0;
 	runs->run = peek(runs);
-	advance(runs, &runs->run);
+	advance_runs(runs, &runs->run);
 	return 1;
 }
 
@@ -308,7 +310,7 @@ uint32_t qs_runs_next_some(qs_runs *runs, qs_run *out, uint32_t max_runs, uint32
 		out[n] = peek(runs);
 		if (out[n].begin + out[n].count - begin > max_elems)
 			break;
-		advance(runs, &out[n]);
+		advance_runs(runs, &out[n]);
 	}
 	return n;
 }

@@ -145,6 +145,7 @@ static inline uint64_t qs_object_n_parts(const qs_object *object)
 /* Record i of an array, as it stands in the body. */
 static inline const uint8_t *qs_index_record(const qs_index *index, size_t array, uint32_t i, size_t size)
 {
+	QS_ASSERT(array <= index->body_size && (uint64_t)i * size + size <= index->body_size - array);
 	return index->body + array + (size_t)i * size;
 }
 

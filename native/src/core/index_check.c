@@ -184,16 +184,17 @@ static int check_extents(const qs_index *index, const qs_file *file, uint32_t co
 		return 0;
 	for (uint32_t i = 0; i < file->n_extents; i++, ++*extent) {
 		const uint8_t *p = qs_index_record(index, index->extents, *extent, QS_EXTENT_SIZE);
-		qs_extent piece;
+		qs_extent record;
 		qs_object object;
-		qs_index_extent(index, *extent, &piece);
-		if (!is_zero(p + 4, 4) || piece.object >= index->n_objects || piece.size == 0)
+		qs_index_extent(index, *extent, &record);
+		if (!is_zero(p + 4, 4) || record.object >= index->n_objects || record.size == 0)
 			return 0;
-		qs_index_object(index, piece.object, &object);
+		qs_index_object(index, record.object, &object);
 		/* What a variant needs stands in its own layer or before. */
-		if (object.variant > coarsest || !qs_is_inside(piece.offset, piece.size, 0, qs_object_bytes(&object)))
+		if (object.variant > coarsest ||
+		    !qs_is_inside(record.offset, record.size, 0, qs_object_bytes(&object)))
 			return 0;
-		size += piece.size;
+		size += record.size;
 		if (size >= QS_SIZE_LIMIT)
 			return 0;
 	}
@@ -322,7 +323,7 @@ static int check_tensors(const qs_index *index)
 		if (tensor.object == QS_NONE)
 			continue;
 		qs_object object;
-		qs_extent piece;
+		qs_extent record;
 		if (tensor.object >= index->n_objects)
 			return 0;
 		qs_index_object(index, tensor.object, &object);
@@ -333,13 +334,13 @@ static int check_tensors(const qs_index *index)
 		for (;; extent++) {
 			if (extent == extents_end)
 				return 0;
-			qs_index_extent(index, extent, &piece);
+			qs_index_extent(index, extent, &record);
 			if (extent_at >= tensor.offset)
 				break;
-			extent_at += piece.size;
+			extent_at += record.size;
 		}
-		if (extent_at != tensor.offset || piece.object != tensor.object || piece.offset != 0 ||
-		    piece.size != tensor.size)
+		if (extent_at != tensor.offset || record.object != tensor.object || record.offset != 0 ||
+		    record.size != tensor.size)
 			return 0;
 	}
 	return dim == index->n_dims;

@@ -221,8 +221,8 @@ void qs_words_unpack(uint32_t bits, const uint8_t *words, size_t n_words, uint8_
 }
 
 /* For constant sizes. */
-QS_ALWAYS_INLINE void turn(uint32_t size, const uint8_t *src, uint64_t rows, uint64_t cols, uint64_t first,
-                           size_t n, uint8_t *dst)
+QS_ALWAYS_INLINE void transpose_elems(uint32_t size, const uint8_t *src, uint64_t rows, uint64_t cols,
+                                      uint64_t first, size_t n, uint8_t *dst)
 {
 	enum { BLOCK = 32 }; /* rows whose lines of cache are used together */
 	uint64_t end = first + n;
@@ -238,13 +238,13 @@ QS_ALWAYS_INLINE void turn(uint32_t size, const uint8_t *src, uint64_t rows, uin
 		}
 }
 
-void qs_turn(uint32_t size, const uint8_t *src, uint64_t rows, uint64_t cols, uint64_t first, size_t n,
-             uint8_t *dst)
+void qs_transpose_elems(uint32_t size, const uint8_t *src, uint64_t rows, uint64_t cols, uint64_t first,
+                        size_t n, uint8_t *dst)
 {
 	if (size == 2)
-		turn(2, src, rows, cols, first, n, dst);
+		transpose_elems(2, src, rows, cols, first, n, dst);
 	else
-		turn(4, src, rows, cols, first, n, dst);
+		transpose_elems(4, src, rows, cols, first, n, dst);
 }
 
 /* AutoAWQ, awq/modules/linear/gemm.py (WQLinear_GEMM.from_linear, order_map). */

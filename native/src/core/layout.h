@@ -46,7 +46,7 @@ void qs_words_unpack_transposed(uint32_t bits, const uint8_t *words, uint64_t ro
 
 /* Elements [first, first + n) of the matrix [cols, rows] that src, rows × cols elements of `size` bytes (2 or
  * 4), is when its rows become columns. */
-void qs_turn(uint32_t size, const uint8_t *src, uint64_t rows, uint64_t cols, uint64_t first, size_t n,
-             uint8_t *dst);
+void qs_transpose_elems(uint32_t size, const uint8_t *src, uint64_t rows, uint64_t cols, uint64_t first,
+                        size_t n, uint8_t *dst);
 
 #endif

@@ -32,10 +32,10 @@ enum {
 };
 
 /* The part of a chunk that lies in one row of the object. */
-typedef struct qs_row_part {
+typedef struct qs_row_slice {
 	uint32_t row;          /* counted from the chunk's first row */
 	uint32_t begin, count; /* elements, from the chunk's start */
-} qs_row_part;
+} qs_row_slice;
 
 /* Number of rows that the chunk touches. */
 static inline uint32_t qs_chunk_rows(const qs_chunk_desc *desc)
@@ -45,26 +45,26 @@ static inline uint32_t qs_chunk_rows(const qs_chunk_desc *desc)
 	return (uint32_t)((desc->first_elem % desc->cols + desc->n_elems - 1) / desc->cols) + 1;
 }
 
-static inline qs_row_part qs_chunk_row(const qs_chunk_desc *desc, uint32_t row)
+static inline qs_row_slice qs_chunk_row(const qs_chunk_desc *desc, uint32_t row)
 {
 	/* The first row may start before the chunk, the last one end after it. */
 	uint64_t skipped = desc->first_elem % desc->cols, begin = row * desc->cols, end = begin + desc->cols;
 	begin = begin > skipped ? begin - skipped : 0;
 	end = end - skipped < desc->n_elems ? end - skipped : desc->n_elems;
-	return (qs_row_part){row, (uint32_t)begin, (uint32_t)(end - begin)};
+	return (qs_row_slice){row, (uint32_t)begin, (uint32_t)(end - begin)};
 }
 
-/* All rows in order, without a division for each: for (part = qs_first_row(desc); part.count; part =
- * qs_next_row(desc, part)). */
-static inline qs_row_part qs_first_row(const qs_chunk_desc *desc)
+/* All rows in order, without a division for each: for (slice = qs_first_row(desc); slice.count; slice =
+ * qs_next_row(desc, slice)). */
+static inline qs_row_slice qs_first_row(const qs_chunk_desc *desc)
 {
-	return desc->n_elems ? qs_chunk_row(desc, 0) : (qs_row_part){0};
+	return desc->n_elems ? qs_chunk_row(desc, 0) : (qs_row_slice){0};
 }
 
-static inline qs_row_part qs_next_row(const qs_chunk_desc *desc, qs_row_part part)
+static inline qs_row_slice qs_next_row(const qs_chunk_desc *desc, qs_row_slice slice)
 {
-	uint32_t begin = part.begin + part.count, left = desc->n_elems - begin;
-	return (qs_row_part){part.row + 1, begin, left < desc->cols ? left : (uint32_t)desc->cols};
+	uint32_t begin = slice.begin + slice.count, left = desc->n_elems - begin;
+	return (qs_row_slice){slice.row + 1, begin, left < desc->cols ? left : (uint32_t)desc->cols};
 }
 
 /* USAGE unless the description is one that a valid index gives. */

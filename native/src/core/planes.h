@@ -6,7 +6,7 @@
 
 #include "bytes.h"
 
-enum { QS_PLANES_MAX = 8 };
+enum { QS_PLANES_MAX = 8 }; /* bytes of the largest element */
 
 /* Is the dtype's element rotated? F16, BF16, F32 and F64 are; C64 is not, and counts as 8 plain bytes. */
 int qs_planes_rotated(uint32_t dtype);

@@ -4,6 +4,7 @@
 
 void qs_ranks_begin(qs_ranks *ranks, const uint8_t *src, size_t size)
 {
+	QS_ASSERT(size % 2 == 0);
 	ranks->src = src;
 	ranks->src_end = src + size;
 	ranks->src_last = size < QS_UNITS_ROOM ? NULL : ranks->src_end - QS_UNITS_ROOM;

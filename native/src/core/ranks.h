@@ -16,6 +16,11 @@ enum {
 	QS_ESCAPES_SLACK = 64
 };
 
+_Static_assert(QS_UNITS_ROOM >= QS_LANES_MAX * sizeof(uint16_t), "a unit for each lane, twice QS_LANES_STEP");
+_Static_assert(QS_LANES_MAX % QS_LANES_STEP == 0 && QS_LANES_MIN <= QS_LANES_STEP, "steps divide the lanes");
+_Static_assert(QS_ESCAPES_SLACK >= QS_LANES_STEP * sizeof(uint16_t),
+               "kernels load a vector of escaped values");
+
 /* The decoder's state: lane i's 32-bit state is high[i] << 16 | low[i], and at least 2^16 between symbols. */
 typedef struct qs_ranks {
 	_Alignas(64) uint16_t low[QS_LANES_MAX], high[QS_LANES_MAX];

@@ -6,6 +6,8 @@
 #if QS_HAVE_AVX2 && QS_HAVE_SIMD128
 #include <immintrin.h>
 
+_Static_assert(QS_ESCAPES_SLACK >= sizeof(__m256i), "escaped values are loaded by the vector");
+
 /* The states of 64 lanes stay in memory: there are too few registers for them, and each is needed only once
  * in 64 elements. */
 typedef struct state {
@@ -13,7 +15,7 @@ typedef struct state {
 	const uint8_t *src, *escapes;
 } state;
 
-static inline state begin(qs_ranks *ranks)
+static inline state begin_avx2(qs_ranks *ranks)
 {
 	return (state){ranks->low + ranks->next, ranks->high + ranks->next, ranks->src, ranks->escapes};
 }
@@ -26,7 +28,7 @@ static inline void next_lanes(qs_ranks *ranks, state *s)
 }
 
 /* Writes the state back; returns the kernel's result. */
-static inline int end(qs_ranks *ranks, const state *s)
+static inline int end_avx2(qs_ranks *ranks, const state *s)
 {
 	ranks->src = s->src;
 	ranks->escapes = s->escapes;
@@ -50,7 +52,7 @@ static inline __m256i expand(const uint8_t **src, __m256i lanes)
 }
 
 /* Decodes the ranks of 16 elements, whose F and G are in f and g. v: which half of the 32 lanes. */
-static inline __attribute__((always_inline)) __m256i step(state *s, int v, __m256i f, __m256i g)
+static inline __attribute__((always_inline)) __m256i step_ranks_avx2(state *s, int v, __m256i f, __m256i g)
 {
 	const __m256i ones = _mm256_set1_epi16(-1);
 	__m256i *states[] = {(__m256i *)(s->low + 16 * v), (__m256i *)(s->high + 16 * v)},
@@ -78,8 +80,8 @@ static inline __m256i load_cells(const qs_cell *a, const qs_cell *b, const qs_ce
 }
 
 /* Decodes 16 elements: their cells, of four fields each, are transposed into vectors of one field each. */
-static inline __attribute__((always_inline)) void step_cells(state *s, int v, qs_cells from,
-                                                             const uint8_t *codes, uint8_t *dst)
+static inline __attribute__((always_inline)) void step_cells_avx2(state *s, int v, qs_cells from,
+                                                                  const uint8_t *codes, uint8_t *dst)
 {
 	const qs_cell *cells = from.table->cells;
 	__m256i t[4], u[4];
@@ -94,31 +96,32 @@ static inline __attribute__((always_inline)) void step_cells(state *s, int v, qs
 	__m256i a = _mm256_unpacklo_epi16(u[0], u[1]), b = _mm256_unpacklo_epi16(u[2], u[3]);
 	__m256i f = _mm256_unpacklo_epi64(_mm256_unpackhi_epi16(u[0], u[1]), _mm256_unpackhi_epi16(u[2], u[3]));
 	__m256i first = _mm256_add_epi16(_mm256_unpacklo_epi64(a, b), _mm256_set1_epi16((short)from.move));
-	_mm256_storeu_si256((__m256i *)dst, _mm256_add_epi16(first, step(s, v, f, _mm256_unpackhi_epi64(a, b))));
+	_mm256_storeu_si256((__m256i *)dst,
+	                    _mm256_add_epi16(first, step_ranks_avx2(s, v, f, _mm256_unpackhi_epi64(a, b))));
 }
 
 int qs_ranks_avx2(qs_ranks *ranks, const qs_cells *cells, const uint32_t *counts, uint32_t n_runs,
                   const uint8_t *indexes, uint8_t *dst)
 {
-	state s = begin(ranks);
+	state s = begin_avx2(ranks);
 	size_t i = 0, end_of_run = 0;
 	for (uint32_t r = 0; r < n_runs; r++)
 		for (end_of_run += counts[r]; i < end_of_run; i += 32, next_lanes(ranks, &s)) {
 			if (!qs_ranks_room(ranks, &s.src))
 				return 0;
-			step_cells(&s, 0, cells[r], indexes + i, dst + 2 * i);
-			step_cells(&s, 1, cells[r], indexes + i + 16, dst + 2 * i + 32);
+			step_cells_avx2(&s, 0, cells[r], indexes + i, dst + 2 * i);
+			step_cells_avx2(&s, 1, cells[r], indexes + i + 16, dst + 2 * i + 32);
 		}
 	s.escapes = qs_ranks_place_escapes(s.escapes, indexes, i, dst);
-	return end(ranks, &s);
+	return end_avx2(ranks, &s);
 }
 
-static inline void step_fields(state *s, int v, const qs_cell_fields *cells, size_t i, uint8_t *dst)
+static inline void step_fields_avx2(state *s, int v, const qs_cell_fields *cells, size_t i, uint8_t *dst)
 {
 	__m256i first = _mm256_loadu_si256((const __m256i *)(cells->first + i)),
 	        f = _mm256_loadu_si256((const __m256i *)(cells->f + i)),
 	        g = _mm256_loadu_si256((const __m256i *)(cells->g + i));
-	__m256i value = _mm256_add_epi16(first, step(s, v, f, g)),
+	__m256i value = _mm256_add_epi16(first, step_ranks_avx2(s, v, f, g)),
 	        zero = _mm256_cmpeq_epi16(g, _mm256_setzero_si256());
 	_mm256_storeu_si256((__m256i *)(dst + 2 * i),
 	                    _mm256_or_si256(_mm256_andnot_si256(zero, value), expand(&s->escapes, zero)));
@@ -126,14 +129,14 @@ static inline void step_fields(state *s, int v, const qs_cell_fields *cells, siz
 
 int qs_ranks_fields_avx2(qs_ranks *ranks, const qs_cell_fields *cells, size_t n, uint8_t *dst)
 {
-	state s = begin(ranks);
+	state s = begin_avx2(ranks);
 	for (size_t i = 0; i < n; i += 32, next_lanes(ranks, &s)) {
 		if (!qs_ranks_room(ranks, &s.src))
 			return 0;
-		step_fields(&s, 0, cells, i, dst);
-		step_fields(&s, 1, cells, i + 16, dst);
+		step_fields_avx2(&s, 0, cells, i, dst);
+		step_fields_avx2(&s, 1, cells, i + 16, dst);
 	}
-	return end(ranks, &s);
+	return end_avx2(ranks, &s);
 }
 
 #else

@@ -12,7 +12,7 @@ typedef struct state {
 	const uint8_t *src, *escapes;
 } state;
 
-static inline state begin(const qs_ranks *ranks)
+static inline state begin_avx512(const qs_ranks *ranks)
 {
 	unsigned a = ranks->next, b = a ^ QS_LANES_STEP;
 	return (state){{_mm512_loadu_si512(ranks->low + a), _mm512_loadu_si512(ranks->low + b)},
@@ -22,14 +22,14 @@ static inline state begin(const qs_ranks *ranks)
 }
 
 /* Swaps the two halves, after 32 elements were decoded. */
-static inline void turn(state *s)
+static inline void swap_halves(state *s)
 {
 	state t = *s;
 	*s = (state){{t.low[1], t.low[0]}, {t.high[1], t.high[0]}, t.src, t.escapes};
 }
 
 /* Writes the states back after n elements; returns the kernel's result. */
-static inline int end(qs_ranks *ranks, const state *s, size_t n)
+static inline int end_avx512(qs_ranks *ranks, const state *s, size_t n)
 {
 	ranks->next ^= n & QS_LANES_STEP;
 	unsigned a = ranks->next, b = a ^ QS_LANES_STEP;
@@ -42,9 +42,11 @@ static inline int end(qs_ranks *ranks, const state *s, size_t n)
 	return s->src <= ranks->src_end;
 }
 
+_Static_assert(QS_ESCAPES_SLACK >= sizeof(__m512i), "escaped values are loaded by the vector");
+
 /* Decodes 32 elements. v: which half of the lanes; zero: the elements that are escapes. */
-static inline __attribute__((always_inline)) void step(state *s, int v, __m512i first, __m512i f, __m512i g,
-                                                       __mmask32 zero, uint8_t *dst)
+static inline __attribute__((always_inline)) void step_ranks_avx512(state *s, int v, __m512i first, __m512i f,
+                                                                    __m512i g, __mmask32 zero, uint8_t *dst)
 {
 	__m512i low = s->low[v], high = s->high[v], rank = _mm512_mulhi_epu16(low, g),
 	        rest = _mm512_sub_epi16(low, _mm512_mullo_epi16(rank, f));
@@ -81,8 +83,9 @@ static inline __attribute__((always_inline)) int decode_cells(qs_ranks *ranks, s
 		__m512i code = _mm512_loadu_si512(codes + i);
 		uint64_t zero = _mm512_testn_epi8_mask(code, code);
 		qs_cell_bytes_find(&tables, small, code, &found);
-		step(s, 0, found.first[0], found.f[0], found.g[0], (__mmask32)zero, dst + 2 * i);
-		step(s, 1, found.first[1], found.f[1], found.g[1], (__mmask32)(zero >> 32), dst + 2 * i + 64);
+		step_ranks_avx512(s, 0, found.first[0], found.f[0], found.g[0], (__mmask32)zero, dst + 2 * i);
+		step_ranks_avx512(s, 1, found.first[1], found.f[1], found.g[1], (__mmask32)(zero >> 32),
+		                  dst + 2 * i + 64);
 	}
 	if (i == n)
 		return 1;
@@ -90,49 +93,49 @@ static inline __attribute__((always_inline)) int decode_cells(qs_ranks *ranks, s
 		return 0;
 	__m512i code = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)(codes + i)));
 	qs_cell_bytes_find(&tables, small, code, &found);
-	step(s, 0, found.first[0], found.f[0], found.g[0], (__mmask32)_mm512_testn_epi8_mask(code, code),
-	     dst + 2 * i);
-	turn(s);
+	step_ranks_avx512(s, 0, found.first[0], found.f[0], found.g[0],
+	                  (__mmask32)_mm512_testn_epi8_mask(code, code), dst + 2 * i);
+	swap_halves(s);
 	return 1;
 }
 
 int qs_ranks_avx512(qs_ranks *ranks, const qs_cells *cells, const uint32_t *counts, uint32_t n_runs,
                     const uint8_t *codes, uint8_t *dst)
 {
-	state s = begin(ranks);
+	state s = begin_avx512(ranks);
 	size_t n = 0;
 	for (uint32_t r = 0; r < n_runs; n += counts[r++])
 		if (!(cells[r].is_small ? decode_cells(ranks, &s, cells[r], 1, codes + n, counts[r], dst + 2 * n)
 		                        : decode_cells(ranks, &s, cells[r], 0, codes + n, counts[r], dst + 2 * n)))
 			return 0;
-	return end(ranks, &s, n);
+	return end_avx512(ranks, &s, n);
 }
 
-static inline __attribute__((always_inline)) void step_fields(state *s, int v, const qs_cell_fields *cells,
-                                                              size_t i, uint8_t *dst)
+static inline __attribute__((always_inline)) void
+step_fields_avx512(state *s, int v, const qs_cell_fields *cells, size_t i, uint8_t *dst)
 {
 	__m512i first = _mm512_loadu_si512(cells->first + i), f = _mm512_loadu_si512(cells->f + i),
 	        g = _mm512_loadu_si512(cells->g + i);
-	step(s, v, first, f, g, _mm512_testn_epi16_mask(g, g), dst + 2 * i);
+	step_ranks_avx512(s, v, first, f, g, _mm512_testn_epi16_mask(g, g), dst + 2 * i);
 }
 
 int qs_ranks_fields_avx512(qs_ranks *ranks, const qs_cell_fields *cells, size_t n, uint8_t *dst)
 {
-	state s = begin(ranks);
+	state s = begin_avx512(ranks);
 	size_t i = 0;
 	for (; i + 64 <= n; i += 64) {
 		if (!qs_ranks_room(ranks, &s.src))
 			return 0;
-		step_fields(&s, 0, cells, i, dst);
-		step_fields(&s, 1, cells, i + 32, dst);
+		step_fields_avx512(&s, 0, cells, i, dst);
+		step_fields_avx512(&s, 1, cells, i + 32, dst);
 	}
 	if (i < n) {
 		if (!qs_ranks_room(ranks, &s.src))
 			return 0;
-		step_fields(&s, 0, cells, i, dst);
-		turn(&s);
+		step_fields_avx512(&s, 0, cells, i, dst);
+		swap_halves(&s);
 	}
-	return end(ranks, &s, n);
+	return end_avx512(ranks, &s, n);
 }
 
 #else

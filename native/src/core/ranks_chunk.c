@@ -27,6 +27,7 @@ static qstore_status decode_exceptions(qs_reader *r, size_t n, uint8_t *dst)
 
 /* Cells of elements that are gathered before ranks are decoded with them. */
 enum { FIELDS_MAX = 2 * QS_STRIP_MAX + QS_STRIP_OVERSHOOT };
+_Static_assert(QS_STRIP_MAX >= QS_LANES_STEP, "what is left of a step leaves room for a strip");
 
 /* Elements go to the lanes in turn. Runs of one scale are decoded as they stand, by their tables, several at
  * a time; cells of those too short for it, and of what is left of others, are gathered here first. Either the
@@ -98,6 +99,7 @@ static int feed_flush(feed *f)
 static void feed_mixed(feed *f, qs_cells cells, const uint8_t *indexes, uint32_t n)
 {
 	qs_cell_fields to = feed_fields(f);
+	QS_ASSERT(n <= QS_STRIP_MAX && f->filled < QS_STRIP_MAX + QS_LANES_STEP);
 	f->fetch(&cells, &n, 1, indexes, 0, &to);
 	f->filled += n;
 }

@@ -30,7 +30,7 @@ static inline unsigned lanes_of(v128_t mask)
 }
 
 /* Decodes the ranks of eight elements, whose F and G are in f and g. */
-static inline v128_t step(v128_t *low, v128_t *high, v128_t f, v128_t g, const uint8_t **src)
+static inline v128_t step_ranks_simd128(v128_t *low, v128_t *high, v128_t f, v128_t g, const uint8_t **src)
 {
 	v128_t rank = mul_high(*low, g), rest = wasm_i16x8_sub(*low, wasm_i16x8_mul(rank, f));
 	/* The quotient gets one more where F still fits. Where it does not, the difference wraps and is above
@@ -59,11 +59,11 @@ static inline v128_t step(v128_t *low, v128_t *high, v128_t f, v128_t g, const u
 }
 
 /* Decodes eight elements. qs_ranks_place_escapes stores the values of escapes later. */
-static inline void step_cells(v128_t *low, v128_t *high, qs_cells cells, const uint8_t *codes,
-                              const uint8_t **src, uint8_t *dst)
+static inline void step_cells_simd128(v128_t *low, v128_t *high, qs_cells cells, const uint8_t *codes,
+                                      const uint8_t **src, uint8_t *dst)
 {
 	qs_eight_cells c = qs_load_cells(cells, codes);
-	wasm_v128_store(dst, wasm_i16x8_add(c.first, step(low, high, c.f, c.g, src)));
+	wasm_v128_store(dst, wasm_i16x8_add(c.first, step_ranks_simd128(low, high, c.f, c.g, src)));
 }
 
 /* Returns a bit for each of 64 indexes: 1 if it is 0, an escape. */
@@ -118,12 +118,12 @@ const uint8_t *qs_ranks_place_escapes(const uint8_t *escapes, const uint8_t *ind
 	return escapes;
 }
 
-static inline void step_fields(v128_t *low, v128_t *high, const qs_cell_fields *cells, size_t i,
-                               const uint8_t **src, const uint8_t **escapes, uint8_t *dst)
+static inline void step_fields_simd128(v128_t *low, v128_t *high, const qs_cell_fields *cells, size_t i,
+                                       const uint8_t **src, const uint8_t **escapes, uint8_t *dst)
 {
 	v128_t first = wasm_v128_load(cells->first + i), f = wasm_v128_load(cells->f + i),
 	       g = wasm_v128_load(cells->g + i);
-	v128_t values = wasm_i16x8_add(first, step(low, high, f, g, src)),
+	v128_t values = wasm_i16x8_add(first, step_ranks_simd128(low, high, f, g, src)),
 	       zero = wasm_i16x8_eq(g, wasm_i16x8_splat(0));
 	/* The swizzle spreads the values of escapes over their lanes; other lanes get 0. */
 	unsigned mask = lanes_of(zero);
@@ -172,7 +172,8 @@ int qs_ranks_simd128(qs_ranks *ranks, const qs_cells *cells, const uint32_t *cou
 	for (uint32_t r = 0; r < n_runs; r++) {
 		qs_cells of_run = cells[r];
 		end += counts[r];
-#define STEP(low, high, k) step_cells(low, high, of_run, indexes + i + (k), &src, dst + 2 * i + 2 * (k))
+#define STEP(low, high, k)                                                                                   \
+	step_cells_simd128(low, high, of_run, indexes + i + (k), &src, dst + 2 * i + 2 * (k))
 		DECODE_VECTORS(STEP)
 #undef STEP
 	}
@@ -185,7 +186,7 @@ int qs_ranks_fields_simd128(qs_ranks *ranks, const qs_cell_fields *cells, size_t
 {
 	const uint8_t *src = ranks->src, *escapes = ranks->escapes;
 	size_t i = 0;
-#define STEP(low, high, k) step_fields(low, high, cells, i + (k), &src, &escapes, dst)
+#define STEP(low, high, k) step_fields_simd128(low, high, cells, i + (k), &src, &escapes, dst)
 	DECODE_VECTORS(STEP)
 #undef STEP
 	ranks->src = src;

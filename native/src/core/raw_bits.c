@@ -102,7 +102,7 @@ void qs_raw_bits_groups(uint8_t *dst, const uint8_t *raw, size_t groups, unsigne
 	}
 }
 
-static qs_raw_bits_kernel *best_kernel(void)
+static qs_raw_bits_kernel *best_raw_bits_kernel(void)
 {
 #if QS_HAVE_AVX512
 	if (qs_cpu_has_avx512() && __builtin_cpu_supports("gfni"))
@@ -116,7 +116,7 @@ void qs_raw_bits_merge(uint8_t *dst, size_t n, const uint8_t *raw, unsigned bits
 	size_t groups = n / QS_RAW_GROUP;
 	if (!bits)
 		return;
-	best_kernel()(dst, raw, groups, bits, zigzag);
+	best_raw_bits_kernel()(dst, raw, groups, bits, zigzag);
 	dst += groups * QS_RAW_GROUP;
 	raw += groups * (QS_RAW_GROUP / 8) * bits;
 	n -= groups * QS_RAW_GROUP;

@@ -4,7 +4,7 @@
 #include "workspace.h"
 
 /* Elements that are handled at a time: within a row, and on both grids one scale or a few. */
-enum { PIECE = 64 };
+enum { AT_ONCE = 64 };
 
 /* Number of the scale of an element, and how many that follow in the row have the same one. */
 static uint64_t scale_at(const qs_grid *grid, uint64_t row, uint64_t column, uint64_t cols, uint32_t *count)
@@ -41,10 +41,10 @@ void qs_predict_codes(const qs_chunk_desc *desc, uint8_t *dst)
 	int32_t low = desc->dtype == QS_I8 ? -128 : 0, high = desc->dtype == QS_I8 ? 127 : 255;
 	uint32_t levels = qs_rule_levels(desc->grid.rule);
 	high = levels < 256 ? (int32_t)levels - 1 : high;
-	float slope[PIECE], start[PIECE], own_slope[PIECE], own_start[PIECE];
+	float slope[AT_ONCE], start[AT_ONCE], own_slope[AT_ONCE], own_start[AT_ONCE];
 	uint64_t row = desc->first_elem / desc->cols, column = desc->first_elem % desc->cols;
 	for (uint32_t at = 0; at < desc->n_elems;) {
-		uint32_t n = desc->n_elems - at < PIECE ? desc->n_elems - at : PIECE;
+		uint32_t n = desc->n_elems - at < AT_ONCE ? desc->n_elems - at : AT_ONCE;
 		n = desc->cols - column < n ? (uint32_t)(desc->cols - column) : n;
 		find_lines(&desc->coarse_grid, row, column, desc->cols, n, slope, start);
 		find_lines(&desc->grid, row, column, desc->cols, n, own_slope, own_start);

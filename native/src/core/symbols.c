@@ -44,7 +44,7 @@ uint32_t qs_symbols_types(const void *work, const uint8_t **types)
 	return w->n_types;
 }
 
-/* What is needed after a piece of n symbols, besides n_raw bytes. */
+/* What is needed after a segment of n symbols, besides n_raw bytes. */
 static qs_ahead ahead_of(symbols_work *w, size_t n, const uint8_t *raw, size_t n_raw)
 {
 	qs_ahead a = {.read = (uintptr_t)raw, .read_end = (uintptr_t)raw + n_raw, .write = w->write};
@@ -108,18 +108,18 @@ static qstore_status decode_huffman(qs_reader *r, uint8_t *dst, size_t n, symbol
 		return QSTORE_CORRUPT;
 	if (h.n_tops == 1)
 		memset(dst, symbols[0], n);
-	/* Whole groups of raw bits but in the last piece. */
-	for (size_t piece, n_raw; n; n -= piece, dst += piece, raw += n_raw) {
-		piece = n < QS_TREE_PIECE ? n : QS_TREE_PIECE;
-		n_raw = qs_raw_bits_size(piece, h.raw_bits);
+	/* Whole groups of raw bits but in the last segment. */
+	for (size_t segment, n_raw; n; n -= segment, dst += segment, raw += n_raw) {
+		segment = n < QS_TREE_SEGMENT ? n : QS_TREE_SEGMENT;
+		n_raw = qs_raw_bits_size(segment, h.raw_bits);
 		if (h.n_tops > 1) {
 			const uint8_t *end =
-			    qs_tree_decode(w, r->at, r->end, dst, piece, ahead_of(work, piece, raw, n_raw));
+			    qs_tree_decode(w, r->at, r->end, dst, segment, ahead_of(work, segment, raw, n_raw));
 			if (!end)
 				return QSTORE_CORRUPT;
 			r->at = end;
 		}
-		qs_raw_bits_merge(dst, piece, raw, h.raw_bits, h.zigzag);
+		qs_raw_bits_merge(dst, segment, raw, h.raw_bits, h.zigzag);
 	}
 	return QSTORE_OK;
 }

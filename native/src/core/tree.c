@@ -115,7 +115,8 @@ static size_t find_nodes(qs_tree *t, const uint8_t *src, size_t n_bits, size_t n
 }
 
 /* A node of two leaves: 0x80 and more comes of each byte of a word whose bit is set. */
-static void two_symbols(const uint8_t *bits, const uint8_t *end, uint8_t zero, uint8_t one, uint8_t *dst)
+static void merge_two_symbols(const uint8_t *bits, const uint8_t *end, uint8_t zero, uint8_t one,
+                              uint8_t *dst)
 {
 	const uint64_t each = 0x0101010101010101u, change = zero ^ one;
 	for (; bits < end; bits++, dst += 8) {
@@ -128,7 +129,7 @@ void qs_tree_scalar(const uint8_t *bits, size_t groups, qs_tree_branch branch[2]
 {
 	const uint8_t *zeros = branch[0].from, *ones = branch[1].from, *end = bits + groups * (QS_TREE_GROUP / 8);
 	if (!zeros && !ones) {
-		two_symbols(bits, end, branch[0].symbol, branch[1].symbol, dst);
+		merge_two_symbols(bits, end, branch[0].symbol, branch[1].symbol, dst);
 		return;
 	}
 	uint8_t both[16];
@@ -151,7 +152,7 @@ void qs_tree_scalar(const uint8_t *bits, size_t groups, qs_tree_branch branch[2]
 	branch[1].from = ones;
 }
 
-static qs_tree_kernel *best_kernel(void)
+static qs_tree_kernel *best_tree_kernel(void)
 {
 	QS_RETURN_AVX512(1, qs_tree_avx512);
 	QS_RETURN_SIMD128(1, qs_tree_simd128);
@@ -161,7 +162,7 @@ static qs_tree_kernel *best_kernel(void)
 enum {
 	LINE = 64,
 #if defined(__wasm__) /* nothing to fetch with */
-	GROUPS_AT_ONCE = QS_TREE_PIECE / QS_TREE_GROUP
+	GROUPS_AT_ONCE = QS_TREE_SEGMENT / QS_TREE_GROUP
 #else
 	GROUPS_AT_ONCE = 32
 #endif
@@ -206,8 +207,9 @@ static void merge_node(const qs_tree_node *node, int is_root, const uint8_t *src
 const uint8_t *qs_tree_decode(qs_tree_work *w, const uint8_t *src, const uint8_t *src_end, uint8_t *dst,
                               size_t n, qs_ahead ahead)
 {
+	QS_ASSERT(n >= 1 && n <= QS_TREE_SEGMENT);
 	qs_tree *t = &w->tree;
-	qs_tree_kernel *kernel = best_kernel();
+	qs_tree_kernel *kernel = best_tree_kernel();
 	size_t end = find_nodes(t, src, 8 * (size_t)(src_end - src), n);
 	if (!end)
 		return NULL;

@@ -7,19 +7,22 @@
 #define QS_TREE_H
 
 #include "bytes.h"
+#include "check.h"
 
 enum {
 	QS_TREE_DEPTH = 15,           /* longest code */
 	QS_TREE_NODES = 255,          /* of 256 symbols */
-	QS_TREE_PIECE = 1 << 16,      /* symbols whose bits stand together */
+	QS_TREE_SEGMENT = 1 << 16,    /* symbols whose bits stand together */
 	QS_TREE_GROUP = 64,           /* symbols of a kernel's step; nodes with as many bits begin at a byte */
 	QS_TREE_LEAF = 256,           /* qs_tree_node.child: added to the symbol of a leaf */
 	QS_TREE_SLACK = QS_TREE_GROUP /* bytes behind children's symbols that kernels may read */
 };
 
+_Static_assert(QS_TREE_GROUP == 64, "a group's bits are one word of 64");
+
 typedef struct qs_tree_node {
 	uint16_t child[2]; /* for a bit of 0 and of 1: a node's number, or QS_TREE_LEAF + symbol */
-	/* Of the piece at hand: */
+	/* Of the segment at hand: */
 	uint32_t count; /* its symbols */
 	uint32_t begin; /* where they stand in its level's buffer */
 	size_t at;      /* its first bit */
@@ -36,7 +39,7 @@ typedef struct qs_tree {
 typedef struct qs_tree_work {
 	qs_tree tree;
 	/* Symbols of odd and of even levels' nodes, each node's at a multiple of QS_TREE_GROUP. */
-	uint8_t symbols[2][QS_TREE_PIECE + QS_TREE_NODES * QS_TREE_GROUP + QS_TREE_SLACK];
+	uint8_t symbols[2][QS_TREE_SEGMENT + QS_TREE_NODES * QS_TREE_GROUP + QS_TREE_SLACK];
 } qs_tree_work;
 
 /* lengths: of the codes of n symbols; 0 for "not used", else at most QS_TREE_DEPTH. Returns 0 unless they
@@ -49,14 +52,14 @@ static inline size_t qs_tree_place(size_t at, size_t count)
 	return count < QS_TREE_GROUP ? at : (at + 7) & ~(size_t)7;
 }
 
-/* Addresses that are needed after a piece: their cache lines are fetched while it is decoded, evenly, since
+/* Addresses that are needed after a segment: their cache lines are fetched while it is decoded, evenly, since
  * memory is idle then. */
 typedef struct qs_ahead {
 	uintptr_t read, read_end, write, write_end;
 } qs_ahead;
 
-/* Decodes a piece: n symbols (1 to QS_TREE_PIECE) of w->tree into dst, which it fills exactly. Returns the
- * end of its bits, NULL when they do not end before src_end. */
+/* Decodes a segment: n symbols (1 to QS_TREE_SEGMENT) of w->tree into dst, which it fills exactly. Returns
+ * the end of its bits, NULL when they do not end before src_end. */
 const uint8_t *qs_tree_decode(qs_tree_work *w, const uint8_t *src, const uint8_t *src_end, uint8_t *dst,
                               size_t n, qs_ahead ahead);
 

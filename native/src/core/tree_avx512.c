@@ -5,6 +5,8 @@
 #if QS_HAVE_AVX512
 #include <immintrin.h>
 
+_Static_assert(QS_TREE_GROUP == sizeof(__m512i) && QS_TREE_SLACK >= sizeof(__m512i), "a group is a vector");
+
 void qs_tree_avx512(const uint8_t *bits, size_t groups, qs_tree_branch branch[2], uint8_t *dst)
 {
 	const uint8_t *zeros = branch[0].from, *ones = branch[1].from, *end = bits + 8 * groups;

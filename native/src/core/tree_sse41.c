@@ -6,7 +6,8 @@
 
 #if QS_HAVE_SIMD128
 
-static void two_symbols(const uint8_t *bits, const uint8_t *end, v128_t zero, v128_t one, uint8_t *dst)
+static void merge_two_symbols_simd128(const uint8_t *bits, const uint8_t *end, v128_t zero, v128_t one,
+                                      uint8_t *dst)
 {
 	const v128_t spread = wasm_i8x16_make(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1),
 	             bit = wasm_i64x2_splat((int64_t)0x8040201008040201u);
@@ -78,8 +79,8 @@ void qs_tree_simd128(const uint8_t *bits, size_t groups, qs_tree_branch branch[2
 	else if (branch[0].from)
 		merge(bits, end, branch, 1, 0, dst);
 	else
-		two_symbols(bits, end, wasm_i8x16_splat((int8_t)branch[0].symbol),
-		            wasm_i8x16_splat((int8_t)branch[1].symbol), dst);
+		merge_two_symbols_simd128(bits, end, wasm_i8x16_splat((int8_t)branch[0].symbol),
+		                          wasm_i8x16_splat((int8_t)branch[1].symbol), dst);
 }
 
 #else

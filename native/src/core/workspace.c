@@ -5,6 +5,8 @@
 #include "symbols.h"
 #include "zstd.h"
 
+_Static_assert(QS_CHUNK_SIZE_MAX % 64 == 0, "parts of scratch memory begin at cache lines");
+
 static size_t align64(size_t n)
 {
 	return (n + 63) & ~(size_t)63;
@@ -22,8 +24,9 @@ static size_t lay_out(qs_workspace *w, uint8_t *p)
 	                  QS_GROUPS_COLS_MAX * sizeof(uint16_t),
 	                  QS_SHIFTS_MAX,
 	                  qs_zstd_workspace_size()};
-	size_t at[9], size = 0;
-	for (int i = 0; i < 9; i++) {
+	enum { N_PARTS = sizeof sizes / sizeof *sizes };
+	size_t at[N_PARTS], size = 0;
+	for (int i = 0; i < N_PARTS; i++) {
 		at[i] = size;
 		size += align64(sizes[i]);
 	}

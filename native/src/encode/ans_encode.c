@@ -56,7 +56,7 @@ uint8_t *qs_ans_put_scalar(uint32_t *states, const uint8_t *src, size_t n, const
 	return at;
 }
 
-static qs_ans_put_kernel *best_kernel(void)
+static qs_ans_put_kernel *best_ans_put_kernel(void)
 {
 	QS_RETURN_AVX512(1, qs_ans_put_avx512);
 	return qs_ans_put_scalar;
@@ -69,7 +69,7 @@ uint8_t *qs_ans_put(const uint8_t *src, size_t n, const uint32_t of[256], unsign
 	for (unsigned lane = 0; lane < lanes; lane++)
 		states[lane] = QS_ANS_START;
 	/* Units are written back to front, because the decoder reads the last one first. */
-	uint8_t *at = best_kernel()(states, src, n, of, log, lanes, end);
+	uint8_t *at = best_ans_put_kernel()(states, src, n, of, log, lanes, end);
 	at -= 4 * lanes;
 	for (unsigned lane = 0; lane < lanes; lane++)
 		qs_store32(at + 4 * lane, states[lane]);

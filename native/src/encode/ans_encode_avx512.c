@@ -38,7 +38,7 @@ static inline __m512i look_up(const half_table *t, __m512i index)
 }
 
 /* Codes sixteen symbols. The states are below f · 2^20, as their units are written. */
-static inline __m512i put(__m512i state, __m512i f, __m512i first)
+static inline __m512i put_ans_avx512(__m512i state, __m512i f, __m512i first)
 {
 	/* State and quotient are each rounded by at most 2^-24 of their value, so the quotient, which is below
 	 * 2^20, is off by less than 1/8; taking a quarter from it rounds by 1/16 more. Cut to an integer it is
@@ -76,10 +76,10 @@ uint8_t *qs_ans_put_avx512(uint32_t *states, const uint8_t *src, size_t n, const
 		at -= 2 * count;
 		_mm512_mask_storeu_epi16(at, (__mmask32)(((uint64_t)1 << count) - 1),
 		                         _mm512_maskz_compress_epi16(due, units));
-		low = put(_mm512_mask_srli_epi32(low, due_low, low, 16), f_low,
-		          _mm512_cvtepu16_epi32(_mm512_castsi512_si256(first)));
-		high = put(_mm512_mask_srli_epi32(high, due_high, high, 16), f_high,
-		           _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(first, 1)));
+		low = put_ans_avx512(_mm512_mask_srli_epi32(low, due_low, low, 16), f_low,
+		                     _mm512_cvtepu16_epi32(_mm512_castsi512_si256(first)));
+		high = put_ans_avx512(_mm512_mask_srli_epi32(high, due_high, high, 16), f_high,
+		                      _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(first, 1)));
 	}
 	_mm512_storeu_si512(states, low);
 	_mm512_storeu_si512(states + 16, high);

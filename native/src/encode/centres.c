@@ -7,7 +7,7 @@ enum {
 	SAMPLE_ROWS = 32,
 	LEAST_CODES =
 	    16, /* a column or row needs so many codes; with fewer its centre costs as much as it gains */
-	PIECE = 1 << 16
+	AT_ONCE = 1 << 16
 };
 
 /* Centres must gain so many bits a code, because adding them takes time. */
@@ -34,12 +34,12 @@ static sums add_up(qs_centres *centres, const qs_chunk_desc *desc, const uint8_t
 	if (columns)
 		memset(centres->sums, 0, desc->cols * sizeof *centres->sums);
 	for (uint32_t row = 0, n_rows = qs_chunk_rows(desc); row < n_rows; row += step) {
-		qs_row_part part = qs_chunk_row(desc, row);
-		const uint8_t *from = codes + part.begin;
+		qs_row_slice slice = qs_chunk_row(desc, row);
+		const uint8_t *from = codes + slice.begin;
 		int32_t *to = centres->sums + (row ? 0 : desc->first_elem % desc->cols), sum = 0;
-		for (uint32_t i = 0, end; i < part.count; i = end) {
-			uint32_t squares = 0; /* of at most PIECE codes, so at most 2^30 */
-			end = part.count - i < PIECE ? part.count : i + PIECE;
+		for (uint32_t i = 0, end; i < slice.count; i = end) {
+			uint32_t squares = 0; /* of at most AT_ONCE codes, so at most 2^30 */
+			end = slice.count - i < AT_ONCE ? slice.count : i + AT_ONCE;
 			for (uint32_t k = i; k < end; k++) {
 				int32_t v = (int8_t)(from[k] ^ zero);
 				sum += v;
@@ -47,12 +47,12 @@ static sums add_up(qs_centres *centres, const qs_chunk_desc *desc, const uint8_t
 			}
 			s.squares += squares;
 		}
-		for (uint32_t i = 0; columns && i < part.count; i++)
+		for (uint32_t i = 0; columns && i < slice.count; i++)
 			to[i] += (int8_t)(from[i] ^ zero);
 		s.all += sum;
-		s.rows += (double)sum * sum / part.count;
+		s.rows += (double)sum * sum / slice.count;
 		s.n_rows++;
-		s.n_elems += part.count;
+		s.n_elems += slice.count;
 	}
 	return s;
 }
@@ -93,11 +93,11 @@ int qs_find_centres(qs_centres *centres, const qs_chunk_desc *desc, const uint8_
 	centres->by_row = by_row > by_column;
 	centres->n = centres->by_row ? n_rows : (uint32_t)desc->cols;
 	if (centres->by_row) {
-		for (qs_row_part part = qs_first_row(desc); part.count; part = qs_next_row(desc, part)) {
+		for (qs_row_slice slice = qs_first_row(desc); slice.count; slice = qs_next_row(desc, slice)) {
 			int32_t sum = 0;
-			for (uint32_t i = part.begin; i < part.begin + part.count; i++)
+			for (uint32_t i = slice.begin; i < slice.begin + slice.count; i++)
 				sum += (int8_t)(codes[i] ^ zero);
-			centres->centre[part.row] = centre_of(sum, part.count, zero);
+			centres->centre[slice.row] = centre_of(sum, slice.count, zero);
 		}
 		return 1;
 	}
@@ -114,11 +114,11 @@ int qs_find_centres(qs_centres *centres, const qs_chunk_desc *desc, const uint8_
 void qs_subtract_centres(const qs_centres *centres, const qs_chunk_desc *desc, const uint8_t *codes,
                          uint8_t *dst)
 {
-	for (qs_row_part part = qs_first_row(desc); part.count; part = qs_next_row(desc, part)) {
-		uint32_t column = part.row ? 0 : (uint32_t)(desc->first_elem % desc->cols);
-		for (uint32_t i = 0; i < part.count; i++) {
-			uint32_t at = centres->by_row ? part.row : column + i;
-			dst[part.begin + i] = (uint8_t)(codes[part.begin + i] - centres->centre[at]);
+	for (qs_row_slice slice = qs_first_row(desc); slice.count; slice = qs_next_row(desc, slice)) {
+		uint32_t column = slice.row ? 0 : (uint32_t)(desc->first_elem % desc->cols);
+		for (uint32_t i = 0; i < slice.count; i++) {
+			uint32_t at = centres->by_row ? slice.row : column + i;
+			dst[slice.begin + i] = (uint8_t)(codes[slice.begin + i] - centres->centre[at]);
 		}
 	}
 }

@@ -319,13 +319,13 @@ static void try_codes(qs_encoder *encoder, const qs_chunk_desc *desc, const uint
 	row_class classes[SPREADS];
 	uint8_t *spread = encoder->planes, class_of[SPREADS];
 	memset(classes, 0, sizeof classes);
-	for (qs_row_part part = qs_first_row(desc); part.count; part = qs_next_row(desc, part)) {
-		unsigned s = row_spread(src + part.begin, part.count, zero);
-		spread[part.row] = (uint8_t)s;
+	for (qs_row_slice slice = qs_first_row(desc); slice.count; slice = qs_next_row(desc, slice)) {
+		unsigned s = row_spread(src + slice.begin, slice.count, zero);
+		spread[slice.row] = (uint8_t)s;
 		if (!classes[s].n_rows++)
 			memset(encoder->counts[s], 0, sizeof encoder->counts[s]);
-		qs_count(src + part.begin, part.count, encoder->counts[s]);
-		classes[s].n_elems += part.count;
+		qs_count(src + slice.begin, slice.count, encoder->counts[s]);
+		classes[s].n_elems += slice.count;
 	}
 	for (unsigned s = 0; s < SPREADS; s++)
 		if (classes[s].n_rows) {
@@ -359,10 +359,10 @@ static void try_codes(qs_encoder *encoder, const qs_chunk_desc *desc, const uint
 		qs_symbols_encode(&w, spread, n_rows, QS_PREFER_SPEED, encoder->symbols);
 	for (unsigned c = 0; c < n_classes; c++) {
 		uint8_t *to = encoder->rows;
-		for (qs_row_part part = qs_first_row(desc); part.count; part = qs_next_row(desc, part))
-			if (spread[part.row] == c) {
-				memcpy(to, src + part.begin, part.count);
-				to += part.count;
+		for (qs_row_slice slice = qs_first_row(desc); slice.count; slice = qs_next_row(desc, slice))
+			if (spread[slice.row] == c) {
+				memcpy(to, src + slice.begin, slice.count);
+				to += slice.count;
 			}
 		qs_block_plan plan;
 		qs_symbols_plan(classes[c].counts, classes[c].n_elems, prefer, &plan);

@@ -59,7 +59,7 @@ void qs_find_ranks_fields_scalar(const qs_cell_fields *cells, const uint8_t *src
 	found->outsiders += outsiders;
 }
 
-void qs_take_zeros_scalar(const uint8_t *indexes, const uint8_t *values, uint32_t n, uint16_t *dst)
+void qs_take_escapes_scalar(const uint8_t *indexes, const uint8_t *values, uint32_t n, uint16_t *dst)
 {
 	/* There is no branch, because escapes are few and at random places. */
 	for (uint32_t i = 0; i < n; i++) {
@@ -87,8 +87,8 @@ qs_find_ranks_fields_kernel *qs_find_ranks_fields_best(void)
 	return qs_find_ranks_fields_scalar;
 }
 
-qs_take_zeros_kernel *qs_take_zeros_best(void)
+qs_take_escapes_kernel *qs_take_escapes_best(void)
 {
-	QS_RETURN_AVX512(1, qs_take_zeros_avx512);
-	return qs_take_zeros_scalar;
+	QS_RETURN_AVX512(1, qs_take_escapes_avx512);
+	return qs_take_escapes_scalar;
 }

@@ -42,14 +42,14 @@ qs_find_ranks_fields_kernel qs_find_ranks_fields_avx512;
 
 /* Copies the values of the escapes among n elements, in order. dst needs room for QS_TAKE_ROOM more. */
 enum { QS_TAKE_ROOM = 32 };
-typedef void qs_take_zeros_kernel(const uint8_t *indexes, const uint8_t *values, uint32_t n, uint16_t *dst);
-qs_take_zeros_kernel qs_take_zeros_scalar;
-qs_take_zeros_kernel qs_take_zeros_avx512;
+typedef void qs_take_escapes_kernel(const uint8_t *indexes, const uint8_t *values, uint32_t n, uint16_t *dst);
+qs_take_escapes_kernel qs_take_escapes_scalar;
+qs_take_escapes_kernel qs_take_escapes_avx512;
 
 /* Return the fastest kernels that this machine runs. plain: see qs_ranks_best. */
 qs_put_ranks_kernel *qs_put_ranks_best(unsigned lanes);
 qs_find_ranks_kernel *qs_find_ranks_best(int plain);
 qs_find_ranks_fields_kernel *qs_find_ranks_fields_best(void);
-qs_take_zeros_kernel *qs_take_zeros_best(void);
+qs_take_escapes_kernel *qs_take_escapes_best(void);
 
 #endif

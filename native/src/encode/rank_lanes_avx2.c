@@ -16,7 +16,7 @@ static inline __m256 to_singles(__m256i v)
 
 /* Codes eight ranks. The states are below F · 2^16, as their units are written. rank_lanes_avx512.c says why
  * the quotient is right or one too low. */
-static inline __m256i put(__m256i state, __m256i f, __m256i rank)
+static inline __m256i put_ranks_avx2(__m256i state, __m256i f, __m256i rank)
 {
 	__m256 about = _mm256_div_ps(to_singles(state), _mm256_cvtepi32_ps(f));
 	__m256i quotient = _mm256_cvttps_epi32(_mm256_sub_ps(about, _mm256_set1_ps(0x1p-6f)));
@@ -52,8 +52,8 @@ void qs_put_ranks_avx2(qs_rank_lanes *lanes, const uint16_t *f, const uint16_t *
 		}
 		for (uint32_t lane = 0; lane < n_lanes; lane += 8) {
 			__m256i *eight = (__m256i *)(states + lane);
-			_mm256_storeu_si256(
-			    eight, put(_mm256_loadu_si256(eight), load8(f + whole + lane), load8(rank + whole + lane)));
+			_mm256_storeu_si256(eight, put_ranks_avx2(_mm256_loadu_si256(eight), load8(f + whole + lane),
+			                                          load8(rank + whole + lane)));
 		}
 	}
 	lanes->at = at;

@@ -7,7 +7,7 @@
 #include "core/cell_tables_avx512.h"
 
 /* Codes sixteen ranks. The states are below F · 2^16, as their units are written; ranks holds rank · F. */
-static inline __m512i put(__m512i state, __m512i f, __m512i ranks)
+static inline __m512i put_ranks_avx512(__m512i state, __m512i f, __m512i ranks)
 {
 	/* State and quotient are each rounded by at most 2^-24 of their value, so the quotient, which is below
 	 * 2^16, is off by less than 2^-7. Reduced by 2^-6 and cut to an integer it is right or one too low. */
@@ -36,10 +36,10 @@ static inline uint8_t *put32(__m512i state[2], __m512i f, __m512i rank, uint8_t 
 	at -= 2 * count;
 	_mm512_mask_storeu_epi16(at, (__mmask32)(((uint64_t)1 << count) - 1),
 	                         _mm512_maskz_compress_epi16(due, units));
-	state[0] = put(_mm512_mask_srli_epi32(state[0], due_low, state[0], 16), f_low,
-	               _mm512_cvtepu16_epi32(_mm512_castsi512_si256(ranks)));
-	state[1] = put(_mm512_mask_srli_epi32(state[1], due_high, state[1], 16), f_high,
-	               _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(ranks, 1)));
+	state[0] = put_ranks_avx512(_mm512_mask_srli_epi32(state[0], due_low, state[0], 16), f_low,
+	                            _mm512_cvtepu16_epi32(_mm512_castsi512_si256(ranks)));
+	state[1] = put_ranks_avx512(_mm512_mask_srli_epi32(state[1], due_high, state[1], 16), f_high,
+	                            _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(ranks, 1)));
 	return at;
 }
 
@@ -105,7 +105,9 @@ void qs_find_ranks_fields_avx512(const qs_cell_fields *cells, const uint8_t *src
 	}
 }
 
-void qs_take_zeros_avx512(const uint8_t *indexes, const uint8_t *values, uint32_t n, uint16_t *dst)
+_Static_assert(QS_TAKE_ROOM * sizeof(uint16_t) >= sizeof(__m512i), "whole vectors are written");
+
+void qs_take_escapes_avx512(const uint8_t *indexes, const uint8_t *values, uint32_t n, uint16_t *dst)
 {
 	uint32_t whole = n & ~31u;
 	for (uint32_t i = 0; i < whole; i += 32) {
@@ -116,7 +118,7 @@ void qs_take_zeros_avx512(const uint8_t *indexes, const uint8_t *values, uint32_
 		                    _mm512_maskz_compress_epi16(escapes, _mm512_loadu_si512(values + 2 * (size_t)i)));
 		dst += __builtin_popcount(escapes);
 	}
-	qs_take_zeros_scalar(indexes + whole, values + 2 * (size_t)whole, n - whole, dst);
+	qs_take_escapes_scalar(indexes + whole, values + 2 * (size_t)whole, n - whole, dst);
 }
 
 #else

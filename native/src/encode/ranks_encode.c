@@ -363,7 +363,7 @@ static void write_escapes(qs_writer *w, const uint8_t *values, uint32_t n, uint3
 	/* The memory of the units is free until ranks are written. */
 	uint16_t *of_zeros = (uint16_t *)scratch->units;
 	uint8_t *high = scratch->planes, *low = high + escapes;
-	qs_take_zeros_best()(scratch->indexes, values, n, of_zeros);
+	qs_take_escapes_best()(scratch->indexes, values, n, of_zeros);
 	for (uint32_t i = 0; i < escapes; i++) {
 		high[i] = (uint8_t)(of_zeros[i] >> 7);
 		low[i] = (uint8_t)(of_zeros[i] << 1 | of_zeros[i] >> 15);

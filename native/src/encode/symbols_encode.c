@@ -144,9 +144,9 @@ static void write_huffman(qs_writer *w, const uint8_t *src, size_t n, const qs_b
 	qs_tree_leaves(&tree.tree, by_top);
 	for (unsigned s = 0; s < 256; s++)
 		leaves[s] = by_top[qs_top_symbol(s, plan->zigzag, raw_bits)];
-	for (size_t piece; n; n -= piece, src += piece) {
-		piece = n < QS_TREE_PIECE ? n : QS_TREE_PIECE;
-		w->at = qs_tree_write(&tree, src, piece, leaves, w->at);
+	for (size_t segment; n; n -= segment, src += segment) {
+		segment = n < QS_TREE_SEGMENT ? n : QS_TREE_SEGMENT;
+		w->at = qs_tree_write(&tree, src, segment, leaves, w->at);
 	}
 }
 

@@ -26,8 +26,8 @@ void qs_tree_leaves(const qs_tree *t, uint8_t leaf[256])
 
 size_t qs_tree_padding(size_t n, unsigned tops, size_t coded)
 {
-	size_t pieces = (n + QS_TREE_PIECE - 1) / QS_TREE_PIECE, nodes = pieces * (tops - 1);
-	return 7 * (pieces + (nodes < coded / QS_TREE_GROUP ? nodes : coded / QS_TREE_GROUP));
+	size_t segments = (n + QS_TREE_SEGMENT - 1) / QS_TREE_SEGMENT, nodes = segments * (tops - 1);
+	return 7 * (segments + (nodes < coded / QS_TREE_GROUP ? nodes : coded / QS_TREE_GROUP));
 }
 
 void qs_tree_number_scalar(const uint8_t *src, size_t n, const uint8_t leaf[256], uint8_t *dst)

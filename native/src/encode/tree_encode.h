@@ -8,18 +8,18 @@
  * levels of the tree. */
 typedef struct qs_tree_scratch {
 	qs_tree tree;
-	uint8_t leaves[QS_TREE_PIECE + QS_TREE_SLACK];
-	uint8_t symbols[2][QS_TREE_PIECE + QS_TREE_NODES * 2 * QS_TREE_GROUP + QS_TREE_SLACK];
+	uint8_t leaves[QS_TREE_SEGMENT + QS_TREE_SLACK];
+	uint8_t symbols[2][QS_TREE_SEGMENT + QS_TREE_NODES * 2 * QS_TREE_GROUP + QS_TREE_SLACK];
 } qs_tree_scratch;
 
 /* Numbers the leaves of the tree from left to right; leaf[symbol] gets the number. */
 void qs_tree_leaves(const qs_tree *t, uint8_t leaf[256]);
 
-/* Bits that pieces of n symbols take besides `coded` bits of codes of `tops` symbols, at most. */
+/* Bits that segments of n symbols take besides `coded` bits of codes of `tops` symbols, at most. */
 size_t qs_tree_padding(size_t n, unsigned tops, size_t coded);
 
-/* Writes a piece: n symbols (1 to QS_TREE_PIECE). leaf: of each byte in src the number of its symbol's leaf.
- * Up to 16 bytes behind its end may be written to. Returns that end. */
+/* Writes a segment: n symbols (1 to QS_TREE_SEGMENT). leaf: of each byte in src the number of its symbol's
+ * leaf. Up to 16 bytes behind its end may be written to. Returns that end. */
 uint8_t *qs_tree_write(qs_tree_scratch *s, const uint8_t *src, size_t n, const uint8_t leaf[256],
                        uint8_t *dst);
 

@@ -168,7 +168,7 @@ static qstore_status lay_out_transposed(qs_decoder *decoder, const qs_part *part
 	else if (layout->dtype == QS_I32)
 		qs_words_pack_transposed(layout->bits, whole, rows, source.cols, first, n, dst);
 	else
-		qs_turn(qs_dtype_size(layout->dtype), whole, rows, source.cols, first, n, dst);
+		qs_transpose_elems(qs_dtype_size(layout->dtype), whole, rows, source.cols, first, n, dst);
 	return QSTORE_OK;
 }
 
