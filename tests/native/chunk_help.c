@@ -238,9 +238,9 @@ void quantize_rows(rng *r, const qs_chunk_desc *desc, const uint8_t *values, uin
 	int one = desc->coarse_grid.row_stride == 0;
 	double factor = rng_below(r, 4) ? 1 : 0.99;
 	for (uint32_t row = 0; row < qs_chunk_rows(desc); row++) {
-		qs_row_part part = qs_chunk_row(desc, row);
+		qs_row_slice slice = qs_chunk_row(desc, row);
 		double absmax = 0.001;
-		for (uint32_t i = one ? 0 : part.begin; i < (one ? desc->n_elems : part.begin + part.count); i++)
+		for (uint32_t i = one ? 0 : slice.begin; i < (one ? desc->n_elems : slice.begin + slice.count); i++)
 			absmax = fmax(absmax, fabs(ref_value(get16(values + 2 * i), desc->dtype)));
 		if (rule != QS_RULE_LLM_INT8 && rule != QS_RULE_Q8_0)
 			absmax /= 127;
@@ -248,7 +248,7 @@ void quantize_rows(rng *r, const qs_chunk_desc *desc, const uint8_t *values, uin
 		 * clamped. */
 		put_scale(scales, scales_dtype, one ? 0 : row, (float)(absmax * factor));
 		float scale = get_scale(scales, scales_dtype, one ? 0 : row);
-		for (uint32_t i = part.begin; i < part.begin + part.count; i++)
+		for (uint32_t i = slice.begin; i < slice.begin + slice.count; i++)
 			codes[i] = (uint8_t)ref_rule_code(rule, get16(values + 2 * i), desc->dtype, scale);
 	}
 }

@@ -176,10 +176,10 @@ static void test_shifts(void **state)
 			assert_int_equal(f->coded[1] & QS_RANKS_SHIFTS, 0);
 			uint32_t changed = 0;
 			for (uint32_t row = 0; row < qs_chunk_rows(&desc); row++) {
-				qs_row_part part = qs_chunk_row(&desc, row);
+				qs_row_slice slice = qs_chunk_row(&desc, row);
 				float scale = get_scale(f->row_scales, QS_F16, row);
 				int shift = (int)rng_below(&r, 5) - 2;
-				for (uint32_t i = part.begin; i < part.begin + part.count; i++) {
+				for (uint32_t i = slice.begin; i < slice.begin + slice.count; i++) {
 					uint8_t code =
 					    (uint8_t)ref_shifted_code(rule, get16(f->values + 2 * i), desc.dtype, scale, shift);
 					changed += code != f->codes[i];
@@ -225,10 +225,10 @@ static void test_shared_borders(void **state)
 			qs_chunk_desc desc = refine_desc(f, QS_BF16, n, cols, one ? 0 : cols * 7 + 5);
 			set_scales(&desc, rule, f->row_scales, QS_F32, one);
 			for (uint32_t row = 0; row < qs_chunk_rows(&desc); row++) {
-				qs_row_part part = qs_chunk_row(&desc, row);
+				qs_row_slice slice = qs_chunk_row(&desc, row);
 				float scale = rule == QS_RULE_LLM_INT8 ? 0x1p-3f : 0x1p-11f;
 				put_scale(f->row_scales, QS_F32, one ? 0 : row, !one && row % 30 == 29 ? 0 : scale);
-				for (uint32_t i = part.begin; i < part.begin + part.count; i++) {
+				for (uint32_t i = slice.begin; i < slice.begin + slice.count; i++) {
 					double value = (double)(float)(rng_normal(&r) * 0.014);
 					put16(f->values + 2 * i, ref_pattern(value, QS_BF16));
 					value = rule == QS_RULE_LLM_INT8 ? ref_cast_half(value) : value;

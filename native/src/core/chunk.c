@@ -94,7 +94,7 @@ static qstore_status decode_planes(qs_reader *r, uint32_t dtype, size_t n, uint8
 static void copy_row(uint8_t *dst, const uint8_t *src, size_t n, size_t room)
 {
 	enum { STEP = 32 };
-	_Static_assert(STEP <= QS_ESCAPES_SLACK, "the last step reads no more than scratch memory's slack");
+	_Static_assert((int)STEP <= (int)QS_ESCAPES_SLACK, "the last step reads no more than scratch memory's slack");
 	QS_ASSERT(n <= room);
 	if (room - n < STEP) {
 		memcpy(dst, src, n);

@@ -27,7 +27,7 @@ static qstore_status decode_exceptions(qs_reader *r, size_t n, uint8_t *dst)
 
 /* Cells of elements that are gathered before ranks are decoded with them. */
 enum { FIELDS_MAX = 2 * QS_STRIP_MAX + QS_STRIP_OVERSHOOT };
-_Static_assert(QS_STRIP_MAX >= QS_LANES_STEP, "what is left of a step leaves room for a strip");
+_Static_assert((int)QS_STRIP_MAX >= (int)QS_LANES_STEP, "what is left of a step leaves room for a strip");
 
 /* Elements go to the lanes in turn. Runs of one scale are decoded as they stand, by their tables, several at
  * a time; cells of those too short for it, and of what is left of others, are gathered here first. Either the
