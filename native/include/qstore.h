@@ -1,31 +1,36 @@
 /* qstore: one archive of a model at several precisions, losslessly.
  *
- * A .qstore archive holds the files of one or more variants of a model: its INT8 version, say, its BF16
- * version and the FP32 master. The coarsest variant stands first, and each finer one is stored as what is
- * missing to rebuild it bit for bit. Every file comes back byte for byte; checksums of all its
- * bytes are checked, and its SHA-256 is in the archive.
+ * A .qstore archive holds the files of one or more variants of a model: for example its INT8 version, its
+ * BF16 version and the FP32 master. The coarsest variant comes first. Each finer one is stored as the bits
+ * that are missing to rebuild it from the coarser one. Every file is restored byte for byte; the archive has
+ * checksums of all bytes, which are compared, and the SHA-256 of each file.
  *
- * Functions return a qstore_status; QSTORE_OK is 0. When an `error` is given (it may be NULL) and the status
- * is not QSTORE_OK, it is filled with one line for a person that names the file, the tensor and what is
- * wrong.
+ * Errors. Functions that can fail return a qstore_status; QSTORE_OK is 0, so `if (status)` means failure.
+ * They take a pointer to a qstore_error, which may be NULL. After a failure it has the status and one line
+ * for a person: what is wrong with which file and tensor, and what to do. After success its text is empty.
  *
- * Texts are UTF-8 and zero-terminated; paths are the operating system's. Zero-initialised option structs mean
- * the defaults. Pointers inside info structs belong to the archive and live until qstore_close().
+ * Texts are UTF-8 and end with a zero byte; paths are those of the operating system. Option structs that are
+ * all zero mean the defaults. Sizes are in bytes unless a comment says otherwise.
  *
- * There is no global state: distinct archives are independent, and an open archive may be read by several
- * threads at once. Callbacks are called by one thread at a time, not always the same one. No signal handlers
- * are installed; a handler of yours may set the `cancel` flag.
+ * Ownership. Options and paths belong to the caller and are needed only during the call. Pointers in info
+ * structs belong to the archive and are valid until qstore_close(); "static" names are valid for ever.
+ *
+ * Threads. There is no global state: distinct archives are independent, and several threads may read one open
+ * archive at once, but not while another calls qstore_set_base() or qstore_close() on it. Work is done on
+ * threads of its own (qstore_work), which have ended when the function returns. Callbacks are called by one
+ * thread at a time, but not always by the same one. No signal handlers are installed; a handler of yours may
+ * set the `cancel` flag.
  *
  * Memory is about 8 MiB for each thread of work, and the index (below 0.1 % of a large model).
  *
  *     qstore_error error;
  *     qstore_pack_options pack = {.high = "model", .low = "model-int8", .output = "model.qstore"};
- *     if (qstore_pack(&pack, NULL, &error) != QSTORE_OK)
+ *     if (qstore_pack(&pack, NULL, &error))
  *         fprintf(stderr, "%s\n", error.text);
  *
  *     qstore_archive *archive;
  *     qstore_unpack_options unpack = {.precision = "int8", .output = "restored"};
- *     if (qstore_open("model.qstore", &archive, &error) == QSTORE_OK) {
+ *     if (!qstore_open("model.qstore", &archive, &error)) {
  *         qstore_unpack(archive, &unpack, NULL, &error);
  *         qstore_close(archive);
  *     }
@@ -51,7 +56,7 @@ extern "C" {
 #define QSTORE_VERSION_PATCH 0
 #define QSTORE_VERSION_TEXT "0.1.0"
 
-/* Version of the library that is linked, as QSTORE_VERSION_TEXT. */
+/* The version of the library that is linked, written like QSTORE_VERSION_TEXT. Static. */
 const char *qstore_version(void);
 
 /* The inner loops exist once in plain C and again for instruction sets: "scalar", "sse4.1", "avx2", "avx512"
@@ -70,10 +75,10 @@ typedef enum qstore_status {
 	QSTORE_USAGE = 1,      /* the caller's arguments make no sense */
 	QSTORE_NOT_QSTORE = 2, /* not a qstore archive */
 	QSTORE_NEWER = 3,      /* made by a newer version */
-	QSTORE_TRUNCATED = 4,  /* the archive ends too early; a prefix may still hold all of the coarse variant */
+	QSTORE_TRUNCATED = 4,  /* the archive ends too early; a coarser variant may still be complete in it */
 	QSTORE_CORRUPT = 5,    /* a checksum fails, or fields contradict each other */
 	QSTORE_LIMIT = 6,      /* larger than this implementation handles */
-	QSTORE_MEMORY = 7,
+	QSTORE_MEMORY = 7,     /* out of memory */
 	QSTORE_IO = 8,         /* the operating system refused: not found, no space, no permission … */
 	QSTORE_INPUT = 9,      /* a model file is not valid, or changed while it was read */
 	QSTORE_MISMATCH = 10,  /* the models do not belong together, or are not given from fine to coarse */
@@ -84,106 +89,114 @@ typedef enum qstore_status {
 } qstore_status;
 #endif
 
-/* A sentence for a status; static storage, never NULL. */
+/* A few words for a status. Static; never NULL, also for numbers that are no status. */
 const char *qstore_status_message(qstore_status status);
 
 typedef struct qstore_error {
 	qstore_status status;
-	char text[1024];
+	char text[1024]; /* one line for a person, without control characters; "" when nothing is wrong */
 } qstore_error;
 
 /* ---- Work in progress ---- */
 
 typedef struct qstore_progress {
-	/* "quantizing", "reading", "encoding", "writing", "verifying" or "restoring": static storage */
+	/* "quantizing", "reading", "encoding", "writing", "verifying" or "restoring". Static, and the same
+	 * pointer throughout a phase. */
 	const char *phase;
-	uint64_t done, total; /* bytes, in this phase */
+	uint64_t done, total; /* bytes of this phase */
 } qstore_progress;
 
-/* How long work is done. */
+/* How work is done that takes long. */
 typedef struct qstore_work {
-	unsigned threads; /* 0: one for each core. Results do not depend on it. */
-	void (*on_progress)(void *user, const qstore_progress *progress); /* or NULL */
-	void *user;
-	/* Polled; when it is not zero the work ends with CANCELLED. Or NULL. */
+	unsigned threads; /* 0: one for each core. Results do not depend on the number. */
+	/* Called after each piece of work, by one thread at a time; progress is valid during the call. Or NULL.
+	 */
+	void (*on_progress)(void *user, const qstore_progress *progress);
+	void *user; /* passed to on_progress */
+	/* It is read often; once it is not zero, the work ends with QSTORE_CANCELLED and leaves nothing behind.
+	 * Or NULL. */
 	const volatile sig_atomic_t *cancel;
 } qstore_work;
 
 /* ---- Packing ---- */
 
 typedef enum qstore_quantize {
-	/* Without `low`, make an 8-bit variant: by LLM.int8()'s rule of safetensors, Q8_0 of GGUF; ONNX is stored
-	 * as it is. */
+	/* Without `low`, an 8-bit variant is made: of safetensors by LLM.int8's rule, of GGUF by Q8_0's. ONNX is
+	 * stored as it is. */
 	QSTORE_QUANTIZE_DEFAULT = 0,
-	QSTORE_QUANTIZE_LLM_INT8 = 1, /* that of bitsandbytes: safetensors only */
-	QSTORE_QUANTIZE_Q8_0 = 2,     /* that of llama.cpp: GGUF only */
-	QSTORE_QUANTIZE_NONE = 3      /* store `high` alone */
+	QSTORE_QUANTIZE_LLM_INT8 = 1, /* as bitsandbytes does it; safetensors only */
+	QSTORE_QUANTIZE_Q8_0 = 2,     /* as llama.cpp does it; GGUF only */
+	QSTORE_QUANTIZE_NONE = 3      /* `high` is stored alone */
 } qstore_quantize;
 
 typedef struct qstore_pack_options {
-	/* The model: a folder as model hubs have it, or one file of safetensors, GGUF (the first of several) or
-	 * ONNX. */
+	/* Path of the model: a folder as model hubs have it, or one file of safetensors, ONNX or GGUF (the first
+	 * file of several). */
 	const char *high;
-	const char *low; /* its next coarser version, the same way; NULL: see `quantize` */
-	/* Still coarser ones, from fine to coarse: a NULL-terminated list, or NULL. */
+	/* Path of its next coarser version, a folder or a file too; NULL: `quantize` says what is made. */
+	const char *low;
+	/* Paths of still coarser versions, from fine to coarse: a NULL-terminated list, or NULL. */
 	const char *const *lower;
-	const char *output; /* the archive. It appears, complete and verified, or not at all. */
-	int force;          /* replace an existing output */
+	const char *output; /* path of the archive. It appears, complete and verified, or not at all. */
+	int force;          /* an existing output is replaced */
 	qstore_quantize quantize;
-	/* Which tensors to quantize (without `low`): NULL-terminated lists of shell patterns on whole tensor
-	 * names, or NULL. By default 2-D 16-bit linear weights, not embeddings, norms or heads. `include` adds
-	 * any 2-D 16-bit tensor; `exclude` wins. A pattern that no name is like is NOT_FOUND. */
+	/* The tensors to quantize where there is no `low`: NULL-terminated lists of shell patterns for whole
+	 * tensor names, or NULL. The default is linear weights of two dimensions and 16 bits, but no embeddings,
+	 * norms or heads. `include` adds any tensor of two dimensions and 16 bits; `exclude` takes tensors away,
+	 * also those that are included. A pattern that matches no name is NOT_FOUND. */
 	const char *const *include, *const *exclude;
-	/* An earlier version of the model, or the one that it was made from, as a folder, a file or an archive:
-	 * what is equal there, or close, is stored as a difference; NULL. Without `low` HIGH is stored alone
-	 * then, unless `quantize` says otherwise. */
+	/* Path of the base: an earlier version of the model, or the model that it was made from, as a folder, a
+	 * file or an archive. Tensors that are equal or close to the base's are stored as differences to it.
+	 * Without `low`, `high` is then stored alone, unless `quantize` says otherwise. NULL: none. */
 	const char *base;
-	/* The variant that `high` is coded from, by name, where that is not the next coarser one; NULL. */
+	/* Name of the variant that `high` is coded from, where that is not the next coarser one; else NULL. */
 	const char *from;
-	int compare; /* also find what each variant weighs under plain zstd: fills zstd_size below, costs time */
+	int compare; /* also measures each variant under plain zstd: fills zstd_size below, and takes longer */
 	qstore_work work;
 } qstore_pack_options;
 
 #define QSTORE_VARIANTS_MAX 32
 #define QSTORE_RULES_MAX 8
 
-/* Tensors whose codes were found to be made by one rule. */
+/* A rule, and the tensors whose codes were found to be made by it. */
 typedef struct qstore_pack_rule {
-	const char *name; /* as in qstore_tensor_info; static storage */
+	const char *name; /* the names of qstore_tensor_info. Static */
 	uint64_t n_tensors, n_weights;
-	uint64_t n_exceptions; /* weights that the rule gives another code */
+	uint64_t n_exceptions; /* weights to which the rule gives another code than they have */
 } qstore_pack_rule;
 
 typedef struct qstore_pack_variant {
 	char name[64];          /* "int8", "bf16", …; a second one of the same precision is "int8-2" */
-	uint64_t raw_size;      /* its files, as published */
-	uint64_t zstd_size;     /* the same under zstd -3, chunk by chunk; 0 without `compare` */
-	uint64_t download_size; /* the prefix of the archive that holds all of it */
+	uint64_t raw_size;      /* bytes of its files, as published */
+	uint64_t zstd_size;     /* bytes of these under zstd -3, chunk by chunk; 0 without `compare` */
+	uint64_t download_size; /* bytes of the archive's prefix that holds all of it */
 } qstore_pack_variant;
 
 typedef struct qstore_pack_result {
 	uint64_t archive_size;
-	uint64_t index_size; /* the index as stored, with its headers */
-	uint32_t n_variants; /* coarse to fine */
+	uint64_t index_size; /* of the index as it is stored, with the headers of its member */
+	uint32_t n_variants; /* from coarse to fine */
 	qstore_pack_variant variants[QSTORE_VARIANTS_MAX];
 	uint64_t n_paired;       /* weight tensors that have both a coarse and a fine version */
 	uint64_t paired_weights; /* their elements */
 	uint64_t paired_size;    /* coded bytes of all their versions, scales included */
-	uint64_t n_exceptions;   /* weights outside the cell of their code */
-	uint32_t n_rules;        /* found among the paired tensors */
+	uint64_t n_exceptions;   /* weights outside the cell of their code (docs/glossary.md) */
+	uint32_t n_rules;        /* rules found among the paired tensors */
 	qstore_pack_rule rules[QSTORE_RULES_MAX];
-	uint64_t n_delta;                    /* tensors kept as differences to a coarser variant's floats */
-	uint64_t delta_weights;              /* their elements */
-	uint64_t delta_size;                 /* coded bytes of the differences */
-	uint64_t n_equal;                    /* tensors that are the same in a coarser variant, stored once */
-	uint64_t n_base_equal, n_base_delta; /* … in the base, or kept as differences to it */
-	/* An INT8 variant was asked for, and no tensor was fit for it: `high` is stored alone. */
+	uint64_t n_delta;       /* tensors stored as differences to a coarser variant's floats */
+	uint64_t delta_weights; /* their elements */
+	uint64_t delta_size;    /* coded bytes of the differences */
+	uint64_t n_equal;       /* tensors that are equal in a coarser variant, and stored once */
+	uint64_t n_base_equal;  /* tensors that are equal in the base, and not stored */
+	uint64_t n_base_delta;  /* tensors stored as differences to the base's */
+	/* 1: an 8-bit variant was to be made, but no tensor was fit for it; `high` is stored alone. */
 	int nothing_quantized;
 } qstore_pack_result;
 
-/* Packs a model into an archive and checks it by restoring every file from it. The same inputs give the same
- * bytes, whatever the number of threads. Temporary files stand beside the output and take about as much room
- * as it. result may be NULL. USAGE, INPUT, MISMATCH, NOT_FOUND, EXISTS, IO, MEMORY, LIMIT, CANCELLED. */
+/* Packs a model into an archive, and checks the archive by restoring every file from it. Equal inputs give
+ * equal archives, whatever the number of threads. Temporary files are made beside the output, and take about
+ * as much room as it; they are gone when the function returns. *result is filled after success; result may be
+ * NULL. Errors: USAGE, INPUT, MISMATCH, NOT_FOUND, EXISTS, IO, MEMORY, LIMIT, CANCELLED. */
 qstore_status qstore_pack(const qstore_pack_options *options, qstore_pack_result *result,
                           qstore_error *error);
 
@@ -191,77 +204,90 @@ qstore_status qstore_pack(const qstore_pack_options *options, qstore_pack_result
 
 typedef struct qstore_archive qstore_archive;
 
-/* Opens an archive, or a prefix of one, and checks its index. *archive is NULL after a failure.
- * NOT_QSTORE, NEWER, OLDER, TRUNCATED, CORRUPT, LIMIT, IO, MEMORY. */
+/* Opens an archive, or a prefix of one, and checks its index. The file stays open until qstore_close().
+ * *archive is NULL after a failure. Errors: NOT_QSTORE, NEWER, OLDER, TRUNCATED, CORRUPT, LIMIT, IO, MEMORY.
+ */
 qstore_status qstore_open(const char *path, qstore_archive **archive, qstore_error *error);
-void qstore_close(qstore_archive *archive); /* NULL is allowed */
 
-/* Archives that were packed with a base hold only what differs from it. The base is the same model again, as
- * a folder, a file or an archive: its files are found by their SHA-256. NOT_FOUND when path is not it; INPUT,
- * IO, MEMORY and what qstore_open returns. */
+/* Closes an archive and its base, and frees everything that belongs to it. NULL is allowed. */
+void qstore_close(qstore_archive *archive);
+
+/* Gives an archive that was packed with a base this base, without which it can be listed, but not restored.
+ * path is a folder, a file or an archive of the model that it was packed with, in which files are found by
+ * their SHA-256: files of the right size are read. A base that was set before is replaced. No other thread
+ * may use the archive meanwhile. Errors: NOT_FOUND when the model at path is another one; INPUT, IO, MEMORY,
+ * and those of qstore_open(). */
 qstore_status qstore_set_base(qstore_archive *archive, const char *path, qstore_error *error);
 
 typedef struct qstore_archive_info {
-	uint64_t file_size;    /* of the file at hand */
-	uint64_t archive_size; /* of the complete archive; larger than file_size for a prefix */
-	uint64_t index_size;
+	uint64_t file_size;    /* bytes of the file that was opened */
+	uint64_t archive_size; /* bytes of the complete archive: more than file_size where that is a prefix */
+	uint64_t index_size;   /* bytes up to the end of the index */
 	uint32_t n_variants, n_files, n_tensors;
 } qstore_archive_info;
+
+/* These functions fill *info and cannot fail. Numbers count from 0, and must be below the count that
+ * qstore_get_info() gives. */
 
 void qstore_get_info(const qstore_archive *archive, qstore_archive_info *info);
 
 typedef struct qstore_variant_info {
 	const char *name;       /* "int8", "bf16", … */
-	const char *dtype;      /* that most of its weights have */
-	const char *coarser;    /* the variant it refines, or NULL */
-	uint64_t raw_size;      /* bytes of its files */
-	uint64_t layer_size;    /* coded bytes that it adds */
-	uint64_t download_size; /* the prefix of the archive that holds all of it */
+	const char *dtype;      /* the type that most of its weights have. Static */
+	const char *coarser;    /* name of the variant that it builds on; NULL: none */
+	uint64_t raw_size;      /* bytes of its files, restored */
+	uint64_t layer_size;    /* coded bytes that it adds to those of coarser variants */
+	uint64_t download_size; /* bytes of the archive's prefix that holds all of it */
 	uint32_t n_files, n_tensors;
 } qstore_variant_info;
 
-/* Variants are in order, coarse to fine. number must be below n_variants; so below. */
+/* Variants are in order from coarse to fine. */
 void qstore_get_variant(const qstore_archive *archive, uint32_t number, qstore_variant_info *info);
 
-/* The number of a variant by name; "low" is the coarsest and "high" the finest one. NOT_FOUND. */
+/* Sets *number to that of the variant of this name; "low" is the coarsest and "high" the finest one.
+ * NOT_FOUND: the error lists the names that there are. */
 qstore_status qstore_find_variant(const qstore_archive *archive, const char *name, uint32_t *number,
                                   qstore_error *error);
 
 typedef struct qstore_file_info {
-	const char *name;  /* relative, '/'-separated, safe to create below a folder */
-	uint32_t variants; /* bit v: variant v has this file */
-	uint64_t size;
+	const char *name;      /* relative, '/'-separated, safe to create below a folder */
+	uint32_t variants;     /* bit v is set when variant v has this file */
+	uint64_t size;         /* bytes, restored */
 	const uint8_t *sha256; /* 32 bytes */
-	const char *kind; /* "stored", "zstd" (as one member of the archive), "assembled" (from coded chunks) or
-	                     "base": not in the archive, of no variant */
-	uint64_t coded_size; /* of the member; 0 for assembled files */
+	/* "stored" or "zstd": one member of the archive; "assembled": made from chunks; "base": a file of the
+	 * base, which no variant has. Static */
+	const char *kind;
+	uint64_t coded_size; /* bytes of the member; 0 for other kinds */
 } qstore_file_info;
 
 void qstore_get_file(const qstore_archive *archive, uint32_t number, qstore_file_info *info);
 
 typedef struct qstore_tensor_info {
 	const char *name;
-	uint32_t file;     /* that it stands in */
-	uint32_t variants; /* that file's variants */
-	const char *dtype; /* as safetensors spells it: "BF16", "I8", … */
+	uint32_t file;     /* number of the file that it is in */
+	uint32_t variants; /* bit v is set when variant v has that file */
+	const char *dtype; /* as safetensors spells it, "BF16", "I8", …, or ggml's name. Static */
 	uint32_t n_dims;
-	uint64_t n_elems, size; /* size in bytes */
-	/* "plain", "codes", "refine" (given codes), "delta" (given coarser floats), "base" (the same in the
-	 * base), or "literal": kept with the file's header */
+	uint64_t n_elems, size; /* size in bytes, restored */
+	/* How it is coded: "plain" (on its own), "codes" (quantized), "refine" (given codes), "delta" (given
+	 * coarser floats), "base" (equal to the base's tensor), or "literal" (stored with the file's header).
+	 * Static */
 	const char *kind;
-	/* Bytes in the archive; for "refine" and "delta" those that it adds. 0 for "literal". */
+	/* Bytes of its chunks; for "refine" and "delta" those that it adds. 0 for "literal" and "base". */
 	uint64_t coded_size;
-	/* Of codes, and of what is coded given codes: the arithmetic that these were found to be made by,
-	 * "llm.int8", "multiply", "divide", "divide-half", a ggml type's name ("q8_0 (stored d)" where the scale
-	 * is the block's own), or "add-half", "add" and these with "-4" (the zero point was added before
-	 * rounding); else NULL */
+	/* For codes and what is coded given codes: the arithmetic that made the codes. "llm.int8", "multiply",
+	 * "divide", "divide-half", a ggml type's name ("q8_0 (stored d)" where the scale is taken from the
+	 * block), or "add-half", "add", "add-half-4", "add-4" (a zero point was added before rounding). Else
+	 * NULL. Static */
 	const char *rule;
-	/* "refine": Σ(coarse − fine)² / Σ fine²: how much the coarse version loses; else 0. */
+	/* For "refine": Σ(coarse − fine)² / Σ fine², which says how much the coarser variant loses. Else 0. */
 	double error;
-	int shared; /* the same as in a coarser variant, whose layer holds it */
+	int shared; /* 1: it is equal to a coarser variant's tensor, whose layer holds it */
 } qstore_tensor_info;
 
 void qstore_get_tensor(const qstore_archive *archive, uint32_t number, qstore_tensor_info *info);
+
+/* Elements along one dimension of a tensor, counted from the outermost; dim must be below n_dims. */
 uint64_t qstore_get_tensor_dim(const qstore_archive *archive, uint32_t number, uint32_t dim);
 
 #define QSTORE_BLOCKS_MAX 64 /* no chunk has more symbol blocks */
@@ -293,32 +319,35 @@ qstore_status qstore_each_chunk(const qstore_archive *archive,
 /* ---- Restoring ---- */
 
 typedef struct qstore_unpack_options {
-	/* A variant's name, "low", "high" (also NULL), or "all": each in a folder of its own. */
+	/* A variant's name, "low", "high" or NULL (the finest), or "all": every variant, each in a folder of its
+	 * own.
+	 */
 	const char *precision;
-	const char *output; /* folder; made when it does not exist */
-	int force;          /* replace existing files */
-	/* NULL-terminated lists of names in which '*' stands for anything, or NULL. With `files`, only these
-	 * files. With `tensors`, only tensors.safetensors, made of these tensors in the archive's order (and the
-	 * files of `files`). A name that matches nothing is NOT_FOUND. */
+	const char *output; /* path of a folder, which is made when it does not exist */
+	int force;          /* existing files are replaced */
+	/* NULL-terminated lists of names in which '*' matches any text, or NULL. With `files`, only these files
+	 * are restored. With `tensors`, only the file tensors.safetensors is made, of these tensors in the
+	 * archive's order (and the files of `files`). A name that matches nothing is NOT_FOUND. */
 	const char *const *files, *const *tensors;
-	int sha256; /* compare each whole file with its SHA-256 too */
+	int sha256; /* whole files are compared with their SHA-256 too */
 	qstore_work work;
 } qstore_unpack_options;
 
 typedef struct qstore_unpack_result {
-	uint64_t n_files, size; /* what was restored */
+	uint64_t n_files, size; /* files that were restored, and their bytes */
 } qstore_unpack_result;
 
-/* Restores files. All bytes are checked before any file appears under its name: what each chunk decodes to
- * against its XXH3-64 in the index, small files against their SHA-256; with `sha256` all files against that.
- * result may be NULL.
- * USAGE, NOT_FOUND, EXISTS, TRUNCATED, CORRUPT (the tensor is named), INPUT (two tensors of one name for
+/* Restores files. All bytes are compared before any file gets its name: decoded parts of files with their
+ * XXH3-64 in the index, small files with their SHA-256, and with `sha256` all files with that. After a
+ * failure nothing is left behind. *result is filled after success; result may be NULL. Errors: USAGE,
+ * NOT_FOUND, EXISTS, TRUNCATED, CORRUPT (the tensor is named), INPUT (two tensors of one name for
  * tensors.safetensors), LIMIT, IO, MEMORY, CANCELLED. */
 qstore_status qstore_unpack(qstore_archive *archive, const qstore_unpack_options *options,
                             qstore_unpack_result *result, qstore_error *error);
 
-/* Checks the archive's members against its index, and restores every file of every variant without keeping
- * it, with all checksums. CORRUPT, TRUNCATED, IO, MEMORY, CANCELLED. */
+/* Compares the archive's members with its index, then decodes every file of every variant without storing it,
+ * and compares all checksums and each file's SHA-256. work may be NULL. Errors: CORRUPT and TRUNCATED (the
+ * tensor or file is named), NOT_FOUND (it needs a base and has none), LIMIT, IO, MEMORY, CANCELLED. */
 qstore_status qstore_verify(qstore_archive *archive, const qstore_work *work, qstore_error *error);
 
 #ifdef __GNUC__

@@ -146,7 +146,7 @@ static void fill_unknown(qs_weights *file)
 	}
 }
 
-static qstore_status check_names(const qs_weights *file, qstore_error *error)
+static qstore_status check_unique(const qs_weights *file, qstore_error *error)
 {
 	for (size_t i = 1; i < file->n_tensors; i++)
 		if (!strcmp(file->by_name[i]->name, file->by_name[i - 1]->name))
@@ -181,7 +181,7 @@ qstore_status qs_gguf_open(qs_weights *file, const char *path, qstore_error *err
 		status = qs_weights_sort(file, error);
 	if (!status)
 		fill_unknown(file);
-	return status ? status : check_names(file, error);
+	return status ? status : check_unique(file, error);
 }
 
 qstore_status qs_gguf_read_info(qs_gguf_info *info, const char *path, qstore_error *error)

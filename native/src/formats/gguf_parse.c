@@ -113,7 +113,7 @@ static const char *other_version(uint32_t version)
 	return NULL;
 }
 
-static qstore_status read_header(gguf_source *source)
+static qstore_status read_start(gguf_source *source)
 {
 	const uint8_t *start;
 	if (source->size < HEADER_SIZE)
@@ -152,7 +152,7 @@ qstore_status gguf_source_open(gguf_source *source, const char *path, qstore_err
 	source->size = (uint64_t)info.st_size;
 	setvbuf(source->stream, NULL, _IONBF, 0); /* it is read in large pieces */
 	source->buffer = malloc(BUFFER_SIZE);
-	return source->buffer ? read_header(source) : qs_no_memory(error);
+	return source->buffer ? read_start(source) : qs_no_memory(error);
 }
 
 void gguf_source_close(gguf_source *source)

@@ -31,7 +31,7 @@ static int same_name(const tensor_place *a, const tensor_place *b)
 	return !strcmp(a->name, b->name) && !strcmp(a->prefix, b->prefix);
 }
 
-static int compare_places(const void *a, const void *b)
+static int compare_tensor_names(const void *a, const void *b)
 {
 	const tensor_place *x = a, *y = b;
 	int order = strcmp(x->name, y->name);
@@ -55,7 +55,7 @@ static qstore_status check_duplicates(const qs_model *model, qstore_error *error
 		for (size_t t = 0; t < weights->n_tensors; t++)
 			places[at++] = (tensor_place){prefix, weights->tensors[t].name, model->files[f].path};
 	}
-	qsort(places, n, sizeof *places, compare_places);
+	qsort(places, n, sizeof *places, compare_tensor_names);
 	for (size_t i = 1; i < n && !status; i++)
 		if (same_name(&places[i], &places[i - 1]))
 			status =

@@ -178,7 +178,7 @@ static void name_precision(const opening *state, const qs_precision *found)
 		model->precision = found->name;
 }
 
-static qstore_status choose(opening *state, const char *suffix, const qs_precision *found)
+static qstore_status choose_precision(opening *state, const char *suffix, const qs_precision *found)
 {
 	for (size_t i = 0; i < N_PRECISIONS; i++)
 		if (!strcmp(precisions[i].suffix, suffix))
@@ -201,7 +201,7 @@ qstore_status qs_model_open_onnx(qs_model *model, const char *suffix, qstore_err
 
 	state.n_found = (int)qs_model_precisions(model, found);
 	if (suffix && !model->is_single)
-		status = choose(&state, suffix, found);
+		status = choose_precision(&state, suffix, found);
 	if (status)
 		return status;
 	name_precision(&state, found);

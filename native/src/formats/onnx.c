@@ -176,7 +176,7 @@ static qstore_status number_names(onnx_scan *scan)
 	return QSTORE_OK;
 }
 
-static int compare_places(const void *a, const void *b)
+static int compare_extents(const void *a, const void *b)
 {
 	const qs_weight *x = a, *y = b;
 	return x->offset != y->offset ? (x->offset < y->offset ? -1 : 1)
@@ -189,7 +189,7 @@ static qstore_status settle(qs_weights *file, qstore_error *error)
 {
 	size_t n = 0;
 	if (file->n_tensors)
-		qsort(file->tensors, file->n_tensors, sizeof *file->tensors, compare_places);
+		qsort(file->tensors, file->n_tensors, sizeof *file->tensors, compare_extents);
 	for (size_t i = 0; i < file->n_tensors; i++) {
 		qs_weight *tensor = &file->tensors[i];
 		if (!n || file->tensors[n - 1].offset != tensor->offset || file->tensors[n - 1].size != tensor->size)

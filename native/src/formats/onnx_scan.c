@@ -44,14 +44,15 @@ qs_weights *onnx_file_of(const onnx_scan *scan, const onnx_value *value)
 	                                      : &scan->onnx->externals[value->file - ONNX_IN_MODEL - 1].weights;
 }
 
-static int compare_with_name(const void *value, const void *name)
+static int compare_value_name(const void *value, const void *name)
 {
 	return qs_pb_compare(((const onnx_value *)value)->name, *(const qs_pb *)name);
 }
 
 const onnx_value *onnx_find_value(const onnx_scan *scan, qs_pb name)
 {
-	size_t low = qs_lower_bound(scan->values, scan->n_values, sizeof *scan->values, &name, compare_with_name);
+	size_t low =
+	    qs_lower_bound(scan->values, scan->n_values, sizeof *scan->values, &name, compare_value_name);
 	return low < scan->n_values && !qs_pb_compare(scan->values[low].name, name) ? &scan->values[low] : NULL;
 }
 

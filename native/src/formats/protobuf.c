@@ -28,7 +28,7 @@ int qs_pb_varint(qs_pb *bytes, uint64_t *value, const char **wrong)
 	return -1;
 }
 
-static int take(qs_pb *message, uint64_t size, qs_pb *bytes, const char **wrong)
+static int take_bytes(qs_pb *message, uint64_t size, qs_pb *bytes, const char **wrong)
 {
 	if (size > qs_pb_size(*message)) {
 		*wrong = "a field ends beyond its message";
@@ -39,7 +39,7 @@ static int take(qs_pb *message, uint64_t size, qs_pb *bytes, const char **wrong)
 	return 1;
 }
 
-static uint64_t load(qs_pb bytes)
+static uint64_t load_little_endian(qs_pb bytes)
 {
 	uint64_t value = 0;
 	while (bytes.end > bytes.at)
@@ -65,13 +65,13 @@ int qs_pb_next(qs_pb *message, qs_pb_field *field, const char **wrong)
 	case QS_PB_BYTES:
 		status = qs_pb_varint(message, &size, wrong);
 		if (status > 0)
-			return take(message, size, &field->bytes, wrong);
+			return take_bytes(message, size, &field->bytes, wrong);
 		break;
 	case QS_PB_32:
 	case QS_PB_64:
-		status = take(message, field->type == QS_PB_32 ? 4 : 8, &field->bytes, wrong);
+		status = take_bytes(message, field->type == QS_PB_32 ? 4 : 8, &field->bytes, wrong);
 		if (status > 0)
-			field->value = load(field->bytes);
+			field->value = load_little_endian(field->bytes);
 		return status;
 	default:
 		*wrong = "a field is of a type that ONNX does not have";

@@ -50,8 +50,8 @@ static const char *other_format(const uint8_t *src, size_t size)
 	return NULL;
 }
 
-static qstore_status read_header(const char *path, uint64_t *file_size, uint8_t **json, size_t *json_size,
-                                 qstore_error *error)
+static qstore_status read_json(const char *path, uint64_t *file_size, uint8_t **json, size_t *json_size,
+                               qstore_error *error)
 {
 	struct stat info;
 	FILE *stream = fopen(path, "rb");
@@ -257,7 +257,7 @@ qstore_status qs_safetensors_open(qs_weights *file, const char *path, qstore_err
 
 	qstore_status status = qs_weights_init(file, path, QS_FORMAT_SAFETENSORS, error);
 	if (!status)
-		status = read_header(path, &file->file_size, &json, &json_size, error);
+		status = read_json(path, &file->file_size, &json, &json_size, error);
 	if (!status)
 		status = parse_header(path, json, json_size, &root, error);
 	free(json);

@@ -106,7 +106,7 @@ qstore_status qs_weights_sort(qs_weights *file, qstore_error *error)
 	return check_overlaps(file, error);
 }
 
-static int compare_with_name(const void *weight, const void *name)
+static int compare_weight_name(const void *weight, const void *name)
 {
 	return strcmp((*(qs_weight *const *)weight)->name, name);
 }
@@ -114,7 +114,7 @@ static int compare_with_name(const void *weight, const void *name)
 const qs_weight *qs_weights_find(const qs_weights *file, const char *name)
 {
 	size_t n = file->n_tensors;
-	size_t at = qs_lower_bound(file->by_name, n, sizeof *file->by_name, name, compare_with_name);
+	size_t at = qs_lower_bound(file->by_name, n, sizeof *file->by_name, name, compare_weight_name);
 	return at < n && !strcmp(file->by_name[at]->name, name) ? file->by_name[at] : NULL;
 }
 

@@ -67,14 +67,14 @@ static inline float bf16_magnitude(uint32_t brain)
 }
 
 /* Adding 1.5·2^23 leaves the nearest integer, ties to even, in the lowest bits, as two's complement. */
-static inline int8_t code(float magnitude, uint32_t negative, float scale)
+static inline int8_t code_of(float magnitude, uint32_t negative, float scale)
 {
 	float value = as_float(as_bits(magnitude) | negative << 31);
 	return (int8_t)(uint8_t)as_bits(value * scale + 12582912.0f);
 }
 
 /* Largest magnitude, as bits. Positive floats order as their bits do. */
-static uint32_t largest_magnitude(const uint8_t *src, size_t n)
+static uint32_t largest_half(const uint8_t *src, size_t n)
 {
 	int16_t largest = 0;
 	for (size_t i = 0; i < n; i++) {
@@ -87,7 +87,7 @@ static uint32_t largest_magnitude(const uint8_t *src, size_t n)
 float qs_llm_int8_absmax(const uint8_t *src, size_t n, uint32_t dtype, int *finite)
 {
 	/* The cast to FP16 is monotonic: the largest value before it is the largest after it. */
-	uint32_t largest = largest_magnitude(src, n);
+	uint32_t largest = largest_half(src, n);
 	if (largest >= (dtype == QS_BF16 ? BF16_F16_OVERFLOW : F16_INFINITY)) {
 		*finite = 0;
 		return INFINITY;
@@ -99,7 +99,7 @@ static void quantize_f16(const uint8_t *restrict src, size_t n, float scale, int
 {
 	for (size_t i = 0; i < n; i++) {
 		uint32_t half = load16(src + 2 * i);
-		dst[i] = code(f16_magnitude(half & 0x7fff), half >> 15, scale);
+		dst[i] = code_of(f16_magnitude(half & 0x7fff), half >> 15, scale);
 	}
 }
 
@@ -107,7 +107,7 @@ static void quantize_bf16(const uint8_t *restrict src, size_t n, float scale, in
 {
 	for (size_t i = 0; i < n; i++) {
 		uint32_t brain = load16(src + 2 * i);
-		dst[i] = code(bf16_magnitude(brain & 0x7fff), brain >> 15, scale);
+		dst[i] = code_of(bf16_magnitude(brain & 0x7fff), brain >> 15, scale);
 	}
 }
 

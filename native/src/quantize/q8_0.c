@@ -8,7 +8,7 @@
 #define F16_INFINITY 0x7c00u
 
 /* Of magnitudes as patterns, which order as the numbers do. */
-static uint32_t largest_magnitude(const float *x)
+static uint32_t largest_single(const float *x)
 {
 	uint32_t largest = 0;
 	for (int i = 0; i < QS_Q8_0_ELEMS; i++) {
@@ -33,7 +33,7 @@ static uint16_t f16_from_f32(float value)
 /* Half away from zero, of magnitudes up to 2^22: the number below one half is added, for one half itself
  * would lift what is just below. What is no such number (a product with the infinite inverse of a tiny d) is
  * 0. */
-static inline int8_t code(float value)
+static inline int8_t round_to_code(float value)
 {
 	uint32_t bits = qs_f32_bits(value), magnitude = bits & 0x7fffffff;
 	float nearest_half = qs_f32_from_bits(0x3effffffu | (bits & 0x80000000u));
@@ -45,7 +45,7 @@ int qs_q8_0_quantize(const float *x, size_t n_blocks, uint8_t *dst)
 {
 	int is_finite = 1;
 	for (size_t b = 0; b < n_blocks; b++, x += QS_Q8_0_ELEMS, dst += QS_Q8_0_SIZE) {
-		uint32_t largest = largest_magnitude(x);
+		uint32_t largest = largest_single(x);
 		float d = largest < F32_INFINITY ? qs_f32_from_bits(largest) / 127.0f : 0;
 		float inverse = d != 0 ? 1.0f / d : 0.0f;
 		uint16_t stored = largest < F32_INFINITY ? f16_from_f32(d) : F16_INFINITY;
@@ -55,7 +55,7 @@ int qs_q8_0_quantize(const float *x, size_t n_blocks, uint8_t *dst)
 		}
 		memcpy(dst, &stored, sizeof stored);
 		for (int i = 0; i < QS_Q8_0_ELEMS; i++)
-			dst[2 + i] = (uint8_t)code(x[i] * inverse);
+			dst[2 + i] = (uint8_t)round_to_code(x[i] * inverse);
 	}
 	return is_finite;
 }

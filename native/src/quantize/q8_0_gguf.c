@@ -124,7 +124,7 @@ typedef struct cursor {
 	uint64_t at, size;
 } cursor;
 
-static void put(cursor *out, const void *src, uint64_t size)
+static void put_bytes(cursor *out, const void *src, uint64_t size)
 {
 	if (out->data && size && out->at + size <= out->size)
 		memcpy(out->data + out->at, src, (size_t)size);
@@ -136,13 +136,13 @@ static void put_number(cursor *out, uint64_t value, uint32_t size)
 	uint8_t bytes[8];
 	for (uint32_t i = 0; i < size; i++)
 		bytes[i] = (uint8_t)(value >> 8 * i);
-	put(out, bytes, size);
+	put_bytes(out, bytes, size);
 }
 
 static void put_name(cursor *out, const char *name)
 {
 	put_number(out, strlen(name), 8);
-	put(out, name, strlen(name));
+	put_bytes(out, name, strlen(name));
 }
 
 static void put_key(cursor *out, const char *key, uint32_t type, uint64_t value, uint32_t size)
@@ -233,7 +233,7 @@ static qstore_status put_header(cursor *out, const char *path, const qs_gguf_inf
                                 qstore_error *error)
 {
 	out->at = 0;
-	put(out, "GGUF", 4);
+	put_bytes(out, "GGUF", 4);
 	put_number(out, VERSION, 4);
 	put_number(out, planned->n_tensors, 8);
 	put_number(out, n_entries, 8);

@@ -52,9 +52,9 @@ static qstore_status hold(const qs_part *part, qs_side *side, qs_chunk_memory *c
 }
 
 /* Elements [first, first + n) of a plain object. *data is valid until side is used again. */
-static qstore_status load(const qstore_archive *archive, uint32_t number, uint64_t first, uint64_t n,
-                          qs_side *side, qs_chunk_memory *chunk_memory, const uint8_t **data,
-                          qstore_error *error)
+static qstore_status load_elems(const qstore_archive *archive, uint32_t number, uint64_t first, uint64_t n,
+                                qs_side *side, qs_chunk_memory *chunk_memory, const uint8_t **data,
+                                qstore_error *error)
 {
 	qs_object object;
 	qs_index_object(&archive->index, number, &object);
@@ -103,15 +103,15 @@ qstore_status qs_grid_load(const qs_part *codes, qs_grid_memory *memory, qs_chun
 	                  .zero_offset = object->zero_offset};
 	qstore_status status = QSTORE_OK;
 	if (object->order != QS_NONE)
-		status =
-		    load(archive, object->order, 0, object->cols, &memory->order, chunk_memory, &grid->order, error);
+		status = load_elems(archive, object->order, 0, object->cols, &memory->order, chunk_memory,
+		                    &grid->order, error);
 	qs_grid_needs(grid, object->cols, qs_part_first(codes), qs_part_elems(codes), &at, &count);
 	if (!status)
-		status =
-		    load(archive, object->scales, at, count, &memory->scales, chunk_memory, &grid->scales, error);
+		status = load_elems(archive, object->scales, at, count, &memory->scales, chunk_memory, &grid->scales,
+		                    error);
 	if (!status && object->zero_points != QS_NONE)
-		status = load(archive, object->zero_points, grid->scales_first, grid->zero_points_size,
-		              &memory->zeros, chunk_memory, &grid->zero_points, error);
+		status = load_elems(archive, object->zero_points, grid->scales_first, grid->zero_points_size,
+		                    &memory->zeros, chunk_memory, &grid->zero_points, error);
 	return status;
 }
 
@@ -122,5 +122,6 @@ qstore_status qs_factors_load(const qs_part *refined, qs_side *side, qs_chunk_me
 	qs_object factors;
 	qs_index_object(&refined->archive->index, object->scales, &factors);
 	desc->factors_dtype = factors.dtype;
-	return load(refined->archive, object->scales, 0, object->cols, side, chunk_memory, &desc->factors, error);
+	return load_elems(refined->archive, object->scales, 0, object->cols, side, chunk_memory, &desc->factors,
+	                  error);
 }

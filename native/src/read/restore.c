@@ -107,7 +107,7 @@ static qstore_status open_target(restorer *r, uint32_t output, const target **fo
 	return status;
 }
 
-static void advance(restorer *r, uint64_t size)
+static void add_progress(restorer *r, uint64_t size)
 {
 	const qstore_work *work = r->options->work;
 	pthread_mutex_lock(&r->lock);
@@ -148,7 +148,7 @@ static qstore_status write_member(void *user, const uint8_t *data, size_t size, 
 	if (m->target)
 		status = qs_pwrite_all(m->target->fd, data, size, m->written, m->target->path, error);
 	m->written += size;
-	advance(m->r, size);
+	add_progress(m->r, size);
 	return status;
 }
 
@@ -227,7 +227,7 @@ static qstore_status restore_span(void *user, void *memory, uint64_t job, qstore
 	} else {
 		if (t)
 			status = qs_pwrite_all(t->fd, thread->data, s->size, first->offset, t->path, error);
-		advance(r, s->size);
+		add_progress(r, s->size);
 	}
 	return status ? status : end_span(r, first->output, error);
 }

@@ -84,7 +84,7 @@ typedef struct tensor_place {
 	size_t number;
 } tensor_place;
 
-static int compare_places(const void *a, const void *b)
+static int compare_selected(const void *a, const void *b)
 {
 	const tensor_place *x = a, *y = b;
 	int order = strcmp(x->name, y->name);
@@ -102,7 +102,7 @@ static qstore_status check_names(const qstore_archive *archive, const qs_weight 
 		return qs_no_memory(error);
 	for (size_t i = 0; i < n_tensors; i++)
 		places[i] = (tensor_place){tensors[i].name, i};
-	qsort(places, n_tensors, sizeof(*places), compare_places);
+	qsort(places, n_tensors, sizeof(*places), compare_selected);
 	for (size_t i = 1; i < n_tensors; i++) {
 		if (strcmp(places[i].name, places[i - 1].name) == 0 && (!again || places[i].number < again->number))
 			again = &places[i];

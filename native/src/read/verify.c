@@ -13,8 +13,8 @@ typedef struct member_check {
 	uint32_t n_files; /* members that the index calls files */
 } member_check;
 
-static qstore_status check_member(void *user, const char *name, uint64_t size, uint64_t data_offset,
-                                  qstore_error *error)
+static qstore_status check_against_index(void *user, const char *name, uint64_t size, uint64_t data_offset,
+                                         qstore_error *error)
 {
 	member_check *check = user;
 	const qstore_archive *archive = check->archive;
@@ -51,7 +51,7 @@ static qstore_status check_members(const qstore_archive *archive, qstore_error *
 {
 	member_check check = {.archive = archive};
 	uint32_t n_files = 0;
-	qstore_status status = qs_tar_list(archive->path, check_member, &check, error);
+	qstore_status status = qs_tar_list(archive->path, check_against_index, &check, error);
 	if (status)
 		return status;
 	for (uint32_t i = 0; i < archive->index.n_files; i++) {
