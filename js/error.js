@@ -1,8 +1,10 @@
+/** The errors of this package. */
+
 import { MESSAGES, STATUS } from "./status.js";
 
 /** @typedef {import("./status.js").StatusName} StatusName */
 
-/** Every error of this package: a code of the core's list (status.js), and a message with names and numbers. */
+/** Every error that this package throws, aborts excepted: a code of STATUS, and a message that names the file or tensor. */
 export class QstoreError extends Error {
 	/**
 	 * @param {StatusName} code
@@ -17,8 +19,9 @@ export class QstoreError extends Error {
 	}
 
 	/**
-	 * @param {number} status that a function of the core returned
-	 * @param {string} what was being done
+	 * The error for a status that a function of the core returned.
+	 * @param {number} status
+	 * @param {string} what the subject of the message: "index header"
 	 */
 	static fromStatus(status, what) {
 		const code = /** @type {StatusName | undefined} */ (Object.keys(STATUS)[status]);

@@ -9,13 +9,13 @@ import { quiet } from "../util/promises.js";
 /** @typedef {import("../plan/ranges.js").Range} Range */
 
 /** @typedef {Map<number, Uint8Array>} CodedChunks the coded bytes of chunks, by their numbers through all objects */
-/** @typedef {{ offset: number, bytes: Uint8Array }} Block a range of the archive that was read */
+/** @typedef {{ offset: number, bytes: Uint8Array }} Bytes a range of the archive that was read */
 
 export class BatchReader {
 	#index;
 	#source;
 	#options;
-	/** @type {WeakMap<BatchGroup, Promise<Block[]>>} the ranges that each group of batches shares, as long as one of its batches is there */
+	/** @type {WeakMap<BatchGroup, Promise<Bytes[]>>} the ranges of each group; they go when the last batch of the group is gone */
 	#groups = new WeakMap();
 
 	/**
@@ -61,7 +61,7 @@ export class BatchReader {
 
 	/**
 	 * @param {Range[]} ranges
-	 * @returns {Promise<Block[]>}
+	 * @returns {Promise<Bytes[]>}
 	 */
 	#readRanges(ranges) {
 		return Promise.all(ranges.map(async ({ offset, size }) =>

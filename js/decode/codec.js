@@ -1,4 +1,4 @@
-/** Decoding one chunk with what it builds on: the unit of work of a thread or of a worker. */
+/** Jobs: a chunk with everything that it builds on, which a thread or a worker decodes at once. */
 
 import { OTHER_BYTES } from "../wasm/decoder.js";
 import { QstoreError } from "../error.js";
@@ -8,40 +8,41 @@ import { QstoreError } from "../error.js";
 /**
  * @typedef {object} CodedChunk
  * @property {Uint8Array} bytes
- * @property {bigint} checksum of the bytes: what is looked at when something is wrong
- * @property {import("../wasm/decoder.js").ChunkDesc} desc without what it builds on
- * @property {number} size decoded
+ * @property {bigint} checksum XXH3-64 of `bytes`. It is compared only when decoding fails, to find the chunk that is damaged
+ * @property {import("../wasm/decoder.js").ChunkDesc} desc without `coarse` and the grids
+ * @property {number} size bytes that it decodes to
  */
 
 /**
- * A chunk with what it builds on; or a part of a layout, which has no chunk of its own; or what is decoded already.
+ * A chunk (`chunk`), a part of a layout, which has no chunk (`layout`), or a part of the base, which is decoded already (`values`); with the
+ * job that it builds on.
  * @typedef {object} Job
  * @property {CodedChunk} [chunk]
- * @property {import("../wasm/decoder.js").LayoutDesc} [layout] without what it is made of
- * @property {number} [size] of the layout's part
- * @property {Uint8Array} [values] decoded: a base's
- * @property {Job} [coarse] refine, recoded codes, layout: the codes; delta: the coarser values
- * @property {Uint8Array} [codes] layout: instead of `coarse`
- * @property {import("../wasm/decoder.js").Grid} [coarseGrid] refine, recoded codes, blocks: of the codes that it builds on
- * @property {import("../wasm/decoder.js").Grid} [grid] recoded codes: their own
- * @property {bigint} [check] XXH3-64 of what comes out; nothing is checked without
+ * @property {import("../wasm/decoder.js").LayoutDesc} [layout] without `codes` and `grid`
+ * @property {number} [size] bytes of the layout's part
+ * @property {Uint8Array} [values]
+ * @property {Job} [coarse] makes the values that this one builds on: codes, or floats below a delta
+ * @property {Uint8Array} [codes] the codes of a layout, instead of `coarse`
+ * @property {import("../wasm/decoder.js").Grid} [coarseGrid] the grid of the codes that it builds on
+ * @property {import("../wasm/decoder.js").Grid} [grid] the grid of recoded codes themselves
+ * @property {bigint} [check] XXH3-64 of the decoded bytes; without it they are not checked
  */
 
 /**
- * Decodes jobs, somewhere. Results are the caller's own.
+ * Where jobs are decoded: on the calling thread or in workers. Whoever gave a job gets its result, and nobody else keeps a view of it.
  * @typedef {object} Codec
- * @property {number} concurrency jobs that it works on at a time
+ * @property {number} concurrency how many jobs it works on at a time
  * @property {(job: Job, options?: import("../source/source.js").ReadOptions) => Promise<Uint8Array>} decode
- * @property {(jobs: number) => void} [prepare] so many jobs will come soon
+ * @property {(jobs: number) => void} [prepare] tells it that so many jobs will come soon
  * @property {() => unknown} [close]
  */
 
-/** Which of a job's chunks is bad, and how. */
+/** Says which of a job's chunks is damaged, and how. */
 export class ChunkError extends QstoreError {
 	/**
 	 * @param {import("../error.js").StatusName} code
-	 * @param {string} message a predicate: "is damaged …"
-	 * @param {number} level 0: the job's own; 1: its coarse one; 2: that one's …
+	 * @param {string} message a predicate, "is damaged …", whose subject the caller adds
+	 * @param {number} level 0: the job's own chunk; 1: the one that it builds on; 2: the one that that builds on …
 	 */
 	constructor(code, message, level) {
 		super(code, message);
@@ -50,7 +51,8 @@ export class ChunkError extends QstoreError {
 }
 
 /**
- * Decodes a job, and compares what comes out with its checksum. What it builds on needs no check of its own: it is right when this is.
+ * Decodes a job, and compares the decoded bytes with their checksum. The jobs that it builds on need no check: wrong values there would make
+ * these bytes wrong.
  * @param {Decoder} decoder
  * @param {Job} job
  * @returns {Uint8Array<ArrayBuffer>}
@@ -59,7 +61,7 @@ export function decodeJob(decoder, job) {
 	try {
 		return decodeLevel(decoder, job, 0);
 	} catch (error) {
-		// Whatever was noticed first: bytes that are not those that were written are the reason.
+		// Whichever check failed first, the cause is the coarsest chunk whose coded bytes are damaged.
 		throw error instanceof ChunkError && findDamage(decoder, job) || error;
 	}
 }
@@ -67,7 +69,7 @@ export function decodeJob(decoder, job) {
 /**
  * @param {Decoder} decoder
  * @param {Job} job
- * @param {number} level of it, in the job that was given
+ * @param {number} level how far below the given job this one is
  * @returns {Uint8Array<ArrayBuffer>}
  */
 function decodeLevel(decoder, job, level) {
@@ -88,7 +90,7 @@ function decodeLevel(decoder, job, level) {
 }
 
 /**
- * A chunk and all those below it, in one go.
+ * Decodes a chunk and all chunks below it in one call, so that their values stay in the module's memory.
  * @param {Decoder} decoder
  * @param {Job} job
  * @param {number} level
@@ -107,7 +109,7 @@ function decodeChunks(decoder, job, level, damaged) {
 }
 
 /**
- * The coarsest chunk of a job whose bytes are not those that were written.
+ * Finds the coarsest chunk of a job whose coded bytes are damaged.
  * @param {Decoder} decoder
  * @param {Job} job
  * @returns {ChunkError | undefined}
@@ -123,7 +125,7 @@ function findDamage(decoder, job) {
 }
 
 /**
- * Decodes on the calling thread.
+ * A codec that decodes on the calling thread.
  * @param {Decoder} decoder
  * @returns {Codec}
  */

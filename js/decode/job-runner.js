@@ -1,4 +1,4 @@
-/** Runs jobs of the codec, checked; a damaged chunk is fetched once more, and named when that does not help. */
+/** Has the codec run jobs, and check their results. A damaged chunk is fetched once more; if that does not help, the error names it. */
 
 import { QstoreError } from "../error.js";
 import { describeChunk } from "../plan/describe.js";
@@ -29,7 +29,7 @@ export class JobRunner {
 
 	/**
 	 * @param {Job} job
-	 * @param {ChunkId[]} ids the job's chunk, the one that it builds on, and so on
+	 * @param {ChunkId[]} ids the chunk of each level, the job's own first
 	 */
 	async run(job, ids) {
 		const [{ object, chunk }] = ids;
@@ -54,7 +54,7 @@ export class JobRunner {
 	}
 
 	/**
-	 * The error for the caller: which tensor and chunk is damaged.
+	 * The error for the caller, which says where the damaged chunk belongs.
 	 * @param {ChunkError} error
 	 * @param {ChunkId} id
 	 * @param {boolean} fetchedAgain

@@ -1,4 +1,4 @@
-/** Descriptions of what a job decodes, out of the index: coded chunks, and parts of layouts. */
+/** Describes what jobs decode, from the index: coded chunks, and parts of layouts. */
 
 import { DTYPES, LAYOUT } from "../format/facts.js";
 import { lineOf } from "../format/layout.js";
@@ -38,7 +38,7 @@ export function describeLayout(index, { object, chunk }) {
 }
 
 /**
- * The job for a part of a layout by columns: the part needs a few columns of the matrix, which are cut out of it here.
+ * Makes the job for a part of a layout by columns: the part needs a few columns of the matrix, which are cut out of it here.
  * @param {Index} index
  * @param {ChunkId} id
  * @param {Uint8Array} matrix all codes, or floats, row by row
@@ -46,7 +46,7 @@ export function describeLayout(index, { object, chunk }) {
  */
 export function columnsJob(index, id, matrix) {
 	const { layout, size } = describeLayout(index, id), { rule, rows, bits, first, elems } = layout;
-	// A line is the words that hold the same columns of all rows. In bytes: a row of the matrix, a row's share of a line, and of all lines.
+	// A line is the words that hold the same columns, of all rows; a row has lineSize bytes of each line. The part is in some lines.
 	const stride = matrix.length / rows, { words, size: lineSize } = lineOf(rule, rows, bits), line = Math.floor(first / words);
 	const width = (Math.ceil((first + elems) / words) - line) * lineSize, codes = new Uint8Array(rows * width);
 	for (let row = 0; row < rows; row++) {

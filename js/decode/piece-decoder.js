@@ -1,4 +1,4 @@
-/** Decodes the pieces of batches: makes the codec's jobs, and keeps the decoded chunks and matrices that several pieces use. */
+/** Decodes the pieces of batches: makes jobs for the codec, and keeps decoded chunks and matrices that several pieces use. */
 
 import { DTYPES, KIND } from "../format/facts.js";
 import { baseRange } from "../plan/needs.js";
@@ -15,8 +15,8 @@ import { JobRunner } from "./job-runner.js";
 /** @typedef {import("./codec.js").Job} Job */
 
 /**
- * Results are kept by the plan's objects, and go when the last batch that refers to such an object is gone: so the plan decides how long
- * something is kept.
+ * Decoded chunks and matrices are kept in WeakMaps, whose keys are the plan's objects. They go when nothing refers to such an object any
+ * more, neither a batch nor the planner: so it is the plan that decides how long something is kept.
  */
 export class PieceDecoder {
 	#index;
@@ -42,7 +42,7 @@ export class PieceDecoder {
 	}
 
 	/**
-	 * Takes note of a batch before its tasks are decoded: chunks that it reads may be needed for tasks of later batches only.
+	 * Takes note of a batch before its tasks are decoded. Some of its reused chunks may first be needed by a later batch.
 	 * @param {Batch} batch
 	 * @param {Promise<CodedChunks>} coded the batch's chunks
 	 */
@@ -67,7 +67,7 @@ export class PieceDecoder {
 	}
 
 	/**
-	 * A chunk with those that it builds on.
+	 * Decodes a chunk with the chunks that it builds on.
 	 * @param {Level[]} levels
 	 * @param {Promise<CodedChunks>} codedChunks
 	 */
@@ -81,9 +81,9 @@ export class PieceDecoder {
 	}
 
 	/**
-	 * The job of one level, above that of the coarser one.
+	 * Makes the job of one level.
 	 * @param {Level} level
-	 * @param {Job | undefined} coarse
+	 * @param {Job | undefined} coarse the job of the level that it builds on
 	 * @param {CodedChunks} coded
 	 * @returns {Promise<Job>}
 	 */
@@ -108,6 +108,7 @@ export class PieceDecoder {
 	}
 
 	/**
+	 * Loads the part of a grid that a chunk needs.
 	 * @param {import("../plan/needs.js").GridNeeds | undefined} needs
 	 * @param {Level["windows"]} windows
 	 * @returns {Promise<import("../wasm/decoder.js").Grid | undefined>}
@@ -126,6 +127,7 @@ export class PieceDecoder {
 	}
 
 	/**
+	 * The bytes of a window.
 	 * @param {import("../plan/needs.js").Window} window
 	 * @param {ReusedChunk[]} reused the chunks that hold it
 	 */
@@ -142,7 +144,7 @@ export class PieceDecoder {
 	}
 
 	/**
-	 * A plain chunk, which builds on nothing.
+	 * Decodes a plain chunk, which builds on nothing.
 	 * @param {ReusedChunk} reused
 	 * @param {Promise<CodedChunks>} coded
 	 */
@@ -151,7 +153,7 @@ export class PieceDecoder {
 	}
 
 	/**
-	 * A part of a layout by columns.
+	 * Makes a part of a layout by columns.
 	 * @param {import("../plan/pieces.js").Piece} piece
 	 * @param {WholeMatrix} whole
 	 * @param {Promise<CodedChunks>} coded the chunks of the first batch that refers to the matrix
@@ -166,6 +168,7 @@ export class PieceDecoder {
 	}
 
 	/**
+	 * Decodes all chunks of a matrix.
 	 * @param {WholeMatrix} whole
 	 * @param {Promise<CodedChunks>} coded
 	 */
@@ -178,7 +181,7 @@ export class PieceDecoder {
 }
 
 /**
- * A result that is computed when it is asked for the first time. What computing it needs is let go then.
+ * A result that is computed when it is first asked for. The function that computes it is let go then, with the coded bytes that it holds.
  * @template T
  */
 class Once {

@@ -11,7 +11,7 @@ import { PieceDecoder } from "./piece-decoder.js";
 /** @typedef {import("../source/source.js").ReadOptions} ReadOptions */
 
 /**
- * An archive, for those who read it.
+ * What reading an archive takes.
  * @typedef {object} Context
  * @property {import("../format/archive-index.js").Index} index
  * @property {import("../source/source.js").Source} source
@@ -23,7 +23,8 @@ import { PieceDecoder } from "./piece-decoder.js";
 const BATCHES_AHEAD = 1;
 
 /**
- * Decodes pieces in their order. It yields bytes of which nobody else keeps a view; beside them it holds a bounded amount.
+ * Decodes pieces in their order. The bytes that it yields belong to the consumer: nobody else keeps a view of them. Beside them it holds a
+ * bounded amount.
  * @param {Context} context
  * @param {Iterable<Piece>} pieces
  * @param {ReadOptions & { gap?: number }} [options] gap: see CoalesceOptions

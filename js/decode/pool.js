@@ -1,4 +1,4 @@
-/** Decoding in several workers: Web Workers or Node's threads (web.js, ../node/threads.js), which take jobs and give bytes. */
+/** Decoding in several workers: Web Workers (../browser/workers.js) or Node's threads (../node/threads.js). */
 
 import { onAbort } from "../util/abort.js";
 import { ChunkError, localCodec } from "./codec.js";
@@ -11,15 +11,15 @@ import { QstoreError } from "../error.js";
 /** @typedef {import("./serve.js").Task} Task */
 
 /**
- * A worker as the pool uses it.
+ * A worker, of either kind.
  * @typedef {object} Handle
  * @property {(task: Task, transfer?: ArrayBuffer[]) => void} post
  * @property {() => unknown} terminate
- * @property {(busy: boolean) => void} [hold] whether it keeps the process alive (Node)
+ * @property {(busy: boolean) => void} [hold] says whether the worker has work and so keeps the process alive (Node)
  */
 
 /**
- * Starts a worker that runs serve.js; throws when it is not allowed to.
+ * Starts a worker that runs serve.js; throws when starting workers is not allowed.
  * @callback Spawn
  * @param {{ reply: (reply: Reply) => void, failed: (text: string, cause?: unknown) => void }} on
  * @returns {Handle}
@@ -29,12 +29,12 @@ import { QstoreError } from "../error.js";
  * @typedef {object} PoolOptions
  * @property {Spawn} spawn
  * @property {WebAssembly.Module} module
- * @property {number} count of workers, at most
- * @property {number} [idle] milliseconds without work after which the workers end; they start again when they are needed
+ * @property {number} count how many workers there are at most
+ * @property {number} [idle] after so many milliseconds without work the workers end; they start again when they are needed
  */
 
 /**
- * A job and who waits for it.
+ * A job, and the promise of its result.
  * @typedef {object} Waiting
  * @property {Job} job
  * @property {(bytes: Uint8Array) => void} resolve
@@ -42,19 +42,20 @@ import { QstoreError } from "../error.js";
  */
 
 /**
+ * A worker of the pool.
  * @typedef {object} Member
  * @property {Handle} handle
  * @property {boolean} ready
  * @property {Map<number, Waiting>} jobs that it has been given
  */
 
-/** Jobs that a worker has been given at a time: one that it does, and one that is there when it has done it. */
+/** A worker has at most so many jobs at a time: the one that it decodes, and the next one. */
 const AT_ONCE = 2;
 
 /**
- * Workers that decode chunks, each with an instance of the module of its own, no memory shared. They start when there is work for them,
- * and end when there is none for a while. Where none can be started (a content security policy, a bundler that did not see the worker's
- * file) the calling thread decodes.
+ * Workers that decode jobs. Each has its own instance of the module; no memory is shared. They start when there is work, and end when there
+ * has been none for a while. Where no worker can be started (because of a content security policy, or a bundler that did not include the
+ * worker's file) the calling thread decodes.
  * @implements {Codec}
  */
 export class WorkerPool {
@@ -82,12 +83,12 @@ export class WorkerPool {
 		this.concurrency = count;
 	}
 
-	/** Workers that there are now. */
+	/** How many workers there are now. */
 	get size() {
 		return this.#members.size;
 	}
 
-	/** Have workers been refused, so that the calling thread decodes? */
+	/** Did starting a worker fail, so that the calling thread decodes? */
 	get blocked() {
 		return this.#blocked;
 	}
@@ -115,7 +116,7 @@ export class WorkerPool {
 					reject(error);
 				},
 			};
-			// What a worker has been given it does; what waits can be taken back.
+			// A job that a worker has is decoded all the same; one that is still in the queue is taken out of it.
 			const stop = onAbort(signal, () => {
 				const at = this.#queue.indexOf(waiting);
 				if (at >= 0)
@@ -128,7 +129,7 @@ export class WorkerPool {
 	}
 
 	/**
-	 * Starts workers for jobs that will come: that takes as long as fetching what they decode.
+	 * Starts workers for jobs that will come soon: they start while the jobs' bytes are fetched.
 	 * @param {number} jobs
 	 */
 	prepare(jobs) {
@@ -136,7 +137,7 @@ export class WorkerPool {
 			this.#startFor(jobs - this.#members.size);
 	}
 
-	/** Ends the workers; jobs under way are rejected. */
+	/** Ends the workers, and rejects all jobs. */
 	async close() {
 		this.#closed ??= new QstoreError("CANCELLED", "the pool of workers was closed");
 		clearTimeout(this.#timer);
@@ -145,7 +146,7 @@ export class WorkerPool {
 		await Promise.all([...this.#members].map((member) => this.#end(member, this.#closed)));
 	}
 
-	/** Gives what waits to workers that have time, and starts workers when there are too few. */
+	/** Gives queued jobs to the workers with the fewest jobs, and starts workers when there are too few. */
 	#assign() {
 		clearTimeout(this.#timer);
 		const ready = [...this.#members].filter((member) => member.ready);
@@ -164,7 +165,7 @@ export class WorkerPool {
 			this.#rest();
 	}
 
-	/** Ends the workers after a while, unless there is work again. */
+	/** Ends the workers after a while; #assign takes this back when there is work again. */
 	#rest() {
 		this.#timer = setTimeout(() => {
 			for (const member of this.#members)
@@ -186,7 +187,7 @@ export class WorkerPool {
 		member.handle.post({ id, job }, buffers);
 	}
 
-	/** @param {number} jobs that no worker is there for */
+	/** @param {number} jobs how many jobs have no worker yet */
 	#startFor(jobs) {
 		for (; jobs > 0 && this.#members.size < this.concurrency && !this.#blocked; jobs--)
 			this.#start();
@@ -233,7 +234,7 @@ export class WorkerPool {
 	}
 
 	/**
-	 * A worker that did not start, or that ended by itself: out of memory, say.
+	 * Removes a worker that did not start, or that ended by itself, for example because it ran out of memory.
 	 * @param {Member} member
 	 * @param {string} text
 	 * @param {unknown} [cause]
@@ -248,8 +249,9 @@ export class WorkerPool {
 	}
 
 	/**
+	 * Ends a worker.
 	 * @param {Member} member
-	 * @param {QstoreError} [error] for its jobs
+	 * @param {QstoreError} [error] rejects its jobs
 	 */
 	#end(member, error) {
 		this.#members.delete(member);
@@ -259,7 +261,7 @@ export class WorkerPool {
 		return member.handle.terminate();
 	}
 
-	/** What waits, on the calling thread. */
+	/** Decodes the queued jobs on the calling thread. */
 	#decodeHere() {
 		this.#local ??= Decoder.instantiate(this.#module).then(localCodec).catch((error) => {
 			this.#local = undefined;
@@ -270,15 +272,18 @@ export class WorkerPool {
 	}
 }
 
-/** @param {import("./serve.js").Failure} failure */
+/**
+ * The error that a worker described.
+ * @param {import("./serve.js").Failure} failure
+ */
 function revive({ code, message, level }) {
 	return level === undefined ? new QstoreError(code, message) : new ChunkError(code, message, level);
 }
 
 /**
- * A job with bytes that can be transferred: a job's are part of larger buffers.
+ * A copy of a job whose bytes can be transferred: those of the job itself are views of larger buffers.
  * @param {Job} job
- * @param {ArrayBuffer[]} buffers to transfer; the copy's are added
+ * @param {ArrayBuffer[]} buffers to transfer; the copy's buffers are added
  * @returns {Job}
  */
 function detach({ chunk, values, coarse, codes, coarseGrid, grid, ...rest }, buffers) {
@@ -290,7 +295,8 @@ function detach({ chunk, values, coarse, codes, coarseGrid, grid, ...rest }, buf
 	};
 	/** @param {import("../wasm/decoder.js").Grid} grid */
 	const copyGrid = ({ scales, zeroPoints, order, factors, ...numbers }) => ({
-		...numbers, scales: copy(scales), zeroPoints: zeroPoints && copy(zeroPoints), order: order && copy(order), factors: factors && copy(factors),
+		...numbers, scales: copy(scales), zeroPoints: zeroPoints && copy(zeroPoints), order: order && copy(order),
+		factors: factors && copy(factors),
 	});
 	return {
 		...rest,

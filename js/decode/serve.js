@@ -1,4 +1,4 @@
-/** What a worker of WorkerPool does, whatever kind of worker it is. */
+/** The program of a worker of WorkerPool, of either kind: it takes jobs and replies with decoded bytes. */
 
 import { ChunkError, decodeJob } from "./codec.js";
 import { Decoder } from "../wasm/decoder.js";
@@ -6,19 +6,20 @@ import { QstoreError } from "../error.js";
 
 /** @typedef {import("./codec.js").Job} Job */
 
-/** @typedef {{ module: WebAssembly.Module } | { id: number, job: Job }} Task the module first */
+/** @typedef {{ module: WebAssembly.Module } | { id: number, job: Job }} Task a message to a worker; the first one has the module */
 
 /**
+ * An error as a message can carry it.
  * @typedef {object} Failure
  * @property {import("../error.js").StatusName} code
  * @property {string} message
- * @property {number} [level] of a ChunkError
+ * @property {number} [level] only for a ChunkError
  */
 
 /** @typedef {{ ready: true } | { failed: string } | { id: number, bytes: Uint8Array } | { id: number, error: Failure }} Reply */
 
 /**
- * @param {(take: (task: Task) => void) => void} listen
+ * @param {(take: (task: Task) => void) => void} listen calls `take` with each message
  * @param {(reply: Reply, transfer: ArrayBuffer[]) => void} post
  */
 export function serve(listen, post) {

@@ -1,13 +1,13 @@
-/** Signals: waiting for them, handing them on, and waiting with them. */
+/** Abort signals: calling a function when one aborts, passing it on to a controller, and waiting until it aborts. */
 
-/** @type {WeakMap<AbortSignal, Set<() => void>>} */
+/** @type {WeakMap<AbortSignal, Set<() => void>>} the functions to call, by signal */
 const waiting = new WeakMap();
 
 /**
- * Calls a function when a signal aborts, at once when it has. However many wait, the signal has one listener: Node warns of more than ten.
+ * Calls a function when a signal aborts, or at once if it has. All functions share one listener, since Node warns of more than ten.
  * @param {AbortSignal | undefined} signal
  * @param {() => void} call
- * @returns {() => void} no longer
+ * @returns {() => void} takes it back
  */
 export function onAbort(signal, call) {
 	if (!signal)
@@ -33,10 +33,10 @@ export function onAbort(signal, call) {
 }
 
 /**
- * Aborts a controller when one of the signals does, until it is unlinked.
+ * Aborts a controller when one of the signals aborts.
  * @param {AbortController} controller
  * @param {(AbortSignal | undefined)[]} signals
- * @returns {() => void}
+ * @returns {() => void} ends this
  */
 export function link(controller, ...signals) {
 	const removes = signals.map((signal) => onAbort(signal, () => controller.abort(signal?.reason)));
@@ -44,7 +44,7 @@ export function link(controller, ...signals) {
 }
 
 /**
- * A promise's result; rejects earlier when the signal aborts.
+ * Waits for a promise, and rejects as soon as the signal aborts. The promise goes on.
  * @template T
  * @param {Promise<T>} promise
  * @param {AbortSignal | undefined} signal
@@ -60,6 +60,7 @@ export function unlessAborted(promise, signal) {
 }
 
 /**
+ * Waits for a time, and rejects as soon as the signal aborts.
  * @param {number} milliseconds
  * @param {AbortSignal | undefined} signal
  * @returns {Promise<void>}

@@ -1,3 +1,6 @@
+/** Hexadecimal text. */
+
+/** The two digits of each byte. */
 const PAIRS = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
 
 /**

@@ -1,7 +1,7 @@
-/** Promises that wait for somebody, and work on a few items at a time. */
+/** Promises that are awaited later, and work on a few items at a time. */
 
 /**
- * A promise that somebody will await later: until then its failure is not reported as unhandled.
+ * Marks a promise as one that is awaited later, so that its failure is not reported as unhandled until then.
  * @template T
  * @param {Promise<T>} promise
  */

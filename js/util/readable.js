@@ -1,7 +1,7 @@
-/** Pieces of bytes as a ReadableStream, which holds none of them. */
+/** Async iterables of bytes as ReadableStreams. */
 
 /**
- * A stream that begins to work at its first read.
+ * A stream that starts its iterable at the first read, and buffers nothing.
  * @param {() => AsyncIterable<Uint8Array>} start
  * @returns {ReadableStream<Uint8Array<ArrayBuffer>>}
  */

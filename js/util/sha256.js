@@ -1,4 +1,4 @@
-/** SHA-256 (FIPS 180-4) of what is in memory: the platform's, or, where it gives none, one of our own. */
+/** SHA-256 (FIPS 180-4) of bytes in memory: the platform's where it has one, else the one below. */
 
 import { hex } from "./hex.js";
 
@@ -14,10 +14,19 @@ export async function sha256(bytes) {
 
 const BLOCK_SIZE = 64, ROUNDS = 64;
 
-/** Section 4.2.2 and 5.3.3: the first 32 bits of the fractions of the first primes' cube and square roots. */
-const PRIMES = Array.from({ length: 312 }, (_, n) => n).filter((n) => n > 1 && !Array.from({ length: n - 2 }, (_, i) => i + 2).some((d) => n % d === 0));
+/** Sections 4.2.2 and 5.3.3: the first 32 bits of the fractions of the first 64 primes' cube roots and the first 8 primes' square roots. */
+const PRIMES = Array.from({ length: 312 }, (_, n) => n).filter((n) => n > 1 && isPrime(n));
 const CONSTANTS = Int32Array.from(PRIMES, (prime) => Math.cbrt(prime) % 1 * 2 ** 32);
 const START = Int32Array.from(PRIMES.slice(0, 8), (prime) => Math.sqrt(prime) % 1 * 2 ** 32);
+
+/** @param {number} n at least 2 */
+function isPrime(n) {
+	for (let divisor = 2; divisor < n; divisor++) {
+		if (n % divisor === 0)
+			return false;
+	}
+	return true;
+}
 
 /**
  * @param {Uint8Array} bytes
@@ -26,7 +35,7 @@ const START = Int32Array.from(PRIMES.slice(0, 8), (prime) => Math.sqrt(prime) % 
 function digest(bytes) {
 	const state = START.slice(), rest = bytes.length % BLOCK_SIZE, whole = bytes.length - rest;
 	addBlocks(state, bytes.subarray(0, whole));
-	// Section 5.1.1: a one, zeros, the number of bits.
+	// Section 5.1.1: the message is followed by a bit that is 1, padding, and its number of bits.
 	const end = new Uint8Array(rest + 9 > BLOCK_SIZE ? 2 * BLOCK_SIZE : BLOCK_SIZE);
 	end.set(bytes.subarray(whole));
 	end[rest] = 0x80;
@@ -38,7 +47,7 @@ function digest(bytes) {
 }
 
 /**
- * Section 6.2.2.
+ * Adds whole blocks to the state (section 6.2.2).
  * @param {Int32Array} state
  * @param {Uint8Array} bytes whole blocks
  */
@@ -49,13 +58,13 @@ function addBlocks(state, bytes) {
 			words[i] = view.getInt32(at + 4 * i);
 		for (let i = 16; i < ROUNDS; i++) {
 			const w = words[i - 15], v = words[i - 2];
-			words[i] = words[i - 16] + (turn(w, 7) ^ turn(w, 18) ^ w >>> 3) + words[i - 7] + (turn(v, 17) ^ turn(v, 19) ^ v >>> 10);
+			words[i] = words[i - 16] + (rotate(w, 7) ^ rotate(w, 18) ^ w >>> 3) + words[i - 7] + (rotate(v, 17) ^ rotate(v, 19) ^ v >>> 10);
 		}
-		// One by one: lists would take a third of the time.
+		// One by one, since destructuring costs a third of the time.
 		let a = state[0], b = state[1], c = state[2], d = state[3], e = state[4], f = state[5], g = state[6], h = state[7];
 		for (let i = 0; i < ROUNDS; i++) {
-			const first = h + (turn(e, 6) ^ turn(e, 11) ^ turn(e, 25)) + (e & f ^ ~e & g) + CONSTANTS[i] + words[i] | 0;
-			const second = (turn(a, 2) ^ turn(a, 13) ^ turn(a, 22)) + (a & b ^ a & c ^ b & c) | 0;
+			const first = h + (rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25)) + (e & f ^ ~e & g) + CONSTANTS[i] + words[i] | 0;
+			const second = (rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22)) + (a & b ^ a & c ^ b & c) | 0;
 			h = g, g = f, f = e, e = d + first | 0;
 			d = c, c = b, b = a, a = first + second | 0;
 		}
@@ -64,9 +73,10 @@ function addBlocks(state, bytes) {
 }
 
 /**
+ * A word rotated to the right.
  * @param {number} word
- * @param {number} bits to turn right by
+ * @param {number} bits
  */
-function turn(word, bits) {
+function rotate(word, bits) {
 	return word >>> bits | word << 32 - bits;
 }

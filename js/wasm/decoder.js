@@ -1,8 +1,8 @@
 /**
- * The WebAssembly decoder: what the C core decodes, as functions over byte arrays.
+ * The WebAssembly decoder: the C core as functions over byte arrays.
  *
- * A decoder holds one instance of the module and so one memory; it is synchronous, and for one thread. Its memory does not grow with
- * the model: what a call takes of it is free again when it ends (heap.js).
+ * A decoder has one instance of the module, and so one memory. It is synchronous, and for one thread. Its memory does not grow with the
+ * model: each call frees what it allocates (heap.js).
  */
 
 import { INDEX_HEADER_SIZE } from "../format/archive-index.js";
@@ -13,64 +13,68 @@ import { Heap } from "./heap.js";
 import { STATUS } from "../status.js";
 
 /**
- * The grid of codes, as far as a chunk needs it (native/src/core/grid.h, FORMAT.md §2.4).
+ * The part of a grid that a chunk needs (native/src/core/grid.h, FORMAT.md §2.4).
  * @typedef {object} Grid
  * @property {number} rule
  * @property {number} codesDtype
  * @property {number} group
  * @property {number} rowStride
  * @property {number} groupStride
- * @property {Uint8Array} scales floats or records, little-endian, from number firstScale on
+ * @property {Uint8Array} scales floats or records, little-endian; the first is scale number firstScale of the grid
  * @property {number} scalesDtype
  * @property {number} firstScale
- * @property {Uint8Array} [zeroPoints] as many as there are scales
- * @property {number} zeroOffset
+ * @property {Uint8Array} [zeroPoints] a byte for each of these scales
+ * @property {number} zeroOffset is added to each zero point
  * @property {Uint8Array} [order] the group of each column
- * @property {Uint8Array} [factors] of the columns, for what is refined from these codes
+ * @property {Uint8Array} [factors] the column factors, for a refinement of these codes
  * @property {number} [factorsDtype]
  */
 
 /**
- * What a chunk is, and what it builds on (native/src/core/chunk.h, FORMAT.md §3).
+ * Describes a chunk and what it builds on (native/src/core/chunk.h, FORMAT.md §3).
  * @typedef {object} ChunkDesc
- * @property {number} kind of the object: 0 plain, 1 codes, 2 refine, 3 delta
+ * @property {number} kind the object's: 0 plain, 1 codes, 2 refine, 3 delta
  * @property {number} dtype
  * @property {number} elems elements in this chunk
  * @property {number} cols columns of the object
- * @property {number} first the object's number of the chunk's first element
- * @property {Uint8Array} [coarse] the same elements of the coarser object, decoded; refine and codes: its codes
- * @property {number} [coarseDtype] theirs; needed with coarse
- * @property {Grid} [coarseGrid] refine and codes: of these codes
- * @property {Grid} [grid] codes that build on others: their own
+ * @property {number} first the number, within the object, of the chunk's first element
+ * @property {Uint8Array} [coarse] these elements of the object that it builds on, decoded: codes for kinds refine and codes, else floats
+ * @property {number} [coarseDtype] the dtype of `coarse`, which needs it
+ * @property {Grid} [coarseGrid] the grid of the codes in `coarse`
+ * @property {Grid} [grid] the grid of recoded codes themselves
  */
 
 /**
- * A coded chunk.
+ * A coded chunk, one of several that build on one another.
  * @typedef {object} ChunkLevel
  * @property {ChunkDesc} desc
  * @property {Uint8Array} bytes
  */
 
 /**
- * A part of a layout, and what it is made of (native/src/core/layout.h, FORMAT.md §2.3).
+ * Describes a part of a layout and what it is made of (native/src/core/layout.h, FORMAT.md §2.3).
  * @typedef {object} LayoutDesc
- * @property {number} rule of LAYOUT
+ * @property {number} rule one of LAYOUT
  * @property {number} dtype
- * @property {number} elems in this part
- * @property {number} first the object's number of the first one
- * @property {number} bits of a code, or of a float; not of blocks
- * @property {number} rows layouts by columns: of the codes
- * @property {Uint8Array} [codes] of these elements, decoded; layouts by columns: the columns of codes, or floats, that these words have, of all rows
- * @property {Grid} [grid] blocks: of these codes
+ * @property {number} elems elements in this part
+ * @property {number} first the number, within the object, of the part's first element
+ * @property {number} bits of a code, or of a float; not used for blocks
+ * @property {number} rows of the codes; only used for layouts by columns
+ * @property {Uint8Array} [codes] the codes, or floats, of these elements, decoded; for layouts by columns all rows of the columns that the
+ *   part's words hold
+ * @property {Grid} [grid] the grid of the codes; only used for blocks
  */
 
-/** What is wrong with bytes whose checksum differs. */
+/** The message for a decoded part whose checksum differs. */
 export const OTHER_BYTES = "it decodes to other bytes than were packed";
 
-/** Words of a chunk's description, and of a grid in it (wasm/abi.c). */
+/** 32-bit words of a chunk's description, and of each grid in it (wasm/abi.c). */
 const CHUNK_WORDS = 43, GRID_WORDS = 16;
 
-/** @param {bigint} value */
+/**
+ * A 64-bit number as a JavaScript number, which must hold it exactly.
+ * @param {bigint} value
+ */
 function checkSafe(value) {
 	const number = Number(value);
 	if (!Number.isSafeInteger(number))
@@ -103,11 +107,11 @@ export class Decoder {
 	/** @type {Abi} */
 	#abi;
 	#heap;
-	/** The scratch memory of decoding. */
+	/** A pointer to the core's workspace, its scratch memory. */
 	#work;
 
 	/**
-	 * A decoder of its own memory, for this thread.
+	 * Makes a decoder, with a memory of its own, for the calling thread.
 	 * @param {WebAssembly.Module} module
 	 */
 	static async instantiate(module) {
@@ -123,27 +127,28 @@ export class Decoder {
 		this.#abi.qs_workspace_init(this.#work);
 	}
 
-	/** Bytes of the module's memory now: bounded by the largest single call, whatever the model. */
+	/** Bytes of the module's memory now. The largest single call bounds them, whatever the model's size. */
 	get memorySize() {
 		return this.#heap.bytes.length;
 	}
 
 	/**
 	 * Reads the index's header.
-	 * @param {Uint8Array} bytes from INDEX_OFFSET of the archive on, INDEX_HEADER_SIZE or more
+	 * @param {Uint8Array} bytes the archive from INDEX_OFFSET on, INDEX_HEADER_SIZE bytes or more
 	 * @returns {import("../format/archive-index.js").IndexHeader}
 	 */
 	indexHeader(bytes) {
 		return this.#heap.scope(() => {
 			const header = bytes.subarray(0, INDEX_HEADER_SIZE), out = this.#heap.alloc(32);
 			this.#check(this.#abi.qs_header(this.#heap.copy(header), header.length, out), "index header");
-			const [bodyCodedSize, bodySize, payloadOffset, payloadSize] = Array.from(this.#heap.longs.subarray(out / 8, out / 8 + 4), checkSafe);
+			const numbers = Array.from(this.#heap.longs.subarray(out / 8, out / 8 + 4), checkSafe);
+			const [bodyCodedSize, bodySize, payloadOffset, payloadSize] = numbers;
 			return { bodyCodedSize, bodySize, payloadOffset, payloadSize };
 		});
 	}
 
 	/**
-	 * Decompresses the index's body and checks all of it: its fields can be used without further checks.
+	 * Decompresses the index's body and checks all of it, so that its fields can be used without further checks.
 	 * @param {Uint8Array} bytes the header and the whole coded body
 	 * @returns {Uint8Array<ArrayBuffer>} the body, a copy
 	 */
@@ -160,11 +165,12 @@ export class Decoder {
 	}
 
 	/**
-	 * Decodes a chunk and before it those that it builds on, whose values stay in the module's memory; dst is filled exactly.
-	 * @param {ChunkLevel[]} levels at least one; each builds on the one before, whose values its `coarse` needs not be
-	 * @param {Uint8Array} dst the last one's values
-	 * @param {(level: number, what: string) => Error} [damaged] what to throw when a level does not decode, or the last one's values are wrong
-	 * @param {bigint} [check] XXH3-64 of the last one's values; not checked without
+	 * Decodes a chunk after those that it builds on, whose values stay in the module's memory. Fills dst exactly.
+	 * @param {ChunkLevel[]} levels at least one. Each builds on the one before it, unless its `coarse` has the values to build on
+	 * @param {Uint8Array} dst gets the values of the last level
+	 * @param {(level: number, what: string) => Error} [damaged] makes the error for a level that does not decode, or for wrong values of the
+	 *   last level
+	 * @param {bigint} [check] XXH3-64 of the last level's values; without it they are not checked
 	 */
 	chunks(levels, dst, damaged = (_, what) => new QstoreError("CORRUPT", `chunk: ${what}`), check) {
 		this.#heap.scope(() => {
@@ -175,7 +181,8 @@ export class Decoder {
 					throw new QstoreError("USAGE", `${coarseSize} coarse bytes for a chunk of ${desc.elems} elements`);
 				size = desc.elems * DTYPES[desc.dtype].size;
 				values = this.#heap.alloc(size);
-				const status = this.#abi.qs_chunk(this.#describe(desc, coarse), this.#heap.copy(bytes), bytes.length, values, size, this.#work);
+				const words = this.#describe(desc, coarse), src = this.#heap.copy(bytes);
+				const status = this.#abi.qs_chunk(words, src, bytes.length, values, size, this.#work);
 				if (status === STATUS.CORRUPT)
 					throw damaged(level, "it does not decode");
 				this.#check(status, "chunk");
@@ -187,9 +194,10 @@ export class Decoder {
 	}
 
 	/**
+	 * Stores a chunk's description in the module's memory (wasm/abi.c).
 	 * @param {ChunkDesc} desc
-	 * @param {number} coarse where the values are that it builds on, or 0
-	 * @returns {number} where its words are (wasm/abi.c)
+	 * @param {number} coarse a pointer to the values that it builds on, or 0
+	 * @returns {number} a pointer to the description
 	 */
 	#describe({ kind, dtype, elems, cols, first, coarseDtype = 0, coarseGrid, grid }, coarse) {
 		const factors = this.#heap.copyIfThere(coarseGrid?.factors), words = this.#heap.alloc(4 * CHUNK_WORDS), at = words / 4;
@@ -201,7 +209,8 @@ export class Decoder {
 	}
 
 	/**
-	 * @param {number} at
+	 * Stores a grid, or zeros where there is none.
+	 * @param {number} at in words
 	 * @param {Grid} [grid]
 	 */
 	#storeGrid(at, grid) {
@@ -216,8 +225,9 @@ export class Decoder {
 	}
 
 	/**
+	 * Stores the low 32 bits of each number.
 	 * @param {number} at in words
-	 * @param {number[]} numbers of which words have the low 32 bits
+	 * @param {number[]} numbers
 	 */
 	#store(at, numbers) {
 		for (let i = 0; i < numbers.length; i++)
@@ -225,16 +235,17 @@ export class Decoder {
 	}
 
 	/**
-	 * Makes a part of a layout; dst is filled exactly.
+	 * Makes a part of a layout. Fills dst exactly.
 	 * @param {LayoutDesc} desc
 	 * @param {Uint8Array} dst
-	 * @param {() => Error} [damaged] what to throw when it has other bytes
-	 * @param {bigint} [check] XXH3-64 of them; not checked without
+	 * @param {() => Error} [damaged] makes the error for bytes whose checksum differs
+	 * @param {bigint} [check] XXH3-64 of the bytes; without it they are not checked
 	 */
-	layout({ rule, dtype, elems, first, bits, rows, codes = new Uint8Array(0), grid }, dst, damaged = () => new QstoreError("CORRUPT", `layout: ${OTHER_BYTES}`), check) {
+	layout(desc, dst, damaged = () => new QstoreError("CORRUPT", `layout: ${OTHER_BYTES}`), check) {
+		const { rule, dtype, elems, first, bits, rows, codes = new Uint8Array(0), grid } = desc;
 		const { blockElems, blockSize } = DTYPES[dtype], count = elems / blockElems, abi = this.#abi;
 		const codeSize = bits > 8 ? bits / 8 : 1, words = count * blockSize / 4, perElem = 8 * blockSize * codeSize / bits;
-		// What the C functions take on trust.
+		// The C functions do not check sizes.
 		if (dst.length !== count * blockSize)
 			throw new QstoreError("USAGE", `${dst.length} bytes for ${elems} elements of ${DTYPES[dtype].name}`);
 		const byColumns = isByColumns(rule), cols = byColumns ? codes.length / codeSize / rows : 0, line = lineOf(rule, rows, bits);
@@ -264,7 +275,7 @@ export class Decoder {
 	}
 
 	/**
-	 * XXH3-64 with seed 0: the checksum of coded chunks and of what they decode to.
+	 * XXH3-64 with seed 0, the checksum of coded chunks and of decoded parts.
 	 * @param {Uint8Array} bytes
 	 * @returns {bigint}
 	 */
@@ -273,6 +284,7 @@ export class Decoder {
 	}
 
 	/**
+	 * XXH3-64 of bytes in the module's memory.
 	 * @param {number} pointer
 	 * @param {number} size
 	 */
@@ -285,7 +297,7 @@ export class Decoder {
 	/**
 	 * Decompresses one zstd frame.
 	 * @param {Uint8Array} bytes
-	 * @param {number} size of the decompressed bytes, exactly
+	 * @param {number} size the exact number of decompressed bytes
 	 * @returns {Uint8Array<ArrayBuffer>}
 	 */
 	zstd(bytes, size) {
@@ -296,18 +308,18 @@ export class Decoder {
 		});
 	}
 
-	/** The C core's version, as "0.1.0". */
+	/** The C core's version, for example "0.1.0". */
 	get version() {
 		const version = this.#abi.qs_version();
 		return `${version >>> 16}.${version >>> 8 & 255}.${version & 255}`;
 	}
 
 	/**
-	 * A result for the caller.
+	 * Checks a result and copies it to the caller.
 	 * @param {number} pointer
 	 * @param {Uint8Array} dst
-	 * @param {() => Error} damaged what to throw when the checksum differs
-	 * @param {bigint} [check] XXH3-64 of it; not checked without
+	 * @param {() => Error} damaged makes the error for a checksum that differs
+	 * @param {bigint} [check] XXH3-64 of the result; without it the result is not checked
 	 */
 	#give(pointer, dst, damaged, check) {
 		if (check !== undefined && this.#xxh3(pointer, dst.length) !== check)
@@ -316,8 +328,9 @@ export class Decoder {
 	}
 
 	/**
+	 * Throws unless a function of the core succeeded.
 	 * @param {number} status
-	 * @param {string} what
+	 * @param {string} what the subject of the message
 	 */
 	#check(status, what) {
 		if (status !== STATUS.OK)
@@ -326,7 +339,7 @@ export class Decoder {
 }
 
 /**
- * The upper word of a 64-bit number; storing the number as a word keeps the lower one.
+ * The upper 32 bits of a 64-bit number; storing the number itself as a word keeps the lower 32 bits.
  * @param {number} value
  */
 function high(value) {

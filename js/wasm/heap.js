@@ -1,28 +1,28 @@
 /**
- * The memory of the WebAssembly module beyond its own data. The module allocates nothing: what a call takes is laid out here, as a stack, whose top is
- * put back when the call ends. There is one place where the memory grows, and where its views are renewed.
+ * The memory of the WebAssembly module behind its own data. The module allocates nothing itself: the memory for a call is allocated here,
+ * as on a stack whose top is reset when the call ends. Only alloc() grows the memory and renews its views.
  */
 
 import { QstoreError } from "../error.js";
 
-/** What memory grows by. */
+/** WebAssembly's memory grows by pages of so many bytes. */
 const PAGE_SIZE = 65536;
 
-/** What each piece of memory is aligned to: a vector, which is more than C asks for. */
+/** Every allocation is aligned to a vector's size, which is more than C asks for. */
 const ALIGNMENT = 16;
 
 export class Heap {
 	#memory;
 	/** Where free memory begins. */
 	#top;
-	/** All of the memory, as bytes and as numbers. Growing replaces them: nobody keeps them over an allocation. */
+	/** All of the memory, as bytes, 32-bit and 64-bit words. Growing replaces these views: do not keep one over an allocation. */
 	bytes = new Uint8Array(0);
 	words = new Uint32Array(0);
 	longs = new BigUint64Array(0);
 
 	/**
 	 * @param {WebAssembly.Memory} memory
-	 * @param {number} start where the module's own data end
+	 * @param {number} start the end of the module's own data
 	 */
 	constructor(memory, start) {
 		this.#memory = memory;
@@ -31,7 +31,7 @@ export class Heap {
 	}
 
 	/**
-	 * Runs a call; the memory that it takes is free again when it ends, however it ends.
+	 * Calls a function, and frees the memory that it allocated when it returns or throws.
 	 * @template T
 	 * @param {() => T} call
 	 * @returns {T}
@@ -46,18 +46,18 @@ export class Heap {
 	}
 
 	/**
-	 * @param {number} size
-	 * @returns {number} a pointer, never 0, also for 0 bytes
+	 * @param {number} size in bytes
+	 * @returns {number} a pointer, which is never 0, not even for 0 bytes
 	 */
 	alloc(size) {
 		if (!Number.isSafeInteger(size) || size < 0 || size > 0x7fffffff)
-			throw new QstoreError("LIMIT", `${size} bytes at once are more than WebAssembly's memory takes`);
+			throw new QstoreError("LIMIT", `${size} bytes in one piece are more than WebAssembly's memory can hold`);
 		const pointer = this.#top, end = alignUp(pointer + size), more = end - this.bytes.length;
 		if (more > 0) {
 			try {
 				this.#memory.grow(Math.ceil(more / PAGE_SIZE));
 			} catch (cause) {
-				throw new QstoreError("MEMORY", `WebAssembly has no ${size} bytes left`, { cause });
+				throw new QstoreError("MEMORY", `WebAssembly's memory cannot grow by ${more} bytes`, { cause });
 			}
 			this.#renewViews();
 		}
@@ -73,6 +73,7 @@ export class Heap {
 	}
 
 	/**
+	 * Copies bytes into the memory.
 	 * @param {Uint8Array} bytes
 	 * @returns {number} a pointer
 	 */
@@ -84,7 +85,7 @@ export class Heap {
 
 	/**
 	 * @param {Uint8Array} [bytes]
-	 * @returns {number} 0 when there are none
+	 * @returns {number} a pointer, or 0 for undefined
 	 */
 	copyIfThere(bytes) {
 		return bytes ? this.copy(bytes) : 0;
