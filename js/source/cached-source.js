@@ -1,6 +1,7 @@
 /**
- * Keeps what is read of an archive on a server: coded bytes, range by range, in a folder of a store (opfs.js, ../node/cache-folder.js). Each range is
- * a file of its own that is written once, whole; several tabs or processes can use a folder at the same time.
+ * A cache for archives on servers. It keeps the coded bytes that were read, range by range, in a folder of a store (../browser/opfs.js,
+ * ../node/cache-folder.js). Each range is a file of its own that is written once, as a whole, so that several tabs or processes can use a
+ * folder at the same time.
  */
 
 import { INDEX_HEADER_SIZE, INDEX_OFFSET } from "../format/archive-index.js";
@@ -12,50 +13,57 @@ import { readExactly } from "./source.js";
 /** @typedef {import("./source.js").Source} Source */
 
 /**
- * Files of one archive.
+ * The folder of one archive.
  * @typedef {object} CacheFolder
- * @property {() => Promise<string[]>} list names; none while there is no folder
- * @property {(name: string, offset: number, length: number) => Promise<Uint8Array | undefined>} read fewer bytes when the file is shorter
- * @property {(name: string, bytes: Uint8Array) => Promise<void>} write the whole file, or nothing
+ * @property {() => Promise<string[]>} list the names of its files; an empty list if the folder does not exist
+ * @property {(name: string, offset: number, length: number) => Promise<Uint8Array | undefined>} read gives fewer bytes if the file ends
+ *   earlier, and undefined if there is no such file
+ * @property {(name: string, bytes: Uint8Array) => Promise<void>} write writes the whole file, or nothing
  * @property {(name: string) => Promise<void>} remove
- * @property {() => Promise<void>} clear removes all, and the folder
+ * @property {() => Promise<void>} clear removes the folder with all its files
  */
 
 /**
- * Where caches are: a folder for each archive.
+ * A place for caches, with a folder for each archive.
  * @typedef {object} CacheStore
  * @property {(id: string) => CacheFolder} folder
- * @property {() => Promise<void>} clear removes all archives
+ * @property {() => Promise<void>} clear removes the folders of all archives
  */
 
 /**
- * A source that also knows the state of what it reads, and that its reader keeps it (HttpSource).
- * @typedef {Source & { etag?: string, sequential?: boolean, kept?: boolean, expect?: (known: { byteLength: number | undefined, etag: string | undefined }) => void }} RemoteSource
+ * The properties of an HttpSource that a cache uses beside those of any source.
+ * @typedef {object} RemoteProperties
+ * @property {string} [etag]
+ * @property {boolean} [sequential]
+ * @property {boolean} [kept]
+ * @property {(known: { byteLength: number | undefined, etag: string | undefined }) => void} [expect]
  */
 
+/** @typedef {Source & RemoteProperties} RemoteSource */
+
 /**
- * What is known of the file whose ranges are in the folder.
+ * Describes the file whose ranges are in the folder.
  * @typedef {object} State
- * @property {string} key which archive this is, for people who look into the folder
- * @property {string} version of the archive: its index header's checksum
+ * @property {string} key the name of the archive, for people who look into the folder
+ * @property {string} version the checksum of the archive's index header
  * @property {number} [byteLength]
  * @property {string} [etag]
- * @property {number} checked when the server said so, in milliseconds since 1970
+ * @property {number} checked when the server was last asked whether it still has this file, in milliseconds since 1970
  */
 
 /**
  * @typedef {object} KeptRange
  * @property {number} start
  * @property {number} end
- * @property {Promise<Uint8Array>} [loading] until it is in the folder
+ * @property {Promise<Uint8Array>} [loading] its bytes, until they are in the folder
  */
 
 const STATE_NAME = "source.json";
-/** Bytes of the first read: as many as readIndex asks for. */
+/** Bytes of the first read, as many as readIndex reads. */
 const FIRST_READ = 65536;
-/** What tells versions apart: the index's header has checksums of the index, which has those of all chunks. */
+/** The end of the index's header. It tells versions apart: it has the checksum of the index, which has those of all chunks. */
 const HEADER_END = INDEX_OFFSET + INDEX_HEADER_SIZE;
-/** Bytes that are read at a time to get to a place, where a server does not do ranges. */
+/** Where a server does not support Range requests, so many bytes are read at a time to get to a place. */
 const STEP = 2 ** 22;
 
 /** @implements {Source} */
@@ -64,23 +72,23 @@ export class CachedSource {
 	#folder;
 	/** @type {State} */
 	#state;
-	/** @type {KeptRange[]} by their starts */
+	/** @type {KeptRange[]} by ascending starts */
 	#ranges = [];
 	/** @type {Error | undefined} */
 	#error;
 	/** @type {Promise<unknown>} */
 	#reaching = Promise.resolve();
-	/** @type {Set<Promise<void>>} ranges on their way into the folder */
+	/** @type {Set<Promise<void>>} ranges that are being written into the folder */
 	#writes = new Set();
-	/** @type {Promise<void> | undefined} while the folder is removed */
+	/** @type {Promise<void> | undefined} is there while the folder is being removed */
 	#clearing;
 
 	/**
-	 * The source with its cache; the source itself where there can be none.
+	 * Opens the cache of a source. Gives the source itself where nothing can be kept.
 	 * @param {RemoteSource} source
 	 * @param {CacheFolder} folder
-	 * @param {{ key: string, revalidate: number, signal?: AbortSignal }} options revalidate: seconds for which the server is not asked whether
-	 *   the file is still the same
+	 * @param {{ key: string, revalidate: number, signal?: AbortSignal }} options revalidate: for so many seconds after a check the server is not
+	 *   asked again whether it still has the same file
 	 * @returns {Promise<Source>}
 	 */
 	static async open(source, folder, { key, revalidate, signal }) {
@@ -100,12 +108,12 @@ export class CachedSource {
 				return cached;
 			source.expect?.({ byteLength: undefined, etag: undefined });
 		}
-		// Also ranges of other versions, whose state was lost.
+		// The folder may also have ranges of other versions, whose state was lost.
 		if (names.length > 0)
 			await folder.clear().catch(() => {});
 		source.kept = true;
 		const head = await source.read(0, FIRST_READ, { signal });
-		// The magic's first byte: what is no archive is not kept.
+		// Only archives are kept: the index begins with this byte.
 		if (head[INDEX_OFFSET] !== 0x89 || head.length < HEADER_END) {
 			source.kept = false;
 			return source;
@@ -146,12 +154,12 @@ export class CachedSource {
 		return this.#error === undefined;
 	}
 
-	/** Why nothing more is kept: the quota is used up, the disk is full … */
+	/** The reason why no more is kept, for example a used-up quota or a full disk. */
 	get error() {
 		return this.#error;
 	}
 
-	/** Bytes of the archive that are kept. */
+	/** How many bytes of the archive are kept. */
 	get size() {
 		let size = 0, at = 0;
 		for (const { start, end } of this.#ranges) {
@@ -173,14 +181,14 @@ export class CachedSource {
 		if (options.reload)
 			await this.#drop(offset, end);
 		try {
-			const parts = await Promise.all(this.#parts(offset, end).map((part) => this.#part(part, options)));
-			if (parts.length === 1)
-				return parts[0];
+			const stretches = await Promise.all(this.#stretches(offset, end).map((stretch) => this.#readStretch(stretch, options)));
+			if (stretches.length === 1)
+				return stretches[0];
 			const out = new Uint8Array(end - offset);
 			let at = 0;
-			for (const part of parts) {
-				out.set(part, at);
-				at += part.length;
+			for (const bytes of stretches) {
+				out.set(bytes, at);
+				at += bytes.length;
 			}
 			return out.subarray(0, at);
 		} catch (error) {
@@ -191,18 +199,18 @@ export class CachedSource {
 	}
 
 	/**
-	 * Bytes of a range that are not kept.
+	 * How many bytes of a range are not kept.
 	 * @param {number} offset
 	 * @param {number} length
 	 */
 	missing(offset, length) {
-		return this.#parts(offset, offset + length).reduce((sum, { start, end, range }) => sum + (range ? 0 : end - start), 0);
+		return this.#stretches(offset, offset + length).reduce((sum, { start, end, range }) => sum + (range ? 0 : end - start), 0);
 	}
 
-	/** Removes all that is kept of this archive. What is read from now on is kept again. */
+	/** Removes everything that is kept of this archive. Bytes that are read from now on are kept again. */
 	async clear() {
 		this.#ranges = this.#ranges.filter(({ loading }) => loading);
-		// Chromium removes no folder in which something is being written.
+		// Chromium does not remove a folder while something is being written into it.
 		const clearing = this.#clearing = Promise.all(this.#writes).then(() => this.#folder.clear());
 		try {
 			await clearing;
@@ -230,14 +238,14 @@ export class CachedSource {
 		await this.#source.close?.();
 	}
 
-	/** @param {Error | undefined} error why nothing more is kept */
+	/** @param {Error | undefined} error the reason why no more is kept */
 	#setError(error) {
 		this.#error = error;
 		this.#source.kept = error === undefined;
 	}
 
 	/**
-	 * Is the file on the server the one whose ranges are here? Also when the server cannot be asked.
+	 * Does the server still have the file whose ranges are here? A server that cannot be reached counts as yes.
 	 * @param {AbortSignal | undefined} signal
 	 */
 	async #check(signal) {
@@ -252,7 +260,7 @@ export class CachedSource {
 			signal?.throwIfAborted();
 			if (error instanceof SourceChangedError)
 				return false;
-			// A server that answers "gone" or "forbidden" means it; one that is not there, or is broken, does not.
+			// An answer such as "not found" or "forbidden" is final. A server that is unreachable or broken may come back.
 			if (error instanceof HttpError && error.status < 500)
 				throw error;
 			return true;
@@ -263,15 +271,15 @@ export class CachedSource {
 	}
 
 	/**
-	 * A range cut into what is kept and what is not.
+	 * Cuts a range into stretches that are kept and stretches that are not.
 	 * @param {number} start
 	 * @param {number} end
 	 */
-	#parts(start, end) {
+	#stretches(start, end) {
 		/** @type {{ start: number, end: number, range?: KeptRange }[]} */
-		const parts = [];
+		const stretches = [];
 		for (let at = start; at < end;) {
-			// The one that reaches furthest from here; else the next one that begins later.
+			// The kept range that reaches furthest from here; if there is none, the stretch goes on to the next kept range.
 			let best, next = end;
 			for (const range of this.#ranges) {
 				if (range.start > at) {
@@ -282,20 +290,21 @@ export class CachedSource {
 					best = range;
 			}
 			const to = Math.min(best?.end ?? next, end);
-			parts.push({ start: at, end: to, range: best });
+			stretches.push({ start: at, end: to, range: best });
 			at = to;
 		}
-		return parts;
+		return stretches;
 	}
 
 	/**
-	 * @param {{ start: number, end: number, range?: KeptRange }} part
+	 * Reads one stretch, from the folder or from the source.
+	 * @param {{ start: number, end: number, range?: KeptRange }} stretch
 	 * @param {ReadOptions} options
 	 * @returns {Promise<Uint8Array>}
 	 */
-	async #part({ start, end, range }, options) {
+	async #readStretch({ start, end, range }, options) {
 		if (range) {
-			// Another read's: when that one fails or is aborted, this one reads for itself.
+			// Another read may be loading this range; if that one fails or is aborted, this one reads for itself.
 			const loaded = range.loading && await range.loading.catch(() => undefined);
 			options.signal?.throwIfAborted();
 			const bytes = loaded ? loaded.subarray(start - range.start, end - range.start) :
@@ -310,14 +319,15 @@ export class CachedSource {
 	}
 
 	/**
-	 * Reads what comes before a place, where the server sends the file from its start only: so one pass is enough. One after the other.
+	 * Reads all bytes before a place into the folder, for servers that send a file from its start only, so that it is sent once. One call
+	 * waits for the other.
 	 * @param {number} place
 	 * @param {ReadOptions} options
 	 */
 	#reach(place, options) {
 		const reached = this.#reaching.then(async () => {
 			for (;;) {
-				const gap = this.#parts(0, place).find(({ range }) => !range);
+				const gap = this.#stretches(0, place).find(({ range }) => !range);
 				if (!gap || this.#error)
 					return;
 				const { start, end } = gap, length = Math.min(end - start, STEP);
@@ -329,7 +339,7 @@ export class CachedSource {
 	}
 
 	/**
-	 * Puts what is being read into the folder.
+	 * Writes bytes into the folder when they have been read.
 	 * @param {number} start
 	 * @param {number} end
 	 * @param {Promise<Uint8Array>} loading
@@ -341,7 +351,7 @@ export class CachedSource {
 		this.#ranges.splice(at < 0 ? this.#ranges.length : at, 0, range);
 		try {
 			const bytes = await loading;
-			// (Shorter at the file's end, as long as its size is not known.)
+			// As long as the file's size is not known, a range may end before `end`.
 			range.end = start + bytes.length;
 			if (this.#error === undefined && bytes.length > 0)
 				await this.#write(nameOf(this.#state.version, range), bytes);
@@ -357,9 +367,10 @@ export class CachedSource {
 	}
 
 	/**
+	 * Reads bytes from the folder.
 	 * @param {number} start
 	 * @param {number} end
-	 * @param {KeptRange} [range] that holds it
+	 * @param {KeptRange} [range] the range that holds them
 	 */
 	async #stored(start, end, range = this.#ranges.find((each) => each.start <= start && each.end >= end)) {
 		return range && this.#folder.read(nameOf(this.#state.version, range), start - range.start, end - start);
@@ -371,7 +382,7 @@ export class CachedSource {
 	}
 
 	/**
-	 * Removes the ranges that touch one.
+	 * Removes all kept ranges that overlap the given one.
 	 * @param {number} start
 	 * @param {number} end
 	 */

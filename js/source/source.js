@@ -1,6 +1,6 @@
 /**
- * Where an archive's bytes come from. A source reads ranges and knows nothing of archives: files, blobs, buffers and
- * URLs are sources, and so is any object of a caller with `read`.
+ * Sources: where an archive's bytes come from. A source reads ranges and knows nothing of archives. Files, blobs, buffers and URLs are
+ * sources, and so is any object of the caller's that has `read`.
  */
 
 import { QstoreError } from "../error.js";
@@ -8,25 +8,25 @@ import { QstoreError } from "../error.js";
 /**
  * @typedef {object} ReadOptions
  * @property {AbortSignal} [signal]
- * @property {(bytes: number) => void} [onFetch] called with the number of bytes that came over the network, as they come
+ * @property {(bytes: number) => void} [onFetch] is called with the number of bytes each time some have come over the network
  * @property {number} [batchSize] coded bytes that are requested at a time where much is read; default 8 MiB, and less at first. With smaller
  *   batches, a reading that is cancelled has fetched less in vain, but takes more requests
  * @property {number} [lot] the former name of batchSize
- * @property {boolean} [reload] not from a cache: what it gave was damaged
- * @property {number} [retries] of this read, when it fails in a way that may pass
+ * @property {boolean} [reload] do not read from a cache, whose bytes were damaged
+ * @property {number} [retries] how often this read is tried again when it fails in a way that may pass
  */
 
 /**
  * @typedef {object} Source
- * @property {number | undefined} [byteLength] its size; undefined while it is not known (an URL before its first read)
+ * @property {number | undefined} [byteLength] its size; undefined while it is not known (for a URL, before the first read)
  * @property {string} [name] for messages
- * @property {(offset: number, length: number, options?: ReadOptions) => Promise<Uint8Array>} read resolves to exactly
- *   `length` bytes, or to fewer when the source ends before; may be called again before it has resolved. Who gets the
- *   bytes must not change them.
+ * @property {(offset: number, length: number, options?: ReadOptions) => Promise<Uint8Array>} read resolves to exactly `length` bytes, or to
+ *   fewer when the source ends earlier. It may be called again before it has resolved. The reader must not change the bytes
  * @property {() => void | Promise<void>} [close]
- * @property {boolean} [remote] is it read over a network, so that reading once more may give other bytes?
- * @property {boolean} [keeps] does it keep what it has read, so that nothing is fetched twice?
- * @property {(offset: number, length: number) => number} [missing] bytes of a range that are not in its cache: what reading it would fetch
+ * @property {boolean} [remote] is it read over a network, so that reading again may give other bytes?
+ * @property {boolean} [keeps] does it keep the bytes that it has read, so that nothing is fetched twice?
+ * @property {(offset: number, length: number) => number} [missing] how many bytes reading a range would fetch, since the cache does not
+ *   have them
  */
 
 /**
@@ -49,9 +49,9 @@ export function bytesSource(data, name) {
 }
 
 /**
- * A source over a Blob or File, read piece by piece.
+ * A source over a Blob or File, of which only the wanted ranges are read.
  * @param {Blob} blob
- * @param {string} [name] for messages; a File's own by default
+ * @param {string} [name] for messages; by default a File's own name
  * @returns {Source}
  */
 export function blobSource(blob, name = "name" in blob ? String(blob.name) : undefined) {
@@ -68,7 +68,7 @@ export function blobSource(blob, name = "name" in blob ? String(blob.name) : und
 }
 
 /**
- * The source for what a caller has at hand.
+ * The source for bytes, a Blob, or a source of the caller's.
  * @param {Source | Blob | ArrayBuffer | ArrayBufferView} input
  * @returns {Source}
  */
@@ -83,7 +83,7 @@ export function toSource(input) {
 }
 
 /**
- * Reads a range that must be there.
+ * Reads a range, all of which must be there.
  * @param {Source} source
  * @param {number} offset
  * @param {number} length
@@ -96,12 +96,12 @@ export async function readExactly(source, offset, length, options) {
 	const name = source.name ? `${source.name}: ` : "";
 	if (bytes.length < length)
 		throw new QstoreError("TRUNCATED", `${name}ends too early, at byte ${offset + bytes.length}: ` +
-			`${length} bytes at ${offset} were asked for`);
+			`${length} bytes from byte ${offset} on were needed`);
 	throw new QstoreError("IO", `${name}the source gave ${bytes.length} bytes where ${length} were asked for`);
 }
 
 /**
- * A source that answers from bytes that were read already where it can.
+ * A source whose first bytes have been read already and are not read again.
  * @param {Source} source
  * @param {Uint8Array} head the source's first bytes
  * @returns {Source}
@@ -128,7 +128,7 @@ export function withHead(source, head) {
 }
 
 /**
- * Bytes that reading a range would fetch over the network.
+ * How many bytes reading a range would fetch over the network.
  * @param {Source} source
  * @param {number} offset
  * @param {number} length

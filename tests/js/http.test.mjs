@@ -80,7 +80,7 @@ test("without Range, what was dropped from memory is a clear error", async (t) =
 	await check(source, 0, 1000);
 	await check(source, 290_000, 1000);
 	await check(source, 290_000, 1000);
-	await assert.rejects(source.read(0, 10), { code: "LIMIT", message: /does not do Range requests.*limit 100000/ });
+	await assert.rejects(source.read(0, 10), { code: "LIMIT", message: /does not support Range requests.*limit 100000/ });
 	await check(source, 291_000, 9000);
 });
 

@@ -1,6 +1,8 @@
+/** A limit for work that goes on at the same time. */
+
 import { unlessAborted } from "../../util/abort.js";
 
-/** Lets a few in at a time. */
+/** Lets a few callers in at a time; the others wait in the order in which they came. */
 export class Gate {
 	#free;
 	/** @type {(() => void)[]} */
@@ -13,26 +15,26 @@ export class Gate {
 
 	/**
 	 * @param {AbortSignal | undefined} signal
-	 * @returns {Promise<() => void>} to leave with
+	 * @returns {Promise<() => void>} the function to call when leaving
 	 */
 	async enter(signal) {
 		if (this.#free > 0) {
 			this.#free--;
 		} else {
 			/** @type {() => void} */
-			let turn = () => {};
-			const come = new Promise((/** @type {(value: void) => void} */ resolve) => {
-				turn = resolve;
-				this.#waiting.push(turn);
+			let letIn = () => {};
+			const entered = new Promise((/** @type {(value: void) => void} */ resolve) => {
+				letIn = resolve;
+				this.#waiting.push(letIn);
 			});
 			try {
-				await unlessAborted(come, signal);
+				await unlessAborted(entered, signal);
 			} catch (error) {
-				const at = this.#waiting.indexOf(turn);
+				const at = this.#waiting.indexOf(letIn);
 				if (at >= 0)
 					this.#waiting.splice(at, 1);
 				else
-					this.#leave(); // Its turn came at the same time.
+					this.#leave(); // It was let in at the same moment.
 				throw error;
 			}
 		}

@@ -1,15 +1,15 @@
-/** What answers say, and how they fail. */
+/** HTTP responses: their bodies, lengths, and failures. */
 
 /** @typedef {import("../../error.js").QstoreError} QstoreError */
 
-/** In milliseconds. */
+/** Milliseconds; a server that asks for a longer pause is asked again after this one. */
 const RETRY_AFTER_MAX = 120_000;
 
-/** A failure that may pass: the connection, a busy server. */
+/** A failure that may pass, such as a broken connection or a busy server. */
 export class Retry extends Error {
 	/**
-	 * @param {QstoreError} error what to throw when there is no more hope
-	 * @param {number} [after] milliseconds that the server asked for
+	 * @param {QstoreError} error the error to throw when trying again does not help
+	 * @param {number} [after] milliseconds that the server asked to wait
 	 */
 	constructor(error, after = 0) {
 		super(error.message);
@@ -19,7 +19,7 @@ export class Retry extends Error {
 }
 
 /**
- * A body's bytes; by a reader, because not every browser iterates over streams.
+ * A body's bytes as they arrive. A reader is used because some browsers cannot iterate over streams.
  * @param {Response} response
  * @returns {AsyncGenerator<Uint8Array, void, void>}
  */
@@ -40,7 +40,7 @@ export async function* bodyOf(response) {
 }
 
 /**
- * Content-Length, where it is the length of the body that one gets.
+ * Content-Length; undefined where the body is compressed on the way, since its length is another then.
  * @param {Response} response
  */
 export function fullLength(response) {
@@ -49,19 +49,28 @@ export function fullLength(response) {
 	return text !== null && /^\d+$/.test(text) && coded === "identity" ? Number(text) : undefined;
 }
 
-/** @param {Response} response */
+/**
+ * Drops the body of a response that is not needed.
+ * @param {Response} response
+ */
 export async function discard(response) {
 	await response.body?.cancel().catch(() => {});
 }
 
-/** @param {unknown} error */
+/**
+ * The reason of a failed fetch, for messages.
+ * @param {unknown} error
+ */
 export function causeOf(error) {
 	const { cause, message } = /** @type {Error} */ (error);
 	const inner = cause instanceof Error ? cause.message || /** @type {{ code?: string }} */ (cause).code : undefined;
 	return inner || message || String(error);
 }
 
-/** @param {string | null} text seconds, or a date */
+/**
+ * The milliseconds to wait that a Retry-After header asks for.
+ * @param {string | null} text seconds, or a date
+ */
 export function retryAfter(text) {
 	const wanted = text === null ? 0 : /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - Date.now();
 	return Math.min(Math.max(wanted || 0, 0), RETRY_AFTER_MAX);

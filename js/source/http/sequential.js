@@ -1,4 +1,4 @@
-/** A file over HTTP, read from its start to its end. */
+/** Files from servers that do not support Range requests: they are read once, from the start to the end. */
 
 import { unlessAborted } from "../../util/abort.js";
 import { QstoreError } from "../../error.js";
@@ -9,12 +9,12 @@ import { Retry, bodyOf, causeOf, fullLength } from "./response.js";
 /**
  * @typedef {object} OpenResponse
  * @property {Response} response
- * @property {AbortController} controller ends it
+ * @property {AbortController} controller ends the response
  */
 
 /**
- * Serves reads from one body that only goes forward, for servers that do not do ranges. What has passed is kept up to a
- * limit; as an archive is read mostly in its order, that is enough for the coarse variant of any size.
+ * Serves reads from one body, which only goes forward. Bytes that have passed are kept up to a limit. Archives are read mostly in their
+ * order, so that this is enough for the coarsest variant, whatever its size.
  */
 export class SequentialReader {
 	#name;
@@ -24,9 +24,9 @@ export class SequentialReader {
 	#open;
 	/** @type {AsyncIterator<Uint8Array> | undefined} */
 	#body;
-	/** @type {Promise<IteratorResult<Uint8Array>> | undefined} a read of the body that an aborted reader left behind */
+	/** @type {Promise<IteratorResult<Uint8Array>> | undefined} the next bytes of the body, if an aborted read has asked for them */
 	#pending;
-	/** @type {{ offset: number, bytes: Uint8Array }[]} what is kept, in order, without gaps */
+	/** @type {{ offset: number, bytes: Uint8Array }[]} the bytes that are kept, in order, without gaps */
 	#blocks = [];
 	#kept = 0;
 	#end = 0;
@@ -36,10 +36,10 @@ export class SequentialReader {
 	#closed = false;
 
 	/**
-	 * @param {string} name
-	 * @param {number} limit
+	 * @param {string} name for messages
+	 * @param {number} limit bytes to keep
 	 * @param {OpenResponse} open
-	 * @param {(signal: AbortSignal | undefined) => Promise<OpenResponse>} reopen
+	 * @param {(signal: AbortSignal | undefined) => Promise<OpenResponse>} reopen asks for the whole file again
 	 */
 	constructor(name, limit, open, reopen) {
 		this.#name = name;
@@ -74,9 +74,9 @@ export class SequentialReader {
 		signal?.throwIfAborted();
 		const start = this.#blocks[0]?.offset ?? this.#end;
 		if (offset < start)
-			throw new QstoreError("LIMIT", `${this.#name}: the server does not do Range requests, and byte ${offset} ` +
+			throw new QstoreError("LIMIT", `${this.#name}: the server does not support Range requests, and byte ${offset} ` +
 				`is before the last ${this.#kept} bytes that are kept in memory (limit ${this.#limit}): ` +
-				"use a server that does, or download the archive first");
+				"use a server that supports them, or download the archive first");
 		while (this.#end < offset + length && !this.#ended) {
 			const came = await this.#advance(signal, offset);
 			onFetch?.(came);
@@ -94,8 +94,8 @@ export class SequentialReader {
 	/**
 	 * Takes the next bytes of the body.
 	 * @param {AbortSignal | undefined} signal
-	 * @param {number} needed bytes from here on are not dropped, whatever the limit
-	 * @returns {Promise<number>} how many they are
+	 * @param {number} needed bytes from this place on are not dropped, whatever the limit
+	 * @returns {Promise<number>} how many bytes came
 	 */
 	async #advance(signal, needed) {
 		if (this.#closed)
@@ -131,7 +131,7 @@ export class SequentialReader {
 	}
 
 	/**
-	 * Begins from the start, and skips what had arrived.
+	 * Asks for the file again, and skips the bytes that had arrived before.
 	 * @param {AbortSignal | undefined} signal
 	 */
 	async #restart(signal) {
@@ -163,6 +163,7 @@ export class SequentialReader {
 	}
 
 	/**
+	 * A failure of the connection, which may pass.
 	 * @param {string} text
 	 * @param {unknown} [cause]
 	 */

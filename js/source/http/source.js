@@ -1,5 +1,5 @@
 /**
- * Archives over HTTP. Ranges are asked for with GET, never HEAD: it costs a round trip, and servers that sign URLs
+ * Archives over HTTP. There are only GET requests, each for a range: a HEAD request would cost a round trip, and servers that sign URLs
  * refuse it.
  */
 
@@ -12,7 +12,7 @@ import { SequentialReader } from "./sequential.js";
 /** @typedef {import("../source.js").ReadOptions} ReadOptions */
 /** @typedef {import("../source.js").Source} Source */
 
-/** An HTTP status that reading cannot go on after. */
+/** The server answered with a status after which reading cannot go on: 404, for example. */
 export class HttpError extends QstoreError {
 	/**
 	 * @param {string} message
@@ -25,7 +25,7 @@ export class HttpError extends QstoreError {
 	}
 }
 
-/** The file on the server is not the one that was opened: its ETag or its size is another. Open it again. */
+/** The file on the server has been replaced since it was opened: its ETag or its size differs. Open it again. */
 export class SourceChangedError extends QstoreError {
 	/** @param {string} message */
 	constructor(message) {
@@ -37,14 +37,14 @@ export class SourceChangedError extends QstoreError {
 /**
  * @typedef {object} HttpOptions
  * @property {(url: string, init: RequestInit) => Promise<Response>} [fetch]
- * @property {Record<string, string>} [headers] for every request: authorization, say
- * @property {number} [retries] of one read without progress; default 5
- * @property {number} [retryDelay] milliseconds before the first retry; it doubles each time
- * @property {number} [bufferLimit] bytes that are kept when the server does not do ranges; default 256 MiB
- * @property {number} [requests] under way at a time; default 6, as many as browsers have with one server
+ * @property {Record<string, string>} [headers] are sent with every request, for example authorization
+ * @property {number} [retries] how often a read is tried again without any progress; default 5
+ * @property {number} [retryDelay] milliseconds before the first retry; they double each time; default 300
+ * @property {number} [bufferLimit] bytes that are kept in memory when the server does not support Range requests; default 256 MiB
+ * @property {number} [requests] how many requests are made at a time; default 6, as many as browsers make to one server
  */
 
-/** In milliseconds. */
+/** Milliseconds before a retry, at most. */
 const DELAY_MAX = 15_000;
 
 /** @implements {Source} */
@@ -58,19 +58,19 @@ export class HttpSource {
 	#size;
 	/** @type {string | null} */
 	#etag = null;
-	/** @type {SequentialReader | undefined} when the server does not do ranges */
+	/** @type {SequentialReader | undefined} is there when the server does not support Range requests */
 	#sequential;
 	#closed = new AbortController();
 	#gate;
-	/** Does the reader keep what it gets? Then the browser's HTTP cache does not: it would write copies that nobody reads. */
+	/** Does a cache of ours keep the bytes? Then the browser's HTTP cache is told not to: it would write copies that nobody reads. */
 	kept = false;
 
 	/**
-	 * @param {string | URL | Request} input a Request gives its headers, credentials, mode and signal too
+	 * @param {string | URL | Request} input a Request's headers, credentials, mode and signal are used too
 	 * @param {HttpOptions} [options]
 	 */
 	constructor(input, options = {}) {
-		const { fetch = globalThis.fetch, headers: given = {}, retries = 5, retryDelay = 300, bufferLimit = 2 ** 28, requests = 6 } = options;
+		const { fetch = globalThis.fetch, headers: given = {}, retries = 5, retryDelay = 300, bufferLimit = 2 ** 28 } = options;
 		const request = typeof input === "object" && "credentials" in input ? input : undefined;
 		const place = new URL(request?.url ?? /** @type {string | URL} */ (input), globalThis.location?.href);
 		if (place.username || place.password)
@@ -78,28 +78,28 @@ export class HttpSource {
 		const { href } = place;
 		this.name = href;
 		if (place.protocol !== "http:" && place.protocol !== "https:" && !options.fetch)
-			throw new QstoreError("USAGE", `${href}: not a http URL`);
+			throw new QstoreError("USAGE", `${href}: not an http URL`);
 		if (request && request.method !== "GET")
 			throw new QstoreError("USAGE", `${href}: an archive is read with GET, not ${request.method}`);
 		const headers = { ...Object.fromEntries(request?.headers ?? []), ...given };
-		// Browsers make new requests of it; what else it has (a body, integrity) is for one answer only.
-		const base = request && { credentials: request.credentials, mode: request.mode, referrerPolicy: request.referrerPolicy };
+		// These properties of a Request are good for many requests; its others (a body, integrity) belong to one response.
+		const common = request && { credentials: request.credentials, mode: request.mode, referrerPolicy: request.referrerPolicy };
 		// Not this.#fetch = fetch: browsers' fetch must not be called as a method.
-		this.#fetch = ({ headers: own, ...init }) => fetch(href, { ...base, ...init, headers: { ...headers, ...own } });
+		this.#fetch = ({ headers: own, ...init }) => fetch(href, { ...common, ...init, headers: { ...headers, ...own } });
 		if (request)
 			link(this.#closed, request.signal);
-		this.#gate = new Gate(requests);
+		this.#gate = new Gate(options.requests ?? 6);
 		this.#retries = retries;
 		this.#retryDelay = retryDelay;
 		this.#bufferLimit = bufferLimit;
 	}
 
-	/** Known after the first read, from its Content-Range. */
+	/** The file's size; it is known after the first read, from Content-Range. */
 	get byteLength() {
 		return this.#size;
 	}
 
-	/** What names the file's state on the server, when it says so. */
+	/** The file's ETag, if the server sends one. */
 	get etag() {
 		return this.#etag ?? undefined;
 	}
@@ -108,13 +108,13 @@ export class HttpSource {
 		return true;
 	}
 
-	/** Is the file read from its start to its end, because the server does not do ranges? */
+	/** Is the file read from the start to the end, because the server does not support Range requests? */
 	get sequential() {
 		return this.#sequential !== undefined;
 	}
 
 	/**
-	 * The state of the file that was read before: another one is a SourceChangedError.
+	 * Says which file was read before. If the server has another one now, reads fail with a SourceChangedError.
 	 * @param {{ byteLength: number | undefined, etag: string | undefined }} known
 	 */
 	expect({ byteLength, etag }) {
@@ -165,10 +165,10 @@ export class HttpSource {
 						onFetch?.(bytes.length);
 					});
 					if (size === 0 && !this.#sequential)
-						return; // the source ends here
+						return; // The file ends here.
 				}
 			} catch (error) {
-				// What has arrived is not asked for again.
+				// Bytes have arrived: the next attempt asks only for the rest, and counts as the first one.
 				if (error instanceof Retry && filled > before)
 					return true;
 				throw error;
@@ -177,13 +177,14 @@ export class HttpSource {
 		return filled === out.length ? out : out.subarray(0, filled);
 	}
 
-	/** Ends what is under way. */
+	/** Ends all requests. */
 	close() {
 		this.#closed.abort(new QstoreError("CANCELLED", `${this.name}: closed`));
 		this.#sequential?.close();
 	}
 
 	/**
+	 * The length of a range that ends with the file, if the file's size is known.
 	 * @param {number} offset
 	 * @param {number} length
 	 */
@@ -192,10 +193,10 @@ export class HttpSource {
 	}
 
 	/**
-	 * Tries again, after a while, as long as the failures are of the kind that passes.
+	 * Makes attempts, with pauses between them, as long as they fail in ways that may pass.
 	 * @param {AbortSignal | undefined} signal
 	 * @param {number} retries
-	 * @param {() => Promise<boolean | void>} attempt resolves to true to be called again because it got further
+	 * @param {() => Promise<boolean | void>} attempt resolves to true if it made progress and failed then, so that it is called again
 	 */
 	async #persist(signal, retries, attempt) {
 		for (let failures = 0;;) {
@@ -213,7 +214,7 @@ export class HttpSource {
 					error.error.message += ` (tried ${failures + 1} times)`;
 					throw error.error;
 				}
-				// Half of it by chance, so that many clients do not come back at once.
+				// Half of the delay is random, so that many clients do not come back at the same moment.
 				const delay = Math.min(this.#retryDelay * 2 ** failures, DELAY_MAX) * (0.5 + Math.random() / 2);
 				await wait(Math.max(delay, error.after), signal);
 				failures++;
@@ -222,10 +223,10 @@ export class HttpSource {
 	}
 
 	/**
-	 * One request, checked; its body is the caller's. A status that may pass is a Retry.
+	 * Makes one request and checks the status and the ETag. The caller takes or drops the body. Throws a Retry for a failure that may pass.
 	 * @param {Record<string, string>} headers
 	 * @param {AbortSignal} signal
-	 * @param {boolean} [reload] past the browser's own cache
+	 * @param {boolean} [reload] bypass the browser's HTTP cache
 	 */
 	async #request(headers, signal, reload) {
 		let response;
@@ -256,13 +257,12 @@ export class HttpSource {
 	}
 
 	/**
-	 * Asks for a range, and hands on what arrives of it.
+	 * Requests a range, and passes on its bytes as they arrive.
 	 * @param {number} offset
 	 * @param {number} length
 	 * @param {ReadOptions} options
 	 * @param {(bytes: Uint8Array) => void} take
-	 * @returns {Promise<number>} bytes that were taken; 0 at the end of the source, or when there is a sequential
-	 *   reader now
+	 * @returns {Promise<number>} how many bytes were taken; 0 at the file's end, or when there is a sequential reader now
 	 */
 	async #range(offset, length, { signal, reload }, take) {
 		const controller = new AbortController();
@@ -273,12 +273,12 @@ export class HttpSource {
 			if (response.status === 416)
 				return await this.#beyondEnd(response, offset);
 			if (response.status === 200) {
-				// Another read may have found out at the same time; one of the two bodies is enough.
+				// Another read may have made the sequential reader meanwhile; one of the two bodies is enough.
 				if (this.#sequential) {
 					controller.abort();
 				} else {
 					this.#setSize(fullLength(response));
-					// The body outlives this read, and so its signal.
+					// The body outlives this read, so that only the controller ends it, and not this read's signal.
 					this.#sequential = new SequentialReader(this.name, this.#bufferLimit, { response, controller },
 						(again) => this.#reopen(again));
 				}
@@ -299,10 +299,10 @@ export class HttpSource {
 				throw new Retry(this.#error(`the connection broke after ${received} of ${expected} bytes at ${offset}: ` +
 					causeOf(error), error));
 			}
-			// With a hidden Content-Range `expected` is only a hope, and the file may end here.
+			// Where Content-Range is hidden, the file may end before `expected` bytes.
 			if (received < expected && (received === 0 || response.headers.has("content-range")))
 				throw new Retry(this.#error(`the server sent ${received} of the ${expected} bytes at ${offset}: ` +
-					"the answer was cut off"));
+					"the response was cut off"));
 			return received;
 		} catch (error) {
 			controller.abort();
@@ -313,15 +313,15 @@ export class HttpSource {
 	}
 
 	/**
-	 * A 206 must be what was asked for: caches and proxies are known to answer with other ranges.
+	 * Checks that a response with status 206 has the range that was requested: some caches and proxies send other ranges.
 	 * @param {Response} response
 	 * @param {number} offset
 	 * @param {number} length
-	 * @returns {number} bytes that the body has
+	 * @returns {number} bytes of the body
 	 */
 	#checkContentRange(response, offset, length) {
 		const text = response.headers.get("content-range");
-		// Across origins a server has to expose the header; most do.
+		// Another origin's server has to expose this header to the page; most do.
 		if (text === null && response.type === "cors")
 			return length;
 		const match = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(text ?? "");
@@ -330,13 +330,14 @@ export class HttpSource {
 		if (!match || start !== offset || end < start || end >= offset + length ||
 			(total !== undefined && (end >= total || !Number.isSafeInteger(total))))
 			throw this.#error(`the server was asked for bytes ${offset}-${offset + length - 1} and answered with ` +
-				`${text ? `"${text}"` : "no Content-Range"}: it, or a proxy before it, does not do ranges correctly`);
+				`${text ? `"${text}"` : "no Content-Range"}: it, or a proxy before it, does not answer Range requests correctly`);
 		this.#setSize(total);
 		return end - start + 1;
 	}
 
 	/**
-	 * @param {Response} response with status 416
+	 * Takes a response with status 416, which says that the range is behind the file's end.
+	 * @param {Response} response
 	 * @param {number} offset
 	 */
 	async #beyondEnd(response, offset) {
@@ -357,7 +358,7 @@ export class HttpSource {
 	}
 
 	/**
-	 * The whole file once more, for the sequential reader after its connection broke.
+	 * Requests the whole file again, for the sequential reader whose connection broke.
 	 * @param {AbortSignal | undefined} signal
 	 */
 	async #reopen(signal) {
@@ -388,7 +389,7 @@ export class HttpSource {
 }
 
 /**
- * A source for an URL.
+ * A source for a URL.
  * @param {string | URL | Request} input
  * @param {HttpOptions} [options]
  */
