@@ -1,9 +1,9 @@
-/** How runtimes' file names are found in an archive. */
+/** Finding the files that runtimes ask for. */
 
 /** @typedef {import("../archive/archive.js").Archive} Archive */
 
 /**
- * The file of a name: in the precision that is preferred where that has it, else in the finest that has; undefined when none has.
+ * The file with a name: that of the preferred precision, else that of the finest precision that has such a file; undefined if none has.
  * @param {Archive} archive
  * @param {string} name
  * @param {string} [precision] a variant's name, "low" or "high"

@@ -1,4 +1,4 @@
-/** An archive as a model repository of @huggingface/transformers 4, in all its precisions. */
+/** An archive as a model repository for @huggingface/transformers 4, with all its precisions. */
 
 import { fileResponse } from "../archive/blob.js";
 import { findFile } from "./find.js";
@@ -6,7 +6,7 @@ import { findFile } from "./find.js";
 /** @typedef {import("../archive/archive.js").Archive} Archive */
 
 /**
- * What is needed of the `env` of @huggingface/transformers.
+ * The properties of transformers.js's `env` that are used here.
  * @typedef {object} TransformersEnv
  * @property {(input: any, init?: any) => Promise<any>} fetch
  * @property {string} remoteHost
@@ -20,29 +20,29 @@ import { findFile } from "./find.js";
 
 /**
  * @typedef {object} AttachOptions
- * @property {"cache" | "fetch"} [way] "cache" gives the files as a cache's, and keeps none: each load restores them from the archive.
- *   "fetch" gives them as downloads, which transformers.js then keeps, restored, where it keeps others (on disk in Node, and
- *   onnxruntime-node loads them from there). Default: "cache" where the Cache API is, else "fetch".
- * @property {string} [precision] of files that several precisions have under one name; default "high"
- * @property {AbortSignal} [signal] ends reads that are under way, and those that follow
+ * @property {"cache" | "fetch"} [way] "cache" gives transformers.js the files as if they were in its cache, and keeps nothing: each load
+ *   restores them from the archive. "fetch" gives them as downloads, which transformers.js keeps, restored, where it keeps others (in Node
+ *   on disk, from where onnxruntime-node loads them). The default is "cache" where there is a Cache API, else "fetch".
+ * @property {string} [precision] the precision to take if several have files of the same name; default "high"
+ * @property {AbortSignal} [signal] ends all reads
  */
 
 /**
- * Makes `from_pretrained(repo, …)` and `pipeline(…, repo)` read the archive, with no request to the hub: "dtype" chooses among the
- * precisions that the archive has. A file of the repository that it does not have is answered 404; other repositories and files
- * are fetched and cached as before. `env` is a thread's own: attach in the worker that loads the model.
+ * Makes `from_pretrained(repo, …)` and `pipeline(…, repo)` read the archive, without any request to the hub; "dtype" chooses among the
+ * archive's precisions. Requests for files of the repository that the archive does not have are answered with status 404. Other repositories
+ * are fetched and cached as before. Each thread has an `env` of its own: attach in the worker that loads the model.
  * @param {TransformersEnv} env
  * @param {Archive} archive
- * @param {string} repo "organization/name", as it is given to transformers.js; any name does
+ * @param {string} repo "organization/name", as it is given to transformers.js; it can be any name
  * @param {AttachOptions} [options]
  * @returns {() => void} detaches
  */
 export function attachTransformers(env, archive, repo, { way, precision, signal } = {}) {
 	let attached = true;
-	// Says at once when there is no such precision.
+	// This throws if there is no such precision.
 	archive.variant(precision);
 	/**
-	 * The file that an URL or a path means: null when the archive does not have it, undefined when it is no file of the repository.
+	 * The file for a URL or a path: null if the archive does not have it, undefined if it is no file of the repository.
 	 * @param {unknown} address
 	 */
 	const find = (address) => {
@@ -62,6 +62,7 @@ export function attachTransformers(env, archive, repo, { way, precision, signal 
 /** @typedef {(address: unknown) => import("../archive/contents.js").ArchiveFile | null | undefined} Find */
 
 /**
+ * Answers requests for the archive's files.
  * @param {TransformersEnv} env
  * @param {Find} find
  * @param {AbortSignal} [signal]
@@ -75,25 +76,26 @@ function attachFetch(env, find, signal) {
 			return next(input, init);
 		if (file === null)
 			return new Response("the archive has no such file", { status: 404 });
-		// transformers.js learns a file's size from an answer to "bytes=0-0".
+		// transformers.js requests "bytes=0-0" to find out a file's size.
 		return fileResponse(file, { range: new Headers(init?.headers).get("range"), signal });
 	};
 	env.fetch = own;
 	return () => {
-		// Who has hooked in since goes on; find says that nothing is the archive's.
+		// Somebody may have replaced env.fetch since, and still call ours: `find` finds nothing any more.
 		if (env.fetch === own)
 			env.fetch = next;
 	};
 }
 
 /**
+ * Is a cache that has the archive's files, before the one that transformers.js uses.
  * @param {TransformersEnv} env
  * @param {Find} find
  * @param {AbortSignal} [signal]
  */
 function attachCache(env, find, signal) {
 	const { useCustomCache, customCache } = env;
-	// Not opened before it is needed: that can fail where a page is not allowed to keep anything.
+	// It is opened only when it is needed, since that fails where a page is not allowed to keep anything.
 	const next = () => useCustomCache ? customCache :
 		env.useBrowserCache && typeof caches !== "undefined" ? caches.open(env.cacheKey) : undefined;
 	const own = {
@@ -108,7 +110,7 @@ function attachCache(env, find, signal) {
 		 * @param {any} [progress]
 		 */
 		async put(key, response, progress) {
-			// What stands in the archive is kept there.
+			// The archive keeps its own files.
 			if (find(key) === undefined)
 				await (await next())?.put(key, response, progress);
 		},

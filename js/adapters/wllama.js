@@ -8,7 +8,7 @@ import { findFile } from "./find.js";
 /** @typedef {import("../archive/archive.js").Archive} Archive */
 
 /**
- * The GGUF files of a precision, all parts of a split one, for `wllama.loadModel`. Only what wllama reads is restored.
+ * The GGUF files of a precision, with all files of a split model, for `wllama.loadModel`. Only the bytes that wllama reads are restored.
  * @param {Archive} archive
  * @param {{ precision?: string, signal?: AbortSignal }} [options] precision: "high" by default
  */
@@ -23,18 +23,18 @@ export function ggufBlobs(archive, { precision, signal } = {}) {
 }
 
 /**
- * What wllama's CacheManager wants of a storage.
+ * A storage, as wllama's CacheManager uses it.
  * @typedef {object} StorageBackend
  * @property {() => boolean} isSupported
  * @property {(key: string) => Promise<Blob | null>} read
  * @property {(key: string, stream: ReadableStream) => Promise<void>} write
- * @property {(key: string) => Promise<number>} getSize -1: there is none
+ * @property {(key: string) => Promise<number>} getSize -1 if there is no such file
  * @property {() => Promise<{ key: string, size: number }[]>} list
  * @property {(key: string) => Promise<void>} delete
  */
 
 /**
- * What is needed of wllama's CacheManager to keep other models there.
+ * The methods of wllama's CacheManager that are used to keep other models there.
  * @typedef {object} NextCache
  * @property {(name: string) => Promise<Blob | null>} open
  * @property {(name: string, stream: ReadableStream, metadata: any) => Promise<void>} write
@@ -47,19 +47,19 @@ export function ggufBlobs(archive, { precision, signal } = {}) {
 
 /**
  * @typedef {object} StorageOptions
- * @property {string | URL} url the folder of the models' URLs; the archive's model-q8_0.gguf is the model at that folder's model-q8_0.gguf.
- *   Nothing is ever fetched from there
- * @property {NextCache} [next] where other models are kept: a `new CacheManager()`. Without it they cannot be loaded from URLs
- * @property {string} [precision] of files that several precisions have under one name; default "high"
- * @property {AbortSignal} [signal] ends reads that are under way, and those that follow
+ * @property {string | URL} url the URL of a folder: the archive's model-q8_0.gguf is the model at model-q8_0.gguf in that folder. Nothing is
+ *   ever fetched from there
+ * @property {NextCache} [next] keeps other models: a `new CacheManager()`. Without it no other models can be loaded from URLs
+ * @property {string} [precision] the precision to take if several have files of the same name; default "high"
+ * @property {AbortSignal} [signal] ends all reads
  */
 
-/** Before the key of what wllama notes down of a file. */
+/** The keys under which wllama keeps notes on a file begin with this. */
 const NOTES = "__metadata__";
 
 /**
- * A storage for wllama in which the archive's GGUF files are as if they had been downloaded, so that `loadModelFromUrl` works
- * unchanged: `new Wllama(paths, { cacheManager: new CacheManager([archiveStorage(archive, { url })]) })`.
+ * A storage for wllama that has the archive's GGUF files as if they had been downloaded, so that `loadModelFromUrl` works unchanged:
+ * `new Wllama(paths, { cacheManager: new CacheManager([archiveStorage(archive, { url })]) })`.
  * @param {Archive} archive
  * @param {StorageOptions} options
  * @returns {StorageBackend}
@@ -67,7 +67,7 @@ const NOTES = "__metadata__";
 export function archiveStorage(archive, { url, next, precision, signal }) {
 	/** @type {Promise<Map<string, Blob>> | undefined} */
 	let entries;
-	/** By key: the files, and the notes on them. */
+	/** The archive's files, and the notes on them, by key. */
 	const own = () => entries ??= archiveEntries(archive, String(url), precision, signal).catch((error) => {
 		entries = undefined;
 		throw error;
@@ -89,11 +89,11 @@ export function archiveStorage(archive, { url, next, precision, signal }) {
 			if ((await own()).has(key))
 				await stream.cancel();
 			else if (!next)
-				throw new QstoreError("USAGE", `${key} cannot be kept: archiveStorage was given no "next" to keep other models in`);
+				throw new QstoreError("USAGE", `${key} cannot be kept: give archiveStorage a "next" that keeps models other than the archive's`);
 			else if (key.startsWith(NOTES))
 				await next.writeMetadata(key.slice(NOTES.length), await new Response(stream).json());
 			else
-				// The right notes follow when the file is complete.
+				// wllama writes the right notes when the file is complete.
 				await next.write(key, stream, { etag: "", originalSize: 0, originalURL: "" });
 		},
 
@@ -107,7 +107,7 @@ export function archiveStorage(archive, { url, next, precision, signal }) {
 		},
 
 		async delete(key) {
-			// What stands in the archive stays.
+			// The archive's own files stay.
 			if (!(await own()).has(key))
 				await next?.deleteMany(({ name }) => name === key);
 		},
@@ -115,6 +115,7 @@ export function archiveStorage(archive, { url, next, precision, signal }) {
 }
 
 /**
+ * The archive's GGUF files, and the notes on them, by key.
  * @param {Archive} archive
  * @param {string} folder
  * @param {string | undefined} precision
@@ -139,7 +140,7 @@ async function archiveEntries(archive, folder, precision, signal) {
 const isGguf = (name) => name.toLowerCase().endsWith(".gguf");
 
 /**
- * The name under which wllama keeps a download (cache-manager.ts, urlToFileName).
+ * The key under which wllama keeps a download (cache-manager.ts, urlToFileName).
  * @param {string} url
  */
 async function keyOf(url) {

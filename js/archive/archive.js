@@ -20,36 +20,45 @@ import { upgradeTensors } from "./upgrade.js";
 /**
  * @typedef {object} Variant
  * @property {string} name "int8", "bf16" …
- * @property {string} dtype that most of its weights have
- * @property {string | undefined} coarser the variant that it refines
- * @property {number} size of its files
- * @property {number} layerSize coded bytes that it adds
- * @property {number} downloadSize the archive's first bytes, which hold all of it
+ * @property {string} dtype the dtype of most of its weights
+ * @property {string | undefined} coarser the name of the variant that it refines
+ * @property {number} size bytes of its files
+ * @property {number} layerSize coded bytes that it adds to the archive
+ * @property {number} downloadSize so many bytes at the archive's beginning hold all of it
  */
 
 /**
  * @typedef {object} FileInfo
  * @property {string} name
- * @property {string[]} variants that have it
+ * @property {string[]} variants the names of the variants that have it
  * @property {number} size
  * @property {string} sha256 in hexadecimal
- * @property {"stored" | "zstd" | "assembled" | "base"} kind as one member of the archive, from coded chunks, or a file of the base, which is not in the archive
+ * @property {"stored" | "zstd" | "assembled" | "base"} kind stored, zstd: it is one member of the archive, as it is or compressed; assembled:
+ *   it is made from coded chunks; base: a file of the base, which is not in the archive
  */
 
 /**
  * @typedef {object} TensorInfo
  * @property {string} name
- * @property {string} file that it stands in
- * @property {string[]} variants that have that file
+ * @property {string} file the name of the file that has it
+ * @property {string[]} variants the names of the variants that have that file
  * @property {string} dtype as safetensors or ggml spells it
  * @property {number[]} shape
  * @property {number} offset in the file
  * @property {number} size in bytes
- * @property {"plain" | "codes" | "refine" | "delta" | "base" | "literal"} kind base: the same in the base; literal: kept with the file's header
- * @property {string | undefined} rule that its codes, or those that it refines, were made by
- * @property {number} codedSize in the archive, with the scales of blocks; for "refine" what it adds to its codes; 0 for "literal"
- * @property {number} error refine: Σ(coarse − fine)² / Σ fine², how much the coarse version loses; else 0
- * @property {boolean} shared the same as in a coarser variant, whose layer holds it
+ * @property {"plain" | "codes" | "refine" | "delta" | "base" | "literal"} kind how it is coded; base: the base has the same tensor;
+ *   literal: it is stored with the file's header
+ * @property {string | undefined} rule the rule by which its codes were made, or the codes that it refines
+ * @property {number} codedSize its coded bytes, with the scales of blocks; of "refine" without the codes that it refines; 0 for "literal"
+ * @property {number} error for "refine" Σ(coarse − fine)² / Σ fine², the loss of the coarse version; else 0
+ * @property {boolean} shared does a coarser variant have the same tensor? Then it is stored in that variant's layer
+ */
+
+/**
+ * Beside the context of reading, an archive has:
+ * @typedef {object} ArchiveParts
+ * @property {import("../source/cached-source.js").CachedSource} [cache]
+ * @property {() => unknown} [release] is called when the archive is closed
  */
 
 /**
@@ -57,9 +66,8 @@ import { upgradeTensors } from "./upgrade.js";
  * @property {string} [precision] a variant's name, "low", or "high", which is the default
  */
 
-/** Bytes of a range that is read at once. */
+/** So many bytes are requested at a time by download(). */
 const READ_SIZE = 2 ** 23;
-/** A layout's elements are codes. */
 
 export class Archive {
 	/** @type {Source} */
@@ -77,13 +85,12 @@ export class Archive {
 
 	/**
 	 * Use openQstore.
-	 * @param {import("./contents.js").Context & { cache?: import("../source/cached-source.js").CachedSource, release?: () => unknown }} parts
-	 *   release: called when the archive is closed
+	 * @param {import("./contents.js").Context & ArchiveParts} parts
 	 */
 	constructor({ index, source, decoder, codec, cache, base, release }) {
-		/** What is kept of it: `size` in bytes, `error` when no more can be, `clear()`. */
+		/** The cache: `size` in bytes, `error` when nothing more can be kept, `clear()`. Undefined if the archive was opened without one. */
 		this.cache = cache;
-		/** For planning reads (plan.js). */
+		/** The index, for planning reads ("qstore-decode/internals"). */
 		this.index = index;
 		this.#source = source;
 		this.#decoder = decoder;
@@ -99,7 +106,7 @@ export class Archive {
 		});
 	}
 
-	/** The source's name, for messages. */
+	/** The archive's name for messages: its URL, its path, or undefined. */
 	get name() {
 		return this.#source.name;
 	}
@@ -109,12 +116,12 @@ export class Archive {
 		return this.index.archiveSize;
 	}
 
-	/** Coarse to fine. */
+	/** The variants, from coarse to fine. */
 	get variants() {
 		return this.#variants;
 	}
 
-	/** Those of all variants. */
+	/** The files of all variants. */
 	get files() {
 		this.#files ??= Array.from({ length: this.index.fileCount }, (_, i) => {
 			const { name, variants, size, sha256, kind } = this.index.file(i);
@@ -123,15 +130,15 @@ export class Archive {
 		return this.#files;
 	}
 
-	/** Those of all variants, in the order of their files and in the files' own. */
+	/** The tensors of all variants, file by file, in the order that they have there. */
 	get tensorList() {
 		this.#tensors ??= Array.from({ length: this.index.tensorCount }, (_, i) => this.#tensorInfo(i));
 		return this.#tensors;
 	}
 
 	/**
-	 * One of "low", "high" and a variant's name.
-	 * @param {string} [precision]
+	 * A variant.
+	 * @param {string} [precision] its name, "low", or "high", which is the default
 	 * @returns {Variant}
 	 */
 	variant(precision) {
@@ -139,7 +146,7 @@ export class Archive {
 	}
 
 	/**
-	 * Throws when the source ends before all that a variant needs.
+	 * Throws if the source ends before the last byte that a variant needs.
 	 * @param {string} [precision]
 	 */
 	checkComplete(precision) {
@@ -197,7 +204,7 @@ export class Archive {
 	}
 
 	/**
-	 * The tensors of a variant in memory, one after the other in the archive's order, each as soon as its bytes are there.
+	 * Loads the tensors of a variant, one after the other in the archive's order, each as soon as its bytes are there.
 	 * @param {PrecisionOptions & import("./tensors.js").LoadOptions} [options]
 	 * @returns {AsyncGenerator<import("./tensor-data.js").TensorData, void, void>}
 	 */
@@ -206,7 +213,7 @@ export class Archive {
 	}
 
 	/**
-	 * A small file's bytes: config.json, tokenizer.json … They are compared with its SHA-256.
+	 * Reads a small file, such as config.json or tokenizer.json, and compares it with its SHA-256.
 	 * @param {string} name
 	 * @param {PrecisionOptions & ReadOptions} [options]
 	 * @returns {Promise<Uint8Array>}
@@ -217,7 +224,7 @@ export class Archive {
 	}
 
 	/**
-	 * A safetensors file of some tensors of one variant: a header, and their bytes.
+	 * Makes a safetensors file of some tensors of one variant.
 	 * @param {ArchiveTensor[]} tensors in the archive's order
 	 * @returns {ArchiveBytes}
 	 */
@@ -230,30 +237,30 @@ export class Archive {
 	}
 
 	/**
-	 * Fetches all of a variant that is not in the cache, so that reading it later fetches nothing.
-	 * @param {PrecisionOptions & import("./tensors.js").LoadOptions} [options] of the progress, what is decoded is nothing
+	 * Fetches everything of a variant that the cache does not have, so that reading it later fetches nothing.
+	 * @param {PrecisionOptions & import("./tensors.js").LoadOptions} [options] nothing is decoded: `decoded` and `toDecode` are 0
 	 */
 	async download({ precision, ...options } = {}) {
 		if (!this.cache)
-			throw this.#error("USAGE", "was opened without a cache: there is no place to download it to");
+			throw this.#error("USAGE", "was opened without a cache, so that there is no place to download it to: open it with { cache: true }");
 		await fetchRanges(this.#source, planVariant(this.index, this.#variantNumber(precision), { max: READ_SIZE }), options);
 		if (this.cache.error)
 			throw new QstoreError("IO", `${this.name}: cannot be kept: ${this.cache.error.message}`, { cause: this.cache.error });
 	}
 
 	/**
-	 * The tensors of a variant that a coarser one does not have as they are, in memory, each as soon as its bytes are there. What the cache has of the
-	 * coarser one, and of those that were upgraded before, is not fetched again: only the refinement is.
+	 * Loads those tensors of a variant that differ from the coarser variant's, each as soon as its bytes are there. With a cache, only the
+	 * refinement is fetched: the coarser variant's bytes are there already.
 	 * @param {PrecisionOptions & import("./upgrade.js").UpgradeOptions} [options]
 	 * @returns {AsyncGenerator<import("./tensor-data.js").TensorData, void, void>}
 	 */
 	upgrade({ precision, from, ...options } = {}) {
 		const number = this.#variantNumber(precision), { coarser } = this.#variants[number];
-		const base = from ?? coarser;
-		if (base === undefined)
-			throw this.#error("USAGE", `has nothing coarser than ${this.#variants[number].name} to upgrade from`);
+		const start = from ?? coarser;
+		if (start === undefined)
+			throw this.#error("USAGE", `has no precision coarser than ${this.#variants[number].name} to upgrade from`);
 		const tensors = this.tensorsOf({ precision });
-		return upgradeTensors(this.#context(), tensors, this.#variantNumber(base), options);
+		return upgradeTensors(this.#context(), tensors, this.#variantNumber(start), options);
 	}
 
 	/**
@@ -265,7 +272,7 @@ export class Archive {
 		return sumToFetch(this.#source, planVariant(this.index, this.#variantNumber(precision)));
 	}
 
-	/** Ends the source, the workers, and what was opened of the base. */
+	/** Closes the source and the workers, and the files of the base that openQstore opened. */
 	async close() {
 		await this.#base.close();
 		await this.#release?.();
@@ -333,7 +340,7 @@ export class Archive {
 }
 
 /**
- * How a tensor is kept.
+ * How the archive stores a tensor.
  * @param {Index} index
  * @param {ObjectRecord} object
  */
@@ -349,7 +356,7 @@ function describeObject(index, object) {
 		codes = index.object(object.coarse);
 	} else if (object.kind === KIND.DELTA) {
 		const cast = index.object(object.coarse);
-		// Singles given codes: their 16-bit cast is an object that no file shows.
+		// A refinement to FP32 builds on the 16-bit cast of the values, an object that is in no file.
 		if (cast.kind === KIND.REFINE && cast.variant === object.variant) {
 			kind = "refine";
 			codedSize += cast.codedSize;

@@ -1,4 +1,4 @@
-/** The base of an archive: the model that parts of it are differences to (FORMAT.md §2.2, files of kind 3). */
+/** The base of an archive: another model, from which some of its parts are built (FORMAT.md §2.2, files of kind 3). */
 
 import { FILE } from "../format/facts.js";
 import { QstoreError } from "../error.js";
@@ -10,13 +10,12 @@ import { readExactly } from "../source/source.js";
 /** @typedef {import("../source/source.js").ReadOptions} ReadOptions */
 /** @typedef {import("../source/source.js").Source} Source */
 
-/** @typedef {(offset: number, size: number, options?: ReadOptions) => Promise<Uint8Array>} ReadBase */
+/** @typedef {(offset: number, size: number, options?: ReadOptions) => Promise<Uint8Array>} ReadBase reads bytes of one file of the base */
 
-/** Where a base's bytes are: an open archive, or a plain file. */
-/** @typedef {{ archive: Archive } | { source: Source, sha256: () => Promise<string> }} BaseMember */
+/** @typedef {{ archive: Archive } | { source: Source, sha256: () => Promise<string> }} BaseMember an open archive, or a plain file */
 
 /**
- * The files of other models that an archive names.
+ * The files of the base that an archive names.
  * @param {Index} index
  * @returns {{ number: number, record: FileRecord }[]}
  */
@@ -34,9 +33,9 @@ export class Base {
 
 	/**
 	 * @param {Index} index of the archive
-	 * @param {string | undefined} name the archive's, for messages
-	 * @param {Map<number, ReadBase>} [files] by their numbers in the index; none: there is no base at hand
-	 * @param {() => Promise<unknown>} [close]
+	 * @param {string | undefined} name the archive's name, for messages
+	 * @param {Map<number, ReadBase>} [files] by their numbers in the index; empty if no base was given
+	 * @param {() => Promise<unknown>} [close] closes what was opened for the base
 	 */
 	constructor(index, name, files = new Map(), close = async () => {}) {
 		this.#index = index;
@@ -46,7 +45,7 @@ export class Base {
 	}
 
 	/**
-	 * Bytes of a base file; they are the caller's own.
+	 * Reads bytes of a file of the base. They belong to the caller.
 	 * @param {number} file its number in the index
 	 * @param {number} offset
 	 * @param {number} size
@@ -56,7 +55,7 @@ export class Base {
 	async read(file, offset, size, options) {
 		const read = this.#files.get(file);
 		if (!read)
-			throw missing(this.#name, this.#index.file(file), "is a difference to another model, its base: give the base too. It has");
+			throw missing(this.#name, this.#index.file(file), "builds on another model, its base: give the base too. It has the file");
 		return read(offset, size, options);
 	}
 
@@ -66,9 +65,9 @@ export class Base {
 }
 
 /**
- * Finds each base file that an archive names, by size and SHA-256.
+ * Finds each file of the base that an archive names, by size and SHA-256.
  * @param {Index} index of the archive
- * @param {string | undefined} name the archive's, for messages
+ * @param {string | undefined} name the archive's name, for messages
  * @param {BaseMember[]} members
  * @returns {Promise<Map<number, ReadBase>>}
  */
@@ -84,12 +83,13 @@ export async function findBaseFiles(index, name, members) {
 			}
 		}
 		if (!found.has(number))
-			throw missing(name, record, "what was given is not its base: that has");
+			throw missing(name, record, "the model that was given is not its base: the base has the file");
 	}
 	return found;
 }
 
 /**
+ * Looks for a file in one member of the base.
  * @param {BaseMember} member
  * @param {FileRecord} wanted
  * @returns {Promise<ReadBase | undefined>}
@@ -97,21 +97,23 @@ export async function findBaseFiles(index, name, members) {
 async function findIn(member, wanted) {
 	if ("archive" in member) {
 		const { archive } = member;
-		const entry = archive.files.find(({ size, sha256, variants }) => size === wanted.size && sha256 === wanted.sha256 && variants.length > 0);
+		const entry = archive.files.find(({ size, sha256, variants }) =>
+			size === wanted.size && sha256 === wanted.sha256 && variants.length > 0);
 		const file = entry && archive.file(entry.name, { precision: entry.variants[0] });
 		return file && ((offset, size, options) => file.read(offset, offset + size, options));
 	}
 	const { source } = member;
 	if (source.byteLength !== wanted.size || await member.sha256() !== wanted.sha256)
 		return undefined;
-	// A copy: the source's bytes are not the reader's own.
+	// A copy, since the bytes of a source must not be changed.
 	return async (offset, size, options) => (await readExactly(source, offset, size, options)).slice();
 }
 
 /**
+ * The error for a file of the base that is not there.
  * @param {string | undefined} name
  * @param {FileRecord} file
- * @param {string} text
+ * @param {string} text goes before the file's name
  */
 function missing(name, file, text) {
 	return new QstoreError("NOT_FOUND", `${name ? `${name}: ` : ""}${text} ${file.name} (${file.size} bytes, SHA-256 ${file.sha256})`);

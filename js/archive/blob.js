@@ -1,4 +1,4 @@
-/** Files of an archive as what runtimes take: a Blob with random access, and a Response, both restored as they are read. */
+/** Files of an archive as Blobs with random access and as Responses, for runtimes that take these. They are restored as they are read. */
 
 import { QstoreError } from "../error.js";
 import { streamOf } from "../util/readable.js";
@@ -6,34 +6,34 @@ import { streamOf } from "../util/readable.js";
 /** @typedef {import("../source/source.js").ReadOptions} ReadOptions */
 
 /**
- * What is needed of a file; an archive's files are such.
+ * A file that can become a Blob or a Response. ArchiveFile is one.
  * @typedef {object} RandomAccessFile
  * @property {string} name
  * @property {number} size
- * @property {boolean} [atOnce] all of it is restored whatever part is read
- * @property {(start: number, end: number, options: ReadOptions) => AsyncIterable<Uint8Array>} chunks bytes [start, end), in
- *   order, in pieces that are the consumer's own
+ * @property {boolean} [atOnce] does reading any part of it restore all of it?
+ * @property {(start: number, end: number, options: ReadOptions) => AsyncIterable<Uint8Array>} chunks yields bytes [start, end), in order, in
+ *   pieces that belong to the consumer
  */
 
 /**
  * @typedef {object} BlobOptions
  * @property {string} [type] a media type
- * @property {AbortSignal} [signal] ends all reads, of slices too: a Blob's own methods take none
+ * @property {AbortSignal} [signal] ends all reads, also those of slices; the methods of a Blob take no signals themselves
  */
 
-/** Bytes that are restored and kept together. Read-ahead and small tensors of runtimes come to about as many. */
+/** Blocks of so many bytes are restored and kept. Runtimes read about as much ahead, and their small tensors are about as large. */
 const BLOCK_SIZE = 2 ** 20;
-/** Blocks that stay. */
+/** So many blocks are kept. */
 const KEPT_MAX = 16;
-/** Longer runs of blocks pass through: only their ends, which neighbours share, stay. */
-const RUN_KEPT = 4;
-/** Bytes of a slice that is streamed through the kept blocks; longer ones are streamed from the archive. */
+/** If a read needs more blocks than this, only the first and the last are kept: the reads before and after it often need these too. */
+const KEPT_WHOLE = 4;
+/** Slices of at most so many bytes are streamed from kept blocks, longer ones straight from the archive. */
 const SHORT_STREAM = 4 * BLOCK_SIZE;
 
 /**
- * A file as a Blob: `size`, `slice`, `arrayBuffer`, `bytes`, `text`, `stream` and `name`, with bytes restored when they are read.
- * Only such reads work. What hands a Blob to the browser itself (postMessage, URL.createObjectURL, FileReader, `new Response`)
- * sees an empty one: make the Blob on the thread that reads it, and use fileResponse.
+ * A file as a Blob, whose bytes are restored when they are read. Its own methods and properties work: `size`, `slice`, `arrayBuffer`,
+ * `bytes`, `text`, `stream` and `name`. The browser itself sees an empty Blob (in postMessage, URL.createObjectURL, FileReader and
+ * `new Response`): so make the Blob on the thread that reads it, and use fileResponse for a Response.
  * @param {RandomAccessFile} file
  * @param {BlobOptions} [options]
  * @returns {FileBlob}
@@ -44,13 +44,14 @@ export function fileBlob(file, { type = "", signal } = {}) {
 
 /**
  * @typedef {object} ResponseOptions
- * @property {HeadersInit} [headers] more of them
- * @property {string | null} [range] a request's Range header: one range of bytes is answered 206, or 416 when it is past the end
+ * @property {HeadersInit} [headers] further headers
+ * @property {string | null} [range] the request's Range header: the response to one range of bytes has status 206, or 416 if the range is
+ *   behind the file's end
  * @property {AbortSignal} [signal] ends the body
  */
 
 /**
- * A file as an answer to fetch, with its content-length and a body that is restored when it is read.
+ * A file as the response to a fetch, with its content-length and a body that is restored while it is read.
  * @param {RandomAccessFile} file
  * @param {ResponseOptions} [options]
  * @returns {Response}
@@ -71,7 +72,8 @@ export function fileResponse(file, { headers, range, signal } = {}) {
 }
 
 /**
- * The bytes [start, end) that a Range header asks for; null when there are none such; undefined when it is not one range of bytes.
+ * The bytes [start, end) that a Range header asks for; null if the file does not have them; undefined if it does not ask for exactly one
+ * range of bytes.
  * @param {string} range
  * @param {number} size
  * @returns {[number, number] | null | undefined}
@@ -87,6 +89,7 @@ function partOf(range, size) {
 	return start < end ? [start, end] : null;
 }
 
+/** A file of an archive, or a range of it, as a Blob: see fileBlob. */
 export class FileBlob extends Blob {
 	#blocks;
 	#start;
@@ -108,7 +111,7 @@ export class FileBlob extends Blob {
 		this.#type = type.toLowerCase();
 	}
 
-	/** The file's name, with its folders. */
+	/** The file's name, with its folders; a slice has its file's name. */
 	get name() {
 		return this.#blocks.file.name;
 	}
@@ -124,7 +127,7 @@ export class FileBlob extends Blob {
 	}
 
 	/**
-	 * Bytes from start to end as a Blob; negative numbers count from the end. Nothing is read.
+	 * The bytes from start to end as a Blob; negative numbers count from the end. Nothing is read yet.
 	 * @override
 	 * @param {number} [start]
 	 * @param {number} [end]
@@ -169,7 +172,7 @@ export class FileBlob extends Blob {
 	}
 }
 
-/** A file's bytes by blocks, with the last used ones kept. */
+/** Reads a file by blocks, and keeps those that were used last. */
 class Blocks {
 	#signal;
 	#blockSize;
@@ -217,6 +220,7 @@ class Blocks {
 	}
 
 	/**
+	 * Streams bytes [start, end).
 	 * @param {number} start
 	 * @param {number} end
 	 */
@@ -228,15 +232,15 @@ class Blocks {
 	}
 
 	/**
-	 * Restores blocks [first, end) into what of `out` they cover, and keeps them, or the outer two of many.
+	 * Restores blocks [first, end), copies those of their bytes that `out` has room for, and keeps the blocks, or the first and last of many.
 	 * @param {number} first
 	 * @param {number} end
 	 * @param {Uint8Array} out
-	 * @param {number} outStart where `out` begins in the file
+	 * @param {number} outStart the offset of `out` in the file
 	 */
 	#load(first, end, out, outStart) {
 		const { size } = this.file, blocks = Array.from({ length: end - first }, (_, i) => first + i);
-		const targets = blocks.filter((block) => end - first <= RUN_KEPT || block === first || block === end - 1)
+		const targets = blocks.filter((block) => end - first <= KEPT_WHOLE || block === first || block === end - 1)
 			.map((block) => ({
 				block, offset: block * this.#blockSize, bytes: allocate(Math.min(this.#blockSize, size - block * this.#blockSize)),
 			}));
@@ -253,7 +257,7 @@ class Blocks {
 		for (const { block, bytes } of targets) {
 			const kept = filled.then(() => bytes);
 			this.#keep(block, kept);
-			// A failure is the reader's that met it: the next one tries again.
+			// Only the reads that wait for this block fail; the next one tries again.
 			kept.catch(() => {
 				if (this.#kept.get(block) === kept)
 					this.#kept.delete(block);
@@ -279,16 +283,16 @@ function allocate(size) {
 	try {
 		return new Uint8Array(size);
 	} catch (error) {
-		throw new QstoreError("MEMORY", `${size} bytes cannot be had in one piece: read slices, or use stream()`, { cause: error });
+		throw new QstoreError("MEMORY", `${size} bytes cannot be allocated at once: read slices, or use stream()`, { cause: error });
 	}
 }
 
 /**
- * Copies what of the bytes lies within the target.
+ * Copies those bytes that lie within the target.
  * @param {Uint8Array} bytes
- * @param {number} at where they begin in the file
+ * @param {number} at their offset in the file
  * @param {Uint8Array} target
- * @param {number} targetAt where it begins
+ * @param {number} targetAt the target's offset in the file
  */
 function copy(bytes, at, target, targetAt) {
 	const from = Math.max(targetAt - at, 0), to = Math.min(targetAt + target.length - at, bytes.length);
@@ -297,7 +301,7 @@ function copy(bytes, at, target, targetAt) {
 }
 
 /**
- * A place in a Blob as its slice() takes it.
+ * A place in a Blob, from an argument of slice().
  * @param {number} at
  * @param {number} size
  */

@@ -1,4 +1,4 @@
-/** What can be read of an archive: files, tensors, and what is made of them. Nothing is read before it is asked for. */
+/** The files and tensors of an archive, and bytes that are made of them. Nothing is read before it is asked for. */
 
 import { fileBlob, fileResponse } from "./blob.js";
 import { FILE } from "../format/facts.js";
@@ -16,9 +16,9 @@ import { TensorData } from "./tensor-data.js";
 /** @typedef {import("../wasm/decoder.js").Decoder} Decoder */
 /** @typedef {import("../source/source.js").ReadOptions} ReadOptions */
 
-/** Bytes of a stored member that are read at a time, when it is not read as a whole. */
+/** A stored member that is not read as a whole is read by so many bytes at a time. */
 const BLOCK_SIZE = 2 ** 20;
-/** Bytes of a stored member that is read as a whole, when all of it is asked for: as the format has for those of one zstd frame. */
+/** A stored member of at most so many bytes is read as a whole, if all of it is wanted. The format has the same limit for zstd frames. */
 const WHOLE_MAX = 2 ** 26;
 
 const OTHER_SHA256 = "its SHA-256 differs";
@@ -27,13 +27,13 @@ const OTHER_SHA256 = "its SHA-256 differs";
 
 /** @typedef {(start: number, end: number, options: ReadOptions) => AsyncGenerator<Uint8Array, void, void>} Produce */
 
-/** Bytes that are restored when they are read, in memory that does not depend on their number. */
+/** Bytes that are restored while they are read. The memory that this takes does not depend on how many they are. */
 export class ArchiveBytes {
 	#produce;
 
 	/**
 	 * @param {number} size
-	 * @param {Produce} produce yields the bytes from start to end; what it yields is the consumer's own
+	 * @param {Produce} produce yields the bytes from start to end, which belong to the consumer
 	 */
 	constructor(size, produce) {
 		this.size = size;
@@ -41,7 +41,7 @@ export class ArchiveBytes {
 	}
 
 	/**
-	 * The bytes from start to end, as they are decoded: pieces of up to 1 MiB (a small file can be one larger piece).
+	 * The bytes from start to end, as they are decoded, in pieces of up to 1 MiB (a small file can be one larger piece).
 	 * @param {number} [start]
 	 * @param {number} [end]
 	 * @param {ReadOptions} [options]
@@ -49,12 +49,12 @@ export class ArchiveBytes {
 	 */
 	chunks(start = 0, end = this.size, options = {}) {
 		if (!Number.isSafeInteger(start) || !Number.isSafeInteger(end) || start < 0 || start > end || end > this.size)
-			throw new QstoreError("USAGE", `bytes ${start} to ${end} of ${this.size} cannot be read`);
+			throw new QstoreError("USAGE", `bytes ${start} to ${end} cannot be read: there are ${this.size} bytes`);
 		return this.#produce(start, end, options);
 	}
 
 	/**
-	 * Bytes [start, end).
+	 * Reads bytes [start, end).
 	 * @param {number} [start]
 	 * @param {number} [end]
 	 * @param {ReadOptions} [options]
@@ -66,7 +66,7 @@ export class ArchiveBytes {
 		try {
 			out = new Uint8Array(end - start);
 		} catch (error) {
-			throw new QstoreError("MEMORY", `${end - start} bytes cannot be had in one piece: use chunks() or stream()`,
+			throw new QstoreError("MEMORY", `${end - start} bytes cannot be allocated at once: use chunks() or stream()`,
 				{ cause: error });
 		}
 		let at = 0;
@@ -103,19 +103,19 @@ export class ArchiveFile extends ArchiveBytes {
 		super(record.size, (start, end, options) =>
 			record.kind === FILE.ASSEMBLED ? decodePieces(context, planFile(index, number, start, end), options) :
 			readMember(context, record, start, end, options));
-		/** Counted through the archive's files. */
+		/** The file's number in the archive's list of files. */
 		this.number = number;
 		this.name = record.name;
-		/** In hexadecimal. */
+		/** The SHA-256 of the whole file, in hexadecimal. */
 		this.sha256 = record.sha256;
 		/** The variant's name. */
 		this.precision = precision;
-		/** Is all of it restored whatever part is read? */
+		/** Does reading any part of the file restore all of it? */
 		this.atOnce = record.kind === FILE.ZSTD;
 	}
 
 	/**
-	 * The file as a Blob with random access, for runtimes that take one (onnxruntime-web's externalData, wllama).
+	 * The file as a Blob with random access, for runtimes that take Blobs (wllama, onnxruntime-web's externalData).
 	 * @param {import("./blob.js").BlobOptions} [options]
 	 */
 	blob(options) {
@@ -123,8 +123,8 @@ export class ArchiveFile extends ArchiveBytes {
 	}
 
 	/**
-	 * The file as the answer to a fetch, for runtimes that fetch.
-	 * @param {Parameters<typeof fileResponse>[1]} [options]
+	 * The file as the response to a fetch, for runtimes that fetch their files.
+	 * @param {import("./blob.js").ResponseOptions} [options]
 	 */
 	response(options) {
 		return fileResponse(this, options);
@@ -143,19 +143,19 @@ export class ArchiveTensor extends ArchiveBytes {
 		const { index } = context, { file } = index.tensor(number);
 		super(info.size, (start, end, options) =>
 			decodePieces(context, planFile(index, file, info.offset + start, info.offset + end), options));
-		/** Counted through the archive's tensors. */
+		/** The tensor's number in the archive's list of tensors. */
 		this.number = number;
 		this.name = info.name;
 		this.dtype = info.dtype;
 		this.shape = info.shape;
-		/** The name of the file that it stands in. */
+		/** The name of the file that has it. */
 		this.file = info.file;
 		/** The variant's name. */
 		this.precision = precision;
 	}
 
 	/**
-	 * All of it, as typed data.
+	 * Loads the whole tensor.
 	 * @param {ReadOptions} [options]
 	 */
 	async load(options) {
@@ -164,8 +164,8 @@ export class ArchiveTensor extends ArchiveBytes {
 }
 
 /**
- * A file that is a member of the archive, verbatim or as one zstd frame. What is restored as a whole is compared with its SHA-256: parts of a
- * verbatim one cannot be, nor one that is too large to be held.
+ * Reads a file that is one member of the archive, as it is or as one zstd frame. A file that is restored as a whole is compared with its
+ * SHA-256. That is not possible for a part of a stored file, nor for one that is too large to be held in memory.
  * @param {Context} context
  * @param {FileRecord} file
  * @param {number} start
@@ -181,13 +181,13 @@ async function* readMember(context, file, start, end, options) {
 		return;
 	}
 	for (let at = start; at < end; at += BLOCK_SIZE) {
-		// A copy: the source's bytes are not the consumer's own.
+		// A copy, since the bytes of a source must not be changed.
 		yield (await readExactly(source, offset + at, Math.min(BLOCK_SIZE, end - at), options)).slice();
 	}
 }
 
 /**
- * All of a member.
+ * Restores a whole member.
  * @param {Context} context
  * @param {FileRecord} file
  * @param {number} offset in the archive
@@ -203,18 +203,19 @@ async function restoreMember({ source, decoder }, file, offset, options) {
 		return bytes;
 	};
 	try {
-		// Something on the way may have spoiled it: once more.
+		// The bytes may have been damaged on their way: they are fetched once more.
 		return await read(options.reload).catch((error) => source.remote && isCorrupt(error) ? read(true) : Promise.reject(error));
 	} catch (error) {
 		if (!isCorrupt(error))
 			throw error;
-		const name = source.name ? `${source.name}: ` : "", what = error.message === OTHER_SHA256 ? OTHER_SHA256 : "it does not decompress";
+		const name = source.name ? `${source.name}: ` : "";
+		const what = error.message === OTHER_SHA256 ? OTHER_SHA256 : "it does not decompress";
 		throw new QstoreError("CORRUPT", `${name}file ${file.name} is damaged: ${what}`, { cause: error });
 	}
 }
 
 /**
- * A header, then tensors.
+ * Reads bytes of a header and of tensors that follow it.
  * @param {Context} context
  * @param {Uint8Array} header
  * @param {TensorRecord[]} tensors

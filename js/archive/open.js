@@ -1,4 +1,4 @@
-/** Opening an archive, wherever it is. What depends on the platform (browser, Node) is given. */
+/** Opening an archive, wherever it is. The platform (../browser/open.js, ../node/open.js) says what depends on it. */
 
 import { Archive } from "./archive.js";
 import { readIndex } from "./read-index.js";
@@ -16,65 +16,69 @@ import { WorkerPool } from "../decode/pool.js";
 /** @typedef {import("../source/source.js").Source} Source */
 
 /**
- * What an archive can be opened from. A string is an URL, in Node also a path; an object with `read` is a source of a caller's own.
+ * What an archive can be opened from. A string is a URL, or in Node a path too; an object with `read` is a source of the caller's own.
  * @typedef {string | URL | Request | Blob | ArrayBuffer | ArrayBufferView | Source} SourceInput
  */
 
 /**
  * @typedef {object} WorkerOptions
- * @property {number} [count] how many, at most; 0: the calling thread decodes
- * @property {() => Worker} [create] starts the module "qstore-decode/worker", where a bundler or a policy needs that done in another way (browsers)
+ * @property {number} [count] how many workers there are at most; 0: the calling thread decodes
+ * @property {() => Worker} [create] in browsers, starts a worker with the module "qstore-decode/worker", where a bundler or a policy needs
+ *   that done in another way
  */
 
 /**
  * @typedef {object} Limits
- * @property {number} [requests] under way at a time; default 6
- * @property {number} [retries] of one read without progress; default 5
- * @property {number} [retryDelay] milliseconds before the first retry; it doubles each time; default 300
- * @property {number} [buffer] bytes that are kept in memory when a server does not do ranges; default 256 MiB
+ * @property {number} [requests] how many requests are made at a time; default 6
+ * @property {number} [retries] how often a read is tried again without any progress; default 5
+ * @property {number} [retryDelay] milliseconds before the first retry; they double each time; default 300
+ * @property {number} [buffer] bytes that are kept in memory when the server does not support Range requests; default 256 MiB
  */
 
 /**
  * @typedef {object} OpenOptions
- * @property {AbortSignal} [signal] ends opening; reading takes signals of its own
- * @property {(url: string, init: RequestInit) => Promise<Response>} [fetch] for URLs; the global one by default
- * @property {Record<string, string>} [headers] for each request: authorization, say
- * @property {boolean | number | WorkerOptions} [workers] where chunks are decoded: in as many workers as there are cores (true, the default),
- *   in so many, or on the calling thread (false)
- * @property {boolean | string | CacheOptions} [cache] keeps the coded bytes of URLs, for the next time and for finer precisions: in the browser's own
- *   file system (there the default), in Node in a folder (there off by default)
+ * @property {AbortSignal} [signal] ends opening; later reads take signals of their own
+ * @property {(url: string, init: RequestInit) => Promise<Response>} [fetch] is used for URLs; by default the global fetch
+ * @property {Record<string, string>} [headers] are sent with each request, for example authorization
+ * @property {boolean | number | WorkerOptions} [workers] where chunks are decoded: in as many workers as the machine has cores (true, the
+ *   default), in the given number of workers, or on the calling thread (false)
+ * @property {boolean | string | CacheOptions} [cache] keeps the coded bytes of URLs, for the next visit and for finer precisions. In browsers
+ *   it is on by default and keeps them in the page's own file system; in Node it is off by default and keeps them in a folder
  * @property {Limits} [limits]
- * @property {WebAssembly.Module | BufferSource | URL | string} [wasm] the decoder's module, its bytes or where they are; the package has it inside
- * @property {Decoder} [decoder] made by default; then the calling thread decodes with it, unless `workers` are asked for
- * @property {Codec} [codec] decodes instead of workers; the caller closes it
- * @property {BaseInput | BaseInput[]} [base] of an archive that was packed with one: the model that it is a difference to, as an archive (open or to be
- *   opened) or as plain files, in Node also a folder of them. Its files are found by size and SHA-256; plain ones are read as a whole for that. An URL is
- *   read without `headers` and `cache`: open it before where it needs them
+ * @property {WebAssembly.Module | BufferSource | URL | string} [wasm] the decoder's module, its bytes, or its URL; by default the package's own
+ * @property {Decoder} [decoder] a decoder ("qstore-decode/internals") to use; then the calling thread decodes, unless `workers` is given too
+ * @property {Codec} [codec] decodes instead of workers ("qstore-decode/internals"); the caller closes it
+ * @property {BaseInput | BaseInput[]} [base] the base, for an archive that was packed with one: an archive, open or to be opened, or plain
+ *   files, or in Node a folder of them. Its files are found by size and SHA-256, for which plain files are read as a whole. A URL is read
+ *   without `headers` and `cache`: if it needs them, open it first
  */
 
-/** @typedef {SourceInput | Archive} BaseInput an open archive stays the caller's */
+/** @typedef {SourceInput | Archive} BaseInput an archive that is open already is closed by the caller */
 
 /**
  * @typedef {object} CacheOptions
- * @property {string} [folder] in Node; default: qstore in the user's cache folder
- * @property {string} [key] the archive's name in the cache, where URLs change (signed ones, say); the URL by default
- * @property {number} [revalidate] seconds for which a cached archive is used without asking the server whether it is still the same; default a day
- * @property {import("../source/cached-source.js").CacheStore} [store] of a caller's own
+ * @property {string} [folder] the folder in Node; by default "qstore" in the user's cache folder
+ * @property {string} [key] the archive's name in the cache, for URLs that change, such as signed ones; by default the URL
+ * @property {number} [revalidate] for so many seconds the server is not asked whether the archive is still the same; default a day
+ * @property {import("../source/cached-source.js").CacheStore} [store] a store of the caller's own
  */
 
 /**
+ * Everything that browsers and Node do differently.
  * @typedef {object} Platform
  * @property {(input: SourceInput, options: OpenOptions) => Source | Promise<Source>} source
  * @property {(options: WorkerOptions) => import("../decode/pool.js").Spawn | undefined} spawn
- * @property {number} cores
+ * @property {number} cores how many workers there are by default
  * @property {boolean} cache is it on by default?
  * @property {(folder?: string) => import("../source/cached-source.js").CacheStore | undefined} cacheStore
- * @property {(source: Source, options: import("../source/source.js").ReadOptions) => Promise<string>} sha256 of all of it, in hexadecimal
- * @property {(input: SourceInput, sizes: Set<number>) => Promise<SourceInput[]>} [listFiles] a folder's files of these sizes; anything else as it is
+ * @property {(source: Source, options: import("../source/source.js").ReadOptions) => Promise<string>} sha256 the SHA-256 of a whole source,
+ *   in hexadecimal
+ * @property {(input: SourceInput, sizes: Set<number>) => Promise<SourceInput[]>} [listFiles] a folder's files that have one of these sizes;
+ *   any other input as it is
  */
 
 /**
- * Opens an archive, with two requests at most.
+ * Opens an archive; over HTTP this takes one request, two when the index is large.
  * @param {Platform} platform
  * @param {SourceInput} input
  * @param {OpenOptions} options
@@ -94,7 +98,7 @@ export async function openOn(platform, input, options) {
 		const release = options.codec ? async () => {} : async () => codec.close?.();
 		try {
 			const base = await openBase(platform, index, source.name,
-				// Headers may hold a secret, and a cache's key is of one archive.
+				// The headers may have a secret that is for this server only, and the cache's key belongs to one archive.
 				{ ...options, headers: undefined, cache: false, decoder, codec });
 			return new Archive({ index, source: withHead(source, head), decoder, codec, cache, base, release });
 		} catch (error) {
@@ -102,7 +106,7 @@ export async function openOn(platform, input, options) {
 			throw error;
 		}
 	} catch (error) {
-		// A caller's own source stays open.
+		// The caller closes a source of their own.
 		if (source !== input)
 			await source.close?.();
 		throw error;
@@ -110,7 +114,7 @@ export async function openOn(platform, input, options) {
 }
 
 /**
- * The source for an URL, a Request, or what a caller has in memory.
+ * The source for a URL, a Request, bytes, or a source of the caller's.
  * @param {SourceInput} input
  * @param {OpenOptions} options
  * @returns {Source}
@@ -122,10 +126,11 @@ export function anySource(input, { fetch, headers, limits: { requests, retries, 
 }
 
 /**
+ * Opens the base of an archive.
  * @param {Platform} platform
  * @param {import("../format/archive-index.js").Index} index
- * @param {string | undefined} name the archive's, for messages
- * @param {OpenOptions} options with a codec, which archives of the base use too
+ * @param {string | undefined} name the archive's name, for messages
+ * @param {OpenOptions} options with a codec, which the base's archives use too
  * @returns {Promise<Base>}
  */
 async function openBase(platform, index, name, { base, ...options }) {
@@ -153,7 +158,7 @@ async function openBase(platform, index, name, { base, ...options }) {
 					if (!(error instanceof QstoreError) || error.code !== "NOT_QSTORE")
 						throw error;
 				});
-				// A caller's own source stays open.
+				// The caller closes a source of their own.
 				if (source !== each)
 					opened.push(archive ?? source);
 				/** @type {Promise<string> | undefined} */
@@ -169,6 +174,7 @@ async function openBase(platform, index, name, { base, ...options }) {
 }
 
 /**
+ * Opens the cache of a source; undefined where there is none.
  * @param {Platform} platform
  * @param {Source} source
  * @param {Decoder} decoder
@@ -187,7 +193,7 @@ async function openCache(platform, source, decoder, { cache = platform.cache, si
 }
 
 /**
- * Reads the index; once more when it came damaged over a network.
+ * Reads the index, and once more if it came over a network and is damaged.
  * @param {Source} source
  * @param {Decoder} decoder
  * @param {AbortSignal | undefined} signal
@@ -202,10 +208,11 @@ async function readIndexAgain(source, decoder, signal) {
 	}
 }
 
-/** @type {Promise<WebAssembly.Module> | undefined} */
+/** @type {Promise<WebAssembly.Module> | undefined} the package's own module, which all archives share */
 let ownModule;
 
 /**
+ * Compiles the decoder's module.
  * @param {OpenOptions["wasm"]} wasm
  * @returns {Promise<WebAssembly.Module>}
  */
@@ -222,6 +229,7 @@ function loadModule(wasm) {
 }
 
 /**
+ * Workers, or a codec for the calling thread.
  * @param {Platform} platform
  * @param {Decoder} decoder
  * @param {OpenOptions} options

@@ -11,11 +11,11 @@ import { readExactly } from "../source/source.js";
 const FIRST_READ = 65536;
 
 /**
- * Reads the index with one request, two when it is large.
+ * Reads the index, with one request, or two when it is large.
  * @param {Source} source
  * @param {Decoder} decoder
  * @param {import("../source/source.js").ReadOptions} [options]
- * @returns {Promise<{ index: Index, head: Uint8Array }>} head: the archive's first bytes, as far as they have been read
+ * @returns {Promise<{ index: Index, head: Uint8Array }>} head: the archive's first bytes, all that have been read
  */
 export async function readIndex(source, decoder, options) {
 	const name = source.name ? `${source.name}: ` : "";
@@ -45,11 +45,11 @@ export async function readIndex(source, decoder, options) {
 }
 
 /**
- * Runs a call, and says what its errors are about.
+ * Calls a function, and gives its errors messages that name the archive.
  * @template T
  * @param {() => T} call
- * @param {Partial<Record<import("../error.js").StatusName, string>>} messages
- * @param {string} prefix for other errors
+ * @param {Partial<Record<import("../error.js").StatusName, string>>} messages by the error's code
+ * @param {string} prefix goes before the messages of other errors
  * @returns {T}
  */
 function named(call, messages, prefix) {

@@ -1,8 +1,8 @@
 /** Headers of safetensors files. */
 
 /**
- * The header of a file of these tensors, one after the other: its length, and JSON padded with spaces to a multiple of
- * 8 bytes. The same bytes as the native tools make.
+ * The header of a file that has these tensors, one after the other: the header's length, then JSON, padded with spaces to a multiple of 8
+ * bytes. The native tools make the same bytes.
  * @param {Iterable<{ name: string, dtype: string, shape: number[], size: number }>} tensors
  * @returns {Uint8Array<ArrayBuffer>}
  */
@@ -23,7 +23,7 @@ export function safetensorsHeader(tensors) {
 }
 
 /**
- * A JSON string; unlike JSON.stringify's, all control characters are \u00XX.
+ * A JSON string. Unlike in JSON.stringify's, every control character is \u00XX.
  * @param {string} text
  */
 function quote(text) {

@@ -1,4 +1,4 @@
-/** Tensors one after the other, each as soon as its bytes are there. */
+/** Loading tensors one after the other, with progress. */
 
 import { QstoreError } from "../error.js";
 import { planReads } from "../plan/batches.js";
@@ -13,13 +13,14 @@ import { TensorData } from "./tensor-data.js";
 /** @typedef {import("../plan/ranges.js").Range} Range */
 
 /**
- * How far something is. What is fetched is coded, and less than what it decodes to; from a file or a warm cache it is nothing. What nobody could know comes on top of
- * what was to fetch: chunks that come damaged, a base's bytes, and what stands before a range where a server sends the file from its start only.
+ * How far loading has come. Fetched bytes are coded, and fewer than the bytes that they decode to; none are fetched from a file or a full
+ * cache. `toFetch` grows by bytes that nobody can foresee: chunks that arrive damaged, bytes of a base, and bytes before a range if the
+ * server sends files from their start only.
  * @typedef {object} Progress
- * @property {number} fetched bytes that came over the network
- * @property {number} toFetch all that will
- * @property {number} decoded bytes that were restored
- * @property {number} toDecode all that will
+ * @property {number} fetched bytes that have come over the network
+ * @property {number} toFetch bytes that will have come over the network in the end
+ * @property {number} decoded bytes that have been restored
+ * @property {number} toDecode bytes that will have been restored in the end
  */
 
 /**
@@ -28,14 +29,14 @@ import { TensorData } from "./tensor-data.js";
  * @property {(progress: Progress) => void} [onProgress]
  */
 
-/** Counts for a caller's onProgress. */
+/** Counts bytes for a caller's onProgress. */
 export class Meter {
 	#report;
 	#progress;
 
 	/**
 	 * @param {((progress: Progress) => void) | undefined} report
-	 * @param {{ fetched?: number, toFetch: number, toDecode: number }} start fetched: before, of what was to fetch
+	 * @param {{ fetched?: number, toFetch: number, toDecode: number }} start fetched: bytes of toFetch that have been fetched before
 	 */
 	constructor(report, { fetched = 0, toFetch, toDecode }) {
 		this.#report = report;
@@ -58,7 +59,7 @@ export class Meter {
 }
 
 /**
- * Bytes that reading ranges, which may overlap, fetches.
+ * How many bytes reading some ranges fetches. The ranges may overlap.
  * @param {import("../source/source.js").Source} source
  * @param {Range[]} ranges
  */
@@ -67,11 +68,11 @@ export function sumToFetch(source, ranges) {
 	return each.reduce((sum, { offset, size }) => sum + bytesToFetch(source, offset, size), 0);
 }
 
-/** Ranges that are under way at a time. */
+/** So many ranges are fetched at a time. */
 const FETCHES = 3;
 
 /**
- * Reads ranges for the source's cache, a few at a time.
+ * Reads ranges into the source's cache, a few at a time.
  * @param {import("../source/source.js").Source} source
  * @param {Range[]} ranges
  * @param {LoadOptions} options
@@ -89,10 +90,11 @@ export async function fetchRanges(source, ranges, { signal, onProgress }) {
 }
 
 /**
- * Tensors of one archive, in the order given. What it yields is the consumer's own; beside that it holds a bounded amount.
+ * Loads tensors in the given order. What it yields belongs to the consumer; beside that it holds a bounded amount.
  * @param {Context} context
  * @param {ArchiveTensor[]} tensors
- * @param {LoadOptions & { gap?: number, fetched?: number }} [options] gap: see CoalesceOptions; fetched: bytes that the caller has fetched to find out which tensors
+ * @param {LoadOptions & { gap?: number, fetched?: number }} [options] gap: see CoalesceOptions; fetched: bytes that the caller has fetched
+ *   before, to choose the tensors
  * @returns {AsyncGenerator<TensorData, void, void>}
  */
 export async function* loadTensors(context, tensors, { signal, onProgress, gap, fetched = 0 } = {}) {
@@ -107,7 +109,7 @@ export async function* loadTensors(context, tensors, { signal, onProgress, gap, 
 		for (const tensor of tensors) {
 			const bytes = allocate(tensor);
 			for (let at = 0; at < bytes.length;) {
-				// A tensor is all of some pieces: none has bytes of two.
+				// No piece has bytes of two tensors.
 				const { value } = await pieces.next();
 				bytes.set(/** @type {Uint8Array} */ (value), at);
 				at += /** @type {Uint8Array} */ (value).length;
@@ -125,7 +127,7 @@ function allocate({ name, size }) {
 	try {
 		return new Uint8Array(size);
 	} catch (error) {
-		throw new QstoreError("MEMORY", `tensor ${name}: ${size} bytes cannot be had in one piece: read it by parts with chunks()`,
+		throw new QstoreError("MEMORY", `tensor ${name}: ${size} bytes cannot be allocated at once: read it with chunks()`,
 			{ cause: error });
 	}
 }

@@ -1,4 +1,4 @@
-/** From a coarser variant to a finer one: which tensors, in which order, for how many bytes. */
+/** Upgrading from a coarser variant to a finer one: which tensors are loaded, in which order, and for how many bytes. */
 
 import { NONE } from "../format/archive-index.js";
 import { DTYPES, KIND, RULES } from "../format/facts.js";
@@ -13,28 +13,28 @@ import { loadTensors, sumToFetch } from "./tensors.js";
 
 /**
  * @typedef {object} OwnUpgradeOptions
- * @property {string} [from] the variant that is loaded; default: the next coarser one
- * @property {"file" | "importance"} [order] as they stand in the archive (the default), or those first that gain most for each byte to fetch
- * @property {number} [budgetBytes] that may be fetched for the tensors; those that would take more are left out. A sample of the coarser variant, by which importance
- *   is found, is fetched beside it when it is not in a cache
- * @property {(tensor: { name: string, shape: number[], gain: number }) => number} [weigh] what an upgrade of a tensor is worth, when its caller knows
- *   more than the error of its weights; default: its gain
+ * @property {string} [from] the variant that the caller has; by default the one that this variant refines
+ * @property {"file" | "importance"} [order] the order of the tensors: that of the archive (the default), or by what each gains for a byte
+ * @property {number} [budgetBytes] so many bytes may be fetched for the tensors; tensors that would exceed the budget are left out. The
+ *   sample of the coarser variant by which importance is estimated does not count, and is only fetched if no cache has it
+ * @property {(tensor: { name: string, shape: number[], gain: number }) => number} [weigh] the worth of upgrading a tensor, for callers that
+ *   know more than the error of its weights; default: its gain
  */
 
 /** @typedef {OwnUpgradeOptions & import("./tensors.js").LoadOptions} UpgradeOptions */
 
 /**
- * The finer versions of tensors.
+ * Loads the finer versions of tensors.
  * @param {Context} context
  * @param {ArchiveTensor[]} tensors of the finer variant
- * @param {number} base the coarser variant
+ * @param {number} coarser the number of the coarser variant
  * @param {UpgradeOptions} options
  */
-export async function* upgradeTensors(context, tensors, base, { order = "file", budgetBytes = Infinity, weigh, ...options }) {
+export async function* upgradeTensors(context, tensors, coarser, { order = "file", budgetBytes = Infinity, weigh, ...options }) {
 	const { index } = context;
 	const finer = tensors.filter(({ number }) => {
 		const { object } = index.tensor(number);
-		return object === NONE || index.object(object).variant > base;
+		return object === NONE || index.object(object).variant > coarser;
 	});
 	const cost = new Map(finer.map((tensor) => [tensor, costOf(context, tensor)]));
 	let fetched = 0;
@@ -45,7 +45,7 @@ export async function* upgradeTensors(context, tensors, base, { order = "file", 
 			const value = weigh ? weigh({ name: tensor.name, shape: tensor.shape, gain }) : gain;
 			return [tensor, value / Math.max(/** @type {number} */ (cost.get(tensor)), 1)];
 		}));
-		// Stable: equals stay in the archive's order.
+		// The sort is stable: tensors of equal worth stay in the archive's order.
 		finer.sort((a, b) => /** @type {number} */ (worth.get(b)) - /** @type {number} */ (worth.get(a)));
 	}
 	let left = budgetBytes;
@@ -56,12 +56,12 @@ export async function* upgradeTensors(context, tensors, base, { order = "file", 
 		left -= bytes;
 		return true;
 	});
-	// With a budget nothing is read in passing.
+	// With a budget, no gaps between ranges are read.
 	yield* loadTensors(context, chosen, { ...options, fetched, gap: budgetBytes === Infinity ? undefined : 0 });
 }
 
 /**
- * Bytes that reading a tensor fetches.
+ * How many bytes reading a tensor fetches.
  * @param {Context} context
  * @param {ArchiveTensor} tensor
  */
@@ -70,10 +70,11 @@ function costOf({ index, source }, { number }) {
 }
 
 /**
- * How much of the squared error of a model's weights goes away with each tensor: Σ(coarse − fine)², which is the index's relative error times
- * Σ fine². Not the relative error alone: a layer's output is wrong by its weights' absolute error times its inputs, which normalization keeps
- * of one size, and it is added to what other layers give. Σ fine² is estimated from the coarse version, whose bytes are there already: by the codes of one chunk and
- * all scales. Other kinds of tensors gain nothing that is known.
+ * The gain of each tensor: how much of the squared error of the model's weights its upgrade removes. That is Σ(coarse − fine)², the index's
+ * relative error times Σ fine². The relative error alone would not do: the error of a layer's output is the absolute error of its weights
+ * times its inputs, which normalization keeps at one size, and it adds to the errors of other layers. Σ fine² is estimated from the coarse
+ * version, whose bytes are there already: from the codes of one chunk and all scales. For tensors that are no refinements of codes the gain
+ * is not known, and 0.
  * @param {Context} context
  * @param {ArchiveTensor[]} tensors
  * @param {import("../source/source.js").ReadOptions} options
@@ -83,18 +84,20 @@ async function gainsOf(context, tensors, options) {
 	const { index } = context;
 	const refined = tensors.map(({ number }) => {
 		const { object } = index.tensor(number), record = object === NONE ? undefined : index.object(object);
-		// Singles given codes: as far as their 16-bit cast.
+		// A refinement to FP32 builds on the 16-bit cast of the values, of which the error is known.
 		const cast = record?.kind === KIND.DELTA ? index.object(record.coarse) : record;
 		return cast?.kind === KIND.REFINE && cast.elems > 0 ? { ...cast, grid: index.object(cast.coarse) } : undefined;
 	});
-	const pieces = refined.flatMap((record) => record ? [[...sampleOf(index, record.coarse)], [...planObject(index, record.grid.scales)]] : []);
-	const stream = decodePieces(context, pieces.flat(), options);
-	/** @param {import("../plan/pieces.js").Piece[]} parts */
-	const read = async (parts) => {
-		const all = [];
-		for (let i = 0; i < parts.length; i++)
-			all.push(/** @type {Uint8Array} */ ((await stream.next()).value));
-		return all;
+	/** Of each refinement, the pieces of its codes, then those of its scales. */
+	const lists = refined.flatMap((record) =>
+		record ? [[...sampleOf(index, record.coarse)], [...planObject(index, record.grid.scales)]] : []);
+	const stream = decodePieces(context, lists.flat(), options);
+	/** @param {number} count of pieces */
+	const read = async (count) => {
+		const pieces = [];
+		for (let i = 0; i < count; i++)
+			pieces.push(/** @type {Uint8Array} */ ((await stream.next()).value));
+		return pieces;
 	};
 	try {
 		const gains = [];
@@ -104,11 +107,11 @@ async function gainsOf(context, tensors, options) {
 				gains.push(0);
 				continue;
 			}
-			const codes = await read(pieces[at++]), scales = await read(pieces[at++]);
+			const codes = await read(lists[at++].length), scales = await read(lists[at++].length);
 			const { rule, dtype, scales: object } = record.grid;
 			let energy = 0, count = 0;
-			for (const part of scales) {
-				for (const step of steps(rule, DTYPES[index.object(object).dtype].name, part)) {
+			for (const piece of scales) {
+				for (const step of steps(rule, DTYPES[index.object(object).dtype].name, piece)) {
 					energy += step ** 2;
 					count++;
 				}
@@ -125,7 +128,7 @@ async function gainsOf(context, tensors, options) {
 const I8 = DTYPES.findIndex(({ name }) => name === "I8");
 
 /**
- * One chunk of an object, from its middle.
+ * A sample of an object: the chunk in its middle.
  * @param {Index} index
  * @param {number} number
  */
@@ -135,27 +138,27 @@ function sampleOf(index, number) {
 }
 
 /**
- * The mean square of codes: around 0, or, without a sign, around their mean, which the weights' 0 is near.
+ * The mean square of codes. Signed codes are measured from 0, others from their mean, which is near the code of a weight of 0.
  * @param {boolean} signed
- * @param {Uint8Array[]} parts codes
+ * @param {Uint8Array[]} pieces
  */
-function spread(signed, parts) {
+function spread(signed, pieces) {
 	let sum = 0, squares = 0, count = 0;
-	for (const part of parts) {
-		for (const code of signed ? new Int8Array(part.buffer, part.byteOffset, part.length) : part) {
+	for (const piece of pieces) {
+		for (const code of signed ? new Int8Array(piece.buffer, piece.byteOffset, piece.length) : piece) {
 			sum += code;
 			squares += code * code;
 		}
-		count += part.length;
+		count += piece.length;
 	}
 	return squares / count - (signed ? 0 : (sum / count) ** 2);
 }
 
 /**
- * The steps between codes that scales stand for.
+ * The distances between neighbouring codes, by their scales.
  * @param {number} rule
  * @param {string} dtype of the scales
- * @param {Uint8Array} bytes whole records of them, or floats
+ * @param {Uint8Array} bytes scales: whole records, or floats
  */
 function* steps(rule, dtype, bytes) {
 	const { recordSize, recordScales, hasAbsmax } = RULES[rule];
@@ -174,6 +177,7 @@ function* steps(rule, dtype, bytes) {
 }
 
 /**
+ * The values of floats.
  * @param {string} dtype F32, BF16 or F16
  * @param {Uint8Array} bytes
  */
@@ -189,7 +193,7 @@ function* numbers(dtype, bytes) {
 			bits.setUint32(0, half << 16);
 			yield bits.getFloat32(0);
 		} else {
-			// Exponent 31 (infinite, no number) comes out as something large.
+			// Exponent 31 (infinities and NaN) gives a large number here.
 			const exponent = half >> 10 & 31, fraction = half & 1023;
 			yield (half & 0x8000 ? -1 : 1) * (exponent ? (1024 + fraction) * 2 ** (exponent - 25) : fraction * 2 ** -24);
 		}

@@ -1,4 +1,4 @@
-/** The package for browsers and other places without Node's modules. */
+/** Opening archives in browsers, and everywhere else without Node's modules. */
 
 import { opfsStore } from "./opfs.js";
 import { anySource, openOn } from "../archive/open.js";
@@ -6,7 +6,7 @@ import { sha256 } from "../util/sha256.js";
 import { readExactly } from "../source/source.js";
 import { webWorkers } from "./workers.js";
 
-/** Enough to keep up with a network, and few enough for a phone's memory. */
+/** At most so many workers by default: enough to keep up with a network, and few enough for a phone's memory. */
 const CORES_MAX = 4;
 
 /** @type {import("../archive/open.js").Platform} */
@@ -16,12 +16,12 @@ const web = {
 	cache: true,
 	cacheStore: opfsStore,
 	sha256: digest,
-	// One is the caller's.
+	// One core is left to the page's own thread.
 	cores: Math.min(Math.max((globalThis.navigator?.hardwareConcurrency ?? 2) - 1, 1), CORES_MAX),
 };
 
 /**
- * Browsers digest what is in memory as a whole.
+ * The SHA-256 of a source; browsers can only compute it of bytes that are all in memory.
  * @param {import("../source/source.js").Source} source
  * @param {import("../source/source.js").ReadOptions} options
  */
@@ -30,7 +30,7 @@ async function digest(source, options) {
 }
 
 /**
- * Opens an archive, with two requests at most.
+ * Opens an archive; over HTTP this takes one request, two when the index is large.
  * @param {import("../archive/open.js").SourceInput} source
  * @param {import("../archive/open.js").OpenOptions} [options]
  */

@@ -1,10 +1,13 @@
-/** The browser's own file system (OPFS) for caches: the page's origin has it for itself, nobody else sees it. */
+/** Caches in the browser's own file system (OPFS), which only the page's origin can see. */
 
 /** @typedef {import("../source/cached-source.js").CacheStore} CacheStore */
 
 const FOLDER = "qstore";
 
-/** @returns {CacheStore | undefined} undefined where there is no such file system (http: pages, private windows of some browsers) */
+/**
+ * The store for caches in the browser's own file system.
+ * @returns {CacheStore | undefined} undefined where there is no such file system (on http: pages, in private windows of some browsers)
+ */
 export function opfsStore() {
 	const storage = globalThis.navigator?.storage;
 	if (!storage?.getDirectory)
@@ -30,7 +33,7 @@ export function opfsStore() {
 					const folder = await own(true);
 					const handle = await folder.getFileHandle(name, { create: true });
 					try {
-						// What is written appears when the stream is closed, at once. (Safari before 26 has no such streams: then nothing is kept.)
+						// The file appears when the stream is closed. (Safari before version 26 has no such streams: nothing is kept there.)
 						const stream = await handle.createWritable();
 						try {
 							await stream.write(/** @type {Uint8Array<ArrayBuffer>} */ (bytes));
@@ -53,9 +56,10 @@ export function opfsStore() {
 }
 
 /**
+ * Calls a function, and gives `none` if a file or folder does not exist.
  * @template T
  * @param {() => Promise<T>} call
- * @param {T} none when there is no such file or folder
+ * @param {T} none
  */
 async function orNone(call, none) {
 	try {

@@ -1,4 +1,4 @@
-/** The Web Worker of WorkerPool. */
+/** The module that a Web Worker of WorkerPool runs. */
 
 import { serve } from "../decode/serve.js";
 

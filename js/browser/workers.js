@@ -2,13 +2,13 @@
 
 /** @typedef {import("../decode/pool.js").Spawn} Spawn */
 
-/** Written as bundlers look for it: they make a file of the worker and what it imports. */
+/** Bundlers look for exactly this expression, and make a file of the worker's module and its imports. */
 function createWorker() {
 	return new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "qstore-decode" });
 }
 
 /**
- * @param {() => Worker} [create] starts "qstore-decode/worker", where the package cannot do so by itself
+ * @param {() => Worker} [create] starts a worker with the module "qstore-decode/worker", where the package cannot do that itself
  * @returns {Spawn}
  */
 export function webWorkers(create = createWorker) {

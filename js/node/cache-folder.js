@@ -1,4 +1,4 @@
-/** A folder of the filesystem for caches. */
+/** Caches in a folder of the filesystem. */
 
 import { randomUUID } from "node:crypto";
 import { mkdir, open, readdir, rename, rm, writeFile } from "node:fs/promises";
@@ -7,12 +7,13 @@ import { join } from "node:path";
 
 /** @typedef {import("../source/cached-source.js").CacheStore} CacheStore */
 
-/** Where the caches are when no folder is named: as the XDG base directory specification has it. */
+/** The default folder for caches, by the XDG base directory specification. */
 export function defaultCacheFolder() {
 	return join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "qstore");
 }
 
 /**
+ * The store for caches in a folder.
  * @param {string} [root]
  * @returns {CacheStore}
  */
@@ -21,7 +22,7 @@ export function folderStore(root = defaultCacheFolder()) {
 		folder(id) {
 			const folder = join(root, id);
 			return {
-				// What begins with a dot is not complete yet.
+				// Files whose names begin with a dot are not complete yet.
 				list: () => orNone(async () => (await readdir(folder)).filter((name) => !name.startsWith(".")), []),
 				read: (name, offset, length) => orNone(() => readPart(join(folder, name), offset, length), undefined),
 				async write(name, bytes) {
@@ -44,6 +45,7 @@ export function folderStore(root = defaultCacheFolder()) {
 }
 
 /**
+ * Reads bytes of a file, fewer if it ends earlier.
  * @param {string} path
  * @param {number} offset
  * @param {number} length
@@ -65,9 +67,10 @@ async function readPart(path, offset, length) {
 }
 
 /**
+ * Calls a function, and gives `none` if a file or folder does not exist.
  * @template T
  * @param {() => Promise<T>} call
- * @param {T} none when there is no such file or folder
+ * @param {T} none
  */
 async function orNone(call, none) {
 	try {

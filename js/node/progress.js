@@ -1,5 +1,6 @@
-/** A progress bar for long work on a terminal. */
+/** A progress bar on a terminal, and sizes as people read them. */
 
+/** Characters of the bar, and milliseconds between two drawings of it. */
 const CELLS = 24, INTERVAL = 100;
 
 export class ProgressBar {
@@ -9,7 +10,7 @@ export class ProgressBar {
 	#drawn = 0;
 
 	/**
-	 * @param {import("node:tty").WriteStream} stream nothing is drawn when it is not a terminal
+	 * @param {import("node:tty").WriteStream} stream if it is not a terminal, nothing is drawn
 	 * @param {boolean} enabled
 	 */
 	constructor(stream, enabled) {
@@ -26,11 +27,11 @@ export class ProgressBar {
 			return;
 		}
 		this.#drawn = now;
-		const part = total === 0 ? 0 : done / total, seconds = (now - this.#start) / 1000;
-		const cells = Math.ceil(part * CELLS), percent = String(Math.round(part * 100)).padStart(3);
+		const fraction = total === 0 ? 0 : done / total, seconds = (now - this.#start) / 1000;
+		const cells = Math.ceil(fraction * CELLS), percent = String(Math.round(fraction * 100)).padStart(3);
 		let text = `${phase.padEnd(10)} [${"#".repeat(cells)}${".".repeat(CELLS - cells)}] ${percent} %`;
-		if (seconds >= 0.5 && part > 0) {
-			const left = Math.round(seconds / part * (1 - part));
+		if (seconds >= 0.5 && fraction > 0) {
+			const left = Math.round(seconds / fraction * (1 - fraction));
 			const time = `${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}`;
 			text += `  ${formatSize(done / seconds)}/s  ${time} left`;
 		}
@@ -46,7 +47,7 @@ export class ProgressBar {
 }
 
 /**
- * "12.3 MB".
+ * A size with three digits: "12.3 MB".
  * @param {number} size
  */
 export function formatSize(size) {

@@ -1,4 +1,4 @@
-/** Threads of Node for WorkerPool. */
+/** Node's threads for WorkerPool. */
 
 import { Worker } from "node:worker_threads";
 

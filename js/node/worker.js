@@ -1,4 +1,4 @@
-/** The thread of WorkerPool. */
+/** The module that a thread of WorkerPool runs. */
 
 import { parentPort } from "node:worker_threads";
 import { serve } from "../decode/serve.js";
