@@ -35,7 +35,7 @@ test("every source reads ranges, and less only at its end", async (t) => {
 test("a range that must be there says where the source ended", async () => {
 	const source = bytesSource(data, "x.qstore");
 	assert.equal((await readExactly(source, 990, 10)).length, 10);
-	await assert.rejects(readExactly(source, 990, 11), { code: "TRUNCATED", message: /^x\.qstore: ends too early, at byte 1000: 11 bytes at 990/ });
+	await assert.rejects(readExactly(source, 990, 11), { code: "TRUNCATED", message: /^x\.qstore: ends too early, at byte 1000: 11 bytes from byte 990/ });
 	const greedy = { read: async () => data };
 	await assert.rejects(readExactly(greedy, 0, 10), { code: "IO", message: /gave 1000 bytes where 10/ });
 });
