@@ -47,6 +47,9 @@ GENERATE := $(GEN_MAIN:tests/generate/%.c=$(B)/bin/%)
 BENCH := $(BENCH_MAIN:tests/bench/%.c=$(B)/bin/%)
 TESTS := $(TEST_SRC:tests/native/%.c=$(B)/tests/%)
 FUZZERS := $(FUZZ_SRC:tests/fuzz/%.c=$(B)/fuzz/bin/%)
+# Tests that start threads: the pool, packing, restoring and verifying, bases.
+TSAN_TESTS := $(addprefix $(B)/tsan/bin/,test_pool test_archive test_restore test_pack_refused test_base)
+LINT_SRC := $(LIB_SRC) $(CLI_SRC) $(TOOL_SRC) $(GEN_SRC) $(GEN_MAIN) $(TEST_SRC) $(TEST_HELP_SRC)
 
 # ---- Flags ---------------------------------------------------------------------------------------------------------
 
@@ -64,6 +67,7 @@ BASE := -std=c11 -Inative/include -Inative/src $(WARNINGS) -ffp-contract=off -D_
 # position-independent program, which compilers make by default. qstore.h makes its own names visible.
 LIB_FLAGS := -fPIC -fvisibility=hidden
 DEPS = -MMD -MP
+THREAD_SANITIZE := -g -O1 -fno-omit-frame-pointer -fsanitize=thread
 SANITIZE := -g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 TEST_CC ?= $(CC)
 FUZZ_CC ?= clang
@@ -87,7 +91,7 @@ isa = $(if $(X86_64),$(foreach f,$(isa_flags),$(if $(filter %_$(firstword $(subs
 
 # ---- Groups of targets ---------------------------------------------------------------------------------------------
 
-.PHONY: all native tools lib wasm web site npm setup demo test check bench bench-plot fuzz format clean help tests-build
+.PHONY: all native tools lib wasm web site npm setup demo test check lint tsan bench bench-plot fuzz format clean help tests-build
 
 all: native npm ## build the tools, the library, the WebAssembly modules and the npm package's files
 
@@ -110,7 +114,12 @@ test: ## set up, build and run all tests
 check: ## build and run the fast tests, without set-up (under a minute when built)
 	@scripts/test fast
 
-# What the tests need; scripts/test calls it.
+lint: tsan $(LINT_SRC:%.c=$(B)/tidy/%.ok) $(B)/tidy/cppcheck.ok ## look for faults with the thread sanitizer, clang-tidy and cppcheck
+
+tsan: $(TSAN_TESTS) ## run the tests of everything that has threads under the thread sanitizer
+	@for t in $(TSAN_TESTS); do echo "  tsan  $$t" && CMOCKA_MESSAGE_OUTPUT=TAP $$t >$$t.log 2>&1 || { cat $$t.log; exit 1; }; done
+
+# scripts/test calls it.
 tests-build: native $(B)/bin/qstore-bound $(TESTS)
 
 bench: native $(BENCH) npm ## print sizes against the bound, and speeds, native and WebAssembly
@@ -207,6 +216,31 @@ $(B)/asan/libqstore.a: $(call obj,asan,$(LIB_SRC) $(GEN_SRC) $(TEST_HELP_SRC))
 $(B)/tests/%: $(B)/asan/tests/native/%.o $(B)/asan/libqstore.a
 	@mkdir -p $(@D)
 	$(call say,link)$(TEST_CC) $(SANITIZE) -pthread -o $@ $^ $(LDFLAGS) $(CMOCKA_LIBS) $(PKG_LIBS)
+
+$(B)/tsan/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(call say,tsan)$(TEST_CC) $(BASE) $(THREAD_SANITIZE) $(PKG_CFLAGS) $(call isa,$<) $(DEPS) -c -o $@ $<
+
+$(B)/tsan/libqstore.a: $(call obj,tsan,$(LIB_SRC) $(GEN_SRC) $(TEST_HELP_SRC))
+	@rm -f $@
+	$(call say,ar)$(AR) qcs $@ $^
+
+$(TSAN_TESTS): $(B)/tsan/bin/%: $(B)/tsan/tests/native/%.o $(B)/tsan/libqstore.a
+	@mkdir -p $(@D)
+	$(call say,link)$(TEST_CC) $(THREAD_SANITIZE) -pthread -o $@ $^ $(LDFLAGS) $(CMOCKA_LIBS) $(PKG_LIBS)
+
+# A file is looked at again when it, its headers (which the tests' object knows) or the configuration changes.
+$(B)/tidy/%.ok: %.c .clang-tidy $(B)/asan/%.o
+	@mkdir -p $(@D)
+	$(call say,tidy)clang-tidy --quiet $< -- $(BASE) $(PKG_CFLAGS) $(call isa,$<) 2>$(@:.ok=.log) || { cat $(@:.ok=.log); exit 1; }
+	@touch $@
+
+$(B)/tidy/cppcheck.ok: $(LINT_SRC) scripts/cppcheck.txt
+	@mkdir -p $(B)/tidy/cppcheck
+	$(call say,check)cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,performance,portability --inline-suppr \
+		--suppressions-list=scripts/cppcheck.txt --cppcheck-build-dir=$(B)/tidy/cppcheck -D__x86_64__ -Inative/include -Inative/src \
+		native/src native/cli tests/generate
+	@touch $@
 
 $(B)/fuzz/%.o: %.c Makefile
 	@mkdir -p $(@D)

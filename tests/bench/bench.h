@@ -1,4 +1,4 @@
-/* What the parts of qstore-bench share. */
+/* Declarations that the parts of qstore-bench share. */
 #ifndef BENCH_H
 #define BENCH_H
 

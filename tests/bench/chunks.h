@@ -42,7 +42,7 @@ void chunks_close(chunk_source *source);
 
 typedef enum coded_as { AS_CODES, AS_RANKS, AS_PLAIN } coded_as;
 
-/* What the codec is told; for AS_RANKS, coarse: the chunk's codes. */
+/* The description that the codec takes. coarse: the chunk's codes, for AS_RANKS. */
 qs_chunk_desc chunk_describe(uint32_t dtype, const chunk *c, coded_as as, const uint8_t *coarse);
 
 #endif

@@ -18,7 +18,8 @@ enum { READ_SIZE = 1 << 17, STAGES_MAX = 2, PASSES = 15, REPEAT_SECONDS = 3 };
  */
 static const double bucket = 0.1;
 
-/* What is loaded, one after the other: first INT8 and then the rest, or one thing. NULL: none. */
+/* The methods that load a model, one after the other: first INT8 and then the rest, or everything by one.
+ * NULL ends the list. */
 typedef struct load_way {
 	const char *name;
 	const char *methods[STAGES_MAX];

@@ -68,7 +68,7 @@ static void check(const task *t)
 	}
 }
 
-/* The same for each thread, but for its output. */
+/* Each thread has the same task with an output of its own. */
 typedef struct task_list {
 	task each[THREADS_MAX];
 	const void *pointers[THREADS_MAX];

@@ -202,7 +202,7 @@ static void copy_back(worker *w, const uint8_t *src, size_t size, uint8_t *dst, 
 	memcpy(dst, src, n);
 }
 
-/* ---- As ZipNN does (Hershcovitch et al., arXiv 2411.05239): floats as byte planes with the exponent in one,
+/* ---- ZipNN's way (Hershcovitch et al., arXiv 2411.05239): floats as byte planes with the exponent in one,
  * that one by Huffman, the rest as it is. The method, not its code: our planes, Huff0 from the zstd library
  * ---- */
 

@@ -71,7 +71,7 @@ function drawLoad({ data, high, weights, bandwidths_mbs: xs, rows }) {
 
 const millions = (weights) => `${(weights / 1e6).toFixed(0)} M weights`;
 
-/** What is drawn of decoders' speeds: bars of one thread and of all, in groups. */
+/** The bars of the drawing of decoders' speeds, in groups: for one thread and for all. */
 function speedGroups(results) {
 	const native = results.findLast(({ platform }) => platform === "native");
 	const wasm = results.findLast(({ platform, rows }) => platform === "wasm" && rows.some(({ name }) => name.includes("refinement")));

@@ -19,12 +19,12 @@ typedef struct reader {
 
 typedef struct total {
 	double coded, bound;
-	/* Of floats on their own: their planes with the exponents' by Huff0, and the others where it pays, as
+	/* Bytes of floats on their own: their planes, the exponents' by Huff0 and the others where it pays, as
 	 * ZipNN has them (Hershcovitch et al., arXiv 2411.05239; the method, not its code). */
 	double zipnn;
 } total;
 
-/* ---- What takes part ---- */
+/* ---- Counting ---- */
 
 static void count_scales(reader *r, uint32_t number)
 {

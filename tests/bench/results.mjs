@@ -1,4 +1,4 @@
-/** What `make bench` left behind. */
+/** The results that `make bench` left behind. */
 
 import { readFileSync } from "node:fs";
 

@@ -32,7 +32,7 @@ for (const row of ROWS) {
 	native("qstore-pack", ...packArguments(of, row), "-o", archive, "-f", "-q");
 	const name = `${row.name.replaceAll(" | ", " over ")}${of === real || real === generated ? "" : " *"}`;
 	if (row.base) {
-		// What is in the base has no chunks to compare: all of the archive, for each weight of the model.
+		// Tensors of the base have no chunks to compare: the row tells the whole archive's size for each weight of the model.
 		const { tensors } = JSON.parse(native("qstore-info", archive, "--json")), weights = tensors.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
 		console.log(`| ${name} | – | – | ${(8 * statSync(archive).size / weights).toFixed(3)} | – | – |`);
 		continue;

@@ -71,7 +71,7 @@ function shareOf(jobs, part, parts) {
 	});
 }
 
-/** What an archive's chunks are, and a function that decodes a share of a group's so many times: it returns the seconds that this takes. */
+/** An archive's chunks in groups, and a function that decodes a share of a group so many times and returns the seconds that it took. */
 export async function prepareJobs(bytes) {
 	const decoders = { true: await createDecoder({ simd: true }), false: await createDecoder({ simd: false }) };
 	const { groups, high } = await listJobs(bytes, decoders.true);

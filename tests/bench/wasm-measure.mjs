@@ -1,6 +1,6 @@
 /** Speeds of workers that decode an archive's chunks (wasm-jobs.mjs), in Node and in browsers. */
 
-/** What is measured, with the names of qstore-bench's rows. */
+/** The measured things, by the names of qstore-bench's rows. */
 const names = (high) => ({ codes: "INT8, qstore base layer", both: `${high}, qstore base and refinement`,
 	refine: `${high}, qstore refinement alone`, plain: `${high}, qstore plain`, copy: "copying 256 KiB (TypedArray.set)" });
 

@@ -21,7 +21,7 @@ const IMPORTS = {
 	"onnxruntime-web/jspi": `${MODULES}${RUNTIME}ort.jspi.min.mjs`,
 	"@wllama/wllama": `${MODULES}@wllama/wllama/esm/index.js`,
 };
-/** What each prints, by its title. */
+/** The lines that each example prints, by its title. */
 const EXPECTED = {
 	"Files as Blobs and Responses 1": [/^\d+ GGUF$/, /^\d+$/],
 	"transformers.js 1": [/^q8 \[?1,4,256\]?$/, /^fp16 \[?1,4,256\]?$/],

@@ -138,7 +138,7 @@ browserTest(BROWSERS, "a cancelled download goes on where it was", BOTH, async (
 	await page.waitForFunction(() => document.querySelector(".step progress")?.value > 50_000, { timeout: 30_000, polling: 100 });
 	while (held.length === 0)
 		await new Promise((resolve) => setTimeout(resolve, 50));
-	// What came is being put into the store.
+	// The page is now storing the bytes that came.
 	await new Promise((resolve) => setTimeout(resolve, 500));
 	await press(0);
 	await stage(0, "ready");
@@ -244,7 +244,7 @@ browserTest(BROWSERS, "errors say what is wrong, where it is", BOTH, async (brow
 		assert.match(await error("#open-error"), message);
 	}
 
-	// The same by the form; then the page's own.
+	// The form refuses it too; then the page opens its own archive.
 	await page.type("#open-url", "model/picture.qstore");
 	await page.keyboard.press("Enter");
 	assert.match(await error("#open-error"), /not a qstore archive/);

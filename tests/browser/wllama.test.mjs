@@ -23,7 +23,7 @@ before(async () => {
 
 after(() => work.remove());
 
-/** What the original files give, computed once in each browser. */
+/** The output of the original files, computed once in each browser. */
 const originals = {};
 
 browserTest(BROWSERS, "the original files", async (browser, t) => {

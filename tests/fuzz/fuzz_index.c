@@ -233,7 +233,7 @@ static void fuzz_body(const uint8_t *body, size_t size, uint64_t payload_size)
 {
 	qs_index index;
 	qstore_status status = qs_index_open(&index, body, size, payload_size);
-	require(status == QSTORE_OK || status == QSTORE_CORRUPT || status == QSTORE_LIMIT);
+	require(!status || status == QSTORE_CORRUPT || status == QSTORE_LIMIT);
 	if (status)
 		return;
 	for (uint32_t i = 0; i < index.n_variants; i++) {
@@ -287,7 +287,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	/* A copy of its own, so that the sanitizer sees any read beyond it. */
 	size_t head = data[0] > 1 ? 9 : 1;
 	uint8_t *copy = malloc(size - head + (size == head));
-	require(copy != NULL);
+	require(copy);
 	memcpy(copy, data + head, size - head);
 	if (data[0] == 0)
 		fuzz_header(copy, size - head);

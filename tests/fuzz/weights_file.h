@@ -1,4 +1,4 @@
-/* What the fuzzers of files of weights have in common: what must hold of any file that is read, and a file of
+/* Shared by the fuzzers of files of weights: checks that must hold for any file that is read, and a file of
  * these bytes. */
 #ifndef FUZZ_WEIGHTS_FILE_H
 #define FUZZ_WEIGHTS_FILE_H

@@ -23,7 +23,7 @@ typedef struct gen_codes {
 	gen_params *params; /* (per_row ? rows : 1) × n_groups */
 } gen_codes;
 
-/* What shares a scale. */
+/* The elements that share a scale. */
 enum { GEN_PER_ROW, GEN_PER_GROUP, GEN_PER_COLUMN, GEN_PER_TENSOR };
 
 /* Makes room; groups are of group_size columns with GEN_PER_GROUP (the last one may be smaller). Free with

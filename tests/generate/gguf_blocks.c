@@ -71,7 +71,7 @@ static void store_small(uint32_t dtype, const gguf_block *block, uint8_t *dst)
 		dst[i] = (uint8_t)((block->codes[i] & 15) | (block->codes[16 + i] & 15) << 4);
 }
 
-/* Eight scales and eight minimums of six bits in twelve bytes: those of the first four parts stand in the low
+/* Eight scales and eight minimums of six bits in twelve bytes: those of the first four parts are in the low
  * bits of bytes 0–3 and 4–7; of the others the low four bits in bytes 8–11, the high two above the first's.
  */
 static void load_scales(const uint8_t src[12], gguf_block *block)
@@ -93,7 +93,7 @@ static void store_scales(const gguf_block *block, uint8_t dst[12])
 	}
 }
 
-/* Q4_K, Q5_K: of each 64 elements the first 32 stand in the low halves of 32 bytes; the fifth bits in byte
+/* Q4_K, Q5_K: the first 32 of each 64 elements are in the low halves of 32 bytes; the fifth bits in byte
  * i mod 32, bit i / 32. */
 static void load_k(uint32_t dtype, const uint8_t *src, gguf_block *block)
 {
@@ -122,8 +122,8 @@ static void store_k(uint32_t dtype, const gguf_block *block, uint8_t *dst)
 	}
 }
 
-/* Q6_K: of each 128 elements the low four bits stand in 64 bytes, the first 64 elements in the low halves;
- * the high two bits in 32 bytes, each with those of elements i, 32 + i, 64 + i, 96 + i. */
+/* Q6_K: the low four bits of each 128 elements are in 64 bytes, those of the first 64 elements in the low
+ * halves; the high two bits in 32 bytes, each with those of elements i, 32 + i, 64 + i, 96 + i. */
 static void load_q6_k(const uint8_t *src, gguf_block *block)
 {
 	for (int i = 0; i < 256; i++) {

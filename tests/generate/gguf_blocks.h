@@ -25,17 +25,17 @@ uint32_t gguf_block_parts(uint32_t dtype);
 void gguf_block_load(uint32_t dtype, const uint8_t *src, gguf_block *block);
 void gguf_block_store(uint32_t dtype, const gguf_block *block, uint8_t *dst);
 
-/* What is subtracted from a code before it is multiplied: 8, 16, 32 or 0. */
+/* The number that is subtracted from a code before it is multiplied: 8, 16, 32 or 0. */
 int gguf_code_zero(uint32_t dtype);
 
 /* Scale and offset of part i: element = scale × (code − zero) + offset. */
 float gguf_block_scale(uint32_t dtype, const gguf_block *block, uint32_t i);
 float gguf_block_offset(uint32_t dtype, const gguf_block *block, uint32_t i);
 
-/* As llama.cpp's dequantize_row_* (ggml-quants.c). */
+/* Does as llama.cpp's dequantize_row_* (ggml-quants.c). */
 void gguf_dequantize(uint32_t dtype, const uint8_t *src, size_t n_blocks, float *dst);
 
-/* As llama.cpp's quantize_row_*_ref (ggml-quants.c), which is what llama-quantize does without an importance
+/* Does as llama.cpp's quantize_row_*_ref (ggml-quants.c), which llama-quantize calls without an importance
  * matrix: single precision, one operation after the other. importance: of each column (n_columns, whole
  * blocks), for Q4_0, Q5_0 and the K types, whose scales are then those that lose least, much as
  * quantize_row_*_impl chooses them; NULL: without. */

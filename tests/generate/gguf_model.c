@@ -67,7 +67,7 @@ static void interleave_rows(float *values, uint64_t rows, uint64_t cols, uint64_
 	free(copy);
 }
 
-/* Of inputs whose channels differ by powers of two; what llama-imatrix measures. */
+/* Makes the numbers that llama-imatrix measures, of inputs whose channels differ by powers of two. */
 static float *make_importance(const char *name, size_t n)
 {
 	normal_table *normal = gen_allocate(sizeof *normal);
@@ -120,7 +120,8 @@ static void put_split(gguf_bytes *header, uint32_t no, const gguf_options *optio
 	gguf_put_u32(header, (uint32_t)n_tensors);
 }
 
-/* One file with tensors from first to end. As gguf-split does, only the first shard has the metadata. */
+/* Writes one file with tensors from first to end. Only the first shard has the metadata, as gguf-split has
+ * it. */
 static void write_file(const out_model *model, const gguf_options *options, uint32_t no, size_t first,
                        size_t end, const char *path)
 {
@@ -425,7 +426,7 @@ int gguf_quantize_model(const char *in, const char *type, const gguf_options *op
 	made.n_entries += 2;
 	choice.is_tied = !qs_weights_find(weights, "output.weight");
 	for (size_t i = 0; i < order.n_tensors; i++)
-		choice.n_layers += strstr(order.tensors[i].name, "attn_v.weight") != NULL;
+		choice.n_layers += !!strstr(order.tensors[i].name, "attn_v.weight");
 	made.n_tensors = order.n_tensors;
 	made.tensors = gen_allocate((made.n_tensors + 1) * sizeof *made.tensors);
 	for (size_t i = 0; i < made.n_tensors; i++) {

@@ -38,7 +38,7 @@ void gguf_put_key_text(gguf_bytes *bytes, const char *key, const char *text);
 enum { GGUF_ALL_TYPES = 2 * 13 + 5 };
 void gguf_put_all_types(gguf_bytes *bytes);
 
-/* What the file says of one tensor: dims innermost first, type by ggml's number, offset in the data. */
+/* Writes the file's record of a tensor: dims innermost first, type by ggml's number, offset in the data. */
 void gguf_put_info(gguf_bytes *bytes, const char *name, uint32_t n_dims, const uint64_t *dims, uint32_t type,
                    uint64_t offset);
 

@@ -100,8 +100,8 @@ static uint64_t layer_elems(const llama *m)
 	return 2 * hidden * hidden + 2 * hidden * kv + 3 * hidden * m->o.intermediate + 2 * hidden;
 }
 
-/* What the options leave open: the smallest of some usual widths that needs at most 24 layers for the size
- * asked. */
+/* Chooses sizes that the options leave open: the smallest of some usual widths that needs at most 24 layers
+ * for the size asked. */
 static void choose_sizes(llama *m)
 {
 	static const uint64_t widths[] = {64, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096};

@@ -10,8 +10,8 @@ typedef struct onnx_params {
 	int zero;
 } onnx_params;
 
-/* Of n values, stride apart. Signed codes are symmetric. reduced: to seven bits. (onnxruntime
- * python/tools/quantization/quant_utils.py, compute_scale_zp) */
+/* Finds scale and zero point for n values, stride apart. Signed codes are symmetric. reduced: to seven bits.
+ * (onnxruntime python/tools/quantization/quant_utils.py, compute_scale_zp) */
 onnx_params onnx_find_params(const float *values, size_t n, size_t stride, int is_signed, int reduced);
 
 /* The code of a value, as a byte. (the same, quantize_nparray) */

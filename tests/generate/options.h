@@ -1,4 +1,4 @@
-/* What the generators' programs make of their options. */
+/* Options of the generators' programs. */
 #ifndef GENERATE_OPTIONS_H
 #define GENERATE_OPTIONS_H
 

@@ -214,7 +214,7 @@ int main(int argc, char **argv)
 	qs_cell_cache *cache = gen_allocate(sizeof *cache);
 	void *work = gen_allocate(work_size);
 	qs_encoder *encoder = qs_encoder_create();
-	if (encoder == NULL)
+	if (!encoder)
 		gen_die("out of memory");
 	qs_chunk_workspace_init(work);
 	for (uint64_t i = 0; i < count; i++) {

@@ -1,4 +1,4 @@
-/* What others make of a model: quantized copies, casts, a finetune. */
+/* Models that others make from a model: quantized copies, casts, a finetune. */
 #ifndef GENERATE_QUANTIZE_H
 #define GENERATE_QUANTIZE_H
 

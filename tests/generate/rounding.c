@@ -110,8 +110,8 @@ gen_params gen_find_params(const gen_rounding *r, float min, float max)
 	}
 }
 
-/* What values are off by: Σ|error|^2.4 in AutoGPTQ; 2.375 is what square roots make of it, which are the same
- * on every machine. */
+/* The loss of the values: Σ|error|^2.4 in AutoGPTQ; here the power is 2.375, which square roots give, and
+ * they are the same on every machine. */
 static double loss_of(const gen_rounding *r, const gen_params *params, const float *values, size_t n)
 {
 	double sum = 0;

@@ -32,10 +32,10 @@ typedef struct gen_params {
 	int32_t zero; /* the code of 0 */
 } gen_params;
 
-/* Of values from min to max (finite, min ≤ max). */
+/* Scale and zero point for values from min to max (finite, min ≤ max). */
 gen_params gen_find_params(const gen_rounding *rounding, float min, float max);
 
-/* Of n > 0 finite values; looks for a smaller range where `search` is set. */
+/* Scale and zero point for n > 0 finite values; looks for a smaller range where `search` is set. */
 gen_params gen_find_params_of(const gen_rounding *rounding, const float *values, size_t n);
 
 /* The code of a finite value, zero point included. */

@@ -16,8 +16,8 @@ float value_load(const uint8_t *src, uint32_t dtype, uint64_t i);
 /* Rounds to nearest even, as value_round. */
 void value_store(uint8_t *dst, uint32_t dtype, uint64_t i, float value);
 
-/* The nearest number of dtype, the even one of two. What is too large becomes infinite, or NaN in E4M3, which
- * has no infinity (as torch's casts do). */
+/* The nearest number of dtype, the even one of two. Values that are too large become infinite, or NaN in
+ * E4M3, which has no infinity (as torch's casts do). */
 float value_round(uint32_t dtype, float value);
 
 #endif

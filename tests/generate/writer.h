@@ -37,7 +37,7 @@ typedef struct gen_files {
 	const char *high, *low; /* folders; low may be NULL */
 	const char *cast;       /* folder of a copy in cast_dtype (QS_BF16 or QS_F16), for F32; or NULL */
 	uint32_t cast_dtype;
-	/* Of rounding.h, each with its own layout of a linear weight's tensors: LLM_INT8 X.weight, X.SCB,
+	/* A rule of rounding.h, each with its own layout of a linear weight's tensors: LLM_INT8 X.weight, X.SCB,
 	 * X.weight_format; DIVIDE X.weight, X.weight.scale; MULTIPLY X.weight, X.scale; COMPRESSED_TENSORS
 	 * X.weight, X.weight_scale. */
 	int low_rule;

@@ -261,7 +261,7 @@ test("SHA-256 without the platform's is SHA-256", async (t) => {
 	assert.equal(await digest(noise(1_000_001)), sha256(noise(1_000_001)));
 });
 
-/** As on pages that are neither https: nor localhost. */
+/** Takes crypto.subtle away, which pages that are neither https: nor localhost do not have. */
 function withoutSubtle(t) {
 	const own = Object.getOwnPropertyDescriptor(globalThis, "crypto");
 	Object.defineProperty(globalThis, "crypto", { value: {}, configurable: true });
@@ -274,7 +274,7 @@ test("a chunk that is sealed but cannot be decoded is named too", async (t) => {
 	const wrong = pairParts();
 	wrong.objects[3].data = noise(14, 4);
 	const built = buildArchive(decoder, { ...wrong, change(view, at) {
-		// Mode 0 stands in each chunk's first byte: another checksum for a chunk that is changed below.
+		// Each chunk's first byte is mode 0; this is the checksum of a chunk that is changed below.
 		const chunk = Buffer.concat([Buffer.of(77), wrong.objects[3].data.subarray(0, 8)]);
 		view.setBigUint64(at.checksums + 8 * wrong.objects[3].firstChunk, decoder.xxh3(chunk), true);
 	} });

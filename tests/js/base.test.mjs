@@ -49,7 +49,7 @@ test("a base in any form", async () => {
 test("as in browsers", async () => {
 	const archive = await openWeb(readFileSync(path("new.qstore")), { base: shards(), workers: false });
 	await expectNew(archive);
-	// What it gives away is not the base's own memory.
+	// Tensors that it gives away are not in the base's own memory.
 	const bases = shards(), other = await openWeb(readFileSync(path("new.qstore")), { base: bases, workers: false });
 	for await (const { data } of other.tensors())
 		new Uint8Array(data.buffer).fill(0);

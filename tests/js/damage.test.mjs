@@ -85,7 +85,7 @@ for (const name of readdirSync(corpus).filter((file) => file.includes("-decode-"
 			compare(desc, copy, `bit ${bit} flipped`);
 			copy[bit >> 3] ^= 1 << (bit & 7);
 		}
-		// What it builds on is another: scales that are zero, infinite or NaN among them.
+		// The chunk builds on other codes and scales, some of them zero, infinite or NaN.
 		const scales = desc.coarseGrid?.scales;
 		for (const base of [desc.coarse, scales])
 			for (let i = 0; i < (base?.length ?? 0); i += base === scales ? 1 : 7)

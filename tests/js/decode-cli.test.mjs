@@ -192,7 +192,7 @@ test("damage is found, the tensor named, and nothing left", async (t) => {
 	lie.files[2].sha256 = "00".repeat(32);
 	lie.files[0].sha256 = "00".repeat(32);
 	writeFileSync(join(folder, "m.qstore"), buildArchive(decoder, lie));
-	// What its chunks decode to is right: only SHA-256 tells. Files that have no chunks are always compared with theirs.
+	// The chunks decode to the right values, so that only SHA-256 tells. Files that have no chunks are always compared with their SHA-256.
 	await bad(folder, 1, /m\.qstore: file model\.low is damaged: its SHA-256 differs/, "m.qstore", "-o", "x", "-p", "low", "--file", "model.low", "--sha256");
 	await good(folder, "m.qstore", "-o", "y", "-p", "low", "--file", "model.low");
 	await bad(folder, 1, /file config\.json is damaged: its SHA-256 differs/, "m.qstore", "-o", "x", "-p", "all");

@@ -93,7 +93,7 @@ function half(x) {
 	return round(x / spacing) * spacing;
 }
 
-/** What docs/codec.md's tables say of the matrix's first row, computed from the example. */
+/** The numbers of docs/codec.md's tables for the matrix's first row, computed from the example. */
 async function firstRow() {
 	const index = await readIndex(golden), codes = [...coded(index, 2).subarray(1, 9)].map((byte) => (byte << 24) >> 24);
 	const patterns = Array.from({ length: 8 }, (_, i) => weights[2 * i] | (weights[2 * i + 1] << 8));

@@ -1,4 +1,4 @@
-// What loading a model takes beside the tensors that its caller keeps does not grow with the model.
+// The memory that loading a model takes beside the tensors that its caller keeps does not grow with the model.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -24,7 +24,7 @@ test("tensors of a large model, over HTTP, in less than 64 MB", { timeout: 600_0
 		t.diagnostic(`${precision}, ${workers} workers${cache && ", cache"}: ${mb(decoded)} decoded, largest tensor ${mb(largest)}, ` +
 			`${mb(buffers)} held beside it at most; the process grew by ${mb(rss)}, threads included`);
 		assert.ok(decoded > 80e6);
-		// Of threads the figure has what they have not cleared away yet, which nobody can ask them to.
+		// With threads the figure includes garbage that they have not collected yet; nobody can ask them to collect it.
 		assert.ok(workers > 0 || buffers < LIMIT, `${mb(buffers)} held`);
 	}
 });

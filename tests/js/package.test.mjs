@@ -1,4 +1,4 @@
-// What npm publishes: a package that works as it is, with no compiler and no other package.
+// The package that npm publishes works as it is, with no compiler and no other package.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { mkdir, mkdtemp, readFile, readdir, rm, stat, symlink, writeFile } from "node:fs/promises";
@@ -110,7 +110,7 @@ test("its parts are found by name, with types", async () => {
 		assert.match(await readFile(join(packed, types), "utf8"), /export /);
 });
 
-// What the entries export. A name that is added or goes is a change of the public interface: CHANGELOG.md.
+// The exports of the package's entries. A name that is added or goes is a change of the public interface: CHANGELOG.md.
 const VALUES = ["Archive", "ArchiveBytes", "ArchiveFile", "ArchiveTensor", "HttpError", "QstoreError", "STATUS", "SourceChangedError",
 	"TensorData", "blobSource", "bytesSource", "fileBlob", "fileResponse", "httpSource", "openQstore", "opfsStore"];
 const TYPES = ["BaseInput", "BlobOptions", "CacheFolder", "CacheOptions", "CacheStore", "CachedSource", "FileBlob", "FileInfo", "HttpOptions",

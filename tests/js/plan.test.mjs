@@ -62,7 +62,7 @@ test("a tensor is its own pieces, and nothing else", () => {
 	}
 });
 
-/** What a chunk of the matrix needs of its codes and their scales. */
+/** The codes and scales that a chunk of the matrix needs. */
 const refineNeeds = (chunk, chunks, first, count) => ({
 	coarse: { object: 2, chunk },
 	coarseGrid: { codes: 2, firstScale: first, scales: { object: 1, first, count, chunks }, zeroPoints: undefined, order: undefined, factors: undefined },
@@ -155,7 +155,7 @@ test("a chain is read whole, and the level that is damaged is named", async () =
 	assert.deepEqual(archive.tensorList.filter(({ variants }) => variants.includes("fp32")).map(({ name, kind }) => [name, kind]), [["w", "delta"]]);
 	const [file] = archive.filesOf({ precision: "fp32" }).filter(({ name }) => name === "sub/model.top");
 	assert.deepEqual(Buffer.from(await file.read()), Buffer.from(chain.objects[6].data));
-	// Of an archive that was packed: what is coded given other chunks is wrong when these are.
+	// In an archive that was packed, a chunk that builds on others decodes wrongly when they do.
 	const packed = readFileSync(new URL("../golden/good/chain.qstore", import.meta.url));
 	const { index: top } = await readIndex(bytesSource(packed), decoder);
 	const highest = Array.from({ length: top.objectCount }, (_, i) => i).findLast((i) => planChain(top, { object: i, chunk: 0 }).length >= 3);

@@ -10,12 +10,12 @@ import { BOS, EOS, learn, Tokenizer, TYPE } from "../../web/model/tokenizer.js";
 const COUNT = 3000;
 const told = Array.from({ length: COUNT }, (_, number) => tell(7, number));
 
-/** How often a word or name stands in a text, as a whole word. */
+/** How often a word or name is in a text, as a whole word. */
 function occurrences(text, word) {
 	return text.split(new RegExp(`(?<!\\p{L})${word}(?!\\p{L})`, "u")).length - 1;
 }
 
-/** What follows the last sentence of a text that holds `words`. */
+/** The last sentence of a text that holds `words`. */
 function lastSentenceWith(text, words) {
 	return text.split(/(?<=[.!?]"?) /).findLast((sentence) => occurrences(sentence, words) > 0);
 }

@@ -182,7 +182,7 @@ test("a budget is kept, and a caller can weigh", async (t) => {
 	assert.ok(sent() <= budgetBytes && sent() > budgetBytes / 2, `${sent()} bytes`);
 	const total = archive.tensorsOf().length;
 	assert.ok(first.length > 0 && first.length < total);
-	// What was upgraded is in the cache: it costs nothing now, and comes first.
+	// Upgraded tensors are in the cache: they cost nothing now, and come first.
 	const again = [];
 	for await (const { name } of archive.upgrade({ budgetBytes: 0 }))
 		again.push(name);

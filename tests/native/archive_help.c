@@ -27,7 +27,7 @@ unsigned n_entries(const char *folder)
 	unsigned n = 0;
 	DIR *dir = opendir(folder);
 	assert_non_null(dir);
-	for (struct dirent *entry; (entry = readdir(dir)) != NULL;)
+	for (struct dirent *entry; (entry = readdir(dir));)
 		n += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
 	closedir(dir);
 	return n;
@@ -36,10 +36,10 @@ unsigned n_entries(const char *folder)
 void expect_same_folder(const char *a, const char *b)
 {
 	DIR *dir = opendir(a);
-	if (dir == NULL)
+	if (!dir)
 		fail_msg("%s: %s", a, strerror(errno));
 	assert_int_equal(n_entries(a), n_entries(b));
-	for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+	for (struct dirent *entry; (entry = readdir(dir));) {
 		char from[1024], to[1024];
 		struct stat info;
 		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
@@ -65,7 +65,7 @@ char *copy_text(const char *text)
 void archive_pack_with(qstore_pack_options options, qstore_pack_result *result)
 {
 	qstore_error error;
-	if (qstore_pack(&options, result, &error) != QSTORE_OK)
+	if (qstore_pack(&options, result, &error))
 		fail_msg("pack: %s", error.text);
 }
 
@@ -81,9 +81,9 @@ void archive_unpack(const char *archive_path, const char *precision, const char 
 	qstore_archive *archive;
 	qstore_error error;
 	const qstore_unpack_options options = {.precision = precision, .output = output, .work = {.threads = 2}};
-	if (qstore_open(archive_path, &archive, &error) != QSTORE_OK)
+	if (qstore_open(archive_path, &archive, &error))
 		fail_msg("open: %s", error.text);
-	if (qstore_unpack(archive, &options, NULL, &error) != QSTORE_OK)
+	if (qstore_unpack(archive, &options, NULL, &error))
 		fail_msg("unpack: %s", error.text);
 	qstore_close(archive);
 }
@@ -93,9 +93,9 @@ void archive_verify(const char *archive_path)
 	qstore_archive *archive;
 	qstore_error error;
 	const qstore_work work = {.threads = 2};
-	if (qstore_open(archive_path, &archive, &error) != QSTORE_OK)
+	if (qstore_open(archive_path, &archive, &error))
 		fail_msg("open: %s", error.text);
-	if (qstore_verify(archive, &work, &error) != QSTORE_OK)
+	if (qstore_verify(archive, &work, &error))
 		fail_msg("verify: %s", error.text);
 	qstore_close(archive);
 }
@@ -106,7 +106,7 @@ void expect_unpack_fails(const char *path, const char *output, qstore_status sta
 	qstore_error error = {0};
 	const qstore_unpack_options options = {.precision = "all", .output = output, .work = {.threads = 2}};
 	qstore_status got = qstore_open(path, &archive, &error);
-	if (got == QSTORE_OK) {
+	if (!got) {
 		got = qstore_unpack(archive, &options, NULL, &error);
 		qstore_close(archive);
 	} else {
@@ -134,8 +134,8 @@ void make_pair(void **state, uint32_t dtype)
 
 void expect_text(const qstore_error *error, qstore_status got, qstore_status status, const char *text)
 {
-	if (got != status || error->status != status || strstr(error->text, text) == NULL ||
-	    strpbrk(error->text, "\n\r") != NULL)
+	if (got != status || error->status != status || !strstr(error->text, text) ||
+	    strpbrk(error->text, "\n\r"))
 		fail_msg("status %d, \"%s\"; expected %d, \"%s\"", got, error->text, status, text);
 }
 

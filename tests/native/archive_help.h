@@ -1,4 +1,4 @@
-/* What tests of archives share: calls of the public header, and folders and errors as a user sees them. */
+/* Shared by tests of archives: calls of the public header, and folders and errors as a user sees them. */
 #ifndef TESTS_ARCHIVE_HELP_H
 #define TESTS_ARCHIVE_HELP_H
 

@@ -1,4 +1,4 @@
-/* What the tests of chunks share: an encoder with buffers that end at guard pages, descriptions and values of
+/* Shared by the tests of chunks: an encoder with buffers that end at guard pages, descriptions and values of
  * chunks, and samples of coded chunks that are damaged in every way. */
 #ifndef TESTS_CHUNK_HELP_H
 #define TESTS_CHUNK_HELP_H

@@ -1,4 +1,4 @@
-/* What the tests of the codec share: buffers that end at a page nobody may touch, random data, and the
+/* Shared by the tests of the codec: buffers that end at a page nobody may touch, random data, and the
  * arithmetic of LLM.int8 in double precision, written from FORMAT.md alone. */
 #ifndef QS_CODEC_HELP_H
 #define QS_CODEC_HELP_H
@@ -50,15 +50,16 @@ double ref_round_half(double value, uint32_t dtype);
 uint32_t ref_pattern(double value, uint32_t dtype);
 /* h(m): the value of magnitude m cast to FP16. */
 double ref_half_of(uint32_t magnitude, uint32_t dtype);
-/* What a rule rounds to the code's magnitude, for value ≥ 0 (rule 1: after the cast); NAN or infinite where
- * single precision gives that. shift: ulps of the factor, all of whose neighbours must be finite. */
+/* The number that a rule rounds to the code's magnitude, for value ≥ 0 (rule 1: after the cast); NAN or
+ * infinite where single precision gives that. shift: ulps of the factor, all of whose neighbours must be
+ * finite. */
 double ref_scaled(uint32_t rule, uint32_t dtype, double value, float scale, int shift);
 /* That number rounded. */
 double ref_round(uint32_t rule, double scaled);
 /* The code that a rule gives a pattern; 0 for NaN, saturated at ±127. */
 int ref_shifted_code(uint32_t rule, uint32_t pattern, uint32_t dtype, float scale, int shift);
 int ref_rule_code(uint32_t rule, uint32_t pattern, uint32_t dtype, float scale);
-/* The same by LLM.int8. */
+/* The code that LLM.int8 gives a pattern. */
 int ref_code(uint32_t pattern, uint32_t dtype, float scale);
 
 /* Codes and scales for n 16-bit values of rows of cols, the first one at index first_elem: absmax of each
@@ -88,8 +89,8 @@ typedef struct delta_pair {
 extern const delta_pair delta_pairs[5];
 
 /* With QSTORE_SEEDS set to a folder, a coded chunk becomes a seed of tests/fuzz/fuzz_chunk.c, whose layout
- * this is, unless that cannot describe it: more than 255 bytes it builds on, or 16 of scales. Of column
- * factors the first four, which the others have to repeat. */
+ * this is, unless that cannot describe it: more than 255 bytes it builds on, or 16 of scales. Only the first
+ * four column factors are written; the others have to repeat them. */
 void write_chunk_seed(const qs_chunk_desc *desc, const uint8_t *coded, size_t size, const char *name);
 
 #endif

@@ -282,7 +282,7 @@ void build_index_chain(qs_index_builder *b)
 	layout.n_elems = 512;
 	layout.cols = layout.chunk_elems = 256;
 	assert_int_equal(add_object(b, layout, 0), RECORD_BLOCKS);
-	/* Codes by Q4_0's rule that stand in no blocks; floats whose rows are columns in their file. */
+	/* Codes by Q4_0's rule that are in no blocks; floats whose rows are columns in their file. */
 	scales.dtype = QS_F32;
 	scales.n_elems = 80;
 	assert_int_equal(add_object(b, scales, 20), FREE_SCALES);

@@ -13,7 +13,7 @@ void number_index_parts(qs_index_builder *builder);
 /* Two variants of a matrix of 40 × 30, its scales, a norm that they share, and four small files. */
 void build_index(qs_index_builder *builder);
 
-/* The same, with a file of another model, 40 elements of it, and a difference to them. */
+/* Builds build_index's index with a file of another model, 40 elements of it, and a difference to them. */
 void build_index_with_base(qs_index_builder *builder);
 
 /* Objects of build_index_chain. */

@@ -54,7 +54,7 @@ int load_tensor(const char *path, const char *stem, const char *suffix, loaded_t
 		fclose(stream);
 	}
 	qs_model_close(&model);
-	return t != NULL;
+	return !!t;
 }
 
 /* Bits of the significand, with the hidden one, and the exponent of the smallest number. */

@@ -1,4 +1,4 @@
-/* What tests of models share: a folder's hash, and its tensors as numbers. */
+/* Shared by tests of models: a folder's hash, and its tensors as numbers. */
 #ifndef TESTS_MODEL_HELP_H
 #define TESTS_MODEL_HELP_H
 

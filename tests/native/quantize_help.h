@@ -1,4 +1,4 @@
-/* What tests of quantized copies of models share: a small model, its copy, the copy's tensors, and the
+/* Shared by tests of quantized copies of models: a small model, its copy, the copy's tensors, and the
  * layers' inputs. */
 #ifndef TESTS_QUANTIZE_HELP_H
 #define TESTS_QUANTIZE_HELP_H

@@ -84,7 +84,7 @@ const char *scratch_safetensors(void **state, const char *name, const char *json
 uint8_t *scratch_read(const char *path, size_t *size)
 {
 	FILE *file = fopen(path, "rb");
-	if (file == NULL)
+	if (!file)
 		fail_msg("%s: cannot open", path);
 	fseek(file, 0, SEEK_END);
 	*size = (size_t)ftell(file);

@@ -24,7 +24,7 @@
 #include "scratch.h"
 
 /* Locks that the library made and has not destroyed; locks that it destroyed without having made them. The
- * functions below stand before those of the C library. */
+ * linker takes the functions below instead of the C library's. */
 enum { LOCKS_MAX = 256 };
 static pthread_mutex_t *locks[LOCKS_MAX];
 static size_t n_locks, n_strange;
@@ -101,8 +101,8 @@ static uint64_t pack_with(qstore_pack_options options, qstore_pack_result *resul
 	options.force = 1;
 	if (options.work.threads == 0)
 		options.work.threads = 2;
-	result = result == NULL ? &own : result;
-	if (qstore_pack(&options, result, &error) != QSTORE_OK)
+	result = result ? result : &own;
+	if (qstore_pack(&options, result, &error))
 		fail_msg("pack: %s", error.text);
 	return result->archive_size;
 }
@@ -111,8 +111,7 @@ static qstore_archive *open_with(const char *path, const char *base)
 {
 	qstore_archive *archive;
 	qstore_error error;
-	if (qstore_open(path, &archive, &error) != QSTORE_OK ||
-	    (base != NULL && qstore_set_base(archive, base, &error) != QSTORE_OK))
+	if (qstore_open(path, &archive, &error) || (base && qstore_set_base(archive, base, &error)))
 		fail_msg("open: %s", error.text);
 	return archive;
 }
@@ -123,7 +122,7 @@ static void expect_folder(const char *got, const char *expected)
 	unsigned n = 0;
 	DIR *dir = opendir(expected);
 	assert_non_null(dir);
-	for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+	for (struct dirent *entry; (entry = readdir(dir));) {
 		char a[1024], b[1024];
 		if (entry->d_name[0] == '.')
 			continue;
@@ -134,7 +133,7 @@ static void expect_folder(const char *got, const char *expected)
 	}
 	closedir(dir);
 	assert_non_null(dir = opendir(got));
-	for (struct dirent *entry; (entry = readdir(dir)) != NULL;)
+	for (struct dirent *entry; (entry = readdir(dir));)
 		n -= entry->d_name[0] != '.';
 	closedir(dir);
 	assert_int_equal(n, 0);
@@ -147,9 +146,9 @@ static void expect_restores(const models *m, const char *base, const char *preci
 	const qstore_unpack_options options = {
 	    .precision = precision, .output = m->out, .force = 1, .work = {.threads = 2}};
 	qstore_archive *archive = open_with(m->archive, base);
-	if (qstore_verify(archive, &options.work, &error) != QSTORE_OK)
+	if (qstore_verify(archive, &options.work, &error))
 		fail_msg("verify: %s", error.text);
-	if (qstore_unpack(archive, &options, NULL, &error) != QSTORE_OK)
+	if (qstore_unpack(archive, &options, NULL, &error))
 		fail_msg("unpack: %s", error.text);
 	qstore_close(archive);
 	expect_folder(m->out, expected);
@@ -202,7 +201,7 @@ static void restores_single_files(void **state)
 	pack_with((qstore_pack_options){.high = file, .output = m.archive, .base = base}, NULL);
 	qstore_archive *archive = open_with(m.archive, base);
 	qstore_error error;
-	if (qstore_unpack(archive, &(qstore_unpack_options){.output = m.out}, NULL, &error) != QSTORE_OK)
+	if (qstore_unpack(archive, &(qstore_unpack_options){.output = m.out}, NULL, &error))
 		fail_msg("unpack: %s", error.text);
 	qstore_close(archive);
 	snprintf(name, sizeof(name), "%s/model.safetensors", m.out);
@@ -300,7 +299,7 @@ static void same_bytes_for_any_number_of_threads(void **state)
 	}
 }
 
-/* ---- What is refused ---- */
+/* ---- Refusals ---- */
 
 static void needs_the_base(void **state)
 {
@@ -314,7 +313,7 @@ static void needs_the_base(void **state)
 	assert_false(scratch_exists(m.out));
 	status = qstore_verify(archive, &(qstore_work){.threads = 2}, &error);
 	expect_text(&error, status, QSTORE_NOT_FOUND, "give the base too");
-	/* What needs no base is there without it. */
+	/* Files that do not build on the base are restored without it. */
 	static const char *const files[] = {"config.json", NULL};
 	assert_int_equal(
 	    qstore_unpack(archive, &(qstore_unpack_options){.output = m.out, .files = files}, NULL, &error),
@@ -447,7 +446,7 @@ static void leaves_nothing_when_cancelled(void **state)
 		    .base = m.old,
 		    .work = {.threads = 2, .on_progress = count_down, .user = &left, .cancel = &cancel_flag}};
 		qstore_status status = qstore_pack(&options, NULL, NULL);
-		if (status == QSTORE_OK)
+		if (!status)
 			break;
 		assert_int_equal(status, QSTORE_CANCELLED);
 		assert_false(scratch_exists(m.archive));

@@ -12,7 +12,7 @@ static double halves[2][MAGNITUDES]; /* h(m) of F16, BF16 */
 static double values[2][MAGNITUDES]; /* v(m) */
 static qs_cell_cache cache;
 
-/* What a rule scales: v(m), or rule 1 h(m). */
+/* The numbers that a rule scales: v(m), or h(m) for rule 1. */
 static const double *inputs_of(uint32_t rule, uint32_t dtype)
 {
 	return rule == QS_RULE_LLM_INT8 ? halves[dtype == QS_BF16] : values[dtype == QS_BF16];
@@ -82,7 +82,7 @@ static void reference_borders(uint32_t *first, uint32_t rule, uint32_t dtype, fl
 			first[k] = k < 128 && first[k] < above ? first[k] : above;
 }
 
-/* The same with borders that cells share. */
+/* Widens first(k) of reference_borders for borders that cells share. */
 static void share_borders(uint32_t *first, uint32_t rule, uint32_t dtype, const qs_step *step)
 {
 	const double *v = values[dtype == QS_BF16];
@@ -409,7 +409,7 @@ static void test_recovered_scales(void **state)
 			qs_step step = stored;
 			qs_step_shift(&step, rule, dtype, QS_SHIFT_NONE);
 			assert_true(step.scale == stored.scale);
-			/* What no block has. */
+			/* Numbers that no block has. */
 			step = (qs_step){.scale = i % 3 ? from_bits((uint32_t)rng_next(&r)) : 0x1p-20f,
 			                 .offset = from_bits((uint32_t)rng_next(&r))};
 			stored = step;
@@ -459,7 +459,7 @@ static void test_codes_of_values(void **state)
 			}
 }
 
-/* What the cache gives is what a fresh table has, for any reach and after a change of dtype. */
+/* The cache's tables are equal to fresh ones, for any reach and after a change of dtype. */
 static void test_cache(void **state)
 {
 	(void)state;

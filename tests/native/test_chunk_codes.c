@@ -109,7 +109,7 @@ static void test_peaks(void **state)
 	for (unsigned log = 5; log <= 7; log++)
 		for (int kind = 0; kind < PEAKS_KINDS; kind++)
 			assert_int_equal(seen[log][kind] > 0, log < 7 || kind == PEAKS_EITHER || kind == PEAKS_BOTH);
-	/* As large as chunks are, and with classes of rows: some are all zero. */
+	/* The largest chunk, and classes of rows: some rows are all zero. */
 	qs_chunk_desc desc = codes_desc(QS_CHUNK_SIZE_MAX, 4096, 0);
 	fill_peaks(&r, f->values, &desc, 32, PEAKS_EITHER, 1);
 	round_trip(f, &desc, f->values);

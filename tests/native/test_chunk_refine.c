@@ -118,7 +118,7 @@ static void test_odd_scales(void **state)
 		}
 		qs_chunk_desc desc = refine_desc(f, dtype, n, cols, 0);
 		round_trip(f, &desc, f->values);
-		/* The same, as ranks even where the encoder had chosen planes. */
+		/* Ranks decode to the values too, even where the encoder chose planes. */
 		qs_ranks_scratch *scratch = malloc(sizeof *scratch);
 		qs_writer w = {f->coded, f->coded + BOUND, 0};
 		uint32_t n_exceptions;
@@ -341,7 +341,7 @@ static void add_shifts(fixture *f, sample *s)
 	assert_int_equal(decode_chunk(f, &desc, s->coded, s->size, 0), QSTORE_CORRUPT);
 }
 
-/* The same with shared borders, which exact codes do not need. */
+/* Codes the sample with shared borders, which exact codes do not need. */
 static void make_shared(fixture *f, sample *s)
 {
 	uint32_t outside;
@@ -466,7 +466,7 @@ static void test_bad_exceptions(void **state)
 	    {{1, 0xff, 0xff, 0xff, 0xff, 31, 3, 4}, 8, 0},           /* varint over 32 bits */
 	    {{1, 0x80, 0x80, 0x80, 0x80, 0x80, 3, 4}, 8, 0},
 	};
-	/* Of a symmetric rule whose codes are so far from all values that each cell is empty. */
+	/* A symmetric rule, with codes so far from all values that each cell is empty. */
 	float tiny = 0x1p-118f;
 	memset(f->codes, 1, 8);
 	memcpy(f->row_scales, &tiny, 4);

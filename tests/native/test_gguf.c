@@ -136,7 +136,7 @@ static void reads_headers_larger_than_its_buffer(void **state)
 	}
 }
 
-/* ---- What is refused ---- */
+/* ---- Refusals ---- */
 
 static void expect_refusal(void **state, gguf_bytes *b, const char *what)
 {

@@ -42,7 +42,7 @@ static void takes_blocks_apart_and_puts_them_together(void **state)
 	}
 }
 
-/* Where things stand in a block, by examples of ggml-common.h's words. */
+/* Places of bits in a block, by examples from ggml-common.h's comments. */
 static void knows_where_bits_stand(void **state)
 {
 	uint8_t bytes[210] = {0};

@@ -95,10 +95,10 @@ static void round_trip(void **state, const char *const *high, const char *const 
 	                               .quantize = QSTORE_QUANTIZE_NONE,
 	                               .force = 1,
 	                               .work = {.threads = 2}};
-	if (qstore_pack(&options, &result, &error) != QSTORE_OK)
+	if (qstore_pack(&options, &result, &error))
 		fail_msg("pack: %s", error.text);
 	assert_int_equal(result.n_variants, low ? 2 : 1);
-	if (qstore_open(archive_path, &archive, &error) != QSTORE_OK)
+	if (qstore_open(archive_path, &archive, &error))
 		fail_msg("open: %s", error.text);
 	for (uint32_t v = 0; v < result.n_variants; v++) {
 		char out[1000], made[1200];
@@ -107,7 +107,7 @@ static void round_trip(void **state, const char *const *high, const char *const 
 		snprintf(out, sizeof out, "%s", scratch_path(state, v ? "out-high" : "out-low"));
 		qstore_unpack_options unpack = {
 		    .precision = info.name, .output = out, .force = 1, .work = {.threads = 2}};
-		if (qstore_unpack(archive, &unpack, NULL, &error) != QSTORE_OK)
+		if (qstore_unpack(archive, &unpack, NULL, &error))
 			fail_msg("unpack: %s", error.text);
 		for (const char *const *name = v + 1 == result.n_variants ? high : low; *name; name++) {
 			const char *slash = strrchr(*name, '/');

@@ -248,7 +248,7 @@ static void gptq_searches_scales(void **state)
 	}
 }
 
-/* What words cannot hold without a rest stays as it is. */
+/* Weights that do not fill whole words are not quantized. */
 static void gptq_leaves_odd_sizes(void **state)
 {
 	const char *high = scratch_path(state, "high"), *low = scratch_path(state, "low");

@@ -183,7 +183,7 @@ static void change_every_byte(uint8_t *body, size_t size)
 			if (value == original)
 				continue;
 			body[i] = (uint8_t)value;
-			if (qs_index_open(&index, body, size, PAYLOAD_SIZE) == QSTORE_OK) {
+			if (!qs_index_open(&index, body, size, PAYLOAD_SIZE)) {
 				walk(&index);
 				n_accepted++;
 			}
@@ -247,7 +247,7 @@ static void survives_every_field_extreme(void **state)
 					qs_store64(body + i, extremes[j]);
 				else
 					qs_store32(body + i, (uint32_t)extremes[j]);
-				if (qs_index_open(&index, body, size, PAYLOAD_SIZE) == QSTORE_OK)
+				if (!qs_index_open(&index, body, size, PAYLOAD_SIZE))
 					walk(&index);
 				memcpy(body + i, original, 8);
 			}

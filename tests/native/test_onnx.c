@@ -38,7 +38,7 @@ static void add_external(pb *graph, const char *name, const uint64_t *dims, size
 	pb_message(graph, GRAPH_INITIALIZER, &tensor);
 }
 
-/* As onnx.helper.make_tensor does: values in typed fields. */
+/* Values in typed fields, as onnx.helper.make_tensor writes them. */
 static void add_typed(pb *graph, const char *name, int type, const int *values, size_t n, int is_scalar)
 {
 	pb tensor = onnx_tensor(name, type, (const uint64_t[]){n}, !is_scalar), packed = {0};
@@ -424,7 +424,7 @@ static void refuses_truncation_at_every_length(void **state)
 	pb_free(&model);
 }
 
-/* ---- What belongs together ---- */
+/* ---- Codes, scales and zero points that belong together ---- */
 
 static const qs_onnx_quant *find_quant(const qs_onnx *onnx, const char *weight)
 {

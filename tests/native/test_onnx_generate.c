@@ -180,7 +180,7 @@ static void check_codes(void **state, const onnx_options *options)
 		for (size_t f = 0; f < model.n_files; f++) {
 			for (size_t i = 0; i < model.files[f].n_quants; i++) {
 				const qs_onnx_quant *quant = &model.files[f].quants[i];
-				int is_embedding = strstr(quant->weight, "embed_tokens") != NULL;
+				int is_embedding = !!strstr(quant->weight, "embed_tokens");
 				assert_string_equal(quant->op, is_embedding ? "" : "MatMulInteger");
 				assert_int_equal(quant->axis, is_embedding || !options->per_channel ? -1 : 1);
 				check_quant(&fine, &model, quant, options->reduced && !is_embedding);

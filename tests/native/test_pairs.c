@@ -42,9 +42,9 @@ static qstore_pack_result round_trip(void **state, unsigned n, const char *const
 	                               .quantize = QSTORE_QUANTIZE_NONE,
 	                               .force = 1,
 	                               .work = {.threads = 2}};
-	if (qstore_pack(&options, &result, &error) != QSTORE_OK)
+	if (qstore_pack(&options, &result, &error))
 		fail_msg("pack: %s", error.text);
-	if (qstore_open(path, &archive, &error) != QSTORE_OK)
+	if (qstore_open(path, &archive, &error))
 		fail_msg("open: %s", error.text);
 	assert_int_equal(result.n_variants, n);
 	for (unsigned i = 0; i < n; i++) {
@@ -54,7 +54,7 @@ static qstore_pack_result round_trip(void **state, unsigned n, const char *const
 		snprintf(out, sizeof(out), "%s", scratch_path(state, "out"));
 		const qstore_unpack_options unpack = {
 		    .precision = info.name, .output = out, .force = 1, .work = {.threads = 2}};
-		if (qstore_unpack(archive, &unpack, NULL, &error) != QSTORE_OK)
+		if (qstore_unpack(archive, &unpack, NULL, &error))
 			fail_msg("unpack: %s", error.text);
 		snprintf(path, sizeof(path), "%s/%s", out, strrchr(models[i], '/') + 1);
 		expect_same_file(path, models[i]);
@@ -120,7 +120,7 @@ static void finds_every_rule(void **state)
 		assert_true(result.n_rules > 0);
 		for (uint32_t r = 0; r < result.n_rules; r++)
 			if (strcmp(result.rules[r].name, cases[i].name) != 0 &&
-			    (cases[i].also == NULL || strcmp(result.rules[r].name, cases[i].also) != 0))
+			    (!cases[i].also || strcmp(result.rules[r].name, cases[i].also) != 0))
 				fail_msg("case %zu: found %s", i, result.rules[r].name);
 		/* Code −128 stands for no value of its own: at most one a row. */
 		uint64_t most = cases[i].rule == GEN_COMPRESSED_TENSORS ? result.paired_weights / 200 : 0;
@@ -226,7 +226,7 @@ static uint64_t linear_size(void **state)
 	for (uint32_t i = 0; i < info.n_tensors; i++) {
 		qstore_tensor_info tensor;
 		qstore_get_tensor(archive, i, &tensor);
-		sum += strstr(tensor.name, "proj") != NULL ? tensor.coded_size : 0;
+		sum += strstr(tensor.name, "proj") ? tensor.coded_size : 0;
 	}
 	qstore_close(archive);
 	return sum;
@@ -315,7 +315,7 @@ static void make_exact(const qs_weight *t, uint8_t *codes)
 	snprintf(name, sizeof(name), "%s.scale", t->name);
 	const qs_weight *fine = qs_weights_find(exact_cast_st, t->name),
 	                *scale = qs_weights_find(exact_low_st, name);
-	assert_true(fine != NULL && scale != NULL);
+	assert_true(fine && scale);
 	for (uint64_t i = 0; i < t->size; i++) {
 		uint8_t wide[4] = {0};
 		memcpy(wide + 2, exact_cast + fine->offset + 2 * i, 2);

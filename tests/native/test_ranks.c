@@ -186,8 +186,8 @@ static void compare_kernels(const buffers *b, const qs_ranks *start, size_t n)
 	}
 }
 
-/* Those that take cells field by field do as those that take tables; with the number of values in place of G,
- * where that is allowed. */
+/* Kernels that take cells field by field do as kernels that take tables; with the number of values in place
+ * of G, where that is allowed. */
 static void compare_fields(const buffers *b, const qs_ranks *start, size_t n)
 {
 	static uint16_t fields[3][MAX_ELEMS];

@@ -25,7 +25,7 @@ static void round_trip(void **state, const char *high, const char *low, const ch
 	archive_unpack(archive, "all", out);
 	snprintf(path, sizeof(path), "%s/%s", out, high_name);
 	expect_same_folder(path, high);
-	if (low != NULL) {
+	if (low) {
 		snprintf(path, sizeof(path), "%s/int8", out);
 		expect_same_folder(path, low);
 	}
@@ -70,7 +70,7 @@ static void restores_what_it_quantized(void **state)
 static void restores_fixtures(void **state)
 {
 	const char *name;
-	for (unsigned i = 0; (name = fixture_name(i, NULL)) != NULL; i++) {
+	for (unsigned i = 0; (name = fixture_name(i, NULL)); i++) {
 		char high[64], low[64];
 		snprintf(high, sizeof(high), "%s/high", name);
 		snprintf(low, sizeof(low), "%s/low", name);
@@ -192,7 +192,7 @@ static void restores_tensors(void **state)
 	qstore_unpack_options options = {.output = scratch_path(state, "out"), .tensors = names};
 	qstore_unpack_result result;
 	assert_int_equal(qstore_open(scratch_path(state, "tiny.qstore"), &archive, NULL), QSTORE_OK);
-	if (qstore_unpack(archive, &options, &result, &error) != QSTORE_OK)
+	if (qstore_unpack(archive, &options, &result, &error))
 		fail_msg("%s", error.text);
 	assert_int_equal(result.n_files, 1);
 	static const char header[] =
@@ -207,7 +207,7 @@ static void restores_tensors(void **state)
 		assert_int_equal(data[8 + i], ' ');
 	assert_memory_equal(data + 8 + header_size, "abcdefghijklm", 13);
 	free(data);
-	/* What matches nothing is an error, and so is what exists. */
+	/* A pattern that matches nothing is an error, and so is an output that exists. */
 	qstore_status got = qstore_unpack(archive, &options, NULL, &error);
 	expect_text(&error, got, QSTORE_EXISTS, "tensors.safetensors: exists already");
 	options.output = scratch_path(state, "out2");

@@ -54,11 +54,11 @@ static void *ask(void *user)
 			qs_wholes_put(s->wholes, held);
 			qstore_status status = qs_wholes_get(s->wholes, i, fill, &a, &held, &error);
 			if (s->fails) {
-				n_wrong += status != QSTORE_CORRUPT || held != NULL || !strstr(error.text, "is damaged");
+				n_wrong += status != QSTORE_CORRUPT || held || !strstr(error.text, "is damaged");
 				continue;
 			}
-			n_wrong += status != QSTORE_OK || held->object != i;
-			for (uint64_t at = 0; status == QSTORE_OK && at < qs_object_bytes(&object); at++)
+			n_wrong += status || held->object != i;
+			for (uint64_t at = 0; !status && at < qs_object_bytes(&object); at++)
 				n_wrong += held->data[at] != (uint8_t)i;
 		}
 	qs_wholes_put(s->wholes, held);

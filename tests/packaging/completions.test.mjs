@@ -69,7 +69,7 @@ test("man pages have all sections, and every option of --help", () => {
 	}
 });
 
-/** What bash offers for a command line whose last word is being written. */
+/** The words that bash offers for a command line whose last word is being written. */
 function bash(folder, ...words) {
 	const [tool] = words;
 	return execFileSync("bash", ["--norc", "-c", `
@@ -94,7 +94,7 @@ test("bash completes options, values, archives and folders", { skip: missing("ba
 		assert.deepEqual(bash(folder, tool, "--"), optionsOf(tool));
 });
 
-/** What fish offers, without the descriptions. */
+/** The words that fish offers, without the descriptions. */
 function fish(folder, tool, line) {
 	const script = `${join(bin, tool)} --docs fish | source; complete -C '${tool} ${line}'`;
 	return execFileSync("fish", ["--no-config", "-c", script], { cwd: folder, encoding: "utf8", env: { ...process.env, HOME: folder } })
@@ -111,7 +111,7 @@ test("fish completes options, values, archives and folders", { skip: missing("fi
 		assert.deepEqual(fish(folder, tool, "--").sort(), optionsOf(tool).sort());
 });
 
-/** What zsh lists for lines, on a terminal of its own. */
+/** The words that zsh lists for lines, on a terminal of its own. */
 function zsh(folder, lines) {
 	for (const tool of TOOLS)
 		writeFileSync(join(folder, `_${tool}`), native(tool, "--docs", "zsh"));

@@ -22,7 +22,7 @@ after(async () => {
 	model?.remove();
 });
 
-/** What the user's page shows. */
+/** The result that the user's page shows. */
 async function open(url) {
 	browser ??= await launch("chromium");
 	const page = await browser.newPage(), errors = [];

@@ -1,4 +1,4 @@
-// What scripts/setup, scripts/npm-modules and scripts/fetch-zstd do on machines where something fails: with an apt-get, an npm and a
+// scripts/setup, scripts/npm-modules and scripts/fetch-zstd on machines where something fails: with an apt-get, an npm and a
 // dpkg-query of our own, which fail as real ones do. Nothing is installed and nothing is asked of a network.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";

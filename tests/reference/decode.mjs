@@ -234,7 +234,7 @@ function readBody(r) {
 // ---- 3. Chunks -----------------------------------------------------------------------------------------------------
 
 /**
- * What a chunk's bytes are decoded with.
+ * The description that a chunk's bytes are decoded by.
  * @typedef {object} Chunk
  * @property {number} kind
  * @property {number} dtype
@@ -376,7 +376,7 @@ function decodeAns(r, n) {
 	return withRawBits(top, raw, rawBits, zigzag);
 }
 
-/** What Huffman and ANS blocks begin with. @param {Reader} r */
+/** Reads the fields that Huffman and ANS blocks begin with. @param {Reader} r */
 function readHead(r) {
 	const parameters = r.u8();
 	const rawBits = parameters & 7;
@@ -699,7 +699,7 @@ function runsOf({ columns, first, coarseGrid }, order) {
 	});
 }
 
-/** What the values' type has of the products in a cell. @param {Cell} cell @param {NonNullable<Chunk['factors']>} factors
+/** The values whose product with the column's factor is in a cell. @param {Cell} cell @param {NonNullable<Chunk['factors']>} factors
  * @param {number} column @param {number} dtype @returns {Cell} */
 function factored({ first, n, negative }, factors, column, dtype) {
 	const factor = factors.of(column);
@@ -810,7 +810,7 @@ function least(end, isSo) {
 
 const fround = Math.fround;
 
-/** What each symmetric rule rounds to a code, for value v (rule 1: after its cast) and factor f; a product or quotient of singles that is
+/** The number that each symmetric rule rounds to a code, for value v (rule 1: after its cast) and factor f; a product or quotient of singles that is
  * found in double and rounded to single is the one that single precision gives. @type {Record<number, (v: number, f: number, dtype: number) => number>} */
 const scaledBy = {
 	1: (v, f) => fround(v * f),
@@ -904,7 +904,7 @@ function blockCells(rule, dtype, scale, o, z, signed) {
 	const round = (/** @type {number} */ x) => (x < 0 ? -roundToType(-x, dtype) : roundToType(x, dtype));
 	const v = /** @type {Float32Array} */ (values.get(dtype));
 	const end = least(v.length, (m) => !(v[m] < Infinity));
-	/** What is rounded to the code. @param {number} w */
+	/** The number that is rounded to the code. @param {number} w */
 	const X = (w) => {
 		if (rule === 7) return fround(fround(w * fround(1 / s)) + 8.5);
 		if (rule === 8) return fround(fround(w * fround(1 / s)) + 16.5);

@@ -1,4 +1,4 @@
-// What browsers load in tests: this checkout, the runtimes' packages, and a folder of the test's own.
+// The site that browsers load in tests: this checkout, the runtimes' packages, and a folder of the test's own.
 import { fileURLToPath } from "node:url";
 import { serveFolders } from "../../js/helpers/server.mjs";
 

@@ -4,7 +4,7 @@ import { fileBlob, openQstore } from "/js/index.js";
 const RUNTIME = "/tests/browser/node_modules/onnxruntime-web/dist/";
 const TOKENS = [2, 4, 5, 6, 7, 8, 1, 13, 14, 3];
 
-/** What a model says of some tokens. build: of onnxruntime-web; name: of the .onnx file; file(name): its bytes; data: the external ones. */
+/** A model's output for some tokens. build: of onnxruntime-web; name, model: the .onnx file's name and bytes; data: its external data. */
 async function output(build, name, model, data) {
 	const ort = await import(`${RUNTIME}ort.${build}.min.mjs`);
 	ort.env.wasm.wasmPaths = new URL(RUNTIME, location.href).href;

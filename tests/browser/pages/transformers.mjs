@@ -8,7 +8,7 @@ const RUNTIME = "/tests/browser/node_modules/@huggingface/transformers/node_modu
 env.backends.onnx.wasm.wasmPaths = new URL(RUNTIME, location.href).href;
 env.backends.onnx.wasm.numThreads = 1;
 
-/** What the model says of a text, by precision: all of its numbers. */
+/** The model's output for a text, by precision: all of its numbers. */
 async function outputs(repo, dtypes, options = {}) {
 	const result = {};
 	for (const dtype of dtypes) {
@@ -55,7 +55,7 @@ export async function ask() {
 		whole: await answer("onnx/model_quantized.onnx"),
 		foreign: await answer("config.json", {}, "other/model"),
 	};
-	// Of another repository: fetched, and kept by the cache that was there before.
+	// Files of another repository are fetched, and kept by the cache that was there before.
 	const tokens = (await (await AutoTokenizer.from_pretrained("other/model"))("archive")).input_ids.dims;
 	const kept = (await (await caches.open(env.cacheKey)).keys()).map((request) => new URL(request.url).pathname)
 		.filter((path) => !path.includes("/ort-wasm"));

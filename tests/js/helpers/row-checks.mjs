@@ -1,4 +1,4 @@
-// What must hold for a row of helpers/rows.mjs, whatever the model it is made of.
+// Checks that hold for each row of helpers/rows.mjs, whatever the model it is made of.
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
@@ -91,7 +91,7 @@ export async function checkRow(folder, row, room = folder) {
 		assert.ok(exceptions <= given * (row.exceptions ?? 0), `${exceptions} of ${given} weights are not explained`);
 		assert.equal(result.pairedTensors, row.pairs ?? 0, "pairs");
 
-		// Never larger than apart. What variants share, and so are coded once, is not counted.
+		// An archive is never larger than its variants apart. Tensors that variants share, and that are coded once, are not counted.
 		if (paths.length > 1) {
 			const shared = tensors.filter((tensor) => tensor.shared).reduce((sum, { codedSize }) => sum + codedSize, 0);
 			const apart = paths.reduce((sum, path) => sum + sizeAlone(path, scratch), 0) - shared;

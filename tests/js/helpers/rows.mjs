@@ -68,7 +68,7 @@ export function make(folder, variant) {
 	return variant.file ? join(to, variant.file) : to;
 }
 
-/** What has to be given to qstore-pack for a row. */
+/** The arguments that qstore-pack takes for a row. */
 export function packArguments(folder, row) {
 	const [high, ...low] = row.variants.map((variant) => make(folder, variant));
 	return [high, ...low.flatMap((path) => ["--low", path]), ...row.alone ? ["--quantize", "none"] : [],
@@ -239,7 +239,7 @@ const rows = [
 
 const ODD_ONNX = onnx("fp32,fp16,q4,q4f16", "--block 16 --asymmetric");
 
-/** Of a model whose sizes are no multiples of 32, so that groups have rests. @type {Row[]} */
+/** Rows of a model whose sizes are no multiples of 32, so that last groups are smaller. @type {Row[]} */
 export const ODD_ROWS = [
 	// Blocks that are padded are not modelled; one matrix has whole ones, an odd number of them in a row, so that zero points are padded.
 	{ name: "ONNX FP16 | Q4F16, asymmetric, odd sizes", variants: [onnxFile(ODD_ONNX, "model_fp16"), onnxFile(ODD_ONNX, "model_q4f16")], rules: ZEROS, exceptions: 0.002, pairs: 1, share: 1 },

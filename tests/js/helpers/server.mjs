@@ -95,7 +95,7 @@ async function listen(handle, state, port = 0) {
 
 const clip = (range, total) => range && [range[0], Math.min(range[1], total - 1)];
 
-/** What is served: its size and any range of it. */
+/** A body to serve: its size, and a function that reads any range of it. */
 const inMemory = (data) => ({ size: data.length, read: (start, end) => data.subarray(start, end) });
 
 /** Only what is asked for is read: archives are large, and have many ranges. */
