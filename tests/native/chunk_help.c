@@ -2,6 +2,8 @@
 
 #include <math.h>
 
+#include "effort.h"
+
 int chunk_set_up(void **state)
 {
 	fixture *f = calloc(1, sizeof *f);
@@ -302,7 +304,7 @@ void damage_sample(fixture *f, sample *s)
 		silent += (size_t)expect_ok_or_corrupt(f, s, copy, s->size);
 		copy[bit / 8] ^= (uint8_t)(1 << bit % 8);
 	}
-	for (int round = 0; round < 500; round++) {
+	for (unsigned round = 0; round < effort_of(500); round++) {
 		memcpy(copy, s->coded, s->size);
 		for (int times = 1 + (int)rng_below(&r, 5); times; times--)
 			copy[1 + rng_below(&r, (uint32_t)(round % 2 || s->size < 32 ? s->size - 1 : 31))] =
@@ -312,7 +314,7 @@ void damage_sample(fixture *f, sample *s)
 	/* Codes or scales that are not those of the encoder: an archive whose base was damaged. */
 	if (s->desc.kind == QS_KIND_REFINE) {
 		sample *other = malloc(sizeof *other);
-		for (int round = 0; round < 200; round++) {
+		for (unsigned round = 0; round < effort_of(200); round++) {
 			memcpy(other, s, sizeof *other);
 			other->desc.coarse = other->codes;
 			other->desc.coarse_grid.scales = other->scales;

@@ -3,6 +3,8 @@
 
 #include <math.h>
 
+#include "effort.h"
+
 #include "core/planes.h"
 
 /* Codes around a centre for each column or each row. */
@@ -28,6 +30,8 @@ static void test_centred(void **state)
 	for (size_t c = 0; c < sizeof cols / sizeof *cols; c++)
 		for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
 			for (int k = 0; k < 4; k++) {
+				if (sizes[s] == QS_CHUNK_SIZE_MAX && effort_of(8) < 8 && c % 4 != 2)
+					continue;
 				qs_chunk_desc desc = codes_desc(sizes[s], cols[c], s % 2 ? cols[c] * 3 + cols[c] / 3 : 0);
 				desc.dtype = k & 1 ? QS_I8 : QS_U8;
 				fill_centred(&r, f->values, &desc, k >> 1);
@@ -40,7 +44,7 @@ static void test_centred(void **state)
 				if (cols[c] >= 64 && cols[c] <= 288 && sizes[s] >= 33000)
 					assert_true(centred);
 			}
-	assert_true(seen > 40);
+	assert_true(seen > effort_of(40));
 }
 
 enum peak_kind { PEAKS_EITHER, PEAKS_LOW, PEAKS_HIGH, PEAKS_BOTH, PEAKS_KINDS };
@@ -97,6 +101,8 @@ static void test_peaks(void **state)
 				seen[log][kind] += (unsigned)peaks;
 				if (groups[g] == 8192 && log == 5)
 					assert_true(peaks);
+				if (groups[g] == 8192 && effort_of(8) < 8)
+					continue;
 				/* Groups that do not fill rows, or not the chunk. */
 				desc.cols += 4;
 				round_trip(f, &desc, f->values);

@@ -4,6 +4,8 @@
 
 #include <dirent.h>
 
+#include "effort.h"
+
 /* Each target's file defines one function by libFuzzer's name. */
 #define LLVMFuzzerTestOneInput fuzz_archive
 #include "../fuzz/fuzz_archive.c"
@@ -65,7 +67,7 @@ static void replay(target *run, const char *name)
 		size_t size = fread(data, 1, SEED_MAX, file);
 		fclose(file);
 		run_exact(run, data, size);
-		for (int i = 0; i < CHANGES && size; i++) {
+		for (unsigned i = 0; i < effort_of(CHANGES) && size; i++) {
 			memcpy(changed, data, size);
 			for (uint32_t times = 1 + rng_below(&r, 3); times; times--)
 				changed[rng_below(&r, (uint32_t)size)] = (uint8_t)rng_next(&r);
