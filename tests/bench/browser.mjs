@@ -1,6 +1,7 @@
 /**
  * Decoding and loading in Debian's Chromium: node tests/bench/browser.mjs FILE.qstore [--label TEXT] [--passes N] [--loads]
- * [--json FILE]. Decoding as wasm.mjs has it, in one worker and in two; with --loads also loading from a server on this machine, without the
+ * [--json FILE]. Decoding as wasm.mjs has it, in one worker and in two; with --loads also loading from a server on this machine, without
+ * the
  * library's cache and with it ("kept"), and from the browser's own file system (OPFS).
  * Says so and ends where there is no browser to drive.
  */

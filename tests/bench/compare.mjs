@@ -1,5 +1,6 @@
 /**
- * Whole commands against the codec's own time on as many cores, and against that and what the kernel takes to write as many bytes (cp, shared
+ * Whole commands against the codec's own time on as many cores, and against that and what the kernel takes to write as many bytes (cp,
+ * shared
  * by these cores), all from one run's results: node tests/bench/compare.mjs RESULTS.jsonl
  */
 
@@ -17,6 +18,7 @@ for (const { command, seconds, bytes } of commands) {
 	const own = bytes / 2 * width / row[speed][1] / 1e9;
 	const copy = commands.find((other) => other.command === command.replace("qstore-unpack", "cp of") && other.command !== command);
 	const floor = copy ? own + copy.cpu_seconds / codec.threads : undefined;
-	console.log(`  ${command.padEnd(24)} ${seconds.toFixed(2)} s are ${(seconds / own).toFixed(2)} times the codec's own ${own.toFixed(2)} s on ` +
+	console.log(`  ${command.padEnd(24)} ${seconds.toFixed(2)} s are ${(seconds / own)
+		.toFixed(2)} times the codec's own ${own.toFixed(2)} s on ` +
 		`${codec.threads} threads` + (floor ? `, ${(seconds / floor).toFixed(2)} times it and writing (${floor.toFixed(2)} s)` : ""));
 }

@@ -15,7 +15,7 @@ const { values: options, positionals: [path] } = parseArgs({
 
 const { size } = statSync(path);
 const server = createServer((request, response) => {
-	const [, from, to] = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? "") ?? [, 0, size - 1];
+	const [, from, to] = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? "") ?? ["", 0, size - 1];
 	const start = Number(from), end = Math.min(to ? Number(to) : size - 1, size - 1);
 	response.writeHead(request.headers.range ? 206 : 200, { "accept-ranges": "bytes", "content-length": end - start + 1, "etag": '"1"',
 		...request.headers.range ? { "content-range": `bytes ${start}-${end}/${size}` } : {} });

@@ -38,7 +38,8 @@ function spread(labels, gap, top, bottom) {
 /** Load time: both axes logarithmic. */
 function drawLoad({ data, high, weights, bandwidths_mbs: xs, rows }) {
 	const left = 64, right = 560, top = 48, bottom = 400, width = 860, height = 450;
-	const lines = rows.map((row) => ({ ...row, name: row.way.replace("16-bit", high) + (row.way.includes("then") ? `: ${row.loaded === "int8" ? "INT8" : high}` : "") }));
+	const lines = rows.map((row) => ({ ...row, name: row.way.replace("16-bit", high) +
+		(row.way.includes("then") ? `: ${row.loaded === "int8" ? "INT8" : high}` : "") }));
 	const all = lines.flatMap(({ seconds }) => seconds), low = Math.log10(Math.min(...all)), span = Math.log10(Math.max(...all)) - low;
 	const x = (v) => left + (right - left) * Math.log(v / xs[0]) / Math.log(xs.at(-1) / xs[0]);
 	const y = (v) => bottom - (bottom - top) * (Math.log10(v) - low) / span;
@@ -62,7 +63,8 @@ function drawLoad({ data, high, weights, bandwidths_mbs: xs, rows }) {
 		labels.push({ y: y(seconds.at(-1)) + 4, from: y(seconds.at(-1)), name, colour });
 	}
 	for (const label of spread(labels, 16, top + 4, bottom))
-		body.push(`<path stroke="${label.colour}" fill="none" d="M${right + 3} ${label.from.toFixed(1)}L${right + 22} ${(label.y - 4).toFixed(1)}"/>` +
+		body.push(`<path stroke="${label.colour}" fill="none" d="M${right + 3} ${label.from.toFixed(1)}L${right + 22} ${(label.y - 4)
+			.toFixed(1)}"/>` +
 			text(right + 27, label.y, label.name, 'class="small"'));
 	const ends = lines.map(({ name, seconds }) => `${name}: ${seconds[0].toFixed(2)} s to ${seconds.at(-1).toFixed(3)} s`);
 	return svg(width, height, `Time to load ${(weights / 1e6).toFixed(0)} M weights (${data}), decoding while reading`,
@@ -80,7 +82,8 @@ function speedGroups(results) {
 			rows: native.rows.filter(({ name }) => !/memcpy|lz4/.test(name)).map(({ name, decode_gbs }) => ({ name, gbs: decode_gbs })) },
 		wasm && { title: `WebAssembly with SIMD: ${wasm.data}, ${millions(wasm.weights)}`,
 			rows: wasm.rows.filter(({ name }) => name.includes("qstore")).map(({ name, pieces_gbs }) => ({ name, gbs: pieces_gbs })) },
-		...results.filter(({ platform }) => platform === "native-archive").map(({ data, weights, rows }) => ({ title: `Natively: ${data}, ${millions(weights)}`,
+		...results.filter(({ platform }) => platform === "native-archive")
+			.map(({ data, weights, rows }) => ({ title: `Natively: ${data}, ${millions(weights)}`,
 			rows: rows.map(({ name, decode_gbs }) => ({ name, gbs: decode_gbs })) })),
 	].filter(Boolean);
 }
@@ -90,7 +93,8 @@ function drawSpeed(groups) {
 	const most = Math.max(...all.flatMap(({ gbs }) => gbs)), height = top + step * all.length + gap * groups.length + 34;
 	const x = (v) => left + (right - left) * v / most, body = [];
 	for (let v = 0; v <= most; v += most > 8 ? 2 : 1)
-		body.push(`<path class="grid" d="M${x(v).toFixed(1)} ${top - 8}V${height - 34}"/>` + text(x(v), height - 18, v, 'text-anchor="middle" class="small"'));
+		body.push(`<path class="grid" d="M${x(v).toFixed(1)} ${top - 8}V${height - 34}"/>` + text(x(v), height - 18, v,
+			'text-anchor="middle" class="small"'));
 	let y = top;
 	for (const { title, rows } of groups) {
 		body.push(text(16, y + 18, title, 'style="font-weight:600"'));
@@ -98,14 +102,16 @@ function drawSpeed(groups) {
 		for (const { name, gbs } of rows) {
 			const colour = name.includes("qstore") ? OWN[0] : PEERS[3];
 			body.push(text(left - 8, y + 14, name, 'text-anchor="end"'));
-			gbs.forEach((v, k) => body.push(`<rect x="${left}" y="${y + 11 * k}" width="${(x(v) - left).toFixed(1)}" height="10" fill="${colour}" ` +
+			gbs.forEach((v, k) => body.push(`<rect x="${left}" y="${y + 11 * k}" width="${(x(v) - left)
+				.toFixed(1)}" height="10" fill="${colour}" ` +
 				`fill-opacity="${k ? 0.5 : 1}"/>` + text(x(v) + 4, y + 9 + 11 * k, v.toFixed(2), 'class="small"')));
 			y += step;
 		}
 	}
 	body.push(text(16, 44, "GB/s of what comes out, in pieces, on one thread (upper bar) and on two", 'class="small"'));
 	return svg(860, height, "Decoding speed", groups.map(({ title, rows }) =>
-		`${title}: ${rows.map(({ name, gbs }) => `${name} ${gbs.map((v) => v.toFixed(2)).join(" and ")} GB/s`).join("; ")}.`).join(" "), body);
+		`${title}: ${rows.map(({ name, gbs }) => `${name} ${gbs.map((v) => v.toFixed(2)).join(" and ")} GB/s`).join("; ")}.`).join(" "),
+			body);
 }
 
 const results = readResults(path);

@@ -1,4 +1,5 @@
-// The table of docs/formats.md: bits a weight of each row of tests/js/helpers/rows.mjs against the bound, on shared/data/stories15M-llama where
+// The table of docs/formats.md: bits a weight of each row of tests/js/helpers/rows.mjs against the bound, on shared/data/stories15M-llama
+// where
 // it is, else on a generated model; so are types whose rows are multiples of 256, and ONNX, which needs embeddings. Prints Markdown.
 // Usage: node tests/bench/rows.mjs [PATTERN]: rows whose names match it (default: all of the table).
 import { copyFileSync, existsSync, mkdirSync, rmSync, statSync } from "node:fs";
@@ -8,7 +9,8 @@ import { ROWS, packArguments } from "../js/helpers/rows.mjs";
 import { native } from "../js/helpers/tools.mjs";
 
 /** Rows whose figures say nothing that others do not. */
-const LEFT_OUT = /^FP16 \| (?!LLM.int8$|compressed-tensors$|round, by row$)|^GGUF F32 \| (?!Q[48]_0)|^ONNX FP32.*(reduced|external)|INT8, Q4F16$/;
+const LEFT_OUT =
+	/^FP16 \| (?!LLM.int8$|compressed-tensors$|round, by row$)|^GGUF F32 \| (?!Q[48]_0)|^ONNX FP32.*(reduced|external)|INT8, Q4F16$/;
 
 const pattern = process.argv[2] && new RegExp(process.argv[2]);
 const folder = fileURLToPath(new URL("../../build/bench/rows/", import.meta.url));
@@ -17,7 +19,8 @@ const stories = fileURLToPath(new URL("../../../shared/data/stories15M-llama/", 
 rmSync(folder, { recursive: true, force: true });
 const generated = join(folder, "generated"), real = existsSync(stories) ? join(folder, "stories15M") : generated;
 mkdirSync(generated, { recursive: true });
-native("qstore-generate", ..."--layers 2 --hidden 512 --intermediate 1536 --vocab 512 --dtype f32 --shards 1 -o".split(" "), join(generated, "fp32"));
+native("qstore-generate", ..."--layers 2 --hidden 512 --intermediate 1536 --vocab 512 --dtype f32 --shards 1 -o".split(" "),
+	join(generated, "fp32"));
 if (real !== generated) {
 	mkdirSync(join(real, "fp32"), { recursive: true });
 	for (const file of ["config.json", "model.safetensors"])
@@ -33,13 +36,15 @@ for (const row of ROWS) {
 	const name = `${row.name.replaceAll(" | ", " over ")}${of === real || real === generated ? "" : " *"}`;
 	if (row.base) {
 		// Tensors of the base have no chunks to compare: the row tells the whole archive's size for each weight of the model.
-		const { tensors } = JSON.parse(native("qstore-info", archive, "--json")), weights = tensors.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
+		const { tensors } = JSON.parse(native("qstore-info", archive, "--json")),
+			weights = tensors.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
 		console.log(`| ${name} | – | – | ${(8 * statSync(archive).size / weights).toFixed(3)} | – | – |`);
 		continue;
 	}
 	const { variants } = JSON.parse(native("qstore-bound", archive));
 	const all = variants.reduce((sum, { bits }) => sum + bits, 0), bound = variants.reduce((sum, variant) => sum + variant.bound, 0);
 	const fixed = variants.map(({ bits }) => bits.toFixed(3));
-	console.log(`| ${name} | ${fixed[0]} | ${fixed.slice(1).join(", ") || "–"} | ${all.toFixed(3)} | ${bound.toFixed(3)} | ${(100 * (all / bound - 1)).toFixed(2).replace("-", "−")} % |`);
+	console.log(`| ${name} | ${fixed[0]} | ${fixed.slice(1).join(", ") ||
+		"–"} | ${all.toFixed(3)} | ${bound.toFixed(3)} | ${(100 * (all / bound - 1)).toFixed(2).replace("-", "−")} % |`);
 }
 rmSync(folder, { recursive: true, force: true });

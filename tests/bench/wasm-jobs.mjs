@@ -61,7 +61,8 @@ export async function listJobs(bytes, decoder) {
 	return { groups, high };
 }
 
-/** A worker's part of the jobs, about as many bytes as the others': in the order of the library's pool, which gives the next one to who has the least to do. */
+/** A worker's part of the jobs, about as many bytes as the others': in the order of the library's pool, which gives the next one to who
+ * has the least to do. */
 function shareOf(jobs, part, parts) {
 	const given = new Array(parts).fill(0);
 	return jobs.filter(({ dst }) => {
@@ -75,7 +76,8 @@ function shareOf(jobs, part, parts) {
 export async function prepareJobs(bytes) {
 	const decoders = { true: await createDecoder({ simd: true }), false: await createDecoder({ simd: false }) };
 	const { groups, high } = await listJobs(bytes, decoders.true);
-	const sizes = Object.fromEntries(Object.entries(groups).map(([group, jobs]) => [group, jobs.reduce((sum, { dst }) => sum + dst.length, 0)]));
+	const sizes = Object.fromEntries(Object.entries(groups).map(([group, jobs]) =>
+		[group, jobs.reduce((sum, { dst }) => sum + dst.length, 0)]));
 	const same = new Uint8Array(1 << 20), shares = new Map();
 	const run = ({ group, simd, pieces, part, parts, times }) => {
 		const decoder = decoders[simd], name = `${group} ${part} ${parts}`;

@@ -4,22 +4,26 @@
 const names = (high) => ({ codes: "INT8, qstore base layer", both: `${high}, qstore base and refinement`,
 	refine: `${high}, qstore refinement alone`, plain: `${high}, qstore plain`, copy: "copying 256 KiB (TypedArray.set)" });
 
-/** Bytes that a pass decodes at least, a small model several times; and seconds that the passes of each kind take at least, beside their number. */
+/** Bytes that a pass decodes at least, a small model several times; and seconds that the passes of each kind take at least, beside their
+ * number. */
 const BYTES = 3e7, SECONDS = 0.25;
 
 /**
  * GB/s of the fastest passes, in one worker and in all; passes go round what is measured: with SIMD "in pieces", every chunk into the same
  * memory, then all of it into memory of its own, with SIMD and without. passes: of each, and more until they have taken long enough.
- * ask(worker, share): a promise of the seconds that it took. One worker's count as it says, without the messages to it and back; several are
+ * ask(worker, share): a promise of the seconds that it took. One worker's count as it says, without the messages to it and back; several
+ * are
  * done when the last one's answer is here.
  */
 export async function measureWorkers(workers, ask, { sizes, high }, passes) {
 	const pass = async ({ group, simd, pieces, parts, times }) => {
 		const start = performance.now();
-		const own = await Promise.all(workers.slice(0, parts).map((worker, part) => ask(worker, { group, simd, pieces, part, parts, times })));
+		const own = await Promise.all(workers.slice(0, parts)
+			.map((worker, part) => ask(worker, { group, simd, pieces, part, parts, times })));
 		return parts === 1 ? own[0] : (performance.now() - start) / 1000;
 	};
-	const ways = { pieces_gbs: { simd: true, pieces: true }, simd_gbs: { simd: true, pieces: false }, scalar_gbs: { simd: false, pieces: false } };
+	const ways = { pieces_gbs: { simd: true, pieces: true }, simd_gbs: { simd: true, pieces: false },
+		scalar_gbs: { simd: false, pieces: false } };
 	const groups = Object.keys(sizes).filter((group) => sizes[group] > 1e6); // a few norms would measure calls, not decoding
 	const kinds = groups.flatMap((group) => Object.entries(ways).flatMap(([way, how]) => [1, workers.length].map((parts) =>
 		({ group, way, ...how, parts, times: Math.ceil(BYTES / sizes[group]), best: Infinity, passes: 0, seconds: 0 }))));

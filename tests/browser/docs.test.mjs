@@ -15,7 +15,8 @@ const examples = text.split(/^## /m).slice(1).flatMap((section) =>
 
 const MODULES = "/tests/browser/node_modules/", RUNTIME = "@huggingface/transformers/node_modules/onnxruntime-web/dist/";
 const IMPORTS = {
-	"qstore-decode": "/js/index.js", "qstore-decode/transformers": "/js/adapters/transformers.js", "qstore-decode/wllama": "/js/adapters/wllama.js",
+	"qstore-decode": "/js/index.js", "qstore-decode/transformers": "/js/adapters/transformers.js",
+		"qstore-decode/wllama": "/js/adapters/wllama.js",
 	"@huggingface/transformers": `${MODULES}@huggingface/transformers/dist/transformers.min.js`,
 	// The same version as that of transformers.js, as /onnxruntime/ has one only.
 	"onnxruntime-web/jspi": `${MODULES}${RUNTIME}ort.jspi.min.mjs`,
@@ -52,7 +53,8 @@ for (const { title, code } of examples) {
 	// WebGPU without a GPU: Chromium's own software one.
 	const flags = title.startsWith("WebGPU") ? ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"] : [];
 	browserTest("chromium", title, { flags }, async (browser, t) => {
-		const head = `<!doctype html><meta charset=utf-8><link rel=icon href=data:,><script type=importmap>${JSON.stringify({ imports: IMPORTS })}</script>`;
+		const head = `<!doctype html><meta charset=utf-8><link rel=icon href=data:,><script type=importmap>${JSON.stringify(
+			{ imports: IMPORTS })}</script>`;
 		const program = (origin) => code.replaceAll(/https:\/\/example\.org\/([\w-]+\.qstore)/g, `${origin}/data/$1`);
 		const root = new URL("../../", import.meta.url).pathname;
 		const site = await serveSite(work.folder, {

@@ -31,7 +31,8 @@ browserTest(["chromium", "firefox"], "every file of every precision is the origi
 	}
 });
 
-browserTest("chromium", "pages that are neither https: nor localhost compare small files too", { flags: ["--host-resolver-rules=MAP qstore.test 127.0.0.1"] }, async (browser, t) => {
+browserTest("chromium", "pages that are neither https: nor localhost compare small files too",
+	{ flags: ["--host-resolver-rules=MAP qstore.test 127.0.0.1"] }, async (browser, t) => {
 	const small = packPair("--layers", "1", "--hidden", "64", "--intermediate", "128", "--vocab", "512"), { folder } = small;
 	t.after(() => small.remove());
 	const text = readFileSync(join(folder, "bf16/config.json"), "utf8"), bytes = readFileSync(join(folder, "model.qstore"));
@@ -40,7 +41,8 @@ browserTest("chromium", "pages that are neither https: nor localhost compare sma
 	const site = await serveSite(folder);
 	t.after(() => site.close());
 	const page = await openPage(browser, { origin: site.origin.replace("127.0.0.1", "qstore.test") });
-	assert.deepEqual(await page.call(PAGE, "readSmall", "/data/model.qstore", "config.json"), { isSecureContext: false, subtle: false, text });
+	assert.deepEqual(await page.call(PAGE, "readSmall", "/data/model.qstore", "config.json"),
+		{ isSecureContext: false, subtle: false, text });
 	const { code, message } = await page.call(PAGE, "readSmall", "/data/damaged.qstore", "config.json");
 	assert.equal(code, "CORRUPT");
 	assert.match(message, /file config\.json is damaged: its SHA-256 differs$/);

@@ -45,7 +45,8 @@ async function visit(t, browser, { path = "/", prepare, ...options } = {}) {
 	});
 	await page.evaluateOnNewDocument(() => {
 		window.violations = [];
-		addEventListener("securitypolicyviolation", ({ violatedDirective, blockedURI }) => window.violations.push(`${violatedDirective}: ${blockedURI}`));
+		addEventListener("securitypolicyviolation", ({ violatedDirective, blockedURI }) =>
+			window.violations.push(`${violatedDirective}: ${blockedURI}`));
 	});
 	if (prepare)
 		await page.evaluateOnNewDocument(prepare);
@@ -57,7 +58,8 @@ async function visit(t, browser, { path = "/", prepare, ...options } = {}) {
 function watch(page) {
 	const options = { timeout: 90_000, polling: 100 };
 	return {
-		stage: (i, stage) => page.waitForFunction((i, stage) => document.querySelectorAll(".step")[i]?.dataset.stage === stage, options, i, stage),
+		stage: (i, stage) => page.waitForFunction((i, stage) => document.querySelectorAll(".step")[i]?.dataset.stage === stage, options, i,
+			stage),
 		/** The texts of n complete answers. */
 		async answers(n) {
 			await page.waitForFunction((n) => document.querySelectorAll(".answer-foot button").length === n, options, n);
@@ -74,7 +76,8 @@ function watch(page) {
 
 browserTest(BROWSERS, "the page's model runs, climbs, fetches nothing twice, and opens again with no server", BOTH, async (browser, t) => {
 	// In a folder of a host, as many static hosts have it.
-	const { site, page, errors, hosts, archiveSent, stage, answers, press, text } = await visit(t, browser, { at: "/a/page/", path: "/a/page/" });
+	const { site, page, errors, hosts, archiveSent, stage, answers, press, text } = await visit(t, browser,
+		{ at: "/a/page/", path: "/a/page/" });
 	await stage(0, "running");
 	const [coarse] = await answers(1);
 	assert.match(coarse, /\w+ \w+ .*\./);
@@ -199,7 +202,8 @@ browserTest("chromium", "a model that chats is given messages, and its answers s
 	await press(1);
 	await stage(1, "running");
 	// The last message is answered once more, by the finer one.
-	await page.waitForFunction(() => document.querySelector("#stop:not([hidden])") || document.querySelectorAll(".turn:nth-child(2) .answer-foot").length === 2);
+	await page.waitForFunction(() => document.querySelector("#stop:not([hidden])") ||
+		document.querySelectorAll(".turn:nth-child(2) .answer-foot").length === 2);
 	await stop();
 	await said(2, 2);
 	assert.deepEqual(errors, []);

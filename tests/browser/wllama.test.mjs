@@ -51,7 +51,8 @@ browserTest(BROWSERS, "loadModelFromUrl with an archive as storage", async (brow
 	const site = await serveSite(work.folder);
 	t.after(() => site.close());
 	const page = await openPage(browser, site), folder = `${site.origin}/nowhere/`, foreign = `${site.origin}/data/other/model-q8_0.gguf`;
-	const { results, progress, other, again, listed, left, kept } = await page.call(PAGE, "fromUrls", "/data/llama.qstore", folder, names, foreign);
+	const { results, progress, other, again, listed, left, kept } = await page.call(PAGE, "fromUrls", "/data/llama.qstore", folder, names,
+		foreign);
 	assert.deepEqual(results, originals[t.name.split(":")[0]]);
 	const size = (name) => statSync(join(work.folder, "llama", name)).size;
 	assert.deepEqual(progress.slice(0, 2), names.map((name) => [size(name), size(name)]));

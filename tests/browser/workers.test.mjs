@@ -17,7 +17,8 @@ after(() => model?.remove());
 const of = (precision) => Object.fromEntries(Object.entries(model.hashes).filter(([name]) => name.startsWith(`${precision}/`)));
 
 browserTest(["chromium", "firefox"], "several workers, without cross-origin isolation, all ended with the archive", async (browser, t) => {
-	const site = await serveSite(model.folder, { csp: "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'; worker-src 'self'; img-src data:" });
+	const site = await serveSite(model.folder,
+		{ csp: "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'; worker-src 'self'; img-src data:" });
 	try {
 		const page = await openPage(browser, site);
 		assert.equal(await page.evaluate(() => globalThis.crossOriginIsolated), false);
@@ -25,7 +26,8 @@ browserTest(["chromium", "firefox"], "several workers, without cross-origin isol
 		assert.deepEqual(hashes, of("bf16"));
 		assert.ok(created > 1 && created <= 3, `${created} workers`);
 		assert.equal(ended, created);
-		assert.deepEqual(await page.call(PAGE, "ownWorker", MODEL, "int8").then(({ hashes: found, made }) => [found, made > 0]), [of("int8"), true]);
+		assert.deepEqual(await page.call(PAGE, "ownWorker", MODEL, "int8").then(({ hashes: found, made }) => [found, made > 0]),
+			[of("int8"), true]);
 		const { result, seen, good } = await page.call(PAGE, "abortWorkers", MODEL);
 		assert.deepEqual([result, good], ["AbortError", true]);
 		assert.ok(seen > 0);
@@ -37,7 +39,8 @@ browserTest(["chromium", "firefox"], "several workers, without cross-origin isol
 });
 
 browserTest(["chromium", "firefox"], "where a policy forbids workers, the page decodes", async (browser) => {
-	const site = await serveSite(model.folder, { csp: "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'; worker-src 'none'; img-src data:" });
+	const site = await serveSite(model.folder,
+		{ csp: "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'; worker-src 'none'; img-src data:" });
 	try {
 		const page = await openPage(browser, site);
 		assert.deepEqual((await page.call(PAGE, "readPrecision", MODEL, "bf16", { cache: false, workers: 2 })).hashes, of("bf16"));
@@ -48,7 +51,8 @@ browserTest(["chromium", "firefox"], "where a policy forbids workers, the page d
 });
 
 browserTest(["chromium", "firefox"], "where the worker's file is not found, the page decodes", async (browser) => {
-	const site = await serveSite(model.folder, { behave: ({ url }, response) => url.includes("/workers/worker.js") && response.writeHead(404).end() });
+	const site = await serveSite(model.folder, { behave: ({ url }, response) => url.includes("/workers/worker.js") &&
+		response.writeHead(404).end() });
 	try {
 		const page = await openPage(browser, site);
 		const { hashes } = await page.call(PAGE, "readPrecision", MODEL, "bf16", { cache: false, workers: 2 });

@@ -51,7 +51,7 @@ static void require(int good)
 static uint8_t *repeated(const uint8_t *src, size_t src_size, size_t n)
 {
 	uint8_t *p = malloc(n + !n);
-	require(p);
+	require(!!p);
 	for (size_t i = 0; i < n; i++)
 		p[i] = src_size ? src[i % src_size] : 0;
 	return p;
@@ -158,7 +158,7 @@ static void make_grid(input *in, const qs_chunk_desc *desc, qs_grid *grid, grid_
 		grid->zero_offset = (int8_t)bytes[2];
 		if (bytes[1] & 16) {
 			memory->order = malloc(4 * desc->cols);
-			require(memory->order);
+			require(!!memory->order);
 			for (uint64_t c = 0; c < desc->cols; c++)
 				qs_store32(memory->order + 4 * c,
 				           n_scales ? (uint32_t)(scales[c % n_scales] + c) % grid->group : 0);

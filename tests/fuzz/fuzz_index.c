@@ -287,7 +287,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	/* A copy of its own, so that the sanitizer sees any read beyond it. */
 	size_t head = data[0] > 1 ? 9 : 1;
 	uint8_t *copy = malloc(size - head + (size == head));
-	require(copy);
+	require(!!copy);
 	memcpy(copy, data + head, size - head);
 	if (data[0] == 0)
 		fuzz_header(copy, size - head);

@@ -69,10 +69,12 @@ async function seedChunks(name, archive) {
 	for (const object of index.objects) {
 		const bytes = await decodeObject(index, object, decoded);
 		decoded.push(bytes);
-		if (object.kind > 2 || (object.kind === 1 && object.coarse !== 0xffffffff) || object.nChunks !== 1 || object.elements >= 20000 || object.columns > 65536) continue;
+		if (object.kind > 2 || (object.kind === 1 && object.coarse !== 0xffffffff) || object.nChunks !== 1 || object.elements >= 20000 ||
+			object.columns > 65536) continue;
 		const coded = index.payload.subarray(object.offset, object.offset + object.codedSize);
 		const head = [
-			Buffer.from([object.kind, object.kind === 2 || object.kind === 1 ? Number(object.dtype === 9 || object.dtype === 2) : object.dtype]),
+			Buffer.from([object.kind, object.kind === 2 || object.kind === 1 ? Number(object.dtype === 9 || object.dtype === 2) :
+				object.dtype]),
 			u16(object.elements),
 			u16(object.columns - 1),
 			u16(0),
@@ -81,7 +83,8 @@ async function seedChunks(name, archive) {
 			if (object.elements > 255 || object.elements > 4 * object.columns) continue;
 			const codes = index.objects[object.coarse];
 			const scales = index.objects[codes.scales];
-			if (object.scales !== 0xffffffff || codes.rule > 4 || codes.dtype !== 3 || codes.group < codes.columns || codes.zeros !== 0xffffffff) continue;
+			if (object.scales !== 0xffffffff || codes.rule > 4 || codes.dtype !== 3 || codes.group < codes.columns ||
+				codes.zeros !== 0xffffffff) continue;
 			if (decoded[codes.scales].length > 16) continue;
 			head.push(Buffer.from([object.elements]), Buffer.from(decoded[object.coarse]), gridBytes(codes, scales, decoded[codes.scales]));
 		}
@@ -103,28 +106,35 @@ async function seedChunks(name, archive) {
 function seedGrids() {
 	const rows = 2, scales = Buffer.alloc(16);
 	for (let i = 0; i < 8; i++) scales.writeUInt16LE(0x2c00 + 37 * i, 2 * i); // FP16 of 1/16 and more; of other types, small numbers
-	const bytes = (/** @type {number} */ n, /** @type {number} */ step) => Buffer.from({ length: n }, () => 0).map((_, i) => (i * step) % 251);
+	const bytes = (/** @type {number} */ n, /** @type {number} */ step) => Buffer.from({ length: n }, () => 0)
+		.map((_, i) => (i * step) % 251);
 	for (let rule = 1; rule <= 17; rule++) {
-		const levels = [16, 32, 16, 32, 16, 32, 64, 256, 16, 256, 16][rule - 7] ?? 256, isK = rule > 10 && rule < 14, isUnsigned = rule >= 7 ? 1 : rule % 2;
+		const levels = [16, 32, 16, 32, 16, 32, 64, 256, 16, 256, 16][rule - 7] ?? 256, isK = rule > 10 && rule < 14,
+			isUnsigned = rule >= 7 ? 1 : rule % 2;
 		const columns = isK ? 256 : 64;
 		for (const shape of rule < 5 || rule > 13 ? [0, 1, 2, 3, 4, 8, 16] : [0]) {
 			// Shapes above 4 are flags: zero points, an order.
-			const flags = isUnsigned | (1 << 1) | (shape > 4 ? shape : shape << 5), grid = [Buffer.from([rule - 1, flags, isUnsigned * 3]), scales];
+			const flags = isUnsigned | (1 << 1) | (shape > 4 ? shape : shape << 5),
+				grid = [Buffer.from([rule - 1, flags, isUnsigned * 3]), scales];
 			const head = [u16(rows * columns), u16(columns - 1), u16(0)];
 			const coarse = bytes(rows * columns > 255 ? 255 : rows * columns, 7).map((b) => b % levels), values = bytes(4 * columns, 13);
-			seed("fuzz_chunk", `grid-${rule}-${shape}-refine`, Buffer.concat([Buffer.from([2 | 128, rule % 2]), ...head, Buffer.from([coarse.length]), coarse, ...grid, values]));
+			seed("fuzz_chunk", `grid-${rule}-${shape}-refine`,
+				Buffer.concat([Buffer.from([2 | 128, rule % 2]), ...head, Buffer.from([coarse.length]), coarse, ...grid, values]));
 			// Column factors: of FP16, of BF16.
 			for (const dtype of rule < 5 && (shape < 2 || shape > 4) ? [2, 6] : [])
-				seed("fuzz_chunk", `factors-${rule}-${shape}-${dtype}`, Buffer.concat([Buffer.from([2 | 128, dtype | rule % 2]), ...head, Buffer.from([coarse.length]), coarse, ...grid,
+				seed("fuzz_chunk", `factors-${rule}-${shape}-${dtype}`,
+					Buffer.concat([Buffer.from([2 | 128, dtype | rule % 2]), ...head, Buffer.from([coarse.length]), coarse, ...grid,
 					...[0x3c00, 0x3a66, 0x3e11, 0xbc00].map(u16), values]));
 			const own = bytes(rows * columns, 5).map((b) => b % levels);
 			seed("fuzz_chunk", `grid-${rule}-${shape}-recoded`,
-				Buffer.concat([Buffer.from([1 | 64 | 128, isUnsigned]), ...head, Buffer.from([coarse.length]), coarse, ...grid, ...grid, own]));
+				Buffer.concat([Buffer.from([1 | 64 | 128, isUnsigned]), ...head, Buffer.from([coarse.length]), coarse, ...grid, ...grid,
+					own]));
 		}
 	}
 }
 
-/** Headers of safetensors, good and bad: a byte, then the JSON and the data. @param {string} name @param {string} json @param {number} size */
+/** Headers of safetensors, good and bad: a byte, then the JSON and the data. @param {string} name @param {string} json @param {number}
+ * size */
 function seedSafetensors(name, json, size) {
 	seed("fuzz_safetensors", name, Buffer.concat([Buffer.from([0]), Buffer.from(json), Buffer.alloc(size, "x")]));
 }
@@ -280,7 +290,8 @@ try {
 		writeModel(name, path.join(work, name));
 		inputs[name] = [path.join(work, name), ...(models[name].pack ?? [])];
 	}
-	execFileSync(path.join(root, "build/bin/qstore-quantize"), ["finetune", path.join(work, "bf16"), "-o", path.join(work, "tuned"), "--seed", "2"]);
+	execFileSync(path.join(root, "build/bin/qstore-quantize"),
+		["finetune", path.join(work, "bf16"), "-o", path.join(work, "tuned"), "--seed", "2"]);
 	inputs.based = [path.join(work, "tuned"), "--base", path.join(work, "bf16")];
 	for (const [name, input] of Object.entries(inputs)) {
 		const file = path.join(work, `${name}.qstore`);
@@ -291,7 +302,8 @@ try {
 	}
 	// Chunks that the packer does not make (yet), or not so small, from the tests' own samples.
 	const env = { ...process.env, QSTORE_SEEDS: path.join(corpus, "fuzz_chunk") };
-	for (const test of ["test_chunk", "test_chunk_codes", "test_chunk_delta", "test_chunk_refine", "test_factors"]) execFileSync(path.join(root, "build/tests", test), [], { env, stdio: "ignore" });
+	for (const test of ["test_chunk", "test_chunk_codes", "test_chunk_delta", "test_chunk_refine",
+		"test_factors"]) execFileSync(path.join(root, "build/tests", test), [], { env, stdio: "ignore" });
 } finally {
 	rmSync(work, { recursive: true });
 }

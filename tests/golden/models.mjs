@@ -72,20 +72,23 @@ function model(seed, dtype, matrices, prefix = "model") {
 	return safetensors(tensors);
 }
 
-/** A GGUF file of one matrix, in BF16 or F16 (gguf.md). @param {number} seed @param {'BF16' | 'F16'} dtype @param {number} rows @param {number} columns */
+/** A GGUF file of one matrix, in BF16 or F16 (gguf.md). @param {number} seed @param {'BF16' | 'F16'} dtype @param {number} rows @param
+ * {number} columns */
 function gguf(seed, dtype, rows, columns) {
 	const u32 = (/** @type {number[]} */ ...values) => Buffer.from(Uint32Array.from(values).buffer);
 	const u64 = (/** @type {number[]} */ ...values) => Buffer.from(BigUint64Array.from(values, BigInt).buffer);
 	const text = (/** @type {string} */ value) => [u64(value.length), Buffer.from(value)];
 	const header = Buffer.concat([
-		Buffer.from("GGUF"), u32(3), u64(1, 2), ...text("general.architecture"), u32(8), ...text("llama"), ...text("general.file_type"), u32(4, dtype === "BF16" ? 32 : 1),
+		Buffer.from("GGUF"), u32(3), u64(1, 2), ...text("general.architecture"), u32(8), ...text("llama"), ...text("general.file_type"),
+			u32(4, dtype === "BF16" ? 32 : 1),
 		...text("blk.0.attn_q.weight"), u32(2), u64(columns, rows), u32(dtype === "BF16" ? 30 : 1), u64(0),
 	]);
 	return Buffer.concat([header, Buffer.alloc((32 - (header.length % 32)) % 32), weights(random(seed), rows, columns, dtype)]);
 }
 
 /** A matrix in BF16 for codes of 8 bits with zero points: rows' scales are powers of two, their zero points odd, and of the values many
- * are half way between two codes, others so small that a sum with the zero point is rounded. @param {number} seed @param {number} rows @param {number} columns */
+ * are half way between two codes, others so small that a sum with the zero point is rounded. @param {number} seed @param {number} rows
+ * @param {number} columns */
 function ties(seed, rows, columns) {
 	const below = random(seed);
 	const values = Float32Array.from({ length: rows * columns }, (_, i) => {
@@ -192,13 +195,15 @@ const bin = fileURLToPath(new URL("../../build/bin/", import.meta.url));
  */
 export function makeChains(work) {
 	const at = (/** @type {string[]} */ ...parts) => path.join(work, ...parts);
-	const run = (/** @type {string} */ tool, /** @type {string[]} */ ...args) => execFileSync(path.join(bin, tool), args, { stdio: "ignore" });
+	const run = (/** @type {string} */ tool, /** @type {string[]} */ ...args) =>
+		execFileSync(path.join(bin, tool), args, { stdio: "ignore" });
 	const small = ["--layers", "1", "--hidden", "24", "--intermediate", "32", "--vocab", "16", "--shards", "1"];
 	const weightsOf = (/** @type {string} */ name) => at(name, "model.safetensors");
 	const low = (/** @type {string[]} */ ...paths) => paths.flatMap((each) => ["--low", each]);
 	mkdirSync(work, { recursive: true });
 	// FP32 | BF16 | INT8 made of the FP32 with one scale a tensor (a residual), and compressed-tensors with BF16 scales.
-	run("qstore-generate", ...small, "--dtype", "f32", "--cast", "bf16", at("cast"), "--low", at("low"), "--low-rule", "divide", "--per-tensor", "-o", at("fp32"));
+	run("qstore-generate", ...small, "--dtype", "f32", "--cast", "bf16", at("cast"), "--low", at("low"), "--low-rule", "divide",
+		"--per-tensor", "-o", at("fp32"));
 	run("qstore-generate", ...small, "--low", at("ct-low"), "--low-rule", "compressed-tensors", "-o", at("ct"));
 	/** @type {Record<string, string[]>} */
 	const made = {
@@ -207,7 +212,9 @@ export function makeChains(work) {
 	};
 	// ggml's blocks: of every rule, recoded from one to the next; Q8_0's codes without peaks; Q4_1's scales before they were rounded.
 	for (const [name, dtype, rows, columns, types] of /** @type {const} */ ([
-		["blocks", "F16", 6, 64, ["q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]], ["absmax", "BF16", 6, 64, ["q8_0"]], ["peaks", "BF16", 32, 64, ["q8_0"]], ["q4-1", "BF16", 64, 64, ["q4_1"]], ["k-quants", "BF16", 3, 256, ["q6_k", "q5_k_s", "q4_k_s"]],
+		["blocks", "F16", 6, 64, ["q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]], ["absmax", "BF16", 6, 64, ["q8_0"]],
+			["peaks", "BF16", 32, 64, ["q8_0"]], ["q4-1", "BF16", 64, 64, ["q4_1"]],
+				["k-quants", "BF16", 3, 256, ["q6_k", "q5_k_s", "q4_k_s"]],
 	])) {
 		const file = (/** @type {string} */ type) => at(`${name}-${type}.gguf`);
 		writeFileSync(file("fine"), gguf(6, dtype, rows, columns));
@@ -223,16 +230,20 @@ export function makeChains(work) {
 	run("qstore-quantize", "compressed-tensors", "--packed", "--bits", "4", "--group", "32", at("gptq"), "-o", at("packed"));
 	made.gptq = [weightsOf("gptq"), ...low(weightsOf("gptq-8"), weightsOf("gptq-4"))];
 	made.packed = [weightsOf("gptq"), ...low(weightsOf("packed"))];
-	// Column factors, and codes in AWQ's order. LLM.int8 whose divisions are off, as a GPU's. Distances to the centres of columns. Codes with
+	// Column factors, and codes in AWQ's order. LLM.int8 whose divisions are off, as a GPU's. Distances to the centres of columns. Codes
+	// with
 	// two peaks in each group. Zero points that are added before rounding, of 8 and 4 bits, in both arithmetics.
-	for (const [name, data] of /** @type {const} */ ([["square", model(8, "BF16", [[64, 64]])], ["ties", safetensors({ "proj.weight": ties(10, 16, 64) })]])) {
+	for (const [name, data] of /** @type {const} */ ([["square", model(8, "BF16", [[64, 64]])],
+		["ties", safetensors({ "proj.weight": ties(10, 16, 64) })]])) {
 		mkdirSync(at(name));
 		writeFileSync(at(name, "model.safetensors"), data);
 		writeFileSync(at(name, "config.json"), "{}");
 	}
 	for (const [name, of, ...options] of [
-		["awq", "square", "awq", "--group", "32"], ["smooth", "square", "compressed-tensors", "--smooth"], ["gpu", "square", "llm.int8", "--ulps", "2"],
-		["centred", "square", "round", "--per", "column", "--asymmetric"], ["two-peaks", "square", "round", "--group", "32", "--asymmetric"], ["add-half", "gptq", "compressed-tensors", "--asymmetric"],
+		["awq", "square", "awq", "--group", "32"], ["smooth", "square", "compressed-tensors", "--smooth"],
+			["gpu", "square", "llm.int8", "--ulps", "2"],
+		["centred", "square", "round", "--per", "column", "--asymmetric"],
+			["two-peaks", "square", "round", "--group", "32", "--asymmetric"], ["add-half", "gptq", "compressed-tensors", "--asymmetric"],
 		["add-half-4", "gptq", "compressed-tensors", "--asymmetric", "--packed", "--bits", "4", "--group", "32"],
 		["add", "ties", "compressed-tensors", "--asymmetric", "--single"],
 		["add-4", "gptq", "compressed-tensors", "--asymmetric", "--packed", "--bits", "4", "--group", "32", "--single"],
@@ -241,10 +252,12 @@ export function makeChains(work) {
 		made[name] = [weightsOf(of), ...low(weightsOf(name))];
 	}
 	// ONNX: floats whose rows stand as columns, codes of 4 bits in bytes, with and without zero points.
-	for (const [name, hidden, precisions, ...options] of [["onnx", "16", "fp32,fp16,q4f16"], ["onnx-zeros", "32", "fp16,q4f16", "--asymmetric"]]) {
+	for (const [name, hidden, precisions, ...options] of [["onnx", "16", "fp32,fp16,q4f16"],
+		["onnx-zeros", "32", "fp16,q4f16", "--asymmetric"]]) {
 		run("qstore-generate", ...small, "--hidden", hidden, "--intermediate", hidden, "--dtype", "f32", "-o", at(`${name}-32`));
 		run("qstore-onnx", "--block", "16", "--precisions", precisions, ...options, at(`${name}-32`), "-o", at(name));
-		const [fine, ...others] = precisions.split(",").map((precision) => at(name, "onnx", precision === "fp32" ? "model.onnx" : `model_${precision}.onnx`));
+		const [fine, ...others] = precisions.split(",").map((precision) =>
+			at(name, "onnx", precision === "fp32" ? "model.onnx" : `model_${precision}.onnx`));
 		made[name] = [fine, ...low(...others)];
 	}
 	return made;

@@ -14,7 +14,8 @@ before(async () => {
 	const decoder = await createDecoder();
 	const file = (name, variants, seed, size = 50) => ({ name, variants, data: noise(size, seed) });
 	const data = buildArchive(decoder, {
-		variants: [{ name: "q8_0", dtype: "Q8_0" }, { name: "bf16", dtype: "BF16", coarser: 0 }].map((variant) => ({ ...variant, dtype: "BF16" })),
+		variants: [{ name: "q8_0", dtype: "Q8_0" }, { name: "bf16", dtype: "BF16", coarser: 0 }].map((variant) =>
+			({ ...variant, dtype: "BF16" })),
 		objects: [],
 		files: [file("config.json", 3, 1), file("onnx/a b.onnx", 1, 2), file("model-q8_0.gguf", 1, 3), file("model-bf16.gguf", 2, 4),
 			file("empty.bin", 3, 5, 0)],
@@ -25,7 +26,8 @@ before(async () => {
 /** The `env` of transformers.js, with a network that answers with what it was asked. */
 function environment() {
 	return {
-		remoteHost: "https://hub.test/", remotePathTemplate: "{model}/resolve/{revision}/", localModelPath: "/models/", useBrowserCache: false,
+		remoteHost: "https://hub.test/", remotePathTemplate: "{model}/resolve/{revision}/", localModelPath: "/models/",
+			useBrowserCache: false,
 		useCustomCache: false, customCache: null, cacheKey: "cache",
 		fetch: async (input) => new Response(`network: ${input}`),
 	};
@@ -46,7 +48,8 @@ test("transformers.js: files of the repository, whatever the spelling", async ()
 	assert.equal((await env.fetch(`${BASE}empty.bin`)).headers.get("content-length"), "0");
 	assert.equal((await env.fetch(`${BASE}%zz`)).status, 404);
 	for (const other of ["https://hub.test/org/model2/resolve/main/config.json", "https://hub.test/my/org/model/resolve/main/config.json",
-		"https://other.test/org/model/resolve/main/config.json", "/models/org/modelx/config.json", "https://hub.test/org/model/tree/main/config.json"])
+		"https://other.test/org/model/resolve/main/config.json", "/models/org/modelx/config.json",
+			"https://hub.test/org/model/tree/main/config.json"])
 		assert.equal(await (await env.fetch(other)).text(), `network: ${other}`);
 	detach();
 	assert.equal(await (await env.fetch(`${BASE}config.json`)).text(), `network: ${BASE}config.json`);
@@ -64,7 +67,8 @@ test("transformers.js: a cache that gives the archive's files and leaves others 
 	const env = environment(), kept = new Map();
 	env.useCustomCache = true;
 	const before = env.customCache = {
-		match: async (key) => kept.get(key), put: async (key, response) => void kept.set(key, response), delete: async (key) => kept.delete(key),
+		match: async (key) => kept.get(key), put: async (key, response) => void kept.set(key, response),
+			delete: async (key) => kept.delete(key),
 	};
 	const detach = attachTransformers(env, archive, "org/model", { way: "cache" }), cache = env.customCache;
 	assert.deepEqual(await bytes(await cache.match(`${BASE}config.json`)), noise(50, 1));
@@ -117,7 +121,8 @@ test("wllama: the GGUF files of a precision", async () => {
 
 test("wllama: a storage without another one keeps nothing else, and says so", async () => {
 	const storage = archiveStorage(archive, { url: "https://host.test/models" });
-	const entries = await storage.list(), [key] = entries.map((entry) => entry.key).filter((each) => /^[0-9a-f]{40}_model-q8_0\.gguf$/.test(each));
+	const entries = await storage.list(), [key] = entries.map((entry) => entry.key)
+		.filter((each) => /^[0-9a-f]{40}_model-q8_0\.gguf$/.test(each));
 	assert.equal(entries.length, 4);
 	assert.equal(await storage.getSize(key), 50);
 	assert.deepEqual(JSON.parse(await (await storage.read(`__metadata__${key}`)).text()), {

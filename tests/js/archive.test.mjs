@@ -58,7 +58,8 @@ test("every range of every file, by one decoder and by a pool", async (t) => {
 	t.after(() => pool.close());
 	for (const codec of [localCodec(decoder), pool]) {
 		const archive = await open(bytes, { codec });
-		for (const [name, precision, content] of [["model.low", "low", parts.files[2].content], ["sub/model.high", "bf16", parts.files[3].content],
+		for (const [name, precision, content] of [["model.low", "low", parts.files[2].content],
+			["sub/model.high", "bf16", parts.files[3].content],
 			["config.json", "high", parts.files[0].data], ["empty.txt", "int8", new Uint8Array(0)]]) {
 			const file = archive.file(name, { precision });
 			assert.deepEqual(await file.read(), content);
@@ -95,7 +96,8 @@ test("a consumer may do what it likes with the bytes that it gets", async () => 
 
 test("tensors by name and precision, and as a safetensors file", async () => {
 	const archive = await open();
-	for (const [name, precision, object] of [["w", "int8", 2], ["w", "bf16", 5], ["w", undefined, 5], ["norm", "low", 3], ["norm", "high", 3]]) {
+	for (const [name, precision, object] of [["w", "int8", 2], ["w", "bf16", 5], ["w", undefined, 5], ["norm", "low", 3],
+		["norm", "high", 3]]) {
 		const tensor = archive.tensor(name, { precision });
 		assert.deepEqual(await tensor.read(), Uint8Array.from(parts.objects[object].data));
 	}
@@ -119,8 +121,10 @@ test("safetensors headers are exactly as specified", () => {
 		assert.equal(header.length, 8 + Number(new DataView(header.buffer).getBigUint64(0, true)));
 		return new TextDecoder().decode(header.subarray(8));
 	};
-	assert.equal(text([{ name: "name", dtype: "BF16", shape: [2, 3], size: 12 }]), '{"name":{"dtype":"BF16","shape":[2,3],"data_offsets":[0,12]}}   ');
-	assert.equal(text([{ name: 'a"\\\n\u0001\u007fé', dtype: "U8", shape: [], size: 1 }, { name: "b", dtype: "U8", shape: [0], size: 0 }]).trimEnd(),
+	assert.equal(text([{ name: "name", dtype: "BF16", shape: [2, 3], size: 12 }]),
+		'{"name":{"dtype":"BF16","shape":[2,3],"data_offsets":[0,12]}}   ');
+	assert.equal(text([{ name: 'a"\\\n\u0001\u007fé', dtype: "U8", shape: [], size: 1 }, { name: "b", dtype: "U8", shape: [0], size: 0 }])
+		.trimEnd(),
 		'{"a\\"\\\\\\u000a\\u0001\u007fé":{"dtype":"U8","shape":[],"data_offsets":[0,1]},"b":{"dtype":"U8","shape":[0],"data_offsets":[1,1]}}');
 	assert.equal(text([]), "{}      ");
 });
@@ -130,7 +134,8 @@ test("what is not there is said, and where it would be", async () => {
 	assert.throws(() => archive.file("nope"), { code: "NOT_FOUND", message: "x.qstore: has no file nope in bf16" });
 	assert.throws(() => archive.file("model.low"), { code: "NOT_FOUND", message: "x.qstore: has no file model.low in bf16, only in int8" });
 	assert.throws(() => archive.tensor("w.scale"), { code: "NOT_FOUND", message: /no tensor w\.scale in bf16, only in int8/ });
-	assert.throws(() => archive.file("config.json", { precision: "fp8" }), { code: "NOT_FOUND", message: 'x.qstore: has no precision "fp8", only int8, bf16' });
+	assert.throws(() => archive.file("config.json", { precision: "fp8" }),
+		{ code: "NOT_FOUND", message: 'x.qstore: has no precision "fp8", only int8, bf16' });
 });
 
 test("opening takes one read, or two for a large index", async () => {
@@ -140,7 +145,8 @@ test("opening takes one read, or two for a large index", async () => {
 	await archive.metadata("config.json");
 	assert.deepEqual(source.log.length, 1, "a small file among the first bytes needs no read of its own");
 	const many = pairParts();
-	many.files.push(...Array.from({ length: 1000 }, (_, i) => ({ name: `file-${String(i).padStart(4, "0")}`, variants: 1, data: Buffer.of(i) })));
+	many.files.push(...Array.from({ length: 1000 }, (_, i) =>
+		({ name: `file-${String(i).padStart(4, "0")}`, variants: 1, data: Buffer.of(i) })));
 	const large = counting(buildArchive(decoder, many));
 	const opened = await openQstore(large, { decoder });
 	assert.equal(large.log.length, 2);
@@ -193,7 +199,8 @@ test("a corrupt chunk is found and named", async (t) => {
 			[2, 2, "model.low", "x.qstore: tensor w: chunk 3 of 3 is damaged: its checksum differs"],
 			[1, 1, "model.low", "x.qstore: tensor w.scale: chunk 2 of 2 is damaged: its checksum differs"],
 			[3, 0, "sub/model.high", "x.qstore: tensor norm: chunk 1 of 2 is damaged: its checksum differs"],
-			[4, 3, "sub/model.high", "x.qstore: file sub/model.high: chunk 4 of 4 of the bytes outside its tensors is damaged: its checksum differs"],
+			[4, 3, "sub/model.high",
+				"x.qstore: file sub/model.high: chunk 4 of 4 of the bytes outside its tensors is damaged: its checksum differs"],
 		]) {
 			const bad = bytes.slice();
 			bad[index.chunkOffset(index.object(object).firstChunk + chunk) + 1] ^= 1;
@@ -210,7 +217,8 @@ test("what decodes to other bytes than were packed is found, though the chunk is
 	const { index } = await readIndex(bytesSource(bytes), decoder);
 	for (const [object, part, file, message] of [
 		[5, 1, "sub/model.high", "x.qstore: tensor w: chunk 2 of 3 is damaged: it decodes to other bytes than were packed"],
-		[4, 0, "sub/model.high", "x.qstore: file sub/model.high: chunk 1 of 4 of the bytes outside its tensors is damaged: it decodes to other bytes than were packed"],
+		[4, 0, "sub/model.high",
+			"x.qstore: file sub/model.high: chunk 1 of 4 of the bytes outside its tensors is damaged: it decodes to other bytes than were packed"],
 	]) {
 		const built = buildArchive(decoder, { ...pairParts(), change(view, at) {
 			const place = at.parts + 8 * (index.object(object).firstPart + part);
@@ -232,7 +240,8 @@ test("small files are compared with their SHA-256, with the platform's and witho
 	const check = async () => {
 		for (const [name, expected] of [["config.json", small.files[0].data], ["text.json", content]]) {
 			assert.deepEqual(await (await open(good)).metadata(name), expected);
-			const archive = await open(bad), error = { name: "QstoreError", code: "CORRUPT", message: `x.qstore: file ${name} is damaged: its SHA-256 differs` };
+			const archive = await open(bad), error = { name: "QstoreError", code: "CORRUPT",
+				message: `x.qstore: file ${name} is damaged: its SHA-256 differs` };
 			await assert.rejects(archive.metadata(name), error);
 			await assert.rejects(archive.file(name).read(), error);
 			await assert.rejects(new Response(archive.file(name).stream()).arrayBuffer(), error);
@@ -298,7 +307,8 @@ test("an archive cut at any length gives an error or the right bytes", async () 
 			assert.equal(error.code, size <= 512 ? "NOT_QSTORE" : "TRUNCATED", `${size}: ${error.message}`);
 			continue;
 		}
-		for (const [name, precision, content, needed] of [["model.low", "low", parts.files[2].content, low], ["sub/model.high", "high", parts.files[3].content, high]]) {
+		for (const [name, precision, content, needed] of [["model.low", "low", parts.files[2].content, low],
+			["sub/model.high", "high", parts.files[3].content, high]]) {
 			const reading = archive.file(name, { precision }).read();
 			if (size >= needed)
 				assert.deepEqual(await reading, content, `${size} ${name}`);
@@ -306,7 +316,8 @@ test("an archive cut at any length gives an error or the right bytes", async () 
 				await reading.then((read) => assert.deepEqual(read, content), (error) => assert.equal(error.code, "TRUNCATED"));
 		}
 		if (size < low)
-			assert.throws(() => archive.checkComplete("low"), { code: "TRUNCATED", message: new RegExp(`${size} bytes of the ${low} that int8 needs`) });
+			assert.throws(() => archive.checkComplete("low"),
+				{ code: "TRUNCATED", message: new RegExp(`${size} bytes of the ${low} that int8 needs`) });
 		else if (size < high)
 			assert.throws(() => archive.checkComplete("high"), { message: "x.qstore: ends too early for bf16; int8 is complete" });
 		else
@@ -318,7 +329,8 @@ test("every flipped bit of the index's header is an error", async () => {
 	for (let bit = 0; bit < 64 * 8; bit++) {
 		const bad = bytes.slice();
 		bad[512 + (bit >> 3)] ^= 1 << (bit & 7);
-		await assert.rejects(open(bad), (error) => ["NOT_QSTORE", "NEWER", "CORRUPT"].includes(error.code) && error.message.startsWith("x.qstore: "), `bit ${bit}`);
+		await assert.rejects(open(bad), (error) => ["NOT_QSTORE", "NEWER", "CORRUPT"].includes(error.code) &&
+			error.message.startsWith("x.qstore: "), `bit ${bit}`);
 	}
 });
 
@@ -335,10 +347,12 @@ test("numbers beyond 2^53 are an error, not rounded", async () => {
 test("aborting ends opening and reading", async () => {
 	await assert.rejects(open(bytes, { signal: AbortSignal.abort() }), { name: "AbortError" });
 	const controller = new AbortController();
-	const source = counting(bytes.slice(), { before: (offset) => offset > 0 ? new Promise((resolve) => setTimeout(resolve, 20)) : undefined });
+	const source = counting(bytes.slice(), { before: (offset) => offset > 0 ? new Promise((resolve) => setTimeout(resolve, 20)) :
+		undefined });
 	const archive = await openQstore(source, { decoder });
 	const large = pairParts({ rows: 4000, cols: 100, rowsInChunk: 100 });
-	const slow = await openQstore(counting(buildArchive(decoder, large), { before: (offset) => offset > 0 ? new Promise((resolve) => setTimeout(resolve, 20)) : undefined }), { decoder });
+	const slow = await openQstore(counting(buildArchive(decoder, large),
+		{ before: (offset) => offset > 0 ? new Promise((resolve) => setTimeout(resolve, 20)) : undefined }), { decoder });
 	const reading = slow.tensor("w").read(undefined, undefined, { signal: controller.signal });
 	setTimeout(() => controller.abort(), 5);
 	await assert.rejects(reading, { name: "AbortError" });
@@ -352,7 +366,8 @@ test("a failed read is not remembered", async () => {
 		if (offset > 0 && fail)
 			throw new Error("no network");
 	} });
-	const archive = await openQstore({ ...source, read: (offset, length, options) => source.read(offset, Math.min(length, 2000), options) }, { decoder })
+	const archive = await openQstore({ ...source, read: (offset, length, options) => source.read(offset, Math.min(length, 2000), options) },
+		{ decoder })
 		.catch(() => undefined) ?? await openQstore(source, { decoder });
 	const big = await openQstore(counting(buildArchive(decoder, pairParts({ rows: 400, cols: 1000 })), { before(offset) {
 		if (offset > 0 && fail)

@@ -1,4 +1,5 @@
-// Archives that are differences to another model, their base: it is given in any form, found by its SHA-256, and read only where it is needed.
+// Archives that are differences to another model, their base: it is given in any form, found by its SHA-256, and read only where it is
+// needed.
 import assert from "node:assert/strict";
 import { copyFileSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -10,10 +11,12 @@ import { decode, hashes, native, temporary } from "./helpers/tools.mjs";
 
 const folder = temporary({ after });
 const path = (name) => join(folder, name);
-const shards = () => readdirSync(path("old")).filter((name) => name.endsWith(".safetensors")).map((name) => readFileSync(path(`old/${name}`)));
+const shards = () => readdirSync(path("old")).filter((name) => name.endsWith(".safetensors"))
+	.map((name) => readFileSync(path(`old/${name}`)));
 
 before(() => {
-	native("qstore-generate", "--layers", "2", "--hidden", "96", "--intermediate", "256", "--vocab", "500", "--shards", "2", "-o", path("old"));
+	native("qstore-generate", "--layers", "2", "--hidden", "96", "--intermediate", "256", "--vocab", "500", "--shards", "2", "-o",
+		path("old"));
 	native("qstore-quantize", "finetune", path("old"), "-o", path("new"));
 	native("qstore-pack", "-q", path("old"), "-o", path("old.qstore"));
 	native("qstore-pack", "-q", path("new"), "--base", path("old.qstore"), "-o", path("new.qstore"));

@@ -26,7 +26,8 @@ async function both(t, prepare, ...args) {
 	const { status: code, stdout, stderr } = spawnSync(qstoreUnpack, args, { cwd: native, encoding: "utf8" });
 	const said = { code, stdout, stderr: stderr.replaceAll("qstore-unpack", "TOOL") };
 	const other = await decode(js, ...args);
-	assert.deepEqual(said, { code: other.code, stdout: other.stdout, stderr: other.stderr.replaceAll("qstore-decode", "TOOL") }, args.join(" "));
+	assert.deepEqual(said, { code: other.code, stdout: other.stdout, stderr: other.stderr.replaceAll("qstore-decode", "TOOL") },
+		args.join(" "));
 	assert.deepEqual(tree(native), tree(js), args.join(" "));
 	return { ...said, folder: native };
 }
@@ -74,7 +75,8 @@ test("places that are taken, and that no folder can be made in", async (t) => {
 		mkdirSync(join(path, "out"));
 		writeFileSync(join(path, "out/sub"), "mine");
 	}, "m.qstore", "-o", "out", "--force");
-	await refused(t, 1, "out/config.json: exists already", (path) => mkdirSync(join(path, "out/config.json"), { recursive: true }), "m.qstore", "-o", "out", "-f");
+	await refused(t, 1, "out/config.json: exists already", (path) => mkdirSync(join(path, "out/config.json"), { recursive: true }),
+		"m.qstore", "-o", "out", "-f");
 	await refused(t, 1, "m.qstore: exists and is not a folder", nothing, "m.qstore", "-o", "m.qstore");
 	await refused(t, 1, "m.qstore: exists and is not a folder", nothing, "m.qstore", "-o", "m.qstore/x");
 	await refused(t, 2, "no output folder", nothing, "m.qstore", "-o", "");
@@ -84,7 +86,8 @@ test("places that are taken, and that no folder can be made in", async (t) => {
 test("a folder in /proc is an error, soon", { skip: !existsSync("/proc/self"), timeout: 20_000 }, async (t) => {
 	const folder = temporary(t);
 	writeFileSync(join(folder, "m.qstore"), archive);
-	for (const { code, stderr } of [await decode(folder, "m.qstore", "-o", "/proc/no/where"), spawnSync(qstoreUnpack, ["m.qstore", "-o", "/proc/no/where"], { cwd: folder, encoding: "utf8" })]
+	for (const { code, stderr } of [await decode(folder, "m.qstore", "-o", "/proc/no/where"),
+		spawnSync(qstoreUnpack, ["m.qstore", "-o", "/proc/no/where"], { cwd: folder, encoding: "utf8" })]
 		.map(({ code, status, stderr }) => ({ code: code ?? status, stderr }))) {
 		assert.equal(code, 1);
 		assert.match(stderr, /^qstore-\w+: \/proc\/no: cannot create the folder: no such file or directory\n$/i);
@@ -95,7 +98,8 @@ test("folders that were made go again after a failure", async (t) => {
 	const damaged = archive.slice();
 	damaged[Buffer.from(damaged.buffer).indexOf('{"a": 1}')] ^= 1;
 	for (const output of ["new/deep/out", "new//out/"])
-		assert.match((await both(t, (path) => writeFileSync(join(path, "m.qstore"), damaged), "m.qstore", "-o", output)).stderr, /is damaged/);
+		assert.match((await both(t, (path) => writeFileSync(join(path, "m.qstore"), damaged), "m.qstore", "-o", output)).stderr,
+			/is damaged/);
 	const { folder } = await both(t, (path) => writeFileSync(join(path, "m.qstore"), damaged), "m.qstore", "-o", "new/deep/out");
 	assert.deepEqual(tree(folder), ["m.qstore"]);
 });
@@ -110,8 +114,10 @@ test("tensors of one name in two files cannot be in one", async (t) => {
 	twice.files[3].content = twice.objects[3].data;
 	twice.files[3].tensors = [{ name: "norm", dtype: "BF16", shape: [7], offset: 0, object: 3 }];
 	const prepare = (path) => writeFileSync(join(path, "m.qstore"), buildArchive(decoder, twice));
-	await refused(t, 1, "m.qstore: tensor w.scale is in both model.low and model.low: they cannot be in one file", prepare, "m.qstore", "-p", "low", "--tensor", "*", "-o", "out");
-	await refused(t, 1, "m.qstore: tensor norm is in both model.low and sub/model.high: they cannot be in one file", prepare, "m.qstore", "-p", "low", "--tensor", "n*", "-o", "out");
+	await refused(t, 1, "m.qstore: tensor w.scale is in both model.low and model.low: they cannot be in one file", prepare, "m.qstore",
+		"-p", "low", "--tensor", "*", "-o", "out");
+	await refused(t, 1, "m.qstore: tensor norm is in both model.low and sub/model.high: they cannot be in one file", prepare, "m.qstore",
+		"-p", "low", "--tensor", "n*", "-o", "out");
 	assert.equal((await both(t, prepare, "m.qstore", "-p", "low", "--tensor", "tiny", "--tensor", "w", "-o", "out")).code, 1);
 });
 
@@ -122,7 +128,8 @@ test("numbers of threads, names and precisions", async (t) => {
 	await refused(t, 1, "m.qstore: has no file  in this precision", nothing, "m.qstore", "--file", "");
 	await refused(t, 1, "high: not a qstore archive: not a regular file", (path) => mkdirSync(join(path, "high")), "high");
 	await refused(t, 2, "one archive at a time, not also -o (see TOOL --help)", nothing, "--", "m.qstore", "-o");
-	const { code, folder } = await both(t, (path) => writeFileSync(join(path, "ä b 文.qstore"), archive), "ä b 文.qstore", "-j", "1024", "-o", "öut put");
+	const { code, folder } = await both(t, (path) => writeFileSync(join(path, "ä b 文.qstore"), archive), "ä b 文.qstore", "-j", "1024", "-o",
+		"öut put");
 	assert.equal(code, 0);
 	assert.equal(Object.keys(hashes(join(folder, "öut put"))).length, 2);
 });

@@ -13,7 +13,8 @@ let data, other;
 
 before(() => {
 	for (const [name, seed] of [["a", "1"], ["b", "2"]]) {
-		native("qstore-generate", "--layers", "2", "--hidden", "256", "--intermediate", "704", "--vocab", "2000", "--seed", seed, "-o", join(folder, name));
+		native("qstore-generate", "--layers", "2", "--hidden", "256", "--intermediate", "704", "--vocab", "2000", "--seed", seed, "-o",
+			join(folder, name));
 		native("qstore-pack", join(folder, name), "-o", join(folder, `${name}.qstore`), "-q");
 	}
 	[data, other] = ["a", "b"].map((name) => readFileSync(join(folder, `${name}.qstore`)));
@@ -132,7 +133,7 @@ test("asked whether it is the same, the server sends the index's header only; wi
 	assert.deepEqual(server.ranged(), [[0, 576]]);
 	server.behave = (request, response) => response.writeHead(503).end() && true;
 	await readAll(await open({ revalidate: 0 }), "bf16");
-	server.behave = (request, response) => request.destroy() && true;
+	server.behave = (request) => request.destroy() && true;
 	await readAll(await open({ revalidate: 0 }), "bf16");
 	server.behave = (request, response) => response.writeHead(404).end() && true;
 	await assert.rejects(open({ revalidate: 0 }), { name: "HttpError", status: 404 });
@@ -195,7 +196,8 @@ test("a full disk only ends keeping", async (t) => {
 test("a cache that cannot be used at all is none", async (t) => {
 	const { open } = await setUp(t);
 	const broken = () => Promise.reject(new DOMException("not allowed", "SecurityError"));
-	const archive = await open({ store: { folder: () => ({ list: broken, read: broken, write: broken, remove: broken, clear: broken }), clear: broken } });
+	const archive = await open({ store: { folder: () => ({ list: broken, read: broken, write: broken, remove: broken, clear: broken }),
+		clear: broken } });
 	assert.equal(archive.cache, undefined);
 	await readAll(archive, "int8");
 	await assert.rejects(archive.download(), { code: "USAGE", message: /without a cache/ });

@@ -23,14 +23,17 @@ function parse(line) {
 
 function byWasm(decoder, { dtype, elems, cols, codes, codesDtype, coded, zeros, ...grid }) {
 	const values = new Uint8Array(2 * elems), coarseGrid = { ...grid, zeroPoints: zeros, codesDtype, firstScale: 0 };
-	decoder.chunks([{ desc: { kind: REFINE, dtype, elems, cols, first: 0, coarse: codes, coarseDtype: codesDtype, coarseGrid }, bytes: coded }], values);
+	decoder.chunks([{ desc: { kind: REFINE, dtype, elems, cols, first: 0, coarse: codes, coarseDtype: codesDtype, coarseGrid },
+		bytes: coded }], values);
 	return values;
 }
 
 function byReference({ dtype, elems, cols, codes, codesDtype, coded, scales, scalesDtype, zeros, factors, factorsDtype, ...grid }) {
 	const objects = [{ dtype: scalesDtype, elements: scales.length / DTYPES[scalesDtype].size }];
-	const coarseGrid = gridOf({ objects }, { ...grid, dtype: codesDtype, elements: elems, columns: cols, scales: 0, zeros: zeros ? 1 : NONE, order: NONE }, [scales, zeros]);
-	return decodeChunk({ kind: REFINE, dtype, n: elems, columns: cols, first: 0, coarse: codes, coarseDtype: codesDtype, coarseGrid, factors: factors && factorsOf(factorsDtype, factors) }, coded);
+	const coarseGrid = gridOf({ objects }, { ...grid, dtype: codesDtype, elements: elems, columns: cols, scales: 0, zeros: zeros ? 1 : NONE,
+		order: NONE }, [scales, zeros]);
+	return decodeChunk({ kind: REFINE, dtype, n: elems, columns: cols, first: 0, coarse: codes, coarseDtype: codesDtype, coarseGrid,
+		factors: factors && factorsOf(factorsDtype, factors) }, coded);
 }
 
 test("ranks of all rules, decoded by everything", () => {

@@ -54,7 +54,8 @@ before(() => {
 
 after(() => rmSync(folder, { recursive: true, force: true }));
 
-const VERSION = (tool) => new RegExp(`^${tool} \\d+\\.\\d+\\.\\d+\nkernels of this build: (scalar.*)\nkernels that this machine uses: (scalar.*)\n$`);
+const VERSION = (tool) =>
+	new RegExp(`^${tool} \\d+\\.\\d+\\.\\d+\nkernels of this build: (scalar.*)\nkernels that this machine uses: (scalar.*)\n$`);
 
 test("help and version", () => {
 	for (const tool of ["qstore-pack", "qstore-unpack", "qstore-info"]) {
@@ -66,10 +67,12 @@ test("help and version", () => {
 
 // What the kernels need of the processor, by the names that Linux gives its flags.
 const FLAGS = {
-	"sse4.1": ["sse4_1", "popcnt"], avx2: ["avx2", "bmi2", "popcnt"], avx512: ["avx512bw", "avx512vl", "avx512vbmi", "avx512_vbmi2", "popcnt"],
+	"sse4.1": ["sse4_1", "popcnt"], avx2: ["avx2", "bmi2", "popcnt"],
+		avx512: ["avx512bw", "avx512vl", "avx512vbmi", "avx512_vbmi2", "popcnt"],
 };
 
-test("--version names the kernels of this build that this machine uses", { skip: process.arch !== "x64" || !existsSync("/proc/cpuinfo") }, () => {
+test("--version names the kernels of this build that this machine uses", { skip: process.arch !== "x64" || !existsSync("/proc/cpuinfo") },
+	() => {
 	const [built, used] = good("qstore-info", "--version").match(VERSION("qstore-info")).slice(1).map((list) => list.split(" "));
 	const flags = new Set(readFileSync("/proc/cpuinfo", "utf8").match(/^flags\s*: (.*)$/m)[1].split(" "));
 	assert.deepEqual(used, built.filter((name) => name === "scalar" || FLAGS[name].every((flag) => flags.has(flag))));
@@ -211,7 +214,8 @@ test("info lists how each chunk is coded", () => {
 
 test("any number of variants, of any quantizer", () => {
 	const sizes = ["--layers", "1", "--hidden", "96", "--intermediate", "256", "--vocab", "300", "--dtype", "f32", "--shards", "1"];
-	good("qstore-generate", ...sizes, "-o", "chain32", "--cast", "bf16", "chain16", "--low", "chain8", "--low-rule", "divide", "--per-tensor");
+	good("qstore-generate", ...sizes, "-o", "chain32", "--cast", "bf16", "chain16", "--low", "chain8", "--low-rule", "divide",
+		"--per-tensor");
 	const json = JSON.parse(good("qstore-pack", "chain32", "--low", "chain16", "--low", "chain8", "-o", "chain.qstore", "--json"));
 	assert.deepEqual(json.variants.map((variant) => variant.name), ["int8", "bf16", "fp32"]);
 	assert.equal(json.rules.reduce((sum, rule) => sum + rule.tensors, 0), 7);
@@ -225,7 +229,8 @@ test("any number of variants, of any quantizer", () => {
 	const table = good("qstore-pack", "chain32", "--low", "chain16", "--low", "chain8", "-o", "chain.qstore", "-f");
 	assert.match(table, /^bf16 .*what it adds: its users download the first/m);
 	assert.match(table, /^ +\d by the rule (divide|multiply), which explains all but \d\.\d+ % of the codes$/m);
-	bad(1, /chain16 is bf16, finer than chain8, which is int8: are they swapped/, "qstore-pack", "chain32", "--low", "chain8", "--low", "chain16", "-o", "no.qstore");
+	bad(1, /chain16 is bf16, finer than chain8, which is int8: are they swapped/, "qstore-pack", "chain32", "--low", "chain8", "--low",
+		"chain16", "-o", "no.qstore");
 });
 
 test("damage is found and named", () => {

@@ -65,13 +65,15 @@ test("each precision, and the default folder", async (t) => {
 });
 
 function hashesBelow(folders) {
-	return Object.fromEntries(Object.entries(folders).flatMap(([folder, files]) => Object.entries(files).map(([name, hash]) => [`${folder}/${name}`, hash])));
+	return Object.fromEntries(Object.entries(folders).flatMap(([folder, files]) => Object.entries(files)
+		.map(([name, hash]) => [`${folder}/${name}`, hash])));
 }
 
 test("quiet and json", async (t) => {
 	const folder = folderWith(t);
 	assert.equal(await good(folder, "m.qstore", "-q", "-o", "a"), "");
-	assert.deepEqual(JSON.parse(await good(folder, "m.qstore", "--json", "-o", "b", "-p", "low")), { output: "b", precision: "low", files: 3, size: 100, fetched: 0 });
+	assert.deepEqual(JSON.parse(await good(folder, "m.qstore", "--json", "-o", "b", "-p", "low")),
+		{ output: "b", precision: "low", files: 3, size: 100, fetched: 0 });
 });
 
 test("only some files", async (t) => {
@@ -193,7 +195,8 @@ test("damage is found, the tensor named, and nothing left", async (t) => {
 	lie.files[0].sha256 = "00".repeat(32);
 	writeFileSync(join(folder, "m.qstore"), buildArchive(decoder, lie));
 	// The chunks decode to the right values, so that only SHA-256 tells. Files that have no chunks are always compared with their SHA-256.
-	await bad(folder, 1, /m\.qstore: file model\.low is damaged: its SHA-256 differs/, "m.qstore", "-o", "x", "-p", "low", "--file", "model.low", "--sha256");
+	await bad(folder, 1, /m\.qstore: file model\.low is damaged: its SHA-256 differs/, "m.qstore", "-o", "x", "-p", "low", "--file",
+		"model.low", "--sha256");
 	await good(folder, "m.qstore", "-o", "y", "-p", "low", "--file", "model.low");
 	await bad(folder, 1, /file config\.json is damaged: its SHA-256 differs/, "m.qstore", "-o", "x", "-p", "all");
 });
@@ -280,7 +283,8 @@ test("a full disk, by a limit on the size of files", { skip: process.platform ==
 	const large = pairParts({ rows: 300, cols: 1000, rowsInChunk: 100 });
 	const folder = folderWith(t, buildArchive(decoder, large));
 	// Blocks of 512 or 1024 bytes: 100 or 200 kB, where 900 kB are needed.
-	const run = () => execFileSync("sh", ["-c", `ulimit -f 200; trap "" XFSZ; exec "$0" "$@"`, process.execPath, decodeCli, "m.qstore", "-o", "out"],
+	const run = () => execFileSync("sh", ["-c", `ulimit -f 200; trap "" XFSZ; exec "$0" "$@"`, process.execPath, decodeCli, "m.qstore",
+		"-o", "out"],
 		{ cwd: folder, stdio: ["ignore", "ignore", "pipe"], encoding: "utf8" });
 	assert.throws(run, ({ status, stderr }) => {
 		assert.match(stderr, /^qstore-decode: .*cannot write: file too large\n$/);
@@ -289,13 +293,15 @@ test("a full disk, by a limit on the size of files", { skip: process.platform ==
 	assert.deepEqual(readdirSync(folder), ["m.qstore"]);
 });
 
-test("a standard output that cannot be written to", { skip: !existsSync("/dev/full") }, (t) => {
-	assert.throws(() => execFileSync("sh", ["-c", `exec "$0" "$1" --help > /dev/full`, process.execPath, decodeCli], { stdio: ["ignore", "ignore", "pipe"], encoding: "utf8" }),
+test("a standard output that cannot be written to", { skip: !existsSync("/dev/full") }, () => {
+	assert.throws(() => execFileSync("sh", ["-c", `exec "$0" "$1" --help > /dev/full`, process.execPath, decodeCli],
+		{ stdio: ["ignore", "ignore", "pipe"], encoding: "utf8" }),
 		({ status, stderr }) => status === 1 && stderr === "qstore-decode: cannot write to standard output\n");
 });
 
 test("sizes and the progress bar", () => {
-	assert.deepEqual([0, 999, 1000, 12_345, 999_499, 999_500, 1.5e12].map(formatSize), ["0 B", "999 B", "1.00 kB", "12.3 kB", "999 kB", "1.00 MB", "1.50 TB"]);
+	assert.deepEqual([0, 999, 1000, 12_345, 999_499, 999_500, 1.5e12].map(formatSize),
+		["0 B", "999 B", "1.00 kB", "12.3 kB", "999 kB", "1.00 MB", "1.50 TB"]);
 	const drawn = [], terminal = { isTTY: true, write: (text) => drawn.push(text) };
 	const bar = new ProgressBar(terminal, true);
 	bar.update({ phase: "restoring", done: 0, total: 100 });

@@ -21,7 +21,8 @@ let pool;
 
 before(async () => {
 	pool = new WorkerPool({ spawn: spawnThread, module: await compileWasm(), count: 2 });
-	native("qstore-generate", "--layers", "2", "--hidden", "256", "--intermediate", "704", "--vocab", "2000", "-o", join(folder, "high"), "--low", join(folder, "low"));
+	native("qstore-generate", "--layers", "2", "--hidden", "256", "--intermediate", "704", "--vocab", "2000", "-o", join(folder, "high"),
+		"--low", join(folder, "low"));
 	native("qstore-pack", join(folder, "high"), "--low", join(folder, "low"), "-o", join(folder, "pair.qstore"), "-q");
 });
 after(() => pool.close());
@@ -90,12 +91,14 @@ for (const fixture of fixtures) {
 }
 
 test("native = SIMD = scalar = threads: a model of two shards, and its INT8 version", async () => {
-	assert.deepEqual(await compare(join(folder, "pair.qstore"), { int8: hashes(join(folder, "low")), bf16: hashes(join(folder, "high")) }), ["int8", "bf16"]);
+	assert.deepEqual(await compare(join(folder, "pair.qstore"), { int8: hashes(join(folder, "low")), bf16: hashes(join(folder, "high")) }),
+		["int8", "bf16"]);
 });
 
 test("FP16", async (t) => {
 	const temp = temporary(t);
-	native("qstore-generate", "--dtype", "f16", "--layers", "1", "--hidden", "128", "--intermediate", "256", "--vocab", "300", "-o", join(temp, "high"));
+	native("qstore-generate", "--dtype", "f16", "--layers", "1", "--hidden", "128", "--intermediate", "256", "--vocab", "300", "-o",
+		join(temp, "high"));
 	native("qstore-pack", join(temp, "high"), "-o", join(temp, "m.qstore"), "-q");
 	assert.deepEqual(await compare(join(temp, "m.qstore"), { fp16: hashes(join(temp, "high")) }), ["int8", "fp16"]);
 });
@@ -120,7 +123,8 @@ test("one tensor alone, in each precision", async () => {
 	for (const info of archive.tensorList) {
 		const [precision] = info.variants, tensor = archive.tensor(info.name, { precision });
 		const file = readFileSync(join(folder, precision === "int8" ? "low" : "high", info.file));
-		assert.deepEqual(Buffer.from(await tensor.read()), file.subarray(info.offset, info.offset + info.size), `${info.name} ${precision}`);
+		assert.deepEqual(Buffer.from(await tensor.read()), file.subarray(info.offset, info.offset + info.size),
+			`${info.name} ${precision}`);
 	}
 	await source.close();
 });
@@ -128,7 +132,8 @@ test("one tensor alone, in each precision", async () => {
 test("the command and the native one make the same files", async (t) => {
 	const temp = temporary(t), path = join(folder, "pair.qstore");
 	let n = 0;
-	for (const args of [["-p", "all"], ["-p", "low"], ["--tensor", "*norm*", "--tensor", "*.0.*"], ["-p", "all", "--tensor", "*q_proj*", "--file", "*.json"]]) {
+	for (const args of [["-p", "all"], ["-p", "low"], ["--tensor", "*norm*", "--tensor", "*.0.*"],
+		["-p", "all", "--tensor", "*q_proj*", "--file", "*.json"]]) {
 		const [ours, theirs] = [`ours-${++n}`, `theirs-${n}`];
 		const { code, stderr } = await decode(temp, path, ...args, "-o", ours);
 		assert.equal(code, 0, stderr);

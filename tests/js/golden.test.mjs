@@ -64,7 +64,8 @@ for (const file of readdirSync(join(golden, "good")).filter((name) => name.endsW
 	});
 
 for (const [name, status, when] of readFileSync(join(golden, "bad/expected"), "utf8").trim().split("\n").map((l) => l.split(" ")))
-	test(`bad/${name}: ${status} when it is ${when === "open" ? "opened" : when === "sha256" ? "compared by SHA-256" : "restored"}`, async () => {
+	test(`bad/${name}: ${status} when it is ${when === "open" ? "opened" : when === "sha256" ? "compared by SHA-256" : "restored"}`,
+		async () => {
 		const path = join(golden, "bad", `${name}.qstore`), bytes = readFileSync(path);
 		await assert.rejects(decodeArchive(bytes));
 		for (const decoder of Object.values(decoders)) {

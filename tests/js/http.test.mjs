@@ -226,7 +226,8 @@ test("servers that are busy are asked again, and not for ever", async (t) => {
 		assert.equal(server.log.length, 3, String(status));
 	}
 	const { server, source } = await open(t, { behave: (_, response) => response.writeHead(503).end() }, { retries: 2 });
-	await assert.rejects(source.read(0, 10), { name: "HttpError", code: "IO", status: 503, message: /HTTP status 503.*\(tried 3 times\)$/ });
+	await assert.rejects(source.read(0, 10), { name: "HttpError", code: "IO", status: 503,
+		message: /HTTP status 503.*\(tried 3 times\)$/ });
 	assert.equal(server.log.length, 3);
 });
 
@@ -264,7 +265,8 @@ test("a file that changes on the server is noticed", async (t) => {
 	const { server, source } = await open(t);
 	await check(source, 0, 10);
 	server.etag = '"2"';
-	await assert.rejects(source.read(10, 10), { name: "SourceChangedError", code: "IO", message: /changed on the server.*"1".*"2".*open it again/ });
+	await assert.rejects(source.read(10, 10), { name: "SourceChangedError", code: "IO",
+		message: /changed on the server.*"1".*"2".*open it again/ });
 	server.etag = 'W/"1"';
 	await check(source, 10, 10);
 	server.etag = undefined;
@@ -300,7 +302,8 @@ test("closing ends what is under way", async (t) => {
 });
 
 test("users and passwords do not belong into an URL", () => {
-	assert.throws(() => httpSource("https://me:secret@example.org/a.qstore"), (error) => error.code === "USAGE" && !error.message.includes("secret"));
+	assert.throws(() => httpSource("https://me:secret@example.org/a.qstore"), (error) => error.code === "USAGE" &&
+		!error.message.includes("secret"));
 });
 
 test("redirects are followed, with the range", async (t) => {
@@ -318,7 +321,8 @@ test("redirects are followed, with the range", async (t) => {
 
 test("a Request gives its URL, headers and signal", async (t) => {
 	const { server } = await open(t), controller = new AbortController();
-	const source = httpSource(new Request(server.url, { headers: { "x-key": "1" }, signal: controller.signal }), { headers: { "x-other": "2" } });
+	const source = httpSource(new Request(server.url, { headers: { "x-key": "1" }, signal: controller.signal }),
+		{ headers: { "x-other": "2" } });
 	await check(source, 5, 100);
 	assert.deepEqual([server.log[0].headers["x-key"], server.log[0].headers["x-other"]], ["1", "2"]);
 	controller.abort();
@@ -333,7 +337,8 @@ test("a few requests at a time, and waiting ones can be aborted", async (t) => {
 			most = Math.max(most, ++now);
 			setTimeout(() => {
 				now--;
-				response.writeHead(206, { "content-range": `bytes ${range[0]}-${range[1]}/${data.length}` }).end(data.subarray(range[0], range[1] + 1));
+				response.writeHead(206, { "content-range": `bytes ${range[0]}-${range[1]}/${data.length}` })
+					.end(data.subarray(range[0], range[1] + 1));
 			}, 5);
 			return true;
 		},
@@ -353,7 +358,8 @@ test("bytes are counted as they come, also those of a body that is cut off", asy
 			if (!first)
 				return false;
 			first = false;
-			response.writeHead(206, { "content-range": `bytes ${range[0]}-${range[1]}/${data.length}`, "content-length": range[1] + 1 - range[0] });
+			response.writeHead(206, { "content-range": `bytes ${range[0]}-${range[1]}/${data.length}`,
+				"content-length": range[1] + 1 - range[0] });
 			response.write(data.subarray(range[0], range[0] + 1000), () => setTimeout(() => response.destroy(), 20));
 			return true;
 		},

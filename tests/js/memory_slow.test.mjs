@@ -18,7 +18,8 @@ test("tensors of a large model, over HTTP, in less than 64 MB", { timeout: 600_0
 	const server = await serve(readFileSync(path));
 	t.after(() => server.close());
 	for (const [precision, workers, cache] of [["int8", 0, ""], ["bf16", 0, join(folder, "cache")], ["bf16", 2, ""]]) {
-		const { stdout } = await promisify(execFile)(process.execPath, ["--expose-gc", script, server.url, precision, String(workers), cache]);
+		const { stdout } = await promisify(execFile)(process.execPath,
+			["--expose-gc", script, server.url, precision, String(workers), cache]);
 		const { decoded, largest, rss, buffers } = JSON.parse(stdout);
 		const mb = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
 		t.diagnostic(`${precision}, ${workers} workers${cache && ", cache"}: ${mb(decoded)} decoded, largest tensor ${mb(largest)}, ` +

@@ -39,7 +39,8 @@ test("it depends on nothing", () => {
 
 /** All sets of conditions in `exports` that name a program. */
 function programs(conditions) {
-	return typeof conditions !== "object" ? [] : [...conditions.default ? [conditions] : [], ...Object.values(conditions).flatMap(programs)];
+	return typeof conditions !== "object" ? [] : [...conditions.default ? [conditions] : [],
+		...Object.values(conditions).flatMap(programs)];
 }
 
 test("the types of a program come before it in exports, and Node's program before the other", () => {
@@ -60,7 +61,8 @@ const OTHERS = ["CHANGELOG.md", "LICENSE", "README.md", "dist/THIRD-PARTY.txt", 
 /** What a module or its types name: imports, and files beside them such as a worker's. Comments of modules speak of types only. */
 function namesIn(file, source) {
 	const text = file.endsWith(".js") ? source.replace(/\/\*[\s\S]*?\*\//g, "") : source;
-	const found = [/\b(?:from|import)\s*\(?\s*"([^"]+)"/g, /\bnew URL\("([^"]+)", import\.meta\.url\)/g].flatMap((pattern) => [...text.matchAll(pattern)]);
+	const found = [/\b(?:from|import)\s*\(?\s*"([^"]+)"/g, /\bnew URL\("([^"]+)", import\.meta\.url\)/g].flatMap((pattern) =>
+		[...text.matchAll(pattern)]);
 	return found.map(([, name]) => name).filter((name) => /^\.\.?\//.test(name));
 }
 
@@ -82,7 +84,8 @@ test("the tarball has what package.json's exports reach, a few documents, and no
 	const { stdout } = await run("find", [".", "-type", "f"], { cwd: packed });
 	const files = stdout.split("\n").filter(Boolean).map((name) => normalize(name));
 	const needed = [...await reached(paths([manifest.exports, manifest.bin, manifest.types])), ...OTHERS];
-	assert.deepEqual(files.filter((file) => !needed.includes(file)), [], "not needed: leave them out in package.json's files (scripts/prune-types does so for types)");
+	assert.deepEqual(files.filter((file) => !needed.includes(file)), [],
+		"not needed: leave them out in package.json's files (scripts/prune-types does so for types)");
 	assert.deepEqual(needed.filter((file) => !files.includes(file)), [], "missing");
 	assert.ok(files.includes("dist/qstore.wasm") && files.includes("dist/qstore-scalar.wasm"));
 	const { size } = await stat(join(packed, "dist/qstore.wasm"));
@@ -113,8 +116,10 @@ test("its parts are found by name, with types", async () => {
 // The exports of the package's entries. A name that is added or goes is a change of the public interface: CHANGELOG.md.
 const VALUES = ["Archive", "ArchiveBytes", "ArchiveFile", "ArchiveTensor", "HttpError", "QstoreError", "STATUS", "SourceChangedError",
 	"TensorData", "blobSource", "bytesSource", "fileBlob", "fileResponse", "httpSource", "openQstore", "opfsStore"];
-const TYPES = ["BaseInput", "BlobOptions", "CacheFolder", "CacheOptions", "CacheStore", "CachedSource", "FileBlob", "FileInfo", "HttpOptions",
-	"HttpSource", "Limits", "LoadOptions", "OpenOptions", "PrecisionOptions", "Progress", "RandomAccessFile", "ReadOptions", "ResponseOptions",
+const TYPES = ["BaseInput", "BlobOptions", "CacheFolder", "CacheOptions", "CacheStore", "CachedSource", "FileBlob", "FileInfo",
+	"HttpOptions",
+	"HttpSource", "Limits", "LoadOptions", "OpenOptions", "PrecisionOptions", "Progress", "RandomAccessFile", "ReadOptions",
+		"ResponseOptions",
 	"Source", "SourceInput", "StatusName", "TensorInfo", "TypedArray", "UpgradeOptions", "Variant", "WorkerOptions"];
 const NODE_VALUES = [...VALUES, "FileSource", "defaultCacheFolder", "folderStore", "handleSource", "openFile", "unpack"];
 const NODE_TYPES = [...TYPES, "NodeInput", "OpenFile", "UnpackOptions", "UnpackProgress", "Unpacked"];

@@ -5,7 +5,8 @@ import { test } from "node:test";
 import { openQstore } from "../../js/node/open.js";
 import { readIndex } from "../../js/archive/read-index.js";
 import { KIND, NONE } from "../../js/format/archive-index.js";
-import { chunkNumber, chunkRange, coalesce, describeChunk, findVariant, planChain, planChunk, planChunks, planFile, planRanges, planTensor, planVariant } from "../../js/plan/plan.js";
+import { chunkNumber, chunkRange, coalesce, describeChunk, findVariant, planChain, planChunk, planChunks, planFile, planRanges, planTensor,
+	planVariant } from "../../js/plan/plan.js";
 import { bytesSource } from "../../js/source/source.js";
 import { createDecoder } from "../../js/wasm/module.js";
 import { buildArchive, noise, pairParts } from "./helpers/archive.mjs";
@@ -19,7 +20,8 @@ const LOW = 2, HIGH = 3;
 /** The bytes of pieces, from the objects' known contents. */
 function join(pieces) {
 	return Buffer.concat([...pieces].map(({ object, chunk, skip, size }) => {
-		const { data, chunkElems } = parts.objects[object], at = chunk * chunkElems * index.object(object).chunkBytes / index.object(object).chunkElems + skip;
+		const { data, chunkElems } = parts.objects[object], at =
+			chunk * chunkElems * index.object(object).chunkBytes / index.object(object).chunkElems + skip;
 		assert.ok(size > 0 && skip + size <= index.object(object).chunkBytes);
 		return data.subarray(at, at + size);
 	}));
@@ -34,7 +36,8 @@ test("the index gives what was written", () => {
 	const object = index.object(5);
 	assert.deepEqual([object.kind, object.coarse, object.error, object.elems, object.cols], [2, 2, 0.25, 30, 5]);
 	const codes = index.object(2);
-	assert.deepEqual([codes.kind, codes.rule, codes.scales, codes.zeros, codes.order, codes.group, codes.rowStride, codes.groupStride, codes.zeroOffset],
+	assert.deepEqual([codes.kind, codes.rule, codes.scales, codes.zeros, codes.order, codes.group, codes.rowStride, codes.groupStride,
+		codes.zeroOffset],
 		[1, 1, 1, NONE, NONE, 5, 1, 0, 0]);
 	assert.equal(object.size, 60);
 	for (let i = 0; i < index.chunkCount; i++) {
@@ -48,7 +51,8 @@ test("every range of a file is the right pieces", () => {
 		const { content } = parts.files[file];
 		for (let start = 0; start <= content.length; start++) {
 			for (let end = start; end <= content.length; end++)
-				assert.deepEqual(join(planFile(index, file, start, end)), Buffer.from(content.subarray(start, end)), `${file} ${start} ${end}`);
+				assert.deepEqual(join(planFile(index, file, start, end)), Buffer.from(content.subarray(start, end)),
+					`${file} ${start} ${end}`);
 		}
 	}
 });
@@ -65,7 +69,8 @@ test("a tensor is its own pieces, and nothing else", () => {
 /** The codes and scales that a chunk of the matrix needs. */
 const refineNeeds = (chunk, chunks, first, count) => ({
 	coarse: { object: 2, chunk },
-	coarseGrid: { codes: 2, firstScale: first, scales: { object: 1, first, count, chunks }, zeroPoints: undefined, order: undefined, factors: undefined },
+	coarseGrid: { codes: 2, firstScale: first, scales: { object: 1, first, count, chunks }, zeroPoints: undefined, order: undefined,
+		factors: undefined },
 });
 
 test("a refine chunk needs its codes and its rows' scales", () => {
@@ -107,7 +112,8 @@ test("the coarse variant needs nothing of the refinement", () => {
 	assert.ok(all.some(({ offset }) => offset >= index.payloadOffset + layerOffset));
 	// The literals of the coarse file are of no use to the fine one.
 	const { offset, codedSize } = index.object(0);
-	assert.ok(all.every((range) => range.offset + range.size <= index.payloadOffset + offset || range.offset >= index.payloadOffset + offset + codedSize));
+	assert.ok(all.every((range) => range.offset + range.size <= index.payloadOffset + offset || range.offset >= index.payloadOffset +
+		offset + codedSize));
 	assert.deepEqual(planRanges(index, planTensor(index, 0), { gap: 0 }).length, 1);
 });
 
@@ -117,7 +123,8 @@ test("chunks are described by what a person knows", () => {
 });
 
 test("variants by name, low and high", () => {
-	assert.deepEqual(["int8", "bf16", "low", "high", "fp16", ""].map((name) => findVariant(index, name)), [0, 1, 0, 1, undefined, undefined]);
+	assert.deepEqual(["int8", "bf16", "low", "high", "fp16", ""].map((name) => findVariant(index, name)),
+		[0, 1, 0, 1, undefined, undefined]);
 });
 
 // F32 as differences to a BF16 matrix, which refines codes with one FP16 scale for all rows.
@@ -130,7 +137,8 @@ chain.files[2].tensors[1] = { ...chain.files[2].tensors[1], dtype: "F16", shape:
 chain.files[2].extents[3] = [1, 0, 2];
 for (const tensor of chain.files[2].tensors.slice(2))
 	tensor.offset -= 22;
-chain.files[2].content = Buffer.concat(chain.files[2].extents.map(([object, at, size]) => chain.objects[object].data.subarray(at, at + size)));
+chain.files[2].content = Buffer.concat(chain.files[2].extents.map(([object, at, size]) =>
+	chain.objects[object].data.subarray(at, at + size)));
 chain.files[0].variants = 7;
 chain.files.push({ name: "sub/model.top", variants: 4, extents: [[6, 0, 120]], content: chain.objects[6].data,
 	tensors: [{ name: "w", dtype: "F32", shape: [6, 5], offset: 0, object: 6 }] });
@@ -146,19 +154,22 @@ test("a chain needs its levels, one scale is of all rows", async () => {
 		chunkNumber(top, { object, chunk }))));
 	for (const variant of [0, 1]) {
 		const { layerOffset, layerSize } = top.variant(variant);
-		assert.ok(planVariant(top, variant, { gap: 0 }).every(({ offset, size }) => offset + size <= top.payloadOffset + layerOffset + layerSize));
+		assert.ok(planVariant(top, variant, { gap: 0 }).every(({ offset, size }) => offset + size <= top.payloadOffset + layerOffset +
+			layerSize));
 	}
 });
 
 test("a chain is read whole, and the level that is damaged is named", async () => {
 	const bytes = buildArchive(decoder, chain), archive = await openQstore(bytes, { decoder });
-	assert.deepEqual(archive.tensorList.filter(({ variants }) => variants.includes("fp32")).map(({ name, kind }) => [name, kind]), [["w", "delta"]]);
+	assert.deepEqual(archive.tensorList.filter(({ variants }) => variants.includes("fp32")).map(({ name, kind }) => [name, kind]),
+		[["w", "delta"]]);
 	const [file] = archive.filesOf({ precision: "fp32" }).filter(({ name }) => name === "sub/model.top");
 	assert.deepEqual(Buffer.from(await file.read()), Buffer.from(chain.objects[6].data));
 	// In an archive that was packed, a chunk that builds on others decodes wrongly when they do.
 	const packed = readFileSync(new URL("../golden/good/chain.qstore", import.meta.url));
 	const { index: top } = await readIndex(bytesSource(packed), decoder);
-	const highest = Array.from({ length: top.objectCount }, (_, i) => i).findLast((i) => planChain(top, { object: i, chunk: 0 }).length >= 3);
+	const highest = Array.from({ length: top.objectCount }, (_, i) => i)
+		.findLast((i) => planChain(top, { object: i, chunk: 0 }).length >= 3);
 	const tensor = Array.from({ length: top.tensorCount }, (_, i) => top.tensor(i)).find(({ object }) => object === highest);
 	for (const { id } of planChain(top, { object: highest, chunk: 0 })) {
 		const bad = packed.slice(), { offset, size } = chunkRange(top, chunkNumber(top, id));

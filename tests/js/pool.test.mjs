@@ -18,7 +18,8 @@ function job(size, seed) {
 	all[5] = 0;
 	all.set(data, 6);
 	const bytes = all.subarray(5, 6 + size);
-	return { data, job: { chunk: { bytes, checksum: decoder.xxh3(bytes), desc: { kind: 0, dtype: 0, rule: 0, elems: size, cols: size, first: 0 }, size }, check: decoder.xxh3(data) } };
+	return { data, job: { chunk: { bytes, checksum: decoder.xxh3(bytes),
+		desc: { kind: 0, dtype: 0, rule: 0, elems: size, cols: size, first: 0 }, size }, check: decoder.xxh3(data) } };
 }
 
 test("results belong to their jobs, and jobs keep their bytes", async (t) => {
@@ -137,9 +138,11 @@ test("workers can be started before there is work, as many as there will be jobs
 
 test("idle threads do not keep a process", async () => {
 	const script = `
-		import { WorkerPool, compileWasm, createDecoder, spawnThread } from ${JSON.stringify(new URL("../../js/node/internals.js", import.meta.url).href)};
+		import { WorkerPool, compileWasm, createDecoder, spawnThread } from ${JSON.stringify(new URL("../../js/node/internals.js",
+			import.meta.url).href)};
 		const pool = new WorkerPool({ spawn: spawnThread, module: await compileWasm(), count: 2 }), bytes = Uint8Array.of(0, 7);
-		const chunk = { bytes, checksum: (await createDecoder()).xxh3(bytes), desc: { kind: 0, dtype: 0, rule: 0, elems: 1, cols: 1, first: 0 }, size: 1 };
+		const checksum = (await createDecoder()).xxh3(bytes);
+		const chunk = { bytes, checksum, desc: { kind: 0, dtype: 0, rule: 0, elems: 1, cols: 1, first: 0 }, size: 1 };
 		console.log((await pool.decode({ chunk }))[0]);`;
 	const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", script], { timeout: 20_000 });
 	assert.equal(stdout, "7\n");

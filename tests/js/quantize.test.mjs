@@ -41,12 +41,14 @@ test("every rule's tensors", () => {
 		["gptq", { qweight: "I32[32,64]", qzeros: "I32[1,16]", scales: "F16[1,64]", g_idx: "I32[128]" }],
 		["gptq --bits 4 --group 32 --act-order", { qweight: "I32[16,64]", qzeros: "I32[4,8]", scales: "F16[4,64]", g_idx: "I32[128]" }],
 		["gptq --bits 4 --group 0 --asymmetric", { qweight: "I32[16,64]", qzeros: "I32[1,8]", scales: "F16[1,64]", g_idx: "I32[128]" }],
-		["gptq --bits 4 --group 32 --act-order --static-groups --search --v2", { qweight: "I32[16,64]", qzeros: "I32[4,8]", scales: "F16[4,64]", g_idx: "I32[128]" }],
+		["gptq --bits 4 --group 32 --act-order --static-groups --search --v2",
+			{ qweight: "I32[16,64]", qzeros: "I32[4,8]", scales: "F16[4,64]", g_idx: "I32[128]" }],
 		["awq --group 32", { qweight: "I32[128,8]", qzeros: "I32[4,8]", scales: "F16[4,64]" }],
 		["compressed-tensors", { weight: "I8[64,128]", weight_scale: "BF16[64,1]" }],
 		["compressed-tensors --feedback --smooth", { weight: "I8[64,128]", weight_scale: "BF16[64,1]" }],
 		["compressed-tensors --group 32 --asymmetric", { weight: "I8[64,128]", weight_scale: "BF16[64,4]", weight_zero_point: "I8[64,4]" }],
-		["compressed-tensors --packed --bits 4 --group 32", { weight_packed: "I32[64,16]", weight_scale: "BF16[64,4]", weight_shape: "I64[2]" }],
+		["compressed-tensors --packed --bits 4 --group 32", { weight_packed: "I32[64,16]", weight_scale: "BF16[64,4]",
+			weight_shape: "I64[2]" }],
 		["torchao", { _weight_qdata: "I8[64,128]", _weight_scale: "F32[64,1]" }],
 		["llm.int8 --ulps 2", { weight: "I8[64,128]", SCB: "F32[64]", weight_format: "U8[]" }],
 		["round", { weight: "I8[64,128]", "weight.scale": "F32[64]" }],
@@ -63,13 +65,16 @@ test("every rule's tensors", () => {
 
 test("the entry of config.json", () => {
 	const gptq = made("gptq", "--bits", "4", "--act-order").config;
-	assert.deepEqual([gptq.quant_method, gptq.bits, gptq.group_size, gptq.desc_act, gptq.sym, gptq.damp_percent], ["gptq", 4, 128, true, true, 0.01]);
+	assert.deepEqual([gptq.quant_method, gptq.bits, gptq.group_size, gptq.desc_act, gptq.sym, gptq.damp_percent],
+		["gptq", 4, 128, true, true, 0.01]);
 	assert.deepEqual(JSON.parse(readFileSync(join(folder, "out/quantize_config.json"), "utf8")), gptq);
 	const v2 = made("gptq", "--v2", "--static-groups").config;
-	assert.deepEqual([gptq, v2].map(({ checkpoint_format, static_groups }) => [checkpoint_format, static_groups]), [["gptq", false], ["gptq_v2", true]]);
+	assert.deepEqual([gptq, v2].map(({ checkpoint_format, static_groups }) => [checkpoint_format, static_groups]),
+		[["gptq", false], ["gptq_v2", true]]);
 	const packed = made("compressed-tensors", "--packed", "--bits", "4", "--group", "32").config;
 	const { num_bits, group_size, strategy, symmetric } = packed.config_groups.group_0.weights;
-	assert.deepEqual([packed.quant_method, packed.format, num_bits, group_size, strategy, symmetric], ["compressed-tensors", "pack-quantized", 4, 32, "group", true]);
+	assert.deepEqual([packed.quant_method, packed.format, num_bits, group_size, strategy, symmetric],
+		["compressed-tensors", "pack-quantized", 4, 32, "group", true]);
 	assert.equal(made("awq").config.quant_method, "awq");
 	assert.equal(made("torchao").config.quant_method, "torchao");
 	assert.equal(made("llm.int8").config.quant_method, "bitsandbytes");

@@ -28,7 +28,8 @@ async function run(t, code) {
 	const place = temporary(t), script = join(place, "example.mjs");
 	copyFileSync(archive, join(place, "llama.qstore"));
 	copyFileSync(join(folder, "chat.qstore"), join(place, "chat.qstore"));
-	writeFileSync(script, code.replaceAll(/https:\/\/example\.org\/llama\.qstore(\?signature=abc)?/g, server.url).replaceAll("Bearer …", "Bearer x")
+	writeFileSync(script, code.replaceAll(/https:\/\/example\.org\/llama\.qstore(\?signature=abc)?/g, server.url)
+		.replaceAll("Bearer …", "Bearer x")
 		.replaceAll('"qstore-decode/node"', JSON.stringify(new URL("js/node/index.js", root).href))
 		.replaceAll('"qstore-decode"', JSON.stringify(new URL("js/node/index.js", root).href)));
 	return (await promisify(execFile)(process.execPath, [script], { cwd: place, env: { ...process.env, XDG_CACHE_HOME: place } })).stdout;
@@ -42,7 +43,9 @@ test("the README's example runs", async (t) => {
 	assert.match(stdout, /^llama BF16 \[ \d+ \] \d+$/m);
 });
 
-const reference = examplesOf("docs/javascript.md"), EXPECTED = [/^int8 I8 \d+ \d+\nbf16 BF16 \d+ \d+\n\d+ \d+\n$/, /^BF16 \[ 64 \] little Uint16Array\(64\)[\s\S]*llama 8 \d+ 200 false 64\n$/,
+const reference = examplesOf("docs/javascript.md"), EXPECTED = [/^int8 I8 \d+ \d+\nbf16 BF16 \d+ \d+\n\d+ \d+\n$/,
+	/^BF16 \[ 64 \] little Uint16Array\(64\)[\s\S]*llama 8 \d+ 200 false 64\n$/,
 	/^\d+\n$/, /^BF16 1\n$/, /^\d+ undefined\n$/, /^\d+ \d+ 0\n$/];
 test("the reference's examples are all checked", () => assert.equal(reference.length, EXPECTED.length));
-reference.forEach((code, i) => test(`example ${i + 1} of docs/javascript.md runs`, async (t) => assert.match(await run(t, code), EXPECTED[i])));
+reference.forEach((code, i) => test(`example ${i + 1} of docs/javascript.md runs`,
+	async (t) => assert.match(await run(t, code), EXPECTED[i])));

@@ -1,4 +1,5 @@
-// Every kind of pair and chain of helpers/rows.mjs, from generated weights: what is packed comes back, by the rules that made it, in as many bits as
+// Every kind of pair and chain of helpers/rows.mjs, from generated weights: what is packed comes back, by the rules that made it, in as
+// many bits as
 // ever. tests/js/rows_slow.test.mjs has those that are much like one here, and real weights.
 import { after, before, test } from "node:test";
 import { ODD_ROWS, ROWS } from "./helpers/rows.mjs";

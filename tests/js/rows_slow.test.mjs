@@ -22,7 +22,8 @@ function realModel(name) {
 }
 
 const STORIES = [
-	"FP32 | BF16", "FP32 | BF16 | LLM.int8", "BF16 | LLM.int8", "BF16 | GPTQ 8 bits", "GPTQ 8 bits | GPTQ 4 bits", "BF16 | GPTQ 8 bits | GPTQ 4 bits",
+	"FP32 | BF16", "FP32 | BF16 | LLM.int8", "BF16 | LLM.int8", "BF16 | GPTQ 8 bits", "GPTQ 8 bits | GPTQ 4 bits",
+		"BF16 | GPTQ 8 bits | GPTQ 4 bits",
 	"BF16 | GPTQ 4 bits", "BF16 | GPTQ 4 bits, act-order", "BF16 | GPTQ 4 bits, static groups", "BF16 | GPTQ 4 bits, searched scales",
 	"BF16 | GPTQ 8 bits, version 2, asymmetric", "GGUF BF16 | Q8_0 | Q4_0", "FP16 | LLM.int8", "FP32 alone", "BF16 alone",
 ];
@@ -43,19 +44,23 @@ test("GGUF models in use", { skip: !existsSync(join(data, "tiny1m-llama")) && "n
 	// The quantized ones were made of the BF16 weights.
 	for (const [high, low, share] of [["bf16", "q8_0", 0], ["bf16", "q4_0", 0], ["f16", "q8_0", 0.06], ["f16", "q4_0", 0.005]])
 		await t.test(`${high} | ${low}`, async () => {
-			await checkRow(real, { name: "", variants: [tiny(high), tiny(low)], rules: [low, `${low} (stored d)`], exceptions: share, pairs: 30 }, folder);
+			await checkRow(real, { name: "", variants: [tiny(high), tiny(low)], rules: [low, `${low} (stored d)`], exceptions: share,
+				pairs: 30 }, folder);
 		});
 });
 
 /** A safetensors file's tensors. */
 function readTensors(path) {
-	const bytes = readFileSync(path), size = Number(bytes.readBigUInt64LE()), { __metadata__: _, ...header } = JSON.parse(bytes.toString("utf8", 8, 8 + size));
-	return Object.entries(header).map(([name, { dtype, shape, data_offsets: [from, to] }]) => ({ name, dtype, shape, data: bytes.subarray(8 + size + from, 8 + size + to) }));
+	const bytes = readFileSync(path), size = Number(bytes.readBigUInt64LE()),
+		{ __metadata__: _, ...header } = JSON.parse(bytes.toString("utf8", 8, 8 + size));
+	return Object.entries(header).map(([name, { dtype, shape, data_offsets: [from, to] }]) =>
+		({ name, dtype, shape, data: bytes.subarray(8 + size + from, 8 + size + to) }));
 }
 
 function writeTensors(path, tensors) {
 	let at = 0;
-	const header = Object.fromEntries(tensors.map(({ name, dtype, shape, data }) => [name, { dtype, shape, data_offsets: [at, at += data.length] }]));
+	const header = Object.fromEntries(tensors.map(({ name, dtype, shape, data }) =>
+		[name, { dtype, shape, data_offsets: [at, at += data.length] }]));
 	const text = Buffer.from(JSON.stringify(header)), size = Buffer.alloc(8);
 	size.writeBigUInt64LE(BigInt(text.length));
 	writeFileSync(path, Buffer.concat([size, text, ...tensors.map(({ data }) => data)]));
@@ -78,14 +83,17 @@ function exactCodes(fine, coarse) {
 	});
 }
 
-test("an INT8 of FP32 beside its BF16 takes at most 2 % more than an exact pair", { skip: !existsSync(join(data, "pair-dtln")) && "no shared data" }, async (t) => {
+test("an INT8 of FP32 beside its BF16 takes at most 2 % more than an exact pair",
+	{ skip: !existsSync(join(data, "pair-dtln")) && "no shared data" }, async (t) => {
 	for (const name of ["model_1", "model_2"])
 		await t.test(name, () => {
-			const real = join(folder, name), file = (which) => join(data, "pair-dtln", `${name}.${which}.safetensors`), exact = join(real, "exact.safetensors");
+			const real = join(folder, name), file = (which) => join(data, "pair-dtln", `${name}.${which}.safetensors`),
+				exact = join(real, "exact.safetensors");
 			mkdirSync(real);
 			native("qstore-quantize", "cast", "--dtype", "bf16", file("float"), "-o", join(real, "bf16"));
 			writeTensors(exact, exactCodes(readTensors(join(real, "bf16", "model.safetensors")), readTensors(file("int8"))));
-			const pack = (low) => JSON.parse(native("qstore-pack", join(real, "bf16"), "--low", low, "-o", join(real, "row.qstore"), "-f", "--json"));
+			const pack = (low) => JSON.parse(native("qstore-pack", join(real, "bf16"), "--low", low, "-o", join(real, "row.qstore"), "-f",
+				"--json"));
 			const given = pack(file("int8")), ideal = pack(exact);
 			assert.equal(ideal.exceptions, 0);
 			assert.equal(ideal.pairedTensors, given.pairedTensors);

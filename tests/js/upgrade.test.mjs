@@ -117,7 +117,8 @@ test("what is announced is what is fetched, in any order, with a cache and witho
 		for (const [how, load] of [
 			["all", (archive, options) => archive.tensors(options)],
 			["by file", (archive, options) => archive.upgrade(options)],
-			["by importance", (archive, options) => archive.upgrade({ ...options, order: "importance", weigh: ({ name }) => name.length % 7 })],
+			["by importance", (archive, options) => archive.upgrade({ ...options, order: "importance",
+				weigh: ({ name }) => name.length % 7 })],
 			["within a budget", (archive, options) => archive.upgrade({ ...options, order: "importance", budgetBytes: 6e6 })],
 		]) {
 			const archive = await openQstore(server.url, { cache: cache && temporary(t), workers: 2 });
@@ -168,7 +169,8 @@ test("an upgrade by importance takes more error away with the same bytes than on
 	const area = (points) => points.slice(1).reduce((sum, [bytes], i) => sum + bytes * points[i][1], 0) /
 		points.slice(1).reduce((sum, [bytes]) => sum + bytes, 0) / points[0][1];
 	const byFile = area(await curve("file")), byImportance = area(await curve("importance"));
-	t.diagnostic(`mean error that is left on the way: ${byFile.toFixed(3)} in the archive's order, ${byImportance.toFixed(3)} by importance`);
+	t.diagnostic(`mean error that is left on the way: ${byFile.toFixed(3)} in the archive's order, ${byImportance.toFixed(
+		3)} by importance`);
 	assert.ok(byImportance < byFile, `${byImportance} and ${byFile}`);
 });
 
@@ -188,7 +190,8 @@ test("a budget is kept, and a caller can weigh", async (t) => {
 		again.push(name);
 	assert.deepEqual(again.sort(), first.sort());
 	const weighed = [];
-	for await (const { name } of archive.upgrade({ order: "importance", weigh: ({ name }) => name.includes("layers.2.mlp.down") ? 1e9 : 0 }))
+	for await (const { name } of archive.upgrade({ order: "importance", weigh: ({ name }) => name.includes("layers.2.mlp.down") ?
+		1e9 : 0 }))
 		weighed.push(name);
 	assert.ok(weighed[0].includes("layers.2.mlp.down"));
 	assert.throws(() => archive.upgrade({ precision: "int8" }), { code: "USAGE", message: /nothing coarser/ });
@@ -213,7 +216,8 @@ test("a chunk that comes damaged is fetched once more, and named when it stays s
 			spoiled++;
 			const body = Buffer.from(data.subarray(range[0], range[1] + 1));
 			body[at - range[0]] ^= 4;
-			response.writeHead(206, { "content-range": `bytes ${range[0]}-${range[1]}/${data.length}`, "content-length": body.length }).end(body);
+			response.writeHead(206, { "content-range": `bytes ${range[0]}-${range[1]}/${data.length}`, "content-length": body.length })
+				.end(body);
 			return true;
 		};
 		const load = async (options) => {
@@ -231,7 +235,8 @@ test("a chunk that comes damaged is fetched once more, and named when it stays s
 		assert.equal(server.ranged().filter(([start, end]) => end - start === size).length, 1, "the chunk alone is fetched again");
 		times = 2;
 		spoiled = 0;
-		await assert.rejects(load(), { code: "CORRUPT", message: /tensor .*chunk 1 of \d+ is damaged: its checksum differs, also when it is fetched again$/ });
+		await assert.rejects(load(), { code: "CORRUPT", message:
+			/tensor .*chunk 1 of \d+ is damaged: its checksum differs, also when it is fetched again$/ });
 	}
 	// The index.
 	let first = true;
@@ -241,7 +246,8 @@ test("a chunk that comes damaged is fetched once more, and named when it stays s
 		first = false;
 		const body = Buffer.from(data.subarray(range[0], range[1] + 1));
 		body[700] ^= 1;
-		response.writeHead(206, { "content-range": `bytes ${range[0]}-${range[1]}/${data.length}`, "content-length": body.length }).end(body);
+		response.writeHead(206, { "content-range": `bytes ${range[0]}-${range[1]}/${data.length}`, "content-length": body.length })
+			.end(body);
 		return true;
 	};
 	const reopened = await openQstore(server.url);

@@ -77,9 +77,12 @@ for (const simd of [true, false]) {
 			assert.throws(() => decoder.chunks([{ desc, bytes: Uint8Array.of(77, ...bytes) }], dst), { code: "CORRUPT" });
 			assert.throws(() => decoder.chunks([{ desc, bytes: new Uint8Array(0) }], dst), { code: "CORRUPT" });
 			assert.throws(() => decoder.chunks([{ desc, bytes: Uint8Array.of(0, ...bytes) }], dst.subarray(1)), { code: "USAGE" });
-			assert.throws(() => decoder.chunks([{ desc: { ...desc, kind: 9 }, bytes: Uint8Array.of(0, ...bytes) }], dst), { code: "USAGE" });
-			assert.throws(() => decoder.chunks([{ desc: { ...desc, cols: 0 }, bytes: Uint8Array.of(0, ...bytes) }], dst), { code: "USAGE" });
-			assert.throws(() => decoder.chunks([{ desc: { ...desc, kind: 2, dtype: 9, rule: 1, coarse: bytes.subarray(1) }, bytes: Uint8Array.of(0, ...bytes) }], dst),
+			assert.throws(() => decoder.chunks([{ desc: { ...desc, kind: 9 }, bytes: Uint8Array.of(0, ...bytes) }], dst),
+				{ code: "USAGE" });
+			assert.throws(() => decoder.chunks([{ desc: { ...desc, cols: 0 }, bytes: Uint8Array.of(0, ...bytes) }], dst),
+				{ code: "USAGE" });
+			assert.throws(() => decoder.chunks([{ desc: { ...desc, kind: 2, dtype: 9, rule: 1, coarse: bytes.subarray(1) },
+				bytes: Uint8Array.of(0, ...bytes) }], dst),
 				{ code: "USAGE" });
 			assert.deepEqual(dst, before, "a failed call leaves dst alone");
 		});
@@ -94,14 +97,15 @@ for (const simd of [true, false]) {
 
 		test("memory is freed, after success and failure", async () => {
 			const decoder = await createDecoder({ simd });
-			const bytes = noise(1 << 20), frame = zstdFrame(bytes), desc = { kind: 0, dtype: 0, rule: 0, elems: 1 << 20, cols: 1, first: 0 };
+			const bytes = noise(1 << 20), frame = zstdFrame(bytes),
+				desc = { kind: 0, dtype: 0, rule: 0, elems: 1 << 20, cols: 1, first: 0 };
 			const chunk = Buffer.concat([Uint8Array.of(0), bytes]), dst = new Uint8Array(1 << 20);
 			const round = () => {
 				decoder.zstd(frame, bytes.length);
 				assert.throws(() => decoder.zstd(frame.subarray(0, 1 << 19), bytes.length), { code: "CORRUPT" });
 				decoder.xxh3(bytes);
 				decoder.chunks([{ desc, bytes: chunk }], dst);
-				assert.throws(() => decoder.chunks([{ desc, bytes: bytes }], dst), { name: "QstoreError" });
+				assert.throws(() => decoder.chunks([{ desc, bytes }], dst), { name: "QstoreError" });
 				assert.throws(() => decoder.indexHeader(bytes), { code: "NOT_QSTORE" });
 			};
 			round();

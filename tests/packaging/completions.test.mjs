@@ -62,7 +62,8 @@ test("man pages have all sections, and every option of --help", () => {
 		const sections = [...page.matchAll(/^\.SH (.*)$/gm)].map(([, name]) => name);
 		for (const name of ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "EXAMPLES", "SEE ALSO"])
 			assert.ok(sections.includes(name), `${tool}: ${name}`);
-		const options = [...page.matchAll(/\\fB\\-\\-\\fR\\fB([\w\\-]+)\\fR(?: \\fI\w+\\fR)?$/gm)].map(([, name]) => `--${name.replaceAll("\\", "")}`);
+		const options = [...page.matchAll(/\\fB\\-\\-\\fR\\fB([\w\\-]+)\\fR(?: \\fI\w+\\fR)?$/gm)].map(([, name]) =>
+			`--${name.replaceAll("\\", "")}`);
 		assert.deepEqual(options, optionsOf(tool));
 		for (const other of TOOLS.filter((name) => name !== tool))
 			assert.ok(page.includes(`\\fB${other.replace("-", "\\-")}\\fR(1)`), `${tool} sees ${other}`);
@@ -137,9 +138,11 @@ function zsh(folder, lines) {
 }
 
 test("zsh completes options, values, archives and folders", { skip: missing("zsh") }, (t) => {
-	const [values, archives, ...options] = zsh(desk(t), ["qstore-pack --quantize ", "qstore-unpack ", ...TOOLS.map((tool) => `${tool} --`)]);
+	const [values, archives, ...options] = zsh(desk(t), ["qstore-pack --quantize ", "qstore-unpack ",
+		...TOOLS.map((tool) => `${tool} --`)]);
 	for (const word of ["llm.int8", "q8_0", "none"])
 		assert.ok(values.includes(word), values);
 	assert.ok(archives.includes("llama.qstore") && !archives.includes("notes.txt"), archives);
-	TOOLS.forEach((tool, i) => optionsOf(tool).forEach((option) => assert.ok(options[i].includes(option), `${tool} ${option}: ${options[i]}`)));
+	TOOLS.forEach((tool, i) => optionsOf(tool).forEach((option) =>
+		assert.ok(options[i].includes(option), `${tool} ${option}: ${options[i]}`)));
 });

@@ -27,14 +27,17 @@ test("there are three packages", { skip }, () => {
 });
 
 test("lintian finds no errors", { skip: skip ?? missing("lintian") }, (t) => {
-	const { status, stdout, stderr } = spawnSync("lintian", ["--fail-on", "error", ...packages.map((name) => join(debs, name))], { encoding: "utf8" });
+	const { status, stdout, stderr } = spawnSync("lintian", ["--fail-on", "error", ...packages.map((name) => join(debs, name))],
+		{ encoding: "utf8" });
 	assert.equal(status, 0, stdout + stderr);
 	const warnings = stdout.split("\n").filter((line) => line.startsWith("W: "));
-	t.diagnostic(`figures: lintian has ${warnings.length} warnings: ${[...new Set(warnings.map((line) => line.split(" ")[2]))].join(", ") || "none"}`);
+	t.diagnostic(`figures: lintian has ${warnings.length} warnings: ${[...new Set(warnings.map((line) => line.split(" ")[2]))].join(", ") ||
+		"none"}`);
 });
 
 /** All that is in a folder but dpkg's own records. */
-const found = (place) => execFileSync("find", [place, "-mindepth", "1", "-not", "-path", `${place}/var*`, "-printf", "%P\n"], { encoding: "utf8" })
+const found = (place) => execFileSync("find", [place, "-mindepth", "1", "-not", "-path", `${place}/var*`, "-printf", "%P\n"],
+	{ encoding: "utf8" })
 	.split("\n").filter(Boolean).sort();
 
 test("they are installed, their tools run with the library that came along, and removed", { skip: skip ?? needsRoot() }, () => {
@@ -44,7 +47,8 @@ test("they are installed, their tools run with the library that came along, and 
 	for (const each of ["info", "updates", "triggers"])
 		mkdirSync(join(admin, each), { recursive: true });
 	copyFileSync("/var/lib/dpkg/status", join(admin, "status"));
-	const dpkg = (...args) => spawnSync("dpkg", [`--root=${place}`, `--log=${log}`, "--force-unsafe-io", "--force-script-chrootless", ...args],
+	const dpkg = (...args) => spawnSync("dpkg", [`--root=${place}`, `--log=${log}`, "--force-unsafe-io", "--force-script-chrootless",
+		...args],
 		{ encoding: "utf8", maxBuffer: 2 ** 26 });
 	const empty = found(place);
 
@@ -54,7 +58,8 @@ test("they are installed, their tools run with the library that came along, and 
 	const installed = dpkg("-i", ...packages.map((name) => join(debs, name)));
 	assert.equal(installed.status, 0, installed.stderr);
 
-	const { DEB_HOST_MULTIARCH: triplet } = Object.fromEntries(execFileSync("dpkg-architecture", { encoding: "utf8" }).split("\n").map((line) => line.split("=")));
+	const { DEB_HOST_MULTIARCH: triplet } = Object.fromEntries(execFileSync("dpkg-architecture", { encoding: "utf8" }).split("\n")
+		.map((line) => line.split("=")));
 	const env = { ...process.env, LD_LIBRARY_PATH: join(place, "usr/lib", triplet) };
 	const run = (tool, ...args) => execFileSync(join(place, "usr/bin", tool), args, { env, encoding: "utf8" });
 	assert.match(execFileSync("readelf", ["-d", join(place, "usr/bin/qstore-pack")], { encoding: "utf8" }), /NEEDED.*\[libqstore\.so\.0\]/);

@@ -26,12 +26,14 @@ export async function installPackage(folder) {
 }
 
 /** A page that runs a module. */
-export const PAGE = (script) => `<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><script type="module" src="${script}"></script>\n`;
+export const PAGE = (script) =>
+	`<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><script type="module" src="${script}"></script>\n`;
 
 /** A bundler, of this folder's package.json; undefined where it is not installed. */
 export const load = (name) => import(name).catch(() => undefined);
 
-/** A JavaScript runtime's program out of its npm package, whose install script only puts it elsewhere; undefined where it is not installed. */
+/** A JavaScript runtime's program out of its npm package, whose install script only puts it elsewhere; undefined where it is not
+ * installed. */
 export function program(name) {
 	const places = { deno: ["@deno", "deno"], bun: ["@oven", "bin/bun"] }[name], folder = join(here, "node_modules", places[0]);
 	if (!existsSync(folder))

@@ -18,7 +18,8 @@ function run(program, args, options) {
 	assert.equal(status, 0, `${program} ${args.join(" ")}: ${error ?? stderr}`);
 	return stdout;
 }
-const make = (...args) => run("make", ["-s", `-j${availableParallelism()}`, ...args], { env: { ...process.env, PATH: `${folder}/no-git:${process.env.PATH}` } });
+const make = (...args) => run("make", ["-s", `-j${availableParallelism()}`, ...args],
+	{ env: { ...process.env, PATH: `${folder}/no-git:${process.env.PATH}` } });
 
 before(() => {
 	if (skip)
@@ -37,8 +38,10 @@ before(() => {
 test("the source tarball is the same twice, and has what git has", { skip }, () => {
 	const other = temporary({ after });
 	assert.deepEqual(readFileSync(sourceTarball(other)), readFileSync(sourceTarball(folder)));
-	const listed = execFileSync("git", ["ls-tree", "-r", "--name-only", "-z", commit()], { cwd: root, encoding: "utf8" }).split("\0").filter(Boolean);
-	const packed = execFileSync("tar", ["tzf", sourceTarball(folder), "--quoting-style=literal"], { encoding: "utf8", maxBuffer: 2 ** 26 }).split("\n")
+	const listed = execFileSync("git", ["ls-tree", "-r", "--name-only", "-z", commit()], { cwd: root, encoding: "utf8" }).split("\0")
+		.filter(Boolean);
+	const packed = execFileSync("tar", ["tzf", sourceTarball(folder), "--quoting-style=literal"], { encoding: "utf8", maxBuffer: 2 ** 26 })
+		.split("\n")
 		.filter((name) => name && !name.endsWith("/")).map((name) => name.replace(/^[^/]*\//, ""));
 	assert.deepEqual(packed.sort(), listed.sort());
 });
@@ -46,15 +49,19 @@ test("the source tarball is the same twice, and has what git has", { skip }, () 
 test("it builds without git", { skip }, () => assert.equal(existsSync(join(folder, "git-was-called")), false));
 
 /** All files and links below a folder. */
-const filesIn = (place) => execFileSync("find", [place, "(", "-type", "f", "-o", "-type", "l", ")", "-printf", "%P\n"], { encoding: "utf8" })
+const filesIn = (place) => execFileSync("find", [place, "(", "-type", "f", "-o", "-type", "l", ")", "-printf", "%P\n"],
+	{ encoding: "utf8" })
 	.split("\n").filter(Boolean).sort();
 
 test("make install puts everything in its place, and make uninstall removes it", { skip }, () => {
 	const { version } = JSON.parse(readFileSync(join(source, "package.json"), "utf8"));
-	const tools = readdirSync(join(source, "native/cli")).filter((name) => /^qstore-.*\.c$/.test(name)).map((name) => name.replace(/\.c$/, ""));
+	const tools = readdirSync(join(source, "native/cli")).filter((name) => /^qstore-.*\.c$/.test(name))
+		.map((name) => name.replace(/\.c$/, ""));
 	const library = ["libqstore.a", "libqstore.so", "libqstore.so.0", `libqstore.so.${version.split("-")[0]}`, "pkgconfig/qstore.pc"];
-	const elsewhere = (lib) => [...tools.flatMap((tool) => [`bin/${tool}`, `share/man/man1/${tool}.1`, `share/bash-completion/completions/${tool}`,
-		`share/zsh/site-functions/_${tool}`, `share/fish/vendor_completions.d/${tool}.fish`]), ...library.map((name) => `${lib}/${name}`), "include/qstore.h"].sort();
+	const elsewhere = (lib) => [...tools.flatMap((tool) => [`bin/${tool}`, `share/man/man1/${tool}.1`,
+		`share/bash-completion/completions/${tool}`,
+		`share/zsh/site-functions/_${tool}`, `share/fish/vendor_completions.d/${tool}.fish`]), ...library.map((name) => `${lib}/${name}`),
+			"include/qstore.h"].sort();
 	assert.deepEqual(filesIn(usr), elsewhere("lib"));
 	const other = join(folder, "other"), settings = ["CFLAGS=-O1", `DESTDIR=${other}`, "PREFIX=/opt/q", "LIBDIR=/opt/q/lib64"];
 	make(...settings, "install");
@@ -69,7 +76,8 @@ test("make install puts everything in its place, and make uninstall removes it",
 
 test("both libraries show the names of qstore.h and no others", { skip }, () => {
 	const names = (...args) => run("nm", [...args, "--defined-only"]).split("\n").map((line) => line.split(" ")[2]).filter(Boolean).sort();
-	const declared = [...readFileSync(join(usr, "include/qstore.h"), "utf8").matchAll(/^[a-z][\w *]*?\b(qstore_\w+)\(/gm)].map(([, name]) => name).sort();
+	const declared = [...readFileSync(join(usr, "include/qstore.h"), "utf8").matchAll(/^[a-z][\w *]*?\b(qstore_\w+)\(/gm)].map(([, name]) =>
+		name).sort();
 	assert.ok(declared.length >= 14);
 	assert.deepEqual(names("-D", join(usr, "lib/libqstore.so")), declared);
 	assert.deepEqual(names("-g", join(usr, "lib/libqstore.a")), declared);
@@ -85,7 +93,8 @@ const pkgConfig = (...args) => run("pkg-config", args, {
 function compile(name, { libs = pkgConfig("--libs", "qstore") } = {}) {
 	const program = join(folder, `${name}-${libs.length}`), strict = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"];
 	const [compiler, standard] = name.endsWith(".c") ? ["cc", "-std=c99"] : ["c++", "-std=c++11"];
-	run(compiler, [standard, ...strict, join("native/examples", name), ...pkgConfig("--cflags", "qstore"), ...libs, "-o", program], { cwd: source });
+	run(compiler, [standard, ...strict, join("native/examples", name), ...pkgConfig("--cflags", "qstore"), ...libs, "-o", program],
+		{ cwd: source });
 	return program;
 }
 
@@ -106,8 +115,10 @@ test("an example in C++ packs and restores, one in C lists; with the static libr
 
 	const { variants, files } = JSON.parse(run(join(usr, "bin/qstore-info"), ["--json", archive]));
 	const expected = [
-		...variants.map((v) => new RegExp(`^variant ${v.name}: \\d+ tensors, ${v.size} bytes, out of the archive's first ${v.downloadSize}$`, "m")),
-		...files.filter((file) => file.variants.includes(variants[0].name)).map((file) => new RegExp(`^file ${file.name}: ${file.size} bytes$`, "m")),
+		...variants.map((v) =>
+			new RegExp(`^variant ${v.name}: \\d+ tensors, ${v.size} bytes, out of the archive's first ${v.downloadSize}$`, "m")),
+		...files.filter((file) => file.variants.includes(variants[0].name))
+			.map((file) => new RegExp(`^file ${file.name}: ${file.size} bytes$`, "m")),
 	];
 	const others = run("pkg-config", ["--libs", ...pkgConfig("--print-requires-private", "qstore")]).trim().split(/\s+/);
 	const fixed = [`-L${join(usr, "lib")}`, "-Wl,-Bstatic", "-lqstore", "-Wl,-Bdynamic", ...others, "-pthread", "-lm"];

@@ -21,7 +21,8 @@ function run(command, ...args) {
 
 test("a build without SIMDe's headers", () => {
 	const usual = (tool) => join(root, "build/bin", tool), scalar = (tool) => join(folder, "build/bin", tool);
-	const { stderr } = run("make", "-s", "-C", root, `-j${availableParallelism()}`, "tools", `B=${join(folder, "build")}`, "CFLAGS=-O1 -DQS_NO_SIMD128");
+	const { stderr } = run("make", "-s", "-C", root, `-j${availableParallelism()}`, "tools", `B=${join(folder, "build")}`,
+		"CFLAGS=-O1 -DQS_NO_SIMD128");
 	if (["x64", "arm64"].includes(process.arch))
 		assert.equal(stderr.match(/^note: SIMDe's headers .* are not here/gm)?.length, 1, stderr);
 	assert.doesNotMatch(run(scalar("qstore-info"), "--version").stdout, /sse4\.1|neon/);

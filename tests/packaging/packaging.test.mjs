@@ -59,7 +59,8 @@ const packages = new Set(await readdir(new URL("node_modules", import.meta.url))
 const existsPackage = (name) => packages.has(name);
 
 // Vite bundles dependencies for its development server, where the worker's file is not found then, and the page's thread decodes.
-for (const [title, optimizeDeps, workers] of [["", {}, false], [", the package left out of its bundles", { exclude: ["qstore-decode"] }, true]]) {
+for (const [title, optimizeDeps, workers] of [["", {}, false],
+	[", the package left out of its bundles", { exclude: ["qstore-decode"] }, true]]) {
 	packaged(`Vite's development server${title}`, bundler("vite"), ["vite"], async (t, [{ createServer }]) => {
 		const folder = join(model.folder, `vite-dev-${workers}`), started = [];
 		await cp(app, folder, { recursive: true });
@@ -136,7 +137,8 @@ for (const [name, command, args] of [
 	["Node", process.execPath, []], ["Deno", program("deno"), ["run", "--no-remote", "--node-modules-dir=manual", "--allow-all"]],
 	["Bun", program("bun"), ["run"]],
 ]) {
-	packaged(`${name}, from a file and from an URL`, command ? undefined : `${name} is not installed: scripts/setup --browsers`, [], async (t) => {
+	packaged(`${name}, from a file and from an URL`, command ? undefined : `${name} is not installed: scripts/setup --browsers`, [],
+		async (t) => {
 		const { version } = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
 		const site = await serveFolders({ "/": model.folder });
 		t.after(() => site.close());

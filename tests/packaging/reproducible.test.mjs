@@ -16,7 +16,8 @@ let folder, copy;
 /** This checkout's files, without what was built; undefined where there is no git. */
 function sources() {
 	try {
-		const names = execFileSync("git", ["ls-files", "-z", "--cached", "--others", "--exclude-standard"], { cwd: root, encoding: "utf8" });
+		const names = execFileSync("git", ["ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+			{ cwd: root, encoding: "utf8" });
 		return names.split("\0").filter((name) => name !== "" && existsSync(join(root, name)) && !statSync(join(root, name)).isDirectory());
 	} catch {
 		return undefined;

@@ -344,7 +344,8 @@ function decodeAns(r, n) {
 		"a frequency with more bits than the table's log",
 	);
 	const below = bitCounts.map((count) => Math.max(count - 1, 0));
-	const bits = [...r.take(Math.ceil(below.reduce((a, b) => a + b, 0) / 8))].flatMap((byte) => [0, 1, 2, 3, 4, 5, 6, 7].map((b) => (byte >> b) & 1));
+	const bits = [...r.take(Math.ceil(below.reduce((a, b) => a + b, 0) / 8))].flatMap((byte) =>
+		[0, 1, 2, 3, 4, 5, 6, 7].map((b) => (byte >> b) & 1));
 	/** @type {{ symbol: number, frequency: number, start: number }[]} by slot */
 	const slots = [];
 	bitCounts.forEach((count, i) => {
@@ -524,7 +525,8 @@ function decodeCodes(r, chunk) {
 
 /** A scale s, an offset o and a zero point z. @typedef {{ s: number, o: number, z: number }} Step */
 
-/** @param {{ objects: { dtype: number }[] }} index @param {Pick<Index['objects'][0], 'rule' | 'dtype' | 'columns' | 'scales' | 'zeros' | 'order' |
+/** @param {{ objects: { dtype: number }[] }} index @param {Pick<Index['objects'][0], 'rule' | 'dtype' | 'columns' | 'scales' | 'zeros' |
+ * 'order' |
  * 'group' | 'rowStride' | 'groupStride' | 'zeroOffset'>} codes @param {Uint8Array[]} decoded @returns {Grid} */
 export function gridOf(index, codes, decoded) {
 	const { rule, columns, group, rowStride, groupStride, zeroOffset } = codes;
@@ -642,7 +644,8 @@ function decodeRanks(r, chunk) {
 	const states = readStates(r, lanes);
 	const out = new Uint16Array(n);
 	order.forEach((position, j) => {
-		const { zero, cells } = cellsOf(grid, factors?.dtype ?? dtype, grid.step(grid.number(first + position)), shifts?.[runs[j]], shared !== undefined);
+		const { zero, cells } = cellsOf(grid, factors?.dtype ?? dtype, grid.step(grid.number(first + position)), shifts?.[runs[j]],
+			shared !== undefined);
 		const index = zero === undefined ? 0 : (codes[position] - zero) & 255;
 		const cell = index === 0 ? EMPTY : factors ? factored(cells[index], factors, (first + position) % columns, dtype) : cells[index];
 		const count = Math.max(cell.n, 1);
@@ -686,7 +689,7 @@ function decodeRanks(r, chunk) {
 
 /** The number of the run of each element, in coded order. @param {Chunk} chunk @param {number[]} order */
 function runsOf({ columns, first, coarseGrid }, order) {
-	const { group, rowStride, order: groups } = /** @type {Grid} */ (coarseGrid);
+	const { group, order: groups } = /** @type {Grid} */ (coarseGrid);
 	const byColumn = order.some((position, j) => position !== j) && !groups;
 	let run = -1, before = "";
 	return order.map((position) => {
@@ -810,8 +813,10 @@ function least(end, isSo) {
 
 const fround = Math.fround;
 
-/** The number that each symmetric rule rounds to a code, for value v (rule 1: after its cast) and factor f; a product or quotient of singles that is
- * found in double and rounded to single is the one that single precision gives. @type {Record<number, (v: number, f: number, dtype: number) => number>} */
+/** The number that each symmetric rule rounds to a code, for value v (rule 1: after its cast) and factor f; a product or quotient of
+ * singles that is
+ * found in double and rounded to single is the one that single precision gives. @type {Record<number, (v: number, f: number, dtype:
+ * number) => number>} */
 const scaledBy = {
 	1: (v, f) => fround(v * f),
 	2: (v, f) => fround(v * f),
@@ -1140,7 +1145,8 @@ function blockOf(dtype, rule, c, s, scalesDtype, b) {
 	if (dtype === Q5_0 || dtype === Q5_1) return [...s, ...fifths(), ...nibbles(c, 16)];
 	if (dtype === Q4_K) return [...s, ...by64()];
 	if (dtype === Q5_K) {
-		const high = Array.from({ length: 32 }, (_, i) => Array.from({ length: 8 }, (_, j) => bitOf(32 * j + i) << j).reduce((a, x) => a | x));
+		const high = Array.from({ length: 32 }, (_, i) => Array.from({ length: 8 }, (_, j) => bitOf(32 * j + i) << j)
+			.reduce((a, x) => a | x));
 		return [...s, ...high, ...by64()];
 	}
 	need(dtype === Q6_K, `block ${b} of a type that is no layout`);
@@ -1169,7 +1175,8 @@ export async function decodeArchive(archive, base) {
 		const bytes = await decodeObject(index, object, decoded, base);
 		const partSize = sizeOf(object.dtype, object.chunkElements);
 		for (let i = 0; i * partSize < bytes.length; i++)
-			need((await xxhash3(bytes.subarray(i * partSize, (i + 1) * partSize))) === index.parts[object.firstPart + i], "a part has another checksum");
+			need((await xxhash3(bytes.subarray(i * partSize, (i + 1) * partSize))) === index.parts[object.firstPart + i],
+				"a part has another checksum");
 		decoded.push(bytes);
 	}
 	const result = new Map(index.variants.map((v) => [v.name, new Map()]));
@@ -1205,7 +1212,8 @@ export async function decodeObject(index, object, decoded, base = []) {
 	const coarseObject = object.coarse === NONE ? undefined : index.objects[object.coarse];
 	const coarseGrid = coarseObject && kind !== DELTA ? gridOf(index, coarseObject, decoded) : undefined;
 	const grid = coarseObject && kind === CODES ? gridOf(index, object, decoded) : undefined;
-	const factors = kind === REFINE && object.scales !== NONE ? factorsOf(index.objects[object.scales].dtype, decoded[object.scales]) : undefined;
+	const factors = kind === REFINE && object.scales !== NONE ? factorsOf(index.objects[object.scales].dtype, decoded[object.scales]) :
+		undefined;
 	let at = object.offset;
 	for (let i = 0; i < object.nChunks; i++) {
 		const first = i * chunkElements;

@@ -31,7 +31,8 @@ export function missing(name) {
 
 const placeOf = (name) => PLACES[name].find((place) => place && existsSync(place));
 
-/** Starts a browser, with a new profile that goes when it is closed. watched: puppeteer sees requests; that costs each of them milliseconds. */
+/** Starts a browser, with a new profile that goes when it is closed. watched: puppeteer sees requests; that costs each of them
+ * milliseconds. */
 export async function launch(name, { flags = [], watched = true } = {}) {
 	return puppeteer.launch({
 		browser: name === "firefox" ? "firefox" : "chrome", executablePath: placeOf(name), headless: true, timeout: LAUNCH_TIMEOUT,
@@ -109,7 +110,8 @@ export async function peakMemory(browser) {
 	return peaks.length > 0 ? Math.max(...peaks) : undefined;
 }
 
-/** Has scripts/test print what a test measured. atMost: what may have been fetched: an archive's size, as nothing of it is fetched twice. */
+/** Has scripts/test print what a test measured. atMost: what may have been fetched: an archive's size, as nothing of it is fetched
+ * twice. */
 export function report(t, fetched, peak, atMost = Infinity) {
 	const memory = peak === undefined ? "memory not known" : `${Math.round(peak / 2 ** 20)} MiB of memory at most`;
 	t.diagnostic(`figures: ${t.name}: ${(fetched / 1e6).toFixed(2)} MB fetched, ${memory}`);

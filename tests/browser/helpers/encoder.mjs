@@ -43,14 +43,16 @@ export function writeEncoder(folder, { seed = 1, external = false } = {}) {
 		architectures: ["BertModel"], model_type: "bert", hidden_size: WIDTH, intermediate_size: INNER, num_attention_heads: 4,
 		num_hidden_layers: 1, vocab_size: VOCABULARY, max_position_embeddings: 128, pad_token_id: 0,
 	});
-	const special = (id) => ({ id, content: WORDS[id], single_word: false, lstrip: false, rstrip: false, normalized: false, special: true });
+	const special = (id) => ({ id, content: WORDS[id], single_word: false, lstrip: false, rstrip: false, normalized: false,
+		special: true });
 	write("tokenizer.json", {
 		version: "1.0", truncation: null, padding: null, added_tokens: [0, 1, 2, 3].map(special),
 		normalizer: { type: "BertNormalizer", clean_text: true, handle_chinese_chars: true, strip_accents: null, lowercase: true },
 		pre_tokenizer: { type: "BertPreTokenizer" },
 		post_processor: {
 			type: "TemplateProcessing",
-			single: [{ SpecialToken: { id: "[CLS]", type_id: 0 } }, { Sequence: { id: "A", type_id: 0 } }, { SpecialToken: { id: "[SEP]", type_id: 0 } }],
+			single: [{ SpecialToken: { id: "[CLS]", type_id: 0 } }, { Sequence: { id: "A", type_id: 0 } },
+				{ SpecialToken: { id: "[SEP]", type_id: 0 } }],
 			pair: [],
 			special_tokens: Object.fromEntries([2, 3].map((id) => [WORDS[id], { id: WORDS[id], ids: [id], tokens: [WORDS[id]] }])),
 		},
@@ -61,7 +63,8 @@ export function writeEncoder(folder, { seed = 1, external = false } = {}) {
 		},
 	});
 	write("tokenizer_config.json", {
-		tokenizer_class: "BertTokenizer", model_max_length: 128, pad_token: "[PAD]", unk_token: "[UNK]", cls_token: "[CLS]", sep_token: "[SEP]",
+		tokenizer_class: "BertTokenizer", model_max_length: 128, pad_token: "[PAD]", unk_token: "[UNK]", cls_token: "[CLS]",
+			sep_token: "[SEP]",
 	});
 	return folder;
 }

@@ -13,7 +13,8 @@ const SYLLABLES = ["ba", "de", "ki", "lo", "mu", "na", "ri", "so", "ta"];
 const WORDS = [...SYLLABLES, ...SYLLABLES.flatMap((a) => SYLLABLES.flatMap((b) => SYLLABLES.map((c) => a + b + c))), "\u2581", "\u2581once",
 	"\u2581upon"];
 
-/** Writes model-bf16.gguf and model-q8_0.gguf into the folder; gives their names, coarse first. chat: a template, for a model that chats. */
+/** Writes model-bf16.gguf and model-q8_0.gguf into the folder; gives their names, coarse first. chat: a template, for a model that
+ * chats. */
 export function writeLlama(folder, { seed = 1, chat } = {}) {
 	const source = weights(seed, 8), vocabulary = vocabularyOf();
 	const matrix = (name, columns, rows) => ({ name, dims: [columns, rows], values: take(source, columns * rows) });
@@ -22,7 +23,8 @@ export function writeLlama(folder, { seed = 1, chat } = {}) {
 	for (let i = 0; i < LAYERS; i++) {
 		const at = (name) => `blk.${i}.${name}.weight`;
 		tensors.push(norm(at("attn_norm")), ...["attn_q", "attn_k", "attn_v", "attn_output"].map((name) => matrix(at(name), WIDTH, WIDTH)),
-			norm(at("ffn_norm")), matrix(at("ffn_gate"), WIDTH, INNER), matrix(at("ffn_up"), WIDTH, INNER), matrix(at("ffn_down"), INNER, WIDTH));
+			norm(at("ffn_norm")), matrix(at("ffn_gate"), WIDTH, INNER), matrix(at("ffn_up"), WIDTH, INNER),
+				matrix(at("ffn_down"), INNER, WIDTH));
 	}
 	const output = matrix("output.weight", WIDTH, vocabulary.length);
 	// No byte is ever the likeliest token: what is said is then UTF-8.
@@ -30,7 +32,8 @@ export function writeLlama(folder, { seed = 1, chat } = {}) {
 	tensors.push(norm("output_norm.weight"), output);
 	const names = { 7: "model-q8_0.gguf", 32: "model-bf16.gguf" };
 	for (const [fileType, name] of Object.entries(names))
-		writeFileSync(join(folder, name), gguf(metadata(vocabulary, Number(fileType), chat), tensors, name === "model-bf16.gguf" ? BF16 : Q8_0));
+		writeFileSync(join(folder, name), gguf(metadata(vocabulary, Number(fileType), chat), tensors,
+			name === "model-bf16.gguf" ? BF16 : Q8_0));
 	return Object.values(names);
 }
 
@@ -46,7 +49,8 @@ function metadata(vocabulary, fileType, chat) {
 		["general.architecture", STRING, "llama"], ["general.name", STRING, "noise"], ["general.file_type", U32, fileType],
 		["general.alignment", U32, ALIGNMENT],
 		["llama.context_length", U32, CONTEXT], ["llama.embedding_length", U32, WIDTH], ["llama.block_count", U32, LAYERS],
-		["llama.feed_forward_length", U32, INNER], ["llama.attention.head_count", U32, HEADS], ["llama.attention.head_count_kv", U32, HEADS],
+		["llama.feed_forward_length", U32, INNER], ["llama.attention.head_count", U32, HEADS],
+			["llama.attention.head_count_kv", U32, HEADS],
 		["llama.attention.layer_norm_rms_epsilon", FLOAT, 1e-5], ["llama.rope.dimension_count", U32, WIDTH / HEADS],
 		["llama.vocab_size", U32, vocabulary.length],
 		["tokenizer.ggml.model", STRING, "llama"], ["tokenizer.ggml.tokens", ARRAY, [STRING, column(0)]],
@@ -88,11 +92,13 @@ function gguf(entries, tensors, matrixType) {
 		offset += block.length;
 	}
 	const keys = entries.map(([key, type, content]) => Buffer.concat([value(STRING, key), value(U32, type), value(type, content)]));
-	return Buffer.concat([padded(Buffer.concat([Buffer.from("GGUF"), value(U32, 3), u64(tensors.length), u64(entries.length), ...keys, ...infos])), ...data]);
+	return Buffer.concat([padded(Buffer.concat([Buffer.from("GGUF"), value(U32, 3), u64(tensors.length), u64(entries.length), ...keys,
+		...infos])), ...data]);
 }
 
 /**
- * Q8_0 as ggml's reference makes it (ggml-quants.c, quantize_row_q8_0_ref): blocks of 32, d = amax / 127 in FP32 and stored in FP16, codes by
+ * Q8_0 as ggml's reference makes it (ggml-quants.c, quantize_row_q8_0_ref): blocks of 32, d = amax / 127 in FP32 and stored in FP16, codes
+ * by
  * the inverse of the d that is not rounded to FP16, halves away from zero.
  */
 function quantize(values) {

@@ -47,7 +47,8 @@ export function onnxModel({ nodes, initializers, inputs, outputs, location }) {
 	const valueInfo = ([name, type, dims]) => message([1, name], [2, message([1, message([1, type], [2,
 		message(...dims.map((dim) => [1, message(typeof dim === "number" ? [1, dim] : [2, dim])]))])])]);
 	const graph = message(
-		...nodes.map(([operator, from, to, attributes = {}], i) => [1, message(...from.map((name) => [1, name]), ...to.map((name) => [2, name]),
+		...nodes.map(([operator, from, to, attributes = {}], i) =>
+			[1, message(...from.map((name) => [1, name]), ...to.map((name) => [2, name]),
 			[3, `${operator}_${i}`], [4, operator],
 			...Object.entries(attributes).map(([name, value]) => [5, message([1, name], [3, value], [20, 2])]))]),
 		[2, "test"], ...tensors.map((tensor) => [5, tensor]),

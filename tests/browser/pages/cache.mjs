@@ -39,7 +39,8 @@ export async function readChanged(url) {
 export async function interrupt(url) {
 	const archive = await openQstore(url), controller = new AbortController();
 	try {
-		for await (const { name } of archive.tensors({ signal: controller.signal, onProgress: ({ decoded, toDecode }) => decoded > toDecode / 2 && controller.abort() }))
+		for await (const { name } of archive.tensors({ signal: controller.signal, onProgress: ({ decoded, toDecode }) =>
+			decoded > toDecode / 2 && controller.abort() }))
 			void name;
 	} catch (error) {
 		return error.name;

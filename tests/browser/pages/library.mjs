@@ -16,7 +16,8 @@ export async function hashFiles(url) {
 /** A small file as text, or what is wrong with it; and what the page is. */
 export async function readSmall(url, name) {
 	const archive = await openQstore(url), page = { isSecureContext, subtle: crypto.subtle !== undefined };
-	return archive.metadata(name).then((bytes) => ({ ...page, text: new TextDecoder().decode(bytes) }), ({ code, message }) => ({ ...page, code, message }));
+	return archive.metadata(name).then((bytes) => ({ ...page, text: new TextDecoder().decode(bytes) }),
+		({ code, message }) => ({ ...page, code, message }));
 }
 
 /** Puts all tensors of a precision into buffers of the GPU, and reads them back: names and whether they came back the same. */

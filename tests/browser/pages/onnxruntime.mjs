@@ -1,5 +1,5 @@
 // Runs in pages: see onnxruntime.test.mjs.
-import { fileBlob, openQstore } from "/js/index.js";
+import { openQstore } from "/js/index.js";
 
 const RUNTIME = "/tests/browser/node_modules/onnxruntime-web/dist/";
 const TOKENS = [2, 4, 5, 6, 7, 8, 1, 13, 14, 3];

@@ -40,7 +40,8 @@ export async function fromFiles(urls) {
 export async function fromBlobs(url, names) {
 	const archive = await open(url), results = [];
 	for (const name of names) {
-		const blobs = archive.variants.flatMap(({ name: precision }) => ggufBlobs(archive, { precision })).filter((blob) => blob.name === name);
+		const blobs = archive.variants.flatMap(({ name: precision }) => ggufBlobs(archive, { precision }))
+			.filter((blob) => blob.name === name);
 		results.push(await generate((wllama) => wllama.loadModel(blobs.slice(-1), SETTINGS)));
 	}
 	return results;

@@ -46,7 +46,8 @@ const pad = (size) => (512 - size % 512) % 512;
 
 /**
  * An archive's bytes.
- * variants: { name, dtype, coarser? }; objects, in order of their layers: { kind, dtype, variant, data, cols, chunkElems, coarse, and of codes
+ * variants: { name, dtype, coarser? }; objects, in order of their layers: { kind, dtype, variant, data, cols, chunkElems, coarse, and of
+ * codes
  * rule, scales, zeros, order, group, rowStride, groupStride };
  * files: { name, variants (mask), data (a member), raw (size when it is one zstd frame) or extents: [object, offset, size][], tensors:
  * { name, dtype, shape, offset, object }[], content }.
@@ -122,9 +123,12 @@ export function buildArchive(decoder, { variants, objects, files, change }) {
 	}
 	if (stringsSize === 0)
 		string("");
-	const counts = [variants.length, sorted.length, extents.length, tensors.length, objects.length, chunks.length, dims.length, stringsSize];
-	const places = {}, sizes = [["variants", RECORD.variant * counts[0]], ["files", RECORD.file * counts[1]], ["extents", RECORD.extent * counts[2]],
-		["tensors", RECORD.tensor * counts[3]], ["objects", RECORD.object * counts[4]], ["checksums", 8 * counts[5]], ["parts", 8 * parts.length],
+	const counts = [variants.length, sorted.length, extents.length, tensors.length, objects.length, chunks.length, dims.length,
+		stringsSize];
+	const places = {}, sizes = [["variants", RECORD.variant * counts[0]], ["files", RECORD.file * counts[1]],
+		["extents", RECORD.extent * counts[2]],
+		["tensors", RECORD.tensor * counts[3]], ["objects", RECORD.object * counts[4]], ["checksums", 8 * counts[5]],
+			["parts", 8 * parts.length],
 		["sizes", 4 * (counts[5] + counts[5] % 2)], ["dims", 8 * counts[6]], ["strings", stringsSize]];
 	let end = 64;
 	for (const [name, size] of sizes) {

@@ -1,5 +1,6 @@
 // Loads all tensors of an archive and keeps none: how much memory that takes beside the tensor that its caller has. Prints JSON, sizes in
-// bytes. With --expose-gc what is no longer used is freed at once, as far as that can be asked for: then the figures are what is needed, without what the
+// bytes. With --expose-gc what is no longer used is freed at once, as far as that can be asked for: then the figures are what is needed,
+// without what the
 // engine has not cleared away yet. Arguments: URL or path, precision, workers, cache folder.
 import { openQstore } from "../../../js/node/index.js";
 

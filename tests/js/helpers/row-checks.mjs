@@ -25,7 +25,8 @@ export function testRows(folder, rows) {
 		test(row.name, async () => {
 			const bits = 8 * (await checkRow(folder, row)).archiveSize / WEIGHTS;
 			assert.ok(bits < 1.002 * BITS[row.name], `${bits.toFixed(3)} bits a weight, not ${BITS[row.name]}`);
-			assert.ok(bits > 0.98 * BITS[row.name], `${bits.toFixed(3)} bits a weight: less than ${BITS[row.name]}, which should be made smaller`);
+			assert.ok(bits > 0.98 * BITS[row.name],
+				`${bits.toFixed(3)} bits a weight: less than ${BITS[row.name]}, which should be made smaller`);
 		});
 }
 
@@ -75,7 +76,8 @@ export async function checkRow(folder, row, room = folder) {
 		// Every file, byte for byte. A folder of ONNX models holds all of its variants.
 		const restored = {};
 		for (const { name } of variants) {
-			native("qstore-unpack", archive, "-p", name, "-o", join(scratch, name), "-q", ...row.base ? ["--base", make(folder, row.base)] : []);
+			native("qstore-unpack", archive, "-p", name, "-o", join(scratch, name), "-q",
+				...row.base ? ["--base", make(folder, row.base)] : []);
 			restored[name] = hashes(join(scratch, name));
 			// Bases are for the native tools only.
 			if (!row.base)
@@ -86,8 +88,10 @@ export async function checkRow(folder, row, room = folder) {
 		else
 			assert.deepEqual(Object.assign({}, ...Object.values(restored)), packed(paths[0]));
 
-		const given = result.rules.reduce((sum, rule) => sum + rule.weights, 0), exceptions = result.rules.reduce((sum, rule) => sum + rule.exceptions, 0);
-		assert.deepEqual(result.rules.map(({ rule }) => rule).filter((rule) => !row.rules?.includes(rule)), [], "rules that should not be found");
+		const given = result.rules.reduce((sum, rule) => sum + rule.weights, 0),
+			exceptions = result.rules.reduce((sum, rule) => sum + rule.exceptions, 0);
+		assert.deepEqual(result.rules.map(({ rule }) => rule).filter((rule) => !row.rules?.includes(rule)), [],
+			"rules that should not be found");
 		assert.ok(exceptions <= given * (row.exceptions ?? 0), `${exceptions} of ${given} weights are not explained`);
 		assert.equal(result.pairedTensors, row.pairs ?? 0, "pairs");
 

@@ -30,7 +30,8 @@ export async function serve(data, { ranges = true, etag = '"1"', behave } = {}) 
 
 /**
  * Serves folders for browsers. folders: a path's beginning ("/" or "/data/") and the folder for it; the longest one counts.
- * pages: whole paths and their text. index: the file of a folder's own path. headers: of every answer. ranges, behave and etag as above; etag may
+ * pages: whole paths and their text. index: the file of a folder's own path. headers: of every answer. ranges, behave and etag as above;
+ * etag may
  * be a function of the path. port: any free one by default.
  */
 export async function serveFolders(folders, { pages = {}, index = "", headers = {}, ranges = true, etag, behave, port = 0 } = {}) {
