@@ -40,7 +40,7 @@ static unsigned parse_threads(const char *text)
 	return errno != 0 || *end != 0 || text[0] < '0' || text[0] > '9' || n > 1024 ? 0 : (unsigned)n;
 }
 
-/* What is wrong with an option. */
+/* Says what is wrong with an option. */
 static int bad_option(int result, char *const *argv, const struct option *options)
 {
 	if (result == ':')

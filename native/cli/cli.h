@@ -1,4 +1,4 @@
-/* What the three tools share. */
+/* The parts that the three tools share. */
 #ifndef QSTORE_CLI_H
 #define QSTORE_CLI_H
 
@@ -19,7 +19,7 @@ enum {
 	CLI_OPTION_FIRST /* of a tool's own */
 };
 
-/* What cli_next_option() returns besides options of a tool's own. */
+/* Results of cli_next_option() that are no option of the tool's own. */
 enum { CLI_NO_MORE = -1, CLI_EXIT = -2 };
 
 /* Rows of the options that all tools have. */

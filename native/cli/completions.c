@@ -148,7 +148,7 @@ void cli_print_zsh(const cli_tool *tool)
 
 /* ---- fish ---- */
 
-/* Options that fish asks for what may stand in a word. */
+/* Options that fish asks for what may be in a word. */
 static void fish_offer(const char *offers)
 {
 	if (!offers)

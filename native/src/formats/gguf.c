@@ -16,8 +16,8 @@ static qstore_status fail_entry(const gguf_source *source, const gguf_entry *ent
 	               qs_shown_path(source->path), entry->key, what);
 }
 
-/* A key whose number is wanted. Twice the same key, or one that is no number, would mean different things to
- * different readers. */
+/* Sets a number that is needed. A key that is there twice, or whose value is no number, is refused: readers
+ * would take it to mean different things. */
 static qstore_status set_number(const gguf_source *source, const gguf_entry *entry, uint64_t *number)
 {
 	if (!gguf_is_integer(entry->type) || entry->number > UINT32_MAX)
@@ -73,8 +73,8 @@ static qstore_status read_metadata(gguf_source *source, qs_gguf_info *info)
 	return QSTORE_OK;
 }
 
-/* ggml's order of dimensions turned round, and the size that they and the type make. Types that are not known
- * wait for the next tensor's offset. */
+/* Sets type, dimensions, outermost first (ggml has them the other way round), and size. The size of an
+ * unknown type is known only from the next tensor's offset. */
 static qstore_status describe_tensor(qs_weights *file, const gguf_tensor *info, qs_weight *tensor,
                                      qstore_error *error)
 {
@@ -114,7 +114,7 @@ static qstore_status read_tensors(gguf_source *source, qs_weights *file)
 	return status;
 }
 
-/* From offsets in the data to offsets in the file, which must lie in it. */
+/* Makes offsets in the data offsets in the file, and checks that all tensors are within it. */
 static qstore_status place_tensors(qs_weights *file, uint32_t alignment, qstore_error *error)
 {
 	uint64_t data_size = file->file_size - file->header_size;
@@ -134,7 +134,7 @@ static qstore_status place_tensors(qs_weights *file, uint32_t alignment, qstore_
 	return QSTORE_OK;
 }
 
-/* Tensors of unknown types: all bytes to the next one. */
+/* Gives tensors of unknown types all bytes up to the next tensor. */
 static void fill_unknown(qs_weights *file)
 {
 	for (size_t i = 0; i < file->n_tensors; i++) {

@@ -1,4 +1,4 @@
-/* GGUF files: reading and checking what they say of themselves.
+/* GGUF files: their headers are read and checked.
  * Layout: "GGUF", version, counts, metadata (keys and typed values), tensor infos, padding, data; all
  * little-endian. (github.com/ggml-org/ggml, docs/gguf.md; llama.cpp, ggml/src/gguf.cpp) */
 #ifndef QS_GGUF_H
@@ -20,14 +20,14 @@ typedef struct qs_gguf_info {
 	uint64_t split_tensors; /* split.tensors.count, of all shards; or QS_GGUF_NONE */
 } qs_gguf_info;
 
-/* Reads and checks the header of the GGUF file (version 2 or 3) at path. Dimensions are turned round:
- * outermost first. Tensors of types that QS_BLOCK_TYPE_LIST does not name get dtype QS_BYTES, one dimension,
- * and all bytes to the next tensor or the end of the file. What stands between tensors (padding) belongs to
- * none. INPUT with a line that names the file and what is wrong; IO; MEMORY. Needs no more memory than a few
- * times the header. Free with qs_weights_close, also after errors. */
+/* Reads and checks the header of the GGUF file (version 2 or 3) at path. Dimensions are in the order
+ * outermost first, which is not that of the file. Tensors of types that core/facts.h does not name get dtype
+ * QS_BYTES, one dimension, and all bytes up to the next tensor or the end of the file. Padding between
+ * tensors belongs to none of them. INPUT, with a line that names the file and what is wrong; IO; MEMORY. It
+ * needs no more memory than a few times the header. Close with qs_weights_close, also after errors. */
 qstore_status qs_gguf_open(qs_weights *file, const char *path, qstore_error *error);
 
-/* Only what the metadata says. Errors as above. */
+/* Reads only the metadata. Errors as above. */
 qstore_status qs_gguf_read_info(qs_gguf_info *info, const char *path, qstore_error *error);
 
 /* The path of shard `other` (from 0) of the model that the file at path is a shard of, by the names that
@@ -35,7 +35,8 @@ qstore_status qs_gguf_read_info(qs_gguf_info *info, const char *path, qstore_err
  * memory (errno is ENOMEM then, else 0). */
 char *qs_gguf_shard_path(const char *path, const qs_gguf_info *info, uint64_t other);
 
-/* Does the file at path begin like one? Also those of other versions, which qs_gguf_open refuses. */
+/* True when the file at path begins like a GGUF file of any version, also of those that qs_gguf_open refuses.
+ */
 int qs_gguf_detect(const char *path);
 
 #endif

@@ -27,7 +27,8 @@ static qstore_status cannot_read(gguf_source *source, const char *reason)
 	               reason);
 }
 
-/* The next size bytes (at most BUFFER_SIZE), which stand at *bytes until the next call. */
+/* Takes the next `size` bytes, at most BUFFER_SIZE; they are at *bytes until the next call. `what` names them
+ * in messages. */
 static qstore_status take(gguf_source *source, size_t size, const char *what, const uint8_t **bytes)
 {
 	*bytes = source->buffer;

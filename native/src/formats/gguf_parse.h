@@ -1,4 +1,5 @@
-/* The parts of a GGUF file one after the other: its header, its metadata, what it says of its tensors. */
+/* Reads a GGUF file from its start: its header, then the entries of its metadata, then the infos of its
+ * tensors. */
 #ifndef QS_GGUF_PARSE_H
 #define QS_GGUF_PARSE_H
 
@@ -37,8 +38,7 @@ typedef struct gguf_source {
 	qstore_error *error;
 } gguf_source;
 
-/* One key of the metadata with its value: where the whole stands, and the value where it is a number or a
- * short text. */
+/* One key of the metadata: the place of its bytes, and its value where that is a number or a short text. */
 typedef struct gguf_entry {
 	char key[256]; /* cut when longer */
 	uint32_t type;
@@ -58,7 +58,7 @@ typedef struct gguf_tensor {
 qstore_status gguf_source_open(gguf_source *source, const char *path, qstore_error *error);
 void gguf_source_close(gguf_source *source);
 
-/* Then n_entries of these, then n_tensors of those. */
+/* To be called n_entries times, then n_tensors times. */
 qstore_status gguf_next_entry(gguf_source *source, gguf_entry *entry);
 qstore_status gguf_next_tensor(gguf_source *source, qs_arena *arena, gguf_tensor *tensor);
 

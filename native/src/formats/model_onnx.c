@@ -9,8 +9,8 @@
 
 #define END ".onnx"
 
-/* Fine to coarse. Of the same bits, those that keep more of the model in FP32 are finer. The suffixes are
- * transformers.js's (src/utils/dtypes.js, DEFAULT_DTYPE_SUFFIX_MAPPING). */
+/* From fine to coarse. Where two have equal bits, the one that keeps more of the model in FP32 is finer. The
+ * suffixes are those of transformers.js (src/utils/dtypes.js, DEFAULT_DTYPE_SUFFIX_MAPPING). */
 static const qs_precision precisions[] = {
     {"", "fp32"},        {"_fp16", "fp16"},   {"_quantized", "q8"}, {"_int8", "int8"},
     {"_uint8", "uint8"}, {"_q4", "q4"},       {"_q4f16", "q4f16"},  {"_bnb4", "bnb4"},
@@ -56,7 +56,8 @@ size_t qs_model_precisions(const qs_model *model, qs_precision found[QS_PRECISIO
 	return n;
 }
 
-/* What of a folder's files a precision keeps. */
+/* The precisions that need a file of external data: all (nothing names it), only others, or the chosen one.
+ */
 enum { OF_ALL, OF_OTHERS, OF_CHOSEN };
 
 typedef struct opening {
@@ -67,7 +68,7 @@ typedef struct opening {
 	int *keeps; /* of each file */
 } opening;
 
-/* The model's prefix of names: the file's own without what says the precision, where only one is there. */
+/* The prefix is the file's name, without the suffix of the precision where only one precision is there. */
 static qstore_status set_prefix(const opening *state, qs_model_file *file)
 {
 	size_t size = strlen(file->name) - strlen(END);
@@ -77,7 +78,7 @@ static qstore_status set_prefix(const opening *state, qs_model_file *file)
 	return file->weights.prefix ? QSTORE_OK : qs_no_memory(state->error);
 }
 
-/* Gives an external file its tensors. Takes them over. */
+/* Gives a file of external data its tensors, which it takes over. */
 static qstore_status take_external(const opening *state, const qs_model_file *of, qs_onnx_external *external)
 {
 	qs_model_file *file = qs_model_find_beside(state->model, of->name, external->location);
@@ -145,7 +146,7 @@ static qstore_status open_onnx_file(opening *state, qs_model_file *file)
 	return status;
 }
 
-/* Leaves out what only other precisions have; other formats' weights go with the finest. */
+/* Leaves out the files that only other precisions have; weights of other formats go with the finest one. */
 static void leave_out(opening *state)
 {
 	qs_model *model = state->model;
@@ -165,7 +166,7 @@ static void leave_out(opening *state)
 	model->n_files = n;
 }
 
-/* The precision's name, where names of files tell. */
+/* Sets the precision's name where the names of files say it. */
 static void name_precision(const opening *state, const qs_precision *found)
 {
 	qs_model *model = state->model;

@@ -1,4 +1,4 @@
-/* Which precision a model has, from what its weights are. */
+/* Finds which precision a model has, from its weights. */
 #include <stdio.h>
 #include <string.h>
 
@@ -37,8 +37,8 @@ static uint32_t find_int8_linear(const qs_model *model)
 	return QS_BYTES;
 }
 
-/* Of all elements in blocks those types that most have: what such a model is named after, for its embeddings
- * and norms, which are left as they were or finer, may weigh more. QS_BYTES when there are none. */
+/* The type that most elements in blocks have, after which such a model is named; its embeddings and norms,
+ * which are often left in a finer type, may weigh more. QS_BYTES when there are no blocks. */
 static uint32_t most_blocks(const qs_model *model)
 {
 	uint64_t elems[QS_DTYPE_COUNT] = {0};
@@ -57,8 +57,9 @@ static uint32_t most_blocks(const qs_model *model)
 	return most;
 }
 
-/* Columns of the codes that a tensor of words holds, 0 when that is not known: GPTQ tells by X.g_idx (in),
- * AWQ, which packs along the outputs, by X.scales (groups × out), compressed-tensors by X.weight_shape. */
+/* The columns of the codes in a tensor of words, 0 when they are not known; *words: along these columns. GPTQ
+ * tells by the shape of X.g_idx (in), AWQ, which packs along the outputs, by X.scales (groups × out),
+ * compressed-tensors by the values of X.weight_shape. */
 static uint64_t packed_codes(const qs_model *model, const qs_weight *weight, size_t stem, int is_qweight,
                              uint64_t *words)
 {

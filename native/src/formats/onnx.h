@@ -1,5 +1,5 @@
-/* ONNX files: where their tensors' bytes stand, and which of them are codes with scales and zero points.
- * A file is one protobuf message, ModelProto; its weights are TensorProtos, whose bytes stand in the message
+/* ONNX files: where the bytes of their tensors are, and which tensors are codes with scales and zero points.
+ * A file is one protobuf message, ModelProto. Its weights are TensorProtos, whose bytes are in the message
  * itself (raw_data) or in other files of the folder ("external data"). (github.com/onnx/onnx, onnx.proto and
  * docs/ExternalData.md) */
 #ifndef QS_ONNX_H
@@ -9,12 +9,12 @@
 
 /* Another file that has bytes of the model's tensors. */
 typedef struct qs_onnx_external {
-	char *location;     /* as the model has it: relative to the model's folder, '/'-separated */
+	char *location;     /* relative to the model's folder, '/'-separated; in its weights' arena */
 	qs_weights weights; /* its tensors, the path to open it with, its size */
 } qs_onnx_external;
 
-/* Codes, and what turns them into values: value = (code - zero point) × scale. Tensors are given by name; all
- * texts but op are owned. */
+/* Codes and the tensors that turn them into values: value = (code - zero point) × scale. Tensors are given by
+ * name. Texts and zeros are in the arena of the .onnx file's weights. */
 typedef struct qs_onnx_quant {
 	char *weight;     /* the codes: I8, U8, I4, U4 (or packed in U8: bits) */
 	char *original;   /* the name of the floats that it was made from, as quantizers derive the weight's from
@@ -39,24 +39,24 @@ typedef struct qs_onnx {
 	qs_onnx_quant *quants; /* sorted by weight: one each */
 } qs_onnx;
 
-/* Reads the file at path; its tensors are the initializers of the graph, of graphs within nodes' attributes
- * and of functions, and the values of Constant nodes (by the name of their output), that
- *  - are of a type that qs_dtype has (4-bit types with an even number of elements), are not empty,
- *  - have all their bytes in one place, as the values are in memory: raw_data, external data, float_data or
- *    double_data in one piece.
- * All else is the graph's. A name that a graph within a graph has again gets "#2" (and so on) behind it. Of
- * external tensors with the very same bytes the first by name is taken.
+/* Reads the file at path. Its tensors are the initializers of the graph, of graphs within nodes' attributes
+ * and of functions, and the values of Constant nodes (by the name of their output), if
+ *  - their type is a qs_dtype (4-bit types with an even number of elements), and they are not empty,
+ *  - all their bytes are in one place, and are the values as they are in memory: raw_data, external data,
+ * float_data or double_data in one piece. All other bytes belong to the graph. A name that occurs again in a
+ * graph within a graph gets "#2" (and so on) behind it. Where tensors have the very same bytes of a file,
+ * only the first by name is taken.
  *
- * Weights are not read, only the message around them: the file is mapped, memory is taken in proportion to
- * the number of tensors and nodes. INPUT, with a line that names the file and what is wrong: malformed
+ * Weights are not read, only the message around them: the file is mapped, and memory is taken in proportion
+ * to the number of tensors and nodes. INPUT, with a line that names the file and what is wrong: malformed
  * protobuf, no graph, graphs nested more than 32 deep, sizes that do not fit shape and type, external data
- * that is missing, too short, not safely inside the folder (qs_path_is_safe) or overlapping; IO; MEMORY. Free
- * with qs_onnx_close, also after errors. */
+ * that is missing, too short, not safely inside the folder (qs_path_is_safe) or overlapping. IO; MEMORY.
+ * Close with qs_onnx_close, also after errors. */
 qstore_status qs_onnx_open(qs_onnx *onnx, const char *path, qstore_error *error);
 void qs_onnx_close(qs_onnx *onnx);
 
-/* Adds another model's tensors of the same external file (which it empties), but for those with the very same
- * bytes. INPUT when they overlap otherwise; MEMORY. */
+/* Adds to the tensors of an external file those that another ONNX file has in it, and empties `other`. Where
+ * two have the very same bytes, one is dropped. INPUT when they overlap otherwise; MEMORY. */
 qstore_status qs_onnx_merge(qs_weights *file, qs_weights *other, qstore_error *error);
 
 #endif

@@ -10,11 +10,12 @@
 #define SCALE_END "_scale"
 #define ZERO_POINT_END "_zero_point"
 
-/* What scales vary along. */
+/* The axis along which an operator's scales vary. */
 enum { AXIS_NONE, AXIS_FIRST, AXIS_LAST, AXIS_OF_NODE, AXIS_BLOCKS };
 
-/* Inputs of operators: ai.onnx's as in docs/Operators.md, com.microsoft's as in ContribOperators.md. -1: not
- * an input (the scale of integer operators is in a Mul behind them, and only its name tells). */
+/* Numbers of the operators' inputs: ai.onnx's from docs/Operators.md, com.microsoft's from
+ * ContribOperators.md. -1: no input (the scale of integer operators is in a Mul behind them, and only its
+ * name tells which it is). */
 static const struct {
 	const char *op;
 	int8_t weight, scale, zero_point, axis;
@@ -43,7 +44,7 @@ static const struct {
     {"MatMulBnb4", 1, 2, -1, AXIS_BLOCKS},
 };
 
-/* As a claim's axis: to be counted from the end, or none. */
+/* Values of a claim's axis: the last one, or none. */
 #define LAST_AXIS INT32_MAX
 #define NO_AXIS INT32_MIN
 
@@ -112,7 +113,7 @@ static int compare_with_weight(const void *claim, const void *weight)
 	return qs_pb_compare(((const onnx_claim *)claim)->weight, *(const qs_pb *)weight);
 }
 
-/* The first claim on a weight that gives a scale, or the first. NULL: none. */
+/* The first claim on a weight that gives a scale, else the first claim on it; NULL: there is none. */
 static const onnx_claim *find_claim(const onnx_scan *scan, qs_pb weight)
 {
 	const onnx_claim *first = NULL;
@@ -159,7 +160,8 @@ static int is_code(uint32_t dtype)
 	return dtype == QS_I8 || dtype == QS_U8 || dtype == QS_I4 || dtype == QS_U4;
 }
 
-/* The dimension of n elements: the one claimed, or the last, or another. */
+/* The dimension that has n elements: the claimed one if it has, else the last that has; -1: none, or n is 1.
+ */
 static int32_t axis_of(const qs_weight *weight, int32_t claimed, uint64_t n)
 {
 	int32_t n_dims = (int32_t)weight->n_dims;
@@ -213,8 +215,8 @@ static size_t skip_digits_back(const char *name, size_t size)
 	return size;
 }
 
-/* Without "_quantized", or "_Q4", "_Q4G32", "_DQ_Q4" (matmul_nbits_quantizer.py); 0: it ends in none of them.
- */
+/* Bytes of the name without "_quantized", "_Q4", "_Q4G32" or "_DQ_Q4" (matmul_nbits_quantizer.py) at its end;
+ * 0: it ends in none of them. */
 static size_t original_size(const char *name)
 {
 	static const char *const ends[] = {"_DQ_Q", "_Q"};

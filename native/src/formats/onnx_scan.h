@@ -6,13 +6,13 @@
 #include "onnx.h"
 #include "protobuf.h"
 
-/* TensorProto.DataType, as far as other code than the table of them asks. */
+/* The values of TensorProto.DataType that onnx_quant.c asks for. */
 enum { ONNX_UINT8 = 2, ONNX_INT8 = 3 };
 
-/* Which file a tensor's bytes are in: ONNX_IN_MODEL + 1 is the first external one. */
+/* The file that a tensor's bytes are in; ONNX_IN_MODEL + 1 is the first external one. */
 enum { ONNX_NO_TENSOR, ONNX_IN_MODEL };
 
-/* An initializer, a tensor of ours or not. Views are of the mapped message. */
+/* An initializer, whether it is a tensor of ours or not. Views point into the mapped message. */
 typedef struct onnx_value {
 	qs_pb name, numbers; /* numbers: raw_data, or varints of int32_data; of 8-bit types only */
 	int are_varints;
@@ -49,7 +49,7 @@ typedef struct onnx_scan {
 /* INPUT: the message is malformed at this byte. */
 qstore_status onnx_malformed(onnx_scan *scan, qs_pb at, const char *what);
 
-/* A name as far as it is shown in messages. */
+/* A name, cut to the length that messages show. */
 #define ONNX_SHOWN_MAX 200
 const char *onnx_shown(qs_pb name, char text[ONNX_SHOWN_MAX + 1]);
 
@@ -58,10 +58,10 @@ const char *onnx_shown(qs_pb name, char text[ONNX_SHOWN_MAX + 1]);
 	qs_weights_fail((scan)->error, (scan)->onnx->weights.path,                                               \
 	                onnx_shown(name, (char[ONNX_SHOWN_MAX + 1]){0}), __VA_ARGS__)
 
-/* Takes a field. 1, 0: as qs_pb_next; -1: *status is set. */
+/* Takes a field: 1 and 0 mean what they mean for qs_pb_next; after -1 *status is set. */
 int onnx_next(onnx_scan *scan, qs_pb *message, qs_pb_field *field, qstore_status *status);
 
-/* Is the field, just taken from message, a string or a message? Sets *status when not. */
+/* True when the field, just taken from message, is a string or a message; else *status is set. */
 int onnx_is_bytes(onnx_scan *scan, const qs_pb_field *field, qs_pb message, qstore_status *status);
 
 /* ---- Values ---- */

@@ -13,8 +13,8 @@
 #define DIMS_MAX 32
 #define ELEMS_MAX ((uint64_t)1 << 58)
 
-/* TensorProto.DataType. Those without a line have no dtype here: strings, complex of 16 bytes, types of six,
- * three and two bits, floats of 8 bits that have no infinities. */
+/* The dtype of each TensorProto.DataType. Types that are left out have none here: strings, complex numbers of
+ * 16 bytes, types of six, three and two bits, floats of 8 bits without infinities. */
 static const uint8_t dtypes[] = {
     [1] = QS_F32,      [2] = QS_U8,   [3] = QS_I8,   [4] = QS_U16,      [5] = QS_I16,
     [6] = QS_I32,      [7] = QS_I64,  [9] = QS_BOOL, [10] = QS_F16,     [11] = QS_F64,
@@ -23,7 +23,7 @@ static const uint8_t dtypes[] = {
 };
 enum { TYPE_FLOAT = 1, TYPE_DOUBLE = 11 };
 
-/* What a TensorProto says. */
+/* The fields of a TensorProto. */
 typedef struct proto {
 	qs_pb name, raw, typed, varints;
 	int has_raw, is_external, n_typed, n_varints, is_part;
@@ -119,8 +119,8 @@ static qstore_status read_proto(onnx_scan *scan, qs_pb message, proto *out)
 	return status;
 }
 
-/* Product of the dimensions. False when it is more than 2^58, so that no type's size overflows; a dimension
- * of zero does not excuse the others. */
+/* Sets *elems to the product of the dimensions. False when it is more than 2^58, so that no type's size
+ * overflows; a dimension of zero does not excuse the others. */
 static int count_elems(const proto *from, uint64_t *elems)
 {
 	uint64_t product = 1;
@@ -187,7 +187,7 @@ static int is_safe_location(onnx_scan *scan, qs_pb name, qstore_status *status)
 	return text && qs_path_is_safe(text);
 }
 
-/* The external file that a tensor names; *at is its number. */
+/* Sets *at to the number of the external file that a tensor names; a new one is opened. */
 static qstore_status find_external(onnx_scan *scan, const proto *from, size_t *at)
 {
 	qs_onnx *onnx = scan->onnx;
@@ -212,8 +212,8 @@ static qstore_status find_external(onnx_scan *scan, const proto *from, size_t *a
 	return open_external(scan, from, name, added);
 }
 
-/* Where an external tensor's bytes are, checked against the file. size is by its shape, or UINT64_MAX for
- * types that have none here. */
+/* Finds where an external tensor's bytes are, and checks that the file has them. size: bytes that its shape
+ * needs, or UINT64_MAX for types that have no dtype here. */
 static qstore_status place_external(onnx_scan *scan, const proto *from, uint64_t size, size_t *file,
                                     uint64_t *offset)
 {
@@ -263,7 +263,7 @@ static qstore_status add_tensor(onnx_scan *scan, const proto *from, onnx_value *
 	return QSTORE_OK;
 }
 
-/* Where the bytes are, if all in one place. size: UINT64_MAX when the type has none here. */
+/* Sets where the value's bytes are, if all are in one place. size: as in place_external. */
 static qstore_status place_tensor(onnx_scan *scan, const proto *from, uint64_t size, onnx_value *value)
 {
 	qs_pb inside = {0};

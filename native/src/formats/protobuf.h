@@ -9,7 +9,7 @@
 
 enum { QS_PB_VARINT = 0, QS_PB_64 = 1, QS_PB_BYTES = 2, QS_PB_32 = 5 };
 
-/* What is left of a message; a view, as are all below. */
+/* The rest of a message, or other bytes in it: a view, which owns nothing. */
 typedef struct qs_pb {
 	const uint8_t *at, *end;
 } qs_pb;
@@ -37,10 +37,10 @@ int qs_pb_next(qs_pb *message, qs_pb_field *field, const char **wrong);
 /* Takes the next varint of packed ones; returns as above. */
 int qs_pb_varint(qs_pb *bytes, uint64_t *value, const char **wrong);
 
-/* Are the bytes this text? */
+/* True when the bytes are this text. */
 int qs_pb_equals(qs_pb bytes, const char *text);
 
-/* As strcmp and memcmp would. */
+/* Orders bytes as memcmp does, and a beginning before the whole. */
 int qs_pb_compare(qs_pb a, qs_pb b);
 
 #endif

@@ -30,7 +30,8 @@ static const char *shape_text(const uint64_t *dims, uint32_t n_dims, char *text,
 	return text;
 }
 
-/* What the start of a file that is no safetensors file looks like, for those who mixed something up. */
+/* Says what a file that is no safetensors file seems to be, for users who mixed something up. NULL: not
+ * known. */
 static const char *other_format(const uint8_t *src, size_t size)
 {
 	if (qs_weights_is_pointer(src, size))
@@ -109,7 +110,8 @@ end:
 	return status;
 }
 
-/* The string literal that ends just before position, for jansson itself shows only short ones. */
+/* Finds the string literal that ends just before position, since jansson's own messages show only short ones.
+ */
 static int literal_before(const uint8_t *json, size_t position, size_t *at, size_t *size)
 {
 	if (position < 2 || json[position - 1] != '"')

@@ -1,4 +1,4 @@
-/* Safetensors files: reading and checking the header, writing one.
+/* Safetensors files: headers are read and checked, and made.
  * Layout: u64 header size N, N bytes of JSON, then the data. (github.com/huggingface/safetensors, README) */
 #ifndef QS_SAFETENSORS_H
 #define QS_SAFETENSORS_H
@@ -11,10 +11,10 @@
  * qs_weights_close, also after errors. */
 qstore_status qs_safetensors_open(qs_weights *file, const char *path, qstore_error *error);
 
-/* Makes the first 8 + N bytes of a file of these tensors (name, dtype, dims, size are read; offset is set,
- * relative to the start of the file), standing one after the other in the order given; N is padded with
- * spaces to a multiple of 8, metadata (JSON object text such as {"format":"pt"}) may be NULL. *header is
- * malloc'd, the caller frees it. */
+/* Makes the first 8 + N bytes of a file of these tensors, one after the other in the order given. Their name,
+ * dtype, dims and size are read; their offset, from the start of the file, is set. N is padded with spaces to
+ * a multiple of 8. metadata: text of a JSON object such as {"format":"pt"}, or NULL. *header is malloc'd, the
+ * caller frees it. USAGE, LIMIT, MEMORY. */
 qstore_status qs_safetensors_header(qs_weight *tensors, size_t n_tensors, const char *metadata,
                                     uint8_t **header, size_t *header_size, qstore_error *error);
 

@@ -4,8 +4,8 @@
 
 #include <stddef.h>
 
-/* The first of n elements of `size` bytes, in ascending order, that is not below the key (n: none): compare
- * gives less than 0 for an element below it. */
+/* The number of the first of n elements of `size` bytes, in ascending order, that is not below the key; n:
+ * all are below it. compare returns less than 0 for an element below the key. */
 static inline size_t qs_lower_bound(const void *elements, size_t n, size_t size, const void *key,
                                     int (*compare)(const void *element, const void *key))
 {

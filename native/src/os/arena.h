@@ -13,7 +13,7 @@ typedef struct qs_arena {
 /* size zeroed bytes, aligned for every type; they do not move. NULL when out of memory. */
 void *qs_arena_alloc(qs_arena *arena, size_t size);
 
-/* The same for n elements of elem_size bytes. */
+/* n zeroed elements of elem_size bytes, aligned for every type. NULL when out of memory. */
 void *qs_arena_array(qs_arena *arena, size_t n, size_t elem_size);
 
 /* A copy of size bytes, with a zero byte behind them. NULL when out of memory. */

@@ -44,7 +44,7 @@ qstore_status qs_pread_all(int fd, void *dst, size_t size, uint64_t offset, cons
 	return QSTORE_OK;
 }
 
-/* At offset, or where the file stands when it is negative. */
+/* Writes at offset, or, when that is negative, at the file's own position. */
 static qstore_status write_all(int fd, const uint8_t *p, size_t size, off_t offset, const char *name,
                                qstore_error *error)
 {
@@ -94,7 +94,7 @@ static void random_suffix(char suffix[13])
 	static const char letters[] = "abcdefghijklmnopqrstuvwxyz234567";
 	uint8_t bytes[12];
 	if (getentropy(bytes, sizeof(bytes)) != 0) {
-		/* Names are safe without chance too, as they are created exclusively. */
+		/* Names need not be random to be safe, since files are created exclusively. */
 		for (size_t i = 0; i < sizeof(bytes); i++)
 			bytes[i] = (uint8_t)((unsigned long)getpid() >> i);
 	}
@@ -139,7 +139,7 @@ qstore_status qs_spool_create(int *fd, const char *path, qstore_error *error)
 qstore_status qs_temp_rename(const char *temp_path, const char *path, int force, qstore_error *error)
 {
 	if (!force) {
-		/* link() fails when the name is taken, rename() would replace it. */
+		/* link() fails when the name is taken; rename() would replace the file. */
 		if (link(temp_path, path) == 0) {
 			unlink(temp_path);
 			return QSTORE_OK;
@@ -201,7 +201,7 @@ static qstore_status parents(const char *path, size_t start, int make, qstore_er
 				status =
 				    qs_fail(error, QSTORE_IO, "%s: cannot create the folder: %s", folder, strerror(reason));
 			} else {
-				break; /* nor is anything below it */
+				break; /* it does not exist, nor does anything below it */
 			}
 		}
 		*p = '/';

@@ -1,5 +1,6 @@
 #include "pool.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -9,13 +10,13 @@
 typedef struct pool {
 	const qs_jobs *jobs;
 	pthread_mutex_t mutex;
-	pthread_cond_t turn; /* committed or failed changed */
+	pthread_cond_t turn; /* signalled when `committed` or `failed` changes */
 	uint64_t next;       /* job to start */
-	uint64_t committed;  /* jobs committed, all below it */
+	uint64_t committed;  /* all jobs below this number are committed */
 	uint64_t next_side;
-	unsigned n_aside, aside_max; /* threads at side jobs */
+	unsigned n_aside, aside_max; /* threads that work on side jobs */
 	int failed;
-	uint64_t failed_job; /* the lowest */
+	uint64_t failed_job; /* the lowest that failed */
 	qstore_error error;
 } pool;
 
@@ -46,7 +47,7 @@ static void pool_fail(pool *p, uint64_t job, const qstore_error *error)
 	pthread_cond_broadcast(&p->turn);
 }
 
-/* With the mutex held, which it lets go of meanwhile. */
+/* Waits for the job's turn and commits it. The mutex is held, but not during the commit. */
 static qstore_status commit_in_turn(pool *p, void *thread, uint64_t job, qstore_status status,
                                     qstore_error *error)
 {
@@ -65,7 +66,8 @@ static qstore_status commit_in_turn(pool *p, void *thread, uint64_t job, qstore_
 	return status;
 }
 
-/* The next job, those at the side numbered behind the others; UINT64_MAX: there is none. With the mutex held.
+/* The number of the next job; those of side jobs come behind all others. UINT64_MAX: there is none. The mutex
+ * is held.
  */
 static uint64_t take_job(pool *p)
 {
@@ -135,6 +137,7 @@ qstore_status qs_pool_run(const qs_jobs *jobs, unsigned threads, qstore_error *e
 		return run_alone(jobs, error);
 	pool p = {.jobs = jobs, .aside_max = threads / 2};
 	pthread_t ids[THREADS_MAX];
+	assert(threads <= THREADS_MAX);
 	unsigned started = 0;
 	if (pthread_mutex_init(&p.mutex, NULL) != 0)
 		return qs_no_memory(error);
@@ -144,7 +147,7 @@ qstore_status qs_pool_run(const qs_jobs *jobs, unsigned threads, qstore_error *e
 	}
 	while (started < threads && pthread_create(&ids[started], NULL, pool_thread, &p) == 0)
 		started++;
-	/* Fewer threads than wanted do the same work. */
+	/* If not all threads could be started, those that run do the work. */
 	if (started == 0)
 		pool_thread(&p);
 	for (unsigned i = 0; i < started; i++)

@@ -1,9 +1,9 @@
-/* Numbered jobs on several threads, their results committed in order.
+/* A pool of threads that works on numbered jobs and commits their results in order.
  *
- * Each thread works on one job, waits for its turn, commits it, and only then takes the next one: so at most
- * `threads` results are in memory, and what is committed does not depend on the number of threads. Jobs with
- * nothing to commit wait for nobody. Side jobs are done by half of the threads while there are any, by one
- * thread alone after all others. */
+ * Each thread works on one job, waits for its turn, commits the job, and only then takes the next one. So at
+ * most as many results as threads are in memory, and the order of commits does not depend on the number of
+ * threads. Jobs without a commit wait for nobody. While there are side jobs, half of the threads work on
+ * them; a single thread does them after all others. */
 #ifndef QS_POOL_H
 #define QS_POOL_H
 
@@ -15,20 +15,21 @@
 typedef struct qs_jobs {
 	uint64_t n_jobs;
 	void *user;
-	void *(*create)(void *user); /* a thread's own memory; NULL: out of memory */
+	void *(*create)(void *user); /* makes a thread's own memory; NULL: out of memory */
 	void (*destroy)(void *user, void *thread);
 	qstore_status (*work)(void *user, void *thread, uint64_t job, qstore_error *error);
 	qstore_status (*commit)(void *user, void *thread, uint64_t job,
-	                        qstore_error *error); /* in order, one at a time; or NULL */
-	uint64_t n_side;                              /* jobs of their own, with nothing to commit: */
+	                        qstore_error *error); /* in order of jobs, one at a time; or NULL */
+	uint64_t n_side;                              /* side jobs, numbered from 0, without commits */
 	qstore_status (*side)(void *user, void *thread, uint64_t job, qstore_error *error);
-	const volatile sig_atomic_t *cancel; /* or NULL */
+	const volatile sig_atomic_t *cancel; /* not 0: jobs end with CANCELLED; or NULL */
 } qs_jobs;
 
-/* Of failing jobs the lowest one's error is reported, of side jobs only when no other failed. threads 0: one
- * for each core. */
+/* Runs all jobs; threads 0: one for each core. After a failure no more jobs are started, and the error of the
+ * lowest job that failed is reported; that of a side job only when no other failed. */
 qstore_status qs_pool_run(const qs_jobs *jobs, unsigned threads, qstore_error *error);
 
+/* The number of threads that qs_pool_run takes at most. */
 unsigned qs_pool_threads(unsigned wanted);
 
 #endif

@@ -41,7 +41,9 @@ static inline uint32_t as_bits(float value)
 	return bits;
 }
 
-/* By bits: compilers would turn a conditional into a branch, to not compute what is not asked for. */
+/* Selects by bits, because compilers would turn a conditional into a branch, to compute only the value that
+ * is needed.
+ */
 static inline float choose(int first, float a, float b)
 {
 	uint32_t mask = 0u - (uint32_t)first;
@@ -131,7 +133,7 @@ int qs_llm_int8_matches(const char *name, const char *const *patterns)
 	return 0;
 }
 
-/* One part of a dotted name, such as "input_layernorm". */
+/* True when this part of a dotted name, such as "input_layernorm", is the text. */
 static int part_is(const char *part, size_t size, const char *text)
 {
 	return size == strlen(text) && !memcmp(part, text, size);

@@ -2,12 +2,12 @@
 
 #include "core/rules.h"
 
-/* Loops without branches and calls, so that compilers vectorise them. */
+/* The loops have no branches and no calls, so that compilers vectorise them. */
 
 #define F32_INFINITY 0x7f800000u
 #define F16_INFINITY 0x7c00u
 
-/* Of magnitudes as patterns, which order as the numbers do. */
+/* The largest magnitude, as a bit pattern: patterns are ordered like the magnitudes. */
 static uint32_t largest_single(const float *x)
 {
 	uint32_t largest = 0;
@@ -18,7 +18,7 @@ static uint32_t largest_single(const float *x)
 	return largest;
 }
 
-/* Half to even; of numbers ≥ 0 that are not NaN. */
+/* Rounds a number ≥ 0 that is not NaN to FP16, half to even. */
 static uint16_t f16_from_f32(float value)
 {
 	uint32_t bits = qs_f32_bits(value);
@@ -30,9 +30,9 @@ static uint16_t f16_from_f32(float value)
 	return (uint16_t)((bits + 0xfff + (bits >> 13 & 1)) >> 13);
 }
 
-/* Half away from zero, of magnitudes up to 2^22: the number below one half is added, for one half itself
- * would lift what is just below. What is no such number (a product with the infinite inverse of a tiny d) is
- * 0. */
+/* Rounds half away from zero, for magnitudes below 128. The number just below one half is added, since one
+ * half itself would lift a number just below the middle. Greater magnitudes and NaN (products with the
+ * infinite inverse of a tiny d) become 0. */
 static inline int8_t round_to_code(float value)
 {
 	uint32_t bits = qs_f32_bits(value), magnitude = bits & 0x7fffffff;

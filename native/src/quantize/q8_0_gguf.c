@@ -12,7 +12,8 @@
 #define QUANTIZATION_VERSION 2 /* ggml.h, GGML_QNT_VERSION */
 #define VERSION 3              /* gguf.h, GGUF_VERSION */
 
-/* llama-quant.cpp, tensor_allows_quantization(): names with one of these in them stay as they are. */
+/* Tensors with one of these in their name are not quantized (llama-quant.cpp, tensor_allows_quantization()).
+ */
 static const char *const kept[] = {
     "_norm.weight",
     "ffn_gate_inp.weight",
@@ -76,7 +77,8 @@ int qs_gguf_q8_0_selects(const qs_weight *tensor)
 	return 1;
 }
 
-/* llama-model-loader.h, weight_name_comparer: by layer, those of none first, then by name. */
+/* Orders tensors by layer, those of no layer first, then by name (llama-model-loader.h,
+ * weight_name_comparer). */
 static int by_layer(const void *a, const void *b)
 {
 	const qs_weight *x = a, *y = b;
@@ -118,7 +120,7 @@ static qstore_status plan_tensors(const qs_weights *source, int is_shard, qs_wei
 	return QSTORE_OK;
 }
 
-/* Writing into a buffer of known size; without one, counting how large it must be. */
+/* Writes into a buffer of known size; without a buffer, only counts how large it must be. */
 typedef struct cursor {
 	uint8_t *data;
 	uint64_t at, size;
@@ -152,7 +154,7 @@ static void put_key(cursor *out, const char *key, uint32_t type, uint64_t value,
 	put_number(out, value, size);
 }
 
-/* Metadata that is written anew. */
+/* True for keys of the metadata that are written anew. */
 static int is_replaced(const char *key)
 {
 	static const char *const keys[] = {"general.quantization_version", "general.file_type", "split.no",
@@ -163,7 +165,7 @@ static int is_replaced(const char *key)
 	return 0;
 }
 
-/* What stays of the metadata, entry by entry. */
+/* Copies the entries of the metadata that are kept. */
 static qstore_status put_kept(cursor *out, const char *path, uint64_t *n_kept, qstore_error *error)
 {
 	gguf_source source;
@@ -209,7 +211,7 @@ static uint32_t count_new(const qs_gguf_info *info, int is_shard)
 	return is_shard ? n + 2 + (info->split_tensors != QS_GGUF_NONE) : n;
 }
 
-/* The infos of the tensors, one after the other; offsets are of the data. */
+/* Writes the tensors' infos, one after the other, and sets their offsets, in the data. */
 static void put_infos(cursor *out, qs_weights *planned, uint32_t alignment)
 {
 	uint64_t at = 0;

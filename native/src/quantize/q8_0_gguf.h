@@ -6,7 +6,7 @@
 
 #include "formats/gguf.h"
 
-/* Would llama-quantize turn this tensor into Q8_0? Matrices (and stacks of them) in F32, F16 or BF16 named
+/* True when llama-quantize makes this tensor Q8_0: Matrices (and stacks of them) in F32, F16 or BF16 named
  * "…weight", but not norms, routers, positions, convolutions and other small ones, by their names; and only
  * rows of whole blocks of 32. */
 int qs_gguf_q8_0_selects(const qs_weight *tensor);
@@ -14,8 +14,8 @@ int qs_gguf_q8_0_selects(const qs_weight *tensor);
 /* Makes the first bytes, up to the tensors' data, of the Q8_0 file of the GGUF file at path, which source
  * describes (qs_gguf_open). The metadata is kept; general.quantization_version (2) and general.file_type (7)
  * come last, the numbers of a shard after them (as with --keep-split). Tensors are in the order of their
- * layers and names; those of a shard in their own order. *planned gets where each tensor will stand (name,
- * dtype, dims, offset, size), and how long the file will be: each tensor is padded with zeros to the
+ * layers and names; those of a shard in their own order. *planned gets the place of each tensor (name,
+ * dtype, dims, offset, size), and the length of the file: each tensor is padded with zeros to the
  * alignment, the last one too. Free *header with free, *planned with qs_weights_close, also after errors.
  * INPUT, IO, MEMORY.
  */

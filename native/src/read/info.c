@@ -1,4 +1,4 @@
-/* What the public header tells of an open archive: variants, files, tensors. */
+/* The functions of the public header that describe an open archive: its variants, files and tensors. */
 #include <string.h>
 
 #include "archive.h"
@@ -54,7 +54,7 @@ void qstore_get_file(const qstore_archive *archive, uint32_t number, qstore_file
 	info->coded_size = file.coded_size;
 }
 
-/* The rule that codes were made by; and what a format's bytes are made of. */
+/* Sets the rule that made the tensor's codes, and adds the coded bytes of the objects that it is made of. */
 static void fill_rule(const qs_index *index, const qs_object *object, qstore_tensor_info *info)
 {
 	qs_object codes = *object, other;
@@ -68,7 +68,7 @@ static void fill_rule(const qs_index *index, const qs_object *object, qstore_ten
 	} else if (object->kind == QS_KIND_REFINE) {
 		qs_index_object(index, object->coarse, &codes);
 	} else if (object->kind == QS_KIND_DELTA) {
-		/* Singles given codes: their 16-bit cast is an object that no file shows. */
+		/* Singles that have codes are coded from their 16-bit cast, which is an object that is in no file. */
 		qs_index_object(index, object->coarse, &other);
 		if (other.kind == QS_KIND_REFINE && other.variant == object->variant) {
 			info->kind = "refine";
@@ -100,7 +100,7 @@ void qstore_get_tensor(const qstore_archive *archive, uint32_t number, qstore_te
 		qs_object object;
 		qs_index_object(index, tensor.object, &object);
 		if (object.kind == QS_KIND_LAYOUT && qs_dtype_is_float(object.dtype))
-			qs_index_object(index, object.coarse, &object); /* the same, its rows as columns */
+			qs_index_object(index, object.coarse, &object); /* the matrix that it is the transpose of */
 		info->kind = qs_kind_name(object.kind);
 		info->coded_size = object.coded_size;
 		fill_rule(index, &object, info);
