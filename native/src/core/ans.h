@@ -15,7 +15,7 @@ enum {
 	QS_ANS_START = 1 << 16      /* state that the encoder starts from and the decoder must end at */
 };
 
-/* What a slot decodes to, from the low end: 12 bits, the symbol's frequency; 12 bits, the slot's distance
+/* The entry of a slot, from its lowest bit: 12 bits, the symbol's frequency; 12 bits, the slot's distance
  * from the symbol's first one; 8 bits, the symbol. */
 typedef uint32_t qs_ans_entry;
 
@@ -44,12 +44,12 @@ qs_ans_kernel qs_ans_avx512;  /* 32 lanes only */
  * entries: 1 << log. */
 void qs_ans_entries(qs_ans_entry *entries, const uint16_t *frequencies, const uint8_t *symbols, unsigned n);
 
-/* Reads the lanes' states and decodes n symbols from the units up to src_end: 0 unless these end where the
- * symbols do. */
+/* Reads the lanes' states and decodes n symbols from the units up to src_end. Returns 0 unless units and
+ * symbols end together. */
 int qs_ans_decode(const qs_ans_entry *entries, unsigned log, const uint8_t *src, size_t src_size,
                   uint8_t *dst, size_t n);
 
-/* Lanes of a block of n symbols. */
+/* The number of lanes of a block of n symbols. */
 static inline unsigned qs_ans_lanes(size_t n)
 {
 	return n < QS_ANS_WIDE_FROM ? QS_ANS_LANES_MIN : QS_ANS_LANES_MAX;

@@ -10,7 +10,8 @@
 #error "qstore's codec writes native words: big-endian hosts need byte swaps in bytes.h"
 #endif
 
-/* For loops that become SIMD where what they are given is constant, or for what an instruction set allows. */
+/* For functions that compilers turn into SIMD once arguments are known as constants, and for functions that
+ * must be compiled for their caller's instruction set. */
 #define QS_ALWAYS_INLINE static inline __attribute__((always_inline))
 
 static inline uint16_t qs_load16(const uint8_t *p)
@@ -76,7 +77,7 @@ static inline uint8_t qs_read8(qs_reader *r)
 	return *r->at++;
 }
 
-/* n bytes, or NULL when fewer are left. */
+/* Takes n bytes; NULL when fewer are left. */
 static inline const uint8_t *qs_read_bytes(qs_reader *r, size_t n)
 {
 	if (n > qs_reader_left(r)) {

@@ -33,7 +33,8 @@ void qs_fetch_runs(qs_fetch_kernel *fetch, qs_cell_cache *cache, const qs_run *r
 {
 	qs_cells cells[QS_STRIP_RUNS_MAX];
 	uint32_t counts[QS_STRIP_RUNS_MAX];
-	/* As many at once as have tables that are there: one that is not may take the place of another. */
+	/* Handles as many runs at once as have their tables in the cache: making a missing one may replace a
+	 * table that another run needs. */
 	for (uint32_t r = 0, n; r < n_runs; r += n) {
 		uint32_t at = runs[r].begin - runs[0].begin;
 		for (n = 0; r + n < n_runs && qs_cell_cache_has(cache, &steps[r + n], 128, &cells[n]); n++)

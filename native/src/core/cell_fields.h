@@ -16,7 +16,7 @@ enum {
 	QS_STRIP_MAX = 1024,     /* elements whose cells are found at a time */
 	QS_STRIP_RUNS_MAX = 32,  /* of how many scales */
 	QS_STRIP_RUN_MAX = 256,  /* elements of runs that are short */
-	QS_STRIP_OVERSHOOT = 64, /* elements behind a run that kernels may read and write too */
+	QS_STRIP_OVERSHOOT = 64, /* elements beyond a run that kernels may read and write */
 };
 
 _Static_assert(QS_STRIP_RUNS_MAX <= 32, "kernels return a bit for each run in a word");
@@ -33,9 +33,9 @@ typedef struct qs_strip {
 	float step[QS_STRIP_RUNS_MAX];   /* distance of borders, without an offset a little too large */
 	float factor[QS_STRIP_RUNS_MAX]; /* what the rule multiplies with or divides by, for quarters */
 	float close[QS_STRIP_RUNS_MAX];  /* with an offset: borders nearer to 0 than this are not exact */
-	int32_t sign[QS_STRIP_RUNS_MAX]; /* 0x8000 when values have their sign turned */
+	int32_t sign[QS_STRIP_RUNS_MAX]; /* 0x8000 when the values' signs are flipped */
 	int32_t end[QS_STRIP_RUNS_MAX];  /* the least magnitude above all values */
-	/* The same for all runs of a chunk: */
+	/* These are the same for all runs of a chunk: */
 	float divisor;      /* scale / divisor is the step of codes */
 	float distance_max; /* for which kernels are sure of all borders */
 	float close_offset, close_step;

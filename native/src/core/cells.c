@@ -5,7 +5,7 @@
 #include "rules.h"
 #include "simd.h"
 
-/* Distances up to 255, and two behind them; and whole vectors. */
+/* Borders of distances up to 255 and of two more, rounded up to whole vectors. */
 enum { BORDERS = 264 };
 _Static_assert(BORDERS >= 1 + 255 + 2 + 4, "room for borders up to 255 + 2, which vectors of four round up");
 
@@ -74,7 +74,7 @@ QS_ALWAYS_INLINE void find_borders(uint32_t *first, uint32_t last, uint32_t rule
 	}
 }
 
-/* Four at a time. */
+/* Vectors of four. */
 typedef uint32_t four __attribute__((vector_size(16)));
 typedef int32_t four_signed __attribute__((vector_size(16)));
 typedef float four_singles __attribute__((vector_size(16)));
@@ -390,7 +390,7 @@ static TARGET_AVX512 void build_table_avx512(qs_cell_table *table, uint32_t rule
 	build_table_of(table, rule, dtype, step, reach, codes_dtype, 1);
 }
 
-/* The fields of a table whose cells are there. */
+/* Writes the fields of a table from its cells. */
 static TARGET_AVX512 void split_table(qs_cell_table *table, uint32_t rule)
 {
 	int none = table->zero == QS_ALL_ZERO;

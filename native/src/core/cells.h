@@ -68,7 +68,7 @@ enum { QS_ALL_ZERO = 1 << 20 };
  * each cell, modulo 2^16. The other fields are the same. */
 typedef struct qs_cells {
 	const qs_cell_table *table;
-	uint16_t move; /* turns the sign, too, where the scale's is another */
+	uint16_t move; /* also flips the sign where the two scales' signs differ */
 	uint16_t is_small;
 } qs_cells;
 
@@ -82,7 +82,7 @@ QS_ALWAYS_INLINE qs_cell qs_cells_at(qs_cells cells, uint8_t index)
  * as absmaxima are, have 128 or 1,024 mantissas: there is a slot for each. */
 enum { QS_CELL_CACHE_SLOTS = 1024 };
 
-/* Which table stands in a slot. */
+/* Identifies the table in a slot. */
 typedef struct qs_cell_key {
 	uint32_t scale,
 	    zero;         /* bits of its scale, or its mantissa if the table is movable; zero point and shift */
@@ -100,7 +100,7 @@ typedef struct qs_cell_cache {
 	 * once they have gone through movable_mask, which takes the sign off where the other one's do, too. */
 	uint32_t movable_min, movable_span, movable_mask;
 	uint32_t exponent_shift; /* by which a single's exponent becomes that of dtype */
-	int shared; /* cells begin with the value that is rounded from both sides of their border: 0 at first */
+	int shared; /* whether borders are shared: a value at a border belongs to both cells; 0 at first */
 	int wide;   /* whether tables are built for and by AVX-512; the cells are the same */
 } qs_cell_cache;
 
@@ -139,7 +139,7 @@ QS_ALWAYS_INLINE uint32_t qs_cell_place(const qs_cell_cache *cache, uint32_t bit
 	return ((bits & 0x7f800000) >> cache->exponent_shift) + (bits >> 31 << 15);
 }
 
-/* The same if that table is there and movable: 0 otherwise. It stays where it is. */
+/* Finds the cells only if their table is in the cache and movable; returns 0 otherwise. Changes nothing. */
 QS_ALWAYS_INLINE int qs_cell_cache_has(const qs_cell_cache *cache, const qs_step *step, uint32_t reach,
                                        qs_cells *cells)
 {
@@ -157,7 +157,7 @@ QS_ALWAYS_INLINE int qs_cell_cache_has(const qs_cell_cache *cache, const qs_step
 /* Is this a scale that codes can be made with? If not, all elements are coded as those of index 0 are. */
 int qs_step_is_usable(uint32_t rule, const qs_step *step);
 
-/* What `reach` has to be for these indexes. */
+/* The least `reach` for these indexes. */
 uint32_t qs_cell_reach(uint32_t codes_dtype, int32_t zero, const uint8_t *indexes, uint32_t n);
 
 /* The code that the rule gives a value of dtype, before it is clamped to the codes' range; QS_NO_CODE for

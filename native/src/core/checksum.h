@@ -1,4 +1,4 @@
-/* XXH3-64 with seed 0: of the index, of coded chunks, of what they decode to (FORMAT.md, "Index"). */
+/* XXH3-64 with seed 0, the checksum of the index, of coded chunks and of parts (FORMAT.md, "Index"). */
 #ifndef QS_CHECKSUM_H
 #define QS_CHECKSUM_H
 
@@ -7,7 +7,7 @@
 
 uint64_t qs_checksum(const void *src, size_t src_size);
 
-/* The same by the instructions of their names, whose machine has them; qs_checksum chooses. */
+/* qs_checksum calls one of these two on machines that have the instruction set. */
 uint64_t qs_checksum_avx2(const void *src, size_t src_size);
 uint64_t qs_checksum_avx512(const void *src, size_t src_size);
 

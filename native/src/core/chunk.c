@@ -74,7 +74,7 @@ static qstore_status decode_planes(qs_reader *r, uint32_t dtype, size_t n, uint8
 		return qs_decode_blocks(r, 1, n, dst, w);
 	const uint8_t *planes[QS_PLANES_MAX];
 	for (unsigned b = 0; b < size; b++) {
-		/* What is not coded is taken from where it stands. */
+		/* A plane that is stored raw is read where it is. */
 		planes[b] = qs_symbols_raw(r, n, w->tables);
 		if (planes[b])
 			continue;
@@ -89,12 +89,13 @@ static qstore_status decode_planes(qs_reader *r, uint32_t dtype, size_t n, uint8
 }
 
 /* A row of n bytes, with `room` from its first one on to the end of all. Steps take less time than memcpy
- * does for short rows, and in WebAssembly, where it is a call out of the module. What the last step has too
- * much (behind src it is scratch memory's slack) is where the next rows come. */
+ * does for short rows, and in WebAssembly, where it is a call out of the module. The last step may copy
+ * bytes beyond the row: it reads scratch memory's slack, and the next rows overwrite what it writes. */
 static void copy_row(uint8_t *dst, const uint8_t *src, size_t n, size_t room)
 {
 	enum { STEP = 32 };
-	_Static_assert((int)STEP <= (int)QS_ESCAPES_SLACK, "the last step reads no more than scratch memory's slack");
+	_Static_assert((int)STEP <= (int)QS_ESCAPES_SLACK,
+	               "the last step reads no more than scratch memory's slack");
 	QS_ASSERT(n <= room);
 	if (room - n < STEP) {
 		memcpy(dst, src, n);
@@ -158,7 +159,7 @@ static void add_centres(const qs_chunk_desc *desc, const uint8_t *centres, int b
 	}
 }
 
-/* Codes as distances to what stands in the middle of their column or row. */
+/* Decodes codes that are stored as distances to a centre of their column or row. */
 static qstore_status decode_centred(qs_reader *r, const qs_chunk_desc *desc, uint8_t *dst,
                                     const qs_workspace *w)
 {
@@ -176,7 +177,7 @@ static qstore_status decode_centred(qs_reader *r, const qs_chunk_desc *desc, uin
 	return status;
 }
 
-/* Codes without those of each group whose values and places are said apart. */
+/* Decodes codes whose peaks, the extreme codes of groups, are coded on their own. */
 static qstore_status decode_peaks(qs_reader *r, const qs_chunk_desc *desc, uint8_t *dst,
                                   const qs_workspace *w)
 {
@@ -205,7 +206,7 @@ static qstore_status decode_recoded(qs_reader *r, const qs_chunk_desc *desc, uin
 	return QSTORE_OK;
 }
 
-/* Bytes that stand in records of desc->cols: a column after the other. */
+/* Decodes records of desc->cols bytes, one column after the other. */
 static qstore_status decode_records(qs_reader *r, const qs_chunk_desc *desc, uint8_t *dst,
                                     const qs_workspace *w)
 {
@@ -219,7 +220,7 @@ static qstore_status decode_records(qs_reader *r, const qs_chunk_desc *desc, uin
 	return status;
 }
 
-/* Differences of ordered patterns, as planes. */
+/* Decodes differences of ordered patterns, which are stored as planes. */
 static qstore_status decode_delta(qs_reader *r, const qs_chunk_desc *desc, uint8_t *dst,
                                   const qs_workspace *w)
 {

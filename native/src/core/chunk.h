@@ -11,7 +11,7 @@
 #include "grid.h"
 #include "status.h"
 
-/* What the index says of a chunk, and what its decoding builds on. */
+/* The index's description of a chunk, and the data that it is decoded with. */
 typedef struct qs_chunk_desc {
 	uint32_t kind, dtype;  /* of the object */
 	uint32_t n_elems;      /* elements in this chunk */
@@ -31,7 +31,7 @@ typedef struct qs_chunk_desc {
 /* Bytes of scratch memory that decoding needs, whatever the chunk; 64-byte aligned memory is fastest. */
 size_t qs_chunk_workspace_size(void);
 
-/* Makes that memory ready; once, before its first use: what one chunk finds, others may use. */
+/* Prepares that memory, once before its first use. Tables that one chunk has made are used by later ones. */
 void qs_chunk_workspace_init(void *work);
 
 /* Decodes src (exactly one chunk) into dst (exactly n_elems elements).

@@ -6,11 +6,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* F32 from BF16, F16 or F32; BF16 and F16 from themselves. */
+/* Can elements of `dtype` be stored as differences to coarse ones? F32 to BF16, F16 or F32; BF16 and F16 to
+ * their own type. */
 int qs_delta_applies(uint32_t coarse_dtype, uint32_t dtype);
 
-/* values: n elements of dtype; each becomes its zigzagged difference to the coarse one of the same number, or
- * is made of it again. */
+/* qs_delta_subtract replaces each of n values by its zigzagged difference to the coarse value of the same
+ * number; qs_delta_add is its inverse. */
 void qs_delta_subtract(const uint8_t *coarse, uint32_t coarse_dtype, size_t n, uint32_t dtype,
                        uint8_t *values);
 void qs_delta_add(const uint8_t *coarse, uint32_t coarse_dtype, size_t n, uint32_t dtype, uint8_t *values);

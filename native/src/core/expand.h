@@ -1,4 +1,4 @@
-/* 128-bit vectors in WebAssembly's words, and units that go to some of their lanes. */
+/* 128-bit vectors by WebAssembly's intrinsics, and a table that distributes units among lanes. */
 #ifndef QS_EXPAND_H
 #define QS_EXPAND_H
 
@@ -14,8 +14,8 @@
 #include <simde/wasm/simd128.h>
 #endif
 
-/* Where each lane's 16 bits come from, for each set of lanes that take some: byte indices for swizzle, 0x80
- * for none. */
+/* For each set of lanes that take a unit, the swizzle that brings units to these lanes in order: byte
+ * indices, or 0x80 for lanes that take none. */
 extern const uint8_t qs_expand[256][16];
 
 #endif

@@ -6,7 +6,7 @@
 /* Least magnitude of `dtype` whose product with the factor is rounded, half to even, to magnitude `product`
  * of `factors_dtype` or more; product ≥ 1. The product of two 16-bit values is exact in single precision, and
  * so is the border, halfway between two values: a quotient that is not equal to a value is on the right side
- * of it. Beyond halfway for odd products, to which halves are not rounded. */
+ * of it. For odd products the border is just beyond halfway, since ties are rounded to even. */
 QS_ALWAYS_INLINE uint32_t least_factor(uint32_t product, float factor, uint32_t dtype, uint32_t factors_dtype)
 {
 	uint32_t products_end = qs_rule_end(QS_RULE_DIVIDE, factors_dtype);
@@ -41,7 +41,7 @@ const uint8_t *qs_factors_at(const qs_chunk_desc *desc, uint32_t at)
 
 enum { AT_ONCE = 64 };
 
-/* Passes without branches, which compilers make SIMD of. */
+/* The passes have no branches, so that compilers turn them into SIMD. */
 QS_ALWAYS_INLINE void factor_cells(const uint8_t *factors, uint32_t dtype, uint32_t factors_dtype,
                                    qs_cells cells, const uint8_t *indexes, uint32_t n, qs_cell *dst)
 {
@@ -75,7 +75,7 @@ void qs_factor_cells(const qs_chunk_desc *desc, uint32_t at, qs_cells cells, con
                      uint32_t n, qs_cell *dst)
 {
 	const uint8_t *factors = qs_factors_at(desc, at);
-	/* Types are constants in each. */
+	/* The types are constants in each call. */
 	if (desc->dtype == QS_F16 && desc->factors_dtype == QS_F16)
 		factor_cells(factors, QS_F16, QS_F16, cells, indexes, n, dst);
 	else if (desc->dtype == QS_F16)

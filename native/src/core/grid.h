@@ -1,5 +1,5 @@
-/* The grid of a matrix's codes: which scale, offset and zero point belongs to each element (FORMAT.md,
- * "Grids"). Part of a matrix with rows of `cols` columns; element e stands in row e / cols. */
+/* The grid of a matrix's codes says which scale, offset and zero point belong to each element (FORMAT.md,
+ * "Grids"). Element e of a matrix with `cols` columns is in row e / cols. */
 #ifndef QS_GRID_H
 #define QS_GRID_H
 
@@ -48,8 +48,7 @@ void qs_grid_window(const qs_grid *grid, uint64_t cols, uint64_t first, uint64_t
  */
 void qs_grid_needs(qs_grid *grid, uint64_t cols, uint64_t first, uint64_t n, uint64_t *at, uint64_t *count);
 
-/* Does the part of the scales that is there cover the elements, and does `order` name groups that there are?
- */
+/* Do the scales that are loaded cover the elements, and are all groups in `order` below `group`? */
 int qs_grid_covers(const qs_grid *grid, uint64_t cols, uint64_t first, uint64_t n);
 
 /* The number-th scale, which must be covered. */
@@ -61,21 +60,21 @@ typedef struct qs_run {
 	uint32_t begin, count; /* elements, from the chunk's start, in coded order */
 } qs_run;
 
-/* The same for n runs. */
+/* The steps of n runs, as qs_grid_step gives them. */
 void qs_grid_steps(const qs_grid *grid, const qs_run *runs, uint32_t n, qs_step *steps);
 
 /* A chunk may shift the scale of a run, by rules that take shifts (FORMAT.md, "Ranks"). */
 void qs_step_shift(qs_step *step, uint32_t rule, uint32_t dtype, int8_t shift);
 enum { QS_SHIFT_NONE = -128 }; /* by rules whose shift 0 is one */
 
-/* The order in which a chunk's elements are coded: so that those of one scale stand together. */
+/* The order in which a chunk's elements are coded. It brings those that share a scale together. */
 typedef enum qs_coded_order {
-	QS_CODED_ROWS,    /* as they are */
+	QS_CODED_ROWS,    /* the order of the matrix */
 	QS_CODED_COLUMNS, /* column by column: each has a scale of its own */
 	QS_CODED_GROUPS   /* each row's columns sorted by `order`, equal ones as they are */
 } qs_coded_order;
 
-enum { QS_GROUPS_COLS_MAX = 1 << 16 }; /* wider rows stay as they are */
+enum { QS_GROUPS_COLS_MAX = 1 << 16 }; /* wider rows are coded in the order of the matrix */
 
 qs_coded_order qs_coded_order_of(const qs_grid *grid, uint64_t cols, uint64_t first, uint32_t n);
 
@@ -112,7 +111,8 @@ int qs_runs_next(qs_runs *runs);
 /* The next runs, as many as have no more elements together than max_elems: their number. */
 uint32_t qs_runs_next_some(qs_runs *runs, qs_run *out, uint32_t max_runs, uint32_t max_elems);
 
-/* What a code is worth, for predictions: the step between neighbours in value, and the value of code 0. */
+/* The values that codes stand for, for predictions: slope is the distance of neighbours, start the value of
+ * code 0. */
 typedef struct qs_line {
 	float slope, start;
 } qs_line;

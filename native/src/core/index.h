@@ -1,4 +1,4 @@
-/* The index: the archive's first member, all that is needed to plan reads (FORMAT.md, "Index").
+/* The index: the archive's first member, which has all facts that planning reads takes (FORMAT.md, "Index").
  *
  * The decompressed body is a fixed sequence of arrays of fixed-size little-endian records. qs_index_open()
  * checks every field once, so that later reads need no checks; JavaScript reads the same validated bytes. */
@@ -106,7 +106,7 @@ typedef struct qs_object {
 	float error;             /* REFINE: |coarse − fine|² / |fine|², else 0 */
 	uint64_t n_elems, cols;
 	uint32_t chunk_elems, first_chunk, n_chunks;
-	uint64_t offset, coded_size; /* payload-relative; its chunks stand one after the other */
+	uint64_t offset, coded_size; /* of its chunks, which follow one another; relative to the payload */
 	/* CODES with a rule: their grid (grid.h) */
 	uint32_t zero_points, order; /* objects, or QS_NONE */
 	int32_t zero_offset;
@@ -121,7 +121,7 @@ typedef struct qs_object {
 		uint64_t row_stride;  /* CODES with a rule: of their grid */
 		uint64_t base_offset; /* BASE: of the elements in that file, in bytes */
 	};
-	uint32_t first_part; /* its parts are what a chunk decodes to, also where there are no chunks */
+	uint32_t first_part; /* the number of its first part, counted through all objects */
 } qs_object;
 
 /* Is the file one member of the archive? */
@@ -142,7 +142,7 @@ static inline uint64_t qs_object_n_parts(const qs_object *object)
 	return object->n_elems / object->chunk_elems + (object->n_elems % object->chunk_elems != 0);
 }
 
-/* Record i of an array, as it stands in the body. */
+/* Record i of an array, in the body. */
 static inline const uint8_t *qs_index_record(const qs_index *index, size_t array, uint32_t i, size_t size)
 {
 	QS_ASSERT(array <= index->body_size && (uint64_t)i * size + size <= index->body_size - array);

@@ -1,4 +1,4 @@
-/* What the objects of an index must satisfy: their places, their chunks, and what they build on. */
+/* Checks the objects of an index: their offsets, their chunks, and the objects that they build on. */
 #include "bytes.h"
 #include "delta.h"
 #include "grid.h"
@@ -9,7 +9,7 @@ static int are_alike(const qs_object *a, const qs_object *b)
 	return a->n_elems == b->n_elems && a->cols == b->cols && a->chunk_elems == b->chunk_elems;
 }
 
-/* Has a grid, or the fields for one are unused. */
+/* Are all fields for a grid unused? */
 static int has_no_grid(const qs_object *object)
 {
 	return object->rule == QS_RULE_NONE &&
@@ -18,7 +18,7 @@ static int has_no_grid(const qs_object *object)
 	       object->zero_offset == 0 && object->row_stride == 0 && object->group_stride == 0;
 }
 
-/* The grid of codes (grid.h): every element has a scale that there is. */
+/* Checks the grid of codes (grid.h): the scale of every element exists. */
 static int check_grid(const qs_index *index, uint32_t number, const qs_object *object)
 {
 	qs_object scales, other;
@@ -127,7 +127,7 @@ static int check_layout(const qs_index *index, uint32_t number, const qs_object 
 	        object->cols == coarse.cols / per_elem && object->chunk_elems == coarse.chunk_elems / per_elem);
 }
 
-/* Elements of a file that is not here. */
+/* Checks that the elements of a base object lie in their file of the base. */
 static int check_base(const qs_index *index, const qs_object *object)
 {
 	if (object->rule != 0 || object->coarse != QS_NONE || object->scales != QS_NONE ||
@@ -140,7 +140,7 @@ static int check_base(const qs_index *index, const qs_object *object)
 	       qs_is_inside(object->base_offset, qs_object_bytes(object), 0, size);
 }
 
-/* The factors of a refined object's columns, where it has some. */
+/* Checks the factors of a refined object's columns, if it has any. */
 static int check_factors(const qs_index *index, uint32_t number, const qs_object *object,
                          const qs_object *codes)
 {
@@ -154,7 +154,7 @@ static int check_factors(const qs_index *index, uint32_t number, const qs_object
 	       factors.n_elems == object->cols;
 }
 
-/* What an object builds on: objects before it, laid out alike. */
+/* Checks that an object builds on earlier objects only, and on those with the right kind and shape. */
 static int check_object_links(const qs_index *index, uint32_t number, const qs_object *object,
                               uint32_t error_bits)
 {

@@ -250,7 +250,7 @@ void qs_transpose_elems(uint32_t size, const uint8_t *src, uint64_t rows, uint64
 /* AutoAWQ, awq/modules/linear/gemm.py (WQLinear_GEMM.from_linear, order_map). */
 static const uint8_t interleaved[8] = {0, 2, 4, 6, 1, 3, 5, 7};
 
-/* Of codes that stand `stride` apart. */
+/* Makes a word of eight codes that are `stride` bytes apart. */
 static uint32_t interleave(const uint8_t *codes, size_t stride)
 {
 	uint8_t ordered[8];

@@ -1,4 +1,4 @@
-/* Layouts: the bytes of formats that keep codes and scales interleaved or packed (FORMAT.md, "Layouts"). */
+/* Layouts: bytes of formats that pack codes, or interleave them with scales (FORMAT.md, "Layouts"). */
 #ifndef QS_LAYOUT_H
 #define QS_LAYOUT_H
 
@@ -7,8 +7,7 @@
 
 #include "index.h"
 
-/* ggml's block types that are split into codes and scales; the rule for their grid is one of them (two for
- * Q8_0). */
+/* Is this one of ggml's block types that are split into codes and scales (those that a rule names)? */
 int qs_blocks_are_modelled(uint32_t dtype);
 
 /* Bytes of a block's scales as the scales object has them: of one element, or of a record. absmax: Q8_0's
@@ -19,16 +18,16 @@ uint32_t qs_blocks_scales_size(uint32_t dtype, uint32_t absmax);
 void qs_blocks_join(uint32_t dtype, uint32_t absmax, const uint8_t *codes, const uint8_t *scales,
                     size_t n_blocks, uint8_t *dst);
 
-/* The inverse: codes and d, m, packed scales, as they stand in the blocks. */
+/* The inverse of qs_blocks_join: takes codes and scales out of blocks. */
 void qs_blocks_split(uint32_t dtype, const uint8_t *blocks, size_t n_blocks, uint8_t *codes, uint8_t *scales);
 
 /* n_words words of codes of `bits` bits (4 or 8), the first in the lowest bits, little-endian; the codes of a
- * word stand next to one another. Higher bits of codes are cut off. */
+ * word are neighbours in a row. Higher bits of codes are dropped. */
 void qs_words_pack(uint32_t bits, const uint8_t *codes, size_t n_words, uint8_t *dst);
 void qs_words_unpack(uint32_t bits, const uint8_t *words, size_t n_words, uint8_t *codes);
 
-/* The same of words of 4 bits in the order of AWQ's kernels: the codes of a word stand in its nibbles 0, 4,
- * 1, 5, 2, 6, 3, 7. */
+/* Words of 4-bit codes in the order of AWQ's kernels: the codes of a word are in its nibbles 0, 4, 1, 5, 2,
+ * 6, 3, 7. */
 void qs_words_interleave(const uint8_t *codes, size_t n_words, uint8_t *dst);
 void qs_words_deinterleave(const uint8_t *words, size_t n_words, uint8_t *codes);
 

@@ -1,5 +1,4 @@
-/* The first byte of a coded chunk, and what decoder and encoder must agree on besides (FORMAT.md, "Chunks").
- */
+/* Limits and flags of chunks that decoder and encoder must agree on (FORMAT.md, "Chunks"). */
 #ifndef QS_MODE_H
 #define QS_MODE_H
 
@@ -7,7 +6,7 @@
 #include "index.h"
 
 enum {
-	QS_SHIFTS_MAX = 1 << 16, /* chunks of more runs have none */
+	QS_SHIFTS_MAX = 1 << 16, /* chunks of more runs have no shifts */
 	QS_CLASSES_MAX = 16,
 	QS_RECORD_SIZE_MAX = 64,
 	QS_CLASSES_ELEMS_MAX =
@@ -31,7 +30,7 @@ enum {
 	QS_CENTRES_MAX = 1 << 16
 };
 
-/* The part of a chunk that lies in one row of the object. */
+/* A row slice: the elements of a chunk that lie in one row of the object. */
 typedef struct qs_row_slice {
 	uint32_t row;          /* counted from the chunk's first row */
 	uint32_t begin, count; /* elements, from the chunk's start */

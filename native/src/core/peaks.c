@@ -22,11 +22,12 @@ QS_ALWAYS_INLINE void add_to(uint8_t *dst, const uint8_t *src, unsigned size, ui
 }
 
 /* A group is written as if nothing were missing, then again from behind the first peak on, one place further,
- * then from behind the second one on: what is too much is overwritten by the next group, or by the peaks. */
+ * then from behind the second one on: the bytes written beyond are overwritten by the next group, or by the
+ * peaks. */
 QS_ALWAYS_INLINE void place_groups(const qs_peaks *from, size_t group, size_t end, const unsigned size,
                                    const unsigned per_group, const uint8_t *src, uint8_t *dst)
 {
-	const qs_peaks peaks = *from; /* which no store to dst can change */
+	const qs_peaks peaks = *from; /* a copy, which stores to dst cannot change */
 	for (; group < end; group++, src += size - per_group, dst += size) {
 		unsigned peak = peaks.places[0][group], first = peak & (size - 1);
 		add_to(dst, src, size, peaks.centre);
@@ -42,7 +43,7 @@ QS_ALWAYS_INLINE void place_groups(const qs_peaks *from, size_t group, size_t en
 	}
 }
 
-/* Reads and writes up to a group behind the last one, too. */
+/* Reads and writes up to one group beyond the last one. */
 static void place_all(const qs_peaks *peaks, size_t group, size_t end, const uint8_t *src, uint8_t *dst)
 {
 	unsigned size = 1u << peaks->group_log;
@@ -57,7 +58,7 @@ static void place_all(const qs_peaks *peaks, size_t group, size_t end, const uin
 void qs_peaks_place(const qs_peaks *peaks, size_t n_groups, uint8_t *dst, uint8_t *scratch)
 {
 	size_t size = (size_t)1 << peaks->group_log, others = size - peaks->per_group;
-	/* The last groups from other memory: so that what is too much falls on nothing that is still needed. */
+	/* The last groups are made in scratch memory, so that bytes written beyond them destroy nothing. */
 	size_t n_last = size / peaks->per_group + 1 < n_groups ? size / peaks->per_group + 1 : n_groups;
 	size_t n_first = n_groups - n_last;
 	if (!n_groups)
@@ -71,7 +72,7 @@ void qs_peaks_place(const qs_peaks *peaks, size_t n_groups, uint8_t *dst, uint8_
 	memcpy(dst + (n_groups - 1) * size, last, size);
 }
 
-/* Do all name one of the values, and another place than `others` (if there are some) in the group? */
+/* Does each byte name one of the values, and a place in the group that `others` (or NULL) does not name? */
 static int places_are_good(const uint8_t *places, const uint8_t *others, uint32_t n, unsigned group_log,
                            unsigned n_values)
 {

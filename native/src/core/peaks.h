@@ -1,5 +1,6 @@
-/* Codes whose groups each have an extreme one, such as ±127 in every block of 32: where it stands is said
- * apart, and the other codes are coded without it (FORMAT.md, "Codes without peaks"). */
+/* Codes in groups that each have an extreme code, a peak, such as ±127 in every block of 32. Values and
+ * places of the peaks are coded on their own, the other codes without them (FORMAT.md, "Codes without
+ * peaks"). */
 #ifndef QS_PEAKS_H
 #define QS_PEAKS_H
 
@@ -20,14 +21,14 @@ typedef struct qs_peaks {
 	const uint8_t *places[QS_PEAKS_MAX];              /* a byte for each group; the two differ in place */
 } qs_peaks;
 
-/* The chunk without its peaks, as codes are laid out in. */
+/* Describes the chunk without its peaks, as a chunk of codes. */
 qs_chunk_desc qs_peaks_rest(const qs_peaks *peaks, const qs_chunk_desc *desc);
 
-/* What a chunk of peaks begins with; the groups' bytes are put into w->values. */
+/* Reads the head of a chunk of peaks. The groups' bytes are written to w->values. */
 qstore_status qs_peaks_read(qs_reader *r, const qs_chunk_desc *desc, qs_peaks *peaks, const qs_workspace *w);
 
-/* Puts the peaks where they belong. dst has room for n_groups groups; its end holds the others' distances to
- * the centre. scratch: QS_PEAKS_SCRATCH bytes. */
+/* Inserts the peaks. dst has room for n_groups groups, and at its end the distances of the other codes to the
+ * centre. scratch: QS_PEAKS_SCRATCH bytes. */
 void qs_peaks_place(const qs_peaks *peaks, size_t n_groups, uint8_t *dst, uint8_t *scratch);
 enum { QS_PEAKS_SCRATCH = (3 << QS_PEAKS_LOG_MAX) + (1 << 2 * QS_PEAKS_LOG_MAX) };
 

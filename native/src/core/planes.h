@@ -1,5 +1,6 @@
-/* Byte planes: elements of 1 to 8 bytes taken apart so that bytes of one kind stand together. Floats are
- * first rotated left by one bit, which puts the exponent into the top byte and the sign below the mantissa.
+/* Byte planes: elements of 1 to 8 bytes taken apart so that bytes of the same significance are stored
+ * together. Floats are first rotated left by one bit, which puts the exponent into the top byte and the sign
+ * below the mantissa.
  */
 #ifndef QS_PLANES_H
 #define QS_PLANES_H
@@ -15,10 +16,10 @@ int qs_planes_rotated(uint32_t dtype);
  * 8) bytes. */
 void qs_planes_join(const uint8_t *planes, size_t n, unsigned size, int rotated, uint8_t *dst);
 
-/* The same of planes that stand anywhere. */
+/* As qs_planes_join, with each plane at an address of its own. */
 void qs_planes_weave(const uint8_t *const *planes, size_t n, unsigned size, int rotated, uint8_t *dst);
 
-/* The inverse. */
+/* The inverse of qs_planes_join. */
 void qs_planes_split(const uint8_t *src, size_t n, unsigned size, int rotated, uint8_t *planes);
 
 #endif

@@ -51,7 +51,7 @@ static inline int qs_ranks_room(qs_ranks *ranks, const uint8_t **src)
 	return 1;
 }
 
-/* What the number of elements that a kernel is given is a multiple of. */
+/* Kernels take multiples of this many elements. */
 static inline unsigned qs_ranks_step(unsigned lanes)
 {
 	return lanes < QS_LANES_STEP ? lanes : QS_LANES_STEP;
@@ -69,7 +69,7 @@ qs_ranks_kernel qs_ranks_simd128; /* WebAssembly SIMD, SSE4.1, NEON */
 qs_ranks_kernel qs_ranks_avx2;    /* 64 lanes */
 qs_ranks_kernel qs_ranks_avx512;  /* 64 lanes, and tables of signed codes around 0 only */
 
-/* The same of n elements with the cell of each, field by field; an element with g = 0 takes a value from
+/* Decodes n elements with a cell for each, given field by field. An element with g = 0 takes a value from
  * escapes. */
 typedef int qs_ranks_fields_kernel(qs_ranks *ranks, const qs_cell_fields *cells, size_t n, uint8_t *dst);
 
@@ -78,8 +78,9 @@ qs_ranks_fields_kernel qs_ranks_fields_simd128;
 qs_ranks_fields_kernel qs_ranks_fields_avx2;   /* 64 lanes */
 qs_ranks_fields_kernel qs_ranks_fields_avx512; /* 64 lanes */
 
-/* For kernels that leave them out: the values of those of n elements whose index is 0. Few are: to look for
- * them afterwards takes less than room for them in each vector. Returns where the next ones are. */
+/* Writes the escaped values of n elements, for kernels that leave them out. Escapes are rare, so that finding
+ * them afterwards takes less time than handling them in each vector. Returns the place of the next escaped
+ * value. */
 const uint8_t *qs_ranks_place_escapes(const uint8_t *escapes, const uint8_t *indexes, size_t n, uint8_t *dst);
 
 qs_ranks_fields_kernel *qs_ranks_fields_best(unsigned lanes);

@@ -25,23 +25,23 @@ static qstore_status decode_exceptions(qs_reader *r, size_t n, uint8_t *dst)
 	return QSTORE_OK;
 }
 
-/* Cells of elements that are gathered before ranks are decoded with them. */
+/* Elements whose cells are gathered before their ranks are decoded. */
 enum { FIELDS_MAX = 2 * QS_STRIP_MAX + QS_STRIP_OVERSHOOT };
 _Static_assert((int)QS_STRIP_MAX >= (int)QS_LANES_STEP, "what is left of a step leaves room for a strip");
 
-/* Elements go to the lanes in turn. Runs of one scale are decoded as they stand, by their tables, several at
- * a time; cells of those too short for it, and of what is left of others, are gathered here first. Either the
- * one or the other waits to be decoded. */
+/* Feeds elements to the decoder of ranks, lane after lane. Long runs are decoded directly by their tables,
+ * several runs at a time. Cells of short runs, and of the ends of long ones, are gathered here first. Only
+ * one of the two queues has elements at any time. */
 typedef struct feed {
 	qs_ranks ranks;
 	qs_ranks_kernel *whole; /* NULL: all runs are gathered */
 	qs_ranks_fields_kernel *mixed;
 	qs_fetch_kernel *fetch;
-	uint32_t whole_min; /* elements of runs that are not too short */
-	uint8_t *out;       /* of the next element to decode */
+	uint32_t whole_min; /* the fewest elements of a run that is decoded by its table */
+	uint8_t *out;       /* where the next decoded element is written */
 
 	uint32_t n_runs, n_whole; /* runs that wait, and their elements */
-	const uint8_t *indexes;   /* of these */
+	const uint8_t *indexes;   /* of their elements */
 	qs_cells cells[QS_STRIP_RUNS_MAX];
 	uint32_t counts[QS_STRIP_RUNS_MAX];
 
@@ -49,13 +49,13 @@ typedef struct feed {
 	uint16_t first[FIELDS_MAX], f[FIELDS_MAX], g[FIELDS_MAX];
 } feed;
 
-/* Of the next element. */
+/* The place for the cell of the next element. */
 static qs_cell_fields feed_fields(feed *f)
 {
 	return (qs_cell_fields){f->first + f->filled, f->f + f->filled, f->g + f->filled};
 }
 
-/* Decodes the first n of the cells gathered. */
+/* Decodes the first n of the gathered elements. */
 static int feed_decode(feed *f, qs_ranks_fields_kernel *kernel, uint32_t n)
 {
 	qs_cell_fields cells = {f->first, f->f, f->g};
@@ -104,7 +104,7 @@ static void feed_mixed(feed *f, qs_cells cells, const uint8_t *indexes, uint32_t
 	f->filled += n;
 }
 
-/* A run of elements, by its table, which must stay where it is as long as the run waits. */
+/* Queues a run. Its table must stay in the cache until the run is decoded. */
 static int feed_run(feed *f, qs_cells cells, const uint8_t *indexes, uint32_t n)
 {
 	if (f->whole && n >= f->whole_min) {
@@ -139,7 +139,7 @@ static int feed_run(feed *f, qs_cells cells, const uint8_t *indexes, uint32_t n)
 	return 1;
 }
 
-/* A run of elements that have each a cell of their own, by its table. */
+/* Queues a run whose elements have factors, so that each has a cell of its own. */
 static int feed_factors(feed *f, const qs_chunk_desc *desc, const qs_run *run, qs_cells cells,
                         const uint8_t *indexes)
 {
@@ -168,14 +168,14 @@ static uint8_t greatest(const uint8_t *codes, uint32_t n)
 	return most;
 }
 
-/* What a chunk's ranks are decoded with. */
+/* The state of decoding a chunk's ranks. */
 typedef struct ranks_chunk {
 	qs_walk walk;
 	feed feed;
-	int straight; /* most runs can be decoded by their tables as they stand */
+	int straight; /* most runs can be decoded by their tables without gathering cells */
 } ranks_chunk;
 
-/* Short runs, each element by its own cell. */
+/* Decodes short runs, whose cells are found element by element. */
 static int decode_short_runs(ranks_chunk *c, const qs_run *runs, uint32_t n_runs)
 {
 	if (!feed_whole(&c->feed) || !feed_gathered(&c->feed))
@@ -202,7 +202,7 @@ static uint32_t take_straight(ranks_chunk *c, const qs_run *runs, const qs_step 
 	return r;
 }
 
-/* Runs by their tables. */
+/* Decodes runs by their tables. */
 static int decode_long_runs(ranks_chunk *c, const qs_run *runs, const qs_step *steps, uint32_t n_runs)
 {
 	const qs_walk *walk = &c->walk;
@@ -282,7 +282,7 @@ static int settle_shared(qs_walk *walk, const uint8_t *bits, size_t size, uint8_
 	return (at + 7) / 8 == size && (at % 8 == 0 || !(bits[at / 8] >> at % 8));
 }
 
-/* The shifts of the chunk's runs, one after the other. */
+/* Reads the shifts of the chunk's runs. */
 static qstore_status decode_shifts(qs_reader *r, const qs_chunk_desc *desc, qs_coded_order order,
                                    const qs_workspace *w)
 {
@@ -295,7 +295,7 @@ static qstore_status decode_shifts(qs_reader *r, const qs_chunk_desc *desc, qs_c
 	return qs_decode_blocks(r, 1, n, w->shifts, w);
 }
 
-/* The lanes' states: the number of bits below each one's first, and those. */
+/* Reads the lanes' states: for each, the number of bits below its first 1, then these bits. */
 static int read_states(qs_reader *r, qs_ranks *ranks)
 {
 	const uint8_t *lengths = qs_read_bytes(r, ranks->lanes / 2);
@@ -356,7 +356,7 @@ static qstore_status decode_lanes(qs_reader *r, const qs_chunk_desc *desc, unsig
 	if (!decode_runs(&c) || !feed_flush(f) || f->ranks.escapes != w->scratch + 2 * (size_t)n_escapes)
 		return QSTORE_CORRUPT;
 	r->at = r->end - (f->ranks.src_end - f->ranks.src);
-	/* The encoder began where decoding must end. */
+	/* The encoder started from the states in which decoding must end. */
 	for (unsigned lane = 0; lane < lanes; lane++)
 		if (f->ranks.low[lane] != (QS_LANE_START & 0xffff) || f->ranks.high[lane] != QS_LANE_START >> 16)
 			return QSTORE_CORRUPT;
@@ -368,7 +368,7 @@ static qstore_status decode_lanes(qs_reader *r, const qs_chunk_desc *desc, unsig
 
 qs_coded_order qs_chunk_order(const qs_chunk_desc *desc)
 {
-	/* Under factors no two elements of a row share a cell. */
+	/* With factors, elements of a row have cells of their own. */
 	return desc->factors ? QS_CODED_ROWS
 	                     : qs_coded_order_of(&desc->coarse_grid, desc->cols, desc->first_elem, desc->n_elems);
 }
@@ -414,7 +414,7 @@ qstore_status qs_decode_ranks(qs_reader *r, const qs_chunk_desc *desc, uint8_t *
 	if (r->bad || escapes > n)
 		return QSTORE_CORRUPT;
 	if (escapes) {
-		/* Their planes may stand in dst, which is not needed yet. */
+		/* dst holds their planes meanwhile: it is not needed yet. */
 		status = qs_decode_blocks(r, 2, escapes, dst, w);
 		if (status)
 			return status;

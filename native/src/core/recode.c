@@ -3,10 +3,10 @@
 #include "rules.h"
 #include "workspace.h"
 
-/* Elements that are handled at a time: within a row, and on both grids one scale or a few. */
+/* Elements that are handled at a time, all of one row. */
 enum { AT_ONCE = 64 };
 
-/* Number of the scale of an element, and how many that follow in the row have the same one. */
+/* Finds the number of an element's scale, and how many elements from there on in the row share it. */
 static uint64_t scale_at(const qs_grid *grid, uint64_t row, uint64_t column, uint64_t cols, uint32_t *count)
 {
 	uint64_t g = 0, end = cols;
@@ -22,7 +22,7 @@ static uint64_t scale_at(const qs_grid *grid, uint64_t row, uint64_t column, uin
 	return row * grid->row_stride + g * grid->group_stride;
 }
 
-/* A line for each of n elements of a row. */
+/* Writes the line of each of n elements of a row. */
 static void find_lines(const qs_grid *grid, uint64_t row, uint64_t column, uint64_t cols, uint32_t n,
                        float *slope, float *start)
 {

@@ -29,7 +29,7 @@ QS_ALWAYS_INLINE float qs_magnitude_value(uint32_t magnitude, uint32_t dtype)
 	return dtype == QS_F16 ? qs_f32_from_bits(magnitude << 13) * 0x1p112f : qs_f32_from_bits(magnitude << 16);
 }
 
-/* The value of a 16-bit float; what is infinite in FP16 is NaN, for scales as unusable. */
+/* The value of a 16-bit float. FP16's infinities become NaN, which makes scales unusable. */
 QS_ALWAYS_INLINE float qs_half_value(uint32_t pattern, uint32_t dtype)
 {
 	if (dtype == QS_F16 && (pattern & 0x7c00) == 0x7c00)
@@ -76,8 +76,9 @@ QS_ALWAYS_INLINE uint32_t qs_positive_codes(uint32_t codes_dtype, int32_t zero)
 	return positive < 0 ? 0 : positive > 255 ? 255 : (uint32_t)positive;
 }
 
-/* What the value is multiplied with or divided by. shift: in ulps, from −128 to 127, for a division that was
- * not exact. (A GPU's __fdividef may be off by 2: CUDA C++ Programming Guide, "Intrinsic Functions".) */
+/* The number that values are multiplied with or divided by. shift: in ulps, from −128 to 127, for a division
+ * that was not exact. (A GPU's __fdividef may be off by 2: CUDA C++ Programming Guide, "Intrinsic
+ * Functions".) */
 QS_ALWAYS_INLINE float qs_rule_factor(uint32_t rule, float scale, int32_t shift)
 {
 	float factor;
@@ -98,7 +99,7 @@ QS_ALWAYS_INLINE float qs_rule_factor(uint32_t rule, float scale, int32_t shift)
 	return qs_f32_from_bits(qs_f32_bits(factor) + (uint32_t)shift);
 }
 
-/* Distance of neighbouring codes, about. */
+/* The approximate distance of the values of neighbouring codes. */
 QS_ALWAYS_INLINE float qs_rule_step(uint32_t rule, float scale)
 {
 	return qs_rule_has_absmax(rule) ? scale / 127.0f : scale;
@@ -127,7 +128,7 @@ QS_ALWAYS_INLINE float qs_rule_scaled_value(uint32_t rule, uint32_t dtype, float
 	}
 }
 
-/* The same of a magnitude pattern. */
+/* qs_rule_scaled_value of a magnitude pattern. */
 QS_ALWAYS_INLINE float qs_rule_scaled(uint32_t rule, uint32_t dtype, uint32_t magnitude, float factor)
 {
 	return qs_rule_scaled_value(rule, dtype, qs_magnitude_value(magnitude, dtype), factor);
@@ -146,8 +147,8 @@ QS_ALWAYS_INLINE uint32_t qs_rule_reaches(uint32_t rule, uint32_t dtype, uint32_
 	return qs_rule_rounds_to(rule, qs_rule_scaled(rule, dtype, magnitude, factor), k);
 }
 
-/* ---- ggml's rules for 4 to 6 bits (ggml-quants.c, quantize_row_*_ref): of values whose sign is turned with
- * the scale's; and those that add the zero point (compressed-tensors, quantization/lifecycle/
+/* ---- ggml's rules for 4 to 6 bits (ggml-quants.c, quantize_row_*_ref): where a negative scale flips the
+ * values' signs; and those that add the zero point (compressed-tensors, quantization/lifecycle/
  * forward_helpers.py: _quantize, and the same as a Triton kernel in single precision) ---- */
 
 /* A single of either sign rounded to dtype, half to even, exponents without an upper end. */

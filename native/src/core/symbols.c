@@ -6,7 +6,7 @@
 #include "zstd.h"
 
 typedef struct symbols_work {
-	uintptr_t write, write_end; /* what is written after blocks, as qs_symbols_ahead says */
+	uintptr_t write, write_end; /* memory that is written after blocks (qs_symbols_ahead) */
 	unsigned write_size;        /* for each symbol */
 	union {
 		qs_tree_work huffman;
@@ -44,7 +44,8 @@ uint32_t qs_symbols_types(const void *work, const uint8_t **types)
 	return w->n_types;
 }
 
-/* What is needed after a segment of n symbols, besides n_raw bytes. */
+/* The addresses that are needed after a segment of n symbols: n_raw bytes of raw bits, and the next part of
+ * the destination. */
 static qs_ahead ahead_of(symbols_work *w, size_t n, const uint8_t *raw, size_t n_raw)
 {
 	qs_ahead a = {.read = (uintptr_t)raw, .read_end = (uintptr_t)raw + n_raw, .write = w->write};
@@ -54,8 +55,8 @@ static qs_ahead ahead_of(symbols_work *w, size_t n, const uint8_t *raw, size_t n
 	return a;
 }
 
-/* What Huffman and ANS blocks begin with: the top symbols' range, what is kept raw, and the table's log of
- * ANS. */
+/* The head of Huffman and ANS blocks: the range of top symbols, the number of raw bits, and for ANS the log
+ * of the table's size. */
 typedef struct block_head {
 	unsigned raw_bits, table_log, first, n_tops;
 	int zigzag;
@@ -72,14 +73,15 @@ static int read_head(qs_reader *r, block_head *h)
 	return !r->bad && first <= last && last < 256u >> h->raw_bits;
 }
 
-/* The top symbols as they stand before raw bits come below them. */
+/* The bytes of the top symbols before raw bits are merged into them. */
 static void find_symbols(const block_head *h, uint8_t symbols[256])
 {
 	for (unsigned t = 0; t < h->n_tops; t++)
 		symbols[t] = qs_raw_bits_above(h->first + t, h->raw_bits, h->zigzag);
 }
 
-/* Four bits for each top symbol, two a byte, the earlier one in the low half; a last unused half is zero. */
+/* Reads four bits for each top symbol: two a byte, the earlier one in the low half. An unused half must be
+ * zero. */
 static int read_nibbles(qs_reader *r, unsigned n, uint8_t *nibbles)
 {
 	const uint8_t *packed = qs_read_bytes(r, (n + 1) / 2);
@@ -108,7 +110,7 @@ static qstore_status decode_huffman(qs_reader *r, uint8_t *dst, size_t n, symbol
 		return QSTORE_CORRUPT;
 	if (h.n_tops == 1)
 		memset(dst, symbols[0], n);
-	/* Whole groups of raw bits but in the last segment. */
+	/* All segments but the last have whole groups of raw bits. */
 	for (size_t segment, n_raw; n; n -= segment, dst += segment, raw += n_raw) {
 		segment = n < QS_TREE_SEGMENT ? n : QS_TREE_SEGMENT;
 		n_raw = qs_raw_bits_size(segment, h.raw_bits);
@@ -124,7 +126,7 @@ static qstore_status decode_huffman(qs_reader *r, uint8_t *dst, size_t n, symbol
 	return QSTORE_OK;
 }
 
-/* Frequencies as the lengths of their binary numbers, and then the bits below their first ones. */
+/* Reads frequencies: first the lengths of their binary numbers, then the bits below each number's first 1. */
 static int read_frequencies(qs_reader *r, const block_head *h, uint16_t *frequencies)
 {
 	uint8_t lengths[256];
@@ -173,7 +175,7 @@ static qstore_status decode_ans(qs_reader *r, uint8_t *dst, size_t n, symbols_wo
 	return QSTORE_OK;
 }
 
-/* One symbol everywhere, but where gaps lead to another one. */
+/* Fills dst with the common symbol, then writes the others at the places that gaps lead to. */
 static qstore_status place_others(uint8_t *dst, size_t n, const uint8_t *gaps, size_t n_gaps,
                                   const uint8_t *others)
 {
@@ -230,7 +232,7 @@ static qstore_status decode_sparse(qs_reader *r, uint8_t *dst, size_t n, symbols
 	size_t n_gaps = qs_read_varint(r), n_others = 0;
 	if (r->bad || n_gaps > QS_SPARSE_MAX)
 		return QSTORE_CORRUPT;
-	/* Blocks in a block are not sparse again. */
+	/* The blocks inside a sparse block must not be sparse. */
 	qstore_status status = decode_block(r, qs_read8(r), w->gaps, n_gaps, w, zstd_work, zstd_work_size);
 	if (status)
 		return status;

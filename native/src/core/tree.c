@@ -84,7 +84,7 @@ static size_t count_ones(const uint8_t *src, size_t at, size_t count)
 	return count_ones_body(src, at, count);
 }
 
-/* Where each node's bits and symbols stand. Returns the bits' end; 0 when it is beyond n_bits. */
+/* Finds the places of each node's bits and symbols. Returns the bits' end; 0 when it is beyond n_bits. */
 static size_t find_nodes(qs_tree *t, const uint8_t *src, size_t n_bits, size_t n)
 {
 	size_t at = 0;
@@ -168,7 +168,7 @@ enum {
 #endif
 };
 
-/* The share of what is to be fetched that `groups` of all have. */
+/* Fetches as large a share of the addresses as `groups` are of all groups. */
 static void fetch(qs_ahead *a, size_t groups, size_t all)
 {
 #if defined(__wasm__)

@@ -1,8 +1,8 @@
-/* Huffman-coded symbols whose bits stand by the nodes of the code's tree, so that whole vectors are decoded
- * without a look-up and without waiting for the last one (FORMAT.md, "Symbol blocks"). Such a tree is a
- * Huffman-shaped wavelet tree (Grossi, Gupta, Vitter, "High-order entropy-compressed text indexes", 2003).
- * Decoding goes from the longest codes' nodes up to the root: a node's symbols are those of its two children,
- * merged as its bits say. */
+/* Huffman-coded symbols whose bits are stored node by node of the code's tree, so that whole vectors are
+ * decoded without a look-up and without waiting for the previous symbol (FORMAT.md, "Symbol blocks"). Such a
+ * tree is a Huffman-shaped wavelet tree (Grossi, Gupta, Vitter, "High-order entropy-compressed text indexes",
+ * 2003). Decoding goes from the longest codes' nodes up to the root: a node's symbols are those of its two
+ * children, merged as its bits say. */
 #ifndef QS_TREE_H
 #define QS_TREE_H
 
@@ -12,7 +12,7 @@
 enum {
 	QS_TREE_DEPTH = 15,           /* longest code */
 	QS_TREE_NODES = 255,          /* of 256 symbols */
-	QS_TREE_SEGMENT = 1 << 16,    /* symbols whose bits stand together */
+	QS_TREE_SEGMENT = 1 << 16,    /* symbols of a segment, whose bits are stored together */
 	QS_TREE_GROUP = 64,           /* symbols of a kernel's step; nodes with as many bits begin at a byte */
 	QS_TREE_LEAF = 256,           /* qs_tree_node.child: added to the symbol of a leaf */
 	QS_TREE_SLACK = QS_TREE_GROUP /* bytes behind children's symbols that kernels may read */
@@ -22,9 +22,9 @@ _Static_assert(QS_TREE_GROUP == 64, "a group's bits are one word of 64");
 
 typedef struct qs_tree_node {
 	uint16_t child[2]; /* for a bit of 0 and of 1: a node's number, or QS_TREE_LEAF + symbol */
-	/* Of the segment at hand: */
+	/* In the segment that is being decoded: */
 	uint32_t count; /* its symbols */
-	uint32_t begin; /* where they stand in its level's buffer */
+	uint32_t begin; /* their place in the level's buffer */
 	size_t at;      /* its first bit */
 } qs_tree_node;
 
@@ -35,7 +35,7 @@ typedef struct qs_tree {
 	qs_tree_node node[QS_TREE_NODES];
 } qs_tree;
 
-/* What decoding needs. */
+/* Scratch memory for decoding. */
 typedef struct qs_tree_work {
 	qs_tree tree;
 	/* Symbols of odd and of even levels' nodes, each node's at a multiple of QS_TREE_GROUP. */
@@ -73,7 +73,8 @@ typedef struct qs_tree_branch {
  * `from`. Up to QS_TREE_SLACK bytes from there on are read, whatever is needed of them. */
 typedef void qs_tree_kernel(const uint8_t *bits, size_t groups, qs_tree_branch branch[2], uint8_t *dst);
 
-/* For eight bits, where each of eight bytes comes from: the next of those at 0 for a bit of 0, at 8 for 1. */
+/* For each byte of bits, a shuffle that merges two lists of eight symbols: a bit of 0 takes the next symbol
+ * of the list at 0, a bit of 1 that of the list at 8. */
 extern const uint8_t qs_merge[256][8];
 
 qs_tree_kernel qs_tree_scalar; /* the oracle */

@@ -1,5 +1,5 @@
-/* Walking a chunk of 16-bit floats run by run: which scale and which cells the codes of each have (FORMAT.md,
- * "Ranks"). What decodes ranks and what finds them walk the same way. */
+/* Walks through a chunk of 16-bit floats run by run, and finds the scale and the cells of each run
+ * (FORMAT.md, "Ranks"). The decoder and the encoder of ranks walk the same way. */
 #ifndef QS_WALK_H
 #define QS_WALK_H
 
@@ -8,13 +8,13 @@
 
 typedef struct qs_walk {
 	const qs_chunk_desc *desc;
-	const uint8_t *codes;  /* in coded order, as all of this */
+	const uint8_t *codes;  /* in coded order, as all fields here */
 	const uint8_t *shifts; /* of the runs that are left, or NULL */
-	uint8_t *indexes;      /* memory for those that are not codes: n_elems */
+	uint8_t *indexes;      /* memory for n_elems indexes, used where they are not the codes themselves */
 	qs_cell_cache *cells;  /* ready for the chunk */
 	qs_fetch_kernel *fetch;
-	int by_code;  /* fetch takes codes */
-	int is_short; /* most runs are: the cells of several are found at a time */
+	int by_code;  /* fetch takes codes instead of indexes */
+	int is_short; /* most runs are short: the cells of several are found at a time */
 	qs_strip_cells strip;
 	qs_runs runs;
 } qs_walk;

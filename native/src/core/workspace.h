@@ -1,4 +1,4 @@
-/* The decoder's scratch memory, one block that the caller gives. */
+/* The decoder's scratch memory: one block, which the caller provides. */
 #ifndef QS_WORKSPACE_H
 #define QS_WORKSPACE_H
 
@@ -22,10 +22,10 @@ typedef struct qs_workspace {
 
 size_t qs_workspace_bytes(void);
 
-/* 0 when there is too little. */
+/* Divides the memory; returns 0 when it is too small. */
 int qs_workspace_open(qs_workspace *w, void *work, size_t work_size);
 
-/* Symbol blocks of n bytes each, one after the other. */
+/* Decodes n_blocks symbol blocks of n bytes each into dst. */
 qstore_status qs_decode_blocks(qs_reader *r, unsigned n_blocks, size_t n, uint8_t *dst,
                                const qs_workspace *w);
 
@@ -35,7 +35,7 @@ qstore_status qs_decode_ranks(qs_reader *r, const qs_chunk_desc *desc, uint8_t *
 /* The order in which a chunk's ranks are coded. */
 qs_coded_order qs_chunk_order(const qs_chunk_desc *desc);
 
-/* The codes that the coarser ones let expect, n_elems bytes. */
+/* Predicts n_elems codes from the coarser ones. */
 void qs_predict_codes(const qs_chunk_desc *desc, uint8_t *dst);
 
 #endif
