@@ -12,7 +12,7 @@ enum { OPTIONS_MAX = 40 };
 
 static const cli_tool *cli_running;
 static const char *cli_name = "qstore";
-static volatile sig_atomic_t cli_signal; /* what cancels the work */
+static volatile sig_atomic_t cli_signal; /* the signal that cancels the work */
 
 void cli_start(const cli_tool *tool)
 {

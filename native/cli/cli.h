@@ -36,7 +36,7 @@ enum { CLI_NO_MORE = -1, CLI_EXIT = -2 };
 typedef struct cli_common {
 	unsigned threads; /* 0: not given */
 	int quiet, json;
-	int code; /* what to end with after CLI_EXIT */
+	int code; /* the exit status after CLI_EXIT */
 } cli_common;
 
 typedef struct cli_bar {

@@ -15,7 +15,7 @@ static int clause(const char *text)
 	return size;
 }
 
-/* A text inside single quotes; what `escaped` has gets a backslash. */
+/* A text inside single quotes; characters of `escaped` get a backslash. */
 static void quoted(const char *text, int size, const char *escaped)
 {
 	for (int i = 0; i < size; i++) {
@@ -42,8 +42,8 @@ static void bash_function(const char *name)
 		putchar(isalnum((unsigned char)*name) ? *name : '_');
 }
 
-/* The assignment of what fits. compgen prints names of files one a line, and they may have spaces; it splits
- * its list of words where IFS says. */
+/* The assignment of all that fits. compgen prints names of files one a line, and they may have spaces; it
+ * splits its list of words where IFS says. */
 static void bash_offer(const char *offers)
 {
 	if (!offers)
@@ -148,7 +148,7 @@ void cli_print_zsh(const cli_tool *tool)
 
 /* ---- fish ---- */
 
-/* Options that fish asks for what may be in a word. */
+/* fish's options that say which words fit. */
 static void fish_offer(const char *offers)
 {
 	if (!offers)

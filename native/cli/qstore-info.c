@@ -20,15 +20,16 @@ static const cli_option option_table[] = {
     CLI_COMMON,
 };
 
-static const cli_term kinds[] = {{"plain", "coded on its own"},
-                                 {"codes", "quantized, in the coarse layer"},
-                                 {"refine", "what its codes lack. The column error is the relative squared "
-                                            "error of the codes, rule is the arithmetic that made them"},
-                                 {"delta", "what coarser floats, or the base's, lack"},
-                                 {"base", "equal to the base's tensor (see qstore-pack --base)"},
-                                 {"literal", "kept with the file's header"},
-                                 {"shared", "in a coarser variant's layer already"},
-                                 {NULL, NULL}};
+static const cli_term kinds[] = {
+    {"plain", "coded on its own"},
+    {"codes", "quantized, in a coarser layer"},
+    {"refine", "only the part that its codes lack. The column error is the relative squared "
+               "error of the codes, rule is the arithmetic that made them"},
+    {"delta", "the difference to coarser floats, or to the base's"},
+    {"base", "equal to the base's tensor (see qstore-pack --base)"},
+    {"literal", "kept with the file's header"},
+    {"shared", "in a coarser variant's layer already"},
+    {NULL, NULL}};
 
 static const cli_term exit_codes[] = {{"0", "good"}, {"1", "failed"}, {"2", "wrong usage"}, {NULL, NULL}};
 

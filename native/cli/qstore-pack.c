@@ -24,8 +24,9 @@ static const cli_option option_table[] = {
     {OPTION_FROM, "from", "NAME", "int8 int4 q8_0 q4_0 bf16 fp16",
      "code HIGH from this variant, not from the next coarser one (int4, q4_0 …)", CLI_ONCE},
     {OPTION_BASE, "base", "OLD", CLI_ANY_FILE,
-     "store only the difference to this model: an earlier version, or what HIGH was made from (a folder, a "
-     "file or an archive); unpacking needs OLD too",
+     "store only the difference to this model: an earlier version, or the model that HIGH was made from (a "
+     "folder, "
+     "a file or an archive); unpacking needs OLD too",
      CLI_ONCE},
     {OPTION_INCLUDE, "include", "PATTERN", NULL, "quantize these tensors too: a shell pattern on the name",
      CLI_REPEATS},
@@ -45,7 +46,7 @@ static const cli_term examples[] = {
     {"qstore-pack llama-bf16.gguf --low llama-q8_0.gguf --low llama-q4_0.gguf -o llama.qstore",
      "GGUF, from 4 bits to 16"},
     {"qstore-pack Llama-chat/ --base llama.qstore -o chat.qstore",
-     "a finetune: only what differs from its base"},
+     "a finetune: only its differences to the base"},
     {NULL, NULL}};
 
 static const cli_tool tool = {

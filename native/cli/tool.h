@@ -12,11 +12,12 @@
 #define CLI_ARCHIVE "@archive"
 
 typedef struct cli_option {
-	int id;             /* its letter; of an option without one, a number from CLI_OPTION_FIRST up */
-	const char *name;   /* without the dashes */
-	const char *value;  /* the name that texts give its value; NULL when it takes none */
-	const char *offers; /* what shells complete: one of the above, or words separated by spaces; or NULL */
-	const char *text;   /* begins with a short clause, which completions show alone */
+	int id;            /* its letter; of an option without one, a number from CLI_OPTION_FIRST up */
+	const char *name;  /* without the dashes */
+	const char *value; /* the name that texts give its value; NULL when it takes none */
+	const char
+	    *offers; /* words for shells to complete: one of the above, or words separated by spaces; or NULL */
+	const char *text;                       /* begins with a short clause, which completions show alone */
 	enum { CLI_ONCE, CLI_REPEATS } repeats; /* may it be given several times? */
 } cli_option;
 
@@ -37,7 +38,7 @@ typedef struct cli_tool {
 	const char *terms_title;   /* a list behind the options, or NULL */
 	const cli_term *terms;
 	const cli_term *exit_codes;
-	const char *exit_text; /* NULL, or what holds for all exit codes */
+	const char *exit_text; /* NULL, or a sentence that holds for all exit codes */
 	const cli_term *examples;
 	const char *see_also; /* the other tools' names, separated by spaces */
 } cli_tool;

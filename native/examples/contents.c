@@ -1,4 +1,4 @@
-/* Prints what is in an archive: its variants, and the files of the coarsest one.
+/* Lists an archive: its variants, and the files of the coarsest one.
  *
  *     cc contents.c $(pkg-config --cflags --libs qstore) -o contents
  *     ./contents model.qstore

@@ -1,6 +1,6 @@
 # What is published: the installed files, Debian packages, the source tarball. Included by the Makefile.
 #
-# Variables: PREFIX and the folders below, DESTDIR (a folder that stands for / while a package is assembled), RUN (an emulator
+# Variables: PREFIX and the folders below, DESTDIR (a folder that is used as / while a package is assembled), RUN (an emulator
 # for the tools, where CC is a cross compiler).
 
 PREFIX ?= /usr/local
@@ -61,7 +61,7 @@ install: lib tools docs ## install the tools, the library, man pages and complet
 	$(INSTALL) -m 644 $(TOOL_NAMES:%=$(B)/docs/%.fish) '$(DESTDIR)$(FISH_COMPLETIONS)'
 	@[ -n '$(DESTDIR)' ] || ldconfig 2>/dev/null || true
 
-uninstall: ## remove what `make install` with the same variables installed
+uninstall: ## remove the files that `make install` with the same variables installed
 	rm -f $(foreach f,$(TOOL_NAMES:%=$(BINDIR)/%) $(INCLUDEDIR)/qstore.h $(LIBDIR)/$(notdir $(LIB)) $(LIBDIR)/$(notdir $(SHARED_LIB)) \
 		$(SHARED_LINKS:%=$(LIBDIR)/%) $(LIBDIR)/pkgconfig/qstore.pc $(TOOL_NAMES:%=$(MANDIR)/man1/%.1) \
 		$(TOOL_NAMES:%=$(BASH_COMPLETIONS)/%) $(TOOL_NAMES:%=$(ZSH_COMPLETIONS)/_%) $(TOOL_NAMES:%=$(FISH_COMPLETIONS)/%.fish), \

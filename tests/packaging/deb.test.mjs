@@ -41,7 +41,7 @@ const found = (place) => execFileSync("find", [place, "-mindepth", "1", "-not", 
 	.split("\n").filter(Boolean).sort();
 
 test("they are installed, their tools run with the library that came along, and removed", { skip: skip ?? needsRoot() }, () => {
-	// dpkg has a folder of its own for /, and there a copy of the list of what is installed here: so dependencies are checked, and nothing
+	// dpkg has a folder of its own for /, and there a copy of the list of installed packages: so dependencies are checked, and nothing
 	// of this machine is touched.
 	const place = join(folder, "root"), admin = join(place, "var/lib/dpkg"), log = join(folder, "dpkg.log");
 	for (const each of ["info", "updates", "triggers"])

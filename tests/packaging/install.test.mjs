@@ -30,7 +30,7 @@ before(() => {
 	mkdirSync(tree);
 	execFileSync("tar", ["xzf", sourceTarball(folder), "-C", tree]);
 	source = join(tree, readdirSync(tree)[0]);
-	// Quicker than -O3; what is tested here is the same.
+	// Quicker than -O3; nothing that is tested here depends on it.
 	make("CFLAGS=-O1", "native");
 	make("CFLAGS=-O1", "install", `DESTDIR=${staged}`);
 });
