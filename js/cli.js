@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** qstore-decode: the files of one precision out of an archive, from a file or an URL. */
+/** qstore-decode: the files of one precision out of an archive, from a file or a URL. */
 
 import { readFileSync, writeSync } from "node:fs";
 import { availableParallelism } from "node:os";
@@ -14,7 +14,7 @@ const NAME = "qstore-decode";
 const HELP = `Usage: ${NAME} FILE.qstore|URL [--precision int8|bf16|fp16|low|high|all] [-o DIR]
 
 Restores a model's files from an archive, byte for byte; checksums of all bytes are checked.
-The first part of an archive is enough for the coarse precision; of an URL no more is read.
+The first part of an archive is enough for the coarse precision; of a URL no more is read.
 
   -p, --precision NAME  which variant: its name, low, high (default), or all: each in DIR/NAME
   -o, --output DIR      folder (default: the archive's name without .qstore, "-" and the precision)
@@ -23,7 +23,7 @@ The first part of an archive is enough for the coarse precision; of an URL no mo
   -j, --threads N       threads (default: all cores)
       --header "N: V"   send this header with each request (repeatable; for URLs)
       --base OLD        of an archive that was packed with one: the model that it is a difference to (an archive, file, folder or URL)
-      --cache DIR       keep what is fetched of an URL there: a finer precision later costs only the refinement
+      --cache DIR       keep what is fetched of a URL there: a finer precision later costs only the refinement
       --no-cache        keep nothing, not even until all is there (then nothing goes on where it was interrupted)
       --sha256          compute each file's SHA-256 too, and compare it with the archive's (slower)
   -f, --force           replace existing files
@@ -32,7 +32,7 @@ The first part of an archive is enough for the coarse precision; of an URL no mo
   -h, --help            this text
   -V, --version         the version
 
-What is fetched of an URL is kept until all of it is restored, so that the same command goes on after an interruption.
+What is fetched of a URL is kept until all of it is restored, so that the same command goes on after an interruption.
 Exit status: 0 done, 1 failed, 2 wrong usage. No file appears before all are complete and verified.
 `;
 

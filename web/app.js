@@ -16,7 +16,7 @@ import { Turn } from "./views/turns.js";
 
 /** The page's own archive. */
 const OWN = "model/stories.qstore";
-/** An archive whose coarsest precision takes no more is started without asking. */
+/** If the coarsest precision is at most so many bytes, it starts without a click. */
 const START_MAX = 8e6;
 const STORY_TOKENS = 320, CHAT_TOKENS = 400;
 const BEGINNINGS = [
@@ -25,7 +25,7 @@ const BEGINNINGS = [
 ];
 
 /**
- * What is open.
+ * The open archive, and what the page does with it.
  * @typedef {object} Open
  * @property {Archive} archive
  * @property {boolean} remote is it read from a server?
@@ -69,7 +69,7 @@ async function open(input) {
 		const archive = await openQstore(url ?? input, {
 			signal: controller.signal, async fetch(place, init) {
 				const response = await fetch(place, init);
-				// What restoring fetches is counted as it comes.
+				// Bytes that are fetched later are counted by restore().
 				if (!isOpen && response.status === 206)
 					fetched += Number(response.headers.get("content-length"));
 				return response;
@@ -84,7 +84,8 @@ async function open(input) {
 		const own = url?.href === new URL(OWN, document.baseURI).href;
 		const name = remote ? nameOf(/** @type {URL} */ (url)) : input.name;
 		current = {
-			archive, remote, own, described: describe(archive, name), runs: filesOf(archive, archive.variants[0].name).some(({ name }) => isGguf(name)),
+			archive, remote, own, described: describe(archive, name),
+			runs: filesOf(archive, archive.variants[0].name).some((file) => isGguf(file.name)),
 			steps: archive.variants.map(({ name }) => ({ stage: "ready", toFetch: archive.bytesToFetch({ precision: name }) })),
 			loading: [], closing: new AbortController(), fetched, running: undefined, turns: [],
 		};
@@ -144,7 +145,8 @@ function showOpen({ archive, runs, own, described }) {
 	showError(byId("talk-error"));
 	const note = byId("runtime-note");
 	note.hidden = runs;
-	note.textContent = runs ? "" : "There is no GGUF file in this archive, so nothing runs here; its files can be restored and saved.";
+	note.textContent = runs ? "" :
+		"This archive has no GGUF file, so this page cannot run its model. You can still restore its files and save them.";
 	prompt.value = own ? BEGINNINGS[0] : "";
 	showTalk(false);
 	inside.open(archive);
@@ -164,11 +166,11 @@ function update() {
 	showSavings(byId("savings"), archive.variants, { loaded, fetched });
 	inside.update(loaded);
 	const kept = archive.cache?.size ?? 0;
-	byId("kept").textContent = kept > 0 ? `This browser keeps ${size(kept)} of the open archive.` : "";
+	byId("kept").textContent = kept > 0 ? `This browser keeps ${size(kept)} of the open archive for your next visit.` : "";
 	byId("forget").hidden = kept === 0;
 	if (archive.cache?.error) {
 		byId("runtime-note").hidden = false;
-		byId("runtime-note").textContent = `The archive is not kept for the next time. ${explain(archive.cache.error)}`;
+		byId("runtime-note").textContent = `The archive is not kept for your next visit. ${explain(archive.cache.error)}`;
 	}
 }
 
@@ -186,7 +188,7 @@ async function start(i) {
 	const controller = opened.loading[i] = new AbortController(), { signal } = controller;
 	const before = opened.fetched;
 	step.error = undefined;
-	// Meanwhile, the runtime.
+	// The runtime is fetched at the same time.
 	const wasm = runs ? fetchRuntime(showRuntime) : undefined;
 	wasm?.catch(() => {});
 	try {
@@ -231,12 +233,13 @@ async function start(i) {
  * @param {boolean} done
  */
 function showRuntime(fetched, done) {
-	byId("runtime").textContent = done ? `It runs in wllama (llama.cpp in WebAssembly): ${size(fetched)}, fetched once and apart from the archive.` :
-		`Fetching wllama, which runs the model, once and apart from the archive: ${size(fetched)}`;
+	byId("runtime").textContent = done ?
+		`The model runs in wllama (llama.cpp in WebAssembly): ${size(fetched)}, fetched once and not part of the archive.` :
+		`Fetching wllama, the program that runs the model. This happens once; it is not part of the archive: ${size(fetched)}`;
 }
 
 /**
- * A promise that somebody else needs too.
+ * Waits for a promise that others wait for too, and rejects as soon as the signal aborts.
  * @template T
  * @param {Promise<T>} promise
  * @param {AbortSignal} signal
@@ -259,7 +262,7 @@ function showStep(i) {
 const changed = new Set();
 
 /**
- * Shows a step's progress, once for each picture that the screen shows.
+ * Shows a step's progress, at most once for each frame.
  * @param {Open} opened
  * @param {number} i
  */
@@ -348,7 +351,8 @@ function answer(opened, turn) {
 			return;
 		talking = controller;
 		const { runtime, layer } = running, name = precisionName(opened.archive.variants[layer]);
-		const before = opened.turns.slice(0, opened.turns.indexOf(turn)).map((each) => ({ asked: each.asked, answer: each.answerOf(layer) ?? "" }));
+		const before = opened.turns.slice(0, opened.turns.indexOf(turn))
+			.map((each) => ({ asked: each.asked, answer: each.answerOf(layer) ?? "" }));
 		let said = "", pieces = 0;
 		const began = performance.now();
 		byId("stop").hidden = false;
@@ -391,7 +395,7 @@ byId("open-form").addEventListener("submit", (event) => {
 	if (URL.canParse(url, document.baseURI) && url !== "")
 		void open(new URL(url, document.baseURI).href);
 	else
-		showError(byId("open-error"), "Give the whole address of an archive, beginning with https://");
+		showError(byId("open-error"), "Please give the whole address of an archive, beginning with https://");
 });
 byId("open-file").addEventListener("change", (event) => {
 	const [file] = /** @type {HTMLInputElement} */ (event.target).files ?? [];
@@ -416,7 +420,7 @@ byId("shuffle").addEventListener("click", () => {
 });
 byId("forget").addEventListener("click", async () => {
 	await current?.archive.cache?.clear();
-	announce("Nothing of the archive is kept any more.");
+	announce("This browser no longer keeps any of the archive.");
 	update();
 });
 

@@ -1,9 +1,12 @@
 /**
- * Codes of quantized tensors, and where finer values lie in the codes' cells. Block layouts: ggml's Q4_0 (16 bytes of two codes after an F16 step,
- * low halves first) and Q8_0 (32 codes after an F16 step); RUNTIMES of llama.cpp's quantizers: value = step × code.
+ * Codes of quantized tensors, and where finer values lie in the codes' cells. Block layouts: ggml's Q4_0 (16 bytes of two codes after an
+ * F16 step, low halves first) and Q8_0 (32 codes after an F16 step); RUNTIMES of llama.cpp's quantizers: value = step × code.
  */
 
-/** @typedef {{ codes: Int8Array, steps: Float32Array | undefined, low: number, high: number }} Codes steps: of each element, where they are in the same bytes */
+/**
+ * Codes between low and high; steps: the step of each element's scale, where the same bytes have it.
+ * @typedef {{ codes: Int8Array, steps: Float32Array | undefined, low: number, high: number }} Codes
+ */
 
 const BLOCK = 32;
 

@@ -12,21 +12,21 @@
  */
 
 /**
- * Coded bytes that are asked for at a time: what a cancelled download has to fetch once more is at most three times as much.
+ * Coded bytes that are requested at a time. After a download is cancelled, at most three times as many have to be fetched again.
  * @param {Archive} archive
  */
-const lotOf = (archive) => Math.min(Math.max(archive.size / 16, 2 ** 16), 4 * 2 ** 20);
+const batchSizeOf = (archive) => Math.min(Math.max(archive.size / 16, 2 ** 16), 4 * 2 ** 20);
 
-/** Decoded bytes that become a Blob, which browsers can put on disk, at a time. */
+/** So many decoded bytes at a time become a Blob, which browsers can move to disk. */
 const BLOB_SIZE = 8 * 2 ** 20;
-/** Greatest file whose SHA-256 is computed: browsers want it in one piece. */
+/** The SHA-256 is computed of files of at most so many bytes, since browsers need a file in one piece for it. */
 const HASH_MAX = 2 ** 28;
 
 /** @param {string} name */
 export const isGguf = (name) => name.toLowerCase().endsWith(".gguf");
 
 /**
- * The files of a precision that the page runs, else all.
+ * The files of a precision that the page can run; all files if there are none.
  * @param {Archive} archive
  * @param {string} precision
  */
@@ -45,7 +45,8 @@ export async function restore(archive, precision, { signal, onProgress }) {
 	const files = filesOf(archive, precision), began = performance.now();
 	/** @type {Restoring} */
 	const now = {
-		fetched: 0, toFetch: archive.bytesToFetch({ precision }), decoded: 0, toDecode: files.reduce((sum, { size }) => sum + size, 0), ms: 0,
+		fetched: 0, toFetch: archive.bytesToFetch({ precision }),
+		decoded: 0, toDecode: files.reduce((sum, { size }) => sum + size, 0), ms: 0,
 	};
 	const report = () => {
 		now.ms = performance.now() - began;
@@ -64,7 +65,7 @@ export async function restore(archive, precision, { signal, onProgress }) {
 		const blobs = [];
 		/** @type {Uint8Array<ArrayBuffer>[]} */
 		let parts = [], held = 0;
-		for await (const bytes of file.chunks(0, file.size, { signal, onFetch, lot: lotOf(archive) })) {
+		for await (const bytes of file.chunks(0, file.size, { signal, onFetch, batchSize: batchSizeOf(archive) })) {
 			parts.push(/** @type {Uint8Array<ArrayBuffer>} */ (bytes));
 			held += bytes.length;
 			now.decoded += bytes.length;

@@ -12,7 +12,7 @@ let module;
 /**
  * Fetches the runtime's module, once for all precisions.
  * @param {(fetched: number, done: boolean) => void} onProgress
- * @returns {Promise<string>} an URL of it
+ * @returns {Promise<string>} a URL of the module
  */
 export function fetchRuntime(onProgress) {
 	module ??= (async () => {
@@ -74,7 +74,8 @@ export class Runtime {
 			await runtime.close();
 			signal.throwIfAborted();
 			const { message } = /** @type {Error} */ (error);
-			throw new Error(`The runtime cannot load this model: ${message}${runtime.#log.slice(-1).map((line) => ` (${line})`).join("")}`, { cause: error });
+			const last = runtime.#log.slice(-1).map((line) => ` (${line})`).join("");
+			throw new Error(`The runtime cannot load this model: ${message}${last}`, { cause: error });
 		}
 	}
 

@@ -12,8 +12,8 @@ export async function servePage(folder, { at = "/", ...options } = {}) {
 	return serveFolders({ [at]: folder }, {
 		index: "index.html", etag: (path) => etagOf(join(folder, path.slice(at.length))), ...options,
 		headers: {
-			"content-security-policy": `${policy}; frame-ancestors 'none'`, "cache-control": "no-cache", "x-content-type-options": "nosniff",
-			"referrer-policy": "no-referrer", ...options.headers,
+			"content-security-policy": `${policy}; frame-ancestors 'none'`, "cache-control": "no-cache",
+			"x-content-type-options": "nosniff", "referrer-policy": "no-referrer", ...options.headers,
 		},
 	});
 }

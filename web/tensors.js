@@ -34,7 +34,8 @@ export function tensorsOf(archive) {
 			if (!info.variants.includes(precision))
 				continue;
 			const { name, shape } = info, coded = info.shared || info.variants[0] !== precision ? 0 : info.codedSize;
-			const tensor = tensors.get(name) ?? { name, shape, elems: shape.reduce((a, b) => a * b, 1), coded: 0, rule: "", parts: [], all: [] };
+			const elems = shape.reduce((a, b) => a * b, 1);
+			const tensor = tensors.get(name) ?? { name, shape, elems, coded: 0, rule: "", parts: [], all: [] };
 			tensors.set(name, tensor);
 			const part = { layer, coded, info, precision };
 			tensor.all.push(part);

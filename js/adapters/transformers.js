@@ -29,8 +29,8 @@ import { findFile } from "./find.js";
 
 /**
  * Makes `from_pretrained(repo, …)` and `pipeline(…, repo)` read the archive, without any request to the hub; "dtype" chooses among the
- * archive's precisions. Requests for files of the repository that the archive does not have are answered with status 404. Other repositories
- * are fetched and cached as before. Each thread has an `env` of its own: attach in the worker that loads the model.
+ * archive's precisions. Requests for files of the repository that the archive does not have are answered with status 404. Other
+ * repositories are fetched and cached as before. Each thread has an `env` of its own: attach in the worker that loads the model.
  * @param {TransformersEnv} env
  * @param {Archive} archive
  * @param {string} repo "organization/name", as it is given to transformers.js; it can be any name

@@ -47,8 +47,8 @@ export function ggufBlobs(archive, { precision, signal } = {}) {
 
 /**
  * @typedef {object} StorageOptions
- * @property {string | URL} url the URL of a folder: the archive's model-q8_0.gguf is the model at model-q8_0.gguf in that folder. Nothing is
- *   ever fetched from there
+ * @property {string | URL} url the URL of a folder: the archive's model-q8_0.gguf is the model at model-q8_0.gguf in that folder. Nothing
+ *   is ever fetched from there
  * @property {NextCache} [next] keeps other models: a `new CacheManager()`. Without it no other models can be loaded from URLs
  * @property {string} [precision] the precision to take if several have files of the same name; default "high"
  * @property {AbortSignal} [signal] ends all reads
@@ -89,7 +89,7 @@ export function archiveStorage(archive, { url, next, precision, signal }) {
 			if ((await own()).has(key))
 				await stream.cancel();
 			else if (!next)
-				throw new QstoreError("USAGE", `${key} cannot be kept: give archiveStorage a "next" that keeps models other than the archive's`);
+				throw new QstoreError("USAGE", `${key} cannot be kept: give archiveStorage a "next" that keeps other models`);
 			else if (key.startsWith(NOTES))
 				await next.writeMetadata(key.slice(NOTES.length), await new Response(stream).json());
 			else

@@ -33,8 +33,8 @@ import { upgradeTensors } from "./upgrade.js";
  * @property {string[]} variants the names of the variants that have it
  * @property {number} size
  * @property {string} sha256 in hexadecimal
- * @property {"stored" | "zstd" | "assembled" | "base"} kind stored, zstd: it is one member of the archive, as it is or compressed; assembled:
- *   it is made from coded chunks; base: a file of the base, which is not in the archive
+ * @property {"stored" | "zstd" | "assembled" | "base"} kind stored, zstd: it is one member of the archive, as it is or compressed;
+ *   assembled: it is made from coded chunks; base: a file of the base, which is not in the archive
  */
 
 /**
@@ -88,7 +88,7 @@ export class Archive {
 	 * @param {import("./contents.js").Context & ArchiveParts} parts
 	 */
 	constructor({ index, source, decoder, codec, cache, base, release }) {
-		/** The cache: `size` in bytes, `error` when nothing more can be kept, `clear()`. Undefined if the archive was opened without one. */
+		/** The cache: `size` in bytes, `error` when nothing more can be kept, `clear()`; undefined for archives opened without one. */
 		this.cache = cache;
 		/** The index, for planning reads ("qstore-decode/internals"). */
 		this.index = index;
@@ -242,7 +242,7 @@ export class Archive {
 	 */
 	async download({ precision, ...options } = {}) {
 		if (!this.cache)
-			throw this.#error("USAGE", "was opened without a cache, so that there is no place to download it to: open it with { cache: true }");
+			throw this.#error("USAGE", "was opened without a cache, and has no place for a download: open it with { cache: true }");
 		await fetchRanges(this.#source, planVariant(this.index, this.#variantNumber(precision), { max: READ_SIZE }), options);
 		if (this.cache.error)
 			throw new QstoreError("IO", `${this.name}: cannot be kept: ${this.cache.error.message}`, { cause: this.cache.error });

@@ -11,8 +11,8 @@ import { streamOf } from "../util/readable.js";
  * @property {string} name
  * @property {number} size
  * @property {boolean} [atOnce] does reading any part of it restore all of it?
- * @property {(start: number, end: number, options: ReadOptions) => AsyncIterable<Uint8Array>} chunks yields bytes [start, end), in order, in
- *   pieces that belong to the consumer
+ * @property {(start: number, end: number, options: ReadOptions) => AsyncIterable<Uint8Array>} chunks yields bytes [start, end), in order,
+ *   in pieces that belong to the consumer
  */
 
 /**
@@ -232,7 +232,8 @@ class Blocks {
 	}
 
 	/**
-	 * Restores blocks [first, end), copies those of their bytes that `out` has room for, and keeps the blocks, or the first and last of many.
+	 * Restores blocks [first, end), copies those of their bytes that `out` has room for, and keeps the blocks, or the first and last of
+	 * many.
 	 * @param {number} first
 	 * @param {number} end
 	 * @param {Uint8Array} out

@@ -42,11 +42,13 @@ import { WorkerPool } from "../decode/pool.js";
  * @property {Record<string, string>} [headers] are sent with each request, for example authorization
  * @property {boolean | number | WorkerOptions} [workers] where chunks are decoded: in as many workers as the machine has cores (true, the
  *   default), in the given number of workers, or on the calling thread (false)
- * @property {boolean | string | CacheOptions} [cache] keeps the coded bytes of URLs, for the next visit and for finer precisions. In browsers
- *   it is on by default and keeps them in the page's own file system; in Node it is off by default and keeps them in a folder
+ * @property {boolean | string | CacheOptions} [cache] keeps the coded bytes of URLs, for the next visit and for finer precisions. In
+ *   browsers it is on by default and keeps them in the page's own file system; in Node it is off by default and keeps them in a folder
  * @property {Limits} [limits]
- * @property {WebAssembly.Module | BufferSource | URL | string} [wasm] the decoder's module, its bytes, or its URL; by default the package's own
- * @property {Decoder} [decoder] a decoder ("qstore-decode/internals") to use; then the calling thread decodes, unless `workers` is given too
+ * @property {WebAssembly.Module | BufferSource | URL | string} [wasm] the decoder's module, its bytes, or its URL; by default the package's
+ *   own
+ * @property {Decoder} [decoder] a decoder ("qstore-decode/internals") to use; then the calling thread decodes, unless `workers` is given
+ *   too
  * @property {Codec} [codec] decodes instead of workers ("qstore-decode/internals"); the caller closes it
  * @property {BaseInput | BaseInput[]} [base] the base, for an archive that was packed with one: an archive, open or to be opened, or plain
  *   files, or in Node a folder of them. Its files are found by size and SHA-256, for which plain files are read as a whole. A URL is read

@@ -42,8 +42,8 @@ export class TensorData {
 	}
 
 	/**
-	 * The elements as an array over the memory of `bytes`: Int8Array for I8, Float32Array for F32 and so on; Uint16Array with the bit patterns
-	 * for BF16 and F16; Uint8Array for BOOL, the 8-bit floats and all other dtypes.
+	 * The elements as an array over the memory of `bytes`: Int8Array for I8, Float32Array for F32 and so on; Uint16Array with the bit
+	 * patterns for BF16 and F16; Uint8Array for BOOL, the 8-bit floats and all other dtypes.
 	 * @returns {TypedArray}
 	 */
 	get data() {

@@ -33,7 +33,7 @@ export function opfsStore() {
 					const folder = await own(true);
 					const handle = await folder.getFileHandle(name, { create: true });
 					try {
-						// The file appears when the stream is closed. (Safari before version 26 has no such streams: nothing is kept there.)
+						// The file appears when the stream is closed. (Safari before 26 has no such streams, and keeps nothing.)
 						const stream = await handle.createWritable();
 						try {
 							await stream.write(/** @type {Uint8Array<ArrayBuffer>} */ (bytes));

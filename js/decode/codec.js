@@ -14,8 +14,8 @@ import { QstoreError } from "../error.js";
  */
 
 /**
- * A chunk (`chunk`), a part of a layout, which has no chunk (`layout`), or a part of the base, which is decoded already (`values`); with the
- * job that it builds on.
+ * A chunk (`chunk`), a part of a layout, which has no chunk (`layout`), or a part of the base, which is decoded already (`values`); with
+ * the job that it builds on.
  * @typedef {object} Job
  * @property {CodedChunk} [chunk]
  * @property {import("../wasm/decoder.js").LayoutDesc} [layout] without `codes` and `grid`
@@ -51,8 +51,8 @@ export class ChunkError extends QstoreError {
 }
 
 /**
- * Decodes a job, and compares the decoded bytes with their checksum. The jobs that it builds on need no check: wrong values there would make
- * these bytes wrong.
+ * Decodes a job, and compares the decoded bytes with their checksum. The jobs that it builds on need no check: wrong values there would
+ * make these bytes wrong.
  * @param {Decoder} decoder
  * @param {Job} job
  * @returns {Uint8Array<ArrayBuffer>}

@@ -85,7 +85,7 @@ const RECORD = Object.freeze({ variant: 64, file: 80, extent: 24, tensor: 40, ob
  * @property {number} error refine: Σ(coarse − fine)² / Σ fine²
  * @property {number} elems
  * @property {number} cols
- * @property {number} chunkElems elements of each chunk but the last; layouts and base objects have no chunks in the archive, but are made in such parts
+ * @property {number} chunkElems elements of each part but the last, also of layouts and base objects, which have no chunks
  * @property {number} chunkBytes the same, decoded
  * @property {number} firstChunk
  * @property {number} firstPart of its parts through all objects: what its chunks decode to, or would
@@ -205,7 +205,8 @@ export class Index {
 			firstChunk: this.#u32(at + 36), chunkCount: this.#u32(at + 40), size: safe(elems / blockElems * blockSize, "an object's size"),
 			zeros: this.#u32(at + 44), offset: this.#u64(at + 48), codedSize: this.#u64(at + 56), order: this.#u32(at + 64),
 			group: kind === KIND.CODES ? field : 0, rowStride: kind === KIND.CODES ? wideField : 0, groupStride: this.#u64(at + 80),
-			bits: kind === KIND.LAYOUT ? field : 0, baseFile: kind === KIND.BASE ? field : NONE, baseOffset: kind === KIND.BASE ? wideField : 0,
+			bits: kind === KIND.LAYOUT ? field : 0,
+			baseFile: kind === KIND.BASE ? field : NONE, baseOffset: kind === KIND.BASE ? wideField : 0,
 			zeroOffset: this.#view.getInt32(at + 88, true), firstPart: this.#u32(at + 92),
 		};
 	}

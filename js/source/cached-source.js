@@ -87,8 +87,8 @@ export class CachedSource {
 	 * Opens the cache of a source. Gives the source itself where nothing can be kept.
 	 * @param {RemoteSource} source
 	 * @param {CacheFolder} folder
-	 * @param {{ key: string, revalidate: number, signal?: AbortSignal }} options revalidate: for so many seconds after a check the server is not
-	 *   asked again whether it still has the same file
+	 * @param {{ key: string, revalidate: number, signal?: AbortSignal }} options revalidate: for so many seconds after a check the server
+	 *   is not asked again whether it still has the same file
 	 * @returns {Promise<Source>}
 	 */
 	static async open(source, folder, { key, revalidate, signal }) {

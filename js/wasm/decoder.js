@@ -96,7 +96,8 @@ function checkSafe(value) {
  * @property {(words: number, src: number, size: number, dst: number, dstSize: number, work: number) => number} qs_chunk
  * @property {(dtype: number, absmax: number, codes: number, scales: number, count: number, dst: number) => void} qs_blocks
  * @property {(bits: number, codes: number, count: number, dst: number) => void} qs_words
- * @property {(bits: number, codes: number, rows: number, cols: number, first: number, count: number, dst: number) => void} qs_words_transposed
+ * @property {(bits: number, codes: number, rows: number, cols: number, first: number, count: number, dst: number) => void
+ *   } qs_words_transposed
  * @property {(codes: number, count: number, dst: number) => void} qs_interleaved
  * @property {(codes: number, rows: number, cols: number, first: number, count: number, dst: number) => void} qs_interleaved_columns
  * @property {(src: number, size: number, out: number) => void} qs_xxh3
@@ -168,8 +169,8 @@ export class Decoder {
 	 * Decodes a chunk after those that it builds on, whose values stay in the module's memory. Fills dst exactly.
 	 * @param {ChunkLevel[]} levels at least one. Each builds on the one before it, unless its `coarse` has the values to build on
 	 * @param {Uint8Array} dst gets the values of the last level
-	 * @param {(level: number, what: string) => Error} [damaged] makes the error for a level that does not decode, or for wrong values of the
-	 *   last level
+	 * @param {(level: number, what: string) => Error} [damaged] makes the error for a level that does not decode, or for wrong values of
+	 *   the last level
 	 * @param {bigint} [check] XXH3-64 of the last level's values; without it they are not checked
 	 */
 	chunks(levels, dst, damaged = (_, what) => new QstoreError("CORRUPT", `chunk: ${what}`), check) {
@@ -249,7 +250,8 @@ export class Decoder {
 		if (dst.length !== count * blockSize)
 			throw new QstoreError("USAGE", `${dst.length} bytes for ${elems} elements of ${DTYPES[dtype].name}`);
 		const byColumns = isByColumns(rule), cols = byColumns ? codes.length / codeSize / rows : 0, line = lineOf(rule, rows, bits);
-		const need = rule === LAYOUT.BLOCKS ? elems : byColumns ? Math.ceil((first + elems) / line.words) * line.size * rows : elems * perElem;
+		const need = rule === LAYOUT.BLOCKS ? elems :
+			byColumns ? Math.ceil((first + elems) / line.words) * line.size * rows : elems * perElem;
 		if (codes.length < need || cols % 1 !== 0 || (rule === LAYOUT.PACKED && words % 1 !== 0))
 			throw new QstoreError("USAGE", `${codes.length} bytes of codes, not ${need}`);
 		this.#heap.scope(() => {

@@ -119,7 +119,7 @@ function zsh(folder, lines) {
 	const script = `
 		zmodload zsh/zpty
 		zpty shell 'zsh -f -i'
-		zpty -w shell "PROMPT=; unsetopt beep; fpath=($PWD \$fpath); autoload -Uz compinit; compinit -D -u"
+		zpty -w shell "PROMPT=; unsetopt beep; fpath=($PWD $fpath); autoload -Uz compinit; compinit -D -u"
 		zpty -w shell "LISTMAX=0; bindkey '^L' list-choices; stty columns 200; echo rea''dy"
 		zpty -r -m shell heard '*ready*'
 		for line in "$@"; do

@@ -32,9 +32,10 @@ export class Inside {
 		this.#picked = undefined;
 		const tensors = tensorsOf(archive), names = archive.variants.map(precisionName);
 		const weights = tensors.reduce((sum, { elems }) => sum + elems, 0), coded = tensors.reduce((sum, tensor) => sum + tensor.coded, 0);
-		byId("inside-note").replaceChildren(tensors.length === 0 ? "There are no tensors that are known as such in this archive." :
-			`${plural(tensors.length, "tensor")}, ${plural(weights, "weight")}, ${(coded * 8 / weights).toFixed(2)} bits for each weight at ` +
-			`${names.length === 1 ? "its precision" : `all ${names.length} precisions together`}. Areas are bytes in the archive.`,
+		byId("inside-note").replaceChildren(tensors.length === 0 ? "This archive has no tensors that its index names." :
+			`${plural(tensors.length, "tensor")} with ${plural(weights, "weight")}. Each weight takes ` +
+			`${(coded * 8 / weights).toFixed(2)} bits ` +
+			`at ${names.length === 1 ? "its precision" : `all ${names.length} precisions together`}. Areas show bytes in the archive.`,
 			legend(names));
 		this.#treemap.show(tensors);
 		this.#table(tensors, names);
@@ -65,17 +66,21 @@ export class Inside {
 		const heads = ["Tensor", "Shape", "Rule", ...names.map((name, i) => `${i === 0 ? "" : "+ "}${name}`), "Sum"];
 		byId("tensors").replaceChildren(
 			make("caption", {}, "Bits per weight in the archive, at each precision"),
-			make("thead", {}, make("tr", {}, ...heads.map((text, i) => make("th", { scope: "col", className: i < 3 ? "" : "number" }, text)))),
+			make("thead", {}, make("tr", {},
+				...heads.map((text, i) => make("th", { scope: "col", className: i < 3 ? "" : "number" }, text)))),
 			make("tbody", {}, ...tensors.map((tensor) => {
 				const button = make("button", { type: "button", className: "link" }, tensor.name);
 				button.addEventListener("click", () => {
-					void this.pick(tensor).then(() => announce(`${tensor.name} is shown above the table, with ${plural(byId("tensor").querySelectorAll("figure").length, "histogram")}`));
+					void this.pick(tensor).then(() => announce(`${tensor.name} is shown above the table, with ` +
+						plural(byId("tensor").querySelectorAll("figure").length, "histogram")));
 					byId("tensor").scrollIntoView({ block: "nearest" });
 				});
-				return make("tr", {}, make("th", { scope: "row" }, button), make("td", {}, tensor.shape.join(" × ")), make("td", {}, tensor.rule || "–"),
+				return make("tr", {},
+					make("th", { scope: "row" }, button), make("td", {}, tensor.shape.join(" × ")), make("td", {}, tensor.rule || "–"),
 					...names.map((_, layer) => {
 						const part = tensor.all.find((each) => each.layer === layer);
-						return make("td", { className: "figure" }, !part ? "–" : part.info.shared ? "same" : bitsPerWeight(tensor, part.coded).toFixed(2));
+						return make("td", { className: "figure" },
+							!part ? "–" : part.info.shared ? "same" : bitsPerWeight(tensor, part.coded).toFixed(2));
 					}), make("td", { className: "figure" }, bitsPerWeight(tensor, tensor.coded).toFixed(2)));
 			})));
 	}
@@ -83,9 +88,11 @@ export class Inside {
 	/** @param {Archive} archive */
 	#files(archive) {
 		byId("files").replaceChildren(
-			make("thead", {}, make("tr", {}, ...["File", "Precisions", "Size", "SHA-256"].map((text) => make("th", { scope: "col" }, text)))),
-			make("tbody", {}, ...archive.files.map(({ name, variants, size: bytes, sha256 }) => make("tr", {}, make("th", { scope: "row" }, name),
-				make("td", {}, variants.join(", ")), make("td", { className: "figure" }, size(bytes)), make("td", {}, make("code", {}, sha256))))));
+			make("thead", {}, make("tr", {},
+				...["File", "Precisions", "Size", "SHA-256"].map((text) => make("th", { scope: "col" }, text)))),
+			make("tbody", {}, ...archive.files.map(({ name, variants, size: bytes, sha256 }) => make("tr", {},
+				make("th", { scope: "row" }, name), make("td", {}, variants.join(", ")),
+				make("td", { className: "figure" }, size(bytes)), make("td", {}, make("code", {}, sha256))))));
 	}
 
 	/** @param {Tensor} tensor */
@@ -93,11 +100,15 @@ export class Inside {
 		this.#picked = tensor;
 		this.#treemap.pick(tensor.name);
 		const archive = /** @type {Archive} */ (this.#archive), place = byId("tensor");
-		const facts = tensor.all.map(({ precision, layer, coded, info }) => [make("dt", {}, `${layer === 0 ? "" : "+ "}${precision}`), make("dd", {},
-			info.shared ? "the same as coarser" : `${info.dtype}, ${size(coded)}, ${bitsPerWeight(tensor, coded).toFixed(2)} bits a weight`)]);
+		const facts = tensor.all.map(({ precision, layer, coded, info }) => [
+			make("dt", {}, `${layer === 0 ? "" : "+ "}${precision}`),
+			make("dd", {}, info.shared ? "the same as in the coarser precision" :
+				`${info.dtype}, ${size(coded)}, ${bitsPerWeight(tensor, coded).toFixed(2)} bits a weight`),
+		]);
 		const body = make("div", { className: "figures" });
 		const head = [make("h3", {}, make("code", {}, tensor.name)),
-			make("p", {}, `${tensor.shape.join(" × ")}${tensor.rule ? `, codes by ${tensor.rule}` : ""}`), make("dl", { className: "facts" }, ...facts.flat())];
+			make("p", {}, `${tensor.shape.join(" × ")}${tensor.rule ? `, codes by ${tensor.rule}` : ""}`),
+			make("dl", { className: "facts" }, ...facts.flat())];
 		place.replaceChildren(make("div", {}, ...head), body);
 		try {
 			body.replaceChildren(...await this.#histograms(archive, tensor));
@@ -116,7 +127,7 @@ export class Inside {
 		let coarse;
 		for (const { precision, layer, info } of tensor.all) {
 			if (layer >= this.#loaded) {
-				figures.push(make("p", { className: "note" }, `The histogram of ${precision} is shown when it is here.`));
+				figures.push(make("p", { className: "note" }, `The histogram of ${precision} appears here once that precision is loaded.`));
 				break;
 			}
 			const length = bytesOf(info.dtype, elems);
@@ -131,7 +142,8 @@ export class Inside {
 				figures.push(histogram({
 					title: `${name} in its ${coarse.name} cell`, counts: placesInCells({ ...coarse.codes, steps }, values, PARTS), layer,
 					axis: ["−½ step", "code", "+½ step"],
-					text: `Where each ${name} value lies around its ${coarse.name} code. This is all that the refinement says; the flatter, the less can be saved on it.${sample}`,
+					text: `Where each ${name} value lies around its ${coarse.name} code. The refinement stores only this; ` +
+						`the flatter the histogram, the less it can be compressed.${sample}`,
 				}));
 			} else if (coarse && (info.dtype === "BF16" || info.dtype === "F16")) {
 				figures.push(histogram({
@@ -141,7 +153,8 @@ export class Inside {
 			}
 			if (codes) {
 				figures.push(histogram({
-					title: `${name}: codes`, counts: count(codes.codes, codes.low, codes.high), layer, axis: [String(codes.low), "0", String(codes.high)],
+					title: `${name}: codes`, counts: count(codes.codes, codes.low, codes.high), layer,
+					axis: [String(codes.low), "0", String(codes.high)],
 					text: `How often each code occurs.${sample}`,
 				}));
 			}

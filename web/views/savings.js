@@ -8,7 +8,8 @@ import { percent, precisionName, size } from "../text.js";
 /**
  * @param {HTMLElement} place
  * @param {Variant[]} variants
- * @param {{ loaded: number, fetched: number }} now loaded: variants that are here; fetched: bytes that came over the network since the page was opened
+ * @param {{ loaded: number, fetched: number }} now loaded: variants that are here; fetched: bytes that came over the network since the page
+ *   was opened
  */
 export function showSavings(place, variants, { loaded, fetched }) {
 	const finest = variants[variants.length - 1];
@@ -19,14 +20,20 @@ export function showSavings(place, variants, { loaded, fetched }) {
 	const rows = [
 		chart("This archive", archive, most, layers),
 		...variants.length > 1 ? [
-			chart(`The ${variants.length} files, one by one`, apart, most, variants.map(({ size: bytes }, i) => ({ layer: i, bytes, here: true }))),
-			chart(`${precisionName(finest)} file alone`, finest.size, most, [{ layer: variants.length - 1, bytes: finest.size, here: true }]),
+			chart(`The ${variants.length} files, one by one`, apart, most,
+				variants.map(({ size: bytes }, i) => ({ layer: i, bytes, here: true }))),
+			chart(`${precisionName(finest)} file alone`, finest.size, most,
+				[{ layer: variants.length - 1, bytes: finest.size, here: true }]),
 		] : [],
 	];
-	const saved = (/** @type {number} */ bytes) => `${size(Math.abs(bytes - archive))} (${percent(Math.abs(bytes - archive) / bytes)}) ${bytes >= archive ? "smaller" : "greater"}`;
+	const saved = (/** @type {number} */ bytes) => {
+		const difference = Math.abs(bytes - archive);
+		return `${size(difference)} (${percent(difference / bytes)}) ${bytes >= archive ? "smaller" : "larger"}`;
+	};
 	place.replaceChildren(make("dl", { className: "chart" }, ...rows.flat()),
-		make("p", {}, variants.length > 1 ? `With all precisions it is ${saved(apart)} than their files, and ${saved(finest.size)} than the ${precisionName(finest)} file alone.` :
-			`It is ${saved(apart)} than the file.`),
+		make("p", {}, variants.length === 1 ? `It is ${saved(apart)} than the file.` :
+			`With all precisions it is ${saved(apart)} than their files together, ` +
+			`and ${saved(finest.size)} than the ${precisionName(finest)} file alone.`),
 		make("p", { className: "note" }, `Fetched of it since this page was opened: ${size(fetched)}.`));
 }
 

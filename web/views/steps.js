@@ -85,13 +85,15 @@ class Step {
 		this.#fetched.progress.ariaLabel = `${this.#name}: fetched`;
 		this.#decoded.progress.ariaLabel = `${this.#name}: restored`;
 		this.#bars = make("div", { className: "bars", hidden: true },
-			make("span", {}, "wire"), this.#fetched.progress, this.#fetched.text, make("span", {}, "restored"), this.#decoded.progress, this.#decoded.text);
+			make("span", {}, "fetched"), this.#fetched.progress, this.#fetched.text,
+			make("span", {}, "restored"), this.#decoded.progress, this.#decoded.text);
 		this.#button.addEventListener("click", () => {
 			if (this.#button.ariaDisabled !== "true")
 				(this.#stage === "busy" || this.#stage === "starting" ? actions.cancel : actions.start)(i);
 		});
 		this.element = make("li", { className: "step", "data-layer": Math.min(i, 3) },
-			make("h3", {}, this.#name, " ", make("code", {}, variant.name)), this.#what, this.#button, this.#bars, this.#saves, this.#error);
+			make("h3", {}, this.#name, " ", make("code", {}, variant.name)),
+			this.#what, this.#button, this.#bars, this.#saves, this.#error);
 	}
 
 	/**
@@ -133,7 +135,8 @@ class Step {
 		this.#urls.forEach((url) => URL.revokeObjectURL(url));
 		const greatest = [...files].sort((a, b) => b.size - a.size).slice(0, SAVED);
 		this.#urls = greatest.map((file) => URL.createObjectURL(file));
-		this.#saves.replaceChildren(...greatest.map((file, i) => make("a", { href: this.#urls[i], download: file.name }, `Save ${file.name}`)));
+		this.#saves.replaceChildren(...greatest.map((file, i) =>
+			make("a", { href: this.#urls[i], download: file.name }, `Save ${file.name}`)));
 	}
 }
 

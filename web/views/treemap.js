@@ -31,7 +31,8 @@ function squarify(areas, { x, y, width, height }) {
 		let along = 0;
 		for (; at < end; at++) {
 			const length = areas[at] / depth;
-			boxes.push(width >= height ? { x, y: y + along, width: depth, height: length } : { x: x + along, y, width: length, height: depth });
+			boxes.push(width >= height ? { x, y: y + along, width: depth, height: length } :
+				{ x: x + along, y, width: length, height: depth });
 			along += length;
 		}
 		if (width >= height) {
@@ -105,7 +106,9 @@ export class Treemap {
 		let along = 0;
 		for (const { layer, coded } of tensor.parts) {
 			const part = coded / tensor.coded;
-			cell.append(shape("rect", { class: "layer", "data-layer": Math.min(layer, 3), x: x + along * width, y, width: part * width, height }));
+			cell.append(shape("rect", {
+				class: "layer", "data-layer": Math.min(layer, 3), x: x + along * width, y, width: part * width, height,
+			}));
 			along += part;
 		}
 		cell.append(shape("rect", { class: "edge", x, y, width, height }));
@@ -124,5 +127,6 @@ export class Treemap {
 /** @param {string[]} names of the layers, coarse to fine */
 export function legend(names) {
 	return make("p", { className: "legend" }, ...names.map((name, i) =>
-		make("span", {}, make("span", { className: "swatch layer", "data-layer": Math.min(i, 3), "data-here": "true" }), i === 0 ? name : `+ ${name}`)));
+		make("span", {}, make("span", { className: "swatch layer", "data-layer": Math.min(i, 3), "data-here": "true" }),
+			i === 0 ? name : `+ ${name}`)));
 }

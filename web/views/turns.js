@@ -49,8 +49,9 @@ export class Turn {
 		const place = make("p", { className: "said" }), foot = make("p", { className: "answer-foot" });
 		this.#answers.push({ name, layer, text: "", figures: "", place, foot });
 		this.#answers.sort((a, b) => a.layer - b.layer);
-		this.#grid.replaceChildren(...this.#answers.map((answer) => make("section", { className: "answer", "data-layer": Math.min(answer.layer, 3) },
-			make("h3", {}, answer.name), answer.place, answer.foot)));
+		this.#grid.replaceChildren(...this.#answers.map((answer) =>
+			make("section", { className: "answer", "data-layer": Math.min(answer.layer, 3) },
+				make("h3", {}, answer.name), answer.place, answer.foot)));
 	}
 
 	/**
@@ -90,10 +91,12 @@ export class Turn {
 			const same = words.findIndex((word, i) => word.trim() !== others[i]?.trim()), count = same < 0 ? words.length : same;
 			place.replaceChildren(make("span", { className: "same" }, words.slice(0, count).join("")));
 			if (same >= 0)
-				place.append(make("mark", {}, words[count].trimEnd()), words[count].slice(words[count].trimEnd().length), words.slice(count + 1).join(""));
+				place.append(make("mark", {}, words[count].trimEnd()), words[count].slice(words[count].trimEnd().length),
+					words.slice(count + 1).join(""));
 			facts.push(same < 0 ? `the same as ${coarser.name}` : `leaves ${coarser.name} after ${plural(count, "word")}`);
 		}
-		const button = this.#onContinue && make("button", { type: "button", className: "quiet", ariaLabel: `${name}: go on from here` }, "Go on from here");
+		const button = this.#onContinue &&
+			make("button", { type: "button", className: "quiet", ariaLabel: `${name}: go on from here` }, "Go on from here");
 		button?.addEventListener("click", () => this.#onContinue?.(this.#asked + text));
 		foot.replaceChildren(facts.join("; "), ...button ? [" ", button] : []);
 	}
