@@ -62,7 +62,7 @@ int qs_header(const uint8_t *src, size_t src_size, uint8_t *out)
 {
 	qs_index_header header;
 	qstore_status status = qs_index_read_header(src, src_size, &header);
-	if (status != QSTORE_OK)
+	if (status)
 		return status;
 	qs_store64(out, header.body_coded_size);
 	qs_store64(out + 8, header.body_size);
@@ -76,7 +76,7 @@ int qs_body(const uint8_t *src, size_t src_size, uint8_t *dst, size_t dst_size, 
 {
 	qs_index_header header;
 	qstore_status status = qs_index_read_header(src, src_size, &header);
-	if (status != QSTORE_OK)
+	if (status)
 		return status;
 	if (header.body_coded_size > src_size - QS_INDEX_HEADER_SIZE)
 		return QSTORE_TRUNCATED;
@@ -84,7 +84,7 @@ int qs_body(const uint8_t *src, size_t src_size, uint8_t *dst, size_t dst_size, 
 		return QSTORE_USAGE;
 	status = qs_index_decode_body(&header, src + QS_INDEX_HEADER_SIZE, src_size - QS_INDEX_HEADER_SIZE, dst,
 	                              dst_size, work, qs_chunk_workspace_size());
-	if (status != QSTORE_OK)
+	if (status)
 		return status;
 	qs_index index;
 	return qs_index_open(&index, dst, dst_size, header.payload_size);

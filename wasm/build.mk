@@ -2,7 +2,7 @@
 
 EMCC ?= emcc
 
-# What js/wasm/decoder.js calls.
+# The functions that js/wasm/decoder.js calls.
 WASM_EXPORTS := qs_version qs_heap qs_workspace_size qs_workspace_init qs_header qs_body qs_chunk qs_blocks qs_words qs_words_transposed qs_interleaved qs_interleaved_columns \
 	qs_xxh3 qs_zstd
 
@@ -80,7 +80,7 @@ dist/THIRD-PARTY.txt: $(B)/include/.made wasm/build.mk
 		printf '\n==== xxHash ====\n\n'; sed -n '1,/\*\//p' $(B)/include/xxhash.h; \
 		printf '\n==== musl (Emscripten) ====\n\nmusl is Copyright (C) 2005-2020 Rich Felker, et al.; MIT licence.\n'; } >$@
 
-# ---- What of js/ is made -------------------------------------------------------------------------------------------
+# ---- Generated files of js/ -------------------------------------------------------------------------------------------
 
 js/status.js js/format/facts.js &: native/src/core/status.h native/src/core/facts.h scripts/generate-js
 	@scripts/generate-js

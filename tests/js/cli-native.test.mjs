@@ -65,7 +65,7 @@ test("help and version", () => {
 	}
 });
 
-// What the kernels need of the processor, by the names that Linux gives its flags.
+// Features of the processor that the kernels need, by the names that Linux gives its flags.
 const FLAGS = {
 	"sse4.1": ["sse4_1", "popcnt"], avx2: ["avx2", "bmi2", "popcnt"],
 		avx512: ["avx512bw", "avx512vl", "avx512vbmi", "avx512_vbmi2", "popcnt"],

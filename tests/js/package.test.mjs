@@ -58,7 +58,7 @@ test("everything that package.json names is in the tarball", async () => {
 /** Files that no import reaches and that belong in the tarball all the same. */
 const OTHERS = ["CHANGELOG.md", "LICENSE", "README.md", "dist/THIRD-PARTY.txt", "native/FORMAT.md", "package.json"];
 
-/** What a module or its types name: imports, and files beside them such as a worker's. Comments of modules speak of types only. */
+/** Files that a module or its types name: imports, and files beside them such as a worker's. Comments of modules speak of types only. */
 function namesIn(file, source) {
 	const text = file.endsWith(".js") ? source.replace(/\/\*[\s\S]*?\*\//g, "") : source;
 	const found = [/\b(?:from|import)\s*\(?\s*"([^"]+)"/g, /\bnew URL\("([^"]+)", import\.meta\.url\)/g].flatMap((pattern) =>

@@ -17,7 +17,7 @@ static int has_word(const char *list, const char *word)
 	char spaced[256], wanted[64];
 	snprintf(spaced, sizeof(spaced), " %s ", list);
 	snprintf(wanted, sizeof(wanted), " %s ", word);
-	return strstr(spaced, wanted) != NULL;
+	return !!strstr(spaced, wanted);
 }
 
 static void test_scalar_kernels_are_everywhere(void **state)
@@ -33,7 +33,7 @@ static void test_no_other_words(void **state)
 	static const char *const known[] = {"scalar", "sse4.1", "avx2", "avx512", "neon"};
 	char list[256];
 	snprintf(list, sizeof(list), "%s", qstore_kernels_built());
-	for (char *word = strtok(list, " "); word != NULL; word = strtok(NULL, " ")) {
+	for (char *word = strtok(list, " "); word; word = strtok(NULL, " ")) {
 		int found = 0;
 		for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
 			found |= strcmp(word, known[i]) == 0;
@@ -46,7 +46,7 @@ static void test_the_machine_uses_only_what_was_built(void **state)
 	(void)state;
 	char used[256];
 	snprintf(used, sizeof(used), "%s", qstore_kernels_used());
-	for (char *word = strtok(used, " "); word != NULL; word = strtok(NULL, " "))
+	for (char *word = strtok(used, " "); word; word = strtok(NULL, " "))
 		assert_true(has_word(qstore_kernels_built(), word));
 }
 

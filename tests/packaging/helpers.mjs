@@ -45,7 +45,7 @@ export function program(name) {
 /** The checkout as it is, changes included, as a commit; undefined where it is not git's. */
 export function commit() {
 	const git = (...args) => spawnSync("git", args, { cwd: root, encoding: "utf8" }).stdout?.trim();
-	// What `git stash create` commits is on no branch.
+	// The commit that `git stash create` makes is on no branch.
 	stash ??= git("-c", "user.name=test", "-c", "user.email=test@example.org", "stash", "create") || git("rev-parse", "HEAD") || "";
 	return stash || undefined;
 }

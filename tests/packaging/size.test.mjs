@@ -1,4 +1,4 @@
-// What a browser fetches of the package: the main entry, bundled and minified.
+// The bytes that a browser fetches of the package: the main entry, bundled and minified.
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";

@@ -24,7 +24,7 @@ typedef struct encode_thread {
 	uint8_t *src, *coarse, *scratch, *dst;
 	pack_grid_memory coarse_grid, grid;
 	size_t dst_capacity;
-	/* Of the part that is coded: */
+	/* Sizes of the part that is coded. */
 	size_t src_size, dst_size; /* dst_size 0: the object has no chunks */
 	uint64_t part_checksum, chunk_checksum;
 	qs_chunk_stats stats;
