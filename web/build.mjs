@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 const root = fileURLToPath(new URL("../", import.meta.url));
 const site = process.argv[2] ?? join(root, "build/web");
 const library = process.env.QSTORE_JS ?? root;
-/** Of web/, what only makes the site or the model. */
+/** Files of web/ that only make the site or the model. */
 const NOT_SERVED = /^(build|serve|picture)\.mjs$|^tsconfig\.json$|^types$|^model\/(?!.*\.qstore$)/;
 
 const slashes = (path) => path.split(sep).join("/");
@@ -52,7 +52,7 @@ cpSync(join(wllama, "esm/index.min.js"), join(site, "wllama/index.js"));
 cpSync(join(wllama, "esm/wasm/wllama.wasm"), join(site, "wllama/wllama.wasm"));
 cpSync(join(wllama, "LICENCE"), join(site, "wllama/LICENCE"));
 
-// What works offline, for sw.js: all but the archives, which the library keeps itself.
+// The list of files that work offline, for sw.js: all but the archives, which the library keeps itself.
 // (index.html is "./": hosts may redirect its own name. Where there is no SIMD, the runtime does not run either.)
 const files = filesOf(site).filter((name) => !/\.(qstore|txt)$|^(sw\.js|index\.html)$|licen[cs]e$|scalar/i.test(name));
 const hash = createHash("sha256");

@@ -1,4 +1,4 @@
-/** What views make elements with. */
+/** Functions with which views make elements. */
 
 /**
  * An element by its id, which must be there.

@@ -1,4 +1,4 @@
-/** What went wrong, in words that a person can act on. */
+/** Errors in words that a person can act on. */
 
 import { HttpError, QstoreError, SourceChangedError } from "./qstore/js/index.js";
 

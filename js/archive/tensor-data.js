@@ -25,7 +25,7 @@ export class TensorData {
 	 */
 	constructor({ name, dtype, shape, file, precision }, bytes) {
 		this.name = name;
-		/** As safetensors spells it. */
+		/** The dtype, as safetensors spells it. */
 		this.dtype = dtype;
 		this.shape = shape;
 		/** The name of the file that has it. */

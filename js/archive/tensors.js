@@ -90,7 +90,7 @@ export async function fetchRanges(source, ranges, { signal, onProgress }) {
 }
 
 /**
- * Loads tensors in the given order. What it yields belongs to the consumer; beside that it holds a bounded amount.
+ * Loads tensors in the given order. The yielded tensors belong to the consumer; beside that it holds a bounded amount.
  * @param {Context} context
  * @param {ArchiveTensor[]} tensors
  * @param {LoadOptions & { gap?: number, fetched?: number }} [options] gap: see CoalesceOptions; fetched: bytes that the caller has fetched

@@ -88,7 +88,7 @@ async function gainsOf(context, tensors, options) {
 		const cast = record?.kind === KIND.DELTA ? index.object(record.coarse) : record;
 		return cast?.kind === KIND.REFINE && cast.elems > 0 ? { ...cast, grid: index.object(cast.coarse) } : undefined;
 	});
-	/** Of each refinement, the pieces of its codes, then those of its scales. */
+	/** The pieces of each refinement: first those of its codes, then those of its scales. */
 	const lists = refined.flatMap((record) =>
 		record ? [[...sampleOf(index, record.coarse)], [...planObject(index, record.grid.scales)]] : []);
 	const stream = decodePieces(context, lists.flat(), options);

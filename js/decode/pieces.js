@@ -11,7 +11,7 @@ import { PieceDecoder } from "./piece-decoder.js";
 /** @typedef {import("../source/source.js").ReadOptions} ReadOptions */
 
 /**
- * What reading an archive takes.
+ * Everything that reading an archive takes.
  * @typedef {object} Context
  * @property {import("../format/archive-index.js").Index} index
  * @property {import("../source/source.js").Source} source

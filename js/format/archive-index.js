@@ -124,7 +124,7 @@ export class Index {
 		const partCount = count(8);
 		/** Where the payload starts in the archive. */
 		this.payloadOffset = payloadOffset;
-		/** Of the complete archive. */
+		/** Bytes of the complete archive. */
 		this.archiveSize = safe(payloadOffset + payloadSize, "the archive's size");
 
 		const variants = COUNTS_SIZE;

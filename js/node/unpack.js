@@ -30,7 +30,7 @@ import { ioError } from "./io-error.js";
  */
 
 /**
- * What was restored.
+ * Says how much was restored.
  * @typedef {object} Unpacked
  * @property {number} files how many
  * @property {number} size of all files, in bytes
@@ -288,7 +288,7 @@ async function place(staging, folder, outputs, force) {
 			placed.push(path);
 		}
 	} catch (error) {
-		// What was replaced cannot be brought back, but what is new can go again.
+		// Replaced files cannot be brought back, but new ones can be removed again.
 		if (!force)
 			await Promise.all(placed.map((path) => unlink(path).catch(() => {})));
 		throw error;

@@ -32,7 +32,7 @@ import { KIND, KINDS, LAYOUT, RULES, isByColumns } from "../format/facts.js";
  */
 
 /**
- * What decoding a chunk takes beside the chunk itself.
+ * Everything that decoding a chunk takes beside the chunk itself.
  * @typedef {object} Needs
  * @property {ChunkId} [coarse] the chunk that it builds on, which may have needs of its own
  * @property {number} [whole] the object of codes, or floats, of which a layout by columns needs all chunks
@@ -41,7 +41,7 @@ import { KIND, KINDS, LAYOUT, RULES, isByColumns } from "../format/facts.js";
  */
 
 /**
- * What decoding a chunk needs directly; the chunk that it builds on has needs of its own (planChain).
+ * Plans what decoding a chunk needs directly; the chunk that it builds on has needs of its own (planChain).
  * @param {Index} index
  * @param {number} number object
  * @param {number} chunk

@@ -1,7 +1,7 @@
 /**
  * Little stories by our own grammar: story(seed, number) is the same text on every machine.
  *
- * As a program: node stories.js [--seed N] [--first N] [--count N] prints stories, one a line.
+ * Use as a program: node stories.js [--seed N] [--first N] [--count N] prints stories, one a line.
  */
 
 import { pathToFileURL } from "node:url";
