@@ -52,7 +52,7 @@ cpSync(join(wllama, "esm/index.min.js"), join(site, "wllama/index.js"));
 cpSync(join(wllama, "esm/wasm/wllama.wasm"), join(site, "wllama/wllama.wasm"));
 cpSync(join(wllama, "LICENCE"), join(site, "wllama/LICENCE"));
 
-// The list of files that work offline, for sw.js: all but the archives, which the library keeps itself.
+// The files that work offline, for sw.js: all but the archives, which the library keeps itself.
 // (index.html is "./": hosts may redirect its own name. Where there is no SIMD, the runtime does not run either.)
 const files = filesOf(site).filter((name) => !/\.(qstore|txt)$|^(sw\.js|index\.html)$|licen[cs]e$|scalar/i.test(name));
 const hash = createHash("sha256");

@@ -48,7 +48,7 @@ export function fetchRuntime(onProgress) {
 
 export class Runtime {
 	#wllama;
-	/** What it says itself, for when it fails. @type {string[]} */
+	/** The warnings and errors that it logs, for when it fails. @type {string[]} */
 	#log = [];
 
 	/** @param {string} wasm */

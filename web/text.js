@@ -36,7 +36,7 @@ export function plural(count, one, many = `${one}s`) {
 }
 
 /**
- * What people call a precision: "4 bit" of Q4_0, Q4_K; "16 bit" of BF16, F16.
+ * The name that people give a precision: "4 bit" of Q4_0, Q4_K; "16 bit" of BF16, F16.
  * @param {{ name: string, dtype: string }} variant
  */
 export function precisionName({ name, dtype }) {

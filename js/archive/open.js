@@ -16,7 +16,8 @@ import { WorkerPool } from "../decode/pool.js";
 /** @typedef {import("../source/source.js").Source} Source */
 
 /**
- * The things that an archive can be opened from. A string is a URL, or in Node a path too; an object with `read` is a source of the caller's own.
+ * The things that an archive can be opened from. A string is a URL, or in Node a path too; an object with `read` is a source of the
+ * caller's own.
  * @typedef {string | URL | Request | Blob | ArrayBuffer | ArrayBufferView | Source} SourceInput
  */
 

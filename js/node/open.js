@@ -12,8 +12,8 @@ import { handleSource, openFile } from "./file-source.js";
 import { spawnThread } from "./threads.js";
 
 /**
- * The things that an archive can be opened from in Node. A string is a path unless it begins with http:, https: or file:. The caller closes a file
- * that was open already.
+ * The things that an archive can be opened from in Node. A string is a path unless it begins with http:, https: or file:. The caller closes
+ * a file that was open already.
  * @typedef {import("../archive/open.js").SourceInput | import("./file-source.js").OpenFile} NodeInput
  */
 

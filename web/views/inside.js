@@ -1,4 +1,4 @@
-/** What is in an archive: a map and a table of its tensors, its files, and one tensor from near. */
+/** The contents of an archive: a map and a table of its tensors, its files, and one tensor from near. */
 
 import { bytesOf, codesOf, count, lowBits, placesInCells, valuesOf } from "../codes.js";
 import { announce, byId, make } from "../dom.js";

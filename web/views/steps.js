@@ -18,7 +18,7 @@ import { percent, precisionName, rate, size } from "../text.js";
 
 /** Files of a precision that can be saved. */
 const SAVED = 4;
-/** What is said of them. @type {Partial<Record<StepState["stage"], string>>} */
+/** The words for the stages. @type {Partial<Record<StepState["stage"], string>>} */
 const STAGES = { starting: "starting", running: "running", loaded: "restored" };
 
 export class Steps {

@@ -1,4 +1,4 @@
-/** What was asked, and what each precision said to it, side by side. */
+/** A question and the answer of each precision, side by side. */
 
 import { make } from "../dom.js";
 import { plural } from "../text.js";
