@@ -6,7 +6,7 @@ EMCC ?= emcc
 WASM_EXPORTS := qs_version qs_heap qs_workspace_size qs_workspace_init qs_header qs_body qs_chunk qs_blocks qs_words qs_words_transposed qs_interleaved qs_interleaved_columns \
 	qs_xxh3 qs_zstd
 
-WASM_CFLAGS := -std=c11 -O3 -ffp-contract=off $(WARNINGS) -D_GNU_SOURCE -Inative/include -Inative/src -I$(B)/include
+WASM_CFLAGS := -std=c11 -O3 -ffp-contract=off $(WARNINGS) -D_GNU_SOURCE -DXXH_VECTOR=XXH_SCALAR -Inative/include -Inative/src -I$(B)/include
 # zstd has the workspace that it is given, and no other memory.
 ZSTD_CFLAGS := -O3 -DZSTD_DISABLE_ASM -DZSTD_LEGACY_SUPPORT=0 -DZSTD_TRACE=0 -DZSTD_STRIP_ERROR_STRINGS=1 \
 	-DZSTDLIB_VISIBLE= -DDEBUGLEVEL=0 \
@@ -41,11 +41,13 @@ $(ZSTD_DIR)/.origin: always | $(if $(ZSTD_SRC),,npm-modules)
 
 .PHONY: always
 
-# xxhash.h and the zstd.h of that source, and nothing else of the machine's headers.
-$(B)/include/.made: $(ZSTD_DIR)/.origin
+# xxhash.h and the zstd.h of that source, and nothing else of the machine's headers. xxHash 0.8.3 includes arm_neon.h for WebAssembly's
+# SIMD, which lacks files of its own in Debian 13's Emscripten; its scalar code needs none of it.
+$(B)/include/.made: $(ZSTD_DIR)/.origin wasm/build.mk
 	@mkdir -p $(@D)
 	@cp $(ZSTD_DIR)/lib/zstd.h $(ZSTD_DIR)/lib/zstd_errors.h $(@D)/
 	@cp "$$(pkg-config --variable=includedir libxxhash)/xxhash.h" $(@D)/
+	@: >$(@D)/arm_neon.h
 	@touch $@
 
 $(B)/wasm/%/zstd.a: $(ZSTD_DIR)/.origin wasm/build.mk

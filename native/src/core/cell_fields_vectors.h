@@ -101,9 +101,7 @@ QS_ALWAYS_INLINE vs absolute(vs a)
  * between a value and zero, three instructions in WebAssembly. */
 QS_ALWAYS_INLINE vs opaque(vs mask)
 {
-#if defined(__wasm__)
-	__asm__("" : "+r"(mask));
-#endif
+	KEEP_AS_IS(mask);
 	return mask;
 }
 

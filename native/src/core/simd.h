@@ -58,7 +58,7 @@
 
 /* Hides from LLVM how a vector was made. LLVM would rewrite comparisons and choices into forms that take more
  * instructions in WebAssembly engines. */
-#if defined(__wasm_simd128__)
+#if defined(__wasm_simd128__) && __clang_major__ < 19 /* Clang 19 crashes on vectors in assembly */
 #define KEEP_AS_IS(vector) __asm__("" : "+r"(vector))
 #else
 #define KEEP_AS_IS(vector) (void)(vector)
