@@ -1,7 +1,7 @@
 /** Decoding an archive's chunks in memory, by what they are: the same in Node's workers and in browsers'. */
 
 import { readIndex } from "../../js/archive/read-index.js";
-import { KIND } from "../../js/format/archive-index.js";
+import { KIND } from "../../js/format/facts.js";
 import { decodeJob } from "../../js/decode/codec.js";
 import { DTYPES } from "../../js/format/facts.js";
 import { planObject } from "../../js/plan/plan.js";

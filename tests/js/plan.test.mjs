@@ -4,7 +4,8 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { openQstore } from "../../js/node/open.js";
 import { readIndex } from "../../js/archive/read-index.js";
-import { KIND, NONE } from "../../js/format/archive-index.js";
+import { NONE } from "../../js/format/archive-index.js";
+import { KIND } from "../../js/format/facts.js";
 import { chunkNumber, chunkRange, coalesce, describeChunk, findVariant, planChain, planChunk, planChunks, planFile, planRanges, planTensor,
 	planVariant } from "../../js/plan/plan.js";
 import { bytesSource } from "../../js/source/source.js";

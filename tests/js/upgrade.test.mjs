@@ -194,7 +194,7 @@ test("a budget is kept, and a caller can weigh", async (t) => {
 		1e9 : 0 }))
 		weighed.push(name);
 	assert.ok(weighed[0].includes("layers.2.mlp.down"));
-	assert.throws(() => archive.upgrade({ precision: "int8" }), { code: "USAGE", message: /nothing coarser/ });
+	assert.throws(() => archive.upgrade({ precision: "int8" }), { code: "USAGE", message: /no precision coarser/ });
 });
 
 test("a chunk that comes damaged is fetched once more, and named when it stays so", async (t) => {
