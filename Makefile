@@ -72,7 +72,7 @@ SANITIZE := -g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-san
 TEST_CC ?= $(CC)
 FUZZ_CC ?= clang
 
-# Of the machine that is compiled for: CC may be a cross compiler.
+# The machine that is compiled for, by CC, which may be a cross compiler.
 MACHINE := $(shell $(CC) -dumpmachine 2>/dev/null)
 X86_64 := $(filter x86_64% amd64%,$(MACHINE))
 DARWIN := $(findstring darwin,$(MACHINE))

@@ -4,7 +4,7 @@
  * first; characters outside the vocabulary become their UTF-8 bytes.
  */
 
-/** As GGUF's tokenizer.ggml.token_type counts them. */
+/** Types of tokens, with the numbers of GGUF's tokenizer.ggml.token_type. */
 export const TYPE = { normal: 1, unknown: 2, control: 3, byte: 6 };
 export const BOS = 1, EOS = 2;
 const FIRST_BYTE = 3, SPACE = "▁";

@@ -3,7 +3,7 @@
 #include "rules.h"
 #include "simd.h"
 
-/* Of rules that have one. */
+/* Returns the kind of kernel for a rule, or −1 if there is none. */
 static int kind_of(uint32_t rule)
 {
 	switch (rule) {
@@ -44,7 +44,8 @@ static int prefers_tables(qs_fields_kind kind, uint32_t dtype, const qs_grid *gr
 	if (!qs_grid_is_plain(grid) || kind == QS_FIELDS_HALF)
 		return 0;
 	QS_RETURN_AVX2(run >= 16, run >= 64);
-	/* Of few different scales tables are in the cache; those of FP16 values are slower to make. */
+	/* Where there are few different scales, their tables stay in the cache. Tables of FP16 values take longer
+	 * to make. */
 	return run >= 64 || grid->scales_dtype == QS_BF16 || (grid->scales_dtype == QS_F16 && dtype == QS_BF16);
 }
 

@@ -21,15 +21,15 @@ enum {
 
 _Static_assert(QS_STRIP_RUNS_MAX <= 32, "kernels return a bit for each run in a word");
 
-/* What the elements of a run have in common, run by run. Which of these are used depends on the rule; borders
- * count in quarters of a code. */
+/* Numbers that the elements of a run share, one array for each, by run. The rule decides which of them are
+ * used; borders are counted in quarters of a code. */
 typedef struct qs_strip {
 	uint32_t n_runs;
 	uint32_t begin[QS_STRIP_RUNS_MAX + 1]; /* of each run, and the end of the last one */
-	/* As qs_grid_step tells. Kernels take them from here … */
+	/* The caller sets these from qs_grid_step. */
 	float scale[QS_STRIP_RUNS_MAX], offset[QS_STRIP_RUNS_MAX];
 	int32_t zero[QS_STRIP_RUNS_MAX], shift[QS_STRIP_RUNS_MAX];
-	/* … and find the rest themselves: */
+	/* The kernels compute the others. */
 	float step[QS_STRIP_RUNS_MAX];   /* distance of borders, without an offset a little too large */
 	float factor[QS_STRIP_RUNS_MAX]; /* what the rule multiplies with or divides by, for quarters */
 	float close[QS_STRIP_RUNS_MAX];  /* with an offset: borders nearer to 0 than this are not exact */

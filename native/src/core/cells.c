@@ -79,9 +79,9 @@ typedef uint32_t four __attribute__((vector_size(16)));
 typedef int32_t four_signed __attribute__((vector_size(16)));
 typedef float four_singles __attribute__((vector_size(16)));
 
-/* Scales for which all borders, and what the rule makes of the values next to them, are normal numbers in all
- * of the types, which is nearly always: the first border is half a step, the last one less than 258 steps, up
- * to 2^-15 of it. */
+/* Finds the range of scales for which all borders, and all results of the rule next to them, are normal
+ * numbers in every type. Nearly all scales are in it. The first border is half a step, the last one less than
+ * 258 steps, with a relative error of up to 2^-15. */
 static void normal_scales(uint32_t rule, uint32_t dtype, float *min, float *max)
 {
 	int is_half = dtype == QS_F16 || qs_rule_casts(rule);
@@ -90,11 +90,10 @@ static void normal_scales(uint32_t rule, uint32_t dtype, float *min, float *max)
 	*max = (is_half ? 200 : 0x1p60f) * steps;
 }
 
-/* The same for these scales. Returns 0, and nothing is done, for others. A border is (k − ½) · step up to
- * 2^-15 of it (shifts are at most 2^-16), and neighbouring values differ by 2^-11 at least: so the pattern
- * below (k − ½) · step · (1 + 2^-14) is the last one before the border or the first one behind it, and the
- * rule says which.
- */
+/* Finds the borders for such a scale; returns 0, having done nothing, for another one. A border is (k − ½) ·
+ * step with a relative error of up to 2^-15 (shifts add at most 2^-16), and neighbouring values differ by at
+ * least 2^-11. So the pattern below (k − ½) · step · (1 + 2^-14) is the last one before the border or the
+ * first one after it, and the rule decides which. */
 QS_ALWAYS_INLINE int find_normal_borders(uint32_t *first, uint32_t last, uint32_t rule, uint32_t dtype,
                                          float scale, int32_t shift)
 {
@@ -118,7 +117,7 @@ QS_ALWAYS_INLINE int find_normal_borders(uint32_t *first, uint32_t last, uint32_
 			pattern = (four)x >> 16;
 			value = (four_singles)((four)x & 0xffff0000);
 		}
-		/* As qs_rule_reaches: a tie does not reach odd codes, where it is rounded to even ones. */
+		/* This decides like qs_rule_reaches: a tie that is rounded to even does not reach odd codes. */
 		four_signed border =
 		    (four_signed)middle + (qs_rule_rounds_away(rule) ? (four_signed){0} : (four_signed)odd);
 		four reached = (four)((four_signed)(divides ? value / factor : value * factor) >= border);
@@ -175,7 +174,7 @@ QS_ALWAYS_INLINE void write_cells(qs_cell *cells, const uint32_t *first, uint32_
 		cells[256 - positive] = cells[positive] | 0x8000;
 }
 
-/* These two are of all rules, so that the code is there once. */
+/* These two functions serve all rules, and are not inlined, so that their code is there once. */
 static __attribute__((noinline)) void find_any_borders(uint32_t *first, uint32_t last, uint32_t rule,
                                                        uint32_t dtype, float scale, int32_t shift)
 {
@@ -265,8 +264,8 @@ QS_ALWAYS_INLINE float half_spacing(float x, uint32_t dtype)
 	return octave * (dtype == QS_F16 ? 0x1p-11f : 0x1p-8f);
 }
 
-/* The same where the zero point is added: what rounds up to a border begins below it where ties go up, and
- * above it where they go down. */
+/* Finds the borders for rules that add the zero point. Rounding the sum moves a border by half a spacing:
+ * down if a tie is rounded up, and up if it is rounded down. */
 QS_ALWAYS_INLINE void find_sum_borders(int32_t *first, uint32_t rule, uint32_t dtype, float scale, float zero,
                                        uint32_t levels)
 {
@@ -283,8 +282,7 @@ QS_ALWAYS_INLINE void find_sum_borders(int32_t *first, uint32_t rule, uint32_t d
 		uint32_t reached = 0;
 		for (int32_t i = -1; i <= 1; i++)
 			reached += qs_block_reaches(rule, dtype, ordered_value(guess + i, dtype), scale, zero, k, levels);
-		/* One of the first two reaches k if the last does: where all do, and where none does, it begins
-		 * elsewhere. */
+		/* If all three places reach k, or none does, the border is elsewhere, and is searched for later. */
 		first[k] = guess + 2 - (int32_t)reached;
 		wrong[k] = reached % 3 == 0;
 	}
@@ -356,7 +354,7 @@ QS_ALWAYS_INLINE void build_table_of(qs_cell_table *table, uint32_t rule, uint32
                                      uint32_t reach, uint32_t codes_dtype, const int wide)
 {
 	uint32_t levels = qs_rule_levels(rule);
-	/* But for the number of codes these are one. */
+	/* The rules of 4 bits differ from those of 8 bits only in their number of levels. */
 	rule = rule == QS_RULE_ADD_HALF_4 ? QS_RULE_ADD_HALF : rule == QS_RULE_ADD_4 ? QS_RULE_ADD : rule;
 	switch (rule * 2 + (dtype == QS_F16)) {
 		BUILD_CASE(QS_RULE_LLM_INT8)
@@ -426,8 +424,8 @@ int qs_step_is_usable(uint32_t rule, const qs_step *step)
 	return scale > 0x1p-119f && scale <= 0x1p100f && offset >= -0x1p100f && offset <= 0x1p100f;
 }
 
-/* Cells of codes that were made of finer values than these: the value that has a border among those that are
- * rounded to it belongs to the cells on both sides. It is the first of the upper one. */
+/* Builds cells with shared borders, for codes that were made of finer values. A value that is rounded from
+ * both sides of a border belongs to both cells, and is the first value of the upper one. */
 static __attribute__((noinline)) void build_shared(const qs_cell_cache *cache, qs_cell_table *table,
                                                    const qs_step *step, uint32_t reach)
 {
@@ -537,7 +535,7 @@ static qs_cells find_cells(qs_cell_cache *cache, const qs_step *step, uint32_t r
 		key.is_small = (uint8_t)table->is_small;
 		*has = key;
 	}
-	/* A table that is not movable is that of the scale. */
+	/* A table that is not movable serves its own scale only, so it moves by 0. */
 	return (qs_cells){table, (uint16_t)(place - has->place), has->is_small};
 }
 

@@ -11,10 +11,9 @@
 #include "rules.h"
 #include "simd.h"
 
-/* What decoding needs of the cell of a code, in one word:
- * bits 0–15 the pattern of its first value, sign included; 16–31 G = floor(65536 / F); 32–47 F = min(65535,
- * floor(65536 / n)); 48–63 n, the number of values (1 for index 0 and for empty cells, whose rank says
- * nothing). */
+/* A cell, as decoding needs it, in one word. Bits 0–15: the pattern of its first value, with the sign; 16–31:
+ * G = floor(65536 / F); 32–47: F = min(65535, floor(65536 / n)); 48–63: n, the number of values, which is 1
+ * for index 0 and for empty cells. */
 typedef uint64_t qs_cell;
 
 #define QS_CELL_FIRST(c) ((uint16_t)(c))
@@ -22,9 +21,9 @@ typedef uint64_t qs_cell;
 #define QS_CELL_F(c) ((uint32_t)((c) >> 32 & 0xffff))
 #define QS_CELL_COUNT(c) ((uint32_t)((c) >> 48))
 
-/* floor(65536 / n) for 1 ≤ n < 2^16, by a single: the quotient is no integer by less than 2^-16, or is one,
- * and adding this number rounds (quotient − ½) half to even; integers above 1 are even, being powers of two.
- * No conversion, for which WebAssembly takes six instructions. */
+/* Returns floor(65536 / n) for 1 ≤ n < 2^16, computed as a single. The quotient is an integer, or at least
+ * 2^-16 away from one. Adding the constant rounds (quotient − ½) half to even; integer quotients above 1 are
+ * powers of two, hence even. This avoids a conversion, which takes six instructions in WebAssembly. */
 QS_ALWAYS_INLINE uint32_t qs_divide_65536(uint32_t n)
 {
 	return qs_f32_bits(65536.0f / (float)(int32_t)n + (0x1p23f - 0.5f)) - 0x4b000000;
@@ -46,9 +45,10 @@ enum { QS_CELL_TABLE = 256, QS_CELL_FIELDS = 128 };
  * value 0, and whose values are not coded as ranks. */
 typedef struct qs_cell_table {
 #if QS_HAVE_AVX512
-	/* Of caches that are `wide`: the same field by field, of codes 0 to 127; but g and count are 0 for index
-	 * 0, and for all of them with QS_ALL_ZERO. Signed codes have the cells of positive ones, except −128.
-	 * small: counts again, likewise, where none is above 255, and from code 32 on none above 31. */
+	/* Tables of wide caches also have each field in an array of its own, for codes 0 to 127. There g and
+	 * count are 0 for index 0, and for all indexes if zero is QS_ALL_ZERO. Negative codes have the cells of
+	 * positive ones, except −128. small repeats count, if no count is above 255 and, from code 32 on, none
+	 * above 31. */
 	uint16_t first[QS_CELL_FIELDS];
 	uint8_t small[QS_CELL_FIELDS];
 	uint8_t f_low[QS_CELL_FIELDS], f_high[QS_CELL_FIELDS]; /* bytes of f */
@@ -96,8 +96,9 @@ typedef struct qs_cell_cache {
 	qs_cell_table tables[QS_CELL_CACHE_SLOTS];
 	qs_cell_key keys[QS_CELL_CACHE_SLOTS];
 	uint32_t dtype, rule, codes_dtype;
-	/* Scales whose tables fit those 2^e times theirs: their bits, less movable_min, are at most movable_span,
-	 * once they have gone through movable_mask, which takes the sign off where the other one's do, too. */
+	/* A scale's table is movable, that is, it also serves scales 2^e times as large, if the scale's bits AND
+	 * movable_mask, less movable_min, are at most movable_span. The mask drops the sign for rules under which
+	 * a negative scale only flips signs. */
 	uint32_t movable_min, movable_span, movable_mask;
 	uint32_t exponent_shift; /* by which a single's exponent becomes that of dtype */
 	int shared; /* whether borders are shared: a value at a border belongs to both cells; 0 at first */
@@ -107,8 +108,8 @@ typedef struct qs_cell_cache {
 /* dtype: of the values, QS_F16 or QS_BF16. */
 void qs_cell_cache_init(qs_cell_cache *cache, uint32_t dtype, uint32_t rule, uint32_t codes_dtype);
 
-/* The same of a cache that is ready already, and whether borders are shared; its tables stay if they are
- * such. */
+/* Prepares an initialised cache for these types and this rule, and for shared borders or not. Tables that fit
+ * are kept. */
 void qs_cell_cache_use(qs_cell_cache *cache, uint32_t dtype, uint32_t rule, uint32_t codes_dtype, int shared);
 
 /* The table for a scale, for codes that are at most `reach` from the zero point (1 to 255; other rules than
@@ -116,9 +117,9 @@ void qs_cell_cache_use(qs_cell_cache *cache, uint32_t dtype, uint32_t rule, uint
  * platform finds the same cells. */
 const qs_cell_table *qs_cell_cache_get(qs_cell_cache *cache, const qs_step *step, uint32_t reach);
 
-/* The same by a table that may be that of a scale 2^e times as large, where one does for both: symmetric
- * rules know only products and quotients, which scale with powers of two, and so do floats, as long as none
- * of the numbers is subnormal or infinite. */
+/* Finds the cells of a scale, perhaps by the table of a scale 2^e times as large. Symmetric rules use only
+ * products and quotients, which scale with powers of two, and so do floats as long as no number is subnormal
+ * or infinite. */
 qs_cells qs_cell_cache_find(qs_cell_cache *cache, const qs_step *step, uint32_t reach);
 
 enum { QS_CELL_MOVABLE = 1 << 30 }; /* in a key's `zero` */
@@ -128,7 +129,7 @@ QS_ALWAYS_INLINE uint32_t qs_cell_key_zero(const qs_step *step)
 	return ((uint32_t)step->zero << 8 & 0xffff00) | (uint8_t)step->shift;
 }
 
-/* The slot of a movable table; the 128 mantissas of BF16 stand together. */
+/* Returns the slot of a movable table. The tables of BF16's 128 mantissas are neighbours. */
 QS_ALWAYS_INLINE uint32_t qs_cell_slot(uint32_t mantissa, uint32_t zero)
 {
 	return ((mantissa >> 16 | (mantissa >> 6 & 7 << 7)) ^ zero * 389) % QS_CELL_CACHE_SLOTS;

@@ -1,9 +1,10 @@
 /* The facts of the format, each in one table: types of elements, kinds of objects and files, layouts, rules,
  * modes of chunks and types of symbol blocks, with their properties. C's enums, tables and accessors are made
- * from these lists by the preprocessor, js/facts.js by scripts/generate-js. FORMAT.md says what they mean.
+ * from these lists by the preprocessor, js/format/facts.js by scripts/generate-js. FORMAT.md says what they
+ * mean.
  *
  * No other file compares rules by their numbers' order, or lists the rules that share a property: it asks
- * here. What does depend on single rules is their arithmetic, in rules.h, cells.c and cell_fields.c.
+ * here. Only their arithmetic depends on single rules, in rules.h, cells.c and cell_fields.c.
  *
  * To add a rule:
  * 1. a row at the end of QS_RULE_LIST, and one in FORMAT.md, 3.4; then run scripts/generate-js;

@@ -42,10 +42,9 @@ int qs_grid_is_plain(const qs_grid *grid);
 void qs_grid_window(const qs_grid *grid, uint64_t cols, uint64_t first, uint64_t n, uint64_t *low,
                     uint64_t *high);
 
-/* What has to be loaded for elements [first, first + n), n > 0: `count` elements of the scales' object from
- * `at` on; of the zero points, if there are any, zero_points_size from scales_first on. Sets both, and
- * scales_size.
- */
+/* Finds the scales that elements [first, first + n), n > 0, need: `count` elements of the scales' object from
+ * `at` on, and of the zero points, if there are any, zero_points_size from scales_first on. Sets these two
+ * and scales_size. */
 void qs_grid_needs(qs_grid *grid, uint64_t cols, uint64_t first, uint64_t n, uint64_t *at, uint64_t *count);
 
 /* Do the scales that are loaded cover the elements, and are all groups in `order` below `group`? */

@@ -1,4 +1,4 @@
-/* What an index must satisfy before anything else reads it (FORMAT.md, section 2). */
+/* Conditions that an index must satisfy before anything else reads it (FORMAT.md, section 2). */
 #include <string.h>
 
 #include "bytes.h"
@@ -66,7 +66,7 @@ static int is_zero(const uint8_t *p, size_t size)
 	return 1;
 }
 
-/* Counts, and where each array stands. */
+/* Reads the counts, and computes the offset of each array. */
 static int check_counts(qs_index *index)
 {
 	const uint8_t *p = index->body;
@@ -190,7 +190,7 @@ static int check_extents(const qs_index *index, const qs_file *file, uint32_t co
 		if (!is_zero(p + 4, 4) || record.object >= index->n_objects || record.size == 0)
 			return 0;
 		qs_index_object(index, record.object, &object);
-		/* What a variant needs stands in its own layer or before. */
+		/* A file uses only objects of its variant's layer or of earlier ones. */
 		if (object.variant > coarsest ||
 		    !qs_is_inside(record.offset, record.size, 0, qs_object_bytes(&object)))
 			return 0;

@@ -72,7 +72,7 @@ static inline void store_two(uint8_t *dst, words v)
 	memcpy(dst, &v, sizeof v);
 }
 
-/* Of the pairs of elements' lower bytes and of their upper ones. */
+/* Joins words of elements' lower and upper bytes to elements of four bytes, and stores them. */
 static inline void store_four(uint8_t *dst, words low, words high)
 {
 	doubles a = (doubles)__builtin_shufflevector(low, high, 0, 8, 1, 9, 2, 10, 3, 11),

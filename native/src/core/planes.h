@@ -16,7 +16,7 @@ int qs_planes_rotated(uint32_t dtype);
  * 8) bytes. */
 void qs_planes_join(const uint8_t *planes, size_t n, unsigned size, int rotated, uint8_t *dst);
 
-/* As qs_planes_join, with each plane at an address of its own. */
+/* Does the work of qs_planes_join, for planes that each have an address of their own. */
 void qs_planes_weave(const uint8_t *const *planes, size_t n, unsigned size, int rotated, uint8_t *dst);
 
 /* The inverse of qs_planes_join. */

@@ -33,7 +33,7 @@ static inline int decode_rank(qs_ranks *ranks, const uint8_t **src, uint32_t f, 
 	uint32_t more = rest >= f;
 	rest -= more ? f : 0;
 	uint32_t state = f * ranks->high[lane] + rest;
-	/* Whether a unit is due is as good as random: no branch on it but at the end. */
+	/* Units are due at random, so a branch would be mispredicted: there is none but at the end. */
 	uint32_t due = state < 1u << 16, unit = 0;
 	if (*src != ranks->src_end)
 		unit = qs_load16(*src);

@@ -186,8 +186,8 @@ static int decode_short_runs(ranks_chunk *c, const qs_run *runs, uint32_t n_runs
 	return feed_gathered(&c->feed);
 }
 
-/* Takes runs as they stand, from the first on, as long as their tables are there: their number. Nothing waits
- * before. */
+/* Queues runs directly as long as their tables are in the cache; returns their number. The queue must be
+ * empty. */
 static uint32_t take_straight(ranks_chunk *c, const qs_run *runs, const qs_step *steps, uint32_t n_runs)
 {
 	feed *f = &c->feed;
@@ -209,7 +209,8 @@ static int decode_long_runs(ranks_chunk *c, const qs_run *runs, const qs_step *s
 	const qs_chunk_desc *desc = walk->desc;
 	feed *f = &c->feed;
 	int plain = qs_grid_is_plain(&desc->coarse_grid);
-	/* What knows values of index 0 by it needs indexes: scales of no use have nothing else. */
+	/* Factors, and the decoding that finds escapes by index 0, need indexes, because under a scale that is
+	 * not usable all indexes are 0. */
 	int codes_do = walk->by_code && !f->whole && !desc->factors;
 	for (uint32_t r = 0; r < n_runs; r++) {
 		if (c->straight && !f->filled) {
@@ -222,7 +223,7 @@ static int decode_long_runs(ranks_chunk *c, const qs_run *runs, const qs_step *s
 		qs_cells cells;
 		const uint8_t *indexes = walk->codes + runs[r].begin;
 		int is_there = qs_cell_cache_has(walk->cells, &steps[r], plain ? 128 : 255, &cells), done;
-		/* A table that is not there may take the place of one that is waited for. */
+		/* Building a missing table may evict one that a queued run needs, so the queue is decoded first. */
 		if (!is_there && !feed_whole(f))
 			return 0;
 		if (!is_there || !plain)

@@ -14,7 +14,7 @@ static inline lanes shift_right(lanes v, unsigned k)
 {
 	return v >> k & ALL_LANES(0xffu >> k);
 }
-/* All of a byte's bits as its bit `from` is. */
+/* Sets all bits of each byte to its bit `from`. */
 static inline lanes all_as(lanes v, unsigned from)
 {
 	return (v >> from & ALL_LANES(1)) * 255;
@@ -32,7 +32,7 @@ static inline lanes shift_right(lanes v, unsigned k)
 {
 	return (lanes)((words)v >> k) & (uint8_t)(0xffu >> k);
 }
-/* All of a byte's bits as its bit `from` is: that one is the sign of a number below zero, or not. */
+/* Sets all bits of each byte to its bit `from`, which a shift makes the sign of a number. */
 static inline lanes all_as(lanes v, unsigned from)
 {
 	signs none = {0};
@@ -41,8 +41,8 @@ static inline lanes all_as(lanes v, unsigned from)
 }
 #endif
 
-/* A plane's field of `width` bits from bit `from` on as bits `at` and up of u, zigzag-decoded if asked: all
- * of it moves down by one, and u's lowest bit inverts all. */
+/* Moves a field of `width` bits of a plane, from bit `from` on, to bits `at` and up of u. With zigzag it also
+ * decodes u: all bits move down by one, and u's lowest bit inverts them. */
 static inline __attribute__((always_inline)) lanes
 field(const uint8_t *plane, const unsigned from, const unsigned width, const unsigned at, const int zigzag)
 {

@@ -22,12 +22,13 @@ size_t qs_symbols_workspace_size(void);
 qstore_status qs_symbols_decode(qs_reader *r, uint8_t *dst, size_t n, void *work, void *zstd_work,
                                 size_t zstd_work_size);
 
-/* The n symbols of a block that stand as they are, which is passed over; NULL when the next block is not such
- * a one. */
+/* Returns the n symbols of a raw block, in place, and skips the block; NULL if the next block is of another
+ * type. */
 const uint8_t *qs_symbols_raw(qs_reader *r, size_t n, void *work);
 
-/* Blocks decoded from now on come before `size` bytes are written to dst, in order, symbol_size for each
- * symbol: its cache lines are fetched meanwhile. To be called before the first block; size may be 0. */
+/* Announces that `size` bytes will be written to dst in order, symbol_size for each symbol, after the next
+ * blocks are decoded. Their cache lines are fetched meanwhile. Call it before the first block; size may be 0.
+ */
 void qs_symbols_ahead(void *work, const uint8_t *dst, size_t size, unsigned symbol_size);
 
 enum { QS_BLOCK_TYPES_MAX = 64 }; /* no chunk has more blocks */

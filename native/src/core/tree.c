@@ -4,7 +4,7 @@
 
 int qs_tree_build(qs_tree *t, const uint8_t *lengths, const uint8_t *symbols, unsigned n)
 {
-	/* Symbols by length, then as they come: a level's codes, of which the first ones are leaves. */
+	/* Sorts symbols by the length of their codes. The first codes of a level are leaves. */
 	unsigned count[QS_TREE_DEPTH + 1] = {0}, next[QS_TREE_DEPTH + 1], used = 0;
 	uint8_t leaves[256];
 	for (unsigned s = 0; s < n; s++)
@@ -58,8 +58,8 @@ QS_ALWAYS_INLINE size_t count_ones_body(const uint8_t *src, size_t at, size_t co
 {
 	size_t ones = 0;
 	src += at >> 3;
-	/* Four at a time, and so told: of one at a time LLVM makes vectors, in which nothing counts bits as well.
-	 */
+	/* The loop is unrolled by hand. LLVM would turn the simple loop into vectors, which count bits more
+	 * slowly. */
 	for (; count >= 256; count -= 256, src += 32)
 		ones += ones_of_64(src) + ones_of_64(src + 8) + ones_of_64(src + 16) + ones_of_64(src + 24);
 	for (; count >= 64; count -= 64, src += 8)
@@ -74,7 +74,8 @@ static __attribute__((target("popcnt"))) size_t count_ones_popcnt(const uint8_t 
 }
 #endif
 
-/* Of the `count` bits from bit `at` on, a multiple of 8 if they are 64 and more. */
+/* Counts the ones among `count` bits from bit `at` on. `at` must be a multiple of 8 if count is 64 or more.
+ */
 static size_t count_ones(const uint8_t *src, size_t at, size_t count)
 {
 #if defined(__x86_64__)

@@ -55,7 +55,7 @@ export const HOMES = [
 	{ at: "in a town with a tall clock", place: "the town", there: "in the town" },
 ];
 
-/** What someone loves to do; it comes back at the end. */
+/** Things that someone loves to do; it comes back at the end. */
 export const HOBBIES = [
 	{ base: "sing", past: "sang" }, { base: "dance", past: "danced" }, { base: "draw", past: "drew" },
 	{ base: "tell jokes", past: "told jokes" }, { base: "swim", past: "swam" }, { base: "climb trees", past: "climbed trees" },
@@ -85,7 +85,7 @@ export const SPOTS = [
 export const RELATIVES = ["grandmother", "grandfather", "uncle", "aunt", "mother", "father", "sister", "brother"];
 export const SEASONS = ["spring", "summer", "autumn", "winter"];
 
-/** What bars the way, and who can overcome it how ({fhe}, {fhis}: the helper's pronouns). */
+/** Obstacles on the way, and who can overcome it how ({fhe}, {fhis}: the helper's pronouns). */
 export const OBSTACLES = [
 	{
 		what: "a deep river", place: "on the other side of a deep river",
@@ -119,7 +119,7 @@ export const OBSTACLES = [
 	},
 ];
 
-/** What can be made, of what, and what it is good for. */
+/** Things that can be made, their materials, and their uses. */
 export const WORKS = [
 	{ what: "a boat", of: "wood", test: "put it on the water", fails: "it sank", works: "it floated like a swan" },
 	{ what: "a kite", of: "paper", test: "ran with it into the wind", fails: "it fell down", works: "it rose up to the clouds" },
@@ -134,7 +134,7 @@ export const ADVICE = [
 	"tie it with a strong string", "make it a little bigger", "make it a little smaller",
 ];
 
-/** What one can be afraid of, and how a friend gets into trouble with it. */
+/** Things that one can be afraid of, and how a friend gets into trouble with it. */
 export const FEARS = [
 	{ of: "the dark", trouble: "was lost in the dark forest", deed: "took a lamp and walked into the dark forest", now: "the dark" },
 	{ of: "deep water", trouble: "had fallen into the lake", deed: "jumped into the deep water", now: "deep water" },

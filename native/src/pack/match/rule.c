@@ -1,5 +1,6 @@
 #include "rule.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,7 +17,7 @@
 #define NAMED_MAX 32 /* tensors whose names begin like that of a matrix of codes */
 #define SCALES_MAX 8
 #define STRIDES_MAX 6
-#define RULES_MAX 6
+#define RULES_MAX 8
 /* Blocks of Q8_0 whose scales are compared at a time. */
 #define BLOCKS_AT_ONCE (1u << 13)
 _Static_assert((34 + 2 + 2) * BLOCKS_AT_ONCE <= QS_CHUNK_SIZE_MAX,
@@ -153,10 +154,11 @@ static size_t find_rules(const pack_tensor *codes, const pack_tensor *zero_point
 		rules[n++] = QS_RULE_ADD_HALF;
 		rules[n++] = QS_RULE_ADD;
 	}
+	assert(n <= RULES_MAX);
 	return n;
 }
 
-/* Leaves it out when there are PACK_CANDIDATES_MAX already. */
+/* Adds a candidate, unless there are PACK_CANDIDATES_MAX already. */
 static void add_candidate(pack_search *s, pack_candidate candidate)
 {
 	if (s->n_candidates < PACK_CANDIDATES_MAX)
