@@ -59,7 +59,8 @@ $(B)/wasm/%/zstd.a: $(ZSTD_DIR)/.origin wasm/build.mk
 
 # Every engine with SIMD copies memory by an instruction, too.
 wasm_simd := -msimd128 -mbulk-memory
-wasm_scalar :=
+# The other is for engines that may have none of WebAssembly's later instructions.
+wasm_scalar := -mno-sign-ext -mno-bulk-memory -mno-nontrapping-fptoint
 
 # The target's own object files are prerequisites by name, so that make compiles only what changed.
 define wasm_module
