@@ -1,6 +1,6 @@
 /**
  * Codes of quantized tensors, and where finer values lie in the codes' cells. Block layouts: ggml's Q4_0 (16 bytes of two codes after an
- * F16 step, low halves first) and Q8_0 (32 codes after an F16 step); RUNTIMES of llama.cpp's quantizers: value = step × code.
+ * F16 step, low halves first) and Q8_0 (32 codes after an F16 step); in both, a value is about step × code.
  */
 
 /**

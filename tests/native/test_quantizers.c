@@ -20,7 +20,7 @@
 #include "quantize_help.h"
 #include "scratch.h"
 
-/* RUNTIMES.md's formulas; bits and zero point as in the rounding. */
+/* Computes a scale and zero point in double precision, by the formulas of the quantizers themselves. */
 static void slow_params(const gen_rounding *r, double min, double max, double *scale, double *zero)
 {
 	double range = (1 << r->bits) - 1, low = -(1 << (r->bits - 1)), most = fmax(fabs(min), fabs(max));
