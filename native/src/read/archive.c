@@ -32,14 +32,12 @@ static qstore_status read_index_header(qstore_archive *archive, qstore_error *er
 		archive->payload_offset = qs_index_payload_offset(&archive->header);
 		return QSTORE_OK;
 	case QSTORE_NEWER:
-		return qs_fail(error, status,
-		               "%s: made by a newer qstore: this one reads format version %d; install a newer one",
-		               path, QS_FORMAT_MAJOR);
+		return qs_fail(error, status, "%s: made by a newer qstore: this one reads format version %d", path,
+		               QS_FORMAT_MAJOR);
 	case QSTORE_CORRUPT:
-		return qs_fail(error, status, "%s: the index header is damaged; copy or download the archive again",
-		               path);
+		return qs_fail(error, status, "%s: the index header is damaged", path);
 	case QSTORE_TRUNCATED:
-		return qs_fail(error, status, "%s: ends inside the index; copy or download the archive again", path);
+		return qs_fail(error, status, "%s: ends inside the index", path);
 	default:
 		return qs_fail(error, status, "%s: %s", path, qstore_status_message(status));
 	}
@@ -52,8 +50,7 @@ static qstore_status read_index_body(qstore_archive *archive, qstore_error *erro
 	uint64_t room = archive->file_size - QS_INDEX_OFFSET - QS_INDEX_HEADER_SIZE;
 	if (header->body_coded_size > room)
 		return qs_fail(
-		    error, QSTORE_TRUNCATED,
-		    "%s: ends inside the index: %llu of %llu bytes; copy or download the archive again", path,
+		    error, QSTORE_TRUNCATED, "%s: ends inside the index: %llu of %llu bytes", path,
 		    (unsigned long long)archive->file_size,
 		    (unsigned long long)(QS_INDEX_OFFSET + QS_INDEX_HEADER_SIZE + header->body_coded_size));
 	size_t coded_size = (size_t)header->body_coded_size, body_size = (size_t)header->body_size;
@@ -70,7 +67,7 @@ static qstore_status read_index_body(qstore_archive *archive, qstore_error *erro
 		if (!status)
 			status = qs_index_open(&archive->index, archive->body, body_size, header->payload_size);
 		if (status)
-			qs_fail(error, status, "%s: the index is damaged; copy or download the archive again", path);
+			qs_fail(error, status, "%s: the index is damaged", path);
 	}
 	free(coded);
 	free(work);

@@ -256,12 +256,11 @@ static qstore_status decode_part(qs_decoder *decoder, const qs_part *part, uint8
 	/* The parts that it builds on were not compared with their checksums: they are right when this one is. */
 	if (!status && qs_checksum(dst, qs_part_size(part)) !=
 	                   qs_index_part_checksum(&decoder->archive->index, object->first_part + part->number))
-		status =
-		    qs_part_fail(part, QSTORE_CORRUPT,
-		                 object->kind == QS_KIND_BASE
-		                     ? "differs in the base that was given; give the one that it was packed with"
-		                     : "decodes to other bytes than were packed; copy or download the archive again",
-		                 error);
+		status = qs_part_fail(part, QSTORE_CORRUPT,
+		                      object->kind == QS_KIND_BASE
+		                          ? "is damaged: it is not what the base had"
+		                          : "is damaged: it decodes to other bytes than were packed",
+		                      error);
 	if (status != QSTORE_CORRUPT)
 		return status;
 	/* However the fault was noticed, a chunk whose coded bytes have changed is its reason. */

@@ -22,9 +22,8 @@ typedef struct member {
 
 static qstore_status fail_damaged(const member *m, const char *what, qstore_error *error)
 {
-	return qs_fail(error, QSTORE_CORRUPT,
-	               "%s: file %.400s is damaged: %s; copy or download the archive again", m->archive->path,
-	               m->file->name, what);
+	return qs_fail(error, QSTORE_CORRUPT, "%s: file %.400s is damaged: %s", m->archive->path, m->file->name,
+	               what);
 }
 
 static qstore_status hand_over(member *m, const uint8_t *data, size_t size, qstore_error *error)
@@ -79,9 +78,8 @@ qstore_status qs_file_check_sha256(const qstore_archive *archive, const qs_file 
 {
 	if (memcmp(digest, file->sha256, 32) == 0)
 		return QSTORE_OK;
-	return qs_fail(error, QSTORE_CORRUPT,
-	               "%s: file %.400s is damaged: its SHA-256 differs; copy or download the archive again",
-	               archive->path, file->name);
+	return qs_fail(error, QSTORE_CORRUPT, "%s: file %.400s is damaged: its SHA-256 differs", archive->path,
+	               file->name);
 }
 
 qstore_status qs_member_read(const qstore_archive *archive, const qs_file *file, qs_member_take *take,

@@ -90,8 +90,7 @@ qstore_status qs_part_read(const qs_part *part, qs_chunk_memory *memory, int che
 	if (status)
 		return status;
 	if (check && qs_checksum(memory->coded, *coded_size) != qs_index_chunk_checksum(&archive->index, chunk))
-		return qs_part_fail(part, QSTORE_CORRUPT,
-		                    "is damaged: its checksum differs; copy or download the archive again", error);
+		return qs_part_fail(part, QSTORE_CORRUPT, "is damaged: its checksum differs", error);
 	return QSTORE_OK;
 }
 
@@ -115,7 +114,5 @@ qstore_status qs_part_decode(const qs_part *part, const qs_chunk_desc *desc, qs_
 		return status;
 	status = qs_chunk_decode(desc, memory->coded, coded_size, dst, qs_part_size(part), memory->work,
 	                         memory->work_size);
-	return status ? qs_part_fail(part, status,
-	                             "is damaged: it does not decode; copy or download the archive again", error)
-	              : QSTORE_OK;
+	return status ? qs_part_fail(part, status, "is damaged: it does not decode", error) : QSTORE_OK;
 }

@@ -52,7 +52,7 @@ qstore_status qstore_unpack(qstore_archive *archive, const qstore_unpack_options
 	size_t n_outputs = 0;
 	qs_error_clear(error);
 	if (!options->output || options->output[0] == 0)
-		return qs_fail(error, QSTORE_USAGE, "no output folder is given");
+		return qs_fail(error, QSTORE_USAGE, "no output folder");
 	qstore_status status = qs_unpack_plan(archive, options, &outputs, &n_outputs, error);
 	qs_targets targets = {options->output, options->force, outputs, n_outputs};
 	if (!status)

@@ -17,12 +17,8 @@ qstore_status qs_targets_check(const qs_targets *targets, qstore_error *error)
 		if (!path)
 			return qs_no_memory(error);
 		qstore_status status = qs_check_parents(path, strlen(targets->folder) + 1, error);
-		if (!status && lstat(path, &info) == 0) {
-			if (S_ISDIR(info.st_mode))
-				status = qs_fail(error, QSTORE_EXISTS, "%s: exists and is a folder", path);
-			else if (!targets->force)
-				status = qs_fail(error, QSTORE_EXISTS, "%s: exists already; use force to replace it", path);
-		}
+		if (!status && lstat(path, &info) == 0 && (S_ISDIR(info.st_mode) || !targets->force))
+			status = qs_fail(error, QSTORE_EXISTS, "%s: exists already", path);
 		free(path);
 		if (status)
 			return status;

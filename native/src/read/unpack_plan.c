@@ -113,7 +113,7 @@ static qstore_status check_names(const qstore_archive *archive, const qs_weight 
 		qs_index_file(&archive->index, ranges[again[-1].number].file, &first);
 		qs_index_file(&archive->index, ranges[again->number].file, &second);
 		status = qs_fail(error, QSTORE_INPUT,
-		                 "%s: tensor %.200s is in both %.200s and %.200s; select whole files instead",
+		                 "%s: tensor %.200s is in both %.200s and %.200s: they cannot be in one file",
 		                 archive->path, again->name, first.name, second.name);
 	}
 	free(places);
@@ -184,10 +184,8 @@ static qstore_status add_variant(unpack_planner *u, uint32_t variant, const char
 		if (options->files ? !match_list(options->files, file.name, u->files_used) : !!options->tensors)
 			continue;
 		if (options->tensors && strcmp(file.name, TENSORS_NAME) == 0)
-			return qs_fail(
-			    error, QSTORE_USAGE,
-			    "file " TENSORS_NAME
-			    " and the selected tensors would have the same name; unpack them into two folders");
+			return qs_fail(error, QSTORE_USAGE,
+			               "file " TENSORS_NAME " and the selected tensors would have the same name");
 		qs_output *output = qs_array_add(&u->outputs, &u->n_outputs, sizeof(*output));
 		if (!output || !(output->name = output_name(folder, file.name)))
 			return qs_no_memory(error);
@@ -207,12 +205,10 @@ static qstore_status check_size(const qstore_archive *archive, uint32_t variant,
 	for (uint32_t i = variant; i-- > 0;) {
 		qs_index_variant(&archive->index, i, &held);
 		if (archive->file_size >= qs_archive_download_size(archive, i))
-			return qs_fail(error, QSTORE_TRUNCATED,
-			               "%s: ends too early for %s; %s is complete, or download the rest", archive->path,
-			               asked.name, held.name);
+			return qs_fail(error, QSTORE_TRUNCATED, "%s: ends too early for %s; %s is complete",
+			               archive->path, asked.name, held.name);
 	}
-	return qs_fail(error, QSTORE_TRUNCATED,
-	               "%s: ends too early: %llu bytes of the %llu that %s needs; download the rest",
+	return qs_fail(error, QSTORE_TRUNCATED, "%s: ends too early: %llu bytes of the %llu that %s needs",
 	               archive->path, (unsigned long long)archive->file_size,
 	               (unsigned long long)qs_archive_download_size(archive, variant), asked.name);
 }

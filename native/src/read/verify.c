@@ -70,8 +70,7 @@ static qstore_status check_file_size(const qstore_archive *archive, qstore_error
 {
 	uint64_t size = archive->payload_offset + archive->header.payload_size;
 	if (archive->file_size < size)
-		return qs_fail(error, QSTORE_TRUNCATED,
-		               "%s: has %llu of %llu bytes; copy or download the rest of the archive", archive->path,
+		return qs_fail(error, QSTORE_TRUNCATED, "%s: has %llu of %llu bytes", archive->path,
 		               (unsigned long long)archive->file_size, (unsigned long long)size);
 	if (archive->file_size > size)
 		return qs_fail(error, QSTORE_CORRUPT, "%s: %llu bytes follow its end", archive->path,
