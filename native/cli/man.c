@@ -7,7 +7,9 @@
 
 #include "tool.h"
 
-enum { WIDTH = 72 }; /* of the source's lines */
+enum {
+	WIDTH = 56
+}; /* of a line of text; with markup the source's lines stay below 80 bytes, as mandoc wants */
 
 /* One character of a UTF-8 text as roff has it; returns its bytes. Dashes that a reader may copy are minus
  * signs in roff's words. */
