@@ -351,7 +351,7 @@ export class CachedSource {
 		this.#ranges.splice(at < 0 ? this.#ranges.length : at, 0, range);
 		try {
 			const bytes = await loading;
-			// As long as the file's size is not known, a range may end before `end`.
+			// A range may end before `end` while the file's size is not known.
 			range.end = start + bytes.length;
 			if (this.#error === undefined && bytes.length > 0)
 				await this.#write(nameOf(this.#state.version, range), bytes);

@@ -7,9 +7,8 @@
 
 #include "tool.h"
 
-enum {
-	WIDTH = 56
-}; /* of a line of text; with markup the source's lines stay below 80 bytes, as mandoc wants */
+/* The length of a line of text. Markup is added to it, and mandoc wants the source's lines below 80 bytes. */
+enum { WIDTH = 56 };
 
 /* One character of a UTF-8 text as roff has it; returns its bytes. Dashes that a reader may copy are minus
  * signs in roff's words. */

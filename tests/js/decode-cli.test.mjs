@@ -211,7 +211,7 @@ test("the first part of an archive is enough for the coarse variant", async (t) 
 	await bad(folder, 1, new RegExp(`ends too early: ${end - 1} bytes of the ${end} that int8 needs`), "m.qstore", "-p", "low", "-o", "x");
 });
 
-test("of an URL nothing is fetched twice, and what was kept goes when all is there", async (t) => {
+test("from a URL nothing is fetched twice, and what was kept goes when all is there", async (t) => {
 	const folder = temporary(t), large = buildArchive(decoder, pairParts({ rows: 300, cols: 1000, rowsInChunk: 100 }));
 	const server = await serve(large), sent = () => server.log.reduce((sum, entry) => sum + entry.sent, 0);
 	t.after(() => server.close());
@@ -240,7 +240,7 @@ test("of an URL nothing is fetched twice, and what was kept goes when all is the
 	await bad(folder, 2, /--cache needs a folder/, server.url, "--cache", "");
 });
 
-test("from an URL", async (t) => {
+test("from a URL", async (t) => {
 	const folder = temporary(t), server = await serve(archive, {
 		behave: (request, response) => request.headers["x-key"] !== "1 2" && response.writeHead(401).end(),
 	});

@@ -301,7 +301,7 @@ test("closing ends what is under way", async (t) => {
 	await assert.rejects(reading, { code: "CANCELLED" });
 });
 
-test("users and passwords do not belong into an URL", () => {
+test("users and passwords do not belong into a URL", () => {
 	assert.throws(() => httpSource("https://me:secret@example.org/a.qstore"), (error) => error.code === "USAGE" &&
 		!error.message.includes("secret"));
 });

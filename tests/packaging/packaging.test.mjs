@@ -137,7 +137,7 @@ for (const [name, command, args] of [
 	["Node", process.execPath, []], ["Deno", program("deno"), ["run", "--no-remote", "--node-modules-dir=manual", "--allow-all"]],
 	["Bun", program("bun"), ["run"]],
 ]) {
-	packaged(`${name}, from a file and from an URL`, command ? undefined : `${name} is not installed: scripts/setup --browsers`, [],
+	packaged(`${name}, from a file and from a URL`, command ? undefined : `${name} is not installed: scripts/setup --browsers`, [],
 		async (t) => {
 		const { version } = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
 		const site = await serveFolders({ "/": model.folder });

@@ -1,5 +1,5 @@
-// The same sources and the same Emscripten give the same bytes: a copy of this checkout in another folder, with other permissions, is
-// built, and its modules and its npm tarball are compared with this checkout's.
+// Builds a copy of this checkout in another folder, with other permissions, and compares its modules and its npm tarball with this
+// checkout's: equal sources and an equal Emscripten must give equal bytes.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
