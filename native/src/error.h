@@ -7,19 +7,27 @@
 
 #include "core/status.h"
 
-/* Fills *error (which may be NULL) and returns status, so that callers write `return qs_fail(…)`. The text is
- * cut, never overrun; control characters in it are replaced by '?', for it may hold names from hostile files.
- */
-qstore_status qs_fail(qstore_error *error, qstore_status status, const char *format, ...)
+/* Fills *error (which may be NULL). The text is cut, never overrun; control characters in it are replaced by
+ * '?', for it may hold names from hostile files. */
+void qs_error_set(qstore_error *error, qstore_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* Fills *error and yields status, so that callers write `return qs_fail(…)`. A macro, so that compilers and
+ * `make lint` see in the caller that the status is the one given: not QSTORE_OK. It evaluates status twice.
+ */
+#define qs_fail(error, status, ...) (qs_error_set(error, status, __VA_ARGS__), (qstore_status)(status))
 
 /* Makes *error (which may be NULL) say that nothing is wrong: public functions begin with it. */
 void qs_error_clear(qstore_error *error);
 
-/* Fills *error (which may be NULL) and returns QSTORE_MEMORY. */
-qstore_status qs_no_memory(qstore_error *error);
+static inline qstore_status qs_no_memory(qstore_error *error)
+{
+	return qs_fail(error, QSTORE_MEMORY, "out of memory; fewer threads need less of it");
+}
 
-/* Fills *error (which may be NULL) and returns QSTORE_CANCELLED. */
-qstore_status qs_cancelled(qstore_error *error);
+static inline qstore_status qs_cancelled(qstore_error *error)
+{
+	return qs_fail(error, QSTORE_CANCELLED, "cancelled");
+}
 
 #endif
