@@ -206,7 +206,13 @@ static void on_progress(void *user, const qstore_progress *progress)
 	fflush(stderr);
 }
 
-void cli_work(qstore_work *work, cli_bar *bar, int enabled)
+static void on_warning(void *user, const char *text)
+{
+	cli_bar_end(user);
+	fprintf(stderr, "%s: warning: %s\n", cli_name, text);
+}
+
+void cli_work(qstore_work *work, cli_bar *bar, const cli_common *common)
 {
 	struct sigaction action;
 	memset(&action, 0, sizeof(action));
@@ -218,13 +224,15 @@ void cli_work(qstore_work *work, cli_bar *bar, int enabled)
 	sigaction(SIGHUP, &action, NULL);
 	/* A limit on the size of files is an error like a full disk. */
 	signal(SIGXFSZ, SIG_IGN);
+	work->threads = common->threads;
 	work->cancel = &cli_signal;
+	work->user = bar;
 	memset(bar, 0, sizeof(*bar));
-	bar->enabled = enabled && isatty(STDERR_FILENO);
-	if (bar->enabled) {
+	bar->enabled = !common->quiet && !common->json && isatty(STDERR_FILENO);
+	if (bar->enabled)
 		work->on_progress = on_progress;
-		work->user = bar;
-	}
+	if (!common->quiet)
+		work->on_warning = on_warning;
 }
 
 void cli_bar_end(cli_bar *bar)

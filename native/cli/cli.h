@@ -73,9 +73,9 @@ int cli_fail(const qstore_error *error);
 void cli_list_add(cli_list *list, const char *item);
 void cli_list_free(cli_list *list);
 
-/* Sets up progress (when enabled and standard error is a terminal) and cancelling by SIGINT, SIGTERM and
- * SIGHUP. */
-void cli_work(qstore_work *work, cli_bar *bar, int enabled);
+/* Sets up threads, progress (when standard error is a terminal), warnings on standard error, and cancelling
+ * by SIGINT, SIGTERM and SIGHUP. */
+void cli_work(qstore_work *work, cli_bar *bar, const cli_common *common);
 /* Removes the bar from the terminal. */
 void cli_bar_end(cli_bar *bar);
 

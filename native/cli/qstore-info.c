@@ -295,8 +295,7 @@ int main(int argc, char **argv)
 	cli_bar bar;
 	qstore_archive *archive;
 	qstore_error error;
-	work.threads = common.threads;
-	cli_work(&work, &bar, !common.quiet && !common.json);
+	cli_work(&work, &bar, &common);
 	qstore_status status = qstore_open(path, &archive, &error);
 	if (status)
 		return cli_fail(&error);

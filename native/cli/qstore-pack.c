@@ -231,8 +231,7 @@ int main(int argc, char **argv)
 	cli_bar bar;
 	qstore_pack_result result;
 	qstore_error error;
-	pack.work.threads = common.threads;
-	cli_work(&pack.work, &bar, !common.quiet && !common.json);
+	cli_work(&pack.work, &bar, &common);
 	qstore_status status = qstore_pack(&pack, &result, &error);
 	cli_bar_end(&bar);
 	cli_list_free(&lower);

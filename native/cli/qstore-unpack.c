@@ -110,8 +110,7 @@ int main(int argc, char **argv)
 	qstore_archive *archive;
 	qstore_unpack_result result;
 	qstore_error error;
-	unpack.work.threads = common.threads;
-	cli_work(&unpack.work, &bar, !common.quiet && !common.json);
+	cli_work(&unpack.work, &bar, &common);
 	qstore_status status = qstore_open(path, &archive, &error);
 	if (status)
 		return cli_fail(&error);

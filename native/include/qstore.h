@@ -112,7 +112,10 @@ typedef struct qstore_work {
 	/* Called after each piece of work, by one thread at a time; progress is valid during the call. Or NULL.
 	 */
 	void (*on_progress)(void *user, const qstore_progress *progress);
-	void *user; /* passed to on_progress */
+	/* Called with one line about something that is not as it should be, with which the work goes on: what it
+	 * is, in which file, and what is done about it. Or NULL. */
+	void (*on_warning)(void *user, const char *text);
+	void *user; /* passed to both */
 	/* It is read often; once it is not zero, the work ends with QSTORE_CANCELLED and leaves nothing behind.
 	 * Or NULL. */
 	const volatile sig_atomic_t *cancel;

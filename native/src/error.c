@@ -3,18 +3,35 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+static void format_line(char *text, size_t text_size, const char *format, va_list args)
+{
+	vsnprintf(text, text_size, format, args);
+	for (char *c = text; *c; c++)
+		if ((unsigned char)*c < 0x20 || *c == 0x7f)
+			*c = '?';
+}
+
 void qs_error_set(qstore_error *error, qstore_status status, const char *format, ...)
 {
 	if (!error)
 		return;
 	va_list args;
 	va_start(args, format);
-	vsnprintf(error->text, sizeof error->text, format, args);
+	format_line(error->text, sizeof error->text, format, args);
 	va_end(args);
-	for (char *c = error->text; *c; c++)
-		if ((unsigned char)*c < 0x20 || *c == 0x7f)
-			*c = '?';
 	error->status = status;
+}
+
+void qs_warn(const qstore_work *work, const char *format, ...)
+{
+	qstore_error warning;
+	if (!work || !work->on_warning)
+		return;
+	va_list args;
+	va_start(args, format);
+	format_line(warning.text, sizeof warning.text, format, args);
+	va_end(args);
+	work->on_warning(work->user, warning.text);
 }
 
 void qs_error_clear(qstore_error *error)

@@ -17,6 +17,9 @@ void qs_error_set(qstore_error *error, qstore_status status, const char *format,
  */
 #define qs_fail(error, status, ...) (qs_error_set(error, status, __VA_ARGS__), (qstore_status)(status))
 
+/* Calls the work's on_warning, if it has one, with a text that is cut and cleaned as that of qs_fail. */
+void qs_warn(const qstore_work *work, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 /* Makes *error (which may be NULL) say that nothing is wrong: public functions begin with it. */
 void qs_error_clear(qstore_error *error);
 

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -63,6 +63,24 @@ test("help and version", () => {
 		assert.match(good(tool, "-h"), /Exit status/);
 		assert.match(good(tool, "--version"), VERSION(tool));
 	}
+});
+
+test("warnings are lines on standard error, once each, and --quiet hides them", () => {
+	const index = { weight_map: { "model.norm.weight": "model-00003-of-00003.safetensors" } };
+	for (const name of ["high", "low"]) {
+		cpSync(join(folder, name), join(folder, `stale-${name}`), { recursive: true });
+		writeFileSync(join(folder, `stale-${name}`, "model.safetensors.index.json"), JSON.stringify(index));
+	}
+	const warning = (name) => `qstore-pack: warning: stale-${name}/model.safetensors.index.json: 1 of 1 tensors that it names are elsewhere: ` +
+		'"model.norm.weight" should be in "model-00003-of-00003.safetensors", which is missing; ' +
+		"it is packed as it is (is it another model's index, or is a shard missing?)\n";
+	const args = ["stale-high", "--low", "stale-low", "-o", "stale.qstore", "--force"];
+	const { status, stderr } = run("qstore-pack", ...args);
+	assert.equal(status, 0);
+	assert.equal(stderr, warning("low") + warning("high"));
+	assert.equal(good("qstore-pack", ...args, "--quiet"), "");
+	good("qstore-unpack", "stale.qstore", "-p", "int8", "-o", "stale-out");
+	assert.deepEqual(hashes(join(folder, "stale-out")), hashes(join(folder, "stale-low")));
 });
 
 // Features of the processor that the kernels need, by the names that Linux gives its flags.

@@ -1,23 +1,20 @@
 #include "model.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-
-#include <jansson.h>
 
 #include "gguf.h"
 #include "model_files.h"
 #include "model_folder.h"
 #include "model_gguf.h"
+#include "model_index.h"
 #include "model_onnx.h"
 #include "pickle.h"
 #include "safetensors.h"
 #include "text.h"
 
-#define INDEX_SIZE_MAX 100000000u /* bytes of a model.safetensors.index.json */
 #define WEIGHTS_SUFFIX ".safetensors"
 #define GGUF_SUFFIX ".gguf"
 #define INDEX_SUFFIX ".safetensors.index.json"
@@ -63,50 +60,6 @@ static qstore_status check_duplicates(const qs_model *model, qstore_error *error
 			            "%s: tensor \"%.200s\" is also in %s; if these are two models, give one of them",
 			            qs_shown_path(places[i].path), places[i].name, qs_shown_path(places[i - 1].path));
 	free(places);
-	return status;
-}
-
-/* Checks that all tensors that a model.safetensors.index.json names in its weight_map are there. */
-static qstore_status check_index(const qs_model *model, const qs_model_file *index, qstore_error *error)
-{
-	json_error_t reason;
-	const char *tensor;
-	json_t *entry;
-	qstore_status status = QSTORE_OK;
-
-	if (index->size > INDEX_SIZE_MAX)
-		return qs_fail(error, QSTORE_LIMIT, "%s: %" PRIu64 " bytes, more than %u", qs_shown_path(index->path),
-		               index->size, INDEX_SIZE_MAX);
-	json_t *root = json_load_file(qs_shown_path(index->path), JSON_REJECT_DUPLICATES, &reason);
-	if (!root && json_error_code(&reason) == json_error_out_of_memory)
-		return qs_no_memory(error);
-	if (!root)
-		return qs_fail(error, QSTORE_INPUT, "%s: not valid JSON: %s (line %d)", qs_shown_path(index->path),
-		               reason.text, reason.line);
-	json_t *map = json_object_get(root, "weight_map");
-	if (!json_is_object(map))
-		status = qs_fail(error, QSTORE_INPUT, "%s: no weight_map", qs_shown_path(index->path));
-	json_object_foreach(map, tensor, entry)
-	{
-		const char *shard = json_string_value(entry);
-		if (status)
-			break;
-		if (!shard) {
-			status = qs_fail(error, QSTORE_INPUT, "%s: tensor \"%.200s\": its shard is not a name",
-			                 qs_shown_path(index->path), tensor);
-			break;
-		}
-		const qs_model_file *file = qs_model_find_beside(model, index->name, shard);
-		if (!file || !file->is_weights)
-			status = qs_fail(error, QSTORE_INPUT,
-			                 "%s: tensor \"%.200s\" should be in \"%.200s\", which is missing",
-			                 qs_shown_path(index->path), tensor, shard);
-		else if (!qs_weights_find(&file->weights, tensor))
-			status = qs_fail(error, QSTORE_INPUT,
-			                 "%s: tensor \"%.200s\" should be in \"%.200s\", which has no such tensor",
-			                 qs_shown_path(index->path), tensor, shard);
-	}
-	json_decref(root);
 	return status;
 }
 
@@ -183,7 +136,7 @@ static qstore_status open_model(qs_model *model, const char *path, const char *s
 		status = check_duplicates(model, error);
 	for (size_t f = 0; f < model->n_files && !status; f++)
 		if (qs_ends_in(model->files[f].name, INDEX_SUFFIX))
-			status = check_index(model, &model->files[f], error);
+			status = qs_model_check_index(model, &model->files[f], error);
 	return status;
 }
 
@@ -203,6 +156,7 @@ void qs_model_close(qs_model *model)
 	for (size_t f = 0; f < model->n_files; f++)
 		qs_model_free_file(&model->files[f]);
 	free(model->files);
+	free(model->warnings);
 	qs_arena_free(&model->arena);
 	memset(model, 0, sizeof *model);
 }

@@ -21,6 +21,8 @@ typedef struct qs_model {
 	const char *precision; /* as names of its ONNX files say, or NULL. Static */
 	size_t n_files;
 	qs_model_file *files; /* sorted by name, bytewise */
+	size_t n_warnings;
+	char **warnings; /* what is odd about the model and was read all the same, a line each */
 	qs_arena arena;       /* of names and paths */
 } qs_model;
 
@@ -37,9 +39,10 @@ typedef struct qs_model {
  * (NAME-00001-of-00003.gguf), or with the external data beside it when it is ONNX; then there are no
  * prefixes.
  *
+ * An index (*.safetensors.index.json) that does not tell the truth about the weights beside it is a warning.
+ *
  * INPUT when there are no weights; when GGUF files are not one whole model; when a name would not be safe to
- * restore (qs_path_is_safe) or is not UTF-8; when two files have a tensor of the same name; when an index
- * (*.safetensors.index.json) names a shard or tensor that is missing; for pickled weights (.bin, .pt, .pth,
+ * restore (qs_path_is_safe) or is not UTF-8; when two files have a tensor of the same name; for pickled weights (.bin, .pt, .pth,
  * .ckpt, .pkl that begin like a pickle or a zip; the message says how to convert them), but those of less
  * than 64 KiB (training_args.bin) are small files where there are other weights. IO; MEMORY; LIMIT. Close the
  * model with qs_model_close, also after errors. */

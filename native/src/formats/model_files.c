@@ -1,5 +1,7 @@
 #include "model_files.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,6 +25,23 @@ qstore_status qs_model_add_file(qs_model *model, const char *name, const char *p
 		return qs_fail(error, QSTORE_INPUT, "%s: an archive cannot hold a file of this name; rename it",
 		               qs_shown_path(path));
 	return QSTORE_OK;
+}
+
+qstore_status qs_model_warn(qs_model *model, qstore_error *error, const char *format, ...)
+{
+	char text[sizeof error->text];
+	va_list args;
+	va_start(args, format);
+	vsnprintf(text, sizeof text, format, args);
+	va_end(args);
+	char **added = qs_array_add(&model->warnings, &model->n_warnings, sizeof *added);
+	if (!added)
+		return qs_no_memory(error);
+	*added = qs_arena_text(&model->arena, "%s", text);
+	if (*added)
+		return QSTORE_OK;
+	model->n_warnings--;
+	return qs_no_memory(error);
 }
 
 static int compare_files(const void *a, const void *b)

@@ -1,4 +1,4 @@
-/* The list of a model's files. */
+/* The lists that readers of a model fill: its files, and its warnings. */
 #ifndef QS_MODEL_FILES_H
 #define QS_MODEL_FILES_H
 
@@ -14,6 +14,10 @@ qs_model_file *qs_model_find_file(const qs_model *model, const char *name);
 
 /* The file NAME of the folder that `beside` is in, names within the model; or NULL. Files must be sorted. */
 qs_model_file *qs_model_find_beside(const qs_model *model, const char *beside, const char *name);
+
+/* Appends a line to the model's warnings, cut as errors are. MEMORY. */
+__attribute__((format(printf, 3, 4))) qstore_status qs_model_warn(qs_model *model, qstore_error *error,
+                                                                  const char *format, ...);
 
 void qs_model_sort_files(qs_model *model);
 void qs_model_free_file(qs_model_file *file);

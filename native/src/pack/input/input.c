@@ -276,9 +276,34 @@ static qstore_status open_models(pack_input *input, const qstore_pack_options *o
 	return status;
 }
 
+static int has_warning(const qs_model *model, const char *text)
+{
+	for (size_t i = 0; i < model->n_warnings; i++)
+		if (strcmp(model->warnings[i], text) == 0)
+			return 1;
+	return 0;
+}
+
+/* Passes the models' warnings on. Variants of one folder may have the same ones. */
+static void report_warnings(const pack_input *input, const qstore_work *work)
+{
+	for (uint32_t v = 0; v < input->n_variants; v++) {
+		const qs_model *model = &input->variants[v].model;
+		for (size_t i = 0; i < model->n_warnings; i++) {
+			uint32_t other = 0;
+			while (other < v && !has_warning(&input->variants[other].model, model->warnings[i]))
+				other++;
+			if (other == v)
+				qs_warn(work, "%s", model->warnings[i]);
+		}
+	}
+}
+
 qstore_status pack_open_input(pack_input *input, const qstore_pack_options *options, qstore_error *error)
 {
 	qstore_status status = open_models(input, options, error);
+	if (!status)
+		report_warnings(input, &options->work);
 	for (uint32_t v = 0; v < input->n_variants && !status; v++)
 		status = take_files(input, v, error);
 	return status;
