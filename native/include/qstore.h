@@ -212,6 +212,26 @@ typedef struct qstore_archive qstore_archive;
  */
 qstore_status qstore_open(const char *path, qstore_archive **archive, qstore_error *error);
 
+/* Where the bytes of an archive come from, when it is not a file: memory, an object store, an HTTP client …
+ */
+typedef struct qstore_source {
+	size_t struct_size; /* sizeof(qstore_source) */
+	const char *name;   /* for messages; it is copied. NULL: "the archive" */
+	uint64_t size;      /* of the archive, or of its prefix */
+	/* Fills dst with bytes [offset, offset + size), which are within the source's size. A status that is not
+	 * QSTORE_OK, usually QSTORE_IO, ends the call that needed the bytes; error->text may say why, and is
+	 * never NULL. It must not call the library with this archive. */
+	qstore_status (*read)(void *user, uint64_t offset, size_t size, void *dst, qstore_error *error);
+	void (*close)(
+	    void *user); /* called once, by qstore_close() or a qstore_open_source() that fails; or NULL */
+	void *user;      /* passed to the callbacks */
+	int is_serial;   /* 1: `read` is called by one thread at a time; 0: by several at once */
+} qstore_source;
+
+/* Opens an archive, or a prefix of one, whose bytes come from callbacks, as qstore_open() does. The struct is
+ * copied. Errors: those of qstore_open(), those of the callbacks, and USAGE when there is no `read`. */
+qstore_status qstore_open_source(const qstore_source *source, qstore_archive **archive, qstore_error *error);
+
 /* Closes an archive and its base, and frees everything that belongs to it. NULL is allowed. */
 void qstore_close(qstore_archive *archive);
 
@@ -318,6 +338,64 @@ typedef struct qstore_chunk_info {
 qstore_status qstore_each_chunk(const qstore_archive *archive,
                                 int (*take)(void *user, const qstore_chunk_info *chunk), void *user,
                                 qstore_error *error);
+
+/* ---- Reading into memory ---- */
+
+/* These functions may be called by several threads at once for one archive. Every byte that they give has
+ * been compared with a checksum: parts of tensors with the index's XXH3-64, small files with their SHA-256 (a
+ * file that is stored as it is, once, when it is first read). Chunks that are wanted as a whole are decoded
+ * straight into dst; those of which a call wants less are kept decoded, for the calls that follow.
+ *
+ * work: NULL, or one with `threads` 1: the calling thread does it all. Otherwise chunks are decoded on as
+ * many threads, progress is reported as "reading", and `cancel` is heeded.
+ *
+ * Errors: USAGE (no such number, or bytes beyond the end), TRUNCATED, CORRUPT (the tensor is named; dst has
+ * undefined bytes), NOT_FOUND (the archive needs a base and has none), IO, MEMORY, CANCELLED. */
+
+/* Sets *number to that of the file of this name in a variant. NOT_FOUND; USAGE: no such variant; MEMORY. It
+ * takes O(log n) of the names; the first call sorts them. */
+qstore_status qstore_find_file(const qstore_archive *archive, uint32_t variant, const char *name,
+                               uint32_t *number, qstore_error *error);
+
+/* Sets *number to that of the tensor of this name in a variant, in the file of that name, or with NULL in
+ * any. Errors as above; USAGE too when several files have such a tensor. */
+qstore_status qstore_find_tensor(const qstore_archive *archive, uint32_t variant, const char *file,
+                                 const char *name, uint32_t *number, qstore_error *error);
+
+/* Bytes [offset, offset + size) of a file, into dst. */
+qstore_status qstore_read_file(const qstore_archive *archive, uint32_t file, uint64_t offset, size_t size,
+                               void *dst, const qstore_work *work, qstore_error *error);
+
+/* Bytes [offset, offset + size) of a tensor as its file has them, into dst: elements in row-major order,
+ * little-endian, or ggml's blocks. qstore_get_tensor() gives type and size, qstore_get_tensor_dim() the
+ * shape.
+ */
+qstore_status qstore_read_tensor(const qstore_archive *archive, uint32_t tensor, uint64_t offset, size_t size,
+                                 void *dst, const qstore_work *work, qstore_error *error);
+
+/* A tensor of a finer variant that a reader of a coarser one does not have yet. */
+typedef struct qstore_upgrade {
+	uint32_t tensor;     /* its number */
+	uint64_t coded_size; /* bytes of the archive that reading it takes beside those of the coarser variant */
+	/* What the upgrade removes of the squared error of the model's weights, as an estimate from the coarser
+	 * codes; 0 where it is not known, or the list is not by importance. */
+	double gain;
+} qstore_upgrade;
+
+/* Lists the tensors of a variant that differ from those of the coarser variant `from`: by number, or with
+ * by_importance by their gain for a byte, the greatest first. That reads one chunk of each tensor's codes.
+ * *list has *n_list entries; the caller frees it by qstore_free(). Errors: USAGE when `from` is not coarser,
+ * and those of reading. */
+qstore_status qstore_list_upgrades(const qstore_archive *archive, uint32_t variant, uint32_t from,
+                                   int by_importance, qstore_upgrade **list, size_t *n_list,
+                                   qstore_error *error);
+
+/* Frees memory that the library gave to the caller. NULL is allowed. */
+void qstore_free(void *memory);
+
+/* Decoded bytes that are kept for later reads at most; 32 MiB unless it is called. Beside them, each thread
+ * that reads has about 4 MiB, and matrices that a file has transposed are held as a whole. */
+void qstore_set_cache(qstore_archive *archive, size_t bytes);
 
 /* ---- Restoring ---- */
 

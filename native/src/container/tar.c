@@ -176,7 +176,53 @@ qstore_status qs_tar_trailer_size(uint64_t *trailer_size, qstore_error *error)
 	return status;
 }
 
-qstore_status qs_tar_list(const char *path,
+/* Bytes that are read at once: a header, since the data behind it are skipped. */
+#define LIST_BLOCK ((size_t)4096)
+
+/* An archive that is listed. */
+typedef struct tar_list {
+	qs_tar_read *read;
+	void *user;
+	uint64_t size, at;
+	uint8_t *block;     /* LIST_BLOCK bytes */
+	qstore_error error; /* of the first read that failed */
+} tar_list;
+
+static la_ssize_t read_block(struct archive *archive, void *user, const void **block)
+{
+	tar_list *list = user;
+	uint64_t left = list->size - list->at;
+	size_t size = left < LIST_BLOCK ? (size_t)left : LIST_BLOCK;
+	*block = list->block;
+	if (size > 0 && list->read(list->user, list->at, size, list->block, &list->error)) {
+		archive_set_error(archive, EIO, "%s", list->error.text);
+		return ARCHIVE_FATAL;
+	}
+	list->at += size;
+	return (la_ssize_t)size;
+}
+
+static la_int64_t skip_bytes(struct archive *archive, void *user, la_int64_t size)
+{
+	tar_list *list = user;
+	uint64_t left = list->size - list->at;
+	(void)archive;
+	if ((uint64_t)size > left)
+		size = (la_int64_t)left;
+	list->at += (uint64_t)size;
+	return size;
+}
+
+static qstore_status fail_list(const tar_list *list, const char *path, struct archive *archive,
+                               qstore_error *error)
+{
+	if (list->error.status)
+		return qs_fail(error, list->error.status, "%s", list->error.text);
+	return qs_fail(error, QSTORE_CORRUPT, "%s: not a good tar archive: %s", path,
+	               archive_error_string(archive));
+}
+
+qstore_status qs_tar_list(const char *path, uint64_t archive_size, qs_tar_read *read, void *read_user,
                           qstore_status (*member)(void *user, const char *name, uint64_t size,
                                                   uint64_t data_offset, qstore_error *error),
                           void *user, qstore_error *error)
@@ -184,10 +230,14 @@ qstore_status qs_tar_list(const char *path,
 	struct archive *archive = archive_read_new();
 	if (!archive)
 		return qs_no_memory(error);
-	qstore_status status = QSTORE_OK;
+	tar_list list = {.read = read, .user = read_user, .size = archive_size, .block = malloc(LIST_BLOCK)};
+	qstore_status status = list.block ? QSTORE_OK : qs_no_memory(error);
 	archive_read_support_format_tar(archive);
-	if (archive_read_open_filename(archive, path, QS_IO_BLOCK) != ARCHIVE_OK)
-		status = qs_fail(error, QSTORE_IO, "%s: cannot read: %s", path, archive_error_string(archive));
+	archive_read_set_callback_data(archive, &list);
+	archive_read_set_read_callback(archive, read_block);
+	archive_read_set_skip_callback(archive, skip_bytes);
+	if (!status && archive_read_open1(archive) != ARCHIVE_OK)
+		status = fail_list(&list, path, archive, error);
 	/* libarchive tells only where headers start: a member's data begins its padded size before the next
 	 * header.
 	 */
@@ -197,8 +247,7 @@ qstore_status qs_tar_list(const char *path,
 		struct archive_entry *entry;
 		int result = archive_read_next_header(archive, &entry);
 		if (result != ARCHIVE_OK && result != ARCHIVE_EOF && result != ARCHIVE_WARN) {
-			status = qs_fail(error, QSTORE_CORRUPT, "%s: not a good tar archive: %s", path,
-			                 archive_error_string(archive));
+			status = fail_list(&list, path, archive, error);
 			break;
 		}
 		uint64_t position = (uint64_t)archive_read_header_position(archive);
@@ -220,5 +269,6 @@ qstore_status qs_tar_list(const char *path,
 	}
 	free(name);
 	archive_read_free(archive);
+	free(list.block);
 	return status;
 }

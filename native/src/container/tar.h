@@ -35,9 +35,12 @@ qstore_status qs_tar_writer_data(qs_tar_writer *writer, const void *src, size_t 
 qstore_status qs_tar_writer_finish(qs_tar_writer *writer, uint64_t archive_size, qstore_error *error);
 void qs_tar_writer_destroy(qs_tar_writer *writer);
 
-/* Calls `member` for each member of the archive at path, in order, with its data's size and offset in bytes.
- */
-qstore_status qs_tar_list(const char *path,
+/* Reads bytes of a tar archive. */
+typedef qstore_status qs_tar_read(void *user, uint64_t offset, size_t size, void *dst, qstore_error *error);
+
+/* Calls `member` for each member of an archive of archive_size bytes, in order, with its data's size and
+ * offset in bytes. read: gets the archive's bytes; members' data are skipped. name: for messages. */
+qstore_status qs_tar_list(const char *name, uint64_t archive_size, qs_tar_read *read, void *read_user,
                           qstore_status (*member)(void *user, const char *name, uint64_t size,
                                                   uint64_t data_offset, qstore_error *error),
                           void *user, qstore_error *error);

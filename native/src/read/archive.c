@@ -2,12 +2,11 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/chunk.h"
 #include "error.h"
-#include "os/file.h"
+#include "options.h"
 
 const char *qstore_version(void)
 {
@@ -19,11 +18,11 @@ static qstore_status read_index_header(qstore_archive *archive, qstore_error *er
 	const char *path = archive->path;
 	uint8_t start[QS_INDEX_HEADER_SIZE];
 	size_t size = 0;
-	if (archive->file_size > QS_INDEX_OFFSET) {
-		uint64_t left = archive->file_size - QS_INDEX_OFFSET;
+	if (archive->source.size > QS_INDEX_OFFSET) {
+		uint64_t left = archive->source.size - QS_INDEX_OFFSET;
 		size = left < sizeof(start) ? (size_t)left : sizeof(start);
 	}
-	qstore_status status = qs_pread_all(archive->fd, start, size, QS_INDEX_OFFSET, path, error);
+	qstore_status status = qs_source_read(&archive->source, QS_INDEX_OFFSET, size, start, error);
 	if (status)
 		return status;
 	status = size == 0 ? QSTORE_NOT_QSTORE : qs_index_read_header(start, size, &archive->header);
@@ -47,11 +46,11 @@ static qstore_status read_index_body(qstore_archive *archive, qstore_error *erro
 {
 	const char *path = archive->path;
 	const qs_index_header *header = &archive->header;
-	uint64_t room = archive->file_size - QS_INDEX_OFFSET - QS_INDEX_HEADER_SIZE;
+	uint64_t room = archive->source.size - QS_INDEX_OFFSET - QS_INDEX_HEADER_SIZE;
 	if (header->body_coded_size > room)
 		return qs_fail(
 		    error, QSTORE_TRUNCATED, "%s: ends inside the index: %llu of %llu bytes", path,
-		    (unsigned long long)archive->file_size,
+		    (unsigned long long)archive->source.size,
 		    (unsigned long long)(QS_INDEX_OFFSET + QS_INDEX_HEADER_SIZE + header->body_coded_size));
 	size_t coded_size = (size_t)header->body_coded_size, body_size = (size_t)header->body_size;
 	size_t work_size = qs_chunk_workspace_size();
@@ -60,8 +59,8 @@ static qstore_status read_index_body(qstore_archive *archive, qstore_error *erro
 	archive->body = malloc(body_size);
 	qstore_status status = coded && work && archive->body ? QSTORE_OK : qs_no_memory(error);
 	if (!status)
-		status =
-		    qs_pread_all(archive->fd, coded, coded_size, QS_INDEX_OFFSET + QS_INDEX_HEADER_SIZE, path, error);
+		status = qs_source_read(&archive->source, QS_INDEX_OFFSET + QS_INDEX_HEADER_SIZE, coded_size, coded,
+		                        error);
 	if (!status) {
 		status = qs_index_decode_body(header, coded, coded_size, archive->body, body_size, work, work_size);
 		if (!status)
@@ -93,40 +92,73 @@ static qstore_status find_chunks(qstore_archive *archive, qstore_error *error)
 	return QSTORE_OK;
 }
 
-static qstore_status open_file(qstore_archive *archive, qstore_error *error)
+/* The extents of a file follow one another in it, and the index has only their sizes. */
+static qstore_status find_extents(qstore_archive *archive, qstore_error *error)
 {
-	struct stat info;
-	qstore_status status = qs_open_read(&archive->fd, archive->path, error);
-	if (status)
-		return status;
-	if (fstat(archive->fd, &info) != 0 || !S_ISREG(info.st_mode))
-		return qs_fail(error, QSTORE_NOT_QSTORE, "%s: not a qstore archive: not a regular file",
-		               archive->path);
-	archive->file_size = (uint64_t)info.st_size;
+	const qs_index *index = &archive->index;
+	archive->extent_offsets = malloc(((size_t)index->n_extents + 1) * sizeof(*archive->extent_offsets));
+	if (!archive->extent_offsets)
+		return qs_no_memory(error);
+	for (uint32_t i = 0; i < index->n_files; i++) {
+		qs_file file;
+		uint64_t offset = 0;
+		qs_index_file(index, i, &file);
+		for (uint32_t j = 0; j < file.n_extents; j++) {
+			qs_extent extent;
+			qs_index_extent(index, file.first_extent + j, &extent);
+			archive->extent_offsets[file.first_extent + j] = offset;
+			offset += extent.size;
+		}
+	}
 	return QSTORE_OK;
 }
 
-qstore_status qstore_open(const char *path, qstore_archive **out, qstore_error *error)
+/* Opens the file at path, or the caller's source where that is not NULL; path is its name then. */
+static qstore_status open_archive(const char *path, const qstore_source *source, qstore_archive **out,
+                                  qstore_error *error)
 {
-	qs_error_clear(error);
 	*out = NULL;
 	qstore_archive *archive = calloc(1, sizeof(*archive));
 	if (!archive)
 		return qs_no_memory(error);
-	archive->fd = -1;
+	archive->source.fd = -1;
 	archive->path = strdup(path);
-	qstore_status status = archive->path ? open_file(archive, error) : qs_no_memory(error);
+	qstore_status status = archive->path ? QSTORE_OK : qs_no_memory(error);
+	if (!status)
+		status = source ? qs_source_open_caller(&archive->source, archive->path, source, error)
+		                : qs_source_open_file(&archive->source, archive->path, error);
 	if (!status)
 		status = read_index_header(archive, error);
 	if (!status)
 		status = read_index_body(archive, error);
 	if (!status)
 		status = find_chunks(archive, error);
+	if (!status)
+		status = find_extents(archive, error);
+	if (!status) {
+		archive->access = qs_access_create(archive);
+		archive->names = qs_names_create(archive);
+		status = archive->access && archive->names ? QSTORE_OK : qs_no_memory(error);
+	}
 	if (status)
 		qstore_close(archive);
 	else
 		*out = archive;
 	return status;
+}
+
+qstore_status qstore_open(const char *path, qstore_archive **archive, qstore_error *error)
+{
+	qs_error_clear(error);
+	return open_archive(path, NULL, archive, error);
+}
+
+qstore_status qstore_open_source(const qstore_source *source, qstore_archive **archive, qstore_error *error)
+{
+	qstore_source own = {0};
+	qs_error_clear(error);
+	qs_take_options(&own, sizeof(own), source, source->struct_size);
+	return open_archive(own.name ? own.name : "the archive", &own, archive, error);
 }
 
 void qs_base_close(qs_base *base)
@@ -146,9 +178,11 @@ void qstore_close(qstore_archive *archive)
 {
 	if (!archive)
 		return;
-	if (archive->fd >= 0)
-		close(archive->fd);
+	qs_access_destroy(archive->access);
+	qs_names_destroy(archive->names);
 	qs_base_close(archive->base);
+	qs_source_close(&archive->source);
+	free(archive->extent_offsets);
 	free(archive->chunk_offsets);
 	free(archive->body);
 	free(archive->path);

@@ -4,7 +4,10 @@
 
 #include <qstore.h>
 
+#include "access.h"
 #include "core/index.h"
+#include "names.h"
+#include "source.h"
 
 /* A file of the base, as base.c has found it. */
 typedef struct qs_base_file {
@@ -21,15 +24,17 @@ typedef struct qs_base {
 } qs_base;
 
 struct qstore_archive {
-	char *path;
-	int fd;
-	uint64_t file_size; /* bytes of the file at path; a prefix of an archive has fewer than the archive */
-	uint64_t payload_offset; /* bytes, in the file */
+	char *path;              /* or the name of the caller's source, for messages */
+	qs_source source;        /* the archive's bytes; a prefix of an archive has fewer than the archive */
+	uint64_t payload_offset; /* bytes, in the source */
 	qs_index_header header;
 	uint8_t *body; /* the index's, which `index` points into */
 	qs_index index;
-	uint64_t *chunk_offsets; /* bytes, in the file; one for each chunk of the index */
-	qs_base *base;           /* NULL until qstore_set_base */
+	uint64_t *chunk_offsets;  /* bytes, in the source; one for each chunk of the index */
+	uint64_t *extent_offsets; /* bytes, in the extent's file; one for each extent of the index */
+	qs_base *base;            /* NULL until qstore_set_base */
+	qs_access *access;        /* what random access needs (access.c) */
+	qs_names *names;          /* files and tensors by name */
 };
 
 /* Frees the base and closes what it has open; NULL is allowed. */

@@ -138,6 +138,7 @@ qstore_status qstore_set_base(qstore_archive *archive, const char *path, qstore_
 	qstore_status status = open_base(archive, path, &base, error);
 	if (status)
 		return status;
+	qs_access_reset(archive->access);
 	qs_base_close(archive->base);
 	archive->base = base;
 	return QSTORE_OK;

@@ -303,30 +303,11 @@ qstore_status qs_decoder_view(qs_decoder *decoder, uint32_t object, uint32_t num
 qstore_status qs_decoder_read_file(qs_decoder *decoder, uint32_t number, uint64_t offset, uint8_t *dst,
                                    size_t size, qstore_error *error)
 {
-	const qs_index *index = &decoder->archive->index;
-	uint64_t extent_end = 0; /* in the file */
 	qs_file file;
-	qs_index_file(index, number, &file);
-	assert(file.kind == QS_FILE_ASSEMBLED && offset <= file.size && size <= file.size - offset);
-	for (uint32_t i = 0; i < file.n_extents && size > 0; i++) {
-		qs_extent extent;
-		qs_object object;
-		qs_index_extent(index, file.first_extent + i, &extent);
-		qs_index_object(index, extent.object, &object);
-		uint64_t part_size = qs_part_bytes(&object);
-		extent_end += extent.size;
-		while (size > 0 && offset < extent_end) {
-			uint64_t left = extent_end - offset, from = extent.offset + extent.size - left;
-			uint64_t skip = from % part_size, n = part_size - skip < left ? part_size - skip : left;
-			n = n < size ? n : size;
-			qs_part_range range = {extent.object, (uint32_t)(from / part_size), (uint32_t)skip, (uint32_t)n};
-			qstore_status status = qs_decoder_read(decoder, &range, dst, error);
-			if (status)
-				return status;
-			dst += n;
-			offset += n;
-			size -= n;
-		}
-	}
-	return QSTORE_OK;
+	qs_index_file(&decoder->archive->index, number, &file);
+	qs_part_walk walk = qs_part_walk_start(decoder->archive, &file, offset, size);
+	qstore_status status = QSTORE_OK;
+	for (qs_part_range range; !status && qs_part_walk_next(&walk, &range); dst += range.size)
+		status = qs_decoder_read(decoder, &range, dst, error);
+	return status;
 }

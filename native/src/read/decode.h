@@ -3,6 +3,7 @@
 #define QS_DECODE_H
 
 #include "archive.h"
+#include "part.h"
 #include "whole.h"
 
 /* One thread's memory for decoding one archive, which must outlive it. */
@@ -13,11 +14,6 @@ typedef struct qs_decoder qs_decoder;
  * checksum too; parts are always compared with theirs when they are decoded. */
 qs_decoder *qs_decoder_create(const qstore_archive *archive, qs_wholes *wholes, int check_coded);
 void qs_decoder_destroy(qs_decoder *decoder); /* NULL is allowed */
-
-/* Bytes [skip, skip + size) of part `part` of object `object`. */
-typedef struct qs_part_range {
-	uint32_t object, part, skip, size;
-} qs_part_range;
 
 /* Decodes the range into dst. The part is compared with its checksum; all of a part is decoded straight into
  * dst. TRUNCATED; CORRUPT; NOT_FOUND when the archive needs a base and has none; IO; MEMORY: the error names

@@ -5,7 +5,7 @@
 
 void qstore_get_info(const qstore_archive *archive, qstore_archive_info *info)
 {
-	info->file_size = archive->file_size;
+	info->file_size = archive->source.size;
 	info->archive_size = archive->payload_offset + archive->header.payload_size;
 	info->index_size = archive->payload_offset;
 	info->n_variants = archive->index.n_variants;

@@ -61,7 +61,7 @@ static qstore_status read_blocks(member *m, qstore_error *error)
 	size_t wanted = m->context ? 1 : 0;
 	while (left > 0) {
 		size_t size = left < QS_IO_BLOCK ? (size_t)left : QS_IO_BLOCK;
-		qstore_status status = qs_pread_all(archive->fd, m->block, size, offset, archive->path, error);
+		qstore_status status = qs_source_read(&archive->source, offset, size, m->block, error);
 		if (!status)
 			status = m->context ? decompress(m, size, &wanted, error) : hand_over(m, m->block, size, error);
 		if (status)

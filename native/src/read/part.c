@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "core/checksum.h"
-#include "os/file.h"
 
 qs_part qs_part_of(const qstore_archive *archive, uint32_t object_number, uint32_t number)
 {
@@ -28,6 +27,49 @@ uint32_t qs_part_elems(const qs_part *part)
 uint32_t qs_part_size(const qs_part *part)
 {
 	return qs_part_elems(part) / qs_block_elems(part->object.dtype) * qs_block_size(part->object.dtype);
+}
+
+qs_part_walk qs_part_walk_start(const qstore_archive *archive, const qs_file *file, uint64_t offset,
+                                uint64_t size)
+{
+	/* The last extent that begins at or before the offset; empty files have none. */
+	uint32_t low = file->first_extent, high = file->first_extent + file->n_extents;
+	assert(file->kind == QS_FILE_ASSEMBLED && offset <= file->size && size <= file->size - offset);
+	while (high - low > 1) {
+		uint32_t middle = low + (high - low) / 2;
+		if (archive->extent_offsets[middle] <= offset)
+			low = middle;
+		else
+			high = middle;
+	}
+	return (qs_part_walk){.archive = archive, .file = *file, .extent = low, .offset = offset, .left = size};
+}
+
+int qs_part_walk_next(qs_part_walk *walk, qs_part_range *range)
+{
+	qs_extent extent;
+	qs_object object;
+	uint64_t skip;
+	if (walk->left == 0)
+		return 0;
+	for (;; walk->extent++) {
+		assert(walk->extent < walk->file.first_extent + walk->file.n_extents);
+		qs_index_extent(&walk->archive->index, walk->extent, &extent);
+		skip = walk->offset - walk->archive->extent_offsets[walk->extent];
+		if (skip < extent.size)
+			break;
+	}
+	qs_index_object(&walk->archive->index, extent.object, &object);
+	uint64_t at = extent.offset + skip, part_size = qs_part_bytes(&object), n = extent.size - skip;
+	n = n < part_size - at % part_size ? n : part_size - at % part_size;
+	n = n < walk->left ? n : walk->left;
+	*range = (qs_part_range){.object = extent.object,
+	                         .part = (uint32_t)(at / part_size),
+	                         .skip = (uint32_t)(at % part_size),
+	                         .size = (uint32_t)n};
+	walk->offset += n;
+	walk->left -= n;
+	return 1;
 }
 
 qstore_status qs_part_fail(const qs_part *part, qstore_status status, const char *what, qstore_error *error)
@@ -83,10 +125,9 @@ qstore_status qs_part_read(const qs_part *part, qs_chunk_memory *memory, int che
 	uint32_t chunk = part->object.first_chunk + part->number;
 	uint64_t offset = archive->chunk_offsets[chunk];
 	*coded_size = qs_index_chunk_size(&archive->index, chunk);
-	if (offset + *coded_size > archive->file_size)
+	if (offset + *coded_size > archive->source.size)
 		return qs_part_fail(part, QSTORE_TRUNCATED, "is beyond the end of this file", error);
-	qstore_status status =
-	    qs_pread_all(archive->fd, memory->coded, *coded_size, offset, archive->path, error);
+	qstore_status status = qs_source_read(&archive->source, offset, *coded_size, memory->coded, error);
 	if (status)
 		return status;
 	if (check && qs_checksum(memory->coded, *coded_size) != qs_index_chunk_checksum(&archive->index, chunk))

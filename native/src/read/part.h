@@ -23,6 +23,27 @@ uint64_t qs_part_first(const qs_part *part); /* its first element, counted withi
 uint32_t qs_part_elems(const qs_part *part);
 uint32_t qs_part_size(const qs_part *part); /* bytes, decoded */
 
+/* Bytes [skip, skip + size) of part `part` of object `object`. */
+typedef struct qs_part_range {
+	uint32_t object, part, skip, size;
+} qs_part_range;
+
+/* Goes over the parts that bytes of an assembled file are made of. */
+typedef struct qs_part_walk {
+	const qstore_archive *archive;
+	qs_file file;
+	uint32_t extent; /* counted through all files */
+	uint64_t offset; /* of the next byte, in the file */
+	uint64_t left;   /* bytes */
+} qs_part_walk;
+
+/* Bytes [offset, offset + size), which must be within the file. */
+qs_part_walk qs_part_walk_start(const qstore_archive *archive, const qs_file *file, uint64_t offset,
+                                uint64_t size);
+
+/* Sets *range to the next bytes, which are in one part; 0: there are no more. */
+int qs_part_walk_next(qs_part_walk *walk, qs_part_range *range);
+
 /* Fills *error with a line that names the archive, the tensor or file that the part belongs to, and the part;
  * `what` ends it ("is damaged: …"). Returns status. */
 qstore_status qs_part_fail(const qs_part *part, qstore_status status, const char *what, qstore_error *error);

@@ -1,5 +1,4 @@
 /* Planning which parts of which objects outputs are made of. */
-#include <assert.h>
 #include <stdlib.h>
 
 #include "error.h"
@@ -26,9 +25,6 @@ typedef struct restore_planner {
 	size_t n_pieces;
 	uint32_t output;
 	uint64_t at; /* bytes, in the output */
-	/* The extent that was used last, since ranges come in order. */
-	uint32_t file, extent; /* extent: counted within the file */
-	uint64_t extent_at;    /* its first byte, in the file */
 } restore_planner;
 
 static qstore_status add_piece(restore_planner *p, qs_part_range from, qstore_error *error)
@@ -44,57 +40,15 @@ static qstore_status add_piece(restore_planner *p, qs_part_range from, qstore_er
 	return QSTORE_OK;
 }
 
-/* The pieces of bytes [from, from + size) of an object. */
-static qstore_status plan_object(restore_planner *p, uint32_t number, uint64_t from, uint64_t size,
-                                 qstore_error *error)
+static qstore_status plan_range(restore_planner *p, qs_range from, qstore_error *error)
 {
-	qs_object object;
-	qs_index_object(&p->archive->index, number, &object);
-	uint64_t part_bytes = qs_part_bytes(&object);
-	while (size > 0) {
-		uint64_t skip = from % part_bytes, n = part_bytes - skip;
-		if (n > size)
-			n = size;
-		qstore_status status = add_piece(
-		    p, (qs_part_range){number, (uint32_t)(from / part_bytes), (uint32_t)skip, (uint32_t)n}, error);
-		if (status)
-			return status;
-		from += n;
-		size -= n;
-	}
-	return QSTORE_OK;
-}
-
-static qstore_status plan_range(restore_planner *p, qs_range range, qstore_error *error)
-{
-	const qs_index *index = &p->archive->index;
 	qs_file file;
-	qs_index_file(index, range.file, &file);
-	if (p->file != range.file || range.offset < p->extent_at) {
-		p->file = range.file;
-		p->extent = 0;
-		p->extent_at = 0;
-	}
-	while (range.size > 0) {
-		qs_extent extent;
-		assert(p->extent < file.n_extents);
-		qs_index_extent(index, file.first_extent + p->extent, &extent);
-		uint64_t skip = range.offset - p->extent_at;
-		if (skip >= extent.size) {
-			p->extent_at += extent.size;
-			p->extent++;
-			continue;
-		}
-		uint64_t n = extent.size - skip;
-		if (n > range.size)
-			n = range.size;
-		qstore_status status = plan_object(p, extent.object, extent.offset + skip, n, error);
-		if (status)
-			return status;
-		range.offset += n;
-		range.size -= n;
-	}
-	return QSTORE_OK;
+	qs_index_file(&p->archive->index, from.file, &file);
+	qs_part_walk walk = qs_part_walk_start(p->archive, &file, from.offset, from.size);
+	qstore_status status = QSTORE_OK;
+	for (qs_part_range range; !status && qs_part_walk_next(&walk, &range);)
+		status = add_piece(p, range, error);
+	return status;
 }
 
 static qstore_status plan_output(restore_planner *p, const qs_output *output, qstore_error *error)
@@ -118,7 +72,7 @@ static qstore_status plan_output(restore_planner *p, const qs_output *output, qs
 qstore_status qs_restore_plan(const qstore_archive *archive, const qs_output *outputs, size_t n_outputs,
                               qs_piece **pieces, size_t *n_pieces, qstore_error *error)
 {
-	restore_planner p = {.archive = archive, .file = QS_NONE};
+	restore_planner p = {.archive = archive};
 	qstore_status status = QSTORE_OK;
 	for (; p.output < n_outputs && !status; p.output++)
 		status = plan_output(&p, &outputs[p.output], error);

@@ -47,11 +47,18 @@ static qstore_status check_against_index(void *user, const char *name, uint64_t 
 	return qs_fail(error, QSTORE_CORRUPT, "%s: member %.400s is not in the index", archive->path, name);
 }
 
+static qstore_status read_archive(void *user, uint64_t offset, size_t size, void *dst, qstore_error *error)
+{
+	const member_check *check = user;
+	return qs_source_read(&check->archive->source, offset, size, dst, error);
+}
+
 static qstore_status check_members(const qstore_archive *archive, qstore_error *error)
 {
 	member_check check = {.archive = archive};
 	uint32_t n_files = 0;
-	qstore_status status = qs_tar_list(archive->path, check_against_index, &check, error);
+	qstore_status status = qs_tar_list(archive->path, archive->source.size, read_archive, &check,
+	                                   check_against_index, &check, error);
 	if (status)
 		return status;
 	for (uint32_t i = 0; i < archive->index.n_files; i++) {
@@ -69,12 +76,12 @@ static qstore_status check_members(const qstore_archive *archive, qstore_error *
 static qstore_status check_file_size(const qstore_archive *archive, qstore_error *error)
 {
 	uint64_t size = archive->payload_offset + archive->header.payload_size;
-	if (archive->file_size < size)
+	if (archive->source.size < size)
 		return qs_fail(error, QSTORE_TRUNCATED, "%s: has %llu of %llu bytes", archive->path,
-		               (unsigned long long)archive->file_size, (unsigned long long)size);
-	if (archive->file_size > size)
+		               (unsigned long long)archive->source.size, (unsigned long long)size);
+	if (archive->source.size > size)
 		return qs_fail(error, QSTORE_CORRUPT, "%s: %llu bytes follow its end", archive->path,
-		               (unsigned long long)(archive->file_size - size));
+		               (unsigned long long)(archive->source.size - size));
 	return QSTORE_OK;
 }
 

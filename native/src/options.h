@@ -1,0 +1,15 @@
+/* Structs of the public header that begin with struct_size, by which a library tells what a caller knows. */
+#ifndef QS_OPTIONS_H
+#define QS_OPTIONS_H
+
+#include <stddef.h>
+#include <string.h>
+
+/* Copies the options that the caller knows; those that its version of the header lacks get their defaults, 0.
+ * own: zeroed, of own_size bytes. size: the caller's struct_size. */
+static inline void qs_take_options(void *own, size_t own_size, const void *given, size_t size)
+{
+	memcpy(own, given, size < own_size ? size : own_size);
+}
+
+#endif

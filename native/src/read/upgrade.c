@@ -1,0 +1,206 @@
+/* qstore_list_upgrades: which tensors a finer variant changes, for how many bytes, and what each gains. */
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "archive.h"
+#include "decode.h"
+#include "error.h"
+#include "grids.h"
+#include "os/array.h"
+
+/* Objects that one tensor is made of: a layout with two, a chain of each, and the grids' scales, zero points
+ * and orders. */
+#define OBJECTS_MAX 256
+
+/* The objects that a tensor needs and a reader of variant `from` does not have. */
+typedef struct upgrade_cost {
+	const qs_index *index;
+	uint32_t from;
+	uint32_t objects[OBJECTS_MAX], n_objects;
+	uint64_t size; /* their coded bytes */
+} upgrade_cost;
+
+static void add_object(upgrade_cost *cost, uint32_t number)
+{
+	qs_object object;
+	if (number == QS_NONE)
+		return;
+	for (uint32_t i = 0; i < cost->n_objects; i++)
+		if (cost->objects[i] == number)
+			return;
+	qs_index_object(cost->index, number, &object);
+	if (object.kind != QS_KIND_BASE && object.variant <= cost->from)
+		return;
+	assert(cost->n_objects < OBJECTS_MAX);
+	cost->objects[cost->n_objects++] = number;
+	cost->size += object.coded_size;
+	add_object(cost, object.coarse);
+	add_object(cost, object.scales);
+	add_object(cost, object.zero_points);
+	add_object(cost, object.order);
+}
+
+/* ---- The gain ---- */
+
+typedef struct upgrade_sampler {
+	const qstore_archive *archive;
+	qs_decoder *decoder;
+	qs_chunk_memory chunk;
+	qs_grid_memory grid;
+	uint8_t *codes; /* QS_CHUNK_SIZE_MAX bytes */
+} upgrade_sampler;
+
+static qstore_status create_sampler(upgrade_sampler *s, const qstore_archive *archive, qstore_error *error)
+{
+	*s = (upgrade_sampler){.archive = archive, .decoder = qs_decoder_create(archive, NULL, 0)};
+	qs_grid_memory_init(&s->grid);
+	s->codes = malloc(QS_CHUNK_SIZE_MAX);
+	return qs_chunk_memory_create(&s->chunk) && s->decoder && s->codes ? QSTORE_OK : qs_no_memory(error);
+}
+
+static void destroy_sampler(upgrade_sampler *s)
+{
+	qs_decoder_destroy(s->decoder);
+	qs_chunk_memory_free(&s->chunk);
+	qs_grid_memory_free(&s->grid);
+	free(s->codes);
+}
+
+/* The sum of the squares of the values that n codes stand for. */
+static double sum_squares(const qs_grid *grid, const uint8_t *codes, uint64_t cols, uint64_t first,
+                          uint32_t n)
+{
+	qs_runs runs;
+	double sum = 0;
+	qs_runs_begin(&runs, grid, cols, first, n, QS_CODED_ROWS, NULL);
+	while (qs_runs_next(&runs)) {
+		qs_line line = qs_grid_line(grid, runs.run.number);
+		for (uint32_t i = runs.run.begin; i < runs.run.begin + runs.run.count; i++) {
+			int code = grid->codes_dtype == QS_I8 ? (int8_t)codes[i] : codes[i];
+			double value = (double)line.slope * code + (double)line.start;
+			sum += value * value;
+		}
+	}
+	return sum;
+}
+
+/* Σ fine² of a refinement, estimated from the part in the middle of its codes. */
+static qstore_status sample_energy(upgrade_sampler *s, const qs_object *refined, double *energy,
+                                   qstore_error *error)
+{
+	qs_part part = qs_part_of(s->archive, refined->coarse, 0);
+	part.number = (uint32_t)(qs_object_n_parts(&part.object) / 2);
+	qs_part_range all = {refined->coarse, part.number, 0, qs_part_size(&part)};
+	qs_grid grid;
+	qstore_status status = qs_decoder_read(s->decoder, &all, s->codes, error);
+	if (!status)
+		status = qs_grid_load(&part, &s->grid, &s->chunk, &grid, error);
+	if (status)
+		return status;
+	uint32_t n = qs_part_elems(&part);
+	uint64_t first = qs_part_first(&part);
+	if (!qs_grid_covers(&grid, part.object.cols, first, n))
+		return qs_part_fail(&part, QSTORE_CORRUPT, "is damaged: its scales do not fit", error);
+	*energy =
+	    sum_squares(&grid, s->codes, part.object.cols, first, n) * (double)part.object.n_elems / (double)n;
+	return QSTORE_OK;
+}
+
+/* The refinement of codes that a tensor's object is, or is built on; 0: there is none. */
+static int find_refinement(const qs_index *index, uint32_t number, qs_object *refined)
+{
+	if (number == QS_NONE)
+		return 0;
+	qs_index_object(index, number, refined);
+	/* A refinement to FP32 builds on the 16-bit cast of the values, of which the error is known; floats that
+	 * a file has transposed, on the matrix. */
+	if ((refined->kind == QS_KIND_DELTA || refined->kind == QS_KIND_LAYOUT) && refined->coarse != QS_NONE)
+		qs_index_object(index, refined->coarse, refined);
+	return refined->kind == QS_KIND_REFINE && refined->n_elems > 0;
+}
+
+static qstore_status find_gain(upgrade_sampler *s, uint32_t object, double *gain, qstore_error *error)
+{
+	qs_object refined;
+	double energy = 0;
+	*gain = 0;
+	if (!find_refinement(&s->archive->index, object, &refined))
+		return QSTORE_OK;
+	qstore_status status = sample_energy(s, &refined, &energy, error);
+	if (!status && energy < (double)INFINITY) /* not NaN either */
+		*gain = (double)refined.error * energy;
+	return status;
+}
+
+/* Tensors that gain most for a byte come first; equal ones stay in the archive's order. */
+static int compare_worth(const void *a, const void *b)
+{
+	const qstore_upgrade *x = a, *y = b;
+	double of_x = x->gain / (double)(x->coded_size + 1), of_y = y->gain / (double)(y->coded_size + 1);
+	return of_x != of_y ? (of_x < of_y) - (of_x > of_y) : (x->tensor > y->tensor) - (x->tensor < y->tensor);
+}
+
+/* ---- The list ---- */
+
+static qstore_status list_tensors(const qstore_archive *archive, uint32_t variant, uint32_t from,
+                                  qstore_upgrade **list, size_t *n, qstore_error *error)
+{
+	const qs_index *index = &archive->index;
+	for (uint32_t i = 0; i < index->n_tensors; i++) {
+		qs_tensor tensor;
+		qs_file file;
+		upgrade_cost cost = {.index = index, .from = from};
+		qs_index_tensor(index, i, &tensor);
+		qs_index_file(index, tensor.file, &file);
+		if (!(file.variants >> variant & 1) || file.variants >> from & 1)
+			continue;
+		add_object(&cost, tensor.object);
+		if (tensor.object != QS_NONE && cost.n_objects == 0)
+			continue; /* it is equal to a tensor of the coarser variant */
+		qstore_upgrade *added = qs_array_add(list, n, sizeof(*added));
+		if (!added)
+			return qs_no_memory(error);
+		*added = (qstore_upgrade){.tensor = i, .coded_size = cost.size};
+	}
+	return QSTORE_OK;
+}
+
+qstore_status qstore_list_upgrades(const qstore_archive *archive, uint32_t variant, uint32_t from,
+                                   int by_importance, qstore_upgrade **list, size_t *n_list,
+                                   qstore_error *error)
+{
+	const qs_index *index = &archive->index;
+	upgrade_sampler sampler;
+	qs_error_clear(error);
+	*list = NULL;
+	*n_list = 0;
+	if (variant >= index->n_variants || from >= variant)
+		return qs_fail(error, QSTORE_USAGE,
+		               "%s: precision %u cannot be upgraded to %u: it has %u, from coarse to fine",
+		               archive->path, from, variant, index->n_variants);
+	qstore_status status = list_tensors(archive, variant, from, list, n_list, error);
+	if (!status && by_importance) {
+		status = create_sampler(&sampler, archive, error);
+		for (size_t i = 0; i < *n_list && !status; i++) {
+			qs_tensor tensor;
+			qs_index_tensor(index, (*list)[i].tensor, &tensor);
+			status = find_gain(&sampler, tensor.object, &(*list)[i].gain, error);
+		}
+		destroy_sampler(&sampler);
+		if (!status)
+			qsort(*list, *n_list, sizeof(**list), compare_worth);
+	}
+	if (status) {
+		free(*list);
+		*list = NULL;
+		*n_list = 0;
+	}
+	return status;
+}
+
+void qstore_free(void *memory)
+{
+	free(memory);
+}
