@@ -130,6 +130,57 @@ static void finds_every_rule(void **state)
 	}
 }
 
+/* The rule of one matrix is tried first on the next, but is not taken where it explains fewer codes. */
+static void finds_the_rule_of_each_matrix(void **state)
+{
+	static const char *const shards[] = {"model-00001-of-00002.safetensors",
+	                                     "model-00002-of-00002.safetensors"};
+	char high[1024], low[1024], other[1024], from[1100], to[1100];
+	snprintf(high, sizeof(high), "%s", scratch_path(state, "high"));
+	llama_options options = {.dtype = QS_BF16,
+	                         .seed = 7,
+	                         .layers = 2,
+	                         .hidden = 256,
+	                         .intermediate = 512,
+	                         .vocab = 300,
+	                         .shards = 2,
+	                         .high = high,
+	                         .low = low,
+	                         .low_rule = GEN_DIVIDE};
+	snprintf(low, sizeof(low), "%s", scratch_path(state, "low"));
+	generate_llama(&options);
+	snprintf(other, sizeof(other), "%s", scratch_path(state, "other"));
+	options.low = other;
+	options.low_rule = GEN_COMPRESSED_TENSORS;
+	generate_llama(&options);
+	for (int order = 0; order < 2; order++) {
+		qstore_pack_result result;
+		qstore_error error;
+		for (int i = 0; i < 2; i++) {
+			size_t size;
+			snprintf(from, sizeof(from), "%s/%s", i == order ? low : other, shards[i]);
+			snprintf(to, sizeof(to), "mixed%d/%s", order, shards[i]);
+			uint8_t *data = scratch_read(from, &size);
+			scratch_write(state, to, data, size);
+			free(data);
+		}
+		snprintf(to, sizeof(to), "%s", scratch_path(state, order ? "mixed1" : "mixed0"));
+		snprintf(from, sizeof(from), "%s", scratch_path(state, "a.qstore"));
+		const qstore_pack_options pack = {.high = high,
+		                                  .low = to,
+		                                  .output = from,
+		                                  .quantize = QSTORE_QUANTIZE_NONE,
+		                                  .force = 1,
+		                                  .work = {.threads = 2}};
+		if (qstore_pack(&pack, &result, &error))
+			fail_msg("pack: %s", error.text);
+		assert_int_equal(result.n_rules, 2);
+		for (uint32_t r = 0; r < result.n_rules; r++)
+			assert_int_equal(result.rules[r].n_tensors, 7);
+		assert_true(result.n_exceptions < result.paired_weights / 1000);
+	}
+}
+
 static void restores_chains(void **state)
 {
 	const char *paths[3];
@@ -369,6 +420,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(finds_every_rule, scratch_setup, scratch_teardown),
+	    cmocka_unit_test_setup_teardown(finds_the_rule_of_each_matrix, scratch_setup, scratch_teardown),
 	    cmocka_unit_test_setup_teardown(restores_chains, scratch_setup, scratch_teardown),
 	    cmocka_unit_test_setup_teardown(numbers_equal_precisions, scratch_setup, scratch_teardown),
 	    cmocka_unit_test_setup_teardown(nearly_exact_pairs_cost_little_more, scratch_setup, scratch_teardown),

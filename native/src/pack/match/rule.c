@@ -14,6 +14,10 @@
 /* Elements of a chunk that are looked at, in tensors of more than three chunks and in others. */
 #define SAMPLE_ELEMS (1u << 16)
 #define SAMPLE_ELEMS_SMALL (1u << 18)
+/* And where the rule of the last pair is tried before others. */
+#define SAMPLE_ELEMS_LIKELY (1u << 14)
+/* There it may have so many times the mismatches that it had in that pair. */
+#define LIKELY_SHARE 1.25
 #define NAMED_MAX 32 /* tensors whose names begin like that of a matrix of codes */
 #define SCALES_MAX 8
 #define STRIDES_MAX 6
@@ -284,28 +288,32 @@ static uint64_t count_mismatches(const qs_chunk_desc *desc, const uint8_t *fine)
 	return n;
 }
 
-qstore_status pack_find_rule(pack_search *s, const pack_tensor *fine, pack_tensor *codes, const pack_map *map,
-                             int *found, pack_fit *fit, qstore_error *error)
+/* Measures the first n candidates on `most` elements of the first, the middle and the last chunk, and counts
+ * these in *seen. */
+static qstore_status measure_candidates(pack_search *s, const pack_tensor *fine, const pack_tensor *codes,
+                                        size_t n_candidates, uint32_t most, uint64_t *seen,
+                                        qstore_error *error)
 {
-	uint64_t cols, seen = 0, elems = pack_n_elems(fine);
+	uint64_t cols, elems = pack_n_elems(fine), previous = QS_NONE;
 	uint32_t chunk_elems;
 	pack_geometry(fine, &cols, &chunk_elems);
-	find_candidates(s, map, codes);
-	uint64_t n_chunks = (elems + chunk_elems - 1) / chunk_elems, previous = QS_NONE;
+	uint64_t n_chunks = (elems + chunk_elems - 1) / chunk_elems;
 	uint64_t chunks[3] = {0, n_chunks / 2, n_chunks - 1};
-	*found = 0;
-	*fit = PACK_FITS;
-	for (int k = 0; k < 3 && s->n_candidates > 0; k++) {
+	*seen = 0;
+	for (size_t i = 0; i < n_candidates; i++) {
+		s->candidates[i].mismatches = 0;
+		s->candidates[i].sums = (pack_sums){0};
+	}
+	for (int k = 0; k < 3 && n_candidates > 0; k++) {
 		if (chunks[k] == previous)
 			continue;
 		previous = chunks[k];
 		uint64_t first = chunks[k] * chunk_elems, left = elems - first;
-		uint32_t most = n_chunks <= 3 ? SAMPLE_ELEMS_SMALL : SAMPLE_ELEMS;
 		uint32_t n = left < most ? (uint32_t)left : most;
 		n = n < chunk_elems ? n : chunk_elems;
 		qs_chunk_desc desc;
 		qstore_status status = read_sample(s, fine, codes, first, n, &desc, error);
-		for (size_t i = 0; i < s->n_candidates && !status; i++) {
+		for (size_t i = 0; i < n_candidates && !status; i++) {
 			status = load_sample_grid(s, &s->candidates[i].grid, &desc, error);
 			if (status)
 				break;
@@ -317,10 +325,16 @@ qstore_status pack_find_rule(pack_search *s, const pack_tensor *fine, pack_tenso
 		status = pack_check_cancelled(s->progress, error);
 		if (status)
 			return status;
-		seen += n;
+		*seen += n;
 	}
+	return QSTORE_OK;
+}
+
+/* Returns the best of the first n candidates, or NULL. */
+static const pack_candidate *best_candidate(const pack_search *s, size_t n, uint64_t seen)
+{
 	const pack_candidate *best = NULL;
-	for (size_t i = 0; i < s->n_candidates; i++) {
+	for (size_t i = 0; i < n; i++) {
 		const pack_candidate *other = &s->candidates[i];
 		/* Tensors that are not named like scales have to explain half of the codes. */
 		if (!other->is_named && other->mismatches >= seen / 2)
@@ -328,14 +342,57 @@ qstore_status pack_find_rule(pack_search *s, const pack_tensor *fine, pack_tenso
 		if (!best || other->mismatches < best->mismatches)
 			best = other;
 	}
-	if (!best)
-		return QSTORE_OK;
 	/* Codes that were not made by rounding alone differ from every rule's: then the grid whose values are
 	 * nearest wins. */
-	if (best->mismatches > seen / 4)
-		for (size_t i = 0; i < s->n_candidates; i++)
+	if (best && best->mismatches > seen / 4)
+		for (size_t i = 0; i < n; i++)
 			if (s->candidates[i].sums.errors < 0.98 * best->sums.errors)
 				best = &s->candidates[i];
+	return best;
+}
+
+/* Moves the candidates of the last pair's rule to the front. Returns their number. */
+static size_t put_likely_first(pack_search *s)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < s->n_candidates; i++)
+		if (s->candidates[i].grid.rule == s->last_rule) {
+			pack_candidate likely = s->candidates[i];
+			memmove(&s->candidates[n + 1], &s->candidates[n], (i - n) * sizeof(likely));
+			s->candidates[n++] = likely;
+		}
+	return n;
+}
+
+qstore_status pack_find_rule(pack_search *s, const pack_tensor *fine, pack_tensor *codes, const pack_map *map,
+                             int *found, pack_fit *fit, qstore_error *error)
+{
+	uint64_t cols, seen, elems = pack_n_elems(fine);
+	uint32_t chunk_elems;
+	pack_geometry(fine, &cols, &chunk_elems);
+	*found = 0;
+	*fit = PACK_FITS;
+	find_candidates(s, map, codes);
+	/* The matrices of a model mostly have one rule. Where it explains as many codes of a sample as it did in
+	 * the last pair for which all rules were tried, no other is tried. */
+	size_t n_likely = put_likely_first(s);
+	qstore_status status = measure_candidates(s, fine, codes, n_likely, SAMPLE_ELEMS_LIKELY, &seen, error);
+	if (status)
+		return status;
+	const pack_candidate *best = best_candidate(s, n_likely, seen);
+	if (!best || (double)best->mismatches > LIKELY_SHARE * s->last_mismatches * (double)seen) {
+		uint32_t most = elems <= 3 * (uint64_t)chunk_elems ? SAMPLE_ELEMS_SMALL : SAMPLE_ELEMS;
+		status = measure_candidates(s, fine, codes, s->n_candidates, most, &seen, error);
+		if (status)
+			return status;
+		best = best_candidate(s, s->n_candidates, seen);
+		if (best) {
+			s->last_rule = best->grid.rule;
+			s->last_mismatches = (double)best->mismatches / (double)seen;
+		}
+	}
+	if (!best)
+		return QSTORE_OK;
 	*found = 1;
 	/* Models that do not belong together are refused here, before hours of work. */
 	if (pack_sums_are_alike(&best->sums))

@@ -26,6 +26,10 @@ typedef struct pack_search {
 	pack_grid_memory grid;
 	pack_candidate candidates[PACK_CANDIDATES_MAX];
 	size_t n_candidates;
+	/* Of the last pair for which all rules were tried: its rule, or QS_RULE_NONE, and the share of codes that
+	 * differ. */
+	uint32_t last_rule;
+	double last_mismatches;
 } pack_search;
 
 /* A zeroed search; free it even after MEMORY. */
@@ -47,8 +51,9 @@ typedef enum pack_fit {
 } pack_fit;
 
 /* Tries every candidate on the first, the middle and the last chunk; the one with the fewest mismatches wins.
- * *found is 0 when there is no candidate; else `codes` get the winner's grid. map: of the codes' variant, by
- * name. */
+ * The rule of the last pair is tried first, on fewer elements, and taken if it does as well as there. *found
+ * is 0 when there is no candidate; else `codes` get the winner's grid. map: of the codes' variant, by name.
+ */
 qstore_status pack_find_rule(pack_search *search, const pack_tensor *fine, pack_tensor *codes,
                              const pack_map *map, int *found, pack_fit *fit, qstore_error *error);
 
