@@ -380,7 +380,8 @@ qstore_status pack_find_rule(pack_search *s, const pack_tensor *fine, pack_tenso
 	if (status)
 		return status;
 	const pack_candidate *best = best_candidate(s, n_likely, seen);
-	if (!best || (double)best->mismatches > LIKELY_SHARE * s->last_mismatches * (double)seen) {
+	if (!best || !pack_sums_are_alike(&best->sums) ||
+	    (double)best->mismatches > LIKELY_SHARE * s->last_mismatches * (double)seen) {
 		uint32_t most = elems <= 3 * (uint64_t)chunk_elems ? SAMPLE_ELEMS_SMALL : SAMPLE_ELEMS;
 		status = measure_candidates(s, fine, codes, s->n_candidates, most, &seen, error);
 		if (status)

@@ -26,7 +26,7 @@ typedef struct pack_search {
 	pack_grid_memory grid;
 	pack_candidate candidates[PACK_CANDIDATES_MAX];
 	size_t n_candidates;
-	/* Of the last pair for which all rules were tried: its rule, or QS_RULE_NONE, and the share of codes that
+	/* The rule of the last pair for which all were tried (or QS_RULE_NONE), and the share of its codes that
 	 * differ. */
 	uint32_t last_rule;
 	double last_mismatches;
