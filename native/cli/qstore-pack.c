@@ -10,7 +10,9 @@ enum {
 	OPTION_FROM,
 	OPTION_QUANTIZE,
 	OPTION_INCLUDE,
-	OPTION_EXCLUDE
+	OPTION_EXCLUDE,
+	OPTION_STRICT,
+	OPTION_ALLOW_MISMATCH
 };
 
 static const cli_option option_table[] = {
@@ -32,6 +34,11 @@ static const cli_option option_table[] = {
      CLI_REPEATS},
     {OPTION_EXCLUDE, "exclude", "PATTERN", NULL, "do not quantize these tensors; wins over --include",
      CLI_REPEATS},
+    {OPTION_STRICT, "strict", NULL, NULL,
+     "fail if a tensor does not fit the one of its name in LOW; else it is stored apart, with a warning",
+     CLI_ONCE},
+    {OPTION_ALLOW_MISMATCH, "allow-mismatch", NULL, NULL,
+     "pack HIGH and LOW even if most of their weights differ, or no name is the same", CLI_ONCE},
     CLI_THREADS("threads (default: all cores); the archive is the same for all N"),
     {'f', "force", NULL, NULL, "replace an existing archive", CLI_ONCE},
     CLI_COMMON,
@@ -161,6 +168,9 @@ static int print_json(const qstore_pack_options *options, const qstore_pack_resu
 		json_object_set_new(root, "rules", rules);
 		json_object_set_new(root, "deltaTensors", json_integer((json_int_t)result->n_delta));
 		json_object_set_new(root, "deltaWeights", json_integer((json_int_t)result->delta_weights));
+		json_object_set_new(root, "apartTensors", json_integer((json_int_t)result->n_apart));
+		json_object_set_new(root, "apartWeights", json_integer((json_int_t)result->apart_weights));
+		json_object_set_new(root, "apartSize", json_integer((json_int_t)result->apart_size));
 		json_object_set_new(root, "deltaSize", json_integer((json_int_t)result->delta_size));
 	}
 	if (root && result->paired_weights > 0)
@@ -208,6 +218,12 @@ int main(int argc, char **argv)
 			break;
 		case OPTION_EXCLUDE:
 			cli_list_add(&exclude, optarg);
+			break;
+		case OPTION_STRICT:
+			pack.strict = 1;
+			break;
+		case OPTION_ALLOW_MISMATCH:
+			pack.allow_mismatch = 1;
 			break;
 		case 'f':
 			pack.force = 1;

@@ -154,6 +154,11 @@ typedef struct qstore_pack_options {
 	const char *base;
 	/* Name of the variant that `high` is coded from, where that is not the next coarser one; else NULL. */
 	const char *from;
+	/* Tensors of one name in two models that do not fit each other (another shape, other values, codes packed
+	 * in a way that is not known) are stored apart, with a warning; with `strict` they are MISMATCH. Models
+	 * that have nothing in common, or differ in most of their weights, are MISMATCH unless `allow_mismatch`.
+	 */
+	int strict, allow_mismatch;
 	int compare; /* also measures each variant under plain zstd: fills zstd_size below, and takes longer */
 	qstore_work work;
 } qstore_pack_options;
@@ -192,6 +197,9 @@ typedef struct qstore_pack_result {
 	uint64_t n_equal;       /* tensors that are equal in a coarser variant, and stored once */
 	uint64_t n_base_equal;  /* tensors that are equal in the base, and not stored */
 	uint64_t n_base_delta;  /* tensors stored as differences to the base's */
+	uint64_t n_apart;       /* tensors that do not fit the coarser tensor of their name */
+	uint64_t apart_weights; /* their elements */
+	uint64_t apart_size;    /* their coded bytes */
 	/* 1: an 8-bit variant was to be made, but no tensor was fit for it; `high` is stored alone. */
 	int nothing_quantized;
 } qstore_pack_result;

@@ -57,9 +57,9 @@ static void refuses_foreign_low(void **state)
 	char *output = copy_text(scratch_path(state, "a.qstore"));
 	qstore_pack_options options = {.high = scratch_path(state, "high"), .output = output};
 	options.low = scratch_path(state, "low2");
-	expect_pack_fails(options, QSTORE_MISMATCH, "7 tensors differ in value: model.layers.0.");
+	expect_pack_fails(options, QSTORE_MISMATCH, "differ in shape or value: ");
 	options.low = scratch_path(state, "low3");
-	expect_pack_fails(options, QSTORE_MISMATCH, "differ in shape: ");
+	expect_pack_fails(options, QSTORE_MISMATCH, "differ in shape or value: ");
 	options.low = scratch_path(state, "low4");
 	expect_pack_fails(options, QSTORE_MISMATCH, "no tensor name in common");
 	options.low = scratch_path(state, "high");

@@ -24,6 +24,7 @@ typedef struct packer {
 	pack_spool made; /* bytes that are in no input */
 	pack_input input;
 	pack_derived derived;
+	pack_apart apart;
 	pack_base base;
 	pack_members members;
 	pack_plan plan;
@@ -78,7 +79,7 @@ static qstore_status match_tensors(packer *p, qstore_quantize quantizer, qstore_
 	const qstore_pack_options *options = p->options;
 	qstore_status status = pack_find_matrices(&p->input, &p->derived, error);
 	if (!status && p->input.n_variants > 1)
-		status = pack_pair_variants(&p->input, &p->derived, options->from, &p->progress, error);
+		status = pack_pair_variants(&p->input, &p->derived, &p->apart, options, &p->progress, error);
 	if (!status && options->base)
 		status = pack_open_base(&p->base, options->base, &p->input.sources, &p->arena, error);
 	if (!status && options->base)
@@ -99,7 +100,7 @@ static qstore_status write_archive(packer *p, int fd, const char *temp_path, qst
 	if (!status)
 		status = pack_make_plan(&p->plan, &p->input, &p->derived, &p->base, &p->members, error);
 	if (!status)
-		status = pack_encode(&p->plan, &p->input, &p->layers, &p->progress, &p->result, error);
+		status = pack_encode(&p->plan, &p->layers, &p->progress, &p->result, error);
 	if (!status)
 		status = pack_check_sources(&p->input.sources, error);
 	if (!status)
@@ -107,6 +108,19 @@ static qstore_status write_archive(packer *p, int fd, const char *temp_path, qst
 	if (!status)
 		status = pack_check_archive(&p->plan, &p->input.sources, base, fd, temp_path, &p->progress, error);
 	return status;
+}
+
+/* Finds what the tensors that are stored apart take, and warns of them. */
+static void report_apart(packer *p)
+{
+	for (size_t i = 0; i < p->apart.n; i++) {
+		pack_apart_tensor *t = &p->apart.tensors[i];
+		t->coded_size = pack_coded_size(&p->plan, t->fine);
+		p->result.n_apart++;
+		p->result.apart_weights += pack_n_elems(t->fine);
+		p->result.apart_size += t->coded_size;
+	}
+	pack_warn_apart(&p->apart, &p->input, &p->options->work);
 }
 
 /* Counts the tensors of the given models that are equal to others, or differences to the base. */
@@ -167,6 +181,7 @@ static qstore_status run_steps(packer *p, qstore_error *error)
 	if (!status) {
 		qs_sync_folder(output);
 		fill_result(p, &p->result);
+		report_apart(p);
 	} else if (temp_path) {
 		unlink(temp_path);
 	}
@@ -178,6 +193,7 @@ static void packer_free(packer *p)
 {
 	pack_free_plan(&p->plan);
 	pack_close_base(&p->base);
+	pack_apart_free(&p->apart);
 	pack_derived_free(&p->derived);
 	pack_close_input(&p->input);
 	pack_close_spool(&p->layers);

@@ -4,8 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/bytes.h"
 #include "core/index.h"
+#include "core/rules.h"
 #include "os/file.h"
+#include "pack/input/grid.h"
 
 /* Elements of the middle chunk that are coded to see whether differences pay. */
 #define SAMPLE_ELEMS (1u << 16)
@@ -29,39 +32,118 @@ qstore_status pack_are_equal(const pack_tensor *a, const pack_tensor *b, const p
 	return QSTORE_OK;
 }
 
-qstore_status pack_delta_pays(qs_encoder *encoder, const pack_tensor *fine, const pack_tensor *coarse,
-                              int *pays, qstore_error *error)
+/* A sample of a pair of tensors, and the memory to code it in. */
+typedef struct pair_sample {
+	uint8_t *memory, *values, *coarse, *coded, *scratch;
+	size_t size, cap;
+	qs_chunk_desc desc; /* of a refinement or a delta */
+} pair_sample;
+
+/* Reads a sample of the middle chunk. Free sample->memory even after errors. */
+static qstore_status read_pair(pair_sample *sample, const pack_tensor *fine, const pack_tensor *coarse,
+                               uint32_t kind, qstore_error *error)
 {
 	uint32_t chunk_elems;
 	uint64_t elems = pack_n_elems(fine), first;
-	qs_chunk_desc desc = {.kind = QS_KIND_PLAIN, .dtype = fine->dtype, .coarse_dtype = coarse->dtype};
-	pack_geometry(fine, &desc.cols, &chunk_elems);
+	qs_chunk_desc *desc = &sample->desc;
+	*desc = (qs_chunk_desc){.kind = kind, .dtype = fine->dtype, .coarse_dtype = coarse->dtype};
+	pack_geometry(fine, &desc->cols, &chunk_elems);
 	first = elems / chunk_elems / 2 * chunk_elems;
-	desc.first_elem = first;
-	desc.n_elems = elems - first < SAMPLE_ELEMS ? (uint32_t)(elems - first) : SAMPLE_ELEMS;
-	size_t elem_size = qs_dtype_size(fine->dtype), coarse_elem_size = qs_dtype_size(coarse->dtype);
-	size_t size = desc.n_elems * elem_size, coarse_size = desc.n_elems * coarse_elem_size;
-	size_t cap = qs_chunk_bound(size), plain_size = 0, delta_size = 0;
-	uint8_t *memory = malloc(size + coarse_size + cap + PACK_SCRATCH_SIZE);
+	desc->first_elem = first;
+	desc->n_elems = elems - first < SAMPLE_ELEMS ? (uint32_t)(elems - first) : SAMPLE_ELEMS;
+	size_t elem_size = qs_dtype_size(fine->dtype), coarse_elem_size = qs_dtype_size(coarse->dtype),
+	       coarse_size = desc->n_elems * coarse_elem_size;
+	sample->size = desc->n_elems * elem_size;
+	sample->cap = qs_chunk_bound(sample->size);
+	sample->memory = malloc(sample->size + coarse_size + sample->cap + PACK_SCRATCH_SIZE);
+	if (!sample->memory)
+		return qs_no_memory(error);
+	sample->values = sample->memory;
+	sample->coarse = sample->values + sample->size;
+	sample->coded = sample->coarse + coarse_size;
+	sample->scratch = sample->coded + sample->cap;
+	desc->coarse = sample->coarse;
+	qstore_status status =
+	    pack_tensor_read(fine, sample->values, sample->size, first * elem_size, sample->scratch, error);
+	return status ? status
+	              : pack_tensor_read(coarse, sample->coarse, coarse_size, first * coarse_elem_size,
+	                                 sample->scratch, error);
+}
+
+/* Does coding the sample as sample->desc says save 2 % of its size as a plain chunk? */
+static qstore_status saves(qs_encoder *encoder, const pair_sample *sample, const char *name, int *pays,
+                           qstore_error *error)
+{
+	const qs_chunk_desc *desc = &sample->desc;
+	qs_chunk_desc plain = {.kind = QS_KIND_PLAIN,
+	                       .dtype = desc->dtype,
+	                       .n_elems = desc->n_elems,
+	                       .cols = desc->cols,
+	                       .first_elem = desc->first_elem};
+	size_t plain_size = 0, size = 0;
+	qstore_status status = qs_chunk_encode(encoder, &plain, sample->values, sample->size, sample->coded,
+	                                       sample->cap, &plain_size, NULL);
+	if (!status)
+		status = qs_chunk_encode(encoder, desc, sample->values, sample->size, sample->coded, sample->cap,
+		                         &size, NULL);
+	*pays = !status && size < plain_size - plain_size / 50;
+	return status == QSTORE_USAGE || status == QSTORE_LIMIT
+	           ? qs_fail(error, status, "tensor %s: cannot be coded: %s; please report this", name,
+	                     qstore_status_message(status))
+	           : status;
+}
+
+qstore_status pack_delta_pays(qs_encoder *encoder, const pack_tensor *fine, const pack_tensor *coarse,
+                              int *pays, qstore_error *error)
+{
+	pair_sample sample = {0};
 	*pays = 0;
-	qstore_status status = memory ? QSTORE_OK : qs_no_memory(error);
-	if (!status) {
-		uint8_t *values = memory, *given = values + size, *coded = given + coarse_size,
-		        *scratch = coded + cap;
-		status = pack_tensor_read(fine, values, size, first * elem_size, scratch, error);
-		if (!status)
-			status = pack_tensor_read(coarse, given, coarse_size, first * coarse_elem_size, scratch, error);
-		if (!status)
-			status = qs_chunk_encode(encoder, &desc, values, size, coded, cap, &plain_size, NULL);
-		desc.kind = QS_KIND_DELTA;
-		desc.coarse = given;
-		if (!status)
-			status = qs_chunk_encode(encoder, &desc, values, size, coded, cap, &delta_size, NULL);
-		if (status == QSTORE_USAGE || status == QSTORE_LIMIT)
-			status = qs_fail(error, status, "tensor %s: cannot be coded: %s; please report this", fine->name,
-			                 qstore_status_message(status));
+	qstore_status status = read_pair(&sample, fine, coarse, QS_KIND_DELTA, error);
+	if (!status)
+		status = saves(encoder, &sample, fine->name, pays, error);
+	free(sample.memory);
+	return status;
+}
+
+qstore_status pack_refine_pays(qs_encoder *encoder, const pack_tensor *fine, const pack_tensor *codes,
+                               int *pays, qstore_error *error)
+{
+	pair_sample sample = {0};
+	pack_grid_memory grid = {0};
+	*pays = 0;
+	qstore_status status = read_pair(&sample, fine, codes, QS_KIND_REFINE, error);
+	qs_chunk_desc *desc = &sample.desc;
+	if (!status)
+		status = pack_load_grid(&codes->coding.grid, codes->dtype, desc->cols, desc->first_elem,
+		                        desc->n_elems, &grid, sample.scratch, &desc->coarse_grid, error);
+	if (!status)
+		status = saves(encoder, &sample, fine->name, pays, error);
+	pack_grid_free(&grid);
+	free(sample.memory);
+	return status;
+}
+
+static double float_value(const uint8_t *elems, size_t i, uint32_t dtype)
+{
+	double value = dtype == QS_F32 ? (double)qs_load_f32(elems + 4 * i)
+	                               : (double)qs_half_value(qs_load16(elems + 2 * i), dtype);
+	return value * value < 1e76 ? value : 0; /* infinities and NaN count as 0 */
+}
+
+qstore_status pack_correlate_floats(const pack_tensor *a, const pack_tensor *b, double *correlation,
+                                    qstore_error *error)
+{
+	pair_sample sample = {0};
+	double products = 0, squares_a = 0, squares_b = 0;
+	qstore_status status = read_pair(&sample, a, b, QS_KIND_DELTA, error);
+	for (size_t i = 0; i < sample.desc.n_elems && !status; i++) {
+		double x = float_value(sample.values, i, a->dtype), y = float_value(sample.coarse, i, b->dtype);
+		products += x * y;
+		squares_a += x * x;
+		squares_b += y * y;
 	}
-	free(memory);
-	*pays = !status && delta_size < plain_size - plain_size / 50;
+	free(sample.memory);
+	double squares = squares_a * squares_b;
+	*correlation = squares > 0 && products > 0 ? products * products / squares : squares == 0;
 	return status;
 }

@@ -3,10 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "apart.h"
 #include "compare.h"
 #include "core/delta.h"
 #include "match.h"
-#include "mismatch.h"
 #include "os/file.h"
 #include "rule.h"
 
@@ -17,9 +17,13 @@ typedef struct pairing {
 	pack_map names[QS_VARIANTS_MAX], keys[QS_VARIANTS_MAX]; /* of each variant */
 	pack_search search;
 	qs_encoder *encoder;
-	uint32_t fine_variant; /* whose tensors are paired … */
-	pack_mismatch wrong;   /* … and those that do not fit */
+	uint32_t fine_variant; /* whose tensors are paired */
+	pack_apart *apart;
+	pack_tally tally; /* of fine_variant */
 } pairing;
+
+/* Squared correlation of a pair. Tensors that do not belong together have at most a sixth of it. */
+#define CONTENT_MIN 0.25
 
 static int have_same_shape(const pack_tensor *a, const pack_tensor *b)
 {
@@ -79,30 +83,56 @@ static int can_be_transposed(const pack_tensor *t)
 	       pack_n_elems(t) > 0 && t->coding.role == PACK_PLAIN;
 }
 
+/* A rule that explains fewer codes is taken only if that saves bytes. */
+#define DIFFERING_SMALL 0.02
+/* Quantizers without choices that give another code for more of the weights quantized other weights. Casts
+ * to 16 bits before they ran change at most 7 % of the codes. */
+#define DIFFERING_MAX 0.15
+
+static int has_no_choices(uint32_t rule)
+{
+	return rule == QS_RULE_LLM_INT8 || rule == QS_RULE_Q8_0 || rule == QS_RULE_Q8_0_D;
+}
+
 /* Codes floats as a refinement of codes of variant `coarse_variant`, if they belong to them. */
 static qstore_status pair_with_codes(pairing *q, pack_tensor *fine, pack_tensor *codes,
-                                     uint32_t coarse_variant, qstore_error *error)
+                                     uint32_t coarse_variant, pack_match *match, qstore_error *error)
 {
 	pack_tensor *half, before = *codes;
 	pack_fit fit;
-	int found;
+	int found, pays = 1;
 	qstore_status status = cast_to_16_bits(q->derived, fine, &half, error);
 	if (!status)
 		status = pack_find_rule(&q->search, half, codes, &q->names[coarse_variant], &found, &fit, error);
-	if (status || !found)
+	if (status)
 		return status;
+	*match = PACK_OTHER_PACKING;
+	if (!found)
+		return QSTORE_OK;
+	*match = fit == PACK_WRONG     ? PACK_OTHER_VALUES
+	         : fit == PACK_RELATED ? PACK_FAR_VALUES
+	         : has_no_choices(codes->coding.grid.rule) && q->search.differing > DIFFERING_MAX
+	             ? PACK_OTHER_WEIGHTS
+	             : PACK_MATCHED;
 	if (fit != PACK_FITS) {
 		status = pack_find_factors(&q->search, half, codes, &found, error);
 		if (status)
 			return status;
+		if (found)
+			*match = PACK_MATCHED;
 		fit = found ? PACK_FITS : fit;
 	}
-	if (fit == PACK_WRONG)
-		pack_note_value(&q->wrong, fine->name, q->fine_variant, coarse_variant);
-	if (fit == PACK_RELATED || fit == PACK_WRONG) {
+	if ((fit == PACK_FITS && q->search.differing > DIFFERING_SMALL) || fit == PACK_LOOSE)
+		status = pack_refine_pays(q->encoder, half, codes, &pays, error);
+	if (status)
+		return status;
+	if (!pays && *match == PACK_MATCHED)
+		*match = PACK_FAR_VALUES;
+	if (fit == PACK_RELATED || fit == PACK_WRONG || !pays) {
 		/* The codes say too little about the values: both are coded on their own. */
 		codes->coding = before.coding;
 		codes->matrix = before.matrix;
+		half->coding.factors = NULL;
 		return QSTORE_OK;
 	}
 	pack_set_refine(half, codes);
@@ -116,10 +146,18 @@ static qstore_status pair_with_codes(pairing *q, pack_tensor *fine, pack_tensor 
 /* Codes floats as differences to others, if that pays. given: the file's tensor, which `fine` may be
  * transposed from. */
 static qstore_status pair_with_floats(pairing *q, pack_tensor *given, pack_tensor *fine, pack_tensor *coarse,
-                                      qstore_error *error)
+                                      pack_match *match, qstore_error *error)
 {
-	int pays;
-	qstore_status status = pack_delta_pays(q->encoder, fine, coarse, &pays, error);
+	int pays = 0;
+	double correlation = 1;
+	qstore_status status = QSTORE_OK;
+	if (qs_delta_applies(coarse->dtype, fine->dtype))
+		status = pack_delta_pays(q->encoder, fine, coarse, &pays, error);
+	if (!status && !pays)
+		status = pack_correlate_floats(fine, coarse, &correlation, error);
+	/* Norms and biases of any two models are alike. */
+	if (fine->n_dims > 1)
+		*match = correlation < CONTENT_MIN ? PACK_OTHER_VALUES : PACK_MATCHED;
 	if (status || !pays)
 		return status;
 	if (coarse->coding.role == PACK_LAYOUT) {
@@ -134,32 +172,38 @@ static qstore_status pair_with_floats(pairing *q, pack_tensor *given, pack_tenso
 	return QSTORE_OK;
 }
 
-/* Is a tensor of this variant wrongly shaped, not only packed in another way than `coarse`? */
-static int is_wrong_shape(const pairing *q, const pack_tensor *fine, const pack_tensor *coarse,
-                          const pack_tensor *coded, uint32_t coarse_variant)
+/* What two tensors are that do not have the same number of rows and columns. */
+static pack_match match_of_other_shapes(const pairing *q, const pack_tensor *fine, const pack_tensor *coarse,
+                                        const pack_tensor *coded, uint32_t coarse_variant)
 {
-	if (!qs_dtype_is_float(fine->dtype))
-		return 0;
+	if (!qs_dtype_is_float(fine->dtype) || fine->n_dims < 2)
+		return PACK_UNCOMPARED;
 	if (qs_dtype_is_float(coarse->dtype))
-		return 1;
-	return coarse->dtype == QS_I8 && coarse->n_dims == fine->n_dims && coarse->n_dims > 1 &&
-	       pack_has_scales(&q->names[coarse_variant], coded);
+		return PACK_OTHER_SHAPE;
+	return coarse->dtype == QS_I8 && coarse->n_dims == fine->n_dims &&
+	               pack_n_elems(fine) % pack_n_elems(coarse) != 0 &&
+	               pack_has_scales(&q->names[coarse_variant], coded)
+	           ? PACK_OTHER_SHAPE
+	           : PACK_OTHER_PACKING;
 }
 
 /* Codes `given`, of q->fine_variant, from `coarse`, of coarse_variant, when that is possible. */
 static qstore_status pair_tensors(pairing *q, pack_tensor *given, pack_tensor *coarse,
-                                  uint32_t coarse_variant, qstore_error *error)
+                                  uint32_t coarse_variant, pack_match *match, qstore_error *error)
 {
 	pack_tensor *fine = given, *coded = pack_coded(coarse), *codes = matrix_of(coded),
 	            *own_codes = matrix_of(given);
 	qstore_status status = QSTORE_OK;
+	*match = PACK_UNCOMPARED;
 	if (given->coding.role == PACK_DUPLICATE || coded->coding.role == PACK_LITERAL)
 		return QSTORE_OK;
 	if (given->dtype == coarse->dtype && have_same_shape(given, coarse)) {
 		int equal = 0;
 		status = pack_are_equal(given, coded, q->progress, q->search.coarse, &equal, error);
-		if (!status && equal)
+		if (!status && equal) {
 			pack_set_duplicate(given, coded);
+			*match = PACK_MATCHED;
+		}
 		if (status || equal)
 			return status;
 	}
@@ -169,31 +213,32 @@ static qstore_status pair_tensors(pairing *q, pack_tensor *given, pack_tensor *c
 		return status;
 	const pack_tensor *shape = codes ? codes : coded, *own_shape = own_codes ? own_codes : fine;
 	if (pack_n_elems(shape) != pack_n_elems(own_shape) || pack_cols(shape) != pack_cols(own_shape)) {
-		if (is_wrong_shape(q, fine, coarse, coded, coarse_variant))
-			pack_note_shape(&q->wrong, fine->name, q->fine_variant, coarse_variant);
+		*match = match_of_other_shapes(q, fine, coarse, coded, coarse_variant);
 		return QSTORE_OK;
 	}
 	if (own_codes && codes) {
 		if (!own_codes->coding.coarser_codes && own_codes->is_transposed == codes->is_transposed &&
 		    fine->coding.role != PACK_LITERAL &&
 		    pack_guess_grid(&q->search, &q->names[coarse_variant], codes) &&
-		    pack_guess_grid(&q->search, &q->names[q->fine_variant], own_codes))
+		    pack_guess_grid(&q->search, &q->names[q->fine_variant], own_codes)) {
 			own_codes->coding.coarser_codes = codes;
+			*match = PACK_MATCHED;
+		}
 		return QSTORE_OK;
 	}
 	if (fine->coding.role != PACK_PLAIN)
 		return QSTORE_OK;
 	if (qs_dtype_is_float(fine->dtype) && codes && fine->n_dims > 1 &&
 	    codes->is_transposed == (fine != given)) {
-		status = pair_with_codes(q, fine, codes, coarse_variant, error);
+		status = pair_with_codes(q, fine, codes, coarse_variant, match, error);
 		if (fine != given && fine->coding.role != PACK_PLAIN)
 			set_layout_of_transposed(given);
 		return status;
 	}
 	/* Scales are small, and have to be plain when they are in a grid. */
 	if (!codes && !pack_is_scales_name(fine->name) && have_same_shape(fine, coarse) &&
-	    qs_delta_applies(coarse->dtype, fine->dtype))
-		return pair_with_floats(q, given, fine, coded, error);
+	    qs_dtype_is_float(fine->dtype) && qs_dtype_is_float(coarse->dtype))
+		return pair_with_floats(q, given, fine, coded, match, error);
 	return QSTORE_OK;
 }
 
@@ -208,9 +253,6 @@ static int is_paired(pack_tensor *t)
 }
 
 /* ---- Pairs by content ---- */
-
-/* Squared correlation of a pair. Tensors that do not belong together have at most a sixth of it. */
-#define CONTENT_MIN 0.25
 
 /* *found: the matrix of a variant that has most in common with these floats, or NULL. */
 static qstore_status find_by_content(pairing *q, pack_tensor *fine, uint32_t coarse_variant,
@@ -250,73 +292,98 @@ typedef struct variant_range {
 	uint32_t first, last;
 } variant_range;
 
-/* Pairs the tensors of a file by their keys. */
-static qstore_status pair_by_key(pairing *q, pack_file *file, variant_range coarser, size_t *n_common,
+/* Pairs a tensor with the nearest coarser one of its key that it fits. *has_namesake: whether there is any of
+ * its key. */
+static qstore_status pair_by_key(pairing *q, pack_tensor *t, variant_range coarser, int *has_namesake,
                                  qstore_error *error)
 {
-	for (size_t j = 0; j < file->n_tensors; j++) {
-		pack_tensor *t = &file->tensors[j];
-		for (uint32_t v = coarser.first; v-- > coarser.last && !is_paired(t);) {
-			pack_tensor *coarse = pack_map_find(&q->keys[v], t->key);
-			size_t n_wrong = q->wrong.n;
-			if (!coarse)
-				continue;
-			++*n_common;
-			qstore_status status = pair_tensors(q, t, coarse, v, error);
-			if (status)
-				return status;
-			if (q->wrong.n > n_wrong)
-				break;
+	pack_apart_tensor apart = {.fine = t, .why = PACK_UNCOMPARED, .fine_variant = q->fine_variant};
+	*has_namesake = 0;
+	for (uint32_t v = coarser.first; v-- > coarser.last && !is_paired(t);) {
+		pack_tensor *coarse = pack_map_find(&q->keys[v], t->key);
+		pack_match match;
+		if (!coarse)
+			continue;
+		*has_namesake = 1;
+		qstore_status status = pair_tensors(q, t, coarse, v, &match, error);
+		if (status)
+			return status;
+		if (apart.why == PACK_UNCOMPARED) {
+			pack_count_match(&q->tally, t, match, v);
+			apart.why = match;
+			apart.coarse_variant = v;
 		}
+	}
+	int is_matrix = qs_dtype_is_float(t->dtype) && t->n_dims > 1 && t->coding.role == PACK_PLAIN;
+	for (uint32_t v = coarser.first; v-- > coarser.last && is_matrix && !*has_namesake;) {
+		if (pack_has_packed_codes(&q->names[v], t)) {
+			apart.why = PACK_OTHER_PACKING;
+			apart.coarse_variant = v;
+		}
+	}
+	return is_paired(t) || apart.why <= PACK_MATCHED ? QSTORE_OK
+	                                                 : pack_note_apart(q->apart, &apart, error);
+}
+
+/* Pairs a matrix that has no namesake in any coarser variant. */
+static qstore_status pair_by_content(pairing *q, pack_tensor *t, variant_range coarser, size_t *n_common,
+                                     qstore_error *error)
+{
+	for (uint32_t v = coarser.first; v-- > coarser.last && t->coding.role == PACK_PLAIN;) {
+		pack_tensor *coarse;
+		pack_match match;
+		qstore_status status = find_by_content(q, t, v, &coarse, error);
+		if (!status && coarse) {
+			++*n_common;
+			status = pair_tensors(q, t, coarse, v, &match, error);
+		}
+		if (status)
+			return status;
 	}
 	return QSTORE_OK;
 }
 
-/* Pairs the matrices of a file that have no namesake in any coarser variant. */
-static qstore_status pair_by_content(pairing *q, pack_file *file, variant_range coarser, size_t *n_common,
-                                     qstore_error *error)
+/* Pairs the tensors of the fine variant. *n_common: those that have a coarser partner. */
+static qstore_status pair_all_tensors(pairing *q, variant_range coarser, size_t *n_common,
+                                      qstore_error *error)
 {
-	for (size_t j = 0; j < file->n_tensors; j++) {
-		pack_tensor *t = &file->tensors[j];
-		for (uint32_t v = coarser.first; v-- > coarser.last && is_onnx_matrix(file, t);) {
-			pack_tensor *coarse;
-			qstore_status status = find_by_content(q, t, v, &coarse, error);
-			if (!status && coarse) {
-				++*n_common;
-				status = pair_tensors(q, t, coarse, v, error);
-			}
+	const pack_input *input = q->input;
+	for (size_t i = 0; i < 2 * input->n_files; i++) {
+		pack_file *file = &input->files[i % input->n_files];
+		int by_content = i >= input->n_files;
+		for (size_t j = 0; j < file->n_tensors && (file->variants >> q->fine_variant & 1); j++) {
+			pack_tensor *t = &file->tensors[j];
+			int has_namesake = 0;
+			qstore_status status = QSTORE_OK;
+			if (!by_content)
+				status = pair_by_key(q, t, coarser, &has_namesake, error);
+			else if (is_onnx_matrix(file, t))
+				status = pair_by_content(q, t, coarser, n_common, error);
 			if (status)
 				return status;
+			*n_common += has_namesake != 0;
 		}
 	}
 	return QSTORE_OK;
 }
 
 /* Finds for each tensor of a variant the nearest coarser one that has something to code it from. */
-static qstore_status pair_variant(pairing *q, uint32_t fine, variant_range coarser, qstore_error *error)
+static qstore_status pair_variant(pairing *q, uint32_t fine, variant_range coarser, int allow_mismatch,
+                                  qstore_error *error)
 {
-	pack_input *input = q->input;
+	const pack_input *input = q->input;
 	size_t n_common = 0;
-	qstore_status status = QSTORE_OK;
 	q->fine_variant = fine;
-	q->wrong = (pack_mismatch){.n = 0};
-	for (size_t i = 0; i < input->n_files && !status; i++)
-		if (input->files[i].variants >> fine & 1)
-			status = pair_by_key(q, &input->files[i], coarser, &n_common, error);
-	for (size_t i = 0; i < input->n_files && !status; i++)
-		if (input->files[i].variants >> fine & 1)
-			status = pair_by_content(q, &input->files[i], coarser, &n_common, error);
-	if (status)
+	q->tally = (pack_tally){.n_wrong = 0};
+	qstore_status status = pair_all_tensors(q, coarser, &n_common, error);
+	if (status || allow_mismatch)
 		return status;
 	if (n_common == 0)
-		return qs_fail(
-		    error, QSTORE_MISMATCH,
-		    "%s does not belong to %s: they have no tensor name in common; give a version of the same model",
-		    input->variants[fine - 1].model.path, input->variants[fine].model.path);
-	if (q->wrong.n > 0)
-		return pack_fail_mismatch(&q->wrong, input->variants[fine].model.path,
-		                          input->variants[q->wrong.coarse].model.path, error);
-	return QSTORE_OK;
+		return qs_fail(error, QSTORE_MISMATCH,
+		               "%s does not belong to %s: they have no tensor name in common; give a version of the "
+		               "same model, or pack both all the same with --allow-mismatch",
+		               input->variants[fine - 1].model.path, input->variants[fine].model.path);
+	return pack_check_tally(&q->tally, input, fine, error);
 }
 
 /* Makes the finest variant build on the one of this name. */
@@ -337,27 +404,28 @@ static qstore_status set_coarser(pack_input *input, const char *name, qstore_err
 	               high->model.path, name, names);
 }
 
-static qstore_status pair_all_variants(pairing *q, const char *from, qstore_error *error)
+static qstore_status pair_all_variants(pairing *q, const qstore_pack_options *options, qstore_error *error)
 {
 	const pack_input *input = q->input;
 	for (uint32_t v = 1; v < input->n_variants; v++) {
 		variant_range coarser = {.first = v, .last = 0};
-		if (v == input->n_variants - 1 && from) {
-			qstore_status status = set_coarser(q->input, from, error);
+		if (v == input->n_variants - 1 && options->from) {
+			qstore_status status = set_coarser(q->input, options->from, error);
 			if (status)
 				return status;
 			coarser =
 			    (variant_range){.first = input->variants[v].coarser + 1, .last = input->variants[v].coarser};
 		}
-		qstore_status status = pair_variant(q, v, coarser, error);
+		qstore_status status = pair_variant(q, v, coarser, options->allow_mismatch, error);
 		if (status)
 			return status;
 	}
 	return QSTORE_OK;
 }
 
-qstore_status pack_pair_variants(pack_input *input, pack_derived *derived, const char *from,
-                                 const pack_progress *progress, qstore_error *error)
+qstore_status pack_pair_variants(pack_input *input, pack_derived *derived, pack_apart *apart,
+                                 const qstore_pack_options *options, const pack_progress *progress,
+                                 qstore_error *error)
 {
 	pairing *q = calloc(1, sizeof(*q));
 	if (!q)
@@ -365,6 +433,7 @@ qstore_status pack_pair_variants(pack_input *input, pack_derived *derived, const
 	q->input = input;
 	q->derived = derived;
 	q->progress = progress;
+	q->apart = apart;
 	q->encoder = qs_encoder_create();
 	qstore_status status = q->encoder ? QSTORE_OK : qs_no_memory(error);
 	if (!status)
@@ -375,11 +444,13 @@ qstore_status pack_pair_variants(pack_input *input, pack_derived *derived, const
 			status = pack_map_variant(input, v, 1, &q->keys[v], error);
 	}
 	if (!status)
-		status = pair_all_variants(q, from, error);
+		status = pair_all_variants(q, options, error);
 	for (uint32_t v = 0; v < QS_VARIANTS_MAX; v++) {
 		free(q->names[v].tensors);
 		free(q->keys[v].tensors);
 	}
+	if (!status && options->strict)
+		status = pack_refuse_apart(apart, input, error);
 	qs_encoder_destroy(q->encoder);
 	pack_search_free(&q->search);
 	free(q);

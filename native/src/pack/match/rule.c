@@ -108,6 +108,16 @@ int pack_has_scales(const pack_map *map, const pack_tensor *codes)
 	return 0;
 }
 
+int pack_has_packed_codes(const pack_map *map, const pack_tensor *fine)
+{
+	pack_tensor *named[NAMED_MAX];
+	size_t n = find_named(map, fine, named);
+	for (size_t i = 0; i < n; i++)
+		if (named[i]->size >= pack_n_elems(fine) / 8 && !qs_dtype_is_float(named[i]->dtype))
+			return 1;
+	return 0;
+}
+
 /* The groups and strides by which n scales can belong to rows × cols codes. Returns their number. */
 static size_t find_strides(uint64_t n, const pack_tensor *scales, uint64_t rows, uint64_t cols,
                            pack_grid found[STRIDES_MAX])
@@ -395,7 +405,7 @@ qstore_status pack_find_rule(pack_search *s, const pack_tensor *fine, pack_tenso
 	if (!best)
 		return QSTORE_OK;
 	*found = 1;
-	/* Models that do not belong together are refused here, before hours of work. */
+	s->differing = (double)best->mismatches / (double)seen;
 	if (pack_sums_are_alike(&best->sums))
 		*fit = best->mismatches > seen / 4 ? PACK_LOOSE : PACK_FITS;
 	else

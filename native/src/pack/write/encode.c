@@ -9,7 +9,6 @@
 #include "os/file.h"
 #include "os/pool.h"
 #include "pack/input/grid.h"
-#include "pack/match/mismatch.h"
 #include "read/archive.h"
 #include "restored.h"
 
@@ -213,27 +212,17 @@ static qstore_status hash_file_aside(void *user, void *memory, uint64_t job, qst
 
 /* ---- After all chunks ---- */
 
-/* Sets how far codes are from their values; fails when they do not belong to them and a user said that they
- * do. */
-static qstore_status check_pairs(pack_plan *plan, const pack_input *input, qstore_error *error)
+/* Sets how far codes are from their values. */
+static void set_errors(pack_plan *plan)
 {
-	pack_mismatch wrong = {.n = 0};
 	for (size_t i = 0; i < plan->n_objects; i++) {
 		qs_object *object = &plan->builder.objects[i];
-		const pack_object *own = &plan->objects[i];
+		const pack_sums *sums = &plan->objects[i].sums;
 		if (object->kind != QS_KIND_REFINE)
 			continue;
-		double error_ratio = own->sums.squares > 0.0 ? own->sums.errors / own->sums.squares : 0.0;
+		double error_ratio = sums->squares > 0.0 ? sums->errors / sums->squares : 0.0;
 		object->error = error_ratio < FLT_MAX ? (float)error_ratio : FLT_MAX;
-		if (!pack_sums_are_alike(&own->sums))
-			pack_note_value(&wrong, own->tensor->name, object->variant,
-			                plan->builder.objects[object->coarse].variant);
 	}
-	/* A variant that the packer makes has no model. */
-	const char *coarse_path = input->variants[wrong.coarse].model.path;
-	if (wrong.n > 0 && coarse_path)
-		return pack_fail_mismatch(&wrong, input->variants[wrong.fine].model.path, coarse_path, error);
-	return QSTORE_OK;
 }
 
 static void count_rule(qstore_pack_result *result, uint32_t number, const qs_object *object,
@@ -279,8 +268,16 @@ static void count_objects(const pack_plan *plan, qstore_pack_result *result)
 	}
 }
 
-qstore_status pack_encode(pack_plan *plan, const pack_input *input, pack_spool *layers,
-                          pack_progress *progress, qstore_pack_result *result, qstore_error *error)
+uint64_t pack_coded_size(const pack_plan *plan, pack_tensor *tensor)
+{
+	const pack_tensor *t = pack_coded(tensor);
+	uint64_t size = t->object != QS_NONE ? plan->builder.objects[t->object].coded_size : 0;
+	pack_tensor *below = pack_builds_on(t);
+	return below && below->owner == t ? size + pack_coded_size(plan, below) : size;
+}
+
+qstore_status pack_encode(pack_plan *plan, pack_spool *layers, pack_progress *progress,
+                          qstore_pack_result *result, qstore_error *error)
 {
 	encode_pass pass = {plan, layers, progress};
 	uint64_t total = 0;
@@ -301,9 +298,9 @@ qstore_status pack_encode(pack_plan *plan, const pack_input *input, pack_spool *
 	};
 	pack_phase(progress, "encoding", total);
 	qstore_status status = qs_pool_run(&jobs, progress->work->threads, error);
-	if (!status)
-		status = check_pairs(plan, input, error);
-	if (!status)
-		count_objects(plan, result);
-	return status;
+	if (status)
+		return status;
+	set_errors(plan);
+	count_objects(plan, result);
+	return QSTORE_OK;
 }

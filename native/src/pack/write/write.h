@@ -81,9 +81,12 @@ void pack_free_plan(pack_plan *plan);
 
 /* Codes every chunk into the spool of layers, object by object, without gaps; computes the checksums of
  * chunks, parts and pieces, and the SHA-256 of all files that are made of objects. Fills the counts of
- * *result. MISMATCH when codes do not belong to the values that refine them. */
-qstore_status pack_encode(pack_plan *plan, const pack_input *input, pack_spool *layers,
-                          pack_progress *progress, qstore_pack_result *result, qstore_error *error);
+ * *result. */
+qstore_status pack_encode(pack_plan *plan, pack_spool *layers, pack_progress *progress,
+                          qstore_pack_result *result, qstore_error *error);
+
+/* Bytes of the chunks that a tensor is coded in; not those that it builds on, unless no file has these. */
+uint64_t pack_coded_size(const pack_plan *plan, pack_tensor *tensor);
 
 /* ---- The archive (archive.c) ---- */
 

@@ -1,0 +1,173 @@
+/* Pairs of which some tensors do not fit: these are stored apart, with a warning, and all files come back;
+ * models that do not belong together are refused. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <qstore.h>
+
+#include "core/index.h"
+#include "../generate/tensors.h"
+#include "pair_help.h"
+#include "scratch.h"
+
+enum { LAYERS = 4 };
+
+/* Some layers that are paired, beside what a test is about. noise: of LOW's weights. */
+static void add_layers(gen_tensors *high, gen_tensors *low, double noise)
+{
+	for (unsigned i = 0; i < LAYERS; i++) {
+		char name[32];
+		gen_matrix m = gen_weights(10 + i, QS_BF16, 96, 128), other = gen_noisy(&m, i, noise);
+		snprintf(name, sizeof(name), "layers.%u", i);
+		gen_add_int8(low, name, &other, GEN_SCHEME_LLM_INT8);
+		strcat(name, ".weight");
+		gen_add_matrix(high, name, &m);
+		gen_matrix_free(&m);
+		gen_matrix_free(&other);
+	}
+}
+
+static void add_other_values(gen_tensors *high, gen_tensors *low)
+{
+	gen_matrix a = gen_weights(1, QS_BF16, 64, 128), b = gen_weights(2, QS_BF16, 64, 128);
+	gen_add_matrix(high, "score.weight", &a);
+	gen_add_int8(low, "score", &b, GEN_SCHEME_LLM_INT8);
+	gen_matrix_free(&a);
+	gen_matrix_free(&b);
+}
+
+static void add_other_floats(gen_tensors *high, gen_tensors *low)
+{
+	gen_matrix a = gen_weights(1, QS_BF16, 64, 128), b = gen_weights(2, QS_BF16, 64, 128);
+	gen_add_matrix(high, "score.weight", &a);
+	gen_add_matrix(low, "score.weight", &b);
+	gen_matrix_free(&a);
+	gen_matrix_free(&b);
+}
+
+static void add_other_shape(gen_tensors *high, gen_tensors *low)
+{
+	gen_matrix a = gen_weights(1, QS_BF16, 64, 128), b = gen_weights(2, QS_BF16, 40, 64);
+	gen_add_matrix(high, "score.weight", &a);
+	gen_add_int8(low, "score", &b, GEN_SCHEME_LLM_INT8);
+	gen_matrix_free(&a);
+	gen_matrix_free(&b);
+}
+
+/* Two codes to a byte, in a way of their own, under the same name. */
+static void add_packed(gen_tensors *high, gen_tensors *low)
+{
+	gen_matrix a = gen_weights(1, QS_BF16, 64, 128), b = gen_weights(2, QS_F32, 64, 16);
+	gen_add_matrix(high, "score.weight", &a);
+	gen_add(low, "score.weight", QS_U8, 2, (uint64_t[]){64 * 128 / 2, 1}, b.data);
+	gen_add(low, "score.weight.absmax", QS_F32, 1, (uint64_t[]){64}, b.data);
+	gen_matrix_free(&a);
+	gen_matrix_free(&b);
+}
+
+/* … or under another name. */
+static void add_packed_elsewhere(gen_tensors *high, gen_tensors *low)
+{
+	gen_matrix a = gen_weights(1, QS_BF16, 64, 128), b = gen_weights(2, QS_F32, 64, 8);
+	gen_add_matrix(high, "score.weight", &a);
+	gen_add(low, "score.q_weight", QS_I32, 2, (uint64_t[]){8, 64}, b.data);
+	gen_matrix_free(&a);
+	gen_matrix_free(&b);
+}
+
+/* Rows in another order: scales are those of other rows. */
+static void add_permuted(gen_tensors *high, gen_tensors *low)
+{
+	gen_matrix a = gen_weights(1, QS_BF16, 64, 128), b = gen_weights(1, QS_BF16, 64, 128);
+	for (uint64_t row = 0; row < 64; row++)
+		memcpy(b.data + row * 256, a.data + (row * 29 + 7) % 64 * 256, 256);
+	gen_add_matrix(high, "score.weight", &a);
+	gen_add_int8(low, "score", &b, GEN_SCHEME_LLM_INT8);
+	gen_matrix_free(&a);
+	gen_matrix_free(&b);
+}
+
+static void stores_apart_what_does_not_fit(void **state)
+{
+	static const struct {
+		void (*add)(gen_tensors *high, gen_tensors *low);
+		const char *why;
+	} cases[] = {
+	    {add_other_values, "other values"},     {add_other_floats, "other values"},
+	    {add_other_shape, "another shape"},     {add_packed, "packed in another way"},
+	    {add_packed_elsewhere, "packed in another way"}, {add_permuted, "other values"},
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		gen_tensors high = {0}, low = {0};
+		add_layers(&high, &low, 0);
+		cases[i].add(&high, &low);
+		pair_outcome outcome = pack_pair(state, &high, &low, (qstore_pack_options){.from = NULL});
+		assert_int_equal(outcome.result.n_paired, LAYERS);
+		assert_int_equal(outcome.result.n_apart, 1);
+		assert_int_equal(outcome.result.apart_weights, 64 * 128);
+		assert_true(outcome.result.apart_size > 8192 && outcome.result.apart_size < 16384);
+		assert_int_equal(outcome.n_warnings, 1);
+		assert_non_null(strstr(outcome.warning, "1 tensor of "));
+		assert_non_null(strstr(outcome.warning, "score.weight"));
+		assert_non_null(strstr(outcome.warning, cases[i].why));
+	}
+}
+
+static void strict_refuses_what_does_not_fit(void **state)
+{
+	gen_tensors high = {0}, low = {0};
+	add_layers(&high, &low, 0);
+	add_other_values(&high, &low);
+	expect_pair_fails(state, &high, &low, (qstore_pack_options){.strict = 1},
+	                  "1 tensor of ");
+	add_layers(&high, &low, 0);
+	pair_outcome outcome = pack_pair(state, &high, &low, (qstore_pack_options){.strict = 1});
+	assert_int_equal(outcome.n_warnings, 0);
+}
+
+/* The noise is a third of a code's step: a quarter of the codes differ. */
+static void refuses_another_checkpoint(void **state)
+{
+	gen_tensors high = {0}, low = {0};
+	add_layers(&high, &low, 0.0002);
+	expect_pair_fails(state, &high, &low, (qstore_pack_options){.from = NULL}, "--allow-mismatch");
+	add_layers(&high, &low, 0.0002);
+	pair_outcome outcome = pack_pair(state, &high, &low, (qstore_pack_options){.allow_mismatch = 1});
+	print_message("another checkpoint: %.1f %% of the codes differ\n",
+	              100.0 * (double)outcome.result.n_exceptions / (double)outcome.result.paired_weights);
+}
+
+/* Nothing in common. */
+static void refuses_another_model(void **state)
+{
+	for (int allow = 0; allow < 2; allow++) {
+		gen_tensors high = {0}, low = {0};
+		gen_matrix m = gen_weights(1, QS_BF16, 64, 128), other = gen_weights(2, QS_BF16, 64, 128);
+		gen_add_matrix(&high, "a.weight", &m);
+		gen_add_int8(&low, "b", &other, GEN_SCHEME_LLM_INT8);
+		qstore_pack_options options = {.allow_mismatch = allow};
+		if (allow)
+			assert_int_equal(pack_pair(state, &high, &low, options).result.n_paired, 0);
+		else
+			expect_pair_fails(state, &high, &low, options, "no tensor name in common");
+		gen_matrix_free(&m);
+		gen_matrix_free(&other);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(stores_apart_what_does_not_fit, scratch_setup, scratch_teardown),
+	    cmocka_unit_test_setup_teardown(strict_refuses_what_does_not_fit, scratch_setup, scratch_teardown),
+	    cmocka_unit_test_setup_teardown(refuses_another_checkpoint, scratch_setup, scratch_teardown),
+	    cmocka_unit_test_setup_teardown(refuses_another_model, scratch_setup, scratch_teardown),
+	};
+	return cmocka_run_group_tests_name("apart", tests, NULL, NULL);
+}
