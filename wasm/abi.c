@@ -1,7 +1,9 @@
-/* The WebAssembly ABI: the core as functions of plain integers and pointers. 64-bit numbers go in as two
- * halves and out through memory, so that any engine can call. Every `out`, `words` and `work` is
- * 8-byte aligned. js/wasm/decoder.js is the caller; the names are exported by wasm/build.mk. Functions return
- * a qstore_status unless said otherwise. */
+/* The WebAssembly ABI: functions of plain integers and pointers that call the core. js/wasm/decoder.js is the
+ * caller; wasm/build.mk exports the names.
+ *
+ * 64-bit numbers are passed as two 32-bit halves, the lower one first, and are returned through memory,
+ * because not every engine has 64-bit arguments. `out`, `words` and `work` point to 8-byte aligned memory.
+ * Functions that return int return a qstore_status. */
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,33 +33,34 @@ void qs_words_transposed(uint32_t bits, const uint8_t *codes, uint32_t rows, uin
 void qs_xxh3(const uint8_t *src, size_t src_size, uint8_t *out);
 int qs_zstd(const uint8_t *src, size_t src_size, uint8_t *dst, size_t dst_size, void *work);
 
-/* major << 16 | minor << 8 | patch. */
+/* Returns the library's version: major << 16 | minor << 8 | patch. */
 uint32_t qs_version(void)
 {
 	return QSTORE_VERSION_MAJOR << 16 | QSTORE_VERSION_MINOR << 8 | QSTORE_VERSION_PATCH;
 }
 
-/* Where the memory begins that is the caller's, to lay out and to grow: nothing here allocates. The linker's
- * symbol. */
+/* Returns the address behind the module's static data and its stack. The caller lays out the memory from
+ * there on, and grows it: nothing here allocates. __heap_base is a symbol of the linker. */
 uint8_t *qs_heap(void)
 {
 	extern uint8_t __heap_base;
 	return &__heap_base;
 }
 
-/* Scratch memory: what `work` points to in every call that takes it, made ready once. */
+/* Returns the bytes of scratch memory that `work` must point to in every call that takes it. */
 size_t qs_workspace_size(void)
 {
 	return qs_chunk_workspace_size();
 }
 
+/* Makes scratch memory ready. One call is enough for all that follow. */
 void qs_workspace_init(void *work)
 {
 	qs_chunk_workspace_init(work);
 }
 
-/* src: the index's header. out: u64 coded size of the body, size of the body, offset of the payload, size of
- * the payload. */
+/* Reads the index's header in src. out: four u64, all in bytes: coded size of the body, size of the body,
+ * offset of the payload in the archive, size of the payload. */
 int qs_header(const uint8_t *src, size_t src_size, uint8_t *out)
 {
 	qs_index_header header;
@@ -71,7 +74,8 @@ int qs_header(const uint8_t *src, size_t src_size, uint8_t *out)
 	return QSTORE_OK;
 }
 
-/* src: the index's header and the coded body after it. dst: the body, every field of it checked. */
+/* Decodes the index's body into dst and checks every field of it. src: the header, followed by the coded
+ * body. */
 int qs_body(const uint8_t *src, size_t src_size, uint8_t *dst, size_t dst_size, void *work)
 {
 	qs_index_header header;
@@ -100,8 +104,10 @@ static const uint8_t *load_pointer(uint32_t word)
 	return (const uint8_t *)(uintptr_t)word;
 }
 
-/* 16 words: rule, dtype of the codes, group, order, row stride (2), group stride (2), scales, bytes of
- * scales, dtype of scales, first scale (2), zero points, bytes of zero points, zero offset. */
+/* Reads a grid of 16 words: rule, dtype of the codes, columns of a group (or the number of groups, if there
+ * is an order), pointer to the order, row stride (two words), group stride (two words), pointer to the
+ * scales, their size in bytes, their dtype, number of the first scale (two words), pointer to the zero
+ * points, their size in bytes, zero offset. Pointers to nothing are 0. */
 static qs_grid load_grid(const uint32_t *words)
 {
 	return (qs_grid){
@@ -121,9 +127,10 @@ static qs_grid load_grid(const uint32_t *words)
 	};
 }
 
-/* One chunk (core/chunk.h). 43 words, 0 for what there is not: kind, dtype, elements, columns (2), first
- * element (2), coarse, dtype of coarse, then the grid of the coarse codes and that of its own ones, factors,
- * and their dtype. */
+/* Decodes one chunk (core/chunk.h). It is described by 43 words: kind, dtype, number of elements, columns
+ * (two words), number of the first element (two words), pointer to the coarse elements, their dtype, the grid
+ * of the coarse codes (16 words), the grid of the chunk's own codes (16 words), pointer to the column
+ * factors, their dtype. Words that do not apply are 0. */
 int qs_chunk(const uint32_t *words, const uint8_t *src, size_t src_size, uint8_t *dst, size_t dst_size,
              void *work)
 {
@@ -143,7 +150,9 @@ int qs_chunk(const uint32_t *words, const uint8_t *src, size_t src_size, uint8_t
 	return qs_chunk_decode(&desc, src, src_size, dst, dst_size, work, qs_chunk_workspace_size());
 }
 
-/* Layouts (core/layout.h). The caller has checked the sizes. */
+/* The functions from here to qs_interleaved_columns make bytes of layouts (core/layout.h). The caller has
+ * checked all sizes. absmax: the dtype of the scales if they are the greatest magnitudes of blocks, else
+ * BYTES. */
 void qs_blocks(uint32_t dtype, uint32_t absmax, const uint8_t *codes, const uint8_t *scales, size_t n_blocks,
                uint8_t *dst)
 {
@@ -155,7 +164,7 @@ void qs_words(uint32_t bits, const uint8_t *codes, size_t n_words, uint8_t *dst)
 	qs_words_pack(bits, codes, n_words, dst);
 }
 
-/* More than 8 bits: floats. */
+/* bits: of a code, at most 8; or of a float, 16 or more, whose matrix is transposed as it is. */
 void qs_words_transposed(uint32_t bits, const uint8_t *codes, uint32_t rows, uint32_t cols, uint32_t first,
                          size_t n_words, uint8_t *dst)
 {
@@ -176,13 +185,13 @@ void qs_interleaved_columns(const uint8_t *codes, uint32_t rows, uint32_t cols, 
 	qs_words_interleave_columns(codes, rows, cols, first, n_words, dst);
 }
 
-/* out: u64, XXH3-64 with seed 0. */
+/* Writes the XXH3-64 checksum of src, with seed 0, to out as a u64. */
 void qs_xxh3(const uint8_t *src, size_t src_size, uint8_t *out)
 {
 	qs_store64(out, qs_checksum(src, src_size));
 }
 
-/* zstd frames that fill dst exactly. */
+/* Decodes zstd frames, which must fill dst exactly. */
 int qs_zstd(const uint8_t *src, size_t src_size, uint8_t *dst, size_t dst_size, void *work)
 {
 	return qs_zstd_decode(src, src_size, dst, dst_size, work, qs_chunk_workspace_size());

@@ -30,7 +30,7 @@ const BATCHES_AHEAD = 1;
  * @param {ReadOptions & { gap?: number }} [options] gap: see CoalesceOptions
  * @returns {AsyncGenerator<Uint8Array, void, void>}
  */
-export async function* decodePieces(context, pieces, { signal, onFetch, gap, lot, batchSize = lot } = {}) {
+export async function* decodePieces(context, pieces, { signal, onFetch, gap, batchSize } = {}) {
 	signal?.throwIfAborted();
 	const controller = new AbortController(), unlink = link(controller, signal);
 	const options = { signal: controller.signal, onFetch };

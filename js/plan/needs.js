@@ -74,7 +74,7 @@ export function planChunk(index, number, chunk) {
  * @returns {GridNeeds}
  */
 function planGrid(index, codes, first, count, factors = NONE) {
-	const { rule, cols, scales, zeros, order, group, rowStride, groupStride } = index.object(codes);
+	const { rule, cols, scales, zeroPoints, order, group, rowStride, groupStride } = index.object(codes);
 	const { recordSize, recordScales } = RULES[rule];
 	const row = Math.floor(first / cols), lastRow = Math.floor((first + count - 1) / cols);
 	let begin = 0, end = Math.floor((cols - 1) / group);
@@ -91,7 +91,7 @@ function planGrid(index, codes, first, count, factors = NONE) {
 		codes, firstScale,
 		scales: recordSize === 0 ? planWindow(index, scales, firstScale, scaleCount) :
 			planWindow(index, scales, firstScale / recordScales * recordSize, Math.ceil(scaleCount / recordScales) * recordSize),
-		zeroPoints: zeros === NONE ? undefined : planWindow(index, zeros, firstScale, scaleCount),
+		zeroPoints: zeroPoints === NONE ? undefined : planWindow(index, zeroPoints, firstScale, scaleCount),
 		order: order === NONE ? undefined : planWindow(index, order, 0, cols),
 		factors: factors === NONE ? undefined : planWindow(index, factors, 0, cols),
 	};

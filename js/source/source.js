@@ -11,7 +11,6 @@ import { QstoreError } from "../error.js";
  * @property {(bytes: number) => void} [onFetch] is called with the number of bytes each time some have come over the network
  * @property {number} [batchSize] coded bytes that are requested at a time where much is read; default 8 MiB, and less at first. With
  *   smaller batches, a reading that is cancelled has fetched less in vain, but takes more requests
- * @property {number} [lot] the former name of batchSize
  * @property {boolean} [reload] do not read from a cache, whose bytes were damaged
  * @property {number} [retries] how often this read is tried again when it fails in a way that may pass
  */

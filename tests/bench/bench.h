@@ -7,10 +7,10 @@
 
 enum { CHUNK_ELEMS = 1 << 18 };
 
-/* Seconds, from some moment on. */
+/* Returns the seconds since some fixed moment. */
 double now(void);
 
-/* p, or the end of the program when it is NULL. */
+/* Returns p; ends the program if it is NULL, because memory is out. */
 void *need(void *p);
 
 __attribute__((noreturn, format(printf, 1, 2))) void fail(const char *format, ...);

@@ -36,7 +36,7 @@ double bound_codes(const uint8_t *codes, uint64_t rows, uint64_t cols)
 		double sum = 0;
 		for (uint64_t c = 0; c < cols; c++)
 			sum += abs((int8_t)codes[r * cols + c]);
-		/* To a quarter of an octave. */
+		/* The class of a row is its mean magnitude, rounded to a quarter of an octave. */
 		long k = lround(4 * log2(sum / (double)cols + 0.01));
 		k = k < 0 ? 0 : k >= CLASSES ? CLASSES - 1 : k;
 		for (uint64_t c = 0; c < cols; c++)
@@ -73,7 +73,7 @@ void bound_indexes(const qs_chunk_desc *desc, uint8_t *indexes)
 
 /* ---- Values in cells ---- */
 
-/* Spacing of the values around a magnitude pattern, relative to the smallest. */
+/* Returns the spacing of the values around a magnitude, relative to the smallest spacing. */
 static double width(uint32_t magnitude, unsigned mantissa_bits)
 {
 	uint32_t exponent = magnitude >> mantissa_bits;
@@ -92,13 +92,13 @@ static double interval_width(uint32_t first, uint32_t end, unsigned mantissa_bit
 	return sum;
 }
 
-/* One scale's cells, for a walk through a chunk. */
+/* A walk through a chunk, with the cells of the scale at hand. */
 typedef struct walk {
 	const qs_chunk_desc *desc;
 	const qs_cell_table *table;
-	uint32_t at; /* the element */
+	uint32_t at; /* the number of the element in the chunk */
 	unsigned mantissa_bits;
-	int low, high; /* codes there are */
+	int low, high; /* the least and the greatest code */
 } walk;
 
 static int has_code(const walk *w, int code)
@@ -114,13 +114,14 @@ static qs_cell cell_of(const walk *w, uint8_t index)
 	return cell;
 }
 
-/* Bits of the place of a value in the cell of a code, or -1 when it is not in it. */
+/* Returns the bits that say which value of a code's cell this one is; -1 if it is not in that cell. */
 static double place_bits(const walk *w, int code, uint16_t value)
 {
 	uint32_t magnitude = value & 0x7fff;
 	int zero = w->table->zero;
 	if (code == zero) {
-		/* Both signs: up to where the neighbours' cells begin, where there are any. */
+		/* The cell of the zero point has values of both signs, up to where the cells of the neighbouring
+		 * codes begin. If there is no such code, it goes on to the value. */
 		uint32_t above = has_code(w, zero + 1) ? QS_CELL_FIRST(cell_of(w, 1)) & 0x7fffu : 0,
 		         below = has_code(w, zero - 1) ? QS_CELL_FIRST(cell_of(w, 255)) & 0x7fffu : 0;
 		if (magnitude >= (value & 0x8000 ? below : above)) {
@@ -171,7 +172,7 @@ void bound_add_values(bound_values *values, const qs_chunk_desc *desc, const uin
 				bits = own == QS_NO_CODE ? -1 : place_bits(&w, own, value);
 			}
 			values->missed[bits < 0 ? 256 : (own - given) & 255]++;
-			/* A row of zeros says nothing. */
+			/* Values without a cell take 16 bits; zeros take none, since whole rows of them cost nothing. */
 			values->bits += bits >= 0 ? bits : value ? 16 : 0;
 		}
 	}

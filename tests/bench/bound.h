@@ -1,5 +1,5 @@
-/* The bound that sizes are compared with: entropies of codes and bytes, and the width model of values in
- * their cells (docs/formats.md). */
+/* The bound that sizes are compared with (docs/formats.md): the entropy of codes and bytes, and for values in
+ * their cells a model by which a value is as likely as its distance to its neighbours is wide. */
 #ifndef BENCH_BOUND_H
 #define BENCH_BOUND_H
 
@@ -7,22 +7,24 @@
 
 #include "core/chunk.h"
 
-/* Bits of n bytes under their own histogram. */
+/* Returns the bits of n bytes by their entropy. */
 double bound_bytes(const uint8_t *bytes, uint64_t n);
 
-/* Bits of rows × cols codes, as signed bytes around 0, under histograms of their own for rows of different
- * spread. */
+/* Returns the bits of rows × cols codes, signed bytes around 0, by their entropy. Rows are put into classes
+ * by the spread of their codes, and each class has a histogram of its own. */
 double bound_codes(const uint8_t *codes, uint64_t rows, uint64_t cols);
 
-/* Codes less the zero points of their scales, modulo 256: n of a chunk's elements, of which desc tells the
- * coarse codes and their grid. */
+/* Writes the cell indexes of a chunk's elements: desc->coarse less the zero points of their scales, modulo
+ * 256. */
 void bound_indexes(const qs_chunk_desc *desc, uint8_t *indexes);
 
-/* 16-bit values given their codes. Zeroed, then bound_add_values for each chunk, then bound_of_values. */
+/* The bound of 16-bit values whose codes are known. Zero the struct, call bound_add_values for each chunk,
+ * then bound_of_values, which returns bits. */
 typedef struct bound_values {
-	uint64_t
-	    missed[257]; /* differences of the codes that the rule gives to those that are there; 256: neither */
-	double bits;     /* of the places in their cells */
+	/* Values by the difference of the code that the rule gives and the given code; [256] counts values that
+	 * have neither of the two cells. */
+	uint64_t missed[257];
+	double bits; /* that say which value of its cell each value is */
 } bound_values;
 
 void bound_add_values(bound_values *values, const qs_chunk_desc *desc, const uint8_t *fine);

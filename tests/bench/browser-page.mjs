@@ -1,11 +1,11 @@
-/** Runs in pages: see browser.mjs. */
+/** The functions that browser.mjs calls in a page. */
 
 import { openQstore } from "/js/index.js";
 import { measureWorkers } from "./wasm-measure.mjs";
 
 const absolute = (url) => new URL(url, location.href).href;
 
-/** Keeps the archive in the origin's own file system. */
+/** Stores the archive in the origin's own file system (OPFS). */
 export async function keep(url, name) {
 	const root = await navigator.storage.getDirectory(), handle = await root.getFileHandle(name, { create: true });
 	const response = await fetch(url);
@@ -13,8 +13,8 @@ export async function keep(url, name) {
 }
 
 /**
- * Milliseconds until the archive is open, until its first weights are decoded and until all files of a precision are. from:
- * "localhost", "localhost, kept" (by the library's own cache, which is off otherwise) or "OPFS"; name: as kept there.
+ * Measures milliseconds until the archive is open, until its first weights are decoded, and until all files of a precision are.
+ * from: "localhost", "localhost, kept" (with the library's own cache, which is off otherwise) or "OPFS"; name: of the file in OPFS.
  */
 export async function loadPrecision(url, name, from, precision, workers) {
 	const start = performance.now();
@@ -33,7 +33,7 @@ export async function loadPrecision(url, name, from, precision, workers) {
 	return { open_ms, first_ms, load_ms, bytes };
 }
 
-/** Speeds of the decoder alone, in one worker and in several. */
+/** Measures speeds of the decoder alone, in one worker and in several. */
 export async function decodeInWorkers(url, count, passes) {
 	const answer = (worker) => new Promise((resolve, reject) => {
 		worker.onmessage = ({ data }) => resolve(data);

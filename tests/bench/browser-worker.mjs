@@ -1,4 +1,4 @@
-/** A worker of browser-page.mjs: decodes its share of an archive's chunks when told to. */
+/** A worker of browser-page.mjs. It decodes its share of an archive's chunks when it is told to. */
 
 import { prepareJobs } from "./wasm-jobs.mjs";
 

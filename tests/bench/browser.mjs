@@ -1,9 +1,11 @@
 /**
- * Decoding and loading in Debian's Chromium: node tests/bench/browser.mjs FILE.qstore [--label TEXT] [--passes N] [--loads]
- * [--json FILE]. Decoding as wasm.mjs has it, in one worker and in two; with --loads also loading from a server on this machine, without
- * the
- * library's cache and with it ("kept"), and from the browser's own file system (OPFS).
- * Says so and ends where there is no browser to drive.
+ * Measures decoding and loading in Debian's Chromium:
+ *
+ *   node tests/bench/browser.mjs FILE.qstore [--label TEXT] [--passes N] [--loads] [--json FILE]
+ *
+ * Decoding is measured like in wasm.mjs, in one worker and in two. With --loads, loading is measured too: from a server on this machine,
+ * without the library's cache and with it ("kept"), and from the browser's own file system (OPFS). Without a browser that can be driven,
+ * it says so and ends.
  */
 
 import { appendFileSync } from "node:fs";
@@ -24,11 +26,11 @@ if (missing("chromium")) {
 	process.exit(0);
 }
 const passes = Number(options.passes), label = options.label ?? path;
-const site = await serveSite(dirname(resolve(path)), { headers: ISOLATED }); // for exact clocks
+const site = await serveSite(dirname(resolve(path)), { headers: ISOLATED }); // without isolation, a page's clocks are coarse
 const browser = await launch("chromium", { watched: false });
 const write = (line) => options.json && appendFileSync(options.json, JSON.stringify({ data: label, ...line }) + "\n");
 
-/** Each load's fastest pass, printed. */
+/** Measures loads, and prints the fastest pass of each. */
 async function measureLoads(page, url, version) {
 	await page.call(PAGE, "keep", url, "model.qstore");
 	const kinds = ["localhost", "localhost, kept", "OPFS"].flatMap((from) => ["low", "high"].flatMap((precision) =>

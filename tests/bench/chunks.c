@@ -11,7 +11,7 @@
 
 static uint16_t bf16_to_fp16(uint16_t v)
 {
-	/* Through the scale of doubles: exact, then rounded half to even by hand. */
+	/* The value in units of FP16's spacing is exact as a double; rint rounds it half to even. */
 	uint32_t bits = (uint32_t)v << 16;
 	float f;
 	memcpy(&f, &bits, 4);
@@ -83,7 +83,7 @@ static void add_chunk(chunk_source *source, batch *b, const qs_weight *tensor, F
 	b->chunks[b->n_chunks++] = c;
 }
 
-/* Chunks of one tensor from source->row on, until it ends or the batch is full. */
+/* Adds chunks of one tensor, from source->row on, until the tensor ends or the batch is full. */
 static void add_rows(chunk_source *source, batch *b, const qs_weight *tensor, const char *path,
                      uint64_t max_weights)
 {
@@ -92,7 +92,7 @@ static void add_rows(chunk_source *source, batch *b, const qs_weight *tensor, co
 	FILE *file = fopen(path, "rb");
 	if (!file)
 		fail("cannot read %s", path);
-	/* A row beyond a chunk is left out: none has such rows. */
+	/* Tensors whose rows are longer than a chunk are left out; no model here has any. */
 	while (most && source->row < rows && source->left && b->n_weights < max_weights) {
 		uint64_t n_rows = rows - source->row < most ? rows - source->row : most;
 		add_chunk(source, b, tensor, file, n_rows);

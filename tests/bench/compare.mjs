@@ -1,7 +1,8 @@
 /**
- * Whole commands against the codec's own time on as many cores, and against that and what the kernel takes to write as many bytes (cp,
- * shared
- * by these cores), all from one run's results: node tests/bench/compare.mjs RESULTS.jsonl
+ * Compares, in the results of one run, the time of whole commands with the time of the codec alone on as many cores; and with that time
+ * plus the time that the kernel takes to write as many bytes (that of cp, divided by these cores).
+ *
+ *   node tests/bench/compare.mjs RESULTS.jsonl
  */
 
 import { readResults } from "./results.mjs";

@@ -21,13 +21,14 @@ struct thread_crew {
 	atomic_uint awake;
 	atomic_size_t next;
 	size_t n;
-	crew_work *work;          /* NULL: go home */
-	const void *const *tasks; /* one of all threads, or one each */
+	crew_work *work;          /* NULL: the threads end */
+	const void *const *tasks; /* one for all threads, or one for each */
 	crew_way way;
 	member members[THREADS_MAX];
 };
 
-/* Until all are: one that slept begins some 50 µs late, which is a tenth of a small model's pass. */
+/* Waits until all threads are awake. A thread that sleeps begins some 50 µs late, which is a tenth of a pass
+ * over a small model. */
 static void wait_awake(thread_crew *c)
 {
 	atomic_fetch_add(&c->awake, 1);
@@ -110,7 +111,7 @@ double crew_run(thread_crew *c, crew_work *work, const void *const *tasks, size_
 	c->active = way == CREW_ALONE ? 1 : c->threads;
 	atomic_store(&c->awake, 0);
 	atomic_store(&c->next, 0);
-	/* Others sleep through what one thread does. */
+	/* The other threads go on sleeping while one thread works alone. */
 	if (c->active > 1) {
 		pthread_barrier_wait(&c->barrier);
 		wait_awake(c);

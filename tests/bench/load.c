@@ -11,21 +11,22 @@
 
 #include "methods.h"
 
-/* Loads that take long are not disturbed by much: quick ones are repeated, and the fastest counts. */
+/* Quick loads are repeated, up to PASSES times within REPEAT_SECONDS, and the fastest counts. Long loads are
+ * less sensitive to what else the machine does. */
 enum { READ_SIZE = 1 << 17, STAGES_MAX = 2, PASSES = 15, REPEAT_SECONDS = 3 };
 
-/* Seconds of reading that the bucket holds: as much as sockets and disks read ahead while a machine is busy.
- */
+/* The token bucket holds this many seconds of reading: about what sockets and disks read ahead while a
+ * machine is busy. */
 static const double bucket = 0.1;
 
-/* The methods that load a model, one after the other: first INT8 and then the rest, or everything by one.
- * NULL ends the list. */
+/* A way to load a model: the methods of its stages. That is one for INT8 and one for the rest, or one for
+ * everything. NULL ends the list. */
 typedef struct load_way {
 	const char *name;
 	const char *methods[STAGES_MAX];
 } load_way;
 
-/* Uncoded weights are decoded by memcpy: the copy that any reader makes from what it reads. */
+/* Uncoded weights are "decoded" by memcpy: the copy that any reader makes of the bytes that it has read. */
 static const load_way ways[] = {
     {"safetensors INT8", {"INT8, raw safetensors (memcpy)"}},
     {"safetensors 16-bit", {"%s, raw safetensors (memcpy)"}},
@@ -37,17 +38,17 @@ static const load_way ways[] = {
 };
 enum { WAYS = sizeof ways / sizeof *ways };
 
-/* A file that is read by a thread of its own, no faster than the bandwidth. */
+/* A file that a thread of its own reads, no faster than the bandwidth. */
 typedef struct reading {
 	int file;
-	size_t size, ready; /* bytes of it; ready: under the mutex */
+	size_t size, ready; /* bytes of the file, and those that were read; the mutex guards `ready` */
 	uint8_t *bytes;
 	double bandwidth; /* bytes a second */
 	pthread_mutex_t mutex;
 	pthread_cond_t more;
 } reading;
 
-/* From a token bucket: it is empty at first and fills at the bandwidth. */
+/* Reads the file as a token bucket allows, which is empty at first and fills at the bandwidth. */
 static void *read_file(void *user)
 {
 	reading *r = user;
@@ -91,7 +92,7 @@ static void wait_for(reading *r, size_t end)
 typedef struct way_image {
 	const method *methods[STAGES_MAX];
 	unsigned n_stages;
-	size_t *begins[STAGES_MAX]; /* of chunks, and the stage's end */
+	size_t *begins[STAGES_MAX]; /* the offset of each chunk, and the stage's end */
 	size_t size;
 	int file;
 } way_image;
@@ -102,7 +103,7 @@ static way_image write_image(const load_way *way, const batch *b, worker *w, con
 	uint8_t *coded = need(malloc(METHOD_ROOM));
 	if (image.file < 0)
 		fail("cannot write %s: %s", path, strerror(errno));
-	unlink(path); /* it goes when it is closed */
+	unlink(path); /* so that the file is gone when it is closed */
 	for (unsigned s = 0; s < STAGES_MAX && way->methods[s]; s++, image.n_stages++) {
 		image.methods[s] = method_named(way->methods[s]);
 		image.begins[s] = need(malloc((b->n_chunks + 1) * sizeof **image.begins));
@@ -123,7 +124,7 @@ static way_image write_image(const load_way *way, const batch *b, worker *w, con
 	return image;
 }
 
-/* Seconds until each stage is done. */
+/* Finds the seconds until each stage is decoded. */
 static void load_image(const way_image *image, const batch *b, worker *w, double bandwidth, uint8_t *bytes,
                        uint8_t *codes, uint8_t *values, double *seconds)
 {

@@ -1,5 +1,4 @@
-/* The seed's experiment: seconds until a model is in memory, read at a given bandwidth and decoded meanwhile.
- */
+/* The seconds until a model is in memory, if it is read at a given bandwidth and decoded meanwhile. */
 #ifndef BENCH_LOAD_H
 #define BENCH_LOAD_H
 
@@ -7,8 +6,8 @@
 
 #include "chunks.h"
 
-/* Loads the weights in every way at every bandwidth (MB/s), from files written beside `scratch`. Prints a
- * table; gives what qstore-bench writes as JSON. */
+/* Loads the weights by every way at every bandwidth (MB/s), from files that it writes beside `scratch`.
+ * Prints a table; returns the results for qstore-bench's JSON. */
 json_t *load_experiment(const batch *b, const char *scratch, const unsigned *bandwidths, size_t n_bandwidths);
 
 #endif

@@ -7,7 +7,7 @@ typedef struct task {
 	const method *method;
 	const batch *batch;
 	const uint8_t *coded;
-	const size_t *begins; /* of chunks in coded, and its end */
+	const size_t *begins; /* the offset of each chunk in `coded`, and the end */
 	uint8_t *codes, *values;
 } task;
 
@@ -68,7 +68,7 @@ static void check(const task *t)
 	}
 }
 
-/* Each thread has the same task with an output of its own. */
+/* Tasks that differ only in their outputs: one for each thread. */
 typedef struct task_list {
 	task each[THREADS_MAX];
 	const void *pointers[THREADS_MAX];
@@ -83,7 +83,7 @@ static task_list *tasks_create(const batch *b, unsigned threads)
 		*t =
 		    (task){.batch = b, .codes = need(malloc(b->n_weights)), .values = need(malloc(2 * b->n_weights))};
 		tasks->pointers[tasks->n] = t;
-		/* All pages of all outputs are there before anything is measured. */
+		/* All pages of the outputs are touched before anything is measured. */
 		memset(t->codes, 1, b->n_weights);
 		memset(t->values, 1, 2 * b->n_weights);
 	}
@@ -113,7 +113,8 @@ unsigned passes_for(size_t n_weights, unsigned passes)
 	return n_weights < BATCH_WEIGHTS ? (unsigned)((uint64_t)passes * BATCH_WEIGHTS / n_weights) : passes;
 }
 
-/* Peers do without the last one. */
+/* Returns the number of ways in which a method is measured. The peers are not measured in the last way,
+ * CREW_APART. */
 static crew_way ways_of(const thread_crew *crew, const method *m)
 {
 	return crew_threads(crew) == 1 ? CREW_ALONE + 1 : strstr(m->name, "qstore") ? CREW_WAYS : CREW_APART;
@@ -155,7 +156,7 @@ void measure_batch(thread_crew *crew, const batch *b, unsigned passes, times *al
 		tasks_set(tasks, &methods[m], &coded[m]);
 		crew_run(crew, decode_whole, tasks->pointers, b->n_chunks, CREW_ALONE);
 		check(tasks->each);
-		/* Memory of all threads' workers is touched before anything is measured. */
+		/* The memory of all threads' workers is touched before anything is measured. */
 		crew_run(crew, encode_chunk, tasks->pointers, 1, CREW_APART);
 		measure_encoding(crew, tasks, coded[m].best.encode);
 	}

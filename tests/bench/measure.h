@@ -1,4 +1,4 @@
-/* Times of methods over batches, on one thread and on several. */
+/* Measuring the times that methods take for batches, on one thread and on several. */
 #ifndef BENCH_MEASURE_H
 #define BENCH_MEASURE_H
 
@@ -13,12 +13,13 @@ typedef struct times {
 	uint64_t coded_bytes;
 } times;
 
-/* Adds what a batch takes to the times of all methods. Passes go round the methods, so that what disturbs the
- * machine disturbs all; encoding, which is slow, has one pass where decoding has `passes`. Small batches have
- * more. The first decoded output is compared with the input. */
+/* Adds the times for a batch to those of all methods. Each pass measures all methods in turn, so that other
+ * work of the machine disturbs all of them alike. Decoding has `passes` passes and encoding, which is slow,
+ * has one; small batches have more. The first decoded output is compared with the input. */
 void measure_batch(thread_crew *crew, const batch *b, unsigned passes, times *all);
 
-/* So many for a full batch: more for fewer weights, which take less time and are disturbed the more. */
+/* Returns the number of passes for a batch, if a full batch has `passes`. Batches of fewer weights have more
+ * passes, because short times are disturbed more. */
 unsigned passes_for(size_t n_weights, unsigned passes);
 
 #endif

@@ -86,7 +86,7 @@ static void decode_ranks(worker *w, uint32_t dtype, const chunk *c, const uint8_
 	decode_own(w, dtype, c, AS_RANKS, src, size, c->codes, values);
 }
 
-/* The base layer's size in front of both layers. */
+/* Writes the coarsest layer's size, that layer, and the refinement. */
 static size_t encode_both(worker *w, uint32_t dtype, const chunk *c, uint8_t *dst)
 {
 	size_t base = encode_codes(w, dtype, c, dst + 4);
@@ -158,7 +158,8 @@ static void zstd_back(worker *w, const uint8_t *src, size_t size, uint8_t *dst, 
 		fail("zstd: decoding failed");
 }
 
-/* The fastest level looks for almost no matches: what is left is Huff0 on literals. */
+/* The fastest level looks for almost no matches, so that zstd does little more than code literals by
+ * Huff0. */
 static size_t huff0(worker *w, const uint8_t *src, size_t n, uint8_t *dst, size_t room)
 {
 	return zstd_at(w, src, n, dst, room, ZSTD_minCLevel(), 1);
@@ -202,9 +203,11 @@ static void copy_back(worker *w, const uint8_t *src, size_t size, uint8_t *dst, 
 	memcpy(dst, src, n);
 }
 
-/* ---- ZipNN's way (Hershcovitch et al., arXiv 2411.05239): floats as byte planes with the exponent in one,
- * that one by Huffman, the rest as it is. The method, not its code: our planes, Huff0 from the zstd library
- * ---- */
+/* ---- ZipNN's method (Hershcovitch et al., arXiv 2411.05239) ----
+ *
+ * Floats become byte planes, with the exponent in a plane of its own, which is coded by Huffman; the others
+ * are stored as they are. The method is theirs, the code is not: planes are qstore's, Huff0 is the zstd
+ * library's. */
 
 static size_t encode_zipnn(worker *w, uint32_t dtype, const chunk *c, uint8_t *dst)
 {
@@ -224,7 +227,7 @@ static void decode_zipnn(worker *w, uint32_t dtype, const chunk *c, const uint8_
 	qs_planes_join(w->planes, c->n, 2, 1, values);
 }
 
-/* A compressor of bytes, for the codes and for the values. */
+/* Defines the methods of a compressor of bytes, for codes and for values. */
 #define ON_BOTH(name, forth, back)                                                                           \
 	static size_t encode_codes_##name(worker *w, uint32_t dtype, const chunk *c, uint8_t *dst)               \
 	{                                                                                                        \

@@ -1,4 +1,4 @@
-/* An archive's objects, as the benchmarks take them: whole, in memory. */
+/* Reading whole objects of an archive into memory. */
 #ifndef BENCH_OBJECTS_H
 #define BENCH_OBJECTS_H
 
@@ -15,14 +15,14 @@ void objects_close(objects *o);
 
 qs_object object_at(const objects *o, uint32_t number);
 
-/* All of an object; owned by the caller. */
+/* Loads a whole object; the caller frees it. */
 uint8_t *object_load(const objects *o, uint32_t number);
 
-/* The grid of codes, all of it; what it points to is owned by the caller: grid_free. */
+/* Loads the whole grid of codes. The grid points into `memory`; free that with grid_free. */
 qs_grid grid_load(const objects *o, const qs_object *codes, uint8_t *memory[3]);
 void grid_free(uint8_t *memory[3]);
 
-/* The part of an object that a chunk has; grids that are there are complete. */
+/* Returns the description of a chunk of an object, without its grids and the elements that it builds on. */
 qs_chunk_desc object_chunk(const qs_object *object, uint32_t chunk);
 
 #endif

@@ -1,6 +1,7 @@
 /**
- * Time from opening an archive to INT8's first tensor, in Node: node tests/bench/open.mjs FILE.qstore [--passes N] [--json FILE]. From a
- * file, and from a server on this machine.
+ * Measures, in Node, the time from opening an archive to the first INT8 tensor, from a file and from a server on this machine:
+ *
+ *   node tests/bench/open.mjs FILE.qstore [--passes N] [--json FILE]
  */
 
 import { appendFileSync, createReadStream, statSync } from "node:fs";
@@ -23,7 +24,7 @@ const server = createServer((request, response) => {
 }).listen(0, "localhost");
 await new Promise((resolve) => server.once("listening", resolve));
 
-/** Milliseconds of each step, of the pass that was fastest as a whole. */
+/** Returns the milliseconds of each step, in the pass that was fastest as a whole. */
 async function measure(input) {
 	let best;
 	for (let pass = 0; pass < Number(options.passes); pass++) {

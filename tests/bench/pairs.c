@@ -8,11 +8,11 @@
 #include "measure.h"
 #include "objects.h"
 
-/* A chunk of values and the one of their codes. */
+/* A chunk of values and the chunk of their codes. */
 typedef struct pair {
 	qs_chunk_desc codes_desc, values_desc; /* values_desc.coarse: the codes */
 	uint8_t *codes_src, *values_src;
-	size_t codes_size, values_size, at; /* at: elements of others before it */
+	size_t codes_size, values_size, at; /* at: elements of the pairs before this one */
 } pair;
 
 typedef enum decoded { PART_CODES, PART_BOTH, PART_VALUES, PARTS } decoded;
@@ -20,7 +20,7 @@ typedef enum decoded { PART_CODES, PART_BOTH, PART_VALUES, PARTS } decoded;
 typedef struct task {
 	const pair *pairs;
 	decoded part;
-	uint8_t *codes, *values; /* NULL: the thread's own memory */
+	uint8_t *codes, *values; /* NULL: into the thread's own memory */
 } task;
 
 typedef struct pair_list {
@@ -57,7 +57,7 @@ static void add_pairs(const objects *o, pair_list *list, const qs_object *values
 	for (int i = 0; i < 3; i++)
 		if (grid_memory[i])
 			keep(list, grid_memory[i]);
-	/* Factors of columns, where there are some. */
+	/* The column factors, if there are any. */
 	uint8_t *factors = values->scales == QS_NONE ? NULL : keep(list, object_load(o, values->scales));
 	list->dtype = values->dtype;
 	list->pairs = need(realloc(list->pairs, (list->n + values->n_chunks) * sizeof *list->pairs));
@@ -126,7 +126,7 @@ json_t *measure_pairs(thread_crew *crew, const char *path, const char *label, un
 	objects_open(&o, path);
 	for (uint32_t i = 0; i < o.archive->index.n_objects; i++) {
 		qs_object values = object_at(&o, i);
-		/* Codes that build on coarser ones are left out. */
+		/* Values whose codes build on coarser codes are left out. */
 		if (values.kind == QS_KIND_REFINE && object_at(&o, values.coarse).coarse == QS_NONE)
 			add_pairs(&o, &list, &values);
 	}

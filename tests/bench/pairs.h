@@ -1,4 +1,5 @@
-/* Speeds of decoding an archive's refined tensors, whatever their codes are: wasm-jobs.mjs natively. */
+/* Measuring how fast the refined tensors of an archive are decoded, whatever their codes are. wasm-jobs.mjs
+ * is its counterpart for WebAssembly. */
 #ifndef BENCH_PAIRS_H
 #define BENCH_PAIRS_H
 
@@ -6,7 +7,8 @@
 
 #include "crew.h"
 
-/* Prints a table; gives what qstore-bench writes as JSON: the weights, their type and the rows. */
+/* Prints a table; returns the results for qstore-bench's JSON: the number of weights, their type and the
+ * rows. */
 json_t *measure_pairs(thread_crew *crew, const char *path, const char *label, unsigned passes);
 
 #endif

@@ -1,6 +1,6 @@
 /**
  * Draws what `make bench` measured: node tests/bench/plot.mjs RESULTS.jsonl FOLDER. Writes load.svg (load time over bandwidth) and
- * speed.svg (GB/s of decoders), and beside each the numbers it shows, as JSON. Readable on light and dark pages.
+ * speed.svg (GB/s of decoders), and beside each of them the numbers that it shows, as JSON. The pictures are readable on light and dark pages.
  */
 
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -15,18 +15,18 @@ if (!folder) {
 }
 
 const escape = (text) => String(text).replace(/[&<>"]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[c]);
-/** Colours that hold on white and on near-black (after Okabe and Ito's set for the colour-blind). */
+/** Colours that are readable on white and on near-black, after Okabe and Ito's set for the colour-blind. */
 const OWN = ["#0a84c8", "#00936b", "#7a5cd0"], PEERS = ["#d55e00", "#b07c00", "#c0568f", "#808080"];
 const STYLE = `<style>text{font:13px system-ui,sans-serif;fill:#333}.small{font-size:11px}.title{font-size:15px;font-weight:600}
 .grid{stroke:#888;stroke-opacity:.25}.axis{stroke:#888}@media(prefers-color-scheme:dark){text{fill:#ddd}}</style>`;
 
 const text = (x, y, content, extra = "") => `<text x="${x.toFixed(1)}" y="${y.toFixed(1)}" ${extra}>${escape(content)}</text>`;
-/** description: what the picture says, for those who do not see it. */
+/** description: the picture in words, for readers who do not see it. */
 const svg = (width, height, title, description, body) => `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" ` +
 	`width="${width}" height="${height}" role="img" aria-labelledby="title description">\n<title id="title">${escape(title)}</title>\n` +
 	`<desc id="description">${escape(description)}</desc>\n${STYLE}\n${text(16, 24, title, 'class="title"')}\n${body.join("\n")}\n</svg>\n`;
 
-/** Labels at the right end of lines, moved apart so that none covers another. */
+/** Moves the labels at the right ends of lines apart, so that none covers another. */
 function spread(labels, gap, top, bottom) {
 	const sorted = labels.toSorted((a, b) => a.y - b.y);
 	sorted.forEach((label, i) => (label.y = Math.max(label.y, i ? sorted[i - 1].y + gap : top)));
@@ -35,7 +35,7 @@ function spread(labels, gap, top, bottom) {
 	return sorted;
 }
 
-/** Load time: both axes logarithmic. */
+/** Draws the load time, both axes logarithmic. */
 function drawLoad({ data, high, weights, bandwidths_mbs: xs, rows }) {
 	const left = 64, right = 560, top = 48, bottom = 400, width = 860, height = 450;
 	const lines = rows.map((row) => ({ ...row, name: row.way.replace("16-bit", high) +
@@ -73,7 +73,7 @@ function drawLoad({ data, high, weights, bandwidths_mbs: xs, rows }) {
 
 const millions = (weights) => `${(weights / 1e6).toFixed(0)} M weights`;
 
-/** The bars of the drawing of decoders' speeds, in groups: for one thread and for all. */
+/** The bars of the drawing of decoders' speeds, in two groups: one thread, and all threads. */
 function speedGroups(results) {
 	const native = results.findLast(({ platform }) => platform === "native");
 	const wasm = results.findLast(({ platform, rows }) => platform === "wasm" && rows.some(({ name }) => name.includes("refinement")));

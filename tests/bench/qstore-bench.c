@@ -1,7 +1,7 @@
-/* Codec benchmark: bits per weight against the bound, and speeds beside memcpy, zstd, lz4, Huffman alone and
- * ZipNN's way, on the same data in the same run, on one core and on several. All of it in memory, chunk by
- * chunk as archives have it. With
- * --load, the time that loading takes instead. `qstore-bench --help` tells the rest. */
+/* qstore-bench, the benchmark of the codec. Prints bits per weight beside the bound, and speeds beside those
+ * of memcpy, zstd, lz4, Huffman alone and ZipNN's method, on the same data in the same run, on one core and
+ * on several. All data are in memory, in chunks as archives have them. With --load it measures the time that
+ * loading takes instead. `qstore-bench --help` lists the options. */
 #include <getopt.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -62,7 +62,8 @@ static const char *full_name(const method *m, uint32_t dtype)
 	return name;
 }
 
-/* The row of the same bytes that speeds are compared with. */
+/* Finds the method that others are compared with: the one whose name has `what` in it and that decodes these
+ * bytes a weight. */
 static size_t compared(const char *what, unsigned bytes)
 {
 	for (size_t m = 0; m < n_methods; m++)

@@ -1,4 +1,5 @@
-/* qstore-bound: what an archive's weights take, variant by variant, and the bound of it (docs/formats.md). */
+/* qstore-bound prints the bits that an archive's weights take in each variant, and their bound
+ * (docs/formats.md). */
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,13 +15,13 @@
 
 typedef struct reader {
 	objects all;
-	uint8_t *counted; /* of each object: is it a part of what is compared? */
+	uint8_t *counted; /* for each object: is it one of those that are compared? */
 } reader;
 
 typedef struct total {
 	double coded, bound;
-	/* Bytes of floats on their own: their planes, the exponents' by Huff0 and the others where it pays, as
-	 * ZipNN has them (Hershcovitch et al., arXiv 2411.05239; the method, not its code). */
+	/* Bits of floats on their own by ZipNN's method (Hershcovitch et al., arXiv 2411.05239; the method, not
+	 * its code): byte planes, each coded by Huff0 if that makes it smaller. */
 	double zipnn;
 } total;
 
@@ -31,13 +32,14 @@ static void count_scales(reader *r, uint32_t number)
 	qs_object codes = object_at(&r->all, number);
 	uint32_t parts[] = {codes.scales, codes.zero_points, codes.order};
 	if (codes.kind == QS_KIND_REFINE && codes.scales != QS_NONE)
-		r->counted[codes.scales] = 1; /* factors */
+		r->counted[codes.scales] = 1; /* the column factors */
 	for (int i = 0; i < 3; i++)
 		if (codes.kind == QS_KIND_CODES && codes.rule != QS_RULE_NONE && parts[i] != QS_NONE)
 			r->counted[parts[i]] = 1;
 }
 
-/* Objects that build on coarser ones, and those; when there are none, all. Returns the weights. */
+/* Chooses the objects that are compared: objects that build on coarser ones, and these; all objects if there
+ * are none. Returns the number of weights. */
 static uint64_t choose(reader *r)
 {
 	const qs_index *index = &r->all.archive->index;
@@ -77,7 +79,8 @@ static size_t huff0(const uint8_t *src, size_t n)
 		context = need(ZSTD_createCCtx());
 		room = need(malloc(most));
 	}
-	/* The fastest level finds almost no matches: what is left is Huff0 on literals. */
+	/* The fastest level looks for almost no matches, so that zstd does little more than code literals by
+	 * Huff0. */
 	ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, ZSTD_minCLevel());
 	ZSTD_CCtx_setParameter(context, ZSTD_c_literalCompressionMode, ZSTD_ps_enable);
 	size_t size = ZSTD_compress2(context, room, most, src, n);
@@ -110,8 +113,8 @@ static double least(double a, double b)
 	return a < b ? a : b;
 }
 
-/* Codes on their own: as they are, or around their zero points; or as differences to what coarser ones let
- * expect. */
+/* Returns the bound of codes: as they are, or less their zero points; or as differences to the codes that
+ * coarser codes predict. */
 static double codes_bound(reader *r, const qs_object *object, const uint8_t *codes)
 {
 	uint64_t rows = object->n_elems / object->cols;

@@ -1,6 +1,6 @@
-/** The results that `make bench` left behind. */
+/** Reading the results that `make bench` has written. */
 
 import { readFileSync } from "node:fs";
 
-/** Its JSON lines as objects. */
+/** The objects of the file's JSON lines. */
 export const readResults = (path) => readFileSync(path, "utf8").split("\n").filter((line) => line).map((line) => JSON.parse(line));

@@ -1,14 +1,14 @@
-// The table of docs/formats.md: bits a weight of each row of tests/js/helpers/rows.mjs against the bound, on shared/data/stories15M-llama
-// where
-// it is, else on a generated model; so are types whose rows are multiples of 256, and ONNX, which needs embeddings. Prints Markdown.
-// Usage: node tests/bench/rows.mjs [PATTERN]: rows whose names match it (default: all of the table).
+// Prints the table of docs/formats.md in Markdown: bits a weight of each row of tests/js/helpers/rows.mjs, beside the bound. The model is
+// shared/data/stories15M-llama if it is there, else a generated one. It is a generated one too for types whose rows must be multiples of
+// 256, and for ONNX, which needs embeddings.
+// Usage: node tests/bench/rows.mjs [PATTERN]   only rows whose names match the pattern
 import { copyFileSync, existsSync, mkdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ROWS, packArguments } from "../js/helpers/rows.mjs";
 import { native } from "../js/helpers/tools.mjs";
 
-/** Rows whose figures say nothing that others do not. */
+/** Rows that are left out of the table, because other rows have the same figures. */
 const LEFT_OUT =
 	/^FP16 \| (?!LLM.int8$|compressed-tensors$|round, by row$)|^GGUF F32 \| (?!Q[48]_0)|^ONNX FP32.*(reduced|external)|INT8, Q4F16$/;
 

@@ -1,4 +1,4 @@
-/** Decoding an archive's chunks in memory, by what they are: the same in Node's workers and in browsers'. */
+/** Decoding an archive's chunks in memory, kind by kind, for workers of Node and of browsers. */
 
 import { readIndex } from "../../js/archive/read-index.js";
 import { KIND } from "../../js/format/facts.js";
@@ -11,7 +11,7 @@ import { createDecoder } from "../../js/wasm/module.js";
 
 const floatName = ({ dtype }) => ({ F16: "FP16", BF16: "BF16" })[DTYPES[dtype].name];
 
-/** The jobs that the library makes of objects' chunks. */
+/** The jobs that the library makes for the chunks of an object. */
 async function jobsOf(bytes, index, number, decoder) {
 	const jobs = [];
 	const codec = { concurrency: 1, decode: async (job) => {
@@ -20,13 +20,13 @@ async function jobsOf(bytes, index, number, decoder) {
 	} };
 	const pieces = decodePieces({ index, source: bytesSource(bytes), codec }, planObject(index, number));
 	while (!(await pieces.next()).done)
-		; // for their jobs
-	// Not those of its scales.
+		; // the pieces are not used: only their jobs are
+	// Jobs of the object's scales are left out.
 	const { kind, dtype } = index.object(number);
 	return jobs.filter(({ chunk }) => chunk.desc.kind === kind && chunk.desc.dtype === dtype);
 }
 
-/** Lists of jobs by what they are; a job: chunks that build on one another, and the place for what comes out. */
+/** Lists jobs by the kind of their chunks. A job has chunks that build on one another, and memory for the decoded bytes. */
 export async function listJobs(bytes, decoder) {
 	const { index } = await readIndex(bytesSource(bytes), decoder);
 	const groups = { codes: [], both: [], refine: [], plain: [], copy: [] };
@@ -61,8 +61,10 @@ export async function listJobs(bytes, decoder) {
 	return { groups, high };
 }
 
-/** A worker's part of the jobs, about as many bytes as the others': in the order of the library's pool, which gives the next one to who
- * has the least to do. */
+/**
+ * A worker's share of the jobs, of about as many bytes as the other shares: each job goes to the worker that has the fewest bytes so far,
+ * like in the library's pool.
+ */
 function shareOf(jobs, part, parts) {
 	const given = new Array(parts).fill(0);
 	return jobs.filter(({ dst }) => {
@@ -72,7 +74,7 @@ function shareOf(jobs, part, parts) {
 	});
 }
 
-/** An archive's chunks in groups, and a function that decodes a share of a group so many times and returns the seconds that it took. */
+/** Returns an archive's chunks in groups, and a function that decodes a share of a group several times and returns the seconds. */
 export async function prepareJobs(bytes) {
 	const decoders = { true: await createDecoder({ simd: true }), false: await createDecoder({ simd: false }) };
 	const { groups, high } = await listJobs(bytes, decoders.true);

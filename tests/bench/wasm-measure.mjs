@@ -1,19 +1,21 @@
 /** Speeds of workers that decode an archive's chunks (wasm-jobs.mjs), in Node and in browsers. */
 
-/** The measured things, by the names of qstore-bench's rows. */
+/** The names of the groups of jobs, as qstore-bench's rows have them. */
 const names = (high) => ({ codes: "INT8, qstore base layer", both: `${high}, qstore base and refinement`,
 	refine: `${high}, qstore refinement alone`, plain: `${high}, qstore plain`, copy: "copying 256 KiB (TypedArray.set)" });
 
-/** Bytes that a pass decodes at least, a small model several times; and seconds that the passes of each kind take at least, beside their
- * number. */
+/**
+ * A pass decodes at least BYTES, if need be a small model several times. The passes of each kind are repeated until they have taken
+ * SECONDS, even if they are as many as asked for.
+ */
 const BYTES = 3e7, SECONDS = 0.25;
 
 /**
- * GB/s of the fastest passes, in one worker and in all; passes go round what is measured: with SIMD "in pieces", every chunk into the same
- * memory, then all of it into memory of its own, with SIMD and without. passes: of each, and more until they have taken long enough.
- * ask(worker, share): a promise of the seconds that it took. One worker's count as it says, without the messages to it and back; several
- * are
- * done when the last one's answer is here.
+ * Measures GB/s of the fastest passes, in one worker and in all. Three ways are measured in turn: with SIMD "in pieces", where every chunk
+ * is decoded into the same memory; then with SIMD and without, where each chunk is decoded into memory of its own.
+ *
+ * passes: how many there are of each way at least. ask(worker, share): resolves to the seconds that the worker took. The time of one worker
+ * is the one that it tells, without messages to it and back; several workers take until the answer of the last one is here.
  */
 export async function measureWorkers(workers, ask, { sizes, high }, passes) {
 	const pass = async ({ group, simd, pieces, parts, times }) => {

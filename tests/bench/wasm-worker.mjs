@@ -1,4 +1,4 @@
-/** A worker of wasm.mjs: decodes its share of an archive's chunks when told to. */
+/** A worker of wasm.mjs. It decodes its share of an archive's chunks when it is told to. */
 
 import { parentPort, workerData } from "node:worker_threads";
 

@@ -1,6 +1,9 @@
 /**
- * The WebAssembly decoder's speed on an archive, in memory, on one thread and in several workers: node tests/bench/wasm.mjs FILE.qstore
- * [--label TEXT] [--passes N] [--workers N] [--json FILE]. Prints what qstore-bench prints of the native decoder.
+ * Measures how fast the WebAssembly decoder decodes an archive in memory, on one thread and in several workers:
+ *
+ *   node tests/bench/wasm.mjs FILE.qstore [--label TEXT] [--passes N] [--workers N] [--json FILE]
+ *
+ * Prints the rows that qstore-bench prints of the native decoder.
  */
 
 import { once } from "node:events";

@@ -84,7 +84,7 @@ async function seedChunks(name, archive) {
 			const codes = index.objects[object.coarse];
 			const scales = index.objects[codes.scales];
 			if (object.scales !== 0xffffffff || codes.rule > 4 || codes.dtype !== 3 || codes.group < codes.columns ||
-				codes.zeros !== 0xffffffff) continue;
+				codes.zeroPoints !== 0xffffffff) continue;
 			if (decoded[codes.scales].length > 16) continue;
 			head.push(Buffer.from([object.elements]), Buffer.from(decoded[object.coarse]), gridBytes(codes, scales, decoded[codes.scales]));
 		}

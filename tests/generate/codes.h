@@ -1,4 +1,4 @@
-/* A matrix and its codes. */
+/* A matrix, and codes that are made of it. */
 #ifndef GENERATE_CODES_H
 #define GENERATE_CODES_H
 
@@ -18,16 +18,16 @@ typedef struct gen_codes {
 	size_t rows, cols;
 	int16_t *codes;     /* rows × cols */
 	int per_row;        /* each row has parameters of its own */
-	size_t n_groups;    /* of columns */
-	uint32_t *groups;   /* each column's */
+	size_t n_groups;    /* groups of columns */
+	uint32_t *groups;   /* the group of each column */
 	gen_params *params; /* (per_row ? rows : 1) × n_groups */
 } gen_codes;
 
 /* The elements that share a scale. */
 enum { GEN_PER_ROW, GEN_PER_GROUP, GEN_PER_COLUMN, GEN_PER_TENSOR };
 
-/* Makes room; groups are of group_size columns with GEN_PER_GROUP (the last one may be smaller). Free with
- * gen_codes_free. */
+/* Allocates codes and parameters; free them with gen_codes_free. With GEN_PER_GROUP, groups have group_size
+ * columns; the last one may have fewer. */
 void gen_codes_init(gen_codes *codes, const gen_matrix *matrix, const gen_rounding *rounding, int per,
                     size_t group_size);
 void gen_codes_free(gen_codes *codes);
@@ -37,10 +37,10 @@ static inline gen_params *gen_codes_params(const gen_codes *codes, size_t row, s
 	return &codes->params[(codes->per_row ? row * codes->n_groups : 0) + codes->groups[col]];
 }
 
-/* Parameters from the matrix's own values. */
+/* Finds the parameters by the matrix's own values. */
 void gen_codes_find_params(gen_codes *codes, const gen_matrix *matrix);
 
-/* Codes by plain rounding with the parameters that are there. */
+/* Makes the codes by plain rounding, with the parameters that were found. */
 void gen_codes_round(gen_codes *codes, const gen_matrix *matrix);
 
 #endif

@@ -20,7 +20,7 @@ typedef struct fixture {
 	rng r;
 } fixture;
 
-/* Its data are this program's own. */
+/* Returns the data of a tensor that this program has allocated. */
 static uint8_t *bytes_of(const gen_tensor *tensor)
 {
 	return (uint8_t *)(uintptr_t)tensor->data;
@@ -29,7 +29,7 @@ static uint8_t *bytes_of(const gen_tensor *tensor)
 static gen_tensor *add(fixture *f, uint32_t dtype, const uint64_t *dims, uint32_t n_dims, const char *format,
                        ...) __attribute__((format(printf, 5, 6)));
 
-/* Its data are zeros, to be filled in. */
+/* Adds a tensor of zeros, which the caller fills in. */
 static gen_tensor *add(fixture *f, uint32_t dtype, const uint64_t *dims, uint32_t n_dims, const char *format,
                        ...)
 {
@@ -97,7 +97,7 @@ static uint32_t get_half(const gen_tensor *tensor, uint64_t i)
 	return tensor->data[2 * i] | (uint32_t)tensor->data[2 * i + 1] << 8;
 }
 
-/* All 65,536 values, in order and shuffled; and those that stay finite in FP16, as weights that can be
+/* All 65,536 values, in order and shuffled; and the values that are finite in FP16, as weights that can be
  * quantized. */
 static void all_patterns(fixture *f, uint32_t dtype)
 {
@@ -192,7 +192,7 @@ static void all_dtypes(fixture *f)
 		if (is_float)
 			fill_weights(f, add(f, dtype, dims, 2, "gaussian.%s.weight", qs_dtype_name(dtype)));
 	}
-	/* as models have them: positions, masks, a router's statistics */
+	/* tensors as models have them: positions, masks, a router's statistics */
 	gen_tensor *positions = add_1d(f, QS_I64, 4096, "position_ids");
 	for (uint64_t i = 0; i < 4096; i++)
 		store_bytes(bytes_of(positions) + 8 * i, i, 8);
@@ -201,7 +201,7 @@ static void all_dtypes(fixture *f)
 	fill_weights(f, add_2d(f, QS_F32, 200, 300, "router.weight"));
 }
 
-/* 60 % exact zeros, some of them negative; rows of nothing else; whole columns too. */
+/* Weights of which 60 % are exact zeros, some of them negative; some rows and columns have only zeros. */
 static void sparse(fixture *f)
 {
 	for (int k = 0; k < 2; k++) {
@@ -214,7 +214,8 @@ static void sparse(fixture *f)
 	add_2d(f, QS_BF16, 64, 64, "zeros.weight");
 }
 
-/* Mantissas rounded to few bits, as models trained or stored more coarsely than their dtype have. */
+/* Weights whose mantissas have few bits, as in models that were trained or stored more coarsely than their
+ * dtype. */
 static void clean(fixture *f)
 {
 	for (uint32_t bits = 0; bits <= 6; bits++) {
@@ -229,7 +230,7 @@ static void clean(fixture *f)
 			set_half(brain, i, get_half(brain, i) & ~((1u << (7 - bits)) - 1));
 			set_half(half, i, get_half(half, i) & ~((1u << (10 - bits)) - 1));
 			uint8_t *word = bytes_of(single) + 4 * i;
-			store_bytes(word, 0, 2); /* the low half: a single that was a BF16 */
+			store_bytes(word, 0, 2); /* the low half is 0: the single was a BF16 */
 			store_bytes(word + 2, (word[2] | (uint32_t)word[3] << 8) & ~((1u << (7 - bits)) - 1), 2);
 		}
 	}
@@ -256,8 +257,8 @@ static void constant(fixture *f)
 	for (uint64_t i = 0; i < 128 * 200; i++) {
 		set_half(all, i, 0x3f80);
 		set_half(one, i, i == 777 ? 0x4000 : 0x3f80);
-		set_half(least, i, i % 3 ? 0x8001 : 0x0001); /* subnormal, and all a row has */
-		set_half(tiny, i, 0x0100);                   /* zero once it is FP16 */
+		set_half(least, i, i % 3 ? 0x8001 : 0x0001); /* rows of nothing but the least subnormal numbers */
+		set_half(tiny, i, 0x0100);                   /* becomes zero when it is cast to FP16 */
 		if (i < 5000)
 			set_half(bias, i, 0xbf80);
 	}
@@ -275,7 +276,7 @@ static void non_finite(fixture *f)
 			set_half(weight, r * 300 + rng_below(&f->r, 300), sign | infinity | special);
 		}
 	}
-	/* finite in BF16, infinite in FP16: bitsandbytes' cast overflows */
+	/* values that are finite in BF16 and infinite in FP16, to which bitsandbytes casts */
 	gen_tensor *large = add_2d(f, QS_BF16, 16, 64, "large.weight"),
 	           *all = add_2d(f, QS_BF16, 16, 64, "nans.weight");
 	fill_weights(f, large);
@@ -286,9 +287,9 @@ static void non_finite(fixture *f)
 	fill_weights(f, add_2d(f, QS_BF16, 16, 64, "finite.weight"));
 }
 
-/* Not what a library writes, but what it reads: a header whose size is no multiple of 8, in another order
- * than the data, with white space and a key of its own; bytes before, between and after the tensors; tensors
- * at odd offsets. */
+/* A file that no library writes, but that libraries read. The header's size is no multiple of 8, its tensors
+ * are not in the order of the data, and it has white space and a key of its own. There are bytes before,
+ * between and behind the tensors, and tensors begin at odd offsets. */
 static void write_gaps(fixture *f, const char *folder)
 {
 	static const char header[] =
@@ -318,7 +319,7 @@ static void write_gaps(fixture *f, const char *folder)
 
 typedef struct fixture_kind {
 	const char *name, *description;
-	void (*make)(fixture *f); /* NULL: written by hand */
+	void (*make)(fixture *f); /* NULL: a function of its own writes the files */
 } fixture_kind;
 
 static const fixture_kind kinds[] = {

@@ -1,13 +1,13 @@
-/* Small odd models for tests. */
+/* Small models with unusual properties, for tests. */
 #ifndef GENERATE_FIXTURES_H
 #define GENERATE_FIXTURES_H
 
 #include <stdint.h>
 
-/* Writes fixture `name` into the folders (low may be NULL). False when there is no such fixture. */
+/* Writes fixture `name` into the folders (low may be NULL). Returns 0 if there is no such fixture. */
 int generate_fixture(const char *name, uint64_t seed, const char *high, const char *low);
 
-/* Name of fixture i, NULL after the last. */
+/* Returns the name of fixture i, NULL after the last one. */
 const char *fixture_name(unsigned i, const char **description);
 
 #endif

@@ -26,7 +26,7 @@ static void store16(uint8_t *dst, uint16_t value)
 	store_bytes(dst, value, 2);
 }
 
-/* Blocks of 32: the low four bits of element i and of element 16 + i share a byte. */
+/* Reads a block of 32. The low four bits of element i and of element 16 + i share a byte. */
 static void load_small(uint32_t dtype, const uint8_t *src, gguf_block *block)
 {
 	uint32_t high = 0;
@@ -71,9 +71,9 @@ static void store_small(uint32_t dtype, const gguf_block *block, uint8_t *dst)
 		dst[i] = (uint8_t)((block->codes[i] & 15) | (block->codes[16 + i] & 15) << 4);
 }
 
-/* Eight scales and eight minimums of six bits in twelve bytes: those of the first four parts are in the low
- * bits of bytes 0–3 and 4–7; of the others the low four bits in bytes 8–11, the high two above the first's.
- */
+/* Reads eight scales and eight minimums of six bits from twelve bytes. The scales and minimums of parts 0 to
+ * 3 are in the low six bits of bytes 0–3 and 4–7. The others, of parts 4 to 7, have their low four bits in
+ * bytes 8–11, and their high two bits in the high bits of bytes 0–3 and 4–7. */
 static void load_scales(const uint8_t src[12], gguf_block *block)
 {
 	for (int i = 0; i < 4; i++) {
@@ -93,8 +93,8 @@ static void store_scales(const gguf_block *block, uint8_t dst[12])
 	}
 }
 
-/* Q4_K, Q5_K: the first 32 of each 64 elements are in the low halves of 32 bytes; the fifth bits in byte
- * i mod 32, bit i / 32. */
+/* Reads a block of Q4_K or Q5_K. The first 32 of each 64 elements are in the low halves of 32 bytes, the
+ * others in the high halves. The fifth bit of element i is bit i / 32 of byte i mod 32. */
 static void load_k(uint32_t dtype, const uint8_t *src, gguf_block *block)
 {
 	const uint8_t *high = src + 16, *low = src + (dtype == QS_Q5_K ? 48 : 16);
@@ -122,8 +122,9 @@ static void store_k(uint32_t dtype, const gguf_block *block, uint8_t *dst)
 	}
 }
 
-/* Q6_K: the low four bits of each 128 elements are in 64 bytes, those of the first 64 elements in the low
- * halves; the high two bits in 32 bytes, each with those of elements i, 32 + i, 64 + i, 96 + i. */
+/* Reads a block of Q6_K. The low four bits of each 128 elements are in 64 bytes, those of the first 64
+ * elements in the low halves. Their high two bits are in 32 bytes: byte i has those of elements i, 32 + i, 64
+ * + i and 96 + i. */
 static void load_q6_k(const uint8_t *src, gguf_block *block)
 {
 	for (int i = 0; i < 256; i++) {

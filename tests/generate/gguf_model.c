@@ -15,14 +15,14 @@
 #include "values.h"
 #include "writer.h"
 
-/* A tensor to be written, and what it is made of. */
+/* A tensor to be written, and the tensor that it is made of. */
 typedef struct out_tensor {
 	char name[200];
 	uint32_t dtype;
 	const qs_weight *from;
 	const qs_model_file *file;
-	uint64_t heads; /* of a matrix whose rows are put in another order; or 0 */
-	int is_weighed; /* quantized with an importance matrix */
+	uint64_t heads; /* heads of a matrix whose rows are put into another order; 0: they are not */
+	int is_weighed; /* is it quantized with an importance matrix? */
 } out_tensor;
 
 typedef struct out_model {
@@ -52,8 +52,8 @@ static uint8_t *read_bytes(const char *path, uint64_t offset, uint64_t size)
 	return bytes;
 }
 
-/* convert_hf_to_gguf.py, LlamaModel.permute(): within a head, row j of the first half and row j of the second
- * stand one after the other. */
+/* Permutes rows like LlamaModel.permute() of convert_hf_to_gguf.py: within a head, row j of the first half is
+ * followed by row j of the second half. */
 static void interleave_rows(float *values, uint64_t rows, uint64_t cols, uint64_t heads)
 {
 	uint64_t size = rows / heads, half = size / 2;
@@ -67,7 +67,7 @@ static void interleave_rows(float *values, uint64_t rows, uint64_t cols, uint64_
 	free(copy);
 }
 
-/* Makes the numbers that llama-imatrix measures, of inputs whose channels differ by powers of two. */
+/* Makes numbers like those that llama-imatrix measures, for inputs whose channels differ by powers of two. */
 static float *make_importance(const char *name, size_t n)
 {
 	normal_table *normal = gen_allocate(sizeof *normal);
@@ -120,7 +120,7 @@ static void put_split(gguf_bytes *header, uint32_t no, const gguf_options *optio
 	gguf_put_u32(header, (uint32_t)n_tensors);
 }
 
-/* Writes one file with tensors from first to end. Only the first shard has the metadata, as gguf-split has
+/* Writes one file with tensors [first, end). Only the first shard has the metadata, as gguf-split writes
  * it. */
 static void write_file(const out_model *model, const gguf_options *options, uint32_t no, size_t first,
                        size_t end, const char *path)
@@ -163,7 +163,7 @@ static void write_file(const out_model *model, const gguf_options *options, uint
 		gen_die("%s: cannot write", path);
 }
 
-/* Shards of the same number of tensors. */
+/* Writes all files: shards of equal numbers of tensors. */
 static void write_model(const out_model *model, const gguf_options *options, const char *out)
 {
 	size_t stem = strlen(out);
@@ -189,7 +189,7 @@ static void close_model(out_model *model)
 
 /* ---- From safetensors ---- */
 
-/* gguf-py, tensor_mapping.py, for Llama. */
+/* Makes a tensor's name in GGUF, as gguf-py's tensor_mapping.py does for Llama. */
 static void gguf_name(const char *name, char *dst, size_t dst_size)
 {
 	static const char *const names[][2] = {
@@ -282,7 +282,7 @@ void gguf_convert(const char *in, uint32_t dtype, const gguf_options *options, c
 	else
 		snprintf(path, sizeof path, "%s/config.json", in);
 	json_t *config = json_load_file(path, 0, NULL);
-	/* Some small models name them their own way. */
+	/* Some small models have other names for these numbers. */
 	uint64_t heads = config_number(config, "num_attention_heads", config_number(config, "num_heads", 0));
 	uint64_t key_heads =
 	    config_number(config, "num_key_value_heads", config_number(config, "num_kv_heads", heads));
@@ -318,7 +318,7 @@ typedef struct file_type {
 	const char *name;
 	uint32_t number; /* llama.h, LLAMA_FTYPE_MOSTLY_… */
 	uint32_t dtype;
-	int mixed; /* "_M": some matrices in Q6_K */
+	int mixed; /* "_M": are some matrices of type Q6_K? */
 } file_type;
 
 static const file_type file_types[] = {
@@ -330,8 +330,8 @@ static const file_type file_types[] = {
 
 typedef struct type_choice {
 	const file_type *type;
-	int is_tied;                        /* there is no output.weight: the embeddings are used for it */
-	unsigned n_layers, i_value, i_down; /* layers; matrices of the kind seen so far */
+	int is_tied; /* is there no output.weight, so that the embeddings are used for it? */
+	unsigned n_layers, i_value, i_down; /* layers; matrices of two kinds that were seen so far */
 } type_choice;
 
 /* llama-quant.cpp, use_more_bits() */
@@ -416,7 +416,7 @@ int gguf_quantize_model(const char *in, const char *type, const gguf_options *op
 	const qs_weights *weights = &model.files[0].weights;
 	if (model.n_files != 1)
 		gen_die("%s: shards are not joined here", in);
-	/* Which tensors, in which order, does not depend on the type. */
+	/* The tensors and their order do not depend on the type, so the list for Q8_0 serves all types. */
 	if (qs_gguf_q8_0_header(in, weights, &unused, &unused_size, &order, &error))
 		gen_die("%s", error.text);
 	free(unused);

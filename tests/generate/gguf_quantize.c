@@ -1,4 +1,5 @@
-/* The types with blocks of 32. ggml-quants.c, quantize_row_q4_0_ref … quantize_row_q5_1_ref. */
+/* Quantizing to the types with blocks of 32, as quantize_row_q4_0_ref … quantize_row_q5_1_ref of
+ * ggml-quants.c do. */
 #include <float.h>
 #include <math.h>
 
@@ -6,7 +7,7 @@
 #include "gguf_blocks.h"
 #include "random.h"
 
-/* Q4_0, Q5_0: the value that is largest in magnitude, with its sign, becomes code 0. */
+/* Q4_0 and Q5_0: the value with the largest magnitude becomes code 0, whatever its sign. */
 static void quantize_around_zero(int levels, const float *x, gguf_block *block)
 {
 	float largest = 0, max = 0;
@@ -25,7 +26,7 @@ static void quantize_around_zero(int levels, const float *x, gguf_block *block)
 	}
 }
 
-/* Q4_1, Q5_1: from the smallest value to the largest. */
+/* Q4_1 and Q5_1: the codes go from the smallest value to the largest. */
 static void quantize_from_min(int levels, const float *x, gguf_block *block)
 {
 	float min = FLT_MAX, max = -FLT_MAX;
@@ -45,8 +46,8 @@ static void quantize_from_min(int levels, const float *x, gguf_block *block)
 	}
 }
 
-/* quantize_row_q4_0_impl, whose mean square is that of a row. The codes are those of another scale than the
- * one that is stored, which is fitted to them. */
+/* Quantizes as quantize_row_q4_0_impl does, with the mean square of a row. The stored scale is fitted to the
+ * codes, and so differs from the scale that made them. */
 static void quantize_by_importance(int half, const float *x, const float *importance, gguf_block *block)
 {
 	float weights[32], squares = 0;

@@ -1,5 +1,6 @@
-/* Q4_K, Q5_K and Q6_K. ggml-quants.c: make_qkx2_quants, make_qx_quants, quantize_row_q4_K_ref,
- * quantize_row_q5_K_ref, quantize_row_q6_K_ref. The order of operations is theirs, for sums depend on it. */
+/* Quantizing to Q4_K, Q5_K and Q6_K, as make_qkx2_quants, make_qx_quants, quantize_row_q4_K_ref,
+ * quantize_row_q5_K_ref and quantize_row_q6_K_ref of ggml-quants.c do. Operations have the same order as
+ * there, because sums depend on it. */
 #include <math.h>
 #include <string.h>
 
@@ -9,7 +10,8 @@
 
 #define SMALLEST_SCALE 1e-15f /* GROUP_MAX_EPS */
 
-/* Half to even, by what adding 1.5·2^23 leaves in the mantissa; like there, also of what is out of range. */
+/* Rounds half to even by adding 1.5 · 2^23 and reading the mantissa; numbers out of range give the same
+ * results as in ggml. */
 static int nearest(float value)
 {
 	uint32_t bits;
@@ -33,7 +35,7 @@ typedef struct fit {
 	float scale, min; /* element ≈ scale × code − min */
 } fit;
 
-/* Sum of weight × difference². */
+/* Returns the sum of weight × difference². */
 static float fit_error(const float *x, const float *weights, const uint8_t *codes, float scale, float min)
 {
 	float sum = 0;
@@ -45,7 +47,8 @@ static float fit_error(const float *x, const float *weights, const uint8_t *code
 	return sum;
 }
 
-/* The best of several ranges of codes 0 … top, each with the scale and minimum of least squares. */
+/* Finds the best of several ranges for codes 0 to top. Each range has the scale and the minimum of least
+ * squares. */
 static fit fit_range(int top, const float *x, const float *weights, float first, float step, int n_steps,
                      uint8_t *codes)
 {
@@ -94,14 +97,14 @@ static fit fit_range(int top, const float *x, const float *weights, float first,
 			memcpy(codes, tried, 32);
 			best = error;
 			scale = tried_scale;
-			min = tried_min; /* the next ranges begin there: so it is done */
+			min = tried_min; /* ggml does this too: the next ranges begin at this minimum */
 		}
 	}
 	return (fit){scale, -min};
 }
 
-/* Q4_K, Q5_K. Codes are chosen again with the scales as they are stored; where a part's scale became zero,
- * those of its own fit stay. */
+/* Quantizes to Q4_K or Q5_K. Codes are found again with the scales that are stored, except in parts whose
+ * stored scale is zero. */
 static void quantize_with_mins(int top, const float *x, const float *importance, gguf_block *block)
 {
 	fit fits[8];
@@ -166,7 +169,7 @@ float gguf_fit_scale(int n, int half, const float *x, const float *weights, uint
 		return 0;
 	float scale = 0, best = 0;
 	for (int s = -10; s <= 9; s++) {
-		/* The plain range first, then those a bit smaller and larger. */
+		/* The range of the values itself is tried first, then ranges that are a bit smaller and larger. */
 		float inverse = s == -10 ? -(float)half / max : -((float)half + 0.1f * (float)s) / max;
 		if (s == 0)
 			continue;
@@ -186,7 +189,7 @@ float gguf_fit_scale(int n, int half, const float *x, const float *weights, uint
 	return scale;
 }
 
-/* Elements are weighted by their importance, or their squares. */
+/* Quantizes to Q6_K. Elements are weighted by their importance, else by their squares. */
 static void quantize_q6_k(const float *x, const float *importance, gguf_block *block)
 {
 	float scales[16], max = 0, largest = 0;

@@ -93,7 +93,7 @@ void gguf_put_key_text(gguf_bytes *bytes, const char *key, const char *text)
 	gguf_put_text(bytes, text);
 }
 
-/* Bytes of another type's value where that is fixed. */
+/* Appends some value of a type. sizes: bytes of the types whose values have a fixed size. */
 static void put_value(gguf_bytes *bytes, uint32_t type)
 {
 	static const uint8_t sizes[] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};

@@ -7,14 +7,14 @@
 #include "random.h"
 #include "writer.h"
 
-#define DAMPING 0.01 /* of the mean of the diagonal: AutoGPTQ's damp_percent */
+#define DAMPING 0.01 /* a share of the diagonal's mean is added to it: AutoGPTQ's damp_percent */
 
 float *gen_activations(const gen_inputs *inputs, const char *name, size_t cols, size_t n_samples)
 {
 	normal_table *normal = gen_allocate(sizeof *normal);
 	float *spreads = gen_allocate(cols * sizeof *spreads),
 	      *samples = gen_allocate(cols * n_samples * sizeof *samples);
-	double fresh = sqrt(1 - inputs->correlation * inputs->correlation); /* so that the variance stays 1 */
+	double fresh = sqrt(1 - inputs->correlation * inputs->correlation); /* makes the variance 1 */
 	rng r;
 	normal_table_init(normal);
 	rng_seed(&r, inputs->seed ^ 0xac7, name, 0);
@@ -33,7 +33,7 @@ float *gen_activations(const gen_inputs *inputs, const char *name, size_t cols, 
 	return samples;
 }
 
-/* H = 2/n·ΣxxT, its lower triangle, without damping. */
+/* Computes the lower triangle of H = 2/n · Σ x · xᵀ, without damping. */
 static double *make_hessian(const gen_inputs *inputs, const char *name, size_t n)
 {
 	double *h = gen_allocate(n * n * sizeof *h);
@@ -64,7 +64,7 @@ static int by_falling_value(const void *a, const void *b)
 	return left->at < right->at ? -1 : 1;
 }
 
-/* The order that columns are taken in. */
+/* Finds the order in which columns are quantized. */
 static size_t *make_order(const double *h, size_t n, int act_order)
 {
 	size_t *order = gen_allocate(n * sizeof *order);
@@ -79,8 +79,9 @@ static size_t *make_order(const double *h, size_t n, int act_order)
 	return order;
 }
 
-/* The upper triangular U, in rows, with UTU the inverse of H (damped, its columns in this order). For a lower
- * triangular T with TTT = H it is the transpose of T's inverse; T is found from the last row up. */
+/* Computes, row by row, the upper triangular U for which Uᵀ · U is the inverse of H, damped and with its
+ * columns in this order. U is the transpose of the inverse of a lower triangular T for which Tᵀ · T = H. T is
+ * found from the last row up. */
 static float *make_feedback(const double *h, size_t n, const size_t *order)
 {
 	double *t = gen_allocate(n * n * sizeof *t), *inverse = gen_allocate(n * n * sizeof *inverse), mean = 0;
@@ -122,7 +123,7 @@ static float *make_feedback(const double *h, size_t n, const size_t *order)
 	return u;
 }
 
-/* One row of weights, its columns in order. */
+/* Quantizes one row of weights, whose columns are in the order of quantizing. */
 static void quantize_row(gen_codes *codes, size_t row, float *w, const float *u, const size_t *order,
                          const gen_gptq_options *o)
 {
@@ -142,7 +143,7 @@ static void quantize_row(gen_codes *codes, size_t row, float *w, const float *u,
 	}
 }
 
-/* Each row's and group's anew, of codes whose groups are of neighbouring columns. */
+/* Finds the parameters of each row and group anew, for codes whose groups are neighbouring columns. */
 static void search_params(gen_codes *codes, const gen_matrix *matrix)
 {
 	for (size_t r = 0; r < codes->rows; r++)

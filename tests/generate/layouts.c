@@ -38,7 +38,8 @@ static uint8_t *add(gen_list *list, const char *format, const char *stem, uint32
 	return gen_list_add(list, format, stem, dtype, 2, (const uint64_t[]){rows, cols});
 }
 
-/* Puts code i of a run of words that lie `stride` words apart; bits that overflow are dropped. */
+/* Writes code i of a sequence of codes whose words are `stride` words apart. Higher bits of the code are
+ * dropped. */
 static void put_packed(uint8_t *words, size_t stride, size_t i, unsigned bits, int code)
 {
 	size_t per_word = 32 / bits;
@@ -53,7 +54,7 @@ static size_t words(size_t n, unsigned bits)
 	return (n * bits + 31) / 32;
 }
 
-/* A row's parameters of a group. */
+/* Returns the parameters of a row's group. */
 static const gen_params *params_of(const gen_codes *codes, size_t row, size_t group)
 {
 	return &codes->params[row * codes->n_groups + group];
@@ -75,8 +76,8 @@ static void add_gptq(gen_list *list, const char *stem, const gen_codes *codes, i
 	for (size_t r = 0; r < rows; r++)
 		for (size_t c = 0; c < cols; c++)
 			put_packed(weights + 4 * r, rows, c, bits, codes->codes[r * cols + c]);
-	/* In the first version less one. Zero 0 becomes all ones, which the library's own reader takes back by
-	 * adding 1 to the bits it cut out. */
+	/* Version 1 stores zero points less one. Zero point 0 becomes all ones; the library's reader adds 1 to
+	 * the bits that it has cut out, which gives 0 again. */
 	uint8_t *zeros = add(list, "%s.qzeros", stem, QS_I32, groups, words(rows, bits));
 	uint8_t *scales = add(list, "%s.scales", stem, QS_F16, groups, rows);
 	for (size_t g = 0; g < groups; g++)

@@ -18,18 +18,18 @@ typedef struct llama {
 	llama_options o;
 	uint64_t heads, kv_heads, head_size;
 	normal_table normal;
-	const gen_tensor *columns_of; /* whose columns the factors below are */
-	float *columns;               /* as many as the widest tensor has */
+	const gen_tensor *columns_of; /* the tensor whose column factors are in `columns` */
+	float *columns;               /* room for the columns of the widest tensor */
 	float *row;
 } llama;
 
-/* x log-normally around 1: 2^(spread·z). */
+/* Returns a log-normal number around 1: 2^(spread · z). */
 static double log_normal(const llama *m, rng *r, double spread)
 {
 	return exp2_portable(spread * normal_next(&m->normal, r));
 }
 
-/* Factors of a matrix's columns: nearly equal, and one in 400 is an outlier. */
+/* Makes factors for a matrix's columns. They are nearly equal, but one in 400 is an outlier. */
 static void make_columns(llama *m, const gen_tensor *tensor)
 {
 	rng r;
@@ -44,8 +44,7 @@ static void make_columns(llama *m, const gen_tensor *tensor)
 	m->columns_of = tensor;
 }
 
-/* Sum and product are kept apart: every float operation here is one multiplication, which no compiler can
- * fuse. */
+/* Makes a row. No expression has both a product and a sum of floats, so that compilers cannot fuse them. */
 static void make_row(llama *m, const gen_tensor *tensor, uint64_t row)
 {
 	uint64_t cols = gen_tensor_cols(tensor);
@@ -100,8 +99,8 @@ static uint64_t layer_elems(const llama *m)
 	return 2 * hidden * hidden + 2 * hidden * kv + 3 * hidden * m->o.intermediate + 2 * hidden;
 }
 
-/* Chooses sizes that the options leave open: the smallest of some usual widths that needs at most 24 layers
- * for the size asked. */
+/* Chooses the sizes that the options leave open: the smallest of some usual widths with which the model needs
+ * at most 24 layers to be as large as asked for. */
 static void choose_sizes(llama *m)
 {
 	static const uint64_t widths[] = {64, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096};
@@ -168,7 +167,8 @@ static size_t add_tensors(const llama *m, gen_tensor *tensors)
 	return (size_t)(at - tensors);
 }
 
-/* In the order of the model, each shard taking its part of what is left. */
+/* Assigns tensors to shards, in the order of the model. Each shard takes an equal part of the bytes that are
+ * left. */
 static uint32_t assign_shards(gen_tensor *tensors, size_t n_tensors, uint64_t n_shards)
 {
 	uint64_t left = 0, filled = 0;
@@ -191,7 +191,7 @@ static uint32_t assign_shards(gen_tensor *tensors, size_t n_tensors, uint64_t n_
 	return shard + 1;
 }
 
-/* A text that grows. */
+/* A text that is appended to. */
 typedef struct text {
 	char *data;
 	size_t size, capacity;
@@ -257,8 +257,8 @@ static void write_config(const llama *m, const char *folder, int low)
 	free(json.data);
 }
 
-/* Words of the tokenizer: letters, then syllables of two letters, then words of two and of three syllables,
- * each unique by how it is made, the words in a shuffled order. */
+/* The tokenizer's tokens: letters, then syllables of two letters, then words of two and of three syllables in
+ * a shuffled order. All are different by construction. */
 #define CONSONANTS "bcdfghjklmnprstvwxyz"
 #define VOWELS "aeiou"
 #define N_SYLLABLES 100u
@@ -271,7 +271,7 @@ static void syllable(uint64_t i, char *dst)
 	dst[2] = 0;
 }
 
-/* The two halves of token i. 0: it has none. */
+/* Finds the two tokens that token i is made of. Returns 0 if it is made of none. */
 static int token_halves(uint64_t i, char left[8], char right[8])
 {
 	if (i < N_SYLLABLES) {
@@ -378,8 +378,8 @@ void generate_llama(const llama_options *options)
 	normal_table_init(&m->normal);
 	choose_sizes(m);
 	uint64_t widest = m->o.hidden > m->o.intermediate ? m->o.hidden : m->o.intermediate;
-	m->columns =
-	    gen_allocate((size_t)(widest + 1) * sizeof *m->columns); /* rows are made in pairs of elements */
+	m->columns = gen_allocate((size_t)(widest + 1) *
+	                          sizeof *m->columns); /* one more, because rows are made in pairs of elements */
 	m->row = gen_allocate((size_t)(widest + 1) * sizeof *m->row);
 	gen_tensor *tensors = gen_allocate((size_t)(9 * m->o.layers + 3) * sizeof *tensors);
 	size_t n_tensors = add_tensors(m, tensors);

@@ -8,7 +8,7 @@ typedef struct llama_options {
 	uint32_t dtype; /* QS_BF16, QS_F16 or QS_F32 */
 	uint64_t seed;
 	uint64_t layers, hidden, intermediate, vocab; /* 0: chosen */
-	uint64_t weights_size; /* bytes to come close to, where the above leave a choice; 0: small */
+	uint64_t weights_size; /* bytes to come close to, if sizes above are left open; 0: small */
 	uint64_t shards;
 	const char *high, *low;   /* folders; low may be NULL */
 	int low_rule, per_tensor; /* of writer.h */

@@ -29,14 +29,15 @@ typedef struct export
 	const qs_model *model;
 	config c;
 	pb nodes, initializers, external;
-	char prefix[40];    /* of the layer, which '@' stands for */
-	char quantized[80]; /* the value that was quantized last */
-	char location[200]; /* of external data */
+	char prefix[40];    /* the layer's prefix, which replaces '@' in names */
+	char quantized[80]; /* the name of the value that was quantized last */
+	char location[200]; /* the name of the file with external data */
 	int is_float16, is_quantized, in_blocks;
 }
 export;
 
-/* Formatted text, valid until 8 calls later: for arguments of op, not of what calls it more often. */
+/* Returns a formatted text, which is valid until the eighth call after this one. Use it for arguments of op
+ * only. */
 __attribute__((format(printf, 1, 2))) static const char *say(const char *format, ...)
 {
 	static char texts[8][500];
@@ -111,7 +112,7 @@ static void op_ints(export *x, const char *name, const char *inputs, const char 
 
 /* ---- Initializers ---- */
 
-/* A tensor's bytes, inside or in the external file. */
+/* Adds a tensor with its bytes, in the .onnx file or in the external one. */
 static void add_bytes(export *x, const char *name, int type, const uint64_t *dims, uint32_t n_dims,
                       const void *bytes, size_t size)
 {
@@ -158,7 +159,7 @@ static void add_integers(export *x, const char *name, size_t n, const int64_t *v
 	add_bytes(x, name, ONNX_TYPE_INT64, dims, 1, bytes, 8 * n);
 }
 
-/* Scales or zero points, in typed fields as onnx.helper.make_tensor has them. */
+/* Adds a tensor of scales or zero points, in typed fields as onnx.helper.make_tensor writes them. */
 static void add_params(export *x, const char *name, int type, const onnx_params *params, size_t n)
 {
 	uint64_t dims[] = {n};
@@ -175,8 +176,8 @@ static void add_params(export *x, const char *name, int type, const onnx_params 
 	pb_message(&x->initializers, GRAPH_INITIALIZER, &tensor);
 }
 
-/* NAME_quantized, NAME_scale and NAME_zero_point of a matrix [rows, cols]; a scale for each column, or one.
- */
+/* Adds NAME_quantized, NAME_scale and NAME_zero_point of a matrix [rows, cols], with a scale for each column
+ * or one for all. */
 static void add_codes(export *x, const char *name, const float *values, size_t rows, size_t cols,
                       int per_channel, int reduced)
 {
@@ -196,9 +197,9 @@ static void add_codes(export *x, const char *name, const float *values, size_t r
 	free(params);
 }
 
-/* NAME_Q4, NAME_scales and NAME_zero_points of a matrix of `outputs` rows: codes of 4 bits in blocks along
- * the rows, the last one padded with zeros. (onnxruntime python/tools/quantization/matmul_nbits_quantizer.py)
- */
+/* Adds NAME_Q4, NAME_scales and NAME_zero_points of a matrix of `outputs` rows: codes of 4 bits in blocks
+ * along the rows, the last block padded with zeros. (onnxruntime
+ * python/tools/quantization/matmul_nbits_quantizer.py) */
 static void add_blocks(export *x, const char *name, const float *values, size_t outputs, size_t inputs)
 {
 	size_t block = (size_t)x->o->block, n_blocks = (inputs + block - 1) / block,
@@ -216,7 +217,7 @@ static void add_blocks(export *x, const char *name, const float *values, size_t 
 			for (size_t i = 0; i < n; i++)
 				codes[(at * block + i) / 2] |= (uint8_t)(onnx_round_block(&params, from[i]) << i % 2 * 4);
 		}
-	if (n_blocks % 2) /* what no block has: the middle */
+	if (n_blocks % 2) /* the half byte of no block has the middle, 8 */
 		for (size_t r = 0; r < outputs; r++)
 			zeros[(r + 1) * zeros_size - 1] |= 8 << 4;
 	add_bytes(x, say("%s_Q4", name), ONNX_TYPE_UINT8, (uint64_t[]){outputs, n_blocks, block / 2}, 3, codes,
@@ -232,7 +233,7 @@ static void add_blocks(export *x, const char *name, const float *values, size_t 
 
 /* ---- The model's tensors ---- */
 
-/* Values of a tensor, which has these dimensions (0: any); malloc'd. */
+/* Loads the values of a tensor, which must have these dimensions (0: any); the caller frees them. */
 static float *load(const export *x, const char *name, uint64_t dims[2])
 {
 	const qs_model_file *file;
@@ -259,11 +260,12 @@ static float *load(const export *x, const char *name, uint64_t dims[2])
 	return values;
 }
 
-/* The product of an input and a weight's codes, as the quantizer has it: integers, times both scales. in,
- * out: without '@'. (onnxruntime python/tools/quantization/operators/matmul.py, MatMulInteger) */
+/* Adds the product of an input and a weight's codes as the quantizer does: a product of integers, times
+ * both scales. in and out have no '@'. (onnxruntime python/tools/quantization/operators/matmul.py,
+ * MatMulInteger) */
 static void integer_product(export *x, const char *in, const char *weight, const char *out)
 {
-	if (strcmp(x->quantized, in)) { /* else its codes are there */
+	if (strcmp(x->quantized, in)) { /* if not, the graph has its codes already */
 		op(x, "DynamicQuantizeLinear", in, say("%s_quantized %s_scale %s_zero_point", in, in, in));
 		if (strlen(in) >= sizeof x->quantized)
 			gen_die("a name is too long");
@@ -277,7 +279,7 @@ static void integer_product(export *x, const char *in, const char *weight, const
 	op(x, "Mul", say("%s_cast %s_scales", out, out), out);
 }
 
-/* y = x · Wᵀ, W of a linear layer [outputs, inputs]: a MatMul of [inputs, outputs]. */
+/* Adds a linear layer y = x · Wᵀ, where W is [outputs, inputs], as a MatMul with the transpose of W. */
 static void linear(export *x, const char *input, const char *module, uint64_t inputs, const char *output)
 {
 	char name[200], in[80], out[80];
@@ -287,10 +289,10 @@ static void linear(export *x, const char *input, const char *module, uint64_t in
 	expand(x, output, out, sizeof out);
 	float *values = load(x, name, dims);
 	size_t rows = (size_t)dims[1], cols = (size_t)dims[0];
-	float *turned = gen_allocate(rows * cols * sizeof *turned);
+	float *transposed = gen_allocate(rows * cols * sizeof *transposed);
 	for (size_t r = 0; r < rows; r++)
 		for (size_t c = 0; c < cols; c++)
-			turned[r * cols + c] = values[c * rows + r];
+			transposed[r * cols + c] = values[c * rows + r];
 	expand(x, say("%s.MatMul.weight", module), name, sizeof name);
 	if (x->in_blocks) {
 		add_blocks(x, name, values, cols, rows);
@@ -305,17 +307,17 @@ static void linear(export *x, const char *input, const char *module, uint64_t in
 		pb_text(&made, NODE_NAME, say("%s_Q4", out));
 		add(x, &made);
 	} else if (x->is_quantized) {
-		add_codes(x, name, turned, rows, cols, x->o->per_channel, x->o->reduced);
+		add_codes(x, name, transposed, rows, cols, x->o->per_channel, x->o->reduced);
 		integer_product(x, in, name, out);
 	} else {
-		add_floats(x, name, (uint64_t[]){rows, cols}, 2, turned, rows * cols);
+		add_floats(x, name, (uint64_t[]){rows, cols}, 2, transposed, rows * cols);
 		op(x, "MatMul", say("%s %s", in, name), out);
 	}
-	free(turned);
+	free(transposed);
 	free(values);
 }
 
-/* The rows of the embedding that input_ids name. */
+/* Adds the look-up of the embedding's rows for input_ids. */
 static void embedding(export *x)
 {
 	static const char name[] = "model.embed_tokens.weight";
@@ -326,7 +328,7 @@ static void embedding(export *x)
 		add_floats(x, name, dims, 2, values, rows * cols);
 		op(x, "Gather", "model.embed_tokens.weight input_ids", "hidden.0");
 	} else {
-		add_codes(x, name, values, rows, cols, 0, 0); /* the quantizer does not ask for more here */
+		add_codes(x, name, values, rows, cols, 0, 0); /* the quantizer ignores the options for this one */
 		op(x, "Gather", "model.embed_tokens.weight_quantized input_ids", "hidden.0_quantized");
 		op(x, "DequantizeLinear",
 		   "hidden.0_quantized model.embed_tokens.weight_scale model.embed_tokens.weight_zero_point",
@@ -335,7 +337,7 @@ static void embedding(export *x)
 	free(values);
 }
 
-/* RMSNorm, by the operators that exporters make of it. */
+/* Adds an RMSNorm, by the operators that exporters make of it. */
 static void norm(export *x, const char *input, const char *module, const char *output)
 {
 	char name[200];
@@ -370,7 +372,7 @@ static void constants(export *x)
 	add_scalar(x, "eps", c->eps);
 	add_scalar(x, "zero_float", 0);
 	add_scalar(x, "masked", -10000);
-	double root = 1; /* of head_size, by Newton's steps: no libm */
+	double root = 1; /* of head_size, by Newton's method, which needs no libm */
 	for (int i = 0; i < 60; i++)
 		root = (root + (double)c->head_size / root) / 2;
 	add_scalar(x, "score_factor", 1 / root);
@@ -386,7 +388,7 @@ static void constants(export *x)
 	add_integers(x, "from_heads", 3, (const int64_t[]){0, 0, (int64_t)(c->heads * c->head_size)});
 }
 
-/* Angles of the positions, and the mask that hides what comes later. */
+/* Adds the angles of the positions, and the mask that hides later positions. */
 static void positions(export *x)
 {
 	op(x, "Shape", "input_ids", "shape");
@@ -406,14 +408,14 @@ static void positions(export *x)
 	op(x, "Sin", "angles", "sines");
 }
 
-/* "@NAME" of [batch, length, heads · size] to "@NAME.heads" [batch, heads, length, size]; turned: by its
- * position's angles. */
-static void heads(export *x, const char *name, const char *shape, int turned)
+/* Splits "@NAME" of [batch, length, heads · size] into "@NAME.heads" of [batch, heads, length, size].
+ * rotates: each head is rotated by the angles of its position. */
+static void heads(export *x, const char *name, const char *shape, int rotates)
 {
 	op(x, "Reshape", say("@%s %s", name, shape), say("@%s.split", name));
-	op_ints(x, "Transpose", say("@%s.split", name), say("@%s.%s", name, turned ? "flat" : "heads"), "perm",
+	op_ints(x, "Transpose", say("@%s.split", name), say("@%s.%s", name, rotates ? "flat" : "heads"), "perm",
 	        (const int64_t[]){0, 2, 1, 3}, 4);
-	if (!turned)
+	if (!rotates)
 		return;
 	op(x, "Slice", say("@%s.flat start half last", name), say("@%s.first", name));
 	op(x, "Slice", say("@%s.flat half end last", name), say("@%s.second", name));
@@ -424,7 +426,8 @@ static void heads(export *x, const char *name, const char *shape, int turned)
 	op(x, "Add", say("@%s.by_sines @%s.by_cosines", name, name), say("@%s.heads", name));
 }
 
-/* Each of the key's or value's heads for those of the query that share it: "@NAME.heads" to "@NAME.all". */
+/* Repeats each head of the keys or values for all heads of the queries that share it: makes "@NAME.all" of
+ * "@NAME.heads". */
 static void repeat_heads(export *x, const char *name)
 {
 	uint64_t times = x->c.heads / x->c.kv_heads;
@@ -479,7 +482,7 @@ static void layer(export *x, unsigned number)
 	x->prefix[0] = 0;
 }
 
-/* Its weight stays as it is in a Gemm, which the quantizer leaves alone. */
+/* Adds the head as a Gemm, which the quantizer does not change, so that the weight stays as it is. */
 static void gemm_head(export *x)
 {
 	uint64_t dims[2] = {0, x->c.hidden};
@@ -568,7 +571,7 @@ static void finish(export *x)
 	pb_free(&x->external);
 }
 
-/* By the hub's name or this project's training's. */
+/* Reads a number by the name that the hub's models have for it, or by the name of this project's training. */
 static double config_number(const json_t *root, const char *name, const char *other, double otherwise)
 {
 	json_t *value = json_object_get(root, name);

@@ -1,21 +1,22 @@
-/* A Llama as the folder for transformers.js that has it in ONNX, at several precisions. */
+/* Writing a Llama in ONNX, at several precisions, as a folder for transformers.js. */
 #ifndef GENERATE_ONNX_LLAMA_H
 #define GENERATE_ONNX_LLAMA_H
 
 enum { ONNX_FP32, ONNX_FP16, ONNX_INT8, ONNX_UINT8, ONNX_QUANTIZED, ONNX_Q4, ONNX_Q4F16 };
 
 typedef struct onnx_options {
-	const char *model, *output; /* folders: of safetensors, and to write */
-	const char *base;           /* of the files' names: "model" */
+	const char *model, *output; /* folders: the one with safetensors, and the one to write */
+	const char *base;           /* the beginning of the files' names: "model" */
 	int precision;
-	int per_channel, reduced; /* of INT8, UINT8 and QUANTIZED, which is INT8 by another name */
-	int block, asymmetric;    /* of Q4 and Q4F16: inputs that share a scale (16 to 256); with zero points */
-	int external;             /* weights of 1 KiB and more in BASE.onnx_data */
-	int gemm;                 /* the head is a Gemm of the weight as it is (transB), which stays in floats */
+	int per_channel, reduced; /* for INT8, UINT8 and QUANTIZED, which is INT8 under another name */
+	int block, asymmetric; /* for Q4 and Q4F16. block: inputs that share a scale (16 to 256); asymmetric: with
+	                          zero points */
+	int external;          /* weights of 1 KiB and more are in BASE.onnx_data */
+	int gemm;              /* the head is a Gemm of the weight as it is (transB), and stays in floats */
 } onnx_options;
 
-/* Writes output/onnx/BASE….onnx: input_ids [batch, length] INT64 to logits [batch, length, vocab] F32. Any
- * failure ends the program. */
+/* Writes output/onnx/BASE….onnx, which makes logits [batch, length, vocab] F32 of input_ids [batch, length]
+ * INT64. Any failure ends the program. */
 void generate_onnx(const onnx_options *options);
 
 /* Copies the model's small files; config.json says whether there is external data. */

@@ -6,7 +6,7 @@
 
 onnx_params onnx_find_params(const float *values, size_t n, size_t stride, int is_signed, int reduced)
 {
-	float min = 0, max = 0; /* zero has a code */
+	float min = 0, max = 0; /* the range includes 0, so that 0 has a code */
 	for (size_t i = 0; i < n; i++) {
 		min = fminf(min, values[i * stride]);
 		max = fmaxf(max, values[i * stride]);

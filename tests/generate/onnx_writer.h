@@ -1,11 +1,12 @@
-/* Writing protobuf messages, and ONNX files of them, by hand. Any failure ends the program. */
+/* Writing protobuf messages, and ONNX files, which are such messages, byte by byte. Any failure ends the
+ * program. */
 #ifndef GENERATE_ONNX_WRITER_H
 #define GENERATE_ONNX_WRITER_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-/* A message that grows; {0} is empty. */
+/* A message that is appended to; {0} is empty. */
 typedef struct pb {
 	uint8_t *data;
 	size_t size, capacity;
@@ -20,10 +21,10 @@ void pb_free(pb *message);
 /* Appends a message as a field and frees it. */
 void pb_message(pb *to, uint32_t field, pb *message);
 
-/* A length-delimited field's tag and length, for contents of this size that follow. */
+/* Appends the tag and the length of a length-delimited field; contents of this size must follow. */
 void pb_begin(pb *to, uint32_t field, uint64_t size);
 
-void pb_varint(pb *to, uint64_t value); /* bare, as in packed fields */
+void pb_varint(pb *to, uint64_t value); /* without a tag, as in packed fields */
 void pb_append(pb *to, const void *src, size_t size);
 
 /* Fields of ONNX's messages (github.com/onnx/onnx, onnx.proto). */
@@ -89,13 +90,14 @@ enum {
 	ONNX_TYPE_INT4
 };
 
-/* A TensorProto's fields but for its values. name may be NULL. */
+/* Makes a TensorProto without its values. name may be NULL. */
 pb onnx_tensor(const char *name, int type, const uint64_t *dims, uint32_t n_dims);
 
-/* Says that a tensor's values are in another file. location may be NULL; negative numbers are left out. */
+/* Adds the fields that say that a tensor's values are in another file. location may be NULL; negative numbers
+ * are left out. */
 void onnx_external(pb *tensor, const char *location, int64_t offset, int64_t length);
 
-/* A NodeProto; inputs and outputs are separated by spaces, "-" is an input that is left out. */
+/* Makes a NodeProto. Inputs and outputs are separated by spaces; "-" is an input that is left out. */
 pb onnx_node(const char *op, const char *domain, const char *inputs, const char *outputs);
 void onnx_int_attribute(pb *node, const char *name, int64_t value);
 void onnx_ints_attribute(pb *node, const char *name, const int64_t *values, size_t n);

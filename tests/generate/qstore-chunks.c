@@ -1,6 +1,6 @@
-/* qstore-chunks: coded chunks of 16-bit floats given codes, by every rule and all over the range of scales,
- * where models have none: for decoders to be compared with one another (tests/js/chunks.test.mjs). Each is
- * decoded here first. */
+/* qstore-chunks prints coded chunks of 16-bit floats, with their codes, by every rule and over the whole
+ * range of scales, also where no model has scales. Decoders are compared with one another by them
+ * (tests/js/chunks.test.mjs). Each chunk is decoded here first. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,12 +16,12 @@ enum { ELEMS_MAX = 1 << 17, COLS_MAX = 1024, SCALES_MAX = ELEMS_MAX / 16 };
 
 typedef struct sample {
 	qs_chunk_desc desc;
-	uint8_t scales[4 * SCALES_MAX], zeros[SCALES_MAX], factors[2 * COLS_MAX];
+	uint8_t scales[4 * SCALES_MAX], zero_points[SCALES_MAX], factors[2 * COLS_MAX];
 	uint8_t codes[ELEMS_MAX], values[2 * ELEMS_MAX], coded[4 * ELEMS_MAX], back[2 * ELEMS_MAX];
 	size_t coded_size;
 	uint32_t n_scales;
-	int shares; /* some values are those at the borders of their cells */
-	int shifts; /* factors of runs are off by some ulps */
+	int shares; /* are some values at the borders of their cells? */
+	int shifts; /* are the factors of runs off by some ulps? */
 } sample;
 
 static uint32_t below(rng *r, uint32_t n)
@@ -39,7 +39,8 @@ static uint32_t with_sign(rng *r, uint32_t magnitude)
 	return magnitude | below(r, 2) << 15;
 }
 
-/* The rule, the grid and its memory, but for the scales. `wide`: as many elements as 64 lanes are for. */
+/* Chooses the rule and the grid, without the scales. wide: with as many elements as chunks of 64 lanes
+ * have. */
 static void choose_grid(sample *s, rng *r, int wide)
 {
 	qs_grid *grid = &s->desc.coarse_grid;
@@ -73,15 +74,15 @@ static void choose_grid(sample *s, rng *r, int wide)
 	                                       : (int32_t)levels / 2;
 	if (below(r, 2)) {
 		grid->zero_offset = 0;
-		grid->zero_points = s->zeros;
+		grid->zero_points = s->zero_points;
 		grid->zero_points_size = s->n_scales;
 		for (uint32_t i = 0; i < s->n_scales; i++)
-			s->zeros[i] = (uint8_t)below(r, levels);
+			s->zero_points[i] = (uint8_t)below(r, levels);
 	}
 }
 
-/* Scales of all sizes, few of them special; some are one before times a power of two, which has the same
- * cells. */
+/* Makes scales of all sizes, a few of them special. Some are an earlier one times a power of two, which has
+ * the same cells moved. */
 static void fill_scales(sample *s, rng *r)
 {
 	const qs_grid *grid = &s->desc.coarse_grid;
@@ -102,8 +103,8 @@ static void fill_scales(sample *s, rng *r)
 	for (uint32_t i = 0; i < s->n_scales; i++) {
 		uint8_t *p = s->scales + (size_t)size * i;
 		if (grid->scales_dtype == QS_F16) {
-			int turned = qs_rule_has_either_sign(rule) && !below(r, 4);
-			put16(p, below(r, 8) ? below(r, 31 << 10) | (uint32_t)turned << 15 : below(r, 1 << 16));
+			int is_negative = qs_rule_has_either_sign(rule) && !below(r, 4);
+			put16(p, below(r, 8) ? below(r, 31 << 10) | (uint32_t)is_negative << 15 : below(r, 1 << 16));
 			continue;
 		}
 		uint32_t exponent = narrow ? 100 + below(r, 45) : below(r, 4) ? 100 + below(r, 50) : below(r, 256);
@@ -133,7 +134,7 @@ static void choose_factors(sample *s, rng *r)
 	}
 }
 
-/* A value of the cell of its code. */
+/* Chooses a value of the cell of a code. */
 static uint32_t choose_value(const sample *s, rng *r, const qs_cell_table *table, uint32_t i)
 {
 	uint8_t index = (uint8_t)(s->codes[i] - (uint32_t)table->zero);
@@ -191,7 +192,7 @@ static void print_sample(const sample *s)
 	       grid->rule, desc->dtype, desc->n_elems, (unsigned)desc->cols, grid->group, grid->codes_dtype,
 	       grid->scales_dtype, grid->zero_offset, desc->factors_dtype);
 	print_hex("scales", grid->scales, grid->scales_size);
-	print_hex("zeros", grid->zero_points, grid->zero_points_size);
+	print_hex("zeroPoints", grid->zero_points, grid->zero_points_size);
 	print_hex("factors", desc->factors, desc->factors ? 2 * (size_t)desc->cols : 0);
 	print_hex("codes", s->codes, desc->n_elems);
 	print_hex("values", s->values, 2 * (size_t)desc->n_elems);

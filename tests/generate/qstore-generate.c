@@ -1,4 +1,4 @@
-/* qstore-generate: deterministic models for the demo, tests and benchmarks. */
+/* qstore-generate makes deterministic models for the demo, tests and benchmarks. */
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>

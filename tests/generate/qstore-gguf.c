@@ -1,4 +1,4 @@
-/* qstore-gguf: GGUF models for tests and benchmarks, as llama.cpp's tools make them. */
+/* qstore-gguf makes GGUF models for tests and benchmarks, as llama.cpp's tools do. */
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>

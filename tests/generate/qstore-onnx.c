@@ -1,5 +1,5 @@
-/* qstore-onnx: a Llama in ONNX at several precisions, as transformers.js loads it, for tests and benchmarks.
- */
+/* qstore-onnx makes a Llama in ONNX at several precisions, as transformers.js loads it, for tests and
+ * benchmarks. */
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>

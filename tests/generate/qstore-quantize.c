@@ -1,4 +1,4 @@
-/* qstore-quantize: what quantizers make of a model, in their own arithmetic and layouts, for tests and
+/* qstore-quantize quantizes a model in the arithmetic and the layouts of several quantizers, for tests and
  * benchmarks. */
 #include <getopt.h>
 #include <stdio.h>
@@ -58,7 +58,7 @@ static void usage(FILE *to)
 	    to);
 }
 
-/* Index of text in a NULL-terminated list. */
+/* Returns the index of text in a NULL-terminated list. */
 static int choice(const char *option, const char *text, const char *const *list)
 {
 	for (int i = 0; list[i]; i++)

@@ -28,14 +28,14 @@ static FILE *open_file(const char *path)
 	return stream;
 }
 
-/* The matrices that quantizers take, by LLM.int8's list of names. */
+/* Is this a matrix that quantizers quantize? LLM.int8's list of names decides. */
 static int is_linear(const qs_weight *t)
 {
 	return value_is_float(t->dtype) && qs_llm_int8_selects(t->name, t->dtype == QS_F32 ? QS_F16 : t->dtype,
 	                                                       t->n_dims, t->dims, NULL, NULL);
 }
 
-/* Its values as floats; 0 when one is not finite. */
+/* Loads a tensor's values as floats; returns 0 if one is not finite. */
 static int load_matrix(gen_matrix *m, const qs_weight *t, const uint8_t *data)
 {
 	*m = (gen_matrix){
@@ -49,7 +49,7 @@ static int load_matrix(gen_matrix *m, const qs_weight *t, const uint8_t *data)
 	return 1;
 }
 
-/* Columns times sqrt(most of the activations / most of the weights), in the weights' type: SmoothQuant with
+/* Multiplies each column by sqrt(largest activation / largest weight), in the weights' type: SmoothQuant with
  * α = 0.5. (Xiao et al. 2022, "SmoothQuant", equation 4) */
 static void smooth(const quantize_options *o, gen_matrix *m)
 {
@@ -69,7 +69,7 @@ static void smooth(const quantize_options *o, gen_matrix *m)
 	free(samples);
 }
 
-/* A GPU's approximate division: off by some ulps, the same ones for a row. */
+/* Imitates a GPU's approximate division: the factor of each row is off by some ulps. */
 static void disturb_factors(const quantize_options *o, gen_codes *codes, const char *name)
 {
 	for (size_t r = 0; r < codes->rows; r++) {
@@ -119,7 +119,7 @@ static void make_codes(const quantize_options *o, gen_codes *codes, const gen_ma
 		gen_codes_round(codes, m);
 }
 
-/* 0 when this quantizer would leave the tensor as it is. */
+/* Adds the quantized tensor; returns 0 if the quantizer would leave the tensor as it is. */
 static int add_quantized(const quantize_options *o, gen_list *list, const qs_weight *t, const uint8_t *data)
 {
 	gen_matrix m;
@@ -148,7 +148,7 @@ static int add_quantized(const quantize_options *o, gen_list *list, const qs_wei
 	return taken;
 }
 
-/* All floats to 16 bits, or the linear weights to 8. */
+/* Adds a cast tensor: floats cast to 16 bits, or linear weights to 8. */
 static void add_cast(gen_list *list, const qs_weight *t, const uint8_t *data, uint32_t dtype)
 {
 	uint8_t *dst = gen_list_add(list, "%s", t->name, dtype, t->n_dims, t->dims);
@@ -156,7 +156,7 @@ static void add_cast(gen_list *list, const qs_weight *t, const uint8_t *data, ui
 		value_store(dst, dtype, i, value_load(data, t->dtype, i));
 }
 
-/* Every number moves by noise of `step` times the root of the tensor's mean square. */
+/* Adds a tensor whose numbers are moved by noise: `step` times the root of the tensor's mean square. */
 static void add_moved(const quantize_options *o, gen_list *list, const qs_weight *t, const uint8_t *data)
 {
 	uint64_t n = t->size / qs_dtype_size(t->dtype);
@@ -199,8 +199,8 @@ static void add_tensor(const quantize_options *o, gen_list *list, const qs_weigh
 		memcpy(gen_list_add(list, "%s", t->name, t->dtype, t->n_dims, t->dims), data, (size_t)t->size);
 }
 
-/* config.json's "quantization_config", as the quantizer's own library writes it; NULL where nobody reads one.
- */
+/* Makes the "quantization_config" of config.json as the quantizer's own library writes it; NULL if none is
+ * read. */
 static json_t *make_config(const quantize_options *o)
 {
 	int bits = (int)bits_of(o), grouped = o->per == GEN_PER_GROUP;
@@ -263,7 +263,7 @@ static void copy_small_file(const quantize_options *o, const qs_model_file *file
 {
 	static const char index[] = ".safetensors.index.json";
 	size_t size = (size_t)file->size, name_size = strlen(file->name);
-	/* The index is made anew; files in folders are not a model's own. */
+	/* The index is made anew, and files in subfolders do not belong to the model. */
 	if (strchr(file->name, '/') ||
 	    (name_size >= strlen(index) && !strcmp(file->name + name_size - strlen(index), index)))
 		return;

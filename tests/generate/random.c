@@ -32,7 +32,7 @@ double exp2_portable(double x)
 	return sum * scale;
 }
 
-/* e^(-x²/2) × sqrt(2/π): the density of |z|. */
+/* Returns the density of |z|: e^(-x²/2) × sqrt(2/π). */
 static double density(double x)
 {
 	return 0.79788456080286535588 * exp2_portable(-0.72134752044448170368 * x * x);
@@ -62,7 +62,7 @@ static int32_t quantile(double beyond, int *step, double *reached)
 void normal_table_init(normal_table *table)
 {
 	int step = STEPS;
-	double reached = 2.56e-12; /* beyond 7 */
+	double reached = 2.56e-12; /* the probability that |z| is beyond 7 */
 	for (int i = 4096; i >= 0; i--)
 		table->tail[i] = quantile((i == 4096 ? 1.0 / 8 : 4096 - i) / 4096.0 / 4096.0, &step, &reached);
 	for (int i = 4095; i >= 0; i--)
@@ -89,7 +89,7 @@ uint16_t f32_to_f16(float value)
 		return (uint16_t)(sign | 0x7e00);
 	if (bits >= 0x47800000) /* 65536 */
 		return (uint16_t)(sign | 0x7c00);
-	if (bits < 0x38800000) { /* 2^-14: multiples of 2^-24 */
+	if (bits < 0x38800000) { /* below 2^-14: the result is a multiple of 2^-24 */
 		float magnitude;
 		memcpy(&magnitude, &bits, sizeof magnitude);
 		magnitude += 0.5f;

@@ -10,7 +10,8 @@ typedef struct rng {
 	uint64_t state[4];
 } rng;
 
-/* An independent stream for each (seed, name, row): rows can be made in any order. */
+/* Begins a stream of random numbers. Each seed, name and row has a stream of its own, so that rows can be
+ * made in any order. */
 void rng_seed(rng *r, uint64_t seed, const char *name, uint64_t row);
 
 static inline uint64_t rng_next(rng *r)
@@ -26,14 +27,14 @@ static inline uint64_t rng_next(rng *r)
 	return out;
 }
 
-/* Below n; the bias is of no interest here. */
+/* Returns a number below n; its slight bias does not matter here. */
 static inline uint64_t rng_below(rng *r, uint64_t n)
 {
 	return (rng_next(r) >> 32) * n >> 32;
 }
 
-/* Quantiles of |z|, z standard normal, in units of 2^-26: 4096 of equal probability, and the last of them
- * divided again. */
+/* Quantiles of |z|, for a standard normal z, in units of 2^-26: 4096 intervals of equal probability, of which
+ * the last is divided again. */
 #define NORMAL_ONE (1 << 26)
 typedef struct normal_table {
 	int32_t body[4096], tail[4097];
@@ -41,7 +42,7 @@ typedef struct normal_table {
 
 void normal_table_init(normal_table *table);
 
-/* A standard normal number in units of 2^-26, from 32 random bits (and r, in the tail). */
+/* Makes a standard normal number in units of 2^-26 from 32 random bits, and in the tail from r too. */
 static inline int32_t normal_from_bits(const normal_table *table, uint32_t bits, rng *r)
 {
 	uint32_t at = bits >> 19 & 4095, fraction = bits & 0x7ffff;
@@ -62,10 +63,10 @@ static inline double normal_next(const normal_table *table, rng *r)
 	return normal_from_bits(table, (uint32_t)(rng_next(r) >> 32), r) * (1.0 / NORMAL_ONE);
 }
 
-/* 2^x for |x| < 1000, to about 1e-15, by basic operations only. */
+/* Returns 2^x for |x| < 1000, to about 1e-15, by basic operations only. */
 double exp2_portable(double x);
 
-/* Rounding to nearest even, of anything. */
+/* Round any single to the nearest number, ties to even. */
 uint16_t f32_to_bf16(float value);
 uint16_t f32_to_f16(float value);
 

@@ -1,4 +1,5 @@
-/* All in single precision by IEEE basic operations, so the same on every machine. */
+/* All arithmetic is in single precision by IEEE basic operations, so that results are the same on every
+ * machine. */
 #include "rounding.h"
 
 #include <math.h>
@@ -23,8 +24,8 @@ static gen_params find_llm_int8(float absmax)
 	return (gen_params){absmax, absmax > 0 ? 127.0f / absmax : 0, 0};
 }
 
-/* A scale's range is that of the codes on both sides. Asymmetric: from 0 to 2^bits − 1, the range holding 0,
- * as onnxruntime's quant_utils.py (compute_scale_zp) has it. */
+/* Symmetric codes: the scale spans the codes of both signs. Asymmetric codes go from 0 to 2^bits − 1, and the
+ * range of values includes 0, as in onnxruntime's quant_utils.py (compute_scale_zp). */
 static gen_params find_divide(const gen_rounding *r, float min, float max)
 {
 	float most = (float)((1 << (r->asymmetric ? r->bits : r->bits - 1)) - 1);
@@ -110,8 +111,8 @@ gen_params gen_find_params(const gen_rounding *r, float min, float max)
 	}
 }
 
-/* The loss of the values: Σ|error|^2.4 in AutoGPTQ; here the power is 2.375, which square roots give, and
- * they are the same on every machine. */
+/* Returns the loss of the values. In AutoGPTQ it is Σ |error|^2.4; here the power is 2.375, because square
+ * roots can compute it, which are the same on every machine. */
 static double loss_of(const gen_rounding *r, const gen_params *params, const float *values, size_t n)
 {
 	double sum = 0;
@@ -125,7 +126,10 @@ static double loss_of(const gen_rounding *r, const gen_params *params, const flo
 
 gen_params gen_find_params_of(const gen_rounding *r, const float *values, size_t n)
 {
-	enum { STEPS = 100, SMALLEST = 20 }; /* hundredths of the range: grid, maxshrink */
+	enum {
+		STEPS = 100,
+		SMALLEST = 20
+	}; /* AutoGPTQ's grid and maxshrink: hundredths of the range, and the smallest range that is tried */
 	float min = values[0], max = values[0];
 	for (size_t i = 1; i < n; i++) {
 		min = values[i] < min ? values[i] : min;

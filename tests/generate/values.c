@@ -38,8 +38,9 @@ static float f16_value(uint32_t bits)
 	return bits & 0x8000 ? -magnitude : magnitude;
 }
 
-/* E4M3: sign, 4 bits of exponent (bias 7), 3 of mantissa; 0x7f is NaN, all else finite. (Micikevicius et al.
- * 2022, "FP8 formats for deep learning", table 1.) E5M2 is the upper half of an FP16. */
+/* Returns the value of an E4M3 number: a sign, 4 bits of exponent (bias 7), 3 of mantissa; 0x7f is NaN, all
+ * others are finite. (Micikevicius et al. 2022, "FP8 formats for deep learning", table 1.) E5M2 needs no such
+ * function: it is the upper half of an FP16 number. */
 static float e4m3_value(uint32_t bits)
 {
 	float magnitude =

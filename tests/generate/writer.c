@@ -108,7 +108,8 @@ static int all_finite(const gen_tensor *tensor)
 	return finite;
 }
 
-/* Single precision is cast to FP16 as the 16-bit types are, so selected by the same names. */
+/* Is the tensor quantized? F32 tensors are cast to FP16 first, as 16-bit ones are, so the same names
+ * decide. */
 static int is_quantized(const gen_tensor *tensor)
 {
 	uint32_t dtype = tensor->dtype == QS_F32 && !tensor->data ? QS_F16 : tensor->dtype;
@@ -128,7 +129,7 @@ static char *text_of(const char *format, const char *stem, size_t stem_size)
 	return text;
 }
 
-/* The tensors of a file, as its header has them: one each, or three for a quantized one. */
+/* The tensors of a file as its header lists them: one for each tensor, or three for a quantized one. */
 typedef struct layout {
 	qs_weight *tensors;
 	size_t n_tensors;
@@ -194,7 +195,7 @@ static void write_header(output *out, layout *of)
 	free(header);
 }
 
-/* Any rule but LLM.int8. */
+/* Writes the quantized tensor by any rule but LLM.int8. */
 static void write_low(const gen_files *files, const gen_tensor *tensor, output *low)
 {
 	uint64_t cols = gen_tensor_cols(tensor), rows = gen_tensor_elems(tensor) / cols;
@@ -286,7 +287,7 @@ static void shard_name(char *name, size_t name_size, uint32_t shard, uint32_t n_
 		snprintf(name, name_size, "model-%05u-of-%05u.safetensors", shard + 1, n_shards);
 }
 
-/* All tensors, sorted by name, whatever their shard. */
+/* Writes the index of all tensors, sorted by name. */
 static void write_index(const char *folder, const layout *of, const uint32_t *shards, uint32_t n_shards)
 {
 	output out;

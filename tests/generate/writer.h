@@ -1,4 +1,4 @@
-/* Writing model folders: safetensors files row by row, their INT8 twins, and small files. Any failure ends
+/* Writing model folders: safetensors files row by row, their INT8 versions, and small files. Any failure ends
  * the program. */
 #ifndef GENERATE_WRITER_H
 #define GENERATE_WRITER_H
@@ -18,8 +18,8 @@ struct gen_tensor {
 	char name[120];
 	uint32_t dtype, n_dims;
 	uint64_t dims[4];
-	const uint8_t *data; /* all of it, or NULL: then rows are asked for */
-	int nature;          /* for the one who is asked */
+	const uint8_t *data; /* all bytes; NULL: gen_row is asked for rows */
+	int nature;          /* a number for gen_row */
 	uint32_t shard;
 };
 
@@ -37,19 +37,19 @@ typedef struct gen_files {
 	const char *high, *low; /* folders; low may be NULL */
 	const char *cast;       /* folder of a copy in cast_dtype (QS_BF16 or QS_F16), for F32; or NULL */
 	uint32_t cast_dtype;
-	/* A rule of rounding.h, each with its own layout of a linear weight's tensors: LLM_INT8 X.weight, X.SCB,
+	/* A rule of rounding.h. Each has its own tensors for a linear weight: LLM_INT8 X.weight, X.SCB,
 	 * X.weight_format; DIVIDE X.weight, X.weight.scale; MULTIPLY X.weight, X.scale; COMPRESSED_TENSORS
 	 * X.weight, X.weight_scale. */
 	int low_rule;
-	int per_tensor;    /* one scale for all rows; not by LLM.int8 */
-	uint32_t n_shards; /* each tensor says its own; one shard has no index file */
+	int per_tensor;    /* one scale for all rows; not for LLM.int8 */
+	uint32_t n_shards; /* tensors have the number of their shard; one shard has no index file */
 	gen_row *row;
 	void *context;
 } gen_files;
 
-/* model.safetensors, or the shards and their index, in both folders. In the low one tensors that LLM.int8
- * quantizes (and whose values are finite) stand as X.weight, X.SCB, X.weight_format. Within a file tensors
- * are sorted by name. */
+/* Writes model.safetensors, or the shards and their index, into both folders. In the low one, a tensor that
+ * LLM.int8 quantizes becomes X.weight, X.SCB and X.weight_format, if its values are finite. Within a file
+ * tensors are sorted by name. */
 void gen_write_weights(const gen_files *files, gen_tensor *tensors, size_t n_tensors);
 
 #endif

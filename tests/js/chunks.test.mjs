@@ -14,24 +14,24 @@ const decoders = { simd: await createDecoder({ simd: true }), scalar: await crea
 /** A line of qstore-chunks. */
 function parse(line) {
 	const sample = JSON.parse(line);
-	for (const name of ["scales", "zeros", "factors", "codes", "values", "coded"])
+	for (const name of ["scales", "zeroPoints", "factors", "codes", "values", "coded"])
 		sample[name] = Uint8Array.from(Buffer.from(sample[name], "hex"));
-	if (!sample.zeros.length) delete sample.zeros;
+	if (!sample.zeroPoints.length) delete sample.zeroPoints;
 	if (!sample.factors.length) delete sample.factors;
 	return { ...sample, rowStride: sample.cols / sample.group, groupStride: 1 };
 }
 
-function byWasm(decoder, { dtype, elems, cols, codes, codesDtype, coded, zeros, ...grid }) {
-	const values = new Uint8Array(2 * elems), coarseGrid = { ...grid, zeroPoints: zeros, codesDtype, firstScale: 0 };
+function byWasm(decoder, { dtype, elems, cols, codes, codesDtype, coded, zeroPoints, ...grid }) {
+	const values = new Uint8Array(2 * elems), coarseGrid = { ...grid, zeroPoints, codesDtype, firstScale: 0 };
 	decoder.chunks([{ desc: { kind: REFINE, dtype, elems, cols, first: 0, coarse: codes, coarseDtype: codesDtype, coarseGrid },
 		bytes: coded }], values);
 	return values;
 }
 
-function byReference({ dtype, elems, cols, codes, codesDtype, coded, scales, scalesDtype, zeros, factors, factorsDtype, ...grid }) {
+function byReference({ dtype, elems, cols, codes, codesDtype, coded, scales, scalesDtype, zeroPoints, factors, factorsDtype, ...grid }) {
 	const objects = [{ dtype: scalesDtype, elements: scales.length / DTYPES[scalesDtype].size }];
-	const coarseGrid = gridOf({ objects }, { ...grid, dtype: codesDtype, elements: elems, columns: cols, scales: 0, zeros: zeros ? 1 : NONE,
-		order: NONE }, [scales, zeros]);
+	const coarseGrid = gridOf({ objects }, { ...grid, dtype: codesDtype, elements: elems, columns: cols, scales: 0, zeroPoints: zeroPoints ? 1 : NONE,
+		order: NONE }, [scales, zeroPoints]);
 	return decodeChunk({ kind: REFINE, dtype, n: elems, columns: cols, first: 0, coarse: codes, coarseDtype: codesDtype, coarseGrid,
 		factors: factors && factorsOf(factorsDtype, factors) }, coded);
 }
@@ -48,5 +48,5 @@ test("ranks of all rules, decoded by everything", () => {
 	assert.equal(new Set(ranks.map(({ rule }) => rule)).size, 17);
 	for (const flag of [1, 2, 4, 8, 16])
 		assert.ok(ranks.some(({ coded }) => coded[1] & flag), `none has flag ${flag}`);
-	assert.ok(ranks.some(({ factors }) => factors) && ranks.some(({ zeros }) => zeros));
+	assert.ok(ranks.some(({ factors }) => factors) && ranks.some(({ zeroPoints }) => zeroPoints));
 });

@@ -69,7 +69,7 @@ function compare(desc, coded, what) {
 	const chunk = { ...rest, n, columns, first: desc.first % columns }; // scales are those of the rows from its first on
 	if (grid)
 		chunk.coarseGrid = gridOf({ objects: [{ dtype: grid.scalesDtype, elements: grid.scales.length / DTYPES[grid.scalesDtype].size }] },
-			{ ...grid, dtype: grid.codesDtype, elements: chunk.first + n, columns, scales: 0, zeros: NONE, order: NONE }, [grid.scales]);
+			{ ...grid, dtype: grid.codesDtype, elements: chunk.first + n, columns, scales: 0, zeroPoints: NONE, order: NONE }, [grid.scales]);
 	assert.equal(outcome(() => decodeChunk(chunk, coded)), expected, what);
 }
 

@@ -169,24 +169,24 @@ test("over HTTP: two requests to open at most, no byte of the refinement for INT
 	assert.ok(server.log.every(({ method }) => method === "GET"));
 });
 
-test("lots of any size: the same bytes, each fetched once, and what lies close together in one request", async (t) => {
+test("batches of any size: the same bytes, each fetched once, and what lies close together in one request", async (t) => {
 	const server = await serve(readFileSync(join(folder, "pair.qstore")));
 	t.after(() => server.close());
 	const archive = await openQstore(server.url, { decoder: decoders.simd });
 	const file = archive.filesOf({ precision: "high" }).reduce((a, b) => a.size > b.size ? a : b);
 	const requests = [];
-	for (const lot of [1, 2 ** 14, 2 ** 17, 2 ** 19, undefined]) {
+	for (const batchSize of [1, 2 ** 14, 2 ** 17, 2 ** 19, undefined]) {
 		server.log.length = 0;
 		const hash = createHash("sha256");
-		for await (const bytes of file.chunks(0, file.size, { lot }))
+		for await (const bytes of file.chunks(0, file.size, { batchSize }))
 			hash.update(bytes);
-		assert.equal(hash.digest("hex"), file.sha256, `lots of ${lot}`);
+		assert.equal(hash.digest("hex"), file.sha256, `batches of ${batchSize}`);
 		const ranges = server.ranged().sort((a, b) => a[0] - b[0]);
 		for (let i = 1; i < ranges.length; i++)
-			assert.ok(ranges[i][0] >= ranges[i - 1][1], `lots of ${lot}: bytes ${ranges[i]} twice`);
+			assert.ok(ranges[i][0] >= ranges[i - 1][1], `batches of ${batchSize}: bytes ${ranges[i]} twice`);
 		requests.push(ranges.length);
 	}
-	// One for each lot would be 20 with the smallest ones; all of it has two areas that are wanted.
+	// One for each batch would be 20 with the smallest ones; all of it has two areas that are wanted.
 	assert.ok(requests[0] < 17 && requests.at(-1) === 2, requests.join());
 });
 

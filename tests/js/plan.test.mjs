@@ -37,7 +37,7 @@ test("the index gives what was written", () => {
 	const object = index.object(5);
 	assert.deepEqual([object.kind, object.coarse, object.error, object.elems, object.cols], [2, 2, 0.25, 30, 5]);
 	const codes = index.object(2);
-	assert.deepEqual([codes.kind, codes.rule, codes.scales, codes.zeros, codes.order, codes.group, codes.rowStride, codes.groupStride,
+	assert.deepEqual([codes.kind, codes.rule, codes.scales, codes.zeroPoints, codes.order, codes.group, codes.rowStride, codes.groupStride,
 		codes.zeroOffset],
 		[1, 1, 1, NONE, NONE, 5, 1, 0, 0]);
 	assert.equal(object.size, 60);

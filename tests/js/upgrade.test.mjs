@@ -108,7 +108,7 @@ test("an upgrade fetches the refinement only, and all of it once", async (t) => 
 });
 
 test("what is announced is what is fetched, in any order, with a cache and without", async (t) => {
-	// More than one group of lots.
+	// More than one group of batches.
 	native("qstore-generate", "--layers", "6", "--hidden", "512", "--intermediate", "1408", "--vocab", "4000", "-o", join(folder, "large"));
 	native("qstore-pack", join(folder, "large"), "-o", join(folder, "large.qstore"), "-q");
 	const server = await serve(readFileSync(join(folder, "large.qstore")));

@@ -212,11 +212,11 @@ void build_index_chain(qs_index_builder *b)
 	assert_int_equal(add_object(b, delta, 16), DELTA);
 	zeros.dtype = QS_U8;
 	zeros.n_elems = 1;
-	assert_int_equal(add_object(b, zeros, 2), ZEROS);
+	assert_int_equal(add_object(b, zeros, 2), ZERO_POINTS);
 	codes.dtype = QS_U8;
 	codes.cols = codes.group = 40;
 	codes.chunk_elems = 400;
-	codes.zero_points = ZEROS;
+	codes.zero_points = ZERO_POINTS;
 	codes.zero_offset = 1;
 	assert_int_equal(add_object(b, codes, 10), ZEROED);
 	layout = b->objects[0];
@@ -310,7 +310,7 @@ void build_index_chain(qs_index_builder *b)
 	layout.n_elems = delta.n_elems;
 	layout.cols = delta.n_elems / delta.cols;
 	layout.chunk_elems = (uint32_t)layout.cols;
-	assert_int_equal(add_object(b, layout, 0), TURNED);
+	assert_int_equal(add_object(b, layout, 0), TRANSPOSED_FLOATS);
 	scales.dtype = QS_F16;
 	scales.n_elems = 30;
 	assert_int_equal(add_object(b, scales, 10), FACTORS);

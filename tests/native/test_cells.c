@@ -155,7 +155,8 @@ static int block_reaches(uint32_t rule, double x, int c, int levels)
 
 static void check_block(const qs_cell_table *table, uint32_t rule, uint32_t dtype, const qs_step *step)
 {
-	int levels = (int)qs_rule_levels(rule), turned = step->scale < 0, end = dtype == QS_F16 ? 0x7c00 : 0x7f80;
+	int levels = (int)qs_rule_levels(rule), negated = step->scale < 0,
+	    end = dtype == QS_F16 ? 0x7c00 : 0x7f80;
 	const double *v = values[dtype == QS_BF16];
 	int border[257], c = 0, zero = 128;
 	double offset = qs_rule_adds_zero(rule) ? step->zero - step->centre : (double)step->offset;
@@ -174,7 +175,7 @@ static void check_block(const qs_cell_table *table, uint32_t rule, uint32_t dtyp
 	for (c = 0; c < levels; c++) {
 		int below = border[c] <= 0, first = below ? 1 - border[c + 1] : border[c];
 		if (c != zero)
-			check_cell(table->cells[(c - zero) & 255], (uint32_t)first | (below != turned ? 0x8000 : 0),
+			check_cell(table->cells[(c - zero) & 255], (uint32_t)first | (below != negated ? 0x8000 : 0),
 			           (uint32_t)(border[c + 1] - border[c]), (uint32_t)c, rule, step);
 	}
 }

@@ -78,7 +78,7 @@ function machine(t, { installed = [...NEEDED, ...WANTED], gone = [], stale = [],
 	mkdirSync(join(state, "installed"), { recursive: true });
 	mkdirSync(bin);
 	for (const file of ["scripts", ".ci", "package.json", "package-lock.json", "tests/browser/package.json", "tests/browser/package-lock.json",
-		"tests/packaging/package.json"]) {
+		"tests/packaging/package.json", "docs/building.md"]) {
 		mkdirSync(dirname(join(clone, file)), { recursive: true });
 		cpSync(join(root, file), join(clone, file), { recursive: true });
 	}

@@ -199,7 +199,7 @@ function readBody(r) {
 			chunkElements: r.u32(),
 			firstChunk: r.u32(),
 			nChunks: r.u32(),
-			zeros: r.u32(),
+			zeroPoints: r.u32(),
 			offset: r.u64(),
 			codedSize: r.u64(),
 			order: r.u32(),
@@ -525,14 +525,14 @@ function decodeCodes(r, chunk) {
 
 /** A scale s, an offset o and a zero point z. @typedef {{ s: number, o: number, z: number }} Step */
 
-/** @param {{ objects: { dtype: number }[] }} index @param {Pick<Index['objects'][0], 'rule' | 'dtype' | 'columns' | 'scales' | 'zeros' |
+/** @param {{ objects: { dtype: number }[] }} index @param {Pick<Index['objects'][0], 'rule' | 'dtype' | 'columns' | 'scales' | 'zeroPoints' |
  * 'order' |
  * 'group' | 'rowStride' | 'groupStride' | 'zeroOffset'>} codes @param {Uint8Array[]} decoded @returns {Grid} */
 export function gridOf(index, codes, decoded) {
 	const { rule, columns, group, rowStride, groupStride, zeroOffset } = codes;
 	const signed = codes.dtype === I8;
 	const order = codes.order === NONE ? undefined : [...new Int32Array(decoded[codes.order].slice().buffer)];
-	const zeros = codes.zeros === NONE ? undefined : decoded[codes.zeros];
+	const zeroPoints = codes.zeroPoints === NONE ? undefined : decoded[codes.zeroPoints];
 	const number = (/** @type {number} */ e) => {
 		const row = Math.floor(e / columns), column = e % columns;
 		return row * rowStride + (order ? order[column] : Math.floor(column / group)) * groupStride;
@@ -545,7 +545,7 @@ export function gridOf(index, codes, decoded) {
 	need(!order || order.every((g) => g >= 0 && g < group), "a group that is not there");
 	const step = (/** @type {number} */ i) => {
 		const { s, o } = scales(i);
-		const zero = zeros ? (signed ? (zeros[i] << 24) >> 24 : zeros[i]) : 0;
+		const zero = zeroPoints ? (signed ? (zeroPoints[i] << 24) >> 24 : zeroPoints[i]) : 0;
 		return { s, o, z: zero + zeroOffset };
 	};
 	return { rule, signed, number, step, group, rowStride, order };
@@ -899,8 +899,8 @@ function recoveredScale(dtype, s, o, steps, shift) {
 /** @param {number} rule @param {number} dtype @param {number} scale @param {number} o @param {number} z @param {boolean} signed
  * @returns {Cells} */
 function blockCells(rule, dtype, scale, o, z, signed) {
-	const turned = scale < 0 && (rule === 7 || rule === 8 || rule === 13);
-	const s = turned ? -scale : scale;
+	const negated = scale < 0 && (rule === 7 || rule === 8 || rule === 13);
+	const s = negated ? -scale : scale;
 	if (!(s > 2 ** -119 && s <= 2 ** 100 && Math.abs(o) <= 2 ** 100)) return { zero: undefined, cells: [] };
 	const levels = LEVELS[rule];
 	const adds = rule > 13;
@@ -937,7 +937,7 @@ function blockCells(rule, dtype, scale, o, z, signed) {
 	for (let c = 0; c < levels; c++) {
 		const positive = border[c] > 0;
 		found.cells[(c - /** @type {number} */ (found.zero)) & 255] =
-			{ first: positive ? border[c] : 1 - border[c + 1], n: border[c + 1] - border[c], negative: positive === turned };
+			{ first: positive ? border[c] : 1 - border[c + 1], n: border[c + 1] - border[c], negative: positive === negated };
 	}
 	found.zero = /** @type {number} */ (found.zero) + byteOfFirst;
 	return found;

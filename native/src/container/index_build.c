@@ -9,8 +9,8 @@
 #include "os/arena.h"
 #include "os/array.h"
 
-/* A text and its offset among all texts. Nodes do not move, so that records can point at the text; the offset
- * lies before it. */
+/* A text and its offset among all texts. Nodes do not move, so that records can point at the text, from which
+ * name_offset finds the offset before it. */
 typedef struct string_node {
 	struct string_node *next; /* of the same bucket */
 	uint32_t offset;          /* bytes */
@@ -51,7 +51,7 @@ void qs_builder_free(qs_index_builder *builder)
 	memset(builder, 0, sizeof(*builder));
 }
 
-/* Twice the buckets, or the first ones. 0: out of memory. */
+/* Doubles the number of buckets, or allocates the first ones. Returns 0 if memory is out. */
 static int strings_grow(struct qs_builder_strings *strings)
 {
 	size_t n_buckets = strings->n_buckets == 0 ? 1024 : strings->n_buckets * 2;
@@ -180,7 +180,7 @@ qstore_status qs_builder_add_parts(qs_index_builder *builder, uint64_t n, uint32
 	return QSTORE_OK;
 }
 
-/* Writes all of the body and returns its end. */
+/* Writes the whole body and returns its end. */
 static const uint8_t *write_records(const qs_index_builder *builder, uint8_t *p)
 {
 	qs_store32(p, (uint32_t)builder->n_variants);

@@ -1,15 +1,15 @@
-/* Building an index body: records in growable arrays, equal strings stored once (core/index.h is the reader).
- */
+/* Building the body of an index from records in growable arrays; core/index.h reads it. Equal strings are
+ * stored once. Functions have no error text: their callers know which archive it is. */
 #ifndef QS_INDEX_BUILD_H
 #define QS_INDEX_BUILD_H
 
 #include "core/index.h"
 
 typedef struct qs_index_builder {
-	/* Names are pointers that qs_builder_name returned. Set fields of records in place, as they become known.
-	 */
+	/* The caller sets the fields of records here, as they become known. Names must be pointers that
+	 * qs_builder_name returned. */
 	qs_variant *variants;
-	qs_file *files;        /* their .sha256 is not used, but: */
+	qs_file *files;        /* their .sha256 is not used, but the next array */
 	uint8_t (*sha256)[32]; /* one for each file */
 	qs_extent *extents;
 	qs_tensor *tensors;
@@ -22,13 +22,13 @@ typedef struct qs_index_builder {
 	struct qs_builder_strings *strings;
 } qs_index_builder;
 
-/* A zeroed builder is empty. This frees everything in it. */
+/* Frees everything in a builder, which is then zeroed. A zeroed builder is empty. */
 void qs_builder_free(qs_index_builder *builder);
 
-/* A copy of text that the builder keeps; equal texts have one copy. NULL when out of memory. */
+/* Returns a copy of text that the builder keeps; equal texts have one copy. Returns NULL if memory is out. */
 const char *qs_builder_name(qs_index_builder *builder, const char *text);
 
-/* These append a zeroed record and give its number. MEMORY, or LIMIT at 2^32 - 1 records. */
+/* Append a zeroed record and set *number to its number. They return MEMORY, or LIMIT at 2^32 - 1 records. */
 qstore_status qs_builder_add_variant(qs_index_builder *builder, uint32_t *number);
 qstore_status qs_builder_add_file(qs_index_builder *builder, uint32_t *number);
 qstore_status qs_builder_add_extent(qs_index_builder *builder, uint32_t *number);
@@ -36,11 +36,12 @@ qstore_status qs_builder_add_tensor(qs_index_builder *builder, uint32_t *number)
 qstore_status qs_builder_add_object(qs_index_builder *builder, uint32_t *number);
 qstore_status qs_builder_add_dim(qs_index_builder *builder, uint64_t dim);
 
-/* These append n zeroed records; *first is the number of the first. MEMORY, LIMIT. */
+/* Append n zeroed records and set *first to the number of the first one. They return MEMORY or LIMIT. */
 qstore_status qs_builder_add_chunks(qs_index_builder *builder, uint64_t n, uint32_t *first);
 qstore_status qs_builder_add_parts(qs_index_builder *builder, uint64_t n, uint32_t *first);
 
-/* Makes the body; *body is malloc'd. LIMIT when it would be larger than QS_INDEX_BODY_MAX; MEMORY. */
+/* Makes the body; the caller frees *body. Returns LIMIT if it would be larger than QS_INDEX_BODY_MAX bytes,
+ * or MEMORY. */
 qstore_status qs_builder_body(const qs_index_builder *builder, uint8_t **body, size_t *body_size);
 
 #endif

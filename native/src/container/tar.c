@@ -63,7 +63,7 @@ qstore_status qs_tar_writer_create(qs_tar_writer **out, int fd, const char *path
 	writer->locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
 	if (!writer->archive || !writer->entry || writer->locale == (locale_t)0)
 		return qs_no_memory(error);
-	/* libarchive must not buffer, so that `written` is exact, nor pad to blocks of a tape. */
+	/* libarchive must not buffer, so that `written` is exact, and must not pad to blocks of a tape. */
 	if (archive_write_set_format_pax_restricted(writer->archive) != ARCHIVE_OK ||
 	    archive_write_set_bytes_per_block(writer->archive, 0) != ARCHIVE_OK ||
 	    archive_write_set_bytes_in_last_block(writer->archive, 1) != ARCHIVE_OK ||
@@ -238,9 +238,8 @@ qstore_status qs_tar_list(const char *path, uint64_t archive_size, qs_tar_read *
 	archive_read_set_skip_callback(archive, skip_bytes);
 	if (!status && archive_read_open1(archive) != ARCHIVE_OK)
 		status = fail_list(&list, path, archive, error);
-	/* libarchive tells only where headers start: a member's data begins its padded size before the next
-	 * header.
-	 */
+	/* libarchive tells only where headers begin, so the data's offset is that of the next header less the
+	 * padded size of the data. */
 	char *name = NULL;
 	uint64_t size = 0;
 	while (!status) {

@@ -1,4 +1,5 @@
-/* The tar file around index and payload, through libarchive. All members: mode 0644, no owner, no time. */
+/* Writing and listing the tar file around index and payload, through libarchive. All members have mode 0644,
+ * no owner and no time. */
 #ifndef QS_TAR_H
 #define QS_TAR_H
 
@@ -7,7 +8,7 @@
 
 #include "error.h"
 
-/* Bytes of data or a header with its padding: whole blocks of 512 bytes. */
+/* Returns the bytes that data or a header take with their padding: whole blocks of 512 bytes. */
 static inline uint64_t qs_tar_padded(uint64_t size)
 {
 	return (size + 511) / 512 * 512;
@@ -22,8 +23,8 @@ qstore_status qs_tar_trailer_size(uint64_t *trailer_size, qstore_error *error);
 
 typedef struct qs_tar_writer qs_tar_writer;
 
-/* Writes to fd, whose offset must be 0. path: for messages; it must outlive the writer. Destroy the writer
- * after errors too. */
+/* Creates a writer to fd, whose offset must be 0. path is for messages, and must outlive the writer. Destroy
+ * the writer after errors too. */
 qstore_status qs_tar_writer_create(qs_tar_writer **writer, int fd, const char *path, qstore_error *error);
 
 /* Starts a member. Its data must begin at byte data_offset of the archive, as planned. */

@@ -9,7 +9,7 @@ void qs_ans_entries(qs_ans_entry *entries, const uint16_t *frequencies, const ui
 			*entries++ = base | k << 12;
 }
 
-/* Decodes the symbol of one lane. at: its next unit, if one is due. */
+/* Decodes the symbol of one lane. at: the address of the next unit, which the lane takes if one is due. */
 #define DECODE(lane, at)                                                                                     \
 	{                                                                                                        \
 		uint32_t x = ans->state[lane], e = entries[x & mask];                                                \
@@ -27,7 +27,8 @@ int qs_ans_scalar(qs_ans *ans, uint8_t *dst, size_t n)
 	const uint32_t mask = (1u << log) - 1;
 	const uint8_t *src = ans->src, *end = ans->src_end;
 	size_t i = 0;
-	/* Units are due at random, so a branch would be mispredicted: there is none but at the end. */
+	/* Whether a unit is due is random, so a branch would often be mispredicted. Only the last loop has
+	 * one. */
 	for (; n - i >= lanes && (size_t)(end - src) >= 2 * lanes + 2; i += lanes, dst += lanes)
 		for (unsigned lane = 0; lane < lanes; lane += 8) {
 			DECODE(lane, src)

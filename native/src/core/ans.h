@@ -1,6 +1,6 @@
-/* Range-ANS coded symbols in 8 or 32 interleaved lanes laid out for SIMD, for symbol blocks whose entropy
- * Huffman's whole bits miss (FORMAT.md, "Symbol blocks"; the ANS family: Duda, arXiv 1311.2540; interleaving:
- * Giesen, arXiv 1402.3392). */
+/* Decoding of range-ANS coded symbols, for symbol blocks for which a Huffman code, whose lengths are whole
+ * bits, is too long (FORMAT.md, "Symbol blocks"). There are 8 or 32 interleaved lanes, laid out for SIMD.
+ * (The ANS family: Duda, arXiv 1311.2540; interleaving: Giesen, arXiv 1402.3392.) */
 #ifndef QS_ANS_H
 #define QS_ANS_H
 
@@ -11,8 +11,8 @@ enum {
 	QS_ANS_LOG_MAX = 12, /* frequencies sum up to at most 2^12 */
 	QS_ANS_LANES_MIN = 8,
 	QS_ANS_LANES_MAX = 32,
-	QS_ANS_WIDE_FROM = 1 << 16, /* symbols from which on there are 32 lanes */
-	QS_ANS_START = 1 << 16      /* state that the encoder starts from and the decoder must end at */
+	QS_ANS_WIDE_FROM = 1 << 16, /* blocks of this many symbols or more have 32 lanes */
+	QS_ANS_START = 1 << 16      /* the state that the encoder starts from and the decoder must end at */
 };
 
 /* The entry of a slot, from its lowest bit: 12 bits, the symbol's frequency; 12 bits, the slot's distance
@@ -31,17 +31,16 @@ typedef struct qs_ans {
 	unsigned log, lanes;
 } qs_ans;
 
-/* Decodes n symbols into dst: symbol i by lane i modulo lanes. n is a multiple of the lanes, but for
- * qs_ans_scalar. Returns 0 when the units run out. Any state is safe: bad data gives wrong symbols, never a
- * bad access. */
+/* Decodes n symbols into dst: symbol i by lane i modulo lanes. n is a multiple of the number of lanes, except
+ * for qs_ans_scalar. Returns 0 when the units run out. Any state is safe: bad data gives wrong symbols, never
+ * a bad access. */
 typedef int qs_ans_kernel(qs_ans *ans, uint8_t *dst, size_t n);
 
 qs_ans_kernel qs_ans_scalar;  /* the oracle: any number of symbols */
 qs_ans_kernel qs_ans_simd128; /* WebAssembly SIMD, SSE4.1, NEON */
 qs_ans_kernel qs_ans_avx512;  /* 32 lanes only */
 
-/* frequencies: of the n symbols, at least two of them not 0, which sum up to 1 << log.
- * entries: 1 << log. */
+/* Makes the 1 << log entries of n symbols. Their frequencies sum up to 1 << log; at least two are not 0. */
 void qs_ans_entries(qs_ans_entry *entries, const uint16_t *frequencies, const uint8_t *symbols, unsigned n);
 
 /* Reads the lanes' states and decodes n symbols from the units up to src_end. Returns 0 unless units and
@@ -49,7 +48,7 @@ void qs_ans_entries(qs_ans_entry *entries, const uint16_t *frequencies, const ui
 int qs_ans_decode(const qs_ans_entry *entries, unsigned log, const uint8_t *src, size_t src_size,
                   uint8_t *dst, size_t n);
 
-/* The number of lanes of a block of n symbols. */
+/* Returns the number of lanes of a block of n symbols. */
 static inline unsigned qs_ans_lanes(size_t n)
 {
 	return n < QS_ANS_WIDE_FROM ? QS_ANS_LANES_MIN : QS_ANS_LANES_MAX;

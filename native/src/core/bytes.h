@@ -10,8 +10,8 @@
 #error "qstore's codec writes native words: big-endian hosts need byte swaps in bytes.h"
 #endif
 
-/* For functions that compilers turn into SIMD once arguments are known as constants, and for functions that
- * must be compiled for their caller's instruction set. */
+/* Marks functions that compilers turn into SIMD where arguments are constants, and functions that must be
+ * compiled for their caller's instruction set. */
 #define QS_ALWAYS_INLINE static inline __attribute__((always_inline))
 
 static inline uint16_t qs_load16(const uint8_t *p)
@@ -57,7 +57,7 @@ static inline void qs_store64(uint8_t *p, uint64_t v)
 	memcpy(p, &v, sizeof v);
 }
 
-/* A source that is read front to back; reads past its end set `bad` and give zero. */
+/* Bytes that are read front to back. Reading past their end sets `bad` and returns 0. */
 typedef struct qs_reader {
 	const uint8_t *at, *end;
 	int bad;
@@ -77,7 +77,7 @@ static inline uint8_t qs_read8(qs_reader *r)
 	return *r->at++;
 }
 
-/* Takes n bytes; NULL when fewer are left. */
+/* Takes n bytes and returns their address; NULL if fewer are left. */
 static inline const uint8_t *qs_read_bytes(qs_reader *r, size_t n)
 {
 	if (n > qs_reader_left(r)) {
@@ -89,7 +89,7 @@ static inline const uint8_t *qs_read_bytes(qs_reader *r, size_t n)
 	return p;
 }
 
-/* Unsigned LEB128, at most 32 bits. */
+/* Reads an unsigned LEB128 number of at most 32 bits. */
 static inline uint32_t qs_read_varint(qs_reader *r)
 {
 	uint32_t v = 0;

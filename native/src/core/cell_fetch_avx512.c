@@ -5,7 +5,7 @@
 #if QS_HAVE_AVX512
 #include "cell_tables_avx512.h"
 
-/* F of cells with 0 to 31 values; an empty cell counts as one of one value. */
+/* F of cells with 0 to 31 values; an empty cell is taken for a cell of one value. */
 static const uint16_t floors[32] = {65535, 65535, 32768, 21845, 16384, 13107, 10922, 9362, 8192, 7281, 6553,
                                     5957,  5461,  5041,  4681,  4369,  4096,  3855,  3640, 3449, 3276, 3120,
                                     2978,  2849,  2730,  2621,  2520,  2427,  2340,  2259, 2184, 2114};
@@ -36,7 +36,8 @@ static inline void store_cells(const qs_cell_fields *out, size_t at, __mmask32 t
 	_mm512_mask_storeu_epi16(out->g + at, there, g);
 }
 
-/* Fetches cells from a small table. The number of values is all that G needs, and mostly all that F needs. */
+/* Fetches cells from a small table (cells.h). g becomes the number of values, which can replace G; F is
+ * looked up by that number where it is below 32. fs: F by number of values. */
 static inline __attribute__((always_inline)) void fetch_small(const qs_cells *cells, __m512i fs, size_t at,
                                                               size_t end, const uint8_t *codes,
                                                               const qs_cell_fields *out)

@@ -32,8 +32,8 @@ static int kind_of(uint32_t rule)
 	}
 }
 
-/* Are tables of signed codes around 0 faster? They have kernels of their own, and neighbouring scales of BF16
- * are often equal. */
+/* Are tables faster than these kernels? Tables of signed codes around 0 have fast kernels of their own, and
+ * neighbouring BF16 scales are often equal, so that one table serves several runs. */
 static int prefers_tables(qs_fields_kind kind, uint32_t dtype, const qs_grid *grid, uint64_t run)
 {
 #if QS_HAVE_AVX512
@@ -76,7 +76,7 @@ void qs_strip_cells_init(qs_strip_cells *cells, uint32_t dtype, const qs_grid *g
 		cells->kernel = best_fields_kernel(cells->kind, dtype, run);
 	qs_strip *strip = &cells->strip;
 	for (int r = 0; r < QS_STRIP_RUNS_MAX; r++)
-		strip->scale[r] = 1; /* vectors may have more lanes than there are runs: those are no exceptions */
+		strip->scale[r] = 1; /* a usable scale for the lanes of vectors that have no run */
 	strip->divisor = qs_rule_has_absmax(rule) ? 127 : 1;
 	strip->distance_max = !is_f16 ? 0x1p60f : has_offset ? 60000 : 240;
 	strip->close_offset = is_f16 ? 0x1p-8f : 0x1p-11f;

@@ -5,11 +5,11 @@
 #include "rules.h"
 #include "simd.h"
 
-/* Borders of distances up to 255 and of two more, rounded up to whole vectors. */
+/* Room for the borders of codes 0 to 255 and of two more, rounded up to whole vectors. */
 enum { BORDERS = 264 };
 _Static_assert(BORDERS >= 1 + 255 + 2 + 4, "room for borders up to 255 + 2, which vectors of four round up");
 
-/* Pattern of the largest value that is at most x, for finite x ≥ 0. */
+/* Returns the pattern of the largest value that is at most x, for finite x ≥ 0. */
 QS_ALWAYS_INLINE uint32_t pattern_floor(float x, uint32_t dtype)
 {
 	return dtype == QS_F16 ? qs_f32_bits(x * 0x1p-112f) >> 13 : qs_f32_bits(x) >> 16;
@@ -17,7 +17,7 @@ QS_ALWAYS_INLINE uint32_t pattern_floor(float x, uint32_t dtype)
 
 /* ---- Symmetric rules ---- */
 
-/* Least magnitude whose code is at least k, or end. */
+/* Returns the least magnitude whose code is at least k, or `end` if there is none. */
 static uint32_t search_reaching(uint32_t rule, uint32_t dtype, float factor, uint32_t k, uint32_t end)
 {
 	uint32_t low = 0;
@@ -31,7 +31,7 @@ static uint32_t search_reaching(uint32_t rule, uint32_t dtype, float factor, uin
 	return low;
 }
 
-/* Least magnitude above a row's absmax, after LLM.int8's cast to FP16. */
+/* Returns the least magnitude whose value is above absmax, after LLM.int8's cast to FP16, or `end`. */
 static uint32_t search_above(uint32_t rule, uint32_t dtype, float absmax, uint32_t end)
 {
 	uint32_t low = 0;
@@ -46,16 +46,16 @@ static uint32_t search_above(uint32_t rule, uint32_t dtype, float absmax, uint32
 	return low;
 }
 
-/* first[k], k = 1 … last: least magnitude whose code is at least k. */
+/* Sets first[k], k = 1 … last, to the least magnitude whose code is at least k. */
 QS_ALWAYS_INLINE void find_borders(uint32_t *first, uint32_t last, uint32_t rule, uint32_t dtype, float scale,
                                    int32_t shift)
 {
 	uint32_t end = qs_rule_end(rule, dtype), wrong = 0;
 	float factor = qs_rule_factor(rule, scale, shift), step = qs_rule_step(rule, scale);
 	for (uint32_t k = 1; k <= last; k++) {
-		/* Real borders are (k − ½) · step up to a few units of 2^-24, far less than the spacing of 16-bit
-		 * values: the pattern below that, or the next one. Both sides of the border are checked, nothing is
-		 * taken on trust. */
+		/* The border is (k − ½) · step with a relative error of a few units of 2^-24, far less than the
+		 * spacing of 16-bit values. So it is next to the value below that number. The rule is asked on both
+		 * sides; if they agree, the border is elsewhere, and all borders are searched for. */
 		float x = ((float)(int32_t)k - 0.5f) * step;
 		uint32_t guess = pattern_floor(x, dtype);
 		guess = guess < 1 ? 1 : guess >= end ? end - 1 : guess;
@@ -74,7 +74,7 @@ QS_ALWAYS_INLINE void find_borders(uint32_t *first, uint32_t last, uint32_t rule
 	}
 }
 
-/* Vectors of four. */
+/* Vectors of four numbers. */
 typedef uint32_t four __attribute__((vector_size(16)));
 typedef int32_t four_signed __attribute__((vector_size(16)));
 typedef float four_singles __attribute__((vector_size(16)));
@@ -90,10 +90,10 @@ static void normal_scales(uint32_t rule, uint32_t dtype, float *min, float *max)
 	*max = (is_half ? 200 : 0x1p60f) * steps;
 }
 
-/* Finds the borders for such a scale; returns 0, having done nothing, for another one. A border is (k − ½) ·
- * step with a relative error of up to 2^-15 (shifts add at most 2^-16), and neighbouring values differ by at
- * least 2^-11. So the pattern below (k − ½) · step · (1 + 2^-14) is the last one before the border or the
- * first one after it, and the rule decides which. */
+/* Finds the borders of a scale in the range of normal_scales, four at a time; returns 0 for another scale. A
+ * border is (k − ½) · step with a relative error of up to 2^-15 (shifts add at most 2^-16), and neighbouring
+ * values differ by at least 2^-11. So the pattern below (k − ½) · step · (1 + 2^-14) is the last one before
+ * the border or the first one after it, and the rule decides which. */
 QS_ALWAYS_INLINE int find_normal_borders(uint32_t *first, uint32_t last, uint32_t rule, uint32_t dtype,
                                          float scale, int32_t shift)
 {
@@ -132,7 +132,7 @@ QS_ALWAYS_INLINE int find_normal_borders(uint32_t *first, uint32_t last, uint32_
 	return 1;
 }
 
-/* Cells k to k + 3, and their negative twins. */
+/* Writes cells k to k + 3, and those of the negative codes −k to −k − 3, which differ in the sign only. */
 static inline void make_four_cells(qs_cell *cells, const uint32_t *first, uint32_t k)
 {
 	four begin, n;
@@ -157,7 +157,9 @@ static inline void make_four_cells(qs_cell *cells, const uint32_t *first, uint32
 	memcpy(cells + 255 - k, &a, sizeof a);
 }
 
-/* Indexes from k up to `reach` on both sides, as far as there are codes. */
+/* Writes the cells of codes that are `from` to `reach` above and below the zero point, as far as there are
+ * codes: `positive` above it and `negative` below. both: positive code `positive` has a negative twin whose
+ * cell is as long. */
 QS_ALWAYS_INLINE void write_cells(qs_cell *cells, const uint32_t *first, uint32_t from, uint32_t reach,
                                   uint32_t positive, uint32_t negative, int both)
 {
@@ -165,7 +167,8 @@ QS_ALWAYS_INLINE void write_cells(qs_cell *cells, const uint32_t *first, uint32_
 		cells[k] = qs_make_cell(first[k], first[k + 1] - first[k]);
 	for (uint32_t k = from; k <= reach && k <= negative; k++)
 		cells[256 - k] = qs_make_cell(first[k], first[k + 1] - first[k]) | 0x8000;
-	/* Values beyond the codes' range are clamped: its ends reach one code further. */
+	/* Values beyond the codes' range are clamped, so that the first and the last code's cells are one code
+	 * longer. */
 	if (positive && positive <= reach)
 		cells[positive] = qs_make_cell(first[positive], first[positive + 2] - first[positive]);
 	if (negative && negative <= reach)
@@ -174,7 +177,8 @@ QS_ALWAYS_INLINE void write_cells(qs_cell *cells, const uint32_t *first, uint32_
 		cells[256 - positive] = cells[positive] | 0x8000;
 }
 
-/* These two functions serve all rules, and are not inlined, so that their code is there once. */
+/* The next two functions serve all rules. They are not inlined, so that the module has their code only
+ * once. */
 static __attribute__((noinline)) void find_any_borders(uint32_t *first, uint32_t last, uint32_t rule,
                                                        uint32_t dtype, float scale, int32_t shift)
 {
@@ -192,7 +196,7 @@ static __attribute__((noinline)) void write_cells_by_four(qs_cell *cells, const 
 	write_cells(cells, first, k, reach, positive, negative, both);
 }
 
-/* wide: compiled for vectors so long that the compiler's own loops are the faster ones. */
+/* wide: this is compiled for vectors so long that plain loops, which the compiler vectorizes, are faster. */
 QS_ALWAYS_INLINE void build_symmetric(qs_cell *cells, uint32_t rule, uint32_t dtype, float scale,
                                       int32_t shift, uint32_t reach, uint32_t positive, uint32_t negative,
                                       int both, const int wide)
@@ -210,21 +214,21 @@ QS_ALWAYS_INLINE void build_symmetric(qs_cell *cells, uint32_t rule, uint32_t dt
 
 /* ---- ggml's rules for 4 to 6 bits ---- */
 
-/* Patterns in the order of their values: both zeros are 0. */
-QS_ALWAYS_INLINE float ordered_value(int32_t ordered, uint32_t dtype)
+/* Returns the value at a place: its position among all values in ascending order, 0 for both zeros. */
+QS_ALWAYS_INLINE float value_at_place(int32_t place, uint32_t dtype)
 {
-	float magnitude = qs_magnitude_value((uint32_t)(ordered < 0 ? -ordered : ordered), dtype);
-	return ordered < 0 ? -magnitude : magnitude;
+	float magnitude = qs_magnitude_value((uint32_t)(place < 0 ? -place : place), dtype);
+	return place < 0 ? -magnitude : magnitude;
 }
 
-/* Least ordered pattern that reaches k; finite values, and behind the last. */
+/* Returns the least place whose value reaches code k; `end`, behind all finite values, if there is none. */
 static int32_t search_block(uint32_t rule, uint32_t dtype, float factor, float offset, uint32_t k,
                             uint32_t levels, int32_t end)
 {
 	int32_t low = 1 - end, high = end;
 	while (low < high) {
 		int32_t middle = low + (high - low) / 2;
-		if (qs_block_reaches(rule, dtype, ordered_value(middle, dtype), factor, offset, k, levels))
+		if (qs_block_reaches(rule, dtype, value_at_place(middle, dtype), factor, offset, k, levels))
 			high = middle;
 		else
 			low = middle + 1;
@@ -232,7 +236,7 @@ static int32_t search_block(uint32_t rule, uint32_t dtype, float factor, float o
 	return low;
 }
 
-/* first[k], k = 0 … levels: least ordered pattern that reaches k. */
+/* Sets first[k], k = 0 … levels, to the least place whose value reaches code k. */
 QS_ALWAYS_INLINE void find_block_borders(int32_t *first, uint32_t rule, uint32_t dtype, float scale,
                                          float offset, uint32_t levels)
 {
@@ -246,8 +250,8 @@ QS_ALWAYS_INLINE void find_block_borders(int32_t *first, uint32_t rule, uint32_t
 		guess = guess >= end ? end - 1 : guess;
 		guess = x < 0 ? -guess : guess;
 		guess = guess < 2 - end ? 2 - end : guess;
-		uint32_t at = qs_block_reaches(rule, dtype, ordered_value(guess, dtype), factor, offset, k, levels);
-		uint32_t other = qs_block_reaches(rule, dtype, ordered_value(at ? guess - 1 : guess + 1, dtype),
+		uint32_t at = qs_block_reaches(rule, dtype, value_at_place(guess, dtype), factor, offset, k, levels);
+		uint32_t other = qs_block_reaches(rule, dtype, value_at_place(at ? guess - 1 : guess + 1, dtype),
 		                                  factor, offset, k, levels);
 		first[k] = guess + !at;
 		wrong |= (uint32_t)(at == other) << (k & 31);
@@ -257,7 +261,7 @@ QS_ALWAYS_INLINE void find_block_borders(int32_t *first, uint32_t rule, uint32_t
 			first[k] = search_block(rule, dtype, factor, offset, k, levels, end);
 }
 
-/* Half of the spacing that numbers of the dtype have around x. */
+/* Returns half of the spacing that numbers of the dtype have around x. */
 QS_ALWAYS_INLINE float half_spacing(float x, uint32_t dtype)
 {
 	float octave = qs_f32_from_bits(qs_f32_bits(x) & 0x7f800000);
@@ -281,7 +285,8 @@ QS_ALWAYS_INLINE void find_sum_borders(int32_t *first, uint32_t rule, uint32_t d
 		guess = guess < 3 - end ? 3 - end : guess;
 		uint32_t reached = 0;
 		for (int32_t i = -1; i <= 1; i++)
-			reached += qs_block_reaches(rule, dtype, ordered_value(guess + i, dtype), scale, zero, k, levels);
+			reached +=
+			    qs_block_reaches(rule, dtype, value_at_place(guess + i, dtype), scale, zero, k, levels);
 		/* If all three places reach k, or none does, the border is elsewhere, and is searched for later. */
 		first[k] = guess + 2 - (int32_t)reached;
 		wrong[k] = reached % 3 == 0;
@@ -291,7 +296,8 @@ QS_ALWAYS_INLINE void find_sum_borders(int32_t *first, uint32_t rule, uint32_t d
 			first[k] = search_block(rule, dtype, scale, zero, k, levels, end);
 }
 
-/* `flipped`: the scale is negative, and so are the values that it stands for. Returns the zero point. */
+/* Writes the cells of a block rule or of one that adds the zero point. flipped: the scale was negative, so
+ * that the signs of all values are flipped. Returns the zero point: the code whose cell holds the value 0. */
 QS_ALWAYS_INLINE int32_t build_block(qs_cell *cells, uint32_t rule, uint32_t dtype, float scale, float offset,
                                      uint32_t flipped, uint32_t levels)
 {
@@ -341,7 +347,7 @@ QS_ALWAYS_INLINE void build_rule(qs_cell_table *table, uint32_t rule, uint32_t l
 		table->zero = step->zero; /* of signed codes too */
 }
 
-/* Rule and dtype are constants in each, so that the loops become SIMD. */
+/* Rule and dtype are constants in each case, so that compilers turn the loops into SIMD. */
 #define BUILD_CASE(rule)                                                                                     \
 	case (rule)*2:                                                                                           \
 		build_rule(table, (rule), levels, QS_BF16, step, reach, codes_dtype, wide);                          \
@@ -354,8 +360,11 @@ QS_ALWAYS_INLINE void build_table_of(qs_cell_table *table, uint32_t rule, uint32
                                      uint32_t reach, uint32_t codes_dtype, const int wide)
 {
 	uint32_t levels = qs_rule_levels(rule);
-	/* The rules of 4 bits differ from those of 8 bits only in their number of levels. */
-	rule = rule == QS_RULE_ADD_HALF_4 ? QS_RULE_ADD_HALF : rule == QS_RULE_ADD_4 ? QS_RULE_ADD : rule;
+#if !defined(__wasm__)
+	/* Rules that add the zero point differ in precision and levels; the case of 8 bits serves 4 bits too. */
+	if (qs_rule_adds_zero(rule))
+		rule = qs_rule_is_half(rule) ? QS_RULE_ADD_HALF : QS_RULE_ADD;
+#endif
 	switch (rule * 2 + (dtype == QS_F16)) {
 		BUILD_CASE(QS_RULE_LLM_INT8)
 		BUILD_CASE(QS_RULE_MULTIPLY)
@@ -437,7 +446,7 @@ static __attribute__((noinline)) void build_shared(const qs_cell_cache *cache, q
 	for (uint32_t k = 1; k <= reach + 2 && (k < 128 || !qs_rule_has_absmax(rule)); k++) {
 		if (first[k] >= end)
 			continue;
-		/* Half way to the value below. */
+		/* The number half way between the cell's first value and the value below it. */
 		float middle =
 		    qs_magnitude_value(first[k], dtype) * 0.5f + qs_magnitude_value(first[k] - 1, dtype) * 0.5f;
 		first[k] -= qs_rule_rounds_to(rule, qs_rule_scaled_value(rule, dtype, middle, factor), k);
@@ -510,7 +519,7 @@ void qs_cell_cache_use(qs_cell_cache *cache, uint32_t dtype, uint32_t rule, uint
 	cache->shared = shared;
 }
 
-/* may_move: whether a table of another scale will do. */
+/* may_move: may the table be that of a scale 2^e times as large? */
 static qs_cells find_cells(qs_cell_cache *cache, const qs_step *step, uint32_t reach, int may_move)
 {
 	uint32_t bits = qs_f32_bits(step->scale), offset = qs_f32_bits(step->offset), slot;
@@ -575,7 +584,7 @@ int qs_cell_code(uint32_t dtype, uint32_t rule, const qs_step *step, uint16_t va
 			return QS_NO_CODE;
 		if (qs_rule_rounds_down(rule))
 			return scaled < 0 ? -1 : (int)scaled;
-		/* half to even */
+		/* Adding and subtracting this number rounds half to even. */
 		return (int)((scaled + 0x1.8p23f) - 0x1.8p23f) +
 		       (qs_rule_adds_zero(rule) ? step->centre : (int)qs_rule_zero(rule));
 	}

@@ -1,7 +1,8 @@
-/* Cells: for one scale, which 16-bit values a quantizer maps to each code (FORMAT.md, "Rules").
+/* Cells: the 16-bit values that a rule maps to each code under one scale (FORMAT.md, "Rules").
  *
- * A float's bit pattern without its sign is an ordered integer, so the values of one code are an interval of
- * patterns [first, first + count); the refinement only says which of them. */
+ * A float's bit pattern without its sign is an integer that rises with the magnitude. So the values of one
+ * code are an interval of patterns [first, first + count), and the refinement only says which of them an
+ * element has. */
 #ifndef QS_CELLS_H
 #define QS_CELLS_H
 
@@ -11,9 +12,9 @@
 #include "rules.h"
 #include "simd.h"
 
-/* A cell, as decoding needs it, in one word. Bits 0–15: the pattern of its first value, with the sign; 16–31:
- * G = floor(65536 / F); 32–47: F = min(65535, floor(65536 / n)); 48–63: n, the number of values, which is 1
- * for index 0 and for empty cells. */
+/* A cell in one word, as decoding needs it. Bits 0–15: the pattern of its first value, with the sign; bits
+ * 16–31: G = floor(65536 / F); bits 32–47: F = min(65535, floor(65536 / n)); bits 48–63: n, the number of
+ * values, which is 1 for index 0 and for empty cells. */
 typedef uint64_t qs_cell;
 
 #define QS_CELL_FIRST(c) ((uint16_t)(c))
@@ -29,7 +30,7 @@ QS_ALWAYS_INLINE uint32_t qs_divide_65536(uint32_t n)
 	return qs_f32_bits(65536.0f / (float)(int32_t)n + (0x1p23f - 0.5f)) - 0x4b000000;
 }
 
-/* The cell of `count` values from pattern `first` on. */
+/* Makes the cell of `count` values from pattern `first` on. */
 QS_ALWAYS_INLINE qs_cell qs_make_cell(uint32_t first, uint32_t count)
 {
 	uint32_t n = count ? count : 1;
@@ -41,21 +42,21 @@ QS_ALWAYS_INLINE qs_cell qs_make_cell(uint32_t first, uint32_t count)
 
 enum { QS_CELL_TABLE = 256, QS_CELL_FIELDS = 128 };
 
-/* The cells of one scale. Index: the code less `zero`, modulo 256; index 0 is the code whose cell holds the
- * value 0, and whose values are not coded as ranks. */
+/* The cells of one scale, by cell index: the code less `zero`, modulo 256. Index 0 belongs to the code whose
+ * cell holds the value 0. Elements with index 0 are escapes: their values are not coded as ranks. */
 typedef struct qs_cell_table {
 #if QS_HAVE_AVX512
-	/* Tables of wide caches also have each field in an array of its own, for codes 0 to 127. There g and
-	 * count are 0 for index 0, and for all indexes if zero is QS_ALL_ZERO. Negative codes have the cells of
-	 * positive ones, except −128. small repeats count, if no count is above 255 and, from code 32 on, none
-	 * above 31. */
+	/* Tables of wide caches also have each field in an array of its own, for codes 0 to 127; negative codes
+	 * have the cells of positive ones, except −128. In these arrays g and count are 0 for index 0, and for
+	 * all indexes if zero is QS_ALL_ZERO. The table is small if no count is above 255 and, from code 32 on,
+	 * none is above 31; `small` then has the counts. */
 	uint16_t first[QS_CELL_FIELDS];
 	uint8_t small[QS_CELL_FIELDS];
 	uint8_t f_low[QS_CELL_FIELDS], f_high[QS_CELL_FIELDS]; /* bytes of f */
 	uint16_t f[QS_CELL_FIELDS], g[QS_CELL_FIELDS], count[QS_CELL_FIELDS];
 #endif
 	qs_cell cells[QS_CELL_TABLE];
-	int32_t zero; /* QS_ALL_ZERO: all elements are coded as those of index 0 are */
+	int32_t zero; /* or QS_ALL_ZERO: all elements have index 0 */
 	int is_small;
 	uint8_t to_next_line[56];
 } qs_cell_table;
@@ -64,8 +65,8 @@ _Static_assert(sizeof(qs_cell_table) % 64 == 0, "tables begin at cache lines");
 
 enum { QS_ALL_ZERO = 1 << 20 };
 
-/* The cells of a scale, by the table of one that is 2^e times it: `move` is added to the first pattern of
- * each cell, modulo 2^16. The other fields are the same. */
+/* The cells of a scale, taken from the table of a scale 2^e times as large: `move` is added to the first
+ * pattern of each cell, modulo 2^16. The other fields are the same for both scales. */
 typedef struct qs_cells {
 	const qs_cell_table *table;
 	uint16_t move; /* also flips the sign where the two scales' signs differ */
@@ -78,17 +79,17 @@ QS_ALWAYS_INLINE qs_cell qs_cells_at(qs_cells cells, uint8_t index)
 	return (cell & ~(qs_cell)0xffff) | (uint16_t)(cell + cells.move);
 }
 
-/* Tables by scale, in a direct-mapped cache in the caller's memory. Scales that are values of a 16-bit type,
- * as absmaxima are, have 128 or 1,024 mantissas: there is a slot for each. */
+/* A direct-mapped cache of tables, by scale, in the caller's memory. Scales that are values of a 16-bit type
+ * have 128 or 1,024 mantissas, so that each mantissa can have a slot of its own. */
 enum { QS_CELL_CACHE_SLOTS = 1024 };
 
 /* Identifies the table in a slot. */
 typedef struct qs_cell_key {
-	uint32_t scale,
-	    zero;         /* bits of its scale, or its mantissa if the table is movable; zero point and shift */
-	uint32_t offset;  /* bits */
-	uint16_t place;   /* of a movable table: sign and exponent of its scale, as those of dtype */
-	uint8_t reach;    /* indexes up to this, and down from 256 less this, are there; 0: no table */
+	uint32_t scale;  /* the bits of its scale; of a movable table, only the mantissa */
+	uint32_t zero;   /* its zero point and shift (qs_cell_key_zero), and QS_CELL_MOVABLE */
+	uint32_t offset; /* the bits of its offset */
+	uint16_t place;  /* of a movable table: sign and exponent of its scale, where a value of dtype has them */
+	uint8_t reach;   /* it has the indexes 0 to reach, and 256 - reach to 255; 0: the slot has no table */
 	uint8_t is_small; /* see qs_cell_table */
 } qs_cell_key;
 
@@ -100,9 +101,9 @@ typedef struct qs_cell_cache {
 	 * movable_mask, less movable_min, are at most movable_span. The mask drops the sign for rules under which
 	 * a negative scale only flips signs. */
 	uint32_t movable_min, movable_span, movable_mask;
-	uint32_t exponent_shift; /* by which a single's exponent becomes that of dtype */
-	int shared; /* whether borders are shared: a value at a border belongs to both cells; 0 at first */
-	int wide;   /* whether tables are built for and by AVX-512; the cells are the same */
+	uint32_t exponent_shift; /* moves a single's exponent to the place of dtype's exponent */
+	int shared; /* are borders shared? A value at a border then belongs to both cells; 0 at first */
+	int wide;   /* are tables built by AVX-512, with fields as arrays? The cells are the same */
 } qs_cell_cache;
 
 /* dtype: of the values, QS_F16 or QS_BF16. */
@@ -112,9 +113,9 @@ void qs_cell_cache_init(qs_cell_cache *cache, uint32_t dtype, uint32_t rule, uin
  * are kept. */
 void qs_cell_cache_use(qs_cell_cache *cache, uint32_t dtype, uint32_t rule, uint32_t codes_dtype, int shared);
 
-/* The table for a scale, for codes that are at most `reach` from the zero point (1 to 255; other rules than
- * the symmetric ones have always all); valid until the next call. IEEE single operations only, so that every
- * platform finds the same cells. */
+/* Returns the table of a scale, valid until the next call. It has at least the cells of codes that are at
+ * most `reach` (1 to 255) from the zero point; under rules that are not symmetric it has all. Only IEEE
+ * single precision is used, so that every platform finds the same cells. */
 const qs_cell_table *qs_cell_cache_get(qs_cell_cache *cache, const qs_step *step, uint32_t reach);
 
 /* Finds the cells of a scale, perhaps by the table of a scale 2^e times as large. Symmetric rules use only
@@ -155,14 +156,14 @@ QS_ALWAYS_INLINE int qs_cell_cache_has(const qs_cell_cache *cache, const qs_step
 	return 1;
 }
 
-/* Is this a scale that codes can be made with? If not, all elements are coded as those of index 0 are. */
+/* Can codes have been made with this scale? If not, all elements have index 0. */
 int qs_step_is_usable(uint32_t rule, const qs_step *step);
 
-/* The least `reach` for these indexes. */
+/* Returns the least `reach` of a table that has the cells of these indexes. */
 uint32_t qs_cell_reach(uint32_t codes_dtype, int32_t zero, const uint8_t *indexes, uint32_t n);
 
-/* The code that the rule gives a value of dtype, before it is clamped to the codes' range; QS_NO_CODE for
- * what is not finite or far outside. */
+/* Returns the code that the rule gives a value of dtype, before it is clamped to the codes' range; QS_NO_CODE
+ * for values that are not finite or far outside. */
 enum { QS_NO_CODE = 1 << 20 };
 int qs_cell_code(uint32_t dtype, uint32_t rule, const qs_step *step, uint16_t value);
 

@@ -4,7 +4,7 @@
 #include "checksum.h"
 #include "simd.h"
 
-/* Below this much the instructions do not matter. */
+/* Below this many bytes the instruction set makes no difference. */
 #define LONG_SIZE 1024
 
 uint64_t qs_checksum(const void *src, size_t src_size)

@@ -88,9 +88,10 @@ static qstore_status decode_planes(qs_reader *r, uint32_t dtype, size_t n, uint8
 	return QSTORE_OK;
 }
 
-/* A row of n bytes, with `room` from its first one on to the end of all. Steps take less time than memcpy
- * does for short rows, and in WebAssembly, where it is a call out of the module. The last step may copy
- * bytes beyond the row: it reads scratch memory's slack, and the next rows overwrite what it writes. */
+/* Copies a row of n bytes; dst has `room` bytes from the row's start to the end of all rows. Copying by steps
+ * is faster than memcpy for short rows, and in WebAssembly, where memcpy is a call out of the module. The
+ * last step may copy bytes beyond the row: it reads scratch memory's slack, and the next rows overwrite the
+ * bytes that it writes. */
 static void copy_row(uint8_t *dst, const uint8_t *src, size_t n, size_t room)
 {
 	enum { STEP = 32 };
@@ -115,8 +116,8 @@ static qstore_status decode_codes(qs_reader *r, const qs_chunk_desc *desc, uint8
 		return QSTORE_CORRUPT;
 	if (n_classes == 1)
 		return qs_decode_blocks(r, 1, desc->n_elems, dst, w);
-	/* Rows' classes in front, the rows class by class after them: both fit, there are at most as many rows as
-	 * elements. */
+	/* Scratch memory has the rows' classes first, then the rows, class by class. Both fit, because there are
+	 * at most as many rows as elements. */
 	uint8_t *classes = w->scratch, *rows = w->scratch + QS_CLASSES_ELEMS_MAX;
 	if (desc->n_elems > QS_CLASSES_ELEMS_MAX)
 		return QSTORE_CORRUPT;
@@ -166,7 +167,7 @@ static qstore_status decode_centred(qs_reader *r, const qs_chunk_desc *desc, uin
 	uint32_t flags = qs_read8(r);
 	int by_row = flags & QS_CENTRED_ROWS;
 	uint64_t n = by_row ? qs_chunk_rows(desc) : desc->cols;
-	uint8_t *centres = w->values; /* not needed for codes */
+	uint8_t *centres = w->values; /* which no other step of decoding codes uses */
 	if (r->bad || flags & ~(uint32_t)QS_CENTRED_FLAGS || n > QS_CENTRES_MAX)
 		return QSTORE_CORRUPT;
 	qstore_status status = qs_decode_blocks(r, 1, (size_t)n, centres, w);
@@ -177,7 +178,7 @@ static qstore_status decode_centred(qs_reader *r, const qs_chunk_desc *desc, uin
 	return status;
 }
 
-/* Decodes codes whose peaks, the extreme codes of groups, are coded on their own. */
+/* Decodes codes whose peaks (peaks.h) are coded apart from the other codes. */
 static qstore_status decode_peaks(qs_reader *r, const qs_chunk_desc *desc, uint8_t *dst,
                                   const qs_workspace *w)
 {
@@ -206,7 +207,7 @@ static qstore_status decode_recoded(qs_reader *r, const qs_chunk_desc *desc, uin
 	return QSTORE_OK;
 }
 
-/* Decodes records of desc->cols bytes, one column after the other. */
+/* Decodes records of desc->cols bytes, of which each byte position has a symbol block of its own. */
 static qstore_status decode_records(qs_reader *r, const qs_chunk_desc *desc, uint8_t *dst,
                                     const qs_workspace *w)
 {
@@ -220,7 +221,7 @@ static qstore_status decode_records(qs_reader *r, const qs_chunk_desc *desc, uin
 	return status;
 }
 
-/* Decodes differences of ordered patterns, which are stored as planes. */
+/* Decodes floats that are stored as planes of differences to coarser values (delta.h). */
 static qstore_status decode_delta(qs_reader *r, const qs_chunk_desc *desc, uint8_t *dst,
                                   const qs_workspace *w)
 {

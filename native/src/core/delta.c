@@ -9,7 +9,8 @@ int qs_delta_applies(uint32_t coarse_dtype, uint32_t dtype)
 	return dtype == QS_F32 ? narrow || coarse_dtype == QS_F32 : narrow && coarse_dtype == dtype;
 }
 
-/* Turns a pattern of sign and magnitude into an integer that rises with the value. It is its own inverse. */
+/* Makes an integer that rises with the value from a float's pattern of sign and magnitude, and the pattern
+ * from the integer: the function is its own inverse. */
 QS_ALWAYS_INLINE uint32_t order32(uint32_t bits)
 {
 	return bits ^ ((0u - (bits >> 31)) & 0x7fffffffu);
@@ -20,8 +21,8 @@ QS_ALWAYS_INLINE uint32_t order16(uint32_t bits)
 	return bits ^ ((0u - (bits >> 15)) & 0x7fffu);
 }
 
-/* The coarse value as the ordered pattern of a single. FP16's infinities and NaNs become the numbers that
- * would follow the largest finite one. */
+/* Returns the coarse value as a single, in the order of order32. FP16's infinities and NaNs become the
+ * numbers that would follow the largest finite one. */
 QS_ALWAYS_INLINE uint32_t predict32(const uint8_t *coarse, size_t i, uint32_t coarse_dtype)
 {
 	if (coarse_dtype == QS_F32)

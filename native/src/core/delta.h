@@ -1,5 +1,5 @@
-/* Floats as differences to coarser ones (FORMAT.md, "Delta"): an FP32 master beside its 16-bit cast. Patterns
- * are compared as ordered integers, so that a difference counts representable values. */
+/* Floats as differences to coarser floats (FORMAT.md, "Delta"), such as an FP32 model beside its 16-bit cast.
+ * Differences are those of places, so that they count representable values. */
 #ifndef QS_DELTA_H
 #define QS_DELTA_H
 

@@ -3,10 +3,11 @@
 #include "bytes.h"
 #include "rules.h"
 
-/* Least magnitude of `dtype` whose product with the factor is rounded, half to even, to magnitude `product`
- * of `factors_dtype` or more; product ≥ 1. The product of two 16-bit values is exact in single precision, and
- * so is the border, halfway between two values: a quotient that is not equal to a value is on the right side
- * of it. For odd products the border is just beyond halfway, since ties are rounded to even. */
+/* Returns the least magnitude of `dtype` whose product with the factor is rounded, half to even, to
+ * magnitude `product` of `factors_dtype` or more; product ≥ 1. The product of two 16-bit values is exact
+ * in single precision, and so is the border, halfway between two values: a quotient that is not equal to a
+ * value is on the right side of it. For odd products the border is just beyond halfway, since ties are
+ * rounded to even. */
 QS_ALWAYS_INLINE uint32_t least_factor(uint32_t product, float factor, uint32_t dtype, uint32_t factors_dtype)
 {
 	uint32_t products_end = qs_rule_end(QS_RULE_DIVIDE, factors_dtype);
@@ -19,7 +20,7 @@ QS_ALWAYS_INLINE uint32_t least_factor(uint32_t product, float factor, uint32_t 
 	uint32_t least = dtype == QS_F16 ? (qs_f32_bits(value * 0x1p-112f) + 0x1fff) >> 13
 	                                 : (qs_f32_bits(value) + 0xffff) >> 16;
 	least = least < end ? least : end;
-	/* Scaling has rounded what is subnormal in FP16. */
+	/* Scaling rounds values that are subnormal in FP16, so that the next value may be the least one. */
 	return least + (dtype == QS_F16 && least < end && qs_magnitude_value(least, dtype) < value);
 }
 
@@ -75,7 +76,7 @@ void qs_factor_cells(const qs_chunk_desc *desc, uint32_t at, qs_cells cells, con
                      uint32_t n, qs_cell *dst)
 {
 	const uint8_t *factors = qs_factors_at(desc, at);
-	/* The types are constants in each call. */
+	/* The types are constants in each call, so that compilers make SIMD loops for each pair of types. */
 	if (desc->dtype == QS_F16 && desc->factors_dtype == QS_F16)
 		factor_cells(factors, QS_F16, QS_F16, cells, indexes, n, dst);
 	else if (desc->dtype == QS_F16)

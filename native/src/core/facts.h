@@ -1,10 +1,9 @@
 /* The facts of the format, each in one table: types of elements, kinds of objects and files, layouts, rules,
- * modes of chunks and types of symbol blocks, with their properties. C's enums, tables and accessors are made
- * from these lists by the preprocessor, js/format/facts.js by scripts/generate-js. FORMAT.md says what they
- * mean.
+ * modes of chunks and types of symbol blocks, with their properties. The preprocessor makes C's enums, tables
+ * and accessors from these lists; scripts/generate-js makes js/format/facts.js. FORMAT.md has their meaning.
  *
- * No other file compares rules by their numbers' order, or lists the rules that share a property: it asks
- * here. Only their arithmetic depends on single rules, in rules.h, cells.c and cell_fields.c.
+ * No other file compares rules by the order of their numbers, or lists the rules that share a property: it
+ * asks the functions here. Only arithmetic depends on single rules, in rules.h, cells.c and cell_fields.c.
  *
  * To add a rule:
  * 1. a row at the end of QS_RULE_LIST, and one in FORMAT.md, 3.4; then run scripts/generate-js;
@@ -74,11 +73,11 @@
 	X(U4,      42,   2,   1, "U4")                                                                           \
 	X(I4,      43,   2,   1, "I4")
 
-/* Kinds of objects: name, number, whether they have chunks of their own, what users are told.
- * PLAIN: elements on their own. CODES: I8 or U8 codes of a matrix, on their own or given coarser codes.
- * REFINE: F16 or BF16 elements, given their codes. DELTA: floats, given coarser values of the same elements.
- * LAYOUT: the bytes of a format that packs codes, or keeps them together with their scales.
- * BASE: elements of a file of another model, the base. */
+/* Kinds of objects: name, number, whether they have chunks of their own, name that users see. PLAIN: elements
+ * on their own. CODES: I8 or U8 codes of a matrix, on their own or given coarser codes. REFINE: F16 or BF16
+ * elements, given their codes. DELTA: floats, given coarser values of the same elements. LAYOUT: the bytes of
+ * a format that packs codes, or keeps them together with their scales. BASE: elements of a file of another
+ * model, the base. */
 #define QS_KIND_LIST(X)                                                                                      \
 	X(PLAIN,  0, 1, "plain")                                                                                 \
 	X(CODES,  1, 1, "codes")                                                                                 \
@@ -87,9 +86,9 @@
 	X(LAYOUT, 4, 0, "codes")                                                                                 \
 	X(BASE,   5, 0, "base")
 
-/* Kinds of files: name, number, whether the file is a member of the archive, what users are told.
- * STORED: verbatim. ZSTD: one zstd frame. ASSEMBLED: extents of objects. BASE: a file of another model, which
- * is not in the archive. */
+/* Kinds of files: name, number, whether the file is a member of the archive, name that users see. STORED:
+ * verbatim. ZSTD: one zstd frame. ASSEMBLED: extents of objects. BASE: a file of another model, which is not
+ * in the archive. */
 #define QS_FILE_KIND_LIST(X)                                                                                 \
 	X(STORED,    0, 1, "stored")                                                                             \
 	X(ZSTD,      1, 1, "zstd")                                                                               \
@@ -97,9 +96,9 @@
 	X(BASE,      3, 0, "base")
 
 /* Layouts (FORMAT.md, 2.3): name, number, whether words (or floats) come column by column of the codes'
- * matrix, whether the codes of a word are in AWQ's order of nibbles.
- * BLOCKS: ggml's blocks, of codes and scales. PACKED: words of codes that are neighbours in a row.
- * TRANSPOSED: the same words, column by column; or floats whose rows became columns. INTERLEAVED: as PACKED.
+ * matrix, whether the codes of a word are in AWQ's order of nibbles. BLOCKS: ggml's blocks, of codes and
+ * scales. PACKED: words of codes that are neighbours in a row. TRANSPOSED: the words of PACKED, column by
+ * column; or floats, column by column. INTERLEAVED: the words of PACKED, with their codes in AWQ's order.
  * INTERLEAVED_COLUMNS: words of eight codes that are neighbours in a column. */
 #define QS_LAYOUT_LIST(X)                                                                                    \
 	X(BLOCKS,              1, 0, 0)                                                                          \
@@ -108,8 +107,8 @@
 	X(INTERLEAVED,         4, 0, 1)                                                                          \
 	X(INTERLEAVED_COLUMNS, 5, 1, 1)
 
-/* Modes of chunks (FORMAT.md, 3): name, number, the chunks that may have it, name.
- * ALL; BYTE_CODES: dtype I8 or U8; BYTES: that dtype; REFINE, DELTA, CODES: that kind of object. */
+/* Modes of chunks (FORMAT.md, 3): name, number, the chunks that may have it, name that users see. ALL;
+ * BYTE_CODES: dtype I8 or U8; BYTES: that dtype; REFINE, DELTA, CODES: that kind of object. */
 #define QS_MODE_LIST(X)                                                                                      \
 	X(RAW,     0, ALL,        "raw")                                                                         \
 	X(ZSTD,    1, ALL,        "zstd")                                                                        \
@@ -122,7 +121,7 @@
 	X(CENTRED, 8, BYTE_CODES, "centred")                                                                     \
 	X(PEAKS,   9, BYTE_CODES, "peaks")
 
-/* Types of symbol blocks (FORMAT.md, 3.1): name, number, name. */
+/* Types of symbol blocks (FORMAT.md, 3.1): name, number, name that users see. */
 #define QS_SYMBOLS_LIST(X)                                                                                   \
 	X(RAW,      0, "raw")                                                                                    \
 	X(CONSTANT, 1, "constant")                                                                               \
@@ -150,13 +149,13 @@
  *  6 precision: SINGLE; CAST (values are cast to FP16 first); HALF (each result is rounded to the values'
  *    type);
  *  7 levels: codes are below this number; 256: all bytes are codes;
- *  8 zero: the zero point that the rule itself has; 0 where the grid says it, or an offset does its work;
- *  9 group: elements that share a scale; 0: any number;
+ *  8 zero: the zero point that the rule itself has; 0 if the grid has it, or an offset in its place;
+ *  9 group: columns that share a scale; 0: any number;
  * 10 scales: how they are stored, of QS_SCALES_LIST;
  * 11 block: ggml's type whose blocks hold such codes; BYTES: none;
  * 12 absmax: 1 if a scale is the greatest magnitude of its group, 0 if it is the distance of codes;
  * 13 free: 1 if codes outside of ggml's blocks may have groups of any size, and F32 scales;
- * 14 either: 1 if a scale may be negative, and flips the signs of its values then;
+ * 14 either: 1 if a scale may be negative, which flips the signs of the values;
  * 15 shifts: NONE; FACTOR (of a run's factor, in ulps); SCALE (of the value that its scale was made from);
  * 16 factors: 1 if values may be multiplied by factors of their columns first. */
 #define QS_RULE_LIST(X)                                                                                      \
@@ -247,7 +246,7 @@ typedef struct qs_rule_facts {
 	    is_free, has_either_sign, shifts, takes_factors;
 } qs_rule_facts;
 
-/* In a header, so that compilers know a property where they know the rule. */
+/* The table is in a header, so that compilers know the properties of a rule that is a constant. */
 static const qs_rule_facts qs_rule_table[QS_RULE_COUNT] = {
 #define QS_RULE_ROW(name, number, text, family_, rounding_, precision_, levels_, zero_, group_, scales_,     \
                     block_, absmax, free, either, shifts_, factors)                                          \
@@ -269,17 +268,18 @@ const char *qs_dtype_name(uint32_t dtype);     /* NULL when unknown */
 uint32_t qs_dtype_size(uint32_t dtype);        /* bytes of one element, 0 when unknown or in blocks */
 uint32_t qs_dtype_from_name(const char *name); /* QS_DTYPE_COUNT when unknown */
 
-/* The elements and bytes of a block of this type, 1 and its size when it has none; 0 when unknown. */
+/* Return the elements and the bytes of a block of this type. For a type without blocks that is one element
+ * and its size; 0 if the type is unknown. */
 uint32_t qs_block_elems(uint32_t dtype);
 uint32_t qs_block_size(uint32_t dtype);
 
-/* The floats that quantizers take, and that their scales are in. */
+/* Is this a type of floats that quantizers take? Their scales have these types too. */
 static inline int qs_dtype_is_float(uint32_t dtype)
 {
 	return dtype == QS_F32 || dtype == QS_F16 || dtype == QS_BF16;
 }
 
-/* The types that codes have. */
+/* Is this a type that codes can have? */
 static inline int qs_dtype_is_codes(uint32_t dtype)
 {
 	return dtype == QS_I8 || dtype == QS_U8;
@@ -287,7 +287,7 @@ static inline int qs_dtype_is_codes(uint32_t dtype)
 
 /* ---- Kinds, layouts and modes ---- */
 
-const char *qs_kind_name(uint32_t kind); /* what users are told */
+const char *qs_kind_name(uint32_t kind); /* as users see it */
 int qs_kind_has_chunks(uint32_t kind);
 const char *qs_file_kind_name(uint32_t kind);
 int qs_file_kind_is_member(uint32_t kind);
@@ -299,11 +299,12 @@ const char *qs_symbols_name(uint32_t type); /* of a type of symbol blocks; NULL 
 /* May a chunk of an object of this kind and dtype have this mode? */
 int qs_mode_applies(uint32_t mode, uint32_t kind, uint32_t dtype);
 
-/* ---- Rules; each takes one below QS_RULE_COUNT ---- */
+/* ---- Rules; these functions take one below QS_RULE_COUNT ---- */
 
-const char *qs_rule_name(uint32_t rule); /* what users are told; NULL for NONE */
+const char *qs_rule_name(uint32_t rule); /* as users see it; NULL for NONE */
 
-/* The rule whose scales are those that ggml's blocks of this type hold; NONE when blocks are not modelled. */
+/* Returns the rule whose scales are those in ggml's blocks of this type; NONE if no rule models such
+ * blocks. */
 uint32_t qs_rule_of_block(uint32_t dtype);
 
 static inline const qs_rule_facts *qs_rule(uint32_t rule)
@@ -312,8 +313,7 @@ static inline const qs_rule_facts *qs_rule(uint32_t rule)
 	return &qs_rule_table[rule];
 }
 
-/* Cells are the same for both signs of a value, counted from the zero point. The other rules have an order of
- * cells of their own for each scale. */
+/* Are the cells the same for both signs of a value, counted from the zero point? */
 static inline int qs_rule_is_symmetric(uint32_t rule)
 {
 	return qs_rule(rule)->family == QS_FAMILY_SYMMETRIC;
@@ -334,13 +334,13 @@ static inline int qs_rule_rounds_down(uint32_t rule)
 	return qs_rule(rule)->rounding == QS_ROUNDING_DOWN;
 }
 
-/* Values are cast to FP16 before anything else. */
+/* Are values cast to FP16 before anything else? */
 static inline int qs_rule_casts(uint32_t rule)
 {
 	return qs_rule(rule)->precision == QS_PRECISION_CAST;
 }
 
-/* Quotients and sums are rounded to the values' type. */
+/* Are quotients and sums rounded to the values' type? */
 static inline int qs_rule_is_half(uint32_t rule)
 {
 	return qs_rule(rule)->precision == QS_PRECISION_HALF;
@@ -366,13 +366,13 @@ static inline uint32_t qs_rule_scales(uint32_t rule)
 	return qs_rule(rule)->scales;
 }
 
-/* Bytes of a record of scales; 0 when scales are floats. */
+/* Returns the bytes of a record of scales; 0 if scales are floats. */
 static inline uint32_t qs_rule_record_size(uint32_t rule)
 {
 	return qs_rule(rule)->record_size;
 }
 
-/* Scales of a record; 1 when scales are floats. */
+/* Returns the number of scales of a record; 1 if scales are floats. */
 static inline uint32_t qs_rule_record_scales(uint32_t rule)
 {
 	return qs_rule(rule)->record_scales;

@@ -16,7 +16,7 @@ void qs_grid_window(const qs_grid *grid, uint64_t cols, uint64_t first, uint64_t
 {
 	QS_ASSERT(n > 0 && cols > 0 && grid->group > 0);
 	uint64_t row = first / cols, last_row = (first + n - 1) / cols, begin = 0, end;
-	end = grid->order ? grid->group - 1 : (cols - 1) / grid->group;
+	end = grid->order ? grid->n_groups - 1 : (cols - 1) / grid->group;
 	if (row == last_row && !grid->order) {
 		begin = (first - row * cols) / grid->group;
 		end = (first + n - 1 - row * cols) / grid->group;
@@ -52,7 +52,7 @@ int qs_grid_covers(const qs_grid *grid, uint64_t cols, uint64_t first, uint64_t 
 	if (grid->zero_points && high - grid->scales_first >= grid->zero_points_size)
 		return 0;
 	for (uint64_t c = 0; grid->order && c < cols; c++)
-		if (qs_load32(grid->order + 4 * c) >= grid->group)
+		if (qs_load32(grid->order + 4 * c) >= grid->n_groups)
 			return 0;
 	return 1;
 }
@@ -96,7 +96,7 @@ void qs_grid_step(const qs_grid *grid, uint64_t number, qs_step *step)
 		step->scale = grid->scales_dtype == QS_F32
 		                  ? qs_load_f32(grid->scales + 4 * i)
 		                  : qs_half_value(qs_load16(grid->scales + 2 * i), grid->scales_dtype);
-		if (step->zero) /* the rule's own: the grid has none */
+		if (step->zero) /* the rule has a zero point of its own, and grids have none */
 			return;
 		step->zero = grid->zero_offset;
 		if (grid->zero_points)
@@ -108,7 +108,7 @@ void qs_grid_step(const qs_grid *grid, uint64_t number, qs_step *step)
 
 void qs_grid_steps(const qs_grid *grid, const qs_run *runs, uint32_t n, qs_step *steps)
 {
-	/* The common case: values of 16 bits. */
+	/* Scales of 16 bits without zero points, the common case, are handled below. */
 	if (qs_rule_record_size(grid->rule) || qs_dtype_size(grid->scales_dtype) != 2 || grid->zero_points ||
 	    qs_rule_adds_zero(grid->rule)) {
 		for (uint32_t r = 0; r < n; r++)
@@ -145,18 +145,18 @@ qs_coded_order qs_coded_order_of(const qs_grid *grid, uint64_t cols, uint64_t fi
 	if (cols < 2 || first % cols || n % cols || n / cols < 2)
 		return QS_CODED_ROWS;
 	if (grid->order)
-		return cols <= QS_GROUPS_COLS_MAX && grid->group <= QS_GROUPS_COLS_MAX ? QS_CODED_GROUPS
-		                                                                       : QS_CODED_ROWS;
+		return cols <= QS_GROUPS_COLS_MAX && grid->n_groups <= QS_GROUPS_COLS_MAX ? QS_CODED_GROUPS
+		                                                                          : QS_CODED_ROWS;
 	return grid->group == 1 && !grid->row_stride ? QS_CODED_COLUMNS : QS_CODED_ROWS;
 }
 
 void qs_coded_columns(const qs_grid *grid, uint32_t cols, uint16_t *columns, uint32_t *counts)
 {
-	memset(counts, 0, grid->group * sizeof *counts);
+	memset(counts, 0, grid->n_groups * sizeof *counts);
 	for (uint32_t c = 0; c < cols; c++)
 		counts[qs_load32(grid->order + 4 * (size_t)c)]++;
 	uint32_t at = 0;
-	for (uint32_t g = 0; g < grid->group; g++) {
+	for (uint32_t g = 0; g < grid->n_groups; g++) {
 		uint32_t count = counts[g];
 		counts[g] = at;
 		at += count;
@@ -165,7 +165,7 @@ void qs_coded_columns(const qs_grid *grid, uint32_t cols, uint16_t *columns, uin
 		columns[counts[qs_load32(grid->order + 4 * (size_t)c)]++] = (uint16_t)c;
 }
 
-/* A matrix of rows × cols transposed, in tiles that stay in cache. */
+/* Transposes a matrix of rows × cols, in tiles that stay in the cache. */
 #define TRANSPOSE(name, type)                                                                                \
 	static void name(const uint8_t *src, uint32_t rows, uint32_t cols, uint8_t *dst)                         \
 	{                                                                                                        \
@@ -223,7 +223,7 @@ uint64_t qs_coded_run(const qs_grid *grid, uint64_t cols, uint32_t n, qs_coded_o
 	if (order == QS_CODED_COLUMNS)
 		return n / cols;
 	if (grid->order)
-		return cols / grid->group;
+		return cols / grid->n_groups;
 	return grid->group < cols ? grid->group : cols;
 }
 
@@ -247,7 +247,7 @@ static uint32_t group_of(const qs_runs *runs, uint64_t column)
 	                 4 * (runs->order == QS_CODED_GROUPS ? runs->columns[column] : column));
 }
 
-/* The next run, which does not begin behind the last element. */
+/* Returns the next run. There must be an element left. */
 static inline qs_run peek(const qs_runs *runs)
 {
 	const qs_grid *grid = runs->grid;
@@ -293,7 +293,7 @@ uint32_t qs_runs_next_some(qs_runs *runs, qs_run *out, uint32_t max_runs, uint32
 {
 	const qs_grid *grid = runs->grid;
 	uint32_t n = 0, begin = runs->at;
-	/* Whole groups of a row, the common case, are counted. */
+	/* Whole groups of a row, the common case, need no peek: only their number is counted up. */
 	if (!grid->order && runs->order == QS_CODED_ROWS && grid->group < runs->cols &&
 	    runs->column == runs->group * grid->group) {
 		uint64_t left = (runs->cols - runs->column - 1) / grid->group, stride = grid->group_stride,

@@ -1,7 +1,8 @@
-/* The index: the archive's first member, which has all facts that planning reads takes (FORMAT.md, "Index").
+/* The index: the archive's first member. It has everything that a reader must know to plan its reads
+ * (FORMAT.md, "Index").
  *
  * The decompressed body is a fixed sequence of arrays of fixed-size little-endian records. qs_index_open()
- * checks every field once, so that later reads need no checks; JavaScript reads the same validated bytes. */
+ * checks every field once, so that later reads need no checks. JavaScript reads the same checked bytes. */
 #ifndef QS_INDEX_H
 #define QS_INDEX_H
 
@@ -35,11 +36,13 @@ typedef struct qs_index_header {
 	uint64_t body_coded_size, body_size, body_checksum, payload_size;
 } qs_index_header;
 
-/* Reads the 64 bytes at QS_INDEX_OFFSET. NOT_QSTORE, NEWER, OLDER, TRUNCATED, CORRUPT, LIMIT. */
+/* Reads the 64 bytes that an archive has at QS_INDEX_OFFSET. Returns NOT_QSTORE, NEWER, OLDER, TRUNCATED,
+ * CORRUPT or LIMIT if they are not a header that this version reads. */
 qstore_status qs_index_read_header(const uint8_t *src, size_t src_size, qs_index_header *out);
 void qs_index_write_header(const qs_index_header *header, uint8_t dst[QS_INDEX_HEADER_SIZE]);
 
-/* Offset in the archive file of the payload, which all offsets below are relative to. */
+/* Returns the offset of the payload in the archive file. The offsets in records are relative to the
+ * payload. */
 uint64_t qs_index_payload_offset(const qs_index_header *header);
 
 /* Checks the coded body against its checksum and decompresses it into dst (header->body_size bytes).
@@ -47,7 +50,7 @@ uint64_t qs_index_payload_offset(const qs_index_header *header);
 qstore_status qs_index_decode_body(const qs_index_header *header, const uint8_t *src, size_t src_size,
                                    uint8_t *dst, size_t dst_size, void *work, size_t work_size);
 
-/* A validated view of a body. Pointers are into the body, which the caller keeps. */
+/* A view of a checked body. Its pointers, and those of records, are into the body, which the caller keeps. */
 typedef struct qs_index {
 	const uint8_t *body;
 	size_t body_size;
@@ -57,10 +60,10 @@ typedef struct qs_index {
 	    strings; /* byte offsets */
 } qs_index;
 
-/* CORRUPT when anything at all is out of bounds or inconsistent. */
+/* Checks the whole body; returns CORRUPT if any field is out of bounds or contradicts another one. */
 qstore_status qs_index_open(qs_index *index, const uint8_t *body, size_t body_size, uint64_t payload_size);
 
-/* Record sizes in bytes; layouts in FORMAT.md and index.c, which are kept in step. */
+/* Sizes of records in bytes. FORMAT.md, 2.2, says what their fields mean; index.c reads them. */
 enum {
 	QS_COUNTS_SIZE = 64,
 	QS_VARIANT_SIZE = 64,
@@ -72,7 +75,7 @@ enum {
 
 typedef struct qs_variant {
 	const char *name;                  /* "int8", "bf16", … */
-	uint32_t dtype;                    /* of its modelled weights */
+	uint32_t dtype;                    /* of its weights, as users know it */
 	uint32_t coarser;                  /* the variant its refinement builds on, or QS_NONE */
 	uint64_t layer_offset, layer_size; /* payload-relative */
 	uint64_t raw_size;                 /* bytes of its files, restored */
@@ -102,7 +105,7 @@ typedef struct qs_tensor {
 
 typedef struct qs_object {
 	uint32_t kind, dtype, variant, rule;
-	uint32_t coarse, scales; /* objects, or QS_NONE; REFINE: scales are factors of the columns */
+	uint32_t coarse, scales; /* objects, or QS_NONE; REFINE: `scales` has the column factors */
 	float error;             /* REFINE: |coarse − fine|² / |fine|², else 0 */
 	uint64_t n_elems, cols;
 	uint32_t chunk_elems, first_chunk, n_chunks;
@@ -111,10 +114,11 @@ typedef struct qs_object {
 	uint32_t zero_points, order; /* objects, or QS_NONE */
 	int32_t zero_offset;
 	uint64_t group_stride;
-	/* Two fields of the record whose meaning depends on the kind: each kind has names of its own for them. */
+	/* The meaning of two fields of the record depends on the kind of object; each has a name of its own. */
 	union {
-		uint32_t group;     /* CODES with a rule: of their grid */
-		uint32_t bits;      /* LAYOUT but for blocks: bits of a code, or of a float */
+		uint32_t group;     /* CODES with a rule: of their grid, without an order */
+		uint32_t n_groups;  /* CODES with a rule: of their grid, with an order */
+		uint32_t bits;      /* LAYOUT other than blocks: bits of a code, or of a float */
 		uint32_t base_file; /* BASE: the number of the file that has the elements */
 	};
 	union {
@@ -130,26 +134,26 @@ static inline int qs_file_is_member(const qs_file *file)
 	return qs_file_kind_is_member(file->kind);
 }
 
-/* Bytes of the object, decoded. */
+/* Returns the bytes of the decoded object. */
 uint64_t qs_object_bytes(const qs_object *object);
 
-/* Bytes of each of its parts but the last one. */
+/* Returns the decoded bytes of each part but the last one. */
 uint64_t qs_part_bytes(const qs_object *object);
 
-/* Its parts: chunk_elems elements each, but for the last one. */
+/* Returns the number of parts, which have chunk_elems elements each but for the last one. */
 static inline uint64_t qs_object_n_parts(const qs_object *object)
 {
 	return object->n_elems / object->chunk_elems + (object->n_elems % object->chunk_elems != 0);
 }
 
-/* Record i of an array, in the body. */
+/* Returns the address of record i of an array in the body. */
 static inline const uint8_t *qs_index_record(const qs_index *index, size_t array, uint32_t i, size_t size)
 {
 	QS_ASSERT(array <= index->body_size && (uint64_t)i * size + size <= index->body_size - array);
 	return index->body + array + (size_t)i * size;
 }
 
-/* i must be below the index's count. */
+/* Read record i of an array. i must be below the index's count of such records. */
 void qs_index_variant(const qs_index *index, uint32_t i, qs_variant *out);
 void qs_index_file(const qs_index *index, uint32_t i, qs_file *out);
 void qs_index_extent(const qs_index *index, uint32_t i, qs_extent *out);
@@ -160,8 +164,9 @@ uint32_t qs_index_chunk_size(const qs_index *index, uint32_t i);
 uint64_t qs_index_chunk_checksum(const qs_index *index, uint32_t i); /* of its coded bytes */
 uint64_t qs_index_part_checksum(const qs_index *index, uint32_t i);  /* of its bytes */
 
-/* True when name may be created below an output folder: relative, no "." or ".." part, no empty part, no
- * backslash, no control character, no colon, well-formed UTF-8, at most QS_NAME_MAX bytes. */
+/* May a file of this name be created below an output folder? Safe names are relative paths of at most
+ * QS_NAME_MAX bytes of well-formed UTF-8, without empty, "." and ".." parts, and without backslashes, colons
+ * and control characters. */
 int qs_path_is_safe(const char *name);
 
 #endif

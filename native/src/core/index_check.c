@@ -4,8 +4,8 @@
 #include "bytes.h"
 #include "index_check.h"
 
-/* Bytes of the UTF-8 sequence at p (which a zero byte ends), 0 when it is malformed. Unicode 15, table 3-7.
- */
+/* Returns the bytes of the UTF-8 sequence at p, 0 if it is malformed (Unicode 15, table 3-7). A zero byte
+ * ends the text. */
 static size_t utf8_sequence(const uint8_t *p)
 {
 	if (p[0] < 0x80)
@@ -23,7 +23,7 @@ static size_t utf8_sequence(const uint8_t *p)
 	return 0;
 }
 
-/* Well-formed UTF-8 of at most max bytes; scans no further than that. */
+/* Is the text well-formed UTF-8 of at most max bytes? Reads no further than that. */
 static int text_is_valid(const char *text, size_t max)
 {
 	const uint8_t *p = (const uint8_t *)text;
@@ -144,7 +144,7 @@ static int check_variants(const qs_index *index)
 	return 1;
 }
 
-/* The files whose names are beginnings of the one that is looked at. */
+/* The files whose names are beginnings of the name that is looked at. */
 typedef struct name_stack {
 	const char *name; /* the last one */
 	size_t n;
@@ -152,8 +152,8 @@ typedef struct name_stack {
 	uint16_t size[QS_NAME_MAX + 1];
 } name_stack;
 
-/* No variant may have both a file and a folder of one name. Names come in order, so that those which begin
- * with another one follow it. */
+/* Checks that no variant has both a file and a folder of one name. Files are sorted by name, so that names
+ * which begin with another name follow it. */
 static int check_folders(name_stack *stack, const qs_file *file)
 {
 	size_t common = 0, size = strlen(file->name);
@@ -174,8 +174,8 @@ static int check_folders(name_stack *stack, const qs_file *file)
 	return 1;
 }
 
-/* Assembled files use all extents in order: this one those from *extent on. coarsest: of the variants that
- * have it. */
+/* Checks that the file's extents begin at number *extent, since assembled files use all extents in order, and
+ * sets *extent to the number behind them. coarsest: the coarsest variant that has the file. */
 static int check_extents(const qs_index *index, const qs_file *file, uint32_t coarsest, uint32_t *extent)
 {
 	uint64_t size = 0;
@@ -201,7 +201,8 @@ static int check_extents(const qs_index *index, const qs_file *file, uint32_t co
 	return size == file->size;
 }
 
-/* A reader needs a member from before the layers, and may hold a compressed one in memory as a whole. */
+/* Checks a small file: its member must come before the layers, since all variants need it, and a compressed
+ * one must be small enough to be held in memory. */
 static int check_member(const qs_index *index, const qs_file *file)
 {
 	qs_variant first;
@@ -220,7 +221,7 @@ static int check_base_file(const qs_file *file)
 	       file->offset == 0 && file->coded_size == 0;
 }
 
-/* Files are sorted by name: equal names are neighbours. */
+/* Checks all files. They must be sorted by name, so that files of the same name are neighbours. */
 static int check_files(const qs_index *index)
 {
 	uint32_t extent = 0, same_name = 0;
@@ -276,7 +277,7 @@ static int check_files(const qs_index *index)
 	return extent == index->n_extents;
 }
 
-/* Tensors are sorted by (file, offset), as extents are: both are walked together. */
+/* Checks all tensors. They must be sorted by file and offset, as extents are, so that one pass walks both. */
 static int check_tensors(const qs_index *index)
 {
 	uint32_t dim = 0, extent = 0, file_number = 0, extents_end = 0;
@@ -327,7 +328,7 @@ static int check_tensors(const qs_index *index)
 		if (tensor.object >= index->n_objects)
 			return 0;
 		qs_index_object(index, tensor.object, &object);
-		/* Blocks that are not modelled are bytes. */
+		/* Tensors in blocks that no rule models are objects of dtype BYTES. */
 		if (n_elems == 0 || (object.dtype != tensor.dtype && (object.dtype != QS_BYTES || block == 1)) ||
 		    qs_object_bytes(&object) != tensor.size)
 			return 0;
@@ -354,7 +355,7 @@ qstore_status qs_index_open(qs_index *index, const uint8_t *body, size_t body_si
 	index->payload_size = payload_size;
 	if (body_size < QS_COUNTS_SIZE || body_size > QS_INDEX_BODY_MAX || payload_size >= QS_SIZE_LIMIT)
 		return QSTORE_CORRUPT;
-	/* In this order: each may rely on what those before it checked. */
+	/* The order matters: each check relies on the ones before it. */
 	if (!check_counts(index) || !check_variants(index) || !qs_check_objects(index) || !check_files(index) ||
 	    !check_tensors(index))
 		return QSTORE_CORRUPT;

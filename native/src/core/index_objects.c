@@ -57,12 +57,12 @@ static int check_grid(const qs_index *index, uint32_t number, const qs_object *o
 		qs_index_object(index, object->order, &other);
 		if (other.kind != QS_KIND_PLAIN || other.dtype != QS_I32 || other.n_elems != cols)
 			return 0;
-		n_groups = object->group;
+		n_groups = object->n_groups;
 	}
 	if (n_groups > 1 && object->n_elems % cols != 0)
 		return 0;
 	rows += object->n_elems % cols != 0;
-	/* Neither product can wrap: strides are below the number of scales. */
+	/* The divisions come first, so that no product below can wrap. */
 	if (object->row_stride > n_scales || object->group_stride > n_scales || rows == 0 || n_scales == 0 ||
 	    (object->row_stride != 0 && rows - 1 > n_scales / object->row_stride) ||
 	    (object->group_stride != 0 && n_groups - 1 > n_scales / object->group_stride) ||
@@ -76,7 +76,8 @@ static int check_grid(const qs_index *index, uint32_t number, const qs_object *o
 	return other.kind == QS_KIND_PLAIN && qs_dtype_is_codes(other.dtype) && other.n_elems == n_scales;
 }
 
-/* Blocks hold an FP16 scale for each of their groups; codes by a free rule may have others elsewhere. */
+/* Are the codes' scales those of ggml's blocks? A block has an FP16 scale for each of its groups. Under a
+ * free rule (facts.h), codes outside of blocks may have other groups and F32 scales. */
 static int has_block_scales(const qs_index *index, const qs_object *codes)
 {
 	qs_object scales;
@@ -115,7 +116,8 @@ static int check_layout(const qs_index *index, uint32_t number, const qs_object 
 	    (object->bits != 4 && object->bits != 8) || (interleaved && object->bits != 4) ||
 	    (!(by_columns && interleaved) && coarse.cols % per_word != 0))
 		return 0;
-	/* Packed codes may be called bytes, but come in whole words all the same. */
+	/* Packed 4-bit codes may have dtype U8, two codes a byte; rows are whole words of 32 bits all the
+	 * same. */
 	if (object->rule == QS_LAYOUT_PACKED && object->dtype == QS_U8 && object->bits == 4)
 		per_elem = 2;
 	else if (object->dtype != QS_I32)
@@ -185,7 +187,8 @@ static int check_object_links(const qs_index *index, uint32_t number, const qs_o
 	qs_index_object(index, object->coarse, &coarse);
 	if (!are_alike(object, &coarse))
 		return 0;
-	/* Layers are few, so that chains of differences are short. */
+	/* A DELTA builds on an object of a coarser variant, on a refinement or on the base. So chains have few
+	 * links: about as many as there are variants. */
 	if (object->kind == QS_KIND_DELTA)
 		return coarse.kind != QS_KIND_CODES && coarse.kind != QS_KIND_LAYOUT &&
 		       (coarse.variant < object->variant || coarse.kind == QS_KIND_REFINE ||
@@ -197,8 +200,8 @@ static int check_object_links(const qs_index *index, uint32_t number, const qs_o
 	       check_factors(index, number, object, &coarse);
 }
 
-/* Objects fill the layers one after the other, and use all chunks in order: hence sums can be checked in one
- * pass. */
+/* Checks all objects in one pass: they must fill the layers one after the other, and use all chunks and parts
+ * in order, without gaps. */
 int qs_check_objects(const qs_index *index)
 {
 	uint32_t chunk = 0, part = 0, layer = 0;

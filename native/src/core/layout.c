@@ -17,7 +17,7 @@ uint32_t qs_blocks_scales_size(uint32_t dtype, uint32_t absmax)
 	return absmax != QS_BYTES ? qs_dtype_size(absmax) : record ? record : qs_dtype_size(QS_F16);
 }
 
-/* A single rounded to FP16, half to even; not for NaN. */
+/* Rounds a single, which is no NaN, to FP16, half to even. */
 static uint16_t half_of(float value)
 {
 	uint32_t bits = qs_f32_bits(value), sign = bits >> 16 & 0x8000, magnitude = bits & 0x7fffffff;
@@ -31,7 +31,7 @@ static uint16_t half_of(float value)
 	return (uint16_t)(sign | (magnitude - 0x38000000) >> 13);
 }
 
-/* Nibbles of 32 codes: those of the second half above those of the first. */
+/* Writes `half` bytes: code i is the low nibble of byte i, and code half + i its high nibble. */
 static void join_nibbles(const uint8_t *codes, unsigned half, uint8_t *dst)
 {
 	for (unsigned i = 0; i < half; i++)
@@ -46,7 +46,7 @@ static void split_nibbles(const uint8_t *src, unsigned half, uint8_t *codes)
 	}
 }
 
-/* The fifth bits of 32 codes. */
+/* Writes the fifth bits of 32 codes as one word. */
 static void join_fifth(const uint8_t *codes, uint8_t *dst)
 {
 	uint32_t bits = 0;
@@ -62,8 +62,8 @@ static void split_fifth(const uint8_t *src, uint8_t *codes)
 		codes[i] |= (uint8_t)((bits >> i & 1) << 4);
 }
 
-/* ggml-common.h: block_q4_K, block_q5_K, block_q6_K; their order within a block: ggml-quants.c,
- * dequantize_row_*. */
+/* The structs of the K-quants' blocks are block_q4_K, block_q5_K and block_q6_K in ggml-common.h; the order
+ * of codes in them is that of dequantize_row_* in ggml-quants.c. */
 static void join_q4_k(const uint8_t *codes, uint8_t *dst)
 {
 	for (unsigned j = 0; j < 4; j++)
@@ -220,11 +220,13 @@ void qs_words_unpack(uint32_t bits, const uint8_t *words, size_t n_words, uint8_
 		unpack_word(bits, qs_load32(words + 4 * i), codes + i * (32 / bits));
 }
 
-/* For constant sizes. */
+/* Does the work of qs_transpose_elems. `size` is a constant in each call. */
 QS_ALWAYS_INLINE void transpose_elems(uint32_t size, const uint8_t *src, uint64_t rows, uint64_t cols,
                                       uint64_t first, size_t n, uint8_t *dst)
 {
-	enum { BLOCK = 32 }; /* rows whose lines of cache are used together */
+	enum {
+		BLOCK = 32
+	}; /* rows that are read together: their cache lines are used up while they are cached */
 	uint64_t end = first + n;
 	for (uint64_t low = 0; low < rows; low += BLOCK)
 		for (uint64_t line = first / rows; line * rows + low < end; line++) {
@@ -247,7 +249,8 @@ void qs_transpose_elems(uint32_t size, const uint8_t *src, uint64_t rows, uint64
 		transpose_elems(4, src, rows, cols, first, n, dst);
 }
 
-/* AutoAWQ, awq/modules/linear/gemm.py (WQLinear_GEMM.from_linear, order_map). */
+/* The code in each nibble of a word: order_map of WQLinear_GEMM.from_linear in AutoAWQ,
+ * awq/modules/linear/gemm.py. */
 static const uint8_t interleaved[8] = {0, 2, 4, 6, 1, 3, 5, 7};
 
 /* Makes a word of eight codes that are `stride` bytes apart. */

@@ -6,11 +6,11 @@
 #include "index.h"
 
 enum {
-	QS_SHIFTS_MAX = 1 << 16, /* chunks of more runs have no shifts */
-	QS_CLASSES_MAX = 16,
-	QS_RECORD_SIZE_MAX = 64,
-	QS_CLASSES_ELEMS_MAX =
-	    QS_CHUNK_SIZE_MAX / 2 /* larger chunks have one class: scratch memory holds classes and rows */
+	QS_SHIFTS_MAX = 1 << 16, /* runs of a chunk with shifts */
+	QS_CLASSES_MAX = 16,     /* classes of rows */
+	QS_RECORD_SIZE_MAX = 64, /* bytes of a record in a chunk of records */
+	/* Elements of a chunk with several classes of rows: scratch memory must hold classes and rows. */
+	QS_CLASSES_ELEMS_MAX = QS_CHUNK_SIZE_MAX / 2
 };
 
 /* The flags byte of a RANKS chunk. */
@@ -19,7 +19,7 @@ enum {
 	QS_RANKS_EXCEPTIONS = 2, /* a list of values outside their cells follows */
 	QS_RANKS_RESIDUAL = 4,   /* a symbol block of differences to the codes follows */
 	QS_RANKS_SHIFTS = 8,     /* a symbol block of the runs' shifts follows */
-	QS_RANKS_SHARED = 16,    /* values at the borders of cells are in both: bits say in which */
+	QS_RANKS_SHARED = 16,    /* shared borders: bits that say which cell a value at a border is of follow */
 	QS_RANKS_FLAGS = 31
 };
 
@@ -36,7 +36,7 @@ typedef struct qs_row_slice {
 	uint32_t begin, count; /* elements, from the chunk's start */
 } qs_row_slice;
 
-/* Number of rows that the chunk touches. */
+/* Returns the number of rows of which the chunk has elements. */
 static inline uint32_t qs_chunk_rows(const qs_chunk_desc *desc)
 {
 	if (!desc->n_elems)
@@ -53,8 +53,8 @@ static inline qs_row_slice qs_chunk_row(const qs_chunk_desc *desc, uint32_t row)
 	return (qs_row_slice){row, (uint32_t)begin, (uint32_t)(end - begin)};
 }
 
-/* All rows in order, without a division for each: for (slice = qs_first_row(desc); slice.count; slice =
- * qs_next_row(desc, slice)). */
+/* Find all row slices in order, without a division for each: for (slice = qs_first_row(desc); slice.count;
+ * slice = qs_next_row(desc, slice)). */
 static inline qs_row_slice qs_first_row(const qs_chunk_desc *desc)
 {
 	return desc->n_elems ? qs_chunk_row(desc, 0) : (qs_row_slice){0};
@@ -66,7 +66,7 @@ static inline qs_row_slice qs_next_row(const qs_chunk_desc *desc, qs_row_slice s
 	return (qs_row_slice){slice.row + 1, begin, left < desc->cols ? left : (uint32_t)desc->cols};
 }
 
-/* USAGE unless the description is one that a valid index gives. */
+/* Returns USAGE unless a valid index can have such a description. */
 qstore_status qs_chunk_desc_check(const qs_chunk_desc *desc);
 
 #endif

@@ -21,13 +21,13 @@ QS_ALWAYS_INLINE void add_to(uint8_t *dst, const uint8_t *src, unsigned size, ui
 		qs_store_lanes(dst + at, add_bytes(qs_load_lanes(src + at), centre));
 }
 
-/* A group is written as if nothing were missing, then again from behind the first peak on, one place further,
- * then from behind the second one on: the bytes written beyond are overwritten by the next group, or by the
- * peaks. */
+/* Writes each peak group as if it had no peaks; then the codes behind its first peak again, one place further
+ * on; then those behind the second peak likewise. Each of these stores writes a whole group's size: the bytes
+ * beyond are overwritten by the next group, or by the peaks. */
 QS_ALWAYS_INLINE void place_groups(const qs_peaks *from, size_t group, size_t end, const unsigned size,
                                    const unsigned per_group, const uint8_t *src, uint8_t *dst)
 {
-	const qs_peaks peaks = *from; /* a copy, which stores to dst cannot change */
+	const qs_peaks peaks = *from; /* a copy, because the compiler knows that stores to dst do not change it */
 	for (; group < end; group++, src += size - per_group, dst += size) {
 		unsigned peak = peaks.places[0][group], first = peak & (size - 1);
 		add_to(dst, src, size, peaks.centre);
@@ -43,7 +43,7 @@ QS_ALWAYS_INLINE void place_groups(const qs_peaks *from, size_t group, size_t en
 	}
 }
 
-/* Reads and writes up to one group beyond the last one. */
+/* Places peak groups [group, end). Reads and writes up to one peak group beyond the last one. */
 static void place_all(const qs_peaks *peaks, size_t group, size_t end, const uint8_t *src, uint8_t *dst)
 {
 	unsigned size = 1u << peaks->group_log;
@@ -58,7 +58,8 @@ static void place_all(const qs_peaks *peaks, size_t group, size_t end, const uin
 void qs_peaks_place(const qs_peaks *peaks, size_t n_groups, uint8_t *dst, uint8_t *scratch)
 {
 	size_t size = (size_t)1 << peaks->group_log, others = size - peaks->per_group;
-	/* The last groups are made in scratch memory, so that bytes written beyond them destroy nothing. */
+	/* The other codes of the last peak groups are copied first, because bytes written beyond a group could
+	 * overwrite them before they are read. */
 	size_t n_last = size / peaks->per_group + 1 < n_groups ? size / peaks->per_group + 1 : n_groups;
 	size_t n_first = n_groups - n_last;
 	if (!n_groups)
@@ -72,7 +73,8 @@ void qs_peaks_place(const qs_peaks *peaks, size_t n_groups, uint8_t *dst, uint8_
 	memcpy(dst + (n_groups - 1) * size, last, size);
 }
 
-/* Does each byte name one of the values, and a place in the group that `others` (or NULL) does not name? */
+/* Does each byte name one of the values, and a place in its peak group that `others` (or NULL) does not
+ * name? */
 static int places_are_good(const uint8_t *places, const uint8_t *others, uint32_t n, unsigned group_log,
                            unsigned n_values)
 {

@@ -56,7 +56,8 @@ static inline bytes load_bytes(const uint8_t *p)
 	return v;
 }
 
-/* Bytes of two vectors in turn: the first half of the pairs, and the second one. */
+/* Interleave the bytes of two vectors: low_pairs returns the first half of the pairs, high_pairs the
+ * second. */
 static inline words low_pairs(bytes a, bytes b)
 {
 	return (words)__builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
@@ -83,7 +84,8 @@ static inline void store_four(uint8_t *dst, words low, words high)
 	memcpy(dst + 16, &b, sizeof b);
 }
 
-/* Rotated elements, 16 at a time; returns how many: compilers do not find the unpacking by themselves. */
+/* Joins rotated elements, 16 at a time, and returns their number. Compilers do not find the unpacking
+ * instructions by themselves. */
 static size_t weave_vectors(const uint8_t *const *planes, size_t n, unsigned size, uint8_t *dst)
 {
 	size_t i = 0;

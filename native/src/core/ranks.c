@@ -24,16 +24,17 @@ int qs_ranks_last_units(qs_ranks *ranks)
 	return 1;
 }
 
-/* The next element: its rank, and its lane's state behind it. Returns 0 when the units run out. */
+/* Decodes the rank of the next element and advances its lane. Returns 0 when the units run out. */
 static inline int decode_rank(qs_ranks *ranks, const uint8_t **src, uint32_t f, uint32_t g, uint32_t *rank)
 {
 	unsigned lane = ranks->next;
 	uint32_t slot = ranks->low[lane], t = slot * g >> 16, rest = (uint16_t)(slot - t * f);
-	/* G is too small by so little that the rank is right or one too low. */
+	/* 1 / F is rounded down in G, by so little that the rank is right or one too low. */
 	uint32_t more = rest >= f;
 	rest -= more ? f : 0;
 	uint32_t state = f * ranks->high[lane] + rest;
-	/* Units are due at random, so a branch would be mispredicted: there is none but at the end. */
+	/* Whether a unit is due is random, so a branch would often be mispredicted. Only the end of the units
+	 * needs one. */
 	uint32_t due = state < 1u << 16, unit = 0;
 	if (*src != ranks->src_end)
 		unit = qs_load16(*src);

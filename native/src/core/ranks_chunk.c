@@ -1,4 +1,4 @@
-/* Chunks of 16-bit floats given their codes (FORMAT.md, "Ranks"). */
+/* Decoding of chunks of 16-bit floats whose codes are known (FORMAT.md, "Ranks"). */
 #include <string.h>
 
 #include "factors.h"
@@ -11,12 +11,12 @@
 
 static qstore_status decode_exceptions(qs_reader *r, size_t n, uint8_t *dst)
 {
-	uint64_t at = 0; /* wider than a distance, in WebAssembly too */
+	uint64_t at = 0; /* 64 bits, so that adding a distance cannot wrap */
 	uint32_t count = qs_read_varint(r);
 	if (r->bad || count > n)
 		return QSTORE_CORRUPT;
 	for (uint32_t i = 0; i < count; i++) {
-		at += (uint64_t)qs_read_varint(r) + (i > 0); /* distances less one, after the first */
+		at += (uint64_t)qs_read_varint(r) + (i > 0); /* all distances but the first are stored less one */
 		const uint8_t *value = qs_read_bytes(r, 2);
 		if (!value || r->bad || at >= n)
 			return QSTORE_CORRUPT;
@@ -25,13 +25,13 @@ static qstore_status decode_exceptions(qs_reader *r, size_t n, uint8_t *dst)
 	return QSTORE_OK;
 }
 
-/* Elements whose cells are gathered before their ranks are decoded. */
+/* At most this many elements have their cells gathered before their ranks are decoded. */
 enum { FIELDS_MAX = 2 * QS_STRIP_MAX + QS_STRIP_OVERSHOOT };
-_Static_assert((int)QS_STRIP_MAX >= (int)QS_LANES_STEP, "what is left of a step leaves room for a strip");
+_Static_assert((int)QS_STRIP_MAX >= (int)QS_LANES_STEP, "the rest of a step leaves room for a strip");
 
-/* Feeds elements to the decoder of ranks, lane after lane. Long runs are decoded directly by their tables,
- * several runs at a time. Cells of short runs, and of the ends of long ones, are gathered here first. Only
- * one of the two queues has elements at any time. */
+/* Feeds elements to the decoder of ranks, in coded order, from two queues. Long runs wait in one, to be
+ * decoded by their tables, several runs at a time. The cells of elements of short runs, and of the ends of
+ * long runs, are gathered in the other. At any time only one of the queues has elements. */
 typedef struct feed {
 	qs_ranks ranks;
 	qs_ranks_kernel *whole; /* NULL: all runs are gathered */
@@ -40,16 +40,16 @@ typedef struct feed {
 	uint32_t whole_min; /* the fewest elements of a run that is decoded by its table */
 	uint8_t *out;       /* where the next decoded element is written */
 
-	uint32_t n_runs, n_whole; /* runs that wait, and their elements */
-	const uint8_t *indexes;   /* of their elements */
+	uint32_t n_runs, n_whole; /* long runs that wait, and their elements */
+	const uint8_t *indexes;   /* cell indexes of these elements */
 	qs_cells cells[QS_STRIP_RUNS_MAX];
 	uint32_t counts[QS_STRIP_RUNS_MAX];
 
-	uint32_t filled; /* elements that were gathered */
+	uint32_t filled; /* elements whose cells are gathered */
 	uint16_t first[FIELDS_MAX], f[FIELDS_MAX], g[FIELDS_MAX];
 } feed;
 
-/* The place for the cell of the next element. */
+/* Returns where the cell of the next gathered element goes. */
 static qs_cell_fields feed_fields(feed *f)
 {
 	return (qs_cell_fields){f->first + f->filled, f->f + f->filled, f->g + f->filled};
@@ -77,7 +77,7 @@ static int feed_gathered(feed *f)
 	return !n || feed_decode(f, f->mixed, n);
 }
 
-/* Decodes the runs that wait. */
+/* Decodes the long runs that wait. */
 static int feed_whole(feed *f)
 {
 	uint32_t n_runs = f->n_runs;
@@ -95,7 +95,7 @@ static int feed_flush(feed *f)
 	       (!f->filled || feed_decode(f, qs_ranks_fields_scalar, f->filled));
 }
 
-/* n is at most QS_STRIP_MAX. */
+/* Gathers the cells of n elements of one run, at most QS_STRIP_MAX. */
 static void feed_mixed(feed *f, qs_cells cells, const uint8_t *indexes, uint32_t n)
 {
 	qs_cell_fields to = feed_fields(f);
@@ -139,7 +139,7 @@ static int feed_run(feed *f, qs_cells cells, const uint8_t *indexes, uint32_t n)
 	return 1;
 }
 
-/* Queues a run whose elements have factors, so that each has a cell of its own. */
+/* Queues a run under column factors, so that each element has a cell of its own. */
 static int feed_factors(feed *f, const qs_chunk_desc *desc, const qs_run *run, qs_cells cells,
                         const uint8_t *indexes)
 {
@@ -186,8 +186,8 @@ static int decode_short_runs(ranks_chunk *c, const qs_run *runs, uint32_t n_runs
 	return feed_gathered(&c->feed);
 }
 
-/* Queues runs directly as long as their tables are in the cache; returns their number. The queue must be
- * empty. */
+/* Queues runs as long as their tables are in the cache, without looking for others; returns their number. No
+ * run may be waiting. */
 static uint32_t take_straight(ranks_chunk *c, const qs_run *runs, const qs_step *steps, uint32_t n_runs)
 {
 	feed *f = &c->feed;
@@ -209,8 +209,8 @@ static int decode_long_runs(ranks_chunk *c, const qs_run *runs, const qs_step *s
 	const qs_chunk_desc *desc = walk->desc;
 	feed *f = &c->feed;
 	int plain = qs_grid_is_plain(&desc->coarse_grid);
-	/* Factors, and the decoding that finds escapes by index 0, need indexes, because under a scale that is
-	 * not usable all indexes are 0. */
+	/* Kernels may be given codes in place of indexes if they handle scales that are not usable, under which
+	 * all indexes are 0. Column factors, and kernels that find escapes by index 0, need indexes. */
 	int codes_do = walk->by_code && !f->whole && !desc->factors;
 	for (uint32_t r = 0; r < n_runs; r++) {
 		if (c->straight && !f->filled) {
@@ -252,8 +252,9 @@ static int decode_runs(ranks_chunk *c)
 	}
 }
 
-/* Values that are in two cells were decoded as those of the upper one: a bit for each first value of a cell
- * says whether it is the first of the next cell. */
+/* Settles values at shared borders, which belong to two cells. They were decoded as the first value of the
+ * upper cell. For each element whose value is the first of its cell, a bit says whether it is the first of
+ * the next cell instead. */
 static int settle_shared(qs_walk *walk, const uint8_t *bits, size_t size, uint8_t *dst)
 {
 	const qs_run *run = &walk->runs.run;
@@ -261,7 +262,7 @@ static int settle_shared(qs_walk *walk, const uint8_t *bits, size_t size, uint8_
 	for (qs_step step; qs_walk_next(walk, &step);) {
 		const uint8_t *indexes;
 		qs_cells cells = qs_walk_cells(walk, run, &step, 0, &indexes);
-		if (8 * size - at < run->count) { /* the last ones: each is looked at */
+		if (8 * size - at < run->count) { /* there may be too few bits left: the first values are counted */
 			for (uint32_t i = 0, left = 0; i < run->count; i++) {
 				left += indexes[i] && qs_load16(dst + 2 * (size_t)(run->begin + i)) ==
 				                          QS_CELL_FIRST(qs_cells_at(cells, indexes[i]));
@@ -296,7 +297,8 @@ static qstore_status decode_shifts(qs_reader *r, const qs_chunk_desc *desc, qs_c
 	return qs_decode_blocks(r, 1, n, w->shifts, w);
 }
 
-/* Reads the lanes' states: for each, the number of bits below its first 1, then these bits. */
+/* Reads the lanes' states. For all lanes there is first the number of bits below the state's top bit, then
+ * these bits. */
 static int read_states(qs_reader *r, qs_ranks *ranks)
 {
 	const uint8_t *lengths = qs_read_bytes(r, ranks->lanes / 2);
@@ -316,7 +318,8 @@ static int read_states(qs_reader *r, qs_ranks *ranks)
 	return !r->bad && !bits;
 }
 
-/* codes: in coded order; shifts: of the runs, or NULL; shared: bits of values in two cells, or NULL. */
+/* Decodes the ranks of all elements. codes: in coded order; shifts: one for each run, or NULL; shared: the
+ * bits of values at shared borders, or NULL. */
 static qstore_status decode_lanes(qs_reader *r, const qs_chunk_desc *desc, unsigned lanes,
                                   qs_coded_order order, const uint8_t *codes, const uint8_t *shifts,
                                   const qs_reader *shared, uint32_t n_escapes, uint8_t *dst,
@@ -332,7 +335,7 @@ static qstore_status decode_lanes(qs_reader *r, const qs_chunk_desc *desc, unsig
 	f->ranks = (qs_ranks){.lanes = lanes, .escapes = w->scratch};
 	f->filled = f->n_runs = f->n_whole = 0;
 	f->out = dst;
-	/* The common case: signed codes around 0, in tables of all of them. */
+	/* Whole runs are decoded by their tables. */
 	f->whole = qs_ranks_best(lanes, qs_grid_is_plain(grid));
 	f->mixed = qs_ranks_fields_best(lanes);
 	f->fetch = c.walk.fetch;
@@ -341,7 +344,7 @@ static qstore_status decode_lanes(qs_reader *r, const qs_chunk_desc *desc, unsig
 		f->whole = NULL;
 	uint64_t run = qs_coded_run(grid, desc->cols, desc->n_elems, order);
 	if (f->whole && !c.walk.by_code && !c.walk.strip.kernel && run % qs_ranks_step(lanes) == 0) {
-		/* Gathering cells first would gain nothing. */
+		/* Tables decode these runs as fast as gathered cells would. */
 		c.walk.is_short = 0;
 		f->whole_min = qs_ranks_step(lanes);
 	}
@@ -357,7 +360,7 @@ static qstore_status decode_lanes(qs_reader *r, const qs_chunk_desc *desc, unsig
 	if (!decode_runs(&c) || !feed_flush(f) || f->ranks.escapes != w->scratch + 2 * (size_t)n_escapes)
 		return QSTORE_CORRUPT;
 	r->at = r->end - (f->ranks.src_end - f->ranks.src);
-	/* The encoder started from the states in which decoding must end. */
+	/* Decoding must end in the states from which the encoder started. */
 	for (unsigned lane = 0; lane < lanes; lane++)
 		if (f->ranks.low[lane] != (QS_LANE_START & 0xffff) || f->ranks.high[lane] != QS_LANE_START >> 16)
 			return QSTORE_CORRUPT;
@@ -369,7 +372,8 @@ static qstore_status decode_lanes(qs_reader *r, const qs_chunk_desc *desc, unsig
 
 qs_coded_order qs_chunk_order(const qs_chunk_desc *desc)
 {
-	/* With factors, elements of a row have cells of their own. */
+	/* Under column factors elements of a row differ in their cells even if they share a scale, so that
+	 * another order would gain nothing. */
 	return desc->factors ? QS_CODED_ROWS
 	                     : qs_coded_order_of(&desc->coarse_grid, desc->cols, desc->first_elem, desc->n_elems);
 }
@@ -415,7 +419,7 @@ qstore_status qs_decode_ranks(qs_reader *r, const qs_chunk_desc *desc, uint8_t *
 	if (r->bad || escapes > n)
 		return QSTORE_CORRUPT;
 	if (escapes) {
-		/* dst holds their planes meanwhile: it is not needed yet. */
+		/* dst is not needed yet, so the planes are decoded there. */
 		status = qs_decode_blocks(r, 2, escapes, dst, w);
 		if (status)
 			return status;

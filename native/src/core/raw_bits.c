@@ -21,7 +21,7 @@ static inline lanes all_as(lanes v, unsigned from)
 }
 #else
 #define ALL_LANES(x) ((uint8_t)(x))
-/* Shifts of bytes as those of 16-bit words and masks: no machine of x86 shifts bytes. */
+/* Bytes are shifted by shifting 16-bit words and masking, for x86 has no shifts of bytes. */
 typedef uint16_t words __attribute__((vector_size(16)));
 typedef int8_t signs __attribute__((vector_size(16)));
 static inline lanes shift_left(lanes v, unsigned k)
@@ -41,8 +41,8 @@ static inline lanes all_as(lanes v, unsigned from)
 }
 #endif
 
-/* Moves a field of `width` bits of a plane, from bit `from` on, to bits `at` and up of u. With zigzag it also
- * decodes u: all bits move down by one, and u's lowest bit inverts them. */
+/* Returns bits [from, from + width) of each byte of a plane, moved up to bit `at`. With zigzag, it returns
+ * their share of the zigzag-decoded byte: bits move down by one, and the lowest bit inverts all others. */
 static inline __attribute__((always_inline)) lanes
 field(const uint8_t *plane, const unsigned from, const unsigned width, const unsigned at, const int zigzag)
 {
@@ -55,8 +55,9 @@ field(const uint8_t *plane, const unsigned from, const unsigned width, const uns
 	return width > 1 ? inverts ^ (shift_right(v, from + 1) & ALL_LANES((1u << (width - 1)) - 1)) : inverts;
 }
 
-/* The low bits of one group: a plane of 4 bits a symbol, one of 2 and one of 1, as far as `bits` has them.
- * With `bits` a constant this unrolls into straight SIMD. */
+/* Merges the low bits of one raw group. They are stored as a plane of 4 bits a symbol, one of 2 and one of 1;
+ * `bits`, written in binary, says which of the three there are. It is a constant where this function is
+ * inlined, so that the loop unrolls into straight SIMD. */
 static inline __attribute__((always_inline)) void merge_group(uint8_t *v, const uint8_t *raw,
                                                               const unsigned bits, const int zigzag)
 {

@@ -1,4 +1,4 @@
-/* Codes given coarser codes of the same values (FORMAT.md, "Recoded codes"). */
+/* Predicting codes from coarser codes of the same values (FORMAT.md, "Recoded codes"). */
 #include "mode.h"
 #include "rules.h"
 #include "workspace.h"

@@ -1,6 +1,6 @@
-/* The arithmetic of quantizers (FORMAT.md, "Rules"): from a 16-bit float's magnitude pattern and a scale to
- * the number that is rounded to a code. Single precision only, one operation after the other, so that every
- * platform gets the same codes. */
+/* The arithmetic of quantizers (FORMAT.md, "Rules"): functions that make, from a 16-bit float's magnitude and
+ * a scale, the number that is rounded to a code. They use single precision only, one operation after the
+ * other, so that every platform gets the same codes. */
 #ifndef QS_RULES_H
 #define QS_RULES_H
 
@@ -21,15 +21,15 @@ QS_ALWAYS_INLINE uint32_t qs_f32_bits(float f)
 	return bits;
 }
 
-/* The value of a magnitude pattern (no sign, finite) of dtype QS_F16 or QS_BF16. */
+/* Returns the value of a finite magnitude of dtype QS_F16 or QS_BF16. */
 QS_ALWAYS_INLINE float qs_magnitude_value(uint32_t magnitude, uint32_t dtype)
 {
-	/* FP16: exponent and mantissa in place, then the bias corrected by a multiplication, exact for subnormals
-	 * too. */
+	/* FP16: exponent and mantissa are put where a single has them; the multiplication then corrects the bias.
+	 * It is exact, for subnormals too. */
 	return dtype == QS_F16 ? qs_f32_from_bits(magnitude << 13) * 0x1p112f : qs_f32_from_bits(magnitude << 16);
 }
 
-/* The value of a 16-bit float. FP16's infinities become NaN, which makes scales unusable. */
+/* Returns the value of a 16-bit float. FP16's infinities become NaN, since no scale can be infinite. */
 QS_ALWAYS_INLINE float qs_half_value(uint32_t pattern, uint32_t dtype)
 {
 	if (dtype == QS_F16 && (pattern & 0x7c00) == 0x7c00)
@@ -38,22 +38,23 @@ QS_ALWAYS_INLINE float qs_half_value(uint32_t pattern, uint32_t dtype)
 	return qs_f32_from_bits(magnitude | (pattern & 0x8000) << 16); /* signs are random: no branch */
 }
 
-/* A BF16 value ≥ 0 rounded to FP16. Its eight significant bits are exact there unless the result is
- * subnormal: multiples of 2^-24, the spacing of singles in [0.5, 1), to which this addition rounds half to
- * even. */
+/* Rounds a BF16 value ≥ 0 to FP16, half to even. FP16 has all of its eight significant bits unless the result
+ * is subnormal, a multiple of 2^-24. That is the spacing of singles in [0.5, 1), to which the addition
+ * rounds. */
 QS_ALWAYS_INLINE float qs_cast_f16(float bf16_value)
 {
 	return bf16_value < 0x1p-14f ? (bf16_value + 0.5f) - 0.5f : bf16_value;
 }
 
-/* A single ≥ 0 rounded to BF16, half to even. */
+/* Rounds a single ≥ 0 to BF16, half to even. */
 QS_ALWAYS_INLINE float qs_round_bf16(float f)
 {
 	uint32_t bits = qs_f32_bits(f);
 	return qs_f32_from_bits((bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000);
 }
 
-/* A single ≥ 0 rounded to FP16, half to even; beyond its range as if exponents went on. */
+/* Rounds a single ≥ 0 to FP16, half to even. Numbers beyond FP16's range are rounded as if its exponents went
+ * on. */
 QS_ALWAYS_INLINE float qs_round_f16(float f)
 {
 	uint32_t bits = qs_f32_bits(f);
@@ -61,7 +62,8 @@ QS_ALWAYS_INLINE float qs_round_f16(float f)
 	return f < 0x1p-14f ? (f + 0.5f) - 0.5f : rounded;
 }
 
-/* Magnitude patterns below this have a finite value (after the rule's cast). BF16 0x4780 is 65536. */
+/* Returns the least magnitude whose value is not finite, after the rule's cast to FP16 if it casts. 0x4780 is
+ * 65536 in BF16. */
 QS_ALWAYS_INLINE uint32_t qs_rule_end(uint32_t rule, uint32_t dtype)
 {
 	return dtype == QS_F16 ? 0x7c00 : qs_rule_casts(rule) ? 0x4780 : 0x7f80;
@@ -69,16 +71,17 @@ QS_ALWAYS_INLINE uint32_t qs_rule_end(uint32_t rule, uint32_t dtype)
 
 /* ---- Symmetric rules ---- */
 
-/* The greatest code less its zero point; indexes above that stand for codes below the zero point. */
+/* Returns the greatest code less the zero point. Cell indexes above that belong to codes below the zero
+ * point. */
 QS_ALWAYS_INLINE uint32_t qs_positive_codes(uint32_t codes_dtype, int32_t zero)
 {
 	int32_t positive = (codes_dtype == QS_I8 ? 127 : 255) - zero;
 	return positive < 0 ? 0 : positive > 255 ? 255 : (uint32_t)positive;
 }
 
-/* The number that values are multiplied with or divided by. shift: in ulps, from −128 to 127, for a division
- * that was not exact. (A GPU's __fdividef may be off by 2: CUDA C++ Programming Guide, "Intrinsic
- * Functions".) */
+/* Returns the factor that values are multiplied with or divided by. shift: −128 to 127 ulps that are added to
+ * it, for quantizers whose division was not exact. (A GPU's __fdividef may be off by 2 ulps: CUDA C++
+ * Programming Guide, "Intrinsic Functions".) */
 QS_ALWAYS_INLINE float qs_rule_factor(uint32_t rule, float scale, int32_t shift)
 {
 	float factor;
@@ -99,7 +102,7 @@ QS_ALWAYS_INLINE float qs_rule_factor(uint32_t rule, float scale, int32_t shift)
 	return qs_f32_from_bits(qs_f32_bits(factor) + (uint32_t)shift);
 }
 
-/* The approximate distance of the values of neighbouring codes. */
+/* Returns the approximate distance of the values of neighbouring codes. */
 QS_ALWAYS_INLINE float qs_rule_step(uint32_t rule, float scale)
 {
 	return qs_rule_has_absmax(rule) ? scale / 127.0f : scale;
@@ -112,7 +115,7 @@ QS_ALWAYS_INLINE int qs_rule_scale_is_valid(uint32_t rule, float scale)
 	                           : scale > 0x1p-119f && scale <= 0x1.fffffep127f;
 }
 
-/* The number that is rounded to the code's magnitude; does not fall as the value (≥ 0) rises. */
+/* Returns the number that is rounded to the code's magnitude. It does not fall when the value (≥ 0) rises. */
 QS_ALWAYS_INLINE float qs_rule_scaled_value(uint32_t rule, uint32_t dtype, float value, float factor)
 {
 	switch (rule) {
@@ -128,13 +131,13 @@ QS_ALWAYS_INLINE float qs_rule_scaled_value(uint32_t rule, uint32_t dtype, float
 	}
 }
 
-/* qs_rule_scaled_value of a magnitude pattern. */
+/* Returns qs_rule_scaled_value for a magnitude. */
 QS_ALWAYS_INLINE float qs_rule_scaled(uint32_t rule, uint32_t dtype, uint32_t magnitude, float factor)
 {
 	return qs_rule_scaled_value(rule, dtype, qs_magnitude_value(magnitude, dtype), factor);
 }
 
-/* Is the code's magnitude at least k? Half to even, or away from zero in ggml. */
+/* Is the number rounded to k or more? Ties go to the even code, by ggml's rules away from zero. */
 QS_ALWAYS_INLINE uint32_t qs_rule_rounds_to(uint32_t rule, float scaled, uint32_t k)
 {
 	float border = (float)(int32_t)k - 0.5f;
@@ -147,20 +150,23 @@ QS_ALWAYS_INLINE uint32_t qs_rule_reaches(uint32_t rule, uint32_t dtype, uint32_
 	return qs_rule_rounds_to(rule, qs_rule_scaled(rule, dtype, magnitude, factor), k);
 }
 
-/* ---- ggml's rules for 4 to 6 bits (ggml-quants.c, quantize_row_*_ref): where a negative scale flips the
- * values' signs; and those that add the zero point (compressed-tensors, quantization/lifecycle/
- * forward_helpers.py: _quantize, and the same as a Triton kernel in single precision) ---- */
+/* ---- ggml's rules for 4 to 6 bits, and those that add the zero point ----
+ *
+ * ggml: ggml-quants.c, quantize_row_*_ref; a negative scale flips the values' signs. Adding the zero point:
+ * compressed-tensors, quantization/lifecycle/forward_helpers.py, _quantize; its Triton kernel computes in
+ * single precision. */
 
-/* A single of either sign rounded to dtype, half to even, exponents without an upper end. */
+/* Rounds a single of either sign to dtype, half to even, as if exponents had no upper end. */
 QS_ALWAYS_INLINE float qs_round_half(float f, uint32_t dtype)
 {
 	float magnitude = dtype == QS_F16 ? qs_round_f16(f < 0 ? -f : f) : qs_round_bf16(f < 0 ? -f : f);
 	return f < 0 ? -magnitude : magnitude;
 }
 
-/* Q4_1 and Q5_1 store their scale in FP16, but made codes with (most − least) / (levels − 1), of a block's
- * least value, which `offset` mostly is, and its largest, which is near offset + (levels − 1) · scale:
- * `shift` values above the one that is nearest. That scale; the stored one when it is far from it. */
+/* Returns the scale that made the codes of a Q4_1 or Q5_1 block. That was the single (most − least) / (levels
+ * − 1), of the block's largest and its least value; the block stores it rounded to FP16. The least value is
+ * `offset`, mostly. The largest one is taken to be `shift` values above the value that is nearest to offset +
+ * (levels − 1) · scale. If the result is far from the stored scale, returns the stored one. */
 QS_ALWAYS_INLINE float qs_recovered_scale(uint32_t dtype, float scale, float offset, uint32_t levels,
                                           int32_t shift)
 {
@@ -176,9 +182,9 @@ QS_ALWAYS_INLINE float qs_recovered_scale(uint32_t dtype, float scale, float off
 	return recovered >= 0.5f * scale && recovered <= 2.0f * scale ? recovered : scale;
 }
 
-/* From a value to the number that becomes its code: cut off, or for K-quants and sums rounded half to even.
- * Rises with the value. factor: 1 / scale, or the scale of K-quants and sums. offset: of sums, the zero
- * point. */
+/* Returns the number that becomes a value's code: rules that round down cut it off, the others round it half
+ * to even. It does not fall when the value rises. factor: 1 / scale for rules that round down, else the
+ * scale. offset: the grid's offset, or for rules that add it the zero point. */
 QS_ALWAYS_INLINE float qs_block_scaled(uint32_t rule, uint32_t dtype, float value, float factor, float offset)
 {
 	switch (rule) {
@@ -202,14 +208,14 @@ QS_ALWAYS_INLINE float qs_block_scaled(uint32_t rule, uint32_t dtype, float valu
 	}
 }
 
-/* The rounded number is the code less half of the levels. */
+/* Is the rounded number the code less half of the levels? */
 QS_ALWAYS_INLINE int qs_rule_is_centred(uint32_t rule)
 {
 	return qs_rule_adds_zero(rule) || (qs_rule_zero(rule) && !qs_rule_rounds_down(rule));
 }
 
-/* Where code k begins: the number that is cut or rounded to it. The first and the last code reach three
- * quarters of a code further: values there are clamped. */
+/* Returns the number at which code k begins: the least that is cut or rounded to k. Values beyond the first
+ * and the last code are clamped if they are at most three quarters of a code away. */
 QS_ALWAYS_INLINE float qs_block_border(uint32_t rule, uint32_t k, uint32_t levels)
 {
 	float border = qs_rule_rounds_down(rule) ? (float)(int32_t)k : (float)(int32_t)k - 0.5f;

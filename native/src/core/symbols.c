@@ -7,14 +7,14 @@
 
 typedef struct symbols_work {
 	uintptr_t write, write_end; /* memory that is written after blocks (qs_symbols_ahead) */
-	unsigned write_size;        /* for each symbol */
+	unsigned write_size;        /* bytes of it for each symbol */
 	union {
 		qs_tree_work huffman;
 		qs_ans_entry ans[1u << QS_ANS_LOG_MAX];
 	} tables;
 	uint8_t gaps[QS_SPARSE_MAX], others[QS_SPARSE_MAX]; /* of a sparse block */
 	uint32_t n_types;                                   /* blocks since qs_symbols_ahead */
-	uint8_t types[QS_BLOCK_TYPES_MAX];                  /* theirs */
+	uint8_t types[QS_BLOCK_TYPES_MAX];                  /* of these blocks */
 } symbols_work;
 
 size_t qs_symbols_workspace_size(void)
@@ -44,8 +44,8 @@ uint32_t qs_symbols_types(const void *work, const uint8_t **types)
 	return w->n_types;
 }
 
-/* The addresses that are needed after a segment of n symbols: n_raw bytes of raw bits, and the next part of
- * the destination. */
+/* Returns the addresses that are needed after a segment of n symbols: its n_raw bytes of raw bits, and the
+ * next bytes of the destination. */
 static qs_ahead ahead_of(symbols_work *w, size_t n, const uint8_t *raw, size_t n_raw)
 {
 	qs_ahead a = {.read = (uintptr_t)raw, .read_end = (uintptr_t)raw + n_raw, .write = w->write};
@@ -73,15 +73,15 @@ static int read_head(qs_reader *r, block_head *h)
 	return !r->bad && first <= last && last < 256u >> h->raw_bits;
 }
 
-/* The bytes of the top symbols before raw bits are merged into them. */
+/* Finds the byte of each top symbol, before raw bits are merged into it. */
 static void find_symbols(const block_head *h, uint8_t symbols[256])
 {
 	for (unsigned t = 0; t < h->n_tops; t++)
 		symbols[t] = qs_raw_bits_above(h->first + t, h->raw_bits, h->zigzag);
 }
 
-/* Reads four bits for each top symbol: two a byte, the earlier one in the low half. An unused half must be
- * zero. */
+/* Reads four bits for each of n top symbols. A byte has those of two symbols, the earlier one in the low
+ * half; an unused half must be zero. */
 static int read_nibbles(qs_reader *r, unsigned n, uint8_t *nibbles)
 {
 	const uint8_t *packed = qs_read_bytes(r, (n + 1) / 2);
@@ -110,7 +110,7 @@ static qstore_status decode_huffman(qs_reader *r, uint8_t *dst, size_t n, symbol
 		return QSTORE_CORRUPT;
 	if (h.n_tops == 1)
 		memset(dst, symbols[0], n);
-	/* All segments but the last have whole groups of raw bits. */
+	/* All segments but the last have whole raw groups. */
 	for (size_t segment, n_raw; n; n -= segment, dst += segment, raw += n_raw) {
 		segment = n < QS_TREE_SEGMENT ? n : QS_TREE_SEGMENT;
 		n_raw = qs_raw_bits_size(segment, h.raw_bits);

@@ -1,6 +1,6 @@
-/* Symbol blocks: n bytes, the top bits Huffman-coded node by node of the code's tree or ANS-coded in lanes,
- * the low bits kept raw (FORMAT.md, "Symbol blocks"). The codes of INT8 weights, exponents and mantissa bytes
- * are all coded so. */
+/* Decoding of symbol blocks: n bytes of which the top bits are coded by Huffman, node by node of the code's
+ * tree, or by ANS, and the low bits are raw (FORMAT.md, "Symbol blocks"). INT8 codes, and the byte planes of
+ * floats, are stored in such blocks. */
 #ifndef QS_SYMBOLS_H
 #define QS_SYMBOLS_H
 
@@ -11,10 +11,10 @@
 
 enum {
 	QS_SPARSE_MAX = 1 << 16, /* gaps of a sparse block */
-	QS_SPARSE_SKIP = 255     /* a gap that ends at no symbol */
+	QS_SPARSE_SKIP = 255     /* a gap of 255 common symbols that no other symbol ends */
 };
 
-/* Bytes of scratch memory for qs_symbols_decode. */
+/* Returns the bytes of scratch memory that qs_symbols_decode needs. */
 size_t qs_symbols_workspace_size(void);
 
 /* Decodes one block of n symbols from r into dst, which it fills exactly.
@@ -22,8 +22,7 @@ size_t qs_symbols_workspace_size(void);
 qstore_status qs_symbols_decode(qs_reader *r, uint8_t *dst, size_t n, void *work, void *zstd_work,
                                 size_t zstd_work_size);
 
-/* Returns the n symbols of a raw block, in place, and skips the block; NULL if the next block is of another
- * type. */
+/* If the next block is raw, skips it and returns the address of its n symbols; else returns NULL. */
 const uint8_t *qs_symbols_raw(qs_reader *r, size_t n, void *work);
 
 /* Announces that `size` bytes will be written to dst in order, symbol_size for each symbol, after the next

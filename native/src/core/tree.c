@@ -4,7 +4,7 @@
 
 int qs_tree_build(qs_tree *t, const uint8_t *lengths, const uint8_t *symbols, unsigned n)
 {
-	/* Sorts symbols by the length of their codes. The first codes of a level are leaves. */
+	/* Symbols are sorted by the length of their codes, because the first codes of a level are leaves. */
 	unsigned count[QS_TREE_DEPTH + 1] = {0}, next[QS_TREE_DEPTH + 1], used = 0;
 	uint8_t leaves[256];
 	for (unsigned s = 0; s < n; s++)
@@ -39,7 +39,7 @@ int qs_tree_build(qs_tree *t, const uint8_t *lengths, const uint8_t *symbols, un
 	return leaf == used;
 }
 
-/* `count` (1 to 64) bits from bit `at` of src on, and no byte behind them. */
+/* Returns `count` (1 to 64) bits from bit `at` of src on. Reads no byte behind them. */
 static uint64_t read_bits(const uint8_t *src, size_t at, size_t count)
 {
 	unsigned have = 8 - (at & 7);
@@ -85,7 +85,8 @@ static size_t count_ones(const uint8_t *src, size_t at, size_t count)
 	return count_ones_body(src, at, count);
 }
 
-/* Finds the places of each node's bits and symbols. Returns the bits' end; 0 when it is beyond n_bits. */
+/* Finds where the bits and the symbols of each node begin. Returns the end of the bits, or 0 if it is beyond
+ * n_bits. */
 static size_t find_nodes(qs_tree *t, const uint8_t *src, size_t n_bits, size_t n)
 {
 	size_t at = 0;
@@ -115,7 +116,7 @@ static size_t find_nodes(qs_tree *t, const uint8_t *src, size_t n_bits, size_t n
 	return at;
 }
 
-/* A node of two leaves: 0x80 and more comes of each byte of a word whose bit is set. */
+/* Writes the symbols of a node of two leaves, a byte of bits at a time. */
 static void merge_two_symbols(const uint8_t *bits, const uint8_t *end, uint8_t zero, uint8_t one,
                               uint8_t *dst)
 {
@@ -162,14 +163,14 @@ static qs_tree_kernel *best_tree_kernel(void)
 
 enum {
 	LINE = 64,
-#if defined(__wasm__) /* nothing to fetch with */
+#if defined(__wasm__) /* which has no instruction to fetch with */
 	GROUPS_AT_ONCE = QS_TREE_SEGMENT / QS_TREE_GROUP
 #else
 	GROUPS_AT_ONCE = 32
 #endif
 };
 
-/* Fetches as large a share of the addresses as `groups` are of all groups. */
+/* Fetches the share of the addresses that `groups` are of all groups. */
 static void fetch(qs_ahead *a, size_t groups, size_t all)
 {
 #if defined(__wasm__)
@@ -184,7 +185,8 @@ static void fetch(qs_ahead *a, size_t groups, size_t all)
 #endif
 }
 
-/* groups_left: of all nodes. The root fills dst exactly, others up to a multiple of QS_TREE_GROUP. */
+/* Merges the symbols of a node's children into dst. The root fills dst exactly, other nodes up to a multiple
+ * of QS_TREE_GROUP. groups_left: of all nodes that are not merged yet. */
 static void merge_node(const qs_tree_node *node, int is_root, const uint8_t *src, qs_tree_branch branch[2],
                        qs_tree_kernel *kernel, uint8_t *dst, qs_ahead *ahead, size_t *groups_left)
 {

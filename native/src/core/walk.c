@@ -34,7 +34,7 @@ uint32_t qs_walk_next_runs(qs_walk *walk, qs_run *runs, qs_step *steps)
 	return n;
 }
 
-/* Codes less the zero point. */
+/* Makes cell indexes of n codes: subtracts the zero point. */
 static void make_indexes(const uint8_t *codes, uint32_t n, int32_t zero, uint8_t *dst)
 {
 	for (uint32_t i = 0; i < n; i++)
@@ -66,7 +66,8 @@ qs_cells qs_walk_cells(const qs_walk *walk, const qs_run *run, const qs_step *st
 	return cells;
 }
 
-/* The cells of those runs that `by_table` has a bit for. to: of the first run's first element. */
+/* Fetches the cells of the runs for which `by_table` has a bit. to: the fields of the first run's first
+ * element. */
 static void fetch_runs(const qs_walk *walk, const qs_run *runs, const qs_step *steps, uint32_t n_runs,
                        uint32_t by_table, const qs_cell_fields *to)
 {

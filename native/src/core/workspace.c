@@ -12,7 +12,7 @@ static size_t align64(size_t n)
 	return (n + 63) & ~(size_t)63;
 }
 
-/* Lays the arrays out one after the other, from p on, and returns their size. w may be NULL. */
+/* Lays the arrays out one after the other, from p on, and returns their bytes together. w may be NULL. */
 static size_t lay_out(qs_workspace *w, uint8_t *p)
 {
 	size_t sizes[] = {qs_symbols_workspace_size(),

@@ -1,4 +1,4 @@
-/* zstd frames, decoded without allocation: the context lives in the caller's scratch memory. */
+/* Decoding of zstd frames without allocation: the context is in the caller's scratch memory. */
 #ifndef QS_ZSTD_H
 #define QS_ZSTD_H
 
@@ -7,11 +7,11 @@
 
 #include "status.h"
 
-/* Bytes of scratch memory qs_zstd_decode needs (8-byte aligned). */
+/* Returns the bytes of scratch memory that qs_zstd_decode needs; it must be 8-byte aligned. */
 size_t qs_zstd_workspace_size(void);
 
-/* Decodes src, one zstd frame or more, into dst, which they must fill exactly. CORRUPT; MEMORY when work_size
- * is too small. */
+/* Decodes src, one zstd frame or more, into dst, which they must fill exactly. Returns CORRUPT if they do
+ * not, and MEMORY if work_size is too small. */
 qstore_status qs_zstd_decode(const uint8_t *src, size_t src_size, uint8_t *dst, size_t dst_size, void *work,
                              size_t work_size);
 

@@ -2,8 +2,8 @@
 
 #include "core/simd.h"
 
-/* Returns the symbol that suffers least if its frequency is lowered by one or, with `more`, that gains most
- * if it is raised. The change in bits is about count / frequency. */
+/* Returns the symbol for which lowering its frequency by one costs the fewest bits or, with `more`, raising
+ * it gains most. The change in bits is about count / frequency. */
 static unsigned least_hurt(const uint32_t *counts, unsigned n, const uint16_t *frequencies, int more)
 {
 	unsigned best = 256;
@@ -42,7 +42,7 @@ void qs_ans_frequencies(const uint32_t *counts, unsigned n, unsigned log, uint16
 uint8_t *qs_ans_put_scalar(uint32_t *states, const uint8_t *src, size_t n, const uint32_t of[256],
                            unsigned log, unsigned lanes, uint8_t *at)
 {
-	/* There is no branch, because whether a unit is due is as good as random. */
+	/* There is no branch, because whether a unit is due is random. */
 	for (size_t i = n; i-- > 0;) {
 		uint32_t *state = &states[i & (lanes - 1)], x = *state, f = of[src[i]] & 0xffff,
 		         first = of[src[i]] >> 16;

@@ -5,22 +5,20 @@
 
 enum {
 	SAMPLE_ROWS = 32,
-	LEAST_CODES =
-	    16, /* a column or row needs so many codes; with fewer its centre costs as much as it gains */
+	LEAST_CODES = 16, /* codes of a column or row; with fewer, a centre costs as much as it gains */
 	AT_ONCE = 1 << 16
 };
 
-/* Centres must gain so many bits a code, because adding them takes time. */
+/* Centres must gain this many bits for each code, because adding them takes time. */
 static const double least_gain = 0.02;
 
-/* Returns the bits to flip so that a code becomes a signed number: unsigned codes are taken less 128. */
+/* Returns the bits to flip in a code so that it becomes a signed number; unsigned codes become 128 less. */
 static unsigned middle(const qs_chunk_desc *desc)
 {
 	return desc->dtype == QS_U8 ? 128 : 0;
 }
 
-/* Sums over a sample of rows: of all codes, of their squares, and of each row's squared sum divided by its
- * length. */
+/* Sums over a sample of rows: of codes, of their squares, and of (the sum of a row)² / (its length). */
 typedef struct sums {
 	double all, squares, rows;
 	uint32_t n_rows, n_elems;
@@ -57,8 +55,8 @@ static sums add_up(qs_centres *centres, const qs_chunk_desc *desc, const uint8_t
 	return s;
 }
 
-/* Returns the bits a code that are gained if each column (or row), which has `each` codes, gets a centre.
- * of_means: the sum, over columns, of the squared sum of codes divided by their number. */
+/* Returns the bits that are gained for each code if each column (or row) gets a centre. each: codes of a
+ * column. of_means: the sum over columns of (the sum of its codes)² / (their number). */
 static double gain(const sums *s, double of_means, double each)
 {
 	double n = s->n_elems, total = s->squares - s->all * s->all / n, between = of_means - s->all * s->all / n;
@@ -103,7 +101,7 @@ int qs_find_centres(qs_centres *centres, const qs_chunk_desc *desc, const uint8_
 	}
 	add_up(centres, desc, codes, 1);
 	for (uint32_t c = 0; c < centres->n; c++) {
-		/* The chunk may begin and end within a row; columns outside of it have one code less. */
+		/* The chunk may begin and end within a row, so that some columns have one code less than others. */
 		uint64_t first = desc->first_elem % desc->cols, end = (desc->first_elem + n) % desc->cols;
 		uint32_t count = n_rows - (c < first) - (end && c >= end);
 		centres->centre[c] = centre_of(centres->sums[c], count, zero);

@@ -14,19 +14,20 @@
 
 enum {
 	CANDIDATE_SIZE = 8 * QS_CHUNK_SIZE_MAX, /* a candidate may grow to this size while it is written */
-	SAMPLE_SIZE = 1 << 14, /* bytes of the sample that decides whether zstd is tried on floats */
-	REPEATS_SHARE = 32,    /* fewer repeated words than one of so many places are no repetition */
-	SHORT_CODES = 1 << 14,
-	ODD_SHARE = 512, /* codes a peak that differs from most peaks must have */
+	SAMPLE_SIZE = 1 << 14,                  /* bytes of the sample that decides whether zstd is tried */
+	REPEATS_SHARE = 32,    /* data have repetition if one word of so many, or more, occurred before */
+	SHORT_CODES = 1 << 14, /* in chunks of fewer codes, the head of peaks may cost more than they gain */
+	ODD_SHARE = 512, /* peaks are unusual if more than one code of so many is a peak unlike most others */
+	/* Levels of zstd. */
 	LEVEL_SAMPLE = 3,
-	LEVEL_TABLES = 1, /* data without repetition: higher levels make it no smaller */
-	LEVEL_BYTES = 19, /* headers and other literal bytes, which are few and are downloaded first */
+	LEVEL_TABLES = 1, /* for data without repetition, which higher levels make no smaller */
+	LEVEL_BYTES = 19, /* for headers and other literal bytes, which are few and are downloaded first */
 	LEVEL_OTHER = 9,
-	SPREADS = 33 /* classes by a row's mean |code|, each a quarter of an octave wide */
+	SPREADS = 33 /* rows are classed by their mean |code|; each class is a quarter of an octave wide */
 };
 
-/* zstd decodes numbers at an eighth of the speed of symbol blocks, so it must make a chunk smaller by this
- * share. */
+/* zstd decodes numbers at an eighth of the speed of symbol blocks, so it is taken only if it makes a chunk
+ * smaller than this share of the best candidate's size. */
 static const double zstd_share = 0.992;
 
 struct qs_encoder {
@@ -100,12 +101,12 @@ static void try_zstd(qs_encoder *encoder, const uint8_t *src, size_t src_size, i
 	end_candidate(encoder, &w);
 }
 
-/* Says whether at least one of REPEATS_SHARE places begins with four bytes that occurred before. zstd gains
- * nothing over symbol blocks without such repetition, and would take most of the time to find that out. */
+/* Says whether four bytes that occurred before are at one place of REPEATS_SHARE, or at more. Without such
+ * repetition zstd gains nothing over symbol blocks, and trying it would take most of the encoder's time. */
 static int repeats(const uint8_t *src, size_t n)
 {
 	enum { LOG = 12 };
-	uint16_t last[1 << LOG] = {0}; /* the place of the last such word, plus 1; 0 is "none" */
+	uint16_t last[1 << LOG] = {0}; /* by hash: the last place of a word with it, plus 1; 0: none */
 	size_t found = 0;
 	for (size_t i = 0; i + 4 <= n; i++) {
 		uint32_t word = qs_load32(src + i);
@@ -116,20 +117,21 @@ static int repeats(const uint8_t *src, size_t n)
 	return found * REPEATS_SHARE >= n;
 }
 
-/* Says whether zstd, which has a Huffman table for each of its blocks, may be smaller than the best
- * candidate, judged by the entropy of a sample of each block. */
+/* Says whether zstd may be smaller than the best candidate because it has a Huffman table for each of its
+ * blocks. Judges by the entropy of samples of each block. */
 static int block_tables_promise(const uint8_t *src, size_t src_size, size_t best_size)
 {
-	enum { BLOCK = 1 << 17, PIECE = 1 << 10, EVERY = 4 };
+	/* Bytes of a block of zstd, and of a sample. Every fourth sample is counted, in short blocks each one. */
+	enum { BLOCK = 1 << 17, SAMPLE = 1 << 10, EVERY = 4 };
 	double bits = 0;
 	for (size_t begin = 0; begin < src_size; begin += BLOCK) {
 		uint32_t parts[QS_COUNT_PARTS][256] = {{0}}, counts[256];
 		size_t n = src_size - begin < BLOCK ? src_size - begin : BLOCK, counted = 0;
-		size_t step = n < BLOCK / EVERY ? PIECE : EVERY * PIECE;
+		size_t step = n < BLOCK / EVERY ? SAMPLE : EVERY * SAMPLE;
 		for (size_t i = 0; i < n; i += step) {
-			size_t piece = n - i < PIECE ? n - i : PIECE;
-			qs_count(src + begin + i, piece, parts);
-			counted += piece;
+			size_t size = n - i < SAMPLE ? n - i : SAMPLE;
+			qs_count(src + begin + i, size, parts);
+			counted += size;
 		}
 		qs_count_sum(parts, counts);
 		bits += qs_entropy_bits(counts) * (double)n / (double)counted;
@@ -137,9 +139,9 @@ static int block_tables_promise(const uint8_t *src, size_t src_size, size_t best
 	return bits / 8 < zstd_share * (double)best_size;
 }
 
-/* Returns the level at which zstd may make the chunk smaller, or 0 if that is unlikely. Symbol blocks miss
- * repetition; sparse, tied or integer data shows it in a sample from the middle of the chunk. Floats must
- * shrink to nine tenths of the best candidate, for they lose most speed. */
+/* Returns the level at which zstd may make the chunk smaller, or 0 if that is unlikely. Symbol blocks do not
+ * see repetition, which sparse, tied or integer data have; a sample from the middle of the chunk shows it.
+ * Floats must shrink to nine tenths of the best candidate, for zstd slows their decoding most. */
 static int zstd_level(qs_encoder *encoder, const uint8_t *src, size_t src_size, int is_float)
 {
 	size_t n = src_size < SAMPLE_SIZE ? src_size : SAMPLE_SIZE;
@@ -164,8 +166,8 @@ static void try_planes(qs_encoder *encoder, uint32_t dtype, const uint8_t *src, 
 	unsigned size = qs_dtype_size(dtype);
 	qs_writer w = begin_candidate(encoder);
 	qs_planes_split(src, n, size, qs_planes_rotated(dtype), encoder->planes);
-	/* These types prefer size: coding gains little where the exponent is short (FP16, FP8), and the
-	 * exponent's byte of a longer type takes a small part of the time. BF16 must decode fast instead. */
+	/* FP16 and FP8 prefer size, because coding gains little where the exponent is short; FP32 and FP64 do,
+	 * because decoding the exponent's byte takes a small part of their time. BF16 must decode fast. */
 	int small = dtype != QS_BF16 && qs_planes_rotated(dtype);
 	small |= dtype == QS_F8_E4M3 || dtype == QS_F8_E5M2;
 	qs_write8(&w, QS_MODE_PLANES);
@@ -201,13 +203,13 @@ static void try_records(qs_encoder *encoder, const qs_chunk_desc *desc, const ui
 	end_candidate(encoder, &w);
 }
 
-/* Returns the most frequent code in a sample of each piece. */
+/* Returns the most frequent code in samples: the first SAMPLE of each EVERY codes. */
 static uint32_t middle_code(const uint8_t *codes, size_t n)
 {
-	enum { PIECE = 1 << 13, COUNTED = 1 << 10 };
+	enum { EVERY = 1 << 13, SAMPLE = 1 << 10 };
 	uint32_t parts[QS_COUNT_PARTS][256] = {{0}}, counts[256], best = 0;
-	for (size_t i = 0; i < n; i += PIECE)
-		qs_count(codes + i, n - i < COUNTED ? n - i : COUNTED, parts);
+	for (size_t i = 0; i < n; i += EVERY)
+		qs_count(codes + i, n - i < SAMPLE ? n - i : SAMPLE, parts);
 	qs_count_sum(parts, counts);
 	for (uint32_t s = 1; s < 256; s++)
 		best = counts[s] > counts[best] ? s : best;
@@ -260,8 +262,8 @@ static double merge_loss(const row_class *c)
 	return both.bits - c[0].bits - c[1].bits;
 }
 
-/* Merges neighbouring classes as long as that costs less than a table, which takes bytes and, to build it,
- * time. */
+/* Merges neighbouring classes as long as the bits that are lost cost less than a table, whose cost is its
+ * bytes and the time to build it. */
 static unsigned find_classes(row_class *classes, unsigned n, uint32_t n_elems)
 {
 	double table_cost = 320 + 0.0004 * 8 * n_elems, loss[SPREADS];
@@ -310,8 +312,8 @@ static void write_peaks(qs_encoder *encoder, qs_writer *w)
 	}
 }
 
-/* Tries to code src in classes of rows. mode says what src holds: codes (CODES), codes without their peaks
- * (PEAKS), or differences (RECODED, CENTRED). zero: the code in the middle of their distribution. */
+/* Tries to code src in classes of rows. mode says which bytes src has: codes (CODES), codes without their
+ * peaks (PEAKS), or differences (RECODED, CENTRED). zero: the byte in the middle of their distribution. */
 static void try_codes(qs_encoder *encoder, const qs_chunk_desc *desc, const uint8_t *src, uint8_t mode,
                       uint32_t zero)
 {
@@ -335,8 +337,9 @@ static void try_codes(qs_encoder *encoder, const qs_chunk_desc *desc, const uint
 			classes[used].bits = qs_entropy_bits(classes[used].counts);
 			used++;
 		}
-	/* Codes of 8 bits must decode fast. Huffman's whole bits cost more where there are few values, and most
-	 * for differences. Codes without their peaks are spread evenly, so that some of their bits are raw. */
+	/* Codes of 8 bits must decode fast. A Huffman code, whose lengths are whole bits, loses more where there
+	 * are few values, and most for differences. Codes without their peaks are spread evenly, so that some of
+	 * their bits are stored raw. */
 	int few = mode != QS_MODE_PEAKS && few_values(classes, used);
 	qs_prefer prefer = mode == QS_MODE_RECODED ? QS_PREFER_SIZE : few ? QS_PREFER_BOTH : QS_PREFER_SPEED;
 	unsigned n_classes = find_classes(classes, used, desc->n_elems);
@@ -385,15 +388,15 @@ static double planes_estimate(qs_encoder *encoder, const uint8_t *src, size_t n)
 	return bits / 8;
 }
 
-/* Makes the same estimate from a few samples. */
+/* Makes the estimate of planes_estimate from a few samples of SAMPLE floats. */
 static double planes_guess(qs_encoder *encoder, const uint8_t *src, size_t n)
 {
-	enum { PIECES = 8, PIECE = 1 << 11 };
-	if (n <= PIECES * PIECE)
+	enum { SAMPLES = 8, SAMPLE = 1 << 11 };
+	if (n <= SAMPLES * SAMPLE)
 		return planes_estimate(encoder, src, n);
-	for (size_t i = 0; i < PIECES; i++)
-		memcpy(encoder->rows + 2 * i * PIECE, src + 2 * (n / PIECES * i), 2 * PIECE);
-	return planes_estimate(encoder, encoder->rows, PIECES * PIECE) * (double)n / (PIECES * PIECE);
+	for (size_t i = 0; i < SAMPLES; i++)
+		memcpy(encoder->rows + 2 * i * SAMPLE, src + 2 * (n / SAMPLES * i), 2 * SAMPLE);
+	return planes_estimate(encoder, encoder->rows, SAMPLES * SAMPLE) * (double)n / (SAMPLES * SAMPLE);
 }
 
 qstore_status qs_chunk_encode(qs_encoder *encoder, const qs_chunk_desc *desc, const uint8_t *src,
@@ -413,8 +416,8 @@ qstore_status qs_chunk_encode(qs_encoder *encoder, const qs_chunk_desc *desc, co
 			qs_writer w = begin_candidate(encoder);
 			qs_ranks_encode(&w, desc, src, 0, &encoder->ranks, &n_exceptions);
 			end_candidate(encoder, &w);
-			/* Between these bounds codes were probably made from finer values than these; above them, error
-			 * feedback has probably moved codes. */
+			/* This many exceptions mean that the codes were probably made from finer values than src. If
+			 * there are more, the quantizer's error feedback has probably moved codes. */
 			if (n_exceptions > n / 512 && n_exceptions < n / 10) {
 				uint32_t outside;
 				w = begin_candidate(encoder);
@@ -433,8 +436,9 @@ qstore_status qs_chunk_encode(qs_encoder *encoder, const qs_chunk_desc *desc, co
 				qs_chunk_desc others = qs_peaks_rest(&encoder->peaks.peaks, desc);
 				try_codes(encoder, &others, differences, QS_MODE_PEAKS, 0);
 			}
-			/* The gain of peaks is an estimate, which leaves out their head and classes of rows. The most
-			 * frequent of unsigned codes is near their zero point. */
+			/* qs_find_peaks estimates a gain without the head of peaks and without classes of rows, so the
+			 * other way is tried where that matters. The most frequent of unsigned codes is near their zero
+			 * point. */
 			if (!peaks || n < SHORT_CODES || encoder->peaks.n_odd > n / ODD_SHARE)
 				try_codes(encoder, desc, src, QS_MODE_CODES, dtype == QS_U8 ? middle_code(src, n) : 0);
 			if (qs_find_centres(&encoder->centres, desc, src)) {

@@ -6,16 +6,16 @@
 enum {
 	SMALLEST = 1 << QS_PEAKS_LOG_MIN,
 	LARGEST = 1 << QS_PEAKS_LOG_MAX,
-	SAMPLES = 64, /* samples of LARGEST codes, by which the groups are found */
+	SAMPLES = 64, /* samples of LARGEST codes each, in which groups and their peaks are looked for */
 	PARTS = SAMPLES * LARGEST / SMALLEST,
-	WIDE = 32,            /* from so many values on, codes have more than 5 bits */
-	NONE_TAKEN = LARGEST, /* is not a place of any group */
-	COUNTED = 1024        /* about so many groups are counted to estimate the gain, at least half of them */
+	WIDE = 32,            /* codes with so many values or more have more than 5 bits */
+	NONE_TAKEN = LARGEST, /* a place that no group has */
+	COUNTED = 1024        /* about this many groups, at least half of it, are counted to estimate the gain */
 };
 
-/* The values that nearly all groups' peaks have. */
+/* The values that the peaks of nearly all groups have. */
 typedef struct targets {
-	unsigned group_log, n;                             /* n: peaks in a group, or 0 */
+	unsigned group_log, n;                             /* n: peaks of a group; 0: there are none */
 	uint8_t least, centre;                             /* the least code, and the middle of all codes */
 	int is_wide;                                       /* codes have more than 5 bits */
 	uint8_t either[QS_PEAKS_MAX], other[QS_PEAKS_MAX]; /* peak i is one of these two */
@@ -164,14 +164,15 @@ static int find_places(qs_found_peaks *found, const qs_chunk_desc *desc, const t
 	return 1;
 }
 
-/* Peaks must gain so many bits a code, because putting them in place takes time. With codes of 8 bits the
- * other codes decode so much faster that no gain is needed. */
+/* Returns the bits that peaks must gain for each code, because putting them in place takes time. Under codes
+ * of 8 bits the other codes decode so much faster that no gain is needed. */
 static double least_gain(const targets *t)
 {
 	return t->is_wide ? 0 : 0.015;
 }
 
-/* Says whether coding the peaks apart takes less than leaving them among the codes, judged by entropies. */
+/* Says whether coding the peaks apart takes fewer bits than leaving them among the codes, judged by
+ * entropies. */
 static int gains(const qs_found_peaks *found, const targets *t, const uint8_t *codes)
 {
 	uint32_t all[256] = {0}, others[256], counted = 0;
@@ -229,7 +230,7 @@ void qs_leave_out_peaks(const qs_found_peaks *found, const uint8_t *codes, uint8
 			first = first < other ? first : other;
 		}
 		if (g + 2 < found->n_groups) {
-			/* Whole groups are copied, because that is faster; the next group overwrites the surplus. */
+			/* Whole groups are copied, because that is faster. The next group overwrites the bytes beyond. */
 			copy_codes(to, codes, size);
 			copy_codes(to + first, codes + first + 1, size);
 			if (per_group > 1)

@@ -1,4 +1,4 @@
-/* Finding groups of codes in which each has an extreme code, a peak (core/peaks.h). */
+/* Finding peak groups: a size of groups of which nearly each has one of the extreme codes (core/peaks.h). */
 #ifndef QS_FIND_PEAKS_H
 #define QS_FIND_PEAKS_H
 

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-enum { INSERT_BELOW = 24 }; /* insertion sort is the fastest below so many symbols */
+enum { INSERT_BELOW = 24 }; /* insertion sort is fastest for fewer symbols than this */
 
 /* Sorts by bits shift to shift + 7, and keeps the order of equals. */
 static void sort_by_byte(const uint32_t *from, uint32_t *to, unsigned n, unsigned shift)
@@ -58,7 +58,8 @@ uint64_t qs_huffman_lengths(const uint32_t *counts, unsigned n, unsigned limit, 
 	unsigned used = sort_symbols(counts, n, sorted);
 	if (used < 2)
 		return 0;
-	/* Two queues suffice: leaves ascend, and so do inner nodes in the order in which they are made. */
+	/* Leaves are sorted by count, and inner nodes are made in ascending order. So the least two nodes are
+	 * always at the fronts of two queues, and no heap is needed. */
 	for (unsigned i = 0; i < used; i++)
 		weight[i] = sorted[i] >> 8;
 	unsigned leaf = 0, inner = used, end = used;

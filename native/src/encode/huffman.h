@@ -1,4 +1,4 @@
-/* Huffman codes of limited length. */
+/* Lengths of Huffman codes, under a limit. */
 #ifndef QS_HUFFMAN_H
 #define QS_HUFFMAN_H
 
@@ -9,7 +9,7 @@
  * symbols take. */
 uint64_t qs_huffman_lengths(const uint32_t *counts, unsigned n, unsigned limit, uint8_t *lengths);
 
-/* Finds the best lengths under the limit, which takes several times as long. */
+/* Finds the best lengths under the limit. It takes several times as long as qs_huffman_lengths. */
 uint64_t qs_huffman_best_lengths(const uint32_t *counts, unsigned n, unsigned limit, uint8_t *lengths);
 
 #endif

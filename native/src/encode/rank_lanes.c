@@ -8,7 +8,7 @@ void qs_put_ranks_scalar(qs_rank_lanes *lanes, const uint16_t *f, const uint16_t
 {
 	uint8_t *at = lanes->at;
 	while (n-- > 0) {
-		/* There is no branch, because whether a unit is due is as good as random. */
+		/* There is no branch, because whether a unit is due is random. */
 		uint32_t *lane = &lanes->state[n & (lanes->lanes - 1)], state = *lane, due = state >> 16 >= f[n];
 		qs_store16(at - 2, (uint16_t)state);
 		at -= 2 * due;

@@ -6,10 +6,10 @@
 #include "core/cell_fields.h"
 #include "core/ranks.h"
 
-/* The encoder's states, which begin with the value that the decoder must end at. */
+/* The state of the encoder's lanes. The encoder begins with the value at which the decoder must end. */
 typedef struct qs_rank_lanes {
 	uint32_t state[QS_LANES_MAX];
-	uint8_t *at; /* the first unit written; the next one goes in front of it */
+	uint8_t *at; /* the unit that was written last; the next one goes in front of it */
 	unsigned lanes;
 } qs_rank_lanes;
 
@@ -17,8 +17,9 @@ typedef struct qs_rank_lanes {
  * where 2 n + 2 bytes must be writable. f and rank have an entry for each element. */
 typedef void qs_put_ranks_kernel(qs_rank_lanes *lanes, const uint16_t *f, const uint16_t *rank, uint32_t n);
 
-/* Finds the rank, F and "outside its cell" for n elements under one scale. Escapes and values outside their
- * cells have rank 0. src: values, 2 bytes each. Adds to the counts of escapes and of values outside. */
+/* For n elements under one scale, from element `at` of the arrays on, finds the rank and F, and whether the
+ * value is outside its cell. Escapes and values outside have rank 0. src: values, 2 bytes each. Adds to the
+ * counts of escapes and of values outside (outsiders). */
 typedef struct qs_found_ranks {
 	uint16_t *rank, *f;
 	uint8_t *outside;
@@ -33,8 +34,9 @@ qs_put_ranks_kernel qs_put_ranks_avx512; /* 64 lanes */
 qs_find_ranks_kernel qs_find_ranks_scalar;
 qs_find_ranks_kernel qs_find_ranks_avx512; /* tables of signed codes around 0 only */
 
-/* Does that with a cell for each element; a cell's g is the number of its values, and 0 for escapes. Also
- * writes indexes: 0 for escapes, else 1. All arrays but `cells` are counted from element `at`. */
+/* Does the work of qs_find_ranks_kernel for elements that each have a cell. The g of a cell is the number of
+ * its values, and 0 for escapes. Also writes indexes: 0 for escapes, else 1. All arrays but `cells` begin at
+ * element `at`. */
 typedef void qs_find_ranks_fields_kernel(const qs_cell_fields *cells, const uint8_t *src, uint32_t n,
                                          uint32_t at, uint8_t *indexes, qs_found_ranks *found);
 qs_find_ranks_fields_kernel qs_find_ranks_fields_scalar;

@@ -42,8 +42,7 @@ void qs_put_ranks_avx2(qs_rank_lanes *lanes, const uint16_t *f, const uint16_t *
 	uint8_t *at = lanes->at;
 	while (whole) {
 		whole -= n_lanes;
-		/* Units are written in the order of lanes, without a branch: whether one is due is as good as random.
-		 */
+		/* Units are written in the order of lanes, without a branch: whether one is due is random. */
 		for (uint32_t lane = n_lanes; lane-- > 0;) {
 			uint32_t state = states[lane], due = state >> 16 >= f[whole + lane];
 			qs_store16(at - 2, (uint16_t)state);

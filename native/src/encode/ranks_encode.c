@@ -9,8 +9,8 @@
 #include "core/workspace.h"
 #include "rank_lanes.h"
 
-/* A chunk is coded plainly if more than one of EXCEPTIONS_SHARE elements are exceptions; one of FEW_OUTSIDE
- * values outside their cells is few. */
+/* A chunk is coded by another mode if more than one element of EXCEPTIONS_SHARE is an exception. Values
+ * outside their cells are few if they are at most one of FEW_OUTSIDE. */
 enum { EXCEPTIONS_SHARE = 8, FEW_OUTSIDE = 512 };
 
 /* Estimates the bytes of n exceptions, which take about 26 bits each. */
@@ -19,7 +19,7 @@ enum { EXCEPTIONS_SHARE = 8, FEW_OUTSIDE = 512 };
 typedef struct found {
 	uint32_t escapes, exceptions;
 	size_t list_size; /* bytes of the exceptions in scratch->exceptions */
-	int overflow;     /* the list of exceptions did not fit */
+	int overflow;     /* did the list of exceptions not fit? */
 } found;
 
 /* Begins a walk over the chunk's runs. codes and everything after it are in coded order. shifts: one for each
@@ -187,7 +187,7 @@ static uint32_t find_shifts(qs_walk w, const qs_chunk_desc *desc, const uint8_t 
 		else if (shift)
 			left = count_outside(&w, run, src, shift, scratch);
 		*tried |= !symmetric || shift;
-		/* A shift is kept only if it explains at least half of the run's outside values; fewer may be
+		/* A shift is kept only if it puts at least half of the outside values into their cells; fewer may be
 		 * coincidence. */
 		int pays = !symmetric || 2 * left <= count;
 		scratch->shifts[n_runs] = pays ? (uint8_t)shift : 0;
@@ -233,7 +233,7 @@ static void scatter8(qs_coded_order order, const uint16_t *columns, uint32_t col
 			dst[columns[c]] = src[c];
 }
 
-/* Does that in place. memory: n bytes of scratch. */
+/* Does the work of scatter8 in place. memory: n bytes of scratch memory. */
 static void to_matrix_order(qs_coded_order order, const uint16_t *columns, uint32_t cols, uint32_t n,
                             uint8_t *bytes, uint8_t *memory)
 {
@@ -241,8 +241,8 @@ static void to_matrix_order(qs_coded_order order, const uint16_t *columns, uint3
 	memcpy(bytes, memory, n);
 }
 
-/* Looks at the first min(n, 8) elements. Sets the top bit of each byte whose value is outside its cell or,
- * with `escapes`, is an escape. */
+/* Returns eight bytes for the first min(n, 8) elements: the top bit of a byte is set if the element's value
+ * is outside its cell or, with `escapes`, is an escape. */
 static uint64_t doubtful(const uint8_t *outside, const uint8_t *indexes, uint32_t n, int escapes)
 {
 	const uint64_t low7 = 0x7f7f7f7f7f7f7f7f;
@@ -258,8 +258,9 @@ static uint64_t doubtful(const uint8_t *outside, const uint8_t *indexes, uint32_
 	return out << 7 | (escapes ? ~(((index & low7) + low7) | index | low7) : 0);
 }
 
-/* Finds the codes that the rule itself would give, where they have cells, and their differences to the given
- * codes. A value in the cell of its code keeps it. Escapes are looked at only if many values are outside. */
+/* Finds the residual: for each element, the code that the rule itself would give, less the given code. Values
+ * in the cell of their code keep that code, and so do values for whose new code there is no cell. Escapes are
+ * looked at only if many values are outside. */
 static void find_residual(qs_walk w, const qs_chunk_desc *desc, const uint8_t *src, const uint8_t *outside,
                           int escapes, uint8_t *codes, uint8_t *residual)
 {
@@ -289,7 +290,7 @@ static void find_residual(qs_walk w, const qs_chunk_desc *desc, const uint8_t *s
 					value = qs_factor_product(desc->dtype, desc->factors_dtype, value,
 					                          qs_factor_value(desc->factors_dtype, qs_factors_at(desc, i)));
 				int code = qs_cell_code(dtype, grid->rule, &step, value);
-				int out = code == QS_NO_CODE; /* also if the scale is not usable */
+				int out = code == QS_NO_CODE; /* QS_NO_CODE too if the scale is not usable */
 				if (!symmetric && !out)
 					code = code < low ? low : code > high ? high : code;
 				if (out || code < low || code > high)
@@ -360,7 +361,7 @@ static void write_escapes(qs_writer *w, const uint8_t *values, uint32_t n, uint3
 	qs_write_varint(w, escapes);
 	if (!escapes)
 		return;
-	/* The memory of the units is free until ranks are written. */
+	/* The memory for units is free until ranks are written. */
 	uint16_t *of_zeros = (uint16_t *)scratch->units;
 	uint8_t *high = scratch->planes, *low = high + escapes;
 	qs_take_escapes_best()(scratch->indexes, values, n, of_zeros);
@@ -391,7 +392,7 @@ void qs_ranks_encode(qs_writer *w, const qs_chunk_desc *desc, const uint8_t *src
 	const qs_grid *grid = &desc->coarse_grid;
 	uint32_t n = desc->n_elems, cols = (uint32_t)desc->cols;
 	const uint8_t *codes = desc->coarse, *values = src;
-	/* 64 lanes pay if their states are small compared with the chunk. */
+	/* 64 lanes are used if their states are small compared with the chunk. */
 	unsigned n_lanes = n >= 1 << 16 ? QS_LANES_MAX : QS_LANES_MIN;
 	qs_coded_order order = qs_chunk_order(desc);
 	uint8_t *outside = scratch->outside;
@@ -434,9 +435,9 @@ void qs_ranks_encode(qs_writer *w, const qs_chunk_desc *desc, const uint8_t *src
 	}
 	*n_exceptions = f.exceptions;
 	if (f.exceptions && !shared) {
-		/* Many values are outside their cells if the rule is another one, or if codes were made from other
-		 * values. A residual, a difference of codes for each element, then costs less than a list of values.
-		 */
+		/* Many values are outside their cells if codes were made by another rule or from other values. A
+		 * residual, which has a difference of codes for each element, then costs less than a list of
+		 * exceptions. */
 		uint32_t counts[256];
 		int escapes = f.exceptions > n / FEW_OUTSIDE;
 		find_residual(walk_begin(desc, order, codes, shifts, scratch), desc, values, outside, escapes,

@@ -22,9 +22,9 @@ typedef struct qs_ranks_scratch {
 	_Alignas(2) uint8_t units[2 * QS_CHUNK_SIZE_MAX];
 } qs_ranks_scratch;
 
-/* Writes the chunk with its mode byte. Sets w->bad if it does not fit, or has too many exceptions to be worth
- * it. shared: borders are shared (FORMAT.md, "Ranks"), for codes that were made of finer values; only
- * symmetric rules allow that. */
+/* Writes the chunk, mode byte first. Sets w->bad if it does not fit, or if it has so many exceptions that
+ * another mode is better. shared: borders are shared (FORMAT.md, "Ranks"), for codes that were made of finer
+ * values than src; only symmetric rules allow that. */
 void qs_ranks_encode(qs_writer *w, const qs_chunk_desc *desc, const uint8_t *src, int shared,
                      qs_ranks_scratch *scratch, uint32_t *n_exceptions);
 

@@ -131,7 +131,8 @@ static void write_huffman(qs_writer *w, const uint8_t *src, size_t n, const qs_b
 	block_head head = write_head(w, plan, 0, plan->table_log ? plan->lengths : one);
 	if (plan->table_log)
 		write_nibbles(w, &head, plan->lengths);
-	/* This is room for codes of at most two bytes, and for nodes, which begin at a byte. */
+	/* The room is enough for codes of at most two bytes, and for the bits that are lost because nodes begin
+	 * at a byte. */
 	if (!has_room(w, qs_raw_bits_size(n, raw_bits) + 3 * n + 1024))
 		return;
 	put_raw_bits(w, src, n, plan, scratch);

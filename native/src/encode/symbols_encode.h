@@ -4,7 +4,7 @@
 
 #include "core/symbols.h"
 
-/* A destination that is written front to back; `bad` is set if it is full. */
+/* Memory that is written front to back. `bad` is set when it is full. */
 typedef struct qs_writer {
 	uint8_t *at, *end;
 	int bad;
@@ -17,7 +17,8 @@ void qs_write_varint(qs_writer *w, uint32_t value);
 /* A way to code a block, and its size. */
 typedef struct qs_block_plan {
 	unsigned type, raw_bits, zigzag;
-	unsigned table_log; /* ANS: log2 of the slots; Huffman: the longest code, 0 if there is one symbol */
+	unsigned
+	    table_log; /* ANS: log2 of the slots; Huffman: bits of the longest code, 0 if there is one symbol */
 	union {
 		uint8_t lengths[256];      /* Huffman: code length, by top symbol */
 		uint16_t frequencies[256]; /* ANS: by top symbol */
@@ -25,7 +26,7 @@ typedef struct qs_block_plan {
 	uint64_t size; /* bytes */
 } qs_block_plan;
 
-/* How to choose a block's coding: by decoding speed (INT8 codes, BF16), by size, or by both. */
+/* How a block's coding is chosen: by decoding speed (INT8 codes, BF16), by size, or by both. */
 typedef enum qs_prefer { QS_PREFER_SPEED, QS_PREFER_BOTH, QS_PREFER_SIZE } qs_prefer;
 
 /* Returns a byte's top symbol: the bits above its raw bits. zigzag first moves the sign to the lowest bit. */
@@ -34,13 +35,13 @@ static inline unsigned qs_top_symbol(unsigned value, unsigned zigzag, unsigned r
 	return (zigzag ? (value << 1 & 255) ^ (value & 128 ? 255 : 0) : value) >> raw_bits;
 }
 
-/* Adds to counts of byte values. They are kept in QS_COUNT_PARTS tables, so that equal bytes in a row do not
- * wait for each other's stores. */
+/* Adds to counts of byte values. They are kept in QS_COUNT_PARTS tables, so that counting equal bytes that
+ * follow one another does not wait for the store before. */
 enum { QS_COUNT_PARTS = 4 };
 void qs_count(const uint8_t *src, size_t n, uint32_t parts[QS_COUNT_PARTS][256]);
 void qs_count_sum(uint32_t parts[QS_COUNT_PARTS][256], uint32_t counts[256]);
 
-/* Counts the 256 byte values. */
+/* Counts how often each byte value occurs. */
 void qs_histogram(const uint8_t *src, size_t n, uint32_t counts[256]);
 
 /* Returns the bits that symbols with these counts take under an ideal order-0 coder. */
@@ -50,7 +51,7 @@ double qs_entropy_bits(const uint32_t counts[256]);
  * and sparse are estimates. */
 void qs_symbols_plan(const uint32_t counts[256], size_t n, qs_prefer prefer, qs_block_plan *plan);
 
-/* Chooses likewise, but never sparse. */
+/* Chooses like qs_symbols_plan, but never sparse. */
 void qs_symbols_plan_dense(const uint32_t counts[256], size_t n, qs_prefer prefer, qs_block_plan *plan);
 
 /* Writes the block by the plan. scratch: n bytes. */

@@ -1,4 +1,4 @@
-/* Planning: the choice of type, raw bits and tables for a symbol block. */
+/* Planning of a symbol block: the choice of its type, of the number of raw bits, and of its table. */
 #include <math.h>
 
 #include "ans_encode.h"
@@ -6,7 +6,7 @@
 #include "symbols_encode.h"
 #include "tree_encode.h"
 
-enum { ANS_FROM = 512 }; /* blocks of fewer symbols spend too much on states and frequencies */
+enum { ANS_FROM = 512 }; /* in blocks of fewer symbols, states and frequencies take too many bytes */
 
 void qs_count(const uint8_t *src, size_t n, uint32_t parts[QS_COUNT_PARTS][256])
 {
@@ -54,17 +54,17 @@ double qs_entropy_bits(const uint32_t counts[256])
 	return entropy_bits(counts, 256);
 }
 
-/* A coded bit decodes more slowly than a raw one. This bias towards raw bits, in bits a bit, accounts for it;
- * `make bench` shows the effect. */
+/* A coded bit decodes more slowly than a raw one, so each coded bit costs this much more; `make bench` shows
+ * the effect. */
 static const double speed_bias = 0.02;
 
-/* The search for fewer raw bits ends after WORSE_MOST plans in a row that were no better, if the entropy
- * leaves less than room_left bits a symbol to gain. */
+/* The search for the number of raw bits ends after WORSE_MOST plans in a row that were no better, if by the
+ * entropy less than room_left bits a symbol could be gained. */
 enum { WORSE_MOST = 2 };
 static const double room_left = 0.04;
 
-/* Counts of top symbols for all numbers of raw bits. Two neighbours add up to one entry of the next number.
- */
+/* Counts of top symbols for each number of raw bits. Each count for r + 1 raw bits is the sum of two
+ * neighbours for r. */
 typedef struct top_counts {
 	uint32_t of[512]; /* the counts with r raw bits begin at 512 - (512 >> r) */
 } top_counts;
@@ -82,8 +82,8 @@ static const uint32_t *tops_of(const top_counts *tops, unsigned raw_bits)
 	return tops->of + 512 - (512 >> raw_bits);
 }
 
-/* Finds the best lengths for the chosen plan, if its longest codes were cut. That is too slow for every plan
- * that is tried. */
+/* Finds the best lengths for the chosen plan, if its longest codes were cut to the limit. This would take too
+ * long for every plan that is tried. */
 static void improve_lengths(const top_counts tops[2], qs_block_plan *plan)
 {
 	const uint32_t *top = tops_of(&tops[plan->zigzag], plan->raw_bits);
@@ -118,13 +118,14 @@ static double huffman_plan(const uint32_t *top, size_t n, unsigned zigzag, unsig
 	return 8.0 * (double)plan->size + speed_bias * (double)coded;
 }
 
-/* Replaces the plan by a Huffman plan that costs less. entropy: the block's, in bits. */
+/* Replaces the plan by the Huffman plan that costs least, if it costs less. entropy: of the block, in
+ * bits. */
 static void plan_huffman(const top_counts tops[2], size_t n, double entropy, qs_block_plan *plan)
 {
 	double best = 8.0 * (double)plan->size;
 	for (unsigned zigzag = 0; zigzag < 2; zigzag++) {
-		/* Plans with many top symbols take most of the time. The search begins with few, and ends when more
-		 * have stopped gaining and can gain little. */
+		/* Plans with many top symbols take longest to make. So the search begins with few, and ends when more
+		 * top symbols gain nothing and could gain little. */
 		double least = INFINITY;
 		unsigned worse = 0;
 		for (unsigned raw_bits = 8; raw_bits-- > 0;) {
@@ -143,7 +144,8 @@ static void plan_huffman(const top_counts tops[2], size_t n, double entropy, qs_
 	}
 }
 
-/* ANS takes two to three times as long to decode as Huffman, so it must gain so many bits a symbol. */
+/* ANS takes two to three times as long to decode as Huffman, so it must gain this many bits for each
+ * symbol. */
 static const double ans_gain[] = {[QS_PREFER_SPEED] = 0.1, [QS_PREFER_BOTH] = 0.03, [QS_PREFER_SIZE] = 0.008};
 
 /* Returns the log2 of the number of slots: fewer for shorter blocks, but one for each symbol at least. */
@@ -180,7 +182,7 @@ static double ans_bits(const uint32_t *top, unsigned n_tops, unsigned log, const
 	return 1.001 * bits;
 }
 
-/* Replaces the plan by an ANS block, if that gains enough. Its size is an estimate. */
+/* Replaces the plan by an ANS plan, whose size is an estimate, if that gains enough. */
 static void plan_ans(const top_counts tops[2], size_t n, double entropy, qs_prefer prefer,
                      qs_block_plan *plan)
 {

@@ -80,7 +80,7 @@ static kernels best_kernels(void)
 	return (kernels){qs_tree_number_scalar, qs_tree_mark_scalar, qs_tree_split_scalar};
 }
 
-/* Writes `count` (1 to 64) bits from bit `at` on, and zeros after them up to the end of the byte. */
+/* Writes `count` (1 to 64) bits from bit `at` on, and bits of 0 behind them up to the end of the byte. */
 static void put_bits(uint8_t *dst, size_t at, uint64_t word, size_t count)
 {
 	unsigned before = at & 7;
@@ -131,7 +131,7 @@ uint8_t *qs_tree_write(qs_tree_scratch *s, const uint8_t *src, size_t n, const u
 					child->count = (uint32_t)counts[bit];
 					child->begin = begin;
 					to[bit] = children + begin;
-					/* There is room for one group more, because symbols are written in whole groups. */
+					/* Room is left for one group more, because symbols are written in whole groups. */
 					begin += ((uint32_t)(counts[bit] + 2 * QS_TREE_GROUP - 1)) & ~(QS_TREE_GROUP - 1u);
 				}
 			if (!to[0] && !to[1])

@@ -76,7 +76,7 @@ void qs_arena_take(qs_arena *arena, qs_arena *from)
 	if (!arena->blocks) {
 		*arena = *from;
 	} else if (from->blocks) {
-		/* Behind the first block, which has room left. */
+		/* The blocks go behind the first one, which stays first because it has room left. */
 		qs_arena_block *last = from->blocks;
 		while (last->next)
 			last = last->next;

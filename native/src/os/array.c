@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The capacity that an array of n elements has. */
+/* Returns the capacity of an array of n elements. */
 static size_t capacity_of(size_t n)
 {
 	size_t capacity = 16;
@@ -33,7 +33,8 @@ void *qs_array_grow(void *array, size_t n, size_t more, size_t elem_size)
 
 void *qs_array_add(void *array, size_t *n, size_t elem_size)
 {
-	/* By memcpy, because pointers to different types may not be written through one type. */
+	/* The pointer is copied by memcpy, because C forbids access to pointers of different types through one
+	 * type. */
 	void *elems;
 	memcpy(&elems, array, sizeof(elems));
 	elems = qs_array_grow(elems, *n, 1, elem_size);

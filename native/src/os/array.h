@@ -8,11 +8,11 @@
 #include <stddef.h>
 
 /* Makes room for `more` elements of elem_size bytes behind the n that the array has; they are zeroed. Returns
- * the array, which may have moved. NULL when out of memory: then the array is as it was. */
+ * the array, which may have moved; NULL if memory is out, and the array is unchanged then. */
 void *qs_array_grow(void *array, size_t n, size_t more, size_t elem_size);
 
 /* Appends a zeroed element, counts it in *n and returns a pointer to it, which is valid until the array
- * grows. NULL when out of memory. array: the address of the pointer to the first element:
+ * grows; NULL if memory is out. array: the address of the pointer to the first element:
  *
  *     qs_weight *added = qs_array_add(&file->tensors, &file->n_tensors, sizeof(*added)); */
 void *qs_array_add(void *array, size_t *n, size_t elem_size);

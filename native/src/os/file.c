@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Largest single transfer: some systems refuse more than 2^31 - 1 bytes. */
+/* The largest single transfer. Some systems refuse more than 2^31 - 1 bytes. */
 #define TRANSFER_MAX ((size_t)1 << 30)
 
 qstore_status qs_open_read(int *fd, const char *path, qstore_error *error)
@@ -44,7 +44,7 @@ qstore_status qs_pread_all(int fd, void *dst, size_t size, uint64_t offset, cons
 	return QSTORE_OK;
 }
 
-/* Writes at offset, or, when that is negative, at the file's own position. */
+/* Writes at `offset`, or at the file's own position if that is negative. */
 static qstore_status write_all(int fd, const uint8_t *p, size_t size, off_t offset, const char *name,
                                qstore_error *error)
 {
@@ -80,7 +80,7 @@ qstore_status qs_pwrite_all(int fd, const void *src, size_t size, uint64_t offse
 void qs_allocate(int fd, uint64_t size)
 {
 #ifdef __linux__
-	/* Not posix_fallocate(), which writes zeros where the filesystem has no such call. */
+	/* posix_fallocate() would write zeros where the filesystem has no such call. */
 	if (size >= QS_IO_BLOCK && size <= INT64_MAX)
 		(void)!fallocate(fd, 0, 0, (off_t)size);
 #else
@@ -139,7 +139,7 @@ qstore_status qs_spool_create(int *fd, const char *path, qstore_error *error)
 qstore_status qs_temp_rename(const char *temp_path, const char *path, int force, qstore_error *error)
 {
 	if (!force) {
-		/* link() fails when the name is taken; rename() would replace the file. */
+		/* link() fails if the name is taken, while rename() would replace the file. */
 		if (link(temp_path, path) == 0) {
 			unlink(temp_path);
 			return QSTORE_OK;
@@ -201,7 +201,7 @@ static qstore_status parents(const char *path, size_t start, int make, qstore_er
 				status =
 				    qs_fail(error, QSTORE_IO, "%s: cannot create the folder: %s", folder, strerror(reason));
 			} else {
-				break; /* it does not exist, nor does anything below it */
+				break; /* the folder does not exist, so nothing below it does */
 			}
 		}
 		*p = '/';

@@ -13,33 +13,33 @@
 /* In the functions below, messages call the file `name`. */
 qstore_status qs_open_read(int *fd, const char *path, qstore_error *error);
 
-/* Reads exactly size bytes; TRUNCATED when the file ends before. */
+/* Reads exactly `size` bytes; fails with TRUNCATED if the file ends before. */
 qstore_status qs_pread_all(int fd, void *dst, size_t size, uint64_t offset, const char *name,
                            qstore_error *error);
 qstore_status qs_write_all(int fd, const void *src, size_t size, const char *name, qstore_error *error);
 qstore_status qs_pwrite_all(int fd, const void *src, size_t size, uint64_t offset, const char *name,
                             qstore_error *error);
 
-/* Allocates the space of a file that will be written in pieces, which then take a quarter less of the
- * kernel's time. Where the filesystem cannot do it, nothing happens. */
+/* Allocates the space of a file that will be written in several writes, which then take a quarter less time.
+ * Does nothing if the filesystem cannot do it. */
 void qs_allocate(int fd, uint64_t size);
 
 /* Creates a file named path + ".tmp-" + 12 random characters, open for reading and writing, with the
  * permissions of any new file. *temp_path is malloc'd. */
 qstore_status qs_temp_create(int *fd, char **temp_path, const char *path, qstore_error *error);
 
-/* Creates a file without a name, on the filesystem of path. It is gone when it is closed, whatever happens.
- */
+/* Creates a file without a name, on the filesystem of path. It is gone when it is closed, even after a
+ * crash. */
 qstore_status qs_spool_create(int *fd, const char *path, qstore_error *error);
 
-/* Gives a finished file its name. Without force, EXISTS when the name is taken, even if that happened
- * meanwhile. */
+/* Gives a finished file its name. Without `force`, fails with EXISTS if the name is taken, even if another
+ * program took it just now. */
 qstore_status qs_temp_rename(const char *temp_path, const char *path, int force, qstore_error *error);
 
 /* Flushes a file's folder, so that the file's name survives a power cut. Failures are ignored. */
 void qs_sync_folder(const char *path);
 
-/* "folder/name", malloc'd; "name" when folder is empty. NULL when out of memory. */
+/* Returns "folder/name", or "name" if folder is empty, to be freed by the caller; NULL if memory is out. */
 char *qs_path_join(const char *folder, const char *name);
 
 /* Makes the folders above path (not path itself), from byte `start` of path on. Fails with EXISTS when
@@ -47,7 +47,7 @@ char *qs_path_join(const char *folder, const char *name);
  * folder, links might lead anywhere. */
 qstore_status qs_make_parents(const char *path, size_t start, qstore_error *error);
 
-/* Checks the same without making anything. */
+/* Does the checks of qs_make_parents without making anything. */
 qstore_status qs_check_parents(const char *path, size_t start, qstore_error *error);
 
 #endif

@@ -1,5 +1,5 @@
-/* Which kernels there are: for who wonders why a machine is slow. Each function with several kernels chooses
- * among them by itself (core/simd.h). */
+/* Names the kernels that this build has and those that this machine uses, for users who wonder why a machine
+ * is slow. Functions with several kernels choose among them by themselves (core/simd.h). */
 #include "core/simd.h"
 #include "qstore.h"
 

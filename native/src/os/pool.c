@@ -56,7 +56,7 @@ static qstore_status commit_in_turn(pool *p, void *thread, uint64_t job, qstore_
 	if (p->failed || status)
 		return status;
 	pthread_mutex_unlock(&p->mutex);
-	/* No other thread is here: each waits for its own number. */
+	/* No other thread is here, because each waits for the number of its own job. */
 	status = p->jobs->commit(p->jobs->user, thread, job, error);
 	pthread_mutex_lock(&p->mutex);
 	if (!status) {
@@ -66,9 +66,8 @@ static qstore_status commit_in_turn(pool *p, void *thread, uint64_t job, qstore_
 	return status;
 }
 
-/* The number of the next job; those of side jobs come behind all others. UINT64_MAX: there is none. The mutex
- * is held.
- */
+/* Takes the next job and returns its number, UINT64_MAX if there is none. Side jobs have the numbers behind
+ * all others. The mutex is held. */
 static uint64_t take_job(pool *p)
 {
 	const qs_jobs *jobs = p->jobs;
@@ -147,7 +146,7 @@ qstore_status qs_pool_run(const qs_jobs *jobs, unsigned threads, qstore_error *e
 	}
 	while (started < threads && pthread_create(&ids[started], NULL, pool_thread, &p) == 0)
 		started++;
-	/* If not all threads could be started, those that run do the work. */
+	/* If not all threads could be started, the ones that run do the work. */
 	if (started == 0)
 		pool_thread(&p);
 	for (unsigned i = 0; i < started; i++)

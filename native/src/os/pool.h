@@ -1,4 +1,4 @@
-/* A pool of threads that works on numbered jobs and commits their results in order.
+/* A pool of threads that work on numbered jobs and commit their results in order.
  *
  * Each thread works on one job, waits for its turn, commits the job, and only then takes the next one. So at
  * most as many results as threads are in memory, and the order of commits does not depend on the number of
@@ -15,7 +15,7 @@
 typedef struct qs_jobs {
 	uint64_t n_jobs;
 	void *user;
-	void *(*create)(void *user); /* makes a thread's own memory; NULL: out of memory */
+	void *(*create)(void *user); /* makes a thread's own memory; returns NULL if memory is out */
 	void (*destroy)(void *user, void *thread);
 	qstore_status (*work)(void *user, void *thread, uint64_t job, qstore_error *error);
 	qstore_status (*commit)(void *user, void *thread, uint64_t job,
@@ -25,11 +25,12 @@ typedef struct qs_jobs {
 	const volatile sig_atomic_t *cancel; /* not 0: jobs end with CANCELLED; or NULL */
 } qs_jobs;
 
-/* Runs all jobs; threads 0: one for each core. After a failure no more jobs are started, and the error of the
- * lowest job that failed is reported; that of a side job only when no other failed. */
+/* Runs all jobs. threads: at most so many; 0: one for each core. After a failure no more jobs are started,
+ * and the error of the lowest job that failed is reported; the error of a side job only if no other job
+ * failed. */
 qstore_status qs_pool_run(const qs_jobs *jobs, unsigned threads, qstore_error *error);
 
-/* The number of threads that qs_pool_run takes at most. */
+/* Returns the largest number of threads that qs_pool_run takes if `wanted` are asked for. */
 unsigned qs_pool_threads(unsigned wanted);
 
 #endif

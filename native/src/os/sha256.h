@@ -5,13 +5,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* One digest at a time; it is reset when it is created. */
+/* Computes one digest at a time. It is ready for the first one when it is created. */
 typedef struct qs_sha256 qs_sha256;
 
 qs_sha256 *qs_sha256_create(void);         /* NULL: out of memory */
 void qs_sha256_destroy(qs_sha256 *sha256); /* NULL is allowed */
 
-/* These return 0 when libcrypto fails, for which lack of memory is the only known reason. */
+/* These functions return 0 if libcrypto fails; lack of memory is the only known reason. */
 int qs_sha256_reset(qs_sha256 *sha256);
 int qs_sha256_update(qs_sha256 *sha256, const void *src, size_t size);
 int qs_sha256_final(qs_sha256 *sha256, uint8_t digest[32]);

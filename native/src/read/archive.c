@@ -73,7 +73,8 @@ static qstore_status read_index_body(qstore_archive *archive, qstore_error *erro
 	return status;
 }
 
-/* Chunks of an object follow one another, and the index has only their sizes. */
+/* Finds the offset of each chunk. The index has only their sizes, since chunks of an object follow one
+ * another. */
 static qstore_status find_chunks(qstore_archive *archive, qstore_error *error)
 {
 	const qs_index *index = &archive->index;

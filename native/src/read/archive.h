@@ -28,10 +28,10 @@ struct qstore_archive {
 	qs_source source;        /* the archive's bytes; a prefix of an archive has fewer than the archive */
 	uint64_t payload_offset; /* bytes, in the source */
 	qs_index_header header;
-	uint8_t *body; /* the index's, which `index` points into */
+	uint8_t *body; /* of the index; `index` points into it */
 	qs_index index;
-	uint64_t *chunk_offsets;  /* bytes, in the source; one for each chunk of the index */
-	uint64_t *extent_offsets; /* bytes, in the extent's file; one for each extent of the index */
+	uint64_t *chunk_offsets;  /* byte offset in the source of each chunk of the index */
+	uint64_t *extent_offsets; /* byte offset in its file of each extent of the index */
 	qs_base *base;            /* NULL until qstore_set_base */
 	qs_access *access;        /* what random access needs (access.c) */
 	qs_names *names;          /* files and tensors by name */
@@ -40,13 +40,13 @@ struct qstore_archive {
 /* Frees the base and closes what it has open; NULL is allowed. */
 void qs_base_close(qs_base *base);
 
-/* Fails with NOT_FOUND when the archive needs a base and has none yet. The error names one of its files. */
+/* Fails with NOT_FOUND if the archive needs a base and has none yet. The error names a file of the base. */
 qstore_status qs_archive_check_base(const qstore_archive *archive, qstore_error *error);
 
-/* The number of the variant of this name; QS_NONE when there is none. */
+/* Returns the number of the variant of this name; QS_NONE if there is none. */
 uint32_t qs_archive_variant(const qstore_archive *archive, const char *name);
 
-/* Bytes of the archive up to the end of a variant's layer. */
+/* Returns the bytes of the archive up to the end of a variant's layer. */
 uint64_t qs_archive_download_size(const qstore_archive *archive, uint32_t variant);
 
 #endif

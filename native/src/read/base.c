@@ -53,8 +53,8 @@ static qstore_status fail_missing(const qstore_archive *archive, const qs_file *
 	               archive->path, path, file->name, (unsigned long long)file->size, digest);
 }
 
-/* Reads all of each file of the model whose size is right, until one has the SHA-256 of the archive's file
- * `number`. */
+/* Finds the archive's file `number` in the model: reads files that have its size, until one has its
+ * SHA-256. */
 static qstore_status find_in_model(const qstore_archive *archive, qs_base *base, const qs_model *model,
                                    uint32_t number, qstore_error *error)
 {
@@ -97,8 +97,8 @@ static qstore_status find_in_archive(const qstore_archive *archive, qs_base *bas
 	return fail_missing(archive, &file, base->path, error);
 }
 
-/* Opens the model at path and finds in it each file that the archive's index says is the base's, by size and
- * SHA-256. *opened is NULL after a failure. */
+/* Opens the model at path and finds in it, by size and SHA-256, each file that the archive's index lists as a
+ * file of the base. *opened is NULL after a failure. */
 static qstore_status open_base(const qstore_archive *archive, const char *path, qs_base **opened,
                                qstore_error *error)
 {

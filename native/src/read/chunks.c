@@ -1,4 +1,4 @@
-/* qstore_each_chunk: how an archive's chunks are coded. */
+/* qstore_each_chunk, which tells how an archive's chunks are coded. */
 #include <string.h>
 
 #include "core/facts.h"
@@ -6,7 +6,8 @@
 #include "decode.h"
 #include "error.h"
 
-/* A tensor that has the object, and else a file that has bytes of it; NULL where neither has. */
+/* Returns the name of a tensor that is the object, else of a file that has bytes of it; NULL if there is
+ * neither. */
 static const char *owner_name(const qs_index *index, uint32_t object, int *is_tensor)
 {
 	qs_file file;

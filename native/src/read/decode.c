@@ -9,18 +9,20 @@
 #include "os/file.h"
 #include "part.h"
 
-/* The longest chain that an index can have: differences of falling variants, a refinement, then codes of
- * falling variants, or a base (core/index_objects.c). */
+/* The longest chain of objects that build on one another (core/index_objects.c): differences of ever coarser
+ * variants, then a refinement, then codes of ever coarser variants; or differences, then an object of the
+ * base. */
 #define CHAIN_MAX (2 * QS_VARIANTS_MAX + 2)
 
-/* Memory of a part is aligned for the widest vectors; aligned_alloc wants a multiple of the alignment. */
+/* The memory of a part is aligned for the widest vectors. aligned_alloc wants sizes that are multiples of
+ * it. */
 #define ALIGNMENT 64
 _Static_assert(QS_CHUNK_SIZE_MAX % ALIGNMENT == 0, "a part's memory is not a multiple of its alignment");
 
 struct qs_decoder {
 	const qstore_archive *archive;
 	qs_chunk_memory chunk;
-	uint8_t *data[2]; /* QS_CHUNK_SIZE_MAX bytes each: the objects of a chain take turns */
+	uint8_t *data[2]; /* QS_CHUNK_SIZE_MAX bytes each, for the objects of a chain in turn */
 	qs_grid_memory coarse_grid, own_grid;
 	qs_side factors;
 	qs_wholes *wholes, *own_wholes;
@@ -69,7 +71,7 @@ void qs_decoder_destroy(qs_decoder *decoder)
 
 /* ---- Chains of objects that build on one another ---- */
 
-/* A part whose bytes are in a file of the base. */
+/* Reads a part whose bytes are in a file of the base. */
 static qstore_status read_base(qs_decoder *decoder, const qs_part *part, uint8_t *dst, qstore_error *error)
 {
 	qstore_status status = qs_archive_check_base(decoder->archive, error);
@@ -108,8 +110,8 @@ static qstore_status decode_link(qs_decoder *decoder, const qs_part *part, const
 }
 
 /* Decodes a part of an object that is no layout. Objects that build on one another have chunks of the same
- * elements: these are decoded from the coarsest object on, in the decoder's two buffers, and the finest one
- * into dst, which may be data[0]. */
+ * elements. So the chunks of these elements are decoded one after the other, the coarsest first, into the
+ * decoder's two buffers in turn, and the last one into dst, which may be data[0]. */
 static qstore_status decode_chain(qs_decoder *decoder, const qs_part *part, uint8_t *dst, qstore_error *error)
 {
 	uint32_t chain[CHAIN_MAX], n = 0;
@@ -141,7 +143,7 @@ static qstore_status decode_to_whole(void *user, const qs_part *part, uint8_t *d
 	return decode_chain(user, part, dst, error);
 }
 
-/* Makes decoder->whole all codes or floats of a matrix, which is kept for the parts that follow. */
+/* Sets decoder->whole to a whole matrix of codes or floats, which is kept for the parts that follow. */
 static qstore_status load_whole(qs_decoder *decoder, uint32_t number, qstore_error *error)
 {
 	if (decoder->whole && decoder->whole->object == number)
@@ -150,7 +152,7 @@ static qstore_status load_whole(qs_decoder *decoder, uint32_t number, qstore_err
 	return qs_wholes_get(decoder->wholes, number, decode_to_whole, decoder, &decoder->whole, error);
 }
 
-/* A part of a layout that needs all of a matrix. */
+/* Makes a part of a layout that needs a whole matrix. */
 static qstore_status lay_out_transposed(qs_decoder *decoder, const qs_part *part, uint8_t *dst,
                                         qstore_error *error)
 {
@@ -172,7 +174,7 @@ static qstore_status lay_out_transposed(qs_decoder *decoder, const qs_part *part
 	return QSTORE_OK;
 }
 
-/* A part of a layout whose elements are those of the same part of the codes. */
+/* Makes a part of a layout from the part of the codes with the same number. */
 static qstore_status lay_out_in_place(qs_decoder *decoder, const qs_part *part, uint8_t *dst,
                                       qstore_error *error)
 {
@@ -207,7 +209,7 @@ static int is_transposed(const qs_object *object)
 static qstore_status find_damage(qs_decoder *decoder, uint32_t number, uint32_t first, uint32_t n,
                                  qstore_error *error);
 
-/* Compares all chunks that an object is made of with their checksums. QS_NONE: there are none. */
+/* Compares all chunks that an object is made of with their checksums. number may be QS_NONE: no object. */
 static qstore_status find_damage_in(qs_decoder *decoder, uint32_t number, qstore_error *error)
 {
 	qs_object object;
@@ -217,8 +219,8 @@ static qstore_status find_damage_in(qs_decoder *decoder, uint32_t number, qstore
 	return find_damage(decoder, number, 0, object.n_chunks, error);
 }
 
-/* Compares the chunks that parts [first, first + n) of an object are made of with their checksums, those that
- * they build on first. The error names the first that differs. */
+/* Compares the chunks that parts [first, first + n) of an object are made of with their checksums, the
+ * coarsest ones first. The error names the first chunk that differs. */
 static qstore_status find_damage(qs_decoder *decoder, uint32_t number, uint32_t first, uint32_t n,
                                  qstore_error *error)
 {
@@ -253,7 +255,8 @@ static qstore_status decode_part(qs_decoder *decoder, const qs_part *part, uint8
 		status = lay_out_in_place(decoder, part, dst, error);
 	else
 		status = decode_chain(decoder, part, dst, error);
-	/* The parts that it builds on were not compared with their checksums: they are right when this one is. */
+	/* The parts that this one builds on were not compared with their checksums, because they are right if
+	 * this one is. */
 	if (!status && qs_checksum(dst, qs_part_size(part)) !=
 	                   qs_index_part_checksum(&decoder->archive->index, object->first_part + part->number))
 		status = qs_part_fail(part, QSTORE_CORRUPT,
@@ -263,7 +266,8 @@ static qstore_status decode_part(qs_decoder *decoder, const qs_part *part, uint8
 		                      error);
 	if (status != QSTORE_CORRUPT)
 		return status;
-	/* However the fault was noticed, a chunk whose coded bytes have changed is its reason. */
+	/* A chunk whose coded bytes have changed is the best explanation, so the error names such a chunk if
+	 * there is one. */
 	qstore_status damage = find_damage(decoder, part->object_number, part->number, 1, error);
 	return damage ? damage : status;
 }
@@ -276,8 +280,8 @@ qstore_status qs_decoder_read(qs_decoder *decoder, const qs_part_range *range, u
 	assert(range->skip <= part_size && range->size <= part_size - range->skip);
 	if (range->size == part_size)
 		return decode_part(decoder, &part, dst, error);
-	/* A chain ends in data[0] and takes its last but one object from data[1]; a layout takes its codes from
-	 * data[0]. */
+	/* The end of a chain may be decoded into data[0], as the object before it is in data[1]. A layout reads
+	 * its codes from data[0], so its part is made in data[1]. */
 	uint8_t *all = decoder->data[part.object.kind == QS_KIND_LAYOUT];
 	qstore_status status = decode_part(decoder, &part, all, error);
 	if (!status)
@@ -293,7 +297,7 @@ qstore_status qs_decoder_view(qs_decoder *decoder, uint32_t object, uint32_t num
 	qstore_status status = decode_part(decoder, &part, decoder->data[0], error);
 	if (status)
 		return status;
-	/* The part's own chunk is the last of its chain: it is in the decoder's memory still. */
+	/* The part's own chunk was the last of its chain to be decoded, so the decoder's memory still has it. */
 	view->coded_size = qs_index_chunk_size(&decoder->archive->index, part.object.first_chunk + number);
 	view->mode = chunk->coded[0];
 	view->n_blocks = qs_chunk_block_types(chunk->work, chunk->work_size, &view->types);

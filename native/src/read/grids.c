@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Memory of a chunk is aligned for the widest vectors; aligned_alloc wants a multiple of the alignment. */
+/* The memory of a chunk is aligned for the widest vectors. aligned_alloc wants sizes that are multiples of
+ * it. */
 #define ALIGNMENT 64
 _Static_assert(QS_CHUNK_SIZE_MAX % ALIGNMENT == 0, "a chunk's memory is not a multiple of its alignment");
 
@@ -22,14 +23,14 @@ void qs_side_free(qs_side *side)
 void qs_grid_memory_init(qs_grid_memory *memory)
 {
 	qs_side_init(&memory->scales);
-	qs_side_init(&memory->zeros);
+	qs_side_init(&memory->zero_points);
 	qs_side_init(&memory->order);
 }
 
 void qs_grid_memory_free(qs_grid_memory *memory)
 {
 	qs_side_free(&memory->scales);
-	qs_side_free(&memory->zeros);
+	qs_side_free(&memory->zero_points);
 	qs_side_free(&memory->order);
 }
 
@@ -51,7 +52,7 @@ static qstore_status hold(const qs_part *part, qs_side *side, qs_chunk_memory *c
 	return QSTORE_OK;
 }
 
-/* Elements [first, first + n) of a plain object. *data is valid until side is used again. */
+/* Loads elements [first, first + n) of a plain object. *data is valid until side is used again. */
 static qstore_status load_elems(const qstore_archive *archive, uint32_t number, uint64_t first, uint64_t n,
                                 qs_side *side, qs_chunk_memory *chunk_memory, const uint8_t **data,
                                 qstore_error *error)
@@ -111,7 +112,7 @@ qstore_status qs_grid_load(const qs_part *codes, qs_grid_memory *memory, qs_chun
 		                    error);
 	if (!status && object->zero_points != QS_NONE)
 		status = load_elems(archive, object->zero_points, grid->scales_first, grid->zero_points_size,
-		                    &memory->zeros, chunk_memory, &grid->zero_points, error);
+		                    &memory->zero_points, chunk_memory, &grid->zero_points, error);
 	return status;
 }
 

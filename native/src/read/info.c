@@ -68,7 +68,8 @@ static void fill_rule(const qs_index *index, const qs_object *object, qstore_ten
 	} else if (object->kind == QS_KIND_REFINE) {
 		qs_index_object(index, object->coarse, &codes);
 	} else if (object->kind == QS_KIND_DELTA) {
-		/* Singles that have codes are coded from their 16-bit cast, which is an object that is in no file. */
+		/* FP32 weights that have codes are stored as differences to their 16-bit cast, which is an object of
+		 * no file. */
 		qs_index_object(index, object->coarse, &other);
 		if (other.kind == QS_KIND_REFINE && other.variant == object->variant) {
 			info->kind = "refine";
@@ -106,7 +107,7 @@ void qstore_get_tensor(const qstore_archive *archive, uint32_t number, qstore_te
 		fill_rule(index, &object, info);
 		if (object.kind == QS_KIND_REFINE)
 			info->error = (double)object.error;
-		/* A coarser variant's layer holds it, though this file is a finer one's. */
+		/* The tensor is shared if a variant that does not have this file has the object in its layer. */
 		info->shared = (file.variants >> object.variant & 1) == 0;
 	}
 }

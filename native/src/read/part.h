@@ -1,5 +1,5 @@
-/* Parts of an archive's objects: their coded chunks are read, compared with checksums, decoded, and named in
- * messages. */
+/* Parts of an archive's objects: reading their coded chunks, comparing them with checksums, decoding them,
+ * and naming parts in messages. */
 #ifndef QS_PART_H
 #define QS_PART_H
 
@@ -16,7 +16,7 @@ typedef struct qs_part {
 	qs_object object;
 } qs_part;
 
-/* Part `number` of an object; it must be below qs_object_n_parts. */
+/* Returns part `number` of an object, which must be below qs_object_n_parts. */
 qs_part qs_part_of(const qstore_archive *archive, uint32_t object_number, uint32_t number);
 
 uint64_t qs_part_first(const qs_part *part); /* its first element, counted within the object */
@@ -45,12 +45,12 @@ qs_part_walk qs_part_walk_start(const qstore_archive *archive, const qs_file *fi
 int qs_part_walk_next(qs_part_walk *walk, qs_part_range *range);
 
 /* Fills *error with a line that names the archive, the tensor or file that the part belongs to, and the part;
- * `what` ends it ("is damaged: …"). Returns status. */
+ * `what` is the end of the line ("is damaged: …"). Returns status. */
 qstore_status qs_part_fail(const qs_part *part, qstore_status status, const char *what, qstore_error *error);
 
 /* One thread's memory for decoding chunks. */
 typedef struct qs_chunk_memory {
-	uint8_t *coded; /* QS_CHUNK_CODED_MAX bytes: the chunk as it was read last */
+	uint8_t *coded; /* QS_CHUNK_CODED_MAX bytes: the coded chunk that was read last */
 	void *work;     /* scratch memory of core/chunk.h */
 	size_t work_size;
 	int check_coded; /* compare coded bytes with their checksum before they are decoded */
@@ -59,12 +59,13 @@ typedef struct qs_chunk_memory {
 int qs_chunk_memory_create(qs_chunk_memory *memory); /* 0: out of memory; free it all the same */
 void qs_chunk_memory_free(qs_chunk_memory *memory);
 
-/* Reads the part's chunk into memory->coded. TRUNCATED; IO; CORRUPT when it is checked and its checksum
- * differs. */
+/* Reads the part's chunk into memory->coded. Fails with TRUNCATED, IO, or CORRUPT if `check` is set and the
+ * checksum differs. */
 qstore_status qs_part_read(const qs_part *part, qs_chunk_memory *memory, int check, size_t *coded_size,
                            qstore_error *error);
 
-/* How a part is decoded that builds on no other; what it builds on, if anything, is added by the caller. */
+/* Returns the description of a part's chunk, without the fields for the object that it builds on. If there is
+ * one, the caller sets them. */
 qs_chunk_desc qs_part_describe(const qs_part *part);
 
 /* Reads and decodes the part's chunk into dst, which has room for qs_part_size bytes. */

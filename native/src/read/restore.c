@@ -15,22 +15,23 @@
 #include "os/pool.h"
 #include "os/sha256.h"
 
-/* A file that is being written: it is open from its first span on, until its last one is written. */
+/* A file that is being written. It is open from its first span on until its last one is written. */
 typedef struct target {
 	int fd; /* −1: not open */
 	char *path;
 	size_t n_left; /* spans */
 } target;
 
-/* Bytes that are written at once: the kernel takes 0.7 times as long for them as for pieces of 256 KiB. */
+/* At most this many bytes are written at once. Writing takes 0.7 times as long as by 256 KiB. */
 #define SPAN_MAX QS_CHUNK_SIZE_MAX
 _Static_assert(SPAN_MAX >= QS_CHUNK_SIZE_MAX, "a piece, at most a chunk, does not fit in a span");
-/* The offsets of a span's bytes in memory and in the file are the same modulo this: writing takes 0.9 times
- * as long then. */
+/* A span's address in memory and its offset in the file are equal modulo this, because writing then takes 0.9
+ * times as long. */
 #define ALIGNMENT 64
 _Static_assert((SPAN_MAX + ALIGNMENT) % ALIGNMENT == 0, "aligned_alloc wants a multiple of the alignment");
 
-/* Spans for each thread, at least, so that no thread waits long for the others at the end. */
+/* There are at least this many spans for each thread, so that no thread waits long for the others at the
+ * end. */
 #define SPANS_PER_THREAD 8
 
 /* Pieces of one output that follow one another, and are decoded and written as one job. */
@@ -57,7 +58,7 @@ typedef struct restorer {
 typedef struct restore_thread {
 	qs_decoder *decoder;
 	uint8_t *memory; /* SPAN_MAX + ALIGNMENT bytes */
-	uint8_t *data;   /* the span's bytes, in memory; NULL when it has none to be hashed */
+	uint8_t *data;   /* the span's bytes in `memory`; NULL if no bytes are to be hashed */
 } restore_thread;
 
 /* ---- Targets ---- */
@@ -89,7 +90,8 @@ static qstore_status close_target(target *t, qstore_error *error)
 	           : QSTORE_OK;
 }
 
-/* The open target of an output; *found is NULL when everything is restored to nowhere. */
+/* Finds the target of an output, and opens it first if need be; *found is NULL if everything is restored to
+ * nowhere. */
 static qstore_status open_target(restorer *r, uint32_t output, const target **found, qstore_error *error)
 {
 	qstore_status status = QSTORE_OK;
@@ -152,7 +154,7 @@ static qstore_status write_member(void *user, const uint8_t *data, size_t size, 
 	return status;
 }
 
-/* An output without an object: a file that is a member, an empty file, or a header alone. */
+/* Restores an output without objects: a small file, an empty file, or only a header. */
 static qstore_status restore_member(restorer *r, uint32_t output, const target *t, qstore_error *error)
 {
 	qs_file file;
@@ -232,7 +234,7 @@ static qstore_status restore_span(void *user, void *memory, uint64_t job, qstore
 	return status ? status : end_span(r, first->output, error);
 }
 
-/* Spans are committed in the order of the file, as SHA-256 needs them. */
+/* Hashes a span. Spans are committed in the order of the file, which SHA-256 needs. */
 static qstore_status hash_span(void *user, void *memory, uint64_t job, qstore_error *error)
 {
 	restorer *r = user;
@@ -254,7 +256,7 @@ static qstore_status hash_span(void *user, void *memory, uint64_t job, qstore_er
 	                                          : qs_no_memory(error);
 }
 
-/* Joins pieces to spans, as long as each thread has enough of them. 0: out of memory. */
+/* Joins pieces to spans, as long as there remain enough spans for each thread. Returns 0 if memory is out. */
 static int make_spans(restorer *r, unsigned threads)
 {
 	uint64_t most = r->progress.total / (SPANS_PER_THREAD * qs_pool_threads(threads));

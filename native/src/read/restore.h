@@ -1,4 +1,5 @@
-/* Restoring a list of outputs. Each is bytes of its own, then a file of the archive or ranges of such. */
+/* Restoring a list of outputs. An output is a header of its own, or none, and then a whole file of the
+ * archive or ranges of such files. */
 #ifndef QS_RESTORE_H
 #define QS_RESTORE_H
 
@@ -13,7 +14,7 @@ typedef struct qs_range {
 
 typedef struct qs_output {
 	char *name;      /* below the target folder; owned */
-	uint32_t file;   /* the output is all of this file; or QS_NONE: it is header and ranges */
+	uint32_t file;   /* the output is all of this file; QS_NONE: it is header and ranges */
 	uint8_t *header; /* owned, or NULL */
 	size_t header_size;
 	qs_range *ranges; /* owned; of assembled files, in order of (file, offset) */
@@ -23,25 +24,27 @@ typedef struct qs_output {
 
 void qs_outputs_free(qs_output *outputs, size_t n_outputs);
 
-/* Bytes of an output that come from one part of an object: from `offset` of the output on. With QS_NONE as
- * from.object they come from no object: the output is a member, or a header alone, or empty. */
+/* Bytes of an output that come from one part of an object. They are at byte `offset` of the output. If
+ * from.object is QS_NONE they come from no object: the output is a small file, or only a header, or empty. */
 typedef struct qs_piece {
 	uint32_t output;
 	qs_part_range from;
 	uint64_t offset;
 } qs_piece;
 
-/* All pieces of the outputs, in order; each output has at least one. *pieces is malloc'd. LIMIT, MEMORY. */
+/* Lists all pieces of the outputs, in order; each output has at least one. The caller frees *pieces. Fails
+ * with LIMIT or MEMORY. */
 qstore_status qs_restore_plan(const qstore_archive *archive, const qs_output *outputs, size_t n_outputs,
                               qs_piece **pieces, size_t *n_pieces, qstore_error *error);
 
-/* Compares the bytes of a piece, from->size of them at data, with those that it should have. */
+/* A function that compares the decoded bytes of a piece, from->size of them at `data`, with the bytes that it
+ * should have. */
 typedef qstore_status qs_piece_check(void *user, const qs_output *output, const qs_piece *piece,
                                      const uint8_t *data, qstore_error *error);
 
 typedef struct qs_restore_options {
 	const char *folder; /* made as needed; NULL: everything is restored to nowhere */
-	int sha256;         /* compare whole files with their SHA-256 too */
+	int sha256;         /* compare whole files with their SHA-256 as well */
 	/* Called with each piece of an object, by any thread; or NULL. With `check` or `sha256` the coded bytes
 	 * of chunks are compared with their checksums too. */
 	qs_piece_check *check;

@@ -1,12 +1,12 @@
-/* Planning which parts of which objects outputs are made of. */
+/* Planning of outputs: which parts of which objects they are made of. */
 #include <stdlib.h>
 
 #include "error.h"
 #include "os/array.h"
 #include "restore.h"
 
-/* Enough for a model of 16 TB. More pieces come only from archives made to exhaust memory, whose extents
- * repeat the same bytes. */
+/* This is enough for a model of 16 TB. Only an archive that is made to exhaust memory has more pieces, by
+ * extents that repeat the same bytes. */
 #define PIECES_MAX ((size_t)1 << 26)
 
 void qs_outputs_free(qs_output *outputs, size_t n_outputs)

@@ -1,5 +1,5 @@
-/* qstore_unpack: outputs are restored in a folder of their own, and moved from there when all are complete.
- */
+/* qstore_unpack, which restores outputs in a folder of their own, and moves them from there when all are
+ * complete. */
 #include <errno.h>
 #include <ftw.h>
 #include <stdio.h>

@@ -15,14 +15,14 @@ typedef struct unpack_planner {
 	const qstore_unpack_options *options;
 	qs_output *outputs;
 	size_t n_outputs;
-	unsigned char *files_used, *tensors_used; /* one for each pattern: it has matched in some variant */
+	unsigned char *files_used, *tensors_used; /* for each pattern: has it matched in some variant? */
 } unpack_planner;
 
-/* True when name matches pattern, in which '*' stands for any bytes. */
+/* Does name match pattern, in which '*' matches any bytes? */
 static int matches(const char *pattern, const char *name)
 {
-	/* Where the text behind a star does not fit, the star takes one byte more: the time is linear in
-	 * practice, and never exponential. */
+	/* If the text behind a star does not fit, the star takes one byte more. This takes linear time in
+	 * practice, and never exponential time. */
 	const char *star = NULL, *from = name;
 	while (*name != 0) {
 		if (*pattern == '*') {
@@ -73,7 +73,7 @@ static qstore_status check_used(const qstore_archive *archive, const char *const
 	return QSTORE_OK;
 }
 
-/* "NAME", or "FOLDER/NAME". */
+/* Returns "FOLDER/NAME", or "NAME" without a folder. */
 static char *output_name(const char *folder, const char *name)
 {
 	return folder ? qs_path_join(folder, name) : strdup(name);
@@ -195,7 +195,7 @@ static qstore_status add_variant(unpack_planner *u, uint32_t variant, const char
 	return QSTORE_OK;
 }
 
-/* A prefix of an archive may hold all of a coarser variant. */
+/* Fails with TRUNCATED if the archive is a prefix that lacks the variant's layer. */
 static qstore_status check_size(const qstore_archive *archive, uint32_t variant, qstore_error *error)
 {
 	qs_variant asked, held;

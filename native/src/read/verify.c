@@ -72,7 +72,7 @@ static qstore_status check_members(const qstore_archive *archive, qstore_error *
 	return QSTORE_OK;
 }
 
-/* The whole archive must be there, and nothing else. */
+/* Checks that the file has exactly the archive's bytes. */
 static qstore_status check_file_size(const qstore_archive *archive, qstore_error *error)
 {
 	uint64_t size = archive->payload_offset + archive->header.payload_size;
@@ -85,7 +85,7 @@ static qstore_status check_file_size(const qstore_archive *archive, qstore_error
 	return QSTORE_OK;
 }
 
-/* One output for each file that is not the base's. */
+/* Lists one output for each file that is not a file of the base. */
 static qstore_status list_outputs(const qstore_archive *archive, qs_output **outputs, size_t *n_outputs,
                                   qstore_error *error)
 {

@@ -4,8 +4,8 @@
 
 #include "restore.h"
 
-/* Checks that the archive's members are those of its index, then restores everything to nowhere. Pieces are
- * compared by `check`; when that is NULL, files are compared with their SHA-256. */
+/* Checks that the archive's members are those of its index, then restores everything to nowhere. `check`
+ * compares the pieces; if it is NULL, files are compared with their SHA-256. */
 qstore_status qs_archive_verify(const qstore_archive *archive, const qstore_work *work, qs_piece_check *check,
                                 void *user, qstore_error *error);
 

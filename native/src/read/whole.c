@@ -8,7 +8,7 @@ struct qs_wholes {
 	const qstore_archive *archive;
 	pthread_mutex_t lock;
 	pthread_cond_t is_done;
-	qs_whole *last; /* the one that was asked for last; it counts as one user */
+	qs_whole *last; /* the matrix that was asked for last; `last` counts as one of its users */
 };
 
 qs_wholes *qs_wholes_create(const qstore_archive *archive)
@@ -22,7 +22,7 @@ qs_wholes *qs_wholes_create(const qstore_archive *archive)
 	return wholes;
 }
 
-/* One user less. The lock is held. */
+/* Removes a user. The lock is held. */
 static void release(qs_whole *whole)
 {
 	if (!whole)
@@ -51,14 +51,15 @@ void qs_wholes_put(qs_wholes *wholes, qs_whole *whole)
 	pthread_mutex_unlock(&wholes->lock);
 }
 
-/* The matrix, made if it is not there, with one user more. NULL: out of memory. The lock is held. */
+/* Returns the matrix with one user more, and makes it if it is not there. Returns NULL if memory is out. The
+ * lock is held. */
 static qs_whole *find_whole(qs_wholes *wholes, uint32_t number)
 {
 	qs_whole *whole = wholes->last;
 	if (!whole || whole->object != number) {
 		qs_object object;
 		qs_index_object(&wholes->archive->index, number, &object);
-		/* A matrix that is no longer used makes room first. */
+		/* A matrix that is no longer used is freed first, to make room. */
 		release(wholes->last);
 		wholes->last = NULL;
 		whole = calloc(1, sizeof(*whole));
@@ -75,7 +76,7 @@ static qs_whole *find_whole(qs_wholes *wholes, uint32_t number)
 	return whole;
 }
 
-/* Decodes the next chunk that no thread has taken. The lock is held, but not meanwhile. */
+/* Decodes the next chunk that no thread has taken. The lock is held, except while the chunk is decoded. */
 static void decode_next(qs_wholes *wholes, qs_whole *whole, qs_whole_decode *decode, void *user)
 {
 	qs_part part = qs_part_of(wholes->archive, whole->object, whole->next++);
@@ -88,7 +89,7 @@ static void decode_next(qs_wholes *wholes, qs_whole *whole, qs_whole_decode *dec
 	if (status && !whole->status) {
 		whole->status = status;
 		whole->error = own;
-		/* Nobody decodes the rest. */
+		/* The chunks that no thread has taken will not be decoded, so they count as done. */
 		whole->n_done += whole->n_chunks - whole->next;
 		whole->next = whole->n_chunks;
 	}

@@ -48,7 +48,7 @@ const pad = (size) => (512 - size % 512) % 512;
  * An archive's bytes.
  * variants: { name, dtype, coarser? }; objects, in order of their layers: { kind, dtype, variant, data, cols, chunkElems, coarse, and of
  * codes
- * rule, scales, zeros, order, group, rowStride, groupStride };
+ * rule, scales, zeroPoints, order, group, rowStride, groupStride };
  * files: { name, variants (mask), data (a member), raw (size when it is one zstd frame) or extents: [object, offset, size][], tensors:
  * { name, dtype, shape, offset, object }[], content }.
  * change(view, at): may spoil the index's body before it is sealed; at has the arrays' places.
@@ -198,7 +198,7 @@ export function buildArchive(decoder, { variants, objects, files, change }) {
 		u32(p + 32, object.chunkElems);
 		u32(p + 36, object.firstChunk);
 		u32(p + 40, object.chunks.length);
-		u32(p + 44, object.zeros ?? NONE);
+		u32(p + 44, object.zeroPoints ?? NONE);
 		u64(p + 48, object.offset);
 		u64(p + 56, object.codedSize);
 		u32(p + 64, object.order ?? NONE);

@@ -190,11 +190,11 @@ static void choose_rule(sample *s, uint32_t *factors_dtype, double *differing)
 	static const uint32_t rules[] = {QS_RULE_DIVIDE, QS_RULE_DIVIDE_HALF, QS_RULE_MULTIPLY};
 	uint32_t dtypes[] = {s->dtype, s->dtype == QS_F16 ? QS_BF16 : QS_F16}, best_rule = s->rule;
 	size_t n = s->cols < TRIED_COLUMNS ? s->cols : TRIED_COLUMNS, least = SIZE_MAX;
-	/* The scales of LLM.int8 are 127 times as large as those of other rules. */
-	int is_absmax = s->rule == QS_RULE_LLM_INT8;
+	/* Absmax scales are 127 times as large as those of other rules, so that no other rule can fit. */
+	int is_absmax = qs_rule_has_absmax(s->rule);
 	for (size_t k = 0; k < (is_absmax ? 2 : 6) && least > 0; k++) {
 		size_t total = 0;
-		s->rule = is_absmax ? QS_RULE_LLM_INT8 : rules[k / 2];
+		s->rule = is_absmax ? s->rule : rules[k / 2];
 		for (size_t i = 0; i < n && total < least; i++) {
 			size_t found;
 			find_factor(s, i * s->cols / n, dtypes[k % 2], &found);

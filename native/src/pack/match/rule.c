@@ -210,7 +210,7 @@ static void find_candidates(pack_search *s, const pack_map *map, const pack_tens
 		for (size_t i = 0, n = s->n_candidates; qs_rule_group(codes->coding.grid.rule) == 0 && i < n; i++)
 			for (size_t r = 0; r < n_rules; r++) {
 				other = s->candidates[i];
-				if (rules[r] == other.grid.rule || rules[r] == QS_RULE_LLM_INT8)
+				if (rules[r] == other.grid.rule || qs_rule_has_absmax(rules[r]))
 					continue;
 				other.grid.rule = rules[r];
 				add_candidate(s, other);
@@ -423,7 +423,7 @@ int pack_guess_grid(pack_search *s, const pack_map *map, pack_tensor *codes)
 	for (size_t i = 0; i < s->n_candidates; i++) {
 		const pack_candidate *c = &s->candidates[i];
 		int is_absmax = strstr(c->grid.scales->name, "SCB") ? 1 : 0;
-		if (!c->is_named || is_absmax != (c->grid.rule == QS_RULE_LLM_INT8))
+		if (!c->is_named || is_absmax != qs_rule_has_absmax(c->grid.rule))
 			continue;
 		pack_set_codes(codes, &c->grid);
 		return 1;

@@ -13,6 +13,7 @@
 #include "os/file.h"
 #include "read/archive.h"
 #include "read/verify.h"
+#include "plan.h"
 #include "restored.h"
 
 #define INDEX_NAME "qstore/index"
@@ -82,8 +83,7 @@ static qstore_status make_index(const pack_plan *plan, uint64_t payload_size, ui
 	*out = NULL;
 	qstore_status status = qs_builder_body(&plan->builder, &body, &body_size);
 	if (status)
-		return qs_fail(error, status, "%s: the index cannot be made: %s", plan->output,
-		               qstore_status_message(status));
+		return pack_fail_index(plan, status, error);
 	/* The checks of readers, before anything is written. */
 	qs_index check;
 	if (qs_index_open(&check, body, body_size, payload_size)) {

@@ -228,7 +228,9 @@ static qstore_status index_variants(pack_plan *plan, const pack_input *input, qs
 		uint32_t number;
 		qstore_status status = qs_builder_add_variant(&plan->builder, &number);
 		const char *name = qs_builder_name(&plan->builder, variant->name);
-		if (status || !name)
+		if (status)
+			return pack_fail_index(plan, status, error);
+		if (!name)
 			return qs_no_memory(error);
 		qs_variant record = {.name = name, .dtype = variant->dtype, .coarser = variant->coarser};
 		for (size_t i = 0; i < input->n_files; i++)

@@ -14,7 +14,7 @@ static inline uint32_t pack_object_of(pack_tensor *t)
 qstore_status pack_index_files(pack_plan *plan, const pack_base *base, const pack_members *members,
                                qstore_error *error);
 
-/* The status, with a line that says that the index cannot be made. */
+/* Fills *error with a line that says why the index cannot be made, and returns status. */
 qstore_status pack_fail_index(const pack_plan *plan, qstore_status status, qstore_error *error);
 
 #endif

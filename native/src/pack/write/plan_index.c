@@ -8,6 +8,8 @@
 
 qstore_status pack_fail_index(const pack_plan *plan, qstore_status status, qstore_error *error)
 {
+	if (status == QSTORE_MEMORY)
+		return qs_no_memory(error);
 	return qs_fail(error, status, "%s: the index cannot be made: %s", plan->output,
 	               qstore_status_message(status));
 }
@@ -27,10 +29,14 @@ static qstore_status add_extent(pack_plan *plan, qs_file *file, qs_extent extent
 	return QSTORE_OK;
 }
 
-static qstore_status index_tensor(qs_index_builder *builder, uint32_t file, const char *path,
-                                  const pack_tensor *t, uint32_t object, qstore_error *error)
+static qstore_status index_tensor(pack_plan *plan, uint32_t file, const char *path, const pack_tensor *t,
+                                  uint32_t object, qstore_error *error)
 {
+	qs_index_builder *builder = &plan->builder;
 	uint32_t number;
+	if (strlen(t->name) > QS_TENSOR_NAME_MAX)
+		return qs_fail(error, QSTORE_LIMIT, "%s: tensor %.400s: %s", path, t->name,
+		               qstore_status_message(QSTORE_LIMIT));
 	qs_tensor tensor = {
 	    .name = qs_builder_name(builder, t->name),
 	    .file = file,
@@ -41,15 +47,15 @@ static qstore_status index_tensor(qs_index_builder *builder, uint32_t file, cons
 	    .offset = t->offset,
 	    .size = t->size,
 	};
-	qstore_status status = tensor.name ? QSTORE_OK : QSTORE_MEMORY;
-	if (strlen(t->name) > QS_TENSOR_NAME_MAX)
-		status = QSTORE_LIMIT;
+	if (!tensor.name)
+		return qs_no_memory(error);
+	qstore_status status = QSTORE_OK;
 	for (uint32_t i = 0; i < t->n_dims && !status; i++)
 		status = qs_builder_add_dim(builder, t->dims[i]);
 	if (!status)
 		status = qs_builder_add_tensor(builder, &number);
 	if (status)
-		return qs_fail(error, status, "%s: tensor %.400s: %s", path, t->name, qstore_status_message(status));
+		return pack_fail_index(plan, status, error);
 	builder->tensors[number] = tensor;
 	return QSTORE_OK;
 }
@@ -88,7 +94,7 @@ static qstore_status index_file(pack_plan *plan, uint32_t number, pack_planned_f
 				status = add_extent(plan, &record, (qs_extent){object, 0, t->size}, error);
 		}
 		if (!status && t)
-			status = index_tensor(&plan->builder, number, file->path, t, object, error);
+			status = index_tensor(plan, number, file->path, t, object, error);
 		if (status)
 			return status;
 	}
