@@ -385,8 +385,8 @@ qstore_status qstore_read_tensor(const qstore_archive *archive, uint32_t tensor,
 typedef struct qstore_upgrade {
 	uint32_t tensor;     /* its number */
 	uint64_t coded_size; /* bytes of the archive that reading it takes beside those of the coarser variant */
-	/* What the upgrade removes of the squared error of the model's weights, as an estimate from the coarser
-	 * codes; 0 where it is not known, or the list is not by importance. */
+	/* The part of the squared error of the model's weights that the upgrade removes, estimated from the
+	 * coarser codes; 0 where it is not known, or the list is not by importance. */
 	double gain;
 } qstore_upgrade;
 

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "os/file.h"
 #include "measure.h"
 #include "objects.h"
 
@@ -44,7 +43,7 @@ static uint8_t *load_coded(const objects *o, pair_list *list, const qs_object *o
 	qstore_error error;
 	*size = qs_index_chunk_size(&o->archive->index, i);
 	uint8_t *bytes = keep(list, malloc(*size));
-	if (qs_pread_all(o->archive->fd, bytes, *size, o->archive->chunk_offsets[i], o->archive->path, &error))
+	if (qs_source_read(&o->archive->source, o->archive->chunk_offsets[i], *size, bytes, &error))
 		fail("%s", error.text);
 	return bytes;
 }

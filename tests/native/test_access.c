@@ -263,7 +263,7 @@ static void test_large_archive(void **state)
 	qstore_close(archive);
 }
 
-/* ---- What is read ---- */
+/* ---- Reads that are counted ---- */
 
 static uint32_t find_tensor(const qstore_archive *archive, uint32_t variant, const char *name)
 {
