@@ -1,5 +1,5 @@
 /**
- * "qstore-decode/internals": the machinery below the archive, for tests, tools and those who build a reader of their own. It changes with
+ * "qstore-decode/internals": the machinery below the archive, for tests, tools and programs with a reader of their own. It changes with
  * any version.
  */
 

@@ -16,7 +16,7 @@ import { Turn } from "./views/turns.js";
 
 /** The page's own archive. */
 const OWN = "model/stories.qstore";
-/** If the coarsest precision is at most so many bytes, it starts without a click. */
+/** The most bytes of a coarsest precision that starts without a click. */
 const START_MAX = 8e6;
 const STORY_TOKENS = 320, CHAT_TOKENS = 400;
 const BEGINNINGS = [
@@ -384,7 +384,7 @@ function answer(opened, turn) {
 
 // ---- The rest of the page ------------------------------------------------------------------------------------------
 
-/** Keeps the page's own files for when there is no network. Only now: they are in the browser's cache already. */
+/** Keeps the page's own files for times without network. This is done late, when they are in the browser's cache already. */
 function keepPage() {
 	void navigator.serviceWorker?.register("sw.js").catch(() => {});
 }

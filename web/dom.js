@@ -57,7 +57,7 @@ export function showError(place, text = "") {
 let announced = "";
 
 /**
- * Says something to those who do not see the page change.
+ * Says something to users of screen readers, who do not see the page change.
  * @param {string} text
  */
 export function announce(text) {

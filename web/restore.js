@@ -17,9 +17,9 @@
  */
 const batchSizeOf = (archive) => Math.min(Math.max(archive.size / 16, 2 ** 16), 4 * 2 ** 20);
 
-/** So many decoded bytes at a time become a Blob, which browsers can move to disk. */
+/** Decoded bytes that become one Blob, which browsers can move to disk. */
 const BLOB_SIZE = 8 * 2 ** 20;
-/** The SHA-256 is computed of files of at most so many bytes, since browsers need a file in one piece for it. */
+/** The most bytes of a file whose SHA-256 is computed, since browsers need the whole file in memory for it. */
 const HASH_MAX = 2 ** 28;
 
 /** @param {string} name */

@@ -1,4 +1,4 @@
-/** Finding the files that runtimes ask for. */
+/** Finds the files that runtimes ask for. */
 
 /** @typedef {import("../archive/archive.js").Archive} Archive */
 

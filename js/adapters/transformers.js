@@ -81,7 +81,7 @@ function attachFetch(env, find, signal) {
 	};
 	env.fetch = own;
 	return () => {
-		// Somebody may have replaced env.fetch since, and still call ours: `find` finds nothing any more.
+		// Somebody may have replaced env.fetch since, and still call this one: `find` finds nothing any more.
 		if (env.fetch === own)
 			env.fetch = next;
 	};

@@ -24,7 +24,7 @@ import { upgradeTensors } from "./upgrade.js";
  * @property {string | undefined} coarser the name of the variant that it refines
  * @property {number} size bytes of its files
  * @property {number} layerSize coded bytes that it adds to the archive
- * @property {number} downloadSize so many bytes at the archive's beginning hold all of it
+ * @property {number} downloadSize bytes of the archive's beginning that hold all of it
  */
 
 /**
@@ -55,7 +55,7 @@ import { upgradeTensors } from "./upgrade.js";
  */
 
 /**
- * Beside the context of reading, an archive has:
+ * Parts of an archive beside its Context.
  * @typedef {object} ArchiveParts
  * @property {import("../source/cached-source.js").CachedSource} [cache]
  * @property {() => unknown} [release] is called when the archive is closed
@@ -66,7 +66,7 @@ import { upgradeTensors } from "./upgrade.js";
  * @property {string} [precision] a variant's name, "low", or "high", which is the default
  */
 
-/** So many bytes are requested at a time by download(). */
+/** Bytes that download() requests at a time. */
 const READ_SIZE = 2 ** 23;
 
 export class Archive {
@@ -249,7 +249,7 @@ export class Archive {
 	}
 
 	/**
-	 * Loads those tensors of a variant that differ from the coarser variant's, each as soon as its bytes are there. With a cache, only the
+	 * Loads those tensors of a variant that differ from the coarser variant's tensors, each as soon as its bytes are there. With a cache, only the
 	 * refinement is fetched: the coarser variant's bytes are there already.
 	 * @param {PrecisionOptions & import("./upgrade.js").UpgradeOptions} [options]
 	 * @returns {AsyncGenerator<import("./tensor-data.js").TensorData, void, void>}
@@ -345,7 +345,7 @@ export class Archive {
  * @param {ObjectRecord} object
  */
 function describeObject(index, object) {
-	// Floats whose rows stand as columns in the file.
+	// Floats that the file has transposed.
 	if (object.kind === KIND.LAYOUT && object.bits > 8)
 		object = index.object(object.coarse);
 	let kind = KINDS[object.kind].name, { codedSize } = object, error = object.kind === KIND.REFINE ? object.error : 0, codes = object;

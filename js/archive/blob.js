@@ -21,13 +21,13 @@ import { streamOf } from "../util/readable.js";
  * @property {AbortSignal} [signal] ends all reads, also those of slices; the methods of a Blob take no signals themselves
  */
 
-/** Blocks of so many bytes are restored and kept. Runtimes read about as much ahead, and their small tensors are about as large. */
+/** Bytes of the blocks that are restored and kept. Runtimes read about as much ahead, and their small tensors are about as large. */
 const BLOCK_SIZE = 2 ** 20;
-/** So many blocks are kept. */
+/** Blocks that are kept. */
 const KEPT_MAX = 16;
 /** If a read needs more blocks than this, only the first and the last are kept: the reads before and after it often need these too. */
 const KEPT_WHOLE = 4;
-/** Slices of at most so many bytes are streamed from kept blocks, longer ones straight from the archive. */
+/** Slices of at most this many bytes are streamed from kept blocks, longer ones straight from the archive. */
 const SHORT_STREAM = 4 * BLOCK_SIZE;
 
 /**

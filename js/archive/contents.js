@@ -16,9 +16,9 @@ import { TensorData } from "./tensor-data.js";
 /** @typedef {import("../wasm/decoder.js").Decoder} Decoder */
 /** @typedef {import("../source/source.js").ReadOptions} ReadOptions */
 
-/** A stored member that is not read as a whole is read by so many bytes at a time. */
+/** Bytes that are read at a time of a stored member that is not read as a whole. */
 const BLOCK_SIZE = 2 ** 20;
-/** A stored member of at most so many bytes is read as a whole, if all of it is wanted. The format has the same limit for zstd frames. */
+/** The most bytes of a stored member that is read as a whole, if all of it is wanted. The format has the same limit for zstd frames. */
 const WHOLE_MAX = 2 ** 26;
 
 const OTHER_SHA256 = "its SHA-256 differs";

@@ -62,7 +62,7 @@ import { WorkerPool } from "../decode/pool.js";
  * @typedef {object} CacheOptions
  * @property {string} [folder] the folder in Node; by default "qstore" in the user's cache folder
  * @property {string} [key] the archive's name in the cache, for URLs that change, such as signed ones; by default the URL
- * @property {number} [revalidate] for so many seconds the server is not asked whether the archive is still the same; default a day
+ * @property {number} [revalidate] seconds for which the server is not asked whether the archive is still the same; default a day
  * @property {import("../source/cached-source.js").CacheStore} [store] a store of the caller's own
  */
 

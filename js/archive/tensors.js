@@ -68,7 +68,7 @@ export function sumToFetch(source, ranges) {
 	return each.reduce((sum, { offset, size }) => sum + bytesToFetch(source, offset, size), 0);
 }
 
-/** So many ranges are fetched at a time. */
+/** Ranges that are fetched at a time. */
 const FETCHES = 3;
 
 /**

@@ -15,7 +15,7 @@ import { loadTensors, sumToFetch } from "./tensors.js";
  * @typedef {object} OwnUpgradeOptions
  * @property {string} [from] the variant that the caller has; by default the one that this variant refines
  * @property {"file" | "importance"} [order] the order of the tensors: that of the archive (the default), or by what each gains for a byte
- * @property {number} [budgetBytes] so many bytes may be fetched for the tensors; tensors that would exceed the budget are left out. The
+ * @property {number} [budgetBytes] bytes that may be fetched for the tensors; tensors that would exceed the budget are left out. The
  *   sample of the coarser variant by which importance is estimated does not count, and is only fetched if no cache has it
  * @property {(tensor: { name: string, shape: number[], gain: number }) => number} [weigh] the worth of upgrading a tensor, for callers that
  *   know more than the error of its weights; default: its gain

@@ -6,7 +6,7 @@ import { sha256 } from "../util/sha256.js";
 import { readExactly } from "../source/source.js";
 import { webWorkers } from "./workers.js";
 
-/** At most so many workers by default: enough to keep up with a network, and few enough for a phone's memory. */
+/** The largest number of workers by default: enough to keep up with a network, and few enough for a phone's memory. */
 const CORES_MAX = 4;
 
 /** @type {import("../archive/open.js").Platform} */

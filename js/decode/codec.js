@@ -33,7 +33,7 @@ import { QstoreError } from "../error.js";
  * @typedef {object} Codec
  * @property {number} concurrency how many jobs it works on at a time
  * @property {(job: Job, options?: import("../source/source.js").ReadOptions) => Promise<Uint8Array>} decode
- * @property {(jobs: number) => void} [prepare] tells it that so many jobs will come soon
+ * @property {(jobs: number) => void} [prepare] tells it how many jobs will come soon
  * @property {() => unknown} [close]
  */
 

@@ -19,7 +19,7 @@ import { PieceDecoder } from "./piece-decoder.js";
  * @property {import("../archive/base.js").Base} base
  */
 
-/** So many batches are being read while another one is decoded. */
+/** Batches that are being read while another one is decoded. */
 const BATCHES_AHEAD = 1;
 
 /**

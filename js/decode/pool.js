@@ -30,7 +30,7 @@ import { QstoreError } from "../error.js";
  * @property {Spawn} spawn
  * @property {WebAssembly.Module} module
  * @property {number} count how many workers there are at most
- * @property {number} [idle] after so many milliseconds without work the workers end; they start again when they are needed
+ * @property {number} [idle] milliseconds without work after which the workers end; they start again when they are needed
  */
 
 /**
@@ -49,7 +49,7 @@ import { QstoreError } from "../error.js";
  * @property {Map<number, Waiting>} jobs that it has been given
  */
 
-/** A worker has at most so many jobs at a time: the one that it decodes, and the next one. */
+/** The most jobs that a worker has at a time: the one that it decodes, and the next one. */
 const AT_ONCE = 2;
 
 /**

@@ -75,24 +75,24 @@ const RECORD = Object.freeze({ variant: 64, file: 80, extent: 24, tensor: 40, ob
  * @property {number} scales object, or NONE; refine: the factors of its columns
  * @property {number} zeroPoints object with zero points, or NONE
  * @property {number} order object with each column's group, or NONE
- * @property {number} group codes: columns that share a scale
- * @property {number} rowStride codes: between the numbers of the scales of two rows
- * @property {number} groupStride codes: of two groups
- * @property {number} zeroOffset what is added to each zero point
+ * @property {number} group codes: columns that share a scale; with an order, the number of groups of a row
+ * @property {number} rowStride codes: the distance between the scale numbers of two rows
+ * @property {number} groupStride codes: the distance between the scale numbers of two groups of a row
+ * @property {number} zeroOffset codes: is added to each zero point
  * @property {number} bits layouts other than blocks: of a code, or of a float
  * @property {number} baseFile base: the number of the file that has the elements
- * @property {number} baseOffset base: of the elements in that file, in bytes
+ * @property {number} baseOffset base: the byte offset of the elements in that file
  * @property {number} error refine: Σ(coarse − fine)² / Σ fine²
  * @property {number} elems
  * @property {number} cols
  * @property {number} chunkElems elements of each part but the last, also of layouts and base objects, which have no chunks
- * @property {number} chunkBytes the same, decoded
- * @property {number} firstChunk
- * @property {number} firstPart of its parts through all objects: what its chunks decode to, or would
- * @property {number} chunkCount in the archive
- * @property {number} size decoded
- * @property {number} offset in the payload
- * @property {number} codedSize
+ * @property {number} chunkBytes the decoded bytes of such a part
+ * @property {number} firstChunk the number of its first chunk, through all objects
+ * @property {number} firstPart the number of its first part, through all objects
+ * @property {number} chunkCount its chunks in the archive
+ * @property {number} size decoded bytes
+ * @property {number} offset of its first chunk, in the payload
+ * @property {number} codedSize coded bytes of all its chunks
  */
 
 /** Typed access to a body that the core has checked. Records are read from it at each call. */

@@ -51,7 +51,7 @@ function nodeSource(input, options) {
 	return anySource(/** @type {import("../archive/open.js").SourceInput} */ (input), options);
 }
 
-/** So many bytes are read and hashed at a time. */
+/** Bytes that are read and hashed at a time. */
 const HASH_SIZE = 2 ** 22;
 
 /**

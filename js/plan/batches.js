@@ -17,11 +17,11 @@ import { chunkRange, coalesce } from "./ranges.js";
 /** Coded bytes of a batch unless a caller says otherwise; the first batch is smaller, so that something is there soon. */
 const BATCH_SIZE = 8 * 2 ** 20, FIRST_BATCH = 4 * 2 ** 20;
 /**
- * So many batches are planned together: ranges of at most SMALL_RANGE bytes that they need are read with the first of them, since they
- * often are neighbours.
+ * Batches that are planned together, as a group. Ranges of at most SMALL_RANGE bytes that they need are read with the first of them, since
+ * these ranges often are neighbours.
  */
 const GROUP_BATCHES = 4, SMALL_RANGE = 2 ** 16;
-/** So many decoded chunks of grids, and of the bytes between tensors, are kept for the pieces that follow. */
+/** Decoded chunks of grids, and of the bytes between tensors, that are kept for the pieces that follow. */
 const REUSED_MAX = 16;
 /** The dtype of objects that hold the bytes between tensors. */
 const BYTES = 0;

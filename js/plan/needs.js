@@ -79,7 +79,7 @@ function planGrid(index, codes, first, count, factors = NONE) {
 	const row = Math.floor(first / cols), lastRow = Math.floor((first + count - 1) / cols);
 	let begin = 0, end = Math.floor((cols - 1) / group);
 	if (order !== NONE) {
-		end = group - 1;
+		end = group - 1; // with an order, the field is the number of groups
 	} else if (row === lastRow) {
 		begin = Math.floor((first - row * cols) / group);
 		end = Math.floor((first + count - 1 - row * cols) / group);

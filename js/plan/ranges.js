@@ -15,9 +15,9 @@ import { planFile } from "./pieces.js";
 
 /**
  * @typedef {object} CoalesceOptions
- * @property {number} [gap] two ranges with at most so many bytes between them become one: reading the gap costs less than another request;
+ * @property {number} [gap] two ranges with at most this many bytes between them become one: reading the gap costs less than another request;
  *   default 32 KiB
- * @property {number} [max] a range of so many bytes is not extended any further; default 8 MiB
+ * @property {number} [max] a range of this many bytes is not extended any further; default 8 MiB
  */
 
 /**

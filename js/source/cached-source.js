@@ -63,7 +63,7 @@ const STATE_NAME = "source.json";
 const FIRST_READ = 65536;
 /** The end of the index's header. It tells versions apart: it has the checksum of the index, which has those of all chunks. */
 const HEADER_END = INDEX_OFFSET + INDEX_HEADER_SIZE;
-/** Where a server does not support Range requests, so many bytes are read at a time to get to a place. */
+/** Bytes that are read at a time on the way to a place, if the server does not support Range requests. */
 const STEP = 2 ** 22;
 
 /** @implements {Source} */
@@ -87,7 +87,7 @@ export class CachedSource {
 	 * Opens the cache of a source. Gives the source itself where nothing can be kept.
 	 * @param {RemoteSource} source
 	 * @param {CacheFolder} folder
-	 * @param {{ key: string, revalidate: number, signal?: AbortSignal }} options revalidate: for so many seconds after a check the server
+	 * @param {{ key: string, revalidate: number, signal?: AbortSignal }} options revalidate: seconds after a check for which the server
 	 *   is not asked again whether it still has the same file
 	 * @returns {Promise<Source>}
 	 */

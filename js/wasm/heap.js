@@ -5,7 +5,7 @@
 
 import { QstoreError } from "../error.js";
 
-/** WebAssembly's memory grows by pages of so many bytes. */
+/** Bytes of a page, by which WebAssembly's memory grows. */
 const PAGE_SIZE = 65536;
 
 /** Every allocation is aligned to a vector's size, which is more than C asks for. */

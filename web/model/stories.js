@@ -1,5 +1,5 @@
 /**
- * Little stories by our own grammar: story(seed, number) is the same text on every machine.
+ * Little stories by a grammar of this project: story(seed, number) is the same text on every machine.
  *
  * Use as a program: node stories.js [--seed N] [--first N] [--count N] prints stories, one a line.
  */

@@ -32,7 +32,7 @@ export class Inside {
 		this.#picked = undefined;
 		const tensors = tensorsOf(archive), names = archive.variants.map(precisionName);
 		const weights = tensors.reduce((sum, { elems }) => sum + elems, 0), coded = tensors.reduce((sum, tensor) => sum + tensor.coded, 0);
-		byId("inside-note").replaceChildren(tensors.length === 0 ? "This archive has no tensors that its index names." :
+		byId("inside-note").replaceChildren(tensors.length === 0 ? "The index of this archive names no tensors." :
 			`${plural(tensors.length, "tensor")} with ${plural(weights, "weight")}. Each weight takes ` +
 			`${(coded * 8 / weights).toFixed(2)} bits ` +
 			`at ${names.length === 1 ? "its precision" : `all ${names.length} precisions together`}. Areas show bytes in the archive.`,

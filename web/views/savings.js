@@ -31,10 +31,10 @@ export function showSavings(place, variants, { loaded, fetched }) {
 		return `${size(difference)} (${percent(difference / bytes)}) ${bytes >= archive ? "smaller" : "larger"}`;
 	};
 	place.replaceChildren(make("dl", { className: "chart" }, ...rows.flat()),
-		make("p", {}, variants.length === 1 ? `It is ${saved(apart)} than the file.` :
-			`With all precisions it is ${saved(apart)} than their files together, ` +
+		make("p", {}, variants.length === 1 ? `This archive is ${saved(apart)} than the file.` :
+			`With all precisions, this archive is ${saved(apart)} than their files together, ` +
 			`and ${saved(finest.size)} than the ${precisionName(finest)} file alone.`),
-		make("p", { className: "note" }, `Fetched of it since this page was opened: ${size(fetched)}.`));
+		make("p", { className: "note" }, `Since this page was opened, ${size(fetched)} of the archive were fetched.`));
 }
 
 /**

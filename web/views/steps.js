@@ -113,7 +113,7 @@ class Step {
 		this.#button.textContent = stage === "busy" || stage === "starting" ? "Cancel" : stage === "running" ? "Running" :
 			stage === "loaded" ? this.#runs ? "Switch to it" : "Restored" : `${error ? "Try again" : verb}: ${cost}`;
 		this.#button.ariaLabel = `${this.#name}: ${this.#button.textContent}`;
-		// Not disabled: it keeps the keyboard's focus.
+		// The button is not disabled for real, so that it keeps the keyboard's focus.
 		this.#button.ariaDisabled = String(stage === "running" || (stage === "loaded" && !this.#runs));
 		this.#button.classList.toggle("primary", next);
 		this.#bars.hidden = !now;

@@ -89,7 +89,7 @@ export class Treemap {
 		}
 		const scale = width * height / total;
 		const boxes = squarify(this.#tensors.map(({ coded }) => coded * scale), { x: 0, y: 0, width, height });
-		// Keyboards and screen readers have the table, which says the same.
+		// The picture is hidden from screen readers and keyboards: for them there is the table, which has the same figures.
 		const picture = shape("svg", { width, height, viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" },
 			...boxes.map((box, i) => this.#cell(this.#tensors[i], box)));
 		this.#place.replaceChildren(picture);

@@ -73,14 +73,14 @@ export class Turn {
 	end(layer, figures) {
 		const at = this.#answers.findIndex((each) => each.layer === layer), answer = this.#answers[at];
 		answer.figures = figures;
-		// Also the next finer one's: it is compared with this.
+		// The next finer precision may have answered before: its answer is compared with this one.
 		this.#finish(this.#answers[at - 1], answer);
 		if (this.#answers[at + 1]?.figures)
 			this.#finish(answer, this.#answers[at + 1]);
 	}
 
 	/**
-	 * Says where an answer leaves the next coarser one's way.
+	 * Says where an answer begins to differ from the answer of the next coarser precision.
 	 * @param {Answer | undefined} coarser
 	 * @param {Answer} answer
 	 */

@@ -62,7 +62,7 @@ export class HttpSource {
 	#sequential;
 	#closed = new AbortController();
 	#gate;
-	/** Does a cache of ours keep the bytes? Then the browser's HTTP cache is told not to: it would write copies that nobody reads. */
+	/** Does a CachedSource keep the bytes? Then the browser's HTTP cache is told not to keep them: nobody would read its copies. */
 	kept = false;
 
 	/**
