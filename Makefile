@@ -42,7 +42,10 @@ VERSION_NUMBERS := $(firstword $(subst -, ,$(VERSION)))
 SONUMBER := $(firstword $(subst ., ,$(VERSION)))
 LIB := $(B)/lib/libqstore.a
 INTERNAL_LIB := $(B)/obj/libqstore.a
-TOOLS := $(TOOL_SRC:native/cli/%.c=$(B)/bin/%)
+# qstore-mount needs libfuse3, and is left out where that is not there.
+HAVE_FUSE := $(shell pkg-config --exists 'fuse3 >= 3.12' 2>/dev/null && echo 1)
+MOUNT_SRC := $(wildcard native/cli/mount/*.c)
+TOOLS := $(patsubst native/cli/%.c,$(B)/bin/%,$(if $(HAVE_FUSE),$(TOOL_SRC),$(filter-out %-mount.c,$(TOOL_SRC))))
 GENERATE := $(GEN_MAIN:tests/generate/%.c=$(B)/bin/%)
 BENCH := $(BENCH_MAIN:tests/bench/%.c=$(B)/bin/%)
 TESTS := $(TEST_SRC:tests/native/%.c=$(B)/tests/%)
@@ -56,6 +59,7 @@ LINT_SRC := $(LIB_SRC) $(CLI_SRC) $(TOOL_SRC) $(GEN_SRC) $(GEN_MAIN) $(TEST_SRC)
 PKGS := libarchive libzstd jansson libcrypto
 # Asked when needed, once: `make help` and `make setup` work before anything is installed.
 PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(PKGS)))$(PKG_CFLAGS)
+FUSE_LIBS = $(shell pkg-config --libs fuse3 2>/dev/null)
 PKG_LIBS = $(eval PKG_LIBS := $$(shell pkg-config --libs $(PKGS)) -lm)$(PKG_LIBS)
 CLI_LIBS = $(eval CLI_LIBS := $$(shell pkg-config --libs jansson))$(CLI_LIBS)
 CMOCKA_LIBS = $(eval CMOCKA_LIBS := $$(shell pkg-config --libs cmocka))$(CMOCKA_LIBS)
@@ -188,7 +192,10 @@ TOOL_LIBS = $(if $(SHARED),-L$(B)/lib -lqstore $(LDFLAGS) $(CLI_LIBS),$(INTERNAL
 
 $(B)/bin/qstore-%: $(B)/obj/native/cli/qstore-%.o $(call obj,obj,$(CLI_SRC)) $(if $(SHARED),$(SHARED_LINKS:%=$(B)/lib/%),$(INTERNAL_LIB))
 	@mkdir -p $(@D)
-	$(call say,link)$(CC) $(CFLAGS) -pthread -o $@ $(filter %.o,$^) $(TOOL_LIBS)
+	$(call say,link)$(CC) $(CFLAGS) -pthread -o $@ $(filter %.o,$^) $(TOOL_LIBS) $(if $(filter %-mount,$@),$(FUSE_LIBS))
+
+$(B)/bin/qstore-mount: $(call obj,obj,$(MOUNT_SRC))
+$(B)/obj/native/cli/qstore-mount.o: PKG_CFLAGS += $(shell pkg-config --cflags fuse3 2>/dev/null)
 
 $(GENERATE): $(B)/bin/%: $(B)/obj/tests/generate/%.o $(call obj,obj,$(GEN_SRC)) $(INTERNAL_LIB)
 	@mkdir -p $(@D)

@@ -370,7 +370,8 @@ qstore_status qstore_find_file(const qstore_archive *archive, uint32_t variant, 
 qstore_status qstore_find_tensor(const qstore_archive *archive, uint32_t variant, const char *file,
                                  const char *name, uint32_t *number, qstore_error *error);
 
-/* Bytes [offset, offset + size) of a file, into dst. */
+/* Bytes [offset, offset + size) of a file, into dst. With dst NULL nothing is copied: the chunks are decoded
+ * and kept for later reads, as far as the cache has room. */
 qstore_status qstore_read_file(const qstore_archive *archive, uint32_t file, uint64_t offset, size_t size,
                                void *dst, const qstore_work *work, qstore_error *error);
 

@@ -123,7 +123,7 @@ static qstore_status read_part(qs_access *access, qs_decoder *decoder, const qs_
 	qs_part part = qs_part_of(access->archive, range->object, range->part);
 	qs_cache_key key = {range->object, range->part};
 	uint32_t part_size = qs_part_size(&part);
-	if (range->size == part_size)
+	if (dst && range->size == part_size)
 		return qs_cache_copy(access->cache, key, dst, part_size)
 		           ? QSTORE_OK
 		           : qs_decoder_read(decoder, range, dst, error);
@@ -138,8 +138,10 @@ static qstore_status read_parts(qs_access *access, qs_part_walk *walk, uint8_t *
 {
 	qs_decoder *decoder = take_decoder(access);
 	qstore_status status = decoder ? QSTORE_OK : qs_no_memory(error);
-	for (qs_part_range range; !status && qs_part_walk_next(walk, &range); dst += range.size)
+	for (qs_part_range range; !status && qs_part_walk_next(walk, &range);) {
 		status = read_part(access, decoder, &range, dst, error);
+		dst = dst ? dst + range.size : NULL;
+	}
 	put_decoder(access, decoder);
 	return status;
 }
@@ -189,12 +191,13 @@ static qstore_status read_in_parallel(qs_access *access, qs_part_walk *walk, uin
 {
 	parallel_read p = {.access = access, .work = work, .progress = {"reading", 0, walk->left}};
 	qstore_status status = QSTORE_OK;
-	for (qs_part_range range; !status && qs_part_walk_next(walk, &range); dst += range.size) {
+	for (qs_part_range range; !status && qs_part_walk_next(walk, &range);) {
 		parallel_piece *piece = qs_array_add(&p.pieces, &p.n_pieces, sizeof(*piece));
 		if (piece)
 			*piece = (parallel_piece){range, dst};
 		else
 			status = qs_no_memory(error);
+		dst = dst ? dst + range.size : NULL;
 	}
 	pthread_mutex_init(&p.lock, NULL);
 	if (!status) {
@@ -264,7 +267,7 @@ static qstore_status read_stored(qs_access *access, uint32_t number, const qs_fi
 static qstore_status read_member(qs_access *access, uint32_t number, const qs_file *file, uint64_t offset,
                                  size_t size, uint8_t *dst, qstore_error *error)
 {
-	if (size == 0)
+	if (size == 0 || (!dst && file->kind == QS_FILE_STORED))
 		return QSTORE_OK;
 	if (file->kind == QS_FILE_STORED)
 		return read_stored(access, number, file, offset, size, dst, error);

@@ -208,9 +208,9 @@ qstore_status qs_cache_read(qs_cache *cache, qs_cache_key key, size_t entry_size
 	}
 	qstore_status status = entry->status;
 	assert(skip <= entry->size && size <= entry->size - skip);
-	if (!status)
+	if (!status && dst)
 		memcpy(dst, entry->data + skip, size);
-	else if (error)
+	else if (status && error)
 		*error = entry->error;
 	pthread_mutex_lock(&cache->lock);
 	release_entry(cache, entry);

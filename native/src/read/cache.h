@@ -30,7 +30,8 @@ void qs_cache_clear(qs_cache *cache);
 int qs_cache_copy(qs_cache *cache, qs_cache_key key, uint8_t *dst, size_t size);
 
 /* Copies bytes [skip, skip + size) of an entry of entry_size bytes to dst, after `fill` has made it, unless
- * it is there or another thread is making it. An entry that could not be made is forgotten. */
+ * it is there or another thread is making it; dst NULL: nothing is copied. An entry that could not be made is
+ * forgotten. */
 qstore_status qs_cache_read(qs_cache *cache, qs_cache_key key, size_t entry_size, qs_cache_fill *fill,
                             void *user, size_t skip, size_t size, uint8_t *dst, qstore_error *error);
 
