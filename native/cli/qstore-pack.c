@@ -180,7 +180,7 @@ static int print_json(const qstore_pack_options *options, const qstore_pack_resu
 
 int main(int argc, char **argv)
 {
-	qstore_pack_options pack = {0};
+	qstore_pack_options pack = {.struct_size = sizeof(pack)};
 	cli_list include = {0}, exclude = {0}, lower = {0};
 	cli_common common = {0};
 	int code = CLI_OK, option, quantize_given = 0;

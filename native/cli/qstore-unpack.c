@@ -67,7 +67,7 @@ static char *default_output(const char *path, const char *precision)
 
 int main(int argc, char **argv)
 {
-	qstore_unpack_options unpack = {.precision = "high"};
+	qstore_unpack_options unpack = {.struct_size = sizeof(unpack), .precision = "high"};
 	const char *base = NULL;
 	cli_list files = {0}, tensors = {0};
 	cli_common common = {0};

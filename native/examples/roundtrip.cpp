@@ -47,6 +47,7 @@ int main(int argc, char **argv)
 	try {
 		qstore_error error;
 		qstore_pack_options pack = {};
+		pack.struct_size = sizeof(pack);
 		pack.high = argv[1];
 		pack.output = argv[2];
 		pack.work.on_progress = show;
@@ -54,6 +55,7 @@ int main(int argc, char **argv)
 
 		Archive archive = open(argv[2]);
 		qstore_unpack_options unpack = {};
+		unpack.struct_size = sizeof(unpack);
 		unpack.precision = "low";
 		unpack.output = argv[3];
 		unpack.work.on_progress = show;

@@ -10,7 +10,10 @@
  * for a person: what is wrong with which file and tensor, and what to do. After success its text is empty.
  *
  * Texts are UTF-8 and end with a zero byte; paths are those of the operating system. Option structs that are
- * all zero mean the defaults. Sizes are in bytes unless a comment says otherwise.
+ * all zero mean the defaults. Their first field, struct_size, tells the library which fields the program
+ * knows: set it to the struct's sizeof, so that a program built with this header goes on to work with later
+ * libraries, whose structs have more fields. 0 stands for the fields of version 0.1. Structs that the library
+ * fills do not grow. Sizes are in bytes unless a comment says otherwise.
  *
  * Ownership. Options and paths belong to the caller and are needed only during the call. Pointers in info
  * structs belong to the archive and are valid until qstore_close(); "static" names are valid for ever.
@@ -24,15 +27,13 @@
  * Memory is about 8 MiB for each thread of work, and the index (below 0.1 % of a large model).
  *
  *     qstore_error error;
- *     qstore_pack_options pack = {.high = "model", .low = "model-int8", .output = "model.qstore"};
- *     if (qstore_pack(&pack, NULL, &error))
- *         fprintf(stderr, "%s\n", error.text);
+ *     qstore_pack_options pack = {.struct_size = sizeof(pack), .high = "model", .low = "model-int8", .output
+ * = "model.qstore"}; if (qstore_pack(&pack, NULL, &error)) fprintf(stderr, "%s\n", error.text);
  *
  *     qstore_archive *archive;
- *     qstore_unpack_options unpack = {.precision = "int8", .output = "restored"};
- *     if (!qstore_open("model.qstore", &archive, &error)) {
- *         qstore_unpack(archive, &unpack, NULL, &error);
- *         qstore_close(archive);
+ *     qstore_unpack_options unpack = {.struct_size = sizeof(unpack), .precision = "int8", .output =
+ * "restored"}; if (!qstore_open("model.qstore", &archive, &error)) { qstore_unpack(archive, &unpack, NULL,
+ * &error); qstore_close(archive);
  *     }
  */
 #ifndef QSTORE_H
@@ -119,6 +120,8 @@ typedef struct qstore_work {
 	/* It is read often; once it is not zero, the work ends with QSTORE_CANCELLED and leaves nothing behind.
 	 * Or NULL. */
 	const volatile sig_atomic_t *cancel;
+	/* Room for later fields, since other structs contain this one, which therefore has no struct_size; 0. */
+	void *reserved[4];
 } qstore_work;
 
 /* ---- Packing ---- */
@@ -133,6 +136,7 @@ typedef enum qstore_quantize {
 } qstore_quantize;
 
 typedef struct qstore_pack_options {
+	size_t struct_size; /* sizeof(qstore_pack_options) */
 	/* Path of the model: a folder as model hubs have it, or one file of safetensors, ONNX or GGUF (the first
 	 * file of several). */
 	const char *high;
@@ -409,6 +413,7 @@ void qstore_set_cache(qstore_archive *archive, size_t bytes);
 /* ---- Restoring ---- */
 
 typedef struct qstore_unpack_options {
+	size_t struct_size; /* sizeof(qstore_unpack_options) */
 	/* A variant's name, "low", "high" or NULL (the finest), or "all": every variant, each in a folder of its
 	 * own.
 	 */

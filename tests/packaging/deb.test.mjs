@@ -22,8 +22,8 @@ before(() => {
 	packages = readdirSync(debs).filter((name) => name.endsWith(".deb") && !name.includes("-dbgsym_")).sort();
 });
 
-test("there are three packages", { skip }, () => {
-	assert.deepEqual(packages.map((name) => name.replace(/_.*/, "")), ["libqstore-dev", "libqstore0", "qstore"]);
+test("there are four packages", { skip }, () => {
+	assert.deepEqual(packages.map((name) => name.replace(/_.*/, "")), ["libqstore-dev", "libqstore0", "qstore", "qstore-mount"]);
 });
 
 test("lintian finds no errors", { skip: skip ?? missing("lintian") }, (t) => {

@@ -101,7 +101,7 @@ function compile(name, { libs = pkgConfig("--libs", "qstore") } = {}) {
 const example = (program, ...args) => run(program, args, { env: { ...process.env, LD_LIBRARY_PATH: join(usr, "lib") } });
 const needsCxx = skip ?? (spawnSync("c++", ["--version"]).error && "c++ is not installed: scripts/setup");
 
-test("an example in C++ packs and restores, one in C lists; with the static library too", { skip: needsCxx }, () => {
+test("an example in C++ packs and restores, others in C list and read a tensor; with the static library too", { skip: needsCxx }, () => {
 	const model = join(folder, "model"), archive = join(folder, "model.qstore"), restored = join(folder, "restored");
 	run(join(source, "build/bin/qstore-generate"), ["--weights", "100000", "-o", model]);
 	const said = example(compile("roundtrip.cpp"), model, archive, restored);
@@ -120,6 +120,8 @@ test("an example in C++ packs and restores, one in C lists; with the static libr
 		...files.filter((file) => file.variants.includes(variants[0].name))
 			.map((file) => new RegExp(`^file ${file.name}: ${file.size} bytes$`, "m")),
 	];
+	const tensor = example(compile("tensor.c"), archive, "bf16", "model.norm.weight");
+	assert.match(tensor, /^model\.norm\.weight BF16 \[\d+\]:( [0-9a-f]{2}){16}$/m);
 	const others = run("pkg-config", ["--libs", ...pkgConfig("--print-requires-private", "qstore")]).trim().split(/\s+/);
 	const fixed = [`-L${join(usr, "lib")}`, "-Wl,-Bstatic", "-lqstore", "-Wl,-Bdynamic", ...others, "-pthread", "-lm"];
 	const programs = [compile("contents.c"), compile("contents.c", { libs: fixed })];

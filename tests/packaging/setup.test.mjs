@@ -13,7 +13,7 @@ const TOOLS = ["bash", "env", "sed", "grep", "head", "cat", "mktemp", "rm", "mkd
 	"ln", "dirname", "basename", "sort", "chmod"];
 const NEEDED = ["build-essential", "pkg-config", "libarchive-dev", "libzstd-dev", "libxxhash-dev", "libjansson-dev", "libssl-dev",
 	"libcmocka-dev", "liblz4-dev", "ca-certificates", "emscripten", "nodejs", "npm"];
-const WANTED = ["libsimde-dev", "clang", "dpkg-dev"];
+const WANTED = ["libsimde-dev", "libfuse3-dev", "clang", "dpkg-dev"];
 
 // Each fake notes how it was called in $STATE/calls. Files in $STATE say what is installed, what is gone, what fails how often.
 const FAKES = {

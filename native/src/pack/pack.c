@@ -13,6 +13,7 @@
 #include "make/make.h"
 #include "match/base.h"
 #include "match/match.h"
+#include "options.h"
 #include "os/file.h"
 #include "write/write.h"
 
@@ -204,9 +205,12 @@ static void packer_free(packer *p)
 	free(p);
 }
 
-qstore_status qstore_pack(const qstore_pack_options *options, qstore_pack_result *result, qstore_error *error)
+qstore_status qstore_pack(const qstore_pack_options *given, qstore_pack_result *result, qstore_error *error)
 {
+	qstore_pack_options own = {0};
+	const qstore_pack_options *options = &own;
 	qs_error_clear(error);
+	qs_take_options(&own, sizeof(own), given, given->struct_size);
 	if (!options->high || !options->output || options->high[0] == 0 || options->output[0] == 0 ||
 	    (options->low && options->low[0] == 0))
 		return qs_fail(error, QSTORE_USAGE, "a model and an output are needed");

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "error.h"
+#include "options.h"
 #include "os/file.h"
 #include "restore.h"
 #include "unpack_place.h"
@@ -45,12 +46,15 @@ static qstore_status restore_staged(const qstore_archive *archive, const qstore_
 	return status;
 }
 
-qstore_status qstore_unpack(qstore_archive *archive, const qstore_unpack_options *options,
+qstore_status qstore_unpack(qstore_archive *archive, const qstore_unpack_options *given,
                             qstore_unpack_result *result, qstore_error *error)
 {
+	qstore_unpack_options own = {0};
+	const qstore_unpack_options *options = &own;
 	qs_output *outputs = NULL;
 	size_t n_outputs = 0;
 	qs_error_clear(error);
+	qs_take_options(&own, sizeof(own), given, given->struct_size);
 	if (!options->output || options->output[0] == 0)
 		return qs_fail(error, QSTORE_USAGE, "no output folder");
 	qstore_status status = qs_unpack_plan(archive, options, &outputs, &n_outputs, error);

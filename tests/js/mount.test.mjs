@@ -1,0 +1,190 @@
+// qstore-mount: programs read the files of a mounted archive, whole, in parts, mapped and at once.
+import assert from "node:assert/strict";
+import { spawn, spawnSync } from "node:child_process";
+import { accessSync, closeSync, constants, copyFileSync, existsSync, mkdirSync, openSync, readFileSync, readSync, readdirSync, statSync,
+	truncateSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { hashes, native, temporary } from "./helpers/tools.mjs";
+
+const tool = fileURLToPath(new URL("../../build/bin/qstore-mount", import.meta.url));
+const skip = whyNot();
+
+/** Why nothing can be mounted here; undefined: it can. */
+function whyNot() {
+	if (!existsSync(tool))
+		return "qstore-mount is not built: libfuse3-dev is not here";
+	try {
+		accessSync("/dev/fuse", constants.R_OK | constants.W_OK);
+	} catch {
+		return "/dev/fuse is not here";
+	}
+	return process.getuid() === 0 || spawnSync("fusermount3", ["-V"]).status === 0 ? undefined : "fusermount3 is not here";
+}
+
+const PAGE = 4096, SHARD = "bf16/model-00001-of-00002.safetensors";
+const folder = temporary({ after }), archive = join(folder, "m.qstore"), restored = join(folder, "restored");
+
+before(() => {
+	if (skip)
+		return;
+	native("qstore-generate", "--weights", "12000000", "-o", join(folder, "model"));
+	native("qstore-pack", "-q", join(folder, "model"), "-o", archive);
+	native("qstore-unpack", "-q", archive, "-p", "all", "-o", restored);
+});
+
+/** Mounts an archive while `use` runs with the folder; gives the lines that the tool wrote. */
+async function mounted(path, options, use) {
+	const place = join(folder, `mount-${Math.random().toString(36).slice(2)}`);
+	mkdirSync(place);
+	const outside = statSync(place).dev;
+	const child = spawn(tool, ["-f", path, place, ...options], { stdio: ["ignore", "ignore", "pipe"] });
+	let said = "";
+	child.stderr.setEncoding("utf8").on("data", (text) => said += text);
+	const ended = new Promise((resolve) => child.on("close", resolve));
+	try {
+		while (child.exitCode === null && statSync(place).dev === outside)
+			await sleep(10);
+		assert.equal(child.exitCode, null, said);
+		await use(place);
+	} finally {
+		child.kill("SIGINT");
+		await ended;
+		// In case the tool died: nothing stays mounted.
+		spawnSync("umount", ["-l", place]);
+	}
+	assert.equal(child.exitCode, 0, said);
+	return said.split("\n").filter(Boolean);
+}
+
+/** Runs a program without blocking this process. */
+function run(program, ...args) {
+	return new Promise((resolve) => {
+		const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
+		let stdout = "", stderr = "";
+		child.stdout.setEncoding("utf8").on("data", (text) => stdout += text);
+		child.stderr.setEncoding("utf8").on("data", (text) => stderr += text);
+		child.on("close", (code) => resolve({ code, stdout, stderr }));
+	});
+}
+
+test("all files of all variants are there, byte for byte, with sizes and times", { skip }, async () => {
+	const said = await mounted(archive, [], (place) => {
+		assert.deepEqual(hashes(place), hashes(restored));
+		assert.deepEqual(readdirSync(place), ["bf16", "int8"]);
+		for (const name of Object.keys(hashes(restored))) {
+			const { size, mtimeMs, mode } = statSync(join(place, name));
+			assert.equal(size, statSync(join(restored, name)).size);
+			assert.equal(mtimeMs, statSync(archive).mtimeMs);
+			assert.equal(mode & 0o777, 0o444);
+		}
+		assert.throws(() => readFileSync(join(place, "int8/nothing")), { code: "ENOENT" });
+		assert.throws(() => writeFileSync(join(place, "int8/config.json"), "x"), { code: "EROFS" });
+		assert.throws(() => writeFileSync(join(place, "int8/new"), "x"), { code: "EROFS" });
+	});
+	assert.deepEqual(said, []);
+});
+
+test("with --precision the folder has one variant's files", { skip }, async () => {
+	await mounted(archive, ["--precision", "low"], (place) => assert.deepEqual(hashes(place), hashes(join(restored, "int8"))));
+});
+
+test("eight programs read at once, with a small cache", { skip }, async () => {
+	await mounted(archive, ["--cache", "1"], async (place) => {
+		const names = Object.keys(hashes(restored)), expected = hashes(restored);
+		const all = await Promise.all(Array.from({ length: 8 }, (_, i) =>
+			run("sha256sum", ...names.map((_, j) => join(place, names[(i * 3 + j) % names.length])))));
+		for (const { code, stdout, stderr } of all) {
+			assert.equal(code, 0, stderr);
+			for (const line of stdout.trim().split("\n"))
+				assert.equal(line.slice(0, 64), expected[line.slice(66 + place.length + 1)], line);
+		}
+	});
+});
+
+const python = ["/usr/bin/python3", "python3"].find((name) => spawnSync(name, ["-c", "import mmap"]).status === 0);
+
+test("Python maps a safetensors file", { skip: skip ?? (python ? undefined : "Python is not here") }, async () => {
+	await mounted(archive, [], async (place) => {
+		const name = SHARD;
+		const script = "import hashlib, mmap, sys\nwith open(sys.argv[1], 'rb') as f:\n" +
+			"    m = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)\n    print(hashlib.sha256(m).hexdigest())";
+		const { stdout, stderr } = await run(python, "-c", script, join(place, name));
+		assert.equal(stdout.trim(), hashes(restored)[name], stderr);
+	});
+});
+
+/** The pages of a file that cannot be read; all others are compared with the original. */
+function badPages(path, original) {
+	const bytes = readFileSync(original), page = Buffer.alloc(PAGE), bad = [], fd = openSync(path, "r");
+	for (let at = 0; at < bytes.length; at += PAGE) {
+		try {
+			const n = readSync(fd, page, 0, PAGE, at);
+			assert.ok(page.subarray(0, n).equals(bytes.subarray(at, at + PAGE)), `page at ${at}`);
+		} catch (error) {
+			assert.equal(error.code, "EIO");
+			bad.push(at / PAGE);
+		}
+	}
+	closeSync(fd);
+	return bad;
+}
+
+test("a damaged chunk fails for its pages alone, and is named once", { skip }, async () => {
+	const damaged = join(folder, "damaged.qstore"), bytes = readFileSync(archive);
+	const { variants } = JSON.parse(native("qstore-info", "--json", archive));
+	bytes[Math.floor((variants[0].downloadSize + variants[1].downloadSize) / 2)] ^= 4;
+	writeFileSync(damaged, bytes);
+	const said = await mounted(damaged, [], (place) => {
+		assert.deepEqual(hashes(join(place, "int8")), hashes(join(restored, "int8")));
+		const bad = badPages(join(place, SHARD), join(restored, SHARD));
+		assert.ok(bad.length > 0 && bad.length <= 2 ** 20 / PAGE + 1, `${bad.length} pages`);
+		assert.equal(bad.at(-1) - bad[0], bad.length - 1, "they follow one another");
+	});
+	assert.equal(said.length, 1, said.join("\n"));
+	assert.match(said[0], /^qstore-mount: .*damaged\.qstore: tensor model\..*: chunk \d+ of \d+ is damaged/);
+});
+
+test("the first part of an archive has the coarse files; reading others fails", { skip }, async () => {
+	const prefix = join(folder, "prefix.qstore");
+	const { variants } = JSON.parse(native("qstore-info", "--json", archive));
+	copyFileSync(archive, prefix);
+	truncateSync(prefix, variants[0].downloadSize);
+	const said = await mounted(prefix, [], (place) => {
+		assert.deepEqual(hashes(join(place, "int8")), hashes(join(restored, "int8")));
+		assert.throws(() => readFileSync(join(place, SHARD)), { code: "EIO" });
+	});
+	assert.match(said[0], /is beyond the end of this file/);
+});
+
+test("an archive with a base is mounted with it", { skip }, async () => {
+	const model = join(folder, "model"), tuned = join(folder, "tuned"), path = join(folder, "tuned.qstore");
+	mkdirSync(tuned);
+	for (const name of readdirSync(model)) {
+		const bytes = readFileSync(join(model, name));
+		if (name.endsWith(".safetensors"))
+			for (let at = bytes.length >> 1; at < bytes.length; at += 4096)
+				bytes[at & ~1] ^= 1;
+		writeFileSync(join(tuned, name), bytes);
+	}
+	native("qstore-pack", "-q", tuned, "--base", model, "-o", path);
+	await mounted(path, ["--base", model], (place) => assert.deepEqual(hashes(join(place, "bf16")), hashes(tuned)));
+});
+
+test("what cannot be mounted is said, in one line", { skip }, async () => {
+	const place = join(folder, "place");
+	mkdirSync(place, { recursive: true });
+	for (const [args, code, text] of [
+		[[archive], 2, /give an archive and a folder/],
+		[[archive, join(folder, "nowhere")], 2, /nowhere: not a folder; make it first/],
+		[[join(folder, "model/config.json"), place], 1, /config\.json: .*not a qstore archive/],
+		[[archive, place, "--precision", "int4"], 1, /has no precision "int4", only int8, bf16/],
+		[[archive, place, "--cache", "0"], 2, /--cache 0: give a number of MB/],
+	]) {
+		const { status, stderr } = spawnSync(tool, args, { encoding: "utf8" });
+		assert.equal(status, code, stderr);
+		assert.match(stderr, text);
+	}
+});
