@@ -249,7 +249,7 @@ static const struct fuse_lowlevel_ops operations = {
 
 /* ---- Starting ---- */
 
-/* What the arguments say. */
+/* The values of the arguments. */
 typedef struct mount_options {
 	const char *path, *folder, *precision, *base;
 	cli_list fuse; /* options of FUSE */
