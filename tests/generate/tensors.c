@@ -129,9 +129,8 @@ void gen_add_matrix(gen_tensors *t, const char *name, const gen_matrix *m)
 
 void gen_int8_codes(const gen_matrix *m, gen_scheme scheme, int8_t *codes, float *scales)
 {
-	gen_rounding rounding = {.rule = scheme == GEN_SCHEME_LLM_INT8 ? GEN_LLM_INT8 : GEN_DIVIDE,
-	                         .bits = 8,
-	                         .dtype = m->dtype};
+	gen_rounding rounding = {
+	    .rule = scheme == GEN_SCHEME_LLM_INT8 ? GEN_LLM_INT8 : GEN_DIVIDE, .bits = 8, .dtype = m->dtype};
 	for (uint64_t row = 0; row < m->rows; row++) {
 		float least = 0, most = 0;
 		for (uint64_t col = 0; col < m->cols; col++) {

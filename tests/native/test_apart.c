@@ -99,9 +99,12 @@ static void stores_apart_what_does_not_fit(void **state)
 		void (*add)(gen_tensors *high, gen_tensors *low);
 		const char *why;
 	} cases[] = {
-	    {add_other_values, "other values"},     {add_other_floats, "other values"},
-	    {add_other_shape, "another shape"},     {add_packed, "packed in another way"},
-	    {add_packed_elsewhere, "packed in another way"}, {add_permuted, "other values"},
+	    {add_other_values, "other values"},
+	    {add_other_floats, "other values"},
+	    {add_other_shape, "another shape"},
+	    {add_packed, "packed in another way"},
+	    {add_packed_elsewhere, "packed in another way"},
+	    {add_permuted, "other values"},
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		gen_tensors high = {0}, low = {0};
@@ -124,8 +127,7 @@ static void strict_refuses_what_does_not_fit(void **state)
 	gen_tensors high = {0}, low = {0};
 	add_layers(&high, &low, 0);
 	add_other_values(&high, &low);
-	expect_pair_fails(state, &high, &low, (qstore_pack_options){.strict = 1},
-	                  "1 tensor of ");
+	expect_pair_fails(state, &high, &low, (qstore_pack_options){.strict = 1}, "1 tensor of ");
 	add_layers(&high, &low, 0);
 	pair_outcome outcome = pack_pair(state, &high, &low, (qstore_pack_options){.strict = 1});
 	assert_int_equal(outcome.n_warnings, 0);

@@ -366,8 +366,8 @@ QS_ALWAYS_INLINE vs offset_borders(qs_fields_kind kind, uint32_t dtype, const of
 	return minus(minus((pattern & INT16_MAX) ^ below, below), ~join_masks(reached));
 }
 
-/* Does that for rules with an offset. Borders are (k − shift) · s + o with an error of at most 2^-22 (|o| +
- * 2 |border|), plus 2^-19 s for rules that cut numbers. */
+/* Does the work of symmetric_runs for rules with an offset. Borders are (k − shift) · s + o with an error of
+ * at most 2^-22 (|o| + 2 |border|), plus 2^-19 s for rules that cut numbers. */
 static __attribute__((noinline)) uint32_t offset_runs(qs_strip *strip, int divides)
 {
 	uint32_t unsure = 0;

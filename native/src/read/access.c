@@ -1,7 +1,7 @@
-/* qstore_read_file and qstore_read_tensor: any bytes of a file of the archive, into the caller's memory.
+/* qstore_read_file and qstore_read_tensor, which read any bytes of a file or tensor into the caller's memory.
  *
- * A part that is wanted as a whole is decoded straight into that memory. Others are decoded into the cache,
- * since the next read will often want more of them. */
+ * A part that is wanted as a whole is decoded straight into that memory. Other parts are decoded into the
+ * cache, since the next read will often want more of them. */
 #include "access.h"
 
 #include <assert.h>
@@ -18,7 +18,7 @@
 #include "os/pool.h"
 #include "part.h"
 
-/* Bytes of decoded parts that are kept unless the caller says otherwise. */
+/* The bound of the cache, in bytes of decoded parts, unless the caller sets another one. */
 #define CACHE_DEFAULT ((size_t)32 << 20)
 
 /* Decoders that are kept for the next reads; each has about 4 MiB. */
@@ -31,7 +31,7 @@ struct qs_access {
 	pthread_mutex_t lock; /* of the fields below */
 	qs_decoder *idle[IDLE_MAX];
 	size_t n_idle;
-	uint8_t *is_checked; /* for each file: 1 when it is a stored member whose SHA-256 was compared */
+	uint8_t *is_checked; /* for each file: is it a stored member whose SHA-256 was compared? */
 };
 
 qs_access *qs_access_create(const qstore_archive *archive)
@@ -80,7 +80,7 @@ void qstore_set_cache(qstore_archive *archive, size_t bytes)
 	qs_cache_set_bound(archive->access->cache, bytes);
 }
 
-/* A decoder that no other thread uses; NULL: out of memory. */
+/* Returns a decoder that no other thread uses; NULL if memory is out. */
 static qs_decoder *take_decoder(qs_access *access)
 {
 	qs_decoder *decoder = NULL;
@@ -104,7 +104,7 @@ static void put_decoder(qs_access *access, qs_decoder *decoder)
 
 /* ---- Parts ---- */
 
-/* A part that is decoded into the cache. */
+/* A part that is to be decoded into the cache. */
 typedef struct part_fill {
 	qs_decoder *decoder;
 	qs_part_range all;
@@ -116,7 +116,7 @@ static qstore_status fill_part(void *user, uint8_t *dst, qstore_error *error)
 	return qs_decoder_read(f->decoder, &f->all, dst, error);
 }
 
-/* Bytes of a part, from the cache where it has them. */
+/* Reads bytes of a part, from the cache if it has them. */
 static qstore_status read_part(qs_access *access, qs_decoder *decoder, const qs_part_range *range,
                                uint8_t *dst, qstore_error *error)
 {
@@ -216,7 +216,7 @@ static qstore_status read_in_parallel(qs_access *access, qs_part_walk *walk, uin
 
 /* ---- Members ---- */
 
-/* Takes the bytes of a member; dst NULL: they are only compared with its SHA-256. */
+/* Where the bytes of a member go. dst NULL: they are only compared with its SHA-256. */
 typedef struct member_taker {
 	const qstore_archive *archive;
 	const qs_file *file;
@@ -241,7 +241,7 @@ static qstore_status fill_member(void *user, uint8_t *dst, qstore_error *error)
 	return qs_member_read(taker.archive, taker.file, take_bytes, &taker, error);
 }
 
-/* A stored member: all of it is compared with its SHA-256 once, then ranges are read without that. */
+/* Reads a range of a stored member. Before the first range, the whole member is compared with its SHA-256. */
 static qstore_status read_stored(qs_access *access, uint32_t number, const qs_file *file, uint64_t offset,
                                  size_t size, uint8_t *dst, qstore_error *error)
 {

@@ -17,7 +17,7 @@ typedef struct cache_entry {
 	qs_cache_key key;
 	uint8_t *data;
 	size_t size;
-	unsigned users; /* threads that make it, wait for it or copy from it: it stays */
+	unsigned users; /* threads that make it, wait for it or copy from it; while there are any, it stays */
 	int is_done;
 	qstore_status status; /* of making it */
 	qstore_error error;
@@ -99,7 +99,7 @@ static void drop_oldest(qs_cache *cache)
 	}
 }
 
-/* NULL: out of memory. */
+/* Returns NULL if memory is out. */
 static cache_entry *add_entry(qs_cache *cache, qs_cache_key key, size_t size)
 {
 	cache_entry *entry = calloc(1, sizeof(*entry));
@@ -154,7 +154,8 @@ void qs_cache_set_bound(qs_cache *cache, size_t bound)
 	pthread_mutex_unlock(&cache->lock);
 }
 
-/* The entry that is there, with one user more and as the newest; or NULL. The lock is held. */
+/* Returns the entry with one user more, and makes it the newest; NULL if the cache does not have it. The lock
+ * is held. */
 static cache_entry *use_entry(qs_cache *cache, qs_cache_key key)
 {
 	cache_entry *entry = find_entry(cache, key);

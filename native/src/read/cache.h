@@ -1,5 +1,5 @@
-/* Decoded parts of an archive that are kept for the next read, up to a bound. Threads that want the same part
- * at the same time decode it once. */
+/* A cache of decoded parts of an archive, up to a bound. Threads that want the same part at the same time
+ * decode it only once. */
 #ifndef QS_CACHE_H
 #define QS_CACHE_H
 
@@ -13,20 +13,20 @@ typedef struct qs_cache_key {
 	uint32_t number; /* of the part within the object */
 } qs_cache_key;
 
-/* Fills dst with the size bytes that the key stands for. */
+/* A function that fills dst with the bytes of an entry. */
 typedef qstore_status qs_cache_fill(void *user, uint8_t *dst, qstore_error *error);
 
-/* bound: bytes of data that are kept at most; entries in use may exceed it. NULL: out of memory. */
+/* Returns NULL if memory is out. bound: the most bytes that are kept; entries in use may exceed it. */
 qs_cache *qs_cache_create(size_t bound);
 void qs_cache_destroy(qs_cache *cache); /* NULL is allowed */
 
-/* Changes the bound, and drops what is beyond it. */
+/* Changes the bound, and drops entries until it is kept. */
 void qs_cache_set_bound(qs_cache *cache, size_t bound);
 
-/* Drops all entries; none is in use. */
+/* Drops all entries; none may be in use. */
 void qs_cache_clear(qs_cache *cache);
 
-/* Copies the entry's bytes to dst, if they are there already. 0: they are not. */
+/* Copies an entry's bytes to dst and returns 1; returns 0 if the cache does not have it. */
 int qs_cache_copy(qs_cache *cache, qs_cache_key key, uint8_t *dst, size_t size);
 
 /* Copies bytes [skip, skip + size) of an entry of entry_size bytes to dst, after `fill` has made it, unless

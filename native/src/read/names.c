@@ -65,7 +65,7 @@ static const char *tensor_name(const qs_index *index, uint32_t number)
 	return tensor.name;
 }
 
-/* Makes the table unless it is there. 0: out of memory. */
+/* Makes the table unless it is there. Returns 0 if memory is out. */
 static int make_table(qs_names *names, name_table *table, uint32_t n_entries,
                       const char *(*name_of)(const qs_index *index, uint32_t number))
 {
@@ -83,7 +83,7 @@ static int make_table(qs_names *names, name_table *table, uint32_t n_entries,
 	return is_there;
 }
 
-/* The first entry of this name, or of a later one. */
+/* Returns the number of the first entry of this name, or of the next name in order. */
 static uint32_t first_entry(const name_table *table, const char *name)
 {
 	uint32_t low = 0, high = table->n_entries;

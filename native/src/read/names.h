@@ -1,4 +1,4 @@
-/* The files and tensors of an archive by name. */
+/* Finding files and tensors of an archive by name. */
 #ifndef QS_NAMES_H
 #define QS_NAMES_H
 
@@ -7,7 +7,8 @@
 
 typedef struct qs_names qs_names;
 
-/* NULL: out of memory. The tables are made when they are first needed. archive must outlive them. */
+/* Returns NULL if memory is out. Tables are made when they are first needed. The archive must outlive
+ * them. */
 qs_names *qs_names_create(const qstore_archive *archive);
 void qs_names_destroy(qs_names *names); /* NULL is allowed */
 

@@ -1,4 +1,5 @@
-/* qstore_list_upgrades: which tensors a finer variant changes, for how many bytes, and what each gains. */
+/* qstore_list_upgrades, which lists the tensors that a finer variant changes, with their bytes and their
+ * gain. */
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
@@ -10,8 +11,8 @@
 #include "grids.h"
 #include "os/array.h"
 
-/* Objects that one tensor is made of: a layout with two, a chain of each, and the grids' scales, zero points
- * and orders. */
+/* The most objects that one tensor is made of: a layout, the chains of the two objects that it is made of,
+ * and the scales, zero points and orders of their grids. */
 #define OBJECTS_MAX 256
 
 /* The objects that a tensor needs and a reader of variant `from` does not have. */
@@ -68,7 +69,7 @@ static void destroy_sampler(upgrade_sampler *s)
 	free(s->codes);
 }
 
-/* The sum of the squares of the values that n codes stand for. */
+/* Returns the sum of the squares of the values of n codes. */
 static double sum_squares(const qs_grid *grid, const uint8_t *codes, uint64_t cols, uint64_t first,
                           uint32_t n)
 {
@@ -86,7 +87,7 @@ static double sum_squares(const qs_grid *grid, const uint8_t *codes, uint64_t co
 	return sum;
 }
 
-/* Σ fine² of a refinement, estimated from the part in the middle of its codes. */
+/* Estimates Σ fine² of a refinement, from the part in the middle of its codes. */
 static qstore_status sample_energy(upgrade_sampler *s, const qs_object *refined, double *energy,
                                    qstore_error *error)
 {
@@ -108,14 +109,14 @@ static qstore_status sample_energy(upgrade_sampler *s, const qs_object *refined,
 	return QSTORE_OK;
 }
 
-/* The refinement of codes that a tensor's object is, or is built on; 0: there is none. */
+/* Finds the refinement that a tensor's object is, or is built on. Returns 0 if there is none. */
 static int find_refinement(const qs_index *index, uint32_t number, qs_object *refined)
 {
 	if (number == QS_NONE)
 		return 0;
 	qs_index_object(index, number, refined);
-	/* A refinement to FP32 builds on the 16-bit cast of the values, of which the error is known; floats that
-	 * a file has transposed, on the matrix. */
+	/* FP32 values build on the refinement of their 16-bit cast, whose error the index has. Floats that a file
+	 * has transposed build on the matrix. */
 	if ((refined->kind == QS_KIND_DELTA || refined->kind == QS_KIND_LAYOUT) && refined->coarse != QS_NONE)
 		qs_index_object(index, refined->coarse, refined);
 	return refined->kind == QS_KIND_REFINE && refined->n_elems > 0;

@@ -88,10 +88,9 @@ qstore_status pack_refuse_apart(const pack_apart *apart, const pack_input *input
 	apart_range range = range_from(apart, 0);
 	return qs_fail(error, QSTORE_MISMATCH,
 	               "%zu tensor%s of %s %s not fit %s: %s; without --strict they are stored apart", range.end,
-	               range.end == 1 ? "" : "s",
-	               label_of(input, apart->tensors[0].fine_variant).text,
-	               range.end == 1 ? "does" : "do",
-	               label_of(input, apart->tensors[0].coarse_variant).text, range.named);
+	               range.end == 1 ? "" : "s", label_of(input, apart->tensors[0].fine_variant).text,
+	               range.end == 1 ? "does" : "do", label_of(input, apart->tensors[0].coarse_variant).text,
+	               range.named);
 }
 
 void pack_warn_apart(const pack_apart *apart, const pack_input *input, const qstore_work *work)
@@ -140,7 +139,6 @@ qstore_status pack_check_tally(const pack_tally *tally, const pack_input *input,
 	return qs_fail(error, QSTORE_MISMATCH,
 	               "%s does not belong to %s: %zu of %zu tensors that both have differ in shape or value: "
 	               "%s%s; give a version of the same model, or pack both all the same with --allow-mismatch",
-	               label_of(input, tally->coarse).text, label_of(input, fine).text,
-	               tally->n_wrong, tally->n_compared, tally->wrong,
-	               tally->n_wrong > NAMED_MAX ? ", …" : "");
+	               label_of(input, tally->coarse).text, label_of(input, fine).text, tally->n_wrong,
+	               tally->n_compared, tally->wrong, tally->n_wrong > NAMED_MAX ? ", …" : "");
 }

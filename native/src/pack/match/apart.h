@@ -5,7 +5,7 @@
 
 #include "pack/input/input.h"
 
-/* What was found when a tensor was compared with the coarser one that has its key. */
+/* The result of comparing a tensor with the coarser tensor that has its key. */
 typedef enum pack_match {
 	PACK_UNCOMPARED,    /* nothing can be said */
 	PACK_MATCHED,       /* both are of the same weights */

@@ -14,8 +14,8 @@
 qstore_status pack_find_matrices(const pack_input *input, pack_derived *derived, qstore_error *error);
 
 /* Finds for each variant's tensors those of coarser variants that they are equal to, refine or are close to.
- * Those that fit none although one has their name are noted in *apart. MISMATCH when models do not belong
- * together, unless the options allow that. (pair.c) */
+ * Tensors that fit no coarser tensor, though one has their name, are noted in *apart. Fails with MISMATCH if
+ * the models do not belong together, unless the options allow that. (pair.c) */
 qstore_status pack_pair_variants(pack_input *input, pack_derived *derived, pack_apart *apart,
                                  const qstore_pack_options *options, const pack_progress *progress,
                                  qstore_error *error);

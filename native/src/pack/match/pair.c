@@ -172,7 +172,7 @@ static qstore_status pair_with_floats(pairing *q, pack_tensor *given, pack_tenso
 	return QSTORE_OK;
 }
 
-/* What two tensors are that do not have the same number of rows and columns. */
+/* Compares two tensors that do not have the same number of rows and columns. */
 static pack_match match_of_other_shapes(const pairing *q, const pack_tensor *fine, const pack_tensor *coarse,
                                         const pack_tensor *coded, uint32_t coarse_variant)
 {
@@ -321,8 +321,7 @@ static qstore_status pair_by_key(pairing *q, pack_tensor *t, variant_range coars
 			apart.coarse_variant = v;
 		}
 	}
-	return is_paired(t) || apart.why <= PACK_MATCHED ? QSTORE_OK
-	                                                 : pack_note_apart(q->apart, &apart, error);
+	return is_paired(t) || apart.why <= PACK_MATCHED ? QSTORE_OK : pack_note_apart(q->apart, &apart, error);
 }
 
 /* Pairs a matrix that has no namesake in any coarser variant. */
