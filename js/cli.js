@@ -143,6 +143,11 @@ async function run(options, signal) {
 		const result = await unpack(archive, {
 			output, precision, force, files: options.file, tensors: options.tensor, sha256: options.sha256, signal,
 			onProgress: (progress) => bar.update(progress),
+			onWarning: (text) => {
+				bar.end();
+				if (!quiet)
+					process.stderr.write(`${NAME}: warning: ${line(text)}\n`);
+			},
 		});
 		bar.end();
 		if (options.cache === undefined)

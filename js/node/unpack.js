@@ -1,9 +1,10 @@
 /** Restoring to a folder. Nothing appears under its name before everything is complete and verified. */
 
 import { createHash } from "node:crypto";
-import { link, lstat, mkdir, mkdtemp, open, rename, rm, rmdir, stat, unlink } from "node:fs/promises";
+import { link, lstat, mkdir, mkdtemp, open, rename as renameFile, rm, rmdir, stat, unlink } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { QstoreError } from "../error.js";
+import { checkName, escapeName, isWindowsName } from "./file-names.js";
 import { ioError } from "./io-error.js";
 
 /** @typedef {import("../archive/archive.js").Archive} Archive */
@@ -20,6 +21,8 @@ import { ioError } from "./io-error.js";
  * @property {boolean} [sha256] compare whole files with their SHA-256 too
  * @property {AbortSignal} [signal]
  * @property {(progress: UnpackProgress) => void} [onProgress]
+ * @property {(text: string) => void} [onWarning] called with a line about each file whose name this system does not allow: it is
+ *   restored under another one
  */
 
 /**
@@ -53,7 +56,7 @@ const TENSORS_NAME = "tensors.safetensors";
  * @returns {Promise<Unpacked>}
  */
 export async function unpack(archive, options) {
-	const { output, precision = "high", force = false, files, tensors, sha256 = false, signal, onProgress } = options;
+	const { output, precision = "high", force = false, files, tensors, sha256 = false, signal, onProgress, onWarning } = options;
 	const outputs = planOutputs(archive, precision, files, tensors, sha256);
 	const total = outputs.reduce((sum, { bytes }) => sum + bytes.size, 0);
 	let done = 0, fetched = 0;
@@ -64,12 +67,19 @@ export async function unpack(archive, options) {
 	};
 	if (output === "")
 		throw new QstoreError("USAGE", "no output folder");
+	if (process.platform === "win32")
+		for (const each of outputs.filter(({ name }) => !isWindowsName(name)))
+			rename(archive, each, onWarning);
+	for (const { name } of outputs)
+		checkName(archive, name);
 	await checkTargets(output, outputs, force);
 	signal?.throwIfAborted();
 	const made = await makeFolder(output);
 	try {
 		const staging = await inFolder(output, "cannot create files in it", () => mkdtemp(join(output, ".qstore-")));
 		try {
+			if (await escapeOutputs(archive, outputs, staging, onWarning))
+				await checkTargets(output, outputs, force);
 			for (const each of outputs)
 				await restore(archive, staging, each, { signal, onFetch: (bytes) => fetched += bytes }, count);
 			await place(staging, output, outputs, force);
@@ -114,8 +124,6 @@ function planOutputs(archive, precision, files, tensors, hashed) {
 	}
 	fileMatcher?.checkUsed(archive, "file");
 	tensorMatcher?.checkUsed(archive, "tensor");
-	for (const { name } of outputs)
-		checkName(archive, name);
 	return outputs;
 }
 
@@ -133,17 +141,6 @@ function checkNames(archive, tensors) {
 			throw failure(archive, "INPUT", `tensor ${name} is in both ${other} and ${file}: they cannot be in one file`);
 		seen.set(name, file);
 	}
-}
-
-/**
- * The core has checked names already; this is the last line of defence before the filesystem.
- * @param {Archive} archive
- * @param {string} name
- */
-export function checkName(archive, name) {
-	const parts = name.split("/");
-	if (/[\\:\0-\x1f\x7f]/.test(name) || parts.some((part) => part === "" || part === "." || part === ".."))
-		throw failure(archive, "CORRUPT", `file name ${JSON.stringify(name)} would escape the output folder`);
 }
 
 class Matcher {
@@ -242,6 +239,62 @@ async function removeFolders(path, made) {
 }
 
 /**
+ * Gives an output the name that every system allows.
+ * @param {Archive} archive
+ * @param {Output} output
+ * @param {((text: string) => void) | undefined} onWarning
+ */
+function rename(archive, output, onWarning) {
+	const escaped = escapeName(output.name);
+	onWarning?.(`${archive.name ? `${archive.name}: ` : ""}file ${cut(output.name)}: this system does not allow the name; ` +
+		`it is restored as ${cut(escaped)}`);
+	output.name = escaped;
+}
+
+/**
+ * The 300 bytes of a name that messages show.
+ * @param {string} name
+ */
+function cut(name) {
+	return Buffer.from(name).subarray(0, 300).toString();
+}
+
+/**
+ * Escapes the names of outputs that cannot be created in an empty folder.
+ * @param {Archive} archive
+ * @param {Output[]} outputs
+ * @param {string} folder
+ * @param {((text: string) => void) | undefined} onWarning
+ * @returns {Promise<boolean>} are there any?
+ */
+async function escapeOutputs(archive, outputs, folder, onWarning) {
+	let changed = false;
+	for (const output of outputs) {
+		const escaped = escapeName(output.name);
+		if (escaped === output.name || await canCreate(join(folder, output.name)) || !await canCreate(join(folder, escaped)))
+			continue;
+		rename(archive, output, onWarning);
+		changed = true;
+	}
+	return changed;
+}
+
+/**
+ * Can this file be created? It is removed again.
+ * @param {string} path
+ */
+async function canCreate(path) {
+	try {
+		await mkdir(dirname(path), { recursive: true });
+		await (await open(path, "wx")).close();
+		await unlink(path);
+		return true;
+	} catch {
+		return false;
+	}
+}
+
+/**
  * Writes one output below the staging folder and checks it.
  * @param {Archive} archive
  * @param {string} staging
@@ -333,7 +386,7 @@ async function move(from, to, force) {
 			// Some filesystems have no hard links.
 		}
 	}
-	await inFolder(to, "cannot create", () => rename(from, to));
+	await inFolder(to, "cannot create", () => renameFile(from, to));
 }
 
 /**

@@ -433,7 +433,8 @@ typedef struct qstore_unpack_result {
 } qstore_unpack_result;
 
 /* Restores files. All bytes are compared before any file gets its name: decoded parts of files with their
- * XXH3-64 in the index, small files with their SHA-256, and with `sha256` all files with that. After a
+ * XXH3-64 in the index, small files with their SHA-256, and with `sha256` all files with that. A file whose
+ * name this system does not allow gets an escaped one ("a%3Ab" for "a:b"), and there is a warning. After a
  * failure nothing is left behind. *result is filled after success; result may be NULL. Errors: USAGE,
  * NOT_FOUND, EXISTS, TRUNCATED, CORRUPT (the tensor is named), INPUT (two tensors of one name for
  * tensors.safetensors), LIMIT, IO, MEMORY, CANCELLED. */

@@ -156,6 +156,22 @@ seedSafetensors(
 	'{"a":{"dtype":"I8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"I8","shape":[1],"data_offsets":[1,2]}}',
 	2,
 );
+seedSafetensors(
+	"repeated",
+	'{"__metadata__":{"a":"1","a":"2"},"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"\\u0061":{"dtype":"I8","shape":[2],"data_offsets":[0,2]}}',
+	2,
+);
+seedSafetensors(
+	"metadata",
+	' {"__metadata__" : null, "\\ud83d\\ude00\\n\\"é" : {"x":[-0.5e+3,true,{"y":[]}],"dtype":"U8","shape":[1,2],"data_offsets":[0,2]} } ',
+	2,
+);
+seedSafetensors(
+	"dtypes",
+	'{"a":{"dtype":"F4","shape":[4],"data_offsets":[0,2]},"b":{"dtype":"F6_E2M3","shape":[2,2],"data_offsets":[2,5]},' +
+		'"c":{"dtype":"F8_E4M3FNUZ","shape":[],"data_offsets":[5,6]},"d":{"dtype":"Q3","shape":[8],"data_offsets":[6,9]}}',
+	9,
+);
 seedSafetensors("large", '{"a":{"dtype":"F64","shape":[4294967296,4294967296],"data_offsets":[0,18446744073709551615]}}', 8);
 seedSafetensors(
 	"names",
@@ -227,9 +243,10 @@ const message = (number, ...fields) => field(number, Buffer.concat(fields));
 const tensor = (name, type, dims, ...values) => [...dims.map((d) => field(1, d)), field(2, type), field(8, name), ...values];
 
 /** @param {string} location @param {number} offset */
-const external = (location, offset) => [
+const external = (location, offset, /** @type {number | undefined} */ length = undefined) => [
 	message(13, field(1, "location"), field(2, location)),
 	message(13, field(1, "offset"), field(2, `${offset}`)),
+	...(length === undefined ? [] : [message(13, field(1, "length"), field(2, `${length}`))]),
 	field(14, 1),
 ];
 
@@ -257,6 +274,21 @@ seedOnnx(
 	message(5, ...tensor("c", 2, [16], ...external("data", 32))),
 );
 seedOnnx("overlap", message(5, ...tensor("a", 1, [4], ...external("data", 0))), message(5, ...tensor("b", 1, [4], ...external("data", 8))));
+seedOnnx(
+	"parts",
+	message(5, ...tensor("whole", 3, [2, 16], ...external("data", 0, 0))),
+	message(5, ...tensor("w_quantized", 3, [8], ...external("data", 0, 8))),
+	message(5, ...tensor("across", 3, [40], ...external("data", 24, 40))),
+	message(5, ...tensor("w_scale", 1, [1], raw(4))),
+	node("DequantizeLinear", ["w_quantized", "w_scale"]),
+);
+seedOnnx(
+	"typed",
+	message(5, ...tensor("w_quantized", 3, [2], field(5, Buffer.from([1, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1])))),
+	message(5, ...tensor("one", 3, [2], field(5, 1), field(5, 2))),
+	message(5, ...tensor("long", 7, [1], field(7, Buffer.from([5])))),
+	message(5, ...tensor("w_scale", 1, [1], field(4, Buffer.alloc(4)))),
+);
 seedOnnx("outside", message(5, ...tensor("a", 1, [4], ...external("../data", 0))));
 seedOnnx(
 	"quantized",

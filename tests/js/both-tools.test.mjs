@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from "
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { escapeName, isWindowsName } from "../../js/node/file-names.js";
 import { openQstore } from "../../js/node/open.js";
 import { unpack } from "../../js/node/unpack.js";
 import { bytesSource } from "../../js/source/source.js";
@@ -91,6 +92,38 @@ test("a folder in /proc is an error, soon", { skip: !existsSync("/proc/self"), t
 		.map(({ code, status, stderr }) => ({ code: code ?? status, stderr }))) {
 		assert.equal(code, 1);
 		assert.match(stderr, /^qstore-\w+: \/proc\/no: cannot create the folder: no such file or directory\n$/i);
+	}
+});
+
+test("names that only some systems allow", async (t) => {
+	const odd = pairParts(), long = `${"文".repeat(100)}.txt`;
+	odd.files[0].name = "a\\b:c\n*/nul. ";
+	const { code, stderr, folder } = await both(t, (path) => writeFileSync(join(path, "m.qstore"), buildArchive(decoder, odd)), "m.qstore",
+		"-o", "out");
+	assert.deepEqual({ code, stderr }, { code: 0, stderr: "" });
+	assert.ok(existsSync(join(folder, "out", odd.files[0].name)));
+	// No name has more than 255 bytes here. (The file is no member: the helper's tar headers are too short for the name.)
+	odd.files[3].name = `x/${long}`;
+	const prepare = (path) => writeFileSync(join(path, "m.qstore"), buildArchive(decoder, odd));
+	const cut = await both(t, prepare, "m.qstore", "-o", "out");
+	const escaped = readdirSync(join(cut.folder, "out/x"))[0];
+	assert.match(escaped, /^文{82}~[0-9a-f]{8}$/);
+	assert.equal(cut.code, 0);
+	assert.equal(cut.stderr, `TOOL: warning: m.qstore: file ${Buffer.from(`x/${long}`).subarray(0, 300)}: this system does not allow the name; ` +
+		`it is restored as x/${escaped}\n`);
+	assert.equal((await both(t, prepare, "m.qstore", "-o", "out", "--quiet")).stderr, "");
+	// The escaped name may be taken.
+	await refused(t, 1, `out/x/${escaped}: exists already`, (path) => {
+		prepare(path);
+		mkdirSync(join(path, "out/x"), { recursive: true });
+		writeFileSync(join(path, "out/x", escaped), "mine");
+	}, "m.qstore", "-o", "out", "--quiet");
+	// On Windows the same names are escaped without a try.
+	for (const [name, other] of [["a\\b:c/50%:/x", "a%5Cb%3Ac/50%25%3A/x"], ["a./b /c..", "a%2E/b%20/c.%2E"], ["é:\n", "é%3A%0A"],
+		["NUL/con.txt/Com1 .a/lpt9/com10/aux-/conx", "%4EUL/%63on.txt/%43om1 .a/%6Cpt9/com10/aux-/conx"], ["50%", "50%"]]) {
+		assert.equal(escapeName(name), other);
+		assert.equal(isWindowsName(name), name === other);
+		assert.ok(isWindowsName(other));
 	}
 });
 

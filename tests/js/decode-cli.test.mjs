@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, symlinkSync, writeFil
 import { join } from "node:path";
 import { test } from "node:test";
 import { readIndex } from "../../js/archive/read-index.js";
-import { checkName } from "../../js/node/unpack.js";
+import { checkName } from "../../js/node/file-names.js";
 import { ProgressBar, formatSize } from "../../js/node/progress.js";
 import { bytesSource } from "../../js/source/source.js";
 import { createDecoder } from "../../js/wasm/module.js";
@@ -160,10 +160,16 @@ test("links below the output folder are not followed", async (t) => {
 
 test("names that would escape are refused, here and by the core", async (t) => {
 	const nobody = { name: "x.qstore" };
-	for (const name of ["../a", "/a", "a/../b", "a//b", "a/.", "..", "", "a\\b", "C:a", "a\nb", "a/"])
-		assert.throws(() => checkName(nobody, name), { code: "CORRUPT", message: /would escape/ }, name);
-	for (const name of ["a", "a/b", "..a", "...", ".hidden/x", "é"])
-		checkName(nobody, name);
+	for (const platform of ["linux", "win32"]) {
+		for (const name of ["../a", "/a", "a/../b", "a//b", "a/.", "..", "", "a\0b", "a/"])
+			assert.throws(() => checkName(nobody, name, platform), { code: "CORRUPT", message: /would escape/ }, name);
+		for (const name of ["a", "a/b", "..a", ".hidden/x", "é"])
+			checkName(nobody, name, platform);
+	}
+	for (const name of ["a\\b", "..\\a", "C:a", "a\nb", "...", "a/b ", "nul", "a/COM1.txt", "x?"]) {
+		checkName(nobody, name, "linux");
+		assert.throws(() => checkName(nobody, name, "win32"), { code: "CORRUPT", message: /would escape/ }, name);
+	}
 	for (const name of ["../evil", "/evil", "a/../../evil"]) {
 		const evil = pairParts();
 		evil.files[1].name = name;

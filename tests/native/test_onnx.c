@@ -286,7 +286,8 @@ static void refuses_external_data(void **state)
 	    {"../data", "not a name within the folder", 0, 16},
 	    {"sub/../data", "not a name within the folder", 0, 16},
 	    {"/etc/passwd", "not a name within the folder", 0, 16},
-	    {"a\\b", "not a name within the folder", 0, 16},
+	    {"a\\b", "should be in \"a\\b\"", 0, 16},
+	    {"sub//x", "not a name within the folder", 0, 16},
 	    {"sub", "no regular file", 0, 16},
 	    {"model.onnx", "in the ONNX file itself", 0, 16},
 	    {"link", "in the ONNX file itself", 0, 16},
@@ -294,7 +295,7 @@ static void refuses_external_data(void **state)
 	    {"data", "which has 100: truncated", 101, -1},
 	    {"data", "which has 100: truncated", INT64_MAX - 15, 16},
 	    {"data", "its external data has 15", 0, 15},
-	    {"data", "its external data has 0", 0, 0},
+	    {"data", "which has 100: truncated", 85, 0},
 	};
 	scratch_write(state, "data", zeros, 100);
 	scratch_write(state, "sub/x", zeros, 100);
@@ -315,13 +316,79 @@ static void refuses_external_data(void **state)
 		pb_message(&graph, GRAPH_INITIALIZER, &tensor);
 		refuse_graph(state, &graph, "my.w", "not a number of bytes");
 	}
+}
+
+/* Of tensors that share bytes the largest is taken; the others are bytes of it. */
+static void takes_the_largest_of_tensors_that_overlap(void **state)
+{
+	static const struct {
+		const char *name;
+		uint64_t elems;
+		int64_t offset;
+	} tensors[] = {{"part", 4, 16},   {"whole", 16, 0}, {"start", 4, 0},    {"end", 4, 48},
+	               {"behind", 2, 64}, {"small", 2, 80}, {"across", 4, 84},  {"also", 4, 84},
+	               {"late", 4, 96},   {"last", 5, 112}, {"beyond", 4, 124}, {"nothing", 0, 20}};
+	static const char *const kept[] = {"whole", "behind", "across", "last"};
 	pb graph = {0};
-	add_external(&graph, "my.a", DIMS(4), "data", 0, 16);
-	add_external(&graph, "my.b", DIMS(4), "data", 8, 16);
 	qs_onnx onnx;
-	qstore_error error;
-	assert_int_equal(qs_onnx_open(&onnx, write_graph(state, "model.onnx", &graph), &error), QSTORE_INPUT);
-	assert_non_null(strstr(error.text, "\"my.b\": overlaps tensor \"my.a\""));
+	scratch_write(state, "data", zeros, 140);
+	for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++)
+		add_external(&graph, tensors[i].name, &tensors[i].elems, 1, "data", tensors[i].offset,
+		             4 * (int64_t)tensors[i].elems);
+	open_onnx(&onnx, write_graph(state, "model.onnx", &graph));
+	const qs_weights *data = &onnx.externals[0].weights;
+	assert_int_equal(data->n_tensors, sizeof kept / sizeof *kept);
+	for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+		assert_string_equal(data->tensors[i].name, kept[i]);
+	qs_onnx_close(&onnx);
+}
+
+/* Codes that begin where a larger tensor begins are not taken for all of it. */
+static void a_part_is_not_the_whole(void **state)
+{
+	pb graph = {0};
+	qs_onnx onnx;
+	scratch_write(state, "data", zeros, 100);
+	for (int i = 0; i < 2; i++) {
+		pb tensor = onnx_tensor(i ? "w_quantized" : "whole", ONNX_TYPE_INT8, DIMS(i ? 2 : 5, 8));
+		onnx_external(&tensor, "data", 0, i ? 16 : 40);
+		pb_message(&graph, GRAPH_INITIALIZER, &tensor);
+	}
+	add_raw(&graph, "w_scale", ONNX_TYPE_FLOAT, DIMS(1), 4);
+	add_node(&graph, "DequantizeLinear", "w_quantized w_scale", "w");
+	open_onnx(&onnx, write_graph(state, "model.onnx", &graph));
+	assert_int_equal(onnx.externals[0].weights.n_tensors, 1);
+	assert_int_equal(onnx.n_quants, 0);
+	qs_onnx_close(&onnx);
+}
+
+/* Exporters write 0, or nothing, for all of the tensor. */
+static void takes_the_length_of_external_data_from_the_shape(void **state)
+{
+	pb graph = {0};
+	qs_onnx onnx;
+	scratch_write(state, "data", zeros, 100);
+	add_external(&graph, "a", DIMS(4), "data", 0, 0);
+	add_external(&graph, "b", DIMS(5), "data", 16, 20);
+	add_external(&graph, "c", DIMS(16), "data", 36, -1);
+	open_onnx(&onnx, write_graph(state, "model.onnx", &graph));
+	const qs_weights *data = &onnx.externals[0].weights;
+	assert_int_equal(expect_tensor(data, "a", QS_F32, 16)->offset, 0);
+	assert_int_equal(expect_tensor(data, "b", QS_F32, 20)->offset, 16);
+	assert_int_equal(expect_tensor(data, "c", QS_F32, 64)->offset, 36);
+	qs_onnx_close(&onnx);
+}
+
+/* Lists of numbers are no tensors here, but counted: a model may have nothing else. */
+static void counts_typed_numbers(void **state)
+{
+	pb graph = {0};
+	qs_onnx onnx;
+	add_typed(&graph, "codes", ONNX_TYPE_INT8, (int[]){1, 2, -3}, 3, 0);
+	add_typed(&graph, "floats", ONNX_TYPE_FLOAT, (int[]){1, 2, -3}, 3, 0);
+	open_onnx(&onnx, write_graph(state, "model.onnx", &graph));
+	assert_int_equal(onnx.weights.n_tensors, 1);
+	assert_int_equal(onnx.weights.unread_size, 1 + 1 + 10);
 	qs_onnx_close(&onnx);
 }
 
@@ -371,7 +438,8 @@ static void refuses_what_is_no_model(void **state)
 	expect_refused(scratch_path(state, "folder.onnx"), "", "not a regular file");
 	static const char lfs[] = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n";
 	expect_refused(scratch_write(state, "model.onnx", lfs, sizeof lfs - 1), "", "git lfs pull");
-	expect_refused(scratch_write(state, "model.onnx", "GGUF............", 16), "", "not an ONNX file");
+	expect_refused(scratch_write(state, "model.onnx", "GGUF............", 16), "", "a GGUF file, not ONNX");
+	expect_refused(scratch_write(state, "model.onnx", "<!doctype html>..", 16), "", "a web page, not ONNX");
 	pb_number(&model, MODEL_IR_VERSION, 8);
 	expect_refused(write_message(state, "model.onnx", &model), "", "no graph");
 	pb_number(&model, MODEL_GRAPH, 8);
@@ -698,6 +766,10 @@ int main(void)
 	    TEST(finds_tensors_in_graphs_within),
 	    TEST(finds_external_tensors),
 	    TEST(refuses_external_data),
+	    TEST(takes_the_largest_of_tensors_that_overlap),
+	    TEST(a_part_is_not_the_whole),
+	    TEST(takes_the_length_of_external_data_from_the_shape),
+	    TEST(counts_typed_numbers),
 	    TEST(refuses_shapes),
 	    TEST(refuses_what_is_no_model),
 	    TEST(refuses_deep_nesting),

@@ -12,6 +12,7 @@
 
 #include "core/bytes.h"
 #include "core/index.h"
+#include "read/escape.h"
 #include "../generate/fixtures.h"
 #include "archive_help.h"
 #include "effort.h"
@@ -38,6 +39,55 @@ static void restores_pairs(void **state)
 {
 	make_pair(state, QS_BF16);
 	round_trip(state, scratch_path(state, "high"), scratch_path(state, "low"), "bf16");
+}
+
+/* Names that this system allows come back as they are, also where others would not allow them. */
+static void restores_names_that_other_systems_refuse(void **state)
+{
+	static const char *const names[] = {"a\\b", "t 2024:07/x",      "c\nd", "nul",
+	                                    "end.", "e\xc3\xa9*?\"<>|", "50%"};
+	char name[60];
+	make_pair(state, QS_BF16);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		snprintf(name, sizeof(name), "high/%s", names[i]);
+		scratch_write(state, name, names[i], strlen(names[i]));
+	}
+	round_trip(state, scratch_path(state, "high"), scratch_path(state, "low"), "bf16");
+}
+
+static void escapes_names(void **state)
+{
+	static const char *const names[][2] = {
+	    {"a/b.txt", "a/b.txt"},
+	    {"50%/.x", "50%/.x"},
+	    {"a\\b:c/50%:/x", "a%5Cb%3Ac/50%25%3A/x"},
+	    {"*?\"<>|\n\x7f", "%2A%3F%22%3C%3E%7C%0A%7F"},
+	    {"a./b /c..", "a%2E/b%20/c.%2E"},
+	    {"NUL/con.txt/Com1 .a/lpt9/com10/aux-/conx", "%4EUL/%63on.txt/%43om1 .a/%6Cpt9/com10/aux-/conx"},
+	    {"\xc3\xa9:", "\xc3\xa9%3A"},
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		char *escaped = qs_escape_name(names[i][0]);
+		assert_string_equal(escaped, names[i][1]);
+		free(escaped);
+	}
+	/* Parts are cut at whole characters and escapes. */
+	for (size_t n = 240; n < 300; n++) {
+		char name[400];
+		memset(name, 'a', n);
+		strcpy(name + n, "\xe6\x96\x87\xe6\x96\x87:::::/end");
+		char *escaped = qs_escape_name(name), *slash = strchr(escaped, '/');
+		assert_string_equal(slash, "/end");
+		*slash = 0;
+		assert_true(strlen(escaped) <= 255 && qs_text_is_utf8(escaped, 1000));
+		if (strlen(name) - 10 > 255) {
+			const char *tilde = strrchr(escaped, '~');
+			assert_int_equal(strlen(tilde), 9);
+			assert_true(tilde - escaped > 240 && tilde[-1] != '%' && tilde[-2] != '%');
+		}
+		free(escaped);
+	}
 }
 
 static void restores_fp16_pairs(void **state)
@@ -276,6 +326,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_setup, scratch_teardown)
 	    TEST(restores_pairs),
+	    TEST(restores_names_that_other_systems_refuse),
+	    TEST(escapes_names),
 	    TEST(restores_fp16_pairs),
 	    TEST(restores_what_it_quantized),
 	    TEST(restores_fixtures),

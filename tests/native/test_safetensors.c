@@ -106,18 +106,139 @@ static void knows_every_dtype(void **state)
 	}
 }
 
-static void refuses_other_dtypes(void **state)
+/* Types that have no dtype here are bytes. */
+static void keeps_other_dtypes_as_bytes(void **state)
 {
-	expect(state, "{\"my.w\":{\"dtype\":\"F4\",\"shape\":[4],\"data_offsets\":[0,2]}}", 2, "my.w",
-	       "smaller than a byte");
-	expect(state, "{\"my.w\":{\"dtype\":\"F6_E2M3\",\"shape\":[4],\"data_offsets\":[0,3]}}", 3, "my.w",
-	       "smaller than a byte");
-	expect(state, "{\"my.w\":{\"dtype\":\"Q77\",\"shape\":[4],\"data_offsets\":[0,2]}}", 2, "my.w",
-	       "unknown dtype \"Q77\"");
-	expect(state, "{\"my.w\":{\"dtype\":\"bytes\",\"shape\":[2],\"data_offsets\":[0,2]}}", 2, "my.w",
+	static const struct {
+		const char *dtype, *shape;
+		unsigned size;
+	} good[] = {{"F4", "[4]", 2},          {"F4", "[2,3]", 3},          {"F6_E2M3", "[4]", 3},
+	            {"F6_E3M2", "[2,1,2]", 3}, {"F8_E4M3FNUZ", "[2,2]", 4}, {"F8_E5M2FNUZ", "[]", 1},
+	            {"F8_E5M2FNUZ", "[0]", 0}, {"Q77", "[4]", 2},           {"I1", "[8,2]", 2},
+	            {"C128", "[]", 16},        {"bytes", "[2]", 2},         {"Q4_0", "[32]", 16},
+	            {"Q77", "[3,0]", 0}};
+	for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+		char json[200];
+		qs_weights file;
+		snprintf(json, sizeof json, "{\"t\":{\"dtype\":\"%s\",\"shape\":%s,\"data_offsets\":[0,%u]}}",
+		         good[i].dtype, good[i].shape, good[i].size);
+		open_json(state, &file, json, good[i].size);
+		assert_int_equal(file.tensors[0].dtype, QS_BYTES);
+		assert_int_equal(file.tensors[0].size, good[i].size);
+		assert_int_equal(file.tensors[0].n_dims, 1);
+		assert_int_equal(file.tensors[0].dims[0], good[i].size);
+		qs_weights_close(&file);
+	}
+}
+
+static void refuses_dtypes_whose_sizes_do_not_fit(void **state)
+{
+	expect(state, "{\"my.w\":{\"dtype\":\"F4\",\"shape\":[4],\"data_offsets\":[0,3]}}", 3, "my.w",
+	       "shape [4] of F4 needs 2 bytes");
+	expect(state, "{\"my.w\":{\"dtype\":\"F4\",\"shape\":[5],\"data_offsets\":[0,3]}}", 3, "my.w",
+	       "does not end with a whole byte");
+	expect(state, "{\"my.w\":{\"dtype\":\"F6_E2M3\",\"shape\":[6],\"data_offsets\":[0,5]}}", 5, "my.w",
+	       "does not end with a whole byte");
+	expect(state, "{\"my.w\":{\"dtype\":\"F8_E4M3FNUZ\",\"shape\":[2,3],\"data_offsets\":[0,5]}}", 5, "my.w",
+	       "shape [2, 3] of F8_E4M3FNUZ needs 6 bytes");
+	expect(state, "{\"my.w\":{\"dtype\":\"Q77\",\"shape\":[3],\"data_offsets\":[0,2]}}", 2, "my.w",
+	       "unknown dtype \"Q77\", and 2 bytes");
+	expect(state, "{\"my.w\":{\"dtype\":\"Q77\",\"shape\":[3],\"data_offsets\":[0,0]}}", 2, "my.w",
 	       "unknown dtype");
+	expect(state, "{\"my.w\":{\"dtype\":\"Q77\",\"shape\":[0],\"data_offsets\":[0,1]}}", 2, "my.w",
+	       "unknown dtype");
+	expect(state, "{\"my.w\":{\"dtype\":\"Q77\",\"shape\":[8],\"data_offsets\":[0,4]}}", 3, "my.w",
+	       "ends at byte 4");
+	expect(state, "{\"my.w\":{\"dtype\":\"F4\",\"shape\":[4294967296,4294967296],\"data_offsets\":[0,0]}}", 2,
+	       "my.w", "2^64 bytes");
 	expect(state, "{\"my.w\":{\"dtype\":4,\"shape\":[4],\"data_offsets\":[0,2]}}", 2, "my.w", "no dtype");
 	expect(state, "{\"my.w\":{\"shape\":[4],\"data_offsets\":[0,2]}}", 2, "my.w", "no dtype");
+}
+
+/* As the reference reader takes them (serde's Option and HashMap). */
+static void reads_odd_metadata(void **state)
+{
+	static const char *const good[] = {
+	    "null",
+	    "{}",
+	    "{\"format\":\"pt\",\"format\":\"pt\"}",
+	    "{\"a\":\"1\",\"\\u0061\":\"2\",\"a\":\"3\"}",
+	    "{\"\":\"\",\"\xc3\xa9\":\"\\ud83d\\ude00 \\\"\\/\\b\\f\\n\\r\\t\\\\ \\u00e9\"}",
+	};
+	static const char *const bad[][2] = {
+	    {"{\"format\":null}", "\"format\" is not a string"},
+	    {"{\"step\":1200}", "\"step\" is not a string"},
+	    {"[]", "neither an object nor null"},
+	    {"\"pt\"", "neither an object nor null"},
+	    {"{\"a\":\"1\"},\"__metadata__\":null", "twice"},
+	};
+	char json[300];
+	for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+		qs_weights file;
+		snprintf(json, sizeof json, "{\"__metadata__\":%s,\"w\":" BF16_10 "}", good[i]);
+		open_json(state, &file, json, 20);
+		assert_int_equal(file.n_tensors, 1);
+		qs_weights_close(&file);
+	}
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		snprintf(json, sizeof json, "{\"__metadata__\":%s,\"w\":" BF16_10 "}", bad[i][0]);
+		expect(state, json, 20, "__metadata__", bad[i][1]);
+	}
+}
+
+static void takes_the_last_entry_of_a_repeated_name(void **state)
+{
+	qs_weights file;
+	open_json(state, &file,
+	          "{\"w\":{\"dtype\":\"U8\",\"shape\":[20],\"data_offsets\":[0,20]},\"v\":{\"dtype\":\"U8\","
+	          "\"shape\":[1],\"data_offsets\":[20,21]},\"\\u0077\":" BF16_10 ",\"w\":" BF16_10 "}",
+	          21);
+	assert_int_equal(file.n_tensors, 2);
+	assert_int_equal(qs_weights_find(&file, "w")->dtype, QS_BF16);
+	assert_non_null(qs_weights_find(&file, "v"));
+	qs_weights_close(&file);
+}
+
+/* Each of these is one fault in a header that is good otherwise. */
+static void refuses_malformed_json(void **state)
+{
+	static const char *const bad[] = {
+	    "{\"w\":" BF16_10 ",}",
+	    "{,\"w\":" BF16_10 "}",
+	    "{\"w\":" BF16_10 ",,\"v\":" BF16_10 "}",
+	    "{\"w\":" BF16_10 " \"v\":" BF16_10 "}",
+	    "{\"w\" " BF16_10 "}",
+	    "{w:" BF16_10 "}",
+	    "{'w':" BF16_10 "}",
+	    "{\"w\":" BF16_10 "}}",
+	    "{\"w\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1],\"x\":01}}",
+	    "{\"w\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1],\"x\":1.}}",
+	    "{\"w\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1],\"x\":1e}}",
+	    "{\"w\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1],\"x\":-}}",
+	    "{\"w\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1],\"x\":nul}}",
+	    "{\"w\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1],\"x\":[1 2]}}",
+	    "{\"w\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1],\"x\":{\"a\"}}}",
+	    "{\"w\":{\"dtype\":\"U8\",\"shape\":[01],\"data_offsets\":[0,1]}}",
+	    "{\"w\":{\"dtype\":\"U8\",\"shape\":[1,],\"data_offsets\":[0,1]}}",
+	    "{\"a\nb\":" BF16_10 "}",
+	    "{\"a\\x\":" BF16_10 "}",
+	    "{\"a\\u12g4\":" BF16_10 "}",
+	    "{\"a\\ud800\":" BF16_10 "}",
+	    "{\"a\\ud800\\u0041\":" BF16_10 "}",
+	    "{\"a\\udc00\":" BF16_10 "}",
+	    "{\"\xed\xa0\x80\":" BF16_10 "}",
+	    "{\"\xc3\":" BF16_10 "}",
+	};
+	qs_weights file;
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+		expect(state, bad[i], 20, "", i == 7 ? "something follows" : "not valid JSON");
+	open_json(state, &file,
+	          " \t\r\n{ \"w\" : { \"dtype\" : \"U8\" , \"x\" : [ null , true,false,-0.5e+3,{\"a\":[]}, "
+	          "\"\\u0041\"] , "
+	          "\"shape\" : [ 1 , 1 ] , \"data_offsets\" : [ 0 , 1 ] } }\n",
+	          1);
+	assert_int_equal(file.n_tensors, 1);
+	qs_weights_close(&file);
 }
 
 static void refuses_truncation_at_every_length(void **state)
@@ -166,6 +287,12 @@ static void says_what_other_files_are(void **state)
 	expect_path(scratch_write(state, "model.safetensors", "GGUF\3\0\0\0\0\0\0\0\0\0", 14), "", "GGUF");
 	expect_path(scratch_write(state, "model.safetensors", "PK\3\4............", 16), "", "zip");
 	expect_path(scratch_write(state, "model.safetensors", "\200\2}q............", 16), "", "pickle");
+	static const char *const pages[] = {
+	    "<!DOCTYPE html>",    "<!doctype html><h",          "<html lang=\"en\">",
+	    "\n <HTML>.........", "\xef\xbb\xbf<?xml version=", "<head>............"};
+	for (size_t i = 0; i < sizeof pages / sizeof *pages; i++)
+		expect_path(scratch_write(state, "model.safetensors", pages[i], strlen(pages[i])), "",
+		            "a web page, not safetensors: download");
 	expect_path(scratch_write(state, "model.safetensors", "qstore/index\0\0\0\0", 16), "",
 	            "a qstore archive");
 	expect_path(scratch_write(state, "model.safetensors", "{\"model_type\":0}", 16), "", "JSON");
@@ -188,42 +315,45 @@ static void a_missing_file_is_an_io_error(void **state)
 static void refuses_what_is_not_json(void **state)
 {
 	expect(state, "{\"my.w\":" BF16_10, 20, "", "not valid JSON");
-	expect(state, "{\"my.w\":" BF16_10 "} {}", 20, "", "not valid JSON");
+	expect(state, "{\"my.w\":" BF16_10 "} {}", 20, "", "something follows");
 	expect(state, "[]", 20, "", "not a JSON object");
 	expect(state, "{\"\xff\":" BF16_10 "}", 20, "", "not valid JSON");
-	expect(state, "{\"a\\u0000b\":" BF16_10 "}", 20, "", "not valid JSON");
+	expect(state, "{\"a\\u0000b\":" BF16_10 "}", 20, "", "zero byte");
 	expect(state, "{\"my.w\":[]}", 20, "my.w", "not an object");
 	expect(state, "{\"my.w\":null}", 20, "my.w", "not an object");
 	expect(state, "{\"\":" BF16_10 "}", 20, "", "empty name");
-	expect(state, "{\"__metadata__\":[]}", 20, "__metadata__", "not an object");
+	expect(state, "{\"__metadata__\":[]}", 20, "__metadata__", "neither an object nor null");
 	expect(state, "{\"__metadata__\":{\"format\":1}}", 20, "__metadata__ \"format\"", "not a string");
 }
 
 static void refuses_deep_nesting(void **state)
 {
 	size_t depth = 100000;
-	char *json = malloc(2 * depth + 20);
+	char *json = malloc(2 * depth + 30);
 	assert_non_null(json);
-	strcpy(json, "{\"my.w\":");
-	memset(json + strlen(json), '[', depth);
-	memset(json + 8 + depth, ']', depth);
-	strcpy(json + 8 + 2 * depth, "}");
-	expect(state, json, 0, "", "not valid JSON: maximum parsing depth reached");
+	strcpy(json, "{\"my.w\":{\"x\":");
+	memset(json + 13, '[', depth);
+	memset(json + 13 + depth, ']', depth);
+	strcpy(json + 13 + 2 * depth, "}}");
+	expect(state, json, 0, "", "not valid JSON: values are nested too deep");
 	free(json);
 }
+
+#define OTHER_20 "{\"dtype\":\"U8\",\"shape\":[20],\"data_offsets\":[20,40]}"
 
 static void refuses_duplicate_names(void **state)
 {
 	char json[2000], name[600];
-	expect(state, "{\"my.w\":" BF16_10 ",\"x\":{},\"my.w\":" BF16_10 "}", 20, "\"my.w\"", "twice");
-	expect(state, "{\"my.w\":" BF16_10 ",\"\\u006dy.w\" :" BF16_10 "}", 20, "\"\\u006dy.w\"", "twice");
-	expect(state, "{\"a\\\\\\\"b\":" BF16_10 ",\"a\\\\\\\"b\":" BF16_10 "}", 20, "\"a\\\\\\\"b\"", "twice");
+	expect(state, "{\"my.w\":" BF16_10 ",\"x\":" OTHER_20 ",\"my.w\":" OTHER_20 "}", 40, "\"my.w\"", "twice");
+	expect(state, "{\"my.w\":" BF16_10 ",\"\\u006dy.w\" :" OTHER_20 "}", 40, "\"my.w\"", "twice");
 	memset(name, 'n', sizeof name - 1);
 	name[sizeof name - 1] = 0;
-	snprintf(json, sizeof json, "{\"%s\":" BF16_10 ",\"%s\":" BF16_10 "}", name, name);
-	expect(state, json, 20, "nnnnnnnnnn", "twice");
+	snprintf(json, sizeof json, "{\"%s\":" BF16_10 ",\"%s\":" OTHER_20 "}", name, name);
+	expect(state, json, 40, "nnnnnnnnnn", "twice");
 	expect(state, "{\"my.w\":{\"dtype\":\"U8\",\"dtype\":\"I8\",\"shape\":[],\"data_offsets\":[0,1]}}", 1,
 	       "dtype", "twice");
+	expect(state, "{\"my.w\":{\"dtype\":\"U8\",\"shape\":[],\"shape\":[],\"data_offsets\":[0,1]}}", 1,
+	       "shape", "twice");
 }
 
 static void refuses_shapes(void **state)
@@ -241,13 +371,13 @@ static void refuses_shapes(void **state)
 	expect(state, "{\"my.w\":{\"dtype\":\"BF16\",\"shape\":[\"10\"],\"data_offsets\":[0,20]}}", 20, "my.w",
 	       "not a count");
 	expect(state, "{\"my.w\":{\"dtype\":\"BF16\",\"shape\":10,\"data_offsets\":[0,20]}}", 20, "my.w",
-	       "no shape");
+	       "its shape is not a list");
 	expect(state, "{\"my.w\":{\"dtype\":\"BF16\",\"data_offsets\":[0,20]}}", 20, "my.w", "no shape");
 	expect(state,
 	       "{\"my.w\":{\"dtype\":\"U8\",\"shape\":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,"
 	       "1,1,1,1],"
 	       "\"data_offsets\":[0,1]}}",
-	       1, "my.w", "33 dimensions");
+	       1, "my.w", "more than 32 dimensions");
 }
 
 /* Sizes whose product wraps around to what the offsets say, or would be asked of malloc. */
@@ -272,7 +402,7 @@ static void refuses_absurd_counts(void **state)
 	       "1152921504606846976]}}",
 	       20, "my.w", "ends at byte 1152921504606846976");
 	expect(state, "{\"my.w\":{\"dtype\":\"U8\",\"shape\":[99999999999999999999],\"data_offsets\":[0,0]}}", 20,
-	       "", "not valid JSON");
+	       "my.w", "not a count");
 }
 
 static void refuses_offsets(void **state)
@@ -412,7 +542,11 @@ int main(void)
 	    TEST(reads_tensors_in_order_of_offset),
 	    TEST(accepts_gaps_trailing_bytes_and_no_tensors),
 	    TEST(knows_every_dtype),
-	    TEST(refuses_other_dtypes),
+	    TEST(keeps_other_dtypes_as_bytes),
+	    TEST(refuses_dtypes_whose_sizes_do_not_fit),
+	    TEST(reads_odd_metadata),
+	    TEST(takes_the_last_entry_of_a_repeated_name),
+	    TEST(refuses_malformed_json),
 	    TEST(refuses_truncation_at_every_length),
 	    TEST(refuses_header_lengths),
 	    TEST(says_what_other_files_are),

@@ -223,9 +223,11 @@ function readBody(r) {
 		need(end >= 0, "a name without an end");
 		named.name = utf8.decode(strings.subarray(named.nameAt, end));
 	}
+	for (const { name } of variants)
+		need(!/[/\\:\x00-\x1f\x7f]/.test(name) && !/^\.{0,2}$/.test(name), "a variant's name that readers reject");
 	for (const file of files) {
 		const parts = file.name.split("/");
-		const bad = parts.some((part) => part === "" || part === "." || part === "..") || /[\\:\x00-\x1f\x7f]/.test(file.name);
+		const bad = parts.some((part) => part === "" || part === "." || part === "..");
 		need(!bad && Buffer.byteLength(file.name) <= 1023, "a file name that readers reject");
 	}
 	return { variants, files, extents, tensors, objects, checksums, parts, sizes, dims };

@@ -164,9 +164,12 @@ uint32_t qs_index_chunk_size(const qs_index *index, uint32_t i);
 uint64_t qs_index_chunk_checksum(const qs_index *index, uint32_t i); /* of its coded bytes */
 uint64_t qs_index_part_checksum(const qs_index *index, uint32_t i);  /* of its bytes */
 
-/* May a file of this name be created below an output folder? Safe names are relative paths of at most
- * QS_NAME_MAX bytes of well-formed UTF-8, without empty, "." and ".." parts, and without backslashes, colons
- * and control characters. */
+/* Is the text well-formed UTF-8 of at most max bytes? Reads no further than that. */
+int qs_text_is_utf8(const char *text, size_t max);
+
+/* Is this the name of a file below a folder? Safe names are relative paths of at most QS_NAME_MAX bytes of
+ * well-formed UTF-8, without empty, "." and ".." parts. Not every system can create all such files
+ * (read/escape.h). */
 int qs_path_is_safe(const char *name);
 
 #endif

@@ -23,8 +23,7 @@ static size_t utf8_sequence(const uint8_t *p)
 	return 0;
 }
 
-/* Is the text well-formed UTF-8 of at most max bytes? Reads no further than that. */
-static int text_is_valid(const char *text, size_t max)
+int qs_text_is_utf8(const char *text, size_t max)
 {
 	const uint8_t *p = (const uint8_t *)text;
 	size_t at = 0;
@@ -39,7 +38,7 @@ static int text_is_valid(const char *text, size_t max)
 
 int qs_path_is_safe(const char *name)
 {
-	if (!text_is_valid(name, QS_NAME_MAX))
+	if (!qs_text_is_utf8(name, QS_NAME_MAX))
 		return 0;
 	const char *part = name;
 	for (const char *p = name;; p++) {
@@ -51,10 +50,19 @@ int qs_path_is_safe(const char *name)
 			if (c == 0)
 				return 1;
 			part = p + 1;
-		} else if (c < 0x20 || c == 0x7f || c == '\\' || c == ':') {
-			return 0;
 		}
 	}
+}
+
+/* Variants name layers and folders: their names suit every system. */
+static int is_variant_name(const char *name)
+{
+	if (!qs_path_is_safe(name) || strlen(name) > 63)
+		return 0;
+	for (const char *p = name; *p; p++)
+		if ((unsigned char)*p < 0x20 || *p == 0x7f || *p == '/' || *p == '\\' || *p == ':')
+			return 0;
+	return 1;
 }
 
 static int is_zero(const uint8_t *p, size_t size)
@@ -128,7 +136,7 @@ static int check_variants(const qs_index *index)
 		if (!check_name_offset(index, p) || !is_zero(p + 12, 4) || !is_zero(p + 40, 24))
 			return 0;
 		qs_index_variant(index, i, &variant);
-		if (!qs_path_is_safe(variant.name) || strchr(variant.name, '/') || strlen(variant.name) > 63)
+		if (!is_variant_name(variant.name))
 			return 0;
 		for (uint32_t j = 0; j < i; j++) {
 			qs_index_variant(index, j, &other);
@@ -289,7 +297,7 @@ static int check_tensors(const qs_index *index)
 		if (!check_name_offset(index, p))
 			return 0;
 		qs_index_tensor(index, i, &tensor);
-		if (!text_is_valid(tensor.name, QS_TENSOR_NAME_MAX))
+		if (!qs_text_is_utf8(tensor.name, QS_TENSOR_NAME_MAX))
 			return 0;
 		if (tensor.file >= index->n_files || (i > 0 && tensor.file < file_number))
 			return 0;

@@ -124,9 +124,11 @@ static qstore_status read_start(gguf_source *source)
 	qstore_status status = take(source, HEADER_SIZE, "the header", &start);
 	if (status)
 		return status;
+	char other_format[QS_OTHER_SIZE];
 	if (memcmp(start, "GGUF", 4))
 		return qs_fail(source->error, QSTORE_INPUT, "%s: %s", qs_shown_path(source->path),
-		               qs_weights_is_pointer(start, HEADER_SIZE) ? QS_WEIGHTS_IS_POINTER : "not a GGUF file");
+		               qs_weights_is_other(start, HEADER_SIZE, "GGUF", other_format) ? other_format
+		                                                                             : "not a GGUF file");
 	source->version = qs_load32(start + 4);
 	source->n_tensors = qs_load64(start + 8);
 	source->n_entries = qs_load64(start + 16);
@@ -282,7 +284,7 @@ qstore_status gguf_next_tensor(gguf_source *source, qs_arena *arena, gguf_tensor
 	char *name = tensor->name = qs_arena_copy(arena, bytes, size);
 	if (!name)
 		return qs_no_memory(source->error);
-	if (!qs_weights_is_utf8(name))
+	if (!qs_text_is_utf8(name, SIZE_MAX))
 		status = qs_weights_fail(source->error, source->path, name, "its name is not UTF-8");
 	if (!status)
 		status = take_u32(source, what, &tensor->n_dims);

@@ -21,9 +21,13 @@ qstore_status qs_model_add_file(qs_model *model, const char *name, const char *p
 		return qs_no_memory(error);
 	if (added)
 		*added = file;
-	if (!qs_path_is_safe(name) || !qs_weights_is_utf8(name))
-		return qs_fail(error, QSTORE_INPUT, "%s: an archive cannot hold a file of this name; rename it",
+	if (!qs_text_is_utf8(name, SIZE_MAX))
+		return qs_fail(error, QSTORE_INPUT,
+		               "%s: its name is not UTF-8, as names in an archive are: rename it",
 		               qs_shown_path(path));
+	if (!qs_path_is_safe(name))
+		return qs_fail(error, QSTORE_INPUT, "%s: its name has more than %d bytes: rename it, or its folder",
+		               qs_shown_path(path), QS_NAME_MAX);
 	return QSTORE_OK;
 }
 

@@ -129,8 +129,9 @@ static qstore_status read_model(onnx_scan *scan, qs_pb message)
 	int has_graph = 0;
 	qs_pb_field field;
 	qstore_status status = QSTORE_OK;
-	if (qs_weights_is_pointer(message.at, qs_pb_size(message)))
-		return qs_fail(scan->error, QSTORE_INPUT, "%s: " QS_WEIGHTS_IS_POINTER, path);
+	char other[QS_OTHER_SIZE];
+	if (qs_weights_is_other(message.at, qs_pb_size(message), "ONNX", other))
+		return qs_fail(scan->error, QSTORE_INPUT, "%s: %s", path, other);
 	while (!status && onnx_next(scan, &message, &field, &status) > 0) {
 		if (field.number == GRAPH && onnx_is_bytes(scan, &field, message, &status)) {
 			has_graph = 1;
@@ -184,16 +185,19 @@ static int compare_extents(const void *a, const void *b)
 	                              : strcmp(x->name, y->name);
 }
 
-/* Leaves out tensors that are the very bytes of another (weights that are tied), and sorts the rest. */
+/* Leaves out tensors that have bytes of another one (weights that are tied, parts of a tensor), of any two
+ * the smaller, and sorts the rest. */
 static qstore_status settle(qs_weights *file, qstore_error *error)
 {
 	size_t n = 0;
 	if (file->n_tensors)
 		qsort(file->tensors, file->n_tensors, sizeof *file->tensors, compare_extents);
 	for (size_t i = 0; i < file->n_tensors; i++) {
-		qs_weight *tensor = &file->tensors[i];
-		if (!n || file->tensors[n - 1].offset != tensor->offset || file->tensors[n - 1].size != tensor->size)
+		qs_weight *tensor = &file->tensors[i], *last = n ? &file->tensors[n - 1] : NULL;
+		if (!last || last->offset + last->size <= tensor->offset)
 			file->tensors[n++] = *tensor;
+		else if (tensor->size > last->size)
+			*last = *tensor;
 	}
 	file->n_tensors = n;
 	return qs_weights_sort(file, error);

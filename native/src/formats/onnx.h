@@ -44,19 +44,19 @@ typedef struct qs_onnx {
  *  - their type is a qs_dtype (4-bit types with an even number of elements), and they are not empty,
  *  - all their bytes are in one place, and are the values as they are in memory: raw_data, external data,
  * float_data or double_data in one piece. All other bytes belong to the graph. A name that occurs again in a
- * graph within a graph gets "#2" (and so on) behind it. Where tensors have the very same bytes of a file,
- * only the first by name is taken.
+ * graph within a graph gets "#2" (and so on) behind it. Of tensors
+ * that share bytes of a file only the largest is taken, of equal ones the first by name.
  *
  * Weights are not read, only the message around them: the file is mapped, and memory is taken in proportion
  * to the number of tensors and nodes. INPUT, with a line that names the file and what is wrong: malformed
  * protobuf, no graph, graphs nested more than 32 deep, sizes that do not fit shape and type, external data
- * that is missing, too short, not safely inside the folder (qs_path_is_safe) or overlapping. IO; MEMORY.
+ * that is missing, too short, or not safely inside the folder (qs_path_is_safe). IO; MEMORY.
  * Close with qs_onnx_close, also after errors. */
 qstore_status qs_onnx_open(qs_onnx *onnx, const char *path, qstore_error *error);
 void qs_onnx_close(qs_onnx *onnx);
 
 /* Adds to the tensors of an external file those that another ONNX file has in it, and empties `other`. Where
- * two have the very same bytes, one is dropped. INPUT when they overlap otherwise; MEMORY. */
+ * two share bytes, one is left out, as above. MEMORY. */
 qstore_status qs_onnx_merge(qs_weights *file, qs_weights *other, qstore_error *error);
 
 #endif

@@ -69,5 +69,8 @@ const qs_weight *onnx_tensor_of(const onnx_scan *scan, const onnx_value *value)
 	uint64_t offset = value->offset;
 	size_t low =
 	    qs_lower_bound(file->tensors, file->n_tensors, sizeof *file->tensors, &offset, compare_with_offset);
-	return low < file->n_tensors && file->tensors[low].offset == value->offset ? &file->tensors[low] : NULL;
+	return low < file->n_tensors && file->tensors[low].offset == offset &&
+	               file->tensors[low].size == value->size
+	           ? &file->tensors[low]
+	           : NULL;
 }

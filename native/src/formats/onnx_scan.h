@@ -18,7 +18,7 @@ typedef struct onnx_value {
 	int are_varints;
 	uint32_t type;
 	size_t file, index; /* ONNX_NO_TENSOR …; which of the file's tensors, until they are sorted */
-	uint64_t offset;    /* in that file */
+	uint64_t offset, size; /* bytes in that file */
 	size_t order;
 } onnx_value;
 

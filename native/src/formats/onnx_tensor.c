@@ -27,6 +27,7 @@ enum { TYPE_FLOAT = 1, TYPE_DOUBLE = 11 };
 typedef struct proto {
 	qs_pb name, raw, typed, varints;
 	int has_raw, is_external, n_typed, n_varints, is_part;
+	uint64_t typed_size; /* bytes of all typed fields */
 	uint64_t type, dims[DIMS_MAX];
 	uint32_t n_dims;
 	qs_pb location, offset, length;
@@ -74,7 +75,20 @@ static qstore_status read_external_entry(onnx_scan *scan, qs_pb message, proto *
 
 static qstore_status read_proto(onnx_scan *scan, qs_pb message, proto *out)
 {
-	enum { DIMS = 1, DATA_TYPE, SEGMENT, FLOATS, INT32S, NAME = 8, RAW, DOUBLES, EXTERNAL = 13, LOCATION };
+	enum {
+		DIMS = 1,
+		DATA_TYPE,
+		SEGMENT,
+		FLOATS,
+		INT32S,
+		INT64S = 7,
+		NAME,
+		RAW,
+		DOUBLES,
+		UINT64S,
+		EXTERNAL = 13,
+		LOCATION
+	};
 	qs_pb_field field;
 	qs_pb again = message;
 	qstore_status status = QSTORE_OK;
@@ -82,6 +96,9 @@ static qstore_status read_proto(onnx_scan *scan, qs_pb message, proto *out)
 		if (field.number == NAME && onnx_is_bytes(scan, &field, again, &status))
 			out->name = field.bytes;
 	while (!status && onnx_next(scan, &message, &field, &status) > 0) {
+		if (field.number == FLOATS || field.number == INT32S || field.number == INT64S ||
+		    field.number == DOUBLES || field.number == UINT64S)
+			out->typed_size += field.type == QS_PB_BYTES ? qs_pb_size(field.bytes) : 1;
 		switch (field.number) {
 		case DIMS:
 			status = read_dims(scan, &field, message, out);
@@ -228,7 +245,7 @@ static qstore_status place_external(onnx_scan *scan, const proto *from, uint64_t
 		return status;
 	const qs_onnx_external *external = &scan->onnx->externals[at];
 	uint64_t file_size = external->weights.file_size;
-	if (!qs_pb_size(from->length))
+	if (!length) /* it is not given, or 0, which some exporters write for all of the tensor */
 		length = size == UINT64_MAX ? 0 : size;
 	else if (size != UINT64_MAX && length != size)
 		return ONNX_FAIL(scan, from->name,
@@ -257,7 +274,7 @@ static qstore_status add_tensor(onnx_scan *scan, const proto *from, onnx_value *
 	tensor->dims = qs_arena_array(&file->arena, from->n_dims, sizeof *tensor->dims);
 	if (!tensor->name || !tensor->dims)
 		return qs_no_memory(scan->error);
-	if (strlen(tensor->name) != qs_pb_size(from->name) || !qs_weights_is_utf8(tensor->name))
+	if (strlen(tensor->name) != qs_pb_size(from->name) || !qs_text_is_utf8(tensor->name, SIZE_MAX))
 		return ONNX_FAIL(scan, from->name, "its name is not UTF-8");
 	memcpy(tensor->dims, from->dims, from->n_dims * sizeof *tensor->dims);
 	return QSTORE_OK;
@@ -310,6 +327,9 @@ qstore_status onnx_take_tensor(onnx_scan *scan, qs_pb message, qs_pb name)
 	status = place_tensor(scan, &from, size, &value);
 	if (status || !qs_pb_size(from.name))
 		return status;
+	value.size = size;
+	if (value.file == ONNX_NO_TENSOR && dtype != QS_BYTES)
+		scan->onnx->weights.unread_size += from.typed_size;
 	if (dtype == QS_BYTES || !size)
 		value.file = ONNX_NO_TENSOR;
 	if (from.type == ONNX_INT8 || from.type == ONNX_UINT8) {

@@ -2,15 +2,13 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include <jansson.h>
-
 #include "core/bytes.h"
+#include "json.h"
 #include "os/array.h"
 #include "text.h"
 
@@ -28,27 +26,6 @@ static const char *shape_text(const uint64_t *dims, uint32_t n_dims, char *text,
 	if (at < text_size)
 		snprintf(text + at, text_size - at, "]");
 	return text;
-}
-
-/* Says what a file that is no safetensors file seems to be, for users who mixed something up. NULL: not
- * known. */
-static const char *other_format(const uint8_t *src, size_t size)
-{
-	if (qs_weights_is_pointer(src, size))
-		return QS_WEIGHTS_IS_POINTER;
-	if (size >= 4 && !memcmp(src, "GGUF", 4))
-		return "a GGUF file, not safetensors";
-	if (size >= 4 && !memcmp(src, "PK\3\4", 4))
-		return "a zip archive (perhaps a PyTorch pickle), not safetensors";
-	if (size >= 2 && src[0] == 0x80 && src[1] >= 2 && src[1] <= 5)
-		return "a Python pickle, not safetensors";
-	if (size >= 5 && (!memcmp(src, "<html", 5) || !memcmp(src, "<!DOC", 5)))
-		return "a web page, not safetensors";
-	if (size >= 12 && !memcmp(src, "qstore/index", 12))
-		return "a qstore archive, not a model: qstore-unpack restores the models in it";
-	if (size >= 1 && src[0] == '{')
-		return "JSON, not safetensors";
-	return NULL;
 }
 
 static qstore_status read_json(const char *path, uint64_t *file_size, uint8_t **json, size_t *json_size,
@@ -82,8 +59,8 @@ static qstore_status read_json(const char *path, uint64_t *file_size, uint8_t **
 	}
 	uint64_t size = qs_load64(start);
 	if (size > *file_size - 8 || size > HEADER_JSON_MAX || size < 2) {
-		const char *other = other_format(start, start_size);
-		if (other)
+		char other[QS_OTHER_SIZE];
+		if (qs_weights_is_other(start, start_size, "safetensors", other))
 			status = qs_fail(error, QSTORE_INPUT, "%s: %s", qs_shown_path(path), other);
 		else if (size > *file_size - 8)
 			status = qs_fail(error, QSTORE_INPUT,
@@ -110,177 +87,314 @@ end:
 	return status;
 }
 
-/* Finds the string literal that ends just before position, since jansson's own messages show only short ones.
- */
-static int literal_before(const uint8_t *json, size_t position, size_t *at, size_t *size)
+/* ---- The header ---- */
+
+typedef struct header_reader {
+	qs_weights *file;
+	qs_json json;
+	qs_arena arena; /* of texts that nobody needs later */
+	qstore_error *error;
+} header_reader;
+
+/* The header is no JSON, or not the JSON that the format wants: `expected` is not there. */
+static qstore_status fail_header(header_reader *reader, const char *expected)
 {
-	if (position < 2 || json[position - 1] != '"')
-		return 0;
-	for (size_t i = position - 1; i-- > 0;) {
-		size_t backslashes = 0;
-		if (json[i] != '"')
+	const qs_json *json = &reader->json;
+	const char *path = qs_shown_path(reader->file->path);
+	if (json->is_out_of_memory)
+		return qs_no_memory(reader->error);
+	if (!json->wrong)
+		return qs_fail(reader->error, QSTORE_INPUT, "%s: %s", path, expected);
+	return qs_fail(reader->error, QSTORE_INPUT, "%s: the header is not valid JSON: %s (at byte %zu of it)",
+	               path, json->wrong, (size_t)(json->at - json->start));
+}
+
+/* Fails for a tensor, unless the header is no JSON. */
+#define FAIL_TENSOR(reader, name, ...)                                                                       \
+	((reader)->json.wrong ? fail_header(reader, "")                                                          \
+	                      : qs_weights_fail((reader)->error, (reader)->file->path, name, __VA_ARGS__))
+
+/* __metadata__: null, or texts by name. A name that is there again counts as its last value, in the reference
+ * reader too (serde's HashMap). */
+static qstore_status read_metadata(header_reader *reader)
+{
+	qs_json *json = &reader->json;
+	size_t n = 0;
+	char *key, *value;
+	if (qs_json_null(json))
+		return QSTORE_OK;
+	if (!qs_json_open(json, '{'))
+		return fail_header(reader, METADATA_KEY " is neither an object nor null");
+	while (qs_json_next(json, '}', &n)) {
+		if (!qs_json_key(json, &reader->arena, &key))
+			return fail_header(reader, "");
+		if (qs_json_string(json, &reader->arena, &value))
 			continue;
-		while (backslashes < i && json[i - 1 - backslashes] == '\\')
-			backslashes++;
-		if (backslashes % 2)
-			continue;
-		*at = i + 1;
-		*size = position - 1 - *at;
-		return 1;
+		if (json->wrong)
+			return fail_header(reader, "");
+		return qs_fail(reader->error, QSTORE_INPUT,
+		               "%s: " METADATA_KEY " \"" QS_NAME_SHOWN
+		               "\" is not a string: make it one, or leave it out",
+		               qs_shown_path(reader->file->path), key);
 	}
+	return json->wrong ? fail_header(reader, "") : QSTORE_OK;
+}
+
+/* An entry of the header. */
+typedef struct entry {
+	const char *name;
+	char *dtype;
+	uint64_t *dims;
+	size_t n_dims;
+	uint64_t begin, end;
+	int has_shape, has_offsets;
+} entry;
+
+static qstore_status read_shape(header_reader *reader, entry *e)
+{
+	qs_json *json = &reader->json;
+	uint64_t dims[DIMS_MAX];
+	if (!qs_json_open(json, '['))
+		return FAIL_TENSOR(reader, e->name, "its shape is not a list");
+	while (qs_json_next(json, ']', &e->n_dims)) {
+		if (e->n_dims > DIMS_MAX)
+			return FAIL_TENSOR(reader, e->name, "more than %d dimensions", DIMS_MAX);
+		if (!qs_json_count(json, &dims[e->n_dims - 1]))
+			return FAIL_TENSOR(reader, e->name, "dimension %zu of its shape is not a count", e->n_dims - 1);
+	}
+	if (json->wrong)
+		return fail_header(reader, "");
+	e->has_shape = 1;
+	e->dims = qs_arena_array(&reader->file->arena, e->n_dims, sizeof *e->dims);
+	if (!e->dims)
+		return qs_no_memory(reader->error);
+	if (e->n_dims)
+		memcpy(e->dims, dims, e->n_dims * sizeof *dims);
+	return QSTORE_OK;
+}
+
+static qstore_status read_offsets(header_reader *reader, entry *e)
+{
+	qs_json *json = &reader->json;
+	uint64_t offsets[2];
+	size_t n = 0;
+	int good = qs_json_open(json, '[');
+	while (good && qs_json_next(json, ']', &n))
+		good = n <= 2 && qs_json_count(json, &offsets[n - 1]);
+	if (!good || n != 2 || json->wrong)
+		return FAIL_TENSOR(reader, e->name, "data_offsets is not a pair of offsets");
+	e->has_offsets = 1;
+	e->begin = offsets[0];
+	e->end = offsets[1];
+	return QSTORE_OK;
+}
+
+static qstore_status read_field(header_reader *reader, const char *key, entry *e)
+{
+	qs_json *json = &reader->json;
+	int is_dtype = !strcmp(key, "dtype"), is_shape = !strcmp(key, "shape"),
+	    is_offsets = !strcmp(key, "data_offsets");
+	if ((is_dtype && e->dtype) || (is_shape && e->has_shape) || (is_offsets && e->has_offsets))
+		return FAIL_TENSOR(reader, e->name, "its %s is there twice", key);
+	if (is_shape)
+		return read_shape(reader, e);
+	if (is_offsets)
+		return read_offsets(reader, e);
+	if (is_dtype ? qs_json_string(json, &reader->arena, &e->dtype) : qs_json_skip(json))
+		return QSTORE_OK;
+	return FAIL_TENSOR(reader, e->name, "no dtype");
+}
+
+static qstore_status read_entry(header_reader *reader, entry *e)
+{
+	qs_json *json = &reader->json;
+	size_t n = 0;
+	char *key;
+	if (!qs_json_open(json, '{'))
+		return FAIL_TENSOR(reader, e->name, "its entry is not an object");
+	while (qs_json_next(json, '}', &n)) {
+		if (!qs_json_key(json, &reader->arena, &key))
+			return fail_header(reader, "");
+		qstore_status status = read_field(reader, key, e);
+		if (status)
+			return status;
+	}
+	if (json->wrong)
+		return fail_header(reader, "");
+	if (!e->dtype || !e->has_shape)
+		return FAIL_TENSOR(reader, e->name, e->dtype ? "no shape" : "no dtype");
+	return e->has_offsets ? QSTORE_OK : FAIL_TENSOR(reader, e->name, "data_offsets is not a pair of offsets");
+}
+
+/* Bits of an element of the dtypes that the safetensors library knows (its tensor.rs, Dtype) and that are
+ * bytes here; 0: it knows no such type. */
+static uint32_t foreign_bits(const char *dtype)
+{
+	static const struct {
+		const char *name;
+		uint32_t bits;
+	} types[] = {{"F4", 4}, {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8}};
+	for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+		if (!strcmp(dtype, types[i].name))
+			return types[i].bits;
 	return 0;
 }
 
-static qstore_status parse_header(const char *path, const uint8_t *json, size_t json_size, json_t **root,
-                                  qstore_error *error)
+/* Checks the size of a tensor whose type has no dtype here, which is then bytes to us. */
+static qstore_status check_foreign(header_reader *reader, const entry *e, const char *shape, uint64_t size)
 {
-	json_error_t reason;
-	*root = json_loadb((const char *)json, json_size, JSON_REJECT_DUPLICATES, &reason);
-	if (!*root) {
-		size_t at, size;
-		if (json_error_code(&reason) == json_error_out_of_memory)
-			return qs_no_memory(error);
-		if (json_error_code(&reason) == json_error_duplicate_key && reason.position > 0 &&
-		    (size_t)reason.position <= json_size && literal_before(json, (size_t)reason.position, &at, &size))
-			return qs_fail(error, QSTORE_INPUT, "%s: tensor \"%.*s\": the name is in the header twice",
-			               qs_shown_path(path), (int)(size < 200 ? size : 200), (const char *)json + at);
-		return qs_fail(error, QSTORE_INPUT, "%s: the header is not valid JSON: %s (at byte %d of it)",
-		               qs_shown_path(path), reason.text, reason.position);
+	uint64_t elems, bits = foreign_bits(e->dtype);
+	if (!qs_weights_size(QS_U8, e->dims, (uint32_t)e->n_dims, &elems) || elems > UINT64_MAX / 8)
+		return FAIL_TENSOR(reader, e->name, "shape %s of %.40s has 2^64 bytes or more", shape, e->dtype);
+	if (bits && elems * bits % 8)
+		return FAIL_TENSOR(reader, e->name, "shape %s of %.40s does not end with a whole byte", shape,
+		                   e->dtype);
+	if (bits && size != elems * bits / 8)
+		return FAIL_TENSOR(reader, e->name,
+		                   "shape %s of %.40s needs %" PRIu64 " bytes, data_offsets [%" PRIu64 ", %" PRIu64
+		                   "] have %" PRIu64,
+		                   shape, e->dtype, elems * bits / 8, e->begin, e->end, size);
+	if (!bits && (elems ? size > UINT64_MAX / 8 || !size || size * 8 % elems : size))
+		return FAIL_TENSOR(reader, e->name,
+		                   "unknown dtype \"%.40s\", and %" PRIu64
+		                   " bytes are not as many bits for each element "
+		                   "of shape %s: the header is damaged, or newer than this program",
+		                   e->dtype, size, shape);
+	return QSTORE_OK;
+}
+
+static qstore_status place_entry(header_reader *reader, const entry *e, qs_weight *tensor)
+{
+	qs_weights *file = reader->file;
+	uint64_t data_size = file->file_size - file->header_size, size = e->end - e->begin;
+	uint32_t dtype = qs_dtype_from_name(e->dtype);
+	char shape[200];
+	shape_text(e->dims, (uint32_t)e->n_dims, shape, sizeof shape);
+	if (e->begin > e->end)
+		return FAIL_TENSOR(reader, e->name, "data_offsets [%" PRIu64 ", %" PRIu64 "] end before they begin",
+		                   e->begin, e->end);
+	*tensor = (qs_weight){.name = (char *)e->name,
+	                      .dtype = qs_dtype_size(dtype) ? dtype : QS_BYTES,
+	                      .n_dims = (uint32_t)e->n_dims,
+	                      .dims = e->dims,
+	                      .offset = file->header_size + e->begin,
+	                      .size = size};
+	if (tensor->dtype == QS_BYTES) {
+		qstore_status status = check_foreign(reader, e, shape, size);
+		if (status)
+			return status;
+		tensor->n_dims = 1;
+		tensor->dims = qs_arena_array(&file->arena, 1, sizeof *tensor->dims);
+		if (!tensor->dims)
+			return qs_no_memory(reader->error);
+		tensor->dims[0] = size;
+	} else if (!qs_weights_size(dtype, e->dims, (uint32_t)e->n_dims, &tensor->size)) {
+		return FAIL_TENSOR(reader, e->name, "shape %s of %s has 2^64 bytes or more", shape, e->dtype);
+	} else if (tensor->size != size) {
+		return FAIL_TENSOR(reader, e->name,
+		                   "shape %s of %s needs %" PRIu64 " bytes, data_offsets [%" PRIu64 ", %" PRIu64
+		                   "] have %" PRIu64,
+		                   shape, e->dtype, tensor->size, e->begin, e->end, size);
 	}
-	if (!json_is_object(*root))
-		return qs_fail(error, QSTORE_INPUT, "%s: the header is not a JSON object", qs_shown_path(path));
+	if (e->end > data_size)
+		return FAIL_TENSOR(reader, e->name,
+		                   "ends at byte %" PRIu64 " of the data, which has %" PRIu64
+		                   ": truncated file or wrong offset",
+		                   e->end, data_size);
 	return QSTORE_OK;
 }
 
-static qstore_status check_metadata(const char *path, json_t *metadata, qstore_error *error)
+static qstore_status read_header(header_reader *reader)
 {
-	const char *key;
-	json_t *value;
-	if (!json_is_object(metadata))
-		return qs_fail(error, QSTORE_INPUT, "%s: " METADATA_KEY " is not an object", qs_shown_path(path));
-	json_object_foreach(metadata, key, value) if (!json_is_string(value)) return qs_fail(
-	    error, QSTORE_INPUT, "%s: " METADATA_KEY " \"" QS_NAME_SHOWN "\" is not a string",
-	    qs_shown_path(path), key);
-	return QSTORE_OK;
+	qs_json *json = &reader->json;
+	size_t n = 0;
+	int has_metadata = 0;
+	char *name;
+	qs_weight *tensor;
+	qstore_status status = QSTORE_OK;
+	if (!qs_json_open(json, '{'))
+		return fail_header(reader, "the header is not a JSON object");
+	while (!status && qs_json_next(json, '}', &n)) {
+		if (!qs_json_key(json, &reader->file->arena, &name))
+			return fail_header(reader, "");
+		if (!strcmp(name, METADATA_KEY)) {
+			status =
+			    has_metadata++ ? fail_header(reader, METADATA_KEY " is there twice") : read_metadata(reader);
+			continue;
+		}
+		entry e = {.name = name};
+		if (!*name)
+			return fail_header(reader, "a tensor has an empty name");
+		if (!(status = read_entry(reader, &e)) &&
+		    !(status = qs_weights_add(reader->file, &tensor, reader->error)))
+			status = place_entry(reader, &e, tensor);
+	}
+	if (status || json->wrong)
+		return status ? status : fail_header(reader, "");
+	return qs_json_end(json) ? QSTORE_OK : fail_header(reader, "something follows the header's JSON object");
 }
 
-static qstore_status read_dtype(const char *path, const char *name, json_t *value, uint32_t *dtype,
-                                qstore_error *error)
+/* ---- Names that are there twice ---- */
+
+static int compare_names(const void *a, const void *b)
 {
-	const char *text = json_string_value(value);
-	if (!text)
-		return qs_weights_fail(error, path, name, "no dtype");
-	*dtype = qs_dtype_from_name(text);
-	if (qs_dtype_size(*dtype) != 0 && *dtype != QS_BYTES)
-		return QSTORE_OK;
-	if (!strcmp(text, "F4") || !strncmp(text, "F6_", 3))
-		return qs_weights_fail(error, path, name,
-		                       "dtype %.40s is smaller than a byte, which is not supported", text);
-	return qs_weights_fail(error, path, name, "unknown dtype \"%.40s\"", text);
+	const qs_weight *x = *(const qs_weight *const *)a, *y = *(const qs_weight *const *)b;
+	int order = strcmp(x->name, y->name);
+	return order ? order : x < y ? -1 : x > y;
 }
 
-static qstore_status read_shape(qs_weights *file, const char *name, json_t *shape, qs_weight *tensor,
-                                qstore_error *error)
+/* A name that is there again counts as its last entry, in the reference reader too (serde's HashMap), which
+ * then refuses the file if the others are other bytes. */
+static qstore_status drop_repeated(qs_weights *file, qstore_error *error)
 {
-	const char *path = file->path;
-	size_t n_dims = json_array_size(shape);
-	if (!json_is_array(shape))
-		return qs_weights_fail(error, path, name, "no shape");
-	if (n_dims > DIMS_MAX)
-		return qs_weights_fail(error, path, name, "%zu dimensions, more than %d", n_dims, DIMS_MAX);
-	tensor->dims = qs_arena_array(&file->arena, n_dims, sizeof *tensor->dims);
-	if (!tensor->dims)
+	size_t n = file->n_tensors, kept = 0;
+	int found = 0;
+	qs_weight **sorted = malloc((n ? n : 1) * sizeof *sorted);
+	if (!sorted)
 		return qs_no_memory(error);
-	tensor->n_dims = (uint32_t)n_dims;
-	for (size_t i = 0; i < n_dims; i++) {
-		json_t *dim = json_array_get(shape, i);
-		if (!json_is_integer(dim) || json_integer_value(dim) < 0)
-			return qs_weights_fail(error, path, name, "dimension %zu of its shape is not a count", i);
-		tensor->dims[i] = (uint64_t)json_integer_value(dim);
+	for (size_t i = 0; i < n; i++)
+		sorted[i] = &file->tensors[i];
+	qsort(sorted, n, sizeof *sorted, compare_names);
+	for (size_t i = 1; i < n; i++) {
+		qs_weight *before = sorted[i - 1];
+		if (strcmp(before->name, sorted[i]->name))
+			continue;
+		if (before->offset != sorted[i]->offset || before->size != sorted[i]->size) {
+			qstore_status status = qs_weights_fail(error, file->path, before->name,
+			                                       "the name is in the header twice, for different bytes");
+			free(sorted);
+			return status;
+		}
+		before->name = NULL;
+		found = 1;
 	}
+	free(sorted);
+	for (size_t i = 0; i < n && found; i++)
+		if (file->tensors[i].name)
+			file->tensors[kept++] = file->tensors[i];
+	if (found)
+		file->n_tensors = kept;
 	return QSTORE_OK;
-}
-
-static int read_offset(json_t *value, uint64_t *offset)
-{
-	if (!json_is_integer(value) || json_integer_value(value) < 0)
-		return 0;
-	*offset = (uint64_t)json_integer_value(value);
-	return 1;
-}
-
-static qstore_status read_tensor(qs_weights *file, const char *name, json_t *entry, qs_weight *tensor,
-                                 qstore_error *error)
-{
-	const char *path = file->path;
-	uint64_t data_size = file->file_size - file->header_size, begin, end;
-	char text[200];
-	qstore_status status;
-
-	if (!json_is_object(entry))
-		return qs_weights_fail(error, path, name, "its entry is not an object");
-	if ((status = read_dtype(path, name, json_object_get(entry, "dtype"), &tensor->dtype, error)) ||
-	    (status = read_shape(file, name, json_object_get(entry, "shape"), tensor, error)))
-		return status;
-	shape_text(tensor->dims, tensor->n_dims, text, sizeof text);
-	if (!qs_weights_size(tensor->dtype, tensor->dims, tensor->n_dims, &tensor->size))
-		return qs_weights_fail(error, path, name, "shape %s of %s has 2^64 bytes or more", text,
-		                       qs_dtype_name(tensor->dtype));
-
-	json_t *offsets = json_object_get(entry, "data_offsets");
-	if (json_array_size(offsets) != 2 || !read_offset(json_array_get(offsets, 0), &begin) ||
-	    !read_offset(json_array_get(offsets, 1), &end))
-		return qs_weights_fail(error, path, name, "data_offsets is not a pair of offsets");
-	if (begin > end)
-		return qs_weights_fail(error, path, name,
-		                       "data_offsets [%" PRIu64 ", %" PRIu64 "] end before they begin", begin, end);
-	if (end - begin != tensor->size)
-		return qs_weights_fail(error, path, name,
-		                       "shape %s of %s needs %" PRIu64 " bytes, data_offsets [%" PRIu64 ", %" PRIu64
-		                       "] have %" PRIu64,
-		                       text, qs_dtype_name(tensor->dtype), tensor->size, begin, end, end - begin);
-	if (end > data_size)
-		return qs_weights_fail(error, path, name,
-		                       "ends at byte %" PRIu64 " of the data, which has %" PRIu64
-		                       ": truncated file or wrong offset",
-		                       end, data_size);
-	tensor->offset = file->header_size + begin;
-	tensor->name = qs_arena_text(&file->arena, "%s", name);
-	return tensor->name ? QSTORE_OK : qs_no_memory(error);
 }
 
 qstore_status qs_safetensors_open(qs_weights *file, const char *path, qstore_error *error)
 {
 	uint8_t *json = NULL;
 	size_t json_size = 0;
-	json_t *root = NULL, *entry;
-	const char *name;
-	qs_weight *tensor;
-
 	qstore_status status = qs_weights_init(file, path, QS_FORMAT_SAFETENSORS, error);
 	if (!status)
 		status = read_json(path, &file->file_size, &json, &json_size, error);
-	if (!status)
-		status = parse_header(path, json, json_size, &root, error);
-	free(json);
-	if (status)
-		goto end;
-	file->header_size = 8 + (uint64_t)json_size;
-	json_object_foreach(root, name, entry)
-	{
-		if (!strcmp(name, METADATA_KEY))
-			status = check_metadata(path, entry, error);
-		else if (!*name)
-			status = qs_fail(error, QSTORE_INPUT, "%s: a tensor has an empty name", qs_shown_path(path));
-		else if (!(status = qs_weights_add(file, &tensor, error)))
-			status = read_tensor(file, name, entry, tensor, error);
-		if (status)
-			goto end;
+	if (!status) {
+		header_reader reader = {
+		    .file = file, .json = {json, json, json + json_size, NULL, 0}, .error = error};
+		file->header_size = 8 + (uint64_t)json_size;
+		status = read_header(&reader);
+		qs_arena_free(&reader.arena);
 	}
-	status = qs_weights_sort(file, error);
-end:
-	json_decref(root);
-	return status;
+	free(json);
+	if (!status)
+		status = drop_repeated(file, error);
+	return status ? status : qs_weights_sort(file, error);
 }
 
 /* A growing text. When memory is out, has_failed is set and it does not grow any more. */

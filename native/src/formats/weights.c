@@ -5,8 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <jansson.h>
+#include <strings.h>
 
 #include "os/array.h"
 #include "search.h"
@@ -41,17 +40,55 @@ int qs_weights_size(uint32_t dtype, const uint64_t *dims, uint32_t n_dims, uint6
 	return 1;
 }
 
-/* jansson refuses to make a string of anything else. */
-int qs_weights_is_utf8(const char *name)
-{
-	json_t *text = json_string(name);
-	json_decref(text);
-	return text ? 1 : 0;
-}
-
 int qs_weights_is_pointer(const uint8_t *src, size_t size)
 {
 	return size >= 8 && !memcmp(src, "version ", 8);
+}
+
+/* Hubs answer with a page when a file needs a login, or is gone. */
+static int is_web_page(const uint8_t *src, size_t size)
+{
+	static const char *const starts[] = {"<!doctype", "<html", "<head", "<?xml", "<body"};
+	size_t at = size >= 3 && !memcmp(src, "\xef\xbb\xbf", 3) ? 3 : 0;
+	while (at < size && (src[at] == ' ' || src[at] == '\n' || src[at] == '\r' || src[at] == '\t'))
+		at++;
+	for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
+		size_t start_size = strlen(starts[i]);
+		if (size - at >= start_size && !strncasecmp((const char *)src + at, starts[i], start_size))
+			return 1;
+	}
+	return 0;
+}
+
+int qs_weights_is_other(const uint8_t *src, size_t size, const char *format, char text[QS_OTHER_SIZE])
+{
+	const char *what = NULL;
+	if (qs_weights_is_pointer(src, size)) {
+		snprintf(text, QS_OTHER_SIZE,
+		         "a Git LFS pointer, not the weights themselves: fetch them with `git lfs pull`");
+		return 1;
+	}
+	if (size >= 12 && !memcmp(src, "qstore/index", 12)) {
+		snprintf(text, QS_OTHER_SIZE,
+		         "a qstore archive, not a model: qstore-unpack restores the models in it");
+		return 1;
+	}
+	if (is_web_page(src, size)) {
+		snprintf(text, QS_OTHER_SIZE,
+		         "a web page, not %s: download the file again (is a login needed, or is it gone?)", format);
+		return 1;
+	}
+	if (size >= 4 && !memcmp(src, "GGUF", 4))
+		what = "a GGUF file";
+	else if (size >= 4 && !memcmp(src, "PK\3\4", 4))
+		what = "a zip archive (perhaps a PyTorch pickle)";
+	else if (size >= 2 && src[0] == 0x80 && src[1] >= 2 && src[1] <= 5)
+		what = "a Python pickle";
+	else if (size >= 1 && src[0] == '{')
+		what = "JSON";
+	if (what)
+		snprintf(text, QS_OTHER_SIZE, "%s, not %s", what, format);
+	return !!what;
 }
 
 typedef struct sort_entry {

@@ -26,6 +26,8 @@ typedef struct qs_weights {
 	char *prefix;     /* makes names unique in a model of several ONNX files: tensors of two variants belong
 	                     together when their prefixes and names are equal; NULL: "" */
 	uint64_t file_size, header_size; /* bytes; header_size: those before the first that can be a tensor's */
+	uint64_t unread_size; /* bytes of tensors that are not in this list, because the file has them not as they
+	                         are in memory: lists of numbers in an ONNX file (int32_data) */
 	size_t n_tensors;
 	qs_weight *tensors;  /* in order of offset, then empty ones first, then of the header: none begins before
 	                        the end of the one before it */
@@ -49,12 +51,13 @@ qstore_status qs_weights_add(qs_weights *file, qs_weight **added, qstore_error *
  * more; a dimension of zero does not excuse the others. */
 int qs_weights_size(uint32_t dtype, const uint64_t *dims, uint32_t n_dims, uint64_t *size);
 
-/* True when the name is UTF-8, as archives hold names. */
-int qs_weights_is_utf8(const char *name);
-
 /* True when a file that begins so is the pointer that Git LFS leaves in place of a file. */
 int qs_weights_is_pointer(const uint8_t *src, size_t size);
-#define QS_WEIGHTS_IS_POINTER "a Git LFS pointer, not the weights themselves: fetch them with `git lfs pull`"
+
+/* Is a file that begins so, and that is none of `format` ("safetensors"), something else that users mix up
+ * with weights? Then text says what. */
+#define QS_OTHER_SIZE 200
+int qs_weights_is_other(const uint8_t *src, size_t size, const char *format, char text[QS_OTHER_SIZE]);
 
 /* Puts the tensors in order, fills by_name, and checks that no tensor overlaps another. INPUT, MEMORY. */
 qstore_status qs_weights_sort(qs_weights *file, qstore_error *error);

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "error.h"
+#include "escape.h"
 #include "options.h"
 #include "os/file.h"
 #include "restore.h"
@@ -23,10 +24,12 @@ static int remove_entry(const char *path, const struct stat *info, int type, str
 	return 0;
 }
 
-/* Restores the outputs in a folder below the output folder, and moves them from there. */
+/* Restores the outputs in a folder below the output folder, and moves them from there. Names that the system
+ * does not allow are escaped. */
 static qstore_status restore_staged(const qstore_archive *archive, const qstore_unpack_options *options,
                                     const qs_targets *targets, qstore_error *error)
 {
+	int changed = 0;
 	qs_restore_options restore = {.sha256 = options->sha256, .phase = "restoring", .work = &options->work};
 	qstore_status status = QSTORE_OK;
 	char *staging = qs_path_join(options->output, ".qstore-XXXXXX");
@@ -34,7 +37,12 @@ static qstore_status restore_staged(const qstore_archive *archive, const qstore_
 		return qs_no_memory(error);
 	if (mkdtemp(staging)) {
 		restore.folder = staging;
-		status = qs_restore(archive, targets->outputs, targets->n_outputs, &restore, error);
+		status = qs_escape_outputs(archive, targets->outputs, targets->n_outputs, staging, &options->work,
+		                           &changed, error);
+		if (!status && changed)
+			status = qs_targets_check(targets, error);
+		if (!status)
+			status = qs_restore(archive, targets->outputs, targets->n_outputs, &restore, error);
 		if (!status)
 			status = qs_targets_place(targets, staging, error);
 		nftw(staging, remove_entry, 16, FTW_DEPTH | FTW_PHYS);

@@ -9,7 +9,7 @@
 typedef struct qs_targets {
 	const char *folder;
 	int force; /* replace existing files */
-	const qs_output *outputs;
+	qs_output *outputs;
 	size_t n_outputs;
 } qs_targets;
 
