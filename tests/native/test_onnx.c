@@ -15,6 +15,7 @@
 #include "formats/model.h"
 #include "formats/protobuf.h"
 #include "../generate/onnx_writer.h"
+#include "archive_help.h"
 #include "scratch.h"
 
 #define DIMS(...) ((const uint64_t[]){__VA_ARGS__}), (sizeof((uint64_t[]){__VA_ARGS__}) / 8)
@@ -377,6 +378,23 @@ static void takes_the_length_of_external_data_from_the_shape(void **state)
 	assert_int_equal(expect_tensor(data, "b", QS_F32, 20)->offset, 16);
 	assert_int_equal(expect_tensor(data, "c", QS_F32, 64)->offset, 36);
 	qs_onnx_close(&onnx);
+}
+
+/* A variant whose codes are all lists of numbers is packed, though its tensors' names are not known. */
+static void packs_typed_numbers(void **state)
+{
+	int codes[256];
+	pb graph = {0};
+	for (int i = 0; i < 256; i++)
+		codes[i] = i - 128;
+	add_raw(&graph, "w", ONNX_TYPE_FLOAT, DIMS(32, 8), 1024);
+	write_graph(state, "m/onnx/model.onnx", &graph);
+	add_typed(&graph, "w_quantized", ONNX_TYPE_INT8, codes, 256, 0);
+	add_typed(&graph, "w_scale", ONNX_TYPE_FLOAT, (int[]){1}, 1, 1);
+	add_node(&graph, "DequantizeLinear", "w_quantized w_scale", "w");
+	write_graph(state, "m/onnx/model_quantized.onnx", &graph);
+	archive_pack(scratch_path(state, "m"), NULL, scratch_path(state, "a.qstore"));
+	archive_verify(scratch_path(state, "a.qstore"));
 }
 
 /* Lists of numbers are no tensors here, but counted: a model may have nothing else. */
@@ -771,6 +789,7 @@ int main(void)
 	    TEST(a_part_is_not_the_whole),
 	    TEST(takes_the_length_of_external_data_from_the_shape),
 	    TEST(counts_typed_numbers),
+	    TEST(packs_typed_numbers),
 	    TEST(refuses_shapes),
 	    TEST(refuses_what_is_no_model),
 	    TEST(refuses_deep_nesting),

@@ -55,6 +55,40 @@ static void restores_names_that_other_systems_refuse(void **state)
 	round_trip(state, scratch_path(state, "high"), scratch_path(state, "low"), "bf16");
 }
 
+static void take_warning(void *user, const char *text)
+{
+	snprintf(user, 400, "%s", text);
+}
+
+/* Tensors of dtypes that have no name here are bytes, and no INT8 model is made with them. */
+static void restores_foreign_dtypes(void **state)
+{
+	static const char *const json =
+	    "{\"__metadata__\":null,\"w\":{\"dtype\":\"BF16\",\"shape\":[64,64],\"data_offsets\":[0,8192]},"
+	    "\"f\":{\"dtype\":\"F8_E4M3FNUZ\",\"shape\":[64,64],\"data_offsets\":[8192,12288]},"
+	    "\"g\":{\"dtype\":\"F6_E2M3\",\"shape\":[8],\"data_offsets\":[12288,12294]}}";
+	char warning[400] = "";
+	qstore_error error;
+	scratch_safetensors(state, "m/model.safetensors", json, 12294);
+	char *archive = copy_text(scratch_path(state, "a.qstore")), *out = copy_text(scratch_path(state, "out"));
+	char *model = copy_text(scratch_path(state, "m"));
+	qstore_pack_options options = {
+	    .high = model, .output = archive, .work = {.on_warning = take_warning, .user = warning}};
+	assert_int_equal(qstore_pack(&options, NULL, NULL), QSTORE_OK);
+	assert_non_null(
+	    strstr(warning, "tensor f is of a dtype that an INT8 model cannot be made with: none is made"));
+	archive_verify(archive);
+	archive_unpack(archive, "high", out);
+	expect_same_folder(out, model);
+	options.quantize = QSTORE_QUANTIZE_LLM_INT8;
+	options.force = 1;
+	assert_int_equal(qstore_pack(&options, NULL, &error), QSTORE_INPUT);
+	assert_non_null(strstr(error.text, "pack with --quantize none"));
+	free(model);
+	free(archive);
+	free(out);
+}
+
 static void escapes_names(void **state)
 {
 	static const char *const names[][2] = {
@@ -327,6 +361,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_setup, scratch_teardown)
 	    TEST(restores_pairs),
 	    TEST(restores_names_that_other_systems_refuse),
+	    TEST(restores_foreign_dtypes),
 	    TEST(escapes_names),
 	    TEST(restores_fp16_pairs),
 	    TEST(restores_what_it_quantized),

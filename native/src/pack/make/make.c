@@ -2,6 +2,16 @@
 
 #include <assert.h>
 
+/* A tensor of a dtype that has no name here (qs_safetensors_open), so that no header can be made for it. */
+static const qs_weight *find_bytes(const qs_model *model)
+{
+	for (size_t i = 0; i < model->n_files; i++)
+		for (size_t j = 0; j < model->files[i].weights.n_tensors; j++)
+			if (model->files[i].weights.tensors[j].dtype == QS_BYTES)
+				return &model->files[i].weights.tensors[j];
+	return NULL;
+}
+
 qstore_status pack_choose_quantizer(const qstore_pack_options *options, const pack_variant *given,
                                     qstore_quantize *quantizer, int *is_quantized, qstore_error *error)
 {
@@ -24,6 +34,18 @@ qstore_status pack_choose_quantizer(const qstore_pack_options *options, const pa
 	if (*quantizer == QSTORE_QUANTIZE_Q8_0 && !gguf)
 		return qs_fail(error, QSTORE_USAGE,
 		               "%s is not GGUF, and q8_0 is for GGUF: use another quantizer, or none", model->path);
+	const qs_weight *bytes = *quantizer == QSTORE_QUANTIZE_LLM_INT8 ? find_bytes(model) : NULL;
+	if (bytes && options->quantize == QSTORE_QUANTIZE_LLM_INT8)
+		return qs_fail(error, QSTORE_INPUT,
+		               "%s: tensor %.200s is of a dtype that an INT8 model cannot be made with: pack with "
+		               "--quantize none",
+		               model->path, bytes->name);
+	if (bytes) {
+		qs_warn(&options->work,
+		        "%s: tensor %.200s is of a dtype that an INT8 model cannot be made with: none is made",
+		        model->path, bytes->name);
+		*quantizer = QSTORE_QUANTIZE_NONE;
+	}
 	if (*quantizer != QSTORE_QUANTIZE_NONE && (given->dtype == QS_I8 || qs_block_elems(given->dtype) > 1)) {
 		*is_quantized = 1;
 		*quantizer = QSTORE_QUANTIZE_NONE;

@@ -366,6 +366,20 @@ static qstore_status pair_all_tensors(pairing *q, variant_range coarser, size_t 
 	return QSTORE_OK;
 }
 
+/* Has the model more bytes in tensors that are not read (qs_weights) than in those that are? Then their names
+ * say little. */
+static int is_mostly_unread(const qs_model *model)
+{
+	uint64_t unread = 0, read = 0;
+	for (size_t i = 0; i < model->n_files; i++) {
+		const qs_weights *weights = &model->files[i].weights;
+		unread += weights->unread_size;
+		for (size_t j = 0; j < weights->n_tensors; j++)
+			read += weights->tensors[j].size;
+	}
+	return unread > read;
+}
+
 /* Finds for each tensor of a variant the nearest coarser one that has something to code it from. */
 static qstore_status pair_variant(pairing *q, uint32_t fine, variant_range coarser, int allow_mismatch,
                                   qstore_error *error)
@@ -377,7 +391,8 @@ static qstore_status pair_variant(pairing *q, uint32_t fine, variant_range coars
 	qstore_status status = pair_all_tensors(q, coarser, &n_common, error);
 	if (status || allow_mismatch)
 		return status;
-	if (n_common == 0)
+	if (n_common == 0 && !is_mostly_unread(&input->variants[fine].model) &&
+	    !is_mostly_unread(&input->variants[fine - 1].model))
 		return qs_fail(error, QSTORE_MISMATCH,
 		               "%s does not belong to %s: they have no tensor name in common; give a version of the "
 		               "same model, or pack both all the same with --allow-mismatch",
