@@ -22,8 +22,8 @@ before(() => {
 	packages = readdirSync(debs).filter((name) => name.endsWith(".deb") && !name.includes("-dbgsym_")).sort();
 });
 
-test("there are four packages", { skip }, () => {
-	assert.deepEqual(packages.map((name) => name.replace(/_.*/, "")), ["libqstore-dev", "libqstore0", "qstore", "qstore-mount"]);
+test("there are five packages", { skip }, () => {
+	assert.deepEqual(packages.map((name) => name.replace(/_.*/, "")), ["libqstore-dev", "libqstore0", "python3-qstore", "qstore", "qstore-mount"]);
 });
 
 test("lintian finds no errors", { skip: skip ?? missing("lintian") }, (t) => {
@@ -71,6 +71,12 @@ test("they are installed, their tools run with the library that came along, and 
 	execFileSync("diff", ["-r", model, join(folder, "restored")]);
 	for (const tool of ["qstore-info", "qstore-pack", "qstore-unpack"])
 		assert.ok(found(place).includes(`usr/share/man/man1/${tool}.1.gz`), tool);
+
+	const python = "import sys, qstore\nwith qstore.safe_open(sys.argv[1]) as f:\n    print(len(f.keys()))";
+	const keys = execFileSync("/usr/bin/python3", ["-c", python, archive], { encoding: "utf8", env: { ...env,
+		PYTHONPATH: join(place, "usr/lib/python3/dist-packages"), PYTHONDONTWRITEBYTECODE: "1",
+		QSTORE_LIBRARY: join(place, "usr/lib", triplet, "libqstore.so.0") } });
+	assert.ok(Number(keys) > 10, keys);
 
 	const purged = dpkg("--purge", ...packages.map((name) => name.replace(/_.*/, "")));
 	assert.equal(purged.status, 0, purged.stderr);

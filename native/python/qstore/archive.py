@@ -1,0 +1,194 @@
+"""Reading tensors: safe_open and load_file, in the habits of the package safetensors."""
+
+import json
+from ctypes import byref, c_char, c_uint32, c_void_p, cast
+
+from ._library import (Work, call, library, path_bytes, qstore_archive_info, qstore_file_info,
+                       qstore_tensor_info)
+from .dtypes import array_of, item_size
+
+
+
+class _Tensor:
+    """A tensor of the variant that is open."""
+
+    def __init__(self, archive, number):
+        info = qstore_tensor_info()
+        library.qstore_get_tensor(archive, number, byref(info))
+        self.number = number
+        self.name = info.name.decode()
+        self.file = info.file
+        self.dtype = info.dtype.decode()
+        self.size = info.size
+        self.shape = [library.qstore_get_tensor_dim(archive, number, i) for i in range(info.n_dims)]
+
+
+class TensorSlice:
+    """A tensor of which parts are read: f.get_slice(name)[rows, columns]. Only the chunks that have the rows are decoded."""
+
+    def __init__(self, owner, tensor):
+        self._owner, self._tensor = owner, tensor
+
+    def get_shape(self):
+        return list(self._tensor.shape)
+
+    def get_dtype(self):
+        return self._tensor.dtype
+
+    def __getitem__(self, index):
+        tensor = self._tensor
+        index = index if isinstance(index, tuple) else (index,)
+        rows = index[0] if index else slice(None)
+        if not tensor.shape or rows is Ellipsis or rows is None or item_size(tensor.dtype) == 0:
+            return self._owner.get_tensor(tensor.name, file=self._owner.file_name(tensor))[index]
+        n = tensor.shape[0]
+        if isinstance(rows, slice):
+            start, stop, step = rows.indices(n)
+            first, last = (start, stop) if step > 0 else (stop + 1, start + 1)
+            last = max(first, last)
+            rest = slice(None) if step == 1 else slice(start - first if step < 0 else None, None, step)
+            if last == first:
+                rest = slice(0, 0)
+        else:
+            row = rows.__index__()
+            if not -n <= row < n:
+                raise IndexError(f"row {row} of tensor {tensor.name}, which has {n}")
+            first, rest = row % n, 0
+            last = first + 1
+        row_size = tensor.size // n
+        data = self._owner.read(tensor, first * row_size, (last - first) * row_size)
+        array = array_of(data, tensor.dtype, [last - first, *tensor.shape[1:]], self._owner.framework)
+        return array[(rest, *index[1:])]
+
+
+class safe_open:
+    """An archive of which one variant's tensors are read.
+
+    path: the archive, or its first part. precision: the variant's name, "low" or "high". framework: "np", or "pt" for
+    PyTorch. base: the model that the archive is a difference to. threads: that decode a tensor; 0: one for each core.
+
+    Raises QstoreError.
+    """
+
+    def __init__(self, path, precision="high", framework="np", base=None, threads=0):
+        self.framework = framework
+        self._threads = threads
+        self._archive = c_void_p()
+        call("qstore_open", path_bytes(path), byref(self._archive))
+        try:
+            if base is not None:
+                call("qstore_set_base", self._archive, path_bytes(base))
+            variant = c_uint32()
+            call("qstore_find_variant", self._archive, precision.encode(), byref(variant))
+            self._list_tensors(variant.value)
+        except BaseException:
+            self.close()
+            raise
+
+    def _list_tensors(self, variant):
+        info = qstore_archive_info()
+        library.qstore_get_info(self._archive, byref(info))
+        self._files = []
+        for i in range(info.n_files):
+            file = qstore_file_info()
+            library.qstore_get_file(self._archive, i, byref(file))
+            self._files.append((file.name.decode(), file.size, file.variants >> variant & 1))
+        self._tensors = {}
+        for i in range(info.n_tensors):
+            tensor = _Tensor(self._archive, i)
+            if self._files[tensor.file][2]:
+                self._tensors.setdefault(tensor.name, []).append(tensor)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+    def close(self):
+        """Closes the archive. It is called at the end of a with statement."""
+        if self._archive:
+            library.qstore_close(self._archive)
+            self._archive = c_void_p()
+
+    def __del__(self):
+        self.close()
+
+    def keys(self):
+        """The names of the variant's tensors, in the archive's order."""
+        return list(self._tensors)
+
+    def offset_keys(self):
+        """The names in the order of their bytes, which is that of keys()."""
+        return self.keys()
+
+    def files(self):
+        """The names of the variant's files."""
+        return [name for name, _, is_there in self._files if is_there]
+
+    def file_name(self, tensor):
+        return self._files[tensor.file][0]
+
+    def _find(self, name, file):
+        found = [t for t in self._tensors.get(name, []) if file is None or self.file_name(t) == file]
+        if not found:
+            raise KeyError(f"the archive has no tensor {name}" + (f" in {file}" if file else "") + " at this precision")
+        if len(found) > 1:
+            names = ", ".join(self.file_name(t) for t in found)
+            raise KeyError(f"tensor {name} is in several files ({names}): give one of them as file")
+        return found[0]
+
+    def read(self, tensor, offset, size):
+        """Bytes of a tensor, as a bytearray."""
+        if not self._archive:
+            raise ValueError("the archive is closed")
+        data = bytearray(size)
+        if size:
+            work = Work(threads=self._threads)
+            work.call("qstore_read_tensor", self._archive, tensor.number, offset, size,
+                      c_char_array(data), byref(work.struct))
+        return data
+
+    def get_tensor(self, name, file=None):
+        """All of a tensor, as an array of the framework. file: the file that has it, where several do."""
+        tensor = self._find(name, file)
+        return array_of(self.read(tensor, 0, tensor.size), tensor.dtype, tensor.shape, self.framework)
+
+    def get_slice(self, name, file=None):
+        """A tensor whose parts are read by indexing."""
+        return TensorSlice(self, self._find(name, file))
+
+    def read_file(self, name):
+        """The bytes of a file of the variant, such as config.json."""
+        for number, (own, size, is_there) in enumerate(self._files):
+            if own == name and is_there:
+                return bytes(self._read_file(number, 0, size))
+        raise KeyError(f"the archive has no file {name} at this precision")
+
+    def _read_file(self, number, offset, size):
+        data = bytearray(size)
+        if size:
+            call("qstore_read_file", self._archive, number, offset, size, c_char_array(data), None)
+        return data
+
+    def metadata(self):
+        """The __metadata__ of the variant's safetensors files: a dict, or None where there is none."""
+        found = {}
+        for number, (name, size, is_there) in enumerate(self._files):
+            if not is_there or not name.endswith(".safetensors") or size < 8:
+                continue
+            length = int.from_bytes(self._read_file(number, 0, 8), "little")
+            header = json.loads(self._read_file(number, 8, length)) if length <= size - 8 else {}
+            found.update(header.get("__metadata__") or {})
+        return found or None
+
+
+def c_char_array(data):
+    """The memory of a bytearray, for a call that fills it."""
+    return cast((c_char * len(data)).from_buffer(data), c_void_p)
+
+
+def load_file(path, precision="high", framework="np", base=None, threads=0):
+    """All tensors of a variant: a dict from names to arrays. The arguments are those of safe_open."""
+    with safe_open(path, precision, framework, base, threads) as archive:
+        return {name: archive.get_tensor(name) for name in archive.keys()}

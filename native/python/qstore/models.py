@@ -1,0 +1,55 @@
+"""Packing models and unpacking archives."""
+
+from ctypes import byref, c_void_p, sizeof
+
+from ._library import Work, call, library, path_bytes, qstore_pack_options, qstore_unpack_options, qstore_unpack_result, text_list
+
+QUANTIZERS = {None: 0, "llm.int8": 1, "q8_0": 2, "none": 3}
+
+
+def pack(high, low=(), *, output, quantize=None, include=None, exclude=None, base=None, strict=False, allow_mismatch=False,
+         force=False, progress=None, warn=None, threads=0):
+    """Packs a model into an archive.
+
+    high: a folder or file; low: its coarser versions, one path or a list from fine to coarse. quantize: the quantizer that
+    makes the 8-bit version when there is no low ("llm.int8", "q8_0" or "none"). base: an earlier model. strict: tensors that
+    do not fit are an error; allow_mismatch: models that do not belong together are packed all the same. progress: called
+    with (phase, done, total) in bytes; an exception that it raises cancels the work. warn: called with a line.
+
+    Raises QstoreError, and what the callbacks raise.
+    """
+    if quantize not in QUANTIZERS:
+        raise ValueError(f"quantize {quantize}: give one of llm.int8, q8_0, none")
+    lows = [low] if isinstance(low, (str, bytes)) or hasattr(low, "__fspath__") else list(low)
+    work = Work(progress, warn, threads)
+    options = qstore_pack_options(
+        struct_size=sizeof(qstore_pack_options), high=path_bytes(high), low=path_bytes(lows[0]) if lows else None,
+        lower=text_list(lows[1:]) if lows[1:] else None, output=path_bytes(output), force=force, quantize=QUANTIZERS[quantize],
+        include=text_list(include), exclude=text_list(exclude), base=path_bytes(base), strict=strict,
+        allow_mismatch=allow_mismatch, work=work.struct)
+    work.call("qstore_pack", byref(options), None)
+
+
+def unpack(archive, output, *, precision="high", base=None, files=None, tensors=None, sha256=False, force=False, progress=None,
+           warn=None, threads=0):
+    """Restores the files of a variant into the folder output; gives their number and bytes.
+
+    precision: the variant's name, "low", "high" or "all". files: names, in which '*' matches anything: only these. tensors:
+    only the file tensors.safetensors of these tensors. sha256: compares whole files too.
+
+    Raises QstoreError, and what the callbacks raise.
+    """
+    opened = c_void_p()
+    result = qstore_unpack_result()
+    work = Work(progress, warn, threads)
+    call("qstore_open", path_bytes(archive), byref(opened))
+    try:
+        if base is not None:
+            call("qstore_set_base", opened, path_bytes(base))
+        options = qstore_unpack_options(
+            struct_size=sizeof(qstore_unpack_options), precision=precision.encode(), output=path_bytes(output), force=force,
+            files=text_list(files), tensors=text_list(tensors), sha256=sha256, work=work.struct)
+        work.call("qstore_unpack", opened, byref(options), byref(result))
+    finally:
+        library.qstore_close(opened)
+    return result.n_files, result.size

@@ -1,0 +1,186 @@
+"""Reading, packing and unpacking from Python, compared with the files themselves."""
+
+import importlib.util
+import json
+import mmap
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import unittest
+
+import qstore
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+HAVE_NUMPY = importlib.util.find_spec("numpy") is not None
+HAVE_TORCH = importlib.util.find_spec("torch") is not None
+
+
+def tool(name, *arguments):
+    subprocess.run([os.path.join(ROOT, "build/bin", name), *arguments], check=True, stdout=subprocess.DEVNULL)
+
+
+def tensors_of(folder):
+    """Type, shape and bytes of each tensor of a folder's safetensors files, read by nothing but this function."""
+    found = {}
+    for name in sorted(os.listdir(folder)):
+        if not name.endswith(".safetensors"):
+            continue
+        with open(os.path.join(folder, name), "rb") as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as m:
+            length = int.from_bytes(m[:8], "little")
+            for key, value in json.loads(m[8:8 + length]).items():
+                if key != "__metadata__":
+                    begin, end = value["data_offsets"]
+                    found[key] = value["dtype"], value["shape"], m[8 + length + begin:8 + length + end]
+    return found
+
+
+class Archives(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.model, cls.archive, cls.restored = (os.path.join(cls.folder.name, name) for name in ("model", "m.qstore", "out"))
+        tool("qstore-generate", "--weights", "3000000", "-o", cls.model)
+        cls.phases = []
+        qstore.pack(cls.model, output=cls.archive, progress=lambda phase, done, total: cls.phases.append((phase, done, total)))
+        qstore.unpack(cls.archive, cls.restored, precision="all")
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.folder.cleanup()
+
+    def test_progress(self):
+        self.assertEqual({phase for phase, _, _ in self.phases}, {"quantizing", "encoding", "verifying"} | {p for p, _, _ in self.phases})
+        self.assertIn("encoding", {phase for phase, _, _ in self.phases})
+        self.assertTrue(all(done <= total for _, done, total in self.phases))
+
+    def test_unpacked_files_are_the_model(self):
+        for name in os.listdir(self.model):
+            with open(os.path.join(self.model, name), "rb") as a, open(os.path.join(self.restored, "bf16", name), "rb") as b:
+                self.assertEqual(a.read(), b.read(), name)
+
+    @unittest.skipUnless(HAVE_NUMPY, "NumPy is not installed")
+    def test_all_tensors_with_numpy(self):
+        for precision in ("int8", "bf16", "low", "high"):
+            folder = {"low": "int8", "high": "bf16"}.get(precision, precision)
+            expected = tensors_of(os.path.join(self.restored, folder))
+            with qstore.safe_open(self.archive, precision=precision) as f:
+                self.assertEqual(sorted(f.keys()), sorted(expected))
+                for name, (dtype, shape, data) in expected.items():
+                    array = f.get_tensor(name)
+                    self.assertEqual(list(array.shape), shape, name)
+                    self.assertEqual(array.tobytes(), data, name)
+                    self.assertEqual(f.get_slice(name).get_dtype(), dtype)
+                    self.assertEqual(f.get_slice(name).get_shape(), shape)
+            loaded = qstore.load_file(self.archive, precision=precision)
+            self.assertEqual({name: array.tobytes() for name, array in loaded.items()},
+                             {name: data for name, (_, _, data) in expected.items()})
+
+    @unittest.skipUnless(HAVE_NUMPY, "NumPy is not installed")
+    def test_slices_are_those_of_the_array(self):
+        with qstore.safe_open(self.archive, precision="bf16") as f:
+            name = "model.layers.0.mlp.up_proj.weight"
+            array, part = f.get_tensor(name), f.get_slice(name)
+            n = array.shape[0]
+            for index in (0, -1, n - 1, slice(None), slice(3, 7), slice(-5, None), slice(None, None, 3), slice(None, None, -1),
+                          slice(20, 4, -5), slice(4, 4), slice(9, 2), (slice(2, 5), slice(1, 4)), (5, slice(None, None, 2)),
+                          (slice(2, 9), 3), (Ellipsis, 0), (1, 1), slice(n - 2, n + 100)):
+                got, expected = part[index], array[index]
+                self.assertEqual(got.shape, expected.shape, index)
+                self.assertEqual(got.tobytes(), expected.tobytes(), index)
+            for index in (n, -n - 1):
+                with self.assertRaises(IndexError):
+                    part[index]
+
+    @unittest.skipUnless(HAVE_TORCH, "PyTorch is not installed")
+    def test_all_tensors_with_torch(self):
+        import torch
+        expected = tensors_of(os.path.join(self.restored, "bf16"))
+        loaded = qstore.load_file(self.archive, framework="pt")
+        for name, (dtype, shape, data) in expected.items():
+            tensor = loaded[name]
+            self.assertEqual(list(tensor.shape), shape)
+            if dtype == "BF16":
+                self.assertEqual(tensor.dtype, torch.bfloat16)
+            self.assertEqual(bytes(tensor.contiguous().view(torch.uint8).flatten().tolist()), data, name)
+        with qstore.safe_open(self.archive, precision="int8", framework="pt") as f:
+            name = "model.layers.0.mlp.up_proj.weight"
+            self.assertTrue(torch.equal(f.get_slice(name)[2:5, 1:3], f.get_tensor(name)[2:5, 1:3]))
+            self.assertEqual(f.get_tensor(name).dtype, torch.int8)
+
+    def test_files_and_metadata(self):
+        with qstore.safe_open(self.archive, precision="int8") as f:
+            with open(os.path.join(self.restored, "int8/config.json"), "rb") as config:
+                self.assertEqual(f.read_file("config.json"), config.read())
+            self.assertIn("config.json", f.files())
+            self.assertEqual(f.metadata(), {"format": "pt"})
+            with self.assertRaises(KeyError):
+                f.read_file("nothing")
+            with self.assertRaises(KeyError):
+                f.get_tensor("nothing")
+
+    @unittest.skipUnless(HAVE_NUMPY, "NumPy is not installed")
+    def test_several_threads_read_one_archive(self):
+        expected = tensors_of(os.path.join(self.restored, "bf16"))
+        wrong = []
+        with qstore.safe_open(self.archive) as f:
+            def read():
+                for name, (_, _, data) in expected.items():
+                    if f.get_tensor(name).tobytes() != data:
+                        wrong.append(name)
+            threads = [threading.Thread(target=read) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        self.assertEqual(wrong, [])
+
+    @unittest.skipUnless(HAVE_NUMPY, "NumPy is not installed")
+    def test_blocks_of_gguf(self):
+        path, archive, out = (os.path.join(self.folder.name, name) for name in ("m-bf16.gguf", "g.qstore", "gguf"))
+        tool("qstore-gguf", "bf16", self.model, path)
+        qstore.pack(path, output=archive)
+        qstore.unpack(archive, out, precision="low")
+        with qstore.safe_open(archive, precision="low") as f:
+            blocks = [name for name in f.keys() if f.get_slice(name).get_dtype() == "Q8_0"]
+            self.assertTrue(blocks)
+            with open(os.path.join(out, f.files()[0]), "rb") as restored:
+                data = restored.read()
+            for name in blocks:
+                array = f.get_tensor(name)
+                self.assertEqual(array.dtype, "uint8")
+                self.assertIn(array.tobytes(), data)
+
+    def test_errors_are_the_library_s(self):
+        with self.assertRaises(qstore.QstoreError) as caught:
+            qstore.safe_open(os.path.join(self.model, "config.json"))
+        self.assertEqual(caught.exception.status, "NOT_QSTORE")
+        self.assertIn("config.json", str(caught.exception))
+        with self.assertRaises(qstore.QstoreError) as caught:
+            qstore.safe_open(self.archive, precision="int4")
+        self.assertEqual(caught.exception.status, "NOT_FOUND")
+        with self.assertRaises(qstore.QstoreError) as caught:
+            qstore.pack(self.model, output=self.archive)
+        self.assertEqual(caught.exception.status, "EXISTS")
+        with self.assertRaises(ValueError):
+            qstore.pack(self.model, output="x.qstore", quantize="int3")
+
+    def test_an_exception_of_the_callback_cancels(self):
+        output = os.path.join(self.folder.name, "cancelled.qstore")
+
+        def stop(phase, done, total):
+            raise KeyboardInterrupt
+
+        with self.assertRaises(KeyboardInterrupt):
+            qstore.pack(self.model, output=output, progress=stop)
+        self.assertFalse(os.path.exists(output))
+
+    def test_without_numpy_only_arrays_need_it(self):
+        script = ("import sys\nsys.modules['numpy'] = None\nimport qstore\n"
+                  "with qstore.safe_open(sys.argv[1]) as f:\n    print(len(f.keys()), len(f.read_file('config.json')))")
+        subprocess.run([sys.executable, "-c", script, self.archive], check=True, stdout=subprocess.DEVNULL)
+
+
+if __name__ == "__main__":
+    unittest.main()
