@@ -42,6 +42,7 @@ typedef struct apart_range {
 static apart_range range_from(const pack_apart *apart, size_t first)
 {
 	static const char *const reasons[] = {
+	    [PACK_OTHER_WEIGHTS] = " (codes of other weights)",
 	    [PACK_FAR_VALUES] = " (values too far off)",
 	    [PACK_OTHER_VALUES] = " (other values)",
 	    [PACK_OTHER_SHAPE] = " (another shape)",
