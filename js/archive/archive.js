@@ -249,7 +249,7 @@ export class Archive {
 	}
 
 	/**
-	 * Loads those tensors of a variant that differ from the coarser variant's tensors, each as soon as its bytes are there. With a cache, only the
+	 * Loads those tensors of a variant that differ from the coarser variant's, each as soon as its bytes are there. With a cache, only the
 	 * refinement is fetched: the coarser variant's bytes are there already.
 	 * @param {PrecisionOptions & import("./upgrade.js").UpgradeOptions} [options]
 	 * @returns {AsyncGenerator<import("./tensor-data.js").TensorData, void, void>}

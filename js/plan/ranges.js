@@ -15,8 +15,8 @@ import { planFile } from "./pieces.js";
 
 /**
  * @typedef {object} CoalesceOptions
- * @property {number} [gap] two ranges with at most this many bytes between them become one: reading the gap costs less than another request;
- *   default 32 KiB
+ * @property {number} [gap] two ranges with at most this many bytes between them become one, since reading the gap costs less than another
+ *   request; default 32 KiB
  * @property {number} [max] a range of this many bytes is not extended any further; default 8 MiB
  */
 
