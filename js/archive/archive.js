@@ -2,9 +2,10 @@
 
 import { ArchiveBytes, ArchiveFile, ArchiveTensor, readTensors } from "./contents.js";
 import { NONE } from "../format/archive-index.js";
-import { DTYPES, FILE_KINDS, KIND, KINDS, RULES } from "../format/facts.js";
+import { DTYPES, FILE_KINDS, KIND, KINDS, LAYOUT, RULES } from "../format/facts.js";
 import { QstoreError } from "../error.js";
 import { findVariant, hasVariant, isInCoarserLayer } from "../format/variants.js";
+import { tensorObjects } from "../plan/pieces.js";
 import { planVariant } from "../plan/ranges.js";
 import { safetensorsHeader } from "./safetensors.js";
 import { fetchRanges, loadTensors, sumToFetch } from "./tensors.js";
@@ -317,8 +318,7 @@ export class Archive {
 	#tensorInfo(i) {
 		const index = this.index, tensor = index.tensor(i);
 		const { name: file, variants } = this.files[tensor.file];
-		const info = tensor.object === NONE ? { kind: /** @type {const} */ ("literal"), rule: undefined, codedSize: 0, error: 0 } :
-			describeObject(index, index.object(tensor.object));
+		const info = tensor.object === NONE ? describeParts(index, i) : describeObject(index, index.object(tensor.object));
 		return {
 			name: tensor.name, file, variants, dtype: DTYPES[tensor.dtype].name, shape: tensor.shape,
 			offset: tensor.offset, size: tensor.size, ...info, shared: isInCoarserLayer(index, tensor),
@@ -339,16 +339,40 @@ export class Archive {
 	}
 }
 
+/** Smaller tensors are among the literal bytes of their file. */
+const PARTS_SIZE_MIN = 64;
+
+/**
+ * How the archive stores a tensor without an object of its own: among literal bytes, or in parts. It is what its largest part is.
+ * @param {Index} index
+ * @param {number} i
+ * @returns {ReturnType<typeof describeObject> | { kind: "literal", rule: undefined, codedSize: number, error: number }}
+ */
+function describeParts(index, i) {
+	const parts = index.tensor(i).size < PARTS_SIZE_MIN ? [] : tensorObjects(index, i).map((number) => index.object(number));
+	if (parts.length === 0)
+		return { kind: "literal", rule: undefined, codedSize: 0, error: 0 };
+	const largest = parts.reduce((a, b) => b.size > a.size ? b : a);
+	return {
+		...describeObject(index, largest), codedSize: parts.reduce((sum, part) => sum + describeObject(index, part).codedSize, 0),
+	};
+}
+
 /**
  * How the archive stores a tensor.
  * @param {Index} index
  * @param {ObjectRecord} object
  */
 function describeObject(index, object) {
+	let beside = 0;
+	if (object.kind === KIND.LAYOUT && object.rule === LAYOUT.JOINED) {
+		beside = index.object(object.beside).codedSize;
+		object = index.object(object.coarse);
+	}
 	// Floats that the file has transposed.
 	if (object.kind === KIND.LAYOUT && object.bits > 8)
 		object = index.object(object.coarse);
-	let kind = KINDS[object.kind].name, { codedSize } = object, error = object.kind === KIND.REFINE ? object.error : 0, codes = object;
+	let kind = KINDS[object.kind].name, codedSize = object.codedSize + beside, error = object.kind === KIND.REFINE ? object.error : 0, codes = object;
 	if (object.kind === KIND.LAYOUT) {
 		codes = index.object(object.coarse);
 		codedSize += codes.codedSize + (object.scales === NONE ? 0 : index.object(object.scales).codedSize);

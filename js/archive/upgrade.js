@@ -178,14 +178,14 @@ function* steps(rule, dtype, bytes) {
 
 /**
  * The values of floats.
- * @param {string} dtype F32, BF16 or F16
+ * @param {string} dtype F64, F32, BF16 or F16
  * @param {Uint8Array} bytes
  */
 function* numbers(dtype, bytes) {
 	const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length), bits = new DataView(new ArrayBuffer(4));
-	for (let at = 0; at < bytes.length; at += dtype === "F32" ? 4 : 2) {
-		if (dtype === "F32") {
-			yield view.getFloat32(at, true);
+	for (let at = 0; at < bytes.length; at += dtype === "F64" ? 8 : dtype === "F32" ? 4 : 2) {
+		if (dtype === "F64" || dtype === "F32") {
+			yield dtype === "F64" ? view.getFloat64(at, true) : view.getFloat32(at, true);
 			continue;
 		}
 		const half = view.getUint16(at, true);

@@ -55,3 +55,23 @@ export function columnsJob(index, id, matrix) {
 	}
 	return { layout: { ...layout, first: first - line * words }, size, codes };
 }
+
+/**
+ * Makes the job for a part of a joined layout.
+ * @param {Index} index
+ * @param {ChunkId} id
+ * @param {Uint8Array} left its rows of the matrix on the left
+ * @param {Uint8Array} right
+ * @returns {import("./codec.js").Job}
+ */
+export function joinedJob(index, id, left, right) {
+	const { layout, size } = describeLayout(index, id), { coarse, beside } = index.object(id.object);
+	const [leftSize, rightSize] = [coarse, beside].map((number) => index.object(number).cols * DTYPES[layout.dtype].size);
+	const rows = new Uint8Array(size);
+	for (let at = 0, row = 0; at < size; row++) {
+		rows.set(left.subarray(row * leftSize, (row + 1) * leftSize), at);
+		rows.set(right.subarray(row * rightSize, (row + 1) * rightSize), at + leftSize);
+		at += leftSize + rightSize;
+	}
+	return { layout, size, codes: rows };
+}

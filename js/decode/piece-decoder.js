@@ -3,7 +3,7 @@
 import { DTYPES, KIND } from "../format/facts.js";
 import { baseRange } from "../plan/needs.js";
 import { eachOf, quiet } from "../util/promises.js";
-import { columnsJob, describeCodedChunk, describeLayout } from "./jobs.js";
+import { columnsJob, describeCodedChunk, describeLayout, joinedJob } from "./jobs.js";
 import { JobRunner } from "./job-runner.js";
 
 /** @typedef {import("../plan/batches.js").Batch} Batch */
@@ -57,12 +57,13 @@ export class PieceDecoder {
 	 * @param {Promise<CodedChunks>} coded the chunks of the task's batch
 	 * @returns {Promise<Uint8Array>}
 	 */
-	async decode({ piece, reused, levels, whole }, coded) {
+	async decode({ piece, reused, levels, whole, beside }, coded) {
 		const { skip, size } = piece;
 		// The consumer may transfer what it gets: a piece of a chunk that is kept is a copy.
 		if (reused)
 			return (await this.#decodeReused(reused)).slice(skip, skip + size);
-		const decoded = whole ? await this.#decodeColumns(piece, whole, coded) : await this.#decodeLevels(levels, coded);
+		const decoded = whole ? await this.#decodeColumns(piece, whole, coded) :
+			beside ? await this.#decodeJoined(piece, levels.slice(1), beside, coded) : await this.#decodeLevels(levels, coded);
 		return decoded.subarray(skip, skip + size);
 	}
 
@@ -78,6 +79,18 @@ export class PieceDecoder {
 		for (const level of [...levels].reverse())
 			job = await this.#levelJob(level, job, coded);
 		return this.#runner.run(/** @type {Job} */ (job), levels.map(({ id }) => id));
+	}
+
+	/**
+	 * Makes a part of a joined layout.
+	 * @param {import("../plan/pieces.js").Piece} piece
+	 * @param {Level[]} left
+	 * @param {Level[]} right
+	 * @param {Promise<CodedChunks>} coded
+	 */
+	async #decodeJoined(piece, left, right, coded) {
+		const [codes, beside] = await Promise.all([left, right].map((levels) => this.#decodeLevels(levels, coded)));
+		return this.#runner.run(joinedJob(this.#index, piece, codes, beside), [piece]);
 	}
 
 	/**

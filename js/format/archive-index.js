@@ -74,6 +74,7 @@ const RECORD = Object.freeze({ variant: 64, file: 80, extent: 24, tensor: 40, ob
  * @property {number} coarse object, or NONE
  * @property {number} scales object, or NONE; refine: the factors of its columns
  * @property {number} zeroPoints object with zero points, or NONE
+ * @property {number} beside joined layouts: the object with the columns on the right; else NONE
  * @property {number} order object with each column's group, or NONE
  * @property {number} group codes: columns that share a scale; with an order, the number of groups of a row
  * @property {number} rowStride codes: the distance between the scale numbers of two rows
@@ -203,7 +204,8 @@ export class Index {
 			coarse: this.#u32(at + 4), scales: this.#u32(at + 8), error: this.#view.getFloat32(at + 12, true),
 			elems, cols: this.#u64(at + 24), chunkElems, chunkBytes: chunkElems / blockElems * blockSize,
 			firstChunk: this.#u32(at + 36), chunkCount: this.#u32(at + 40), size: safe(elems / blockElems * blockSize, "an object's size"),
-			zeroPoints: this.#u32(at + 44), offset: this.#u64(at + 48), codedSize: this.#u64(at + 56), order: this.#u32(at + 64),
+			zeroPoints: kind === KIND.LAYOUT ? NONE : this.#u32(at + 44), beside: kind === KIND.LAYOUT ? this.#u32(at + 44) : NONE,
+			offset: this.#u64(at + 48), codedSize: this.#u64(at + 56), order: this.#u32(at + 64),
 			group: kind === KIND.CODES ? field : 0, rowStride: kind === KIND.CODES ? wideField : 0, groupStride: this.#u64(at + 80),
 			bits: kind === KIND.LAYOUT ? field : 0,
 			baseFile: kind === KIND.BASE ? field : NONE, baseOffset: kind === KIND.BASE ? wideField : 0,

@@ -20,7 +20,7 @@ export const FILE = Object.freeze({ STORED: 0, ZSTD: 1, ASSEMBLED: 2, BASE: 3 })
 export const FILE_KINDS = /** @type {const} */ (["stored", "zstd", "assembled", "base"]);
 
 /** How the bytes of a layout object are made: its rule. */
-export const LAYOUT = Object.freeze({ BLOCKS: 1, PACKED: 2, TRANSPOSED: 3, INTERLEAVED: 4, INTERLEAVED_COLUMNS: 5 });
+export const LAYOUT = Object.freeze({ BLOCKS: 1, PACKED: 2, TRANSPOSED: 3, INTERLEAVED: 4, INTERLEAVED_COLUMNS: 5, JOINED: 6 });
 
 /**
  * Do a layout's words come column by column of the codes' matrix?

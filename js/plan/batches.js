@@ -56,6 +56,7 @@ const BYTES = 0;
  * @property {ReusedChunk} [reused]
  * @property {Level[]} levels the chunk, then those that it builds on, the coarsest last; none for a reused chunk
  * @property {WholeMatrix} [whole] for layouts by columns
+ * @property {Level[]} [beside] for joined layouts: the chunk on the right and those that it builds on
  */
 
 /**
@@ -158,8 +159,10 @@ class Cutter {
 		// Restoring a file comes back to the bytes between its tensors again and again.
 		if (dtype === BYTES && kind !== KIND.BASE)
 			return { piece, reused: this.#reuse({ object: piece.object, chunk: piece.chunk }), levels: [] };
-		const levels = this.#chain(piece), { whole } = levels[0].needs;
-		return { piece, levels, whole: whole === undefined ? undefined : this.#wholeMatrix(whole) };
+		const levels = this.#chain(piece), { whole, beside } = levels[0].needs;
+		return {
+			piece, levels, whole: whole === undefined ? undefined : this.#wholeMatrix(whole), beside: beside && this.#chain(beside),
+		};
 	}
 
 	/**

@@ -2,6 +2,9 @@
 
 import { NONE } from "../format/archive-index.js";
 
+/** The dtype of objects that hold the bytes between tensors. */
+const BYTES = 0;
+
 /** @typedef {import("../format/archive-index.js").Index} Index */
 
 /**
@@ -26,11 +29,28 @@ export function describeChunk(index, { object: number, chunk }) {
 	if (builtOn !== undefined)
 		return builtOn;
 	for (let i = 0; i < index.fileCount; i++) {
-		const file = index.file(i);
+		const file = index.file(i), starts = file.extentCount > 0 ? index.extentStarts(i) : [];
 		for (let j = 0; j < file.extentCount; j++) {
-			if (index.extent(file.firstExtent + j).object === number)
-				return `file ${file.name}: ${place} of the bytes outside its tensors`;
+			if (index.extent(file.firstExtent + j).object !== number)
+				continue;
+			const name = index.object(number).dtype === BYTES ? undefined : tensorAt(index, i, starts[j]);
+			return name === undefined ? `file ${file.name}: ${place} of the bytes outside its tensors` : `tensor ${name}: ${place} of a part`;
 		}
 	}
 	return `object ${number}: ${place}`;
+}
+
+/**
+ * The name of the tensor, large enough for an object, that has a byte of a file.
+ * @param {Index} index
+ * @param {number} file
+ * @param {number} at
+ */
+function tensorAt(index, file, at) {
+	for (let i = 0; i < index.tensorCount; i++) {
+		const tensor = index.tensor(i);
+		if (tensor.file === file && tensor.offset <= at && at < tensor.offset + tensor.size)
+			return tensor.name;
+	}
+	return undefined;
 }

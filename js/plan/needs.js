@@ -36,6 +36,7 @@ import { KIND, KINDS, LAYOUT, RULES, isByColumns } from "../format/facts.js";
  * @typedef {object} Needs
  * @property {ChunkId} [coarse] the chunk that it builds on, which may have needs of its own
  * @property {number} [whole] the object of codes, or floats, of which a layout by columns needs all chunks
+ * @property {ChunkId} [beside] the chunk whose rows come beside those of `coarse`, which may have needs of its own
  * @property {GridNeeds} [coarseGrid] the grid of the codes in `coarse`, for a refinement, recoded codes and blocks
  * @property {GridNeeds} [grid] the grid of recoded codes themselves
  */
@@ -55,6 +56,8 @@ export function planChunk(index, number, chunk) {
 		return { whole: object.coarse };
 	/** @type {Needs} */
 	const needs = { coarse: { object: object.coarse, chunk } };
+	if (kind === KIND.LAYOUT && rule === LAYOUT.JOINED)
+		return { ...needs, beside: { object: object.beside, chunk } };
 	if (kind === KIND.DELTA || (kind === KIND.LAYOUT && rule !== LAYOUT.BLOCKS))
 		return needs;
 	const first = chunk * object.chunkElems, count = Math.min(object.chunkElems, object.elems - first);
@@ -193,6 +196,8 @@ export function planChunks(index, pieces) {
 				numbers.add(chunkNumber(index, id));
 			for (const { chunks } of windowsOf(needs))
 				chunks.forEach((each) => numbers.add(chunkNumber(index, each)));
+			if (needs.beside)
+				add(needs.beside);
 			if (needs.whole !== undefined)
 				chunksOf(index, needs.whole).forEach(add);
 		}

@@ -2,6 +2,9 @@
 
 /** @typedef {import("../format/archive-index.js").Index} Index */
 
+/** The dtype of objects that hold the bytes between tensors. */
+const BYTES = 0;
+
 /**
  * Bytes [skip, skip + size) of a decoded chunk.
  * @typedef {object} Piece
@@ -39,6 +42,16 @@ export function* planFile(index, file, start, end) {
 export function planTensor(index, tensor) {
 	const { file, offset, size } = index.tensor(tensor);
 	return planFile(index, file, offset, offset + size);
+}
+
+/**
+ * The objects that a tensor is made of, in order; none if it is among the bytes between tensors.
+ * @param {Index} index
+ * @param {number} tensor
+ */
+export function tensorObjects(index, tensor) {
+	const objects = [...new Set([...planTensor(index, tensor)].map(({ object }) => object))];
+	return objects.some((number) => index.object(number).dtype === BYTES) ? [] : objects;
 }
 
 /**

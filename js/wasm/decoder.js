@@ -61,7 +61,7 @@ import { STATUS } from "../status.js";
  * @property {number} bits of a code, or of a float; not used for blocks
  * @property {number} rows of the codes; only used for layouts by columns
  * @property {Uint8Array} [codes] the codes, or floats, of these elements, decoded; for layouts by columns all rows of the columns that the
- *   part's words hold
+ *   part's words hold; for joined layouts the part itself, which is compared with its checksum
  * @property {Grid} [grid] the grid of the codes; only used for blocks
  */
 
@@ -250,12 +250,12 @@ export class Decoder {
 		if (dst.length !== count * blockSize)
 			throw new QstoreError("USAGE", `${dst.length} bytes for ${elems} elements of ${DTYPES[dtype].name}`);
 		const byColumns = isByColumns(rule), cols = byColumns ? codes.length / codeSize / rows : 0, line = lineOf(rule, rows, bits);
-		const need = rule === LAYOUT.BLOCKS ? elems :
+		const need = rule === LAYOUT.BLOCKS ? elems : rule === LAYOUT.JOINED ? dst.length :
 			byColumns ? Math.ceil((first + elems) / line.words) * line.size * rows : elems * perElem;
 		if (codes.length < need || cols % 1 !== 0 || (rule === LAYOUT.PACKED && words % 1 !== 0))
 			throw new QstoreError("USAGE", `${codes.length} bytes of codes, not ${need}`);
 		this.#heap.scope(() => {
-			const out = this.#heap.alloc(dst.length), source = this.#heap.copy(codes);
+			const source = this.#heap.copy(codes), out = rule === LAYOUT.JOINED ? source : this.#heap.alloc(dst.length);
 			if (rule === LAYOUT.BLOCKS) {
 				const { scales, scalesDtype, rule: codesRule } = /** @type {Grid} */ (grid);
 				const { recordSize } = RULES[codesRule];
@@ -269,7 +269,7 @@ export class Decoder {
 				abi.qs_interleaved(source, elems, out);
 			} else if (rule === LAYOUT.INTERLEAVED_COLUMNS) {
 				abi.qs_interleaved_columns(source, rows, cols, first, elems, out);
-			} else {
+			} else if (rule !== LAYOUT.JOINED) {
 				abi.qs_words_transposed(bits, source, rows, cols, first, elems, out);
 			}
 			this.#give(out, dst, damaged, check);

@@ -304,9 +304,9 @@ typedef struct qstore_tensor_info {
 	const char *dtype; /* as safetensors spells it, "BF16", "I8", …, or ggml's name. Static */
 	uint32_t n_dims;
 	uint64_t n_elems, size; /* size in bytes, restored */
-	/* How it is coded: "plain" (on its own), "codes" (quantized), "refine" (given codes), "delta" (given
-	 * coarser floats), "base" (equal to the base's tensor), or "literal" (stored with the file's header).
-	 * Static */
+	/* How it is coded (of a tensor in parts: how the largest of these is): "plain" (on its own), "codes"
+	 * (quantized), "refine" (given codes), "delta" (given coarser floats), "base" (equal to the base's
+	 * tensor), or "literal" (stored with the file's header). Static */
 	const char *kind;
 	/* Bytes of its chunks; for "refine" and "delta" those that it adds. 0 for "literal" and "base". */
 	uint64_t coded_size;

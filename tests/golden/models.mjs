@@ -72,6 +72,29 @@ function model(seed, dtype, matrices, prefix = "model") {
 	return safetensors(tensors);
 }
 
+/** A tensor of 16-bit floats with more rows and columns, of zeros. @param {{ dtype: string, shape: number[], data: Uint8Array }} tensor
+ * @param {number} rows @param {number} columns */
+function padded({ dtype, shape, data }, rows, columns) {
+	const out = new Uint8Array(2 * rows * columns);
+	for (let row = 0; row < shape[0]; row++) out.set(data.subarray(2 * row * shape[1], 2 * (row + 1) * shape[1]), 2 * row * columns);
+	return { dtype, shape: [rows, columns], data: out };
+}
+
+/** Codes of a matrix in BF16, and a scale in F64 for each row. @param {{ shape: number[], data: Uint8Array }} tensor */
+function withDoubleScales({ shape: [rows, columns], data }) {
+	const bits = new Uint32Array(data.length / 2).map((_, i) => (data[2 * i] | (data[2 * i + 1] << 8)) * 2 ** 16);
+	const values = new Float32Array(bits.buffer), scales = new Float64Array(rows), codes = new Int8Array(values.length);
+	for (let row = 0; row < rows; row++) {
+		const some = values.subarray(row * columns, (row + 1) * columns);
+		scales[row] = some.reduce((most, value) => Math.max(most, Math.abs(value)), 0) / 127;
+		some.forEach((value, i) => (codes[row * columns + i] = Math.round(value / Math.fround(scales[row]))));
+	}
+	return {
+		"proj.weight": { dtype: "I8", shape: [rows, columns], data: new Uint8Array(codes.buffer) },
+		"proj.weight_scale": { dtype: "F64", shape: [rows, 1], data: new Uint8Array(scales.buffer) },
+	};
+}
+
 /** A GGUF file of one matrix, in BF16 or F16 (gguf.md). @param {number} seed @param {'BF16' | 'F16'} dtype @param {number} rows @param
  * {number} columns */
 function gguf(seed, dtype, rows, columns) {
@@ -251,6 +274,17 @@ export function makeChains(work) {
 		run("qstore-quantize", ...options, at(of), "-o", at(name));
 		made[name] = [weightsOf(of), ...low(weightsOf(name))];
 	}
+	// A matrix with more rows and columns in the coarser model: parts, and rows side by side.
+	const matrix = { dtype: "BF16", shape: [40, 64], data: weights(random(12), 40, 64, "BF16") };
+	for (const [name, tensor] of /** @type {const} */ ([["parts", matrix], ["parts-padded", padded(matrix, 44, 72)]])) {
+		mkdirSync(at(name));
+		writeFileSync(at(name, "model.safetensors"), safetensors({ "proj.weight": tensor }));
+		writeFileSync(at(name, "config.json"), "{}");
+	}
+	run("qstore-quantize", "llm.int8", at("parts-padded"), "-o", at("parts-low"));
+	made.parts = [weightsOf("parts"), ...low(weightsOf("parts-low"))];
+	writeFileSync(at("double-scales.safetensors"), safetensors(withDoubleScales(matrix)));
+	made["double-scales"] = [weightsOf("parts"), ...low(at("double-scales.safetensors"))];
 	// ONNX: floats whose rows stand as columns, codes of 4 bits in bytes, with and without zero points.
 	for (const [name, hidden, precisions, ...options] of [["onnx", "16", "fp32,fp16,q4f16"],
 		["onnx-zeros", "32", "fp16,q4f16", "--asymmetric"]]) {

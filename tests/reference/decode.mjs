@@ -579,6 +579,7 @@ function readScales(rule, bytes, dtype) {
 			return { s: fround(half(record + 16) * view.getInt8(record + (i % 16))), o: 0 };
 		};
 	if (dtype === F32) return (i) => ({ s: view.getFloat32(4 * i, true), o: 0 });
+	if (dtype === F64) return (i) => ({ s: fround(view.getFloat64(8 * i, true)), o: 0 });
 	return (i) => ({ s: half(2 * i, dtype), o: 0 });
 }
 
@@ -1072,6 +1073,7 @@ function makeLayout(index, layout, decoded) {
 	const { rule, dtype, elements, group: bits } = layout;
 	const codes = decoded[layout.coarse];
 	if (rule === 1) return makeBlocks(index, layout, decoded);
+	if (rule === 6) return joinRows(index, layout, decoded);
 	const { columns } = index.objects[layout.coarse];
 	if (rule === 3 && bits > 8) {
 		const size = bits / 8, rows = codes.length / size / columns;
@@ -1099,6 +1101,19 @@ function makeLayout(index, layout, decoded) {
 		for (let j = 0; j < perWord; j++) words[i] += (codes[at + j * (rule === 5 ? columns : 1)] % 2 ** bits) * 2 ** (places[j] * bits);
 	}
 	return new Uint8Array(words.buffer);
+}
+
+/** @param {Index} index @param {Index['objects'][0]} layout @param {Uint8Array[]} decoded */
+function joinRows(index, { dtype, columns, coarse, zeroPoints, chunkElements }, decoded) {
+	const size = DTYPE_SIZES[dtype];
+	const sides = [coarse, zeroPoints].map((number) => ({ ...index.objects[number], bytes: decoded[number] }));
+	need(sides.every((side) => side.kind !== LAYOUT && side.dtype === dtype), "matrices that cannot be joined");
+	need(sides[0].columns + sides[1].columns === columns, "other columns than the two matrices have");
+	need(sides.every((side) => side.chunkElements / side.columns === chunkElements / columns), "parts of other rows");
+	const rows = sides[0].bytes.length / size / sides[0].columns;
+	need(sides[1].bytes.length === rows * size * sides[1].columns, "matrices of other rows");
+	return Buffer.concat(Array.from({ length: rows }, (_, row) =>
+		sides.map((side) => side.bytes.subarray(row * size * side.columns, (row + 1) * size * side.columns))).flat());
 }
 
 /** A single x ≥ 0 as an FP16 pattern, half to even. @param {number} x */

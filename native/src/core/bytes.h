@@ -42,6 +42,13 @@ static inline float qs_load_f32(const uint8_t *p)
 	return v;
 }
 
+static inline double qs_load_f64(const uint8_t *p)
+{
+	double v;
+	memcpy(&v, p, sizeof v);
+	return v;
+}
+
 static inline void qs_store16(uint8_t *p, uint16_t v)
 {
 	memcpy(p, &v, sizeof v);

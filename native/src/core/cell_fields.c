@@ -37,7 +37,7 @@ static int kind_of(uint32_t rule)
 static int prefers_tables(qs_fields_kind kind, uint32_t dtype, const qs_grid *grid, uint64_t run)
 {
 #if QS_HAVE_AVX512
-	if (qs_cpu_has_avx512() && grid->scales_dtype != QS_F32 &&
+	if (qs_cpu_has_avx512() && qs_dtype_size(grid->scales_dtype) == 2 &&
 	    (qs_grid_is_plain(grid) || kind == QS_FIELDS_CUT))
 		return 1;
 #endif

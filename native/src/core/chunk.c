@@ -31,7 +31,7 @@ static int has_usable_grid(const qs_chunk_desc *desc, const qs_grid *grid)
 	    !qs_dtype_is_codes(grid->codes_dtype))
 		return 0;
 	if (qs_rule_record_size(grid->rule) ? grid->scales_dtype != QS_BYTES
-	                                    : !qs_dtype_is_float(grid->scales_dtype))
+	                                    : !qs_dtype_is_scale(grid->scales_dtype))
 		return 0;
 	return qs_grid_covers(grid, desc->cols, desc->first_elem, desc->n_elems);
 }

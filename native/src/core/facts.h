@@ -99,13 +99,15 @@
  * matrix, whether the codes of a word are in AWQ's order of nibbles. BLOCKS: ggml's blocks, of codes and
  * scales. PACKED: words of codes that are neighbours in a row. TRANSPOSED: the words of PACKED, column by
  * column; or floats, column by column. INTERLEAVED: the words of PACKED, with their codes in AWQ's order.
- * INTERLEAVED_COLUMNS: words of eight codes that are neighbours in a column. */
+ * INTERLEAVED_COLUMNS: words of eight codes that are neighbours in a column. JOINED: the rows of two matrices,
+ * side by side. */
 #define QS_LAYOUT_LIST(X)                                                                                    \
 	X(BLOCKS,              1, 0, 0)                                                                          \
 	X(PACKED,              2, 0, 0)                                                                          \
 	X(TRANSPOSED,          3, 1, 0)                                                                          \
 	X(INTERLEAVED,         4, 0, 1)                                                                          \
-	X(INTERLEAVED_COLUMNS, 5, 1, 1)
+	X(INTERLEAVED_COLUMNS, 5, 1, 1)                                                                          \
+	X(JOINED,              6, 0, 0)
 
 /* Modes of chunks (FORMAT.md, 3): name, number, the chunks that may have it, name that users see. ALL;
  * BYTE_CODES: dtype I8 or U8; BYTES: that dtype; REFINE, DELTA, CODES: that kind of object. */
@@ -277,6 +279,12 @@ uint32_t qs_block_size(uint32_t dtype);
 static inline int qs_dtype_is_float(uint32_t dtype)
 {
 	return dtype == QS_F32 || dtype == QS_F16 || dtype == QS_BF16;
+}
+
+/* Is this a type that scales can have where they are no records? */
+static inline int qs_dtype_is_scale(uint32_t dtype)
+{
+	return qs_dtype_is_float(dtype) || dtype == QS_F64;
 }
 
 /* Is this a type that codes can have? */

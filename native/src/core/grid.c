@@ -93,8 +93,9 @@ void qs_grid_step(const qs_grid *grid, uint64_t number, qs_step *step)
 		step->scale = qs_half_value(qs_load16(record + 16), QS_F16) * (float)(int8_t)record[i % 16];
 		return;
 	default:
-		step->scale = grid->scales_dtype == QS_F32
-		                  ? qs_load_f32(grid->scales + 4 * i)
+		step->scale = grid->scales_dtype == QS_F32 ? qs_load_f32(grid->scales + 4 * i)
+		              : grid->scales_dtype == QS_F64
+		                  ? (float)qs_load_f64(grid->scales + 8 * i)
 		                  : qs_half_value(qs_load16(grid->scales + 2 * i), grid->scales_dtype);
 		if (step->zero) /* the rule has a zero point of its own, and grids have none */
 			return;

@@ -111,10 +111,14 @@ typedef struct qs_object {
 	uint32_t chunk_elems, first_chunk, n_chunks;
 	uint64_t offset, coded_size; /* of its chunks, which follow one another; relative to the payload */
 	/* CODES with a rule: their grid (grid.h) */
-	uint32_t zero_points, order; /* objects, or QS_NONE */
+	union {
+		uint32_t zero_points; /* CODES with a rule: object, or QS_NONE */
+		uint32_t beside;      /* LAYOUT of joined matrices: the object with the columns on the right */
+	};
+	uint32_t order; /* object, or QS_NONE */
 	int32_t zero_offset;
 	uint64_t group_stride;
-	/* The meaning of two fields of the record depends on the kind of object; each has a name of its own. */
+	/* The meaning of these fields of the record depends on the kind of object; each has a name of its own. */
 	union {
 		uint32_t group;     /* CODES with a rule: of their grid, without an order */
 		uint32_t n_groups;  /* CODES with a rule: of their grid, with an order */
@@ -159,6 +163,9 @@ void qs_index_file(const qs_index *index, uint32_t i, qs_file *out);
 void qs_index_extent(const qs_index *index, uint32_t i, qs_extent *out);
 void qs_index_tensor(const qs_index *index, uint32_t i, qs_tensor *out);
 void qs_index_object(const qs_index *index, uint32_t i, qs_object *out);
+/* The extents of its file that a tensor without an object of its own is made of: [*first, *first + the number
+ * that is returned). 0 for one that is among other bytes of an extent. */
+uint32_t qs_index_tensor_extents(const qs_index *index, const qs_tensor *tensor, uint32_t *first);
 uint64_t qs_index_dim(const qs_index *index, uint32_t i);
 uint32_t qs_index_chunk_size(const qs_index *index, uint32_t i);
 uint64_t qs_index_chunk_checksum(const qs_index *index, uint32_t i); /* of its coded bytes */

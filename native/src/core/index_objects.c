@@ -36,7 +36,7 @@ static int check_grid(const qs_index *index, uint32_t number, const qs_object *o
 		    n_scales % record != 0)
 			return 0;
 		n_scales = n_scales / record * groups;
-	} else if (!qs_dtype_is_float(scales.dtype) ||
+	} else if (!qs_dtype_is_scale(scales.dtype) ||
 	           (qs_rule_scales(rule) == QS_SCALES_F16 && scales.dtype != QS_F16 &&
 	            (!qs_rule_is_free(rule) || scales.dtype != QS_F32))) {
 		return 0;
@@ -86,14 +86,37 @@ static int has_block_scales(const qs_index *index, const qs_object *codes)
 	       (!qs_rule_is_free(codes->rule) || scales.dtype == QS_F16);
 }
 
+/* Checks the layout of two matrices that are side by side: all three have the same rows in each part. */
+static int check_joined(const qs_index *index, uint32_t number, const qs_object *object,
+                        const qs_object *left)
+{
+	qs_object right;
+	if (object->beside >= number || object->scales != QS_NONE || object->bits != 0 ||
+	    left->kind == QS_KIND_LAYOUT)
+		return 0;
+	qs_index_object(index, object->beside, &right);
+	uint64_t rows = left->n_elems / left->cols, rows_of_part = object->chunk_elems / object->cols;
+	return right.kind != QS_KIND_LAYOUT && left->dtype == object->dtype && right.dtype == object->dtype &&
+	       object->cols == left->cols + right.cols && left->n_elems % left->cols == 0 &&
+	       right.n_elems % right.cols == 0 && right.n_elems / right.cols == rows &&
+	       object->n_elems % object->cols == 0 && object->n_elems / object->cols == rows &&
+	       rows_of_part > 0 && left->chunk_elems % left->cols == 0 &&
+	       left->chunk_elems / left->cols == rows_of_part && right.chunk_elems % right.cols == 0 &&
+	       right.chunk_elems / right.cols == rows_of_part;
+}
+
 static int check_layout(const qs_index *index, uint32_t number, const qs_object *object)
 {
 	qs_object coarse;
 	uint32_t per_word = object->bits == 4 ? 8 : 4, per_elem = per_word;
-	if (object->coarse >= number || object->zero_points != QS_NONE || object->order != QS_NONE ||
-	    object->row_stride != 0 || object->group_stride != 0 || object->zero_offset != 0)
+	if (object->coarse >= number || object->order != QS_NONE || object->row_stride != 0 ||
+	    object->group_stride != 0 || object->zero_offset != 0)
 		return 0;
 	qs_index_object(index, object->coarse, &coarse);
+	if (object->rule == QS_LAYOUT_JOINED)
+		return check_joined(index, number, object, &coarse);
+	if (object->zero_points != QS_NONE)
+		return 0;
 	if (object->rule == QS_LAYOUT_BLOCKS)
 		return coarse.kind == QS_KIND_CODES && coarse.rule != QS_RULE_NONE &&
 		       qs_rule_block(coarse.rule) == object->dtype &&

@@ -313,3 +313,12 @@ void qs_words_unpack_transposed(uint32_t bits, const uint8_t *words, uint64_t ro
 			unpack_word(bits, qs_load32(words + 4 * (size_t)(line * rows + row)),
 			            codes + (size_t)(row * cols + line * (32 / bits)));
 }
+
+void qs_join_rows(const uint8_t *left, size_t left_size, const uint8_t *right, size_t right_size,
+                  size_t n_rows, uint8_t *dst)
+{
+	for (; n_rows > 0; n_rows--, left += left_size, right += right_size, dst += left_size + right_size) {
+		memcpy(dst, left, left_size);
+		memcpy(dst + left_size, right, right_size);
+	}
+}

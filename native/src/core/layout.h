@@ -51,4 +51,8 @@ void qs_words_unpack_transposed(uint32_t bits, const uint8_t *words, uint64_t ro
 void qs_transpose_elems(uint32_t size, const uint8_t *src, uint64_t rows, uint64_t cols, uint64_t first,
                         size_t n, uint8_t *dst);
 
+/* Rows of left_size bytes and rows of right_size bytes, side by side. */
+void qs_join_rows(const uint8_t *left, size_t left_size, const uint8_t *right, size_t right_size,
+                  size_t n_rows, uint8_t *dst);
+
 #endif

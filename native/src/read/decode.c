@@ -22,7 +22,9 @@ _Static_assert(QS_CHUNK_SIZE_MAX % ALIGNMENT == 0, "a part's memory is not a mul
 struct qs_decoder {
 	const qstore_archive *archive;
 	qs_chunk_memory chunk;
-	uint8_t *data[2]; /* QS_CHUNK_SIZE_MAX bytes each, for the objects of a chain in turn */
+	/* QS_CHUNK_SIZE_MAX bytes each: the objects of a chain take turns in the first two; the third, which is
+	 * made when it is needed, has the left one of two joined matrices. */
+	uint8_t *data[3];
 	qs_grid_memory coarse_grid, own_grid;
 	qs_side factors;
 	qs_wholes *wholes, *own_wholes;
@@ -59,6 +61,7 @@ void qs_decoder_destroy(qs_decoder *decoder)
 	qs_chunk_memory_free(&decoder->chunk);
 	free(decoder->data[0]);
 	free(decoder->data[1]);
+	free(decoder->data[2]);
 	qs_grid_memory_free(&decoder->coarse_grid);
 	qs_grid_memory_free(&decoder->own_grid);
 	qs_side_free(&decoder->factors);
@@ -174,7 +177,26 @@ static qstore_status lay_out_transposed(qs_decoder *decoder, const qs_part *part
 	return QSTORE_OK;
 }
 
-/* Makes a part of a layout from the part of the codes with the same number. */
+/* A part of a layout that is the same parts of two matrices, side by side. */
+static qstore_status lay_out_joined(qs_decoder *decoder, const qs_part *part, uint8_t *dst,
+                                    qstore_error *error)
+{
+	qs_part left = qs_part_of(decoder->archive, part->object.coarse, part->number),
+	        right = qs_part_of(decoder->archive, part->object.beside, part->number);
+	if (!decoder->data[2] && !(decoder->data[2] = aligned_alloc(ALIGNMENT, QS_CHUNK_SIZE_MAX)))
+		return qs_no_memory(error);
+	qstore_status status = decode_chain(decoder, &left, decoder->data[2], error);
+	if (!status)
+		status = decode_chain(decoder, &right, decoder->data[0], error);
+	if (status)
+		return status;
+	uint32_t size = qs_dtype_size(part->object.dtype);
+	qs_join_rows(decoder->data[2], (size_t)left.object.cols * size, decoder->data[0],
+	             (size_t)right.object.cols * size, qs_part_elems(part) / (size_t)part->object.cols, dst);
+	return QSTORE_OK;
+}
+
+/* A part of a layout whose elements are those of the same part of the codes. */
 static qstore_status lay_out_in_place(qs_decoder *decoder, const qs_part *part, uint8_t *dst,
                                       qstore_error *error)
 {
@@ -231,7 +253,10 @@ static qstore_status find_damage(qs_decoder *decoder, uint32_t number, uint32_t 
 		status = find_damage_in(decoder, object.coarse, error);
 	else if (object.coarse != QS_NONE)
 		status = find_damage(decoder, object.coarse, first, n, error);
-	const uint32_t sides[] = {object.scales, object.zero_points, object.order};
+	int is_joined = object.kind == QS_KIND_LAYOUT && object.rule == QS_LAYOUT_JOINED;
+	if (is_joined && !status)
+		status = find_damage(decoder, object.beside, first, n, error);
+	const uint32_t sides[] = {object.scales, is_joined ? QS_NONE : object.zero_points, object.order};
 	for (size_t i = 0; i < sizeof(sides) / sizeof(*sides) && !status; i++)
 		status = find_damage_in(decoder, sides[i], error);
 	for (uint32_t i = first; i < first + n && object.n_chunks > 0 && !status; i++) {
@@ -251,6 +276,8 @@ static qstore_status decode_part(qs_decoder *decoder, const qs_part *part, uint8
 	qstore_status status;
 	if (is_transposed(object))
 		status = lay_out_transposed(decoder, part, dst, error);
+	else if (object->kind == QS_KIND_LAYOUT && object->rule == QS_LAYOUT_JOINED)
+		status = lay_out_joined(decoder, part, dst, error);
 	else if (object->kind == QS_KIND_LAYOUT)
 		status = lay_out_in_place(decoder, part, dst, error);
 	else

@@ -3,6 +3,9 @@
 
 #include "archive.h"
 
+/* Smaller tensors are among the literal bytes of their file. */
+#define PARTS_SIZE_MIN 64
+
 void qstore_get_info(const qstore_archive *archive, qstore_archive_info *info)
 {
 	info->file_size = archive->source.size;
@@ -54,24 +57,39 @@ void qstore_get_file(const qstore_archive *archive, uint32_t number, qstore_file
 	info->coded_size = file.coded_size;
 }
 
-/* Sets the rule that made the tensor's codes, and adds the coded bytes of the objects that it is made of. */
-static void fill_rule(const qs_index *index, const qs_object *object, qstore_tensor_info *info)
+/* Sets the kind, the error and the rule of an object, and adds the coded bytes of the objects that it is made
+ * of. */
+static void fill_object(const qs_index *index, uint32_t number, qstore_tensor_info *info)
 {
-	qs_object codes = *object, other;
-	if (object->kind == QS_KIND_LAYOUT) {
-		qs_index_object(index, object->coarse, &codes);
+	qs_object object, codes, other;
+	qs_index_object(index, number, &object);
+	info->coded_size += object.coded_size;
+	if (object.kind == QS_KIND_LAYOUT && object.rule == QS_LAYOUT_JOINED) {
+		qs_index_object(index, object.beside, &other);
+		info->coded_size += other.coded_size;
+		fill_object(index, object.coarse, info);
+		return;
+	}
+	if (object.kind == QS_KIND_LAYOUT && qs_dtype_is_float(object.dtype)) {
+		fill_object(index, object.coarse, info); /* the matrix that it is the transpose of */
+		return;
+	}
+	info->kind = qs_kind_name(object.kind);
+	info->error = object.kind == QS_KIND_REFINE ? (double)object.error : 0;
+	codes = object;
+	if (object.kind == QS_KIND_LAYOUT) {
+		qs_index_object(index, object.coarse, &codes);
 		info->coded_size += codes.coded_size;
-		if (object->scales != QS_NONE) {
-			qs_index_object(index, object->scales, &other);
+		if (object.scales != QS_NONE) {
+			qs_index_object(index, object.scales, &other);
 			info->coded_size += other.coded_size;
 		}
-	} else if (object->kind == QS_KIND_REFINE) {
-		qs_index_object(index, object->coarse, &codes);
-	} else if (object->kind == QS_KIND_DELTA) {
-		/* FP32 weights that have codes are stored as differences to their 16-bit cast, which is an object of
-		 * no file. */
-		qs_index_object(index, object->coarse, &other);
-		if (other.kind == QS_KIND_REFINE && other.variant == object->variant) {
+	} else if (object.kind == QS_KIND_REFINE) {
+		qs_index_object(index, object.coarse, &codes);
+	} else if (object.kind == QS_KIND_DELTA) {
+		/* Singles that have codes are coded from their 16-bit cast, which is an object that is in no file. */
+		qs_index_object(index, object.coarse, &other);
+		if (other.kind == QS_KIND_REFINE && other.variant == object.variant) {
 			info->kind = "refine";
 			info->coded_size += other.coded_size;
 			info->error = (double)other.error;
@@ -79,6 +97,27 @@ static void fill_rule(const qs_index *index, const qs_object *object, qstore_ten
 		}
 	}
 	info->rule = codes.kind == QS_KIND_CODES ? qs_rule_name(codes.rule) : NULL;
+}
+
+/* A tensor in parts: it is what its largest part is, with the coded bytes of all. */
+static void fill_parts(const qs_index *index, const qs_tensor *tensor, qstore_tensor_info *info)
+{
+	uint32_t first, n = qs_index_tensor_extents(index, tensor, &first);
+	uint64_t largest = 0, coded_size = 0;
+	for (uint32_t i = 0; i < n; i++) {
+		qs_extent extent;
+		qstore_tensor_info part = *info;
+		qs_index_extent(index, first + i, &extent);
+		fill_object(index, extent.object, &part);
+		coded_size += part.coded_size;
+		if (extent.size > largest) {
+			largest = extent.size;
+			info->kind = part.kind;
+			info->rule = part.rule;
+			info->error = part.error;
+		}
+	}
+	info->coded_size = coded_size;
 }
 
 void qstore_get_tensor(const qstore_archive *archive, uint32_t number, qstore_tensor_info *info)
@@ -97,19 +136,16 @@ void qstore_get_tensor(const qstore_archive *archive, uint32_t number, qstore_te
 	info->size = tensor.size;
 	info->n_elems = tensor.size / qs_block_size(tensor.dtype) * qs_block_elems(tensor.dtype);
 	info->kind = "literal";
-	if (tensor.object != QS_NONE) {
-		qs_object object;
-		qs_index_object(index, tensor.object, &object);
-		if (object.kind == QS_KIND_LAYOUT && qs_dtype_is_float(object.dtype))
-			qs_index_object(index, object.coarse, &object); /* the matrix that it is the transpose of */
-		info->kind = qs_kind_name(object.kind);
-		info->coded_size = object.coded_size;
-		fill_rule(index, &object, info);
-		if (object.kind == QS_KIND_REFINE)
-			info->error = (double)object.error;
-		/* The tensor is shared if a variant that does not have this file has the object in its layer. */
-		info->shared = (file.variants >> object.variant & 1) == 0;
+	if (tensor.object == QS_NONE) {
+		if (tensor.size >= PARTS_SIZE_MIN)
+			fill_parts(index, &tensor, info);
+		return;
 	}
+	qs_object object;
+	qs_index_object(index, tensor.object, &object);
+	fill_object(index, tensor.object, info);
+	/* A coarser variant's layer holds it, though this file is a finer one's. */
+	info->shared = (file.variants >> object.variant & 1) == 0;
 }
 
 uint64_t qstore_get_tensor_dim(const qstore_archive *archive, uint32_t number, uint32_t dim)

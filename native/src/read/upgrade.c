@@ -43,6 +43,19 @@ static void add_object(upgrade_cost *cost, uint32_t number)
 	add_object(cost, object.order);
 }
 
+/* Adds the parts of a tensor that has no object of its own. */
+static void add_parts(upgrade_cost *cost, const qs_tensor *tensor)
+{
+	uint32_t first, n = qs_index_tensor_extents(cost->index, tensor, &first);
+	for (uint32_t i = 0; i < n; i++) {
+		upgrade_cost part = {.index = cost->index, .from = cost->from};
+		qs_extent extent;
+		qs_index_extent(cost->index, first + i, &extent);
+		add_object(&part, extent.object);
+		cost->size += part.size;
+	}
+}
+
 /* ---- The gain ---- */
 
 typedef struct upgrade_sampler {
@@ -158,6 +171,8 @@ static qstore_status list_tensors(const qstore_archive *archive, uint32_t varian
 		if (!(file.variants >> variant & 1) || file.variants >> from & 1)
 			continue;
 		add_object(&cost, tensor.object);
+		if (tensor.object == QS_NONE)
+			add_parts(&cost, &tensor);
 		if (tensor.object != QS_NONE && cost.n_objects == 0)
 			continue; /* it is equal to a tensor of the coarser variant */
 		qstore_upgrade *added = qs_array_add(list, n, sizeof(*added));

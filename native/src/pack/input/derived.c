@@ -35,6 +35,7 @@ pack_tensor *pack_derive(pack_derived *derived, const pack_tensor *viewed, pack_
 	    .owner = viewed->owner ? viewed->owner : viewed,
 	    .view = view,
 	    .viewed = viewed,
+	    .chunk_rows = viewed->chunk_rows,
 	    .object = QS_NONE,
 	};
 	return tensor;
@@ -47,6 +48,7 @@ qstore_status pack_derive_copy(pack_derived *derived, const pack_tensor *owner, 
 	if (!tensor)
 		return qs_no_memory(error);
 	tensor->viewed = NULL;
+	tensor->chunk_rows = 0;
 	tensor->source = &derived->spool->source;
 	*made = tensor;
 	return pack_spool_append(derived->spool, elems, (size_t)tensor->size, &tensor->source_offset, error);

@@ -12,7 +12,8 @@ typedef enum pack_role {
 	PACK_REFINE,   /* 16-bit floats, given `refined_codes` */
 	PACK_DELTA,    /* floats, given the floats `reference` */
 	PACK_BASE,     /* elements of a file of the base */
-	PACK_LAYOUT,   /* bytes that are made of the elements of `content` and of their scales */
+	PACK_LAYOUT,   /* bytes that are made of the elements of `content` and of their scales, or of `beside` */
+	PACK_PARTS,    /* its parts, which are tensors of their own, one behind the other */
 	PACK_DUPLICATE /* equal to `original`, whose object it uses */
 } pack_role;
 
@@ -31,7 +32,8 @@ typedef enum pack_view {
 	PACK_CAST_BF16,               /* F32 rounded to BF16 */
 	PACK_Q8_0,                    /* Q8_0 blocks that are made of floats */
 	PACK_Q8_0_CODES,              /* the codes of such blocks */
-	PACK_Q8_0_SCALES              /* the scales of such blocks */
+	PACK_Q8_0_SCALES,             /* the scales of such blocks */
+	PACK_COLUMNS                  /* some neighbouring columns */
 } pack_view;
 
 /* The grid of a matrix's codes: which scale and zero point each of them has (core/grid.h). */
@@ -47,13 +49,15 @@ typedef struct pack_grid {
 typedef struct pack_coding {
 	pack_role role;
 	int is_needed;                     /* it stays as it is, because it is in another tensor's grid */
+	int is_referenced;                 /* other tensors are coded from it, or equal to it */
 	pack_grid grid;                    /* CODES with a rule */
 	struct pack_tensor *coarser_codes; /* CODES, or NULL */
 	struct pack_tensor *refined_codes; /* REFINE */
 	struct pack_tensor *factors;       /* REFINE: of the columns, or NULL */
 	struct pack_tensor *reference;     /* DELTA */
 	struct pack_tensor *content;       /* LAYOUT */
-	uint32_t layout_bits;              /* LAYOUT, not of blocks: bits of a code or a float */
+	struct pack_tensor *beside;        /* LAYOUT of two matrices side by side: the right one */
+	uint32_t layout_bits;              /* LAYOUT of words or transposed: bits of a code or a float */
 	struct pack_tensor *original;      /* DUPLICATE */
 } pack_coding;
 
@@ -71,6 +75,7 @@ typedef struct pack_tensor {
 	uint64_t source_offset;
 	const struct pack_tensor *viewed; /* other views: the tensor whose bytes they are made of */
 	uint32_t code_bits;               /* views of packed codes: bits of a code */
+	uint64_t first_col;               /* COLUMNS: the first of them */
 	struct pack_base_file *base_file; /* of a tensor of the base: the file that it is in (match/base.h) */
 
 	/* Its relatives */
@@ -78,7 +83,18 @@ typedef struct pack_tensor {
 	struct pack_tensor *cast;        /* of F32: the derived tensor that is its cast to BF16, or NULL */
 	struct pack_tensor *transposed;  /* of floats: the derived tensor with columns as rows, or NULL */
 	struct pack_tensor
-	    *matrix;       /* the codes that it is the file's form of: itself or a derived tensor; or NULL */
+	    *matrix;         /* the codes that it is the file's form of: itself or a derived tensor; or NULL */
+	uint32_t chunk_rows; /* rows of a chunk; 0: as many as fit */
+	uint64_t cols;       /* columns; 0: those of dims */
+	/* A tensor may be split into parts, neighbouring rows each (match/parts.h). Its role is PARTS when they
+	 * are used. has_slices: they are of the same size, and each has a partner. */
+	struct pack_tensor **parts;
+	size_t n_parts;
+	int has_slices;
+	/* Of a part, or of some of its columns: the tensor that is split, the rows and columns by which that is,
+	 * and the part's first row. */
+	struct pack_tensor *whole;
+	uint64_t whole_rows, whole_cols, first_row;
 	int has_grid;      /* codes: their grid is known, but perhaps for the rule */
 	int is_transposed; /* codes: their rows are the columns of the floats that they were made of */
 
@@ -100,6 +116,9 @@ void pack_set_refine(pack_tensor *fine, pack_tensor *codes);
 void pack_set_delta(pack_tensor *fine, pack_tensor *reference);
 void pack_set_layout(pack_tensor *tensor, pack_tensor *content, uint32_t bits);
 void pack_set_codes(pack_tensor *codes, const pack_grid *grid);
+/* left: some first columns of a tensor; right: the others. */
+void pack_set_joined(pack_tensor *tensor, pack_tensor *left, pack_tensor *right);
+void pack_set_parts(pack_tensor *tensor);
 
 uint64_t pack_n_elems(const pack_tensor *tensor);
 /* Rows and columns as chunks are laid out by: rows are what the first dimension counts, of convolutions too.

@@ -27,7 +27,8 @@ _Static_assert(SCALES_SIZE_MAX / 2 * 64 <= PACK_SCRATCH_SIZE / 2, "the floats of
 static qstore_status read_viewed(const pack_tensor *t, uint8_t *dst, size_t size, uint64_t offset,
                                  qstore_error *error)
 {
-	if (t->viewed->view == PACK_TRANSPOSED) /* its reader needs no scratch memory */
+	/* The readers of these views need no scratch memory. */
+	if (t->viewed->view == PACK_TRANSPOSED || t->viewed->view == PACK_COLUMNS)
 		return pack_tensor_read(t->viewed, dst, size, offset, NULL, error);
 	assert(t->viewed->view == PACK_AS_IS);
 	return pack_read(t->viewed->source, dst, size, t->viewed->source_offset + offset, error);
@@ -274,6 +275,37 @@ static qstore_status read_cast(const pack_tensor *t, uint8_t *dst, size_t size, 
 	return status;
 }
 
+/* Some columns of each row. Whole rows are read where that is not much more. */
+static qstore_status read_columns(const pack_tensor *t, uint8_t *dst, size_t size, uint64_t offset,
+                                  uint8_t *scratch, qstore_error *error)
+{
+	uint64_t elem = qs_dtype_size(t->dtype), row_size = t->dims[1] * elem,
+	         whole_size = pack_cols(t->viewed) * elem, skip = t->first_col * elem;
+	while (size > 0) {
+		uint64_t row = offset / row_size, at = offset % row_size;
+		size_t n = row_size - at < size ? (size_t)(row_size - at) : size, n_rows = 1;
+		qstore_status status;
+		if (scratch && at == 0 && n == row_size && whole_size <= PACK_SCRATCH_SIZE / 2 &&
+		    whole_size < 4 * row_size) {
+			n_rows = size / row_size;
+			if (n_rows > PACK_SCRATCH_SIZE / 2 / whole_size)
+				n_rows = PACK_SCRATCH_SIZE / 2 / whole_size;
+			status = read_viewed(t, scratch, n_rows * whole_size, row * whole_size, error);
+			for (size_t i = 0; i < n_rows && !status; i++)
+				memcpy(dst + i * row_size, scratch + i * whole_size + skip, row_size);
+			n = n_rows * row_size;
+		} else {
+			status = read_viewed(t, dst, n, row * whole_size + skip + at, error);
+		}
+		if (status)
+			return status;
+		dst += n;
+		offset += n;
+		size -= n;
+	}
+	return QSTORE_OK;
+}
+
 typedef qstore_status view_reader(const pack_tensor *t, uint8_t *dst, size_t size, uint64_t offset,
                                   uint8_t *scratch, qstore_error *error);
 
@@ -294,6 +326,7 @@ qstore_status pack_tensor_read(const pack_tensor *tensor, uint8_t *dst, size_t s
 	    [PACK_Q8_0] = read_q8_0,
 	    [PACK_Q8_0_CODES] = read_q8_0,
 	    [PACK_Q8_0_SCALES] = read_q8_0,
+	    [PACK_COLUMNS] = read_columns,
 	};
 	qstore_status status = QSTORE_OK;
 	if (tensor->view == PACK_AS_IS)

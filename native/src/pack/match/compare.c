@@ -16,13 +16,13 @@
 qstore_status pack_are_equal(const pack_tensor *a, const pack_tensor *b, const pack_progress *progress,
                              uint8_t *buffer, int *equal, qstore_error *error)
 {
-	assert(a->size == b->size && a->view == PACK_AS_IS && b->view == PACK_AS_IS);
+	assert(a->size == b->size);
 	*equal = 1;
 	for (uint64_t at = 0; at < a->size && *equal; at += QS_IO_BLOCK) {
 		size_t n = a->size - at < QS_IO_BLOCK ? (size_t)(a->size - at) : QS_IO_BLOCK;
-		qstore_status status = pack_read(a->source, buffer, n, a->source_offset + at, error);
+		qstore_status status = pack_tensor_read(a, buffer, n, at, NULL, error);
 		if (!status)
-			status = pack_read(b->source, buffer + QS_IO_BLOCK, n, b->source_offset + at, error);
+			status = pack_tensor_read(b, buffer + QS_IO_BLOCK, n, at, NULL, error);
 		if (!status)
 			status = pack_check_cancelled(progress, error);
 		if (status)
@@ -116,6 +116,8 @@ qstore_status pack_refine_pays(qs_encoder *encoder, const pack_tensor *fine, con
 	if (!status)
 		status = pack_load_grid(&codes->coding.grid, codes->dtype, desc->cols, desc->first_elem,
 		                        desc->n_elems, &grid, sample.scratch, &desc->coarse_grid, error);
+	if (!status)
+		status = pack_load_factors(fine, &grid, sample.scratch, desc, error);
 	if (!status)
 		status = saves(encoder, &sample, fine->name, pays, error);
 	pack_grid_free(&grid);

@@ -6,8 +6,8 @@
 #include "pack/input/progress.h"
 #include "pack/input/tensor.h"
 
-/* Are the bytes of two tensors of the same size equal? Both are as they are in their files. buffer: 2 *
- * QS_IO_BLOCK bytes. */
+/* Are the bytes of two tensors of the same size equal? Both are as they are in their files, or columns of
+ * these. buffer: 2 * QS_IO_BLOCK bytes. */
 qstore_status pack_are_equal(const pack_tensor *a, const pack_tensor *b, const pack_progress *progress,
                              uint8_t *buffer, int *equal, qstore_error *error);
 

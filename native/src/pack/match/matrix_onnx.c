@@ -107,8 +107,13 @@ static qstore_status take_quant(pack_derived *derived, const pack_map *map, cons
 		grid.group_stride = 1;
 	} else if (n == rows && (quant->axis == 0 || (quant->axis < 0 && n == 1))) {
 		grid.row_stride = n > 1;
-	} else if (n == cols && quant->axis == 1 && t->n_dims == 2) {
-		grid.group = 1;
+	} else if (quant->axis > 0 && quant->axis < (int64_t)t->n_dims && n == t->dims[quant->axis]) {
+		/* Columns are counted from that axis on. */
+		cols = 1;
+		for (uint32_t i = (uint32_t)quant->axis; i < t->n_dims; i++)
+			cols *= t->dims[i];
+		t->cols = cols;
+		grid.group = pack_row_group(cols / n);
 		grid.group_stride = 1;
 	} else if (n != 1) {
 		return QSTORE_OK;

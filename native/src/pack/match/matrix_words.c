@@ -236,5 +236,10 @@ qstore_status pack_take_words(pack_derived *derived, const pack_map *map, pack_t
 		t->key = rename_end(derived, t->key, "._weight_qdata", ".weight");
 		return t->key ? QSTORE_OK : qs_no_memory(error);
 	}
+	/* optimum-quanto: X.weight._data, X.weight._scale. */
+	if (qs_ends_in(t->name, "._data")) {
+		t->key = rename_end(derived, t->key, "._data", "");
+		return t->key ? QSTORE_OK : qs_no_memory(error);
+	}
 	return QSTORE_OK;
 }

@@ -3,268 +3,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "apart.h"
-#include "compare.h"
-#include "core/delta.h"
 #include "match.h"
-#include "os/file.h"
-#include "rule.h"
-
-typedef struct pairing {
-	pack_input *input;
-	pack_derived *derived;
-	const pack_progress *progress;
-	pack_map names[QS_VARIANTS_MAX], keys[QS_VARIANTS_MAX]; /* of each variant */
-	pack_search search;
-	qs_encoder *encoder;
-	uint32_t fine_variant; /* whose tensors are paired */
-	pack_apart *apart;
-	pack_tally tally; /* of fine_variant */
-} pairing;
-
-/* Squared correlation of a pair. Tensors that do not belong together have at most a sixth of it. */
-#define CONTENT_MIN 0.25
-
-static int have_same_shape(const pack_tensor *a, const pack_tensor *b)
-{
-	if (a->n_dims != b->n_dims)
-		return 0;
-	for (uint32_t i = 0; i < a->n_dims; i++) {
-		if (a->dims[i] != b->dims[i])
-			return 0;
-	}
-	return 1;
-}
-
-/* The matrix of codes that a tensor is the file's form of; NULL when it can be none. */
-static pack_tensor *matrix_of(pack_tensor *t)
-{
-	if (t->matrix)
-		return t->matrix;
-	return (t->dtype == QS_I8 || t->dtype == QS_U8) && t->n_dims > 1 && t->coding.role != PACK_LITERAL ? t
-	                                                                                                   : NULL;
-}
-
-/* ---- Floats from codes ---- */
-
-/* *half: the floats themselves, or the cast of singles to BF16, to which these are differences. */
-static qstore_status cast_to_16_bits(pack_derived *derived, pack_tensor *fine, pack_tensor **half,
-                                     qstore_error *error)
-{
-	*half = fine;
-	if (fine->dtype == QS_F32) {
-		if (!fine->cast)
-			fine->cast =
-			    pack_derive(derived, fine, PACK_CAST_BF16, QS_BF16, pack_rows(fine), pack_cols(fine));
-		*half = fine->cast;
-	}
-	return *half ? QSTORE_OK : qs_no_memory(error);
-}
-
-/* *transposed: the floats with their columns as rows. The file's tensor can be a layout of them. */
-static qstore_status transpose(pack_derived *derived, pack_tensor *fine, pack_tensor **transposed,
-                               qstore_error *error)
-{
-	if (!fine->transposed)
-		fine->transposed =
-		    pack_derive(derived, fine, PACK_TRANSPOSED, fine->dtype, pack_cols(fine), pack_rows(fine));
-	*transposed = fine->transposed;
-	return *transposed ? QSTORE_OK : qs_no_memory(error);
-}
-
-static void set_layout_of_transposed(pack_tensor *fine)
-{
-	pack_set_layout(fine, fine->transposed, 8 * qs_dtype_size(fine->dtype));
-}
-
-static int can_be_transposed(const pack_tensor *t)
-{
-	return qs_dtype_is_float(t->dtype) && t->n_dims == 2 && pack_n_elems(t) < QS_TRANSPOSED_MAX &&
-	       pack_n_elems(t) > 0 && t->coding.role == PACK_PLAIN;
-}
-
-/* A rule that explains fewer codes is taken only if that saves bytes. */
-#define DIFFERING_SMALL 0.02
-/* Quantizers without choices that give another code for more of the weights quantized other weights. Casts
- * to 16 bits before they ran change at most 7 % of the codes. */
-#define DIFFERING_MAX 0.15
-
-static int has_no_choices(uint32_t rule)
-{
-	return rule == QS_RULE_LLM_INT8 || rule == QS_RULE_Q8_0 || rule == QS_RULE_Q8_0_D;
-}
-
-/* Codes floats as a refinement of codes of variant `coarse_variant`, if they belong to them. */
-static qstore_status pair_with_codes(pairing *q, pack_tensor *fine, pack_tensor *codes,
-                                     uint32_t coarse_variant, pack_match *match, qstore_error *error)
-{
-	pack_tensor *half, before = *codes;
-	pack_fit fit;
-	int found, pays = 1;
-	qstore_status status = cast_to_16_bits(q->derived, fine, &half, error);
-	if (!status)
-		status = pack_find_rule(&q->search, half, codes, &q->names[coarse_variant], &found, &fit, error);
-	if (status)
-		return status;
-	*match = PACK_OTHER_PACKING;
-	if (!found)
-		return QSTORE_OK;
-	*match = fit == PACK_WRONG     ? PACK_OTHER_VALUES
-	         : fit == PACK_RELATED ? PACK_FAR_VALUES
-	         : has_no_choices(codes->coding.grid.rule) && q->search.differing > DIFFERING_MAX
-	             ? PACK_OTHER_WEIGHTS
-	             : PACK_MATCHED;
-	if (fit != PACK_FITS) {
-		status = pack_find_factors(&q->search, half, codes, &found, error);
-		if (status)
-			return status;
-		if (found)
-			*match = PACK_MATCHED;
-		fit = found ? PACK_FITS : fit;
-	}
-	if ((fit == PACK_FITS && q->search.differing > DIFFERING_SMALL) || fit == PACK_LOOSE)
-		status = pack_refine_pays(q->encoder, half, codes, &pays, error);
-	if (status)
-		return status;
-	if (!pays && *match == PACK_MATCHED)
-		*match = PACK_FAR_VALUES;
-	if (fit == PACK_RELATED || fit == PACK_WRONG || !pays) {
-		/* The codes say too little about the values: both are coded on their own. */
-		codes->coding = before.coding;
-		codes->matrix = before.matrix;
-		half->coding.factors = NULL;
-		return QSTORE_OK;
-	}
-	pack_set_refine(half, codes);
-	if (half != fine)
-		pack_set_delta(fine, half);
-	return pack_use_absmax(&q->search, fine, codes, error);
-}
-
-/* ---- All pairs ---- */
-
-/* Codes floats as differences to others, if that pays. given: the file's tensor, which `fine` may be
- * transposed from. */
-static qstore_status pair_with_floats(pairing *q, pack_tensor *given, pack_tensor *fine, pack_tensor *coarse,
-                                      pack_match *match, qstore_error *error)
-{
-	int pays = 0;
-	double correlation = 1;
-	qstore_status status = QSTORE_OK;
-	if (qs_delta_applies(coarse->dtype, fine->dtype))
-		status = pack_delta_pays(q->encoder, fine, coarse, &pays, error);
-	if (!status && !pays)
-		status = pack_correlate_floats(fine, coarse, &correlation, error);
-	/* Norms and biases of any two models are alike. */
-	if (fine->n_dims > 1)
-		*match = correlation < CONTENT_MIN ? PACK_OTHER_VALUES : PACK_MATCHED;
-	if (status || !pays)
-		return status;
-	if (coarse->coding.role == PACK_LAYOUT) {
-		/* The elements of a layout are those of its content: they have to be transposed too. */
-		status = transpose(q->derived, given, &fine, error);
-		if (status)
-			return status;
-		set_layout_of_transposed(given);
-		coarse = coarse->coding.content;
-	}
-	pack_set_delta(fine, coarse);
-	return QSTORE_OK;
-}
-
-/* Compares two tensors that do not have the same number of rows and columns. */
-static pack_match match_of_other_shapes(const pairing *q, const pack_tensor *fine, const pack_tensor *coarse,
-                                        const pack_tensor *coded, uint32_t coarse_variant)
-{
-	if (!qs_dtype_is_float(fine->dtype) || fine->n_dims < 2)
-		return PACK_UNCOMPARED;
-	if (qs_dtype_is_float(coarse->dtype))
-		return PACK_OTHER_SHAPE;
-	return coarse->dtype == QS_I8 && coarse->n_dims == fine->n_dims &&
-	               pack_n_elems(fine) % pack_n_elems(coarse) != 0 &&
-	               pack_has_scales(&q->names[coarse_variant], coded)
-	           ? PACK_OTHER_SHAPE
-	           : PACK_OTHER_PACKING;
-}
-
-/* Codes `given`, of q->fine_variant, from `coarse`, of coarse_variant, when that is possible. */
-static qstore_status pair_tensors(pairing *q, pack_tensor *given, pack_tensor *coarse,
-                                  uint32_t coarse_variant, pack_match *match, qstore_error *error)
-{
-	pack_tensor *fine = given, *coded = pack_coded(coarse), *codes = matrix_of(coded),
-	            *own_codes = matrix_of(given);
-	qstore_status status = QSTORE_OK;
-	*match = PACK_UNCOMPARED;
-	if (given->coding.role == PACK_DUPLICATE || coded->coding.role == PACK_LITERAL)
-		return QSTORE_OK;
-	if (given->dtype == coarse->dtype && have_same_shape(given, coarse)) {
-		int equal = 0;
-		status = pack_are_equal(given, coded, q->progress, q->search.coarse, &equal, error);
-		if (!status && equal) {
-			pack_set_duplicate(given, coded);
-			*match = PACK_MATCHED;
-		}
-		if (status || equal)
-			return status;
-	}
-	if (codes && codes->is_transposed && can_be_transposed(given))
-		status = transpose(q->derived, given, &fine, error);
-	if (status)
-		return status;
-	const pack_tensor *shape = codes ? codes : coded, *own_shape = own_codes ? own_codes : fine;
-	if (pack_n_elems(shape) != pack_n_elems(own_shape) || pack_cols(shape) != pack_cols(own_shape)) {
-		*match = match_of_other_shapes(q, fine, coarse, coded, coarse_variant);
-		return QSTORE_OK;
-	}
-	if (own_codes && codes) {
-		if (!own_codes->coding.coarser_codes && own_codes->is_transposed == codes->is_transposed &&
-		    fine->coding.role != PACK_LITERAL &&
-		    pack_guess_grid(&q->search, &q->names[coarse_variant], codes) &&
-		    pack_guess_grid(&q->search, &q->names[q->fine_variant], own_codes)) {
-			own_codes->coding.coarser_codes = codes;
-			*match = PACK_MATCHED;
-		}
-		return QSTORE_OK;
-	}
-	if (fine->coding.role != PACK_PLAIN)
-		return QSTORE_OK;
-	if (qs_dtype_is_float(fine->dtype) && codes && fine->n_dims > 1 &&
-	    codes->is_transposed == (fine != given)) {
-		status = pair_with_codes(q, fine, codes, coarse_variant, match, error);
-		if (fine != given && fine->coding.role != PACK_PLAIN)
-			set_layout_of_transposed(given);
-		return status;
-	}
-	/* Scales are small, and have to be plain when they are in a grid. */
-	if (!codes && !pack_is_scales_name(fine->name) && have_same_shape(fine, coarse) &&
-	    qs_dtype_is_float(fine->dtype) && qs_dtype_is_float(coarse->dtype))
-		return pair_with_floats(q, given, fine, coded, match, error);
-	return QSTORE_OK;
-}
-
-/* Is it decided what the tensor is coded from? */
-static int is_paired(pack_tensor *t)
-{
-	const pack_tensor *own_codes = matrix_of(t);
-	if (t->coding.role == PACK_DUPLICATE)
-		return 1;
-	return own_codes ? !!own_codes->coding.coarser_codes
-	                 : t->coding.role != PACK_LITERAL && t->coding.role != PACK_PLAIN;
-}
+#include "names.h"
+#include "pair.h"
 
 /* ---- Pairs by content ---- */
 
 /* *found: the matrix of a variant that has most in common with these floats, or NULL. */
-static qstore_status find_by_content(pairing *q, pack_tensor *fine, uint32_t coarse_variant,
+static qstore_status find_by_content(pack_pairing *q, pack_tensor *fine, uint32_t coarse_variant,
                                      pack_tensor **found, qstore_error *error)
 {
 	const pack_map *map = &q->keys[coarse_variant];
-	double best = CONTENT_MIN;
+	double best = PACK_CONTENT_MIN;
 	pack_tensor *half;
-	qstore_status status = cast_to_16_bits(q->derived, fine, &half, error);
+	qstore_status status = pack_cast_to_16_bits(q->derived, fine, &half, error);
 	*found = NULL;
 	for (size_t i = 0; i < map->n_tensors && !status; i++) {
-		pack_tensor *t = map->tensors[i], *codes = matrix_of(pack_coded(t));
+		pack_tensor *t = map->tensors[i], *codes = pack_matrix_of(pack_coded(t));
 		double correlation;
 		if (!codes || !codes->has_grid || pack_n_elems(codes) != pack_n_elems(fine) ||
 		    pack_cols(codes) != pack_cols(fine) || pack_map_find(&q->keys[q->fine_variant], t->key))
@@ -294,18 +49,18 @@ typedef struct variant_range {
 
 /* Pairs a tensor with the nearest coarser one of its key that it fits. *has_namesake: whether there is any of
  * its key. */
-static qstore_status pair_by_key(pairing *q, pack_tensor *t, variant_range coarser, int *has_namesake,
+static qstore_status pair_by_key(pack_pairing *q, pack_tensor *t, variant_range coarser, int *has_namesake,
                                  qstore_error *error)
 {
 	pack_apart_tensor apart = {.fine = t, .why = PACK_UNCOMPARED, .fine_variant = q->fine_variant};
 	*has_namesake = 0;
-	for (uint32_t v = coarser.first; v-- > coarser.last && !is_paired(t);) {
+	for (uint32_t v = coarser.first; v-- > coarser.last && !pack_is_paired(t);) {
 		pack_tensor *coarse = pack_map_find(&q->keys[v], t->key);
 		pack_match match;
 		if (!coarse)
 			continue;
 		*has_namesake = 1;
-		qstore_status status = pair_tensors(q, t, coarse, v, &match, error);
+		qstore_status status = pack_pair_tensors(q, t, coarse, v, &match, error);
 		if (status)
 			return status;
 		if (apart.why == PACK_UNCOMPARED) {
@@ -321,11 +76,12 @@ static qstore_status pair_by_key(pairing *q, pack_tensor *t, variant_range coars
 			apart.coarse_variant = v;
 		}
 	}
-	return is_paired(t) || apart.why <= PACK_MATCHED ? QSTORE_OK : pack_note_apart(q->apart, &apart, error);
+	return pack_is_paired(t) || apart.why <= PACK_MATCHED ? QSTORE_OK
+	                                                      : pack_note_apart(q->apart, &apart, error);
 }
 
 /* Pairs a matrix that has no namesake in any coarser variant. */
-static qstore_status pair_by_content(pairing *q, pack_tensor *t, variant_range coarser, size_t *n_common,
+static qstore_status pair_by_content(pack_pairing *q, pack_tensor *t, variant_range coarser, size_t *n_common,
                                      qstore_error *error)
 {
 	for (uint32_t v = coarser.first; v-- > coarser.last && t->coding.role == PACK_PLAIN;) {
@@ -334,7 +90,7 @@ static qstore_status pair_by_content(pairing *q, pack_tensor *t, variant_range c
 		qstore_status status = find_by_content(q, t, v, &coarse, error);
 		if (!status && coarse) {
 			++*n_common;
-			status = pair_tensors(q, t, coarse, v, &match, error);
+			status = pack_pair_tensors(q, t, coarse, v, &match, error);
 		}
 		if (status)
 			return status;
@@ -343,7 +99,7 @@ static qstore_status pair_by_content(pairing *q, pack_tensor *t, variant_range c
 }
 
 /* Pairs the tensors of the fine variant. *n_common: those that have a coarser partner. */
-static qstore_status pair_all_tensors(pairing *q, variant_range coarser, size_t *n_common,
+static qstore_status pair_all_tensors(pack_pairing *q, variant_range coarser, size_t *n_common,
                                       qstore_error *error)
 {
 	const pack_input *input = q->input;
@@ -381,14 +137,20 @@ static int is_mostly_unread(const qs_model *model)
 }
 
 /* Finds for each tensor of a variant the nearest coarser one that has something to code it from. */
-static qstore_status pair_variant(pairing *q, uint32_t fine, variant_range coarser, int allow_mismatch,
+static qstore_status pair_variant(pack_pairing *q, uint32_t fine, variant_range coarser, int allow_mismatch,
                                   qstore_error *error)
 {
 	const pack_input *input = q->input;
 	size_t n_common = 0;
 	q->fine_variant = fine;
 	q->tally = (pack_tally){.n_wrong = 0};
-	qstore_status status = pair_all_tensors(q, coarser, &n_common, error);
+	qstore_status status = QSTORE_OK;
+	for (uint32_t v = coarser.first; v-- > coarser.last && !status;)
+		status = pack_rename_prefixes(q, v, error);
+	for (uint32_t v = coarser.first; v-- > coarser.last && !status;)
+		status = pack_pair_experts(q, v, &n_common, error);
+	if (!status)
+		status = pair_all_tensors(q, coarser, &n_common, error);
 	if (status || allow_mismatch)
 		return status;
 	if (n_common == 0 && !is_mostly_unread(&input->variants[fine].model) &&
@@ -418,7 +180,8 @@ static qstore_status set_coarser(pack_input *input, const char *name, qstore_err
 	               high->model.path, name, names);
 }
 
-static qstore_status pair_all_variants(pairing *q, const qstore_pack_options *options, qstore_error *error)
+static qstore_status pair_all_variants(pack_pairing *q, const qstore_pack_options *options,
+                                       qstore_error *error)
 {
 	const pack_input *input = q->input;
 	for (uint32_t v = 1; v < input->n_variants; v++) {
@@ -441,7 +204,7 @@ qstore_status pack_pair_variants(pack_input *input, pack_derived *derived, pack_
                                  const qstore_pack_options *options, const pack_progress *progress,
                                  qstore_error *error)
 {
-	pairing *q = calloc(1, sizeof(*q));
+	pack_pairing *q = calloc(1, sizeof(*q));
 	if (!q)
 		return qs_no_memory(error);
 	q->input = input;

@@ -9,6 +9,7 @@
 #include "core/layout.h"
 #include "core/rules.h"
 #include "os/file.h"
+#include "parts.h"
 #include "text.h"
 
 /* Elements of a chunk that are looked at, in tensors of more than three chunks and in others. */
@@ -21,6 +22,7 @@
 #define NAMED_MAX 32 /* tensors whose names begin like that of a matrix of codes */
 #define SCALES_MAX 8
 #define STRIDES_MAX 6
+#define DIMS_MAX 7 /* dimensions along which scales are looked for */
 #define RULES_MAX 8
 /* Blocks of Q8_0 whose scales are compared at a time. */
 #define BLOCKS_AT_ONCE (1u << 13)
@@ -63,7 +65,7 @@ static int is_zero_points_name(const char *rest)
 /* The length of the stem that a tensor of codes has in common with its scales. */
 static size_t stem_of(const char *name)
 {
-	static const char *const ends[] = {".weight", "_quantized", "_weight_qdata"};
+	static const char *const ends[] = {".weight", "_quantized", "_weight_qdata", "._data"};
 	for (size_t i = 0; i < sizeof(ends) / sizeof(*ends); i++)
 		if (qs_ends_in(name, ends[i]))
 			return strlen(name) - strlen(ends[i]);
@@ -92,7 +94,7 @@ static size_t find_named(const pack_map *map, const pack_tensor *codes, pack_ten
 		if (dot && strchr(dot + 1, '.'))
 			continue;
 		t = pack_coded(t);
-		if (t->coding.role == PACK_PLAIN || t->coding.role == PACK_LITERAL)
+		if (t->coding.role == PACK_PLAIN || t->coding.role == PACK_LITERAL || t->has_slices)
 			found[n++] = t;
 	}
 	return n;
@@ -116,6 +118,12 @@ int pack_has_packed_codes(const pack_map *map, const pack_tensor *fine)
 		if (named[i]->size >= pack_n_elems(fine) / 8 && !qs_dtype_is_float(named[i]->dtype))
 			return 1;
 	return 0;
+}
+
+/* Are codes stored as they are, a byte each? */
+static int are_bytes(const pack_tensor *codes)
+{
+	return codes->view == PACK_AS_IS || codes->view == PACK_COLUMNS;
 }
 
 /* The groups and strides by which n scales can belong to rows × cols codes. Returns their number. */
@@ -149,6 +157,36 @@ static size_t find_strides(uint64_t n, const pack_tensor *scales, uint64_t rows,
 	return n_found;
 }
 
+/* The grids, but for rules, by which scales can belong to codes. Returns their number. */
+static size_t find_grids(const pack_tensor *scales, const pack_tensor *codes,
+                         pack_candidate found[STRIDES_MAX + DIMS_MAX])
+{
+	uint64_t n = pack_n_elems(scales), cols = pack_cols(codes), rows = pack_rows(codes), all_cols = cols;
+	pack_grid strides[STRIDES_MAX];
+	/* The first rows and columns of a matrix have the scales of all of it. */
+	if (codes->whole && !codes->whole->has_slices) {
+		rows = codes->whole_rows;
+		all_cols = codes->whole_cols;
+	}
+	size_t n_found = find_strides(n, scales, rows, all_cols, strides);
+	for (size_t i = 0; i < n_found; i++) {
+		found[i] = (pack_candidate){.grid = strides[i]};
+		if (found[i].grid.group == pack_row_group(all_cols))
+			found[i].grid.group = pack_row_group(cols);
+	}
+	/* A scale for each element of another dimension than the first one: the matrix is seen with as many
+	 * columns as there are elements from that dimension on. */
+	uint64_t after = cols;
+	for (uint32_t axis = 1; codes->n_dims > 2 && n > 1 && axis < codes->n_dims && axis <= DIMS_MAX; axis++) {
+		uint64_t dim = codes->dims[axis];
+		after /= dim > 0 ? dim : 1;
+		if (dim == n && codes->chunk_rows == 0 && after * dim <= UINT32_MAX)
+			found[n_found++] =
+			    (pack_candidate){.grid = {.group = (uint32_t)after, .group_stride = 1}, .cols = after * dim};
+	}
+	return n_found;
+}
+
 /* The rules that codes with these zero points (or NULL) may be made by; of rules that fit equally the first
  * is taken. Returns their number. */
 static size_t find_rules(const pack_tensor *codes, const pack_tensor *zero_points, uint8_t rules[RULES_MAX])
@@ -156,7 +194,7 @@ static size_t find_rules(const pack_tensor *codes, const pack_tensor *zero_point
 	static const uint8_t common[] = {QS_RULE_DIVIDE, QS_RULE_MULTIPLY, QS_RULE_DIVIDE_HALF};
 	int is_packed = codes->view == PACK_WORD_CODES;
 	size_t n = 0;
-	if (codes->view == PACK_AS_IS)
+	if (are_bytes(codes))
 		rules[n++] = QS_RULE_LLM_INT8;
 	if (is_packed && codes->code_bits == 4) { /* rules for 16 codes */
 		rules[n++] = QS_RULE_ADD_HALF_4;
@@ -164,7 +202,7 @@ static size_t find_rules(const pack_tensor *codes, const pack_tensor *zero_point
 	}
 	for (size_t i = 0; i < sizeof(common); i++)
 		rules[n++] = common[i];
-	if (zero_points && (codes->view == PACK_AS_IS || (is_packed && codes->code_bits == 8))) {
+	if (zero_points && (are_bytes(codes) || (is_packed && codes->code_bits == 8))) {
 		rules[n++] = QS_RULE_ADD_HALF;
 		rules[n++] = QS_RULE_ADD;
 	}
@@ -186,7 +224,7 @@ static void find_candidates(pack_search *s, const pack_map *map, const pack_tens
 	uint8_t rules[RULES_MAX];
 	pack_tensor *named[NAMED_MAX];
 	s->n_candidates = 0;
-	if (codes->view != PACK_AS_IS || codes->has_grid) {
+	if (!are_bytes(codes) || codes->has_grid) {
 		pack_candidate known = {.grid = codes->coding.grid, .is_named = 1}, other = known;
 		add_candidate(s, known);
 		if (codes->view == PACK_WORD_CODES_TRANSPOSED && codes->coding.grid.zero_points) {
@@ -217,25 +255,27 @@ static void find_candidates(pack_search *s, const pack_map *map, const pack_tens
 			}
 		return;
 	}
-	uint64_t rows = pack_rows(codes), cols = pack_cols(codes);
 	size_t n_named = find_named(map, codes, named), n_scales = 0;
 	for (size_t i = 0; i < n_named && n_scales < SCALES_MAX; i++) {
-		pack_tensor *scales = named[i], *zero_points = NULL;
-		uint64_t n = pack_n_elems(scales);
-		pack_grid strides[STRIDES_MAX];
-		if (!qs_dtype_is_float(scales->dtype))
+		pack_tensor *scales = qs_dtype_is_scale(named[i]->dtype)
+		                          ? pack_scales_of_part(s->derived, named[i], codes)
+		                          : NULL,
+		            *zero_points = NULL;
+		pack_candidate grids[STRIDES_MAX + DIMS_MAX];
+		if (!scales)
 			continue;
-		size_t n_strides = find_strides(n, scales, rows, cols, strides);
-		n_scales += n_strides > 0;
+		size_t n_grids = find_grids(scales, codes, grids);
+		n_scales += n_grids > 0;
 		for (size_t j = 0; j < n_named; j++)
-			if (is_zero_points_name(named[j]->full + stem_of(codes->full)) && pack_n_elems(named[j]) == n &&
+			if (is_zero_points_name(named[j]->full + stem_of(codes->full)) &&
+			    pack_n_elems(named[j]) == pack_n_elems(named[i]) &&
 			    (named[j]->dtype == QS_U8 || named[j]->dtype == QS_I8))
-				zero_points = named[j];
+				zero_points = pack_scales_of_part(s->derived, named[j], codes);
 		size_t n_rules = find_rules(codes, zero_points, rules);
-		for (size_t j = 0; j < n_strides; j++)
+		for (size_t j = 0; j < n_grids; j++)
 			for (size_t r = 0; r < n_rules; r++) {
-				pack_candidate candidate = {
-				    .grid = strides[j], .is_named = pack_is_scales_name(scales->full + stem_of(codes->full))};
+				pack_candidate candidate = grids[j];
+				candidate.is_named = pack_is_scales_name(scales->full + stem_of(codes->full));
 				candidate.grid.rule = rules[r];
 				candidate.grid.scales = scales;
 				candidate.grid.zero_points = zero_points;
@@ -324,6 +364,8 @@ static qstore_status measure_candidates(pack_search *s, const pack_tensor *fine,
 		qs_chunk_desc desc;
 		qstore_status status = read_sample(s, fine, codes, first, n, &desc, error);
 		for (size_t i = 0; i < n_candidates && !status; i++) {
+			uint64_t other_cols = s->candidates[i].cols;
+			desc.cols = other_cols > 0 ? other_cols : cols;
 			status = load_sample_grid(s, &s->candidates[i].grid, &desc, error);
 			if (status)
 				break;
@@ -397,7 +439,7 @@ qstore_status pack_find_rule(pack_search *s, const pack_tensor *fine, pack_tenso
 		if (status)
 			return status;
 		best = best_candidate(s, s->n_candidates, seen);
-		if (best) {
+		if (best && pack_sums_are_alike(&best->sums)) {
 			s->last_rule = best->grid.rule;
 			s->last_mismatches = (double)best->mismatches / (double)seen;
 		}
@@ -411,6 +453,8 @@ qstore_status pack_find_rule(pack_search *s, const pack_tensor *fine, pack_tenso
 	else
 		*fit = pack_sums_correlation(&best->sums) > RELATED_MIN ? PACK_RELATED : PACK_WRONG;
 	pack_grid grid = best->grid;
+	if (best->cols > 0)
+		codes->cols = best->cols;
 	pack_set_codes(codes, &grid);
 	return QSTORE_OK;
 }
@@ -423,7 +467,7 @@ int pack_guess_grid(pack_search *s, const pack_map *map, pack_tensor *codes)
 	for (size_t i = 0; i < s->n_candidates; i++) {
 		const pack_candidate *c = &s->candidates[i];
 		int is_absmax = strstr(c->grid.scales->name, "SCB") ? 1 : 0;
-		if (!c->is_named || is_absmax != qs_rule_has_absmax(c->grid.rule))
+		if (!c->is_named || c->cols > 0 || is_absmax != qs_rule_has_absmax(c->grid.rule))
 			continue;
 		pack_set_codes(codes, &c->grid);
 		return 1;

@@ -12,7 +12,8 @@
 /* A grid that a matrix of codes may have. */
 typedef struct pack_candidate {
 	pack_grid grid;
-	int is_named; /* its scales are named like scales */
+	uint64_t cols; /* of the matrix, for scales along another axis than the first; 0: as it is */
+	int is_named;  /* its scales are named like scales */
 	uint64_t mismatches;
 	pack_sums sums;
 } pack_candidate;

@@ -271,6 +271,11 @@ static void count_objects(const pack_plan *plan, qstore_pack_result *result)
 uint64_t pack_coded_size(const pack_plan *plan, pack_tensor *tensor)
 {
 	const pack_tensor *t = pack_coded(tensor);
+	uint64_t sum = 0;
+	for (size_t i = 0; t->coding.role == PACK_PARTS && i < t->n_parts; i++)
+		sum += pack_coded_size(plan, t->parts[i]);
+	if (t->coding.role == PACK_PARTS)
+		return sum;
 	uint64_t size = t->object != QS_NONE ? plan->builder.objects[t->object].coded_size : 0;
 	pack_tensor *below = pack_builds_on(t);
 	return below && below->owner == t ? size + pack_coded_size(plan, below) : size;

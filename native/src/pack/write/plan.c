@@ -128,12 +128,18 @@ static void plan_layout(qs_object *object, const pack_tensor *t)
 	    [PACK_NIBBLE_CODES_TRANSPOSED] = QS_LAYOUT_INTERLEAVED_COLUMNS,
 	    [PACK_BLOCK_CODES] = QS_LAYOUT_BLOCKS,
 	    [PACK_Q8_0_CODES] = QS_LAYOUT_BLOCKS,
+	    [PACK_COLUMNS] = QS_LAYOUT_JOINED,
 	};
 	const pack_tensor *content = t->coding.content;
 	uint32_t layout = layouts[content->view];
 	int has_blocks = layout == QS_LAYOUT_BLOCKS;
-	assert(layout != 0 && has_blocks == (t->coding.layout_bits == 0));
 	object->rule = layout;
+	if (layout == QS_LAYOUT_JOINED) {
+		object->beside = pack_object_of(t->coding.beside);
+		pack_geometry(t, &object->cols, &object->chunk_elems);
+		return;
+	}
+	assert(layout != 0 && has_blocks == (t->coding.layout_bits == 0));
 	object->bits = t->coding.layout_bits;
 	if (has_blocks)
 		object->scales = pack_object_of(content->coding.grid.scales);
@@ -193,8 +199,14 @@ static qstore_status plan_tensor(pack_plan *plan, pack_tensor *t, uint32_t layer
 {
 	if (t->coding.role == PACK_LITERAL || t->coding.role == PACK_DUPLICATE || t->object != QS_NONE)
 		return QSTORE_OK;
-	pack_tensor *named[] = {pack_builds_on(t), t->coding.grid.scales, t->coding.grid.zero_points,
-	                        t->coding.grid.order, t->coding.factors};
+	if (t->coding.role == PACK_PARTS) {
+		qstore_status status = QSTORE_OK;
+		for (size_t i = 0; i < t->n_parts && !status; i++)
+			status = plan_tensor(plan, pack_coded(t->parts[i]), layer, error);
+		return status;
+	}
+	pack_tensor *named[] = {pack_builds_on(t),          t->coding.beside,     t->coding.grid.scales,
+	                        t->coding.grid.zero_points, t->coding.grid.order, t->coding.factors};
 	for (size_t i = 0; i < sizeof(named) / sizeof(*named); i++) {
 		qstore_status status =
 		    named[i] ? plan_tensor(plan, pack_coded(named[i]), t->layer, error) : QSTORE_OK;

@@ -60,6 +60,19 @@ static qstore_status index_tensor(pack_plan *plan, uint32_t file, const char *pa
 	return QSTORE_OK;
 }
 
+/* The extents of a tensor that is no literal: one for each of its parts. */
+static qstore_status add_tensor_extents(pack_plan *plan, qs_file *file, pack_tensor *tensor,
+                                        qstore_error *error)
+{
+	const pack_tensor *coded = pack_coded(tensor);
+	if (coded->coding.role != PACK_PARTS)
+		return add_extent(plan, file, (qs_extent){coded->object, 0, coded->size}, error);
+	qstore_status status = QSTORE_OK;
+	for (size_t i = 0; i < coded->n_parts && !status; i++)
+		status = add_tensor_extents(plan, file, coded->parts[i], error);
+	return status;
+}
+
 /* The record of a file that is made of objects, its extents and its tensors. */
 static qstore_status index_file(pack_plan *plan, uint32_t number, pack_planned_file *planned,
                                 qstore_error *error)
@@ -91,7 +104,7 @@ static qstore_status index_file(pack_plan *plan, uint32_t number, pack_planned_f
 			literal += pending;
 			pending = 0;
 			if (!status && t)
-				status = add_extent(plan, &record, (qs_extent){object, 0, t->size}, error);
+				status = add_tensor_extents(plan, &record, t, error);
 		}
 		if (!status && t)
 			status = index_tensor(plan, number, file->path, t, object, error);

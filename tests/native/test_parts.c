@@ -1,0 +1,261 @@
+/* Pairs whose tensors differ in shape, order or name although they are of the same weights: padded,
+ * transposed, sliced, renamed; scales along any axis. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <qstore.h>
+
+#include "core/index.h"
+#include "../generate/tensors.h"
+#include "pair_help.h"
+#include "scratch.h"
+
+/* Packs, and fails the test unless so many weights are paired without exceptions, and none is apart. */
+static void expect_paired(void **state, gen_tensors *high, gen_tensors *low, uint64_t n_weights)
+{
+	pair_outcome outcome = pack_pair(state, high, low, (qstore_pack_options){.from = NULL});
+	if (outcome.n_warnings > 0)
+		fail_msg("warning: %s", outcome.warning);
+	assert_int_equal(outcome.result.paired_weights, n_weights);
+	assert_int_equal(outcome.result.n_exceptions, 0);
+}
+
+/* More rows, more columns, or both, in either model, of zeros or of other values, in all float types. */
+static void pairs_the_common_part(void **state)
+{
+	static const uint32_t dtypes[] = {QS_BF16, QS_F16, QS_F32};
+	for (unsigned i = 0; i < 3 * 3 * 2 * 2; i++) {
+		unsigned more = 1 + i % 3, in_low = i / 9 % 2;
+		uint32_t dtype = dtypes[i / 3 % 3];
+		gen_tensors high = {0}, low = {0};
+		gen_matrix bf16 = gen_weights(i, QS_BF16, 60, 128), m = gen_cast(&bf16, dtype),
+		           larger = gen_resized(&m, more & 1 ? 75 : 60, more & 2 ? 150 : 128, i >= 18 ? 0.01f : 0);
+		gen_add_matrix(&high, "up.weight", in_low ? &m : &larger);
+		gen_add_int8(&low, "up", in_low ? &larger : &m, GEN_SCHEME_DIVIDE);
+		expect_paired(state, &high, &low, 60 * 128);
+		gen_matrix_free(&bf16);
+		gen_matrix_free(&m);
+		gen_matrix_free(&larger);
+	}
+}
+
+/* More rows in one, more columns in the other. */
+static void pairs_what_overlaps(void **state)
+{
+	gen_tensors high = {0}, low = {0};
+	gen_matrix m = gen_weights(1, QS_BF16, 60, 128), a = gen_resized(&m, 70, 128, 0),
+	           b = gen_resized(&m, 60, 140, 0);
+	gen_add_matrix(&high, "up.weight", &a);
+	gen_add_int8(&low, "up", &b, GEN_SCHEME_LLM_INT8);
+	expect_paired(state, &high, &low, 60 * 128);
+	gen_matrix_free(&m);
+	gen_matrix_free(&a);
+	gen_matrix_free(&b);
+}
+
+/* Embeddings with rows more cost these rows. */
+static void shares_equal_rows(void **state)
+{
+	for (int in_low = 0; in_low < 2; in_low++) {
+		gen_tensors high = {0}, low = {0};
+		gen_matrix m = gen_weights(1, QS_BF16, 500, 64), more = gen_resized(&m, 510, 64, 0),
+		           up = gen_weights(2, QS_BF16, 64, 64);
+		gen_add_matrix(&high, "embed.weight", in_low ? &m : &more);
+		gen_add_matrix(&low, "embed.weight", in_low ? &more : &m);
+		gen_add_matrix(&high, "up.weight", &up);
+		gen_add_int8(&low, "up", &up, GEN_SCHEME_LLM_INT8);
+		pair_outcome outcome = pack_pair(state, &high, &low, (qstore_pack_options){.from = NULL});
+		assert_int_equal(outcome.n_warnings, 0);
+		assert_true(outcome.result.archive_size < 500 * 64 * 2);
+		gen_matrix_free(&m);
+		gen_matrix_free(&more);
+		gen_matrix_free(&up);
+	}
+}
+
+/* A matrix of several chunks, whose parts have their rows in common. */
+static void pairs_common_parts_of_many_chunks(void **state)
+{
+	gen_tensors high = {0}, low = {0};
+	gen_matrix m = gen_weights(1, QS_BF16, 700, 1000), larger = gen_resized(&m, 720, 1100, 0);
+	gen_add_matrix(&high, "up.weight", &m);
+	gen_add_int8(&low, "up", &larger, GEN_SCHEME_LLM_INT8);
+	expect_paired(state, &high, &low, 700 * 1000);
+	gen_matrix_free(&m);
+	gen_matrix_free(&larger);
+}
+
+/* Conv1D in HIGH, [in, out] in LOW; square ones are told by their values. */
+static void pairs_transposed_matrices(void **state)
+{
+	static const uint32_t dtypes[] = {QS_BF16, QS_F16, QS_F32};
+	for (unsigned i = 0; i < 3 * 2 * 2; i++) {
+		gen_tensors high = {0}, low = {0};
+		gen_matrix bf16 = gen_weights(i, QS_BF16, 96, i % 2 ? 96 : 64), m = gen_cast(&bf16, dtypes[i / 4]),
+		           transposed = gen_transposed(&m);
+		int in_low = i / 2 % 2;
+		gen_add_matrix(&high, "fc.weight", in_low ? &m : &transposed);
+		gen_add_int8(&low, "fc", &m, in_low ? GEN_SCHEME_TRANSPOSED : GEN_SCHEME_LLM_INT8);
+		expect_paired(state, &high, &low, m.rows * m.cols);
+		gen_matrix_free(&bf16);
+		gen_matrix_free(&m);
+		gen_matrix_free(&transposed);
+	}
+}
+
+/* Names of quanto, and scales in F64. */
+static void finds_scales_of_other_kinds(void **state)
+{
+	static const gen_scheme schemes[] = {GEN_SCHEME_QUANTO, GEN_SCHEME_DIVIDE_F64};
+	for (size_t i = 0; i < 2; i++) {
+		gen_tensors high = {0}, low = {0};
+		gen_matrix m = gen_weights(i, QS_BF16, 64, 128);
+		gen_add_matrix(&high, "fc.weight", &m);
+		gen_add_int8(&low, "fc", &m, schemes[i]);
+		expect_paired(state, &high, &low, 64 * 128);
+		gen_matrix_free(&m);
+	}
+}
+
+/* Tensors of four dims, seen as `before` × `dim` × `after`, with a scale for each of the dim in the middle.
+ */
+static void finds_scales_along_any_axis(void **state)
+{
+	static const struct {
+		uint64_t dims[4];
+		unsigned axis;
+	} cases[] = {{{24, 32, 3, 3}, 1}, {{1, 8, 9, 64}, 3}, {{8, 5, 48, 3}, 2}, {{40, 6, 3, 3}, 0}};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const uint64_t *dims = cases[i].dims, dim = dims[cases[i].axis];
+		uint64_t before = 1, after = 1;
+		for (unsigned d = 0; d < cases[i].axis; d++)
+			before *= dims[d];
+		for (unsigned d = cases[i].axis + 1; d < 4; d++)
+			after *= dims[d];
+		/* Rows are what a scale is for: they are brought to their places. */
+		gen_matrix m = gen_weights(i, QS_BF16, dim, before * after),
+		           placed = gen_weights(9, QS_BF16, dim, before * after);
+		int8_t *codes = malloc((size_t)(dim * before * after)), *own = malloc((size_t)(dim * before * after));
+		float *scales = malloc((size_t)dim * sizeof(float));
+		assert_true(codes && own && scales);
+		gen_int8_codes(&m, GEN_SCHEME_DIVIDE, own, scales);
+		for (uint64_t row = 0; row < dim; row++)
+			for (uint64_t col = 0; col < before * after; col++) {
+				uint64_t to = (col / after * dim + row) * after + col % after,
+				         from = row * before * after + col;
+				codes[to] = own[from];
+				memcpy(placed.data + 2 * to, m.data + 2 * from, 2);
+			}
+		gen_tensors high = {0}, low = {0};
+		gen_add(&high, "conv.weight", QS_BF16, 4, dims, placed.data);
+		gen_add(&low, "conv.weight", QS_I8, 4, dims, codes);
+		gen_add(&low, "conv.weight_scale", QS_F32, 1, &dim, scales);
+		expect_paired(state, &high, &low, dim * before * after);
+		free(codes);
+		free(own);
+		free(scales);
+		gen_matrix_free(&m);
+		gen_matrix_free(&placed);
+	}
+}
+
+enum { EXPERTS = 3, ROWS = 32, COLS = 64 };
+
+/* Experts [EXPERTS, 2 ROWS, COLS] in one model, gates and ups apart in the other. */
+static void pairs_fused_experts(void **state)
+{
+	for (int fused_in_low = 0; fused_in_low < 2; fused_in_low++) {
+		gen_tensors high = {0}, low = {0};
+		uint8_t fused[EXPERTS * 2 * ROWS * COLS * 2];
+		int8_t codes[EXPERTS * 2 * ROWS * COLS];
+		float scales[EXPERTS * 2 * ROWS];
+		for (unsigned e = 0; e < EXPERTS; e++)
+			for (unsigned j = 0; j < 2; j++) {
+				char name[64];
+				size_t row = (2 * e + j) * ROWS;
+				gen_matrix m = gen_weights(2 * e + j, QS_BF16, ROWS, COLS);
+				snprintf(name, sizeof(name), "mlp.experts.%u.%s_proj", e, j ? "up" : "gate");
+				if (!fused_in_low)
+					gen_add_int8(&low, name, &m, GEN_SCHEME_LLM_INT8);
+				strcat(name, ".weight");
+				if (fused_in_low)
+					gen_add_matrix(&high, name, &m);
+				memcpy(fused + row * COLS * 2, m.data, ROWS * COLS * 2);
+				gen_int8_codes(&m, GEN_SCHEME_DIVIDE, codes + row * COLS, scales + row);
+				gen_matrix_free(&m);
+			}
+		uint64_t dims[] = {EXPERTS, 2 * ROWS, COLS}, scales_dims[] = {EXPERTS, 2 * ROWS, 1};
+		if (fused_in_low) {
+			gen_add(&low, "mlp.experts.gate_up_proj", QS_I8, 3, dims, codes);
+			gen_add(&low, "mlp.experts.gate_up_proj_scale", QS_F32, 3, scales_dims, scales);
+		} else {
+			gen_add(&high, "mlp.experts.gate_up_proj", QS_BF16, 3, dims, fused);
+		}
+		expect_paired(state, &high, &low, EXPERTS * 2 * ROWS * COLS);
+	}
+}
+
+/* [directions, out, in] in HIGH, [directions, in, out] in LOW, as ONNX Runtime stores the weights of LSTMs.
+ */
+static void pairs_transposed_slices(void **state)
+{
+	gen_tensors high = {0}, low = {0};
+	uint8_t fine[2 * ROWS * COLS * 2];
+	int8_t codes[2 * ROWS * COLS];
+	float scales[2][ROWS];
+	for (unsigned i = 0; i < 2; i++) {
+		int8_t own[ROWS * COLS];
+		gen_matrix m = gen_weights(i, QS_BF16, ROWS, COLS);
+		memcpy(fine + i * ROWS * COLS * 2, m.data, ROWS * COLS * 2);
+		gen_int8_codes(&m, GEN_SCHEME_DIVIDE, own, scales[i]);
+		for (unsigned j = 0; j < ROWS * COLS; j++)
+			codes[i * ROWS * COLS + j % COLS * ROWS + j / COLS] = own[j];
+		gen_matrix_free(&m);
+	}
+	gen_add(&high, "lstm.weight", QS_BF16, 3, (uint64_t[]){2, ROWS, COLS}, fine);
+	gen_add(&low, "lstm.weight", QS_I8, 3, (uint64_t[]){2, COLS, ROWS}, codes);
+	gen_add(&low, "lstm.weight_scale", QS_F32, 3, (uint64_t[]){2, 1, ROWS}, scales);
+	expect_paired(state, &high, &low, 2 * ROWS * COLS);
+}
+
+static void pairs_renamed_tensors(void **state)
+{
+	static const char *const prefixes[][2] = {
+	    {"model.", "model.language_model."}, {"base_model.model.model.", "model."}, {"", "transformer."}};
+	for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
+		gen_tensors high = {0}, low = {0};
+		for (unsigned j = 0; j < 3; j++) {
+			char name[64];
+			gen_matrix m = gen_weights(j, QS_BF16, 48, 64);
+			snprintf(name, sizeof(name), "%slayers.%u.up.weight", prefixes[i][0], j);
+			gen_add_matrix(&high, name, &m);
+			snprintf(name, sizeof(name), "%slayers.%u.up", prefixes[i][1], j);
+			gen_add_int8(&low, name, &m, GEN_SCHEME_LLM_INT8);
+			gen_matrix_free(&m);
+		}
+		expect_paired(state, &high, &low, 3 * 48 * 64);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(pairs_the_common_part, scratch_setup, scratch_teardown),
+	    cmocka_unit_test_setup_teardown(pairs_what_overlaps, scratch_setup, scratch_teardown),
+	    cmocka_unit_test_setup_teardown(shares_equal_rows, scratch_setup, scratch_teardown),
+	    cmocka_unit_test_setup_teardown(pairs_common_parts_of_many_chunks, scratch_setup, scratch_teardown),
+	    cmocka_unit_test_setup_teardown(pairs_transposed_matrices, scratch_setup, scratch_teardown),
+	    cmocka_unit_test_setup_teardown(finds_scales_of_other_kinds, scratch_setup, scratch_teardown),
+	    cmocka_unit_test_setup_teardown(finds_scales_along_any_axis, scratch_setup, scratch_teardown),
+	    cmocka_unit_test_setup_teardown(pairs_fused_experts, scratch_setup, scratch_teardown),
+	    cmocka_unit_test_setup_teardown(pairs_transposed_slices, scratch_setup, scratch_teardown),
+	    cmocka_unit_test_setup_teardown(pairs_renamed_tensors, scratch_setup, scratch_teardown),
+	};
+	return cmocka_run_group_tests_name("parts", tests, NULL, NULL);
+}
