@@ -119,6 +119,7 @@ static qstore_status make_candidate(made_tensor *made, size_t *n, const pack_qua
 	if (!scales_name || !format_name)
 		return qs_no_memory(error);
 	*codes = (made_tensor){.tensor = *fine, .fine = fine, .codes_of = number, .scales_of = NO_CANDIDATE};
+	codes->tensor.coding = (pack_coding){.role = PACK_PLAIN};
 	codes->tensor.dtype = QS_I8;
 	codes->tensor.size = pack_n_elems(fine);
 	codes->tensor.view = PACK_LLM_INT8;
@@ -167,7 +168,9 @@ static qstore_status pair_made(pack_file *file, const made_tensor *made, const p
 			                               .scales = scales[made[i].codes_of],
 			                               .group = pack_row_group(pack_cols(t)),
 			                               .row_stride = 1});
-			pack_set_refine(made[i].fine, t);
+			/* What is coded from the base needs no codes. */
+			if (made[i].fine->coding.role == PACK_PLAIN)
+				pack_set_refine(made[i].fine, t);
 		} else if (made[i].fine) {
 			pack_share_with_made(derived, made[i].fine, t);
 		}
@@ -264,6 +267,28 @@ static qstore_status check_patterns(const pack_input *input, const char *const *
 	return QSTORE_OK;
 }
 
+/* Is the tensor coded on its own, or from the base? */
+static int can_be_quantized(const pack_tensor *t)
+{
+	const pack_coding *coding = &t->coding;
+	return coding->role == PACK_PLAIN ||
+	       (coding->role == PACK_DELTA && coding->reference->coding.role == PACK_BASE) ||
+	       (coding->role == PACK_DUPLICATE && coding->original->coding.role == PACK_BASE);
+}
+
+/* The first weight that is stored as [in, out], as transformers' Conv1D has it (pytorch_utils.py): GPT-2 and
+ * its kin, in which the names and the ratio of the dims show that. NULL: there is none. */
+static const pack_tensor *find_conv1d(const pack_candidates *q)
+{
+	for (size_t i = 0; i < q->n; i++) {
+		const pack_tensor *t = q->items[i].fine;
+		if ((qs_ends_in(t->name, ".c_attn.weight") && t->dims[1] == 3 * t->dims[0]) ||
+		    (qs_ends_in(t->name, ".c_fc.weight") && t->dims[1] == 4 * t->dims[0]))
+			return t;
+	}
+	return NULL;
+}
+
 static qstore_status find_quantizable(const pack_input *input, const qstore_pack_options *options,
                                       pack_candidates *q, qstore_error *error)
 {
@@ -277,7 +302,7 @@ static qstore_status find_quantizable(const pack_input *input, const qstore_pack
 		for (size_t j = 0; j < input->files[i].n_tensors; j++) {
 			pack_tensor *t = &input->files[i].tensors[j];
 			/* Smaller tensors would have codes that are too small for an object. */
-			if (t->coding.role == PACK_PLAIN && pack_n_elems(t) >= 64 && t->n_dims == 2 &&
+			if (can_be_quantized(t) && pack_n_elems(t) >= 64 && t->n_dims == 2 &&
 			    qs_llm_int8_selects(t->name, t->dtype, t->n_dims, t->dims, options->include,
 			                        options->exclude))
 				q->items[q->n++].fine = t;
@@ -297,6 +322,18 @@ qstore_status pack_make_llm_int8(pack_input *input, pack_derived *derived, const
 		status = check_patterns(input, options->exclude, error);
 	if (!status)
 		status = find_quantizable(input, options, &q, error);
+	const pack_tensor *conv1d = status ? NULL : find_conv1d(&q);
+	if (conv1d) {
+		static const char text[] =
+		    "%s: tensor %s is [in, out], as Conv1D has it, and bitsandbytes transposes that before it "
+		    "quantizes, which is not done here; give the INT8 version with --low, or pack with --quantize "
+		    "none";
+		if (options->quantize == QSTORE_QUANTIZE_LLM_INT8)
+			status = qs_fail(error, QSTORE_INPUT, text, pack_high_path(input), conv1d->name);
+		else
+			qs_warn(&options->work, text, pack_high_path(input), conv1d->name);
+		q.n = 0;
+	}
 	if (!status && q.n > 0) {
 		*made = 1;
 		pack_insert_coarsest(input, "int8", QS_I8);
