@@ -226,8 +226,10 @@ static void pairs_transposed_slices(void **state)
 
 static void pairs_renamed_tensors(void **state)
 {
-	static const char *const prefixes[][2] = {
-	    {"model.", "model.language_model."}, {"base_model.model.model.", "model."}, {"", "transformer."}};
+	static const char *const prefixes[][2] = {{"model.", "model.language_model."},
+	                                          {"language_model.model.", "model.language_model."},
+	                                          {"base_model.model.model.", "model."},
+	                                          {"", "transformer."}};
 	for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
 		gen_tensors high = {0}, low = {0};
 		for (unsigned j = 0; j < 3; j++) {

@@ -78,6 +78,33 @@ static void vote(prefix_change *changes, size_t *n, const suffix *fine, const su
 	changes[i].votes++;
 }
 
+/* Does the second prefix have all components of the first one, in any order? */
+static int has_components(const char *some, size_t some_size, const char *all, size_t all_size)
+{
+	uint32_t used = 0;
+	for (const char *part = some, *dot; part < some + some_size; part = dot + 1) {
+		uint32_t found = 0, number = 1;
+		dot = strchr(part, '.');
+		for (const char *other = all, *end; other < all + all_size && !found; other = end + 1, number <<= 1) {
+			end = strchr(other, '.');
+			if (!(used & number) && end - other == dot - part &&
+			    memcmp(other, part, (size_t)(dot - part)) == 0)
+				found = number;
+		}
+		if (!found)
+			return 0;
+		used |= found;
+	}
+	return 1;
+}
+
+/* Modules are wrapped in others, and change places; a name of another kind is another model's. */
+static int is_rewrapped(const prefix_change *c)
+{
+	return has_components(c->fine, c->fine_size, c->coarse, c->coarse_size) ||
+	       has_components(c->coarse, c->coarse_size, c->fine, c->fine_size);
+}
+
 /* The change of a prefix that explains the most tensors; of several the one with the shortest prefixes.
  * votes: 0 when there is none. */
 static prefix_change find_change(const suffixes *fine, const suffixes *coarse)
@@ -92,6 +119,8 @@ static prefix_change find_change(const suffixes *fine, const suffixes *coarse)
 	}
 	for (size_t i = 0; i < n; i++) {
 		size_t size = changes[i].fine_size + changes[i].coarse_size;
+		if (!is_rewrapped(&changes[i]))
+			continue;
 		if (changes[i].votes > best.votes ||
 		    (changes[i].votes == best.votes && size < best.fine_size + best.coarse_size))
 			best = changes[i];
