@@ -145,6 +145,26 @@ static void refuses_another_checkpoint(void **state)
 	              100.0 * (double)outcome.result.n_exceptions / (double)outcome.result.paired_weights);
 }
 
+/* Codes in a tiled order, in all matrices. */
+static void stores_tiled_codes_apart(void **state)
+{
+	enum { ROWS = 64, COLS = 128 };
+	gen_tensors high = {0}, low = {0};
+	gen_matrix m = gen_weights(3, QS_BF16, ROWS, COLS);
+	int8_t codes[ROWS * COLS], tiled[ROWS * COLS];
+	float scales[ROWS];
+	gen_int8_codes(&m, GEN_SCHEME_LLM_INT8, codes, scales);
+	for (unsigned i = 0; i < ROWS * COLS; i++)
+		tiled[(i * 37 + 11) % (ROWS * COLS)] = codes[i];
+	gen_add_matrix(&high, "up.weight", &m);
+	gen_add(&low, "up.weight", QS_I8, 2, (uint64_t[]){ROWS, COLS}, tiled);
+	gen_add(&low, "up.SCB", QS_F32, 1, (uint64_t[]){ROWS}, scales);
+	pair_outcome outcome = pack_pair(state, &high, &low, (qstore_pack_options){.from = NULL});
+	assert_int_equal(outcome.result.n_apart, 1);
+	assert_non_null(strstr(outcome.warning, "packed in another way"));
+	gen_matrix_free(&m);
+}
+
 /* Nothing in common. */
 static void refuses_another_model(void **state)
 {
@@ -169,6 +189,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(stores_apart_what_does_not_fit, scratch_setup, scratch_teardown),
 	    cmocka_unit_test_setup_teardown(strict_refuses_what_does_not_fit, scratch_setup, scratch_teardown),
 	    cmocka_unit_test_setup_teardown(refuses_another_checkpoint, scratch_setup, scratch_teardown),
+	    cmocka_unit_test_setup_teardown(stores_tiled_codes_apart, scratch_setup, scratch_teardown),
 	    cmocka_unit_test_setup_teardown(refuses_another_model, scratch_setup, scratch_teardown),
 	};
 	return cmocka_run_group_tests_name("apart", tests, NULL, NULL);

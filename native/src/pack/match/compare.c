@@ -1,6 +1,7 @@
 #include "compare.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +13,8 @@
 
 /* Elements of the middle chunk that are coded to see whether differences pay. */
 #define SAMPLE_ELEMS (1u << 16)
+/* Elements of matrices whose rows and columns are compared with scales. */
+#define FOLLOW_ELEMS_MAX (1u << 24)
 
 qstore_status pack_are_equal(const pack_tensor *a, const pack_tensor *b, const pack_progress *progress,
                              uint8_t *buffer, int *equal, qstore_error *error)
@@ -130,6 +133,58 @@ static double float_value(const uint8_t *elems, size_t i, uint32_t dtype)
 	double value = dtype == QS_F32 ? (double)qs_load_f32(elems + 4 * i)
 	                               : (double)qs_half_value(qs_load16(elems + 2 * i), dtype);
 	return value * value < 1e76 ? value : 0; /* infinities and NaN count as 0 */
+}
+
+/* Is maxima[i] / scales[i] nearly the same for 9 of 10 of them? */
+static int are_proportional(const float *maxima, const float *scales, size_t n)
+{
+	double factor = 0;
+	size_t n_near = 0, n_used = 0;
+	for (size_t i = 0; i < n; i++)
+		factor += scales[i] > 0 && maxima[i] > 0 ? log((double)maxima[i] / (double)scales[i]) : 0;
+	for (size_t i = 0; i < n; i++)
+		n_used += scales[i] > 0 && maxima[i] > 0;
+	for (size_t i = 0; i < n && n_used > 0; i++)
+		n_near += scales[i] > 0 && maxima[i] > 0 &&
+		          fabs(log((double)maxima[i] / (double)scales[i]) - factor / (double)n_used) < 0.01;
+	return n_used >= 8 && n_near >= n_used - n_used / 10;
+}
+
+qstore_status pack_scales_follow(const pack_tensor *fine, const pack_tensor *scales, int *follow,
+                                 qstore_error *error)
+{
+	uint64_t elems = pack_n_elems(fine), cols = pack_cols(fine), rows = pack_rows(fine),
+	         n = pack_n_elems(scales), size = scales->size;
+	*follow = 0;
+	if (!qs_dtype_is_scale(scales->dtype) || (n != rows && n != cols) || elems > FOLLOW_ELEMS_MAX ||
+	    elems != rows * cols)
+		return QSTORE_OK;
+	uint8_t *values = malloc((size_t)(2 * elems)), *stored = malloc((size_t)size),
+	        *scratch = malloc(PACK_SCRATCH_SIZE);
+	float *numbers = calloc((size_t)(n + rows + cols), sizeof(*numbers));
+	qstore_status status = values && stored && scratch && numbers ? QSTORE_OK : qs_no_memory(error);
+	if (!status)
+		status = pack_tensor_read(fine, values, (size_t)(2 * elems), 0, scratch, error);
+	if (!status)
+		status = pack_tensor_read(scales, stored, (size_t)size, 0, scratch, error);
+	if (!status) {
+		float *by_row = numbers + n, *by_col = by_row + rows;
+		for (uint64_t i = 0; i < n; i++)
+			numbers[i] = scales->dtype == QS_F64 ? (float)qs_load_f64(stored + 8 * i)
+			                                     : (float)float_value(stored, (size_t)i, scales->dtype);
+		for (uint64_t i = 0; i < elems; i++) {
+			float magnitude = fabsf((float)float_value(values, (size_t)i, fine->dtype));
+			by_row[i / cols] = fmaxf(by_row[i / cols], magnitude);
+			by_col[i % cols] = fmaxf(by_col[i % cols], magnitude);
+		}
+		*follow = (n == rows && are_proportional(by_row, numbers, (size_t)n)) ||
+		          (n == cols && are_proportional(by_col, numbers, (size_t)n));
+	}
+	free(values);
+	free(stored);
+	free(scratch);
+	free(numbers);
+	return status;
 }
 
 qstore_status pack_correlate_floats(const pack_tensor *a, const pack_tensor *b, double *correlation,

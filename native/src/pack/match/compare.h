@@ -19,6 +19,11 @@ qstore_status pack_delta_pays(qs_encoder *encoder, const pack_tensor *fine, cons
 qstore_status pack_refine_pays(qs_encoder *encoder, const pack_tensor *fine, const pack_tensor *codes,
                                int *pays, qstore_error *error);
 
+/* Are the scales proportional to the largest magnitudes of the rows or columns of `fine`, in 16 bits? Then
+ * codes are of these values, whatever their order is. Large matrices are not looked at. */
+qstore_status pack_scales_follow(const pack_tensor *fine, const pack_tensor *scales, int *follow,
+                                 qstore_error *error);
+
 /* The square of the correlation of a sample of two tensors of floats that have the same elements. */
 qstore_status pack_correlate_floats(const pack_tensor *a, const pack_tensor *b, double *correlation,
                                     qstore_error *error);

@@ -90,6 +90,14 @@ static qstore_status pair_with_codes(pack_pairing *q, pack_tensor *fine, pack_te
 	         : has_no_choices(codes->coding.grid.rule) && q->search.differing > DIFFERING_MAX
 	             ? PACK_OTHER_WEIGHTS
 	             : PACK_MATCHED;
+	if (fit == PACK_WRONG) {
+		/* Tiled or permuted codes have the same scales. */
+		int follow;
+		status = pack_scales_follow(half, codes->coding.grid.scales, &follow, error);
+		if (status)
+			return status;
+		*match = follow ? PACK_OTHER_PACKING : *match;
+	}
 	if (fit != PACK_FITS) {
 		status = pack_find_factors(&q->search, half, codes, &found, error);
 		if (status)
