@@ -59,6 +59,8 @@ function parse(args) {
 		throw new UsageError("no archive given");
 	if (positionals.length > 1)
 		throw new UsageError(`one archive at a time, not also ${positionals[1]}`);
+	if (values.output === "-")
+		throw new UsageError("files are not written to standard output; give a folder (./- for one of that name)");
 	const threads = values.threads === undefined ? availableParallelism() : Number(values.threads);
 	if (!/^\d+$/.test(values.threads ?? "1") || threads < 1 || threads > 1024)
 		throw new UsageError(`-j needs a number of threads, not ${values.threads}`);

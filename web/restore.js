@@ -31,7 +31,8 @@ export const isGguf = (name) => name.toLowerCase().endsWith(".gguf");
  * @param {string} precision
  */
 export function filesOf(archive, precision) {
-	const files = archive.filesOf({ precision }), models = files.filter(({ name }) => isGguf(name));
+	// Projectors for images ("mmproj" in the name) are no models that can talk.
+	const files = archive.filesOf({ precision }), models = files.filter(({ name }) => isGguf(name) && !/mmproj/i.test(name));
 	return models.length > 0 ? models : files;
 }
 

@@ -36,10 +36,11 @@ export function plural(count, one, many = `${one}s`) {
 }
 
 /**
- * The name that people give a precision: "4 bit" of Q4_0, Q4_K; "16 bit" of BF16, F16.
- * @param {{ name: string, dtype: string }} variant
+ * The name that people give a precision: "4 bit" of q4_0, q4f16, int4 and nf4; "16 bit" of bf16 and fp16.
+ * @param {{ name: string }} variant
  */
-export function precisionName({ name, dtype }) {
-	const [, bits] = /(\d+)/.exec(dtype) ?? [];
+export function precisionName({ name }) {
+	// "mlx-4bit" says it by its end, the others by how they begin.
+	const [, bits] = /(\d+)bit/.exec(name) ?? /^(?:[a-z]*fp|bf|nf|f|u?int|qint|[it]?q|bnb)(\d+)/.exec(name) ?? [];
 	return bits ? `${bits} bit` : name;
 }

@@ -9,15 +9,18 @@ import { findFile } from "./find.js";
 
 /**
  * The GGUF files of a precision, with all files of a split model, for `wllama.loadModel`. Only the bytes that wllama reads are restored.
+ * Projectors ("mmproj" in the name) are other models, which are left out.
  * @param {Archive} archive
  * @param {{ precision?: string, signal?: AbortSignal }} [options] precision: "high" by default
  */
 export function ggufBlobs(archive, { precision, signal } = {}) {
-	const files = archive.filesOf({ precision }).filter(({ name }) => isGguf(name));
+	const all = archive.filesOf({ precision }).filter(({ name }) => isGguf(name));
+	const models = all.filter(({ name }) => !isProjector(name));
+	const files = models.length > 0 ? models : all;
 	if (files.length === 0) {
-		const all = archive.files.filter(({ name }) => isGguf(name)).map(({ name, variants }) => `${name} (${variants.join(", ")})`);
+		const others = archive.files.filter(({ name }) => isGguf(name)).map(({ name, variants }) => `${name} (${variants.join(", ")})`);
 		throw new QstoreError("NOT_FOUND", `${archive.name ?? "the archive"}: ${archive.variant(precision).name} has no GGUF file` +
-			(all.length > 0 ? `, only ${all.join(", ")}` : ""));
+			(others.length > 0 ? `, only ${others.join(", ")}` : ""));
 	}
 	return files.map((file) => fileBlob(file, { signal }));
 }
@@ -135,6 +138,9 @@ async function archiveEntries(archive, folder, precision, signal) {
 	}
 	return entries;
 }
+
+/** @param {string} name */
+const isProjector = (name) => /mmproj/i.test(name);
 
 /** @param {string} name */
 const isGguf = (name) => name.toLowerCase().endsWith(".gguf");

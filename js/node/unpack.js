@@ -191,7 +191,7 @@ async function checkTargets(folder, outputs, force) {
 		}
 		const info = await lstat(path).catch(() => undefined);
 		if (info && (!force || info.isDirectory()))
-			throw new QstoreError("EXISTS", `${path}: exists already`);
+			throw new QstoreError("EXISTS", `${path}: exists already${info.isDirectory() ? ", and is a folder" : "; replace it with --force"}`);
 	}
 }
 
@@ -382,7 +382,7 @@ async function move(from, to, force) {
 			return;
 		} catch {
 			if (await lstat(to).catch(() => undefined))
-				throw new QstoreError("EXISTS", `${to}: exists already`);
+				throw new QstoreError("EXISTS", `${to}: exists already; replace it with --force`);
 			// Some filesystems have no hard links.
 		}
 	}

@@ -117,6 +117,11 @@ test("wllama: the GGUF files of a precision", async () => {
 		variants: [{ name: "bf16", dtype: "BF16" }], objects: [], files: [{ name: "config.json", variants: 1, data: noise(9) }],
 	}), { decoder });
 	assert.throws(() => ggufBlobs(none), { code: "NOT_FOUND", message: /bf16 has no GGUF file/ });
+	const names = ["mmproj-model-f16.gguf", "model-00001-of-00002.gguf", "model-00002-of-00002.gguf"];
+	const withProjector = await openQstore(buildArchive(decoder, {
+		variants: [{ name: "bf16", dtype: "BF16" }], objects: [], files: names.map((name) => ({ name, variants: 1, data: noise(9) })),
+	}), { decoder });
+	assert.deepEqual(ggufBlobs(withProjector).map(({ name }) => name), names.slice(1));
 });
 
 test("wllama: a storage without another one keeps nothing else, and says so", async () => {
