@@ -1,4 +1,5 @@
 /* qstore-pack: a model at several precisions into one archive. */
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,7 +13,9 @@ enum {
 	OPTION_INCLUDE,
 	OPTION_EXCLUDE,
 	OPTION_STRICT,
-	OPTION_ALLOW_MISMATCH
+	OPTION_ALLOW_MISMATCH,
+	OPTION_SKIP,
+	OPTION_BESIDE
 };
 
 static const cli_option option_table[] = {
@@ -39,6 +42,12 @@ static const cli_option option_table[] = {
      CLI_ONCE},
     {OPTION_ALLOW_MISMATCH, "allow-mismatch", NULL, NULL,
      "pack HIGH and LOW even if most of their weights differ, or no name is the same", CLI_ONCE},
+    {OPTION_SKIP, "skip", "PATTERN", NULL,
+     "leave these files or folders out: a shell pattern on the name within the folder, or on its last part",
+     CLI_REPEATS},
+    {OPTION_BESIDE, "beside", NULL, NULL,
+     "with a file as HIGH or LOW: pack the small files beside it too (README, LICENSE, config.json …)",
+     CLI_ONCE},
     CLI_THREADS("threads (default: all cores); the archive is the same for all N"),
     {'f', "force", NULL, NULL, "replace an existing archive", CLI_ONCE},
     CLI_COMMON,
@@ -52,6 +61,8 @@ static const cli_term examples[] = {
      "three published precisions, each coded from the next coarser one"},
     {"qstore-pack llama-bf16.gguf --low llama-q8_0.gguf --low llama-q4_0.gguf -o llama.qstore",
      "GGUF, from 4 bits to 16"},
+    {"qstore-pack Llama/ --skip '*.bin' --skip original -o llama.qstore",
+     "without the pickled weights and the folder original"},
     {"qstore-pack Llama-chat/ --base llama.qstore -o chat.qstore",
      "a finetune: only its differences to the base"},
     {NULL, NULL}};
@@ -68,9 +79,12 @@ static const cli_tool tool = {
         "HIGH and LOW are a folder as model hubs have it (safetensors, config.json, tokenizer …), or one "
         "file: safetensors, GGUF (the first shard of several) or ONNX. Each is coded from the next coarser "
         "one: FP32 from BF16 or FP16, those from 8 bits, 8 bits from 4, whatever quantizer made them. A "
-        "folder of transformers.js with several precisions becomes one archive of them all. Without LOW an "
-        "8-bit variant is made of 16 bits: LLM.int8 as bitsandbytes has it, of GGUF Q8_0. Hidden entries "
-        "(.git, .gitattributes …), links to folders and empty folders are left out.",
+        "folder with several precisions becomes one archive of them all: model.safetensors and "
+        "model.fp16.safetensors, the quantizations of a GGUF repository, ONNX as for transformers.js, "
+        "folders "
+        "such as fp16/ and int8/. Of a folder or file in one precision an 8-bit variant is made without LOW: "
+        "LLM.int8 as bitsandbytes has it, of GGUF Q8_0. Hidden entries (.git, .gitattributes …), links to "
+        "folders and empty folders are left out.",
     .options = option_table,
     .exit_codes = exit_codes,
     .exit_text = "FILE appears complete and verified, or not at all.",
@@ -88,15 +102,31 @@ static double paired_bits(const qstore_pack_result *result)
 	return ratio(8 * result->paired_size, result->paired_weights);
 }
 
+/* Says which files were taken for a variant, where a folder has several. */
+static void print_file(const qstore_pack_variant *variant)
+{
+	if (variant->file[0] == 0)
+		return;
+	printf("%s is ", variant->name);
+	cli_print_name(stdout, variant->file);
+	if (variant->n_more_files > 0)
+		printf(" and %" PRIu32 " more file%s of weights", variant->n_more_files,
+		       variant->n_more_files == 1 ? "" : "s");
+	printf("\n");
+}
+
 static void print_table(const qstore_pack_options *options, const qstore_pack_result *result)
 {
 	uint64_t raw = 0, zstd = 0;
-	printf("%-12s %10s %10s %18s\n", "", "raw", "zstd -3", "in the archive");
+	int width = 12;
+	for (uint32_t i = 0; i < result->n_variants; i++)
+		width = (int)strlen(result->variants[i].name) > width ? (int)strlen(result->variants[i].name) : width;
+	printf("%-*s %10s %10s %18s\n", width, "", "raw", "zstd -3", "in the archive");
 	for (uint32_t i = 0; i < result->n_variants; i++) {
 		const qstore_pack_variant *variant = &result->variants[i];
 		raw += variant->raw_size;
 		zstd += variant->zstd_size;
-		printf("%-12s %10s %10s", variant->name, cli_format_size(variant->raw_size).text,
+		printf("%-*s %10s %10s", width, variant->name, cli_format_size(variant->raw_size).text,
 		       cli_format_size(variant->zstd_size).text);
 		if (i == 0 && result->n_variants > 1)
 			printf(" %18s  (the first %.1f %%: what its users download)\n",
@@ -112,8 +142,11 @@ static void print_table(const qstore_pack_options *options, const qstore_pack_re
 		else
 			printf(" %18s\n", cli_format_size(result->archive_size).text);
 	}
-	printf("%-12s %10s %10s %18s  %.2f to 1\n", "all", cli_format_size(raw).text, cli_format_size(zstd).text,
-	       cli_format_size(result->archive_size).text, ratio(raw, result->archive_size));
+	printf("%-*s %10s %10s %18s  %.2f to 1\n", width, "all", cli_format_size(raw).text,
+	       cli_format_size(zstd).text, cli_format_size(result->archive_size).text,
+	       ratio(raw, result->archive_size));
+	for (uint32_t i = 0; i < result->n_variants; i++)
+		print_file(&result->variants[i]);
 	if (result->n_paired > 0)
 		printf("%llu paired tensors: %.2f bits per weight for %s versions\n",
 		       (unsigned long long)result->n_paired, paired_bits(result),
@@ -145,10 +178,12 @@ static int print_json(const qstore_pack_options *options, const qstore_pack_resu
 	json_t *variants = json_array();
 	for (uint32_t i = 0; i < result->n_variants; i++) {
 		const qstore_pack_variant *variant = &result->variants[i];
-		json_array_append_new(variants, json_pack("{s:s, s:I, s:I, s:I}", "name", variant->name, "rawSize",
-		                                          (json_int_t)variant->raw_size, "zstdSize",
-		                                          (json_int_t)variant->zstd_size, "downloadSize",
-		                                          (json_int_t)variant->download_size));
+		json_t *entry = json_pack("{s:s, s:I, s:I, s:I}", "name", variant->name, "rawSize",
+		                          (json_int_t)variant->raw_size, "zstdSize", (json_int_t)variant->zstd_size,
+		                          "downloadSize", (json_int_t)variant->download_size);
+		if (variant->file[0] != 0)
+			json_object_set_new(entry, "file", json_string(variant->file));
+		json_array_append_new(variants, entry);
 	}
 	json_t *root = json_pack(
 	    "{s:s, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:b}", "archive", options->output, "archiveSize",
@@ -181,7 +216,7 @@ static int print_json(const qstore_pack_options *options, const qstore_pack_resu
 int main(int argc, char **argv)
 {
 	qstore_pack_options pack = {.struct_size = sizeof(pack)};
-	cli_list include = {0}, exclude = {0}, lower = {0};
+	cli_list include = {0}, exclude = {0}, lower = {0}, skip = {0};
 	cli_common common = {0};
 	int code = CLI_OK, option, quantize_given = 0;
 	cli_start(&tool);
@@ -225,6 +260,12 @@ int main(int argc, char **argv)
 		case OPTION_ALLOW_MISMATCH:
 			pack.allow_mismatch = 1;
 			break;
+		case OPTION_SKIP:
+			cli_list_add(&skip, optarg);
+			break;
+		case OPTION_BESIDE:
+			pack.beside = 1;
+			break;
 		case 'f':
 			pack.force = 1;
 			break;
@@ -232,16 +273,23 @@ int main(int argc, char **argv)
 	}
 	if (option == CLI_EXIT)
 		return common.code;
+	if (optind + 1 < argc)
+		return cli_usage("one HIGH at a time; give a coarser version of it as --low %s", argv[optind + 1]);
 	pack.high = cli_argument(argc, argv, "model");
 	if (!pack.high)
 		return CLI_USAGE;
 	if (!pack.output)
 		return cli_usage("no output given: -o FILE.qstore");
+	if (strcmp(pack.output, "-") == 0)
+		return cli_usage(
+		    "archives are not written to standard output, for they are read again; give a file (./- "
+		    "for one of that name)");
 	if (pack.low && (quantize_given || include.items || exclude.items))
 		return cli_usage("--quantize, --include and --exclude are for packing without --low");
 	pack.lower = lower.items;
 	pack.include = include.items;
 	pack.exclude = exclude.items;
+	pack.skip = skip.items;
 	pack.compare = !common.quiet || common.json;
 
 	cli_bar bar;
@@ -253,6 +301,7 @@ int main(int argc, char **argv)
 	cli_list_free(&lower);
 	cli_list_free(&include);
 	cli_list_free(&exclude);
+	cli_list_free(&skip);
 	if (status)
 		return cli_fail(&error);
 	if (common.json)

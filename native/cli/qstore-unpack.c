@@ -103,6 +103,9 @@ int main(int argc, char **argv)
 	const char *path = cli_argument(argc, argv, "archive");
 	if (!path)
 		return CLI_USAGE;
+	if (unpack.output && strcmp(unpack.output, "-") == 0)
+		return cli_usage(
+		    "files are not written to standard output; give a folder (./- for one of that name)");
 	unpack.files = files.items;
 	unpack.tensors = tensors.items;
 

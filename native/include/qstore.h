@@ -138,12 +138,18 @@ typedef enum qstore_quantize {
 typedef struct qstore_pack_options {
 	size_t struct_size; /* sizeof(qstore_pack_options) */
 	/* Path of the model: a folder as model hubs have it, or one file of safetensors, ONNX or GGUF (the first
-	 * file of several). */
+	 * file of several). Each precision that a folder has becomes a variant. */
 	const char *high;
-	/* Path of its next coarser version, a folder or a file too; NULL: `quantize` says what is made. */
+	/* Path of its next coarser version, a folder or a file too; NULL: `quantize` says what is made of a model
+	 * in one precision. */
 	const char *low;
 	/* Paths of still coarser versions, from fine to coarse: a NULL-terminated list, or NULL. */
 	const char *const *lower;
+	/* Shell patterns of files and folders to leave out of all models: a NULL-terminated list, or NULL. '*'
+	 * stands for '/' too, and a pattern without '/' may match the last part of a name. */
+	const char *const *skip;
+	/* The small files beside a model that is given as a file are packed too (README, LICENSE, config …). */
+	int beside;
 	const char *output; /* path of the archive. It appears, complete and verified, or not at all. */
 	int force;          /* an existing output is replaced */
 	qstore_quantize quantize;
@@ -182,6 +188,10 @@ typedef struct qstore_pack_variant {
 	uint64_t raw_size;      /* bytes of its files, as published */
 	uint64_t zstd_size;     /* bytes of these under zstd -3, chunk by chunk; 0 without `compare` */
 	uint64_t download_size; /* bytes of the archive's prefix that holds all of it */
+	/* For a path that has several precisions: the name of the largest file of weights that is this one, and
+	 * how many more files of weights it has. "" for others. */
+	char file[256];
+	uint32_t n_more_files;
 } qstore_pack_variant;
 
 typedef struct qstore_pack_result {

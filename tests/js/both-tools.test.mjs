@@ -76,10 +76,16 @@ test("places that are taken, and that no folder can be made in", async (t) => {
 		mkdirSync(join(path, "out"));
 		writeFileSync(join(path, "out/sub"), "mine");
 	}, "m.qstore", "-o", "out", "--force");
-	await refused(t, 1, "out/config.json: exists already", (path) => mkdirSync(join(path, "out/config.json"), { recursive: true }),
+	await refused(t, 1, "out/config.json: exists already, and is a folder", (path) => mkdirSync(join(path, "out/config.json"), { recursive: true }),
 		"m.qstore", "-o", "out", "-f");
 	await refused(t, 1, "m.qstore: exists and is not a folder", nothing, "m.qstore", "-o", "m.qstore");
 	await refused(t, 1, "m.qstore: exists and is not a folder", nothing, "m.qstore", "-o", "m.qstore/x");
+	await refused(t, 1, "out/config.json: exists already; replace it with --force", (path) => {
+		mkdirSync(join(path, "out"));
+		writeFileSync(join(path, "out/config.json"), "mine");
+	}, "m.qstore", "-o", "out");
+	await refused(t, 2, "files are not written to standard output; give a folder (./- for one of that name) (see TOOL --help)", nothing,
+		"m.qstore", "-o", "-");
 	await refused(t, 2, "no output folder", nothing, "m.qstore", "-o", "");
 });
 

@@ -77,7 +77,7 @@ test("warnings are lines on standard error, once each, and --quiet hides them", 
 	const args = ["stale-high", "--low", "stale-low", "-o", "stale.qstore", "--force"];
 	const { status, stderr } = run("qstore-pack", ...args);
 	assert.equal(status, 0);
-	assert.equal(stderr, warning("low") + warning("high"));
+	assert.equal(stderr, warning("high") + warning("low"));
 	assert.equal(good("qstore-pack", ...args, "--quiet"), "");
 	good("qstore-unpack", "stale.qstore", "-p", "int8", "-o", "stale-out");
 	assert.deepEqual(hashes(join(folder, "stale-out")), hashes(join(folder, "stale-low")));
@@ -99,7 +99,7 @@ test("--version names the kernels of this build that this machine uses", { skip:
 test("wrong usage exits with 2", () => {
 	bad(2, /no model given/, "qstore-pack");
 	bad(2, /no output given/, "qstore-pack", "high");
-	bad(2, /also extra/, "qstore-pack", "high", "extra", "-o", "x.qstore");
+	bad(2, /--low extra/, "qstore-pack", "high", "extra", "-o", "x.qstore");
 	bad(2, /unknown option --nonsense/, "qstore-pack", "--nonsense");
 	bad(2, /--quantize is llm.int8, q8_0 or none, not int3/, "qstore-pack", "high", "--quantize", "int3");
 	bad(2, /without --low/, "qstore-pack", "high", "--low", "low", "--exclude", "x", "-o", "x.qstore");
@@ -264,7 +264,11 @@ test("damage is found and named", () => {
 	bad(1, /high\/config\.json: not a qstore archive/, "qstore-info", "high/config.json");
 	bad(1, /nowhere: cannot open: No such file/, "qstore-info", "nowhere");
 	bad(1, /nowhere/, "qstore-pack", "nowhere", "-o", "x.qstore");
-	bad(1, /no\/x\.qstore: cannot create/, "qstore-pack", "high", "-o", "no/x.qstore");
+	bad(1, /no\/x\.qstore: cannot create: there is no folder no$/m, "qstore-pack", "high", "-o", "no/x.qstore");
+	bad(2, /give a coarser version of it as --low low/, "qstore-pack", "high", "low", "-o", "x.qstore");
+	bad(2, /archives are not written to standard output/, "qstore-pack", "high", "-o", "-");
+	writeFileSync(join(folder, "mine.qstore"), "mine");
+	bad(1, /mine\.qstore: exists already.* --force/, "qstore-pack", "high", "-o", "mine.qstore");
 });
 
 test("tar reads archives", () => {

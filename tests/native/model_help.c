@@ -9,7 +9,64 @@
 
 #include <cmocka.h>
 
+#include "../generate/gguf_writer.h"
+#include "../generate/random.h"
 #include "formats/model.h"
+#include "scratch.h"
+
+const char *write_tensors(void **state, const char *name, const char *tensors)
+{
+	static char header[65536];
+	static uint8_t file[1 << 20];
+	size_t used = 0, data_size = 0;
+	rng r;
+	rng_seed(&r, 1, tensors, 0);
+	used += (size_t)snprintf(header, sizeof header, "{");
+	while (*tensors) {
+		char tensor[200], dtype[20], dims[60] = "";
+		size_t size = strcspn(tensors, "|"), n = 1;
+		char entry[300];
+		snprintf(entry, sizeof entry, "%.*s", (int)size, tensors);
+		assert_true(sscanf(entry, "%199s %19s %59s", tensor, dtype, dims) >= 2);
+		for (const char *dim = dims; *dim; dim += strcspn(dim, ",") + (dim[strcspn(dim, ",")] == ','))
+			n *= (size_t)strtoul(dim, NULL, 10);
+		n *= qs_dtype_size(qs_dtype_from_name(dtype));
+		used += (size_t)snprintf(header + used, sizeof header - used,
+		                         "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[%s],\"data_offsets\":[%zu,%zu]}",
+		                         used > 1 ? "," : "", tensor, dtype, dims, data_size, data_size + n);
+		data_size += n;
+		tensors += size + (tensors[size] == '|');
+	}
+	used += (size_t)snprintf(header + used, sizeof header - used, "}");
+	assert_true(8 + used + data_size <= sizeof file);
+	for (size_t i = 0; i < 8; i++)
+		file[i] = (uint8_t)((uint64_t)used >> 8 * i);
+	memcpy(file + 8, header, used);
+	for (size_t i = 0; i < data_size; i++)
+		file[8 + used + i] = (uint8_t)rng_below(&r, 60);
+	return scratch_write(state, name, file, 8 + used + data_size);
+}
+
+const char *write_gguf(void **state, const char *name, const char *tensor, uint32_t type, uint16_t no,
+                       uint16_t count, int32_t n_tensors)
+{
+	gguf_bytes b = {0};
+	gguf_put_start(&b, 3, 1, count ? 3 : 0);
+	if (count) {
+		gguf_put_key(&b, "split.no", GGUF_U16);
+		gguf_put(&b, &no, 2);
+		gguf_put_key(&b, "split.count", GGUF_U16);
+		gguf_put(&b, &count, 2);
+		gguf_put_key(&b, "split.tensors.count", GGUF_I32);
+		gguf_put(&b, &n_tensors, 4);
+	}
+	gguf_put_info(&b, tensor, 2, (uint64_t[]){256, 1}, type, 0);
+	gguf_pad(&b, 32);
+	gguf_put(&b, (uint8_t[1024]){0}, 1024);
+	const char *path = scratch_write(state, name, b.data, b.size);
+	gguf_free(&b);
+	return path;
+}
 
 uint64_t hash_model(const char *path)
 {

@@ -5,6 +5,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Writes a safetensors file of these tensors, a text of "NAME DTYPE DIM,DIM…" separated by '|' (no dims: a
+ * scalar). Bytes differ from tensor to tensor. Returns its path as scratch_path does. */
+const char *write_tensors(void **state, const char *name, const char *tensors);
+
+/* Writes a GGUF file of one matrix of 256 columns, of ggml's type of this number. count: of shards, of which
+ * the file is `no`, or 0. */
+const char *write_gguf(void **state, const char *name, const char *tensor, uint32_t type, uint16_t no,
+                       uint16_t count, int32_t n_tensors);
+
 /* FNV-1a over the names and bytes of all files. */
 uint64_t hash_model(const char *path);
 

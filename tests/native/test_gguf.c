@@ -12,6 +12,7 @@
 #include "formats/gguf.h"
 #include "formats/model.h"
 #include "../generate/gguf_writer.h"
+#include "model_help.h"
 #include "scratch.h"
 
 enum {
@@ -311,36 +312,16 @@ static void refuses_every_cut(void **state)
 
 /* ---- Models ---- */
 
-/* A file of one tensor, and of the numbers of a shard when count is not 0. */
-static const char *write_model(void **state, const char *name, const char *tensor, uint32_t type, uint16_t no,
-                               uint16_t count, int32_t n_tensors)
-{
-	gguf_bytes b = {0};
-	gguf_put_start(&b, 3, 1, count ? 3 : 0);
-	if (count) {
-		gguf_put_key(&b, "split.no", GGUF_U16);
-		gguf_put(&b, &no, 2);
-		gguf_put_key(&b, "split.count", GGUF_U16);
-		gguf_put(&b, &count, 2);
-		gguf_put_key(&b, "split.tensors.count", GGUF_I32);
-		gguf_put(&b, &n_tensors, 4);
-	}
-	gguf_put_info(&b, tensor, 2, (uint64_t[]){256, 1}, type, 0);
-	gguf_pad(&b, 32);
-	gguf_put(&b, (uint8_t[1024]){0}, 1024);
-	return write_bytes(state, name, &b);
-}
-
 static void expect_model(const char *path, size_t n_files, const char *precision, uint32_t dtype)
 {
 	qs_model model;
 	qstore_error error;
-	uint32_t found;
 	if (qs_model_open(&model, path, &error))
 		fail_msg("%s", error.text);
 	assert_int_equal(model.n_files, n_files);
-	assert_string_equal(qs_model_precision(&model, &found), precision);
-	assert_int_equal(found, dtype);
+	assert_int_equal(model.n_precisions, 1);
+	assert_string_equal(model.precisions[0].name, precision);
+	assert_int_equal(model.precisions[0].dtype, dtype);
 	qs_model_close(&model);
 }
 
@@ -356,48 +337,41 @@ static void expect_no_model(const char *path, const char *what)
 
 static void opens_one_file(void **state)
 {
-	write_model(state, "m/other.gguf", "x", TYPE_BF16, 0, 0, 0);
-	expect_model(write_model(state, "m/one.gguf", "x", TYPE_Q4_K, 0, 0, 0), 1, "q4_k", QS_Q4_K);
-	expect_model(write_model(state, "m/blob", "x", TYPE_Q8_0, 0, 0, 0), 1, "q8_0", QS_Q8_0);
-	expect_model(write_model(state, "m/two.GGUF", "x", TYPE_BF16, 0, 0, 0), 1, "bf16", QS_BF16);
+	write_gguf(state, "m/other.gguf", "x", TYPE_BF16, 0, 0, 0);
+	expect_model(write_gguf(state, "m/one.gguf", "x", TYPE_Q4_K, 0, 0, 0), 1, "q4_k", QS_Q4_K);
+	expect_model(write_gguf(state, "m/blob", "x", TYPE_Q8_0, 0, 0, 0), 1, "q8_0", QS_Q8_0);
+	expect_model(write_gguf(state, "m/two.GGUF", "x", TYPE_BF16, 0, 0, 0), 1, "bf16", QS_BF16);
 	expect_no_model(scratch_write(state, "text.gguf", "what is this and why is it here", 31),
 	                "not a GGUF file");
 }
 
 static void opens_folders(void **state)
 {
-	write_model(state, "f/one.gguf", "x", TYPE_Q4_0, 0, 1, 1);
+	write_gguf(state, "f/one.gguf", "x", TYPE_Q4_0, 0, 1, 1);
 	scratch_write(state, "f/README.md", "#", 1);
 	expect_model(scratch_path(state, "f"), 2, "q4_0", QS_Q4_0);
-	write_model(state, "f/two.gguf", "y", TYPE_Q8_0, 0, 0, 0);
-	expect_no_model(scratch_path(state, "f"),
-	                "several models (\"one.gguf\", \"two.gguf\"): name the one file");
-	write_model(state, "g/one.gguf", "x", TYPE_Q4_0, 0, 0, 0);
-	scratch_safetensors(state, "g/m.safetensors",
-	                    "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4);
-	expect_no_model(scratch_path(state, "g"), "several models (\"one.gguf\", \"m.safetensors\")");
+	write_gguf(state, "f/mmproj.gguf", "y", TYPE_BF16, 0, 0, 0); /* part of the same model */
+	expect_model(scratch_path(state, "f"), 3, "q4_0", QS_Q4_0);
 }
 
 static void opens_all_shards(void **state)
 {
 	for (int in_folder = 0; in_folder < 2; in_folder++) {
-		const char *first = write_model(state, "s/m-00001-of-00003.gguf", "a", TYPE_Q4_0, 0, 3, 3);
+		const char *first = write_gguf(state, "s/m-00001-of-00003.gguf", "a", TYPE_Q4_0, 0, 3, 3);
 		const char *path = in_folder ? scratch_path(state, "s") : first;
-		write_model(state, "s/m-00003-of-00003.gguf", "c", TYPE_Q4_0, 2, 3, 3);
+		write_gguf(state, "s/m-00003-of-00003.gguf", "c", TYPE_Q4_0, 2, 3, 3);
 		remove(scratch_path(state, "s/m-00002-of-00003.gguf"));
 		expect_no_model(path, "\"m-00002-of-00003.gguf\" is missing, shard 2 of 3");
-		write_model(state, "s/m-00002-of-00003.gguf", "b", TYPE_Q4_0, 1, 3, 3);
+		write_gguf(state, "s/m-00002-of-00003.gguf", "b", TYPE_Q4_0, 1, 3, 3);
 		expect_model(path, 3, "q4_0", QS_Q4_0);
-		write_model(state, "s/m-00002-of-00003.gguf", "a", TYPE_Q4_0, 1, 3, 3);
-		expect_no_model(path, "tensor \"a\" is also in");
-		write_model(state, "s/m-00002-of-00003.gguf", "b", TYPE_Q4_0, 2, 3, 3);
+		write_gguf(state, "s/m-00002-of-00003.gguf", "b", TYPE_Q4_0, 2, 3, 3);
 		expect_no_model(path, "its metadata says otherwise");
-		write_model(state, "s/m-00002-of-00003.gguf", "b", TYPE_Q4_0, 1, 3, 3);
-		write_model(state, "s/m-00001-of-00003.gguf", "a", TYPE_Q4_0, 0, 3, 4);
+		write_gguf(state, "s/m-00002-of-00003.gguf", "b", TYPE_Q4_0, 1, 3, 3);
+		write_gguf(state, "s/m-00001-of-00003.gguf", "a", TYPE_Q4_0, 0, 3, 4);
 		expect_no_model(path, "should have 4 tensors, and have 3");
 	}
 	expect_no_model(scratch_path(state, "s/m-00002-of-00003.gguf"), "shard 2 of 3: give the first");
-	expect_no_model(write_model(state, "t/m.gguf", "a", TYPE_Q4_0, 0, 3, 3), "not named");
+	expect_no_model(write_gguf(state, "t/m.gguf", "a", TYPE_Q4_0, 0, 3, 3), "not named");
 }
 
 /* Embeddings and an output in another type do not name the model. */

@@ -224,7 +224,6 @@ static void mixes_types_as_llama_quantize(void **state)
 	                       .high = scratch_path(state, "llama")};
 	const char *source = scratch_path(state, "bf16.gguf"), *path = scratch_path(state, "q4_k_m.gguf");
 	qs_model model;
-	uint32_t dtype;
 	generate_llama(&llama);
 	gguf_convert(llama.high, QS_BF16, &options, source);
 	assert_true(gguf_quantize_model(source, "q4_k_m", &options, path));
@@ -234,7 +233,7 @@ static void mixes_types_as_llama_quantize(void **state)
 	expect_dtype(path, "blk.1.ffn_down.weight", QS_Q8_0); /* Q6_K, but for rows of 288 */
 	expect_dtype(path, "blk.0.ffn_norm.weight", QS_F32);
 	open_model(&model, path);
-	assert_string_equal(qs_model_precision(&model, &dtype), "q4_k");
+	assert_string_equal(model.precisions[0].name, "q4_k");
 	qs_model_close(&model);
 	assert_false(gguf_quantize_model(source, "q3_k", &options, path));
 
@@ -242,7 +241,7 @@ static void mixes_types_as_llama_quantize(void **state)
 	assert_true(gguf_quantize_model(source, "q6_k", &options, scratch_path(state, "s/m.gguf")));
 	open_model(&model, scratch_path(state, "s/m-00001-of-00003.gguf"));
 	assert_int_equal(model.n_files, 3);
-	assert_string_equal(qs_model_precision(&model, &dtype), "q6_k");
+	assert_string_equal(model.precisions[0].name, "q6_k");
 	qs_model_close(&model);
 }
 

@@ -666,58 +666,37 @@ static void expect_files(const qs_model *model, const char *const *names, size_t
 
 static void opens_all_precisions(void **state)
 {
-	static const char *const names[] = {"config.json",
-	                                    "onnx/decoder.onnx",
-	                                    "onnx/decoder_q4f16.onnx",
-	                                    "onnx/encoder.onnx",
-	                                    "onnx/encoder.onnx_data",
-	                                    "onnx/encoder_fp16.onnx",
-	                                    "onnx/encoder_fp16.onnx_data",
-	                                    "onnx/encoder_quantized.onnx"};
-	static const char *const suffixes[] = {"", "_fp16", "_quantized", "_q4f16"};
+	static const struct {
+		const char *name;
+		uint32_t precisions;
+	} files[] = {{"config.json", 15},
+	             {"onnx/decoder.onnx", 1},
+	             {"onnx/decoder_q4f16.onnx", 8},
+	             {"onnx/encoder.onnx", 1},
+	             {"onnx/encoder.onnx_data", 1},
+	             {"onnx/encoder_fp16.onnx", 2},
+	             {"onnx/encoder_fp16.onnx_data", 2},
+	             {"onnx/encoder_quantized.onnx", 4},
+	             {"other.safetensors", 1}};
 	static const char *const precisions[] = {"fp32", "fp16", "q8", "q4f16"};
-	qs_model model;
-	qstore_error error = {0};
-	qs_precision found[QS_PRECISIONS_MAX];
-	write_folder(state);
-	assert_int_equal(qs_model_open(&model, scratch_path(state, "m"), &error), QSTORE_OK);
-	expect_files(&model, names, 8);
-	assert_string_equal(model.files[1].weights.prefix, "onnx/decoder");
-	assert_string_equal(model.files[4].weights.prefix, "onnx/encoder");
-	assert_string_equal(model.files[6].weights.prefix, "onnx/encoder_fp16");
-	assert_true(model.files[4].is_weights && model.files[4].weights.n_tensors == 1);
-	assert_int_equal(qs_model_precisions(&model, found), 4);
-	for (int i = 0; i < 4; i++) {
-		assert_string_equal(found[i].suffix, suffixes[i]);
-		assert_string_equal(found[i].name, precisions[i]);
-	}
-	assert_null(model.precision);
-	qs_model_close(&model);
-}
-
-static void opens_one_precision(void **state)
-{
-	static const char *const fine[] = {"config.json", "onnx/decoder.onnx", "onnx/encoder.onnx",
-	                                   "onnx/encoder.onnx_data", "other.safetensors"};
-	static const char *const half[] = {"config.json", "onnx/encoder_fp16.onnx",
-	                                   "onnx/encoder_fp16.onnx_data"};
 	qs_model model;
 	qstore_error error = {0};
 	write_folder(state);
 	scratch_safetensors(state, "m/other.safetensors",
 	                    "{\"w\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[0,3]}}", 3);
-	assert_int_equal(qs_model_open_precision(&model, scratch_path(state, "m"), "", &error), QSTORE_OK);
-	expect_files(&model, fine, 5);
-	assert_string_equal(qs_model_precision(&model, NULL), "fp32");
-	qs_model_close(&model);
-	assert_int_equal(qs_model_open_precision(&model, scratch_path(state, "m"), "_fp16", &error), QSTORE_OK);
-	expect_files(&model, half, 3);
-	assert_string_equal(model.files[1].weights.prefix, "onnx/encoder");
-	assert_string_equal(model.files[2].weights.prefix, "onnx/encoder");
-	assert_string_equal(qs_model_precision(&model, NULL), "fp16");
-	qs_model_close(&model);
-	assert_int_equal(qs_model_open_precision(&model, scratch_path(state, "m"), "_q4", &error), QSTORE_INPUT);
-	assert_non_null(strstr(error.text, "no file named *_q4.onnx"));
+	assert_int_equal(qs_model_open(&model, scratch_path(state, "m"), &error), QSTORE_OK);
+	assert_int_equal(model.n_files, sizeof files / sizeof *files);
+	for (size_t i = 0; i < model.n_files; i++) {
+		assert_string_equal(model.files[i].name, files[i].name);
+		assert_int_equal(model.files[i].precisions, files[i].precisions);
+	}
+	assert_string_equal(model.files[1].component, "onnx/decoder.onnx");
+	assert_string_equal(model.files[4].component, "onnx/encoder.onnx");
+	assert_string_equal(model.files[6].component, "onnx/encoder.onnx");
+	assert_true(model.files[4].is_weights && model.files[4].weights.n_tensors == 1);
+	assert_int_equal(model.n_precisions, 4);
+	for (int i = 0; i < 4; i++)
+		assert_string_equal(model.precisions[i].name, precisions[i]);
 	qs_model_close(&model);
 }
 
@@ -731,8 +710,7 @@ static void opens_a_single_file(void **state)
 	assert_int_equal(qs_model_open(&model, scratch_path(state, "m/onnx/encoder_fp16.onnx"), &error),
 	                 QSTORE_OK);
 	expect_files(&model, names, 2);
-	assert_null(model.files[0].weights.prefix);
-	assert_string_equal(qs_model_precision(&model, NULL), "fp16");
+	assert_string_equal(model.precisions[0].name, "fp16");
 	assert_int_equal(model.files[1].size, 16);
 	assert_non_null(qs_model_find(&model, "w", &file));
 	assert_ptr_equal(file, &model.files[1]);
@@ -752,7 +730,7 @@ static void files_may_share_external_data(void **state)
 	assert_int_equal(qs_model_open(&model, scratch_path(state, "m"), &error), QSTORE_OK);
 	assert_int_equal(model.n_files, 3);
 	assert_int_equal(model.files[2].weights.n_tensors, 2);
-	assert_string_equal(model.files[2].weights.prefix, "a");
+	assert_string_equal(model.files[2].component, "a.onnx");
 	qs_model_close(&model);
 
 	add_external(&graph, "v", DIMS(4), "shared", 8, 16);
@@ -798,7 +776,6 @@ int main(void)
 	    TEST(finds_quantization_by_inputs),
 	    TEST(finds_names_of_originals),
 	    TEST(opens_all_precisions),
-	    TEST(opens_one_precision),
 	    TEST(opens_a_single_file),
 	    TEST(files_may_share_external_data),
 	};

@@ -115,8 +115,10 @@ static void generate(void **state, paths *p, const onnx_options *options)
 
 static void open_precision(qs_model *model, const char *path, const char *suffix)
 {
+	char file[5000];
 	qstore_error error = {0};
-	if (qs_model_open_precision(model, path, suffix, &error))
+	snprintf(file, sizeof file, "%s/onnx/model%s.onnx", path, suffix);
+	if (qs_model_open(model, file, &error))
 		fail_msg("%s", error.text);
 }
 

@@ -11,6 +11,9 @@
 #include "model_gguf.h"
 #include "model_index.h"
 #include "model_onnx.h"
+#include "model_refused.h"
+#include "model_split.h"
+#include "model_warnings.h"
 #include "pickle.h"
 #include "safetensors.h"
 #include "text.h"
@@ -19,52 +22,9 @@
 #define GGUF_SUFFIX ".gguf"
 #define INDEX_SUFFIX ".safetensors.index.json"
 
-typedef struct tensor_place {
-	const char *prefix, *name, *path;
-} tensor_place;
-
-static int same_name(const tensor_place *a, const tensor_place *b)
-{
-	return !strcmp(a->name, b->name) && !strcmp(a->prefix, b->prefix);
-}
-
-static int compare_tensor_names(const void *a, const void *b)
-{
-	const tensor_place *x = a, *y = b;
-	int order = strcmp(x->name, y->name);
-	if (!order)
-		order = strcmp(x->prefix, y->prefix);
-	return order ? order : strcmp(x->path, y->path);
-}
-
-static qstore_status check_duplicates(const qs_model *model, qstore_error *error)
-{
-	size_t n = 0, at = 0;
-	qstore_status status = QSTORE_OK;
-	for (size_t f = 0; f < model->n_files; f++)
-		n += model->files[f].weights.n_tensors;
-	tensor_place *places = malloc((n ? n : 1) * sizeof *places);
-	if (!places)
-		return qs_no_memory(error);
-	for (size_t f = 0; f < model->n_files; f++) {
-		const qs_weights *weights = &model->files[f].weights;
-		const char *prefix = weights->prefix ? weights->prefix : "";
-		for (size_t t = 0; t < weights->n_tensors; t++)
-			places[at++] = (tensor_place){prefix, weights->tensors[t].name, model->files[f].path};
-	}
-	qsort(places, n, sizeof *places, compare_tensor_names);
-	for (size_t i = 1; i < n && !status; i++)
-		if (same_name(&places[i], &places[i - 1]))
-			status =
-			    qs_fail(error, QSTORE_INPUT,
-			            "%s: tensor \"%.200s\" is also in %s; if these are two models, give one of them",
-			            qs_shown_path(places[i].path), places[i].name, qs_shown_path(places[i - 1].path));
-	free(places);
-	return status;
-}
-
 /* A file, which is weights whatever its name, and the other shards of a GGUF model. */
-static qstore_status add_single(qs_model *model, uint64_t size, qstore_error *error)
+static qstore_status add_single(qs_model *model, uint64_t size, const qs_model_options *options,
+                                qstore_error *error)
 {
 	const char *path = model->path, *slash = strrchr(path, '/');
 	qs_model_file *added;
@@ -73,8 +33,10 @@ static qstore_status add_single(qs_model *model, uint64_t size, qstore_error *er
 	qstore_status status = qs_model_add_file(model, slash ? slash + 1 : path, path, size, &added, error);
 	if (status)
 		return status;
-	added->is_weights = 1;
-	return qs_gguf_detect(path) ? qs_model_add_shards(model, path, error) : QSTORE_OK;
+	status = qs_model_set_weights(model, added, error);
+	if (!status && qs_gguf_detect(path))
+		status = qs_model_add_shards(model, path, error);
+	return status || !options->takes_beside ? status : qs_model_scan_beside(model, options, error);
 }
 
 /* A file that was named as the model may have any name. */
@@ -86,37 +48,46 @@ static qstore_status open_weights_file(qs_model_file *file, qstore_error *error)
 	return qs_safetensors_open(&file->weights, file->path, error);
 }
 
-static qstore_status open_weights(qs_model *model, const char *suffix, qstore_error *error)
+static qstore_status open_weights(qs_model *model, qstore_error *error)
 {
-	qstore_status status = qs_model_open_onnx(model, suffix, error);
+	qstore_status status = qs_model_open_onnx(model, error);
 	size_t n_weights = 0;
-	const qs_model_file *pickle = NULL;
 	for (size_t f = 0; f < model->n_files && !status; f++) {
 		qs_model_file *file = &model->files[f];
-		if (!file->is_weights) {
-			if (qs_is_pickle(file->path))
-				pickle = file;
+		if (!file->is_weights)
 			continue;
-		}
-		if (!file->weights.path)
-			status = open_weights_file(file, error);
-		file->size = file->weights.file_size;
 		n_weights++;
+		if (file->weights.path || qs_model_is_onnx(file->name))
+			continue;
+		status = open_weights_file(file, error);
+		file->size = file->weights.file_size;
+		if (status)
+			status = qs_model_refuse(model, file->name, error);
 	}
+	if (!status)
+		status = qs_model_check_refused(model, error);
 	if (status || n_weights)
 		return status;
-	if (pickle)
-		return qs_refuse_pickle(pickle->path, error);
+	for (size_t f = 0; f < model->n_files; f++)
+		if (qs_is_pickle(model->files[f].path))
+			return qs_refuse_pickle(model->files[f].path, error);
 	return qs_fail(error, QSTORE_INPUT,
 	               "%s: no " WEIGHTS_SUFFIX ", " GGUF_SUFFIX " or .onnx file in this folder",
 	               qs_shown_path(model->path));
 }
 
-static qstore_status open_model(qs_model *model, const char *path, const char *suffix, qstore_error *error)
+qstore_status qs_model_open_with(qs_model *model, const char *path, const qs_model_options *options,
+                                 qstore_error *error)
 {
+	static const qs_model_options none;
+	qstore_error unwanted;
 	struct stat info;
 	qstore_status status;
 
+	if (!options)
+		options = &none;
+	if (!error)
+		error = &unwanted;
 	memset(model, 0, sizeof *model);
 	model->path = qs_arena_text(&model->arena, "%s", path);
 	if (!model->path)
@@ -124,31 +95,25 @@ static qstore_status open_model(qs_model *model, const char *path, const char *s
 	if (stat(path, &info))
 		return qs_fail(error, QSTORE_IO, "%s: cannot open: %s", qs_shown_path(path), strerror(errno));
 	model->is_single = !S_ISDIR(info.st_mode);
-	status = model->is_single ? add_single(model, (uint64_t)info.st_size, error)
-	                          : qs_model_scan_folder(model, error);
+	status = model->is_single ? add_single(model, (uint64_t)info.st_size, options, error)
+	                          : qs_model_scan_folder(model, options, error);
 	if (status)
 		return status;
 	qs_model_sort_files(model);
-	status = open_weights(model, suffix, error);
+	status = open_weights(model, error);
 	if (!status)
 		status = qs_model_check_gguf(model, error);
-	if (!status)
-		status = check_duplicates(model, error);
 	for (size_t f = 0; f < model->n_files && !status; f++)
 		if (qs_ends_in(model->files[f].name, INDEX_SUFFIX))
 			status = qs_model_check_index(model, &model->files[f], error);
-	return status;
+	if (!status)
+		status = qs_model_warn_of_files(model, error);
+	return status ? status : qs_model_split(model, error);
 }
 
 qstore_status qs_model_open(qs_model *model, const char *path, qstore_error *error)
 {
-	return open_model(model, path, NULL, error);
-}
-
-qstore_status qs_model_open_precision(qs_model *model, const char *path, const char *suffix,
-                                      qstore_error *error)
-{
-	return open_model(model, path, suffix, error);
+	return qs_model_open_with(model, path, NULL, error);
 }
 
 void qs_model_close(qs_model *model)
@@ -157,6 +122,7 @@ void qs_model_close(qs_model *model)
 		qs_model_free_file(&model->files[f]);
 	free(model->files);
 	free(model->warnings);
+	free(model->refused);
 	qs_arena_free(&model->arena);
 	memset(model, 0, sizeof *model);
 }

@@ -48,6 +48,21 @@ qstore_status qs_model_warn(qs_model *model, qstore_error *error, const char *fo
 	return qs_no_memory(error);
 }
 
+qstore_status qs_model_set_weights(qs_model *model, qs_model_file *file, qstore_error *error)
+{
+	qs_labelled_name parts;
+	int is_done = qs_label_name(file->name, &parts);
+	if (is_done) {
+		file->is_weights = 1;
+		file->label = parts.label;
+		file->component = qs_arena_text(&model->arena, "%s", parts.component);
+		file->set = qs_arena_text(&model->arena, "%s", parts.set);
+	}
+	free(parts.component);
+	free(parts.set);
+	return is_done && file->component && file->set ? QSTORE_OK : qs_no_memory(error);
+}
+
 static int compare_files(const void *a, const void *b)
 {
 	return strcmp(((const qs_model_file *)a)->name, ((const qs_model_file *)b)->name);

@@ -9,6 +9,9 @@
 qstore_status qs_model_add_file(qs_model *model, const char *name, const char *path, uint64_t size,
                                 qs_model_file **added, qstore_error *error);
 
+/* Marks a file as weights, and takes its name apart. MEMORY. */
+qstore_status qs_model_set_weights(qs_model *model, qs_model_file *file, qstore_error *error);
+
 /* The file by name, or NULL. Files must be sorted. */
 qs_model_file *qs_model_find_file(const qs_model *model, const char *name);
 

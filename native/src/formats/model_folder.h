@@ -5,7 +5,12 @@
 #include "model.h"
 
 /* Appends all files of the folder at model->path and of the folders in it, unsorted; files whose names say so
- * are marked as weights. Hidden entries and links to folders are left out. INPUT, LIMIT, IO, MEMORY. */
-qstore_status qs_model_scan_folder(qs_model *model, qstore_error *error);
+ * are marked as weights. Hidden entries, links to folders and what the options say are left out. Files that
+ * cannot be packed are refused (model_refused.h). LIMIT, IO, MEMORY. */
+qstore_status qs_model_scan_folder(qs_model *model, const qs_model_options *options, qstore_error *error);
+
+/* Appends the small files in the folder of the file at model->path: those that are no weights, pickles or
+ * archives. */
+qstore_status qs_model_scan_beside(qs_model *model, const qs_model_options *options, qstore_error *error);
 
 #endif

@@ -30,7 +30,7 @@ qstore_status qs_model_add_shards(qs_model *model, const char *path, qstore_erro
 			status = qs_model_add_file(model, slash ? slash + 1 : shard, shard, (uint64_t)file.st_size,
 			                           &added, error);
 			if (!status)
-				added->is_weights = 1;
+				status = qs_model_set_weights(model, added, error);
 		}
 		free(shard);
 	}
@@ -63,45 +63,36 @@ static qstore_status check_shard(const qs_model *model, const qs_model_file *fir
 	return status;
 }
 
-qstore_status qs_model_check_gguf(const qs_model *model, qstore_error *error)
+/* Checks the shards of the model that `first` is a shard of, by name the first one. */
+static qstore_status check_shards(const qs_model *model, const qs_model_file *first, qstore_error *error)
 {
-	const qs_model_file *first = NULL, *second = NULL, *other = NULL;
-	uint64_t n_gguf = 0, n_tensors = 0;
+	uint64_t n_tensors = 0;
 	qs_gguf_info info;
-
-	for (size_t f = 0; f < model->n_files; f++) {
-		const qs_model_file *file = &model->files[f];
-		if (!file->is_weights)
-			continue;
-		if (file->weights.format != QS_FORMAT_GGUF) {
-			other = file;
-			continue;
-		}
-		if (!first)
-			first = file;
-		else if (!second)
-			second = file;
-		n_gguf++;
-		n_tensors += file->weights.n_tensors;
-	}
-	if (!first)
-		return QSTORE_OK;
 	qstore_status status = qs_gguf_read_info(&info, first->path, error);
-	if (status)
+	if (status || info.split_count == QS_GGUF_NONE || info.split_count <= 1)
 		return status;
-	if (info.split_count == QS_GGUF_NONE || !info.split_count)
-		info.split_count = 1;
-	for (uint64_t i = 0; info.split_count > 1 && i < info.split_count && !status; i++)
+	for (uint64_t i = 0; i < info.split_count && !status; i++)
 		status = check_shard(model, first, &info, i, error);
-	if (status)
-		return status;
-	if (other || n_gguf > info.split_count)
-		return qs_fail(error, QSTORE_INPUT,
-		               "%s: several models (\"%.200s\", \"%.200s\"): name the one file that is meant",
-		               qs_shown_path(model->path), first->name, other ? other->name : second->name);
-	if (info.split_count > 1 && info.split_tensors != QS_GGUF_NONE && info.split_tensors != n_tensors)
+	for (size_t f = 0; f < model->n_files; f++)
+		if (model->files[f].is_weights && !strcmp(model->files[f].set, first->set))
+			n_tensors += model->files[f].weights.n_tensors;
+	if (!status && info.split_tensors != QS_GGUF_NONE && info.split_tensors != n_tensors)
 		return qs_fail(error, QSTORE_INPUT,
 		               "%s: all shards together should have %" PRIu64 " tensors, and have %" PRIu64,
 		               qs_shown_path(first->path), info.split_tensors, n_tensors);
-	return QSTORE_OK;
+	return status;
+}
+
+qstore_status qs_model_check_gguf(const qs_model *model, qstore_error *error)
+{
+	const char *set = NULL;
+	qstore_status status = QSTORE_OK;
+	for (size_t f = 0; f < model->n_files && !status; f++) {
+		const qs_model_file *file = &model->files[f];
+		if (!file->is_weights || file->weights.format != QS_FORMAT_GGUF || (set && !strcmp(file->set, set)))
+			continue;
+		set = file->set;
+		status = check_shards(model, file, error);
+	}
+	return status;
 }

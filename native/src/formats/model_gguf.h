@@ -8,7 +8,8 @@
  * when path is not the first; IO, MEMORY. */
 qstore_status qs_model_add_shards(qs_model *model, const char *path, qstore_error *error);
 
-/* Checks that the model's GGUF files, which are open, are one model: one file, or all shards of one. */
+/* Checks that of each GGUF file that is a shard, all other shards are there. Files must be sorted and open.
+ */
 qstore_status qs_model_check_gguf(const qs_model *model, qstore_error *error);
 
 #endif

@@ -17,7 +17,7 @@ typedef struct onnx_value {
 	qs_pb name, numbers; /* numbers: raw_data, or varints of int32_data; of 8-bit types only */
 	int are_varints;
 	uint32_t type;
-	size_t file, index; /* ONNX_NO_TENSOR …; which of the file's tensors, until they are sorted */
+	size_t file, index;    /* ONNX_NO_TENSOR …; which of the file's tensors, until they are sorted */
 	uint64_t offset, size; /* bytes in that file */
 	size_t order;
 } onnx_value;

@@ -18,7 +18,7 @@ static int looks_pickled(const char *path)
 	       (size >= 2 && start[0] == 0x80 && start[1] >= 2 && start[1] <= 5);
 }
 
-static int has_pickle_name(const char *name)
+int qs_is_pickle_name(const char *name)
 {
 	static const char *const suffixes[] = {".bin", ".pt", ".pth", ".ckpt", ".pkl"};
 	for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++)
@@ -29,13 +29,13 @@ static int has_pickle_name(const char *name)
 
 int qs_is_pickle(const char *path)
 {
-	return has_pickle_name(path) && looks_pickled(path);
+	return qs_is_pickle_name(path) && looks_pickled(path);
 }
 
 qstore_status qs_refuse_pickle(const char *path, qstore_error *error)
 {
 	return qs_fail(error, QSTORE_INPUT,
 	               "%s: pickled weights are not read, for a pickle is a program; convert them: load "
-	               "with transformers and save_pretrained(…, safe_serialization=True), or leave the file out",
+	               "with transformers and save_pretrained(…, safe_serialization=True)",
 	               qs_shown_path(path));
 }

@@ -4,7 +4,10 @@
 
 #include "error.h"
 
-/* True when the file at path has a name that pickles have (.bin, .pt, …) and begins like a pickle or a zip.
+/* True when a file of this name may be pickled weights: .bin, .pt, .pth, .ckpt, .pkl. */
+int qs_is_pickle_name(const char *name);
+
+/* True when the file at path has such a name and begins like a pickle or a zip.
  */
 int qs_is_pickle(const char *path);
 

@@ -6,11 +6,12 @@
 #include "weights.h"
 
 /* Reads and checks the header of the file at path: its length against the file, shapes that multiply (without
- * overflow) to the sizes, ranges inside the data that do not overlap. Null and repeated names are taken as the
- * reference reader takes them: __metadata__ may be null, and the last value of a name counts, if all of a
- * tensor's are the same bytes. Tensors of dtypes that core/facts.h does not name (F4, F8_E4M3FNUZ, newer ones)
- * get QS_BYTES and one dimension; their size must be as many whole bits for each element. INPUT with a line that names the file, the tensor and what is wrong; IO; MEMORY. Free with
- * qs_weights_close, also after errors. */
+ * overflow) to the sizes, ranges inside the data that do not overlap. Null and repeated names are taken as
+ * the reference reader takes them: __metadata__ may be null, and the last value of a name counts, if all of a
+ * tensor's are the same bytes. Tensors of dtypes that core/facts.h does not name (F4, F8_E4M3FNUZ, newer
+ * ones) get QS_BYTES and one dimension; their size must be as many whole bits for each element. INPUT with a
+ * line that names the file, the tensor and what is wrong; IO; MEMORY. Free with qs_weights_close, also after
+ * errors. */
 qstore_status qs_safetensors_open(qs_weights *file, const char *path, qstore_error *error);
 
 /* Makes the first 8 + N bytes of a file of these tensors, one after the other in the order given. Their name,

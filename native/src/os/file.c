@@ -103,6 +103,15 @@ static void random_suffix(char suffix[13])
 	suffix[12] = 0;
 }
 
+static qstore_status fail_to_create(const char *path, int reason, qstore_error *error)
+{
+	const char *slash = strrchr(path, '/');
+	if (reason == ENOENT && slash)
+		return qs_fail(error, QSTORE_IO, "%s: cannot create: there is no folder %.*s", path,
+		               (int)(slash - path), path);
+	return qs_fail(error, QSTORE_IO, "%s: cannot create: %s", path, strerror(reason));
+}
+
 qstore_status qs_temp_create(int *fd, char **temp_path, const char *path, qstore_error *error)
 {
 	size_t size = strlen(path) + sizeof(".tmp-") + 12;
@@ -122,7 +131,7 @@ qstore_status qs_temp_create(int *fd, char **temp_path, const char *path, qstore
 	}
 	free(*temp_path);
 	*temp_path = NULL;
-	return qs_fail(error, QSTORE_IO, "%s: cannot create: %s", path, strerror(errno));
+	return fail_to_create(path, errno, error);
 }
 
 qstore_status qs_spool_create(int *fd, const char *path, qstore_error *error)
@@ -146,7 +155,7 @@ qstore_status qs_temp_rename(const char *temp_path, const char *path, int force,
 		}
 		struct stat info;
 		if (errno == EEXIST || lstat(path, &info) == 0)
-			return qs_fail(error, QSTORE_EXISTS, "%s: exists already", path);
+			return qs_fail(error, QSTORE_EXISTS, "%s: exists already; replace it with --force", path);
 		/* Some filesystems have no hard links. */
 	}
 	if (rename(temp_path, path) != 0)

@@ -46,7 +46,7 @@ static qstore_status check_output(const pack_input *input, const char *path, int
 		               path);
 	if (!force)
 		return qs_fail(error, QSTORE_EXISTS,
-		               "%s: exists already: choose another output, or overwrite it by force", path);
+		               "%s: exists already: choose another output, or replace it with --force", path);
 	return QSTORE_OK;
 }
 
@@ -145,6 +145,9 @@ static void fill_result(const packer *p, qstore_pack_result *result)
 	for (uint32_t v = 0; v < result->n_variants; v++) {
 		const qs_variant *variant = &p->plan.builder.variants[v];
 		strncpy(result->variants[v].name, variant->name, sizeof(result->variants[v].name) - 1);
+		const pack_file *file = pack_main_file(&p->input, v, &result->variants[v].n_more_files);
+		if (file)
+			strncpy(result->variants[v].file, file->name, sizeof(result->variants[v].file) - 1);
 		result->variants[v].raw_size = variant->raw_size;
 		result->variants[v].zstd_size = p->members.zstd_size[v];
 		for (size_t i = 0; i < p->members.n && p->options->compare; i++) {
@@ -162,6 +165,11 @@ static qstore_status run_steps(packer *p, qstore_error *error)
 	char *temp_path = NULL;
 	int fd = -1;
 	qstore_status status = pack_open_input(&p->input, p->options, error);
+	if (!status && p->input.n_variants > 1 && !p->options->low &&
+	    (p->options->quantize == QSTORE_QUANTIZE_LLM_INT8 || p->options->quantize == QSTORE_QUANTIZE_Q8_0))
+		status = qs_fail(error, QSTORE_USAGE,
+		                 "%s has %u precisions already; only of a model in one precision another is made",
+		                 p->options->high, p->input.n_variants);
 	if (!status && p->input.n_variants == 1)
 		status = pack_choose_quantizer(p->options, &p->input.variants[0], &quantizer,
 		                               &p->result.nothing_quantized, error);

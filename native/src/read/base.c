@@ -115,7 +115,7 @@ static qstore_status open_base(const qstore_archive *archive, const char *path, 
 	qs_model model = {0};
 	qstore_status status = qstore_open(path, &base->archive, error);
 	if (status == QSTORE_NOT_QSTORE || status == QSTORE_IO)
-		status = qs_model_open(&model, path, error);
+		status = qs_model_open_with(&model, path, &(qs_model_options){.takes_pickles = 1}, error);
 	for (uint32_t i = 0; i < base->n_files && !status; i++) {
 		qs_file file;
 		qs_index_file(&archive->index, i, &file);

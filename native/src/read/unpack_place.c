@@ -18,7 +18,8 @@ qstore_status qs_targets_check(const qs_targets *targets, qstore_error *error)
 			return qs_no_memory(error);
 		qstore_status status = qs_check_parents(path, strlen(targets->folder) + 1, error);
 		if (!status && lstat(path, &info) == 0 && (S_ISDIR(info.st_mode) || !targets->force))
-			status = qs_fail(error, QSTORE_EXISTS, "%s: exists already", path);
+			status = qs_fail(error, QSTORE_EXISTS, "%s: exists already%s", path,
+			                 S_ISDIR(info.st_mode) ? ", and is a folder" : "; replace it with --force");
 		free(path);
 		if (status)
 			return status;

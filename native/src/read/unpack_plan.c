@@ -91,8 +91,7 @@ static int compare_selected(const void *a, const void *b)
 	return order != 0 ? order : (x->number > y->number) - (x->number < y->number);
 }
 
-/* Refuses tensors of the same name, which cannot be in one file. The packer refuses them in a whole model;
- * other archives may have them. */
+/* Refuses tensors of the same name, which cannot be in one file. Parts of a pipeline may have them. */
 static qstore_status check_names(const qstore_archive *archive, const qs_weight *tensors,
                                  const qs_range *ranges, size_t n_tensors, qstore_error *error)
 {

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "os/array.h"
 #include "os/file.h"
@@ -22,7 +23,7 @@ pack_small *pack_add_small(pack_input *input)
 
 const char *pack_high_path(const pack_input *input)
 {
-	return input->variants[input->n_variants - 1].model.path;
+	return input->variants[input->n_variants - 1].path;
 }
 
 uint32_t pack_coarsest(uint32_t variants)
@@ -46,7 +47,7 @@ void pack_insert_coarsest(pack_input *input, const char *name, uint32_t dtype)
 		input->variants[v] = input->variants[v - 1];
 		input->variants[v].coarser = v == 1 ? 0 : input->variants[v].coarser + 1;
 	}
-	input->variants[0] = (pack_variant){.name = name, .dtype = dtype, .coarser = QS_NONE};
+	input->variants[0] = (pack_variant){.path = "", .name = name, .dtype = dtype, .coarser = QS_NONE};
 	for (size_t i = 0; i < input->n_files; i++)
 		input->files[i].variants <<= 1;
 	for (size_t i = 0; i < input->n_smalls; i++)
@@ -58,14 +59,14 @@ void pack_close_input(pack_input *input)
 	pack_close_sources(&input->sources);
 	free(input->files);
 	free(input->smalls);
-	for (uint32_t v = 0; v < QS_VARIANTS_MAX; v++)
-		qs_model_close(&input->variants[v].model);
+	for (uint32_t m = 0; m < input->n_models; m++)
+		qs_model_close(&input->models[m]);
 }
 
-/* ---- Files of a variant ---- */
+/* ---- Files of models ---- */
 
 /* A file that is made of objects: weights, or a file that is too large for a member. */
-static qstore_status take_assembled(pack_input *input, const qs_model_file *given, uint32_t variant,
+static qstore_status take_assembled(pack_input *input, const qs_model_file *given, uint32_t variants,
                                     const pack_source *source, qstore_error *error)
 {
 	const qs_weights *weights = &given->weights;
@@ -76,7 +77,7 @@ static qstore_status take_assembled(pack_input *input, const qs_model_file *give
 	    .name = given->name,
 	    .path = given->path,
 	    .input = given,
-	    .variants = 1u << variant,
+	    .variants = variants,
 	    .size = given->size,
 	    .gaps = {source, 0, given->size},
 	};
@@ -124,8 +125,8 @@ static qstore_status have_same_bytes(const pack_source *a, const pack_source *b,
 	return status;
 }
 
-/* A file without weights. When another variant has the same file, both share it. */
-static qstore_status take_other(pack_input *input, const qs_model_file *given, uint32_t variant,
+/* A file without weights. When other variants have the same file, all share it. */
+static qstore_status take_other(pack_input *input, const qs_model_file *given, uint32_t variants,
                                 const pack_source *source, qstore_error *error)
 {
 	int same = 0;
@@ -136,7 +137,7 @@ static qstore_status take_other(pack_input *input, const qs_model_file *given, u
 			continue;
 		status = have_same_bytes(other->bytes.source, source, given->size, &same, error);
 		if (same)
-			other->variants |= 1u << variant;
+			other->variants |= variants;
 	}
 	for (size_t i = 0; i < input->n_files && !same && !status; i++) {
 		pack_file *other = &input->files[i];
@@ -144,33 +145,41 @@ static qstore_status take_other(pack_input *input, const qs_model_file *given, u
 			continue;
 		status = have_same_bytes(other->gaps.source, source, given->size, &same, error);
 		if (same)
-			other->variants |= 1u << variant;
+			other->variants |= variants;
 	}
 	if (status || same)
 		return status;
 	if (given->size > QS_FILE_ZSTD_MAX)
-		return take_assembled(input, given, variant, source, error);
+		return take_assembled(input, given, variants, source, error);
 	pack_small *small = pack_add_small(input);
 	if (!small)
 		return qs_no_memory(error);
-	*small = (pack_small){.name = given->name,
-	                      .path = given->path,
-	                      .variants = 1u << variant,
-	                      .bytes = {source, 0, given->size}};
+	*small = (pack_small){
+	    .name = given->name, .path = given->path, .variants = variants, .bytes = {source, 0, given->size}};
 	return QSTORE_OK;
 }
 
-static qstore_status take_files(pack_input *input, uint32_t variant, qstore_error *error)
+/* The variants that have a file of a model. */
+static uint32_t variants_of(const pack_input *input, const qs_model *model, const qs_model_file *file)
 {
-	const qs_model *model = &input->variants[variant].model;
+	uint32_t variants = 0;
+	for (uint32_t v = 0; v < input->n_variants; v++)
+		if (input->variants[v].model == model && file->precisions >> input->variants[v].precision & 1)
+			variants |= 1u << v;
+	return variants;
+}
+
+static qstore_status take_files(pack_input *input, const qs_model *model, qstore_error *error)
+{
 	qstore_status status = QSTORE_OK;
 	for (size_t i = 0; i < model->n_files && !status; i++) {
 		const qs_model_file *given = &model->files[i];
+		uint32_t variants = variants_of(input, model, given);
 		const pack_source *source;
 		status = pack_open_source(&input->sources, input->arena, given->path, given->size, &source, error);
 		if (!status)
-			status = given->is_weights ? take_assembled(input, given, variant, source, error)
-			                           : take_other(input, given, variant, source, error);
+			status = given->is_weights ? take_assembled(input, given, variants, source, error)
+			                           : take_other(input, given, variants, source, error);
 	}
 	return status;
 }
@@ -186,125 +195,149 @@ static qstore_status name_variant(pack_input *input, uint32_t number, const char
 	size_t size = strlen(precision);
 	for (uint32_t v = number + 1; v < input->n_variants; v++) {
 		const char *name = input->variants[v].name;
-		n += strncmp(name, precision, size) == 0 && (name[size] == 0 || name[size] == '-');
+		n += strncmp(name, precision, size) == 0 &&
+		     (name[size] == 0 || (name[size] == '-' && strspn(name + size + 1, "0123456789") > 0 &&
+		                          name[size + 1 + strspn(name + size + 1, "0123456789")] == 0));
 	}
 	input->variants[number].name = n == 1 ? precision : qs_arena_text(input->arena, "%s-%u", precision, n);
 	return input->variants[number].name ? QSTORE_OK : qs_no_memory(error);
 }
 
-static uint64_t weights_size(const qs_model *model)
+static const qs_precision *precision_of(const pack_variant *variant)
 {
-	uint64_t size = 0;
-	for (size_t i = 0; i < model->n_files; i++)
-		for (size_t j = 0; j < model->files[i].weights.n_tensors; j++)
-			size += model->files[i].weights.tensors[j].size;
-	return size;
+	return &variant->model->precisions[variant->precision];
 }
 
-/* Is this variant finer than the next one, which should be the finer of both? */
-static int are_swapped(const pack_variant *variant, const pack_variant *finer)
+/* Variants that were given by paths of their own are in the order of these. When a path has several, the
+ * variants of all paths are sorted, as far as the bits of their codes are known. */
+static void sort_variants(pack_variant *fine_to_coarse, uint32_t n)
 {
-	/* The types of most weights decide: an INT8 model may weigh more than a cast to 16 bits, because its
-	 * embeddings are often still singles. The type of packed codes does not say how many bits a code has. */
-	if (variant->dtype == QS_I32 || finer->dtype == QS_I32)
-		return weights_size(&variant->model) > weights_size(&finer->model);
-	return (uint64_t)qs_block_size(variant->dtype) * qs_block_elems(finer->dtype) >
-	       (uint64_t)qs_block_size(finer->dtype) * qs_block_elems(variant->dtype);
-}
-
-/* Opens variant `number`; all finer ones are open. suffix: of the precision in the folder, or NULL. */
-static qstore_status open_variant(pack_input *input, uint32_t number, const char *path, const char *suffix,
-                                  qstore_error *error)
-{
-	pack_variant *variant = &input->variants[number], *high = &input->variants[input->n_variants - 1];
-	qstore_status status = suffix ? qs_model_open_precision(&variant->model, path, suffix, error)
-	                              : qs_model_open(&variant->model, path, error);
-	if (status)
-		return status;
-	const char *precision = qs_model_precision(&variant->model, &variant->dtype);
-	variant->coarser = number == 0 ? QS_NONE : number - 1;
-	if (variant != high && !suffix) {
-		if (strcmp(precision, high->name) == 0)
-			return qs_fail(error, QSTORE_MISMATCH,
-			               "%s and %s are both %s: give models of different precisions", path,
-			               high->model.path, precision);
-		if (are_swapped(variant, variant + 1))
-			return qs_fail(
-			    error, QSTORE_MISMATCH,
-			    "%s is %s, finer than %s, which is %s: are they swapped? Give them from fine to coarse", path,
-			    precision, variant[1].model.path, variant[1].name);
+	for (uint32_t i = 1; i < n; i++) {
+		pack_variant variant = fine_to_coarse[i];
+		uint32_t at = i;
+		for (; at > 0 && variant.bits > 0 && fine_to_coarse[at - 1].bits > 0 &&
+		       fine_to_coarse[at - 1].bits < variant.bits;
+		     at--)
+			fine_to_coarse[at] = fine_to_coarse[at - 1];
+		fine_to_coarse[at] = variant;
 	}
-	return name_variant(input, number, precision, error);
 }
 
-/* Opens the precisions of a folder for transformers.js, each as a variant. n_variants stays 0 when the model
- * is none of these, or has only one precision. */
-static qstore_status open_precisions(pack_input *input, const char *path, qstore_error *error)
+static qstore_status check_order(const pack_variant *finer, const pack_variant *coarser,
+                                 const qstore_work *work, qstore_error *error)
 {
-	qs_precision found[QS_PRECISIONS_MAX];
-	qs_model folder;
-	qstore_status status = qs_model_open(&folder, path, error);
-	size_t n = !status && !folder.is_single ? qs_model_precisions(&folder, found) : 0;
-	qs_model_close(&folder);
-	if (n <= 1)
-		return status;
-	input->n_variants = (uint32_t)n;
-	for (uint32_t i = 0; i < n && !status; i++)
-		status = open_variant(input, (uint32_t)n - 1 - i, path, found[i].suffix, error);
+	const char *name = precision_of(coarser)->name;
+	if (coarser->bits > finer->bits && finer->bits > 0)
+		return qs_fail(
+		    error, QSTORE_MISMATCH,
+		    "%s is %s, finer than %s, which is %s: are they swapped? Give them from fine to coarse",
+		    coarser->path, name, finer->path, precision_of(finer)->name);
+	if (strcmp(name, precision_of(finer)->name) == 0 && coarser->model != finer->model)
+		qs_warn(work, "%s and %s are both %s", finer->path, coarser->path, name);
+	return QSTORE_OK;
+}
+
+static qstore_status set_variants(pack_input *input, const qstore_work *work, qstore_error *error)
+{
+	pack_variant all[QS_VARIANTS_MAX]; /* fine to coarse */
+	uint32_t n = 0;
+	qstore_status status = QSTORE_OK;
+	for (uint32_t m = 0; m < input->n_models; m++) {
+		const qs_model *model = &input->models[m];
+		for (uint32_t p = 0; p < model->n_precisions; p++) {
+			if (n == QS_VARIANTS_MAX)
+				return qs_fail(error, QSTORE_LIMIT,
+				               "the models have more precisions together than the %d variants that an "
+				               "archive can have: leave some out by --skip PATTERN",
+				               QS_VARIANTS_MAX);
+			all[n++] = (pack_variant){.path = model->path,
+			                          .model = model,
+			                          .precision = p,
+			                          .dtype = model->precisions[p].dtype,
+			                          .bits = model->precisions[p].bits};
+		}
+	}
+	if (n > input->n_models)
+		sort_variants(all, n);
+	input->n_variants = n;
+	for (uint32_t i = 0; i < n && !status; i++) {
+		if (i > 0)
+			status = check_order(&all[i - 1], &all[i], work, error);
+		uint32_t v = n - 1 - i;
+		input->variants[v] = all[i];
+		input->variants[v].coarser = v == 0 ? QS_NONE : v - 1;
+		if (!status)
+			status = name_variant(input, v, precision_of(&all[i])->name, error);
+	}
 	return status;
+}
+
+static unsigned n_variants_of(const pack_file *file)
+{
+	unsigned n = 0;
+	for (uint32_t bits = file->variants; bits; bits &= bits - 1)
+		n++;
+	return n;
+}
+
+const pack_file *pack_main_file(const pack_input *input, uint32_t variant, uint32_t *n_more)
+{
+	const pack_file *best = NULL;
+	const qs_model *model = input->variants[variant].model;
+	uint32_t n = 0;
+	for (size_t i = 0; i < input->n_files && model && model->n_precisions > 1; i++) {
+		const pack_file *file = &input->files[i];
+		if (!(file->variants >> variant & 1) || !file->input || !file->input->is_weights)
+			continue;
+		n++;
+		if (!best || n_variants_of(file) < n_variants_of(best) ||
+		    (n_variants_of(file) == n_variants_of(best) && file->size > best->size))
+			best = file;
+	}
+	*n_more = n > 0 ? n - 1 : 0;
+	return best;
+}
+
+static int is_same_path(const char *a, const char *b)
+{
+	struct stat x, y;
+	return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+/* Opens the model at path, behind those that are finer. */
+static qstore_status open_model(pack_input *input, const char *path, const qstore_pack_options *options,
+                                qstore_error *error)
+{
+	qs_model_options how = {.skip = options->skip, .takes_beside = options->beside};
+	if (input->n_models == QS_VARIANTS_MAX)
+		return qs_fail(error, QSTORE_LIMIT, "more models are given than the %d variants of an archive",
+		               QS_VARIANTS_MAX);
+	for (uint32_t m = 0; m < input->n_models; m++)
+		if (is_same_path(input->models[m].path, path))
+			return qs_fail(error, QSTORE_MISMATCH, "%s is given twice: give models of different precisions",
+			               path);
+	return qs_model_open_with(&input->models[input->n_models++], path, &how, error);
 }
 
 static qstore_status open_models(pack_input *input, const qstore_pack_options *options, qstore_error *error)
 {
-	uint32_t n_lower = 0;
-	if (options->low)
-		for (n_lower = 1; options->lower && options->lower[n_lower - 1];)
-			n_lower++;
-	if (n_lower >= QS_VARIANTS_MAX)
-		return qs_fail(error, QSTORE_LIMIT, "%u models are given, but an archive has at most %d variants",
-		               n_lower + 1, QS_VARIANTS_MAX);
-	if (!options->low) {
-		qstore_status status = open_precisions(input, options->high, error);
-		if (status || input->n_variants > 0)
-			return status;
-	}
-	input->n_variants = n_lower + 1;
-	qstore_status status = open_variant(input, n_lower, options->high, NULL, error);
-	for (uint32_t i = 0; i < n_lower && !status; i++)
-		status =
-		    open_variant(input, n_lower - 1 - i, i == 0 ? options->low : options->lower[i - 1], NULL, error);
-	return status;
-}
-
-static int has_warning(const qs_model *model, const char *text)
-{
-	for (size_t i = 0; i < model->n_warnings; i++)
-		if (strcmp(model->warnings[i], text) == 0)
-			return 1;
-	return 0;
-}
-
-/* Passes the models' warnings on. Variants of one folder may have the same ones. */
-static void report_warnings(const pack_input *input, const qstore_work *work)
-{
-	for (uint32_t v = 0; v < input->n_variants; v++) {
-		const qs_model *model = &input->variants[v].model;
-		for (size_t i = 0; i < model->n_warnings; i++) {
-			uint32_t other = 0;
-			while (other < v && !has_warning(&input->variants[other].model, model->warnings[i]))
-				other++;
-			if (other == v)
-				qs_warn(work, "%s", model->warnings[i]);
-		}
-	}
+	qstore_status status = open_model(input, options->high, options, error);
+	if (!status && options->low)
+		status = open_model(input, options->low, options, error);
+	for (size_t i = 0; options->low && options->lower && options->lower[i] && !status; i++)
+		status = open_model(input, options->lower[i], options, error);
+	for (uint32_t m = 0; m < input->n_models && !status; m++)
+		for (size_t i = 0; i < input->models[m].n_warnings; i++)
+			qs_warn(&options->work, "%s", input->models[m].warnings[i]);
+	return status ? status : set_variants(input, &options->work, error);
 }
 
 qstore_status pack_open_input(pack_input *input, const qstore_pack_options *options, qstore_error *error)
 {
 	qstore_status status = open_models(input, options, error);
 	if (!status)
-		report_warnings(input, &options->work);
-	for (uint32_t v = 0; v < input->n_variants && !status; v++)
-		status = take_files(input, v, error);
+		status = pack_set_prefixes(input, error);
+	for (uint32_t m = 0; m < input->n_models && !status; m++)
+		status = take_files(input, &input->models[m], error);
 	return status;
 }

@@ -13,9 +13,12 @@
 
 /* A variant of the archive. */
 typedef struct pack_variant {
-	qs_model model; /* zeroed for a variant that the packer makes */
+	const char *path;      /* of the model that it is in, for messages */
+	const qs_model *model; /* NULL for a variant that the packer makes */
+	uint32_t precision;    /* number of the model's precision that it is */
 	const char *name;
 	uint32_t dtype;   /* of most of its weights */
+	unsigned bits;    /* of a code or float; 0: not known */
 	uint32_t coarser; /* the variant that it builds on, or QS_NONE */
 } pack_variant;
 
@@ -23,7 +26,7 @@ typedef struct pack_variant {
 typedef struct pack_file {
 	const char *name, *path;    /* path: for messages */
 	const qs_model_file *input; /* NULL: made by the packer */
-	uint32_t variants;          /* bit v: variant v has this file */
+	uint32_t variants;          /* bit v: variant v has this file; its tensors are stored with the coarsest */
 	uint64_t size;
 	pack_range gaps; /* bytes that are in no tensor: byte `at` of the file is at gaps.offset + at … */
 	int is_padded;   /* … but from gaps.size on these bytes are zero, as are those from `padding` on in that
@@ -43,6 +46,8 @@ typedef struct pack_small {
 typedef struct pack_input {
 	qs_arena *arena; /* for tensors, names and sources */
 	pack_sources sources;
+	qs_model models[QS_VARIANTS_MAX]; /* in the order of the options */
+	uint32_t n_models;
 	pack_variant variants[QS_VARIANTS_MAX]; /* coarse to fine */
 	uint32_t n_variants;
 	pack_file *files;
@@ -55,6 +60,18 @@ typedef struct pack_input {
  * after errors. */
 qstore_status pack_open_input(pack_input *input, const qstore_pack_options *options, qstore_error *error);
 void pack_close_input(pack_input *input);
+
+/* Gives the weights of components prefixes, as far as tensors need them to be told apart: a component whose
+ * tensors have names that another one has in any variant, in all variants. (prefix.c) */
+qstore_status pack_set_prefixes(pack_input *input, qstore_error *error);
+
+/* Are several models in the folder that a variant is from: components in folders of their own, or with
+ * tensors of the same names? (prefix.c) */
+int pack_has_several_models(const pack_variant *variant);
+
+/* The file of weights that says best what was taken for this variant: the largest of those that are in the
+ * fewest variants. NULL when its path has no other precision. *n_more: its other files of weights. */
+const pack_file *pack_main_file(const pack_input *input, uint32_t variant, uint32_t *n_more);
 
 /* The finest variant's path, for messages. */
 const char *pack_high_path(const pack_input *input);

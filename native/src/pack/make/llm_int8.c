@@ -228,7 +228,7 @@ static qstore_status make_weights(const pack_candidates *q, pack_input *input, s
 /* Gives the made variant HIGH's small files, but for those that would contradict the new weights. */
 static qstore_status share_small_files(pack_input *input, pack_spool *spool, qstore_error *error)
 {
-	const qs_model *high = &input->variants[input->n_variants - 1].model;
+	const qs_model *high = input->variants[input->n_variants - 1].model;
 	int made = 0;
 	for (size_t i = 0; i < high->n_files; i++) {
 		if (strcmp(high->files[i].name, "config.json") == 0) {

@@ -15,7 +15,7 @@ static const qs_weight *find_bytes(const qs_model *model)
 qstore_status pack_choose_quantizer(const qstore_pack_options *options, const pack_variant *given,
                                     qstore_quantize *quantizer, int *is_quantized, qstore_error *error)
 {
-	const qs_model *model = &given->model;
+	const qs_model *model = given->model;
 	int gguf = 0, onnx = 0;
 	for (size_t i = 0; i < model->n_files; i++) {
 		gguf |= model->files[i].is_weights && model->files[i].weights.format == QS_FORMAT_GGUF;
@@ -23,6 +23,18 @@ qstore_status pack_choose_quantizer(const qstore_pack_options *options, const pa
 	}
 	*is_quantized = 0;
 	*quantizer = options->quantize;
+	if (pack_has_several_models(given)) {
+		if (*quantizer == QSTORE_QUANTIZE_LLM_INT8 || *quantizer == QSTORE_QUANTIZE_Q8_0)
+			return qs_fail(
+			    error, QSTORE_USAGE,
+			    "%s has several models in it, of which no 8-bit variant can be made together: pack "
+			    "each alone, or with --quantize none",
+			    model->path);
+		if (*quantizer == QSTORE_QUANTIZE_DEFAULT && !options->base && !onnx)
+			qs_warn(&options->work, "%s has several models in it: no 8-bit variant is made of them",
+			        model->path);
+		*quantizer = QSTORE_QUANTIZE_NONE;
+	}
 	if (*quantizer == QSTORE_QUANTIZE_DEFAULT)
 		*quantizer = options->base || onnx ? QSTORE_QUANTIZE_NONE
 		             : gguf                ? QSTORE_QUANTIZE_Q8_0
@@ -46,7 +58,7 @@ qstore_status pack_choose_quantizer(const qstore_pack_options *options, const pa
 		        model->path, bytes->name);
 		*quantizer = QSTORE_QUANTIZE_NONE;
 	}
-	if (*quantizer != QSTORE_QUANTIZE_NONE && (given->dtype == QS_I8 || qs_block_elems(given->dtype) > 1)) {
+	if (*quantizer != QSTORE_QUANTIZE_NONE && given->bits > 0 && given->bits <= 8) {
 		*is_quantized = 1;
 		*quantizer = QSTORE_QUANTIZE_NONE;
 	}

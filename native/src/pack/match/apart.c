@@ -69,10 +69,10 @@ typedef struct model_label {
 static model_label label_of(const pack_input *input, uint32_t variant)
 {
 	model_label label;
-	const char *path = input->variants[variant].model.path;
+	const char *path = input->variants[variant].path;
 	int is_alone = 1;
 	for (uint32_t v = 0; v < input->n_variants; v++) {
-		const char *other = input->variants[v].model.path;
+		const char *other = input->variants[v].path;
 		is_alone &= v == variant || !other || strcmp(other, path) != 0;
 	}
 	if (is_alone)

@@ -143,7 +143,7 @@ qstore_status pack_open_base(pack_base *base, const char *path, pack_sources *so
 	base->has_lock = 1;
 	qstore_status status = qstore_open(path, &base->archive, error);
 	if (status == QSTORE_NOT_QSTORE || status == QSTORE_IO) {
-		status = qs_model_open(&base->model, path, error);
+		status = qs_model_open_with(&base->model, path, &(qs_model_options){.takes_pickles = 1}, error);
 		return status ? status : take_model(base, sources, arena, error);
 	}
 	if (!status)

@@ -106,7 +106,7 @@ static qstore_status pair_all_tensors(pack_pairing *q, variant_range coarser, si
 	for (size_t i = 0; i < 2 * input->n_files; i++) {
 		pack_file *file = &input->files[i % input->n_files];
 		int by_content = i >= input->n_files;
-		for (size_t j = 0; j < file->n_tensors && (file->variants >> q->fine_variant & 1); j++) {
+		for (size_t j = 0; j < file->n_tensors && pack_coarsest(file->variants) == q->fine_variant; j++) {
 			pack_tensor *t = &file->tensors[j];
 			int has_namesake = 0;
 			qstore_status status = QSTORE_OK;
@@ -153,12 +153,15 @@ static qstore_status pair_variant(pack_pairing *q, uint32_t fine, variant_range 
 		status = pair_all_tensors(q, coarser, &n_common, error);
 	if (status || allow_mismatch)
 		return status;
-	if (n_common == 0 && !is_mostly_unread(&input->variants[fine].model) &&
-	    !is_mostly_unread(&input->variants[fine - 1].model))
+	/* Precisions of one folder need not have any component in common; files of a vocabulary have no tensors.
+	 */
+	if (n_common == 0 && input->variants[fine].model != input->variants[fine - 1].model &&
+	    q->names[fine].n_tensors > 0 && !is_mostly_unread(input->variants[fine].model) &&
+	    !is_mostly_unread(input->variants[fine - 1].model))
 		return qs_fail(error, QSTORE_MISMATCH,
 		               "%s does not belong to %s: they have no tensor name in common; give a version of the "
 		               "same model, or pack both all the same with --allow-mismatch",
-		               input->variants[fine - 1].model.path, input->variants[fine].model.path);
+		               input->variants[fine - 1].path, input->variants[fine].path);
 	return pack_check_tally(&q->tally, input, fine, error);
 }
 
@@ -177,7 +180,7 @@ static qstore_status set_coarser(pack_input *input, const char *name, qstore_err
 		snprintf(names + used, sizeof(names) - used, "%s%s", v > 0 ? ", " : "", input->variants[v].name);
 	}
 	return qs_fail(error, QSTORE_NOT_FOUND, "no variant coarser than %s is called %s; there are %s",
-	               high->model.path, name, names);
+	               high->path, name, names);
 }
 
 static qstore_status pair_all_variants(pack_pairing *q, const qstore_pack_options *options,
