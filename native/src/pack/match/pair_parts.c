@@ -55,6 +55,11 @@ static qstore_status pair_common(pack_pairing *q, pack_tensor *given, pack_tenso
 		pack_use_part(coarse, part);
 		*match = found;
 	} else {
+		/* Columns of a matrix that is not joined from them would be stored beside it. */
+		if (!is_whole)
+			given->coding.content = given->coding.beside = NULL;
+		if (!is_whole_coarse)
+			coarse->coding.content = coarse->coding.beside = NULL;
 		given->chunk_rows = coarse->chunk_rows = 0;
 		if (matrix)
 			matrix->chunk_rows = before;
