@@ -33,8 +33,8 @@ static void check_onnx_quant(const qs_onnx *onnx, const qs_onnx_quant *quant)
 	                quant->axis < (int32_t)weight->n_dims);
 	weights_require(!quant->scale || find_onnx_tensor(onnx, quant->scale));
 	weights_require(!quant->zero_point || find_onnx_tensor(onnx, quant->zero_point));
-	weights_require(!quant->n_zeros == !quant->zeros);
-	weights_require(quant->n_zeros <= (quant->axis < 0 ? 1 : weight->dims[quant->axis]));
+	weights_require(!quant->n_zero_points == !quant->zero_points);
+	weights_require(quant->n_zero_points <= (quant->axis < 0 ? 1 : weight->dims[quant->axis]));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -319,7 +319,7 @@ static void refuses_external_data(void **state)
 	}
 }
 
-/* Of tensors that share bytes the largest is taken; the others are bytes of it. */
+/* If tensors share bytes, the largest is taken; the others are bytes of it. */
 static void takes_the_largest_of_tensors_that_overlap(void **state)
 {
 	static const struct {
@@ -547,17 +547,17 @@ static void finds_dynamic_quantization(void **state)
 	assert_string_equal(m->op, "MatMulInteger");
 	assert_string_equal(m->scale, "m_scale");
 	assert_null(m->zero_point);
-	assert_true(m->axis == 1 && m->bits == 8 && m->block_size == 0 && m->n_zeros == 3);
-	assert_true(m->zeros[0] == 0 && m->zeros[1] == -3 && m->zeros[2] == 127);
+	assert_true(m->axis == 1 && m->bits == 8 && m->block_size == 0 && m->n_zero_points == 3);
+	assert_true(m->zero_points[0] == 0 && m->zero_points[1] == -3 && m->zero_points[2] == 127);
 
 	const qs_onnx_quant *e = find_quant(&onnx, "e_quantized");
 	assert_string_equal(e->op, "");
 	assert_string_equal(e->scale, "e_scale");
-	assert_true(e->axis == -1 && e->n_zeros == 1 && e->zeros[0] == 200);
+	assert_true(e->axis == -1 && e->n_zero_points == 1 && e->zero_points[0] == 200);
 
 	const qs_onnx_quant *c = find_quant(&onnx, "c_quantized");
 	assert_string_equal(c->zero_point, "c_zero_point");
-	assert_true(c->axis == 0 && c->n_zeros == 3 && c->zeros[2] == 0);
+	assert_true(c->axis == 0 && c->n_zero_points == 3 && c->zero_points[2] == 0);
 	qs_onnx_close(&onnx);
 }
 
@@ -595,10 +595,10 @@ static void finds_quantization_by_inputs(void **state)
 	const qs_onnx_quant *a = find_quant(&onnx, "a"), *b = find_quant(&onnx, "b"), *c = find_quant(&onnx, "c"),
 	                    *d = find_quant(&onnx, "d");
 	assert_string_equal(a->scale, "one");
-	assert_true(a->axis == 0 && !a->zero_point && !a->n_zeros);
+	assert_true(a->axis == 0 && !a->zero_point && !a->n_zero_points);
 	assert_string_equal(b->scale, "two");
 	assert_string_equal(b->zero_point, "bz");
-	assert_true(b->bits == 4 && b->block_size == 32 && b->axis == -1 && !b->zeros);
+	assert_true(b->bits == 4 && b->block_size == 32 && b->axis == -1 && !b->zero_points);
 	assert_string_equal(c->scale, "three");
 	assert_true(c->bits == 4 && c->block_size == 4 && c->axis == 1);
 	assert_string_equal(d->scale, "four");

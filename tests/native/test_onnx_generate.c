@@ -154,14 +154,14 @@ static void check_quant(const qs_model *fine, const qs_model *model, const qs_on
 	float *scales = read_floats(model, quant->scale, &n_scales, &ignored);
 	assert_int_equal(n, n_fine);
 	assert_int_equal(n_scales, quant->axis < 0 ? 1 : cols);
-	assert_int_equal(quant->n_zeros, n_scales);
+	assert_int_equal(quant->n_zero_points, n_scales);
 	for (size_t i = 0; i < n; i++) {
 		size_t at = quant->axis < 0 ? 0 : i % cols;
-		float code = codes[i] - quant->zeros[at];
+		float code = codes[i] - quant->zero_points[at];
 		error = fmaxf(error, fabsf(values[i] / scales[at] - code));
 		most = fmaxf(most, fabsf(code));
 	}
-	assert_true(error < 0.51f || quant->n_zeros > 1); /* the zero point is rounded too */
+	assert_true(error < 0.51f || quant->n_zero_points > 1); /* the zero point is rounded too */
 	assert_true(error < 1.01f);
 	assert_true(reduced ? most >= 63 : most >= 127);
 	free(scales);

@@ -155,7 +155,7 @@ static void refuses_dtypes_whose_sizes_do_not_fit(void **state)
 	expect(state, "{\"my.w\":{\"shape\":[4],\"data_offsets\":[0,2]}}", 2, "my.w", "no dtype");
 }
 
-/* As the reference reader takes them (serde's Option and HashMap). */
+/* The expectations are those of the reference reader (serde's Option and HashMap). */
 static void reads_odd_metadata(void **state)
 {
 	static const char *const good[] = {

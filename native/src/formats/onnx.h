@@ -14,7 +14,7 @@ typedef struct qs_onnx_external {
 } qs_onnx_external;
 
 /* Codes and the tensors that turn them into values: value = (code - zero point) × scale. Tensors are given by
- * name. Texts and zeros are in the arena of the .onnx file's weights. */
+ * name. Texts and zero points are in the arena of the .onnx file's weights. */
 typedef struct qs_onnx_quant {
 	char *weight;     /* the codes: I8, U8, I4, U4 (or packed in U8: bits) */
 	char *original;   /* the name of the floats that it was made from, as quantizers derive the weight's from
@@ -25,10 +25,10 @@ typedef struct qs_onnx_quant {
 	int32_t axis;     /* of the weight's dimensions, what scale and zero point vary along; -1: one for all, or
 	                     (with a block_size) rows of blocks as the operator has them */
 	uint32_t bits;    /* of a code */
-	uint64_t block_size; /* elements along axis that share a scale; 0: all */
-	int16_t *zeros; /* values of an 8-bit zero point: one, or as many as the axis is long; NULL when there
-	                   is none (all are zero then) or zero_point is in another file or of other types */
-	size_t n_zeros;
+	uint64_t block_size;  /* elements along axis that share a scale; 0: all */
+	int16_t *zero_points; /* values of an 8-bit zero point: one, or as many as the axis is long; NULL when
+	                   there is none (all are zero then) or zero_point is in another file or of other types */
+	size_t n_zero_points;
 } qs_onnx_quant;
 
 typedef struct qs_onnx {
@@ -44,8 +44,8 @@ typedef struct qs_onnx {
  *  - their type is a qs_dtype (4-bit types with an even number of elements), and they are not empty,
  *  - all their bytes are in one place, and are the values as they are in memory: raw_data, external data,
  * float_data or double_data in one piece. All other bytes belong to the graph. A name that occurs again in a
- * graph within a graph gets "#2" (and so on) behind it. Of tensors
- * that share bytes of a file only the largest is taken, of equal ones the first by name.
+ * graph within a graph gets "#2" (and so on) behind it. If tensors share bytes of a file, only the largest is
+ * taken; of equally large ones, the first by name.
  *
  * Weights are not read, only the message around them: the file is mapped, and memory is taken in proportion
  * to the number of tensors and nodes. INPUT, with a line that names the file and what is wrong: malformed

@@ -193,8 +193,8 @@ static int read_zero_points(qs_arena *arena, const onnx_value *value, uint64_t m
 	}
 	if (!n || n > max)
 		return 1;
-	out->zeros = qs_arena_array(arena, n, sizeof *out->zeros);
-	if (!out->zeros)
+	out->zero_points = qs_arena_array(arena, n, sizeof *out->zero_points);
+	if (!out->zero_points)
 		return 0;
 	qs_pb at = value->numbers;
 	for (size_t i = 0; i < n; i++) {
@@ -202,9 +202,9 @@ static int read_zero_points(qs_arena *arena, const onnx_value *value, uint64_t m
 			number = *at.at++;
 		else if (qs_pb_varint(&at, &number, &wrong) <= 0)
 			break;
-		out->zeros[i] = value->type == ONNX_INT8 ? (int8_t)(uint8_t)number : (uint8_t)number;
+		out->zero_points[i] = value->type == ONNX_INT8 ? (int8_t)(uint8_t)number : (uint8_t)number;
 	}
-	out->n_zeros = n;
+	out->n_zero_points = n;
 	return 1;
 }
 
@@ -271,7 +271,7 @@ static int describe_quant(onnx_scan *scan, const onnx_value *value, qs_onnx_quan
 	if (!claim && !scale)
 		return 1;
 
-	const qs_weight *scales = onnx_tensor_of(scan, scale), *zeros = onnx_tensor_of(scan, zero_point);
+	const qs_weight *scales = onnx_tensor_of(scan, scale), *zero_points = onnx_tensor_of(scan, zero_point);
 	int32_t claimed = !claim ? NO_AXIS : claim->axis == LAST_AXIS ? (int32_t)weight->n_dims - 1 : claim->axis;
 	out->op = claim ? claim->op : "";
 	out->bits = weight->dtype == QS_I4 || weight->dtype == QS_U4 ? 4
@@ -281,11 +281,14 @@ static int describe_quant(onnx_scan *scan, const onnx_value *value, qs_onnx_quan
 	if (out->block_size)
 		out->axis = claimed >= 0 && claimed < (int32_t)weight->n_dims ? claimed : -1;
 	else
-		out->axis = axis_of(weight, claimed, scales ? n_elems(scales) : zeros ? n_elems(zeros) : 1);
+		out->axis = axis_of(weight, claimed,
+		                    scales        ? n_elems(scales)
+		                    : zero_points ? n_elems(zero_points)
+		                                  : 1);
 	uint64_t max = out->axis >= 0 ? weight->dims[out->axis] : 1;
 	return (!zero_point || out->block_size || read_zero_points(arena, zero_point, max, out)) &&
 	       copy_name(arena, weight, &out->weight) && copy_original(arena, out->weight, &out->original) &&
-	       copy_name(arena, scales, &out->scale) && copy_name(arena, zeros, &out->zero_point);
+	       copy_name(arena, scales, &out->scale) && copy_name(arena, zero_points, &out->zero_point);
 }
 
 static int compare_quants(const void *a, const void *b)

@@ -91,8 +91,8 @@ typedef struct pack_tensor {
 	struct pack_tensor **parts;
 	size_t n_parts;
 	int has_slices;
-	/* Of a part, or of some of its columns: the tensor that is split, the rows and columns by which that is,
-	 * and the part's first row. */
+	/* For a part, or for some of its columns: the tensor that is split, the rows and columns by which that
+	 * is, and the part's first row. */
 	struct pack_tensor *whole;
 	uint64_t whole_rows, whole_cols, first_row;
 	int has_grid;      /* codes: their grid is known, but perhaps for the rule */

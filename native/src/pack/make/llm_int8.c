@@ -168,7 +168,7 @@ static qstore_status pair_made(pack_file *file, const made_tensor *made, const p
 			                               .scales = scales[made[i].codes_of],
 			                               .group = pack_row_group(pack_cols(t)),
 			                               .row_stride = 1});
-			/* What is coded from the base needs no codes. */
+			/* Tensors that are coded from the base need no codes. */
 			if (made[i].fine->coding.role == PACK_PLAIN)
 				pack_set_refine(made[i].fine, t);
 		} else if (made[i].fine) {

@@ -121,12 +121,12 @@ static qstore_status take_quant(pack_derived *derived, const pack_map *map, cons
 	if (zero_points && (zero_points->dtype == QS_I8 || zero_points->dtype == QS_U8) &&
 	    pack_n_elems(zero_points) == n) {
 		grid.zero_points = zero_points;
-	} else if (quant->zeros && quant->n_zeros == 1) {
-		grid.zero_offset = quant->zeros[0];
-	} else if (quant->zeros && quant->n_zeros == n) {
+	} else if (quant->zero_points && quant->n_zero_points == 1) {
+		grid.zero_offset = quant->zero_points[0];
+	} else if (quant->zero_points && quant->n_zero_points == n) {
 		uint8_t *bytes = malloc(n);
 		for (uint64_t i = 0; bytes && i < n; i++)
-			bytes[i] = (uint8_t)quant->zeros[i];
+			bytes[i] = (uint8_t)quant->zero_points[i];
 		status = bytes ? pack_derive_copy(derived, t, t->dtype, bytes, n, &grid.zero_points, error)
 		               : qs_no_memory(error);
 		free(bytes);

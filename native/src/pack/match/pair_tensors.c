@@ -162,7 +162,7 @@ static qstore_status pair_with_floats(pack_pairing *q, pack_tensor *given, pack_
 
 /* ---- All pairs ---- */
 
-/* What two tensors are that do not have the same number of rows and columns. */
+/* Compares two tensors that do not have the same number of rows and columns. */
 static pack_match match_of_other_shapes(const pack_pairing *q, const pack_tensor *fine,
                                         const pack_tensor *coarse, uint32_t coarse_variant)
 {
