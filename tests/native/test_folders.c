@@ -18,6 +18,7 @@
 #include "../generate/onnx_llama.h"
 #include "archive_help.h"
 #include "core/index.h"
+#include "model_help.h"
 #include "scratch.h"
 
 static llama_options small_llama(uint32_t dtype, uint64_t seed)
@@ -250,14 +251,42 @@ static void paths_with_several_precisions_are_sorted(void **state)
 	expect_names(&result, "q4_k_m q8_0 bf16");
 }
 
+/* Words of codes have fewer columns than the floats: their common columns were tried, and stored for nothing.
+ */
+static void packed_words_cost_nothing_beside_themselves(void **state)
+{
+	static const char high[] = "q.weight BF16 256,256",
+	                  low[] = "q.weight U32 256,32|q.scales BF16 256,4|q.biases BF16 256,4";
+	qstore_pack_result result, alone;
+	write_tensors(state, "high/model.safetensors", high);
+	write_tensors(state, "low/model.safetensors", low);
+	pack_and_restore(
+	    state, (qstore_pack_options){.high = scratch_path(state, "high"), .low = scratch_path(state, "low")},
+	    &result);
+	expect_names(&result, "mlx-4bit bf16");
+	qstore_pack_options options = {.high = scratch_path(state, "high"),
+	                               .quantize = QSTORE_QUANTIZE_NONE,
+	                               .output = scratch_path(state, "b.qstore")};
+	archive_pack_with(options, &alone);
+	uint64_t archive_size = alone.archive_size;
+	options.high = scratch_path(state, "low");
+	options.output = scratch_path(state, "c.qstore");
+	archive_pack_with(options, &alone);
+	assert_true(result.archive_size < archive_size + alone.archive_size);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_setup, scratch_teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(pipelines_are_paired_part_by_part),    TEST(nothing_is_made_of_a_pipeline),
-	    TEST(precisions_side_by_side_are_variants), TEST(a_gguf_repository_is_one_archive),
-	    TEST(onnx_of_any_naming_is_paired),         TEST(paths_with_several_precisions_are_sorted),
+	    TEST(pipelines_are_paired_part_by_part),
+	    TEST(nothing_is_made_of_a_pipeline),
+	    TEST(precisions_side_by_side_are_variants),
+	    TEST(a_gguf_repository_is_one_archive),
+	    TEST(onnx_of_any_naming_is_paired),
+	    TEST(packed_words_cost_nothing_beside_themselves),
+	    TEST(paths_with_several_precisions_are_sorted),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
