@@ -141,6 +141,31 @@ function odd() {
 	});
 }
 
+/** Rows of codes whose spread changes along them, and tables whose rows resemble one another. */
+function longRows() {
+	const below = random(13);
+	const codes = Uint8Array.from({ length: 2 * 12288 }, (_, i) => {
+		const most = 4 << ((i >> 10) % 5);
+		return below(most) - below(most);
+	});
+	const table = (/** @type {number} */ one, /** @type {number} */ size) => {
+		const data = Buffer.alloc(size * 48 * 16);
+		for (let i = 0; i < 48 * 16; i++) {
+			const row = i >> 4, column = i & 15;
+			const pattern = one + row * row * (column + 1) - 100 * row * column + below(3);
+			if (size === 4) data.writeUInt32LE((pattern * 4096 + (column & 1) * 2 ** 31) >>> 0, 4 * i);
+			else data.writeUInt16LE((pattern & 0x7fff) | (column & 1) << 15, 2 * i);
+		}
+		return data;
+	};
+	return safetensors({
+		"long.weight": { dtype: "I8", shape: [2, 12288], data: codes },
+		"positions.f32": { dtype: "F32", shape: [48, 16], data: table(0x3f800, 4) },
+		"positions.bf16": { dtype: "BF16", shape: [48, 16], data: table(0x3f80, 2) },
+		"positions.f16": { dtype: "F16", shape: [48, 16], data: table(0x3c00, 2) },
+	});
+}
+
 /** Files by name, and how they are packed: of each model, in tests/golden/make's folder.
  * @type {Record<string, { files: () => Record<string, string | Uint8Array>, pack?: string[] }>} */
 export const models = {
@@ -164,6 +189,7 @@ export const models = {
 	},
 	odd: { files: () => ({ "model.safetensors": odd() }) },
 	plain: { files: () => ({ "model.safetensors": odd() }), pack: ["--quantize", "none"] },
+	"long-rows": { files: () => ({ "model.safetensors": longRows() }), pack: ["--quantize", "none"] },
 	wide: { files: () => ({ "model.safetensors": model(3, "BF16", [[131, 501]]) }) },
 	folders: {
 		files: () => ({

@@ -195,7 +195,7 @@ test("info prints and verifies", () => {
 });
 
 // Modes and types of symbol blocks, as FORMAT.md (3) has them.
-const MODES = ["raw", "zstd", "planes", "codes", "ranks", "delta", "recoded", "records", "centred", "peaks"];
+const MODES = ["raw", "zstd", "planes", "codes", "ranks", "delta", "recoded", "records", "centred", "peaks", "folded", "columns"];
 const BLOCKS = ["raw", "constant", "huffman", "zstd", "sparse", "ans"];
 
 test("info lists how each chunk is coded", () => {

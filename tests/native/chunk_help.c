@@ -224,6 +224,19 @@ float get_scale(const uint8_t *scales, uint32_t dtype, size_t row)
 	return scale;
 }
 
+void fill_sines(uint8_t *values, uint32_t dtype, size_t n, uint64_t cols)
+{
+	for (size_t i = 0; i < n; i++) {
+		size_t column = i % cols;
+		double slow = pow(1000, (double)column / (double)cols);
+		float value = (float)(sin((double)(i / cols + 1) / slow) * (column & 1 ? -1 : 1));
+		if (dtype == QS_F32)
+			memcpy(values + 4 * i, &value, 4);
+		else
+			put16(values + 2 * i, ref_pattern((double)value, dtype));
+	}
+}
+
 void fill_weights(rng *r, uint8_t *values, uint32_t dtype, size_t n, uint64_t cols, uint64_t first_elem)
 {
 	double spread = 0.02;

@@ -53,6 +53,9 @@ enum style { RANDOM, CONSTANT, SPARSE, CLEAN, GAUSSIAN, SKEWED, TEXT, STYLES };
 
 void fill_values(rng *r, uint8_t *dst, uint32_t dtype, size_t n, enum style style);
 
+/* A table as of positions: each column is a sine, the later the slower; each second one is negative. */
+void fill_sines(uint8_t *values, uint32_t dtype, size_t n, uint64_t cols);
+
 /* 16-bit weights: rows differ in spread, and some rows are zero. */
 void fill_weights(rng *r, uint8_t *values, uint32_t dtype, size_t n, uint64_t cols, uint64_t first_elem);
 

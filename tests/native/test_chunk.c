@@ -255,12 +255,80 @@ static void test_each_mode_is_chosen(void **state)
 			for (int i = 0; i < N; i++)
 				f->values[i] = (uint8_t)(37 * (i % 16) + (int)rng_below(&r, 3));
 			break;
+		case QS_MODE_FOLDED:
+			desc = codes_desc(N, N, 0);
+			for (int i = 0; i < N; i++)
+				f->values[i] = (uint8_t)(int)(rng_normal(&r) * (i >> 10 & 1 ? 3 : 30));
+			break;
+		case QS_MODE_COLUMNS:
+			desc = plain_desc(QS_F32, N, COLS);
+			fill_sines(f->values, QS_F32, N, COLS);
+			break;
 		default:
 			fail_msg("no values for mode %u", mode);
 		}
 		round_trip(f, &desc, f->values);
 		assert_int_equal(f->coded[0], mode);
 	}
+}
+
+/* Tables of sines, in every type of float and shape, come back, and take much less than their planes. */
+static void test_columns(void **state)
+{
+	fixture *f = *state;
+	rng r = {41};
+	static const uint32_t dtypes[] = {QS_F16, QS_BF16, QS_F32};
+	static const uint64_t cols[] = {1, 2, 3, 64, 255, 1000};
+	static const size_t rows[] = {1, 2, 15, 16, 17, 200};
+	unsigned seen = 0;
+	for (int d = 0; d < 3; d++) {
+		for (size_t c = 0; c < sizeof cols / sizeof *cols; c++)
+			for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
+				qs_chunk_desc desc = plain_desc(dtypes[d], rows[k] * cols[c], cols[c]);
+				desc.first_elem = 3 * cols[c];
+				fill_sines(f->values, dtypes[d], rows[k] * cols[c], cols[c]);
+				size_t size = round_trip(f, &desc, f->values);
+				if (rows[k] == 200 && cols[c] >= 64) {
+					seen += f->coded[0] == QS_MODE_COLUMNS;
+					assert_true(size < decoded_size(&desc) / 2);
+				}
+				/* The chunk does not begin or end with a row. */
+				desc.n_elems -= desc.n_elems > 1;
+				round_trip(f, &desc, f->values);
+			}
+		sample *s = new_sample("columns", plain_desc(dtypes[d], 512, 16));
+		fill_sines(s->values, dtypes[d], 512, 16);
+		encode_sample(f, s, QS_MODE_COLUMNS);
+		damage_sample(f, s);
+		s->desc.first_elem = 1;
+		assert_int_equal(decode_chunk(f, &s->desc, s->coded, s->size, 0), QSTORE_CORRUPT);
+		free(s);
+	}
+	assert_true(seen > 4);
+	/* Other types have no such chunks, and weights are not worth trying. */
+	uint8_t coded[] = {QS_MODE_COLUMNS, 1, 0, 1, 0, 1, 0, 1, 0};
+	qs_chunk_desc desc = plain_desc(QS_I32, 8, 2);
+	assert_int_equal(decode_chunk(f, &desc, coded, sizeof coded, 0), QSTORE_CORRUPT);
+	desc.dtype = QS_F32;
+	assert_int_equal(decode_chunk(f, &desc, coded, sizeof coded, 0), QSTORE_OK);
+	desc = plain_desc(QS_BF16, 64 * 64, 64);
+	fill_weights(&r, f->values, QS_BF16, 64 * 64, 64, 0);
+	round_trip(f, &desc, f->values);
+	assert_int_equal(f->coded[0], QS_MODE_PLANES);
+}
+
+/* zstd is tried on all of a chunk, not only where its middle shows repetition. */
+static void test_far_repetition(void **state)
+{
+	fixture *f = *state;
+	rng r = {42};
+	enum { COLS = 64, ROWS = 2000, SAME = 1500 };
+	qs_chunk_desc desc = codes_desc(COLS * ROWS, COLS, 0);
+	for (size_t i = 0; i < COLS * ROWS; i++)
+		f->values[i] =
+		    i < COLS * SAME ? (uint8_t)(int)fmax(-127, fmin(127, rng_normal(&r) * 35)) : f->values[i % COLS];
+	assert_true(round_trip(f, &desc, f->values) < 76 * decoded_size(&desc) / 100);
+	assert_int_equal(f->coded[0], QS_MODE_ZSTD);
 }
 
 int main(void)
@@ -270,6 +338,7 @@ int main(void)
 	    cmocka_unit_test(test_large_plain),   cmocka_unit_test(test_usage),
 	    cmocka_unit_test(test_damage_raw),    cmocka_unit_test(test_damage_zstd),
 	    cmocka_unit_test(test_damage_planes), cmocka_unit_test(test_each_mode_is_chosen),
+	    cmocka_unit_test(test_columns),       cmocka_unit_test(test_far_repetition),
 	};
 	return cmocka_run_group_tests(tests, chunk_set_up, chunk_tear_down);
 }

@@ -121,7 +121,7 @@ static void test_peaks(void **state)
 	round_trip(f, &desc, f->values);
 	assert_int_equal(f->coded[0], QS_MODE_PEAKS);
 	desc.n_elems /= 4;
-	for (int row = 0; row < 64; row += 25)
+	for (int row = 25; row < 64; row += 25)
 		memset(f->values + 4096 * row, 0, 4096);
 	round_trip(f, &desc, f->values);
 	assert_int_equal(f->coded[0], QS_MODE_PEAKS);
@@ -183,6 +183,55 @@ static void test_damage_peaks(void **state)
 		assert_int_equal(decode_chunk(*state, &desc, good, size, 0),
 		                 head == 0x15 ? QSTORE_OK : QSTORE_CORRUPT);
 	}
+}
+
+/* Codes of few long rows, whose spread changes along them, take little more than their entropy. */
+static void test_long_rows(void **state)
+{
+	fixture *f = *state;
+	rng r = {32};
+	static const uint64_t cols[] = {2048, 2049, 5000, 1 << 16, 100001, (uint64_t)1 << 40};
+	for (size_t c = 0; c < sizeof cols / sizeof *cols; c++)
+		for (int k = 0; k < 2; k++) {
+			enum { N = 200000 };
+			qs_chunk_desc desc = codes_desc(N, cols[c], k ? cols[c] / 3 : 0);
+			double bits = 0;
+			desc.dtype = k ? QS_U8 : QS_I8;
+			for (size_t i = 0; i < N; i++) {
+				int spread = 2 << ((desc.first_elem + i) % cols[c] / 1500 % 5);
+				f->values[i] = (uint8_t)(128 * k + (int)fmax(-127, fmin(127, rng_normal(&r) * spread)));
+				bits += 2.05 + log2(spread); /* of a normal distribution: log2(sqrt(2 pi e)) */
+			}
+			size_t size = round_trip(f, &desc, f->values);
+			if (cols[c] >= 5000) {
+				assert_int_equal(f->coded[0], QS_MODE_FOLDED);
+				assert_true(8.0 * (double)size < 1.06 * bits);
+			}
+		}
+	/* Rows that do not change are not folded. */
+	qs_chunk_desc desc = codes_desc(200000, 100000, 0);
+	for (size_t i = 0; i < 200000; i++)
+		f->values[i] = (uint8_t)(int)(rng_normal(&r) * 20);
+	round_trip(f, &desc, f->values);
+	assert_int_equal(f->coded[0], QS_MODE_CODES);
+}
+
+static void test_damage_folded(void **state)
+{
+	rng r = {33};
+	sample *s = new_sample("folded", codes_desc(4096, 4096, 0));
+	for (size_t i = 0; i < 4096; i++)
+		s->values[i] = (uint8_t)(int)(rng_normal(&r) * (i >> 10 & 1 ? 2 : 20));
+	encode_sample(*state, s, QS_MODE_FOLDED);
+	damage_sample(*state, s);
+	/* Rows of 64 to 65,536 codes; of other lengths there are none. */
+	for (unsigned log = 0; log < 256; log++) {
+		uint8_t coded[] = {QS_MODE_FOLDED, (uint8_t)log, 1, 1, 3};
+		qs_chunk_desc desc = codes_desc(5, 7, 3);
+		assert_int_equal(decode_chunk(*state, &desc, coded, sizeof coded, 0),
+		                 log >= QS_FOLD_LOG_MIN && log <= QS_FOLD_LOG_MAX ? QSTORE_OK : QSTORE_CORRUPT);
+	}
+	free(s);
 }
 
 static void test_damage_codes(void **state)
@@ -256,10 +305,9 @@ static void test_damage_codes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_centred),
-	    cmocka_unit_test(test_peaks),
-	    cmocka_unit_test(test_damage_peaks),
-	    cmocka_unit_test(test_damage_codes),
+	    cmocka_unit_test(test_centred),      cmocka_unit_test(test_peaks),
+	    cmocka_unit_test(test_damage_peaks), cmocka_unit_test(test_damage_codes),
+	    cmocka_unit_test(test_long_rows),    cmocka_unit_test(test_damage_folded),
 	};
 	return cmocka_run_group_tests(tests, chunk_set_up, chunk_tear_down);
 }

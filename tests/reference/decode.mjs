@@ -266,6 +266,8 @@ export function decodeChunk(chunk, coded) {
 	else if (mode === 7 && chunk.dtype === BYTES) bytes = decodeRecords(r, chunk);
 	else if (mode === 8 && (chunk.dtype === I8 || chunk.dtype === U8)) bytes = decodeCentred(r, chunk);
 	else if (mode === 9 && (chunk.dtype === I8 || chunk.dtype === U8)) bytes = decodePeaks(r, chunk);
+	else if (mode === 10 && (chunk.dtype === I8 || chunk.dtype === U8)) bytes = decodeFolded(r, chunk);
+	else if (mode === 11 && [F16, BF16, F32].includes(chunk.dtype)) bytes = decodeColumns(r, chunk);
 	else throw new FormatError(`mode ${mode} is not for this object`);
 	r.end();
 	return bytes;
@@ -1064,6 +1066,36 @@ function decodePeaks(r, chunk) {
 	const others = decodeCodes(r, { ...chunk, n: left(chunk.n), columns: left(chunk.columns), first: left(chunk.first) });
 	let next = 0;
 	return Uint8Array.from({ length: chunk.n }, (_, e) => peaks.get(e) ?? others[next++] + centre);
+}
+
+// 3.10 Folded codes
+
+/** @param {Reader} r @param {Chunk} chunk */
+function decodeFolded(r, chunk) {
+	const log = r.u8();
+	need(log >= 6 && log <= 16, "rows of a length that folded codes do not have");
+	return decodeCodes(r, { ...chunk, columns: 2 ** log, first: 0 });
+}
+
+// 3.11 Columns
+
+/** @param {Reader} r @param {Chunk} chunk */
+function decodeColumns(r, { n, dtype, columns, first }) {
+	need(first % columns === 0 && n % columns === 0, "columns of rows that are not whole");
+	const size = DTYPE_SIZES[dtype];
+	const u = decodePlanes(r, dtype, n, false);
+	const out = new Uint8Array(n * size);
+	for (let row = 0; row < n / columns; row++) {
+		// A row is a delta (3.5) to the row above, or to zeros.
+		const planes = Array.from({ length: size }, (_, b) =>
+			Uint8Array.from({ length: columns }, (_, c) => u[((c * n) / columns + row) * size + size - 1 - b]),
+		);
+		const delta = new Reader(Uint8Array.from(planes.flatMap((plane) => [0, ...plane])));
+		const start = row * columns * size;
+		const coarse = row > 0 ? out.slice(start - columns * size, start) : new Uint8Array(columns * size);
+		out.set(decodeDelta(delta, { kind: DELTA, n: columns, dtype, columns, first: 0, coarse, coarseDtype: dtype }), start);
+	}
+	return out;
 }
 
 // 2.3 Layouts

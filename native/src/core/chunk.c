@@ -146,6 +146,17 @@ static qstore_status decode_codes(qs_reader *r, const qs_chunk_desc *desc, uint8
 	return QSTORE_OK;
 }
 
+/* Decodes codes of long rows, which are coded in classes of shorter ones. */
+static qstore_status decode_folded(qs_reader *r, const qs_chunk_desc *desc, uint8_t *dst,
+                                   const qs_workspace *w)
+{
+	uint32_t log = qs_read8(r);
+	if (r->bad || log < QS_FOLD_LOG_MIN || log > QS_FOLD_LOG_MAX)
+		return QSTORE_CORRUPT;
+	qs_chunk_desc folded = qs_folded(desc, log);
+	return decode_codes(r, &folded, dst, w);
+}
+
 static void add_centres(const qs_chunk_desc *desc, const uint8_t *centres, int by_row, uint8_t *dst)
 {
 	for (qs_row_slice slice = qs_first_row(desc); slice.count; slice = qs_next_row(desc, slice)) {
@@ -234,6 +245,31 @@ static qstore_status decode_delta(qs_reader *r, const qs_chunk_desc *desc, uint8
 	return QSTORE_OK;
 }
 
+/* Decodes floats that are stored column by column, as differences to the value above. */
+static qstore_status decode_columns(qs_reader *r, const qs_chunk_desc *desc, uint8_t *dst,
+                                    const qs_workspace *w)
+{
+	unsigned size = qs_dtype_size(desc->dtype);
+	if (desc->first_elem % desc->cols || desc->n_elems % desc->cols)
+		return QSTORE_CORRUPT;
+	size_t n = desc->n_elems, cols = n ? (size_t)desc->cols : 0;
+	qstore_status status = qs_decode_blocks(r, size, n, w->scratch, w);
+	if (status)
+		return status;
+	const uint8_t *at = w->scratch;
+	for (unsigned b = size; b-- > 0;)
+		for (size_t c = 0; c < cols; c++)
+			for (size_t i = c; i < n; i += cols)
+				dst[size * i + b] = *at++;
+	memset(w->values, 0, size * cols);
+	const uint8_t *above = w->values;
+	for (size_t i = 0; i < n; i += cols) {
+		qs_delta_add(above, desc->dtype, cols, desc->dtype, dst + size * i);
+		above = dst + size * i;
+	}
+	return QSTORE_OK;
+}
+
 qstore_status qs_chunk_decode(const qs_chunk_desc *desc, const uint8_t *src, size_t src_size, uint8_t *dst,
                               size_t dst_size, void *work, size_t work_size)
 {
@@ -266,6 +302,9 @@ qstore_status qs_chunk_decode(const qs_chunk_desc *desc, const uint8_t *src, siz
 	case QS_MODE_CODES:
 		status = decode_codes(&r, desc, dst, &w);
 		break;
+	case QS_MODE_FOLDED:
+		status = decode_folded(&r, desc, dst, &w);
+		break;
 	case QS_MODE_CENTRED:
 		status = decode_centred(&r, desc, dst, &w);
 		break;
@@ -277,6 +316,9 @@ qstore_status qs_chunk_decode(const qs_chunk_desc *desc, const uint8_t *src, siz
 		break;
 	case QS_MODE_DELTA:
 		status = decode_delta(&r, desc, dst, &w);
+		break;
+	case QS_MODE_COLUMNS:
+		status = decode_columns(&r, desc, dst, &w);
 		break;
 	case QS_MODE_RECODED:
 		status = decode_recoded(&r, desc, dst, &w);

@@ -165,7 +165,8 @@ int qs_mode_applies(uint32_t mode, uint32_t kind, uint32_t dtype)
 {
 	/* One name for each group of chunks that QS_MODE_LIST mentions. */
 	const int ALL = 1, BYTE_CODES = qs_dtype_is_codes(dtype), BYTES = dtype == QS_BYTES,
-	          REFINE = kind == QS_KIND_REFINE, DELTA = kind == QS_KIND_DELTA, CODES = kind == QS_KIND_CODES;
+	          FLOATS = qs_dtype_is_float(dtype), REFINE = kind == QS_KIND_REFINE,
+	          DELTA = kind == QS_KIND_DELTA, CODES = kind == QS_KIND_CODES;
 	switch (mode) {
 #define QS_MODE_CASE(name, number, chunks, text)                                                             \
 	case number:                                                                                             \

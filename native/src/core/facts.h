@@ -110,7 +110,8 @@
 	X(JOINED,              6, 0, 0)
 
 /* Modes of chunks (FORMAT.md, 3): name, number, the chunks that may have it, name that users see. ALL;
- * BYTE_CODES: dtype I8 or U8; BYTES: that dtype; REFINE, DELTA, CODES: that kind of object. */
+ * BYTE_CODES: dtype I8 or U8; BYTES: that dtype; FLOATS: dtype F16, BF16 or F32; REFINE, DELTA, CODES: that
+ * kind of object. */
 #define QS_MODE_LIST(X)                                                                                      \
 	X(RAW,     0, ALL,        "raw")                                                                         \
 	X(ZSTD,    1, ALL,        "zstd")                                                                        \
@@ -121,7 +122,9 @@
 	X(RECODED, 6, CODES,      "recoded")                                                                     \
 	X(RECORDS, 7, BYTES,      "records")                                                                     \
 	X(CENTRED, 8, BYTE_CODES, "centred")                                                                     \
-	X(PEAKS,   9, BYTE_CODES, "peaks")
+	X(PEAKS,   9, BYTE_CODES, "peaks")                                                                       \
+	X(FOLDED, 10, BYTE_CODES, "folded")                                                                      \
+	X(COLUMNS, 11, FLOATS,    "columns")
 
 /* Types of symbol blocks (FORMAT.md, 3.1): name, number, name that users see. */
 #define QS_SYMBOLS_LIST(X)                                                                                   \

@@ -30,6 +30,9 @@ enum {
 	QS_CENTRES_MAX = 1 << 16
 };
 
+/* log2 of the columns of a FOLDED chunk. */
+enum { QS_FOLD_LOG_MIN = 6, QS_FOLD_LOG_MAX = 16 };
+
 /* A row slice: the elements of a chunk that lie in one row of the object. */
 typedef struct qs_row_slice {
 	uint32_t row;          /* counted from the chunk's first row */
@@ -64,6 +67,15 @@ static inline qs_row_slice qs_next_row(const qs_chunk_desc *desc, qs_row_slice s
 {
 	uint32_t begin = slice.begin + slice.count, left = desc->n_elems - begin;
 	return (qs_row_slice){slice.row + 1, begin, left < desc->cols ? left : (uint32_t)desc->cols};
+}
+
+/* Describes a chunk's codes as rows of 2^log columns, the first of which begins with the chunk. */
+static inline qs_chunk_desc qs_folded(const qs_chunk_desc *desc, uint32_t log)
+{
+	qs_chunk_desc folded = *desc;
+	folded.cols = (uint64_t)1 << log;
+	folded.first_elem = 0;
+	return folded;
 }
 
 /* Returns USAGE unless a valid index can have such a description. */

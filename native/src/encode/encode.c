@@ -14,21 +14,34 @@
 
 enum {
 	CANDIDATE_SIZE = 8 * QS_CHUNK_SIZE_MAX, /* a candidate may grow to this size while it is written */
-	SAMPLE_SIZE = 1 << 14,                  /* bytes of the sample that decides whether zstd is tried */
-	REPEATS_SHARE = 32,    /* data have repetition if one word of so many, or more, occurred before */
-	SHORT_CODES = 1 << 14, /* in chunks of fewer codes, the head of peaks may cost more than they gain */
+	SAMPLE_PIECES = 4,      /* pieces of a chunk that decide whether zstd is tried on numbers, … */
+	SAMPLE_PIECE = 1 << 13, /* … and their bytes */
+	REPEATS_SHARE = 32,     /* data have repetition if one word of so many, or more, occurred before */
+	SHORT_CODES = 1 << 14,  /* in chunks of fewer codes, the head of peaks may cost more than they gain */
 	ODD_SHARE = 512, /* peaks are unusual if more than one code of so many is a peak unlike most others */
 	/* Levels of zstd. */
-	LEVEL_SAMPLE = 3,
 	LEVEL_TABLES = 1, /* for data without repetition, which higher levels make no smaller */
-	LEVEL_BYTES = 19, /* for headers and other literal bytes, which are few and are downloaded first */
-	LEVEL_OTHER = 9,
-	SPREADS = 33 /* rows are classed by their mean |code|; each class is a quarter of an octave wide */
+	LEVEL_FAST = 9,   /* for trials */
+	LEVEL_BEST = 19,  /* for chunks that zstd codes best, and for literal bytes, which are few */
+	/* Rows, and values of each, that tell whether rows differ little. */
+	COLUMNS_SAMPLES = 16,
+	COLUMNS_SAMPLE = 256,
+	SPREADS = 33, /* rows are classed by their mean |code|; each class is a quarter of an octave wide */
+	/* Long rows are cut into rows of 2^FOLD_LOG codes. A sample of each says whether that is tried: one row
+	 * of FOLD_SHARE must have a spread that is FOLD_APART classes or more from the median. */
+	FOLD_LOG = 10,
+	FOLD_SAMPLE = 256,
+	FOLD_APART = 2,
+	FOLD_SHARE = 16
 };
 
 /* zstd decodes numbers at an eighth of the speed of symbol blocks, so it is taken only if it makes a chunk
  * smaller than this share of the best candidate's size. */
 static const double zstd_share = 0.992;
+
+/* zstd is tried on floats though their sample takes up to so many times the best candidate's share: all of a
+ * chunk has more repetition, since rows of position embeddings are far from those that they resemble. */
+static const double zstd_sample_room = 1.1;
 
 struct qs_encoder {
 	ZSTD_CCtx *zstd;
@@ -139,19 +152,37 @@ static int block_tables_promise(const uint8_t *src, size_t src_size, size_t best
 	return bits / 8 < zstd_share * (double)best_size;
 }
 
-/* Returns the level at which zstd may make the chunk smaller, or 0 if that is unlikely. Symbol blocks do not
- * see repetition, which sparse, tied or integer data have; a sample from the middle of the chunk shows it.
- * Floats must shrink to nine tenths of the best candidate, for zstd slows their decoding most. */
-static int zstd_level(qs_encoder *encoder, const uint8_t *src, size_t src_size, int is_float)
+/* Copies pieces of a chunk, the first and the last among them, to dst. Returns their size. */
+static size_t take_sample(const uint8_t *src, size_t src_size, uint8_t dst[SAMPLE_PIECES * SAMPLE_PIECE])
 {
-	size_t n = src_size < SAMPLE_SIZE ? src_size : SAMPLE_SIZE;
-	const uint8_t *sample = src + (src_size - n) / 2;
-	if (!repeats(sample, n))
-		return !is_float && block_tables_promise(src, src_size, encoder->best_size) ? LEVEL_TABLES : 0;
-	double share = (is_float ? 0.9 : 1) * (double)encoder->best_size / (double)src_size;
-	size_t size =
-	    ZSTD_compressCCtx(encoder->zstd, encoder->candidate, CANDIDATE_SIZE, sample, n, LEVEL_SAMPLE);
-	return !ZSTD_isError(size) && (double)size < share * (double)n ? LEVEL_OTHER : 0;
+	if (src_size <= SAMPLE_PIECES * SAMPLE_PIECE) {
+		memcpy(dst, src, src_size);
+		return src_size;
+	}
+	for (size_t i = 0; i < SAMPLE_PIECES; i++)
+		memcpy(dst + i * SAMPLE_PIECE, src + (src_size - SAMPLE_PIECE) / (SAMPLE_PIECES - 1) * i,
+		       SAMPLE_PIECE);
+	return SAMPLE_PIECES * SAMPLE_PIECE;
+}
+
+/* Codes numbers by zstd if that makes the chunk smaller. Symbol blocks do not see repetition, which sparse,
+ * tied or integer data and position embeddings have; a sample shows it. */
+static void try_zstd_on_numbers(qs_encoder *encoder, const uint8_t *src, size_t src_size, int is_float)
+{
+	uint8_t *sample = encoder->rows;
+	size_t n = take_sample(src, src_size, sample);
+	if (!repeats(sample, n)) {
+		if (!is_float && block_tables_promise(src, src_size, encoder->best_size))
+			try_zstd(encoder, src, src_size, LEVEL_TABLES, zstd_share);
+		return;
+	}
+	double share = (is_float ? zstd_sample_room : 1) * (double)encoder->best_size / (double)src_size;
+	size_t size = ZSTD_compressCCtx(encoder->zstd, encoder->candidate, CANDIDATE_SIZE, sample, n, LEVEL_FAST);
+	if (ZSTD_isError(size) || (double)size >= share * (double)n)
+		return;
+	try_zstd(encoder, src, src_size, LEVEL_FAST, zstd_share);
+	if (encoder->best[0] == QS_MODE_ZSTD)
+		try_zstd(encoder, src, src_size, LEVEL_BEST, 1);
 }
 
 /* Writes each plane in encoder->planes as one symbol block. */
@@ -172,6 +203,63 @@ static void try_planes(qs_encoder *encoder, uint32_t dtype, const uint8_t *src, 
 	small |= dtype == QS_F8_E4M3 || dtype == QS_F8_E5M2;
 	qs_write8(&w, QS_MODE_PLANES);
 	write_planes(encoder, &w, n, size, small ? QS_PREFER_SIZE : QS_PREFER_SPEED);
+	end_candidate(encoder, &w);
+}
+
+/* Writes a plane as the smallest symbol block, which may be one of zstd. scratch: QS_CHUNK_SIZE_MAX bytes. */
+static void write_smallest(qs_encoder *encoder, qs_writer *w, const uint8_t *src, size_t n, uint8_t *scratch)
+{
+	uint8_t *start = w->at;
+	qs_symbols_encode(w, src, n, QS_PREFER_SIZE, encoder->symbols);
+	size_t size = ZSTD_compressCCtx(encoder->zstd, scratch, QS_CHUNK_SIZE_MAX, src, n, LEVEL_BEST);
+	/* The block's head is its type and a number of at most 3 bytes. */
+	if (ZSTD_isError(size) || size + 4 >= (size_t)(w->at - start))
+		return;
+	w->at = start;
+	qs_write8(w, QS_SYMBOLS_ZSTD);
+	qs_write_varint(w, (uint32_t)size);
+	qs_write_bytes(w, scratch, size);
+}
+
+/* Says whether values are so near those of the row above that differences take fewer bits than the best
+ * candidate: tables of sines do, weights do not. */
+static int rows_are_near(const qs_encoder *encoder, const qs_chunk_desc *desc, const uint8_t *src)
+{
+	size_t size = qs_dtype_size(desc->dtype), cols = (size_t)desc->cols, n = desc->n_elems;
+	if (cols < 2 || desc->first_elem % desc->cols || n % cols || n / cols < COLUMNS_SAMPLES)
+		return 0;
+	size_t rows = n / cols, some = cols < COLUMNS_SAMPLE ? cols : COLUMNS_SAMPLE;
+	uint64_t bits = 0;
+	for (size_t i = 0; i < COLUMNS_SAMPLES; i++) {
+		uint8_t row[4 * COLUMNS_SAMPLE];
+		size_t at = (1 + (rows - 2) * i / (COLUMNS_SAMPLES - 1)) * cols + (cols - some) * (i & 1);
+		memcpy(row, src + size * at, size * some);
+		qs_delta_subtract(src + size * (at - cols), desc->dtype, some, desc->dtype, row);
+		for (size_t k = 0; k < some; k++) {
+			uint32_t u = size == 4 ? qs_load32(row + 4 * k) : qs_load16(row + 2 * k);
+			bits += u ? 32 - (uint32_t)__builtin_clz(u) : 0;
+		}
+	}
+	return (double)bits / (double)(COLUMNS_SAMPLES * some) < 8.0 * (double)encoder->best_size / (double)n;
+}
+
+static void try_columns(qs_encoder *encoder, const qs_chunk_desc *desc, const uint8_t *src)
+{
+	size_t size = qs_dtype_size(desc->dtype), cols = (size_t)desc->cols, n = desc->n_elems;
+	uint8_t *rows = encoder->rows, *planes = encoder->planes;
+	qs_writer w = begin_candidate(encoder);
+	memcpy(rows, src, size * n);
+	for (size_t i = cols; i < n; i += cols)
+		qs_delta_subtract(src + size * (i - cols), desc->dtype, cols, desc->dtype, rows + size * i);
+	memset(planes, 0, size * cols);
+	qs_delta_subtract(planes, desc->dtype, cols, desc->dtype, rows);
+	for (size_t b = size; b-- > 0;)
+		for (size_t c = 0; c < cols; c++)
+			for (size_t i = c; i < n; i += cols)
+				*planes++ = rows[size * i + b];
+	qs_write8(&w, QS_MODE_COLUMNS);
+	for (size_t b = 0; b < size; b++)
+		write_smallest(encoder, &w, encoder->planes + b * n, n, encoder->differences);
 	end_candidate(encoder, &w);
 }
 
@@ -312,8 +400,31 @@ static void write_peaks(qs_encoder *encoder, qs_writer *w)
 	}
 }
 
-/* Tries to code src in classes of rows. mode says which bytes src has: codes (CODES), codes without their
- * peaks (PEAKS), or differences (RECODED, CENTRED). zero: the byte in the middle of their distribution. */
+/* Says whether rows are so long, and their spread changes so much along them, that folding them may pay. */
+static int spread_changes(const qs_chunk_desc *desc, const uint8_t *codes, uint32_t zero)
+{
+	enum { COLS = 1 << FOLD_LOG };
+	uint32_t n_pieces = 0, n_apart = 0;
+	if (desc->cols <= 2 * COLS)
+		return 0;
+	for (qs_row_slice slice = qs_first_row(desc); slice.count; slice = qs_next_row(desc, slice)) {
+		const uint8_t *row = codes + slice.begin;
+		uint32_t n = slice.count / COLS, histogram[SPREADS] = {0};
+		unsigned middle = 0;
+		for (uint32_t i = 0; i < n; i++)
+			histogram[row_spread(row + (size_t)i * COLS, FOLD_SAMPLE, zero)]++;
+		for (uint32_t sum = 0; middle + 1 < SPREADS && 2 * (sum + histogram[middle]) < n; middle++)
+			sum += histogram[middle];
+		for (unsigned s = 0; s < SPREADS; s++)
+			n_apart += s + FOLD_APART <= middle || s >= middle + FOLD_APART ? histogram[s] : 0;
+		n_pieces += n;
+	}
+	return n_apart * FOLD_SHARE > n_pieces;
+}
+
+/* Tries to code src in classes of rows. mode says which bytes src has: codes (CODES, FOLDED), codes without
+ * their peaks (PEAKS), or differences (RECODED, CENTRED). zero: the byte in the middle of their distribution.
+ */
 static void try_codes(qs_encoder *encoder, const qs_chunk_desc *desc, const uint8_t *src, uint8_t mode,
                       uint32_t zero)
 {
@@ -352,6 +463,8 @@ static void try_codes(qs_encoder *encoder, const qs_chunk_desc *desc, const uint
 	}
 	if (mode == QS_MODE_PEAKS)
 		write_peaks(encoder, &w);
+	if (mode == QS_MODE_FOLDED)
+		qs_write8(&w, FOLD_LOG);
 	qs_write8(&w, (uint8_t)n_classes);
 	for (unsigned c = 0; c < n_classes; c++)
 		for (unsigned s = classes[c].from; s <= classes[c].to; s++)
@@ -372,6 +485,39 @@ static void try_codes(qs_encoder *encoder, const qs_chunk_desc *desc, const uint
 		qs_symbols_write(&w, encoder->rows, classes[c].n_elems, &plan, encoder->symbols);
 	}
 	end_candidate(encoder, &w);
+}
+
+/* Tries all that codes may gain by: peaks, classes of rows, centres, coarser codes. */
+static void try_ways_of_codes(qs_encoder *encoder, const qs_chunk_desc *desc, const uint8_t *src)
+{
+	size_t n = desc->n_elems;
+	uint8_t *differences = encoder->differences;
+	int peaks = qs_find_peaks(&encoder->peaks, desc, src);
+	if (peaks) {
+		qs_leave_out_peaks(&encoder->peaks, src, differences);
+		qs_chunk_desc others = qs_peaks_rest(&encoder->peaks.peaks, desc);
+		try_codes(encoder, &others, differences, QS_MODE_PEAKS, 0);
+	}
+	/* qs_find_peaks estimates a gain without the head of peaks and without classes of rows, so the other way
+	 * is tried where that matters. The most frequent of unsigned codes is near their zero point. */
+	if (!peaks || n < SHORT_CODES || encoder->peaks.n_odd > n / ODD_SHARE) {
+		uint32_t zero = desc->dtype == QS_U8 ? middle_code(src, n) : 0;
+		try_codes(encoder, desc, src, QS_MODE_CODES, zero);
+		if (spread_changes(desc, src, zero)) {
+			qs_chunk_desc folded = qs_folded(desc, FOLD_LOG);
+			try_codes(encoder, &folded, src, QS_MODE_FOLDED, zero);
+		}
+	}
+	if (qs_find_centres(&encoder->centres, desc, src)) {
+		qs_subtract_centres(&encoder->centres, desc, src, differences);
+		try_codes(encoder, desc, differences, QS_MODE_CENTRED, 0);
+	}
+	if (desc->coarse) {
+		qs_predict_codes(desc, differences);
+		for (size_t i = 0; i < n; i++)
+			differences[i] = (uint8_t)(src[i] - differences[i]);
+		try_codes(encoder, desc, differences, QS_MODE_RECODED, 0);
+	}
 }
 
 /* Estimates the size of try_planes for n 16-bit floats by order-0 entropy, in bytes, to decide whether it is
@@ -428,29 +574,8 @@ qstore_status qs_chunk_encode(qs_encoder *encoder, const qs_chunk_desc *desc, co
 			if (planes_guess(encoder, src, n) < 1.25 * best_size &&
 			    planes_estimate(encoder, src, n) < 1.01 * best_size)
 				try_planes(encoder, dtype, src, n);
-		} else if (desc->kind == QS_KIND_CODES) {
-			uint8_t *differences = encoder->differences;
-			int peaks = qs_find_peaks(&encoder->peaks, desc, src);
-			if (peaks) {
-				qs_leave_out_peaks(&encoder->peaks, src, differences);
-				qs_chunk_desc others = qs_peaks_rest(&encoder->peaks.peaks, desc);
-				try_codes(encoder, &others, differences, QS_MODE_PEAKS, 0);
-			}
-			/* qs_find_peaks estimates a gain without the head of peaks and without classes of rows, so the
-			 * other way is tried where that matters. The most frequent of unsigned codes is near their zero
-			 * point. */
-			if (!peaks || n < SHORT_CODES || encoder->peaks.n_odd > n / ODD_SHARE)
-				try_codes(encoder, desc, src, QS_MODE_CODES, dtype == QS_U8 ? middle_code(src, n) : 0);
-			if (qs_find_centres(&encoder->centres, desc, src)) {
-				qs_subtract_centres(&encoder->centres, desc, src, differences);
-				try_codes(encoder, desc, differences, QS_MODE_CENTRED, 0);
-			}
-			if (desc->coarse) {
-				qs_predict_codes(desc, differences);
-				for (size_t i = 0; i < n; i++)
-					differences[i] = (uint8_t)(src[i] - differences[i]);
-				try_codes(encoder, desc, differences, QS_MODE_RECODED, 0);
-			}
+		} else if (qs_dtype_is_codes(dtype)) {
+			try_ways_of_codes(encoder, desc, src);
 		} else {
 			try_planes(encoder, dtype, src, n);
 			if (dtype == QS_BYTES && desc->cols > 1)
@@ -459,12 +584,11 @@ qstore_status qs_chunk_encode(qs_encoder *encoder, const qs_chunk_desc *desc, co
 				try_delta(encoder, desc, src, src_size);
 		}
 		if (dtype == QS_BYTES)
-			try_zstd(encoder, src, src_size, LEVEL_BYTES, 1);
-		else {
-			int level = zstd_level(encoder, src, src_size, is_float);
-			if (level)
-				try_zstd(encoder, src, src_size, level, zstd_share);
-		}
+			try_zstd(encoder, src, src_size, LEVEL_BEST, 1);
+		else
+			try_zstd_on_numbers(encoder, src, src_size, is_float);
+		if (qs_dtype_is_float(dtype) && rows_are_near(encoder, desc, src))
+			try_columns(encoder, desc, src);
 	}
 	if (encoder->best[0] == QS_MODE_RAW) {
 		dst[0] = QS_MODE_RAW;
