@@ -6,7 +6,7 @@ import { DTYPES, FILE_KINDS, KIND, KINDS, LAYOUT, RULES } from "../format/facts.
 import { QstoreError } from "../error.js";
 import { findVariant, hasVariant, isInCoarserLayer } from "../format/variants.js";
 import { tensorObjects } from "../plan/pieces.js";
-import { planVariant } from "../plan/ranges.js";
+import { planVariant, sumDownload } from "../plan/ranges.js";
 import { safetensorsHeader } from "./safetensors.js";
 import { fetchRanges, loadTensors, sumToFetch } from "./tensors.js";
 import { upgradeTensors } from "./upgrade.js";
@@ -25,7 +25,9 @@ import { upgradeTensors } from "./upgrade.js";
  * @property {string | undefined} coarser the name of the variant that it refines
  * @property {number} size bytes of its files
  * @property {number} layerSize coded bytes that it adds to the archive
- * @property {number} downloadSize bytes of the archive's beginning that hold all of it
+ * @property {number} prefixSize bytes of the archive's beginning that hold all of it
+ * @property {number} downloadSize bytes that reading all of it over HTTP fetches, the index included; fewer than `prefixSize` where the
+ *   beginning has other variants too
  */
 
 /**
@@ -100,9 +102,15 @@ export class Archive {
 		this.#release = release;
 		this.#variants = Array.from({ length: index.variantCount }, (_, i) => {
 			const { name, dtype, coarser, size, layerOffset, layerSize } = index.variant(i);
+			/** @type {number | undefined} */
+			let downloadSize;
 			return {
 				name, dtype: DTYPES[dtype].name, coarser: coarser === NONE ? undefined : index.variant(coarser).name,
-				size, layerSize, downloadSize: index.payloadOffset + layerOffset + layerSize,
+				size, layerSize, prefixSize: index.payloadOffset + layerOffset + layerSize,
+				// Counting takes a while in large archives, and few ask.
+				get downloadSize() {
+					return downloadSize ??= sumDownload(index, i);
+				},
 			};
 		});
 	}
@@ -152,11 +160,11 @@ export class Archive {
 	 */
 	checkComplete(precision) {
 		const number = this.#variantNumber(precision), asked = this.#variants[number], size = this.#source.byteLength;
-		if (size === undefined || size >= asked.downloadSize)
+		if (size === undefined || size >= asked.prefixSize)
 			return;
-		const held = this.#variants.slice(0, number).findLast((variant) => size >= variant.downloadSize);
+		const held = this.#variants.slice(0, number).findLast((variant) => size >= variant.prefixSize);
 		throw this.#error("TRUNCATED", held ? `ends too early for ${asked.name}; ${held.name} is complete` :
-			`ends too early: ${size} bytes of the ${asked.downloadSize} that ${asked.name} needs`);
+			`ends too early: ${size} bytes of the ${asked.prefixSize} that ${asked.name} needs`);
 	}
 
 	/**

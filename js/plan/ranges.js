@@ -83,3 +83,13 @@ export function planVariant(index, variant, options) {
 		ranges.push(chunkRange(index, number));
 	return coalesce(ranges, options);
 }
+
+/**
+ * Bytes that reading all files of a variant fetches, with the index and the short gaps between ranges.
+ * @param {Index} index
+ * @param {number} variant
+ */
+export function sumDownload(index, variant) {
+	const ranges = [{ offset: 0, size: index.payloadOffset }, ...planVariant(index, variant, { max: Infinity })];
+	return coalesce(ranges, { max: Infinity }).reduce((sum, { size }) => sum + size, 0);
+}

@@ -112,7 +112,7 @@ static void print_text(const qstore_archive *archive, const char *path)
 		printf("%-12s %10s %14s %12s %8" PRIu32 " %8" PRIu32 "%s\n", variant.name, variant.dtype,
 		       cli_format_size(variant.raw_size).text, cli_format_size(variant.download_size).text,
 		       variant.n_files, variant.n_tensors,
-		       info.file_size < variant.download_size ? "  (incomplete here)" : "");
+		       info.file_size < variant.prefix_size ? "  (incomplete here)" : "");
 	}
 
 	printf("\n%-14s %10s %10s  %s\n", "of variants", "size", "kind", "file");
@@ -220,10 +220,11 @@ static int print_json(const qstore_archive *archive, const char *path, int verif
 		qstore_variant_info v;
 		qstore_get_variant(archive, i, &v);
 		json_array_append_new(
-		    variants, json_pack("{s:s, s:s, s:s?, s:I, s:I, s:I, s:b}", "name", v.name, "dtype", v.dtype,
-		                        "coarser", v.coarser, "size", (json_int_t)v.raw_size, "layerSize",
-		                        (json_int_t)v.layer_size, "downloadSize", (json_int_t)v.download_size,
-		                        "complete", info.file_size >= v.download_size));
+		    variants,
+		    json_pack("{s:s, s:s, s:s?, s:I, s:I, s:I, s:I, s:b}", "name", v.name, "dtype", v.dtype,
+		              "coarser", v.coarser, "size", (json_int_t)v.raw_size, "layerSize",
+		              (json_int_t)v.layer_size, "prefixSize", (json_int_t)v.prefix_size, "downloadSize",
+		              (json_int_t)v.download_size, "complete", info.file_size >= v.prefix_size));
 	}
 	for (uint32_t i = 0; i < info.n_files; i++) {
 		qstore_file_info f;

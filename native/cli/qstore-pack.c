@@ -128,17 +128,20 @@ static void print_table(const qstore_pack_options *options, const qstore_pack_re
 		zstd += variant->zstd_size;
 		printf("%-*s %10s %10s", width, variant->name, cli_format_size(variant->raw_size).text,
 		       cli_format_size(variant->zstd_size).text);
-		if (i == 0 && result->n_variants > 1)
-			printf(" %18s  (the first %.1f %%: what its users download)\n",
-			       cli_format_size(variant->download_size).text,
-			       100.0 * ratio(variant->download_size, result->archive_size));
-		else if (i + 1 < result->n_variants)
-			printf(" %18s  (what it adds: its users download the first %.1f %%)\n",
-			       cli_format_size(variant->download_size - variant[-1].download_size).text,
-			       100.0 * ratio(variant->download_size, result->archive_size));
-		else if (result->n_variants > 1)
-			printf(" %18s  (what it adds)\n",
-			       cli_format_size(result->archive_size - result->variants[i - 1].download_size).text);
+		uint64_t before = i == 0 ? 0 : variant[-1].prefix_size;
+		if (i + 1 < result->n_variants) {
+			printf(" %18s  (", cli_format_size(variant->prefix_size - before).text);
+			if (variant->download_size < variant->prefix_size)
+				printf("%sits users download %s)\n", i > 0 ? "what it adds: " : "",
+				       cli_format_size(variant->download_size).text);
+			else if (i == 0)
+				printf("the first %.1f %%: what its users download)\n",
+				       100.0 * ratio(variant->prefix_size, result->archive_size));
+			else
+				printf("what it adds: its users download the first %.1f %%)\n",
+				       100.0 * ratio(variant->prefix_size, result->archive_size));
+		} else if (result->n_variants > 1)
+			printf(" %18s  (what it adds)\n", cli_format_size(result->archive_size - before).text);
 		else
 			printf(" %18s\n", cli_format_size(result->archive_size).text);
 	}

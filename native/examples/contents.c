@@ -25,7 +25,7 @@ int main(int argc, char **argv)
 		qstore_variant_info variant;
 		qstore_get_variant(archive, i, &variant);
 		printf("variant %s: %" PRIu32 " tensors, %" PRIu64 " bytes, out of the archive's first %" PRIu64 "\n",
-		       variant.name, variant.n_tensors, variant.raw_size, variant.download_size);
+		       variant.name, variant.n_tensors, variant.raw_size, variant.prefix_size);
 	}
 	for (uint32_t i = 0; i < info.n_files; i++) {
 		qstore_file_info file;

@@ -187,7 +187,9 @@ typedef struct qstore_pack_variant {
 	char name[64];          /* "int8", "bf16", …; a second one of the same precision is "int8-2" */
 	uint64_t raw_size;      /* bytes of its files, as published */
 	uint64_t zstd_size;     /* bytes of these under zstd -3, chunk by chunk; 0 without `compare` */
-	uint64_t download_size; /* bytes of the archive's prefix that holds all of it */
+	uint64_t prefix_size;   /* bytes of the archive's prefix that holds all of it */
+	uint64_t download_size; /* bytes that reading all of it over HTTP fetches, the index included: fewer than
+	                           the prefix where that has other variants too */
 	/* For a path that has several precisions: the name of the largest file of weights that is this one, and
 	 * how many more files of weights it has. "" for others. */
 	char file[256];
@@ -282,7 +284,9 @@ typedef struct qstore_variant_info {
 	const char *coarser;    /* name of the variant that it builds on; NULL: none */
 	uint64_t raw_size;      /* bytes of its files, restored */
 	uint64_t layer_size;    /* coded bytes that it adds to those of coarser variants */
-	uint64_t download_size; /* bytes of the archive's prefix that holds all of it */
+	uint64_t prefix_size;   /* bytes of the archive's prefix that holds all of it */
+	uint64_t download_size; /* bytes that reading all of it over HTTP fetches, the index included: fewer than
+	                           the prefix where that has other variants too */
 	uint32_t n_files, n_tensors;
 } qstore_variant_info;
 

@@ -172,6 +172,12 @@ void bound_add_values(bound_values *values, const qs_chunk_desc *desc, const uin
 				bits = own == QS_NO_CODE ? -1 : place_bits(&w, own, value);
 			}
 			values->missed[bits < 0 ? 256 : (own - given) & 255]++;
+			if (bits >= 0 && own == w.table->zero) {
+				values->zero_bits += bits;
+				values->planes[0][value >> 7 & 255]++;
+				values->planes[1][(value << 1 | value >> 15) & 255]++;
+				continue;
+			}
 			/* Values without a cell take 16 bits; zeros take none, since whole rows of them cost nothing. */
 			values->bits += bits >= 0 ? bits : value ? 16 : 0;
 		}
@@ -181,5 +187,7 @@ void bound_add_values(bound_values *values, const qs_chunk_desc *desc, const uin
 
 double bound_of_values(const bound_values *values)
 {
-	return values->bits + entropy(values->missed, 257);
+	double planes = entropy(values->planes[0], 256) + entropy(values->planes[1], 256);
+	return values->bits + entropy(values->missed, 257) +
+	       (planes < values->zero_bits ? planes : values->zero_bits);
 }

@@ -25,6 +25,11 @@ typedef struct bound_values {
 	 * have neither of the two cells. */
 	uint64_t missed[257];
 	double bits; /* that say which value of its cell each value is */
+	/* Values in the cell of the zero point: their bits by the same model, and the histograms of their byte
+	 * planes. The model makes the values of dead channels, say of 1e-30 in a cell of 1e-10, very unlikely;
+	 * the bound is the smaller of both. */
+	double zero_bits;
+	uint64_t planes[2][256];
 } bound_values;
 
 void bound_add_values(bound_values *values, const qs_chunk_desc *desc, const uint8_t *fine);

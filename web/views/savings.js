@@ -13,9 +13,9 @@ import { percent, precisionName, size } from "../text.js";
  */
 export function showSavings(place, variants, { loaded, fetched }) {
 	const finest = variants[variants.length - 1];
-	const archive = finest.downloadSize, apart = variants.reduce((sum, variant) => sum + variant.size, 0);
+	const archive = finest.prefixSize, apart = variants.reduce((sum, variant) => sum + variant.size, 0);
 	const most = Math.max(archive, apart);
-	const base = variants[0].downloadSize - variants[0].layerSize;
+	const base = variants[0].prefixSize - variants[0].layerSize;
 	const layers = variants.map(({ layerSize }, i) => ({ layer: i, bytes: layerSize + (i === 0 ? base : 0), here: i < loaded }));
 	const rows = [
 		chart("This archive", archive, most, layers),

@@ -227,7 +227,7 @@ qstore_status qstore_find_variant(const qstore_archive *archive, const char *nam
 	               names);
 }
 
-uint64_t qs_archive_download_size(const qstore_archive *archive, uint32_t number)
+uint64_t qs_archive_prefix_size(const qstore_archive *archive, uint32_t number)
 {
 	qs_variant variant;
 	qs_index_variant(&archive->index, number, &variant);

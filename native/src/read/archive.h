@@ -47,6 +47,6 @@ qstore_status qs_archive_check_base(const qstore_archive *archive, qstore_error 
 uint32_t qs_archive_variant(const qstore_archive *archive, const char *name);
 
 /* Returns the bytes of the archive up to the end of a variant's layer. */
-uint64_t qs_archive_download_size(const qstore_archive *archive, uint32_t variant);
+uint64_t qs_archive_prefix_size(const qstore_archive *archive, uint32_t variant);
 
 #endif

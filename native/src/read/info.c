@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "archive.h"
+#include "download.h"
 
 /* Smaller tensors are among the literal bytes of their file. */
 #define PARTS_SIZE_MIN 64
@@ -30,7 +31,9 @@ void qstore_get_variant(const qstore_archive *archive, uint32_t number, qstore_v
 	}
 	info->raw_size = variant.raw_size;
 	info->layer_size = variant.layer_size;
-	info->download_size = qs_archive_download_size(archive, number);
+	info->prefix_size = qs_archive_prefix_size(archive, number);
+	if (qs_download_size(index, archive->payload_offset, number, &info->download_size, NULL))
+		info->download_size = info->prefix_size; /* out of memory */
 	for (uint32_t i = 0; i < index->n_files; i++) {
 		qs_file file;
 		qs_index_file(index, i, &file);

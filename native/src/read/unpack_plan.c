@@ -199,17 +199,17 @@ static qstore_status check_size(const qstore_archive *archive, uint32_t variant,
 {
 	qs_variant asked, held;
 	qs_index_variant(&archive->index, variant, &asked);
-	if (archive->source.size >= qs_archive_download_size(archive, variant))
+	if (archive->source.size >= qs_archive_prefix_size(archive, variant))
 		return QSTORE_OK;
 	for (uint32_t i = variant; i-- > 0;) {
 		qs_index_variant(&archive->index, i, &held);
-		if (archive->source.size >= qs_archive_download_size(archive, i))
+		if (archive->source.size >= qs_archive_prefix_size(archive, i))
 			return qs_fail(error, QSTORE_TRUNCATED, "%s: ends too early for %s; %s is complete",
 			               archive->path, asked.name, held.name);
 	}
 	return qs_fail(error, QSTORE_TRUNCATED, "%s: ends too early: %llu bytes of the %llu that %s needs",
 	               archive->path, (unsigned long long)archive->source.size,
-	               (unsigned long long)qs_archive_download_size(archive, variant), asked.name);
+	               (unsigned long long)qs_archive_prefix_size(archive, variant), asked.name);
 }
 
 static qstore_status add_asked(unpack_planner *u, qstore_error *error)

@@ -30,6 +30,7 @@ typedef enum pack_view {
 	PACK_NIBBLE_CODES,          /* codes of 4 bits in AWQ's order, packed along their rows */
 	PACK_NIBBLE_CODES_TRANSPOSED, /* codes of 4 bits in AWQ's order, packed along their columns */
 	PACK_CAST_BF16,               /* F32 rounded to BF16 */
+	PACK_CAST_F16,                /* F32 rounded to FP16 */
 	PACK_Q8_0,                    /* Q8_0 blocks that are made of floats */
 	PACK_Q8_0_CODES,              /* the codes of such blocks */
 	PACK_Q8_0_SCALES,             /* the scales of such blocks */
@@ -80,7 +81,7 @@ typedef struct pack_tensor {
 
 	/* Its relatives */
 	const struct pack_tensor *owner; /* of a derived tensor: the tensor of a file that it belongs to */
-	struct pack_tensor *cast;        /* of F32: the derived tensor that is its cast to BF16, or NULL */
+	struct pack_tensor *cast;        /* of F32: the derived tensor that is its cast to 16 bits, or NULL */
 	struct pack_tensor *transposed;  /* of floats: the derived tensor with columns as rows, or NULL */
 	struct pack_tensor
 	    *matrix;         /* the codes that it is the file's form of: itself or a derived tensor; or NULL */

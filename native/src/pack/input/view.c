@@ -260,8 +260,8 @@ static qstore_status read_q8_0(const pack_tensor *t, uint8_t *dst, size_t size, 
 	return QSTORE_OK;
 }
 
-static qstore_status read_cast(const pack_tensor *t, uint8_t *dst, size_t size, uint64_t offset,
-                               uint8_t *scratch, qstore_error *error)
+static qstore_status read_cast_bf16(const pack_tensor *t, uint8_t *dst, size_t size, uint64_t offset,
+                                    uint8_t *scratch, qstore_error *error)
 {
 	qstore_status status = read_viewed(t, scratch, 2 * size, 2 * offset, error);
 	for (size_t i = 0; i < size / 2 && !status; i++) {
@@ -306,6 +306,30 @@ static qstore_status read_columns(const pack_tensor *t, uint8_t *dst, size_t siz
 	return QSTORE_OK;
 }
 
+/* Returns the FP16 pattern of a single's pattern, rounded half to even. */
+static uint16_t cast_f16(uint32_t bits)
+{
+	uint32_t magnitude = bits & 0x7fffffff, half;
+	if (magnitude > 0x7f800000) /* a NaN stays a NaN */
+		half = 0x7e00;
+	else if (magnitude >= 0x477ff000) /* 65520 and more round to infinity */
+		half = 0x7c00;
+	else if (magnitude < 0x38800000) /* below 2^-14: multiples of 2^-24, the spacing of singles from 0.5 on */
+		half = qs_f32_bits(qs_f32_from_bits(magnitude) + 0.5f) - qs_f32_bits(0.5f);
+	else
+		half = (magnitude + 0xfff + (magnitude >> 13 & 1) - 0x38000000) >> 13;
+	return (uint16_t)(half | (bits >> 16 & 0x8000));
+}
+
+static qstore_status read_cast_f16(const pack_tensor *t, uint8_t *dst, size_t size, uint64_t offset,
+                                   uint8_t *scratch, qstore_error *error)
+{
+	qstore_status status = read_viewed(t, scratch, 2 * size, 2 * offset, error);
+	for (size_t i = 0; i < size / 2 && !status; i++)
+		qs_store16(dst + 2 * i, cast_f16(qs_load32(scratch + 4 * i)));
+	return status;
+}
+
 typedef qstore_status view_reader(const pack_tensor *t, uint8_t *dst, size_t size, uint64_t offset,
                                   uint8_t *scratch, qstore_error *error);
 
@@ -322,7 +346,8 @@ qstore_status pack_tensor_read(const pack_tensor *tensor, uint8_t *dst, size_t s
 	    [PACK_TRANSPOSED] = read_transposed,
 	    [PACK_NIBBLE_CODES] = read_words,
 	    [PACK_NIBBLE_CODES_TRANSPOSED] = read_nibbles_transposed,
-	    [PACK_CAST_BF16] = read_cast,
+	    [PACK_CAST_BF16] = read_cast_bf16,
+	    [PACK_CAST_F16] = read_cast_f16,
 	    [PACK_Q8_0] = read_q8_0,
 	    [PACK_Q8_0_CODES] = read_q8_0,
 	    [PACK_Q8_0_SCALES] = read_q8_0,

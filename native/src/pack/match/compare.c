@@ -73,6 +73,18 @@ static qstore_status read_pair(pair_sample *sample, const pack_tensor *fine, con
 	                                 sample->scratch, error);
 }
 
+/* Codes the sample as *desc says. name: of the tensor. */
+static qstore_status code_sample(qs_encoder *encoder, const pair_sample *sample, const qs_chunk_desc *desc,
+                                 const char *name, size_t *size, qstore_error *error)
+{
+	qstore_status status =
+	    qs_chunk_encode(encoder, desc, sample->values, sample->size, sample->coded, sample->cap, size, NULL);
+	return status == QSTORE_USAGE || status == QSTORE_LIMIT
+	           ? qs_fail(error, status, "tensor %s: cannot be coded: %s; please report this", name,
+	                     qstore_status_message(status))
+	           : status;
+}
+
 /* Does coding the sample as sample->desc says save 2 % of its size as a plain chunk? */
 static qstore_status saves(qs_encoder *encoder, const pair_sample *sample, const char *name, int *pays,
                            qstore_error *error)
@@ -84,16 +96,11 @@ static qstore_status saves(qs_encoder *encoder, const pair_sample *sample, const
 	                       .cols = desc->cols,
 	                       .first_elem = desc->first_elem};
 	size_t plain_size = 0, size = 0;
-	qstore_status status = qs_chunk_encode(encoder, &plain, sample->values, sample->size, sample->coded,
-	                                       sample->cap, &plain_size, NULL);
+	qstore_status status = code_sample(encoder, sample, &plain, name, &plain_size, error);
 	if (!status)
-		status = qs_chunk_encode(encoder, desc, sample->values, sample->size, sample->coded, sample->cap,
-		                         &size, NULL);
+		status = code_sample(encoder, sample, desc, name, &size, error);
 	*pays = !status && size < plain_size - plain_size / 50;
-	return status == QSTORE_USAGE || status == QSTORE_LIMIT
-	           ? qs_fail(error, status, "tensor %s: cannot be coded: %s; please report this", name,
-	                     qstore_status_message(status))
-	           : status;
+	return status;
 }
 
 qstore_status pack_delta_pays(qs_encoder *encoder, const pack_tensor *fine, const pack_tensor *coarse,
@@ -108,23 +115,52 @@ qstore_status pack_delta_pays(qs_encoder *encoder, const pack_tensor *fine, cons
 	return status;
 }
 
+/* Reads a sample of a refinement of codes, and their grid. Free sample->memory and *grid even after errors.
+ */
+static qstore_status read_refinement(pair_sample *sample, pack_grid_memory *grid, const pack_tensor *fine,
+                                     const pack_tensor *codes, qstore_error *error)
+{
+	qs_chunk_desc *desc = &sample->desc;
+	qstore_status status = read_pair(sample, fine, codes, QS_KIND_REFINE, error);
+	return status ? status
+	              : pack_load_grid(&codes->coding.grid, codes->dtype, desc->cols, desc->first_elem,
+	                               desc->n_elems, grid, sample->scratch, &desc->coarse_grid, error);
+}
+
 qstore_status pack_refine_pays(qs_encoder *encoder, const pack_tensor *fine, const pack_tensor *codes,
                                int *pays, qstore_error *error)
 {
 	pair_sample sample = {0};
 	pack_grid_memory grid = {0};
 	*pays = 0;
-	qstore_status status = read_pair(&sample, fine, codes, QS_KIND_REFINE, error);
-	qs_chunk_desc *desc = &sample.desc;
-	if (!status)
-		status = pack_load_grid(&codes->coding.grid, codes->dtype, desc->cols, desc->first_elem,
-		                        desc->n_elems, &grid, sample.scratch, &desc->coarse_grid, error);
+	qstore_status status = read_refinement(&sample, &grid, fine, codes, error);
 	if (!status)
 		status = pack_load_factors(fine, &grid, sample.scratch, desc, error);
 	if (!status)
 		status = saves(encoder, &sample, fine->name, pays, error);
 	pack_grid_free(&grid);
 	free(sample.memory);
+	return status;
+}
+
+qstore_status pack_cast_size(qs_encoder *encoder, const pack_tensor *fine, const pack_tensor *half,
+                             const pack_tensor *codes, size_t *size, qstore_error *error)
+{
+	pair_sample refinement = {0}, delta = {0};
+	pack_grid_memory grid = {0};
+	size_t delta_size = 0;
+	*size = 0;
+	qstore_status status = read_refinement(&refinement, &grid, half, codes, error);
+	if (!status)
+		status = code_sample(encoder, &refinement, &refinement.desc, fine->name, size, error);
+	if (!status)
+		status = read_pair(&delta, fine, half, QS_KIND_DELTA, error);
+	if (!status)
+		status = code_sample(encoder, &delta, &delta.desc, fine->name, &delta_size, error);
+	*size += delta_size;
+	pack_grid_free(&grid);
+	free(refinement.memory);
+	free(delta.memory);
 	return status;
 }
 

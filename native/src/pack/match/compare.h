@@ -24,6 +24,11 @@ qstore_status pack_refine_pays(qs_encoder *encoder, const pack_tensor *fine, con
 qstore_status pack_scales_follow(const pack_tensor *fine, const pack_tensor *scales, int *follow,
                                  qstore_error *error);
 
+/* *size: bytes that a sample of singles takes as differences to their cast `half`, which is a refinement of
+ * codes that have a grid. */
+qstore_status pack_cast_size(qs_encoder *encoder, const pack_tensor *fine, const pack_tensor *half,
+                             const pack_tensor *codes, size_t *size, qstore_error *error);
+
 /* The square of the correlation of a sample of two tensors of floats that have the same elements. */
 qstore_status pack_correlate_floats(const pack_tensor *a, const pack_tensor *b, double *correlation,
                                     qstore_error *error);

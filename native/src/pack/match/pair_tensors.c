@@ -70,6 +70,25 @@ static int has_no_choices(uint32_t rule)
 	return rule == QS_RULE_LLM_INT8 || rule == QS_RULE_Q8_0 || rule == QS_RULE_Q8_0_D;
 }
 
+/* Takes the cast of singles to FP16 in place of that to BF16, *half, when a sample becomes smaller: it changes
+ * fewer codes. Values beyond FP16's range make the sample larger. */
+static qstore_status try_cast_to_f16(pairing *q, pack_tensor *fine, const pack_tensor *codes,
+                                     pack_tensor **half, qstore_error *error)
+{
+	pack_tensor *other =
+	    pack_derive(q->derived, fine, PACK_CAST_F16, QS_F16, pack_rows(fine), pack_cols(fine));
+	size_t size, other_size = SIZE_MAX;
+	if (!other)
+		return qs_no_memory(error);
+	other->cols = codes->cols;
+	qstore_status status = pack_cast_size(q->encoder, fine, *half, codes, &size, error);
+	if (!status)
+		status = pack_cast_size(q->encoder, fine, other, codes, &other_size, error);
+	if (!status && other_size < size)
+		fine->cast = *half = other;
+	return status;
+}
+
 /* Codes floats as a refinement of codes of variant `coarse_variant`, if they belong to them. */
 static qstore_status pair_with_codes(pack_pairing *q, pack_tensor *fine, pack_tensor *codes,
                                      uint32_t coarse_variant, pack_match *match, qstore_error *error)
@@ -121,6 +140,11 @@ static qstore_status pair_with_codes(pack_pairing *q, pack_tensor *fine, pack_te
 		return QSTORE_OK;
 	}
 	half->cols = fine->cols = codes->cols;
+	if (half != fine && !half->coding.factors) {
+		status = try_cast_to_f16(q, fine, codes, &half, error);
+		if (status)
+			return status;
+	}
 	pack_set_refine(half, codes);
 	if (half != fine)
 		pack_set_delta(fine, half);

@@ -12,6 +12,7 @@
 #include "core/checksum.h"
 #include "os/file.h"
 #include "read/archive.h"
+#include "read/download.h"
 #include "read/verify.h"
 #include "plan.h"
 #include "restored.h"
@@ -74,9 +75,19 @@ static qstore_status lay_out_payload(pack_plan *plan, const pack_members *member
 	return status;
 }
 
+/* Sets what readers of each variant fetch. */
+static qstore_status fill_downloads(const qs_index *index, uint64_t payload, qstore_pack_result *result,
+                                    qstore_error *error)
+{
+	qstore_status status = QSTORE_OK;
+	for (uint32_t v = 0; v < index->n_variants && !status; v++)
+		status = qs_download_size(index, payload, v, &result->variants[v].download_size, error);
+	return status;
+}
+
 /* The index as it is stored, header first. *out is malloc'd. */
 static qstore_status make_index(const pack_plan *plan, uint64_t payload_size, uint8_t **out, size_t *out_size,
-                                qstore_error *error)
+                                qstore_pack_result *result, qstore_error *error)
 {
 	uint8_t *body = NULL;
 	size_t body_size = 0;
@@ -104,13 +115,14 @@ static qstore_status make_index(const pack_plan *plan, uint64_t payload_size, ui
 		coded_size = body_size;
 		memcpy(stored + QS_INDEX_HEADER_SIZE, body, body_size);
 	}
-	free(body);
 	header.body_coded_size = coded_size;
 	header.body_checksum = qs_checksum(stored + QS_INDEX_HEADER_SIZE, coded_size);
 	qs_index_write_header(&header, stored);
 	*out = stored;
 	*out_size = QS_INDEX_HEADER_SIZE + coded_size;
-	return QSTORE_OK;
+	status = fill_downloads(&check, qs_index_payload_offset(&header), result, error);
+	free(body);
+	return status;
 }
 
 static qstore_status copy_spool(qs_tar_writer *writer, const pack_spool *spool, uint64_t offset,
@@ -167,7 +179,7 @@ static void fill_sizes(const pack_plan *plan, uint64_t payload, uint64_t payload
 {
 	const qs_index_builder *builder = &plan->builder;
 	for (uint32_t v = 0; v < builder->n_variants; v++)
-		result->variants[v].download_size =
+		result->variants[v].prefix_size =
 		    payload + builder->variants[v].layer_offset + builder->variants[v].layer_size;
 	result->index_size = payload;
 	result->archive_size = payload + payload_size;
@@ -184,7 +196,7 @@ qstore_status pack_write_archive(pack_plan *plan, const pack_members *members, c
 	qstore_status status =
 	    buffer ? lay_out_payload(plan, members, &payload_size, error) : qs_no_memory(error);
 	if (!status)
-		status = make_index(plan, payload_size, &index, &index_size, error);
+		status = make_index(plan, payload_size, &index, &index_size, result, error);
 	if (!status)
 		status = qs_tar_writer_create(&writer, fd, plan->output, error);
 	if (!status) {
