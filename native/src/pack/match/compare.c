@@ -135,7 +135,7 @@ qstore_status pack_refine_pays(qs_encoder *encoder, const pack_tensor *fine, con
 	*pays = 0;
 	qstore_status status = read_refinement(&sample, &grid, fine, codes, error);
 	if (!status)
-		status = pack_load_factors(fine, &grid, sample.scratch, desc, error);
+		status = pack_load_factors(fine, &grid, sample.scratch, &sample.desc, error);
 	if (!status)
 		status = saves(encoder, &sample, fine->name, pays, error);
 	pack_grid_free(&grid);

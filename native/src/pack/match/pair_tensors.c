@@ -70,9 +70,9 @@ static int has_no_choices(uint32_t rule)
 	return rule == QS_RULE_LLM_INT8 || rule == QS_RULE_Q8_0 || rule == QS_RULE_Q8_0_D;
 }
 
-/* Takes the cast of singles to FP16 in place of that to BF16, *half, when a sample becomes smaller: it changes
- * fewer codes. Values beyond FP16's range make the sample larger. */
-static qstore_status try_cast_to_f16(pairing *q, pack_tensor *fine, const pack_tensor *codes,
+/* Takes the cast of singles to FP16 in place of that to BF16, *half, when a sample becomes smaller: it
+ * changes fewer codes. Values beyond FP16's range make the sample larger. */
+static qstore_status try_cast_to_f16(pack_pairing *q, pack_tensor *fine, const pack_tensor *codes,
                                      pack_tensor **half, qstore_error *error)
 {
 	pack_tensor *other =
