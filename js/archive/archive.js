@@ -380,7 +380,8 @@ function describeObject(index, object) {
 	// Floats that the file has transposed.
 	if (object.kind === KIND.LAYOUT && object.bits > 8)
 		object = index.object(object.coarse);
-	let kind = KINDS[object.kind].name, codedSize = object.codedSize + beside, error = object.kind === KIND.REFINE ? object.error : 0, codes = object;
+	let kind = KINDS[object.kind].name, codedSize = object.codedSize + beside, codes = object;
+	let error = object.kind === KIND.REFINE ? object.error : 0;
 	if (object.kind === KIND.LAYOUT) {
 		codes = index.object(object.coarse);
 		codedSize += codes.codedSize + (object.scales === NONE ? 0 : index.object(object.scales).codedSize);

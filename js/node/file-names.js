@@ -15,8 +15,10 @@ const utf8 = new TextEncoder();
  */
 export function checkName(archive, name, platform = process.platform) {
 	const parts = name.split("/");
-	if (parts.some((part) => part === "" || part === "." || part === "..") || (platform === "win32" ? !isWindowsName(name) : /\0/.test(name)))
-		throw new QstoreError("CORRUPT", `${archive.name ? `${archive.name}: ` : ""}file name ${JSON.stringify(name)} would escape the output folder`);
+	if (parts.some((part) => part === "" || part === "." || part === "..") ||
+		(platform === "win32" ? !isWindowsName(name) : /\0/.test(name)))
+		throw new QstoreError("CORRUPT",
+			`${archive.name ? `${archive.name}: ` : ""}file name ${JSON.stringify(name)} would escape the output folder`);
 }
 
 /**

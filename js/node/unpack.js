@@ -191,7 +191,8 @@ async function checkTargets(folder, outputs, force) {
 		}
 		const info = await lstat(path).catch(() => undefined);
 		if (info && (!force || info.isDirectory()))
-			throw new QstoreError("EXISTS", `${path}: exists already${info.isDirectory() ? ", and is a folder" : "; replace it with --force"}`);
+			throw new QstoreError("EXISTS",
+				`${path}: exists already${info.isDirectory() ? ", and is a folder" : "; replace it with --force"}`);
 	}
 }
 

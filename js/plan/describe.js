@@ -34,7 +34,8 @@ export function describeChunk(index, { object: number, chunk }) {
 			if (index.extent(file.firstExtent + j).object !== number)
 				continue;
 			const name = index.object(number).dtype === BYTES ? undefined : tensorAt(index, i, starts[j]);
-			return name === undefined ? `file ${file.name}: ${place} of the bytes outside its tensors` : `tensor ${name}: ${place} of a part`;
+			return name === undefined ? `file ${file.name}: ${place} of the bytes outside its tensors` :
+				`tensor ${name}: ${place} of a part`;
 		}
 	}
 	return `object ${number}: ${place}`;

@@ -119,7 +119,7 @@ test("names that only some systems allow", async (t) => {
 		`it is restored as x/${escaped}\n`);
 	assert.equal((await both(t, prepare, "m.qstore", "-o", "out", "--quiet")).stderr, "");
 	// The escaped name may be taken.
-	await refused(t, 1, `out/x/${escaped}: exists already`, (path) => {
+	await refused(t, 1, `out/x/${escaped}: exists already; replace it with --force`, (path) => {
 		prepare(path);
 		mkdirSync(join(path, "out/x"), { recursive: true });
 		writeFileSync(join(path, "out/x", escaped), "mine");

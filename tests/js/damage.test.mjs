@@ -63,8 +63,9 @@ function compare(desc, coded, what) {
 	});
 	const expected = byWasm(scalar);
 	assert.equal(byWasm(simd), expected, what);
-	if (coded[0] === 1)
-		return; // fzstd checks less of a frame than zstd does
+	// fzstd checks less of a frame than zstd does. A frame is the whole chunk, or a symbol block of it.
+	if (coded[0] === 1 || Buffer.from(coded).includes(Buffer.of(0x28, 0xb5, 0x2f, 0xfd)))
+		return;
 	const { elems: n, cols: columns, coarseGrid: grid, ...rest } = desc;
 	const chunk = { ...rest, n, columns, first: desc.first % columns }; // scales are those of the rows from its first on
 	if (grid)

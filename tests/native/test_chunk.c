@@ -139,7 +139,7 @@ static void test_usage(void **state)
 			d.coarse_grid.scales_dtype = dtype;
 			d.coarse_grid.scales_size = 8;
 			status = qs_chunk_decode(&d, zeros, 3, out, 2, f->work[0], f->work_size);
-			good = dtype == QS_F32 || dtype == QS_F16 || dtype == QS_BF16;
+			good = dtype == QS_F32 || dtype == QS_F16 || dtype == QS_BF16 || dtype == QS_F64;
 			assert_int_equal(status, good ? QSTORE_OK : QSTORE_USAGE);
 		}
 	d = delta_desc(f, QS_F32, QS_BF16, 1);

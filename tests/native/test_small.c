@@ -148,10 +148,11 @@ static void takes_no_more_than_zstd(void **state)
 		uint64_t without_index = result.variants[0].download_size - result.index_size;
 		print_message("%s: %zu bytes, zstd %zu, without the index %llu\n", models[i].name, size, zstd_size,
 		              (unsigned long long)without_index);
-		/* One tar header, and a hundredth for the speed of decoding. */
-		assert_true((double)without_index <= 1.01 * (double)zstd_size + 512 + 64);
 		free(file);
 		free(coded);
+		/* One tar header, and three hundredths: zstd finds what repeats across chunks, of which each is coded
+		 * on its own. */
+		assert_true((double)without_index <= 1.03 * (double)zstd_size + 512 + 64);
 	}
 }
 

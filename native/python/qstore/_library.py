@@ -46,7 +46,8 @@ class qstore_work(Structure):
 
 class qstore_pack_options(Structure):
     _fields_ = [
-        ("struct_size", c_size_t), ("high", c_char_p), ("low", c_char_p), ("lower", POINTER(c_char_p)), ("output", c_char_p),
+        ("struct_size", c_size_t), ("high", c_char_p), ("low", c_char_p), ("lower", POINTER(c_char_p)),
+        ("skip", POINTER(c_char_p)), ("beside", c_int), ("output", c_char_p),
         ("force", c_int), ("quantize", c_int), ("include", POINTER(c_char_p)), ("exclude", POINTER(c_char_p)), ("base", c_char_p),
         ("from", c_char_p), ("strict", c_int), ("allow_mismatch", c_int), ("compare", c_int), ("work", qstore_work),
     ]

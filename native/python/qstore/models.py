@@ -7,11 +7,12 @@ from ._library import Work, call, library, path_bytes, qstore_pack_options, qsto
 QUANTIZERS = {None: 0, "llm.int8": 1, "q8_0": 2, "none": 3}
 
 
-def pack(high, low=(), *, output, quantize=None, include=None, exclude=None, base=None, strict=False, allow_mismatch=False,
+def pack(high, low=(), *, output, skip=None, beside=False, quantize=None, include=None, exclude=None, base=None, strict=False, allow_mismatch=False,
          force=False, progress=None, warn=None, threads=0):
     """Packs a model into an archive.
 
-    high: a folder or file; low: its coarser versions, one path or a list from fine to coarse. quantize: the quantizer that
+    high: a folder or file; low: its coarser versions, one path or a list from fine to coarse. skip: patterns
+    of files to leave out; beside: take README and the like that are beside a model given as a file. quantize: the quantizer that
     makes the 8-bit version when there is no low ("llm.int8", "q8_0" or "none"). base: an earlier model. strict: tensors that
     do not fit are an error; allow_mismatch: models that do not belong together are packed all the same. progress: called
     with (phase, done, total) in bytes; an exception that it raises cancels the work. warn: called with a line.
@@ -24,7 +25,8 @@ def pack(high, low=(), *, output, quantize=None, include=None, exclude=None, bas
     work = Work(progress, warn, threads)
     options = qstore_pack_options(
         struct_size=sizeof(qstore_pack_options), high=path_bytes(high), low=path_bytes(lows[0]) if lows else None,
-        lower=text_list(lows[1:]) if lows[1:] else None, output=path_bytes(output), force=force, quantize=QUANTIZERS[quantize],
+        lower=text_list(lows[1:]) if lows[1:] else None, skip=text_list(skip),
+        beside=beside, output=path_bytes(output), force=force, quantize=QUANTIZERS[quantize],
         include=text_list(include), exclude=text_list(exclude), base=path_bytes(base), strict=strict,
         allow_mismatch=allow_mismatch, work=work.struct)
     work.call("qstore_pack", byref(options), None)
