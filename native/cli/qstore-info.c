@@ -50,7 +50,7 @@ static const cli_tool tool = {
     .terms = kinds,
     .exit_codes = exit_codes,
     .examples = examples,
-    .see_also = "qstore-pack qstore-unpack",
+    .see_also = "qstore-mount qstore-pack qstore-unpack",
 };
 
 static double bits(uint64_t size, uint64_t n_elems)

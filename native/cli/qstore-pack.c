@@ -89,7 +89,7 @@ static const cli_tool tool = {
     .exit_codes = exit_codes,
     .exit_text = "FILE appears complete and verified, or not at all.",
     .examples = examples,
-    .see_also = "qstore-info qstore-unpack",
+    .see_also = "qstore-info qstore-mount qstore-unpack",
 };
 
 static double ratio(uint64_t a, uint64_t b)

@@ -45,7 +45,7 @@ static const cli_tool tool = {
     .exit_codes = exit_codes,
     .exit_text = "No file appears before all are complete and verified.",
     .examples = examples,
-    .see_also = "qstore-info qstore-pack",
+    .see_also = "qstore-info qstore-mount qstore-pack",
 };
 
 /* "model.qstore" and "high" give "model-high", in the current folder. */
