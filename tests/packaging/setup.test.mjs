@@ -125,7 +125,7 @@ test("what is missing is installed, and nothing else", (t) => {
 	const { status, calls } = machine(t, { installed: NEEDED.filter((name) => name !== "libzstd-dev") }).run("scripts/setup");
 	assert.equal(status, 0);
 	assert.match(calls, /^apt-get install -y --no-install-recommends libzstd-dev$/m);
-	assert.match(calls, /^apt-get install -y --no-install-recommends libsimde-dev$/m);
+	assert.match(calls, /^apt-get install -y --no-install-recommends libsimde-dev libfuse3-dev$/m);
 });
 
 test("package lists that cannot be read are said, and those of the machine serve", (t) => {
