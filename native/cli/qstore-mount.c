@@ -210,7 +210,7 @@ static void mount_read(fuse_req_t request, fuse_ino_t inode, size_t size, off_t 
 		fuse_reply_err(request, ENOMEM);
 		return;
 	}
-	read_ahead_note(m->ahead, node->file, at, size);
+	read_ahead_note(m->ahead, node->file, node->size, at, size);
 	if (qstore_read_file(m->archive, node->file, at, size, data, NULL, &error)) {
 		mount_log_add(&m->log, error.text);
 		fuse_reply_err(request, EIO);

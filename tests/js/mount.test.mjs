@@ -1,9 +1,9 @@
 // qstore-mount: programs read the files of a mounted archive, whole, in parts, mapped and at once.
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
-import { accessSync, closeSync, constants, copyFileSync, existsSync, mkdirSync, openSync, readFileSync, readSync, readdirSync, statSync,
+import { accessSync, closeSync, constants, copyFileSync, cpSync, existsSync, mkdirSync, openSync, readFileSync, readSync, readdirSync, statSync,
 	truncateSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -31,6 +31,11 @@ before(() => {
 	if (skip)
 		return;
 	native("qstore-generate", "--weights", "12000000", "-o", join(folder, "model"));
+	// Folders and files whose names begin alike: bytes below and above '/' follow.
+	for (const name of ["notes/a.txt", "notes/b/c.txt", "notes-1.txt", "notes0/a.txt", "notes\u0001/a.txt", "notes\u0001b.txt"]) {
+		mkdirSync(dirname(join(folder, "model", name)), { recursive: true });
+		writeFileSync(join(folder, "model", name), name);
+	}
 	native("qstore-pack", "-q", join(folder, "model"), "-o", archive);
 	native("qstore-unpack", "-q", archive, "-p", "all", "-o", restored);
 });
@@ -161,12 +166,11 @@ test("the first part of an archive has the coarse files; reading others fails", 
 
 test("an archive with a base is mounted with it", { skip }, async () => {
 	const model = join(folder, "model"), tuned = join(folder, "tuned"), path = join(folder, "tuned.qstore");
-	mkdirSync(tuned);
-	for (const name of readdirSync(model)) {
-		const bytes = readFileSync(join(model, name));
-		if (name.endsWith(".safetensors"))
-			for (let at = bytes.length >> 1; at < bytes.length; at += 4096)
-				bytes[at & ~1] ^= 1;
+	cpSync(model, tuned, { recursive: true });
+	for (const name of readdirSync(tuned).filter((name) => name.endsWith(".safetensors"))) {
+		const bytes = readFileSync(join(tuned, name));
+		for (let at = bytes.length >> 1; at < bytes.length; at += 4096)
+			bytes[at & ~1] ^= 1;
 		writeFileSync(join(tuned, name), bytes);
 	}
 	native("qstore-pack", "-q", tuned, "--base", model, "-o", path);

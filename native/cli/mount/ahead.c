@@ -16,6 +16,7 @@
 /* A program that reads a file in order. */
 typedef struct stream {
 	uint32_t file;
+	uint64_t size;     /* of the file, in bytes */
 	uint64_t next;     /* byte behind the last one that was read */
 	uint64_t planned;  /* byte behind the last one that a thread has taken to decode */
 	uint64_t in_order; /* bytes that were read in order so far; few: nothing is decoded ahead */
@@ -34,6 +35,12 @@ struct read_ahead {
 	int is_ending;
 };
 
+/* Are there bytes of the stream to decode ahead? The lock is held. */
+static int has_piece(const read_ahead *ahead, const stream *s)
+{
+	return s->in_order >= 2 * SLACK && s->planned < s->size && s->planned < s->next + ahead->window;
+}
+
 /* Takes the next bytes to decode, of the stream that is least far ahead. 0: there are none. The lock is held.
  */
 static int take_piece(read_ahead *ahead, uint32_t *file, uint64_t *offset, uint64_t *size)
@@ -41,20 +48,14 @@ static int take_piece(read_ahead *ahead, uint32_t *file, uint64_t *offset, uint6
 	stream *best = NULL;
 	for (size_t i = 0; i < STREAMS_MAX; i++) {
 		stream *s = &ahead->streams[i];
-		qstore_file_info info;
-		if (!s->last_use || s->in_order < 2 * SLACK || s->planned >= s->next + ahead->window)
-			continue;
-		qstore_get_file(ahead->archive, s->file, &info);
-		if (s->planned < info.size && (!best || s->planned - s->next < best->planned - best->next))
+		if (has_piece(ahead, s) && (!best || s->planned - s->next < best->planned - best->next))
 			best = s;
 	}
 	if (!best)
 		return 0;
-	qstore_file_info info;
-	qstore_get_file(ahead->archive, best->file, &info);
 	*file = best->file;
 	*offset = best->planned;
-	*size = info.size - best->planned < PIECE ? info.size - best->planned : PIECE;
+	*size = best->size - best->planned < PIECE ? best->size - best->planned : PIECE;
 	best->planned += *size;
 	return 1;
 }
@@ -115,7 +116,7 @@ void read_ahead_destroy(read_ahead *ahead)
 
 /* The stream that these bytes continue, or the one that was not used for the longest time, started anew. The
  * lock is held. */
-static stream *find_stream(read_ahead *ahead, uint32_t file, uint64_t offset)
+static stream *find_stream(read_ahead *ahead, uint32_t file, uint64_t file_size, uint64_t offset)
 {
 	stream *oldest = &ahead->streams[0];
 	for (size_t i = 0; i < STREAMS_MAX; i++) {
@@ -125,21 +126,21 @@ static stream *find_stream(read_ahead *ahead, uint32_t file, uint64_t offset)
 		if (s->last_use < oldest->last_use)
 			oldest = s;
 	}
-	*oldest = (stream){.file = file, .next = offset, .planned = offset};
+	*oldest = (stream){.file = file, .size = file_size, .next = offset, .planned = offset};
 	return oldest;
 }
 
-void read_ahead_note(read_ahead *ahead, uint32_t file, uint64_t offset, uint64_t size)
+void read_ahead_note(read_ahead *ahead, uint32_t file, uint64_t file_size, uint64_t offset, uint64_t size)
 {
 	pthread_mutex_lock(&ahead->lock);
-	stream *s = find_stream(ahead, file, offset);
+	stream *s = find_stream(ahead, file, file_size, offset);
 	s->last_use = ++ahead->n_uses;
 	s->in_order += size;
 	if (offset + size > s->next)
 		s->next = offset + size;
 	if (s->planned < s->next)
 		s->planned = s->next;
-	if (s->in_order >= 2 * SLACK && s->planned < s->next + ahead->window)
+	if (has_piece(ahead, s))
 		pthread_cond_signal(&ahead->has_work);
 	pthread_mutex_unlock(&ahead->lock);
 }

@@ -7,12 +7,12 @@
 
 typedef struct read_ahead read_ahead;
 
-/* Starts as many threads, which decode up to `window` bytes ahead of a reader. NULL: out of memory, or no
- * threads. archive must outlive it. */
+/* Starts n_threads threads, which decode up to `window` bytes ahead of a reader. The archive must outlive it.
+ * NULL: there is no memory, or a thread cannot be started. */
 read_ahead *read_ahead_create(const qstore_archive *archive, unsigned n_threads, uint64_t window);
 void read_ahead_destroy(read_ahead *ahead); /* NULL is allowed */
 
-/* A program reads bytes [offset, offset + size) of a file. */
-void read_ahead_note(read_ahead *ahead, uint32_t file, uint64_t offset, uint64_t size);
+/* Tells the threads that a program reads bytes [offset, offset + size) of a file of file_size bytes. */
+void read_ahead_note(read_ahead *ahead, uint32_t file, uint64_t file_size, uint64_t offset, uint64_t size);
 
 #endif

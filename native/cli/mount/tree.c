@@ -10,15 +10,20 @@ typedef struct tree_file {
 	uint64_t size;
 } tree_file;
 
-/* Orders paths as their folders are walked through, so that the files of a folder follow one another: '/'
- * comes before all other bytes. */
+/* The place of a path's byte in the order of paths: the end comes first, then '/', then all other bytes. */
+static int path_order(char c)
+{
+	return c == 0 ? 0 : c == '/' ? 1 : (unsigned char)c + 1;
+}
+
+/* Orders paths so that the files of a folder follow one another, and the names in it are in strcmp's order.
+ */
 static int compare_paths(const void *a, const void *b)
 {
 	const char *x = ((const tree_file *)a)->path, *y = ((const tree_file *)b)->path;
 	for (; *x && *x == *y; x++, y++)
 		;
-	int of_x = *x == '/' ? 1 : (unsigned char)*x, of_y = *y == '/' ? 1 : (unsigned char)*y;
-	return of_x - of_y;
+	return path_order(*x) - path_order(*y);
 }
 
 /* A new node in a folder, as its last child; TREE_NONE: out of memory. */
