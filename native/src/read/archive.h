@@ -37,6 +37,15 @@ struct qstore_archive {
 	qs_names *names;          /* files and tensors by name */
 };
 
+/* Smaller tensors without an object of their own are among the literal bytes of their file. */
+#define QS_PARTS_SIZE_MIN 64
+
+/* Can the tensor be in parts, each an extent of its file? */
+static inline int qs_tensor_is_in_parts(const qs_tensor *tensor)
+{
+	return tensor->object == QS_NONE && tensor->size >= QS_PARTS_SIZE_MIN;
+}
+
 /* Frees the base and closes what it has open; NULL is allowed. */
 void qs_base_close(qs_base *base);
 

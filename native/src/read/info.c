@@ -4,9 +4,6 @@
 #include "archive.h"
 #include "download.h"
 
-/* Smaller tensors are among the literal bytes of their file. */
-#define PARTS_SIZE_MIN 64
-
 void qstore_get_info(const qstore_archive *archive, qstore_archive_info *info)
 {
 	info->file_size = archive->source.size;
@@ -140,7 +137,7 @@ void qstore_get_tensor(const qstore_archive *archive, uint32_t number, qstore_te
 	info->n_elems = tensor.size / qs_block_size(tensor.dtype) * qs_block_elems(tensor.dtype);
 	info->kind = "literal";
 	if (tensor.object == QS_NONE) {
-		if (tensor.size >= PARTS_SIZE_MIN)
+		if (qs_tensor_is_in_parts(&tensor))
 			fill_parts(index, &tensor, info);
 		return;
 	}

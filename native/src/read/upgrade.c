@@ -1,6 +1,5 @@
 /* qstore_list_upgrades, which lists the tensors that a finer variant changes, with their bytes and their
  * gain. */
-#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,31 +10,26 @@
 #include "grids.h"
 #include "os/array.h"
 
-/* The most objects that one tensor is made of: a layout, the chains of the two objects that it is made of,
- * and the scales, zero points and orders of their grids. */
-#define OBJECTS_MAX 256
-
 /* The objects that a tensor needs and a reader of variant `from` does not have. */
 typedef struct upgrade_cost {
 	const qs_index *index;
 	uint32_t from;
-	uint32_t objects[OBJECTS_MAX], n_objects;
+	uint32_t *counted_for; /* for each object: 1 + the tensor that it was counted for last; 0: none */
+	uint32_t tensor, n_objects;
 	uint64_t size; /* their coded bytes */
 } upgrade_cost;
 
+/* Counts an object, and all objects that it builds on, once for the tensor. */
 static void add_object(upgrade_cost *cost, uint32_t number)
 {
 	qs_object object;
-	if (number == QS_NONE)
+	if (number == QS_NONE || cost->counted_for[number] == cost->tensor + 1)
 		return;
-	for (uint32_t i = 0; i < cost->n_objects; i++)
-		if (cost->objects[i] == number)
-			return;
 	qs_index_object(cost->index, number, &object);
 	if (object.kind != QS_KIND_BASE && object.variant <= cost->from)
 		return;
-	assert(cost->n_objects < OBJECTS_MAX);
-	cost->objects[cost->n_objects++] = number;
+	cost->counted_for[number] = cost->tensor + 1;
+	cost->n_objects++;
 	cost->size += object.coded_size;
 	add_object(cost, object.coarse);
 	add_object(cost, object.scales);
@@ -43,16 +37,19 @@ static void add_object(upgrade_cost *cost, uint32_t number)
 	add_object(cost, object.order);
 }
 
-/* Adds the parts of a tensor that has no object of its own. */
-static void add_parts(upgrade_cost *cost, const qs_tensor *tensor)
+/* Counts the objects of a tensor: its own, or those of its parts. */
+static void add_tensor(upgrade_cost *cost, uint32_t number, const qs_tensor *tensor)
 {
-	uint32_t first, n = qs_index_tensor_extents(cost->index, tensor, &first);
+	uint32_t first,
+	    n = qs_tensor_is_in_parts(tensor) ? qs_index_tensor_extents(cost->index, tensor, &first) : 0;
+	cost->tensor = number;
+	cost->n_objects = 0;
+	cost->size = 0;
+	add_object(cost, tensor->object);
 	for (uint32_t i = 0; i < n; i++) {
-		upgrade_cost part = {.index = cost->index, .from = cost->from};
 		qs_extent extent;
 		qs_index_extent(cost->index, first + i, &extent);
-		add_object(&part, extent.object);
-		cost->size += part.size;
+		add_object(cost, extent.object);
 	}
 }
 
@@ -162,25 +159,29 @@ static qstore_status list_tensors(const qstore_archive *archive, uint32_t varian
                                   qstore_upgrade **list, size_t *n, qstore_error *error)
 {
 	const qs_index *index = &archive->index;
-	for (uint32_t i = 0; i < index->n_tensors; i++) {
+	upgrade_cost cost = {.index = index, .from = from};
+	qstore_status status = QSTORE_OK;
+	cost.counted_for = calloc((size_t)index->n_objects + 1, sizeof(*cost.counted_for));
+	if (!cost.counted_for)
+		return qs_no_memory(error);
+	for (uint32_t i = 0; i < index->n_tensors && !status; i++) {
 		qs_tensor tensor;
 		qs_file file;
-		upgrade_cost cost = {.index = index, .from = from};
 		qs_index_tensor(index, i, &tensor);
 		qs_index_file(index, tensor.file, &file);
 		if (!(file.variants >> variant & 1) || file.variants >> from & 1)
 			continue;
-		add_object(&cost, tensor.object);
-		if (tensor.object == QS_NONE)
-			add_parts(&cost, &tensor);
+		add_tensor(&cost, i, &tensor);
 		if (tensor.object != QS_NONE && cost.n_objects == 0)
 			continue; /* it is equal to a tensor of the coarser variant */
 		qstore_upgrade *added = qs_array_add(list, n, sizeof(*added));
-		if (!added)
-			return qs_no_memory(error);
-		*added = (qstore_upgrade){.tensor = i, .coded_size = cost.size};
+		if (added)
+			*added = (qstore_upgrade){.tensor = i, .coded_size = cost.size};
+		else
+			status = qs_no_memory(error);
 	}
-	return QSTORE_OK;
+	free(cost.counted_for);
+	return status;
 }
 
 qstore_status qstore_list_upgrades(const qstore_archive *archive, uint32_t variant, uint32_t from,
