@@ -1,4 +1,5 @@
-/* Structs of the public header that begin with struct_size, by which a library tells what a caller knows. */
+/* Option structs of the public header. Each begins with struct_size: the fields behind that many bytes are
+ * not known to the caller. */
 #ifndef QS_OPTIONS_H
 #define QS_OPTIONS_H
 

@@ -98,7 +98,8 @@ static int has_components(const char *some, size_t some_size, const char *all, s
 	return 1;
 }
 
-/* Modules are wrapped in others, and change places; a name of another kind is another model's. */
+/* Libraries wrap modules in others, and move them: one prefix then has all components of the other one.
+ * Prefixes that differ otherwise are of different models. */
 static int is_rewrapped(const prefix_change *c)
 {
 	return has_components(c->fine, c->fine_size, c->coarse, c->coarse_size) ||
