@@ -22,8 +22,7 @@ export function checkName(archive, name, platform = process.platform) {
 }
 
 /**
- * Would Windows give a file this name? Some others it takes to mean something else, without an error: a folder, a stream of another
- * file, a device.
+ * Can a file have this name on Windows? It takes some names, without an error, for a folder, a stream of another file, or a device.
  * @param {string} name
  */
 export function isWindowsName(name) {

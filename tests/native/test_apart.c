@@ -81,7 +81,8 @@ static void add_packed_elsewhere(gen_tensors *high, gen_tensors *low)
 	gen_matrix_free(&b);
 }
 
-/* Rows in another order: scales are those of other rows. */
+/* Adds a matrix whose rows have another order in the coarse model, so that each row meets the scale of
+ * another. */
 static void add_permuted(gen_tensors *high, gen_tensors *low)
 {
 	gen_matrix a = gen_weights(1, QS_BF16, 64, 128), b = gen_weights(1, QS_BF16, 64, 128);

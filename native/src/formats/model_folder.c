@@ -49,7 +49,8 @@ static int has_weights_name(const char *name)
 	return qs_ends_in(name, ".safetensors") || qs_ends_in(name, ".gguf") || qs_model_is_onnx(name);
 }
 
-/* Is a file beside the one that was given none of the small files that belong to it? */
+/* Is this file, which is beside the model's file, an archive or other weights? Only small files belong to the
+ * model. */
 static int is_foreign(const char *name)
 {
 	static const char *const endings[] = {".qstore", ".zip", ".tar", ".7z", ".incomplete"};

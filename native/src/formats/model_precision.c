@@ -170,8 +170,8 @@ static codes look_at_weight_packed(const qs_weights_list *list, const qs_weight 
 	return integers(is_read ? bits_of_words(t->dims[1], qs_load64(shape + 8)) : 0, FAMILY_INT);
 }
 
-/* MLX: X.weight in U32, of groups with X.scales and X.biases. Groups have 64 codes unless config.json, which
- * is looked at later, says otherwise. */
+/* MLX: X.weight in U32, of groups with X.scales and X.biases. Groups have 64 codes, unless config.json says
+ * otherwise; it is read later. */
 static codes look_at_mlx(const qs_weights_list *list, const qs_weight *t, size_t stem)
 {
 	const qs_weight *scales = find_beside(list, t, stem, ".scales", NULL);

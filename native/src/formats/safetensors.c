@@ -114,8 +114,8 @@ static qstore_status fail_header(header_reader *reader, const char *expected)
 	((reader)->json.wrong ? fail_header(reader, "")                                                          \
 	                      : qs_weights_fail((reader)->error, (reader)->file->path, name, __VA_ARGS__))
 
-/* __metadata__: null, or texts by name. A name that is there again counts as its last value, in the reference
- * reader too (serde's HashMap). */
+/* Reads __metadata__: null, or texts by name. The last text of a name counts, as in the reference reader
+ * (serde's HashMap). */
 static qstore_status read_metadata(header_reader *reader)
 {
 	qs_json *json = &reader->json;
@@ -343,8 +343,8 @@ static int compare_names(const void *a, const void *b)
 	return order ? order : x < y ? -1 : x > y;
 }
 
-/* A name that is there again counts as its last entry, in the reference reader too (serde's HashMap), which
- * then refuses the file if the others are other bytes. */
+/* Of several tensors of one name the last one counts, as in the reference reader (serde's HashMap). Entries
+ * of other bytes are refused, as they are there. */
 static qstore_status drop_repeated(qs_weights *file, qstore_error *error)
 {
 	size_t n = file->n_tensors, kept = 0;

@@ -275,7 +275,7 @@ static qstore_status read_cast_bf16(const pack_tensor *t, uint8_t *dst, size_t s
 	return status;
 }
 
-/* Some columns of each row. Whole rows are read where that is not much more. */
+/* Reads some columns of each row. Narrow rows are read as a whole, many at once, and their columns copied. */
 static qstore_status read_columns(const pack_tensor *t, uint8_t *dst, size_t size, uint64_t offset,
                                   uint8_t *scratch, qstore_error *error)
 {

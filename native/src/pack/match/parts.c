@@ -4,7 +4,7 @@
 
 #include "core/index.h"
 
-/* Are these codes with one scale for each of what the first dimension counts, or one for all? */
+/* Are these codes with one scale for each index of the first dimension, or one for all of them? */
 static int have_scale_by_row(const pack_tensor *t)
 {
 	const pack_grid *grid = &t->coding.grid;
@@ -85,7 +85,7 @@ qstore_status pack_make_part(pack_derived *derived, pack_tensor *t, uint64_t row
 	}
 	if (cols == all_cols)
 		return QSTORE_OK;
-	/* Both matrices need parts of the same rows. */
+	/* The chunks of both matrices must have the same rows. */
 	first->chunk_rows = (uint32_t)((QS_CHUNK_SIZE_MAX / 4) / all_cols);
 	pack_tensor *left = make_columns(derived, first, 0, cols),
 	            *right = make_columns(derived, first, cols, all_cols - cols);
@@ -156,7 +156,8 @@ qstore_status pack_split_like(pack_derived *derived, pack_tensor *t, const pack_
 	return QSTORE_OK;
 }
 
-/* Slices of scales; those that there are already when they are as many. 0: no memory, or there are others. */
+/* Makes n * n_rows slices of the scales, unless they are there already. 0: there is no memory, or the scales
+ * have another number of slices. */
 static int slice_scales(pack_derived *derived, pack_tensor *scales, size_t n, const uint64_t *rows,
                         size_t n_rows, uint64_t cols)
 {
@@ -180,7 +181,7 @@ pack_tensor *pack_scales_of_part(pack_derived *derived, pack_tensor *scales, con
 		return NULL;
 	while (number < whole->n_parts && whole->parts[number]->first_row != part->first_row)
 		number++;
-	/* Some for each row: in parts as the matrix. */
+	/* Each row has a number of scales: they are divided as the matrix is. */
 	if (n % part->whole_rows == 0 && (scales->n_dims < 2 || scales->dims[1] == slice_rows)) {
 		size_t n_rows = whole->n_parts / (size_t)slices;
 		uint64_t rows[PACK_SLICES_MAX];
@@ -192,7 +193,7 @@ pack_tensor *pack_scales_of_part(pack_derived *derived, pack_tensor *scales, con
 		           ? scales->parts[number]
 		           : NULL;
 	}
-	/* Some for each slice of the first dimension. */
+	/* Each slice of the first dimension has a number of scales. */
 	uint64_t rows = scales->n_dims > 1 ? scales->dims[1] : 1;
 	if (n % slices != 0 || rows == 0 || n / slices % rows != 0)
 		return NULL;
