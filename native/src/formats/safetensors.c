@@ -343,8 +343,8 @@ static int compare_names(const void *a, const void *b)
 	return order ? order : x < y ? -1 : x > y;
 }
 
-/* Of several tensors of one name the last one counts, as in the reference reader (serde's HashMap). Entries
- * of other bytes are refused, as they are there. */
+/* Drops all entries of a tensor's name but the last one, which counts in the reference reader too (serde's
+ * HashMap). Entries that name other bytes are refused, as that reader does. */
 static qstore_status drop_repeated(qs_weights *file, qstore_error *error)
 {
 	size_t n = file->n_tensors, kept = 0;
