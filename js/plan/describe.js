@@ -1,9 +1,7 @@
 /** Names of chunks for messages. */
 
 import { NONE } from "../format/archive-index.js";
-
-/** The dtype of objects that hold the bytes between tensors. */
-const BYTES = 0;
+import { BYTES } from "./pieces.js";
 
 /** @typedef {import("../format/archive-index.js").Index} Index */
 

@@ -3,7 +3,7 @@
 /** @typedef {import("../format/archive-index.js").Index} Index */
 
 /** The dtype of objects that hold the bytes between tensors. */
-const BYTES = 0;
+export const BYTES = 0;
 
 /**
  * Bytes [skip, skip + size) of a decoded chunk.

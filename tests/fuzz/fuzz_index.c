@@ -27,19 +27,44 @@ static void check_name(const qs_index *index, const char *name, size_t max)
 	require(end && (size_t)(end - name) <= max);
 }
 
+/* Decodes UTF-8 and encodes it again, which is another way than the table of qs_text_is_utf8. */
+static void check_utf8(const char *text)
+{
+	for (const uint8_t *p = (const uint8_t *)text; *p;) {
+		uint32_t more = *p < 0x80 ? 0 : *p < 0xe0 ? 1 : *p < 0xf0 ? 2 : 3;
+		uint32_t c = more ? *p & (0x3fu >> more) : *p;
+		require(*p < 0x80 || (*p >= 0xc0 && *p < 0xf8));
+		for (uint32_t i = 1; i <= more; i++) {
+			require((p[i] & 0xc0) == 0x80);
+			c = c << 6 | (p[i] & 0x3f);
+		}
+		require(more == (c >= 0x80) + (c >= 0x800) + (uint32_t)(c >= 0x10000));
+		require(c < 0x110000 && (c < 0xd800 || c > 0xdfff));
+		p += more + 1;
+	}
+}
+
 static void check_path(const char *name)
 {
 	size_t n = strlen(name);
-	require(n && name[0] != '/' && name[n - 1] != '/' && !strstr(name, "//") && !strpbrk(name, "\\:"));
+	require(n && name[0] != '/' && name[n - 1] != '/' && !strstr(name, "//"));
 	for (const char *part = name; part;) {
 		const char *slash = strchr(part, '/');
 		size_t length = slash ? (size_t)(slash - part) : strlen(part);
 		require(!(length == 1 && part[0] == '.') && !(length == 2 && part[0] == '.' && part[1] == '.'));
 		part = slash ? slash + 1 : NULL;
 	}
+	check_utf8(name);
+	require(qs_path_is_safe(name));
+}
+
+/* A variant's name is one part of a path, without characters that a system forbids. */
+static void check_variant_name(const char *name)
+{
+	check_path(name);
+	require(strlen(name) < 64 && !strpbrk(name, "/\\:"));
 	for (const char *c = name; *c; c++)
 		require((unsigned char)*c >= 32 && *c != 127);
-	require(qs_path_is_safe(name));
 }
 
 /* Every element has a scale, a zero point and an order that there are. */
@@ -84,6 +109,20 @@ static void check_factors(const qs_index *index, uint32_t number, const qs_objec
 	qs_index_object(index, o->scales, &factors);
 	require(factors.kind == QS_KIND_PLAIN && factors.variant <= o->variant && factors.n_elems == o->cols);
 	require(factors.dtype == QS_F16 || factors.dtype == QS_BF16);
+}
+
+/* Two matrices side by side: each part has the same whole rows of both. */
+static void check_joined(const qs_index *index, uint32_t number, const qs_object *o, const qs_object *left)
+{
+	qs_object right;
+	require(o->beside < number);
+	qs_index_object(index, o->beside, &right);
+	require(left->dtype == o->dtype && right.dtype == o->dtype && right.variant <= o->variant);
+	require(left->kind != QS_KIND_LAYOUT && right.kind != QS_KIND_LAYOUT);
+	require(o->cols == left->cols + right.cols && o->n_elems == left->n_elems + right.n_elems);
+	require(left->n_elems % left->cols == 0 && o->n_elems / o->cols == left->n_elems / left->cols);
+	require(o->chunk_elems % o->cols == 0 && o->chunk_elems == left->chunk_elems + right.chunk_elems);
+	require(left->chunk_elems % left->cols == 0);
 }
 
 static void check_object(const qs_index *index, uint32_t number)
@@ -131,6 +170,10 @@ static void check_object(const qs_index *index, uint32_t number)
 	require(o.kind != QS_KIND_PLAIN && o.coarse < number);
 	qs_index_object(index, o.coarse, &coarse);
 	require(coarse.variant <= o.variant);
+	if (layout && o.rule == QS_LAYOUT_JOINED) {
+		check_joined(index, number, &o, &coarse);
+		return;
+	}
 	if (layout && o.rule != QS_LAYOUT_BLOCKS) {
 		uint32_t per_elem = 8 * size / o.bits, per_word = o.bits > 8 ? 1 : 32 / o.bits;
 		int floats = o.bits > 8, packed = o.rule == QS_LAYOUT_PACKED;
@@ -240,6 +283,7 @@ static void fuzz_body(const uint8_t *body, size_t size, uint64_t payload_size)
 		qs_variant v;
 		qs_index_variant(&index, i, &v);
 		check_name(&index, v.name, QS_NAME_MAX);
+		check_variant_name(v.name);
 		require(v.layer_offset <= payload_size && v.layer_size <= payload_size - v.layer_offset);
 		require(v.coarser == QS_NONE || v.coarser < i);
 	}

@@ -11,6 +11,7 @@
 #include "archive.h"
 #include "cache.h"
 #include "decode.h"
+#include "download.h"
 #include "error.h"
 #include "member.h"
 #include "options.h"
@@ -31,6 +32,7 @@ struct qs_access {
 	pthread_mutex_t lock; /* of the fields below */
 	qs_decoder *idle[IDLE_MAX];
 	size_t n_idle;
+	uint64_t download_sizes[QS_VARIANTS_MAX]; /* 0: not counted yet */
 	uint8_t *is_checked; /* for each file: is it a stored member whose SHA-256 was compared? */
 };
 
@@ -73,6 +75,21 @@ void qs_access_destroy(qs_access *access)
 	pthread_mutex_destroy(&access->lock);
 	free(access->is_checked);
 	free(access);
+}
+
+uint64_t qs_access_download_size(qs_access *access, uint32_t variant)
+{
+	const qstore_archive *archive = access->archive;
+	pthread_mutex_lock(&access->lock);
+	uint64_t size = access->download_sizes[variant];
+	if (size == 0) {
+		if (qs_download_size(&archive->index, archive->payload_offset, variant, &size, NULL))
+			size = qs_archive_prefix_size(archive, variant); /* out of memory */
+		else
+			access->download_sizes[variant] = size;
+	}
+	pthread_mutex_unlock(&access->lock);
+	return size;
 }
 
 void qstore_set_cache(qstore_archive *archive, size_t bytes)

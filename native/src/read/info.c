@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "archive.h"
-#include "download.h"
 
 void qstore_get_info(const qstore_archive *archive, qstore_archive_info *info)
 {
@@ -29,8 +28,7 @@ void qstore_get_variant(const qstore_archive *archive, uint32_t number, qstore_v
 	info->raw_size = variant.raw_size;
 	info->layer_size = variant.layer_size;
 	info->prefix_size = qs_archive_prefix_size(archive, number);
-	if (qs_download_size(index, archive->payload_offset, number, &info->download_size, NULL))
-		info->download_size = info->prefix_size; /* out of memory */
+	info->download_size = qs_access_download_size(archive->access, number);
 	for (uint32_t i = 0; i < index->n_files; i++) {
 		qs_file file;
 		qs_index_file(index, i, &file);
