@@ -19,7 +19,7 @@ uint8_t *qs_heap(void);
 size_t qs_workspace_size(void);
 void qs_workspace_init(void *work);
 int qs_header(const uint8_t *src, size_t src_size, uint8_t *out);
-int qs_body(const uint8_t *src, size_t src_size, uint8_t *dst, size_t dst_size, void *work);
+int qs_body(const uint8_t *src, size_t src_size, uint8_t *dst, size_t dst_size, uint8_t *columns, void *work);
 int qs_chunk(const uint32_t *words, const uint8_t *src, size_t src_size, uint8_t *dst, size_t dst_size,
              void *work);
 void qs_blocks(uint32_t dtype, uint32_t absmax, const uint8_t *codes, const uint8_t *scales, size_t n_blocks,
@@ -75,8 +75,8 @@ int qs_header(const uint8_t *src, size_t src_size, uint8_t *out)
 }
 
 /* Decodes the index's body into dst and checks every field of it. src: the header, followed by the coded
- * body. */
-int qs_body(const uint8_t *src, size_t src_size, uint8_t *dst, size_t dst_size, void *work)
+ * body. columns: scratch memory of dst_size bytes. */
+int qs_body(const uint8_t *src, size_t src_size, uint8_t *dst, size_t dst_size, uint8_t *columns, void *work)
 {
 	qs_index_header header;
 	qstore_status status = qs_index_read_header(src, src_size, &header);
@@ -87,7 +87,7 @@ int qs_body(const uint8_t *src, size_t src_size, uint8_t *dst, size_t dst_size, 
 	if (header.body_coded_size < src_size - QS_INDEX_HEADER_SIZE || header.body_size != dst_size)
 		return QSTORE_USAGE;
 	status = qs_index_decode_body(&header, src + QS_INDEX_HEADER_SIZE, src_size - QS_INDEX_HEADER_SIZE, dst,
-	                              dst_size, work, qs_chunk_workspace_size());
+	                              dst_size, columns, work, qs_chunk_workspace_size());
 	if (status)
 		return status;
 	qs_index index;

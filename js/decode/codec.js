@@ -8,7 +8,7 @@ import { QstoreError } from "../error.js";
 /**
  * @typedef {object} CodedChunk
  * @property {Uint8Array} bytes
- * @property {bigint} checksum XXH3-64 of `bytes`. It is compared only when decoding fails, to find the chunk that is damaged
+ * @property {number} checksum the low half of XXH3-64 of `bytes`. It is compared only when decoding fails, to find the chunk that is damaged
  * @property {import("../wasm/decoder.js").ChunkDesc} desc without `coarse` and the grids
  * @property {number} size bytes that it decodes to
  */
@@ -118,7 +118,7 @@ function findDamage(decoder, job) {
 	/** @type {ChunkError | undefined} */
 	let found;
 	for (let next = /** @type {Job | undefined} */ (job), level = 0; next; next = next.coarse, level++) {
-		if (next.chunk && decoder.xxh3(next.chunk.bytes) !== next.chunk.checksum)
+		if (next.chunk && Number(BigInt.asUintN(32, decoder.xxh3(next.chunk.bytes))) !== next.chunk.checksum)
 			found = new ChunkError("CORRUPT", "is damaged: its checksum differs", level);
 	}
 	return found;

@@ -133,12 +133,12 @@ export class Index {
 		const extents = files + RECORD.file * this.fileCount;
 		const tensors = extents + RECORD.extent * this.extentCount;
 		const objects = tensors + RECORD.tensor * this.tensorCount;
-		const checksums = objects + RECORD.object * this.objectCount;
-		const parts = checksums + 8 * this.chunkCount;
-		const sizes = parts + 8 * partCount;
-		const dims = sizes + 4 * (this.chunkCount + this.chunkCount % 2);
+		const parts = objects + RECORD.object * this.objectCount;
+		const checksums = parts + 8 * partCount;
+		const sizes = checksums + 4 * this.chunkCount;
+		const dims = sizes + 4 * this.chunkCount;
 		const strings = dims + 8 * this.dimCount;
-		this.#at = { variants, files, extents, tensors, objects, checksums, parts, sizes, dims, strings };
+		this.#at = { variants, files, extents, tensors, objects, parts, checksums, sizes, dims, strings };
 	}
 
 	/**
@@ -232,10 +232,10 @@ export class Index {
 
 	/**
 	 * @param {number} i counted through all objects
-	 * @returns {bigint} XXH3-64 of its coded bytes
+	 * @returns {number} the low half of XXH3-64 of its coded bytes
 	 */
 	checksum(i) {
-		return this.#view.getBigUint64(this.#at.checksums + 8 * i, true);
+		return this.#u32(this.#at.checksums + 4 * i);
 	}
 
 	/**

@@ -92,7 +92,7 @@ function checkSafe(value) {
  * @property {() => number} qs_workspace_size
  * @property {(work: number) => void} qs_workspace_init
  * @property {(src: number, size: number, out: number) => number} qs_header
- * @property {(src: number, size: number, dst: number, dstSize: number, work: number) => number} qs_body
+ * @property {(src: number, size: number, dst: number, dstSize: number, columns: number, work: number) => number} qs_body
  * @property {(words: number, src: number, size: number, dst: number, dstSize: number, work: number) => number} qs_chunk
  * @property {(dtype: number, absmax: number, codes: number, scales: number, count: number, dst: number) => void} qs_blocks
  * @property {(bits: number, codes: number, count: number, dst: number) => void} qs_words
@@ -159,8 +159,8 @@ export class Decoder {
 		if (bytes.length < size)
 			throw new QstoreError("TRUNCATED", `index: ${bytes.length} of ${size} bytes`);
 		return this.#heap.scope(() => {
-			const src = this.#heap.copy(bytes.subarray(0, size)), dst = this.#heap.alloc(bodySize);
-			this.#check(this.#abi.qs_body(src, size, dst, bodySize, this.#work), "index");
+			const src = this.#heap.copy(bytes.subarray(0, size)), dst = this.#heap.alloc(bodySize), columns = this.#heap.alloc(bodySize);
+			this.#check(this.#abi.qs_body(src, size, dst, bodySize, columns, this.#work), "index");
 			return this.#heap.bytes.slice(dst, dst + bodySize);
 		});
 	}

@@ -49,8 +49,8 @@ static void mend(uint8_t *file, size_t size)
 		for (int i = 0; i < 9; i++)
 			n[i] = get(body + 4 * i, 4);
 		objects = 64 + 64 * n[0] + 80 * n[1] + 24 * n[2] + 40 * n[3];
-		checksums = objects + 96 * n[4];
-		sizes = checksums + 8 * n[5] + 8 * n[8];
+		checksums = objects + 96 * n[4] + 8 * n[8];
+		sizes = checksums + 4 * n[5];
 		if (sizes + 4 * n[5] <= coded)
 			for (uint64_t i = 0; i < n[4]; i++) {
 				const uint8_t *o = body + objects + 96 * i;
@@ -59,7 +59,8 @@ static void mend(uint8_t *file, size_t size)
 					uint64_t chunk = get(body + sizes + 4 * c, 4);
 					if (payload > size || at > size - payload || chunk > size - payload - at)
 						break;
-					put64(body + checksums + 8 * c, qs_checksum(file + payload + at, chunk));
+					uint32_t checksum = (uint32_t)qs_checksum(file + payload + at, chunk);
+					memcpy(body + checksums + 4 * c, &checksum, 4);
 					at += chunk;
 				}
 			}

@@ -1,15 +1,17 @@
 /* The index. Any bytes are refused, or what qs_index_open accepts holds when it is checked again, by other
  * means: readers rely on it without a further look. tests/fuzz/make-seeds.mjs writes the same layout: u8: 0,
  * a header; 1, a coded body that a fitting header is made for (u8: bit 0, zstd; u8 size of the body / 16; the
- * coded body); else a body (u64 payload size, then the body). */
+ * coded body); 2, the columns of a body; else a body (u64 payload size, then the body). */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "container/index_build.h"
 #include "core/bytes.h"
 #include "core/chunk.h"
 #include "core/delta.h"
 #include "core/index.h"
+#include "core/index_columns.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -84,7 +86,8 @@ static void check_grid(const qs_index *index, uint32_t number, const qs_object *
 	if (record)
 		require(scales.dtype == QS_BYTES && scales.cols == record);
 	else
-		require(scales.dtype == QS_F32 || scales.dtype == QS_F16 || scales.dtype == QS_BF16);
+		require(scales.dtype == QS_F64 || scales.dtype == QS_F32 || scales.dtype == QS_F16 ||
+		        scales.dtype == QS_BF16);
 	if (!o->n_elems)
 		return;
 	qs_grid_window(&grid, o->cols, 0, o->n_elems, &low, &high);
@@ -302,6 +305,29 @@ static void fuzz_header(const uint8_t *src, size_t size)
 		require(header.body_size <= QS_INDEX_BODY_MAX && qs_index_payload_offset(&header) % 512 == 0);
 }
 
+/* The columns of the body that was made of columns are these columns again. */
+static void check_columns(const uint8_t *columns, size_t size, const uint8_t *body)
+{
+	uint8_t *again = malloc(size);
+	require(!!again);
+	qs_index_to_columns(body, size, again);
+	require(memcmp(again, columns, size) == 0);
+	free(again);
+}
+
+static void fuzz_columns(const uint8_t *columns, size_t size)
+{
+	uint8_t *body = malloc(size + !size);
+	require(!!body);
+	qstore_status status = qs_index_from_columns(columns, size, body);
+	require(!status || status == QSTORE_CORRUPT);
+	if (!status) {
+		check_columns(columns, size, body);
+		fuzz_body(body, size, 1 << 20);
+	}
+	free(body);
+}
+
 static void fuzz_coded_body(const uint8_t *src, size_t size)
 {
 	if (size < 2)
@@ -317,19 +343,24 @@ static void fuzz_coded_body(const uint8_t *src, size_t size)
 		return;
 	}
 	size_t work_size = qs_chunk_workspace_size();
-	uint8_t *body = malloc(header.body_size + !header.body_size), *work = malloc(work_size);
-	if (!qs_index_decode_body(&header, src + 2, size - 2, body, header.body_size, work, work_size))
+	uint8_t *body = malloc(header.body_size + !header.body_size), *work = malloc(work_size),
+	        *columns = malloc(header.body_size + !header.body_size);
+	if (!qs_index_decode_body(&header, src + 2, size - 2, body, header.body_size, columns, work, work_size)) {
+		if (header.zstd_body)
+			check_columns(columns, header.body_size, body);
 		fuzz_body(body, header.body_size, header.payload_size);
+	}
 	free(body);
+	free(columns);
 	free(work);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	if (size < 1 || (data[0] > 1 && size < 9))
+	if (size < 1 || (data[0] > 2 && size < 9))
 		return 0;
 	/* A copy of its own, so that the sanitizer sees any read beyond it. */
-	size_t head = data[0] > 1 ? 9 : 1;
+	size_t head = data[0] > 2 ? 9 : 1;
 	uint8_t *copy = malloc(size - head + (size == head));
 	require(!!copy);
 	memcpy(copy, data + head, size - head);
@@ -337,6 +368,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		fuzz_header(copy, size - head);
 	else if (data[0] == 1)
 		fuzz_coded_body(copy, size - head);
+	else if (data[0] == 2)
+		fuzz_columns(copy, size - head);
 	else
 		fuzz_body(copy, size - head, qs_load64(data + 1));
 	free(copy);

@@ -10,7 +10,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { decompress } from "fzstd";
 import { makeChains, models, writeModel } from "../golden/models.mjs";
-import { decodeObject, readIndex } from "../reference/decode.mjs";
+import { bodyOfColumns, decodeObject, readIndex } from "../reference/decode.mjs";
 
 const root = path.join(path.dirname(fileURLToPath(import.meta.url)), "../..");
 const corpus = path.join(root, "tests/fuzz/corpus");
@@ -38,7 +38,8 @@ function seedArchive(name, archive) {
 	const header = archive.subarray(512, 576);
 	const codedSize = Number(header.readBigUInt64LE(16));
 	const coded = archive.subarray(576, 576 + codedSize);
-	const body = header[12] & 1 ? decompress(coded) : coded;
+	const columns = header[12] & 1 ? decompress(coded) : undefined;
+	const body = columns ? bodyOfColumns(columns) : coded;
 	const payload = archive.subarray(Math.ceil((576 + codedSize) / 512) * 512);
 	const plain = Buffer.from(header);
 	plain[12] = 0;
@@ -47,7 +48,8 @@ function seedArchive(name, archive) {
 	const padding = Buffer.alloc((512 - (start.length % 512)) % 512);
 	seed("fuzz_archive", name, Buffer.concat([start, padding, payload]));
 	seed("fuzz_index", `${name}-header`, Buffer.concat([Buffer.from([0]), header]));
-	seed("fuzz_index", `${name}-body`, Buffer.concat([Buffer.from([2]), u64(payload.length), body]));
+	seed("fuzz_index", `${name}-body`, Buffer.concat([Buffer.from([3]), u64(payload.length), body]));
+	if (columns) seed("fuzz_index", `${name}-columns`, Buffer.concat([Buffer.from([2]), columns]));
 }
 
 /** How tests/fuzz/fuzz_chunk.c has a grid with a scale a row, or one for all. @param {any} codes @param {any} scales

@@ -9,7 +9,7 @@ import { decompress } from "fzstd";
 import { openQstore } from "../../js/node/open.js";
 import { writeExample } from "../golden/models.mjs";
 import { createDecoder } from "../../js/wasm/module.js";
-import { decodeArchive, decodeChunk, readIndex } from "../reference/decode.mjs";
+import { bodyOfColumns, decodeArchive, decodeChunk, readIndex } from "../reference/decode.mjs";
 import { native, temporary } from "./helpers/tools.mjs";
 
 const root = new URL("../../", import.meta.url), folder = temporary({ after });
@@ -24,7 +24,7 @@ before(() => {
 });
 
 /** The index's body, decoded. */
-const bodyOf = (archive) => Buffer.from(decompress(archive.subarray(576, 576 + Number(archive.readBigUInt64LE(528)))));
+const bodyOf = (archive) => bodyOfColumns(decompress(archive.subarray(576, 576 + Number(archive.readBigUInt64LE(528)))));
 
 /** The bytes that FORMAT.md shows of the archive or of the body: [offset, bytes] of each line. */
 function shown(of) {

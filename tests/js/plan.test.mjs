@@ -43,7 +43,7 @@ test("the index gives what was written", () => {
 	assert.equal(object.size, 60);
 	for (let i = 0; i < index.chunkCount; i++) {
 		const coded = archive.subarray(index.chunkOffset(i), index.chunkOffset(i) + index.chunkSize(i));
-		assert.equal(decoder.xxh3(coded), index.checksum(i));
+		assert.equal(Number(BigInt.asUintN(32, decoder.xxh3(coded))), index.checksum(i));
 	}
 });
 

@@ -11,6 +11,7 @@
 
 #include "core/bytes.h"
 #include "core/chunk.h"
+#include "core/index_columns.h"
 #include "index_help.h"
 
 /* Reads all that a reader may, and checks what it relies on. */
@@ -284,6 +285,36 @@ static void refuses_smaller_payload(void **state)
 	free(body);
 }
 
+/* The body is made of its columns again, and columns that are cut or that have other counts are refused. */
+static void columns_round_trip(void **state)
+{
+	(void)state;
+	size_t size;
+	uint8_t *body = build_body(&size), *columns = malloc(size), *back = malloc(size);
+	assert_true(columns && back);
+	qs_index_to_columns(body, size, columns);
+	assert_memory_not_equal(columns, body, size);
+	assert_int_equal(qs_index_from_columns(columns, size, back), QSTORE_OK);
+	assert_memory_equal(back, body, size);
+	for (size_t cut = 0; cut < size; cut++) {
+		uint8_t *exact = malloc(cut > 0 ? cut : 1);
+		assert_non_null(exact);
+		memcpy(exact, columns, cut);
+		assert_int_equal(qs_index_from_columns(exact, cut, back), QSTORE_CORRUPT);
+		free(exact);
+	}
+	for (size_t count = 0; count < 9; count++) {
+		qs_store32(columns + 4 * count, qs_load32(columns + 4 * count) + 1);
+		assert_int_equal(qs_index_from_columns(columns, size, back), QSTORE_CORRUPT);
+		qs_store32(columns + 4 * count, UINT32_MAX);
+		assert_int_equal(qs_index_from_columns(columns, size, back), QSTORE_CORRUPT);
+		memcpy(columns + 4 * count, body + 4 * count, 4);
+	}
+	free(body);
+	free(columns);
+	free(back);
+}
+
 static void header_round_trip(void **state)
 {
 	(void)state;
@@ -416,6 +447,7 @@ int main(void)
 	    cmocka_unit_test(survives_every_field_extreme),
 	    cmocka_unit_test(refuses_every_truncation),
 	    cmocka_unit_test(refuses_smaller_payload),
+	    cmocka_unit_test(columns_round_trip),
 	    cmocka_unit_test(header_round_trip),
 	    cmocka_unit_test(header_versions),
 	    cmocka_unit_test(safe_paths),

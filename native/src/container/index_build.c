@@ -6,6 +6,7 @@
 
 #include "core/bytes.h"
 #include "core/chunk.h"
+#include "core/index_columns.h"
 #include "os/arena.h"
 #include "os/array.h"
 
@@ -255,13 +256,12 @@ static const uint8_t *write_records(const qs_index_builder *builder, uint8_t *p)
 		qs_store32(p + 88, (uint32_t)object->zero_offset);
 		qs_store32(p + 92, object->first_part);
 	}
-	for (size_t i = 0; i < builder->n_chunks; i++, p += 8)
-		qs_store64(p, builder->checksums[i]);
 	for (size_t i = 0; i < builder->n_parts; i++, p += 8)
 		qs_store64(p, builder->parts[i]);
 	for (size_t i = 0; i < builder->n_chunks; i++, p += 4)
+		qs_store32(p, builder->checksums[i]);
+	for (size_t i = 0; i < builder->n_chunks; i++, p += 4)
 		qs_store32(p, builder->chunk_sizes[i]);
-	p += (builder->n_chunks & 1) * 4;
 	for (size_t i = 0; i < builder->n_dims; i++, p += 8)
 		qs_store64(p, builder->dims[i]);
 	for (size_t i = 0; i < builder->strings->n_nodes; i++) {
@@ -277,12 +277,12 @@ qstore_status qs_builder_body(const qs_index_builder *builder, uint8_t **body, s
 	if (!builder->strings)
 		return QSTORE_USAGE;
 	/* Counts are below 2^32, so no term reaches 2^39. */
-	uint64_t size =
-	    QS_COUNTS_SIZE + (uint64_t)builder->n_variants * QS_VARIANT_SIZE +
-	    (uint64_t)builder->n_files * QS_FILE_SIZE + (uint64_t)builder->n_extents * QS_EXTENT_SIZE +
-	    (uint64_t)builder->n_tensors * QS_TENSOR_SIZE + (uint64_t)builder->n_objects * QS_OBJECT_SIZE +
-	    (uint64_t)builder->n_chunks * 12 + (builder->n_chunks & 1) * 4 + (uint64_t)builder->n_parts * 8 +
-	    (uint64_t)builder->n_dims * 8 + builder->strings->size;
+	uint64_t size = QS_COUNTS_SIZE + (uint64_t)builder->n_variants * QS_VARIANT_SIZE +
+	                (uint64_t)builder->n_files * QS_FILE_SIZE +
+	                (uint64_t)builder->n_extents * QS_EXTENT_SIZE +
+	                (uint64_t)builder->n_tensors * QS_TENSOR_SIZE +
+	                (uint64_t)builder->n_objects * QS_OBJECT_SIZE + (uint64_t)builder->n_chunks * 8 +
+	                (uint64_t)builder->n_parts * 8 + (uint64_t)builder->n_dims * 8 + builder->strings->size;
 	if (size > QS_INDEX_BODY_MAX)
 		return QSTORE_LIMIT;
 	*body = calloc(1, (size_t)size);
@@ -293,4 +293,38 @@ qstore_status qs_builder_body(const qs_index_builder *builder, uint8_t **body, s
 	assert(end == *body + size);
 	(void)end;
 	return QSTORE_OK;
+}
+
+static void array_to_columns(const uint8_t *src, const qs_index_array *array, uint8_t *dst)
+{
+	size_t n = array->n, record_size = array->record_size;
+	for (size_t i = 0; i < n; i++)
+		for (size_t j = 0; j < record_size; j++)
+			dst[j * n + i] = src[i * record_size + j];
+	for (size_t at = 0; at < record_size; at += 4) {
+		uint32_t before = 0;
+		if ((array->rising >> at / 4 & 1) == 0)
+			continue;
+		for (size_t i = 0; i < n; i++) {
+			uint32_t value = qs_load32(src + i * record_size + at), difference = value - before;
+			for (size_t j = 0; j < 4; j++)
+				dst[(at + j) * n + i] = (uint8_t)(difference >> 8 * j);
+			before = value;
+		}
+	}
+}
+
+void qs_index_to_columns(const uint8_t *body, size_t size, uint8_t *dst)
+{
+	qs_index_array arrays[QS_ARRAY_COUNT];
+	int is_body = qs_index_arrays(body, size, arrays);
+	assert(is_body);
+	(void)is_body;
+	memcpy(dst, body, QS_COUNTS_SIZE);
+	for (const qs_index_array *array = arrays; array < arrays + QS_ARRAY_COUNT; array++) {
+		if (array->has_columns)
+			array_to_columns(body + array->at, array, dst + array->at);
+		else
+			memcpy(dst + array->at, body + array->at, array->n * array->record_size);
+	}
 }

@@ -14,7 +14,7 @@ typedef struct qs_index_builder {
 	qs_extent *extents;
 	qs_tensor *tensors;
 	qs_object *objects;
-	uint64_t *checksums; /* one for each chunk, of its coded bytes */
+	uint32_t *checksums; /* one for each chunk, of its coded bytes */
 	uint32_t *chunk_sizes;
 	uint64_t *parts; /* checksums, one for each part, of its bytes */
 	uint64_t *dims;
@@ -43,5 +43,8 @@ qstore_status qs_builder_add_parts(qs_index_builder *builder, uint64_t n, uint32
 /* Makes the body; the caller frees *body. Returns LIMIT if it would be larger than QS_INDEX_BODY_MAX bytes,
  * or MEMORY. */
 qstore_status qs_builder_body(const qs_index_builder *builder, uint8_t **body, size_t *body_size);
+
+/* Writes the columns of a body that qs_builder_body made; dst has size bytes too. */
+void qs_index_to_columns(const uint8_t *body, size_t size, uint8_t *dst);
 
 #endif

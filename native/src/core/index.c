@@ -4,6 +4,7 @@
 
 #include "bytes.h"
 #include "checksum.h"
+#include "index_columns.h"
 #include "zstd.h"
 
 static const uint8_t index_magic[8] = {0x89, 'Q', 'S', 'T', 'O', 'R', 'E', '\n'};
@@ -79,7 +80,8 @@ uint64_t qs_index_payload_offset(const qs_index_header *header)
 }
 
 qstore_status qs_index_decode_body(const qs_index_header *header, const uint8_t *src, size_t src_size,
-                                   uint8_t *dst, size_t dst_size, void *work, size_t work_size)
+                                   uint8_t *dst, size_t dst_size, uint8_t *columns, void *work,
+                                   size_t work_size)
 {
 	if (dst_size != header->body_size)
 		return QSTORE_USAGE;
@@ -88,10 +90,12 @@ qstore_status qs_index_decode_body(const qs_index_header *header, const uint8_t 
 	src_size = (size_t)header->body_coded_size;
 	if (qs_checksum(src, src_size) != header->body_checksum)
 		return QSTORE_CORRUPT;
-	if (header->zstd_body)
-		return qs_zstd_decode(src, src_size, dst, dst_size, work, work_size);
-	memcpy(dst, src, dst_size);
-	return QSTORE_OK;
+	if (!header->zstd_body) {
+		memcpy(dst, src, dst_size);
+		return QSTORE_OK;
+	}
+	qstore_status status = qs_zstd_decode(src, src_size, columns, dst_size, work, work_size);
+	return status ? status : qs_index_from_columns(columns, dst_size, dst);
 }
 
 static const char *string_at(const qs_index *index, uint32_t offset)
@@ -207,9 +211,9 @@ uint32_t qs_index_chunk_size(const qs_index *index, uint32_t i)
 	return qs_load32(qs_index_record(index, index->sizes, i, 4));
 }
 
-uint64_t qs_index_chunk_checksum(const qs_index *index, uint32_t i)
+uint32_t qs_index_chunk_checksum(const qs_index *index, uint32_t i)
 {
-	return qs_load64(qs_index_record(index, index->checksums, i, 8));
+	return qs_load32(qs_index_record(index, index->checksums, i, 4));
 }
 
 uint64_t qs_index_part_checksum(const qs_index *index, uint32_t i)

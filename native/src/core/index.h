@@ -14,7 +14,7 @@
 
 #define QS_FORMAT_MAJOR 1
 #define QS_FORMAT_MINOR 0
-#define QS_FORMAT_DRAFT 1   /* the layout that this version 1.0 has until it is released */
+#define QS_FORMAT_DRAFT 2   /* the layout that this version 1.0 has until it is released */
 #define QS_NONE 0xffffffffu /* "no object", "no coarser variant" */
 #define QS_INDEX_HEADER_SIZE 64
 #define QS_INDEX_OFFSET 512 /* of the header in the archive file: after one tar header block */
@@ -32,7 +32,7 @@
 #define QS_TENSOR_NAME_MAX 4095
 
 typedef struct qs_index_header {
-	uint32_t zstd_body;
+	uint32_t zstd_body; /* the coded body is one zstd frame of the body's columns (index_columns.h) */
 	uint64_t body_coded_size, body_size, body_checksum, payload_size;
 } qs_index_header;
 
@@ -45,10 +45,12 @@ void qs_index_write_header(const qs_index_header *header, uint8_t dst[QS_INDEX_H
  * payload. */
 uint64_t qs_index_payload_offset(const qs_index_header *header);
 
-/* Checks the coded body against its checksum and decompresses it into dst (header->body_size bytes).
+/* Checks the coded body against its checksum and decodes it into dst (header->body_size bytes).
+ * columns: scratch memory of dst_size bytes, which is not used for a body that is no zstd frame;
  * work: qs_chunk_workspace_size() bytes. */
 qstore_status qs_index_decode_body(const qs_index_header *header, const uint8_t *src, size_t src_size,
-                                   uint8_t *dst, size_t dst_size, void *work, size_t work_size);
+                                   uint8_t *dst, size_t dst_size, uint8_t *columns, void *work,
+                                   size_t work_size);
 
 /* A view of a checked body. Its pointers, and those of records, are into the body, which the caller keeps. */
 typedef struct qs_index {
@@ -56,7 +58,7 @@ typedef struct qs_index {
 	size_t body_size;
 	uint64_t payload_size;
 	uint32_t n_variants, n_files, n_extents, n_tensors, n_objects, n_chunks, n_dims, strings_size, n_parts;
-	size_t variants, files, extents, tensors, objects, checksums, parts, sizes, dims,
+	size_t variants, files, extents, tensors, objects, parts, checksums, sizes, dims,
 	    strings; /* byte offsets */
 } qs_index;
 
@@ -168,7 +170,7 @@ void qs_index_object(const qs_index *index, uint32_t i, qs_object *out);
 uint32_t qs_index_tensor_extents(const qs_index *index, const qs_tensor *tensor, uint32_t *first);
 uint64_t qs_index_dim(const qs_index *index, uint32_t i);
 uint32_t qs_index_chunk_size(const qs_index *index, uint32_t i);
-uint64_t qs_index_chunk_checksum(const qs_index *index, uint32_t i); /* of its coded bytes */
+uint32_t qs_index_chunk_checksum(const qs_index *index, uint32_t i); /* of its coded bytes */
 uint64_t qs_index_part_checksum(const qs_index *index, uint32_t i);  /* of its bytes */
 
 /* Is the text well-formed UTF-8 of at most max bytes? Reads no further than that. */

@@ -3,6 +3,7 @@
 
 #include "bytes.h"
 #include "index_check.h"
+#include "index_columns.h"
 
 /* Returns the bytes of the UTF-8 sequence at p, 0 if it is malformed (Unicode 15, table 3-7). A zero byte
  * ends the text. */
@@ -89,37 +90,19 @@ static int check_counts(qs_index *index)
 	index->n_parts = qs_load32(p + 32);
 	if (!is_zero(p + 36, 28) || index->n_variants == 0 || index->n_variants > QS_VARIANTS_MAX)
 		return 0;
-	/* Each product is below 2^39, so that their sum cannot wrap; size_t may have 32 bits, hence the check of
-	 * the total before any offset is stored. */
-	uint64_t sizes[10] = {
-	    (uint64_t)index->n_variants * QS_VARIANT_SIZE,
-	    (uint64_t)index->n_files * QS_FILE_SIZE,
-	    (uint64_t)index->n_extents * QS_EXTENT_SIZE,
-	    (uint64_t)index->n_tensors * QS_TENSOR_SIZE,
-	    (uint64_t)index->n_objects * QS_OBJECT_SIZE,
-	    (uint64_t)index->n_chunks * 8,
-	    (uint64_t)index->n_parts * 8,
-	    ((uint64_t)index->n_chunks + (index->n_chunks & 1)) * 4,
-	    (uint64_t)index->n_dims * 8,
-	    index->strings_size,
+	qs_index_array arrays[QS_ARRAY_COUNT];
+	if (!qs_index_arrays(index->body, index->body_size, arrays))
+		return 0;
+	size_t *offsets[QS_ARRAY_COUNT] = {
+	    [QS_ARRAY_VARIANTS] = &index->variants,   [QS_ARRAY_FILES] = &index->files,
+	    [QS_ARRAY_EXTENTS] = &index->extents,     [QS_ARRAY_TENSORS] = &index->tensors,
+	    [QS_ARRAY_OBJECTS] = &index->objects,     [QS_ARRAY_PARTS] = &index->parts,
+	    [QS_ARRAY_CHECKSUMS] = &index->checksums, [QS_ARRAY_SIZES] = &index->sizes,
+	    [QS_ARRAY_DIMS] = &index->dims,           [QS_ARRAY_STRINGS] = &index->strings,
 	};
-	uint64_t total = QS_COUNTS_SIZE;
-	for (int i = 0; i < 10; i++)
-		total += sizes[i];
-	if (total != index->body_size)
-		return 0;
-	size_t at = QS_COUNTS_SIZE;
-	size_t *offsets[10] = {&index->variants, &index->files,     &index->extents, &index->tensors,
-	                       &index->objects,  &index->checksums, &index->parts,   &index->sizes,
-	                       &index->dims,     &index->strings};
-	for (int i = 0; i < 10; i++) {
-		*offsets[i] = at;
-		at += (size_t)sizes[i];
-	}
-	if (index->strings_size == 0 || index->body[index->body_size - 1] != 0)
-		return 0;
-	return (index->n_chunks & 1) == 0 ||
-	       qs_load32(qs_index_record(index, index->sizes, index->n_chunks, 4)) == 0;
+	for (int i = 0; i < QS_ARRAY_COUNT; i++)
+		*offsets[i] = arrays[i].at;
+	return index->strings_size != 0 && index->body[index->body_size - 1] == 0;
 }
 
 static int check_name_offset(const qs_index *index, const uint8_t *p)

@@ -55,20 +55,24 @@ static qstore_status read_index_body(qstore_archive *archive, qstore_error *erro
 	size_t coded_size = (size_t)header->body_coded_size, body_size = (size_t)header->body_size;
 	size_t work_size = qs_chunk_workspace_size();
 	uint8_t *coded = malloc(coded_size > 0 ? coded_size : 1);
+	uint8_t *columns = header->zstd_body ? malloc(body_size) : NULL;
 	void *work = malloc(work_size);
 	archive->body = malloc(body_size);
-	qstore_status status = coded && work && archive->body ? QSTORE_OK : qs_no_memory(error);
+	qstore_status status =
+	    coded && work && archive->body && (columns || !header->zstd_body) ? QSTORE_OK : qs_no_memory(error);
 	if (!status)
 		status = qs_source_read(&archive->source, QS_INDEX_OFFSET + QS_INDEX_HEADER_SIZE, coded_size, coded,
 		                        error);
 	if (!status) {
-		status = qs_index_decode_body(header, coded, coded_size, archive->body, body_size, work, work_size);
+		status = qs_index_decode_body(header, coded, coded_size, archive->body, body_size, columns, work,
+		                              work_size);
 		if (!status)
 			status = qs_index_open(&archive->index, archive->body, body_size, header->payload_size);
 		if (status)
 			qs_fail(error, status, "%s: the index is damaged", path);
 	}
 	free(coded);
+	free(columns);
 	free(work);
 	return status;
 }

@@ -148,7 +148,8 @@ qstore_status qs_part_read(const qs_part *part, qs_chunk_memory *memory, int che
 	qstore_status status = qs_source_read(&archive->source, offset, *coded_size, memory->coded, error);
 	if (status)
 		return status;
-	if (check && qs_checksum(memory->coded, *coded_size) != qs_index_chunk_checksum(&archive->index, chunk))
+	if (check &&
+	    (uint32_t)qs_checksum(memory->coded, *coded_size) != qs_index_chunk_checksum(&archive->index, chunk))
 		return qs_part_fail(part, QSTORE_CORRUPT, "is damaged: its checksum differs", error);
 	return QSTORE_OK;
 }

@@ -127,9 +127,8 @@ export function buildArchive(decoder, { variants, objects, files, change }) {
 		stringsSize];
 	const places = {}, sizes = [["variants", RECORD.variant * counts[0]], ["files", RECORD.file * counts[1]],
 		["extents", RECORD.extent * counts[2]],
-		["tensors", RECORD.tensor * counts[3]], ["objects", RECORD.object * counts[4]], ["checksums", 8 * counts[5]],
-			["parts", 8 * parts.length],
-		["sizes", 4 * (counts[5] + counts[5] % 2)], ["dims", 8 * counts[6]], ["strings", stringsSize]];
+		["tensors", RECORD.tensor * counts[3]], ["objects", RECORD.object * counts[4]], ["parts", 8 * parts.length],
+		["checksums", 4 * counts[5]], ["sizes", 4 * counts[5]], ["dims", 8 * counts[6]], ["strings", stringsSize]];
 	let end = 64;
 	for (const [name, size] of sizes) {
 		places[name] = end;
@@ -208,7 +207,7 @@ export function buildArchive(decoder, { variants, objects, files, change }) {
 		u32(p + 92, object.firstPart);
 	});
 	chunks.forEach((chunk, i) => {
-		u64(places.checksums + 8 * i, decoder.xxh3(chunk));
+		u32(places.checksums + 4 * i, Number(BigInt.asUintN(32, decoder.xxh3(chunk))));
 		u32(places.sizes + 4 * i, chunk.length);
 	});
 	parts.forEach((part, i) => u64(places.parts + 8 * i, decoder.xxh3(part)));
@@ -219,7 +218,7 @@ export function buildArchive(decoder, { variants, objects, files, change }) {
 	const header = new Uint8Array(64), headerView = new DataView(header.buffer);
 	header.set([0x89, ...Buffer.from("QSTORE\n")]);
 	headerView.setUint16(8, 1, true);
-	headerView.setUint32(48, 1, true);
+	headerView.setUint32(48, 2, true);
 	headerView.setBigUint64(16, BigInt(body.length), true);
 	headerView.setBigUint64(24, BigInt(body.length), true);
 	headerView.setBigUint64(32, decoder.xxh3(body), true);

@@ -103,12 +103,16 @@ static qstore_status make_index(const pack_plan *plan, uint64_t payload_size, ui
 		               plan->output);
 	}
 	size_t cap = ZSTD_compressBound(body_size);
-	uint8_t *stored = malloc(QS_INDEX_HEADER_SIZE + cap);
-	if (!stored) {
+	uint8_t *stored = malloc(QS_INDEX_HEADER_SIZE + cap), *columns = malloc(body_size);
+	if (!stored || !columns) {
+		free(stored);
+		free(columns);
 		free(body);
 		return qs_no_memory(error);
 	}
-	size_t coded_size = ZSTD_compress(stored + QS_INDEX_HEADER_SIZE, cap, body, body_size, INDEX_LEVEL);
+	qs_index_to_columns(body, body_size, columns);
+	size_t coded_size = ZSTD_compress(stored + QS_INDEX_HEADER_SIZE, cap, columns, body_size, INDEX_LEVEL);
+	free(columns);
 	qs_index_header header = {.zstd_body = 1, .body_size = body_size, .payload_size = payload_size};
 	if (ZSTD_isError(coded_size) || coded_size >= body_size) {
 		header.zstd_body = 0;

@@ -25,7 +25,8 @@ typedef struct encode_thread {
 	size_t dst_capacity;
 	/* Sizes of the part that is coded. */
 	size_t src_size, dst_size; /* dst_size 0: the object has no chunks */
-	uint64_t part_checksum, chunk_checksum;
+	uint64_t part_checksum;
+	uint32_t chunk_checksum;
 	qs_chunk_stats stats;
 	pack_sums sums;
 } encode_thread;
@@ -170,7 +171,7 @@ static qstore_status encode_work(void *user, void *memory, uint64_t job, qstore_
 		return qs_fail(error, status, "%s%s: cannot be coded: %s; please report this",
 		               tensor ? "tensor " : "", tensor ? tensor->name : "bytes outside tensors",
 		               qstore_status_message(status));
-	t->chunk_checksum = qs_checksum(t->dst, t->dst_size);
+	t->chunk_checksum = (uint32_t)qs_checksum(t->dst, t->dst_size);
 	return QSTORE_OK;
 }
 
