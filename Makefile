@@ -124,7 +124,7 @@ tsan: $(TSAN_TESTS) ## run the tests of everything that has threads under the th
 	@for t in $(TSAN_TESTS); do echo "  tsan  $$t" && CMOCKA_MESSAGE_OUTPUT=TAP $$t >$$t.log 2>&1 || { cat $$t.log; exit 1; }; done
 
 # scripts/test calls it.
-tests-build: native $(B)/bin/qstore-bound $(TESTS)
+tests-build: native $(B)/bin/qstore-bound $(TESTS) $(if $(findstring linux,$(MACHINE)),$(B)/tests/faults.so)
 
 bench: native $(BENCH) npm ## print sizes against the bound, and speeds, native and WebAssembly
 	@tests/bench/run
@@ -224,6 +224,11 @@ $(B)/asan/libqstore.a: $(call obj,asan,$(LIB_SRC) $(GEN_SRC) $(TEST_HELP_SRC))
 $(B)/tests/%: $(B)/asan/tests/native/%.o $(B)/asan/libqstore.a
 	@mkdir -p $(@D)
 	$(call say,link)$(TEST_CC) $(SANITIZE) -pthread -o $@ $^ $(LDFLAGS) $(CMOCKA_LIBS) $(PKG_LIBS)
+
+# Preloaded, it makes calls to the system fail (tests/js/faults.test.mjs).
+$(B)/tests/faults.so: tests/faults/faults.c Makefile
+	@mkdir -p $(@D)
+	$(call say,link)$(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) -O1 -fPIC -shared -o $@ $< -ldl
 
 $(B)/tsan/%.o: %.c Makefile
 	@mkdir -p $(@D)

@@ -281,6 +281,16 @@ export class Archive {
 		return sumToFetch(this.#source, planVariant(this.index, this.#variantNumber(precision)));
 	}
 
+	/**
+	 * Is the file one that this archive is read from: its own, or one of its base?
+	 * @internal
+	 * @param {import("../source/source.js").FileIdentity} info
+	 * @returns {boolean}
+	 */
+	isFile(info) {
+		return (this.#source.isFile?.(info) ?? false) || this.#base.isFile(info);
+	}
+
 	/** Closes the source and the workers, and the files of the base that openQstore opened. */
 	async close() {
 		await this.#base.close();

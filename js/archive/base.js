@@ -30,18 +30,29 @@ export class Base {
 	#name;
 	#files;
 	#close;
+	#members;
 
 	/**
 	 * @param {Index} index of the archive
 	 * @param {string | undefined} name the archive's name, for messages
 	 * @param {Map<number, ReadBase>} [files] by their numbers in the index; empty if no base was given
 	 * @param {() => Promise<unknown>} [close] closes what was opened for the base
+	 * @param {BaseMember[]} [members] what the base is made of
 	 */
-	constructor(index, name, files = new Map(), close = async () => {}) {
+	constructor(index, name, files = new Map(), close = async () => {}, members = []) {
 		this.#index = index;
 		this.#name = name;
 		this.#files = files;
 		this.#close = close;
+		this.#members = members;
+	}
+
+	/**
+	 * Is the file one that the base is read from?
+	 * @param {import("../source/source.js").FileIdentity} info
+	 */
+	isFile(info) {
+		return this.#members.some((member) => "archive" in member ? member.archive.isFile(info) : member.source.isFile?.(info));
 	}
 
 	/**

@@ -169,7 +169,7 @@ async function openBase(platform, index, name, { base, ...options }) {
 				members.push(archive ? { archive } : { source, sha256: () => sha256 ??= platform.sha256(source, { signal }) });
 			}
 		}
-		return new Base(index, name, await findBaseFiles(index, name, members), close);
+		return new Base(index, name, await findBaseFiles(index, name, members), close, members);
 	} catch (error) {
 		await close();
 		throw error;

@@ -11,7 +11,7 @@ import { ioError } from "./io-error.js";
  * An open file: what is used here of a FileHandle of node:fs/promises, so that these types do not need Node's.
  * @typedef {object} OpenFile
  * @property {number} fd
- * @property {() => Promise<{ isFile: () => boolean, size: number }>} stat
+ * @property {() => Promise<{ isFile: () => boolean, size: number, dev: number, ino: number }>} stat
  * @property {(buffer: Uint8Array, offset: number, length: number, position: number) => Promise<{ bytesRead: number }>} read
  */
 
@@ -53,26 +53,33 @@ async function fromHandle(handle, name, close) {
 	const info = await handle.stat();
 	if (!info.isFile())
 		throw new QstoreError("NOT_QSTORE", `${name}: not a qstore archive: not a regular file`);
-	return new FileSource(handle, name, info.size, close);
+	return new FileSource(handle, name, info, close);
 }
 
 /** @implements {Source} */
 export class FileSource {
 	#handle;
 	#close;
+	#info;
 
 	/**
 	 * Use openFile or handleSource.
 	 * @param {OpenFile} handle
 	 * @param {string} name for messages
-	 * @param {number} byteLength
+	 * @param {{ size: number, dev: number, ino: number }} info
 	 * @param {() => Promise<void>} [close]
 	 */
-	constructor(handle, name, byteLength, close) {
+	constructor(handle, name, info, close) {
 		this.#handle = handle;
 		this.#close = close;
 		this.name = name;
-		this.byteLength = byteLength;
+		this.byteLength = info.size;
+		this.#info = info;
+	}
+
+	/** @param {import("../source/source.js").FileIdentity} info */
+	isFile({ dev, ino }) {
+		return dev === this.#info.dev && ino === this.#info.ino;
 	}
 
 	/**

@@ -1,11 +1,12 @@
 /** Restoring to a folder. Nothing appears under its name before everything is complete and verified. */
 
 import { createHash } from "node:crypto";
-import { link, lstat, mkdir, mkdtemp, open, rename as renameFile, rm, rmdir, stat, unlink } from "node:fs/promises";
+import { link, lstat, mkdir, open, rename as renameFile, rm, rmdir, stat, unlink } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { QstoreError } from "../error.js";
 import { checkName, escapeName, isWindowsName } from "./file-names.js";
 import { ioError } from "./io-error.js";
+import { makeTempFolder, sweepTemp } from "./temp.js";
 
 /** @typedef {import("../archive/archive.js").Archive} Archive */
 /** @typedef {import("../archive/contents.js").ArchiveBytes} ArchiveBytes */
@@ -72,14 +73,15 @@ export async function unpack(archive, options) {
 			rename(archive, each, onWarning);
 	for (const { name } of outputs)
 		checkName(archive, name);
-	await checkTargets(output, outputs, force);
+	await checkTargets(archive, output, outputs, force);
 	signal?.throwIfAborted();
 	const made = await makeFolder(output);
 	try {
-		const staging = await inFolder(output, "cannot create files in it", () => mkdtemp(join(output, ".qstore-")));
+		await sweepTemp(output);
+		const staging = await inFolder(output, "cannot create files in it", () => makeTempFolder(output));
 		try {
 			if (await escapeOutputs(archive, outputs, staging, onWarning))
-				await checkTargets(output, outputs, force);
+				await checkTargets(archive, output, outputs, force);
 			for (const each of outputs)
 				await restore(archive, staging, each, { signal, onFetch: (bytes) => fetched += bytes }, count);
 			await place(staging, output, outputs, force);
@@ -175,11 +177,12 @@ class Matcher {
 }
 
 /**
+ * @param {Archive} archive
  * @param {string} folder
  * @param {Output[]} outputs
  * @param {boolean} force
  */
-async function checkTargets(folder, outputs, force) {
+async function checkTargets(archive, folder, outputs, force) {
 	for (const { name } of outputs) {
 		const path = join(folder, name);
 		let above = folder;
@@ -193,6 +196,8 @@ async function checkTargets(folder, outputs, force) {
 		if (info && (!force || info.isDirectory()))
 			throw new QstoreError("EXISTS",
 				`${path}: exists already${info.isDirectory() ? ", and is a folder" : "; replace it with --force"}`);
+		if (info?.isFile() && archive.isFile(info))
+			throw new QstoreError("USAGE", `${path}: is read from, so it cannot be replaced: choose another folder`);
 	}
 }
 
@@ -316,6 +321,8 @@ async function restore(archive, staging, { name, bytes, sha256, file }, options,
 				at += (await inFolder(name, "cannot write", () => handle.write(chunk, at))).bytesWritten;
 			count(chunk.length);
 		}
+		// No name is given to bytes that a power cut would lose.
+		await inFolder(name, "cannot write", () => handle.sync());
 	} finally {
 		// Some filesystems report a full disk only here.
 		await inFolder(name, "cannot write", () => handle.close());
@@ -341,11 +348,29 @@ async function place(staging, folder, outputs, force) {
 			await move(join(staging, name), path, force);
 			placed.push(path);
 		}
+		await syncFolders(folder, outputs);
 	} catch (error) {
 		// Replaced files cannot be brought back, but new ones can be removed again.
 		if (!force)
 			await Promise.all(placed.map((path) => unlink(path).catch(() => {})));
 		throw error;
+	}
+}
+
+/**
+ * Flushes the folders of all outputs, so that their names survive a power cut. Systems on which folders cannot be flushed need not do it.
+ * @param {string} folder
+ * @param {Output[]} outputs
+ */
+async function syncFolders(folder, outputs) {
+	const folders = new Set([folder]);
+	for (const { name } of outputs)
+		for (let above = dirname(name); above !== "."; above = dirname(above))
+			folders.add(join(folder, above));
+	for (const path of folders) {
+		const handle = await open(path).catch(() => undefined);
+		await handle?.sync().catch(() => {});
+		await handle?.close();
 	}
 }
 

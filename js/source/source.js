@@ -16,6 +16,11 @@ import { QstoreError } from "../error.js";
  */
 
 /**
+ * Identifies a file of a filesystem, by the fields that stat has.
+ * @typedef {{ dev: number, ino: number }} FileIdentity
+ */
+
+/**
  * @typedef {object} Source
  * @property {number | undefined} [byteLength] its size; undefined while it is not known (for a URL, before the first read)
  * @property {string} [name] for messages
@@ -26,6 +31,7 @@ import { QstoreError } from "../error.js";
  * @property {boolean} [keeps] does it keep the bytes that it has read, so that nothing is fetched twice?
  * @property {(offset: number, length: number) => number} [missing] how many bytes reading a range would fetch, since the cache does not
  *   have them
+ * @property {(info: FileIdentity) => boolean} [isFile] does it read the file of the filesystem that has this identity?
  */
 
 /**
@@ -122,6 +128,7 @@ export function withHead(source, head) {
 			options?.signal?.throwIfAborted();
 			return head.subarray(offset, offset + length);
 		},
+		isFile: (info) => source.isFile?.(info) ?? false,
 		close: () => source.close?.(),
 	};
 }

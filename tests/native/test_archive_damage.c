@@ -63,6 +63,75 @@ static uint8_t *decode_body(const qs_index_header *header, const uint8_t *archiv
 	return body;
 }
 
+/* Sums the bytes of a tar header again. */
+static void sum_header(uint8_t *header)
+{
+	unsigned sum = 8 * ' ';
+	for (size_t i = 0; i < 512; i++)
+		sum += i < 148 || i >= 156 ? header[i] : 0;
+	snprintf((char *)header + 148, 8, "%06o", sum);
+}
+
+/* Writes a changed copy of the archive, and expects that verifying it fails with this text. */
+static void expect_verify_fails(void **state, const uint8_t *data, size_t size, const char *text)
+{
+	qstore_archive *archive;
+	qstore_error error;
+	const char *path = scratch_write(state, "b.qstore", data, size);
+	assert_int_equal(qstore_open(path, &archive, &error), QSTORE_OK);
+	assert_int_equal(qstore_verify(archive, NULL, &error), QSTORE_CORRUPT);
+	if (!strstr(error.text, text))
+		fail_msg("%s: no \"%s\"", error.text, text);
+	qstore_close(archive);
+}
+
+/* Other programs unpack an archive by its tar headers, so whoever verifies it relies on these. */
+static void checks_the_tar_headers(void **state)
+{
+	static const struct {
+		size_t at;
+		const char *bytes, *text;
+	} changes[] = {
+	    {0, "../../evil", "is member ../../evil"},
+	    {0, "config.jsoN", "is member config.jsoN"},
+	    {100, "0004755", "no regular file of mode 0644"},
+	    {108, "0001750", "no regular file of mode 0644"},
+	    {116, "0001750", "no regular file of mode 0644"},
+	    {136, "14725036740", "no regular file of mode 0644"},
+	    {156, "1", ""}, /* a hard link, a symbolic one, a folder, a long name of GNU's tar */
+	    {156, "2", ""},
+	    {156, "5", ""},
+	    {156, "L", ""},
+	    {124, "00000000001", ""},
+	};
+	size_t size, at;
+	generate_fixture("clean", 1, scratch_path(state, "high"), NULL);
+	archive_pack(scratch_path(state, "high"), NULL, scratch_path(state, "a.qstore"));
+	uint8_t *data = scratch_read(scratch_path(state, "a.qstore"), &size), kept[512];
+	for (at = 1024; memcmp(data + at, "config.json", 12) != 0; at += 512)
+		assert_true(at + 512 < size);
+	uint8_t *header = data + at;
+	memcpy(kept, header, 512);
+	for (size_t i = 0; i < sizeof(changes) / sizeof(*changes); i++) {
+		size_t length = strlen(changes[i].bytes);
+		memcpy(header + changes[i].at, changes[i].bytes, length);
+		if (changes[i].at == 0)
+			header[length] = 0;
+		sum_header(header);
+		expect_verify_fails(state, data, size, changes[i].text);
+		memcpy(header, kept, 512);
+	}
+	/* Padding behind the member's data, and the zeros at the archive's end. */
+	uint64_t bytes = strtoull((char *)header + 124, NULL, 8);
+	assert_true(bytes % 512 != 0);
+	header[512 + bytes] = 1;
+	expect_verify_fails(state, data, size, "between two members, is not zero");
+	header[512 + bytes] = 0;
+	data[size - 1] = 1;
+	expect_verify_fails(state, data, size, "is not zero");
+	free(data);
+}
+
 /* One byte changed in the middle of each tensor's chunks, and in each small file. */
 static void names_the_damaged_tensor(void **state)
 {
@@ -261,8 +330,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_setup, scratch_teardown)
-	    TEST(refuses_what_is_no_archive), TEST(refuses_newer_versions),    TEST(names_the_damaged_tensor),
-	    TEST(refuses_escaping_names),     TEST(survives_hostile_archives),
+	    TEST(refuses_what_is_no_archive), TEST(refuses_newer_versions), TEST(checks_the_tar_headers),
+	    TEST(names_the_damaged_tensor),   TEST(refuses_escaping_names), TEST(survives_hostile_archives),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -222,10 +222,126 @@ static qstore_status fail_list(const tar_list *list, const char *path, struct ar
 	               archive_error_string(archive));
 }
 
+/* Where a header of POSIX's ustar format has the kind of its member, and the member's size in octal digits.
+ */
+enum { TYPE_AT = 156, SIZE_AT = 124, SIZE_DIGITS = 11 };
+
+/* Fails with CORRUPT if bytes [from, to) are not all zero. */
+static qstore_status check_zeros(tar_list *list, const char *path, uint64_t from, uint64_t to,
+                                 qstore_error *error)
+{
+	uint8_t block[512]; /* not list->block: libarchive reads that one */
+	while (from < to) {
+		size_t size = to - from < sizeof(block) ? (size_t)(to - from) : sizeof(block);
+		qstore_status status = list->read(list->user, from, size, block, error);
+		if (status)
+			return status;
+		for (size_t i = 0; i < size; i++) {
+			if (block[i] != 0)
+				return qs_fail(error, QSTORE_CORRUPT, "%s: byte %llu, between two members, is not zero", path,
+				               (unsigned long long)(from + i));
+		}
+		from += size;
+	}
+	return QSTORE_OK;
+}
+
+/* Checks the kinds of the headers in [from, to): programs disagree about what others than these mean. */
+static qstore_status check_header_kinds(tar_list *list, const char *path, uint64_t from, uint64_t to,
+                                        qstore_error *error)
+{
+	while (from < to) {
+		uint8_t header[512];
+		qstore_status status = list->read(list->user, from, sizeof(header), header, error);
+		if (status)
+			return status;
+		uint8_t kind = header[TYPE_AT];
+		if (kind == '0' && from + sizeof(header) == to)
+			return QSTORE_OK;
+		if (kind != 'x')
+			break;
+		char digits[SIZE_DIGITS + 1] = {0};
+		memcpy(digits, header + SIZE_AT, SIZE_DIGITS);
+		from += sizeof(header) + qs_tar_padded(strtoull(digits, NULL, 8));
+	}
+	return qs_fail(error, QSTORE_CORRUPT, "%s: a header before byte %llu is none that qstore-pack writes",
+	               path, (unsigned long long)to);
+}
+
+/* Has the entry nothing that qs_tar_writer does not write? */
+static int is_ours(struct archive_entry *entry)
+{
+	return archive_entry_filetype(entry) == AE_IFREG && archive_entry_perm(entry) == 0644 &&
+	       !archive_entry_hardlink(entry) && !archive_entry_symlink(entry) && archive_entry_uid(entry) == 0 &&
+	       archive_entry_gid(entry) == 0 && archive_entry_mtime(entry) == 0 &&
+	       archive_entry_xattr_count(entry) == 0 && archive_entry_sparse_count(entry) == 0 &&
+	       archive_entry_acl_types(entry) == 0;
+}
+
+/* A header that was read. */
+typedef struct tar_header {
+	char *name; /* owned; NULL: the archive ends here */
+	uint64_t size, position;
+	int is_ours;
+} tar_header;
+
+static qstore_status next_header(struct archive *archive, const tar_list *list, const char *path,
+                                 tar_header *header, qstore_error *error)
+{
+	struct archive_entry *entry;
+	*header = (tar_header){0};
+	int result = archive_read_next_header(archive, &entry);
+	if (result != ARCHIVE_OK && result != ARCHIVE_EOF && result != ARCHIVE_WARN)
+		return fail_list(list, path, archive, error);
+	header->position = (uint64_t)archive_read_header_position(archive);
+	if (result == ARCHIVE_EOF)
+		return QSTORE_OK;
+	const char *name = archive_entry_pathname(entry);
+	if (!name)
+		return qs_fail(error, QSTORE_CORRUPT, "%s: a member has no name", path);
+	header->name = strdup(name);
+	header->size = (uint64_t)archive_entry_size(entry);
+	header->is_ours = is_ours(entry);
+	return header->name ? QSTORE_OK : qs_no_memory(error);
+}
+
+/* Checks the member of `header`, whose data ends where the next header begins, and its padding. */
+static qstore_status check_member(tar_list *list, const char *path, const tar_header *header, uint64_t next,
+                                  qs_tar_member *member, qstore_error *error)
+{
+	uint64_t padded = qs_tar_padded(header->size);
+	if (next < padded || next - padded < header->position)
+		return qs_fail(error, QSTORE_CORRUPT, "%s: member %s is cut short", path, header->name);
+	*member = (qs_tar_member){header->name, header->size, next - padded, header->is_ours};
+	qstore_status status = check_header_kinds(list, path, header->position, member->data_offset, error);
+	return status ? status : check_zeros(list, path, member->data_offset + member->size, next, error);
+}
+
+/* libarchive tells only where headers begin, so each member is taken when the next header has been read. */
+static qstore_status list_members(struct archive *archive, tar_list *list, const char *path,
+                                  qs_tar_take *take, void *user, qstore_error *error)
+{
+	tar_header header = {0}, next = {0};
+	qstore_status status = next_header(archive, list, path, &header, error);
+	if (!status && header.position != 0)
+		status = qs_fail(error, QSTORE_CORRUPT, "%s: bytes before its first member", path);
+	while (!status && header.name) {
+		qs_tar_member member;
+		status = next_header(archive, list, path, &next, error);
+		if (!status)
+			status = check_member(list, path, &header, next.position, &member, error);
+		if (!status)
+			status = take(user, &member, error);
+		free(header.name);
+		header = next;
+		next.name = NULL;
+	}
+	free(header.name);
+	return status ? status : check_zeros(list, path, header.position, list->size, error);
+}
+
 qstore_status qs_tar_list(const char *path, uint64_t archive_size, qs_tar_read *read, void *read_user,
-                          qstore_status (*member)(void *user, const char *name, uint64_t size,
-                                                  uint64_t data_offset, qstore_error *error),
-                          void *user, qstore_error *error)
+                          qs_tar_take *take, void *user, qstore_error *error)
 {
 	struct archive *archive = archive_read_new();
 	if (!archive)
@@ -238,35 +354,8 @@ qstore_status qs_tar_list(const char *path, uint64_t archive_size, qs_tar_read *
 	archive_read_set_skip_callback(archive, skip_bytes);
 	if (!status && archive_read_open1(archive) != ARCHIVE_OK)
 		status = fail_list(&list, path, archive, error);
-	/* libarchive tells only where headers begin, so the data's offset is that of the next header less the
-	 * padded size of the data. */
-	char *name = NULL;
-	uint64_t size = 0;
-	while (!status) {
-		struct archive_entry *entry;
-		int result = archive_read_next_header(archive, &entry);
-		if (result != ARCHIVE_OK && result != ARCHIVE_EOF && result != ARCHIVE_WARN) {
-			status = fail_list(&list, path, archive, error);
-			break;
-		}
-		uint64_t position = (uint64_t)archive_read_header_position(archive);
-		if (name) {
-			status = position < qs_tar_padded(size)
-			             ? qs_fail(error, QSTORE_CORRUPT, "%s: member %s is cut short", path, name)
-			             : member(user, name, size, position - qs_tar_padded(size), error);
-			free(name);
-			name = NULL;
-		}
-		if (status || result == ARCHIVE_EOF)
-			break;
-		const char *pathname = archive_entry_pathname(entry);
-		size = (uint64_t)archive_entry_size(entry);
-		name = pathname ? strdup(pathname) : NULL;
-		if (!name)
-			status = pathname ? qs_no_memory(error)
-			                  : qs_fail(error, QSTORE_CORRUPT, "%s: a member has no name", path);
-	}
-	free(name);
+	if (!status)
+		status = list_members(archive, &list, path, take, user, error);
 	archive_read_free(archive);
 	free(list.block);
 	return status;

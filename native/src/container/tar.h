@@ -39,11 +39,20 @@ void qs_tar_writer_destroy(qs_tar_writer *writer);
 /* Reads bytes of a tar archive. */
 typedef qstore_status qs_tar_read(void *user, uint64_t offset, size_t size, void *dst, qstore_error *error);
 
-/* Calls `member` for each member of an archive of archive_size bytes, in order, with its data's size and
- * offset in bytes. read: gets the archive's bytes; members' data are skipped. name: for messages. */
+/* A member as its header says. */
+typedef struct qs_tar_member {
+	const char *name;
+	uint64_t size, data_offset; /* bytes */
+	int is_ours; /* as qs_tar_writer writes it: a regular file of mode 0644, no owner, no time */
+} qs_tar_member;
+
+typedef qstore_status qs_tar_take(void *user, const qs_tar_member *member, qstore_error *error);
+
+/* Calls `take` for each member of an archive of archive_size bytes, in order. read: gets the archive's
+ * bytes; members' data are skipped. name: for messages. Fails with CORRUPT if the archive is no good tar
+ * file, if bytes between the members or behind the last one are not zero, or if there are headers of other
+ * kinds than qs_tar_writer writes. */
 qstore_status qs_tar_list(const char *name, uint64_t archive_size, qs_tar_read *read, void *read_user,
-                          qstore_status (*member)(void *user, const char *name, uint64_t size,
-                                                  uint64_t data_offset, qstore_error *error),
-                          void *user, qstore_error *error);
+                          qs_tar_take *take, void *user, qstore_error *error);
 
 #endif

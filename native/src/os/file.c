@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -89,91 +88,32 @@ void qs_allocate(int fd, uint64_t size)
 #endif
 }
 
-static void random_suffix(char suffix[13])
+int qs_is_same_file(int fd, const struct stat *info)
 {
-	static const char letters[] = "abcdefghijklmnopqrstuvwxyz234567";
-	uint8_t bytes[12];
-	if (getentropy(bytes, sizeof(bytes)) != 0) {
-		/* Names need not be random to be safe, since files are created exclusively. */
-		for (size_t i = 0; i < sizeof(bytes); i++)
-			bytes[i] = (uint8_t)((unsigned long)getpid() >> i);
-	}
-	for (size_t i = 0; i < sizeof(bytes); i++)
-		suffix[i] = letters[bytes[i] & 31];
-	suffix[12] = 0;
+	struct stat own;
+	return fd >= 0 && fstat(fd, &own) == 0 && own.st_dev == info->st_dev && own.st_ino == info->st_ino;
 }
 
-static qstore_status fail_to_create(const char *path, int reason, qstore_error *error)
+static void sync_folder(const char *folder)
 {
-	const char *slash = strrchr(path, '/');
-	if (reason == ENOENT && slash)
-		return qs_fail(error, QSTORE_IO, "%s: cannot create: there is no folder %.*s", path,
-		               (int)(slash - path), path);
-	return qs_fail(error, QSTORE_IO, "%s: cannot create: %s", path, strerror(reason));
+	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	(void)!fsync(fd);
+	close(fd);
 }
 
-qstore_status qs_temp_create(int *fd, char **temp_path, const char *path, qstore_error *error)
+void qs_sync_folders(const char *path, size_t start)
 {
-	size_t size = strlen(path) + sizeof(".tmp-") + 12;
-	*fd = -1;
-	*temp_path = malloc(size);
-	if (!*temp_path)
-		return qs_no_memory(error);
-	for (int attempt = 0; attempt < 100; attempt++) {
-		char suffix[13];
-		random_suffix(suffix);
-		snprintf(*temp_path, size, "%s.tmp-%s", path, suffix);
-		*fd = open(*temp_path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-		if (*fd >= 0)
-			return QSTORE_OK;
-		if (errno != EEXIST && errno != EINTR)
-			break;
-	}
-	free(*temp_path);
-	*temp_path = NULL;
-	return fail_to_create(path, errno, error);
-}
-
-qstore_status qs_spool_create(int *fd, const char *path, qstore_error *error)
-{
-	char *temp_path;
-	qstore_status status = qs_temp_create(fd, &temp_path, path, error);
-	if (status)
-		return status;
-	unlink(temp_path);
-	free(temp_path);
-	return QSTORE_OK;
-}
-
-qstore_status qs_temp_rename(const char *temp_path, const char *path, int force, qstore_error *error)
-{
-	if (!force) {
-		/* link() fails if the name is taken, while rename() would replace the file. */
-		if (link(temp_path, path) == 0) {
-			unlink(temp_path);
-			return QSTORE_OK;
-		}
-		struct stat info;
-		if (errno == EEXIST || lstat(path, &info) == 0)
-			return qs_fail(error, QSTORE_EXISTS, "%s: exists already; replace it with --force", path);
-		/* Some filesystems have no hard links. */
-	}
-	if (rename(temp_path, path) != 0)
-		return qs_fail(error, QSTORE_IO, "%s: cannot create: %s", path, strerror(errno));
-	return QSTORE_OK;
-}
-
-void qs_sync_folder(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-	char *folder = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
+	char *folder = strdup(path), *slash;
 	if (!folder)
 		return;
-	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd >= 0) {
-		(void)!fsync(fd);
-		close(fd);
-	}
+	do {
+		slash = strrchr(folder, '/');
+		if (slash)
+			slash[slash == folder] = 0;
+		sync_folder(slash ? folder : ".");
+	} while (slash && slash != folder && (size_t)(slash - folder) > start);
 	free(folder);
 }
 

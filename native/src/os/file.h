@@ -1,4 +1,4 @@
-/* Files: whole reads and writes, temporary files, folders. Offsets have 64 bits; interrupted calls and short
+/* Files: whole reads and writes, folders. Offsets have 64 bits; interrupted calls and short
  * transfers are continued. */
 #ifndef QS_FILE_H
 #define QS_FILE_H
@@ -7,6 +7,8 @@
 #include <stdint.h>
 
 #include "error.h"
+
+struct stat;
 
 #define QS_IO_BLOCK ((size_t)1 << 20) /* bytes that are read or written at once */
 
@@ -24,20 +26,13 @@ qstore_status qs_pwrite_all(int fd, const void *src, size_t size, uint64_t offse
  * Does nothing if the filesystem cannot do it. */
 void qs_allocate(int fd, uint64_t size);
 
-/* Creates a file named path + ".tmp-" + 12 random characters, open for reading and writing, with the
- * permissions of any new file. *temp_path is malloc'd. */
-qstore_status qs_temp_create(int *fd, char **temp_path, const char *path, qstore_error *error);
+/* Is the open file `fd` the one that `info` describes? */
+int qs_is_same_file(int fd, const struct stat *info);
 
-/* Creates a file without a name, on the filesystem of path. It is gone when it is closed, even after a
- * crash. */
-qstore_status qs_spool_create(int *fd, const char *path, qstore_error *error);
-
-/* Gives a finished file its name. Without `force`, fails with EXISTS if the name is taken, even if another
- * program took it just now. */
-qstore_status qs_temp_rename(const char *temp_path, const char *path, int force, qstore_error *error);
-
-/* Flushes a file's folder, so that the file's name survives a power cut. Failures are ignored. */
-void qs_sync_folder(const char *path);
+/* Flushes a file's folder, so that the file's name survives a power cut, and the folders above it, up to the
+ * one whose name is the first `start` bytes of path. start of at least the length of the file's folder: only
+ * that. Failures are ignored. */
+void qs_sync_folders(const char *path, size_t start);
 
 /* Returns "folder/name", or "name" if folder is empty, to be freed by the caller; NULL if memory is out. */
 char *qs_path_join(const char *folder, const char *name);

@@ -15,6 +15,7 @@
 #include "match/match.h"
 #include "options.h"
 #include "os/file.h"
+#include "os/temp.h"
 #include "write/write.h"
 
 /* All that lives as long as a pack. */
@@ -34,20 +35,39 @@ typedef struct packer {
 } packer;
 
 /* Refuses an output that could not be written at the end, before the work. */
-static qstore_status check_output(const pack_input *input, const char *path, int force, qstore_error *error)
+static qstore_status check_output(const packer *p, const char *path, int force, qstore_error *error)
 {
 	struct stat info;
 	if (stat(path, &info) != 0)
 		return QSTORE_OK;
 	if (!S_ISREG(info.st_mode))
 		return qs_fail(error, QSTORE_IO, "%s: cannot create: exists and is not a regular file", path);
-	if (pack_is_source(&input->sources, &info))
+	if (pack_is_in_base(&p->base, &info))
+		return qs_fail(error, QSTORE_USAGE,
+		               "%s: is part of the base, which the archive needs: choose another output", path);
+	if (pack_is_source(&p->input.sources, &info))
 		return qs_fail(error, QSTORE_USAGE, "%s: is one of the files to be packed: choose another output",
 		               path);
 	if (!force)
 		return qs_fail(error, QSTORE_EXISTS,
 		               "%s: exists already: choose another output, or replace it with --force", path);
 	return QSTORE_OK;
+}
+
+/* Removes what killed runs have left in the output's folder. */
+static void sweep(const char *output)
+{
+	const char *slash = strrchr(output, '/');
+	char *folder = slash ? strndup(output, (size_t)(slash + 1 - output)) : strdup(".");
+	if (folder)
+		qs_temp_sweep(folder);
+	free(folder);
+}
+
+static qstore_status open_base(packer *p, qstore_error *error)
+{
+	return p->options->base ? pack_open_base(&p->base, p->options->base, &p->input.sources, &p->arena, error)
+	                        : QSTORE_OK;
 }
 
 static qstore_status open_spools(packer *p, qstore_error *error)
@@ -81,8 +101,6 @@ static qstore_status match_tensors(packer *p, qstore_quantize quantizer, qstore_
 	qstore_status status = pack_find_matrices(&p->input, &p->derived, error);
 	if (!status && p->input.n_variants > 1)
 		status = pack_pair_variants(&p->input, &p->derived, &p->apart, options, &p->progress, error);
-	if (!status && options->base)
-		status = pack_open_base(&p->base, options->base, &p->input.sources, &p->arena, error);
 	if (!status && options->base)
 		status = pack_pair_base(&p->base, &p->input, &p->derived, &p->progress, error);
 	if (!status && quantizer != QSTORE_QUANTIZE_NONE)
@@ -174,7 +192,11 @@ static qstore_status run_steps(packer *p, qstore_error *error)
 		status = pack_choose_quantizer(p->options, &p->input.variants[0], &quantizer,
 		                               &p->result.nothing_quantized, error);
 	if (!status)
-		status = check_output(&p->input, output, p->options->force, error);
+		status = open_base(p, error);
+	if (!status)
+		status = check_output(p, output, p->options->force, error);
+	if (!status)
+		sweep(output);
 	if (!status)
 		status = qs_temp_create(&fd, &temp_path, output, error);
 	if (!status)
@@ -188,7 +210,7 @@ static qstore_status run_steps(packer *p, qstore_error *error)
 	if (!status)
 		status = qs_temp_rename(temp_path, output, p->options->force, error);
 	if (!status) {
-		qs_sync_folder(output);
+		qs_sync_folders(output, strlen(output));
 		fill_result(p, &p->result);
 		report_apart(p);
 	} else if (temp_path) {

@@ -9,6 +9,8 @@
 #include "names.h"
 #include "source.h"
 
+struct stat;
+
 /* A file of the base, as base.c has found it. */
 typedef struct qs_base_file {
 	int fd;          /* the file, open for reading; −1 where the base is an archive */
@@ -51,6 +53,9 @@ void qs_base_close(qs_base *base);
 
 /* Fails with NOT_FOUND if the archive needs a base and has none yet. The error names a file of the base. */
 qstore_status qs_archive_check_base(const qstore_archive *archive, qstore_error *error);
+
+/* Is the file that `info` describes one that the archive is read from: its own, or one of its base? */
+int qs_archive_reads(const qstore_archive *archive, const struct stat *info);
 
 /* Returns the number of the variant of this name; QS_NONE if there is none. */
 uint32_t qs_archive_variant(const qstore_archive *archive, const char *name);

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "error.h"
@@ -129,6 +130,19 @@ static qstore_status open_base(const qstore_archive *archive, const char *path, 
 	else
 		qs_base_close(base);
 	return status;
+}
+
+int qs_archive_reads(const qstore_archive *archive, const struct stat *info)
+{
+	const qs_base *base = archive->base;
+	if (qs_is_same_file(archive->source.fd, info) ||
+	    (base && base->archive && qs_archive_reads(base->archive, info)))
+		return 1;
+	for (uint32_t i = 0; base && i < base->n_files; i++) {
+		if (qs_is_same_file(base->files[i].fd, info))
+			return 1;
+	}
+	return 0;
 }
 
 qstore_status qstore_set_base(qstore_archive *archive, const char *path, qstore_error *error)

@@ -80,14 +80,19 @@ static qstore_status create_target(restorer *r, const qs_output *output, target 
 	return qs_pwrite_all(t->fd, output->header, output->header_size, 0, t->path, error);
 }
 
-/* Some filesystems report a full disk only when a file is closed. */
-static qstore_status close_target(target *t, qstore_error *error)
+/* Closes a file, and flushes it first if it is complete, so that no name is given to bytes that a power cut
+ * would lose. Some filesystems report a full disk only then. */
+static qstore_status close_target(target *t, int is_complete, qstore_error *error)
 {
 	int fd = t->fd;
 	t->fd = -1;
-	return fd >= 0 && close(fd) != 0
-	           ? qs_fail(error, QSTORE_IO, "%s: cannot write: %s", t->path, strerror(errno))
-	           : QSTORE_OK;
+	if (fd < 0)
+		return QSTORE_OK;
+	int failed = is_complete && fsync(fd) != 0 ? errno : 0;
+	if (close(fd) != 0 && failed == 0)
+		failed = errno;
+	return failed == 0 ? QSTORE_OK
+	                   : qs_fail(error, QSTORE_IO, "%s: cannot write: %s", t->path, strerror(failed));
 }
 
 /* Finds the target of an output, and opens it first if need be; *found is NULL if everything is restored to
@@ -121,15 +126,14 @@ static void add_progress(restorer *r, uint64_t size)
 
 static qstore_status end_span(restorer *r, uint32_t output, qstore_error *error)
 {
-	qstore_status status = QSTORE_OK;
 	if (!r->targets)
 		return QSTORE_OK;
+	target *t = &r->targets[output];
 	pthread_mutex_lock(&r->lock);
-	assert(r->targets[output].n_left > 0);
-	if (--r->targets[output].n_left == 0)
-		status = close_target(&r->targets[output], error);
+	assert(t->n_left > 0);
+	int is_complete = --t->n_left == 0;
 	pthread_mutex_unlock(&r->lock);
-	return status;
+	return is_complete ? close_target(t, 1, error) : QSTORE_OK;
 }
 
 /* ---- Files of no object ---- */
@@ -329,7 +333,7 @@ qstore_status qs_restore(const qstore_archive *archive, const qs_output *outputs
 		status = qs_pool_run(&jobs, threads, error);
 	}
 	for (size_t i = 0; i < n_outputs && r.targets; i++) {
-		close_target(&r.targets[i], NULL);
+		close_target(&r.targets[i], 0, NULL);
 		free(r.targets[i].path);
 	}
 	free(r.targets);

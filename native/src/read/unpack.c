@@ -1,28 +1,15 @@
 /* qstore_unpack, which restores outputs in a folder of their own, and moves them from there when all are
  * complete. */
-#include <errno.h>
-#include <ftw.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "error.h"
 #include "escape.h"
 #include "options.h"
-#include "os/file.h"
+#include "os/temp.h"
 #include "restore.h"
 #include "unpack_place.h"
 #include "unpack_plan.h"
-
-static int remove_entry(const char *path, const struct stat *info, int type, struct FTW *walk)
-{
-	(void)info;
-	(void)type;
-	(void)walk;
-	remove(path);
-	return 0;
-}
 
 /* Restores the outputs in a folder below the output folder, and moves them from there. Names that the system
  * does not allow are escaped. */
@@ -31,25 +18,21 @@ static qstore_status restore_staged(const qstore_archive *archive, const qstore_
 {
 	int changed = 0;
 	qs_restore_options restore = {.sha256 = options->sha256, .phase = "restoring", .work = &options->work};
-	qstore_status status = QSTORE_OK;
-	char *staging = qs_path_join(options->output, ".qstore-XXXXXX");
-	if (!staging)
-		return qs_no_memory(error);
-	if (mkdtemp(staging)) {
-		restore.folder = staging;
-		status = qs_escape_outputs(archive, targets->outputs, targets->n_outputs, staging, &options->work,
-		                           &changed, error);
-		if (!status && changed)
-			status = qs_targets_check(targets, error);
-		if (!status)
-			status = qs_restore(archive, targets->outputs, targets->n_outputs, &restore, error);
-		if (!status)
-			status = qs_targets_place(targets, staging, error);
-		nftw(staging, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
-	} else {
-		status =
-		    qs_fail(error, QSTORE_IO, "%s: cannot create files in it: %s", options->output, strerror(errno));
-	}
+	char *staging;
+	qs_temp_sweep(options->output);
+	qstore_status status = qs_temp_create_folder(&staging, options->output, error);
+	if (status)
+		return status;
+	restore.folder = staging;
+	status = qs_escape_outputs(archive, targets->outputs, targets->n_outputs, staging, &options->work,
+	                           &changed, error);
+	if (!status && changed)
+		status = qs_targets_check(targets, error);
+	if (!status)
+		status = qs_restore(archive, targets->outputs, targets->n_outputs, &restore, error);
+	if (!status)
+		status = qs_targets_place(targets, staging, error);
+	qs_temp_remove_folder(staging);
 	free(staging);
 	return status;
 }
@@ -66,7 +49,7 @@ qstore_status qstore_unpack(qstore_archive *archive, const qstore_unpack_options
 	if (!options->output || options->output[0] == 0)
 		return qs_fail(error, QSTORE_USAGE, "no output folder");
 	qstore_status status = qs_unpack_plan(archive, options, &outputs, &n_outputs, error);
-	qs_targets targets = {options->output, options->force, outputs, n_outputs};
+	qs_targets targets = {archive, options->output, options->force, outputs, n_outputs};
 	if (!status)
 		status = qs_targets_check(&targets, error);
 	if (!status) {

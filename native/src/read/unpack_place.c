@@ -8,6 +8,7 @@
 
 #include "error.h"
 #include "os/file.h"
+#include "os/temp.h"
 
 qstore_status qs_targets_check(const qs_targets *targets, qstore_error *error)
 {
@@ -20,11 +21,21 @@ qstore_status qs_targets_check(const qs_targets *targets, qstore_error *error)
 		if (!status && lstat(path, &info) == 0 && (S_ISDIR(info.st_mode) || !targets->force))
 			status = qs_fail(error, QSTORE_EXISTS, "%s: exists already%s", path,
 			                 S_ISDIR(info.st_mode) ? ", and is a folder" : "; replace it with --force");
+		else if (!status && S_ISREG(info.st_mode) && qs_archive_reads(targets->archive, &info))
+			status = qs_fail(error, QSTORE_USAGE,
+			                 "%s: is read from, so it cannot be replaced: choose another folder", path);
 		free(path);
 		if (status)
 			return status;
 	}
 	return QSTORE_OK;
+}
+
+static int are_in_one_folder(const char *name, const char *other)
+{
+	const char *slash = strrchr(name, '/'), *other_slash = strrchr(other, '/');
+	size_t size = slash ? (size_t)(slash - name) : 0;
+	return size == (other_slash ? (size_t)(other_slash - other) : 0) && strncmp(name, other, size) == 0;
 }
 
 qstore_status qs_targets_place(const qs_targets *targets, const char *staging, qstore_error *error)
@@ -41,6 +52,10 @@ qstore_status qs_targets_place(const qs_targets *targets, const char *staging, q
 			status = qs_make_parents(to, strlen(folder) + 1, error);
 		if (!status)
 			status = qs_temp_rename(from, to, targets->force, error);
+		/* Outputs of one folder follow one another. */
+		if (!status && (placed + 1 == targets->n_outputs ||
+		                !are_in_one_folder(targets->outputs[placed].name, targets->outputs[placed + 1].name)))
+			qs_sync_folders(to, strlen(folder));
 		free(from);
 		free(to);
 	}

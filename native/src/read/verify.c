@@ -2,49 +2,95 @@
 
 #include <string.h>
 
+#include "container/member_names.h"
 #include "container/tar.h"
 #include "error.h"
+#include "os/arena.h"
 #include "os/array.h"
 
+/* The members that the index lists, which come in its order: the index, small files, layers. */
 typedef struct member_check {
 	const qstore_archive *archive;
-	uint64_t n_members;
-	uint32_t n_layers;
-	uint32_t n_files; /* members that the index calls files */
+	qs_arena arena;
+	qs_member_names names;
+	int has_index;
+	uint32_t file;  /* those below it have come, or are no members */
+	uint32_t layer; /* number of the next one */
 } member_check;
 
-static qstore_status check_against_index(void *user, const char *name, uint64_t size, uint64_t data_offset,
-                                         qstore_error *error)
+static void skip_assembled_files(member_check *check)
 {
-	member_check *check = user;
+	qs_file file;
+	for (; check->file < check->archive->index.n_files; check->file++) {
+		qs_index_file(&check->archive->index, check->file, &file);
+		if (qs_file_is_member(&file))
+			return;
+	}
+}
+
+/* Sets *expected to the next member of the index; its name is NULL if there is none. */
+static qstore_status next_member(member_check *check, qs_tar_member *expected,
+                                 char layer_name[QS_MEMBER_LAYER_SIZE], qstore_error *error)
+{
 	const qstore_archive *archive = check->archive;
 	const qs_index *index = &archive->index;
-	if (check->n_members++ == 0) {
-		if (strcmp(name, "qstore/index") != 0 || data_offset != QS_INDEX_OFFSET ||
-		    size != QS_INDEX_HEADER_SIZE + archive->header.body_coded_size)
-			return qs_fail(error, QSTORE_CORRUPT, "%s: the first member, %.400s, is not the index",
-			               archive->path, name);
+	*expected = (qs_tar_member){0};
+	if (!check->has_index) {
+		check->has_index = 1;
+		*expected = (qs_tar_member){.name = QS_MEMBER_INDEX,
+		                            .size = QS_INDEX_HEADER_SIZE + archive->header.body_coded_size,
+		                            .data_offset = QS_INDEX_OFFSET};
 		return QSTORE_OK;
 	}
-	if (strncmp(name, "qstore/layer-", 13) == 0 && check->n_layers < index->n_variants) {
-		qs_variant variant;
-		qs_index_variant(index, check->n_layers, &variant);
-		if (strcmp(name + 13, variant.name) == 0 && size == variant.layer_size &&
-		    data_offset == archive->payload_offset + variant.layer_offset) {
-			check->n_layers++;
-			return QSTORE_OK;
-		}
-	}
-	for (uint32_t i = 0; i < index->n_files; i++) {
+	skip_assembled_files(check);
+	if (check->file < index->n_files) {
 		qs_file file;
-		qs_index_file(index, i, &file);
-		if (qs_file_is_member(&file) && file.coded_size == size &&
-		    data_offset == archive->payload_offset + file.offset) {
-			check->n_files++;
-			return QSTORE_OK;
-		}
+		qs_variant variant;
+		qs_index_file(index, check->file++, &file);
+		uint32_t finest = 31 - (uint32_t)__builtin_clz(file.variants);
+		qs_index_variant(index, finest, &variant);
+		*expected = (qs_tar_member){
+		    .name = qs_member_name_next(&check->names, finest == index->n_variants - 1 ? NULL : variant.name,
+		                                file.name, file.kind == QS_FILE_ZSTD),
+		    .size = file.coded_size,
+		    .data_offset = archive->payload_offset + file.offset};
+		return expected->name ? QSTORE_OK : qs_no_memory(error);
 	}
-	return qs_fail(error, QSTORE_CORRUPT, "%s: member %.400s is not in the index", archive->path, name);
+	if (check->layer < index->n_variants) {
+		qs_variant variant;
+		qs_index_variant(index, check->layer++, &variant);
+		qs_member_name_layer(layer_name, variant.name);
+		*expected = (qs_tar_member){.name = layer_name,
+		                            .size = variant.layer_size,
+		                            .data_offset = archive->payload_offset + variant.layer_offset};
+	}
+	return QSTORE_OK;
+}
+
+static qstore_status check_member(void *user, const qs_tar_member *member, qstore_error *error)
+{
+	member_check *check = user;
+	const char *path = check->archive->path;
+	char layer_name[QS_MEMBER_LAYER_SIZE];
+	qs_tar_member expected;
+	qstore_status status = next_member(check, &expected, layer_name, error);
+	if (status)
+		return status;
+	if (!expected.name)
+		return qs_fail(error, QSTORE_CORRUPT, "%s: member %.400s is not in the index", path, member->name);
+	if (strcmp(member->name, expected.name) != 0 || member->size != expected.size ||
+	    member->data_offset != expected.data_offset)
+		return qs_fail(
+		    error, QSTORE_CORRUPT,
+		    "%s: where its index has %.400s, of %llu bytes at byte %llu, is member %.400s, of %llu "
+		    "bytes at byte %llu",
+		    path, expected.name, (unsigned long long)expected.size, (unsigned long long)expected.data_offset,
+		    member->name, (unsigned long long)member->size, (unsigned long long)member->data_offset);
+	return member->is_ours
+	           ? QSTORE_OK
+	           : qs_fail(error, QSTORE_CORRUPT,
+	                     "%s: member %.400s is no regular file of mode 0644 without owner and time", path,
+	                     member->name);
 }
 
 static qstore_status read_archive(void *user, uint64_t offset, size_t size, void *dst, qstore_error *error)
@@ -56,20 +102,19 @@ static qstore_status read_archive(void *user, uint64_t offset, size_t size, void
 static qstore_status check_members(const qstore_archive *archive, qstore_error *error)
 {
 	member_check check = {.archive = archive};
-	uint32_t n_files = 0;
-	qstore_status status = qs_tar_list(archive->path, archive->source.size, read_archive, &check,
-	                                   check_against_index, &check, error);
-	if (status)
-		return status;
-	for (uint32_t i = 0; i < archive->index.n_files; i++) {
-		qs_file file;
-		qs_index_file(&archive->index, i, &file);
-		n_files += qs_file_is_member(&file);
+	check.names.arena = &check.arena;
+	qstore_status status =
+	    qs_tar_list(archive->path, archive->source.size, read_archive, &check, check_member, &check, error);
+	if (!status) {
+		char layer_name[QS_MEMBER_LAYER_SIZE];
+		qs_tar_member missing;
+		status = next_member(&check, &missing, layer_name, error);
+		if (!status && missing.name)
+			status = qs_fail(error, QSTORE_CORRUPT, "%s: has no member %.400s", archive->path, missing.name);
 	}
-	if (check.n_files != n_files || check.n_layers != archive->index.n_variants)
-		return qs_fail(error, QSTORE_CORRUPT, "%s: has %u files and %u layers, its index says %u and %u",
-		               archive->path, check.n_files, check.n_layers, n_files, archive->index.n_variants);
-	return QSTORE_OK;
+	qs_member_names_end(&check.names);
+	qs_arena_free(&check.arena);
+	return status;
 }
 
 /* Checks that the file has exactly the archive's bytes. */

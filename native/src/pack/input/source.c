@@ -7,6 +7,7 @@
 
 #include "os/array.h"
 #include "os/file.h"
+#include "os/temp.h"
 
 struct pack_source_file {
 	pack_source source;
@@ -80,9 +81,7 @@ qstore_status pack_check_sources(const pack_sources *sources, qstore_error *erro
 int pack_is_source(const pack_sources *sources, const struct stat *file)
 {
 	for (size_t i = 0; i < sources->n_files; i++) {
-		struct stat info;
-		if (fstat(sources->files[i]->fd, &info) == 0 && info.st_dev == file->st_dev &&
-		    info.st_ino == file->st_ino)
+		if (qs_is_same_file(sources->files[i]->fd, file))
 			return 1;
 	}
 	return 0;

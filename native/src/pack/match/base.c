@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "compare.h"
 #include "os/array.h"
@@ -149,6 +150,19 @@ qstore_status pack_open_base(pack_base *base, const char *path, pack_sources *so
 	if (!status)
 		status = qs_archive_check_base(base->archive, error);
 	return status ? status : take_archive(base, arena, error);
+}
+
+int pack_is_in_base(const pack_base *base, const struct stat *info)
+{
+	if (base->archive && qs_archive_reads(base->archive, info))
+		return 1;
+	for (size_t i = 0; i < base->model.n_files; i++) {
+		struct stat own;
+		if (stat(base->model.files[i].path, &own) == 0 && own.st_dev == info->st_dev &&
+		    own.st_ino == info->st_ino)
+			return 1;
+	}
+	return 0;
 }
 
 void pack_close_base(pack_base *base)

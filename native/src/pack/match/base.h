@@ -39,6 +39,9 @@ qstore_status pack_open_base(pack_base *base, const char *path, pack_sources *so
                              qstore_error *error);
 void pack_close_base(pack_base *base);
 
+/* Is the file that `info` describes one of the base's, weights or not? */
+int pack_is_in_base(const pack_base *base, const struct stat *info);
+
 /* Codes tensors of the input as duplicates of the base's, or as differences to them. */
 qstore_status pack_pair_base(pack_base *base, pack_input *input, const pack_derived *derived,
                              const pack_progress *progress, qstore_error *error);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include <zstd.h>
 
+#include "container/member_names.h"
 #include "container/tar.h"
 #include "core/checksum.h"
 #include "os/file.h"
@@ -17,16 +18,7 @@
 #include "plan.h"
 #include "restored.h"
 
-#define INDEX_NAME "qstore/index"
-#define LAYER_NAME "qstore/layer-"
 #define INDEX_LEVEL 19
-
-#define LAYER_NAME_SIZE 96
-
-static void name_layer(char name[LAYER_NAME_SIZE], const qs_variant *variant)
-{
-	snprintf(name, LAYER_NAME_SIZE, LAYER_NAME "%.64s", variant->name);
-}
 
 /* The record of a member's file in the index; *number: its search begins there, and the next one's behind it.
  * Members and records are in the same order. */
@@ -55,8 +47,8 @@ static qstore_status lay_out_payload(pack_plan *plan, const pack_members *member
 	}
 	for (uint32_t v = 0; v < builder->n_variants; v++) {
 		qs_variant *variant = &builder->variants[v];
-		char name[LAYER_NAME_SIZE];
-		name_layer(name, variant);
+		char name[QS_MEMBER_LAYER_SIZE];
+		qs_member_name_layer(name, variant->name);
 		qstore_status status = qs_tar_header_size(name, variant->layer_size, &header_size, error);
 		if (status)
 			return status;
@@ -167,8 +159,8 @@ static qstore_status write_payload(pack_plan *plan, const pack_members *members,
 	}
 	for (uint32_t v = 0; v < builder->n_variants && !status; v++) {
 		const qs_variant *variant = &builder->variants[v];
-		char name[LAYER_NAME_SIZE];
-		name_layer(name, variant);
+		char name[QS_MEMBER_LAYER_SIZE];
+		qs_member_name_layer(name, variant->name);
 		status =
 		    qs_tar_writer_member(writer, name, variant->layer_size, payload + variant->layer_offset, error);
 		if (!status)
@@ -207,7 +199,7 @@ qstore_status pack_write_archive(pack_plan *plan, const pack_members *members, c
 		payload = qs_tar_padded(QS_INDEX_OFFSET + index_size);
 		pack_phase(progress, "writing", payload_size);
 		qs_allocate(fd, payload + payload_size);
-		status = qs_tar_writer_member(writer, INDEX_NAME, index_size, QS_INDEX_OFFSET, error);
+		status = qs_tar_writer_member(writer, QS_MEMBER_INDEX, index_size, QS_INDEX_OFFSET, error);
 	}
 	if (!status)
 		status = qs_tar_writer_data(writer, index, index_size, error);

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <zstd.h>
 
+#include "container/member_names.h"
 #include "os/file.h"
 #include "os/pool.h"
 #include "os/sha256.h"
@@ -253,36 +254,23 @@ static int compare_members(const void *a, const void *b)
 	return order != 0 ? order : (int)pack_coarsest(x->variants) - (int)pack_coarsest(y->variants);
 }
 
-static int is_taken(const pack_members *members, size_t n_named, const char *name)
-{
-	if (strncmp(name, "qstore/", 7) == 0)
-		return 1;
-	for (size_t i = 0; i < n_named; i++)
-		if (strcmp(members->items[i].name, name) == 0)
-			return 1;
-	return 0;
-}
-
-/* The finest variant's files keep their names; those of others are in a folder that is named like their
- * finest variant. Names that are taken get "_" in front. */
 static qstore_status name_members(pack_members *members, const pack_input *input, qstore_error *error)
 {
-	for (size_t i = 0; i < members->n; i++) {
+	qs_member_names names = {.arena = input->arena};
+	qstore_status status = QSTORE_OK;
+	for (size_t i = 0; i < members->n && !status; i++) {
 		pack_member *member = &members->items[i];
 		const pack_small *small = member->small;
 		uint32_t v = input->n_variants - 1;
-		int is_high = small->variants >> v & 1;
 		while ((small->variants >> v & 1) == 0)
 			v--;
-		member->name =
-		    qs_arena_text(input->arena, "%s%s%s%s", is_high ? "" : input->variants[v].name,
-		                  is_high ? "" : "/", small->name, member->kind == QS_FILE_ZSTD ? ".zst" : "");
-		while (member->name && is_taken(members, i, member->name))
-			member->name = qs_arena_text(input->arena, "_%s", member->name);
+		const char *variant = v == input->n_variants - 1 ? NULL : input->variants[v].name;
+		member->name = qs_member_name_next(&names, variant, small->name, member->kind == QS_FILE_ZSTD);
 		if (!member->name)
-			return qs_no_memory(error);
+			status = qs_no_memory(error);
 	}
-	return QSTORE_OK;
+	qs_member_names_end(&names);
+	return status;
 }
 
 qstore_status pack_make_members(pack_members *members, const pack_input *input, int compare,
