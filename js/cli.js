@@ -6,20 +6,24 @@ import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { QstoreError } from "./error.js";
 import { openQstore } from "./node/open.js";
+import { PipeSource } from "./node/pipe.js";
 import { ProgressBar, formatSize } from "./node/progress.js";
 import { unpack } from "./node/unpack.js";
 
 const NAME = "qstore-decode";
 
-const HELP = `Usage: ${NAME} FILE.qstore|URL [--precision int8|bf16|fp16|low|high|all] [-o DIR]
+const HELP = `Usage: ${NAME} FILE.qstore|URL|- [--precision int8|bf16|fp16|low|high|all] [-o DIR|-]
 
 Restores a model's files from an archive, byte for byte; checksums of all bytes are checked.
-The first part of an archive is enough for the coarse precision; of a URL no more is read.
+The first part of an archive is enough for the coarse precision; of a URL, and of standard input ("-"), no more is read.
 
   -p, --precision NAME  which variant: its name, low, high (default), or all: each in DIR/NAME
-  -o, --output DIR      folder (default: the archive's name without .qstore, "-" and the precision)
+  -o, --output DIR      folder (default: the archive's name without .qstore, "-" and the precision); "-" writes one file to standard
+                        output, and with --tensor a name in .safetensors, .npy or .bin is that of a file
       --file NAME       only this file (repeatable; '*' stands for anything)
-      --tensor NAME     only this tensor, into DIR/tensors.safetensors (repeatable; '*' likewise)
+      --tensor NAME     only this tensor, into DIR/tensors.safetensors (blocks of GGUF: the bytes, into DIR/NAME.bin; repeatable; '*'
+                        likewise)
+      --as f32          make these tensors F32: floats of 8 and 16 bits, and most blocks of GGUF; others stay as they are
   -j, --threads N       threads (default: all cores)
       --header "N: V"   send this header with each request (repeatable; for URLs)
       --base OLD        of an archive that was packed with one: the model that it is a difference to (an archive, file, folder or URL)
@@ -33,7 +37,8 @@ The first part of an archive is enough for the coarse precision; of a URL no mor
   -V, --version         the version
 
 What is fetched of a URL is kept until all of it is restored, so that the same command goes on after an interruption.
-Exit status: 0 done, 1 failed, 2 wrong usage. No file appears before all are complete and verified.
+Exit status: 0 done, 1 failed, 2 wrong usage. No file appears before all are complete and verified. On standard
+output, each part of a file is verified before it is written.
 `;
 
 const SIGNALS = /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"]);
@@ -59,8 +64,10 @@ function parse(args) {
 		throw new UsageError("no archive given");
 	if (positionals.length > 1)
 		throw new UsageError(`one archive at a time, not also ${positionals[1]}`);
-	if (values.output === "-")
-		throw new UsageError("files are not written to standard output; give a folder (./- for one of that name)");
+	if (values.output === "-" && values.json)
+		throw new UsageError("--json and -o - are both for standard output");
+	if (values.as !== undefined && !values.tensor)
+		throw new UsageError("--as is for tensors: select some with --tensor");
 	const threads = values.threads === undefined ? availableParallelism() : Number(values.threads);
 	if (!/^\d+$/.test(values.threads ?? "1") || threads < 1 || threads > 1024)
 		throw new UsageError(`-j needs a number of threads, not ${values.threads}`);
@@ -89,6 +96,7 @@ function parseAll(args) {
 			output: { type: "string", short: "o" },
 			file: { type: "string", multiple: true },
 			tensor: { type: "string", multiple: true },
+			as: { type: "string" },
 			threads: { type: "string", short: "j" },
 			header: { type: "string", multiple: true },
 			base: { type: "string" },
@@ -115,7 +123,7 @@ function isUrl(archive) {
  * @param {string} precision
  */
 function defaultOutput(archive, precision) {
-	let path = archive;
+	let path = archive === "-" ? "" : archive;
 	if (isUrl(archive)) {
 		path = new URL(archive).pathname;
 		try {
@@ -133,17 +141,33 @@ function defaultOutput(archive, precision) {
  * @param {AbortSignal} signal
  */
 async function run(options, signal) {
+	const pipe = options.archive === "-" ? await PipeSource.open(process.stdin) : undefined;
+	try {
+		await runOn(options, pipe, signal);
+	} finally {
+		await pipe?.close();
+	}
+}
+
+/**
+ * @param {ReturnType<typeof parse>} options
+ * @param {PipeSource | undefined} pipe the archive, if it is on standard input
+ * @param {AbortSignal} signal
+ */
+async function runOn(options, pipe, signal) {
 	const { archive: place, precision = "high", threads, headers, force, quiet, json } = options;
 	const bar = new ProgressBar(process.stderr, !quiet && !json);
 	const cache = !options["no-cache"] && { folder: options.cache, revalidate: 0 };
-	const archive = await openQstore(place, { headers, cache, base: options.base, workers: threads > 1 ? threads : false, signal });
+	const archive = await openQstore(pipe ?? place, { headers, cache, base: options.base, workers: threads > 1 ? threads : false, signal });
 	try {
 		// A precision that the archive does not have names no folder.
 		if (precision !== "all")
 			archive.variant(precision);
-		const output = options.output ?? defaultOutput(place, precision);
+		await pipe?.fill(precision === "all" ? Infinity : archive.variant(precision).prefixSize);
+		const output = options.output ?? defaultOutput(place, precision), toStdout = output === "-";
 		const result = await unpack(archive, {
 			output, precision, force, files: options.file, tensors: options.tensor, sha256: options.sha256, signal,
+			as: /** @type {"f32" | undefined} */ (options.as), write: toStdout ? printBytes : undefined,
 			onProgress: (progress) => bar.update(progress),
 			onWarning: (text) => {
 				bar.end();
@@ -157,6 +181,10 @@ async function run(options, signal) {
 		if (json)
 			print(`${JSON.stringify({ output, precision, ...result }, null, 2)}\n`);
 		else if (!quiet)
+			for (const { file, dtype, shape } of result.tensors ?? [])
+				(toStdout ? (/** @type {string} */ text) => process.stderr.write(text) : print)(
+					`${line(file)}: ${dtype} [${shape.join(", ")}]\n`);
+		if (!json && !quiet && !toStdout)
 			print(`${output}: ${result.files} file${result.files === 1 ? "" : "s"}, ${formatSize(result.size)}` +
 				`${result.fetched > 0 ? `, ${formatSize(result.fetched)} fetched` : ""}\n`);
 	} finally {
@@ -170,7 +198,11 @@ async function run(options, signal) {
  * @param {string} text
  */
 function print(text) {
-	const bytes = Buffer.from(text);
+	printBytes(Buffer.from(text));
+}
+
+/** @param {Uint8Array} bytes */
+function printBytes(bytes) {
 	for (let at = 0; at < bytes.length;) {
 		try {
 			at += writeSync(1, bytes, at);

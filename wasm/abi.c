@@ -10,6 +10,7 @@
 #include <qstore.h>
 #include "core/bytes.h"
 #include "core/chunk.h"
+#include "core/dequantize.h"
 #include "core/index.h"
 #include "core/layout.h"
 #include "core/zstd.h"
@@ -30,6 +31,8 @@ void qs_interleaved_columns(const uint8_t *codes, uint32_t rows, uint32_t cols, 
                             size_t n_words, uint8_t *dst);
 void qs_words_transposed(uint32_t bits, const uint8_t *codes, uint32_t rows, uint32_t cols, uint32_t first,
                          size_t n_words, uint8_t *dst);
+int qs_has_f32(uint32_t dtype);
+void qs_to_f32(uint32_t dtype, const uint8_t *src, size_t n_blocks, uint8_t *dst);
 void qs_xxh3(const uint8_t *src, size_t src_size, uint8_t *out);
 int qs_zstd(const uint8_t *src, size_t src_size, uint8_t *dst, size_t dst_size, void *work);
 
@@ -183,6 +186,18 @@ void qs_interleaved_columns(const uint8_t *codes, uint32_t rows, uint32_t cols, 
                             size_t n_words, uint8_t *dst)
 {
 	qs_words_interleave_columns(codes, rows, cols, first, n_words, dst);
+}
+
+/* Can elements of this dtype be made singles (core/dequantize.h)? */
+int qs_has_f32(uint32_t dtype)
+{
+	return qs_dequantizes(dtype);
+}
+
+/* Makes singles of n_blocks blocks, or elements. */
+void qs_to_f32(uint32_t dtype, const uint8_t *src, size_t n_blocks, uint8_t *dst)
+{
+	qs_dequantize(dtype, src, n_blocks, dst);
 }
 
 /* Writes the XXH3-64 checksum of src, with seed 0, to out as a u64. */

@@ -4,7 +4,7 @@ EMCC ?= emcc
 
 # The functions that js/wasm/decoder.js calls.
 WASM_EXPORTS := qs_version qs_heap qs_workspace_size qs_workspace_init qs_header qs_body qs_chunk qs_blocks qs_words qs_words_transposed qs_interleaved qs_interleaved_columns \
-	qs_xxh3 qs_zstd
+	qs_has_f32 qs_to_f32 qs_xxh3 qs_zstd
 
 WASM_CFLAGS := -std=c11 -O3 -ffp-contract=off $(WARNINGS) -D_GNU_SOURCE -DXXH_VECTOR=XXH_SCALAR -Inative/include -Inative/src -I$(B)/include
 # zstd has the workspace that it is given, and no other memory.

@@ -1,13 +1,15 @@
 /** An open archive: its variants, files and tensors, and their bytes. */
 
-import { ArchiveBytes, ArchiveFile, ArchiveTensor, readTensors } from "./contents.js";
+import { ArchiveFile, ArchiveTensor } from "./contents.js";
 import { NONE } from "../format/archive-index.js";
 import { DTYPES, FILE_KINDS, KIND, KINDS, LAYOUT, RULES } from "../format/facts.js";
 import { QstoreError } from "../error.js";
 import { findVariant, hasVariant, isInCoarserLayer } from "../format/variants.js";
 import { tensorObjects } from "../plan/pieces.js";
 import { planVariant, sumDownload } from "../plan/ranges.js";
+import { npyHeader } from "./npy.js";
 import { safetensorsHeader } from "./safetensors.js";
+import { checkElements, selectTensor, tensorFile } from "./tensor-file.js";
 import { fetchRanges, loadTensors, sumToFetch } from "./tensors.js";
 import { upgradeTensors } from "./upgrade.js";
 
@@ -17,6 +19,14 @@ import { upgradeTensors } from "./upgrade.js";
 /** @typedef {import("../source/source.js").ReadOptions} ReadOptions */
 /** @typedef {import("../source/source.js").Source} Source */
 /** @typedef {import("../wasm/decoder.js").Decoder} Decoder */
+
+/** @typedef {import("./contents.js").ArchiveBytes} ArchiveBytes */
+
+/**
+ * @typedef {object} ConvertOptions
+ * @property {string} [as] "f32": floats of 8 and 16 bits, and those blocks of ggml whose values are known, become F32; other types stay as
+ *   they are
+ */
 
 /**
  * @typedef {object} Variant
@@ -233,16 +243,37 @@ export class Archive {
 	}
 
 	/**
-	 * Makes a safetensors file of some tensors of one variant.
+	 * Makes a safetensors file of some tensors of one variant, which must not be in blocks unless they are made F32.
 	 * @param {ArchiveTensor[]} tensors in the archive's order
+	 * @param {ConvertOptions} [options]
 	 * @returns {ArchiveBytes}
 	 */
-	safetensors(tensors) {
-		const header = safetensorsHeader(tensors);
-		const index = this.index;
-		const size = tensors.reduce((sum, tensor) => sum + tensor.size, header.length);
-		const records = tensors.map(({ number }) => index.tensor(number)), context = this.#context();
-		return new ArchiveBytes(size, (start, end, options) => readTensors(context, header, records, start, end, options));
+	safetensors(tensors, { as } = {}) {
+		const selected = tensors.map((tensor) => selectTensor(this.#context(), tensor, as));
+		checkElements(selected);
+		return tensorFile(this.#context(), safetensorsHeader(selected), selected);
+	}
+
+	/**
+	 * Makes a file of NumPy's of one tensor. NumPy has no BF16, no floats of 8 bits and no blocks: they are made F32.
+	 * @param {ArchiveTensor} tensor
+	 * @param {ConvertOptions} [options]
+	 * @returns {ArchiveBytes}
+	 */
+	npy(tensor, { as } = {}) {
+		const selected = selectTensor(this.#context(), tensor, as);
+		return tensorFile(this.#context(), npyHeader(selected), [selected]);
+	}
+
+	/**
+	 * The bytes of a tensor, without a header.
+	 * @param {ArchiveTensor} tensor
+	 * @param {ConvertOptions} [options]
+	 * @returns {ArchiveBytes & { dtype: string, hasElements: boolean }} hasElements: can safetensors have it?
+	 */
+	tensorBytes(tensor, { as } = {}) {
+		const selected = selectTensor(this.#context(), tensor, as), { dtype, hasElements } = selected;
+		return Object.assign(tensorFile(this.#context(), new Uint8Array(0), [selected]), { dtype, hasElements });
 	}
 
 	/**

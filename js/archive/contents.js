@@ -3,7 +3,7 @@
 import { fileBlob, fileResponse } from "./blob.js";
 import { FILE } from "../format/facts.js";
 import { QstoreError } from "../error.js";
-import { planFile, planTensors } from "../plan/pieces.js";
+import { planFile } from "../plan/pieces.js";
 import { streamOf } from "../util/readable.js";
 import { sha256 } from "../util/sha256.js";
 import { readExactly } from "../source/source.js";
@@ -12,7 +12,6 @@ import { TensorData } from "./tensor-data.js";
 
 /** @typedef {import("./archive.js").TensorInfo} TensorInfo */
 /** @typedef {import("../format/archive-index.js").FileRecord} FileRecord */
-/** @typedef {import("../format/archive-index.js").TensorRecord} TensorRecord */
 /** @typedef {import("../wasm/decoder.js").Decoder} Decoder */
 /** @typedef {import("../source/source.js").ReadOptions} ReadOptions */
 
@@ -212,22 +211,6 @@ async function restoreMember({ source, decoder }, file, offset, options) {
 		const what = error.message === OTHER_SHA256 ? OTHER_SHA256 : "it does not decompress";
 		throw new QstoreError("CORRUPT", `${name}file ${file.name} is damaged: ${what}`, { cause: error });
 	}
-}
-
-/**
- * Reads bytes of a header and of tensors that follow it.
- * @param {Context} context
- * @param {Uint8Array} header
- * @param {TensorRecord[]} tensors
- * @param {number} start
- * @param {number} end
- * @param {ReadOptions} options
- */
-export async function* readTensors(context, header, tensors, start, end, options) {
-	if (start < header.length)
-		yield header.slice(start, end);
-	const pieces = planTensors(context.index, tensors, start - header.length, end - header.length);
-	yield* decodePieces(context, pieces, options);
 }
 
 /**

@@ -30,10 +30,17 @@ export async function readIndex(source, decoder, options) {
 		CORRUPT: `${name}the index header is damaged`,
 	}, name);
 	const size = INDEX_OFFSET + INDEX_HEADER_SIZE + header.bodyCodedSize;
-	if (source.byteLength !== undefined && source.byteLength < size)
-		throw new QstoreError("TRUNCATED", `${name}ends inside the index: ${source.byteLength} of ${size} bytes`);
+	const checkSize = () => {
+		if (source.byteLength !== undefined && source.byteLength < size)
+			throw new QstoreError("TRUNCATED", `${name}ends inside the index: ${source.byteLength} of ${size} bytes`);
+	};
+	checkSize();
 	if (head.length < size) {
-		const rest = await readExactly(source, head.length, size - head.length, options);
+		const rest = await readExactly(source, head.length, size - head.length, options).catch((error) => {
+			// A pipe's size is known only now.
+			checkSize();
+			throw error;
+		});
 		const all = new Uint8Array(size);
 		all.set(head);
 		all.set(rest, head.length);

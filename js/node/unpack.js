@@ -7,18 +7,23 @@ import { QstoreError } from "../error.js";
 import { checkName, escapeName, isWindowsName } from "./file-names.js";
 import { ioError } from "./io-error.js";
 import { makeTempFolder, sweepTemp } from "./temp.js";
+import { checkForm, fileForm, planTensorOutputs } from "./unpack-tensors.js";
 
 /** @typedef {import("../archive/archive.js").Archive} Archive */
 /** @typedef {import("../archive/contents.js").ArchiveBytes} ArchiveBytes */
 
 /**
  * @typedef {object} UnpackOptions
- * @property {string} output folder; made when it does not exist
+ * @property {string} output folder; made when it does not exist. With `tensors`, a path that ends in .safetensors, .npy or .bin is that
+ *   of a file: of all these tensors, of one, or of the bytes of one
  * @property {string} [precision] a variant's name, "low", "high" (default), or "all": each in a folder of its own
  * @property {boolean} [force] replace existing files
  * @property {string[]} [files] only these; "*" stands for anything
  * @property {string[]} [tensors] only tensors.safetensors, made of these in the archive's order (and the files of
- *   `files`)
+ *   `files`). The bytes of each one whose type safetensors does not have, such as blocks of ggml, become a file NAME.bin
+ * @property {"f32"} [as] make these tensors F32: floats of 8 and 16 bits, and the blocks of ggml whose values are known
+ * @property {(bytes: Uint8Array) => void | Promise<void>} [write] takes the bytes of the one file that is selected, in order; nothing is
+ *   written to `output` then
  * @property {boolean} [sha256] compare whole files with their SHA-256 too
  * @property {AbortSignal} [signal]
  * @property {(progress: UnpackProgress) => void} [onProgress]
@@ -39,6 +44,16 @@ import { makeTempFolder, sweepTemp } from "./temp.js";
  * @property {number} files how many
  * @property {number} size of all files, in bytes
  * @property {number} fetched bytes that came over the network for them
+ * @property {RawTensor[]} [tensors] the files that have only the bytes of a tensor; undefined: there are none
+ */
+
+/**
+ * A file that has only the bytes of a tensor.
+ * @typedef {object} RawTensor
+ * @property {string} file its path
+ * @property {string} tensor the tensor's name
+ * @property {string} dtype
+ * @property {number[]} shape
  */
 
 /**
@@ -47,9 +62,8 @@ import { makeTempFolder, sweepTemp } from "./temp.js";
  * @property {ArchiveBytes} bytes
  * @property {string} [sha256] to compare them with
  * @property {string} [file] the archive's name for it
+ * @property {import("../archive/contents.js").ArchiveTensor} [tensor] the tensor whose bytes it is, without a header
  */
-
-const TENSORS_NAME = "tensors.safetensors";
 
 /**
  * @param {Archive} archive
@@ -57,8 +71,10 @@ const TENSORS_NAME = "tensors.safetensors";
  * @returns {Promise<Unpacked>}
  */
 export async function unpack(archive, options) {
-	const { output, precision = "high", force = false, files, tensors, sha256 = false, signal, onProgress, onWarning } = options;
-	const outputs = planOutputs(archive, precision, files, tensors, sha256);
+	const { output, force = false, write, signal, onProgress, onWarning } = options;
+	if (!write && output === "")
+		throw new QstoreError("USAGE", "no output folder");
+	const outputs = planOutputs(archive, options), folder = fileForm(options) ? dirname(output) : output;
 	const total = outputs.reduce((sum, { bytes }) => sum + bytes.size, 0);
 	let done = 0, fetched = 0;
 	/** @param {number} size */
@@ -66,60 +82,85 @@ export async function unpack(archive, options) {
 		done += size;
 		onProgress?.({ phase: "restoring", done, total });
 	};
-	if (output === "")
-		throw new QstoreError("USAGE", "no output folder");
-	if (process.platform === "win32")
-		for (const each of outputs.filter(({ name }) => !isWindowsName(name)))
-			rename(archive, each, onWarning);
-	for (const { name } of outputs)
-		checkName(archive, name);
-	await checkTargets(archive, output, outputs, force);
-	signal?.throwIfAborted();
-	const made = await makeFolder(output);
+	const reading = { signal, onFetch: (/** @type {number} */ bytes) => fetched += bytes };
+	if (write) {
+		if (outputs.length !== 1)
+			throw failure(archive, "USAGE", `a stream takes one file, and ${outputs.length} are selected`);
+		await readOutput(archive, outputs[0], reading, async (bytes) => {
+			await write(bytes);
+			count(bytes.length);
+		});
+	} else {
+		if (process.platform === "win32")
+			for (const each of outputs.filter(({ name }) => !isWindowsName(name)))
+				rename(archive, each, onWarning);
+		for (const { name } of outputs)
+			checkName(archive, name);
+		await checkTargets(archive, folder, outputs, force);
+		signal?.throwIfAborted();
+		await restoreAll(archive, folder, outputs, { force, reading, count, onWarning });
+	}
+	const raw = outputs.flatMap(({ name, tensor }) => tensor ?
+		[{ file: write ? name : join(folder, name), tensor: tensor.name, dtype: tensor.dtype, shape: tensor.shape }] : []);
+	return { files: outputs.length, size: total, fetched, ...(raw.length > 0 ? { tensors: raw } : {}) };
+}
+
+/**
+ * Restores outputs in a folder of their own, and moves them from there when all are complete.
+ * @param {Archive} archive
+ * @param {string} folder
+ * @param {Output[]} outputs
+ * @param {{ force: boolean, reading: import("../source/source.js").ReadOptions, count: (size: number) => void,
+ *   onWarning: ((text: string) => void) | undefined }} options
+ */
+async function restoreAll(archive, folder, outputs, { force, reading, count, onWarning }) {
+	const made = await makeFolder(folder);
 	try {
-		await sweepTemp(output);
-		const staging = await inFolder(output, "cannot create files in it", () => makeTempFolder(output));
+		await sweepTemp(folder);
+		const staging = await inFolder(folder, "cannot create files in it", () => makeTempFolder(folder));
 		try {
 			if (await escapeOutputs(archive, outputs, staging, onWarning))
-				await checkTargets(archive, output, outputs, force);
+				await checkTargets(archive, folder, outputs, force);
 			for (const each of outputs)
-				await restore(archive, staging, each, { signal, onFetch: (bytes) => fetched += bytes }, count);
-			await place(staging, output, outputs, force);
+				await restore(archive, staging, each, reading, count);
+			await place(staging, folder, outputs, force);
 		} finally {
 			await rm(staging, { recursive: true, force: true });
 		}
 	} catch (error) {
-		await removeFolders(output, made);
+		await removeFolders(folder, made);
 		throw error;
 	}
-	return { files: outputs.length, size: total, fetched };
 }
 
 /**
  * @param {Archive} archive
- * @param {string} precision
- * @param {string[] | undefined} files
- * @param {string[] | undefined} tensors
- * @param {boolean} hashed compare all files with their SHA-256, not only those that no chunks are checked of
+ * @param {UnpackOptions} options
  */
-function planOutputs(archive, precision, files, tensors, hashed) {
-	const all = precision === "all";
+function planOutputs(archive, options) {
+	const { precision = "high", files, tensors, sha256: hashed = false } = options, all = precision === "all";
 	const fileMatcher = files && new Matcher(files), tensorMatcher = tensors && new Matcher(tensors);
 	/** @type {Output[]} */
 	const outputs = [];
+	checkForm(options);
 	for (const variant of all ? archive.variants : [archive.variant(precision)]) {
-		const folder = all ? `${variant.name}/` : "", options = { precision: variant.name };
+		const folder = all ? `${variant.name}/` : "", named = { precision: variant.name };
 		archive.checkComplete(variant.name);
+		/** @type {Set<string>} */
+		const taken = new Set();
 		if (tensorMatcher) {
-			const found = archive.tensorsOf(options).filter(({ name }) => tensorMatcher.matches(name));
-			checkNames(archive, found);
-			outputs.push({ name: folder + TENSORS_NAME, bytes: archive.safetensors(found) });
+			const found = archive.tensorsOf(named).filter(({ name }) => tensorMatcher.matches(name));
+			for (const each of planTensorOutputs(archive, found, options)) {
+				taken.add(each.name);
+				outputs.push({ ...each, name: folder + each.name });
+			}
 		}
-		for (const file of archive.filesOf(options)) {
+		for (const file of archive.filesOf(named)) {
 			if (fileMatcher ? !fileMatcher.matches(file.name) : tensorMatcher)
 				continue;
-			if (tensorMatcher && file.name === TENSORS_NAME)
-				throw failure(archive, "USAGE", `file ${TENSORS_NAME} and the selected tensors would have the same name`);
+			if (taken.has(file.name))
+				throw failure(archive, "USAGE", `file ${file.name} and the selected tensors would have the same name`);
+			// Chunks are checked by their own checksums, files without any by their SHA-256.
 			const sha256 = hashed || archive.files[file.number].kind !== "assembled" ? file.sha256 : undefined;
 			outputs.push({ name: folder + file.name, bytes: file, sha256, file: file.name });
 		}
@@ -127,22 +168,6 @@ function planOutputs(archive, precision, files, tensors, hashed) {
 	fileMatcher?.checkUsed(archive, "file");
 	tensorMatcher?.checkUsed(archive, "tensor");
 	return outputs;
-}
-
-/**
- * Tensors in one file must not have the same name.
- * @param {Archive} archive
- * @param {import("../archive/contents.js").ArchiveTensor[]} tensors
- */
-function checkNames(archive, tensors) {
-	/** @type {Map<string, string>} */
-	const seen = new Map();
-	for (const { name, file } of tensors) {
-		const other = seen.get(name);
-		if (other !== undefined)
-			throw failure(archive, "INPUT", `tensor ${name} is in both ${other} and ${file}: they cannot be in one file`);
-		seen.set(name, file);
-	}
 }
 
 class Matcher {
@@ -308,24 +333,37 @@ async function canCreate(path) {
  * @param {import("../source/source.js").ReadOptions} options
  * @param {(size: number) => void} count
  */
-async function restore(archive, staging, { name, bytes, sha256, file }, options, count) {
-	const path = join(staging, name);
+async function restore(archive, staging, output, options, count) {
+	const { name } = output, path = join(staging, name);
 	// The staging folder was made a moment ago, for us alone: nobody else's links are in it.
 	await inFolder(dirname(path), "cannot create the folder", () => mkdir(dirname(path), { recursive: true }));
 	const handle = await inFolder(name, "cannot create", () => open(path, "wx"));
-	const hash = sha256 === undefined ? undefined : createHash("sha256");
 	try {
-		for await (const chunk of bytes.chunks(0, bytes.size, options)) {
-			hash?.update(chunk);
+		await readOutput(archive, output, options, async (chunk) => {
 			for (let at = 0; at < chunk.length;)
 				at += (await inFolder(name, "cannot write", () => handle.write(chunk, at))).bytesWritten;
 			count(chunk.length);
-		}
+		});
 		// No name is given to bytes that a power cut would lose.
 		await inFolder(name, "cannot write", () => handle.sync());
 	} finally {
 		// Some filesystems report a full disk only here.
 		await inFolder(name, "cannot write", () => handle.close());
+	}
+}
+
+/**
+ * Reads one output from its beginning to its end, and compares it with its SHA-256.
+ * @param {Archive} archive
+ * @param {Output} output
+ * @param {import("../source/source.js").ReadOptions} options
+ * @param {(bytes: Uint8Array) => Promise<void>} take
+ */
+async function readOutput(archive, { bytes, sha256, file }, options, take) {
+	const hash = sha256 === undefined ? undefined : createHash("sha256");
+	for await (const chunk of bytes.chunks(0, bytes.size, options)) {
+		hash?.update(chunk);
+		await take(chunk);
 	}
 	if (hash && hash.digest("hex") !== sha256)
 		throw failure(archive, "CORRUPT", `file ${file} is damaged: its SHA-256 differs`);

@@ -100,6 +100,8 @@ function checkSafe(value) {
  *   } qs_words_transposed
  * @property {(codes: number, count: number, dst: number) => void} qs_interleaved
  * @property {(codes: number, rows: number, cols: number, first: number, count: number, dst: number) => void} qs_interleaved_columns
+ * @property {(dtype: number) => number} qs_has_f32
+ * @property {(dtype: number, src: number, count: number, dst: number) => void} qs_to_f32
  * @property {(src: number, size: number, out: number) => void} qs_xxh3
  * @property {(src: number, size: number, dst: number, dstSize: number, work: number) => number} qs_zstd
  */
@@ -273,6 +275,31 @@ export class Decoder {
 				abi.qs_words_transposed(bits, source, rows, cols, first, elems, out);
 			}
 			this.#give(out, dst, damaged, check);
+		});
+	}
+
+	/**
+	 * Can elements of this dtype be made singles (native/src/core/dequantize.h)?
+	 * @param {number} dtype
+	 */
+	canDequantize(dtype) {
+		return this.#abi.qs_has_f32(dtype) !== 0;
+	}
+
+	/**
+	 * Makes singles of blocks, or of floats of 8 and 16 bits.
+	 * @param {number} dtype one that canDequantize()
+	 * @param {Uint8Array} bytes whole blocks
+	 * @returns {Uint8Array<ArrayBuffer>} 4 bytes for each element
+	 */
+	dequantize(dtype, bytes) {
+		const { blockElems, blockSize } = DTYPES[dtype], count = bytes.length / blockSize;
+		if (!Number.isInteger(count) || !this.canDequantize(dtype))
+			throw new QstoreError("USAGE", `${bytes.length} bytes of ${DTYPES[dtype].name} cannot be made f32`);
+		return this.#heap.scope(() => {
+			const src = this.#heap.copy(bytes), size = 4 * count * blockElems, dst = this.#heap.alloc(size);
+			this.#abi.qs_to_f32(dtype, src, count, dst);
+			return this.#heap.bytes.slice(dst, dst + size);
 		});
 	}
 

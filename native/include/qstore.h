@@ -432,14 +432,30 @@ typedef struct qstore_unpack_options {
 	 * own.
 	 */
 	const char *precision;
-	const char *output; /* path of a folder, which is made when it does not exist */
-	int force;          /* existing files are replaced */
+	/* Path of a folder, which is made when it does not exist. With `tensors`, a path that ends in
+	 * .safetensors, .npy or .bin is that of a file: of all these tensors, of one, or of the bytes of one. */
+	const char *output;
+	int force; /* existing files are replaced */
 	/* NULL-terminated lists of names in which '*' matches any text, or NULL. With `files`, only these files
 	 * are restored. With `tensors`, only the file tensors.safetensors is made, of these tensors in the
-	 * archive's order (and the files of `files`). A name that matches nothing is NOT_FOUND. */
+	 * archive's order (and the files of `files`). Tensors in ggml's blocks, or of another type that
+	 * safetensors does not have, become files of their own, which have only the tensor's bytes: NAME.bin,
+	 * with %2F for '/' and %25 for '%'. A name that matches nothing is NOT_FOUND. */
 	const char *const *files, *const *tensors;
 	int sha256; /* whole files are compared with their SHA-256 too */
 	qstore_work work;
+	/* "f32": those of `tensors` whose type is a float of 8 or 16 bits or one of ggml's blocks become F32,
+	 * with the values that ggml computes; the others stay as they are. USAGE for types of blocks whose values
+	 * this library does not know (IQ1, IQ2, IQ3, TQ, Q8_1, Q8_K). NULL: all stay as they are. */
+	const char *as;
+	/* Takes the bytes of the one file that is selected, in order; `output` and `force` mean nothing then. A
+	 * status that is not QSTORE_OK ends the call; error->text may say why, and is never NULL. NULL: files are
+	 * written. */
+	qstore_status (*write)(void *user, const void *data, size_t size, qstore_error *error);
+	/* Called at the end for each file that has only the bytes of a tensor, with its path (with `write`,
+	 * its name) and the tensor's number. Or NULL. */
+	void (*on_raw)(void *user, const char *path, uint32_t tensor);
+	void *user; /* passed to these two */
 } qstore_unpack_options;
 
 typedef struct qstore_unpack_result {
@@ -451,7 +467,7 @@ typedef struct qstore_unpack_result {
  * name this system does not allow gets an escaped one ("a%3Ab" for "a:b"), and there is a warning. After a
  * failure nothing is left behind. *result is filled after success; result may be NULL. Errors: USAGE,
  * NOT_FOUND, EXISTS, TRUNCATED, CORRUPT (the tensor is named), INPUT (two tensors of one name for
- * tensors.safetensors), LIMIT, IO, MEMORY, CANCELLED. */
+ * tensors.safetensors), LIMIT, IO, MEMORY, CANCELLED, and those of `write`. */
 qstore_status qstore_unpack(qstore_archive *archive, const qstore_unpack_options *options,
                             qstore_unpack_result *result, qstore_error *error);
 

@@ -115,6 +115,26 @@ test("tensors by name and precision, and as a safetensors file", async () => {
 		assert.deepEqual(await file.read(start, Math.min(start + 30, all.length)), all.slice(start, start + 30));
 });
 
+test("tensors that are made F32, in any range", async () => {
+	const archive = await open(), tensors = archive.tensorsOf(), f32 = Buffer.alloc(4 * 37);
+	[parts.objects[3].data, parts.objects[5].data].map((data) => Buffer.from(data)).reduce((at, data) => {
+		for (let i = 0; i < data.length; i += 2)
+			f32.writeUInt32LE(data.readUInt16LE(i) << 16 >>> 0, at + 2 * i);
+		return at + 2 * data.length;
+	}, 0);
+	const file = archive.safetensors(tensors, { as: "f32" }), all = await file.read();
+	const n = Number(new DataView(all.buffer).getBigUint64(0, true)), header = JSON.parse(new TextDecoder().decode(all.subarray(8, 8 + n)));
+	assert.deepEqual(header.w, { dtype: "F32", shape: [6, 5], data_offsets: [28, 148] });
+	assert.deepEqual(Buffer.from(all.subarray(8 + n)), f32);
+	for (let start = 0; start <= all.length; start += 5)
+		assert.deepEqual(await file.read(start, Math.min(start + 33, all.length)), all.slice(start, start + 33));
+	const npy = await archive.npy(archive.tensor("norm"), { as: "f32" }).read();
+	assert.match(Buffer.from(npy).toString("latin1", 0, 128), /^\x93NUMPY\x01\0v\0\{'descr': '<f4', 'fortran_order': False, 'shape': \(7,\), \} +\n$/);
+	assert.deepEqual(Buffer.from(npy.subarray(128)), f32.subarray(0, 28));
+	assert.throws(() => archive.npy(archive.tensor("w")), { code: "USAGE", message: /BF16, which NumPy does not have/ });
+	assert.throws(() => archive.npy(archive.tensor("w"), { as: "f64" }), { code: "USAGE", message: "tensors can be made f32, not f64" });
+});
+
 test("safetensors headers are exactly as specified", () => {
 	const text = (tensors) => {
 		const header = safetensorsHeader(tensors);

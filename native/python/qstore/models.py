@@ -32,12 +32,14 @@ def pack(high, low=(), *, output, skip=None, beside=False, quantize=None, includ
     work.call("qstore_pack", byref(options), None)
 
 
-def unpack(archive, output, *, precision="high", base=None, files=None, tensors=None, sha256=False, force=False, progress=None,
-           warn=None, threads=0):
+def unpack(archive, output, *, precision="high", base=None, files=None, tensors=None, as_f32=False, sha256=False, force=False,
+           progress=None, warn=None, threads=0):
     """Restores the files of a variant into the folder output; gives their number and bytes.
 
     precision: the variant's name, "low", "high" or "all". files: names, in which '*' matches anything: only these. tensors:
-    only the file tensors.safetensors of these tensors. sha256: compares whole files too.
+    only the file tensors.safetensors of these tensors, and a file NAME.bin of the bytes of each one that is in blocks; output
+    may then be a file in .safetensors, .npy or .bin. as_f32: makes blocks and floats of 8 and 16 bits F32. sha256: compares
+    whole files too.
 
     Raises QstoreError, and what the callbacks raise.
     """
@@ -50,7 +52,7 @@ def unpack(archive, output, *, precision="high", base=None, files=None, tensors=
             call("qstore_set_base", opened, path_bytes(base))
         options = qstore_unpack_options(
             struct_size=sizeof(qstore_unpack_options), precision=precision.encode(), output=path_bytes(output), force=force,
-            files=text_list(files), tensors=text_list(tensors), sha256=sha256, work=work.struct)
+            files=text_list(files), tensors=text_list(tensors), sha256=sha256, work=work.struct, **({"as": b"f32"} if as_f32 else {}))
         work.call("qstore_unpack", opened, byref(options), byref(result))
     finally:
         library.qstore_close(opened)

@@ -14,6 +14,7 @@
 #include "os/file.h"
 #include "os/pool.h"
 #include "os/sha256.h"
+#include "stream.h"
 
 /* A file that is being written. It is open from its first span on until its last one is written. */
 typedef struct target {
@@ -136,7 +137,7 @@ static qstore_status end_span(restorer *r, uint32_t output, qstore_error *error)
 	return is_complete ? close_target(t, 1, error) : QSTORE_OK;
 }
 
-/* ---- Files of no object ---- */
+/* ---- Bytes of no object ---- */
 
 typedef struct member_target {
 	restorer *r;
@@ -167,6 +168,20 @@ static qstore_status restore_member(restorer *r, uint32_t output, const target *
 		return QSTORE_OK;
 	qs_index_file(&r->archive->index, r->outputs[output].file, &file);
 	return qs_member_read(r->archive, &file, write_member, &m, error);
+}
+
+static qstore_status write_converted(void *user, const void *data, size_t size, qstore_error *error)
+{
+	return write_member(user, data, size, error);
+}
+
+/* Restores a range whose elements are made singles. Several threads do so for several ranges at once. */
+static qstore_status restore_converted(restorer *r, const qs_piece *piece, const target *t,
+                                       qstore_error *error)
+{
+	member_target m = {.r = r, .target = t, .written = piece->offset};
+	qstore_work work = {.threads = 1};
+	return qs_stream_range(r->archive, piece->converted, &work, write_converted, &m, error);
 }
 
 /* ---- Spans ---- */
@@ -228,7 +243,9 @@ static qstore_status restore_span(void *user, void *memory, uint64_t job, qstore
 		status = open_target(r, first->output, &t, error);
 	if (status)
 		return status;
-	if (first->from.object == QS_NONE) {
+	if (first->converted) {
+		status = restore_converted(r, first, t, error);
+	} else if (first->from.object == QS_NONE) {
 		status = restore_member(r, first->output, t, error);
 	} else {
 		if (t)
@@ -271,8 +288,8 @@ static int make_spans(restorer *r, unsigned threads)
 	for (size_t i = 0; i < r->n_pieces; i++) {
 		const qs_piece *piece = &r->pieces[i];
 		span *last = r->n_spans > 0 ? &r->spans[r->n_spans - 1] : NULL;
-		if (last && r->options->folder && r->pieces[last->first].output == piece->output &&
-		    last->size + piece->from.size <= most) {
+		if (last && r->options->folder && !piece->converted && !r->pieces[last->first].converted &&
+		    r->pieces[last->first].output == piece->output && last->size + piece->from.size <= most) {
 			last->n++;
 			last->size += piece->from.size;
 		} else {

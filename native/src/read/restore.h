@@ -9,8 +9,12 @@
 /* Bytes of a file of the archive. */
 typedef struct qs_range {
 	uint32_t file;
+	uint32_t dtype; /* elements of this dtype are made singles; QS_BYTES: the bytes stay as they are */
 	uint64_t offset, size;
 } qs_range;
+
+/* Returns the bytes that the range gives: more than its size if its elements are made singles. */
+uint64_t qs_range_size(const qs_range *range);
 
 typedef struct qs_output {
 	char *name;      /* below the target folder; owned */
@@ -19,17 +23,20 @@ typedef struct qs_output {
 	size_t header_size;
 	qs_range *ranges; /* owned; of assembled files, in order of (file, offset) */
 	size_t n_ranges;
-	uint64_t size; /* bytes */
+	uint64_t size;   /* bytes */
+	uint32_t tensor; /* the output is the bytes of this tensor, without a header; QS_NONE: it is not */
 } qs_output;
 
 void qs_outputs_free(qs_output *outputs, size_t n_outputs);
 
 /* Bytes of an output that come from one part of an object. They are at byte `offset` of the output. If
- * from.object is QS_NONE they come from no object: the output is a small file, or only a header, or empty. */
+ * from.object is QS_NONE they come from no object: the output is a small file, or only a header, or empty; or
+ * they are a whole range whose elements are made singles. */
 typedef struct qs_piece {
 	uint32_t output;
 	qs_part_range from;
 	uint64_t offset;
+	const qs_range *converted; /* of the output's ranges; NULL: none */
 } qs_piece;
 
 /* Lists all pieces of the outputs, in order; each output has at least one. The caller frees *pieces. Fails

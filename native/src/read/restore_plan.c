@@ -9,6 +9,13 @@
  * extents that repeat the same bytes. */
 #define PIECES_MAX ((size_t)1 << 26)
 
+uint64_t qs_range_size(const qs_range *range)
+{
+	if (range->dtype == QS_BYTES)
+		return range->size;
+	return range->size / qs_block_size(range->dtype) * qs_block_elems(range->dtype) * 4;
+}
+
 void qs_outputs_free(qs_output *outputs, size_t n_outputs)
 {
 	for (size_t i = 0; i < n_outputs; i++) {
@@ -27,7 +34,8 @@ typedef struct restore_planner {
 	uint64_t at; /* bytes, in the output */
 } restore_planner;
 
-static qstore_status add_piece(restore_planner *p, qs_part_range from, qstore_error *error)
+static qstore_status add_piece(restore_planner *p, qs_part_range from, const qs_range *converted,
+                               qstore_error *error)
 {
 	if (p->n_pieces == PIECES_MAX)
 		return qs_fail(error, QSTORE_LIMIT, "%s: its files have more than %zu pieces", p->archive->path,
@@ -35,19 +43,21 @@ static qstore_status add_piece(restore_planner *p, qs_part_range from, qstore_er
 	qs_piece *added = qs_array_add(&p->pieces, &p->n_pieces, sizeof(*added));
 	if (!added)
 		return qs_no_memory(error);
-	*added = (qs_piece){.output = p->output, .from = from, .offset = p->at};
-	p->at += from.size;
+	*added = (qs_piece){.output = p->output, .from = from, .offset = p->at, .converted = converted};
+	p->at += converted ? qs_range_size(converted) : from.size;
 	return QSTORE_OK;
 }
 
-static qstore_status plan_range(restore_planner *p, qs_range from, qstore_error *error)
+static qstore_status plan_range(restore_planner *p, const qs_range *from, qstore_error *error)
 {
 	qs_file file;
-	qs_index_file(&p->archive->index, from.file, &file);
-	qs_part_walk walk = qs_part_walk_start(p->archive, &file, from.offset, from.size);
+	if (from->dtype != QS_BYTES)
+		return add_piece(p, (qs_part_range){.object = QS_NONE}, from, error);
+	qs_index_file(&p->archive->index, from->file, &file);
+	qs_part_walk walk = qs_part_walk_start(p->archive, &file, from->offset, from->size);
 	qstore_status status = QSTORE_OK;
 	for (qs_part_range range; !status && qs_part_walk_next(&walk, &range);)
-		status = add_piece(p, range, error);
+		status = add_piece(p, range, NULL, error);
 	return status;
 }
 
@@ -60,12 +70,12 @@ static qstore_status plan_output(restore_planner *p, const qs_output *output, qs
 		qs_file file;
 		qs_index_file(&p->archive->index, output->file, &file);
 		if (file.kind == QS_FILE_ASSEMBLED)
-			status = plan_range(p, (qs_range){output->file, 0, file.size}, error);
+			status = plan_range(p, &(qs_range){.file = output->file, .size = file.size}, error);
 	}
 	for (size_t i = 0; i < output->n_ranges && !status; i++)
-		status = plan_range(p, output->ranges[i], error);
+		status = plan_range(p, &output->ranges[i], error);
 	if (!status && p->n_pieces == first)
-		status = add_piece(p, (qs_part_range){.object = QS_NONE}, error);
+		status = add_piece(p, (qs_part_range){.object = QS_NONE}, NULL, error);
 	return status;
 }
 

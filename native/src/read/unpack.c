@@ -6,10 +6,13 @@
 #include "error.h"
 #include "escape.h"
 #include "options.h"
+#include "os/file.h"
 #include "os/temp.h"
 #include "restore.h"
+#include "stream.h"
 #include "unpack_place.h"
 #include "unpack_plan.h"
+#include "unpack_tensors.h"
 
 /* Restores the outputs in a folder below the output folder, and moves them from there. Names that the system
  * does not allow are escaped. */
@@ -18,9 +21,10 @@ static qstore_status restore_staged(const qstore_archive *archive, const qstore_
 {
 	int changed = 0;
 	qs_restore_options restore = {.sha256 = options->sha256, .phase = "restoring", .work = &options->work};
+	const char *folder = targets->folder[0] ? targets->folder : ".";
 	char *staging;
-	qs_temp_sweep(options->output);
-	qstore_status status = qs_temp_create_folder(&staging, options->output, error);
+	qs_temp_sweep(folder);
+	qstore_status status = qs_temp_create_folder(&staging, folder, error);
 	if (status)
 		return status;
 	restore.folder = staging;
@@ -37,34 +41,82 @@ static qstore_status restore_staged(const qstore_archive *archive, const qstore_
 	return status;
 }
 
+/* Returns the folder that the outputs are in: the option's, or the one above a file that the option names (""
+ * for the current one). malloc'd; NULL if memory is out. */
+static char *target_folder(const qstore_unpack_options *options)
+{
+	const char *output = options->output, *slash = strrchr(output, '/');
+	if (qs_unpack_form(options) == QS_FORM_FOLDER)
+		return strdup(output);
+	return strndup(output, slash == output ? 1 : slash ? (size_t)(slash - output) : 0);
+}
+
+/* Tells the caller which files are bytes of a tensor without a header. */
+static void tell_raw(const qstore_unpack_options *options, const qs_targets *targets)
+{
+	for (size_t i = 0; i < targets->n_outputs && options->on_raw; i++) {
+		const qs_output *output = &targets->outputs[i];
+		char *path = output->tensor == QS_NONE
+		                 ? NULL
+		                 : qs_path_join(options->write ? "" : targets->folder, output->name);
+		if (path)
+			options->on_raw(options->user, path, output->tensor);
+		free(path);
+	}
+}
+
+static qstore_status restore_all(const qstore_archive *archive, const qstore_unpack_options *options,
+                                 const qs_targets *targets, qstore_error *error)
+{
+	size_t made_size = qs_folder_missing(targets->folder);
+	qstore_status status = targets->folder[0] ? qs_folder_make(targets->folder, error) : QSTORE_OK;
+	if (!status)
+		status = restore_staged(archive, options, targets, error);
+	if (status)
+		qs_folder_remove(targets->folder, made_size);
+	return status;
+}
+
+/* Gives the one output to the caller's function. */
+static qstore_status write_stream(const qstore_archive *archive, const qstore_unpack_options *options,
+                                  const qs_targets *targets, qstore_error *error)
+{
+	if (targets->n_outputs != 1)
+		return qs_fail(error, QSTORE_USAGE, "%s: a stream takes one file, and %zu are selected",
+		               archive->path, targets->n_outputs);
+	return qs_stream(archive, targets->outputs, options->sha256, options->write, options->user,
+	                 &options->work, error);
+}
+
 qstore_status qstore_unpack(qstore_archive *archive, const qstore_unpack_options *given,
                             qstore_unpack_result *result, qstore_error *error)
 {
 	qstore_unpack_options own = {0};
 	const qstore_unpack_options *options = &own;
-	qs_output *outputs = NULL;
-	size_t n_outputs = 0;
+	qs_targets targets = {.archive = archive};
+	char *folder = NULL;
 	qs_error_clear(error);
 	qs_take_options(&own, sizeof(own), given, given->struct_size);
-	if (!options->output || options->output[0] == 0)
+	if (!options->write && (!options->output || options->output[0] == 0))
 		return qs_fail(error, QSTORE_USAGE, "no output folder");
-	qstore_status status = qs_unpack_plan(archive, options, &outputs, &n_outputs, error);
-	qs_targets targets = {archive, options->output, options->force, outputs, n_outputs};
-	if (!status)
-		status = qs_targets_check(&targets, error);
-	if (!status) {
-		size_t made_size = qs_folder_missing(options->output);
-		status = qs_folder_make(options->output, error);
+	qstore_status status = qs_unpack_plan(archive, options, &targets.outputs, &targets.n_outputs, error);
+	if (!status && options->write) {
+		status = write_stream(archive, options, &targets, error);
+	} else if (!status) {
+		targets.force = options->force;
+		targets.folder = folder = target_folder(options);
+		status = folder ? qs_targets_check(&targets, error) : qs_no_memory(error);
 		if (!status)
-			status = restore_staged(archive, options, &targets, error);
-		if (status)
-			qs_folder_remove(options->output, made_size);
+			status = restore_all(archive, options, &targets, error);
 	}
-	if (!status && result) {
-		*result = (qstore_unpack_result){.n_files = n_outputs};
-		for (size_t i = 0; i < n_outputs; i++)
-			result->size += outputs[i].size;
+	if (!status) {
+		tell_raw(options, &targets);
+		if (result)
+			*result = (qstore_unpack_result){.n_files = targets.n_outputs};
+		for (size_t i = 0; i < targets.n_outputs && result; i++)
+			result->size += targets.outputs[i].size;
 	}
-	qs_outputs_free(outputs, n_outputs);
+	qs_outputs_free(targets.outputs, targets.n_outputs);
+	free(folder);
 	return status;
 }

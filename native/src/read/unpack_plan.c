@@ -4,11 +4,8 @@
 #include <string.h>
 
 #include "error.h"
-#include "formats/safetensors.h"
 #include "os/array.h"
-#include "os/file.h"
-
-#define TENSORS_NAME "tensors.safetensors"
+#include "unpack_tensors.h"
 
 typedef struct unpack_planner {
 	const qstore_archive *archive;
@@ -73,108 +70,49 @@ static qstore_status check_used(const qstore_archive *archive, const char *const
 	return QSTORE_OK;
 }
 
-/* Returns "FOLDER/NAME", or "NAME" without a folder. */
-static char *output_name(const char *folder, const char *name)
-{
-	return folder ? qs_path_join(folder, name) : strdup(name);
-}
-
-typedef struct tensor_place {
-	const char *name;
-	size_t number;
-} tensor_place;
-
-static int compare_selected(const void *a, const void *b)
-{
-	const tensor_place *x = a, *y = b;
-	int order = strcmp(x->name, y->name);
-	return order != 0 ? order : (x->number > y->number) - (x->number < y->number);
-}
-
-/* Refuses tensors of the same name, which cannot be in one file. Parts of a pipeline may have them. */
-static qstore_status check_names(const qstore_archive *archive, const qs_weight *tensors,
-                                 const qs_range *ranges, size_t n_tensors, qstore_error *error)
-{
-	tensor_place *places = malloc((n_tensors + 1) * sizeof(*places));
-	const tensor_place *again = NULL; /* the first that repeats a name, in the archive's order */
-	if (!places)
-		return qs_no_memory(error);
-	for (size_t i = 0; i < n_tensors; i++)
-		places[i] = (tensor_place){tensors[i].name, i};
-	qsort(places, n_tensors, sizeof(*places), compare_selected);
-	for (size_t i = 1; i < n_tensors; i++) {
-		if (strcmp(places[i].name, places[i - 1].name) == 0 && (!again || places[i].number < again->number))
-			again = &places[i];
-	}
-	qstore_status status = QSTORE_OK;
-	if (again) {
-		qs_file first, second;
-		qs_index_file(&archive->index, ranges[again[-1].number].file, &first);
-		qs_index_file(&archive->index, ranges[again->number].file, &second);
-		status = qs_fail(error, QSTORE_INPUT,
-		                 "%s: tensor %.200s is in both %.200s and %.200s: they cannot be in one file",
-		                 archive->path, again->name, first.name, second.name);
-	}
-	free(places);
-	return status;
-}
-
 static qstore_status add_tensors(unpack_planner *u, uint32_t variant, const char *folder, qstore_error *error)
 {
 	const qs_index *index = &u->archive->index;
-	qs_output *output = qs_array_add(&u->outputs, &u->n_outputs, sizeof(*output));
-	if (!output)
+	uint32_t *numbers = malloc(((size_t)index->n_tensors + 1) * sizeof(*numbers));
+	size_t n = 0;
+	if (!numbers)
 		return qs_no_memory(error);
-	output->file = QS_NONE;
-	output->name = output_name(folder, TENSORS_NAME);
-	output->ranges = calloc((size_t)index->n_tensors + 1, sizeof(*output->ranges));
-	qs_weight *tensors = calloc((size_t)index->n_tensors + 1, sizeof(*tensors));
-	uint64_t *dims = malloc(((size_t)index->n_dims + 1) * sizeof(*dims));
-	qstore_status status = QSTORE_OK;
-	if (!output->name || !output->ranges || !tensors || !dims) {
-		status = qs_no_memory(error);
-	} else {
-		size_t n = 0;
-		for (uint32_t i = 0; i < index->n_dims; i++)
-			dims[i] = qs_index_dim(index, i);
-		for (uint32_t i = 0; i < index->n_tensors; i++) {
-			qs_tensor tensor;
-			qs_file file;
-			qs_index_tensor(index, i, &tensor);
-			qs_index_file(index, tensor.file, &file);
-			if ((file.variants >> variant & 1) == 0 ||
-			    !match_list(u->options->tensors, tensor.name, u->tensors_used))
-				continue;
-			tensors[n] = (qs_weight){
-			    .name = (char *)tensor.name,
-			    .dtype = tensor.dtype,
-			    .n_dims = tensor.n_dims,
-			    .dims = dims + tensor.first_dim,
-			    .size = tensor.size,
-			};
-			output->ranges[n++] = (qs_range){tensor.file, tensor.offset, tensor.size};
-			output->size += tensor.size;
-		}
-		output->n_ranges = n;
-		status = check_names(u->archive, tensors, output->ranges, n, error);
-		if (!status)
-			status = qs_safetensors_header(tensors, n, NULL, &output->header, &output->header_size, error);
-		output->size += output->header_size;
+	for (uint32_t i = 0; i < index->n_tensors; i++) {
+		qs_tensor tensor;
+		qs_file file;
+		qs_index_tensor(index, i, &tensor);
+		qs_index_file(index, tensor.file, &file);
+		if (file.variants >> variant & 1 && match_list(u->options->tensors, tensor.name, u->tensors_used))
+			numbers[n++] = i;
 	}
-	free(tensors);
-	free(dims);
+	qstore_status status =
+	    qs_plan_tensors(u->archive, u->options, numbers, n, folder, &u->outputs, &u->n_outputs, error);
+	free(numbers);
 	return status;
+}
+
+/* Refuses a file that has the name of an output of tensors, which are those from `first` on. */
+static qstore_status check_free(const unpack_planner *u, size_t first, size_t end, const char *name,
+                                const char *file, qstore_error *error)
+{
+	for (size_t i = first; i < end; i++)
+		if (strcmp(u->outputs[i].name, name) == 0)
+			return qs_fail(error, QSTORE_USAGE,
+			               "file %.400s and the selected tensors would have the same name", file);
+	return QSTORE_OK;
 }
 
 static qstore_status add_variant(unpack_planner *u, uint32_t variant, const char *folder, qstore_error *error)
 {
 	const qs_index *index = &u->archive->index;
 	const qstore_unpack_options *options = u->options;
+	size_t first = u->n_outputs, end;
 	if (options->tensors) {
 		qstore_status status = add_tensors(u, variant, folder, error);
 		if (status)
 			return status;
 	}
+	end = u->n_outputs;
 	for (uint32_t i = 0; i < index->n_files; i++) {
 		qs_file file;
 		qs_index_file(index, i, &file);
@@ -182,14 +120,15 @@ static qstore_status add_variant(unpack_planner *u, uint32_t variant, const char
 			continue;
 		if (options->files ? !match_list(options->files, file.name, u->files_used) : !!options->tensors)
 			continue;
-		if (options->tensors && strcmp(file.name, TENSORS_NAME) == 0)
-			return qs_fail(error, QSTORE_USAGE,
-			               "file " TENSORS_NAME " and the selected tensors would have the same name");
 		qs_output *output = qs_array_add(&u->outputs, &u->n_outputs, sizeof(*output));
-		if (!output || !(output->name = output_name(folder, file.name)))
+		if (!output || !(output->name = qs_output_name(folder, file.name)))
 			return qs_no_memory(error);
 		output->file = i;
 		output->size = file.size;
+		output->tensor = QS_NONE;
+		qstore_status status = check_free(u, first, end, output->name, file.name, error);
+		if (status)
+			return status;
 	}
 	return QSTORE_OK;
 }
@@ -242,6 +181,8 @@ qstore_status qs_unpack_plan(const qstore_archive *archive, const qstore_unpack_
 	                    .files_used = calloc(list_size(options->files) + 1, 1),
 	                    .tensors_used = calloc(list_size(options->tensors) + 1, 1)};
 	qstore_status status = u.files_used && u.tensors_used ? QSTORE_OK : qs_no_memory(error);
+	if (!status)
+		status = qs_check_form(options, error);
 	if (!status)
 		status = add_asked(&u, error);
 	if (!status)

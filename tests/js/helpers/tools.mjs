@@ -33,9 +33,18 @@ export function decode(cwd, ...args) {
 	return decodeProcess(cwd, ...args).result;
 }
 
+/** Runs qstore-decode in a folder, with these bytes on standard input. */
+export function decodeWith({ cwd, input }, ...args) {
+	const { child, result } = decodeProcess(cwd, ...args);
+	// It may end before it has read all.
+	child.stdin.on("error", () => {});
+	child.stdin.end(input);
+	return result;
+}
+
 export function decodeProcess(cwd, ...args) {
 	const env = { ...process.env, XDG_CACHE_HOME: cacheHome };
-	const child = spawn(process.execPath, [decodeCli, ...args], { cwd, env, stdio: ["ignore", "pipe", "pipe"] });
+	const child = spawn(process.execPath, [decodeCli, ...args], { cwd, env, stdio: ["pipe", "pipe", "pipe"] });
 	let stdout = "", stderr = "";
 	child.stdout.setEncoding("utf8").on("data", (text) => stdout += text);
 	child.stderr.setEncoding("utf8").on("data", (text) => stderr += text);
