@@ -1,29 +1,13 @@
 // qstore-mount: programs read the files of a mounted archive, whole, in parts, mapped and at once.
 import assert from "node:assert/strict";
-import { spawn, spawnSync } from "node:child_process";
-import { accessSync, closeSync, constants, copyFileSync, cpSync, existsSync, mkdirSync, openSync, readFileSync, readSync, readdirSync, statSync,
-	truncateSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { closeSync, copyFileSync, cpSync, mkdirSync, openSync, readFileSync, readSync, readdirSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
+import { mounted, mountTool, run, whyNoMount } from "./helpers/mount.mjs";
 import { hashes, native, temporary } from "./helpers/tools.mjs";
 
-const tool = fileURLToPath(new URL("../../build/bin/qstore-mount", import.meta.url));
-const skip = whyNot();
-
-/** Why nothing can be mounted here; undefined: it can. */
-function whyNot() {
-	if (!existsSync(tool))
-		return "qstore-mount is not built: libfuse3-dev is not here";
-	try {
-		accessSync("/dev/fuse", constants.R_OK | constants.W_OK);
-	} catch {
-		return "/dev/fuse is not here";
-	}
-	return process.getuid() === 0 || spawnSync("fusermount3", ["-V"]).status === 0 ? undefined : "fusermount3 is not here";
-}
-
+const skip = whyNoMount();
 const PAGE = 4096, SHARD = "bf16/model-00001-of-00002.safetensors";
 const folder = temporary({ after }), archive = join(folder, "m.qstore"), restored = join(folder, "restored");
 
@@ -39,41 +23,6 @@ before(() => {
 	native("qstore-pack", "-q", join(folder, "model"), "-o", archive);
 	native("qstore-unpack", "-q", archive, "-p", "all", "-o", restored);
 });
-
-/** Mounts an archive while `use` runs with the folder; gives the lines that the tool wrote. */
-async function mounted(path, options, use) {
-	const place = join(folder, `mount-${Math.random().toString(36).slice(2)}`);
-	mkdirSync(place);
-	const outside = statSync(place).dev;
-	const child = spawn(tool, ["-f", path, place, ...options], { stdio: ["ignore", "ignore", "pipe"] });
-	let said = "";
-	child.stderr.setEncoding("utf8").on("data", (text) => said += text);
-	const ended = new Promise((resolve) => child.on("close", resolve));
-	try {
-		while (child.exitCode === null && statSync(place).dev === outside)
-			await sleep(10);
-		assert.equal(child.exitCode, null, said);
-		await use(place);
-	} finally {
-		child.kill("SIGINT");
-		await ended;
-		// In case the tool died: nothing stays mounted.
-		spawnSync("umount", ["-l", place]);
-	}
-	assert.equal(child.exitCode, 0, said);
-	return said.split("\n").filter(Boolean);
-}
-
-/** Runs a program without blocking this process. */
-function run(program, ...args) {
-	return new Promise((resolve) => {
-		const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
-		let stdout = "", stderr = "";
-		child.stdout.setEncoding("utf8").on("data", (text) => stdout += text);
-		child.stderr.setEncoding("utf8").on("data", (text) => stderr += text);
-		child.on("close", (code) => resolve({ code, stdout, stderr }));
-	});
-}
 
 test("all files of all variants are there, byte for byte, with sizes and times", { skip }, async () => {
 	const said = await mounted(archive, [], (place) => {
@@ -106,6 +55,14 @@ test("eight programs read at once, with a small cache", { skip }, async () => {
 			for (const line of stdout.trim().split("\n"))
 				assert.equal(line.slice(0, 64), expected[line.slice(66 + place.length + 1)], line);
 		}
+	});
+});
+
+test("cp copies everything", { skip }, async () => {
+	await mounted(archive, [], async (place) => {
+		const copy = join(folder, "copy"), { code, stderr } = await run("cp", "-r", place, copy);
+		assert.equal(code, 0, stderr);
+		assert.deepEqual(hashes(copy), hashes(restored));
 	});
 });
 
@@ -164,6 +121,28 @@ test("the first part of an archive has the coarse files; reading others fails", 
 	assert.match(said[0], /is beyond the end of this file/);
 });
 
+test("a source that goes away fails, and nothing waits for it", { skip, timeout: 60_000 }, async () => {
+	const gone = join(folder, "gone.qstore");
+	copyFileSync(archive, gone);
+	const said = await mounted(gone, [], async (place) => {
+		const coarse = join(place, Object.keys(hashes(restored)).find((name) => /^int8.*safetensors$/.test(name)));
+		const before = await run("sha256sum", coarse);
+		assert.equal(before.code, 0, before.stderr);
+		truncateSync(gone, 4096);
+		const all = await Promise.all(["a", "b", "c"].map(() => run("cat", join(place, SHARD))));
+		for (const { code, stderr } of all) {
+			assert.equal(code, 1);
+			assert.match(stderr, /Input\/output error/);
+		}
+		// The file's name and size are known, and the kernel has what was read.
+		assert.equal(statSync(join(place, SHARD)).size, statSync(join(restored, SHARD)).size);
+		assert.equal((await run("sha256sum", coarse)).stdout, before.stdout);
+	});
+	assert.ok(said.length > 0);
+	for (const line of said)
+		assert.match(line, /^qstore-mount: .*gone\.qstore: /);
+});
+
 test("an archive with a base is mounted with it", { skip }, async () => {
 	const model = join(folder, "model"), tuned = join(folder, "tuned"), path = join(folder, "tuned.qstore");
 	cpSync(model, tuned, { recursive: true });
@@ -187,7 +166,7 @@ test("what cannot be mounted is said, in one line", { skip }, async () => {
 		[[archive, place, "--precision", "int4"], 1, /has no precision "int4", only int8, bf16/],
 		[[archive, place, "--cache", "0"], 2, /--cache 0: give a number of MB/],
 	]) {
-		const { status, stderr } = spawnSync(tool, args, { encoding: "utf8" });
+		const { status, stderr } = spawnSync(mountTool, args, { encoding: "utf8" });
 		assert.equal(status, code, stderr);
 		assert.match(stderr, text);
 	}
