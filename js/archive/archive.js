@@ -388,9 +388,6 @@ export class Archive {
 	}
 }
 
-/** Smaller tensors are among the literal bytes of their file. */
-const PARTS_SIZE_MIN = 64;
-
 /**
  * How the archive stores a tensor without an object of its own: among literal bytes, or in parts. It is what its largest part is.
  * @param {Index} index
@@ -398,12 +395,15 @@ const PARTS_SIZE_MIN = 64;
  * @returns {ReturnType<typeof describeObject> | { kind: "literal", rule: undefined, codedSize: number, error: number }}
  */
 function describeParts(index, i) {
-	const parts = index.tensor(i).size < PARTS_SIZE_MIN ? [] : tensorObjects(index, i).map((number) => index.object(number));
+	const parts = Array.from(tensorObjects(index, i), ([number, bytes]) => ({ ...index.object(number), bytes }));
 	if (parts.length === 0)
 		return { kind: "literal", rule: undefined, codedSize: 0, error: 0 };
-	const largest = parts.reduce((a, b) => b.size > a.size ? b : a);
+	const largest = parts.reduce((a, b) => b.bytes > a.bytes ? b : a);
 	return {
-		...describeObject(index, largest), codedSize: parts.reduce((sum, part) => sum + describeObject(index, part).codedSize, 0),
+		...describeObject(index, largest),
+		// Small tensors have a share of an object.
+		codedSize: parts.reduce((sum, part) => sum + describeObject(index, part).codedSize - part.codedSize +
+			Math.floor(part.codedSize * part.bytes / part.size), 0),
 	};
 }
 

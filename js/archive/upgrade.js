@@ -2,7 +2,7 @@
 
 import { NONE } from "../format/archive-index.js";
 import { DTYPES, KIND, RULES } from "../format/facts.js";
-import { planObject, planTensor } from "../plan/pieces.js";
+import { planObject, planTensor, tensorObjects } from "../plan/pieces.js";
 import { planRanges } from "../plan/ranges.js";
 import { decodePieces } from "../decode/pieces.js";
 import { loadTensors, sumToFetch } from "./tensors.js";
@@ -33,8 +33,8 @@ import { loadTensors, sumToFetch } from "./tensors.js";
 export async function* upgradeTensors(context, tensors, coarser, { order = "file", budgetBytes = Infinity, weigh, ...options }) {
 	const { index } = context;
 	const finer = tensors.filter(({ number }) => {
-		const { object } = index.tensor(number);
-		return object === NONE || index.object(object).variant > coarser;
+		const { object } = index.tensor(number), objects = object === NONE ? [...tensorObjects(index, number).keys()] : [object];
+		return objects.length === 0 || objects.some((each) => index.object(each).variant > coarser);
 	});
 	const cost = new Map(finer.map((tensor) => [tensor, costOf(context, tensor)]));
 	let fetched = 0;

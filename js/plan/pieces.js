@@ -45,13 +45,16 @@ export function planTensor(index, tensor) {
 }
 
 /**
- * The objects that a tensor is made of, in order; none if it is among the bytes between tensors.
+ * The objects that a tensor is made of, in order, with its bytes of each; none if it is among the bytes between tensors.
  * @param {Index} index
  * @param {number} tensor
+ * @returns {Map<number, number>}
  */
 export function tensorObjects(index, tensor) {
-	const objects = [...new Set([...planTensor(index, tensor)].map(({ object }) => object))];
-	return objects.some((number) => index.object(number).dtype === BYTES) ? [] : objects;
+	const objects = new Map();
+	for (const { object, size } of planTensor(index, tensor))
+		objects.set(object, (objects.get(object) ?? 0) + size);
+	return [...objects.keys()].some((number) => index.object(number).dtype === BYTES) ? new Map() : objects;
 }
 
 /**

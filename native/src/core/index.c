@@ -185,22 +185,6 @@ uint64_t qs_part_bytes(const qs_object *object)
 	return (uint64_t)object->chunk_elems / qs_block_elems(object->dtype) * qs_block_size(object->dtype);
 }
 
-uint32_t qs_index_tensor_extents(const qs_index *index, const qs_tensor *tensor, uint32_t *first)
-{
-	qs_file file;
-	uint64_t at = 0, end = tensor->offset + tensor->size;
-	uint32_t n = 0;
-	qs_index_file(index, tensor->file, &file);
-	for (uint32_t i = file.first_extent; i < file.first_extent + file.n_extents && at < end; i++) {
-		qs_extent extent;
-		qs_index_extent(index, i, &extent);
-		if (at >= tensor->offset && n++ == 0)
-			*first = i;
-		at += extent.size;
-	}
-	return at == end ? n : 0;
-}
-
 uint64_t qs_index_dim(const qs_index *index, uint32_t i)
 {
 	return qs_load64(qs_index_record(index, index->dims, i, 8));

@@ -165,9 +165,6 @@ void qs_index_file(const qs_index *index, uint32_t i, qs_file *out);
 void qs_index_extent(const qs_index *index, uint32_t i, qs_extent *out);
 void qs_index_tensor(const qs_index *index, uint32_t i, qs_tensor *out);
 void qs_index_object(const qs_index *index, uint32_t i, qs_object *out);
-/* The extents of its file that a tensor without an object of its own is made of: [*first, *first + the number
- * that is returned). 0 for one that is among other bytes of an extent. */
-uint32_t qs_index_tensor_extents(const qs_index *index, const qs_tensor *tensor, uint32_t *first);
 uint64_t qs_index_dim(const qs_index *index, uint32_t i);
 uint32_t qs_index_chunk_size(const qs_index *index, uint32_t i);
 uint32_t qs_index_chunk_checksum(const qs_index *index, uint32_t i); /* of its coded bytes */

@@ -118,6 +118,43 @@ static qstore_status find_extents(qstore_archive *archive, qstore_error *error)
 	return QSTORE_OK;
 }
 
+uint32_t qs_archive_tensor_extents(const qstore_archive *archive, const qs_tensor *tensor, uint32_t *first)
+{
+	const uint64_t *offsets = archive->extent_offsets;
+	uint64_t end = tensor->offset + tensor->size;
+	qs_file file;
+	qs_index_file(&archive->index, tensor->file, &file);
+	uint32_t low = file.first_extent, files_end = file.first_extent + file.n_extents, high = files_end;
+	if (tensor->object != QS_NONE || tensor->size == 0)
+		return 0;
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+		if (offsets[middle] < tensor->offset)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	*first = low;
+	while (high < files_end && offsets[high] < end)
+		high++;
+	uint64_t extents_end = high < files_end ? offsets[high] : file.size;
+	if (low == high || offsets[low] != tensor->offset || extents_end != end)
+		return 0;
+	qs_extent extent;
+	qs_object object;
+	qs_index_extent(&archive->index, low, &extent);
+	qs_index_object(&archive->index, extent.object, &object);
+	return object.dtype == QS_BYTES ? 0 : high - low;
+}
+
+uint64_t qs_extent_coded_size(const qs_extent *extent, const qs_object *object)
+{
+	uint64_t size = qs_object_bytes(object);
+	return extent->size == size
+	           ? object->coded_size
+	           : (uint64_t)((double)object->coded_size * (double)extent->size / (double)size);
+}
+
 /* Opens the file at path, or the caller's source where that is not NULL; path is its name then. */
 static qstore_status open_archive(const char *path, const qstore_source *source, qstore_archive **out,
                                   qstore_error *error)

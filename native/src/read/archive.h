@@ -39,14 +39,13 @@ struct qstore_archive {
 	qs_names *names;          /* files and tensors by name */
 };
 
-/* Smaller tensors without an object of their own are among the literal bytes of their file. */
-#define QS_PARTS_SIZE_MIN 64
+/* Returns the number of the extents of its file that a tensor without an object of its own is made of, from
+ * *first on; 0 for one that has an object, or that is among the literal bytes of its file. Each extent is all
+ * of an object, or, of small tensors, a share of one. */
+uint32_t qs_archive_tensor_extents(const qstore_archive *archive, const qs_tensor *tensor, uint32_t *first);
 
-/* Can the tensor be in parts, each an extent of its file? */
-static inline int qs_tensor_is_in_parts(const qs_tensor *tensor)
-{
-	return tensor->object == QS_NONE && tensor->size >= QS_PARTS_SIZE_MIN;
-}
+/* Returns the coded bytes of an extent: those of its object, or its share of them. */
+uint64_t qs_extent_coded_size(const qs_extent *extent, const qs_object *object);
 
 /* Frees the base and closes what it has open; NULL is allowed. */
 void qs_base_close(qs_base *base);

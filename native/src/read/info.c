@@ -98,16 +98,19 @@ static void fill_object(const qs_index *index, uint32_t number, qstore_tensor_in
 }
 
 /* A tensor in parts: it is what its largest part is, with the coded bytes of all. */
-static void fill_parts(const qs_index *index, const qs_tensor *tensor, qstore_tensor_info *info)
+static void fill_parts(const qstore_archive *archive, const qs_tensor *tensor, qstore_tensor_info *info)
 {
-	uint32_t first, n = qs_index_tensor_extents(index, tensor, &first);
+	const qs_index *index = &archive->index;
+	uint32_t first, n = qs_archive_tensor_extents(archive, tensor, &first);
 	uint64_t largest = 0, coded_size = 0;
 	for (uint32_t i = 0; i < n; i++) {
 		qs_extent extent;
+		qs_object object;
 		qstore_tensor_info part = *info;
 		qs_index_extent(index, first + i, &extent);
+		qs_index_object(index, extent.object, &object);
 		fill_object(index, extent.object, &part);
-		coded_size += part.coded_size;
+		coded_size += part.coded_size - object.coded_size + qs_extent_coded_size(&extent, &object);
 		if (extent.size > largest) {
 			largest = extent.size;
 			info->kind = part.kind;
@@ -135,8 +138,7 @@ void qstore_get_tensor(const qstore_archive *archive, uint32_t number, qstore_te
 	info->n_elems = tensor.size / qs_block_size(tensor.dtype) * qs_block_elems(tensor.dtype);
 	info->kind = "literal";
 	if (tensor.object == QS_NONE) {
-		if (qs_tensor_is_in_parts(&tensor))
-			fill_parts(index, &tensor, info);
+		fill_parts(archive, &tensor, info);
 		return;
 	}
 	qs_object object;

@@ -12,7 +12,7 @@
 
 /* The objects that a tensor needs and a reader of variant `from` does not have. */
 typedef struct upgrade_cost {
-	const qs_index *index;
+	const qstore_archive *archive;
 	uint32_t from;
 	uint32_t *counted_for; /* for each object: 1 + the tensor that it was counted for last; 0: none */
 	uint32_t tensor, n_objects;
@@ -25,7 +25,7 @@ static void add_object(upgrade_cost *cost, uint32_t number)
 	qs_object object;
 	if (number == QS_NONE || cost->counted_for[number] == cost->tensor + 1)
 		return;
-	qs_index_object(cost->index, number, &object);
+	qs_index_object(&cost->archive->index, number, &object);
 	if (object.kind != QS_KIND_BASE && object.variant <= cost->from)
 		return;
 	cost->counted_for[number] = cost->tensor + 1;
@@ -37,20 +37,21 @@ static void add_object(upgrade_cost *cost, uint32_t number)
 	add_object(cost, object.order);
 }
 
-/* Counts the objects of a tensor: its own, or those of its parts. */
-static void add_tensor(upgrade_cost *cost, uint32_t number, const qs_tensor *tensor)
+/* Counts the objects of a tensor: its own, or those of its parts. Returns 0 for one that has none: it is
+ * among the literal bytes of its file. */
+static int add_tensor(upgrade_cost *cost, uint32_t number, const qs_tensor *tensor)
 {
-	uint32_t first,
-	    n = qs_tensor_is_in_parts(tensor) ? qs_index_tensor_extents(cost->index, tensor, &first) : 0;
+	uint32_t first, n = qs_archive_tensor_extents(cost->archive, tensor, &first);
 	cost->tensor = number;
 	cost->n_objects = 0;
 	cost->size = 0;
 	add_object(cost, tensor->object);
 	for (uint32_t i = 0; i < n; i++) {
 		qs_extent extent;
-		qs_index_extent(cost->index, first + i, &extent);
+		qs_index_extent(&cost->archive->index, first + i, &extent);
 		add_object(cost, extent.object);
 	}
+	return n > 0 || tensor->object != QS_NONE;
 }
 
 /* ---- The gain ---- */
@@ -159,7 +160,7 @@ static qstore_status list_tensors(const qstore_archive *archive, uint32_t varian
                                   qstore_upgrade **list, size_t *n, qstore_error *error)
 {
 	const qs_index *index = &archive->index;
-	upgrade_cost cost = {.index = index, .from = from};
+	upgrade_cost cost = {.archive = archive, .from = from};
 	qstore_status status = QSTORE_OK;
 	cost.counted_for = calloc((size_t)index->n_objects + 1, sizeof(*cost.counted_for));
 	if (!cost.counted_for)
@@ -171,8 +172,7 @@ static qstore_status list_tensors(const qstore_archive *archive, uint32_t varian
 		qs_index_file(index, tensor.file, &file);
 		if (!(file.variants >> variant & 1) || file.variants >> from & 1)
 			continue;
-		add_tensor(&cost, i, &tensor);
-		if (tensor.object != QS_NONE && cost.n_objects == 0)
+		if (add_tensor(&cost, i, &tensor) && cost.n_objects == 0)
 			continue; /* it is equal to a tensor of the coarser variant */
 		qstore_upgrade *added = qs_array_add(list, n, sizeof(*added));
 		if (added)

@@ -104,6 +104,9 @@ typedef struct pack_tensor {
 	/* Set by the plan (write/plan.c) */
 	uint32_t layer;  /* variant whose layer has its object */
 	uint32_t object; /* or QS_NONE */
+	int is_named;    /* objects that are coded from others name its object, so it has that for itself */
+	int is_joint;    /* its object has other small tensors too, */
+	uint64_t object_offset; /* and its bytes are from this one on */
 } pack_tensor;
 
 /* The tensor whose elements its object is coded from or made of; NULL when it is coded on its own. */

@@ -277,7 +277,11 @@ uint64_t pack_coded_size(const pack_plan *plan, pack_tensor *tensor)
 		sum += pack_coded_size(plan, t->parts[i]);
 	if (t->coding.role == PACK_PARTS)
 		return sum;
-	uint64_t size = t->object != QS_NONE ? plan->builder.objects[t->object].coded_size : 0;
+	uint64_t size = 0;
+	if (t->object != QS_NONE) {
+		const qs_extent extent = {t->object, t->object_offset, t->size};
+		size = qs_extent_coded_size(&extent, &plan->builder.objects[t->object]);
+	}
 	pack_tensor *below = pack_builds_on(t);
 	return below && below->owner == t ? size + pack_coded_size(plan, below) : size;
 }

@@ -10,6 +10,12 @@
 /* Elements of a chunk of bytes that are no tensor's. */
 #define LITERAL_CHUNK (1u << 18)
 
+/* Tensors of at most this many bytes share an object, if there are at least so many of one dtype. Its chunks
+ * are small, so that a reader of one tensor decodes little more than that. */
+#define JOINT_SIZE_MAX 512
+#define JOINT_TENSORS_MIN 16
+#define JOINT_CHUNK_SIZE (1u << 15) /* bytes */
+
 _Static_assert(LITERAL_CHUNK <= QS_CHUNK_SIZE_MAX, "chunks of literal bytes are not too large");
 
 void pack_free_plan(pack_plan *plan)
@@ -106,6 +112,44 @@ static qstore_status plan_literal(pack_plan *plan, pack_planned_file *planned, q
 	return object.n_elems > 0 ? add_object(plan, object, own, &planned->literal, error) : QSTORE_OK;
 }
 
+/* Is the tensor small, and no other object is coded from it? */
+static int suits_joint(const pack_tensor *t, uint32_t dtype)
+{
+	return t->dtype == dtype && t->coding.role == PACK_PLAIN && t->view == PACK_AS_IS && !t->is_named &&
+	       !t->whole && t->size > 0 && t->size <= JOINT_SIZE_MAX;
+}
+
+/* The object of a file's small tensors of one dtype, one behind the other: it has fewer tables, and takes
+ * less of the index, than one object for each. */
+static qstore_status plan_joint(pack_plan *plan, const pack_file *file, uint32_t dtype, qstore_error *error)
+{
+	pack_object own = {.first_range = plan->n_ranges};
+	qs_object object = new_object(QS_KIND_PLAIN, dtype, pack_coarsest(file->variants));
+	size_t n = 0;
+	for (size_t i = 0; i < file->n_tensors; i++)
+		n += (size_t)suits_joint(&file->tensors[i], dtype);
+	if (n < JOINT_TENSORS_MIN)
+		return QSTORE_OK;
+	object.cols = 1;
+	object.chunk_elems = JOINT_CHUNK_SIZE / qs_dtype_size(dtype);
+	for (size_t i = 0; i < file->n_tensors; i++) {
+		pack_tensor *t = &file->tensors[i];
+		if (!suits_joint(t, dtype))
+			continue;
+		t->is_joint = 1;
+		t->object = (uint32_t)plan->n_objects;
+		t->object_offset = object.n_elems * qs_dtype_size(dtype);
+		object.n_elems += pack_n_elems(t);
+		qstore_status status =
+		    add_range(plan, own.first_range, (pack_range){t->source, t->source_offset, t->size}, error);
+		if (status)
+			return status;
+	}
+	own.n_ranges = plan->n_ranges - own.first_range;
+	uint32_t number;
+	return add_object(plan, object, own, &number, error);
+}
+
 static void set_grid(qs_object *object, const pack_grid *grid)
 {
 	object->rule = grid->rule;
@@ -193,6 +237,33 @@ static qs_object make_object(const pack_tensor *t, uint32_t layer)
 	return object;
 }
 
+/* The tensors whose objects the object of another one names; NULL where there is none. */
+enum { N_NAMED = 6 };
+static void list_named(const pack_tensor *t, pack_tensor *named[N_NAMED])
+{
+	pack_tensor *all[N_NAMED] = {pack_builds_on(t),          t->coding.beside,     t->coding.grid.scales,
+	                             t->coding.grid.zero_points, t->coding.grid.order, t->coding.factors};
+	memcpy(named, all, sizeof(all));
+}
+
+static void mark_named(const pack_tensor *t)
+{
+	pack_tensor *named[N_NAMED];
+	list_named(t, named);
+	for (size_t i = 0; i < N_NAMED; i++)
+		if (named[i])
+			pack_coded(named[i])->is_named = 1;
+}
+
+static void mark_all_named(const pack_input *input, const pack_derived *derived)
+{
+	for (size_t i = 0; i < input->n_files; i++)
+		for (size_t j = 0; j < input->files[i].n_tensors; j++)
+			mark_named(&input->files[i].tensors[j]);
+	for (size_t i = 0; i < derived->n_tensors; i++)
+		mark_named(derived->tensors[i]);
+}
+
 /* Adds the object of a tensor, unless it has none of its own or is there already; the objects that it names
  * come before it. layer: of one of the base. */
 static qstore_status plan_tensor(pack_plan *plan, pack_tensor *t, uint32_t layer, qstore_error *error)
@@ -205,9 +276,9 @@ static qstore_status plan_tensor(pack_plan *plan, pack_tensor *t, uint32_t layer
 			status = plan_tensor(plan, pack_coded(t->parts[i]), layer, error);
 		return status;
 	}
-	pack_tensor *named[] = {pack_builds_on(t),          t->coding.beside,     t->coding.grid.scales,
-	                        t->coding.grid.zero_points, t->coding.grid.order, t->coding.factors};
-	for (size_t i = 0; i < sizeof(named) / sizeof(*named); i++) {
+	pack_tensor *named[N_NAMED];
+	list_named(t, named);
+	for (size_t i = 0; i < N_NAMED; i++) {
 		qstore_status status =
 		    named[i] ? plan_tensor(plan, pack_coded(named[i]), t->layer, error) : QSTORE_OK;
 		if (status)
@@ -221,6 +292,8 @@ static qstore_status plan_objects(pack_plan *plan, qstore_error *error)
 	for (size_t i = 0; i < plan->n_files; i++) {
 		const pack_file *file = plan->files[i].file;
 		qstore_status status = plan_literal(plan, &plan->files[i], error);
+		for (uint32_t dtype = 1; dtype < QS_Q4_0 && !status; dtype++)
+			status = plan_joint(plan, file, dtype, error);
 		for (size_t j = 0; j < file->n_tensors && !status; j++) {
 			pack_tensor *t = &file->tensors[j];
 			status = plan_tensor(plan, pack_coded(t), t->layer, error);
@@ -287,6 +360,7 @@ qstore_status pack_make_plan(pack_plan *plan, const pack_input *input, const pac
 	qstore_status status = index_variants(plan, input, error);
 	if (!status)
 		status = list_files(plan, input, derived, error);
+	mark_all_named(input, derived);
 	if (!status)
 		status = plan_objects(plan, error);
 	if (!status)

@@ -66,7 +66,7 @@ static qstore_status add_tensor_extents(pack_plan *plan, qs_file *file, pack_ten
 {
 	const pack_tensor *coded = pack_coded(tensor);
 	if (coded->coding.role != PACK_PARTS)
-		return add_extent(plan, file, (qs_extent){coded->object, 0, coded->size}, error);
+		return add_extent(plan, file, (qs_extent){coded->object, coded->object_offset, coded->size}, error);
 	qstore_status status = QSTORE_OK;
 	for (size_t i = 0; i < coded->n_parts && !status; i++)
 		status = add_tensor_extents(plan, file, coded->parts[i], error);
@@ -93,7 +93,7 @@ static qstore_status index_file(pack_plan *plan, uint32_t number, pack_planned_f
 	for (size_t i = 0; i <= file->n_tensors; i++) {
 		pack_tensor *t = i < file->n_tensors ? &file->tensors[i] : NULL;
 		uint64_t end = t ? t->offset : file->size;
-		uint32_t object = pack_object_of(t);
+		uint32_t object = t && pack_coded(t)->is_joint ? QS_NONE : pack_object_of(t);
 		qstore_status status = QSTORE_OK;
 		pending += end - at;
 		at = t ? end + t->size : end;
