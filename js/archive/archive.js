@@ -185,7 +185,7 @@ export class Archive {
 	 */
 	file(name, { precision } = {}) {
 		const variant = this.#variantNumber(precision);
-		const found = this.#find(this.files, "file", name, variant);
+		const [found] = this.#find(this.files, "file", name, variant);
 		return new ArchiveFile(this.#context(), found, this.#variants[variant].name);
 	}
 
@@ -202,12 +202,14 @@ export class Archive {
 	/**
 	 * A tensor of a variant.
 	 * @param {string} name
-	 * @param {PrecisionOptions} [options]
+	 * @param {PrecisionOptions & { file?: string }} [options] file: the name of the tensor's file, where several files have one of this name
 	 * @returns {ArchiveTensor}
 	 */
-	tensor(name, { precision } = {}) {
-		const variant = this.#variantNumber(precision);
-		const found = this.#find(this.tensorList, "tensor", name, variant);
+	tensor(name, { precision, file } = {}) {
+		const variant = this.#variantNumber(precision), list = this.tensorList;
+		const [found, other] = this.#find(list, "tensor", name, variant, file);
+		if (other !== undefined)
+			throw this.#error("USAGE", `tensor ${name} is in the files ${list[found].file} and ${list[other].file}: say which one is meant`);
 		return new ArchiveTensor(this.#context(), found, this.#variants[variant].name, this.tensorList[found]);
 	}
 
@@ -344,15 +346,18 @@ export class Archive {
 	}
 
 	/**
-	 * @param {{ name: string, variants: string[] }[]} list
+	 * The numbers of all entries of this name in a variant; at least one.
+	 * @param {{ name: string, variants: string[], file?: string }[]} list
 	 * @param {string} what
 	 * @param {string} name
 	 * @param {number} variant
+	 * @param {string} [file] only entries of this file
 	 */
-	#find(list, what, name, variant) {
+	#find(list, what, name, variant, file) {
 		const precision = this.#variants[variant].name;
-		const found = list.findIndex((entry) => entry.name === name && entry.variants.includes(precision));
-		if (found < 0) {
+		const found = list.flatMap((entry, i) => entry.name === name && entry.variants.includes(precision) &&
+			(file === undefined || entry.file === file) ? [i] : []);
+		if (found.length === 0) {
 			const others = new Set(list.flatMap((entry) => entry.name === name ? entry.variants : []));
 			throw this.#error("NOT_FOUND", `has no ${what} ${name} in ${precision}` +
 				(others.size > 0 ? `, only in ${[...others].join(", ")}` : ""));

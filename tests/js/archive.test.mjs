@@ -398,3 +398,15 @@ test("a failed read is not remembered", async () => {
 	assert.equal((await big.tensor("w").read()).length, 800_000);
 	assert.equal((await archive.tensor("w").read()).length, 60);
 });
+
+test("a tensor that several files have is asked for with its file", async () => {
+	const parts = pairParts(), [low] = parts.files.filter(({ name }) => name === "model.low");
+	const other = { ...low, name: "other.low", tensors: low.tensors.map((tensor) => ({ ...tensor })) };
+	const archive = await open(buildArchive(decoder, { ...parts, files: [...parts.files, other] }));
+	const two = { code: "USAGE", message: "x.qstore: tensor norm is in the files model.low and other.low: say which one is meant" };
+	assert.throws(() => archive.tensor("norm", { precision: "int8" }), two);
+	for (const file of ["model.low", "other.low"])
+		assert.equal(archive.tensor("norm", { precision: "int8", file }).file, file);
+	assert.equal(archive.tensor("norm", { precision: "bf16" }).file, "sub/model.high");
+	assert.throws(() => archive.tensor("norm", { precision: "bf16", file: "other.low" }), { code: "NOT_FOUND" });
+});

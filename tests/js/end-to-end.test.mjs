@@ -226,3 +226,24 @@ test("the command over HTTP, with and without Range", async (t) => {
 	assert.deepEqual(hashes(join(temp, "high")), hashes(join(folder, "high")));
 	assert.equal(server.log.length, 1);
 });
+
+test("small tensors that share an object are read one by one, and are not upgraded where the coarse model has them", async (t) => {
+	const home = temporary(t), path = join(home, "a.qstore");
+	native("qstore-generate", "--layers", "10", "--hidden", "64", "--intermediate", "128", "--vocab", "300", "--shards", "1", "-o",
+		join(home, "model"));
+	native("qstore-pack", join(home, "model"), "-o", path, "-q");
+	const archive = await openQstore(path, {});
+	const norms = archive.tensorList.filter(({ name, variants }) => name.includes("norm") && variants.includes("bf16"));
+	assert.equal(norms.length, 21);
+	for (const { name, file, offset, size, kind, codedSize } of norms) {
+		const original = readFileSync(join(home, "model", file)), read = await archive.tensor(name, { precision: "bf16" }).read();
+		assert.deepEqual(Buffer.from(read), original.subarray(offset, offset + size), name);
+		assert.ok(kind === "plain" && codedSize > 0 && codedSize < size, `${name}: ${kind}, ${codedSize} bytes of ${size}`);
+	}
+	const upgraded = [];
+	for await (const { name } of archive.upgrade({ precision: "bf16", from: "int8" }))
+		upgraded.push(name);
+	assert.ok(upgraded.length > 0 && !upgraded.some((name) => name.includes("norm")), upgraded.join(" "));
+	assert.match(native("qstore-info", path), / BF16 +plain +\d+\.\d+ +model\.norm\.weight \[64\]$/m);
+	await archive.close();
+});

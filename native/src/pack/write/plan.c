@@ -14,7 +14,7 @@
  * are small, so that a reader of one tensor decodes little more than that. */
 #define JOINT_SIZE_MAX 512
 #define JOINT_TENSORS_MIN 16
-#define JOINT_CHUNK_SIZE (1u << 15) /* bytes */
+#define JOINT_CHUNK_SIZE (1u << 16) /* bytes */
 
 _Static_assert(LITERAL_CHUNK <= QS_CHUNK_SIZE_MAX, "chunks of literal bytes are not too large");
 
