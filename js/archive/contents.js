@@ -22,7 +22,7 @@ const WHOLE_MAX = 2 ** 26;
 
 const OTHER_SHA256 = "its SHA-256 differs";
 
-/** @typedef {import("../decode/pieces.js").Context & { decoder: Decoder }} Context */
+/** @typedef {import("../decode/pieces.js").Context & { decoder: Decoder, base: import("./base.js").Base }} Context */
 
 /** @typedef {(start: number, end: number, options: ReadOptions) => AsyncGenerator<Uint8Array, void, void>} Produce */
 

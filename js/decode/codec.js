@@ -8,7 +8,7 @@ import { QstoreError } from "../error.js";
 /**
  * @typedef {object} CodedChunk
  * @property {Uint8Array} bytes
- * @property {number} checksum the low half of XXH3-64 of `bytes`. It is compared only when decoding fails, to find the chunk that is damaged
+ * @property {number} checksum the low half of XXH3-64 of `bytes`. Compared only when decoding fails, to find the chunk that is damaged
  * @property {import("../wasm/decoder.js").ChunkDesc} desc without `coarse` and the grids
  * @property {number} size bytes that it decodes to
  */

@@ -16,7 +16,7 @@ import { PieceDecoder } from "./piece-decoder.js";
  * @property {import("../format/archive-index.js").Index} index
  * @property {import("../source/source.js").Source} source
  * @property {import("./codec.js").Codec} codec
- * @property {import("../archive/base.js").Base} base
+ * @property {{ read(file: number, offset: number, size: number, options?: ReadOptions): Promise<Uint8Array> }} base
  */
 
 /** Batches that are being read while another one is decoded. */
