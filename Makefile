@@ -50,8 +50,8 @@ GENERATE := $(GEN_MAIN:tests/generate/%.c=$(B)/bin/%)
 BENCH := $(BENCH_MAIN:tests/bench/%.c=$(B)/bin/%)
 TESTS := $(TEST_SRC:tests/native/%.c=$(B)/tests/%)
 FUZZERS := $(FUZZ_SRC:tests/fuzz/%.c=$(B)/fuzz/bin/%)
-# Tests that start threads: the pool, packing, restoring and verifying, bases.
-TSAN_TESTS := $(addprefix $(B)/tsan/bin/,test_pool test_archive test_restore test_pack_refused test_base)
+# Tests that start threads: the pool, packing, restoring and verifying, bases, reading by several threads.
+TSAN_TESTS := $(addprefix $(B)/tsan/bin/,test_pool test_archive test_restore test_pack_refused test_base test_access test_whole)
 LINT_SRC := $(LIB_SRC) $(CLI_SRC) $(TOOL_SRC) $(GEN_SRC) $(GEN_MAIN) $(TEST_SRC) $(TEST_HELP_SRC)
 
 # ---- Flags ---------------------------------------------------------------------------------------------------------

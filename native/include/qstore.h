@@ -118,6 +118,7 @@ typedef struct qstore_work {
 	void (*on_warning)(void *user, const char *text);
 	void *user; /* passed to both */
 	/* It is read often; once it is not zero, the work ends with QSTORE_CANCELLED and leaves nothing behind.
+	 * Signal handlers may set it plainly; callbacks and other threads set it atomically (__atomic_store_n).
 	 * Or NULL. */
 	const volatile sig_atomic_t *cancel;
 	/* Room for later fields, since other structs contain this one, which therefore has no struct_size; 0. */

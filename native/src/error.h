@@ -28,6 +28,13 @@ static inline qstore_status qs_no_memory(qstore_error *error)
 	return qs_fail(error, QSTORE_MEMORY, "out of memory; fewer threads need less of it");
 }
 
+/* True once the caller wants to stop (qstore_work.cancel, which may be NULL). A callback or another thread
+ * may set the flag while many threads read it, so it is read atomically. */
+static inline int qs_is_cancelled(const volatile sig_atomic_t *cancel)
+{
+	return cancel && __atomic_load_n(cancel, __ATOMIC_RELAXED);
+}
+
 static inline qstore_status qs_cancelled(qstore_error *error)
 {
 	return qs_fail(error, QSTORE_CANCELLED, "cancelled");

@@ -429,7 +429,7 @@ static void count_down(void *user, const qstore_progress *progress)
 	unsigned *left = user;
 	assert_true(progress->done <= progress->total);
 	if (*left > 0 && --*left == 0)
-		cancel_flag = 1;
+		__atomic_store_n(&cancel_flag, 1, __ATOMIC_RELAXED); /* the other threads of the pool read it */
 }
 
 static void leaves_nothing_when_cancelled(void **state)

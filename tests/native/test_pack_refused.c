@@ -150,7 +150,7 @@ static void count_down(void *user, const qstore_progress *progress)
 	countdown *c = user;
 	assert_true(progress->done <= progress->total);
 	if (c->left > 0 && --c->left == 0)
-		cancel_flag = 1;
+		__atomic_store_n(&cancel_flag, 1, __ATOMIC_RELAXED); /* the other threads of the pool read it */
 }
 
 static void leaves_nothing_when_cancelled(void **state)

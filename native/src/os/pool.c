@@ -31,7 +31,7 @@ unsigned qs_pool_threads(unsigned wanted)
 
 static qstore_status run_job(const qs_jobs *jobs, void *thread, uint64_t job, qstore_error *error)
 {
-	if (jobs->cancel && *jobs->cancel)
+	if (qs_is_cancelled(jobs->cancel))
 		return qs_cancelled(error);
 	return job < jobs->n_jobs ? jobs->work(jobs->user, thread, job, error)
 	                          : jobs->side(jobs->user, thread, job - jobs->n_jobs, error);

@@ -150,7 +150,7 @@ static qstore_status write_member(void *user, const uint8_t *data, size_t size, 
 	member_target *m = user;
 	const qstore_work *work = m->r->options->work;
 	qstore_status status = QSTORE_OK;
-	if (work && work->cancel && *work->cancel)
+	if (work && qs_is_cancelled(work->cancel))
 		return qs_cancelled(error);
 	if (m->target)
 		status = qs_pwrite_all(m->target->fd, data, size, m->written, m->target->path, error);

@@ -67,7 +67,7 @@ static qstore_status give(void *user, const void *data, size_t size, qstore_erro
 {
 	stream *s = user;
 	qstore_error own = {QSTORE_OK, ""};
-	if (s->work->cancel && *s->work->cancel)
+	if (qs_is_cancelled(s->work->cancel))
 		return qs_cancelled(error);
 	if (s->sha256 && !qs_sha256_update(s->sha256, data, size))
 		return qs_no_memory(error);

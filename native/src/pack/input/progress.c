@@ -29,6 +29,5 @@ void pack_advance(pack_progress *progress, uint64_t bytes)
 
 qstore_status pack_check_cancelled(const pack_progress *progress, qstore_error *error)
 {
-	const volatile sig_atomic_t *cancel = progress->work->cancel;
-	return cancel && *cancel ? qs_fail(error, QSTORE_CANCELLED, "cancelled") : QSTORE_OK;
+	return qs_is_cancelled(progress->work->cancel) ? qs_cancelled(error) : QSTORE_OK;
 }
