@@ -223,10 +223,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		size_t n_coarse = take(&in, 1, &bytes) ? *bytes : 0, elem_size = 1;
 		n_coarse = take(&in, n_coarse, &bytes);
 		if (desc.kind == QS_KIND_DELTA) {
-			static const uint8_t fine[] = {QS_F32, QS_F32, QS_F32, QS_BF16, QS_F16};
-			static const uint8_t coarser[] = {QS_BF16, QS_F16, QS_F32, QS_BF16, QS_F16};
-			desc.dtype = fine[data[1] % 5];
-			desc.coarse_dtype = coarser[data[1] % 5];
+			static const uint8_t fine[] = {QS_F32, QS_F32, QS_F32, QS_BF16, QS_F16, QS_BF16, QS_F16, QS_BF16,
+			                               QS_F16, QS_F64, QS_F64, QS_F64,  QS_F64, QS_F32,  QS_F16, QS_BF16};
+			static const uint8_t coarser[] = {QS_BF16, QS_F16, QS_F32, QS_BF16, QS_F16, QS_F16,
+			                                  QS_BF16, QS_F32, QS_F32, QS_F32,  QS_F64, QS_F16,
+			                                  QS_BF16, QS_F64, QS_F64, QS_F64};
+			desc.dtype = fine[data[1] % sizeof fine];
+			desc.coarse_dtype = coarser[data[1] % sizeof coarser];
 			elem_size = qs_dtype_size(desc.coarse_dtype);
 		}
 		desc.coarse = coarse = repeated(bytes, n_coarse, elem_size * desc.n_elems);

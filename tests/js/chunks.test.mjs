@@ -8,7 +8,7 @@ import { createDecoder } from "../../js/wasm/module.js";
 import { decodeChunk, factorsOf, gridOf } from "../reference/decode.mjs";
 import { native } from "./helpers/tools.mjs";
 
-const REFINE = 2, RANKS = 4, NONE = 0xffffffff;
+const REFINE = 2, DELTA = 3, RANKS = 4, DIFFERENCES = 5, NONE = 0xffffffff;
 const decoders = { simd: await createDecoder({ simd: true }), scalar: await createDecoder({ simd: false }) };
 
 /** A line of qstore-chunks. */
@@ -49,4 +49,30 @@ test("ranks of all rules, decoded by everything", () => {
 	for (const flag of [1, 2, 4, 8, 16])
 		assert.ok(ranks.some(({ coded }) => coded[1] & flag), `none has flag ${flag}`);
 	assert.ok(ranks.some(({ factors }) => factors) && ranks.some(({ zeroPoints }) => zeroPoints));
+});
+
+/** A chunk of differences, as planes of raw bytes: the lower two random, the others 0. */
+function differences(n, size) {
+	const planes = Array.from({ length: size }, (_, i) => [0, ...Array.from({ length: n }, (_, e) => (i < size - 2 ? 0 : Math.imul(e + 1, 0x9e3779b1) >>> 20 & (i === size - 1 ? 255 : 1)))]);
+	return Uint8Array.from([DIFFERENCES, ...planes.flat()]);
+}
+
+test("differences of any two types, decoded by everything", () => {
+	const floats = [8, 9, 12, 15]; // F16, BF16, F32, F64
+	for (const dtype of floats)
+		for (const coarseDtype of floats) {
+			// All patterns of the upper 16 bits; the others random, or such that many values are half way between two.
+			const n = 65536, size = DTYPES[coarseDtype].size, coarse = new Uint8Array(n * size);
+			for (let i = 0; i < n; i++) {
+				for (let b = 0; b < size - 2 && i % 3; b++) coarse[i * size + b] = i % 3 > 1 ? (Math.imul(i * size + b, 0x9e3779b1) >>> 24) : b === size - 3 ? 128 : 0;
+				coarse.set([i & 255, i >> 8], (i + 1) * size - 2);
+			}
+			const coded = differences(n, DTYPES[dtype].size);
+			const expected = decodeChunk({ kind: DELTA, dtype, n, columns: 1, first: 0, coarse, coarseDtype }, coded);
+			for (const [name, decoder] of Object.entries(decoders)) {
+				const values = new Uint8Array(expected.length);
+				decoder.chunks([{ desc: { kind: DELTA, dtype, elems: n, cols: 1, first: 0, coarse, coarseDtype }, bytes: coded }], values);
+				assert.ok(Buffer.compare(values, expected) === 0, `${DTYPES[dtype].name} from ${DTYPES[coarseDtype].name}: ${name}`);
+			}
+		}
 });

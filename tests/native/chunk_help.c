@@ -100,7 +100,7 @@ size_t round_trip(fixture *f, const qs_chunk_desc *desc, const uint8_t *values)
 	return size;
 }
 
-static void put_float(uint8_t *dst, uint32_t dtype, double v)
+void put_float(uint8_t *dst, uint32_t dtype, double v)
 {
 	float single = (float)v;
 	switch (dtype) {

@@ -51,6 +51,9 @@ float get_scale(const uint8_t *scales, uint32_t dtype, size_t row);
 
 enum style { RANDOM, CONSTANT, SPARSE, CLEAN, GAUSSIAN, SKEWED, TEXT, STYLES };
 
+/* Stores a number as an element of this dtype. */
+void put_float(uint8_t *dst, uint32_t dtype, double v);
+
 void fill_values(rng *r, uint8_t *dst, uint32_t dtype, size_t n, enum style style);
 
 /* A table as of positions: each column is a sine, the later the slower; each second one is negative. */

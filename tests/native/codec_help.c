@@ -182,8 +182,11 @@ void ref_quantize(const uint8_t *values, uint32_t dtype, size_t n, uint64_t cols
 	}
 }
 
-const delta_pair delta_pairs[5] = {
-    {QS_F32, QS_BF16}, {QS_F32, QS_F16}, {QS_F32, QS_F32}, {QS_BF16, QS_BF16}, {QS_F16, QS_F16}};
+const delta_pair delta_pairs[DELTA_PAIRS] = {
+    {QS_F32, QS_BF16}, {QS_F32, QS_F16},  {QS_F32, QS_F32},  {QS_BF16, QS_BF16},
+    {QS_F16, QS_F16},  {QS_BF16, QS_F16}, {QS_F16, QS_BF16}, {QS_BF16, QS_F32},
+    {QS_F16, QS_F32},  {QS_F64, QS_F32},  {QS_F64, QS_F64},  {QS_F64, QS_F16},
+    {QS_F64, QS_BF16}, {QS_F32, QS_F64},  {QS_F16, QS_F64},  {QS_BF16, QS_F64}};
 
 qs_cells moved_cells(qs_cell_table *table, uint16_t move)
 {
@@ -229,7 +232,7 @@ void write_chunk_seed(const qs_chunk_desc *d, const uint8_t *coded, size_t size,
 			p += 8;
 		}
 	}
-	for (uint8_t pair = 0; d->kind == QS_KIND_DELTA && pair < 5; pair++)
+	for (uint8_t pair = 0; d->kind == QS_KIND_DELTA && pair < DELTA_PAIRS; pair++)
 		if (delta_pairs[pair].fine == d->dtype && delta_pairs[pair].coarse == d->coarse_dtype)
 			seed[1] = pair;
 	memcpy(p, coded, size);

@@ -86,7 +86,8 @@ typedef struct delta_pair {
 	uint32_t fine, coarse;
 } delta_pair;
 
-extern const delta_pair delta_pairs[5];
+#define DELTA_PAIRS 16
+extern const delta_pair delta_pairs[DELTA_PAIRS];
 
 /* With QSTORE_SEEDS set to a folder, a coded chunk becomes a seed of tests/fuzz/fuzz_chunk.c, whose layout
  * this is, unless that cannot describe it: more than 255 bytes it builds on, or 16 of scales. Only the first

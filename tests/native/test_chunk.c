@@ -128,7 +128,7 @@ static void test_usage(void **state)
 	for (uint32_t dtype = 0; dtype < QS_DTYPE_COUNT; dtype++)
 		for (uint32_t coarse = 0; coarse < QS_DTYPE_COUNT; coarse++) {
 			int good = 0;
-			for (size_t p = 0; p < 5; p++)
+			for (size_t p = 0; p < DELTA_PAIRS; p++)
 				good |= delta_pairs[p].fine == dtype && delta_pairs[p].coarse == coarse;
 			d = delta_desc(f, dtype, coarse, 1);
 			uint8_t zeros[9] = {QS_MODE_RAW};

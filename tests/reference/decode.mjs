@@ -990,40 +990,79 @@ function blockCells(rule, dtype, scale, o, z, signed) {
 
 /** @param {Reader} r @param {Chunk} chunk */
 function decodeDelta(r, { n, dtype, coarse = new Uint8Array(), coarseDtype = 0 }) {
-	const bits = dtype === F32 ? 32n : 16n;
-	const signBit = 1n << (bits - 1n);
+	const size = DTYPE_SIZES[dtype];
+	const bits = 8 * size;
+	const signBit = 1n << BigInt(bits - 1);
 	/** Sign and magnitude to an integer that rises with the value, and back. @param {bigint} x */
 	const order = (x) => (x & signBit ? x ^ (signBit - 1n) : x);
-	const size = DTYPE_SIZES[dtype];
 	const out = decodePlanes(r, dtype, n, false); // u
 	const fine = new DataView(out.buffer);
 	const view = new DataView(coarse.buffer, coarse.byteOffset, coarse.byteLength);
 	for (let i = 0; i < n; i++) {
-		const u = BigInt(size === 4 ? fine.getUint32(4 * i, true) : fine.getUint16(2 * i, true));
+		const u = patternAt(fine, i, size);
 		const d = (u >> 1n) ^ -(u & 1n);
-		const value = Number(
-			BigInt.asUintN(
-				Number(bits),
-				order(BigInt.asUintN(Number(bits), order(coarsePattern(view, i, coarseDtype, dtype)) + d)),
-			),
-		);
-		if (size === 4) fine.setUint32(4 * i, value, true);
-		else fine.setUint16(2 * i, value, true);
+		let c = patternAt(view, i, DTYPE_SIZES[coarseDtype]);
+		if (coarseDtype !== dtype) c = fromSingle(toSingle(c, coarseDtype), dtype);
+		const value = BigInt.asUintN(bits, order(BigInt.asUintN(bits, order(c) + d)));
+		if (size === 8) fine.setBigUint64(8 * i, value, true);
+		else if (size === 4) fine.setUint32(4 * i, Number(value), true);
+		else fine.setUint16(2 * i, Number(value), true);
 	}
 	return out;
 }
 
-/** The coarse element's pattern, as a single if the fine ones are F32. @param {DataView} view @param {number} i
- * @param {number} coarseDtype @param {number} dtype */
-function coarsePattern(view, i, coarseDtype, dtype) {
-	if (coarseDtype === F32) return BigInt(view.getUint32(4 * i, true));
-	const pattern = view.getUint16(2 * i, true);
-	if (dtype !== F32) return BigInt(pattern);
-	if (coarseDtype === BF16) return BigInt(pattern) << 16n;
-	const single = new DataView(new ArrayBuffer(4));
-	single.setUint32(0, (pattern & 0x7fff) << 13);
-	single.setFloat32(0, single.getFloat32(0) * 2 ** 112);
-	return BigInt(single.getUint32(0)) | (BigInt(pattern & 0x8000) << 16n);
+/** @param {DataView} view @param {number} i @param {number} size */
+function patternAt(view, i, size) {
+	if (size === 8) return view.getBigUint64(8 * i, true);
+	return BigInt(size === 4 ? view.getUint32(4 * i, true) : view.getUint16(2 * i, true));
+}
+
+/** The single that a coarse element becomes, as a pattern. @param {bigint} pattern @param {number} dtype */
+function toSingle(pattern, dtype) {
+	const view = new DataView(new ArrayBuffer(8));
+	if (dtype === F32) return Number(pattern);
+	if (dtype === BF16) return Number(pattern) * 65536;
+	if (dtype === F16) {
+		view.setUint32(0, (Number(pattern) & 0x7fff) << 13);
+		view.setFloat32(0, view.getFloat32(0) * 2 ** 112);
+		return view.getUint32(0) + (Number(pattern) & 0x8000) * 65536;
+	}
+	view.setBigUint64(0, pattern);
+	const value = view.getFloat64(0);
+	if (Number.isNaN(value)) return (pattern >> 63n ? 0x80000000 : 0) + 0x7fc00000;
+	view.setFloat32(0, value); // rounds half to even
+	return view.getUint32(0);
+}
+
+/** A single's pattern, converted to another type. @param {number} single @param {number} dtype */
+function fromSingle(single, dtype) {
+	const view = new DataView(new ArrayBuffer(8));
+	view.setUint32(0, single);
+	const value = view.getFloat32(0);
+	const negative = single >= 0x80000000;
+	if (dtype === F32) return BigInt(single);
+	if (dtype === F64) {
+		if (Number.isNaN(value)) return (negative ? 1n << 63n : 0n) | 0x7ff8000000000000n;
+		view.setFloat64(0, value);
+		return view.getBigUint64(0);
+	}
+	if (dtype === BF16 && Number.isNaN(value)) return BigInt((single >>> 16) | 0x40);
+	const [digits, least, most] = dtype === BF16 ? [8, -133, 0x7f80] : [11, -24, 0x7c00];
+	const sign = negative ? 0x8000n : 0n;
+	if (Number.isNaN(value)) return sign | 0x7e00n;
+	const magnitude = Math.abs(value);
+	if (magnitude === Infinity) return sign | BigInt(most);
+	// The spacing of the type's values at this magnitude; numbers of spacings are exact, as are their halves.
+	let exponent = magnitude ? Math.floor(Math.log2(magnitude)) : -200;
+	if (2 ** exponent > magnitude) exponent--;
+	if (2 ** (exponent + 1) <= magnitude) exponent++;
+	const spacing = Math.max(exponent - digits + 1, least);
+	const steps = magnitude / 2 ** spacing;
+	let whole = Math.floor(steps);
+	if (steps - whole > 0.5 || (steps - whole === 0.5 && whole % 2)) whole++;
+	// Patterns count the values: 2^(digits − 1) for each exponent.
+	const pattern = Math.min((spacing - least) * 2 ** (digits - 1) + whole, most);
+	return sign | BigInt(pattern);
 }
 
 // 3.6 Recoded codes

@@ -1,4 +1,4 @@
-/* Floats as differences to coarser floats (FORMAT.md, "Delta"), such as an FP32 model beside its 16-bit cast.
+/* Floats as differences to other floats (FORMAT.md, "Delta"), such as an FP32 model beside its 16-bit cast.
  * Differences are those of places, so that they count representable values. */
 #ifndef QS_DELTA_H
 #define QS_DELTA_H
@@ -6,8 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Can elements of `dtype` be stored as differences to coarse ones? F32 to BF16, F16 or F32; BF16 and F16 to
- * their own type. */
+/* Can elements of `dtype` be stored as differences to coarse ones? Both are BF16, F16, F32 or F64. Coarse
+ * elements are converted to `dtype` first, whichever of the two has more bits. */
 int qs_delta_applies(uint32_t coarse_dtype, uint32_t dtype);
 
 /* qs_delta_subtract replaces each of n values by its zigzagged difference to the coarse value of the same

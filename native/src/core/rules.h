@@ -38,6 +38,28 @@ QS_ALWAYS_INLINE float qs_half_value(uint32_t pattern, uint32_t dtype)
 	return qs_f32_from_bits(magnitude | (pattern & 0x8000) << 16); /* signs are random: no branch */
 }
 
+/* Returns the BF16 pattern of a single's pattern, rounded half to even. A NaN stays a NaN. */
+QS_ALWAYS_INLINE uint32_t qs_bf16_of_single(uint32_t bits)
+{
+	return (bits & 0x7fffffff) > 0x7f800000 ? bits >> 16 | 0x40 : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+
+/* Returns the FP16 pattern of a single's pattern, rounded half to even. A NaN becomes 0x7e00, with its
+ * sign. */
+QS_ALWAYS_INLINE uint32_t qs_f16_of_single(uint32_t bits)
+{
+	uint32_t magnitude = bits & 0x7fffffff, half;
+	if (magnitude > 0x7f800000)
+		half = 0x7e00;
+	else if (magnitude >= 0x477ff000) /* 65520 and more round to infinity */
+		half = 0x7c00;
+	else if (magnitude < 0x38800000) /* below 2^-14: multiples of 2^-24, the spacing of singles from 0.5 on */
+		half = qs_f32_bits(qs_f32_from_bits(magnitude) + 0.5f) - qs_f32_bits(0.5f);
+	else
+		half = (magnitude + 0xfff + (magnitude >> 13 & 1) - 0x38000000) >> 13;
+	return half | (bits >> 16 & 0x8000);
+}
+
 /* Rounds a BF16 value ≥ 0 to FP16, half to even. FP16 has all of its eight significant bits unless the result
  * is subnormal, a multiple of 2^-24. That is the spacing of singles in [0.5, 1), to which the addition
  * rounds. */

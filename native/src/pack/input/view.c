@@ -264,14 +264,8 @@ static qstore_status read_cast_bf16(const pack_tensor *t, uint8_t *dst, size_t s
                                     uint8_t *scratch, qstore_error *error)
 {
 	qstore_status status = read_viewed(t, scratch, 2 * size, 2 * offset, error);
-	for (size_t i = 0; i < size / 2 && !status; i++) {
-		uint32_t bits = qs_load32(scratch + 4 * i);
-		if ((bits & 0x7fffffff) > 0x7f800000) /* a NaN stays a NaN */
-			bits |= 0x400000;
-		else
-			bits += 0x7fff + (bits >> 16 & 1);
-		qs_store16(dst + 2 * i, (uint16_t)(bits >> 16));
-	}
+	for (size_t i = 0; i < size / 2 && !status; i++)
+		qs_store16(dst + 2 * i, (uint16_t)qs_bf16_of_single(qs_load32(scratch + 4 * i)));
 	return status;
 }
 
@@ -306,27 +300,12 @@ static qstore_status read_columns(const pack_tensor *t, uint8_t *dst, size_t siz
 	return QSTORE_OK;
 }
 
-/* Returns the FP16 pattern of a single's pattern, rounded half to even. */
-static uint16_t cast_f16(uint32_t bits)
-{
-	uint32_t magnitude = bits & 0x7fffffff, half;
-	if (magnitude > 0x7f800000) /* a NaN stays a NaN */
-		half = 0x7e00;
-	else if (magnitude >= 0x477ff000) /* 65520 and more round to infinity */
-		half = 0x7c00;
-	else if (magnitude < 0x38800000) /* below 2^-14: multiples of 2^-24, the spacing of singles from 0.5 on */
-		half = qs_f32_bits(qs_f32_from_bits(magnitude) + 0.5f) - qs_f32_bits(0.5f);
-	else
-		half = (magnitude + 0xfff + (magnitude >> 13 & 1) - 0x38000000) >> 13;
-	return (uint16_t)(half | (bits >> 16 & 0x8000));
-}
-
 static qstore_status read_cast_f16(const pack_tensor *t, uint8_t *dst, size_t size, uint64_t offset,
                                    uint8_t *scratch, qstore_error *error)
 {
 	qstore_status status = read_viewed(t, scratch, 2 * size, 2 * offset, error);
 	for (size_t i = 0; i < size / 2 && !status; i++)
-		qs_store16(dst + 2 * i, cast_f16(qs_load32(scratch + 4 * i)));
+		qs_store16(dst + 2 * i, (uint16_t)qs_f16_of_single(qs_load32(scratch + 4 * i)));
 	return status;
 }
 

@@ -271,7 +271,7 @@ static qstore_status check_patterns(const pack_input *input, const char *const *
 static int can_be_quantized(const pack_tensor *t)
 {
 	const pack_coding *coding = &t->coding;
-	return coding->role == PACK_PLAIN ||
+	return coding->role == PACK_PLAIN || coding->role == PACK_PARTS ||
 	       (coding->role == PACK_DELTA && coding->reference->coding.role == PACK_BASE) ||
 	       (coding->role == PACK_DUPLICATE && coding->original->coding.role == PACK_BASE);
 }

@@ -6,9 +6,12 @@
 #include <sys/stat.h>
 
 #include "compare.h"
+#include "core/delta.h"
 #include "os/array.h"
 #include "os/file.h"
 #include "os/sha256.h"
+#include "pair.h"
+#include "parts.h"
 #include "read/archive.h"
 
 /* ---- Opening ---- */
@@ -182,6 +185,7 @@ typedef struct base_pairing {
 	const pack_progress *progress;
 	uint8_t *buffer; /* 2 * QS_IO_BLOCK bytes */
 	qs_encoder *encoder;
+	pack_derived *derived;
 } base_pairing;
 
 static void use_base_tensor(pack_tensor *tensor)
@@ -189,21 +193,14 @@ static void use_base_tensor(pack_tensor *tensor)
 	tensor->base_file->is_used = 1;
 }
 
-static int have_same_layout(const pack_tensor *a, const pack_tensor *b)
-{
-	return a->dtype == b->dtype && a->size == b->size && pack_cols(a) == pack_cols(b);
-}
-
 /* Codes a tensor as a duplicate of the base's, or as the difference to it if it is not coded from another
- * tensor of its own model. */
-static qstore_status pair_with_base(const base_pairing *q, pack_tensor *t, pack_tensor *base,
-                                    qstore_error *error)
+ * tensor of its own model. Both have the same rows and columns. */
+static qstore_status pair_rows(const base_pairing *q, pack_tensor *t, pack_tensor *base, qstore_error *error)
 {
 	int equal = 0, pays = 0;
-	if (!have_same_layout(t, base) || t->coding.role == PACK_LITERAL || t->coding.role == PACK_DUPLICATE ||
-	    qs_dtype_size(t->dtype) == 0)
-		return QSTORE_OK;
-	qstore_status status = pack_are_equal(t, base, q->progress, q->buffer, &equal, error);
+	qstore_status status = QSTORE_OK;
+	if (t->dtype == base->dtype)
+		status = pack_are_equal(t, base, q->progress, q->buffer, &equal, error);
 	if (status)
 		return status;
 	if (equal && !t->matrix && !t->coding.is_needed &&
@@ -212,14 +209,58 @@ static qstore_status pair_with_base(const base_pairing *q, pack_tensor *t, pack_
 		use_base_tensor(base);
 		return QSTORE_OK;
 	}
-	if (t->coding.role != PACK_PLAIN || t->coding.is_needed || !qs_dtype_is_float(t->dtype))
+	if (t->coding.role != PACK_PLAIN || t->coding.is_needed || !qs_delta_applies(base->dtype, t->dtype))
 		return QSTORE_OK;
 	status = pack_delta_pays(q->encoder, t, base, &pays, error);
-	if (!status && pays) {
+	if (!status && pays && pack_share_chunks(t, base)) {
 		pack_set_delta(t, base);
 		use_base_tensor(base);
 	}
 	return status;
+}
+
+/* *part: the first rows of a tensor of the base. */
+static qstore_status take_base_rows(const base_pairing *q, const pack_tensor *base, uint64_t rows,
+                                    pack_tensor **part, qstore_error *error)
+{
+	*part = qs_arena_alloc(q->derived->arena, sizeof(**part));
+	if (!*part)
+		return qs_no_memory(error);
+	**part = *base;
+	(*part)->cols = pack_cols(base);
+	(*part)->size = rows * pack_cols(base) * qs_dtype_size(base->dtype);
+	(*part)->coding = (pack_coding){.role = PACK_BASE};
+	return QSTORE_OK;
+}
+
+/* Pairs the rows that both have, when one of them has more (tokens that were added to a vocabulary). */
+static qstore_status pair_some_rows(const base_pairing *q, pack_tensor *t, pack_tensor *base,
+                                    qstore_error *error)
+{
+	uint64_t rows = pack_rows(t) < pack_rows(base) ? pack_rows(t) : pack_rows(base);
+	pack_tensor *part = t;
+	if (t->n_dims < 2 || rows * pack_cols(t) < PACK_COMMON_MIN || t->coding.role != PACK_PLAIN ||
+	    (rows < pack_rows(t) && !pack_can_be_split(t)))
+		return QSTORE_OK;
+	qstore_status status = rows < pack_rows(base) ? take_base_rows(q, base, rows, &base, error) : QSTORE_OK;
+	if (!status)
+		status = pack_make_part(q->derived, t, rows, pack_cols(t), &part, error);
+	if (!status)
+		status = pair_rows(q, part, base, error);
+	if (!status && part->coding.role != PACK_PLAIN)
+		pack_use_part(t, part);
+	return status;
+}
+
+static qstore_status pair_with_base(const base_pairing *q, pack_tensor *t, pack_tensor *base,
+                                    qstore_error *error)
+{
+	if (t->coding.role == PACK_LITERAL || t->coding.role == PACK_DUPLICATE || qs_dtype_size(t->dtype) == 0 ||
+	    pack_cols(t) != pack_cols(base) ||
+	    (t->dtype != base->dtype && !qs_delta_applies(base->dtype, t->dtype)))
+		return QSTORE_OK;
+	return pack_n_elems(t) == pack_n_elems(base) ? pair_rows(q, t, base, error)
+	                                             : pair_some_rows(q, t, base, error);
 }
 
 static void mark_grid(const pack_tensor *t)
@@ -284,12 +325,12 @@ static qstore_status pair_all(const base_pairing *q, pack_input *input, const pa
 	return status;
 }
 
-qstore_status pack_pair_base(pack_base *base, pack_input *input, const pack_derived *derived,
+qstore_status pack_pair_base(pack_base *base, pack_input *input, pack_derived *derived,
                              const pack_progress *progress, qstore_error *error)
 {
 	size_t n_common = 0;
 	pack_map map;
-	base_pairing pairing = {progress, malloc(2 * QS_IO_BLOCK), qs_encoder_create()};
+	base_pairing pairing = {progress, malloc(2 * QS_IO_BLOCK), qs_encoder_create(), derived};
 	qstore_status status = map_base(base, &map, error);
 	if (!status && (!pairing.buffer || !pairing.encoder))
 		status = qs_no_memory(error);

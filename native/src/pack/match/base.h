@@ -42,8 +42,9 @@ void pack_close_base(pack_base *base);
 /* Is the file that `info` describes one of the base's, weights or not? */
 int pack_is_in_base(const pack_base *base, const struct stat *info);
 
-/* Codes tensors of the input as duplicates of the base's, or as differences to them. */
-qstore_status pack_pair_base(pack_base *base, pack_input *input, const pack_derived *derived,
+/* Codes tensors of the input as duplicates of the base's, or as differences to them: all of a tensor, or the
+ * rows that it has in common with the base's. */
+qstore_status pack_pair_base(pack_base *base, pack_input *input, pack_derived *derived,
                              const pack_progress *progress, qstore_error *error);
 
 /* Computes the SHA-256 of the used files that have none yet. */

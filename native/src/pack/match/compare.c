@@ -166,8 +166,9 @@ qstore_status pack_cast_size(qs_encoder *encoder, const pack_tensor *fine, const
 
 static double float_value(const uint8_t *elems, size_t i, uint32_t dtype)
 {
-	double value = dtype == QS_F32 ? (double)qs_load_f32(elems + 4 * i)
-	                               : (double)qs_half_value(qs_load16(elems + 2 * i), dtype);
+	double value = dtype == QS_F64   ? qs_load_f64(elems + 8 * i)
+	               : dtype == QS_F32 ? (double)qs_load_f32(elems + 4 * i)
+	                                 : (double)qs_half_value(qs_load16(elems + 2 * i), dtype);
 	return value * value < 1e76 ? value : 0; /* infinities and NaN count as 0 */
 }
 

@@ -32,6 +32,10 @@ int pack_is_paired(pack_tensor *tensor);
 qstore_status pack_cast_to_16_bits(pack_derived *derived, pack_tensor *fine, pack_tensor **half,
                                    qstore_error *error);
 
+/* Makes both be coded in chunks of the same elements, as differences need them. False when that is not
+ * possible: doubles have chunks of fewer elements than other floats. coarse: a variant's or the base's. */
+int pack_share_chunks(pack_tensor *fine, pack_tensor *coarse);
+
 /* Codes `given`, of q->fine_variant, from `coarse`, of coarse_variant, when that is possible: as it is,
  * transposed, or some part of it. (pair_tensors.c) */
 qstore_status pack_pair_tensors(pack_pairing *q, pack_tensor *given, pack_tensor *coarse,

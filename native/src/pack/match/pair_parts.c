@@ -5,8 +5,6 @@
 #include "pair.h"
 #include "parts.h"
 
-/* Fewer common elements are not worth an object. */
-#define COMMON_MIN 1024
 /* Columns of a matrix whose parts have at least one row. */
 #define COLS_MAX (QS_CHUNK_SIZE_MAX / 4)
 
@@ -37,7 +35,7 @@ static qstore_status pair_common(pack_pairing *q, pack_tensor *given, pack_tenso
 	int is_whole = rows == pack_rows(given) && cols == pack_cols(given),
 	    is_whole_coarse = rows == pack_rows(coarse) && cols == pack_cols(coarse),
 	    other_cols = pack_cols(given) != pack_cols(coarse);
-	if (given->n_dims < 2 || coarse->n_dims < 2 || rows * cols < COMMON_MIN ||
+	if (given->n_dims < 2 || coarse->n_dims < 2 || rows * cols < PACK_COMMON_MIN ||
 	    (other_cols && (pack_cols(given) > COLS_MAX || pack_cols(coarse) > COLS_MAX)) ||
 	    (!is_whole && !pack_can_be_split(given)) || (!is_whole_coarse && !pack_can_be_split(coarse)))
 		return QSTORE_OK;

@@ -153,6 +153,23 @@ static qstore_status pair_with_codes(pack_pairing *q, pack_tensor *fine, pack_te
 
 /* ---- Floats from floats ---- */
 
+int pack_share_chunks(pack_tensor *fine, pack_tensor *coarse)
+{
+	uint64_t cols;
+	uint32_t own, other;
+	pack_geometry(fine, &cols, &own);
+	pack_geometry(coarse, &cols, &other);
+	if (own == other)
+		return 1;
+	uint32_t least = own < other ? own : other;
+	int is_fixed = coarse->coding.is_referenced ||
+	               (coarse->coding.role != PACK_PLAIN && coarse->coding.role != PACK_BASE);
+	if (least % cols != 0 || (other != least && is_fixed))
+		return 0;
+	fine->chunk_rows = coarse->chunk_rows = (uint32_t)(least / cols);
+	return 1;
+}
+
 /* Codes floats as differences to others, if that pays. given: the file's tensor, which `fine` may be
  * transposed from. */
 static qstore_status pair_with_floats(pack_pairing *q, pack_tensor *given, pack_tensor *fine,
@@ -160,17 +177,15 @@ static qstore_status pair_with_floats(pack_pairing *q, pack_tensor *given, pack_
 {
 	int pays = 0, is_layout = coarse->coding.role == PACK_LAYOUT;
 	double correlation = 1;
-	qstore_status status = QSTORE_OK;
 	if (coarse->coding.role == PACK_PARTS || (is_layout && coarse->coding.content->view != PACK_TRANSPOSED))
 		return QSTORE_OK;
-	if (qs_delta_applies(coarse->dtype, fine->dtype))
-		status = pack_delta_pays(q->encoder, fine, coarse, &pays, error);
+	qstore_status status = pack_delta_pays(q->encoder, fine, coarse, &pays, error);
 	if (!status && !pays)
 		status = pack_correlate_floats(fine, coarse, &correlation, error);
 	/* Norms and biases of any two models are alike. */
 	if (fine->n_dims > 1)
 		*match = correlation < PACK_CONTENT_MIN ? PACK_OTHER_VALUES : PACK_MATCHED;
-	if (status || !pays || (is_layout && fine != given))
+	if (status || !pays || (is_layout && fine != given) || !pack_share_chunks(fine, coarse))
 		return status;
 	if (is_layout) {
 		/* The elements of a layout are those of its content: they have to be transposed too. */
@@ -214,16 +229,16 @@ static qstore_status pair_as(pack_pairing *q, pack_tensor *given, pack_tensor *f
 	pack_tensor *codes = pack_matrix_of(coarse), before = *fine;
 	const pack_tensor *shape = codes ? codes : coarse;
 	qstore_status status = QSTORE_OK;
-	if (!qs_dtype_is_float(fine->dtype) || fine->coding.role != PACK_PLAIN)
+	if (!qs_dtype_is_scale(fine->dtype) || fine->coding.role != PACK_PLAIN)
 		return QSTORE_OK;
 	/* Objects that build on one another have the same columns and chunks of the same elements. */
 	fine->chunk_rows = shape->chunk_rows;
 	fine->cols = shape->cols;
 	fine->cast = NULL;
-	if (codes && fine->n_dims > 1)
+	if (codes && fine->n_dims > 1 && qs_dtype_is_float(fine->dtype))
 		status = pair_with_codes(q, fine, codes, coarse_variant, match, error);
 	/* Scales are small, and have to be plain when they are in a grid. */
-	else if (!codes && !pack_is_scales_name(fine->name) && qs_dtype_is_float(coarse->dtype))
+	else if (!codes && !pack_is_scales_name(fine->name) && qs_delta_applies(coarse->dtype, fine->dtype))
 		status = pair_with_floats(q, given, fine, coarse, match, error);
 	if (fine == given && fine->transposed && fine->transposed->coding.role == PACK_DELTA)
 		set_layout_of_transposed(given);

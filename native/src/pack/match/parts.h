@@ -6,6 +6,9 @@
 
 #include "pack/input/derived.h"
 
+/* Fewer elements that two tensors have in common are not worth an object. */
+#define PACK_COMMON_MIN 1024
+
 /* May the tensor become parts: is it as it is in its file, coded on its own, and used by no other? */
 int pack_can_be_split(const pack_tensor *tensor);
 

@@ -1,0 +1,167 @@
+/* Tensors whose bytes or values are in the archive, or in the base, already: equal ones, and floats of
+ * another type. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <qstore.h>
+
+#include "core/index.h"
+#include "../generate/tensors.h"
+#include "archive_help.h"
+#include "pair_help.h"
+#include "scratch.h"
+
+enum { ROWS = 120, COLS = 256, N = ROWS * COLS };
+
+/* Index records, headers and small chunks. */
+enum { OVERHEAD = 4096 };
+
+/* Appends a matrix in another type of floats; F64 too. */
+static void add_as(gen_tensors *t, const char *name, const gen_matrix *m, uint32_t dtype)
+{
+	gen_matrix cast = gen_cast(m, dtype == QS_F64 ? QS_F32 : dtype);
+	if (dtype == QS_F64) {
+		double *wide = malloc(m->rows * m->cols * sizeof(double));
+		assert_non_null(wide);
+		for (size_t i = 0; i < m->rows * m->cols; i++) {
+			float value;
+			memcpy(&value, cast.data + 4 * i, 4);
+			wide[i] = (double)value;
+		}
+		gen_add(t, name, QS_F64, 2, (uint64_t[]){m->rows, m->cols}, wide);
+		free(wide);
+	} else {
+		gen_add_matrix(t, name, &cast);
+	}
+	gen_matrix_free(&cast);
+}
+
+/* Packs a model of this file; returns the archive's size. base: a path, or NULL. */
+static uint64_t pack_alone(void **state, gen_tensors *model, const char *base, qstore_pack_result *result)
+{
+	qstore_pack_result own;
+	const char *high = scratch_path(state, "alone/model.safetensors");
+	gen_write_tensors(model, high);
+	result = result ? result : &own;
+	archive_pack_with((qstore_pack_options){.high = high,
+	                                        .output = scratch_path(state, "alone.qstore"),
+	                                        .base = base,
+	                                        .quantize = QSTORE_QUANTIZE_NONE,
+	                                        .force = 1},
+	                  result);
+	return result->archive_size;
+}
+
+/* Restores the model that pack_alone packed. */
+static void expect_restored(void **state, const char *base)
+{
+	qstore_archive *archive;
+	qstore_error error;
+	if (qstore_open(scratch_path(state, "alone.qstore"), &archive, &error) ||
+	    (base && qstore_set_base(archive, base, &error)) ||
+	    qstore_unpack(archive,
+	                  &(qstore_unpack_options){.output = scratch_path(state, "out"), .force = 1, .sha256 = 1},
+	                  NULL, &error))
+		fail_msg("%s", error.text);
+	qstore_close(archive);
+	expect_same_file(scratch_path(state, "out/model.safetensors"),
+	                 scratch_path(state, "alone/model.safetensors"));
+}
+
+static const struct {
+	uint32_t low, high, from; /* from: the type that the weights had at first */
+	unsigned bits;            /* of each weight of HIGH that LOW does not tell */
+} directions[] = {
+    {QS_F16, QS_BF16, QS_BF16, 0}, {QS_BF16, QS_F16, QS_BF16, 0}, {QS_F32, QS_BF16, QS_BF16, 0},
+    {QS_F32, QS_F16, QS_F32, 0},   {QS_F32, QS_BF16, QS_F32, 0},  {QS_BF16, QS_F16, QS_F16, 4},
+    {QS_F16, QS_BF16, QS_F16, 0},  {QS_F32, QS_F64, QS_F32, 0},   {QS_F64, QS_F32, QS_F32, 0},
+    {QS_F16, QS_F64, QS_F16, 0},   {QS_F64, QS_BF16, QS_BF16, 0},
+};
+
+/* The finer variant's floats in another type: the differences are zero where one cast gives the other. */
+static void differs_in_any_direction(void **state)
+{
+	for (size_t i = 0; i < sizeof(directions) / sizeof(*directions); i++) {
+		gen_tensors high = {0}, low = {0}, alone = {0};
+		gen_matrix m = gen_weights(i, directions[i].from, ROWS, COLS), up = gen_weights(99, QS_BF16, 64, 64);
+		add_as(&low, "embed.weight", &m, directions[i].low);
+		add_as(&alone, "embed.weight", &m, directions[i].low);
+		add_as(&high, "embed.weight", &m, directions[i].high);
+		gen_add_matrix(&high, "up.weight", &up);
+		gen_add_int8(&low, "up", &up, GEN_SCHEME_LLM_INT8);
+		uint64_t size = pack_alone(state, &alone, NULL, NULL);
+		pair_outcome outcome = pack_pair(state, &high, &low, (qstore_pack_options){.from = NULL});
+		uint64_t most = size + 2 * 64 * 64 + N * directions[i].bits / 8 + OVERHEAD;
+		if (outcome.result.archive_size > most || outcome.result.n_delta != 1)
+			fail_msg("%s beside %s: %llu bytes of at most %llu, %u differences",
+			         qs_dtype_name(directions[i].high), qs_dtype_name(directions[i].low),
+			         (unsigned long long)outcome.result.archive_size, (unsigned long long)most,
+			         (unsigned)outcome.result.n_delta);
+		gen_matrix_free(&m);
+		gen_matrix_free(&up);
+	}
+}
+
+/* A finetune that was saved in another type than its base, or is only a cast of it. */
+static void differs_from_a_base_of_another_type(void **state)
+{
+	for (size_t i = 0; i < sizeof(directions) / sizeof(*directions); i++) {
+		for (int is_finetune = 0; is_finetune < 2; is_finetune++) {
+			gen_tensors base = {0}, own = {0};
+			qstore_pack_result result;
+			gen_matrix m = gen_weights(i, directions[i].from, ROWS, COLS),
+			           moved = gen_noisy(&m, 5, is_finetune ? 1e-5 : 0);
+			const char *path = scratch_path(state, "base/model.safetensors");
+			add_as(&base, "up.weight", &m, directions[i].low);
+			add_as(&own, "up.weight", &moved, directions[i].high);
+			gen_write_tensors(&base, path);
+			uint64_t size = pack_alone(state, &own, path, &result);
+			assert_int_equal(result.n_base_delta, 1);
+			if (!is_finetune && size > N * directions[i].bits / 8 + OVERHEAD)
+				fail_msg("%s of %s: %llu bytes", qs_dtype_name(directions[i].high),
+				         qs_dtype_name(directions[i].low), (unsigned long long)size);
+			expect_restored(state, path);
+			gen_matrix_free(&m);
+			gen_matrix_free(&moved);
+		}
+	}
+}
+
+/* Tokens that were added to a vocabulary, or taken from it, cost their rows. */
+static void shares_rows_with_a_base(void **state)
+{
+	static const uint64_t rows[][2] = {{ROWS, ROWS + 8}, {ROWS + 8, ROWS}};
+	for (size_t i = 0; i < 2; i++)
+		for (int is_cast = 0; is_cast < 2; is_cast++) {
+			gen_tensors base = {0}, own = {0};
+			gen_matrix m = gen_weights(i, QS_BF16, ROWS, COLS), old = gen_resized(&m, rows[i][0], COLS, 0.1f),
+			           new = gen_resized(&m, rows[i][1], COLS, 0.2f);
+			const char *path = scratch_path(state, "base/model.safetensors");
+			gen_add_matrix(&base, "embed.weight", &old);
+			add_as(&own, "embed.weight", &new, is_cast ? QS_F16 : QS_BF16);
+			gen_write_tensors(&base, path);
+			assert_true(pack_alone(state, &own, path, NULL) < 8 * COLS * 2 + OVERHEAD);
+			expect_restored(state, path);
+			gen_matrix_free(&m);
+			gen_matrix_free(&old);
+			gen_matrix_free(&new);
+		}
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_setup, scratch_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    TEST(differs_in_any_direction),
+	    TEST(differs_from_a_base_of_another_type),
+	    TEST(shares_rows_with_a_base),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
