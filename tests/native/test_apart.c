@@ -12,6 +12,7 @@
 #include <qstore.h>
 
 #include "core/index.h"
+#include "../generate/fixtures.h"
 #include "../generate/tensors.h"
 #include "pair_help.h"
 #include "scratch.h"
@@ -184,6 +185,20 @@ static void refuses_another_model(void **state)
 	}
 }
 
+/* Values that are zero in FP16 have codes of zeros and scales of zero, which fit them. */
+static void zero_codes_fit(void **state)
+{
+	const char *high = scratch_path(state, "high"), *low = scratch_path(state, "low");
+	qstore_pack_result result;
+	qstore_error error;
+	generate_fixture("constant", 1, high, low);
+	const qstore_pack_options options = {
+	    .high = high, .low = low, .output = scratch_path(state, "a.qstore"), .strict = 1};
+	if (qstore_pack(&options, &result, &error))
+		fail_msg("%s", error.text);
+	assert_int_equal(result.n_apart, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -192,6 +207,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(refuses_another_checkpoint, scratch_setup, scratch_teardown),
 	    cmocka_unit_test_setup_teardown(stores_tiled_codes_apart, scratch_setup, scratch_teardown),
 	    cmocka_unit_test_setup_teardown(refuses_another_model, scratch_setup, scratch_teardown),
+	    cmocka_unit_test_setup_teardown(zero_codes_fit, scratch_setup, scratch_teardown),
 	};
 	return cmocka_run_group_tests_name("apart", tests, NULL, NULL);
 }

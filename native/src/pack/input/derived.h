@@ -9,6 +9,7 @@ typedef struct pack_derived {
 	pack_spool *spool; /* for bytes that are in no input */
 	pack_tensor **tensors;
 	size_t n_tensors;
+	int is_out_of_memory; /* a tensor could not be made where no error could be told */
 } pack_derived;
 
 void pack_derived_free(pack_derived *derived);

@@ -225,6 +225,8 @@ qstore_status pack_pair_variants(pack_input *input, pack_derived *derived, pack_
 	}
 	if (!status)
 		status = pair_all_variants(q, options, error);
+	if (!status && derived->is_out_of_memory)
+		status = qs_no_memory(error);
 	for (uint32_t v = 0; v < QS_VARIANTS_MAX; v++) {
 		free(q->names[v].tensors);
 		free(q->keys[v].tensors);

@@ -129,8 +129,11 @@ static qstore_status pair_with_codes(pack_pairing *q, pack_tensor *fine, pack_te
 		status = pack_refine_pays(q->encoder, half, codes, &pays, error);
 	if (status)
 		return status;
+	/* Codes of nothing but zeros are those of values that are too small for their quantizer. */
 	if (!pays && *match <= PACK_OTHER_WEIGHTS)
-		*match = *match == PACK_MATCHED ? PACK_FAR_VALUES : PACK_OTHER_VALUES;
+		*match = q->search.is_zero        ? PACK_UNCOMPARED
+		         : *match == PACK_MATCHED ? PACK_FAR_VALUES
+		                                  : PACK_OTHER_VALUES;
 	if (fit == PACK_RELATED || fit == PACK_WRONG || !pays) {
 		/* The codes say too little about the values: both are coded on their own. */
 		codes->coding = before.coding;

@@ -165,7 +165,9 @@ static int slice_scales(pack_derived *derived, pack_tensor *scales, size_t n, co
 		return scales->n_parts == n * n_rows;
 	if (scales->view != PACK_AS_IS || scales->coding.is_needed || scales->coding.role == PACK_PARTS)
 		return 0;
-	return !pack_make_slices(derived, scales, n, rows, n_rows, cols, NULL);
+	if (pack_make_slices(derived, scales, n, rows, n_rows, cols, NULL))
+		derived->is_out_of_memory = 1;
+	return scales->has_slices;
 }
 
 pack_tensor *pack_scales_of_part(pack_derived *derived, pack_tensor *scales, const pack_tensor *part)

@@ -448,6 +448,7 @@ qstore_status pack_find_rule(pack_search *s, const pack_tensor *fine, pack_tenso
 		return QSTORE_OK;
 	*found = 1;
 	s->differing = (double)best->mismatches / (double)seen;
+	s->is_zero = best->sums.coarse_squares == 0;
 	if (pack_sums_are_alike(&best->sums))
 		*fit = best->mismatches > seen / 4 ? PACK_LOOSE : PACK_FITS;
 	else

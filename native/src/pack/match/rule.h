@@ -31,7 +31,10 @@ typedef struct pack_search {
 	 * differ. */
 	uint32_t last_rule;
 	double last_mismatches;
-	double differing; /* of the rule that was found last: the share of codes that it makes differently */
+	/* Of the rule that was found last: the share of codes that it makes differently, and whether all codes of
+	 * the sample are zero. */
+	double differing;
+	int is_zero;
 } pack_search;
 
 /* A zeroed search; free it even after MEMORY. */
