@@ -748,7 +748,7 @@ static void files_may_share_external_data(void **state)
 	scratch_write(state, "m/.hidden", zeros, 64);
 	write_weight(state, "m/b.onnx", "w", ".hidden");
 	assert_int_equal(qs_model_open(&model, scratch_path(state, "m"), &error), QSTORE_INPUT);
-	assert_non_null(strstr(error.text, "not a file of the model"));
+	assert_non_null(strstr(error.text, "put it beside the model"));
 	qs_model_close(&model);
 }
 

@@ -12,7 +12,8 @@
 
 static qstore_status fail_entry(const gguf_source *source, const gguf_entry *entry, const char *what)
 {
-	return qs_fail(source->error, QSTORE_INPUT, "%s: metadata \"" QS_NAME_SHOWN "\": %s",
+	return qs_fail(source->error, QSTORE_INPUT,
+	               "%s: metadata \"" QS_NAME_SHOWN "\": %s; convert the model again",
 	               qs_shown_path(source->path), entry->key, what);
 }
 
@@ -66,7 +67,8 @@ static qstore_status read_metadata(gguf_source *source, qs_gguf_info *info)
 	/* A multiple of 8 says gguf.md, a power of two says llama.cpp (gguf.cpp). */
 	if (!alignment || (alignment % 8 && (alignment & (alignment - 1))))
 		return qs_fail(source->error, QSTORE_INPUT,
-		               "%s: general.alignment is %" PRIu64 ", neither a multiple of 8 nor a power of two",
+		               "%s: general.alignment is %" PRIu64
+		               ", neither a multiple of 8 nor a power of two; convert the model again",
 		               qs_shown_path(source->path), alignment);
 	info->alignment = (uint32_t)alignment;
 	info->infos_offset = source->at;
@@ -91,7 +93,8 @@ static qstore_status describe_tensor(qs_weights *file, const gguf_tensor *info, 
 	uint64_t cols = info->n_dims ? info->dims[0] : 1;
 	if (cols % block)
 		return qs_weights_fail(error, file->path, tensor->name,
-		                       "rows of %" PRIu64 " elements are not a multiple of %s's blocks of %" PRIu32,
+		                       "rows of %" PRIu64 " elements are not a multiple of %s's blocks of %" PRIu32
+		                       "; convert the model again",
 		                       cols, qs_dtype_name(tensor->dtype), block);
 	if (!qs_weights_size(tensor->dtype, tensor->dims, tensor->n_dims, &tensor->size))
 		return qs_weights_fail(error, file->path, tensor->name, "its shape has 2^64 bytes or more");
@@ -122,12 +125,13 @@ static qstore_status place_tensors(qs_weights *file, uint32_t alignment, qstore_
 		qs_weight *tensor = &file->tensors[i];
 		if (tensor->offset % alignment)
 			return qs_weights_fail(error, file->path, tensor->name,
-			                       "offset %" PRIu64 " is not a multiple of the alignment, %" PRIu32,
+			                       "offset %" PRIu64 " is not a multiple of the alignment, %" PRIu32
+			                       "; convert the model again",
 			                       tensor->offset, alignment);
 		if (tensor->offset > data_size || tensor->size > data_size - tensor->offset)
 			return qs_weights_fail(error, file->path, tensor->name,
 			                       "%" PRIu64 " bytes at %" PRIu64 " of the data, which has %" PRIu64
-			                       ": truncated file or wrong offset",
+			                       ": truncated file or wrong offset; download it again",
 			                       tensor->size, tensor->offset, data_size);
 		tensor->offset += file->header_size;
 	}

@@ -17,7 +17,8 @@
 static qstore_status truncated(gguf_source *source, const char *what)
 {
 	return qs_fail(source->error, QSTORE_INPUT,
-	               "%s: %s at byte %" PRIu64 " goes beyond the end of the file (%" PRIu64 " bytes)",
+	               "%s: %s at byte %" PRIu64 " goes beyond the end of the file (%" PRIu64
+	               " bytes): truncated; download it again",
 	               qs_shown_path(source->path), what, source->at, source->size);
 }
 
@@ -87,12 +88,15 @@ static qstore_status take_name(gguf_source *source, const char *what, uint64_t m
 		return status;
 	if (!length || length > max)
 		return qs_fail(source->error, QSTORE_INPUT,
-		               "%s: %s at byte %" PRIu64 " has %" PRIu64 " bytes, not between 1 and %" PRIu64,
+		               "%s: %s at byte %" PRIu64 " has %" PRIu64 " bytes, not between 1 and %" PRIu64
+		               "; convert or download the model again",
 		               qs_shown_path(source->path), what, at, length, max);
 	*size = (size_t)length;
 	status = take(source, *size, what, name);
 	if (!status && memchr(*name, 0, *size))
-		return qs_fail(source->error, QSTORE_INPUT, "%s: %s at byte %" PRIu64 " has a zero byte in it",
+		return qs_fail(source->error, QSTORE_INPUT,
+		               "%s: %s at byte %" PRIu64
+		               " has a zero byte in it; convert or download the model again",
 		               qs_shown_path(source->path), what, at);
 	return status;
 }
@@ -119,7 +123,7 @@ static qstore_status read_start(gguf_source *source)
 	const uint8_t *start;
 	if (source->size < HEADER_SIZE)
 		return qs_fail(source->error, QSTORE_INPUT,
-		               "%s: truncated: %" PRIu64 " bytes cannot hold a GGUF header",
+		               "%s: truncated: %" PRIu64 " bytes cannot hold a GGUF header; download it again",
 		               qs_shown_path(source->path), source->size);
 	qstore_status status = take(source, HEADER_SIZE, "the header", &start);
 	if (status)
@@ -136,7 +140,9 @@ static qstore_status read_start(gguf_source *source)
 	if (other)
 		return qs_fail(source->error, QSTORE_INPUT, "%s: %s", qs_shown_path(source->path), other);
 	if (source->version != 2 && source->version != 3)
-		return qs_fail(source->error, QSTORE_INPUT, "%s: GGUF version %" PRIu32 ", only 2 and 3 are known",
+		return qs_fail(source->error, QSTORE_INPUT,
+		               "%s: GGUF version %" PRIu32
+		               ", only 2 and 3 are known; convert the model with a current llama.cpp",
 		               qs_shown_path(source->path), source->version);
 	return QSTORE_OK;
 }
@@ -200,7 +206,9 @@ static uint64_t load_number(uint32_t type, const uint8_t *src)
 
 static qstore_status unknown_type(gguf_source *source, const char *key, uint32_t type)
 {
-	return qs_fail(source->error, QSTORE_INPUT, "%s: metadata \"" QS_NAME_SHOWN "\": unknown type %" PRIu32,
+	return qs_fail(source->error, QSTORE_INPUT,
+	               "%s: metadata \"" QS_NAME_SHOWN "\": unknown type %" PRIu32
+	               "; convert or download the model again",
 	               qs_shown_path(source->path), key, type);
 }
 
@@ -218,7 +226,8 @@ static qstore_status skip_array(gguf_source *source, const char *key, int depth)
 		return unknown_type(source, key, type);
 	if (type == GGUF_ARRAY && depth == DEPTH_MAX)
 		return qs_fail(source->error, QSTORE_INPUT,
-		               "%s: metadata \"" QS_NAME_SHOWN "\": arrays are nested more than %d deep",
+		               "%s: metadata \"" QS_NAME_SHOWN
+		               "\": arrays are nested more than %d deep; leave this entry out",
 		               qs_shown_path(source->path), key, DEPTH_MAX);
 	/* Each element takes bytes, so that the file's end bounds a count that lies. */
 	for (uint64_t i = 0; i < n && !status; i++) {

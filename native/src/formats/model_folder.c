@@ -92,7 +92,8 @@ static qstore_status scan_entry(const scan *s, entry e, int depth)
 		return qs_fail(s->error, QSTORE_IO, "%s: cannot read: %s", qs_shown_path(e.path), strerror(errno));
 	int is_link = S_ISLNK(info.st_mode);
 	if (is_link && stat(e.path, &info)) {
-		qs_error_set(s->error, QSTORE_INPUT, "%s: a symbolic link to a missing file: %s",
+		qs_error_set(s->error, QSTORE_INPUT,
+		             "%s: a symbolic link to a missing file (%s): download the file that it leads to",
 		             qs_shown_path(e.path), strerror(errno));
 		return refuse(s, e.name);
 	}
@@ -113,7 +114,8 @@ static qstore_status scan_folder(const scan *s, entry folder, int depth)
 {
 	qstore_status status = QSTORE_OK;
 	if (depth > DEPTH_MAX)
-		return qs_fail(s->error, QSTORE_LIMIT, "%s: folders are nested more than %d deep",
+		return qs_fail(s->error, QSTORE_LIMIT,
+		               "%s: folders are nested more than %d deep; leave this one out by --skip",
 		               qs_shown_path(folder.path), DEPTH_MAX);
 	DIR *opened = opendir(folder.path);
 	if (!opened)

@@ -47,17 +47,19 @@ static qstore_status check_shard(const qs_model *model, const qs_model_file *fir
 		return errno == ENOMEM ? qs_no_memory(error)
 		                       : qs_fail(error, QSTORE_INPUT,
 		                                 "%s: shard %" PRIu64 " of %" PRIu64
-		                                 " is not named NAME-00001-of-00003.gguf as it should be",
+		                                 " is not named NAME-00001-of-00003.gguf: name all shards so",
 		                                 qs_shown_path(first->path), info->split_no + 1, info->split_count);
 	const qs_model_file *file = qs_model_find_file(model, name);
 	qstore_status status = QSTORE_OK;
 	if (!file)
-		status = qs_fail(error, QSTORE_INPUT, "%s: \"%.200s\" is missing, shard %" PRIu64 " of %" PRIu64,
+		status = qs_fail(error, QSTORE_INPUT,
+		                 "%s: \"%.200s\" is missing, shard %" PRIu64 " of %" PRIu64 ": download it",
 		                 qs_shown_path(first->path), name, i + 1, info->split_count);
 	else if (!(status = qs_gguf_read_info(&own, file->path, error)) &&
 	         (own.split_no != i || own.split_count != info->split_count))
 		status = qs_fail(error, QSTORE_INPUT,
-		                 "%s: is named as shard %" PRIu64 " of %" PRIu64 ", its metadata says otherwise",
+		                 "%s: is named as shard %" PRIu64 " of %" PRIu64
+		                 ", its metadata says otherwise: rename it",
 		                 qs_shown_path(file->path), i + 1, info->split_count);
 	free(name);
 	return status;
@@ -78,7 +80,8 @@ static qstore_status check_shards(const qs_model *model, const qs_model_file *fi
 			n_tensors += model->files[f].weights.n_tensors;
 	if (!status && info.split_tensors != QS_GGUF_NONE && info.split_tensors != n_tensors)
 		return qs_fail(error, QSTORE_INPUT,
-		               "%s: all shards together should have %" PRIu64 " tensors, and have %" PRIu64,
+		               "%s: all shards together should have %" PRIu64 " tensors, and have %" PRIu64
+		               "; download them again",
 		               qs_shown_path(first->path), info.split_tensors, n_tensors);
 	return status;
 }

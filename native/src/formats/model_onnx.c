@@ -19,11 +19,12 @@ static qstore_status take_external(qs_model *model, const qs_model_file *of, qs_
 	if (!file)
 		return qs_fail(error, QSTORE_INPUT,
 		               "%s: its external data \"" QS_NAME_SHOWN
-		               "\" is not a file of the model (a hidden one?)",
+		               "\" is not there, or hidden: put it beside the model",
 		               qs_shown_path(of->path), external->location);
 	if (qs_model_is_onnx(file->name) || (file->is_weights && !file->weights.path))
 		return qs_fail(error, QSTORE_INPUT,
-		               "%s: its external data \"" QS_NAME_SHOWN "\" is a file of weights",
+		               "%s: its external data \"" QS_NAME_SHOWN
+		               "\" is a file of weights itself: leave one of both out by --skip",
 		               qs_shown_path(of->path), external->location);
 	if (file->weights.path)
 		return qs_onnx_merge(&file->weights, &external->weights, error);

@@ -100,7 +100,8 @@ static qstore_status read_graph(onnx_scan *scan, qs_pb message, int depth)
 	qs_pb_field field;
 	qstore_status status = QSTORE_OK;
 	if (depth > DEPTH_MAX)
-		return qs_fail(scan->error, QSTORE_INPUT, "%s: graphs are nested more than %d deep",
+		return qs_fail(scan->error, QSTORE_INPUT,
+		               "%s: graphs are nested more than %d deep; leave the file out by --skip",
 		               qs_shown_path(scan->onnx->weights.path), DEPTH_MAX);
 	while (!status && onnx_next(scan, &message, &field, &status) > 0) {
 		if (field.number == NODE && onnx_is_bytes(scan, &field, message, &status))
@@ -141,7 +142,9 @@ static qstore_status read_model(onnx_scan *scan, qs_pb message)
 		}
 	}
 	if (!status && !has_graph)
-		status = qs_fail(scan->error, QSTORE_INPUT, "%s: not an ONNX file: it has no graph", path);
+		status = qs_fail(
+		    scan->error, QSTORE_INPUT,
+		    "%s: not an ONNX model: it has no graph; download it again, or leave it out by --skip", path);
 	return status;
 }
 

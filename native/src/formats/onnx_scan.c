@@ -8,8 +8,9 @@
 qstore_status onnx_malformed(onnx_scan *scan, qs_pb at, const char *what)
 {
 	const char *path = qs_shown_path(scan->onnx->weights.path);
-	return qs_fail(scan->error, QSTORE_INPUT, "%s: truncated, or not an ONNX file: %s (at byte %zu)", path,
-	               what, (size_t)(at.at - scan->message));
+	return qs_fail(scan->error, QSTORE_INPUT,
+	               "%s: truncated, or not an ONNX file: %s (at byte %zu); download it again", path, what,
+	               (size_t)(at.at - scan->message));
 }
 
 const char *onnx_shown(qs_pb name, char text[ONNX_SHOWN_MAX + 1])

@@ -53,7 +53,8 @@ static qstore_status read_json(const char *path, uint64_t *file_size, uint8_t **
 		goto end;
 	}
 	if (start_size < 8 || *file_size < 8) {
-		status = qs_fail(error, QSTORE_INPUT, "%s: truncated: %zu bytes cannot hold a safetensors header",
+		status = qs_fail(error, QSTORE_INPUT,
+		                 "%s: truncated: %zu bytes cannot hold a safetensors header; download it again",
 		                 qs_shown_path(path), start_size);
 		goto end;
 	}
@@ -65,11 +66,12 @@ static qstore_status read_json(const char *path, uint64_t *file_size, uint8_t **
 		else if (size > *file_size - 8)
 			status = qs_fail(error, QSTORE_INPUT,
 			                 "%s: header length %" PRIu64 " is beyond the end of the file (%" PRIu64
-			                 " bytes): truncated, or not a safetensors file",
+			                 " bytes): truncated, or not a safetensors file; download it again",
 			                 qs_shown_path(path), size, *file_size);
 		else
 			status = qs_fail(error, QSTORE_INPUT,
-			                 "%s: header length %" PRIu64 " is not between 2 and %u: not a safetensors file",
+			                 "%s: header length %" PRIu64
+			                 " is not between 2 and %u: not a safetensors file; download it again",
 			                 qs_shown_path(path), size, HEADER_JSON_MAX);
 		goto end;
 	}
@@ -105,8 +107,9 @@ static qstore_status fail_header(header_reader *reader, const char *expected)
 		return qs_no_memory(reader->error);
 	if (!json->wrong)
 		return qs_fail(reader->error, QSTORE_INPUT, "%s: %s", path, expected);
-	return qs_fail(reader->error, QSTORE_INPUT, "%s: the header is not valid JSON: %s (at byte %zu of it)",
-	               path, json->wrong, (size_t)(json->at - json->start));
+	return qs_fail(reader->error, QSTORE_INPUT,
+	               "%s: the header is not valid JSON: %s (at byte %zu of it); download the file again", path,
+	               json->wrong, (size_t)(json->at - json->start));
 }
 
 /* Fails for a tensor, unless the header is no JSON. */

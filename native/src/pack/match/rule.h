@@ -31,8 +31,8 @@ typedef struct pack_search {
 	 * differ. */
 	uint32_t last_rule;
 	double last_mismatches;
-	/* Of the rule that was found last: the share of codes that it makes differently, and whether all codes of
-	 * the sample are zero. */
+	/* The share of codes that the rule found last makes differently, and whether all codes of its sample are
+	 * zero. */
 	double differing;
 	int is_zero;
 } pack_search;
