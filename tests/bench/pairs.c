@@ -12,14 +12,19 @@ typedef struct pair {
 	qs_chunk_desc codes_desc, values_desc; /* values_desc.coarse: the codes */
 	uint8_t *codes_src, *values_src;
 	size_t codes_size, values_size, at; /* at: elements of the pairs before this one */
+	/* The bytes of a tensor that the values are; QS_NONE: of none. */
+	uint32_t tensor;
+	uint64_t offset;
 } pair;
 
-typedef enum decoded { PART_CODES, PART_BOTH, PART_VALUES, PARTS } decoded;
+/* PART_READ: values by qstore_read_tensor, which reads the archive's file and compares checksums. */
+typedef enum decoded { PART_CODES, PART_BOTH, PART_VALUES, PART_READ, PARTS } decoded;
 
 typedef struct task {
 	const pair *pairs;
 	decoded part;
 	uint8_t *codes, *values; /* NULL: into the thread's own memory */
+	const qstore_archive *archive;
 } task;
 
 typedef struct pair_list {
@@ -48,8 +53,22 @@ static uint8_t *load_coded(const objects *o, pair_list *list, const qs_object *o
 	return bytes;
 }
 
-static void add_pairs(const objects *o, pair_list *list, const qs_object *values)
+/* Returns the number of a tensor that is this object; QS_NONE if there is none. */
+static uint32_t tensor_of(const qs_index *index, uint32_t object)
 {
+	for (uint32_t i = 0; i < index->n_tensors; i++) {
+		qs_tensor tensor;
+		qs_index_tensor(index, i, &tensor);
+		if (tensor.object == object)
+			return i;
+	}
+	return QS_NONE;
+}
+
+static void add_pairs(const objects *o, pair_list *list, uint32_t number)
+{
+	qs_object object = object_at(o, number), *values = &object;
+	uint32_t tensor = tensor_of(&o->archive->index, number);
 	qs_object codes = object_at(o, values->coarse);
 	uint8_t *grid_memory[3], *all = keep(list, object_load(o, values->coarse));
 	qs_grid grid = grid_load(o, &codes, grid_memory);
@@ -64,7 +83,9 @@ static void add_pairs(const objects *o, pair_list *list, const qs_object *values
 		pair *p = &list->pairs[list->n++];
 		*p = (pair){.codes_desc = object_chunk(&codes, c),
 		            .values_desc = object_chunk(values, c),
-		            .at = list->n_weights};
+		            .at = list->n_weights,
+		            .tensor = tensor,
+		            .offset = (uint64_t)c * values->chunk_elems * 2};
 		p->values_desc.coarse = all + p->values_desc.first_elem;
 		p->values_desc.coarse_dtype = codes.dtype;
 		p->values_desc.coarse_grid = grid;
@@ -85,6 +106,13 @@ static void decode_pair(const void *user, size_t i, worker *w, uint8_t *scratch)
 	uint8_t *codes = t->codes ? t->codes + p->at : scratch,
 	        *values = t->values ? t->values + 2 * p->at : scratch + CHUNK_ELEMS;
 	qs_chunk_desc desc = p->values_desc;
+	if (t->part == PART_READ) {
+		size_t size = 2 * (size_t)desc.n_elems;
+		if (p->tensor != QS_NONE &&
+		    qstore_read_tensor(t->archive, p->tensor, p->offset, size, values, NULL, NULL))
+			fail("a tensor cannot be read");
+		return;
+	}
 	if (t->part != PART_VALUES)
 		worker_decode(w, &p->codes_desc, p->codes_src, p->codes_size, codes);
 	if (t->part == PART_BOTH)
@@ -96,14 +124,15 @@ static void decode_pair(const void *user, size_t i, worker *w, uint8_t *scratch)
 static json_t *report(const pair_list *list, const char *label, const decode_times *best)
 {
 	const char *high = list->dtype == QS_F16 ? "FP16" : "BF16";
-	static const char *const what[PARTS] = {"base layer", "base and refinement", "refinement alone"};
+	static const char *const what[PARTS] = {"qstore base layer", "qstore base and refinement",
+	                                        "qstore refinement alone", "qstore_read_tensor"};
 	json_t *rows = json_array();
 	printf("%s: %.1f M weights; GB/s of decoding in pieces on one thread and on all, and all of it\n", label,
 	       (double)list->n_weights / 1e6);
 	for (decoded part = 0; part < PARTS; part++) {
 		char name[64];
 		double gbs[OUTPUTS][CREW_WAYS], bytes = (part == PART_CODES ? 1.0 : 2.0) * (double)list->n_weights;
-		snprintf(name, sizeof name, "%s, qstore %s", part == PART_CODES ? "codes" : high, what[part]);
+		snprintf(name, sizeof name, "%s, %s", part == PART_CODES ? "codes" : high, what[part]);
 		for (int outputs = 0; outputs < OUTPUTS; outputs++)
 			crew_speeds(gbs[outputs], bytes, best[part].seconds[outputs], 0);
 		const double *pieces = gbs[OUTPUTS_STREAMED], *whole = gbs[OUTPUTS_WHOLE];
@@ -127,7 +156,7 @@ json_t *measure_pairs(thread_crew *crew, const char *path, const char *label, un
 		qs_object values = object_at(&o, i);
 		/* Values whose codes build on coarser codes are left out. */
 		if (values.kind == QS_KIND_REFINE && object_at(&o, values.coarse).coarse == QS_NONE)
-			add_pairs(&o, &list, &values);
+			add_pairs(&o, &list, i);
 	}
 	if (!list.n_weights)
 		fail("%s: no weights that are refined", path);
@@ -140,7 +169,7 @@ json_t *measure_pairs(thread_crew *crew, const char *path, const char *label, un
 			for (int outputs = 0; outputs < OUTPUTS; outputs++)
 				for (crew_way way = 0; way < ways; way++) {
 					int whole = outputs == OUTPUTS_WHOLE;
-					task t = {list.pairs, part, whole ? codes : NULL, whole ? values : NULL};
+					task t = {list.pairs, part, whole ? codes : NULL, whole ? values : NULL, o.archive};
 					keep_least(&best[part].seconds[outputs][way],
 					           crew_run(crew, decode_pair, (const void *[]){&t}, list.n, way));
 				}

@@ -176,6 +176,21 @@ class Archives(unittest.TestCase):
             qstore.pack(self.model, output=output, progress=stop)
         self.assertFalse(os.path.exists(output))
 
+    @unittest.skipUnless(HAVE_NUMPY, "NumPy is not installed")
+    def test_progress_of_loading(self):
+        calls = []
+        loaded = qstore.load_file(self.archive, threads=2, progress=lambda *each: calls.append(each))
+        total = sum(array.nbytes for array in loaded.values())
+        self.assertEqual({phase for phase, _, _ in calls}, {"reading"})
+        self.assertEqual([done for _, done, _ in calls], sorted(done for _, done, _ in calls))
+        self.assertEqual(calls[-1][1:], (total, total))
+
+        def stop(phase, done, total):
+            raise KeyboardInterrupt
+
+        with self.assertRaises(KeyboardInterrupt):
+            qstore.load_file(self.archive, threads=2, progress=stop)
+
     def test_without_numpy_only_arrays_need_it(self):
         script = ("import sys\nsys.modules['numpy'] = None\nimport qstore\n"
                   "with qstore.safe_open(sys.argv[1]) as f:\n    print(len(f.keys()), len(f.read_file('config.json')))")

@@ -5,8 +5,7 @@ from ctypes import byref, c_char, c_uint32, c_void_p, cast
 
 from ._library import (Work, call, library, path_bytes, qstore_archive_info, qstore_file_info,
                        qstore_tensor_info)
-from .dtypes import array_of, item_size
-
+from .dtypes import array_of, item_size, memory
 
 
 class _Tensor:
@@ -34,6 +33,10 @@ class TensorSlice:
 
     def get_dtype(self):
         return self._tensor.dtype
+
+    def get_size(self):
+        """All bytes of the tensor."""
+        return self._tensor.size
 
     def __getitem__(self, index):
         tensor = self._tensor
@@ -122,6 +125,10 @@ class safe_open:
         """The names in the order of their bytes, which is that of keys()."""
         return self.keys()
 
+    def size(self):
+        """The bytes of all tensors of the variant."""
+        return sum(tensor.size for tensors in self._tensors.values() for tensor in tensors)
+
     def files(self):
         """The names of the variant's files."""
         return [name for name, _, is_there in self._files if is_there]
@@ -138,21 +145,23 @@ class safe_open:
             raise KeyError(f"tensor {name} is in several files ({names}): give one of them as file")
         return found[0]
 
-    def read(self, tensor, offset, size):
-        """Bytes of a tensor, as a bytearray."""
+    def read(self, tensor, offset, size, progress=None):
+        """Bytes of a tensor, as an array of bytes of the framework."""
         if not self._archive:
             raise ValueError("the archive is closed")
-        data = bytearray(size)
+        data, address = memory(size, self.framework)
         if size:
-            work = Work(threads=self._threads)
-            work.call("qstore_read_tensor", self._archive, tensor.number, offset, size,
-                      c_char_array(data), byref(work.struct))
+            work = Work(progress, threads=self._threads)
+            work.call("qstore_read_tensor", self._archive, tensor.number, offset, size, c_void_p(address), byref(work.struct))
         return data
 
-    def get_tensor(self, name, file=None):
-        """All of a tensor, as an array of the framework. file: the file that has it, where several do."""
+    def get_tensor(self, name, file=None, progress=None):
+        """All of a tensor, as an array of the framework. file: the file that has it, where several do.
+
+        progress: called with "reading", the bytes that are done and all bytes.
+        """
         tensor = self._find(name, file)
-        return array_of(self.read(tensor, 0, tensor.size), tensor.dtype, tensor.shape, self.framework)
+        return array_of(self.read(tensor, 0, tensor.size, progress), tensor.dtype, tensor.shape, self.framework)
 
     def get_slice(self, name, file=None):
         """A tensor whose parts are read by indexing."""
@@ -188,7 +197,17 @@ def c_char_array(data):
     return cast((c_char * len(data)).from_buffer(data), c_void_p)
 
 
-def load_file(path, precision="high", framework="np", base=None, threads=0):
-    """All tensors of a variant: a dict from names to arrays. The arguments are those of safe_open."""
+def load_file(path, precision="high", framework="np", base=None, threads=0, progress=None):
+    """All tensors of a variant: a dict from names to arrays. The other arguments are those of safe_open.
+
+    progress: called with "reading", the bytes that are done and all bytes. An exception that it raises ends the loading.
+    """
     with safe_open(path, precision, framework, base, threads) as archive:
-        return {name: archive.get_tensor(name) for name in archive.keys()}
+        loaded, done, total = {}, 0, archive.size()
+        for name in archive.keys():
+            loaded[name] = archive.get_tensor(name, progress=progress and (
+                lambda phase, part, _, before=done: progress(phase, before + part, total)))
+            done += archive.get_slice(name).get_size()
+            if progress:
+                progress("reading", done, total)
+        return loaded

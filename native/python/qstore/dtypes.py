@@ -21,20 +21,28 @@ def item_size(dtype):
     return 0 if name is None else _SIZES.get(name) or int(name[2:])
 
 
-def array_of(data, dtype, shape, framework):
-    """An array that takes over the memory of data, a bytearray. Blocks are bytes, without the shape."""
-    is_blocks = item_size(dtype) == 0
+def memory(size, framework):
+    """Memory that a call fills: an array of `size` bytes, which are not set, and its address."""
     if framework == "pt":
         import torch
-        if is_blocks:
-            return torch.frombuffer(data, dtype=torch.uint8) if data else torch.empty(0, dtype=torch.uint8)
-        # Versions of PyTorch that lack a type have its bytes as unsigned or signed integers.
-        type_ = getattr(torch, TORCH.get(dtype, ""), None) or {1: torch.uint8, 2: torch.int16, 4: torch.int32,
-                                                               8: torch.int64}[item_size(dtype)]
-        return torch.frombuffer(data, dtype=type_).reshape(shape) if data else torch.empty(shape, dtype=type_)
+        tensor = torch.empty(size, dtype=torch.uint8)
+        return tensor, tensor.data_ptr()
     if framework != "np":
         raise ValueError(f"framework {framework}: give \"np\" or \"pt\"")
     import numpy
+    array = numpy.empty(size, dtype="uint8")
+    return array, array.ctypes.data
+
+
+def array_of(data, dtype, shape, framework):
+    """The bytes of data, an array that memory() made, as an array of the type. Blocks are bytes, without the shape."""
+    is_blocks = item_size(dtype) == 0
     if is_blocks:
-        return numpy.frombuffer(data, dtype="uint8")
-    return numpy.frombuffer(data, dtype=NUMPY[dtype]).reshape(shape)
+        return data
+    if framework == "pt":
+        import torch
+        # Versions of PyTorch that lack a type have its bytes as unsigned or signed integers.
+        type_ = getattr(torch, TORCH.get(dtype, ""), None) or {1: torch.uint8, 2: torch.int16, 4: torch.int32,
+                                                               8: torch.int64}[item_size(dtype)]
+        return data.view(type_).reshape(shape) if len(data) else torch.empty(shape, dtype=type_)
+    return data.view(NUMPY[dtype]).reshape(shape)
