@@ -41,7 +41,7 @@ static const cli_term examples[] = {
      "the tensors of one layer, in one safetensors file"},
     {"qstore-unpack llama.qstore --tensor output.weight --as f32 -o output.npy",
      "one tensor of any precision, for NumPy"},
-    {"curl -s https://example.com/llama.qstore | qstore-unpack --precision int8 - -o out/",
+    {"curl -s https://example.org/m.qstore | qstore-unpack -p int8 - -o out/",
      "the INT8 files, of which no more is downloaded than they need"},
     {"qstore-unpack chat.qstore --base llama.qstore",
      "an archive that was packed as the difference to another model"},
