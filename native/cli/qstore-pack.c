@@ -163,10 +163,10 @@ static void print_table(const qstore_pack_options *options, const qstore_pack_re
 			printf("all but %.3f %% of the codes\n", 100.0 * ratio(rule->n_exceptions, rule->n_weights));
 	}
 	if (result->n_delta > 0)
-		printf("%llu tensors as differences to coarser floats: %.2f bits per weight\n",
+		printf("%llu tensors as differences to other floats: %.2f bits per weight\n",
 		       (unsigned long long)result->n_delta, ratio(8 * result->delta_size, result->delta_weights));
 	if (result->n_equal > 0)
-		printf("%llu tensors are the same in a coarser variant and stored once\n",
+		printf("%llu tensors are equal to others and share their bytes\n",
 		       (unsigned long long)result->n_equal);
 	if (result->n_base_equal + result->n_base_delta > 0)
 		printf("%llu tensors are the same in %s, %llu are differences to it: unpacking needs it\n",

@@ -211,7 +211,7 @@ typedef struct qstore_pack_result {
 	uint64_t n_delta;       /* tensors stored as differences to a coarser variant's floats */
 	uint64_t delta_weights; /* their elements */
 	uint64_t delta_size;    /* coded bytes of the differences */
-	uint64_t n_equal;       /* tensors that are equal in a coarser variant, and stored once */
+	uint64_t n_equal;       /* tensors that are equal to others, whose bytes they share */
 	uint64_t n_base_equal;  /* tensors that are equal in the base, and not stored */
 	uint64_t n_base_delta;  /* tensors stored as differences to the base's */
 	uint64_t n_apart;       /* tensors that do not fit the coarser tensor of their name */

@@ -154,14 +154,140 @@ static void shares_rows_with_a_base(void **state)
 		}
 }
 
+/* Names that have nothing to do with one another, and tensors of other bytes and the same size. */
+static void shares_equal_tensors_of_a_file(void **state)
+{
+	gen_tensors own = {0};
+	qstore_pack_result result;
+	gen_matrix a = gen_weights(1, QS_BF16, ROWS, COLS), b = gen_weights(2, QS_BF16, ROWS, COLS),
+	           almost = gen_resized(&a, ROWS, COLS, 0);
+	almost.data[N] ^= 1; /* in none of the samples */
+	gen_add_matrix(&own, "embed.weight", &a);
+	gen_add_matrix(&own, "lm_head.weight", &a);
+	gen_add_matrix(&own, "layers.0.weight", &b);
+	gen_add_matrix(&own, "tok_embeddings", &a);
+	gen_add_matrix(&own, "wk", &b);
+	uint64_t size = pack_alone(state, &own, NULL, &result);
+	assert_int_equal(result.n_equal, 3);
+	assert_true(size < 2 * N * 2);
+	expect_restored(state, NULL);
+	gen_add_matrix(&own, "x", &a);
+	gen_add_matrix(&own, "y", &almost);
+	gen_add_matrix(&own, "z", &almost);
+	pack_alone(state, &own, NULL, &result);
+	assert_int_equal(result.n_equal, 1);
+	expect_restored(state, NULL);
+	gen_matrix_free(&a);
+	gen_matrix_free(&b);
+	gen_matrix_free(&almost);
+}
+
+/* Wide and square matrices; more than one copy, and both orders. */
+static void shares_transposed_tensors(void **state)
+{
+	static const uint64_t cols[] = {COLS, ROWS};
+	for (size_t i = 0; i < 2; i++)
+		for (int is_first = 0; is_first < 2; is_first++) {
+			gen_tensors own = {0};
+			gen_matrix m = gen_weights(1, is_first ? QS_F32 : QS_BF16, ROWS, cols[i]), t = gen_transposed(&m);
+			gen_add_matrix(&own, "a", is_first ? &t : &m);
+			gen_add_matrix(&own, "b", is_first ? &m : &t);
+			gen_add_matrix(&own, "c", &t);
+			uint64_t size = pack_alone(state, &own, NULL, NULL);
+			assert_true(size < ROWS * cols[i] * qs_dtype_size(m.dtype) + OVERHEAD);
+			expect_restored(state, NULL);
+			gen_matrix_free(&m);
+			gen_matrix_free(&t);
+		}
+}
+
+/* Copies of paired weights, of their codes and of their scales, under other names and transposed, before and
+ * behind those that are paired: all use the objects of the pair. */
+static void shares_paired_tensors(void **state)
+{
+	for (int is_before = 0; is_before < 2; is_before++) {
+		gen_tensors high = {0}, low = {0}, pair_high = {0}, pair_low = {0};
+		gen_matrix m = gen_weights(1, is_before ? QS_F32 : QS_BF16, ROWS, COLS), t = gen_transposed(&m);
+		gen_add_matrix(&pair_high, "up.weight", &m);
+		gen_add_int8(&pair_low, "up", &m, GEN_SCHEME_LLM_INT8);
+		uint64_t size =
+		    pack_pair(state, &pair_high, &pair_low, (qstore_pack_options){.from = NULL}).result.archive_size;
+		gen_add_matrix(&high, is_before ? "a.w1" : "w1", &m);
+		gen_add_matrix(&high, "up.weight", &m);
+		gen_add_matrix(&high, is_before ? "a.w2" : "w2", &m);
+		gen_add_matrix(&high, is_before ? "a.w3" : "w3", &t);
+		gen_add_int8(&low, is_before ? "b.w1" : "w3", &m, GEN_SCHEME_LLM_INT8);
+		gen_add_int8(&low, "up", &m, GEN_SCHEME_LLM_INT8);
+		pair_outcome outcome = pack_pair(state, &high, &low, (qstore_pack_options){.from = NULL});
+		assert_int_equal(outcome.n_warnings, 0);
+		if (outcome.result.archive_size > size + 2048)
+			fail_msg("%llu bytes; the pair alone %llu", (unsigned long long)outcome.result.archive_size,
+			         (unsigned long long)size);
+		gen_matrix_free(&m);
+		gen_matrix_free(&t);
+	}
+}
+
+/* INT8 that is made of a model whose weights are there twice has them once, too. */
+static void shares_made_codes(void **state)
+{
+	gen_tensors once = {0}, twice = {0};
+	gen_matrix m = gen_weights(1, QS_BF16, ROWS, COLS);
+	uint64_t sizes[2];
+	gen_add_matrix(&once, "layers.0.up.weight", &m);
+	gen_add_matrix(&twice, "layers.0.up.weight", &m);
+	gen_add_matrix(&twice, "layers.1.up.weight", &m);
+	for (int i = 0; i < 2; i++) {
+		qstore_pack_result result;
+		const char *high = scratch_path(state, "alone/model.safetensors");
+		gen_write_tensors(i ? &twice : &once, high);
+		archive_pack_with((qstore_pack_options){.high = high,
+		                                        .output = scratch_path(state, "alone.qstore"),
+		                                        .quantize = QSTORE_QUANTIZE_LLM_INT8,
+		                                        .force = 1},
+		                  &result);
+		sizes[i] = result.archive_size;
+		expect_restored(state, NULL);
+		archive_verify(scratch_path(state, "alone.qstore"));
+	}
+	assert_true(sizes[1] < sizes[0] + 2048);
+	gen_matrix_free(&m);
+}
+
+/* Scales that are equal to weights of other kinds stay plain, whatever becomes of those. */
+static void keeps_scales_plain(void **state)
+{
+	gen_tensors high = {0}, low = {0};
+	gen_matrix m = gen_weights(1, QS_BF16, 256, COLS), other = gen_weights(2, QS_BF16, 256, COLS);
+	int8_t *codes = malloc(256 * COLS);
+	float scales[256], near[256];
+	assert_non_null(codes);
+	gen_int8_codes(&m, GEN_SCHEME_LLM_INT8, codes, scales);
+	for (size_t i = 0; i < 256; i++)
+		near[i] = scales[i] * (1 + 1e-6f);
+	gen_add_matrix(&high, "up.weight", &m);
+	gen_add(&high, "norm.weight", QS_F32, 1, (uint64_t[]){256}, near);
+	gen_add(&high, "other.SCB", QS_F32, 1, (uint64_t[]){256}, near);
+	gen_add_matrix(&high, "other.weight", &other);
+	gen_add(&low, "norm.weight", QS_F32, 1, (uint64_t[]){256}, scales);
+	gen_add_int8(&low, "up", &m, GEN_SCHEME_LLM_INT8);
+	gen_add_int8(&low, "other", &other, GEN_SCHEME_LLM_INT8);
+	pair_outcome outcome = pack_pair(state, &high, &low, (qstore_pack_options){.from = NULL});
+	assert_int_equal(outcome.result.n_paired, 2);
+	free(codes);
+	gen_matrix_free(&m);
+	gen_matrix_free(&other);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_setup, scratch_teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(differs_in_any_direction),
-	    TEST(differs_from_a_base_of_another_type),
-	    TEST(shares_rows_with_a_base),
+	    TEST(differs_in_any_direction),  TEST(differs_from_a_base_of_another_type),
+	    TEST(shares_rows_with_a_base),   TEST(shares_equal_tensors_of_a_file),
+	    TEST(shares_transposed_tensors), TEST(shares_paired_tensors),
+	    TEST(shares_made_codes),         TEST(keeps_scales_plain),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -128,16 +128,18 @@ static void nothing_is_made_of_a_pipeline(void **state)
 static void precisions_side_by_side_are_variants(void **state)
 {
 	qstore_pack_result result;
-	llama_options o = small_llama(QS_F32, 1);
+	llama_options o = small_llama(QS_F32, 1), other = small_llama(QS_F32, 2);
 	o.high = scratch_path(state, "f32");
 	o.cast = scratch_path(state, "bf16");
 	o.cast_dtype = QS_BF16;
 	generate_llama(&o);
+	other.high = scratch_path(state, "other");
+	generate_llama(&other);
 	move(state, "f32/model.safetensors", "m/model.safetensors");
 	move(state, "bf16/model.safetensors", "m/model.bf16.safetensors");
 	copy(state, "f32/config.json", "m/config.json");
 	copy(state, "f32/config.json", "m/vae/config.json");
-	copy(state, "m/model.safetensors", "m/vae/diffusion_pytorch_model.safetensors");
+	copy(state, "other/model.safetensors", "m/vae/diffusion_pytorch_model.safetensors");
 	pack_and_restore(state, (qstore_pack_options){.high = scratch_path(state, "m")}, &result);
 	expect_names(&result, "bf16 fp32");
 	assert_true(result.n_delta > 0);

@@ -12,6 +12,7 @@
 
 #include "make/make.h"
 #include "match/base.h"
+#include "match/equal.h"
 #include "match/match.h"
 #include "options.h"
 #include "os/file.h"
@@ -98,6 +99,7 @@ static qstore_status make_variant(packer *p, qstore_quantize quantizer, qstore_e
 static qstore_status match_tensors(packer *p, qstore_quantize quantizer, qstore_error *error)
 {
 	const qstore_pack_options *options = p->options;
+	int is_alone = p->input.n_variants == 1;
 	qstore_status status = pack_find_matrices(&p->input, &p->derived, error);
 	if (!status && p->input.n_variants > 1)
 		status = pack_pair_variants(&p->input, &p->derived, &p->apart, options, &p->progress, error);
@@ -105,6 +107,11 @@ static qstore_status match_tensors(packer *p, qstore_quantize quantizer, qstore_
 		status = pack_pair_base(&p->base, &p->input, &p->derived, &p->progress, error);
 	if (!status && quantizer != QSTORE_QUANTIZE_NONE)
 		status = make_variant(p, quantizer, error);
+	/* Tensors of one variant, and of one that was made of it, have not been compared with others yet. */
+	if (!status && is_alone)
+		status = pack_find_equal(&p->input, &p->progress, error);
+	if (!status)
+		status = pack_share_all(&p->input, &p->derived, &p->progress, error);
 	return status;
 }
 

@@ -77,7 +77,7 @@ void pack_set_parts(pack_tensor *tensor)
 /* A tensor that codes' grids have is an object of its own, however small it is, because theirs names it. */
 static void set_in_grid(pack_tensor *t)
 {
-	if (t && t->coding.role == PACK_LITERAL)
+	if (t && (t->coding.role == PACK_LITERAL || t->coding.role == PACK_DUPLICATE))
 		t->coding.role = PACK_PLAIN;
 	if (t && t->whole)
 		pack_set_parts(t->whole);

@@ -82,6 +82,8 @@ typedef struct pack_tensor {
 	/* Its relatives */
 	const struct pack_tensor *owner; /* of a derived tensor: the tensor of a file that it belongs to */
 	struct pack_tensor *cast;        /* of F32: the derived tensor that is its cast to 16 bits, or NULL */
+	struct pack_tensor *equal;       /* the first of the tensors with the same bytes; NULL: none is known */
+	struct pack_tensor *next_equal;  /* the next one of these, or NULL */
 	struct pack_tensor *transposed;  /* of floats: the derived tensor with columns as rows, or NULL */
 	struct pack_tensor
 	    *matrix;         /* the codes that it is the file's form of: itself or a derived tensor; or NULL */

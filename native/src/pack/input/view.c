@@ -337,7 +337,10 @@ qstore_status pack_tensor_read(const pack_tensor *tensor, uint8_t *dst, size_t s
 		return pack_read(tensor->source, dst, size, tensor->source_offset + offset, error);
 	int scales = tensor->view == PACK_BLOCK_SCALES || tensor->view == PACK_BLOCK_ABSMAX ||
 	             tensor->view == PACK_Q8_0_SCALES;
-	size_t most = scales ? SCALES_SIZE_MAX : SIZE_MAX_AT_ONCE;
+	/* Transposed floats need no scratch memory, and are read by fewer calls when these are large. */
+	size_t most = scales                            ? SCALES_SIZE_MAX
+	              : tensor->view == PACK_TRANSPOSED ? QS_CHUNK_SIZE_MAX
+	                                                : SIZE_MAX_AT_ONCE;
 	while (size > 0 && !status) {
 		size_t n = size < most ? size : most;
 		status = readers[tensor->view](tensor, dst, n, offset, scratch, error);

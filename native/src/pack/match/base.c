@@ -7,6 +7,7 @@
 
 #include "compare.h"
 #include "core/delta.h"
+#include "equal.h"
 #include "os/array.h"
 #include "os/file.h"
 #include "os/sha256.h"
@@ -255,30 +256,13 @@ static qstore_status pair_some_rows(const base_pairing *q, pack_tensor *t, pack_
 static qstore_status pair_with_base(const base_pairing *q, pack_tensor *t, pack_tensor *base,
                                     qstore_error *error)
 {
-	if (t->coding.role == PACK_LITERAL || t->coding.role == PACK_DUPLICATE || qs_dtype_size(t->dtype) == 0 ||
+	t = pack_coded(t);
+	if (t->coding.role == PACK_LITERAL || t->coding.role == PACK_BASE || qs_dtype_size(t->dtype) == 0 ||
 	    pack_cols(t) != pack_cols(base) ||
 	    (t->dtype != base->dtype && !qs_delta_applies(base->dtype, t->dtype)))
 		return QSTORE_OK;
 	return pack_n_elems(t) == pack_n_elems(base) ? pair_rows(q, t, base, error)
 	                                             : pair_some_rows(q, t, base, error);
-}
-
-static void mark_grid(const pack_tensor *t)
-{
-	pack_tensor *needed[] = {t->coding.grid.scales, t->coding.grid.zero_points, t->coding.grid.order};
-	for (size_t i = 0; i < sizeof(needed) / sizeof(*needed); i++)
-		if (needed[i])
-			pack_coded(needed[i])->coding.is_needed = 1;
-}
-
-/* Marks the tensors that are in a grid: their objects have to be plain. */
-static void mark_needed(const pack_input *input, const pack_derived *derived)
-{
-	for (size_t i = 0; i < derived->n_tensors; i++)
-		mark_grid(derived->tensors[i]);
-	for (size_t i = 0; i < input->n_files; i++)
-		for (size_t j = 0; j < input->files[i].n_tensors; j++)
-			mark_grid(&input->files[i].tensors[j]);
 }
 
 /* By name; of equal names that in the finest variant's file first, so that no other file is needed. */
@@ -334,7 +318,7 @@ qstore_status pack_pair_base(pack_base *base, pack_input *input, pack_derived *d
 	qstore_status status = map_base(base, &map, error);
 	if (!status && (!pairing.buffer || !pairing.encoder))
 		status = qs_no_memory(error);
-	mark_needed(input, derived);
+	pack_mark_needed(input, derived);
 	if (!status)
 		status = pair_all(&pairing, input, &map, &n_common, error);
 	if (!status && n_common == 0)

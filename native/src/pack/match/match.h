@@ -3,7 +3,7 @@
  *
  * match/ depends on input/ alone of the stages, on encode/ to see whether differences pay, and on read/ for a
  * base that is an archive. In this folder, sums.h, compare.h and apart.h depend on no other; rule.h
- * depends on sums.h; the steps below and base.h depend on these. */
+ * depends on sums.h, equal.h on rule.h and compare.h; the steps below and base.h depend on these. */
 #ifndef QS_PACK_MATCH_H
 #define QS_PACK_MATCH_H
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "equal.h"
 #include "match.h"
 #include "names.h"
 #include "pair.h"
@@ -47,13 +48,27 @@ typedef struct variant_range {
 	uint32_t first, last;
 } variant_range;
 
+/* Makes a tensor a duplicate of one with the same bytes: of a coarser variant, or of its own variant if that
+ * one is coded from a coarser variant by now. Their names do not matter. */
+static void pair_with_equal(pack_pairing *q, pack_tensor *t, variant_range coarser, int *is_coarser)
+{
+	pack_tensor *equal = pack_equal_in(t, coarser.first, coarser.last);
+	*is_coarser = !!equal;
+	for (pack_tensor *other = t->equal; !equal && other; other = other->next_equal)
+		if (other != t && other->layer == q->fine_variant && pack_is_paired(other))
+			equal = other;
+	if (equal && pack_coded(equal)->coding.role != PACK_LITERAL && t->coding.role != PACK_DUPLICATE &&
+	    !t->coding.is_referenced && pack_is_shared_early(t) && pack_is_shared_early(equal))
+		pack_set_duplicate(t, pack_coded(equal));
+}
+
 /* Pairs a tensor with the nearest coarser one of its key that it fits. *has_namesake: whether there is any of
  * its key. */
 static qstore_status pair_by_key(pack_pairing *q, pack_tensor *t, variant_range coarser, int *has_namesake,
                                  qstore_error *error)
 {
 	pack_apart_tensor apart = {.fine = t, .why = PACK_UNCOMPARED, .fine_variant = q->fine_variant};
-	*has_namesake = 0;
+	pair_with_equal(q, t, coarser, has_namesake);
 	for (uint32_t v = coarser.first; v-- > coarser.last && !pack_is_paired(t);) {
 		pack_tensor *coarse = pack_map_find(&q->keys[v], t->key);
 		pack_match match;
@@ -151,6 +166,8 @@ static qstore_status pair_variant(pack_pairing *q, uint32_t fine, variant_range 
 		status = pack_pair_experts(q, v, &n_common, error);
 	if (!status)
 		status = pair_all_tensors(q, coarser, &n_common, error);
+	if (!status)
+		pack_share_variant(input, fine);
 	if (status || allow_mismatch)
 		return status;
 	/* Precisions of one folder need not have any component in common; files of a vocabulary have no tensors.
@@ -187,6 +204,7 @@ static qstore_status pair_all_variants(pack_pairing *q, const qstore_pack_option
                                        qstore_error *error)
 {
 	const pack_input *input = q->input;
+	pack_share_variant(input, 0);
 	for (uint32_t v = 1; v < input->n_variants; v++) {
 		variant_range coarser = {.first = v, .last = 0};
 		if (v == input->n_variants - 1 && options->from) {
@@ -216,6 +234,9 @@ qstore_status pack_pair_variants(pack_input *input, pack_derived *derived, pack_
 	q->apart = apart;
 	q->encoder = qs_encoder_create();
 	qstore_status status = q->encoder ? QSTORE_OK : qs_no_memory(error);
+	if (!status)
+		status = pack_find_equal(input, progress, error);
+	pack_mark_needed(input, derived);
 	if (!status)
 		status = pack_search_init(&q->search, derived, progress, error);
 	for (uint32_t v = 0; v < input->n_variants && !status; v++) {
