@@ -155,6 +155,24 @@ uint64_t qs_extent_coded_size(const qs_extent *extent, const qs_object *object)
 	           : (uint64_t)((double)object->coded_size * (double)extent->size / (double)size);
 }
 
+static void count_files(qstore_archive *archive)
+{
+	const qs_index *index = &archive->index;
+	qs_file file;
+	qs_tensor tensor;
+	for (uint32_t i = 0; i < index->n_files; i++) {
+		qs_index_file(index, i, &file);
+		for (uint32_t v = 0; v < index->n_variants; v++)
+			archive->n_files[v] += file.variants >> v & 1;
+	}
+	for (uint32_t i = 0; i < index->n_tensors; i++) {
+		qs_index_tensor(index, i, &tensor);
+		qs_index_file(index, tensor.file, &file);
+		for (uint32_t v = 0; v < index->n_variants; v++)
+			archive->n_tensors[v] += file.variants >> v & 1;
+	}
+}
+
 /* Opens the file at path, or the caller's source where that is not NULL; path is its name then. */
 static qstore_status open_archive(const char *path, const qstore_source *source, qstore_archive **out,
                                   qstore_error *error)
@@ -178,6 +196,7 @@ static qstore_status open_archive(const char *path, const qstore_source *source,
 	if (!status)
 		status = find_extents(archive, error);
 	if (!status) {
+		count_files(archive);
 		archive->access = qs_access_create(archive);
 		archive->names = qs_names_create(archive);
 		status = archive->access && archive->names ? QSTORE_OK : qs_no_memory(error);

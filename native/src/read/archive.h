@@ -34,9 +34,10 @@ struct qstore_archive {
 	qs_index index;
 	uint64_t *chunk_offsets;  /* byte offset in the source of each chunk of the index */
 	uint64_t *extent_offsets; /* byte offset in its file of each extent of the index */
-	qs_base *base;            /* NULL until qstore_set_base */
-	qs_access *access;        /* what random access needs (access.c) */
-	qs_names *names;          /* files and tensors by name */
+	uint32_t n_files[QS_VARIANTS_MAX], n_tensors[QS_VARIANTS_MAX]; /* of each variant */
+	qs_base *base;                                                 /* NULL until qstore_set_base */
+	qs_access *access;                                             /* what random access needs (access.c) */
+	qs_names *names;                                               /* files and tensors by name */
 };
 
 /* Returns the number of the extents of its file that a tensor without an object of its own is made of, from

@@ -29,18 +29,8 @@ void qstore_get_variant(const qstore_archive *archive, uint32_t number, qstore_v
 	info->layer_size = variant.layer_size;
 	info->prefix_size = qs_archive_prefix_size(archive, number);
 	info->download_size = qs_access_download_size(archive->access, number);
-	for (uint32_t i = 0; i < index->n_files; i++) {
-		qs_file file;
-		qs_index_file(index, i, &file);
-		info->n_files += file.variants >> number & 1;
-	}
-	for (uint32_t i = 0; i < index->n_tensors; i++) {
-		qs_tensor tensor;
-		qs_file file;
-		qs_index_tensor(index, i, &tensor);
-		qs_index_file(index, tensor.file, &file);
-		info->n_tensors += file.variants >> number & 1;
-	}
+	info->n_files = archive->n_files[number];
+	info->n_tensors = archive->n_tensors[number];
 }
 
 void qstore_get_file(const qstore_archive *archive, uint32_t number, qstore_file_info *info)

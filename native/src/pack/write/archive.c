@@ -19,6 +19,8 @@
 #include "restored.h"
 
 #define INDEX_LEVEL 19
+#define INDEX_CHAIN_LOG 20
+#define INDEX_HASH_LOG 18
 
 /* The record of a member's file in the index; *number: its search begins there, and the next one's behind it.
  * Members and records are in the same order. */
@@ -77,6 +79,21 @@ static qstore_status fill_downloads(const qs_index *index, uint64_t payload, qst
 	return status;
 }
 
+/* Compresses the index's columns; returns 0 if it fails. The tables of zstd's best level would be larger than
+ * all else that packing needs; these are a tenth as large, and enough for columns. */
+static size_t compress_columns(uint8_t *dst, size_t dst_size, const uint8_t *columns, size_t size)
+{
+	ZSTD_CCtx *context = ZSTD_createCCtx();
+	if (!context)
+		return 0;
+	ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, INDEX_LEVEL);
+	ZSTD_CCtx_setParameter(context, ZSTD_c_chainLog, INDEX_CHAIN_LOG);
+	ZSTD_CCtx_setParameter(context, ZSTD_c_hashLog, INDEX_HASH_LOG);
+	size_t coded_size = ZSTD_compress2(context, dst, dst_size, columns, size);
+	ZSTD_freeCCtx(context);
+	return ZSTD_isError(coded_size) ? 0 : coded_size;
+}
+
 /* The index as it is stored, header first. *out is malloc'd. */
 static qstore_status make_index(const pack_plan *plan, uint64_t payload_size, uint8_t **out, size_t *out_size,
                                 qstore_pack_result *result, qstore_error *error)
@@ -103,10 +120,10 @@ static qstore_status make_index(const pack_plan *plan, uint64_t payload_size, ui
 		return qs_no_memory(error);
 	}
 	qs_index_to_columns(body, body_size, columns);
-	size_t coded_size = ZSTD_compress(stored + QS_INDEX_HEADER_SIZE, cap, columns, body_size, INDEX_LEVEL);
+	size_t coded_size = compress_columns(stored + QS_INDEX_HEADER_SIZE, cap, columns, body_size);
 	free(columns);
 	qs_index_header header = {.zstd_body = 1, .body_size = body_size, .payload_size = payload_size};
-	if (ZSTD_isError(coded_size) || coded_size >= body_size) {
+	if (coded_size == 0 || coded_size >= body_size) {
 		header.zstd_body = 0;
 		coded_size = body_size;
 		memcpy(stored + QS_INDEX_HEADER_SIZE, body, body_size);
