@@ -1,7 +1,7 @@
 // Archives of the packer: what the native tools and the WebAssembly modules give back is the same, and what was packed.
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { readFileSync, truncateSync, writeFileSync } from "node:fs";
+import { cpSync, readFileSync, readdirSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { openQstore } from "../../js/node/open.js";
@@ -93,6 +93,67 @@ for (const fixture of fixtures) {
 test("native = SIMD = scalar = threads: a model of two shards, and its INT8 version", async () => {
 	assert.deepEqual(await compare(join(folder, "pair.qstore"), { int8: hashes(join(folder, "low")), bf16: hashes(join(folder, "high")) }),
 		["int8", "bf16"]);
+});
+
+/** The tensors of a safetensors file: [name, { dtype, shape }, bytes]. */
+function tensorsOf(path) {
+	const bytes = readFileSync(path), begin = 8 + Number(bytes.readBigUInt64LE());
+	return Object.entries(JSON.parse(bytes.toString("utf8", 8, begin))).filter(([name]) => name !== "__metadata__")
+		.map(([name, { dtype, shape, data_offsets: [from, to] }]) => [name, { dtype, shape }, bytes.subarray(begin + from, begin + to)]);
+}
+
+function writeTensors(path, tensors) {
+	let at = 0;
+	const header = Buffer.from(JSON.stringify(Object.fromEntries(tensors.map(([name, facts, data]) =>
+		[name, { ...facts, data_offsets: [at, at += data.length] }]))));
+	const size = Buffer.alloc(8);
+	size.writeBigUInt64LE(BigInt(header.length));
+	writeFileSync(path, Buffer.concat([size, header, ...tensors.map(([, , data]) => data)]));
+}
+
+/** A matrix of elements of 2 bytes, with its columns as rows. */
+function transposed([name, { dtype, shape: [rows, cols] }, data]) {
+	const out = Buffer.alloc(data.length);
+	for (let r = 0; r < rows; r++)
+		for (let c = 0; c < cols; c++)
+			data.copy(out, 2 * (c * rows + r), 2 * (r * cols + c), 2 * (r * cols + c) + 2);
+	return [name, { dtype, shape: [cols, rows] }, out];
+}
+
+test("weights that are there again under other names, some transposed, cost an index", async (t) => {
+	const temp = temporary(t), high = join(temp, "high"), low = join(folder, "low"), path = join(temp, "twice.qstore");
+	cpSync(join(folder, "high"), high, { recursive: true });
+	const tensors = readdirSync(high).filter((name) => name.endsWith(".safetensors")).flatMap((name) => tensorsOf(join(high, name)));
+	writeTensors(join(high, "consolidated.safetensors"), tensors.map((tensor, i) =>
+		[`x.${i}`, ...(i % 3 || tensor[1].shape.length !== 2 ? tensor : transposed(tensor)).slice(1)]));
+	native("qstore-pack", high, "--low", low, "-o", path, "-q");
+	assert.deepEqual(await compare(path, { int8: hashes(low), bf16: hashes(high) }), ["int8", "bf16"]);
+	await compareTensors(temp, path, "tensors");
+	// Each chunk is downloaded once, whatever uses it.
+	const sizes = (file) => JSON.parse(native("qstore-info", file, "--json")).variants.map(({ downloadSize }) => downloadSize);
+	const archive = await openQstore(path), once = sizes(join(folder, "pair.qstore")), twice = sizes(path);
+	assert.deepEqual(archive.variants.map(({ downloadSize }) => downloadSize), twice);
+	assert.ok(twice[1] < once[1] + 16384, `${twice[1]} bytes, and ${once[1]} without the copies`);
+	const chunks = planVariant(archive.index, 1, { gap: 0, max: 1 });
+	assert.equal(new Set(chunks.map(({ offset }) => offset)).size, chunks.length);
+	await archive.close();
+});
+
+test("BF16 beside FP16 and FP32 of the same values, either way", async (t) => {
+	const temp = temporary(t);
+	native("qstore-generate", "--dtype", "f32", "--layers", "1", "--hidden", "128", "--intermediate", "256", "--vocab", "300",
+		"-o", join(temp, "f32"), "--cast", "bf16", join(temp, "bf16"));
+	native("qstore-generate", "--dtype", "f32", "--layers", "1", "--hidden", "128", "--intermediate", "256", "--vocab", "300",
+		"-o", join(temp, "f32"), "--cast", "f16", join(temp, "f16"));
+	for (const [high, low] of [["bf16", "f16"], ["f16", "bf16"], ["bf16", "f32"]]) {
+		const path = join(temp, `${high}-${low}.qstore`);
+		native("qstore-pack", join(temp, high), "--base", join(temp, low), "-o", path, "-q");
+		const archive = await openQstore(path, { base: join(temp, low) });
+		for (const file of archive.filesOf())
+			assert.equal(sha256(await file.read()), hashes(join(temp, high))[file.name], file.name);
+		assert.ok(archive.tensorList.some(({ kind }) => kind === "delta"));
+		await archive.close();
+	}
 });
 
 test("FP16", async (t) => {

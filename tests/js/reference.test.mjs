@@ -40,5 +40,14 @@ for (const dtype of ["bf16", "f16", "f32"])
 for (const rule of ["llm.int8", "divide", "multiply", "compressed-tensors"])
 	testChain(rule, "bf16");
 
+test("BF16 and FP16 beside one another, either way", async () => {
+	for (const cast of ["bf16", "f16"])
+		run("qstore-generate", "--dtype", "f32", ...small, "-o", "casts-f32", "--cast", cast, `casts-${cast}`);
+	for (const [high, low] of [["bf16", "f16"], ["f16", "bf16"]]) {
+		await compare(`casts-${high}`, "--low", `casts-${low}`);
+		assert.match(String(run("qstore-info", `casts-${high}.qstore`)), /delta/);
+	}
+});
+
 testGguf("bf16", "q4_1");
 testQuantizers("bf16");

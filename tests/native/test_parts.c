@@ -45,6 +45,20 @@ static void pairs_the_common_part(void **state)
 	}
 }
 
+/* Readers fetch the columns beside the common ones too. */
+static void counts_other_columns_as_downloaded(void **state)
+{
+	gen_tensors high = {0}, low = {0};
+	gen_matrix m = gen_weights(1, QS_BF16, 200, 500), narrow = gen_resized(&m, 200, 128, 0);
+	gen_add_matrix(&high, "up.weight", &m);
+	gen_add_int8(&low, "up", &narrow, GEN_SCHEME_DIVIDE);
+	pair_outcome outcome = pack_pair(state, &high, &low, (qstore_pack_options){.from = NULL});
+	assert_int_equal(outcome.result.paired_weights, 200 * 128);
+	assert_int_equal(outcome.result.variants[1].download_size, outcome.result.variants[1].prefix_size);
+	gen_matrix_free(&m);
+	gen_matrix_free(&narrow);
+}
+
 /* More rows in one, more columns in the other. */
 static void pairs_what_overlaps(void **state)
 {
@@ -249,6 +263,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(pairs_the_common_part, scratch_setup, scratch_teardown),
+	    cmocka_unit_test_setup_teardown(counts_other_columns_as_downloaded, scratch_setup, scratch_teardown),
 	    cmocka_unit_test_setup_teardown(pairs_what_overlaps, scratch_setup, scratch_teardown),
 	    cmocka_unit_test_setup_teardown(shares_equal_rows, scratch_setup, scratch_teardown),
 	    cmocka_unit_test_setup_teardown(pairs_common_parts_of_many_chunks, scratch_setup, scratch_teardown),

@@ -69,6 +69,8 @@ static void need_part(needs *n, uint32_t number, uint64_t part)
 		return;
 	}
 	need_part(n, object.coarse, part);
+	if (object.kind == QS_KIND_LAYOUT && object.rule == QS_LAYOUT_JOINED)
+		need_part(n, object.beside, part);
 	if (object.kind == QS_KIND_DELTA || (object.kind == QS_KIND_LAYOUT && object.rule != QS_LAYOUT_BLOCKS))
 		return;
 	uint64_t first = part * object.chunk_elems, left = object.n_elems - first;
