@@ -1,4 +1,5 @@
 /* qstore-pack: a model at several precisions into one archive. */
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -229,6 +230,7 @@ int main(int argc, char **argv)
 			pack.output = optarg;
 			break;
 		case OPTION_LOW:
+			assert(optarg); /* getopt_long knows which options have an argument */
 			if (!pack.low)
 				pack.low = optarg;
 			else

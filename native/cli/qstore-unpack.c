@@ -1,4 +1,5 @@
 /* qstore-unpack: the files of one precision out of an archive. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -73,12 +74,10 @@ static char *default_output(const char *path, const char *precision)
 	size_t size = strlen(name);
 	if (size > 7 && strcmp(name + size - 7, ".qstore") == 0)
 		size -= 7;
-	char *output = malloc(size + strlen(precision) + 2);
-	if (!output)
-		return NULL;
-	memcpy(output, name, size);
-	output[size] = '-';
-	strcpy(output + size + 1, precision);
+	size_t output_size = size + strlen(precision) + 2;
+	char *output = malloc(output_size);
+	if (output)
+		snprintf(output, output_size, "%.*s-%s", (int)size, name, precision);
 	return output;
 }
 
@@ -169,6 +168,7 @@ static int restore(const char *path, options *o, const cli_common *common)
 	cli_bar_end(&bar);
 	qstore_close(r.archive);
 	int code = status ? cli_fail(&error) : report(&r, o, &result);
+	o->unpack.user = NULL; /* r ends here */
 	json_decref(r.raw);
 	free(made);
 	return code;

@@ -1,4 +1,4 @@
-/* Names and paths, as they are compared and shown. */
+/* Names and paths, as they are compared and shown, and lists of them in messages. */
 #ifndef QS_TEXT_H
 #define QS_TEXT_H
 
@@ -17,6 +17,11 @@ static inline const char *qs_shown_path(const char *path)
 	size_t size = strlen(path);
 	return size > QS_PATH_SHOWN_MAX ? path + size - QS_PATH_SHOWN_MAX : path;
 }
+
+/* Appends to a text, in text_size bytes, a line as printf makes it, with the separator before it unless the
+ * text is empty. Where that does not fit, the text ends in " …", and later calls add nothing. */
+void qs_text_add(char *text, size_t text_size, const char *separator, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
 
 /* True when the name ends in the suffix, in upper or lower case. */
 static inline int qs_ends_in(const char *name, const char *suffix)

@@ -11,6 +11,7 @@
 #include "onnx_rounding.h"
 #include "onnx_writer.h"
 #include "random.h"
+#include "text.h"
 #include "values.h"
 #include "writer.h"
 
@@ -269,7 +270,7 @@ static void integer_product(export *x, const char *in, const char *weight, const
 		op(x, "DynamicQuantizeLinear", in, say("%s_quantized %s_scale %s_zero_point", in, in, in));
 		if (strlen(in) >= sizeof x->quantized)
 			gen_die("a name is too long");
-		strcpy(x->quantized, in);
+		snprintf(x->quantized, sizeof x->quantized, "%s", in);
 	}
 	op(x, "MatMulInteger",
 	   say("%s_quantized %s_quantized %s_zero_point %s_zero_point", in, weight, in, weight),
@@ -437,7 +438,7 @@ static void repeat_heads(export *x, const char *name)
 		return;
 	}
 	for (uint64_t i = 0; i < times; i++)
-		strcat(same, say("%s@%s.single", i ? " " : "", name)); /* at most 16 */
+		qs_text_add(same, sizeof same, " ", "@%s.single", name); /* at most 16 */
 	op(x, "Unsqueeze", say("@%s.heads two", name), say("@%s.single", name));
 	op_int(x, "Concat", same, say("@%s.repeated", name), "axis", 2);
 	op(x, "Reshape", say("@%s.repeated all_heads", name), say("@%s.all", name));

@@ -114,7 +114,7 @@ void gen_add(gen_tensors *t, const char *name, uint32_t dtype, uint32_t n_dims, 
 	gen_tensors_entry *e = &t->entries[t->n++];
 	size_t size = qs_dtype_size(dtype);
 	*e = (gen_tensors_entry){.weight = {.dtype = dtype, .n_dims = n_dims}};
-	strcpy(e->name, name);
+	snprintf(e->name, sizeof(e->name), "%s", name);
 	for (uint32_t i = 0; i < n_dims; i++)
 		size *= (size_t)(e->dims[i] = dims[i]);
 	e->weight.size = size;

@@ -94,7 +94,7 @@ static void output_close(output *out)
 
 void gen_write_text(const char *folder, const char *name, const char *text, size_t text_size)
 {
-	output out;
+	output out = {0};
 	output_open(&out, folder, name);
 	output_write(&out, text, text_size);
 	output_close(&out);
@@ -124,8 +124,9 @@ static int by_name(const void *a, const void *b)
 
 static char *text_of(const char *format, const char *stem, size_t stem_size)
 {
-	char *text = gen_allocate(stem_size + strlen(format) + 1);
-	sprintf(text, format, (int)stem_size, stem);
+	size_t size = stem_size + strlen(format) + 1;
+	char *text = gen_allocate(size);
+	snprintf(text, size, format, (int)stem_size, stem);
 	return text;
 }
 
@@ -290,7 +291,7 @@ static void shard_name(char *name, size_t name_size, uint32_t shard, uint32_t n_
 /* Writes the index of all tensors, sorted by name. */
 static void write_index(const char *folder, const layout *of, const uint32_t *shards, uint32_t n_shards)
 {
-	output out;
+	output out = {0};
 	uint64_t total = 0;
 	char shard[80];
 	for (size_t i = 0; i < of->n_tensors; i++)
@@ -326,7 +327,7 @@ static void write_index_of(const gen_files *files, const char *folder, gen_tenso
 
 static void write_shard(const gen_files *files, gen_tensor *const *tensors, size_t n_tensors, uint32_t shard)
 {
-	output high, low, cast;
+	output high = {0}, low = {0}, cast = {0};
 	char name[80];
 	shard_name(name, sizeof name, shard, files->n_shards);
 	layout high_layout = make_layout(files, tensors, n_tensors, HIGH),

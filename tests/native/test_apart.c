@@ -27,7 +27,7 @@ static void add_layers(gen_tensors *high, gen_tensors *low, double noise)
 		gen_matrix m = gen_weights(10 + i, QS_BF16, 96, 128), other = gen_noisy(&m, i, noise);
 		snprintf(name, sizeof(name), "layers.%u", i);
 		gen_add_int8(low, name, &other, GEN_SCHEME_LLM_INT8);
-		strcat(name, ".weight");
+		snprintf(name, sizeof(name), "layers.%u.weight", i);
 		gen_add_matrix(high, name, &m);
 		gen_matrix_free(&m);
 		gen_matrix_free(&other);

@@ -8,6 +8,8 @@
 
 #include <qstore.h>
 
+#include "text.h"
+
 static void golden_path(char *path, size_t size, const char *kind, const char *name)
 {
 	const char *folder = getenv("QSTORE_GOLDEN") ? getenv("QSTORE_GOLDEN") : "tests/golden";
@@ -107,7 +109,7 @@ static void test_bad(void **state)
 	while (fscanf(list, "%50s %31s %15s", name, status_name, when) == 3) {
 		qstore_error error = {0};
 		int opened;
-		strcat(name, ".qstore");
+		qs_text_add(name, sizeof name, "", ".qstore");
 		golden_path(path, sizeof path, "bad", name);
 		qstore_status status = use(path, NULL, &opened, &error);
 		if (status != status_by_name(status_name) || opened != !!strcmp(when, "open") ||

@@ -197,7 +197,7 @@ static void pairs_fused_experts(void **state)
 				snprintf(name, sizeof(name), "mlp.experts.%u.%s_proj", e, j ? "up" : "gate");
 				if (!fused_in_low)
 					gen_add_int8(&low, name, &m, GEN_SCHEME_LLM_INT8);
-				strcat(name, ".weight");
+				snprintf(name, sizeof(name), "mlp.experts.%u.%s_proj.weight", e, j ? "up" : "gate");
 				if (fused_in_low)
 					gen_add_matrix(&high, name, &m);
 				memcpy(fused + row * COLS * 2, m.data, ROWS * COLS * 2);

@@ -110,7 +110,7 @@ static void escapes_names(void **state)
 	for (size_t n = 240; n < 300; n++) {
 		char name[400];
 		memset(name, 'a', n);
-		strcpy(name + n, "\xe6\x96\x87\xe6\x96\x87:::::/end");
+		snprintf(name + n, sizeof(name) - n, "%s", "\xe6\x96\x87\xe6\x96\x87:::::/end");
 		char *escaped = qs_escape_name(name), *slash = strchr(escaped, '/');
 		assert_string_equal(slash, "/end");
 		*slash = 0;

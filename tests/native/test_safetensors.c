@@ -329,12 +329,13 @@ static void refuses_what_is_not_json(void **state)
 static void refuses_deep_nesting(void **state)
 {
 	size_t depth = 100000;
-	char *json = malloc(2 * depth + 30);
+	static const char head[] = "{\"my.w\":{\"x\":", tail[] = "}}";
+	char *json = malloc(2 * depth + 30), *values = json + sizeof head - 1;
 	assert_non_null(json);
-	strcpy(json, "{\"my.w\":{\"x\":");
-	memset(json + 13, '[', depth);
-	memset(json + 13 + depth, ']', depth);
-	strcpy(json + 13 + 2 * depth, "}}");
+	memcpy(json, head, sizeof head);
+	memset(values, '[', depth);
+	memset(values + depth, ']', depth);
+	memcpy(values + 2 * depth, tail, sizeof tail);
 	expect(state, json, 0, "", "not valid JSON: values are nested too deep");
 	free(json);
 }

@@ -346,7 +346,7 @@ typedef struct offset_common {
 QS_ALWAYS_INLINE vs offset_borders(qs_fields_kind kind, uint32_t dtype, const offset_common *run, vs border,
                                    vs odd, vi *close)
 {
-	pair t = split_signed(border), o = split(odd), bits, reached;
+	pair t = split_signed(border), o = split(odd), bits = t, reached = t;
 	vi *parts[] = {&t.even, &t.odd}, *odds[] = {&o.even, &o.odd}, *to[] = {&bits.even, &bits.odd},
 	   *masks[] = {&reached.even, &reached.odd};
 	for (int i = 0; i < 2; i++) {

@@ -70,7 +70,7 @@ QS_ALWAYS_INLINE void find_borders(uint32_t *first, uint32_t last, uint32_t rule
 	if (qs_rule_has_absmax(rule)) {
 		uint32_t above = search_above(rule, dtype, scale, end);
 		for (uint32_t k = 1; k <= last; k++)
-			first[k] = first[k] < above && k < 128 ? first[k] : above;
+			first[k] = k < 128 && first[k] < above ? first[k] : above;
 	}
 }
 
@@ -106,7 +106,8 @@ QS_ALWAYS_INLINE int find_normal_borders(uint32_t *first, uint32_t last, uint32_
 	four_singles steps = step * (1 + 0x1p-14f) - (four_singles){0},
 	             factor = qs_rule_factor(rule, scale, shift) - (four_singles){0};
 	four_singles middle = {0.5f, 1.5f, 2.5f, 3.5f};
-	const four odd = {1, 0, 1, 0};
+	/* Added to the patterns of borders: a tie that is rounded to even does not reach odd codes. */
+	const four_signed odd = {1, 0, 1, 0}, none = {0}, ties = qs_rule_rounds_away(rule) ? none : odd;
 	for (uint32_t k = 1; k <= last; k += 4, middle += 4.0f) {
 		four_singles x = middle * steps, value;
 		four pattern;
@@ -117,9 +118,8 @@ QS_ALWAYS_INLINE int find_normal_borders(uint32_t *first, uint32_t last, uint32_
 			pattern = (four)x >> 16;
 			value = (four_singles)((four)x & 0xffff0000);
 		}
-		/* This decides like qs_rule_reaches: a tie that is rounded to even does not reach odd codes. */
-		four_signed border =
-		    (four_signed)middle + (qs_rule_rounds_away(rule) ? (four_signed){0} : (four_signed)odd);
+		/* This decides like qs_rule_reaches. */
+		four_signed border = (four_signed)middle + ties;
 		four reached = (four)((four_signed)(divides ? value / factor : value * factor) >= border);
 		pattern += 1 + reached;
 		memcpy(first + k, &pattern, sizeof pattern);
@@ -127,7 +127,7 @@ QS_ALWAYS_INLINE int find_normal_borders(uint32_t *first, uint32_t last, uint32_
 	if (qs_rule_has_absmax(rule)) {
 		uint32_t above = pattern_floor(scale, dtype) + 1;
 		for (uint32_t k = 1; k <= last; k++)
-			first[k] = first[k] < above && k < 128 ? first[k] : above;
+			first[k] = k < 128 && first[k] < above ? first[k] : above;
 	}
 	return 1;
 }
@@ -441,6 +441,7 @@ static __attribute__((noinline)) void build_shared(const qs_cell_cache *cache, q
 	uint32_t first[BORDERS + 3], rule = cache->rule, dtype = cache->dtype, end = qs_rule_end(rule, dtype);
 	uint32_t positive = qs_positive_codes(cache->codes_dtype, step->zero);
 	float factor = qs_rule_factor(rule, step->scale, step->shift);
+	QS_ASSERT(reach <= 255);
 	if (!find_normal_borders(first, reach + 2, rule, dtype, step->scale, step->shift))
 		find_any_borders(first, reach + 2, rule, dtype, step->scale, step->shift);
 	for (uint32_t k = 1; k <= reach + 2 && (k < 128 || !qs_rule_has_absmax(rule)); k++) {

@@ -1,3 +1,4 @@
+#include "check.h"
 #include "planes.h"
 
 #include "index.h"
@@ -27,6 +28,7 @@ QS_ALWAYS_INLINE void weave(const uint8_t *const *planes, size_t n, unsigned siz
 	} else {
 		for (size_t i = 0; i < n; i++) {
 			uint64_t v = 0;
+			QS_ASSERT(size > 0 && size <= 8);
 			for (unsigned b = 0; b < size; b++)
 				v = v << 8 | planes[b][i];
 			if (rotated)

@@ -8,7 +8,7 @@ void qs_ranks_begin(qs_ranks *ranks, const uint8_t *src, size_t size)
 	ranks->src = src;
 	ranks->src_end = src + size;
 	ranks->src_last = size < QS_UNITS_ROOM ? NULL : ranks->src_end - QS_UNITS_ROOM;
-	if (!ranks->src_last)
+	if (size < QS_UNITS_ROOM)
 		qs_ranks_last_units(ranks);
 }
 

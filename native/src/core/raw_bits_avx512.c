@@ -26,13 +26,13 @@ merge_groups(uint8_t *v, const uint8_t *raw, size_t groups, const unsigned bits,
 	         one = place_bits(at1, 1, zigzag);
 	__m512i four_rows[2], two_rows[2], one_rows[2];
 	for (unsigned h = 0; h < 2; h++) {
-		unsigned s2 = 4 * h, s1 = 4 * h;
-		four_rows[h] = _mm512_set1_epi64(FROM(four, 4 * h));
-		two_rows[h] =
-		    _mm512_inserti64x4(_mm512_set1_epi64(FROM(two, s2)), _mm256_set1_epi64x(FROM(two, s2 + 2)), 1);
-		one_rows[h] =
-		    _mm512_set_epi64(FROM(one, s1 + 3), FROM(one, s1 + 3), FROM(one, s1 + 2), FROM(one, s1 + 2),
-		                     FROM(one, s1 + 1), FROM(one, s1 + 1), FROM(one, s1), FROM(one, s1));
+		unsigned first = 4 * h;
+		four_rows[h] = _mm512_set1_epi64(FROM(four, first));
+		two_rows[h] = _mm512_inserti64x4(_mm512_set1_epi64(FROM(two, first)),
+		                                 _mm256_set1_epi64x(FROM(two, first + 2)), 1);
+		one_rows[h] = _mm512_set_epi64(FROM(one, first + 3), FROM(one, first + 3), FROM(one, first + 2),
+		                               FROM(one, first + 2), FROM(one, first + 1), FROM(one, first + 1),
+		                               FROM(one, first), FROM(one, first));
 	}
 	for (; groups; groups--, v += QS_RAW_GROUP) {
 		__m512i plane4 = _mm512_setzero_si512(), plane2 = plane4, plane1 = plane4;

@@ -100,12 +100,12 @@ static size_t find_nodes(qs_tree *t, const uint8_t *src, size_t n_bits, size_t n
 			at += count;
 			if (at > n_bits)
 				return 0;
-			if (node->child[0] >= QS_TREE_LEAF && node->child[1] >= QS_TREE_LEAF)
+			if (node->child[0] >= QS_TREE_NODES && node->child[1] >= QS_TREE_NODES)
 				continue;
 			size_t ones = count_ones(src, node->at, count);
 			const size_t counts[2] = {count - ones, ones};
 			for (unsigned bit = 0; bit < 2; bit++)
-				if (node->child[bit] < QS_TREE_LEAF) {
+				if (node->child[bit] < QS_TREE_NODES) {
 					qs_tree_node *child = &t->node[node->child[bit]];
 					child->count = (uint32_t)counts[bit];
 					child->begin = begin;
@@ -225,7 +225,7 @@ const uint8_t *qs_tree_decode(qs_tree_work *w, const uint8_t *src, const uint8_t
 			qs_tree_branch branch[2];
 			for (unsigned bit = 0; bit < 2; bit++) {
 				unsigned child = node->child[bit];
-				branch[bit] = (qs_tree_branch){child < QS_TREE_LEAF ? children + t->node[child].begin : NULL,
+				branch[bit] = (qs_tree_branch){child < QS_TREE_NODES ? children + t->node[child].begin : NULL,
 				                               (uint8_t)child};
 			}
 			merge_node(node, !level, src, branch, kernel, level ? symbols + node->begin : symbols, &ahead,

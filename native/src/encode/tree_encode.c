@@ -9,7 +9,7 @@ static void number_leaves(const qs_tree *t, unsigned node, unsigned *next, uint8
 	least[node] = (uint8_t)*next;
 	for (unsigned bit = 0; bit < 2; bit++) {
 		unsigned child = t->node[node].child[bit];
-		if (child < QS_TREE_LEAF)
+		if (child < QS_TREE_NODES)
 			number_leaves(t, child, next, least, leaf);
 		else
 			leaf[child - QS_TREE_LEAF] = (uint8_t)(*next)++;
@@ -53,7 +53,7 @@ size_t qs_tree_mark_scalar(const uint8_t *src, size_t groups, uint8_t from, uint
 
 void qs_tree_split_scalar(const uint8_t *src, const uint8_t *bits, size_t groups, uint8_t *to[2])
 {
-	uint8_t nowhere, *zeros = to[0] ? to[0] : &nowhere, *ones = to[1] ? to[1] : &nowhere;
+	uint8_t nowhere = 0, *zeros = to[0] ? to[0] : &nowhere, *ones = to[1] ? to[1] : &nowhere;
 	const size_t step_zeros = to[0] ? 1 : 0, step_ones = to[1] ? 1 : 0;
 	for (size_t n = 8 * groups; n; n--, src += 8) {
 		unsigned byte = *bits++;
@@ -112,7 +112,7 @@ uint8_t *qs_tree_write(qs_tree_scratch *s, const uint8_t *src, size_t n, const u
 			const size_t count = node->count, groups = count / QS_TREE_GROUP, rest = count % QS_TREE_GROUP;
 			const unsigned ones_child = node->child[1];
 			const uint8_t from =
-			    ones_child < QS_TREE_LEAF ? least[ones_child] : leaf_of[ones_child - QS_TREE_LEAF];
+			    ones_child < QS_TREE_NODES ? least[ones_child] : leaf_of[ones_child - QS_TREE_LEAF];
 			at = qs_tree_place(at, count);
 			uint8_t *bits = dst + at / 8, last_bits[8] = {0};
 			size_t ones = groups ? k.mark(symbols, groups, from, bits) : 0;
@@ -126,7 +126,7 @@ uint8_t *qs_tree_write(qs_tree_scratch *s, const uint8_t *src, size_t n, const u
 			const size_t counts[2] = {count - ones, ones};
 			uint8_t *to[2] = {NULL, NULL};
 			for (unsigned bit = 0; bit < 2; bit++)
-				if (node->child[bit] < QS_TREE_LEAF) {
+				if (node->child[bit] < QS_TREE_NODES) {
 					qs_tree_node *child = &t->node[node->child[bit]];
 					child->count = (uint32_t)counts[bit];
 					child->begin = begin;

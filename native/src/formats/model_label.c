@@ -291,7 +291,7 @@ static char *join(const words *name, int is_set, const char *ending, size_t size
 		memcpy(at, w->text, w->size);
 		at += w->size;
 	}
-	strcpy(at, ending);
+	memcpy(at, ending, strlen(ending) + 1);
 	return text;
 }
 

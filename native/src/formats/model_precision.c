@@ -96,8 +96,7 @@ static const qs_weight *find_beside(const qs_weights_list *list, const qs_weight
 	char name[NAME_SIZE_MAX];
 	if (stem + strlen(end) >= sizeof name)
 		return NULL;
-	memcpy(name, t->name, stem);
-	strcpy(name + stem, end);
+	snprintf(name, sizeof name, "%.*s%s", (int)stem, t->name, end);
 	return find(list, name, file);
 }
 
@@ -351,7 +350,7 @@ static config read_config(const qs_model_file *file)
 	/* It becomes part of a name. */
 	if (method && strlen(method) < sizeof said.method &&
 	    method[strspn(method, "abcdefghijklmnopqrstuvwxyz0123456789_-")] == 0)
-		strcpy(said.method, method);
+		snprintf(said.method, sizeof said.method, "%s", method);
 	json_decref(root);
 	return said;
 }

@@ -32,25 +32,6 @@ qstore_status qs_model_refuse(qs_model *model, const char *name, qstore_error *e
 	return QSTORE_OK;
 }
 
-/* A text of limited size, which ends in "…" when something did not fit. */
-typedef struct line {
-	char *text;
-	size_t size, used;
-	int is_cut;
-} line;
-
-static void append(line *to, const char *before, const char *text, const char *after)
-{
-	size_t size = strlen(before) + strlen(text) + strlen(after);
-	if (to->is_cut || to->used + size + sizeof " …" > to->size) {
-		if (!to->is_cut)
-			strcpy(to->text + to->used, " …");
-		to->is_cut = 1;
-		return;
-	}
-	to->used += (size_t)snprintf(to->text + to->used, to->size - to->used, "%s%s%s", before, text, after);
-}
-
 static const char *ending_of(const char *name)
 {
 	const char *slash = strrchr(name, '/'), *dot = strrchr(slash ? slash : name, '.');
@@ -73,7 +54,7 @@ static int has_good_file(const qs_model *model, const char *ending)
 }
 
 /* The options that leave out all refused files: --skip 'NAME' …, or --skip '*.bin' for many. */
-static void append_skips(const qs_model *model, line *to)
+static void add_skips(const qs_model *model, char *skips, size_t size)
 {
 	for (size_t i = 0; i < model->n_refused; i++) {
 		const char *ending = ending_of(model->refused[i].name);
@@ -86,9 +67,9 @@ static void append_skips(const qs_model *model, line *to)
 			}
 		int takes_all = n > 2 && ending[0] && !has_good_file(model, ending);
 		if (!takes_all)
-			append(to, " --skip '", model->refused[i].name, "'");
+			qs_text_add(skips, size, " ", "--skip '%s'", model->refused[i].name);
 		else if (!is_said)
-			append(to, " --skip '*", ending, "'");
+			qs_text_add(skips, size, " ", "--skip '*%s'", ending);
 	}
 }
 
@@ -99,30 +80,29 @@ static int compare_refused(const void *a, const void *b)
 
 qstore_status qs_model_check_refused(qs_model *model, qstore_error *error)
 {
-	char skips[SKIP_SIZE] = "", whys[WHY_SIZE] = "", names[NAMES_SIZE];
-	line skip = {skips, sizeof skips, 0, 0}, why = {whys, sizeof whys, 0, 0};
+	char skips[SKIP_SIZE] = "", whys[WHY_SIZE] = "";
 	if (!model->n_refused)
 		return QSTORE_OK;
 	qsort(model->refused, model->n_refused, sizeof *model->refused, compare_refused);
-	append_skips(model, &skip);
+	add_skips(model, skips, sizeof skips);
 	if (model->n_refused == 1)
-		return qs_fail(error, QSTORE_INPUT, "%.*s; or leave it out:%s",
+		return qs_fail(error, QSTORE_INPUT, "%.*s; or leave it out: %s",
 		               (int)(sizeof error->text - strlen(skips) - 30), model->refused[0].text, skips);
-	why.size = sizeof error->text - strlen(qs_shown_path(model->path)) - strlen(skips) - 60;
-	why.size = why.size < sizeof whys ? why.size : sizeof whys;
+	size_t whys_size = sizeof error->text - strlen(qs_shown_path(model->path)) - strlen(skips) - 60;
+	whys_size = whys_size < sizeof whys ? whys_size : sizeof whys;
 	for (size_t i = 0; i < model->n_refused; i++) {
-		line list = {names, sizeof names, 0, 0};
+		char names[NAMES_SIZE] = "";
 		int is_said = 0;
 		for (size_t j = 0; j < model->n_refused; j++)
 			if (!strcmp(model->refused[j].why, model->refused[i].why)) {
 				is_said |= j < i;
-				append(&list, list.used ? ", " : "", model->refused[j].name, "");
+				qs_text_add(names, sizeof names, ", ", "%s", model->refused[j].name);
 			}
 		if (is_said)
 			continue;
-		append(&why, why.used ? "; " : "", names, ": ");
-		append(&why, "", model->refused[i].why, "");
+		qs_text_add(whys, whys_size, "; ", "%s:", names);
+		qs_text_add(whys, whys_size, " ", "%s", model->refused[i].why);
 	}
-	return qs_fail(error, QSTORE_INPUT, "%s: %zu files cannot be packed: %s; or leave them out:%s",
+	return qs_fail(error, QSTORE_INPUT, "%s: %zu files cannot be packed: %s; or leave them out: %s",
 	               qs_shown_path(model->path), model->n_refused, whys, skips);
 }

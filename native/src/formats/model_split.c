@@ -368,8 +368,7 @@ static uint32_t precisions_of_folder(const qs_model *model, const char *name, si
 	*is_known = folder ? 1 : 0;
 	if (!folder)
 		return 0;
-	memcpy(folder, name, size);
-	strcpy(folder + size, "/-");
+	snprintf(folder, size + 3, "%.*s/-", (int)size, name);
 	*is_known = qs_label_name(folder, &parts);
 	for (size_t f = 0; f < model->n_files && *is_known && parts.label.text[0]; f++)
 		if (model->files[f].is_weights && !strncmp(model->files[f].name, folder, size + 1))

@@ -54,19 +54,8 @@ static kind kind_of(const qs_model_file *file)
 
 typedef struct named {
 	char names[NAMES_SIZE];
-	size_t n, used;
+	size_t n;
 } named;
-
-static void add_name(named *list, const char *name)
-{
-	size_t size = strlen(name);
-	list->n++;
-	if (list->used + size + 10 < sizeof list->names)
-		list->used += (size_t)snprintf(list->names + list->used, sizeof list->names - list->used, "%s%s",
-		                               list->used ? ", " : "", name);
-	else if (!qs_ends_in(list->names, "…"))
-		strcat(list->names, " …");
-}
 
 /* Warns of models--ORGANIZATION--NAME, where snapshots/REVISION has links to blobs. */
 static qstore_status warn_of_cache(qs_model *model, qstore_error *error)
@@ -96,8 +85,10 @@ qstore_status qs_model_warn_of_files(qs_model *model, qstore_error *error)
 	for (size_t f = 0; f < model->n_files; f++) {
 		const qs_model_file *file = &model->files[f];
 		kind k = file->is_weights ? N_KINDS : kind_of(file);
-		if (k < N_KINDS)
-			add_name(&lists[k], file->name);
+		if (k < N_KINDS) {
+			lists[k].n++;
+			qs_text_add(lists[k].names, sizeof lists[k].names, ", ", "%s", file->name);
+		}
 	}
 	qstore_status status = model->is_single ? QSTORE_OK : warn_of_cache(model, error);
 	for (int k = 0; k < N_KINDS && !status; k++) {

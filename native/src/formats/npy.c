@@ -64,12 +64,14 @@ qstore_status qs_npy_header(const qs_weight *tensor, uint8_t **header, size_t *h
 		return qs_no_memory(error);
 	memcpy(text, "\x93NUMPY\x01\x00\x00\x00", START_SIZE);
 	size_t size = START_SIZE;
-	size += (size_t)sprintf(text + size, "{'descr': '%s', 'fortran_order': False, 'shape': (", type);
+	size += (size_t)snprintf(text + size, room - size, "{'descr': '%s', 'fortran_order': False, 'shape': (",
+	                         type);
 	for (uint32_t i = 0; i < tensor->n_dims; i++)
-		size += (size_t)sprintf(text + size, i == 0 ? "%" PRIu64 "," : " %" PRIu64 ",", tensor->dims[i]);
+		size += (size_t)snprintf(text + size, room - size, i == 0 ? "%" PRIu64 "," : " %" PRIu64 ",",
+		                         tensor->dims[i]);
 	if (tensor->n_dims > 1)
 		size--; /* only a shape of one dimension ends in a comma */
-	size += (size_t)sprintf(text + size, "), }");
+	size += (size_t)snprintf(text + size, room - size, "), }");
 	while ((size + 1) % ALIGNMENT != 0)
 		text[size++] = ' ';
 	text[size++] = '\n';

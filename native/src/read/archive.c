@@ -7,6 +7,7 @@
 #include "core/chunk.h"
 #include "error.h"
 #include "options.h"
+#include "text.h"
 
 const char *qstore_version(void)
 {
@@ -277,11 +278,7 @@ qstore_status qstore_find_variant(const qstore_archive *archive, const char *nam
 	for (uint32_t i = 0; i < archive->index.n_variants; i++) {
 		qs_variant variant;
 		qs_index_variant(&archive->index, i, &variant);
-		if (strlen(names) + strlen(variant.name) + 3 < sizeof(names)) {
-			if (i > 0)
-				strcat(names, ", ");
-			strcat(names, variant.name);
-		}
+		qs_text_add(names, sizeof(names), ", ", "%s", variant.name);
 	}
 	return qs_fail(error, QSTORE_NOT_FOUND, "%s: has no precision \"%s\", only %s", archive->path, name,
 	               names);

@@ -78,7 +78,7 @@ static char *escape_part(const char *part, size_t size, char *dst)
 			dst -= i;
 			break;
 		}
-	return dst + sprintf(dst, "~%08x", (unsigned)part_checksum(part, size));
+	return dst + snprintf(dst, 10, "~%08x", (unsigned)part_checksum(part, size));
 }
 
 char *qs_escape_name(const char *name)

@@ -81,7 +81,7 @@ static char *bin_name(const char *tensor)
 			*end++ = *tensor;
 		}
 	}
-	strcpy(end, ".bin");
+	memcpy(end, ".bin", sizeof(".bin"));
 	return name;
 }
 

@@ -5,17 +5,10 @@
 #include <string.h>
 
 #include "os/array.h"
+#include "text.h"
 
 /* At most so many tensors are named in a message. */
 #define NAMED_MAX 5
-
-/* Appends ", NAME" to a text of this size, unless it is too long. */
-static void add_name(char *text, size_t text_size, const char *name, const char *why)
-{
-	size_t used = strlen(text);
-	if (used + strlen(name) + strlen(why) + 3 < text_size)
-		snprintf(text + used, text_size - used, "%s%s%s", used > 0 ? ", " : "", name, why);
-}
 
 void pack_apart_free(pack_apart *apart)
 {
@@ -54,10 +47,10 @@ static apart_range range_from(const pack_apart *apart, size_t first)
 		const pack_apart_tensor *t = &apart->tensors[range.end];
 		range.size += t->coded_size;
 		if (range.end - first < NAMED_MAX)
-			add_name(range.named, sizeof(range.named), t->fine->full, reasons[t->why]);
+			qs_text_add(range.named, sizeof(range.named), ", ", "%s%s", t->fine->full, reasons[t->why]);
 	}
 	if (range.end - first > NAMED_MAX)
-		add_name(range.named, sizeof(range.named), "…", "");
+		qs_text_add(range.named, sizeof(range.named), ", ", "…");
 	return range;
 }
 
@@ -125,7 +118,7 @@ void pack_count_match(pack_tally *tally, const pack_tensor *fine, pack_match mat
 		if (tally->n_wrong++ == 0)
 			tally->coarse = coarse_variant;
 		if (tally->n_wrong <= NAMED_MAX)
-			add_name(tally->wrong, sizeof(tally->wrong), fine->full, "");
+			qs_text_add(tally->wrong, sizeof(tally->wrong), ", ", "%s", fine->full);
 		break;
 	default:
 		break;

@@ -1,5 +1,6 @@
 /* Codes of 4 and 8 bits that are packed in words of 32: GPTQ, AWQ, compressed-tensors. */
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,8 +22,7 @@ static pack_tensor *find_beside(const pack_map *map, const char *name, const cha
 	size_t stem = strlen(name) - strlen(end);
 	if (stem + strlen(other) + 1 > sizeof(text))
 		return NULL;
-	memcpy(text, name, stem);
-	strcpy(text + stem, other);
+	snprintf(text, sizeof(text), "%.*s%s", (int)stem, name, other);
 	return pack_map_find(map, text);
 }
 

@@ -7,6 +7,7 @@
 #include "match.h"
 #include "names.h"
 #include "pair.h"
+#include "text.h"
 
 /* ---- Pairs by content ---- */
 
@@ -192,10 +193,8 @@ static qstore_status set_coarser(pack_input *input, const char *name, qstore_err
 			return QSTORE_OK;
 		}
 	char names[256] = "";
-	for (uint32_t v = 0; v + 1 < input->n_variants && strlen(names) + 1 < sizeof(names); v++) {
-		size_t used = strlen(names);
-		snprintf(names + used, sizeof(names) - used, "%s%s", v > 0 ? ", " : "", input->variants[v].name);
-	}
+	for (uint32_t v = 0; v + 1 < input->n_variants; v++)
+		qs_text_add(names, sizeof(names), ", ", "%s", input->variants[v].name);
 	return qs_fail(error, QSTORE_NOT_FOUND, "no variant coarser than %s is called %s; there are %s",
 	               high->path, name, names);
 }
