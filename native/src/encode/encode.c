@@ -440,7 +440,7 @@ static void try_codes(qs_encoder *encoder, const qs_chunk_desc *desc, const uint
 {
 	uint32_t n_rows = qs_chunk_rows(desc), used = 0;
 	row_class classes[SPREADS];
-	uint8_t *spread = encoder->planes, class_of[SPREADS];
+	uint8_t *spread = encoder->planes, class_of[SPREADS] = {0};
 	memset(classes, 0, sizeof classes);
 	for (qs_row_slice slice = qs_first_row(desc); slice.count; slice = qs_next_row(desc, slice)) {
 		unsigned s = row_spread(src + slice.begin, slice.count, zero);
