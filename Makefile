@@ -52,7 +52,8 @@ TESTS := $(TEST_SRC:tests/native/%.c=$(B)/tests/%)
 FUZZERS := $(FUZZ_SRC:tests/fuzz/%.c=$(B)/fuzz/bin/%)
 # Tests that start threads: the pool, packing, restoring and verifying, bases, reading by several threads.
 TSAN_TESTS := $(addprefix $(B)/tsan/bin/,test_pool test_archive test_restore test_pack_refused test_base test_access test_whole)
-LINT_SRC := $(LIB_SRC) $(CLI_SRC) $(TOOL_SRC) $(GEN_SRC) $(GEN_MAIN) $(TEST_SRC) $(TEST_HELP_SRC)
+LINT_SRC := $(LIB_SRC) $(CLI_SRC) $(if $(HAVE_FUSE),$(TOOL_SRC) $(MOUNT_SRC),$(filter-out %-mount.c,$(TOOL_SRC))) $(GEN_SRC) $(GEN_MAIN) \
+	$(TEST_SRC) $(TEST_HELP_SRC)
 
 # ---- Flags ---------------------------------------------------------------------------------------------------------
 
@@ -195,7 +196,7 @@ $(B)/bin/qstore-%: $(B)/obj/native/cli/qstore-%.o $(call obj,obj,$(CLI_SRC)) $(i
 	$(call say,link)$(CC) $(CFLAGS) -pthread -o $@ $(filter %.o,$^) $(TOOL_LIBS) $(if $(filter %-mount,$@),$(FUSE_LIBS))
 
 $(B)/bin/qstore-mount: $(call obj,obj,$(MOUNT_SRC))
-$(B)/obj/native/cli/qstore-mount.o: PKG_CFLAGS += $(shell pkg-config --cflags fuse3 2>/dev/null)
+$(B)/obj/native/cli/qstore-mount.o $(B)/tidy/native/cli/qstore-mount.ok: PKG_CFLAGS += $(shell pkg-config --cflags fuse3 2>/dev/null)
 
 $(GENERATE): $(B)/bin/%: $(B)/obj/tests/generate/%.o $(call obj,obj,$(GEN_SRC)) $(INTERNAL_LIB)
 	@mkdir -p $(@D)
@@ -245,7 +246,8 @@ $(TSAN_TESTS): $(B)/tsan/bin/%: $(B)/tsan/tests/native/%.o $(B)/tsan/libqstore.a
 # A file is looked at again when it, its headers (which the tests' object knows) or the configuration changes.
 $(B)/tidy/%.ok: %.c .clang-tidy $(B)/asan/%.o
 	@mkdir -p $(@D)
-	$(call say,tidy)clang-tidy --quiet $< -- $(BASE) $(PKG_CFLAGS) $(call isa,$<) 2>$(@:.ok=.log) || { cat $(@:.ok=.log); exit 1; }
+	$(call say,tidy)clang-tidy --quiet $< -- $(BASE) $(PKG_CFLAGS) $(call isa,$<) \
+		$(if $(filter tests/native/%,$<),-include tests/native/cmocka_lint.h) >$(@:.ok=.log) 2>&1 || { cat $(@:.ok=.log); exit 1; }
 	@touch $@
 
 $(B)/tidy/cppcheck.ok: $(LINT_SRC) scripts/cppcheck.txt

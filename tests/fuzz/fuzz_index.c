@@ -219,7 +219,7 @@ static void check_file(const qs_index *index, uint32_t number)
 	        (index->n_variants == 32 || !(f.variants >> index->n_variants)));
 	for (uint32_t i = 0; i < number && index->n_files < 200; i++) {
 		qs_index_file(index, i, &other);
-		require(!(other.variants & f.variants) || strcmp(other.name, f.name));
+		require(!(other.variants & f.variants) || strcmp(other.name, f.name) != 0);
 	}
 	if (f.kind == QS_FILE_BASE)
 		return;

@@ -266,7 +266,7 @@ static float *load(const export *x, const char *name, uint64_t dims[2])
  * MatMulInteger) */
 static void integer_product(export *x, const char *in, const char *weight, const char *out)
 {
-	if (strcmp(x->quantized, in)) { /* if not, the graph has its codes already */
+	if (strcmp(x->quantized, in) != 0) { /* if not, the graph has its codes already */
 		op(x, "DynamicQuantizeLinear", in, say("%s_quantized %s_scale %s_zero_point", in, in, in));
 		if (strlen(in) >= sizeof x->quantized)
 			gen_die("a name is too long");

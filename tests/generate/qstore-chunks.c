@@ -232,7 +232,7 @@ int main(int argc, char **argv)
 		if (qs_chunk_encode(encoder, &s->desc, s->values, size, s->coded, sizeof s->coded, &s->coded_size,
 		                    NULL) ||
 		    qs_chunk_decode(&s->desc, s->coded, s->coded_size, s->back, size, work, work_size) ||
-		    memcmp(s->back, s->values, size))
+		    memcmp(s->back, s->values, size) != 0)
 			gen_die("chunk %llu does not come back", (unsigned long long)i);
 		print_sample(s);
 	}

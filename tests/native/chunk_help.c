@@ -92,7 +92,7 @@ size_t round_trip(fixture *f, const qs_chunk_desc *desc, const uint8_t *values)
 	if (n)
 		memset(guarded_place(&f->dst, n), 0xee, n);
 	assert_int_equal(decode_chunk(f, desc, f->coded, size, 0), QSTORE_OK);
-	if (n && memcmp(decoded_chunk(f, desc), values, n))
+	if (n && memcmp(decoded_chunk(f, desc), values, n) != 0)
 		for (size_t i = 0; i < n; i++)
 			if (decoded_chunk(f, desc)[i] != values[i])
 				fail_msg("mode %u: byte %zu of %zu is %02x for %02x", stats.mode, i, n,

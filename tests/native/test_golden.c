@@ -66,7 +66,7 @@ static void test_good(void **state)
 		const char *dot = strrchr(entry->d_name, '.');
 		qstore_error error = {0};
 		int opened;
-		if (!dot || strcmp(dot, ".qstore"))
+		if (!dot || strcmp(dot, ".qstore") != 0)
 			continue;
 		golden_path(path, sizeof path, "good", entry->d_name);
 		/* NAME.on-BASE.qstore is a difference to BASE.qstore. */

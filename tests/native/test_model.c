@@ -305,7 +305,7 @@ static void names_the_precision(void **state)
 		qs_model model;
 		open_model(&model, write_tensors(state, "model.safetensors", cases[i].tensors));
 		const qs_precision *p = &model.precisions[0];
-		if (strcmp(p->name, cases[i].name) || p->dtype != cases[i].dtype || p->bits != cases[i].bits)
+		if (strcmp(p->name, cases[i].name) != 0 || p->dtype != cases[i].dtype || p->bits != cases[i].bits)
 			fail_msg("%s: %s, %s, %u bits", cases[i].tensors, p->name, qs_dtype_name(p->dtype), p->bits);
 		qs_model_close(&model);
 	}

@@ -57,8 +57,9 @@ static void names_say_precisions(void **state)
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		qs_labelled_name parts;
 		assert_true(qs_label_name(cases[i].name, &parts));
-		if (strcmp(parts.label.text, cases[i].label) || strcmp(parts.label.precision, cases[i].precision) ||
-		    strcmp(parts.component, cases[i].component))
+		if (strcmp(parts.label.text, cases[i].label) != 0 ||
+		    strcmp(parts.label.precision, cases[i].precision) != 0 ||
+		    strcmp(parts.component, cases[i].component) != 0)
 			fail_msg("%s: \"%s\", \"%s\", \"%s\"", cases[i].name, parts.label.text, parts.label.precision,
 			         parts.component);
 		free(parts.component);

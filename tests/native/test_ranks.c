@@ -172,7 +172,7 @@ static void compare_kernels(const buffers *b, const qs_ranks *start, size_t n)
 		assert_int_equal(run(&kernels[k], b, 1, &got, n), result);
 		if (!result)
 			continue; /* out of units: the rest says nothing */
-		if (memcmp(b->dst[0].end - 2 * n, b->dst[1].end - 2 * n, 2 * n))
+		if (memcmp(b->dst[0].end - 2 * n, b->dst[1].end - 2 * n, 2 * n) != 0)
 			for (size_t i = 0; i < n; i++)
 				if (get16(b->dst[0].end - 2 * n + 2 * i) != get16(b->dst[1].end - 2 * n + 2 * i))
 					fail_msg("%s differs at %zu of %zu: %x for %x, code %d", kernels[k].name, i, n,
@@ -213,7 +213,7 @@ static void compare_fields(const buffers *b, const qs_ranks *start, size_t n)
 		assert_int_equal(kernels[k].run(&got, &cells, n, dst), result);
 		if (!result)
 			continue;
-		if (memcmp(b->dst[0].end - 2 * n, dst, 2 * n))
+		if (memcmp(b->dst[0].end - 2 * n, dst, 2 * n) != 0)
 			fail_msg("fields, %s: values differ", kernels[k].name);
 		assert_int_equal(got.src_end - got.src, expected.src_end - expected.src);
 		assert_ptr_equal(got.escapes, expected.escapes);

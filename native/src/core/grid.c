@@ -125,7 +125,7 @@ void qs_grid_steps(const qs_grid *grid, const qs_run *runs, uint32_t n, qs_step 
 	}
 }
 
-void qs_step_shift(qs_step *step, uint32_t rule, uint32_t dtype, int32_t shift)
+void qs_step_shift(qs_step *step, uint32_t rule, uint32_t dtype, int8_t shift)
 {
 	if (!qs_rule_shifts_scale(rule))
 		step->shift = shift;

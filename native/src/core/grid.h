@@ -69,7 +69,7 @@ typedef struct qs_run {
 void qs_grid_steps(const qs_grid *grid, const qs_run *runs, uint32_t n, qs_step *steps);
 
 /* Applies the shift that a chunk has for a run, under rules that take shifts (FORMAT.md, "Ranks"). */
-void qs_step_shift(qs_step *step, uint32_t rule, uint32_t dtype, int32_t shift);
+void qs_step_shift(qs_step *step, uint32_t rule, uint32_t dtype, int8_t shift);
 enum { QS_SHIFT_NONE = -128 }; /* "no shift", for rules of which a shift of 0 changes the scale */
 
 /* The order in which a chunk's elements are coded. It brings elements that share a scale together. */

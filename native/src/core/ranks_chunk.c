@@ -86,6 +86,7 @@ static int feed_whole(feed *f)
 	uint8_t *out = f->out;
 	f->out += 2 * (size_t)f->n_whole;
 	f->n_runs = f->n_whole = 0;
+	QS_ASSERT(f->whole); /* without it no run waits */
 	return f->whole(&f->ranks, f->cells, f->counts, n_runs, f->indexes, out);
 }
 

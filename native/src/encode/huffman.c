@@ -119,7 +119,7 @@ uint64_t qs_huffman_lengths(const uint32_t *counts, unsigned n, unsigned limit, 
 uint64_t qs_huffman_best_lengths(const uint32_t *counts, unsigned n, unsigned limit, uint8_t *lengths)
 {
 	uint32_t sorted[256], weight[2][512];
-	uint8_t is_pair[15][512];
+	uint8_t is_pair[15][512] = {{0}};
 	memset(lengths, 0, n);
 	unsigned used = sort_symbols(counts, n, sorted), size = 0;
 	if (used < 2)

@@ -127,8 +127,9 @@ static int guess_shift(const qs_chunk_desc *desc, const qs_run *run, const uint8
 static double outside_size(uint32_t n, uint32_t outside)
 {
 	uint32_t counts[256] = {n - outside, outside / 2, outside - outside / 2};
-	double residual = qs_entropy_bits(counts) / 8, exceptions = (double)EXCEPTION_SIZE(outside);
-	return residual < exceptions ? residual : exceptions;
+	double residual = qs_entropy_bits(counts) / 8;
+	size_t exceptions = EXCEPTION_SIZE(outside);
+	return residual < (double)exceptions ? residual : (double)exceptions;
 }
 
 /* Counts a run's values that are outside their cells with this shift. */
@@ -329,7 +330,7 @@ static uint32_t share_borders(qs_walk w, const uint8_t *src, found *f, uint8_t *
 /* Writes for each state the number of bits below its top bit, then all these bits. */
 static void write_states(qs_writer *w, const qs_rank_lanes *lanes)
 {
-	unsigned lengths[QS_LANES_MAX], n_bits = 0;
+	unsigned lengths[QS_LANES_MAX] = {0}, n_bits = 0;
 	uint64_t bits = 0;
 	for (unsigned lane = 0; lane < lanes->lanes; lane++)
 		lengths[lane] = 31u - (unsigned)__builtin_clz(lanes->state[lane]);

@@ -155,7 +155,7 @@ static void write_ans(qs_writer *w, const uint8_t *src, size_t n, const qs_block
 {
 	const uint16_t *frequencies = plan->frequencies;
 	uint32_t codes[256];
-	uint16_t firsts[256];
+	uint16_t firsts[256] = {0};
 	uint8_t lengths[256];
 	unsigned n_tops = 256u >> plan->raw_bits, sum = 0;
 	for (unsigned t = 0; t < n_tops; t++) {

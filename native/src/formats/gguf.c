@@ -210,7 +210,7 @@ char *qs_gguf_shard_path(const char *path, const qs_gguf_info *info, uint64_t ot
 	size_t size = strlen(path);
 	size_t own = (size_t)shard_suffix(suffix, sizeof suffix, info->split_no, info->split_count);
 	errno = 0;
-	if (size <= own || strcmp(path + size - own, suffix))
+	if (size <= own || strcmp(path + size - own, suffix) != 0)
 		return NULL;
 	char *name = malloc(size + sizeof suffix);
 	if (name) {

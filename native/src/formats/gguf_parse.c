@@ -129,7 +129,7 @@ static qstore_status read_start(gguf_source *source)
 	if (status)
 		return status;
 	char other_format[QS_OTHER_SIZE];
-	if (memcmp(start, "GGUF", 4))
+	if (memcmp(start, "GGUF", 4) != 0)
 		return qs_fail(source->error, QSTORE_INPUT, "%s: %s", qs_shown_path(source->path),
 		               qs_weights_is_other(start, HEADER_SIZE, "GGUF", other_format) ? other_format
 		                                                                             : "not a GGUF file");

@@ -112,7 +112,7 @@ static int take_escape(qs_json *json, char **dst)
 	if (c != 'u')
 		return fail(json, "an escape is unknown");
 	json->at++;
-	uint32_t character;
+	uint32_t character = 0;
 	if (!take_unicode(json, &character))
 		return 0;
 	*dst = put_utf8(*dst, character);

@@ -1,5 +1,6 @@
 #include "model_gguf.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -75,9 +76,12 @@ static qstore_status check_shards(const qs_model *model, const qs_model_file *fi
 		return status;
 	for (uint64_t i = 0; i < info.split_count && !status; i++)
 		status = check_shard(model, first, &info, i, error);
-	for (size_t f = 0; f < model->n_files; f++)
-		if (model->files[f].is_weights && !strcmp(model->files[f].set, first->set))
-			n_tensors += model->files[f].weights.n_tensors;
+	for (size_t f = 0; f < model->n_files; f++) {
+		const qs_model_file *file = &model->files[f];
+		assert(!file->is_weights || file->set);
+		if (file->is_weights && !strcmp(file->set, first->set))
+			n_tensors += file->weights.n_tensors;
+	}
 	if (!status && info.split_tensors != QS_GGUF_NONE && info.split_tensors != n_tensors)
 		return qs_fail(error, QSTORE_INPUT,
 		               "%s: all shards together should have %" PRIu64 " tensors, and have %" PRIu64

@@ -171,7 +171,7 @@ static void split(const char *name, size_t size, words *out)
 		if (name < end)
 			delimiter = *name++;
 	}
-	if (name < end) /* a name of too many words ends in one of many */
+	if (name < end && out->n == WORDS_MAX) /* a name of too many words ends in one of many */
 		out->items[WORDS_MAX - 1].size = (size_t)(end - out->items[WORDS_MAX - 1].text);
 }
 

@@ -1,5 +1,6 @@
 #include "model_split.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,10 +68,10 @@ static void separate_sets(splitting *s)
 	const qs_model_file *first = NULL;
 	for (size_t i = 0; i < s->n_files; i++) {
 		qs_model_file *file = s->files[i];
-		if (!first || strcmp(file->component, first->component) ||
-		    strcmp(file->label.text, first->label.text))
+		if (!first || strcmp(file->component, first->component) != 0 ||
+		    strcmp(file->label.text, first->label.text) != 0)
 			first = file;
-		else if (strcmp(file->set, first->set))
+		else if (strcmp(file->set, first->set) != 0)
 			file->component = file->set;
 	}
 	sort_files(s);
@@ -118,7 +119,7 @@ static qstore_status list_labels(splitting *s)
 	for (size_t i = 0; i < s->n_files; i++) {
 		const qs_label *label = &s->files[i]->label;
 		size_t l = 0;
-		while (l < s->n_candidates && strcmp(s->candidates[l].label->text, label->text))
+		while (l < s->n_candidates && strcmp(s->candidates[l].label->text, label->text) != 0)
 			l++;
 		if (l == LABELS_MAX)
 			return qs_fail(s->error, QSTORE_LIMIT,
@@ -135,7 +136,7 @@ static qstore_status list_labels(splitting *s)
 static void list_components(splitting *s)
 {
 	for (size_t i = 0; i < s->n_files; i++) {
-		if (i == 0 || strcmp(s->files[i]->component, s->files[i - 1]->component))
+		if (i == 0 || strcmp(s->files[i]->component, s->files[i - 1]->component) != 0)
 			s->components[s->n_components++].first = i;
 		component *c = &s->components[s->n_components - 1];
 		c->end = i + 1;
@@ -298,9 +299,10 @@ static qstore_status set_precisions(splitting *s, uint64_t labels)
 		               "%s: %zu precisions, but an archive has at most %d variants; leave some out by --skip "
 		               "PATTERN",
 		               qs_shown_path(model->path), n, QS_PRECISIONS_MAX);
+	model->n_precisions = (uint32_t)n;
 	for (size_t p = 0; p < n; p++) {
 		sorted[p]->number = (uint32_t)p;
-		model->precisions[model->n_precisions++] = sorted[p]->precision;
+		model->precisions[p] = sorted[p]->precision;
 	}
 	return make_names_unique(model, sorted) ? qs_no_memory(s->error) : QSTORE_OK;
 }
@@ -325,6 +327,7 @@ static size_t nearest_label(splitting *s, const component *c, size_t wanted, uin
 		if (best == LABELS_MAX || (own >= bits ? other_bits < bits || own < other_bits : own > other_bits))
 			best = l;
 	}
+	assert(best < LABELS_MAX); /* a component has files, each of which has a label */
 	*unknown &= ~((uint64_t)1 << best);
 	return best;
 }
@@ -436,7 +439,7 @@ static qstore_status warn_of_doubles(splitting *s)
 			size_t size = folder_size(x->name), n;
 			if (x->weights.format != y->weights.format || x->weights.format == QS_FORMAT_ONNX ||
 			    !(x->precisions & y->precisions) || size != folder_size(y->name) ||
-			    strncmp(x->name, y->name, size))
+			    strncmp(x->name, y->name, size) != 0)
 				continue;
 			size_t n_common = count_common(s, a, b, &n);
 			if (!n_common || n_common < n / 2)

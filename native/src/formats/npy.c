@@ -62,7 +62,8 @@ qstore_status qs_npy_header(const qs_weight *tensor, uint8_t **header, size_t *h
 	char *text = malloc(room);
 	if (!text)
 		return qs_no_memory(error);
-	memcpy(text, "\x93NUMPY\x01\x00\x00\x00", START_SIZE);
+	static const uint8_t start[START_SIZE] = {0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0, 0, 0};
+	memcpy(text, start, START_SIZE);
 	size_t size = START_SIZE;
 	size += (size_t)snprintf(text + size, room - size, "{'descr': '%s', 'fortran_order': False, 'shape': (",
 	                         type);

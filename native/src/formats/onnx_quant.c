@@ -135,7 +135,7 @@ static int find_by_name(onnx_scan *scan, qs_pb weight, const char *end, const on
 {
 	size_t size = qs_pb_size(weight), quantized = sizeof QUANTIZED_END - 1, end_size = strlen(end);
 	*found = NULL;
-	if (size <= quantized || memcmp(weight.end - quantized, QUANTIZED_END, quantized))
+	if (size <= quantized || memcmp(weight.end - quantized, QUANTIZED_END, quantized) != 0)
 		return 1;
 	size -= quantized;
 	uint8_t *name = qs_arena_alloc(&scan->arena, size + end_size);
@@ -319,7 +319,7 @@ qstore_status onnx_resolve_claims(onnx_scan *scan)
 	if (onnx->n_quants)
 		qsort(onnx->quants, onnx->n_quants, sizeof *onnx->quants, compare_quants);
 	for (size_t i = 0; i < onnx->n_quants; i++) /* tied weights have one tensor */
-		if (!n || strcmp(onnx->quants[n - 1].weight, onnx->quants[i].weight))
+		if (!n || strcmp(onnx->quants[n - 1].weight, onnx->quants[i].weight) != 0)
 			onnx->quants[n++] = onnx->quants[i];
 	onnx->n_quants = n;
 	return QSTORE_OK;

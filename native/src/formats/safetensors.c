@@ -360,7 +360,7 @@ static qstore_status drop_repeated(qs_weights *file, qstore_error *error)
 	qsort(sorted, n, sizeof *sorted, compare_names);
 	for (size_t i = 1; i < n; i++) {
 		qs_weight *before = sorted[i - 1];
-		if (strcmp(before->name, sorted[i]->name))
+		if (strcmp(before->name, sorted[i]->name) != 0)
 			continue;
 		if (before->offset != sorted[i]->offset || before->size != sorted[i]->size) {
 			qstore_status status = qs_weights_fail(error, file->path, before->name,

@@ -119,14 +119,11 @@ void qs_sync_folders(const char *path, size_t start)
 
 char *qs_path_join(const char *folder, const char *name)
 {
-	size_t folder_size = strlen(folder), name_size = strlen(name);
-	char *path = malloc(folder_size + name_size + 2);
-	if (!path)
-		return NULL;
-	memcpy(path, folder, folder_size);
-	if (folder_size > 0 && folder[folder_size - 1] != '/')
-		path[folder_size++] = '/';
-	memcpy(path + folder_size, name, name_size + 1);
+	size_t folder_size = strlen(folder), size = folder_size + strlen(name) + 2;
+	char *path = malloc(size);
+	if (path)
+		snprintf(path, size, "%s%s%s", folder, folder_size > 0 && folder[folder_size - 1] != '/' ? "/" : "",
+		         name);
 	return path;
 }
 

@@ -180,7 +180,7 @@ int qs_llm_int8_selects(const char *name, uint32_t dtype, uint32_t n_dims, const
 		return 0;
 	if (qs_llm_int8_matches(name, include))
 		return 1;
-	if (name_size <= suffix_size || strcmp(name + name_size - suffix_size, suffix))
+	if (name_size <= suffix_size || strcmp(name + name_size - suffix_size, suffix) != 0)
 		return 0;
 	const char *part = name, *end = name + name_size - suffix_size;
 	while (part < end) {

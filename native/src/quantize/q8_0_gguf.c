@@ -68,7 +68,7 @@ int qs_gguf_q8_0_selects(const qs_weight *tensor)
 		return 0;
 	if (significant_dims(tensor) < 2 || tensor->dims[tensor->n_dims - 1] % QS_Q8_0_ELEMS)
 		return 0;
-	if (size < 6 || strcmp(tensor->name + size - 6, "weight") ||
+	if (size < 6 || strcmp(tensor->name + size - 6, "weight") != 0 ||
 	    !strcmp(tensor->name, "position_embd.weight") || !strcmp(tensor->name, "token_types.weight"))
 		return 0;
 	for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
