@@ -153,7 +153,7 @@ obj = $(patsubst %.c,$(B)/$(1)/%.o,$(2))
 
 $(B)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(call say,cc)$(CC) $(BASE) $(CPPFLAGS) $(CFLAGS) $(LIB_FLAGS) $(PKG_CFLAGS) $(call isa,$<) $(DEPS) -c -o $@ $<
+	$(call say,cc)$(CC) $(BASE) $(CPPFLAGS) $(CFLAGS) $(LIB_FLAGS) $(PKG_CFLAGS) $(FUSE_CFLAGS) $(call isa,$<) $(DEPS) -c -o $@ $<
 
 $(INTERNAL_LIB): $(call obj,obj,$(LIB_SRC)) | $(B)/obj/.simd
 	@rm -f $@
@@ -196,7 +196,8 @@ $(B)/bin/qstore-%: $(B)/obj/native/cli/qstore-%.o $(call obj,obj,$(CLI_SRC)) $(i
 	$(call say,link)$(CC) $(CFLAGS) -pthread -o $@ $(filter %.o,$^) $(TOOL_LIBS) $(if $(filter %-mount,$@),$(FUSE_LIBS))
 
 $(B)/bin/qstore-mount: $(call obj,obj,$(MOUNT_SRC))
-$(B)/obj/native/cli/qstore-mount.o $(B)/tidy/native/cli/qstore-mount.ok: PKG_CFLAGS += $(shell pkg-config --cflags fuse3 2>/dev/null)
+# Prerequisites inherit it. It is no addition to PKG_CFLAGS, which replaces itself when it is first used.
+$(B)/obj/native/cli/qstore-mount.o $(B)/tidy/native/cli/qstore-mount.ok: FUSE_CFLAGS = $(shell pkg-config --cflags fuse3 2>/dev/null)
 
 $(GENERATE): $(B)/bin/%: $(B)/obj/tests/generate/%.o $(call obj,obj,$(GEN_SRC)) $(INTERNAL_LIB)
 	@mkdir -p $(@D)
@@ -215,7 +216,7 @@ $(BENCH): $(B)/bin/%: $(B)/obj/tests/bench/%.o $(B)/obj/libbench.a $(INTERNAL_LI
 
 $(B)/asan/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(call say,asan)$(TEST_CC) $(BASE) $(SANITIZE) $(PKG_CFLAGS) $(call isa,$<) $(DEPS) -c -o $@ $<
+	$(call say,asan)$(TEST_CC) $(BASE) $(SANITIZE) $(PKG_CFLAGS) $(FUSE_CFLAGS) $(call isa,$<) $(DEPS) -c -o $@ $<
 
 # One archive, so that each test takes only what it uses: the library, the model generator, the tests' helpers.
 $(B)/asan/libqstore.a: $(call obj,asan,$(LIB_SRC) $(GEN_SRC) $(TEST_HELP_SRC))
@@ -246,7 +247,7 @@ $(TSAN_TESTS): $(B)/tsan/bin/%: $(B)/tsan/tests/native/%.o $(B)/tsan/libqstore.a
 # A file is looked at again when it, its headers (which the tests' object knows) or the configuration changes.
 $(B)/tidy/%.ok: %.c .clang-tidy $(B)/asan/%.o
 	@mkdir -p $(@D)
-	$(call say,tidy)clang-tidy --quiet $< -- $(BASE) $(PKG_CFLAGS) $(call isa,$<) \
+	$(call say,tidy)clang-tidy --quiet $< -- $(BASE) $(PKG_CFLAGS) $(FUSE_CFLAGS) $(call isa,$<) \
 		$(if $(filter tests/native/%,$<),-include tests/native/cmocka_lint.h) >$(@:.ok=.log) 2>&1 || { cat $(@:.ok=.log); exit 1; }
 	@touch $@
 
