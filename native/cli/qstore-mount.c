@@ -12,6 +12,7 @@
 #include "mount/ahead.h"
 #include "mount/log.h"
 #include "mount/tree.h"
+#include "mount/window.h"
 
 enum { OPTION_BASE = CLI_OPTION_FIRST, OPTION_CACHE };
 
@@ -289,10 +290,14 @@ static int mount_and_serve(mount *m, const mount_options *options, unsigned n_th
 {
 	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
 	int code = CLI_FAILED;
+	/* Once the folder is mounted, asking for it would wait for the session. */
+	char *place = realpath(options->folder, NULL);
 	struct fuse_session *session =
 	    make_fuse_args(&args, options) ? fuse_session_new(&args, &operations, sizeof(operations), m) : NULL;
 	if (session && fuse_set_signal_handlers(session) == 0) {
 		if (fuse_session_mount(session, options->folder) == 0) {
+			if (place)
+				mount_widen_window(place);
 			code = serve(m, session, options, n_threads);
 			fuse_session_unmount(session);
 		}
@@ -301,6 +306,7 @@ static int mount_and_serve(mount *m, const mount_options *options, unsigned n_th
 	if (session)
 		fuse_session_destroy(session);
 	fuse_opt_free_args(&args);
+	free(place);
 	return code;
 }
 
