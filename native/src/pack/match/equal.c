@@ -326,7 +326,8 @@ static void share_equal(const keyed_list *list)
 	}
 }
 
-/* Makes INT8 codes that were made of equal floats duplicates. */
+/* Makes INT8 codes that were made of equal floats duplicates, if their rows are equal too: each row has its
+ * scale. */
 static void share_made_codes(const pack_input *input)
 {
 	for (size_t i = 0; i < input->n_files; i++)
@@ -336,7 +337,8 @@ static void share_made_codes(const pack_input *input)
 				continue;
 			const pack_tensor *fine = pack_coded(t->viewed->coding.original);
 			pack_tensor *codes = fine->coding.role == PACK_REFINE ? fine->coding.refined_codes : NULL;
-			if (codes && codes->view == PACK_LLM_INT8 && codes != t && codes->size == t->size)
+			if (codes && codes->view == PACK_LLM_INT8 && codes != t && codes->size == t->size &&
+			    pack_cols(codes) == pack_cols(t))
 				pack_set_duplicate(t, codes);
 		}
 }

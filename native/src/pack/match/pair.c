@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/index.h"
 #include "equal.h"
 #include "match.h"
 #include "names.h"
@@ -220,6 +221,23 @@ static qstore_status pair_all_variants(pack_pairing *q, const qstore_pack_option
 	return QSTORE_OK;
 }
 
+/* Gives the namesakes of doubles chunks of as few elements as theirs have: differences need the same. */
+static void align_with_doubles(const pack_pairing *q)
+{
+	for (uint32_t v = 0; v < q->input->n_variants; v++)
+		for (size_t i = 0; i < q->keys[v].n_tensors; i++) {
+			const pack_tensor *t = q->keys[v].tensors[i];
+			uint64_t cols;
+			uint32_t elems;
+			pack_geometry(t, &cols, &elems);
+			for (uint32_t w = 0; w < q->input->n_variants && t->dtype == QS_F64 && elems % cols == 0; w++) {
+				pack_tensor *other = w != v ? pack_map_find(&q->keys[w], t->key) : NULL;
+				if (other && pack_cols(other) == cols && qs_dtype_size(other->dtype) > 0)
+					other->chunk_rows = (uint32_t)(elems / cols);
+			}
+		}
+}
+
 qstore_status pack_pair_variants(pack_input *input, pack_derived *derived, pack_apart *apart,
                                  const qstore_pack_options *options, const pack_progress *progress,
                                  qstore_error *error)
@@ -243,8 +261,10 @@ qstore_status pack_pair_variants(pack_input *input, pack_derived *derived, pack_
 		if (!status)
 			status = pack_map_variant(input, v, 1, &q->keys[v], error);
 	}
-	if (!status)
+	if (!status) {
+		align_with_doubles(q);
 		status = pair_all_variants(q, options, error);
+	}
 	if (!status && derived->is_out_of_memory)
 		status = qs_no_memory(error);
 	for (uint32_t v = 0; v < QS_VARIANTS_MAX; v++) {
