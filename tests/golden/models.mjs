@@ -166,6 +166,17 @@ function longRows() {
 	});
 }
 
+/** Norms, so many and so small that they share an object, beside a matrix. */
+function norms() {
+	const below = random(17);
+	const tensors = Array.from({ length: 17 }, (_, i) =>
+		[`layers.${i}.norm.weight`, { dtype: "BF16", shape: [40], data: weights(below, 1, 40, "BF16") }]);
+	return safetensors({
+		...Object.fromEntries(tensors),
+		"layers.0.weight": { dtype: "BF16", shape: [6, 64], data: weights(below, 6, 64, "BF16") },
+	});
+}
+
 /** Files by name, and how they are packed: of each model, in tests/golden/make's folder.
  * @type {Record<string, { files: () => Record<string, string | Uint8Array>, pack?: string[] }>} */
 export const models = {
@@ -190,6 +201,7 @@ export const models = {
 	odd: { files: () => ({ "model.safetensors": odd() }) },
 	plain: { files: () => ({ "model.safetensors": odd() }), pack: ["--quantize", "none"] },
 	"long-rows": { files: () => ({ "model.safetensors": longRows() }), pack: ["--quantize", "none"] },
+	norms: { files: () => ({ "model.safetensors": norms() }) },
 	wide: { files: () => ({ "model.safetensors": model(3, "BF16", [[131, 501]]) }) },
 	folders: {
 		files: () => ({
