@@ -3,6 +3,8 @@
 #include "rules.h"
 #include "simd.h"
 
+QS_RULES_ARE(18);
+
 /* Returns the kind of kernel for a rule, or −1 if there is none. */
 static int kind_of(uint32_t rule)
 {

@@ -310,6 +310,11 @@ const char *qs_symbols_name(uint32_t type); /* of a type of symbol blocks; NULL 
 /* May a chunk of an object of this kind and dtype have this mode? */
 int qs_mode_applies(uint32_t mode, uint32_t kind, uint32_t dtype);
 
+/* Placed before each function whose arithmetic depends on the rule by a switch with a default. A rule that is
+ * added to the table does not compile until all these places were looked at and say the new number. */
+#define QS_RULES_ARE(count)                                                                                  \
+	_Static_assert(QS_RULE_COUNT == (count), "the next function needs a case for the new rule")
+
 /* ---- Rules; these functions take one below QS_RULE_COUNT ---- */
 
 const char *qs_rule_name(uint32_t rule); /* as users see it; NULL for NONE */

@@ -101,6 +101,8 @@ QS_ALWAYS_INLINE uint32_t qs_positive_codes(uint32_t codes_dtype, int32_t zero)
 	return positive < 0 ? 0 : positive > 255 ? 255 : (uint32_t)positive;
 }
 
+QS_RULES_ARE(18);
+
 /* Returns the factor that values are multiplied with or divided by. shift: −128 to 127 ulps that are added to
  * it, for quantizers whose division was not exact. (A GPU's __fdividef may be off by 2 ulps: CUDA C++
  * Programming Guide, "Intrinsic Functions".) */
@@ -136,6 +138,8 @@ QS_ALWAYS_INLINE int qs_rule_scale_is_valid(uint32_t rule, float scale)
 	return qs_rule_casts(rule) ? scale > 0 && scale <= 65504.0f
 	                           : scale > 0x1p-119f && scale <= 0x1.fffffep127f;
 }
+
+QS_RULES_ARE(18);
 
 /* Returns the number that is rounded to the code's magnitude. It does not fall when the value (≥ 0) rises. */
 QS_ALWAYS_INLINE float qs_rule_scaled_value(uint32_t rule, uint32_t dtype, float value, float factor)
@@ -203,6 +207,8 @@ QS_ALWAYS_INLINE float qs_recovered_scale(uint32_t dtype, float scale, float off
 	float recovered = ((place < 0 ? -value : value) - offset) / steps;
 	return recovered >= 0.5f * scale && recovered <= 2.0f * scale ? recovered : scale;
 }
+
+QS_RULES_ARE(18);
 
 /* Returns the number that becomes a value's code: rules that round down cut it off, the others round it half
  * to even. It does not fall when the value rises. factor: 1 / scale for rules that round down, else the

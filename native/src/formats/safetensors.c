@@ -179,7 +179,7 @@ static qstore_status read_shape(header_reader *reader, entry *e)
 static qstore_status read_offsets(header_reader *reader, entry *e)
 {
 	qs_json *json = &reader->json;
-	uint64_t offsets[2];
+	uint64_t offsets[2] = {0};
 	size_t n = 0;
 	int good = qs_json_open(json, '[');
 	while (good && qs_json_next(json, ']', &n))

@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,6 +93,7 @@ static int find_members(fused_experts *f, const pack_map *map)
 static pack_tensor *find_expert(const fused_experts *f, const pack_map *map, size_t part)
 {
 	char key[QS_TENSOR_NAME_MAX + 32];
+	assert(f->n_members > 0);
 	snprintf(key, sizeof(key), "%.*s%zu.%s", (int)f->prefix_size, f->tensor->key, part / f->n_members,
 	         f->members[part % f->n_members].name);
 	return pack_map_find(map, key);

@@ -97,6 +97,8 @@ static qstore_status take_quant(pack_derived *derived, const pack_map *map, cons
 	    !scale || t->n_dims < 2 || !qs_dtype_is_float(scale->dtype))
 		return QSTORE_OK;
 	uint64_t rows = pack_rows(t), cols = pack_cols(t), n = pack_n_elems(scale);
+	if (n == 0) /* a matrix without elements */
+		return QSTORE_OK;
 	pack_grid grid = {.rule = QS_RULE_DIVIDE, .scales = scale, .group = pack_row_group(cols)};
 	if (quant->block_size != 0) {
 		if (quant->axis != 1 || t->n_dims != 2 || cols % quant->block_size != 0 ||

@@ -187,6 +187,8 @@ static size_t find_grids(const pack_tensor *scales, const pack_tensor *codes,
 	return n_found;
 }
 
+QS_RULES_ARE(18);
+
 /* The rules that codes with these zero points (or NULL) may be made by; of rules that fit equally the first
  * is taken. Returns their number. */
 static size_t find_rules(const pack_tensor *codes, const pack_tensor *zero_points, uint8_t rules[RULES_MAX])
