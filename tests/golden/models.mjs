@@ -249,6 +249,29 @@ export function writeExample(folder) {
 
 const bin = fileURLToPath(new URL("../../build/bin/", import.meta.url));
 
+/** Files of a matrix of FP16 in all types of floats; BF16 is cut off. @param {Uint8Array} half @param {number} rows @param {number} columns */
+function castsOf(half, rows, columns) {
+	const patterns = new Uint16Array(half.buffer);
+	const values = Array.from(patterns, (pattern) => {
+		const exponent = (pattern >> 10) & 31;
+		const mantissa = pattern & 1023;
+		return (pattern >> 15 ? -1 : 1) * (exponent ? (1024 + mantissa) * 2 ** (exponent - 25) : mantissa * 2 ** -24);
+	});
+	const singles = new Uint32Array(Float32Array.from(values).buffer);
+	const transposed = Float32Array.from(values, (_, i) => values[(i % rows) * columns + Math.floor(i / rows)]);
+	const tensor = (/** @type {string} */ dtype, /** @type {ArrayBufferView} */ { buffer }, shape = [rows, columns]) =>
+		({ dtype, shape, data: new Uint8Array(buffer) });
+	return {
+		F64: { "proj.weight": tensor("F64", Float64Array.from(values)) },
+		F32: {
+			"proj.weight": tensor("F32", singles), "again.weight": tensor("F32", singles),
+			"transposed.weight": tensor("F32", transposed, [columns, rows]),
+		},
+		F16: { "proj.weight": tensor("F16", patterns) },
+		BF16: { "proj.weight": tensor("BF16", Uint16Array.from(singles, (single) => single >>> 16)) },
+	};
+}
+
 /**
  * Models of more than one precision, made by the generators: what qstore-pack is to be given for each.
  * @param {string} work folder
@@ -323,6 +346,13 @@ export function makeChains(work) {
 	made.parts = [weightsOf("parts"), ...low(weightsOf("parts-low"))];
 	writeFileSync(at("double-scales.safetensors"), safetensors(withDoubleScales(matrix)));
 	made["double-scales"] = [weightsOf("parts"), ...low(at("double-scales.safetensors"))];
+	// FP64 | FP32 | FP16 | BF16 of the same values, each a difference to the next, and BF16 to FP16; in FP32 also a copy, and a transposed one.
+	const half = weights(random(13), 32, 48, "F16");
+	const files = castsOf(half, 32, 48);
+	for (const [dtype, tensors] of Object.entries(files)) writeFileSync(at(`casts-${dtype}.safetensors`), safetensors(tensors));
+	const [fp64, fp32, fp16, bf16] = ["F64", "F32", "F16", "BF16"].map((dtype) => at(`casts-${dtype}.safetensors`));
+	made.casts = [fp64, ...low(fp32, fp16, bf16)];
+	made["casts-back"] = [bf16, ...low(fp16)];
 	// ONNX: floats whose rows stand as columns, codes of 4 bits in bytes, with and without zero points.
 	for (const [name, hidden, precisions, ...options] of [["onnx", "16", "fp32,fp16,q4f16"],
 		["onnx-zeros", "32", "fp16,q4f16", "--asymmetric"]]) {
