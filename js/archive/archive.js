@@ -202,14 +202,15 @@ export class Archive {
 	/**
 	 * A tensor of a variant.
 	 * @param {string} name
-	 * @param {PrecisionOptions & { file?: string }} [options] file: the name of the tensor's file, where several files have one of this name
+	 * @param {PrecisionOptions & { file?: string }} [options] file: the name of the tensor's file, where several have one of this name
 	 * @returns {ArchiveTensor}
 	 */
 	tensor(name, { precision, file } = {}) {
 		const variant = this.#variantNumber(precision), list = this.tensorList;
 		const [found, other] = this.#find(list, "tensor", name, variant, file);
 		if (other !== undefined)
-			throw this.#error("USAGE", `tensor ${name} is in the files ${list[found].file} and ${list[other].file}: say which one is meant`);
+			throw this.#error("USAGE",
+				`tensor ${name} is in the files ${list[found].file} and ${list[other].file}: say which one is meant`);
 		return new ArchiveTensor(this.#context(), found, this.#variants[variant].name, this.tensorList[found]);
 	}
 
