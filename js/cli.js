@@ -27,6 +27,7 @@ The first part of an archive is enough for the coarse precision; of a URL, and o
   -j, --threads N       threads (default: all cores)
       --header "N: V"   send this header with each request (repeatable; for URLs)
       --base OLD        of an archive that was packed with one: the model that it is a difference to (an archive, file, folder or URL)
+      --digest SHA256   the archive's digest, from whom you trust (qstore-info prints it): all bytes are proved by it
       --cache DIR       keep what is fetched of a URL there: a finer precision later costs only the refinement
       --no-cache        keep nothing, not even until all is there (then nothing goes on where it was interrupted)
       --sha256          compute each file's SHA-256 too, and compare it with the archive's (slower)
@@ -100,6 +101,7 @@ function parseAll(args) {
 			threads: { type: "string", short: "j" },
 			header: { type: "string", multiple: true },
 			base: { type: "string" },
+			digest: { type: "string" },
 			cache: { type: "string" },
 			"no-cache": { type: "boolean" },
 			sha256: { type: "boolean" },
@@ -158,7 +160,9 @@ async function runOn(options, pipe, signal) {
 	const { archive: place, precision = "high", threads, headers, force, quiet, json } = options;
 	const bar = new ProgressBar(process.stderr, !quiet && !json);
 	const cache = !options["no-cache"] && { folder: options.cache, revalidate: 0 };
-	const archive = await openQstore(pipe ?? place, { headers, cache, base: options.base, workers: threads > 1 ? threads : false, signal });
+	const archive = await openQstore(pipe ?? place, {
+		headers, cache, base: options.base, integrity: options.digest, workers: threads > 1 ? threads : false, signal,
+	});
 	try {
 		// A precision that the archive does not have names no folder.
 		if (precision !== "all")

@@ -19,6 +19,7 @@ export const STATUS = Object.freeze({
 	EXISTS: 12,
 	CANCELLED: 13,
 	OLDER: 14,
+	INTEGRITY: 15,
 });
 
 /** A sentence for each status. */
@@ -38,4 +39,5 @@ export const MESSAGES = Object.freeze({
 	EXISTS: "the output exists already",
 	CANCELLED: "cancelled",
 	OLDER: "made by an older qstore, whose layout is no longer read: pack the model again",
+	INTEGRITY: "the bytes are not those of the pinned digest",
 });

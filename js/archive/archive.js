@@ -10,6 +10,7 @@ import { planVariant, sumDownload } from "../plan/ranges.js";
 import { npyHeader } from "./npy.js";
 import { safetensorsHeader } from "./safetensors.js";
 import { checkElements, selectTensor, tensorFile } from "./tensor-file.js";
+import { sealedSource } from "../source/sealed-source.js";
 import { fetchRanges, loadTensors, sumToFetch } from "./tensors.js";
 import { upgradeTensors } from "./upgrade.js";
 
@@ -71,6 +72,7 @@ import { upgradeTensors } from "./upgrade.js";
  * Parts of an archive beside its Context.
  * @typedef {object} ArchiveParts
  * @property {import("../source/cached-source.js").CachedSource} [cache]
+ * @property {string} digest
  * @property {() => unknown} [release] is called when the archive is closed
  */
 
@@ -100,11 +102,13 @@ export class Archive {
 	 * Use openQstore.
 	 * @param {import("./contents.js").Context & ArchiveParts} parts
 	 */
-	constructor({ index, source, decoder, codec, cache, base, release }) {
+	constructor({ index, source, digest, decoder, codec, cache, base, release }) {
 		/** The cache: `size` in bytes, `error` when nothing more can be kept, `clear()`; undefined for archives opened without one. */
 		this.cache = cache;
 		/** The index, for planning reads ("qstore-decode/internals"). */
 		this.index = index;
+		/** The archive's digest, "sha256-…": the SHA-256 of its index, which has digests of all other bytes in turn. */
+		this.digest = digest;
 		this.#source = source;
 		this.#decoder = decoder;
 		this.#codec = codec;
@@ -313,6 +317,19 @@ export class Archive {
 	 */
 	bytesToFetch({ precision } = {}) {
 		return sumToFetch(this.#source, planVariant(this.index, this.#variantNumber(precision)));
+	}
+
+	/** Are all bytes proved by a digest before they are handed out? */
+	get sealed() {
+		return this.#source.sealed ?? false;
+	}
+
+	/**
+	 * Proves all later reads by the seals of the index.
+	 * @internal
+	 */
+	trust() {
+		this.#source = sealedSource(this.#source, this.index);
 	}
 
 	/**

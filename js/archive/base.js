@@ -80,14 +80,16 @@ export class Base {
  * @param {Index} index of the archive
  * @param {string | undefined} name the archive's name, for messages
  * @param {BaseMember[]} members
+ * @param {((source: import("../source/source.js").Source) => Promise<string>) | undefined} hash computes the SHA-256 of a source, to prove
+ *   files of archives; undefined: they need not be proved
  * @returns {Promise<Map<number, ReadBase>>}
  */
-export async function findBaseFiles(index, name, members) {
+export async function findBaseFiles(index, name, members, hash) {
 	/** @type {Map<number, ReadBase>} */
 	const found = new Map();
 	for (const { number, record } of baseFiles(index)) {
 		for (const member of members) {
-			const read = await findIn(member, record);
+			const read = await findIn(member, record, hash);
 			if (read) {
 				found.set(number, read);
 				break;
@@ -103,15 +105,31 @@ export async function findBaseFiles(index, name, members) {
  * Looks for a file in one member of the base.
  * @param {BaseMember} member
  * @param {FileRecord} wanted
+ * @param {((source: import("../source/source.js").Source) => Promise<string>) | undefined} hash
  * @returns {Promise<ReadBase | undefined>}
  */
-async function findIn(member, wanted) {
+async function findIn(member, wanted, hash) {
 	if ("archive" in member) {
 		const { archive } = member;
 		const entry = archive.files.find(({ size, sha256, variants }) =>
 			size === wanted.size && sha256 === wanted.sha256 && variants.length > 0);
-		const file = entry && archive.file(entry.name, { precision: entry.variants[0] });
-		return file && ((offset, size, options) => file.read(offset, offset + size, options));
+		if (!entry)
+			return undefined;
+		const isProved = !hash || archive.sealed;
+		if (!isProved)
+			archive.trust();
+		const file = archive.file(entry.name, { precision: entry.variants[0] });
+		if (!isProved) {
+			// Later reads are proved by the seals of the base's own index, which is right if the whole file is.
+			const found = await hash({
+				byteLength: file.size,
+				read: (offset, length, options) => file.read(offset, offset + length, options),
+			});
+			const name = archive.name ? `${archive.name}: ` : "";
+			if (found !== wanted.sha256)
+				throw new QstoreError("INTEGRITY", `${name}file ${entry.name} is not what the digest promises`);
+		}
+		return (offset, size, options) => file.read(offset, offset + size, options);
 	}
 	const { source } = member;
 	if (source.byteLength !== wanted.size || await member.sha256() !== wanted.sha256)

@@ -164,7 +164,8 @@ export class ArchiveTensor extends ArchiveBytes {
 
 /**
  * Reads a file that is one member of the archive, as it is or as one zstd frame. A file that is restored as a whole is compared with its
- * SHA-256. That is not possible for a part of a stored file, nor for one that is too large to be held in memory.
+ * SHA-256. That is not possible for a part of a stored file, nor for one that is too large to be held in memory, so with a digest all
+ * files are restored as a whole.
  * @param {Context} context
  * @param {FileRecord} file
  * @param {number} start
@@ -175,7 +176,7 @@ async function* readMember(context, file, start, end, options) {
 	const { source, index } = context, offset = index.payloadOffset + file.offset;
 	if (start === end)
 		return;
-	if (file.kind === FILE.ZSTD || (end - start === file.size && file.size <= WHOLE_MAX)) {
+	if (file.kind === FILE.ZSTD || source.sealed || (end - start === file.size && file.size <= WHOLE_MAX)) {
 		yield (await restoreMember(context, file, offset, options)).subarray(start, end);
 		return;
 	}
@@ -209,7 +210,9 @@ async function restoreMember({ source, decoder }, file, offset, options) {
 			throw error;
 		const name = source.name ? `${source.name}: ` : "";
 		const what = error.message === OTHER_SHA256 ? OTHER_SHA256 : "it does not decompress";
-		throw new QstoreError("CORRUPT", `${name}file ${file.name} is damaged: ${what}`, { cause: error });
+		throw source.sealed
+			? new QstoreError("INTEGRITY", `${name}file ${file.name} is not what the digest promises`, { cause: error })
+			: new QstoreError("CORRUPT", `${name}file ${file.name} is damaged: ${what}`, { cause: error });
 	}
 }
 

@@ -1,5 +1,6 @@
 /** Opening an archive, wherever it is. The platform (../browser/open.js, ../node/open.js) says what depends on it. */
 
+import { checkDigest, formatDigest, parseDigest } from "./digest.js";
 import { Archive } from "./archive.js";
 import { readIndex } from "./read-index.js";
 import { Base, baseFiles, findBaseFiles } from "./base.js";
@@ -8,7 +9,9 @@ import { localCodec } from "../decode/codec.js";
 import { Decoder } from "../wasm/decoder.js";
 import { QstoreError } from "../error.js";
 import { httpSource } from "../source/http/source.js";
+import { sealedSource } from "../source/sealed-source.js";
 import { toSource, withHead } from "../source/source.js";
+import { digestOf } from "../util/sha256.js";
 import { compileWasm } from "../wasm/module.js";
 import { WorkerPool } from "../decode/pool.js";
 
@@ -45,6 +48,8 @@ import { WorkerPool } from "../decode/pool.js";
  *   default), in the given number of workers, or on the calling thread (false)
  * @property {boolean | string | CacheOptions} [cache] keeps the coded bytes of URLs, for the next visit and for finer precisions. In
  *   browsers it is on by default and keeps them in the page's own file system; in Node it is off by default and keeps them in a folder
+ * @property {string} [integrity] the archive's digest, "sha256-…", as `archive.digest` and qstore-info have it. Then all bytes are proved
+ *   by it before they are handed out, whoever serves or stores the archive; else the error's code is INTEGRITY
  * @property {Limits} [limits]
  * @property {WebAssembly.Module | BufferSource | URL | string} [wasm] the decoder's module, its bytes, or its URL; by default the package's
  *   own
@@ -88,22 +93,29 @@ import { WorkerPool } from "../decode/pool.js";
  * @returns {Promise<Archive>}
  */
 export async function openOn(platform, input, options) {
-	const { signal } = options;
+	const { signal, integrity } = options;
 	signal?.throwIfAborted();
+	if (integrity !== undefined)
+		parseDigest(integrity);
 	const decoder = options.decoder ?? await Decoder.instantiate(await loadModule(options.wasm));
 	/** @type {Source} */
 	let source = await platform.source(input, options);
 	try {
 		const cache = await openCache(platform, source, decoder, options);
 		source = cache ?? source;
-		const { index, head } = await readIndexAgain(source, decoder, signal);
+		const { index, head, coded } = await readIndexAgain(source, decoder, signal);
+		const digest = formatDigest(await digestOf(coded));
+		if (integrity !== undefined)
+			checkDigest(source, digest, integrity);
 		const codec = options.codec ?? await makeCodec(platform, decoder, options);
 		const release = options.codec ? async () => {} : async () => codec.close?.();
 		try {
 			const base = await openBase(platform, index, source.name,
 				// The headers may have a secret that is for this server only, and the cache's key belongs to one archive.
-				{ ...options, headers: undefined, cache: false, decoder, codec });
-			return new Archive({ index, source: withHead(source, head), decoder, codec, cache, base, release });
+				{ ...options, headers: undefined, cache: false, decoder, codec }, integrity !== undefined);
+			const whole = withHead(source, head);
+			const proved = integrity === undefined ? whole : sealedSource(whole, index);
+			return new Archive({ index, source: proved, digest, decoder, codec, cache, base, release });
 		} catch (error) {
 			await release();
 			throw error;
@@ -134,9 +146,10 @@ export function anySource(input, { fetch, headers, limits: { requests, retries, 
  * @param {import("../format/archive-index.js").Index} index
  * @param {string | undefined} name the archive's name, for messages
  * @param {OpenOptions} options with a codec, which the base's archives use too
+ * @param {boolean} proved is the index trusted, so that the base has to be proved by it?
  * @returns {Promise<Base>}
  */
-async function openBase(platform, index, name, { base, ...options }) {
+async function openBase(platform, index, name, { base, integrity, ...options }, proved) {
 	const wanted = baseFiles(index);
 	if (base === undefined || wanted.length === 0)
 		return new Base(index, name);
@@ -169,7 +182,9 @@ async function openBase(platform, index, name, { base, ...options }) {
 				members.push(archive ? { archive } : { source, sha256: () => sha256 ??= platform.sha256(source, { signal }) });
 			}
 		}
-		return new Base(index, name, await findBaseFiles(index, name, members), close, members);
+		/** @param {Source} source */
+		const hash = (source) => platform.sha256(source, { signal });
+		return new Base(index, name, await findBaseFiles(index, name, members, proved ? hash : undefined), close, members);
 	} catch (error) {
 		await close();
 		throw error;

@@ -15,7 +15,8 @@ const FIRST_READ = 65536;
  * @param {Source} source
  * @param {Decoder} decoder
  * @param {import("../source/source.js").ReadOptions} [options]
- * @returns {Promise<{ index: Index, head: Uint8Array }>} head: the archive's first bytes, all that have been read
+ * @returns {Promise<{ index: Index, head: Uint8Array, coded: Uint8Array }>} head: the archive's first bytes, all that have been read;
+ *   coded: the index as it is in the archive, whose SHA-256 is the archive's digest
  */
 export async function readIndex(source, decoder, options) {
 	const name = source.name ? `${source.name}: ` : "";
@@ -48,7 +49,7 @@ export async function readIndex(source, decoder, options) {
 	}
 	const body = named(() => decoder.indexBody(head.subarray(INDEX_OFFSET)),
 		{ CORRUPT: `${name}the index is damaged` }, name);
-	return { index: new Index(body, header), head };
+	return { index: new Index(body, header), head, coded: head.subarray(INDEX_OFFSET, size) };
 }
 
 /**

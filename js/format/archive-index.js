@@ -14,6 +14,9 @@ const TEXT = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** Bytes of the counts, and of each array's records, in the order of the arrays; strings are single bytes. */
 const COUNTS_SIZE = 64;
+const SEAL_SIZE = 16;
+/** A stretch of chunks ends with the one that brings it to this many bytes. */
+const STRETCH_SIZE = 163840;
 const RECORD = Object.freeze({ variant: 64, file: 80, extent: 24, tensor: 40, object: 96 });
 
 /**
@@ -122,7 +125,7 @@ export class Index {
 		this.objectCount = count(4);
 		this.chunkCount = count(5);
 		this.dimCount = count(6);
-		const partCount = count(8);
+		const partCount = count(8), sealCount = count(9);
 		/** Where the payload starts in the archive. */
 		this.payloadOffset = payloadOffset;
 		/** Bytes of the complete archive. */
@@ -134,11 +137,12 @@ export class Index {
 		const tensors = extents + RECORD.extent * this.extentCount;
 		const objects = tensors + RECORD.tensor * this.tensorCount;
 		const parts = objects + RECORD.object * this.objectCount;
-		const checksums = parts + 8 * partCount;
+		const seals = parts + 8 * partCount;
+		const checksums = seals + SEAL_SIZE * sealCount;
 		const sizes = checksums + 4 * this.chunkCount;
 		const dims = sizes + 4 * this.chunkCount;
 		const strings = dims + 8 * this.dimCount;
-		this.#at = { variants, files, extents, tensors, objects, parts, checksums, sizes, dims, strings };
+		this.#at = { variants, files, extents, tensors, objects, parts, seals, checksums, sizes, dims, strings };
 	}
 
 	/**
@@ -244,6 +248,41 @@ export class Index {
 	 */
 	partChecksum(i) {
 		return this.#view.getBigUint64(this.#at.parts + 8 * i, true);
+	}
+
+	/**
+	 * @param {number} stretch its number, as in stretches()
+	 * @returns {Uint8Array} the first 16 bytes of the SHA-256 of the stretch's coded bytes
+	 */
+	seal(stretch) {
+		const at = this.#at.seals + SEAL_SIZE * stretch;
+		return this.#bytes.subarray(at, at + SEAL_SIZE);
+	}
+
+	/**
+	 * The stretches of chunks that have a seal each, in order.
+	 * @returns {{ start: number, end: number }[]} their bytes in the archive
+	 */
+	stretches() {
+		const stretches = [];
+		/** @type {{ start: number, end: number } | undefined} */
+		let stretch;
+		let layer = 0;
+		for (let i = 0; i < this.objectCount; i++) {
+			const { variant, firstChunk, chunkCount } = this.object(i);
+			if (variant !== layer)
+				stretch = undefined;
+			layer = variant;
+			for (let j = firstChunk; j < firstChunk + chunkCount; j++) {
+				if (!stretch || stretch.end - stretch.start >= STRETCH_SIZE) {
+					const start = this.chunkOffset(j);
+					stretch = { start, end: start };
+					stretches.push(stretch);
+				}
+				stretch.end += this.chunkSize(j);
+			}
+		}
+		return stretches;
 	}
 
 	/**

@@ -31,6 +31,7 @@ import { QstoreError } from "../error.js";
  * @property {boolean} [keeps] does it keep the bytes that it has read, so that nothing is fetched twice?
  * @property {(offset: number, length: number) => number} [missing] how many bytes reading a range would fetch, since the cache does not
  *   have them
+ * @property {boolean} [sealed] are all coded bytes proved by a digest?
  * @property {(info: FileIdentity) => boolean} [isFile] does it read the file of the filesystem that has this identity?
  */
 

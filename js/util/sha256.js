@@ -7,9 +7,17 @@ import { hex } from "./hex.js";
  * @returns {Promise<string>} in hexadecimal
  */
 export async function sha256(bytes) {
+	return hex(await digestOf(bytes));
+}
+
+/**
+ * @param {Uint8Array} bytes
+ * @returns {Promise<Uint8Array>} 32 bytes
+ */
+export async function digestOf(bytes) {
 	// Pages that are neither https: nor localhost have no crypto.subtle.
 	const { subtle } = globalThis.crypto ?? {};
-	return hex(subtle ? new Uint8Array(await subtle.digest("SHA-256", /** @type {Uint8Array<ArrayBuffer>} */ (bytes))) : digest(bytes));
+	return subtle ? new Uint8Array(await subtle.digest("SHA-256", /** @type {Uint8Array<ArrayBuffer>} */ (bytes))) : digest(bytes);
 }
 
 const BLOCK_SIZE = 64, ROUNDS = 64;

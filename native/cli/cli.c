@@ -269,6 +269,14 @@ void cli_print_name(FILE *to, const char *name)
 	}
 }
 
+qstore_status cli_trust(qstore_archive *archive, const char *digest, const char *base, qstore_error *error)
+{
+	qstore_status status = digest ? qstore_pin(archive, digest, error) : QSTORE_OK;
+	if (!status && base)
+		status = qstore_set_base(archive, base, error);
+	return status;
+}
+
 int cli_print_json(json_t *root)
 {
 	int failed = !root || json_dumpf(root, stdout, JSON_INDENT(2)) != 0;

@@ -88,6 +88,17 @@ cli_size cli_format_size(uint64_t size);
 /* A name with its control characters replaced. */
 void cli_print_name(FILE *to, const char *name);
 
+/* The option of tools that read archives: --digest. */
+#define CLI_DIGEST(option)                                                                                   \
+	{                                                                                                        \
+		option, "digest", "SHA256", NULL,                                                                    \
+		    "the archive's digest, from whom you trust (qstore-info prints it): all bytes are proved by it", \
+		    CLI_ONCE                                                                                         \
+	}
+
+/* Gives an archive the digest and the base of the command line; each may be NULL. */
+qstore_status cli_trust(qstore_archive *archive, const char *digest, const char *base, qstore_error *error);
+
 /* Prints root, which may be NULL and is freed; CLI_FAILED when it cannot. */
 int cli_print_json(json_t *root);
 

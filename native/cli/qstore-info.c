@@ -5,13 +5,14 @@
 
 #include "cli.h"
 
-enum { OPTION_VERIFY = CLI_OPTION_FIRST, OPTION_BASE, OPTION_CHUNKS };
+enum { OPTION_VERIFY = CLI_OPTION_FIRST, OPTION_BASE, OPTION_DIGEST, OPTION_CHUNKS };
 
 static const cli_option option_table[] = {
     {OPTION_VERIFY, "verify", NULL, NULL,
      "check every checksum, restore everything to nowhere, compare every SHA-256", CLI_ONCE},
     {OPTION_BASE, "base", "OLD", CLI_ANY_FILE,
      "for --verify and --chunks: the model that the archive is a difference to", CLI_ONCE},
+    CLI_DIGEST(OPTION_DIGEST),
     {OPTION_CHUNKS, "chunks", NULL, NULL,
      "list how each chunk is coded: its mode, the types of its symbol blocks, its bits (for those who debug; "
      "all chunks are decoded)",
@@ -94,7 +95,7 @@ static void hex(const uint8_t *bytes, char text[65])
 static void print_text(const qstore_archive *archive, const char *path)
 {
 	qstore_archive_info info;
-	char names[256];
+	char names[256], digest[QSTORE_DIGEST_SIZE];
 	qstore_get_info(archive, &info);
 	uint64_t raw = raw_size(archive, &info);
 	printf("%s: %s", path, cli_format_size(info.archive_size).text);
@@ -103,6 +104,8 @@ static void print_text(const qstore_archive *archive, const char *path)
 	printf(", restored %s, %.2f to 1; index %s\n", cli_format_size(raw).text,
 	       info.archive_size == 0 ? 0.0 : (double)raw / (double)info.archive_size,
 	       cli_format_size(info.index_size).text);
+	qstore_get_digest(archive, digest);
+	printf("digest %s\n", digest);
 
 	printf("\n%-12s %10s %14s %12s %8s %8s\n", "variant", "dtype", "restored", "download", "files",
 	       "tensors");
@@ -256,12 +259,14 @@ static int print_json(const qstore_archive *archive, const char *path, int verif
 		json_array_append_new(tensors, entry);
 	}
 	uint64_t raw = raw_size(archive, &info);
-	json_t *root =
-	    json_pack("{s:s, s:I, s:I, s:I, s:I, s:f, s:b, s:o, s:o, s:o}", "archive", path, "archiveSize",
-	              (json_int_t)info.archive_size, "fileSize", (json_int_t)info.file_size, "indexSize",
-	              (json_int_t)info.index_size, "rawSize", (json_int_t)raw, "ratio",
-	              info.archive_size == 0 ? 0.0 : (double)raw / (double)info.archive_size, "verified",
-	              verified, "variants", variants, "files", files, "tensors", tensors);
+	char digest[QSTORE_DIGEST_SIZE];
+	qstore_get_digest(archive, digest);
+	json_t *root = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:b, s:o, s:o, s:o}", "archive", path,
+	                         "digest", digest, "archiveSize", (json_int_t)info.archive_size, "fileSize",
+	                         (json_int_t)info.file_size, "indexSize", (json_int_t)info.index_size, "rawSize",
+	                         (json_int_t)raw, "ratio",
+	                         info.archive_size == 0 ? 0.0 : (double)raw / (double)info.archive_size,
+	                         "verified", verified, "variants", variants, "files", files, "tensors", tensors);
 	if (chunks)
 		json_object_set_new(root, "chunks", chunks);
 	return cli_print_json(root);
@@ -269,7 +274,7 @@ static int print_json(const qstore_archive *archive, const char *path, int verif
 
 int main(int argc, char **argv)
 {
-	const char *base = NULL;
+	const char *base = NULL, *digest = NULL;
 	qstore_work work = {0};
 	cli_common common = {0};
 	int code = CLI_OK, verify = 0, list_chunks = 0, option;
@@ -281,6 +286,9 @@ int main(int argc, char **argv)
 			break;
 		case OPTION_BASE:
 			base = optarg;
+			break;
+		case OPTION_DIGEST:
+			digest = optarg;
 			break;
 		case OPTION_CHUNKS:
 			list_chunks = 1;
@@ -302,8 +310,7 @@ int main(int argc, char **argv)
 		return cli_fail(&error);
 	if (!common.json && !common.quiet)
 		print_text(archive, path);
-	if (base)
-		status = qstore_set_base(archive, base, &error);
+	status = cli_trust(archive, digest, base, &error);
 	json_t *chunks = list_chunks && common.json ? json_array() : NULL;
 	if (list_chunks && !status && (common.json || !common.quiet))
 		status = qstore_each_chunk(archive, chunks ? add_chunk_json : print_chunk, chunks, &error);

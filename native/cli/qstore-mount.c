@@ -14,7 +14,7 @@
 #include "mount/tree.h"
 #include "mount/window.h"
 
-enum { OPTION_BASE = CLI_OPTION_FIRST, OPTION_CACHE };
+enum { OPTION_BASE = CLI_OPTION_FIRST, OPTION_DIGEST, OPTION_CACHE };
 
 #define CACHE_DEFAULT_MB 64 /* the text of --cache says so too */
 
@@ -23,6 +23,7 @@ static const cli_option option_table[] = {
      "only this variant's files, in DIR itself (default: all variants, each in DIR/NAME)", CLI_ONCE},
     {OPTION_BASE, "base", "OLD", CLI_ANY_FILE,
      "the model that the archive is a difference to: a folder, a file or an archive", CLI_ONCE},
+    CLI_DIGEST(OPTION_DIGEST),
     {OPTION_CACHE, "cache", "MB", NULL,
      "decoded bytes to keep at most, in MB (default: 64); the system's own cache of files comes on top",
      CLI_ONCE},
@@ -252,7 +253,7 @@ static const struct fuse_lowlevel_ops operations = {
 
 /* The values of the arguments. */
 typedef struct mount_options {
-	const char *path, *folder, *precision, *base;
+	const char *path, *folder, *precision, *base, *digest;
 	cli_list fuse; /* options of FUSE */
 	uint64_t cache_mb;
 	int foreground;
@@ -314,8 +315,8 @@ static qstore_status open_archive(mount *m, const mount_options *options, qstore
 {
 	uint32_t variant = UINT32_MAX;
 	qstore_status status = qstore_open(options->path, &m->archive, error);
-	if (!status && options->base)
-		status = qstore_set_base(m->archive, options->base, error);
+	if (!status)
+		status = cli_trust(m->archive, options->digest, options->base, error);
 	if (!status && options->precision)
 		status = qstore_find_variant(m->archive, options->precision, &variant, error);
 	if (status)
@@ -364,6 +365,9 @@ int main(int argc, char **argv)
 			break;
 		case OPTION_BASE:
 			options.base = optarg;
+			break;
+		case OPTION_DIGEST:
+			options.digest = optarg;
 			break;
 		case OPTION_CACHE:
 			options.cache_mb = strtoull(optarg, &end, 10);

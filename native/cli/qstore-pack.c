@@ -173,6 +173,7 @@ static void print_table(const qstore_pack_options *options, const qstore_pack_re
 		printf("%llu tensors are the same in %s, %llu are differences to it: unpacking needs it\n",
 		       (unsigned long long)result->n_base_equal, options->base,
 		       (unsigned long long)result->n_base_delta);
+	printf("digest %s\n", result->digest);
 	if (result->nothing_quantized)
 		printf("No tensor of %s is fit to be quantized: it is stored alone\n", options->high);
 }
@@ -190,11 +191,12 @@ static int print_json(const qstore_pack_options *options, const qstore_pack_resu
 		json_array_append_new(variants, entry);
 	}
 	json_t *root = json_pack(
-	    "{s:s, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:b}", "archive", options->output, "archiveSize",
-	    (json_int_t)result->archive_size, "indexSize", (json_int_t)result->index_size, "variants", variants,
-	    "pairedTensors", (json_int_t)result->n_paired, "pairedWeights", (json_int_t)result->paired_weights,
-	    "pairedSize", (json_int_t)result->paired_size, "exceptions", (json_int_t)result->n_exceptions,
-	    "equalTensors", (json_int_t)result->n_equal, "nothingQuantized", result->nothing_quantized);
+	    "{s:s, s:s, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:b}", "archive", options->output, "digest",
+	    result->digest, "archiveSize", (json_int_t)result->archive_size, "indexSize",
+	    (json_int_t)result->index_size, "variants", variants, "pairedTensors", (json_int_t)result->n_paired,
+	    "pairedWeights", (json_int_t)result->paired_weights, "pairedSize", (json_int_t)result->paired_size,
+	    "exceptions", (json_int_t)result->n_exceptions, "equalTensors", (json_int_t)result->n_equal,
+	    "nothingQuantized", result->nothing_quantized);
 	if (root) {
 		json_t *rules = json_array();
 		for (uint32_t i = 0; i < result->n_rules; i++) {

@@ -6,7 +6,7 @@
 #include "cli.h"
 #include "pipe.h"
 
-enum { OPTION_FILE = CLI_OPTION_FIRST, OPTION_TENSOR, OPTION_AS, OPTION_BASE, OPTION_SHA256 };
+enum { OPTION_FILE = CLI_OPTION_FIRST, OPTION_TENSOR, OPTION_AS, OPTION_BASE, OPTION_DIGEST, OPTION_SHA256 };
 
 static const cli_option option_table[] = {
     {'p', "precision", "NAME", "low high all int8 bf16 fp16 fp32",
@@ -26,6 +26,7 @@ static const cli_option option_table[] = {
      CLI_ONCE},
     {OPTION_BASE, "base", "OLD", CLI_ANY_FILE,
      "the model that the archive is a difference to: a folder, a file or an archive", CLI_ONCE},
+    CLI_DIGEST(OPTION_DIGEST),
     {OPTION_SHA256, "sha256", NULL, NULL,
      "compute each file's SHA-256 too, and compare it with the archive's (slower)", CLI_ONCE},
     CLI_THREADS("threads (default: all cores)"),
@@ -84,7 +85,7 @@ static char *default_output(const char *path, const char *precision)
 /* The tool's options. */
 typedef struct options {
 	qstore_unpack_options unpack;
-	const char *base;
+	const char *base, *digest;
 	cli_list files, tensors;
 	int to_stdout;
 } options;
@@ -150,8 +151,8 @@ static int restore(const char *path, options *o, const cli_common *common)
 	char *made = NULL;
 	cli_work(&o->unpack.work, &bar, common);
 	qstore_status status = cli_open(path, o->unpack.precision, &r.archive, &error);
-	if (!status && o->base)
-		status = qstore_set_base(r.archive, o->base, &error);
+	if (!status)
+		status = cli_trust(r.archive, o->digest, o->base, &error);
 	/* A precision that the archive does not have names no folder. */
 	uint32_t variant;
 	if (!status && strcmp(o->unpack.precision, "all") != 0)
@@ -193,6 +194,9 @@ int main(int argc, char **argv)
 			break;
 		case OPTION_BASE:
 			o.base = optarg;
+			break;
+		case OPTION_DIGEST:
+			o.digest = optarg;
 			break;
 		case OPTION_SHA256:
 			o.unpack.sha256 = 1;

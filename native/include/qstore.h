@@ -86,7 +86,8 @@ typedef enum qstore_status {
 	QSTORE_NOT_FOUND = 11, /* no such variant, file or tensor in the archive */
 	QSTORE_EXISTS = 12,    /* the output exists, and `force` is not set */
 	QSTORE_CANCELLED = 13, /* the cancel flag was set; nothing is left behind */
-	QSTORE_OLDER = 14      /* made by an older version, whose layout is no longer read */
+	QSTORE_OLDER = 14,     /* made by an older version, whose layout is no longer read */
+	QSTORE_INTEGRITY = 15  /* bytes that are not those of the digest (qstore_pin) */
 } qstore_status;
 #endif
 
@@ -197,6 +198,10 @@ typedef struct qstore_pack_variant {
 	uint32_t n_more_files;
 } qstore_pack_variant;
 
+/* A digest in the form that browsers' integrity attributes have, with a zero byte: "sha256-" and 44 digits.
+ */
+#define QSTORE_DIGEST_SIZE 52
+
 typedef struct qstore_pack_result {
 	uint64_t archive_size;
 	uint64_t index_size; /* of the index as it is stored, with the headers of its member */
@@ -219,6 +224,7 @@ typedef struct qstore_pack_result {
 	uint64_t apart_size;    /* their coded bytes */
 	/* 1: an 8-bit variant was to be made, but no tensor was fit for it; `high` is stored alone. */
 	int nothing_quantized;
+	char digest[QSTORE_DIGEST_SIZE]; /* as qstore_get_digest writes it */
 } qstore_pack_result;
 
 /* Packs a model into an archive, and checks the archive by restoring every file from it. Equal inputs give
@@ -266,6 +272,18 @@ void qstore_close(qstore_archive *archive);
  * may use the archive meanwhile. Errors: NOT_FOUND when the model at path is another one; INPUT, IO, MEMORY,
  * and those of qstore_open(). */
 qstore_status qstore_set_base(qstore_archive *archive, const char *path, qstore_error *error);
+
+/* Writes the archive's digest: the SHA-256 of its index, which has digests of all other bytes in turn. Two
+ * archives with the same digest restore the same files. */
+void qstore_get_digest(const qstore_archive *archive, char text[QSTORE_DIGEST_SIZE]);
+
+/* Compares the archive's digest with one that the caller trusts, as qstore_get_digest writes it or in 64
+ * hexadecimal digits. From then on, all bytes that are read are proved by it before they are handed out,
+ * whoever stores or serves the archive. A chunk is read and hashed with its neighbours then, 160 kB at least
+ * if there are as many. Call it before qstore_set_base(): a base that is an archive itself is proved as a
+ * whole when it is set. No other thread may use the archive meanwhile. Errors: INTEGRITY when the digest is
+ * another one, and later for each read of bytes that are not the digest's; USAGE, MEMORY. */
+qstore_status qstore_pin(qstore_archive *archive, const char *digest, qstore_error *error);
 
 typedef struct qstore_archive_info {
 	uint64_t file_size;    /* bytes of the file that was opened */

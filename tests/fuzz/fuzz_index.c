@@ -275,6 +275,31 @@ static void check_tensor(const qs_index *index, uint32_t number)
 	require(qs_object_bytes(&o) == t.size);
 }
 
+/* Each stretch of chunks has a seal. Readers find stretches by themselves (read/pin.c), and rely on their
+ * number. */
+static void check_seals(const qs_index *index)
+{
+	uint32_t n = 0, layer = 0;
+	uint64_t size = QS_STRETCH_SIZE;
+	for (uint32_t i = 0; i < index->n_objects; i++) {
+		qs_object o;
+		qs_index_object(index, i, &o);
+		size = o.variant == layer ? size : QS_STRETCH_SIZE;
+		layer = o.variant;
+		for (uint32_t c = o.first_chunk; c < o.first_chunk + o.n_chunks; c++) {
+			if (size >= QS_STRETCH_SIZE) {
+				n++;
+				size = 0;
+			}
+			size += qs_index_chunk_size(index, c);
+			require(size <= QS_STRETCH_SIZE_MAX);
+		}
+	}
+	require(n == index->n_seals);
+	for (uint32_t i = 0; i < n; i++)
+		require(qs_index_seal(index, i) + QS_SEAL_BYTES <= index->body + index->body_size);
+}
+
 static void fuzz_body(const uint8_t *body, size_t size, uint64_t payload_size)
 {
 	qs_index index;
@@ -292,6 +317,7 @@ static void fuzz_body(const uint8_t *body, size_t size, uint64_t payload_size)
 	}
 	for (uint32_t i = 0; i < index.n_objects; i++)
 		check_object(&index, i);
+	check_seals(&index);
 	for (uint32_t i = 0; i < index.n_files; i++)
 		check_file(&index, i);
 	for (uint32_t i = 0; i < index.n_tensors; i++)

@@ -27,6 +27,27 @@ void number_index_parts(qs_index_builder *builder)
 		builder->parts[i] = 0xfedcba9876543210 - i;
 }
 
+/* Adds as many seals as there are stretches of chunks. */
+void seal_index(qs_index_builder *builder)
+{
+	uint64_t size = 0, n = 0;
+	for (size_t i = 0; i < builder->n_objects; i++) {
+		const qs_object *object = &builder->objects[i];
+		int is_last = i + 1 == builder->n_objects || builder->objects[i + 1].variant != object->variant;
+		for (uint32_t j = 0; j < object->n_chunks && object->first_chunk + j < builder->n_chunks; j++) {
+			size += builder->chunk_sizes[object->first_chunk + j];
+			n += size >= QS_STRETCH_SIZE;
+			size = size >= QS_STRETCH_SIZE ? 0 : size;
+		}
+		n += is_last && size > 0;
+		size = is_last ? 0 : size;
+	}
+	free(builder->seals);
+	builder->seals = calloc(n + 1, QS_SEAL_BYTES);
+	assert_non_null(builder->seals);
+	builder->n_seals = n;
+}
+
 static uint32_t add_object(qs_index_builder *builder, qs_object object, uint32_t chunk_size)
 {
 	uint32_t number;
@@ -344,6 +365,7 @@ uint8_t *build_body_of(void (*make)(qs_index_builder *builder), size_t *size)
 	qs_index_builder builder;
 	uint8_t *body;
 	make(&builder);
+	seal_index(&builder);
 	assert_int_equal(qs_builder_body(&builder, &body, size), QSTORE_OK);
 	qs_builder_free(&builder);
 	return body;

@@ -10,6 +10,9 @@
 /* The parts of all objects, as they are now. */
 void number_index_parts(qs_index_builder *builder);
 
+/* Adds as many seals, all zero, as there are stretches of chunks. */
+void seal_index(qs_index_builder *builder);
+
 /* Two variants of a matrix of 40 × 30, its scales, a norm that they share, and four small files. */
 void build_index(qs_index_builder *builder);
 

@@ -22,6 +22,7 @@ static void refuse_changed(void (*make)(qs_index_builder *builder), void (*chang
 	change(&builder);
 	if (!parts_stay)
 		number_index_parts(&builder);
+	seal_index(&builder);
 	assert_int_equal(qs_builder_body(&builder, &body, &size), QSTORE_OK);
 	if (qs_index_open(&index, body, size, PAYLOAD_SIZE) != QSTORE_CORRUPT)
 		fail_msg("accepted: %s", what);

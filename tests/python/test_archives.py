@@ -166,6 +166,26 @@ class Archives(unittest.TestCase):
         with self.assertRaises(ValueError):
             qstore.pack(self.model, output="x.qstore", quantize="int3")
 
+    def test_a_digest_proves_what_is_read(self):
+        with qstore.safe_open(self.archive) as f:
+            digest = f.digest()
+        with qstore.safe_open(self.archive, digest=digest) as f:
+            self.assertEqual(f.digest(), digest)
+            for name in f.keys():
+                self.assertGreater(len(f.get_slice(name).get_shape()), 0)
+        with open(self.archive, "rb") as f:
+            data = bytearray(f.read())
+        data[-70000] ^= 1
+        damaged = os.path.join(self.folder.name, "damaged.qstore")
+        with open(damaged, "wb") as f:
+            f.write(data)
+        with self.assertRaises(qstore.QstoreError) as caught:
+            qstore.unpack(damaged, os.path.join(self.folder.name, "no"), digest=digest)
+        self.assertEqual(caught.exception.status, "INTEGRITY")
+        with self.assertRaises(qstore.QstoreError) as caught:
+            qstore.safe_open(self.archive, digest="0" * 64)
+        self.assertEqual(caught.exception.status, "INTEGRITY")
+
     def test_an_exception_of_the_callback_cancels(self):
         output = os.path.join(self.folder.name, "cancelled.qstore")
 

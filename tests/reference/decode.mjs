@@ -125,7 +125,7 @@ export async function readIndex(archive) {
 	const draft = header.u32();
 	const reserved = header.u32();
 	need((await xxhash3(archive.subarray(512, 512 + 56))) === header.hash(), "the header is damaged");
-	need(draft === 2, `draft ${draft} of the format`);
+	need(draft === 3, `draft ${draft} of the format`);
 	need(flags <= 1 && reserved === 0, "reserved fields are set");
 	need(bodySize <= 2 ** 30, "the body is too large");
 	const coded = archive.subarray(512 + 64, 512 + 64 + codedSize);
@@ -134,7 +134,33 @@ export async function readIndex(archive) {
 	need(body.length === bodySize, "the index has another size");
 	const payloadOffset = Math.ceil((512 + 64 + codedSize) / 512) * 512;
 	need(payloadOffset + payloadSize === archive.length, "the archive has another size than its index says");
-	return { ...readBody(new Reader(body)), payload: archive.subarray(payloadOffset) };
+	const index = { ...readBody(new Reader(body)), payload: archive.subarray(payloadOffset) };
+	checkSeals(index);
+	return index;
+}
+
+/** Compares each stretch of chunks with its seal. @param {any} index */
+function checkSeals(index) {
+	const { objects, sizes, payload, seals } = index;
+	let stretch = createHash("sha256"), size = 0, layer = 0, n = 0;
+	const end = () => {
+		if (size > 0) need(stretch.digest("hex").slice(0, 32) === seals[n++], "a stretch of chunks is not what its seal promises");
+		stretch = createHash("sha256");
+		size = 0;
+	};
+	for (const { variant, offset, firstChunk, nChunks } of objects) {
+		if (variant !== layer) end();
+		layer = variant;
+		let at = offset;
+		for (const coded of sizes.slice(firstChunk, firstChunk + nChunks)) {
+			stretch.update(payload.subarray(at, at + coded));
+			at += coded;
+			size += coded;
+			if (size >= 163840) end();
+		}
+	}
+	end();
+	need(n === seals.length, "there are more seals than stretches of chunks");
 }
 
 /** Arrays of the body: which count has the number of records, bytes of a record, offsets of fields that are differences, or null for
@@ -147,6 +173,7 @@ const ARRAYS = [
 	[3, 40, [0, 8, 28, 36]],
 	[4, 96, [4, 8, 36, 48, 92]],
 	[8, 8, null],
+	[9, 16, null],
 	[5, 4, null],
 	[5, 4, []],
 	[6, 8, []],
@@ -178,7 +205,7 @@ export function bodyOfColumns(columns) {
 
 /** @param {Reader} r */
 function readBody(r) {
-	const [nVariants, nFiles, nExtents, nTensors, nObjects, nChunks, nDims, nStrings, nParts] = Array.from({ length: 9 }, () => r.u32());
+	const [nVariants, nFiles, nExtents, nTensors, nObjects, nChunks, nDims, nStrings, nParts, nSeals] = Array.from({ length: 10 }, () => r.u32());
 	const zeros = (/** @type {number} */ n) =>
 		need(
 			r.take(n).every((b) => b === 0),
@@ -186,7 +213,7 @@ function readBody(r) {
 		);
 	/** @template T @param {number} n @param {() => T} read @returns {T[]} */
 	const list = (n, read) => Array.from({ length: n }, read);
-	zeros(28);
+	zeros(24);
 	const variants = list(nVariants, () => {
 		const v = { nameAt: r.u32(), name: "", dtype: r.u32(), coarser: r.u32() };
 		zeros(4);
@@ -250,6 +277,7 @@ function readBody(r) {
 		};
 	});
 	const parts = list(nParts, () => r.hash());
+	const seals = list(nSeals, () => Buffer.from(r.take(16)).toString("hex"));
 	const checksums = list(nChunks, () => r.hash(4));
 	const sizes = list(nChunks, () => r.u32());
 	const dims = list(nDims, () => r.u64());
@@ -268,7 +296,7 @@ function readBody(r) {
 		const bad = parts.some((part) => part === "" || part === "." || part === "..");
 		need(!bad && Buffer.byteLength(file.name) <= 1023, "a file name that readers reject");
 	}
-	return { variants, files, extents, tensors, objects, checksums, parts, sizes, dims };
+	return { variants, files, extents, tensors, objects, checksums, parts, seals, sizes, dims };
 }
 
 // ---- 3. Chunks -----------------------------------------------------------------------------------------------------

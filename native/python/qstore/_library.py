@@ -10,7 +10,7 @@ from ctypes import CFUNCTYPE, POINTER, Structure, byref, c_char, c_char_p, c_dou
 
 STATUS_NAMES = [
     "OK", "USAGE", "NOT_QSTORE", "NEWER", "TRUNCATED", "CORRUPT", "LIMIT", "MEMORY", "IO", "INPUT", "MISMATCH", "NOT_FOUND",
-    "EXISTS", "CANCELLED", "OLDER",
+    "EXISTS", "CANCELLED", "OLDER", "INTEGRITY",
 ]
 
 
@@ -99,6 +99,8 @@ _PROTOTYPES = {
     "qstore_open": (c_int, c_char_p, POINTER(c_void_p), _ERROR),
     "qstore_close": (None, c_void_p),
     "qstore_set_base": (c_int, c_void_p, c_char_p, _ERROR),
+    "qstore_pin": (c_int, c_void_p, c_char_p, _ERROR),
+    "qstore_get_digest": (None, c_void_p, c_char_p),
     "qstore_get_info": (None, c_void_p, POINTER(qstore_archive_info)),
     "qstore_get_file": (None, c_void_p, c_uint32, POINTER(qstore_file_info)),
     "qstore_get_tensor": (None, c_void_p, c_uint32, POINTER(qstore_tensor_info)),

@@ -1,7 +1,7 @@
 """Reading tensors: safe_open and load_file, in the habits of the package safetensors."""
 
 import json
-from ctypes import byref, c_char, c_uint32, c_void_p, cast
+from ctypes import byref, c_char, c_uint32, c_void_p, cast, create_string_buffer
 
 from ._library import (Work, call, library, path_bytes, qstore_archive_info, qstore_file_info,
                        qstore_tensor_info)
@@ -69,16 +69,19 @@ class safe_open:
 
     path: the archive, or its first part. precision: the variant's name, "low" or "high". framework: "np", or "pt" for
     PyTorch. base: the model that the archive is a difference to. threads: that decode a tensor; 0: one for each core.
+    digest: the archive's digest, "sha256-…": all bytes are proved by it, else QstoreError INTEGRITY is raised.
 
     Raises QstoreError.
     """
 
-    def __init__(self, path, precision="high", framework="np", base=None, threads=0):
+    def __init__(self, path, precision="high", framework="np", base=None, threads=0, digest=None):
         self.framework = framework
         self._threads = threads
         self._archive = c_void_p()
         call("qstore_open", path_bytes(path), byref(self._archive))
         try:
+            if digest is not None:
+                call("qstore_pin", self._archive, digest.encode())
             if base is not None:
                 call("qstore_set_base", self._archive, path_bytes(base))
             variant = c_uint32()
@@ -120,6 +123,12 @@ class safe_open:
     def keys(self):
         """The names of the variant's tensors, in the archive's order."""
         return list(self._tensors)
+
+    def digest(self):
+        """The archive's digest, "sha256-…"."""
+        text = create_string_buffer(52)
+        library.qstore_get_digest(self._archive, text)
+        return text.value.decode()
 
     def offset_keys(self):
         """The names in the order of their bytes, which is that of keys()."""
@@ -197,12 +206,12 @@ def c_char_array(data):
     return cast((c_char * len(data)).from_buffer(data), c_void_p)
 
 
-def load_file(path, precision="high", framework="np", base=None, threads=0, progress=None):
+def load_file(path, precision="high", framework="np", base=None, threads=0, progress=None, digest=None):
     """All tensors of a variant: a dict from names to arrays. The other arguments are those of safe_open.
 
     progress: called with "reading", the bytes that are done and all bytes. An exception that it raises ends the loading.
     """
-    with safe_open(path, precision, framework, base, threads) as archive:
+    with safe_open(path, precision, framework, base, threads, digest) as archive:
         loaded, done, total = {}, 0, archive.size()
         for name in archive.keys():
             loaded[name] = archive.get_tensor(name, progress=progress and (

@@ -33,13 +33,13 @@ def pack(high, low=(), *, output, skip=None, beside=False, quantize=None, includ
 
 
 def unpack(archive, output, *, precision="high", base=None, files=None, tensors=None, as_f32=False, sha256=False, force=False,
-           progress=None, warn=None, threads=0):
+           progress=None, warn=None, threads=0, digest=None):
     """Restores the files of a variant into the folder output; gives their number and bytes.
 
     precision: the variant's name, "low", "high" or "all". files: names, in which '*' matches anything: only these. tensors:
     only the file tensors.safetensors of these tensors, and a file NAME.bin of the bytes of each one that is in blocks; output
     may then be a file in .safetensors, .npy or .bin. as_f32: makes blocks and floats of 8 and 16 bits F32. sha256: compares
-    whole files too.
+    whole files too. digest: the archive's, by which all bytes are proved.
 
     Raises QstoreError, and what the callbacks raise.
     """
@@ -48,6 +48,8 @@ def unpack(archive, output, *, precision="high", base=None, files=None, tensors=
     work = Work(progress, warn, threads)
     call("qstore_open", path_bytes(archive), byref(opened))
     try:
+        if digest is not None:
+            call("qstore_pin", opened, digest.encode())
         if base is not None:
             call("qstore_set_base", opened, path_bytes(base))
         options = qstore_unpack_options(

@@ -45,6 +45,7 @@ void qs_builder_free(qs_index_builder *builder)
 	free(builder->tensors);
 	free(builder->objects);
 	free(builder->checksums);
+	free(builder->seals);
 	free(builder->chunk_sizes);
 	free(builder->parts);
 	free(builder->dims);
@@ -193,6 +194,7 @@ static const uint8_t *write_records(const qs_index_builder *builder, uint8_t *p)
 	qs_store32(p + 24, (uint32_t)builder->n_dims);
 	qs_store32(p + 28, builder->strings->size);
 	qs_store32(p + 32, (uint32_t)builder->n_parts);
+	qs_store32(p + 36, (uint32_t)builder->n_seals);
 	p += QS_COUNTS_SIZE;
 	for (size_t i = 0; i < builder->n_variants; i++, p += QS_VARIANT_SIZE) {
 		const qs_variant *variant = &builder->variants[i];
@@ -258,6 +260,8 @@ static const uint8_t *write_records(const qs_index_builder *builder, uint8_t *p)
 	}
 	for (size_t i = 0; i < builder->n_parts; i++, p += 8)
 		qs_store64(p, builder->parts[i]);
+	for (size_t i = 0; i < builder->n_seals; i++, p += QS_SEAL_BYTES)
+		memcpy(p, builder->seals[i], QS_SEAL_BYTES);
 	for (size_t i = 0; i < builder->n_chunks; i++, p += 4)
 		qs_store32(p, builder->checksums[i]);
 	for (size_t i = 0; i < builder->n_chunks; i++, p += 4)
@@ -277,12 +281,12 @@ qstore_status qs_builder_body(const qs_index_builder *builder, uint8_t **body, s
 	if (!builder->strings)
 		return QSTORE_USAGE;
 	/* Counts are below 2^32, so no term reaches 2^39. */
-	uint64_t size = QS_COUNTS_SIZE + (uint64_t)builder->n_variants * QS_VARIANT_SIZE +
-	                (uint64_t)builder->n_files * QS_FILE_SIZE +
-	                (uint64_t)builder->n_extents * QS_EXTENT_SIZE +
-	                (uint64_t)builder->n_tensors * QS_TENSOR_SIZE +
-	                (uint64_t)builder->n_objects * QS_OBJECT_SIZE + (uint64_t)builder->n_chunks * 8 +
-	                (uint64_t)builder->n_parts * 8 + (uint64_t)builder->n_dims * 8 + builder->strings->size;
+	uint64_t size =
+	    QS_COUNTS_SIZE + (uint64_t)builder->n_variants * QS_VARIANT_SIZE +
+	    (uint64_t)builder->n_files * QS_FILE_SIZE + (uint64_t)builder->n_extents * QS_EXTENT_SIZE +
+	    (uint64_t)builder->n_tensors * QS_TENSOR_SIZE + (uint64_t)builder->n_objects * QS_OBJECT_SIZE +
+	    (uint64_t)builder->n_chunks * 8 + (uint64_t)builder->n_parts * 8 +
+	    (uint64_t)builder->n_seals * QS_SEAL_BYTES + (uint64_t)builder->n_dims * 8 + builder->strings->size;
 	if (size > QS_INDEX_BODY_MAX)
 		return QSTORE_LIMIT;
 	*body = calloc(1, (size_t)size);

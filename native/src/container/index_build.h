@@ -16,9 +16,10 @@ typedef struct qs_index_builder {
 	qs_object *objects;
 	uint32_t *checksums; /* one for each chunk, of its coded bytes */
 	uint32_t *chunk_sizes;
-	uint64_t *parts; /* checksums, one for each part, of its bytes */
+	uint8_t (*seals)[QS_SEAL_BYTES]; /* one for each stretch of chunks */
+	uint64_t *parts;                 /* checksums, one for each part, of its bytes */
 	uint64_t *dims;
-	size_t n_variants, n_files, n_extents, n_tensors, n_objects, n_chunks, n_parts, n_dims;
+	size_t n_variants, n_files, n_extents, n_tensors, n_objects, n_chunks, n_parts, n_seals, n_dims;
 	struct qs_builder_strings *strings;
 } qs_index_builder;
 

@@ -200,6 +200,11 @@ uint32_t qs_index_chunk_checksum(const qs_index *index, uint32_t i)
 	return qs_load32(qs_index_record(index, index->checksums, i, 4));
 }
 
+const uint8_t *qs_index_seal(const qs_index *index, uint32_t stretch)
+{
+	return qs_index_record(index, index->seals, stretch, QS_SEAL_BYTES);
+}
+
 uint64_t qs_index_part_checksum(const qs_index *index, uint32_t i)
 {
 	return qs_load64(qs_index_record(index, index->parts, i, 8));

@@ -14,7 +14,7 @@
 
 #define QS_FORMAT_MAJOR 1
 #define QS_FORMAT_MINOR 0
-#define QS_FORMAT_DRAFT 2   /* the layout that this version 1.0 has until it is released */
+#define QS_FORMAT_DRAFT 3   /* the layout that this version 1.0 has until it is released */
 #define QS_NONE 0xffffffffu /* "no object", "no coarser variant" */
 #define QS_INDEX_HEADER_SIZE 64
 #define QS_INDEX_OFFSET 512 /* of the header in the archive file: after one tar header block */
@@ -24,6 +24,11 @@
 #define QS_SIZE_LIMIT ((uint64_t)1 << 62)
 #define QS_CHUNK_SIZE_MAX (1u << 20) /* decoded bytes of one chunk */
 #define QS_CHUNK_CODED_MAX (QS_CHUNK_SIZE_MAX + 256)
+/* A seal is the first QS_SEAL_BYTES bytes of the SHA-256 of the coded bytes of a stretch of chunks. A stretch
+ * ends with the chunk that brings it to QS_STRETCH_SIZE bytes, and with its layer. */
+#define QS_SEAL_BYTES 16
+#define QS_STRETCH_SIZE 163840
+#define QS_STRETCH_SIZE_MAX (QS_STRETCH_SIZE - 1 + QS_CHUNK_CODED_MAX)
 #define QS_FILE_ZSTD_MAX (1u << 26) /* bytes of a file that is kept as one zstd frame, and of the frame */
 #define QS_VARIANTS_MAX 32
 /* Elements of a matrix that a reader has to hold as a whole to restore a transposed layout. */
@@ -57,8 +62,9 @@ typedef struct qs_index {
 	const uint8_t *body;
 	size_t body_size;
 	uint64_t payload_size;
-	uint32_t n_variants, n_files, n_extents, n_tensors, n_objects, n_chunks, n_dims, strings_size, n_parts;
-	size_t variants, files, extents, tensors, objects, parts, checksums, sizes, dims,
+	uint32_t n_variants, n_files, n_extents, n_tensors, n_objects, n_chunks, n_dims, strings_size, n_parts,
+	    n_seals;
+	size_t variants, files, extents, tensors, objects, parts, seals, checksums, sizes, dims,
 	    strings; /* byte offsets */
 } qs_index;
 
@@ -167,8 +173,9 @@ void qs_index_tensor(const qs_index *index, uint32_t i, qs_tensor *out);
 void qs_index_object(const qs_index *index, uint32_t i, qs_object *out);
 uint64_t qs_index_dim(const qs_index *index, uint32_t i);
 uint32_t qs_index_chunk_size(const qs_index *index, uint32_t i);
-uint32_t qs_index_chunk_checksum(const qs_index *index, uint32_t i); /* of its coded bytes */
-uint64_t qs_index_part_checksum(const qs_index *index, uint32_t i);  /* of its bytes */
+uint32_t qs_index_chunk_checksum(const qs_index *index, uint32_t i);   /* of its coded bytes */
+const uint8_t *qs_index_seal(const qs_index *index, uint32_t stretch); /* QS_SEAL_BYTES bytes */
+uint64_t qs_index_part_checksum(const qs_index *index, uint32_t i);    /* of its bytes */
 
 /* Is the text well-formed UTF-8 of at most max bytes? Reads no further than that. */
 int qs_text_is_utf8(const char *text, size_t max);

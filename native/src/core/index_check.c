@@ -88,17 +88,19 @@ static int check_counts(qs_index *index)
 	index->n_dims = qs_load32(p + 24);
 	index->strings_size = qs_load32(p + 28);
 	index->n_parts = qs_load32(p + 32);
-	if (!is_zero(p + 36, 28) || index->n_variants == 0 || index->n_variants > QS_VARIANTS_MAX)
+	index->n_seals = qs_load32(p + 36);
+	if (!is_zero(p + 40, 24) || index->n_variants == 0 || index->n_variants > QS_VARIANTS_MAX)
 		return 0;
 	qs_index_array arrays[QS_ARRAY_COUNT];
 	if (!qs_index_arrays(index->body, index->body_size, arrays))
 		return 0;
 	size_t *offsets[QS_ARRAY_COUNT] = {
-	    [QS_ARRAY_VARIANTS] = &index->variants,   [QS_ARRAY_FILES] = &index->files,
-	    [QS_ARRAY_EXTENTS] = &index->extents,     [QS_ARRAY_TENSORS] = &index->tensors,
-	    [QS_ARRAY_OBJECTS] = &index->objects,     [QS_ARRAY_PARTS] = &index->parts,
-	    [QS_ARRAY_CHECKSUMS] = &index->checksums, [QS_ARRAY_SIZES] = &index->sizes,
-	    [QS_ARRAY_DIMS] = &index->dims,           [QS_ARRAY_STRINGS] = &index->strings,
+	    [QS_ARRAY_VARIANTS] = &index->variants, [QS_ARRAY_FILES] = &index->files,
+	    [QS_ARRAY_EXTENTS] = &index->extents,   [QS_ARRAY_TENSORS] = &index->tensors,
+	    [QS_ARRAY_OBJECTS] = &index->objects,   [QS_ARRAY_PARTS] = &index->parts,
+	    [QS_ARRAY_SEALS] = &index->seals,       [QS_ARRAY_CHECKSUMS] = &index->checksums,
+	    [QS_ARRAY_SIZES] = &index->sizes,       [QS_ARRAY_DIMS] = &index->dims,
+	    [QS_ARRAY_STRINGS] = &index->strings,
 	};
 	for (int i = 0; i < QS_ARRAY_COUNT; i++)
 		*offsets[i] = arrays[i].at;

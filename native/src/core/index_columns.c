@@ -19,6 +19,7 @@ static const struct {
     [QS_ARRAY_TENSORS] = {12, QS_TENSOR_SIZE, 1, WORD(0) | WORD(8) | WORD(28) | WORD(36)},
     [QS_ARRAY_OBJECTS] = {16, QS_OBJECT_SIZE, 1, WORD(4) | WORD(8) | WORD(36) | WORD(48) | WORD(92)},
     [QS_ARRAY_PARTS] = {32, 8, 0, 0},
+    [QS_ARRAY_SEALS] = {36, QS_SEAL_BYTES, 0, 0},
     [QS_ARRAY_CHECKSUMS] = {20, 4, 0, 0},
     [QS_ARRAY_SIZES] = {20, 4, 1, 0},
     [QS_ARRAY_DIMS] = {24, 8, 1, 0},

@@ -20,7 +20,8 @@
 	X(NOT_FOUND, 11, "no such variant, file or tensor in the archive")                                       \
 	X(EXISTS, 12, "the output exists already")                                                               \
 	X(CANCELLED, 13, "cancelled")                                                                            \
-	X(OLDER, 14, "made by an older qstore, whose layout is no longer read: pack the model again")
+	X(OLDER, 14, "made by an older qstore, whose layout is no longer read: pack the model again")            \
+	X(INTEGRITY, 15, "the bytes are not those of the pinned digest")
 
 #ifndef QSTORE_STATUS_DEFINED /* qstore.h has the same enum for the library's users */
 #define QSTORE_STATUS_DEFINED

@@ -132,7 +132,8 @@ static qstore_status write_archive(packer *p, int fd, const char *temp_path, qst
 	if (!status)
 		status = pack_write_archive(&p->plan, &p->members, &p->layers, fd, &p->progress, &p->result, error);
 	if (!status)
-		status = pack_check_archive(&p->plan, &p->input.sources, base, fd, temp_path, &p->progress, error);
+		status = pack_check_archive(&p->plan, &p->input.sources, base, fd, temp_path, &p->progress,
+		                            &p->result, error);
 	return status;
 }
 

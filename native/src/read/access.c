@@ -284,9 +284,10 @@ static qstore_status read_stored(qs_access *access, uint32_t number, const qs_fi
 static qstore_status read_member(qs_access *access, uint32_t number, const qs_file *file, uint64_t offset,
                                  size_t size, uint8_t *dst, qstore_error *error)
 {
-	if (size == 0 || (!dst && file->kind == QS_FILE_STORED))
+	if (size == 0 || (!dst && file->kind == QS_FILE_STORED && !access->archive->pin))
 		return QSTORE_OK;
-	if (file->kind == QS_FILE_STORED)
+	/* With a digest, bytes are not read a second time, when they may have changed. */
+	if (file->kind == QS_FILE_STORED && !access->archive->pin)
 		return read_stored(access, number, file, offset, size, dst, error);
 	member_taker taker = {access->archive, file, NULL};
 	return qs_cache_read(access->cache, (qs_cache_key){QS_NONE, number}, (size_t)file->size, fill_member,

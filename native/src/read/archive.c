@@ -8,20 +8,22 @@
 #include "error.h"
 #include "options.h"
 #include "text.h"
+#include "os/sha256.h"
 
 const char *qstore_version(void)
 {
 	return QSTORE_VERSION_TEXT;
 }
 
-static qstore_status read_index_header(qstore_archive *archive, qstore_error *error)
+/* start: gets the header as it is in the archive. */
+static qstore_status read_index_header(qstore_archive *archive, uint8_t start[QS_INDEX_HEADER_SIZE],
+                                       qstore_error *error)
 {
 	const char *path = archive->path;
-	uint8_t start[QS_INDEX_HEADER_SIZE];
 	size_t size = 0;
 	if (archive->source.size > QS_INDEX_OFFSET) {
 		uint64_t left = archive->source.size - QS_INDEX_OFFSET;
-		size = left < sizeof(start) ? (size_t)left : sizeof(start);
+		size = left < QS_INDEX_HEADER_SIZE ? (size_t)left : QS_INDEX_HEADER_SIZE;
 	}
 	qstore_status status = qs_source_read(&archive->source, QS_INDEX_OFFSET, size, start, error);
 	if (status)
@@ -43,7 +45,19 @@ static qstore_status read_index_header(qstore_archive *archive, qstore_error *er
 	}
 }
 
-static qstore_status read_index_body(qstore_archive *archive, qstore_error *error)
+static qstore_status hash_index(qstore_archive *archive, const uint8_t header[QS_INDEX_HEADER_SIZE],
+                                const uint8_t *coded, qstore_error *error)
+{
+	qs_sha256 *sha256 = qs_sha256_create();
+	int good = sha256 && qs_sha256_update(sha256, header, QS_INDEX_HEADER_SIZE) &&
+	           qs_sha256_update(sha256, coded, (size_t)archive->header.body_coded_size) &&
+	           qs_sha256_final(sha256, archive->digest);
+	qs_sha256_destroy(sha256);
+	return good ? QSTORE_OK : qs_no_memory(error);
+}
+
+static qstore_status read_index_body(qstore_archive *archive, const uint8_t start[QS_INDEX_HEADER_SIZE],
+                                     qstore_error *error)
 {
 	const char *path = archive->path;
 	const qs_index_header *header = &archive->header;
@@ -72,6 +86,8 @@ static qstore_status read_index_body(qstore_archive *archive, qstore_error *erro
 		if (status)
 			qs_fail(error, status, "%s: the index is damaged", path);
 	}
+	if (!status)
+		status = hash_index(archive, start, coded, error);
 	free(coded);
 	free(columns);
 	free(work);
@@ -178,6 +194,7 @@ static void count_files(qstore_archive *archive)
 static qstore_status open_archive(const char *path, const qstore_source *source, qstore_archive **out,
                                   qstore_error *error)
 {
+	uint8_t start[QS_INDEX_HEADER_SIZE];
 	*out = NULL;
 	qstore_archive *archive = calloc(1, sizeof(*archive));
 	if (!archive)
@@ -189,9 +206,9 @@ static qstore_status open_archive(const char *path, const qstore_source *source,
 		status = source ? qs_source_open_caller(&archive->source, archive->path, source, error)
 		                : qs_source_open_file(&archive->source, archive->path, error);
 	if (!status)
-		status = read_index_header(archive, error);
+		status = read_index_header(archive, start, error);
 	if (!status)
-		status = read_index_body(archive, error);
+		status = read_index_body(archive, start, error);
 	if (!status)
 		status = find_chunks(archive, error);
 	if (!status)
@@ -243,6 +260,7 @@ void qstore_close(qstore_archive *archive)
 	qs_access_destroy(archive->access);
 	qs_names_destroy(archive->names);
 	qs_base_close(archive->base);
+	qs_pin_destroy(archive->pin);
 	qs_source_close(&archive->source);
 	free(archive->extent_offsets);
 	free(archive->chunk_offsets);

@@ -7,6 +7,7 @@
 #include "access.h"
 #include "core/index.h"
 #include "names.h"
+#include "pin.h"
 #include "source.h"
 
 struct stat;
@@ -35,9 +36,11 @@ struct qstore_archive {
 	uint64_t *chunk_offsets;  /* byte offset in the source of each chunk of the index */
 	uint64_t *extent_offsets; /* byte offset in its file of each extent of the index */
 	uint32_t n_files[QS_VARIANTS_MAX], n_tensors[QS_VARIANTS_MAX]; /* of each variant */
-	qs_base *base;                                                 /* NULL until qstore_set_base */
-	qs_access *access;                                             /* what random access needs (access.c) */
-	qs_names *names;                                               /* files and tensors by name */
+	uint8_t digest[32]; /* SHA-256 of the index's header and coded body */
+	qs_pin *pin;        /* chunks are proved by their seals; NULL: they are not */
+	qs_base *base;      /* NULL until qstore_set_base */
+	qs_access *access;  /* what random access needs (access.c) */
+	qs_names *names;    /* files and tensors by name */
 };
 
 /* Returns the number of the extents of its file that a tensor without an object of its own is made of, from

@@ -8,8 +8,10 @@
 
 #include "error.h"
 #include "formats/model.h"
+#include "os/array.h"
 #include "os/file.h"
 #include "os/sha256.h"
+#include "restore.h"
 
 static qstore_status hash_file(int fd, uint64_t size, const char *path, uint8_t digest[32],
                                qstore_error *error)
@@ -98,6 +100,33 @@ static qstore_status find_in_archive(const qstore_archive *archive, qs_base *bas
 	return fail_missing(archive, &file, base->path, error);
 }
 
+/* Proves the files of a base that is an archive: all that is read of them later is proved by its seals, and
+ * its index is trusted when whole files have the SHA-256 that the other archive's index has. */
+static qstore_status prove_base(const qstore_archive *archive, const qs_base *base, qstore_error *error)
+{
+	qs_output *outputs = NULL;
+	size_t n_outputs = 0;
+	qstore_status status = qs_pin_archive(base->archive, error);
+	for (uint32_t i = 0; i < base->n_files && !status; i++) {
+		qs_file file;
+		if (base->files[i].number == QS_NONE)
+			continue;
+		qs_index_file(&archive->index, i, &file);
+		qs_output *output = qs_array_add(&outputs, &n_outputs, sizeof(*output));
+		if (!output || !(output->name = strdup(file.name))) {
+			status = qs_no_memory(error);
+			break;
+		}
+		output->file = base->files[i].number;
+		output->size = file.size;
+	}
+	if (!status)
+		status = qs_restore(base->archive, outputs, n_outputs,
+		                    &(qs_restore_options){.sha256 = 1, .phase = "proving the base"}, error);
+	qs_outputs_free(outputs, n_outputs);
+	return status;
+}
+
 /* Opens the model at path and finds in it, by size and SHA-256, each file that the archive's index lists as a
  * file of the base. *opened is NULL after a failure. */
 static qstore_status open_base(const qstore_archive *archive, const char *path, qs_base **opened,
@@ -125,6 +154,8 @@ static qstore_status open_base(const qstore_archive *archive, const char *path, 
 			                       : find_in_model(archive, base, &model, i, error);
 	}
 	qs_model_close(&model);
+	if (!status && archive->pin && base->archive)
+		status = prove_base(archive, base, error);
 	if (!status)
 		*opened = base;
 	else

@@ -78,8 +78,10 @@ qstore_status qs_file_check_sha256(const qstore_archive *archive, const qs_file 
 {
 	if (memcmp(digest, file->sha256, 32) == 0)
 		return QSTORE_OK;
-	return qs_fail(error, QSTORE_CORRUPT, "%s: file %.400s is damaged: its SHA-256 differs", archive->path,
-	               file->name);
+	return archive->pin ? qs_fail(error, QSTORE_INTEGRITY, "%s: file %.400s is not what the digest promises",
+	                              archive->path, file->name)
+	                    : qs_fail(error, QSTORE_CORRUPT, "%s: file %.400s is damaged: its SHA-256 differs",
+	                              archive->path, file->name);
 }
 
 qstore_status qs_member_read(const qstore_archive *archive, const qs_file *file, qs_member_take *take,

@@ -131,6 +131,7 @@ int qs_chunk_memory_create(qs_chunk_memory *memory)
 
 void qs_chunk_memory_free(qs_chunk_memory *memory)
 {
+	qs_pin_memory_free(&memory->pin);
 	free(memory->coded);
 	free(memory->work);
 }
@@ -145,7 +146,9 @@ qstore_status qs_part_read(const qs_part *part, qs_chunk_memory *memory, int che
 	*coded_size = qs_index_chunk_size(&archive->index, chunk);
 	if (offset + *coded_size > archive->source.size)
 		return qs_part_fail(part, QSTORE_TRUNCATED, "is beyond the end of this file", error);
-	qstore_status status = qs_source_read(&archive->source, offset, *coded_size, memory->coded, error);
+	qstore_status status = archive->pin
+	                           ? qs_pin_read(archive, chunk, &memory->pin, memory->coded, error)
+	                           : qs_source_read(&archive->source, offset, *coded_size, memory->coded, error);
 	if (status)
 		return status;
 	if (check &&

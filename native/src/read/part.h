@@ -53,6 +53,7 @@ typedef struct qs_chunk_memory {
 	uint8_t *coded; /* QS_CHUNK_CODED_MAX bytes: the coded chunk that was read last */
 	void *work;     /* scratch memory of core/chunk.h */
 	size_t work_size;
+	qs_pin_memory pin;
 	int check_coded; /* compare coded bytes with their checksum before they are decoded */
 } qs_chunk_memory;
 

@@ -164,6 +164,8 @@ qstore_status qs_archive_verify(const qstore_archive *archive, const qstore_work
 		status = list_outputs(archive, &outputs, &n_outputs, error);
 	if (!status)
 		status = qs_restore(archive, outputs, n_outputs, &options, error);
+	if (!status)
+		status = qs_pin_check(archive, work, error);
 	qs_outputs_free(outputs, n_outputs);
 	return status;
 }

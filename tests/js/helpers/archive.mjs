@@ -123,11 +123,13 @@ export function buildArchive(decoder, { variants, objects, files, change }) {
 	}
 	if (stringsSize === 0)
 		string("");
+	const seals = sealsOf(objects);
 	const counts = [variants.length, sorted.length, extents.length, tensors.length, objects.length, chunks.length, dims.length,
 		stringsSize];
 	const places = {}, sizes = [["variants", RECORD.variant * counts[0]], ["files", RECORD.file * counts[1]],
 		["extents", RECORD.extent * counts[2]],
 		["tensors", RECORD.tensor * counts[3]], ["objects", RECORD.object * counts[4]], ["parts", 8 * parts.length],
+		["seals", 16 * seals.length],
 		["checksums", 4 * counts[5]], ["sizes", 4 * counts[5]], ["dims", 8 * counts[6]], ["strings", stringsSize]];
 	let end = 64;
 	for (const [name, size] of sizes) {
@@ -137,7 +139,7 @@ export function buildArchive(decoder, { variants, objects, files, change }) {
 	const body = new Uint8Array(end), view = new DataView(body.buffer);
 	const u32 = (place, value) => view.setUint32(place, value, true);
 	const u64 = (place, value) => view.setBigUint64(place, BigInt(value), true);
-	[...counts, parts.length].forEach((count, i) => u32(4 * i, count));
+	[...counts, parts.length, seals.length].forEach((count, i) => u32(4 * i, count));
 	variants.forEach((variant, i) => {
 		const p = places.variants + RECORD.variant * i;
 		u32(p, names.get(variant.name));
@@ -211,6 +213,7 @@ export function buildArchive(decoder, { variants, objects, files, change }) {
 		u32(places.sizes + 4 * i, chunk.length);
 	});
 	parts.forEach((part, i) => u64(places.parts + 8 * i, decoder.xxh3(part)));
+	seals.forEach((seal, i) => body.set(seal, places.seals + 16 * i));
 	dims.forEach((size, i) => u64(places.dims + 8 * i, size));
 	body.set(Buffer.concat(strings), places.strings);
 	change?.(view, places);
@@ -218,7 +221,7 @@ export function buildArchive(decoder, { variants, objects, files, change }) {
 	const header = new Uint8Array(64), headerView = new DataView(header.buffer);
 	header.set([0x89, ...Buffer.from("QSTORE\n")]);
 	headerView.setUint16(8, 1, true);
-	headerView.setUint32(48, 2, true);
+	headerView.setUint32(48, 3, true);
 	headerView.setBigUint64(16, BigInt(body.length), true);
 	headerView.setBigUint64(24, BigInt(body.length), true);
 	headerView.setBigUint64(32, decoder.xxh3(body), true);
@@ -226,6 +229,23 @@ export function buildArchive(decoder, { variants, objects, files, change }) {
 	headerView.setBigUint64(56, decoder.xxh3(header.subarray(0, 56)), true);
 	const size = header.length + body.length;
 	return new Uint8Array(Buffer.concat([tarHeader("qstore/index", size), header, body, Buffer.alloc(pad(size)), ...payload]));
+}
+
+/** The first 16 bytes of the SHA-256 of each stretch of chunks: a stretch ends with its layer, or with the chunk that brings it to 163,840 bytes. */
+function sealsOf(objects) {
+	const stretches = [];
+	let layer;
+	for (const { variant, chunks } of objects) {
+		for (const chunk of chunks) {
+			const stretch = stretches.at(-1);
+			if (variant !== layer || stretch.length >= 163840)
+				stretches.push(chunk);
+			else
+				stretches[stretches.length - 1] = Buffer.concat([stretch, chunk]);
+			layer = variant;
+		}
+	}
+	return stretches.map((stretch) => createHash("sha256").update(stretch).digest().subarray(0, 16));
 }
 
 const sizeOf = (file) => file.extents ? file.content.length : file.raw ?? file.data.length;

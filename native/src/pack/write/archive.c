@@ -236,7 +236,8 @@ qstore_status pack_write_archive(pack_plan *plan, const pack_members *members, c
 
 /* Restores every file from the finished archive, to nowhere. */
 static qstore_status restore_all(const pack_plan *plan, const pack_sources *sources, const char *base,
-                                 const char *path, const qstore_work *work, qstore_error *error)
+                                 const char *path, const qstore_work *work, char digest[QSTORE_DIGEST_SIZE],
+                                 qstore_error *error)
 {
 	qstore_archive *archive;
 	qstore_status status = qstore_open(path, &archive, error);
@@ -244,6 +245,8 @@ static qstore_status restore_all(const pack_plan *plan, const pack_sources *sour
 		status = qstore_set_base(archive, base, error);
 	if (!status)
 		status = qs_archive_verify(archive, work, pack_check_piece, (void *)plan, error);
+	if (!status)
+		qstore_get_digest(archive, digest);
 	qstore_close(archive);
 	if (status == QSTORE_CORRUPT) {
 		/* An input that changed between the passes was coded from other bytes than were hashed. */
@@ -266,13 +269,14 @@ static void *flush_file(void *user)
 }
 
 qstore_status pack_check_archive(const pack_plan *plan, const pack_sources *sources, const char *base, int fd,
-                                 const char *path, const pack_progress *progress, qstore_error *error)
+                                 const char *path, const pack_progress *progress, qstore_pack_result *result,
+                                 qstore_error *error)
 {
 	/* The disk writes while the archive is read back, which comes from memory in any case. */
 	flush f = {.fd = fd};
 	pthread_t thread;
 	int started = pthread_create(&thread, NULL, flush_file, &f) == 0;
-	qstore_status status = restore_all(plan, sources, base, path, progress->work, error);
+	qstore_status status = restore_all(plan, sources, base, path, progress->work, result->digest, error);
 	if (started)
 		pthread_join(thread, NULL);
 	else

@@ -7,7 +7,9 @@
 #include "core/checksum.h"
 #include "encode/encode.h"
 #include "os/file.h"
+#include "os/array.h"
 #include "os/pool.h"
+#include "os/sha256.h"
 #include "pack/input/grid.h"
 #include "read/archive.h"
 #include "restored.h"
@@ -16,6 +18,9 @@ typedef struct encode_pass {
 	pack_plan *plan;
 	pack_spool *layers;
 	pack_progress *progress;
+	qs_sha256 *sha256;     /* of the chunks of the stretch that has not ended */
+	uint64_t stretch_size; /* its coded bytes */
+	uint32_t layer;        /* in which it is */
 } encode_pass;
 
 typedef struct encode_thread {
@@ -175,9 +180,38 @@ static qstore_status encode_work(void *user, void *memory, uint64_t job, qstore_
 	return QSTORE_OK;
 }
 
+/* Ends a stretch of chunks, if there is one, and stores its seal. */
+static qstore_status end_stretch(encode_pass *pass, qstore_error *error)
+{
+	qs_index_builder *builder = &pass->plan->builder;
+	uint8_t digest[32];
+	if (pass->stretch_size == 0)
+		return QSTORE_OK;
+	uint8_t(*seal)[QS_SEAL_BYTES] = qs_array_add(&builder->seals, &builder->n_seals, sizeof(*seal));
+	if (!seal || !qs_sha256_final(pass->sha256, digest) || !qs_sha256_reset(pass->sha256))
+		return qs_no_memory(error);
+	memcpy(seal, digest, QS_SEAL_BYTES);
+	pass->stretch_size = 0;
+	return QSTORE_OK;
+}
+
+/* Adds the next chunk to the stretch of chunks that has not ended. */
+static qstore_status seal_chunk(encode_pass *pass, uint32_t layer, const encode_thread *t,
+                                qstore_error *error)
+{
+	qstore_status status = layer == pass->layer ? QSTORE_OK : end_stretch(pass, error);
+	if (status)
+		return status;
+	pass->layer = layer;
+	if (!qs_sha256_update(pass->sha256, t->dst, t->dst_size))
+		return qs_no_memory(error);
+	pass->stretch_size += t->dst_size;
+	return pass->stretch_size >= QS_STRETCH_SIZE ? end_stretch(pass, error) : QSTORE_OK;
+}
+
 static qstore_status encode_commit(void *user, void *memory, uint64_t job, qstore_error *error)
 {
-	const encode_pass *pass = user;
+	encode_pass *pass = user;
 	qs_index_builder *builder = &pass->plan->builder;
 	const encode_thread *t = memory;
 	uint32_t number = find_object(builder, job);
@@ -192,6 +226,9 @@ static qstore_status encode_commit(void *user, void *memory, uint64_t job, qstor
 		uint64_t chunk = object->first_chunk + job - object->first_part;
 		builder->checksums[chunk] = t->chunk_checksum;
 		builder->chunk_sizes[chunk] = (uint32_t)t->dst_size;
+		status = seal_chunk(pass, object->variant, t, error);
+		if (status)
+			return status;
 	}
 	object->coded_size += t->dst_size;
 	builder->variants[object->variant].layer_size += t->dst_size;
@@ -289,7 +326,7 @@ uint64_t pack_coded_size(const pack_plan *plan, pack_tensor *tensor)
 qstore_status pack_encode(pack_plan *plan, pack_spool *layers, pack_progress *progress,
                           qstore_pack_result *result, qstore_error *error)
 {
-	encode_pass pass = {plan, layers, progress};
+	encode_pass pass = {.plan = plan, .layers = layers, .progress = progress, .sha256 = qs_sha256_create()};
 	uint64_t total = 0;
 	for (size_t i = 0; i < plan->n_objects; i++)
 		total += qs_object_bytes(&plan->builder.objects[i]);
@@ -307,7 +344,11 @@ qstore_status pack_encode(pack_plan *plan, pack_spool *layers, pack_progress *pr
 	    .cancel = progress->work->cancel,
 	};
 	pack_phase(progress, "encoding", total);
-	qstore_status status = qs_pool_run(&jobs, progress->work->threads, error);
+	qstore_status status =
+	    pass.sha256 ? qs_pool_run(&jobs, progress->work->threads, error) : qs_no_memory(error);
+	if (!status)
+		status = end_stretch(&pass, error);
+	qs_sha256_destroy(pass.sha256);
 	if (status)
 		return status;
 	set_errors(plan);

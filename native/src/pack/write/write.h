@@ -96,8 +96,10 @@ qstore_status pack_write_archive(pack_plan *plan, const pack_members *members, c
                                  qstore_error *error);
 
 /* Restores all files from the archive at path, which is open as fd, and compares them with those that were
- * read. Returns when the archive is on the disk. base: path of the base, or NULL. */
+ * read. Returns when the archive is on the disk. base: path of the base, or NULL. Fills the digest of
+ * *result. */
 qstore_status pack_check_archive(const pack_plan *plan, const pack_sources *sources, const char *base, int fd,
-                                 const char *path, const pack_progress *progress, qstore_error *error);
+                                 const char *path, const pack_progress *progress, qstore_pack_result *result,
+                                 qstore_error *error);
 
 #endif

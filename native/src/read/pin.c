@@ -1,0 +1,231 @@
+#include "pin.h"
+
+#include <openssl/evp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "archive.h"
+#include "error.h"
+#include "os/pool.h"
+#include "os/sha256.h"
+
+/* "sha256-", 44 digits of base 64, a zero byte. */
+#define PREFIX "sha256-"
+#define PREFIX_SIZE (sizeof(PREFIX) - 1)
+#define BASE64_SIZE 44
+_Static_assert(QSTORE_DIGEST_SIZE == PREFIX_SIZE + BASE64_SIZE + 1, "qstore.h has another size");
+
+/* ---- Stretches ---- */
+
+typedef struct qs_stretch {
+	uint64_t offset; /* in the source */
+	uint32_t size;   /* coded bytes */
+	uint32_t first_chunk;
+} qs_stretch;
+
+struct qs_pin {
+	uint32_t n_stretches;
+	qs_stretch stretches[];
+};
+
+qs_pin *qs_pin_create(const qstore_archive *archive)
+{
+	const qs_index *index = &archive->index;
+	qs_pin *pin = malloc(sizeof(*pin) + (size_t)index->n_seals * sizeof(*pin->stretches));
+	if (!pin)
+		return NULL;
+	pin->n_stretches = 0;
+	uint32_t layer = 0;
+	qs_stretch *stretch = NULL;
+	for (uint32_t i = 0; i < index->n_objects; i++) {
+		qs_object object;
+		qs_index_object(index, i, &object);
+		if (object.variant != layer)
+			stretch = NULL;
+		layer = object.variant;
+		for (uint32_t chunk = object.first_chunk; chunk < object.first_chunk + object.n_chunks; chunk++) {
+			if (!stretch || stretch->size >= QS_STRETCH_SIZE) {
+				stretch = &pin->stretches[pin->n_stretches++];
+				*stretch = (qs_stretch){.offset = archive->chunk_offsets[chunk], .first_chunk = chunk};
+			}
+			stretch->size += qs_index_chunk_size(index, chunk);
+		}
+	}
+	return pin;
+}
+
+void qs_pin_destroy(qs_pin *pin)
+{
+	free(pin);
+}
+
+/* Returns the number of the stretch that a chunk is in: the last one that does not begin behind it. */
+static uint32_t find_stretch(const qs_pin *pin, uint32_t chunk)
+{
+	uint32_t low = 0, high = pin->n_stretches;
+	while (high - low > 1) {
+		uint32_t middle = low + (high - low) / 2;
+		if (pin->stretches[middle].first_chunk <= chunk)
+			low = middle;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+void qs_pin_memory_free(qs_pin_memory *memory)
+{
+	qs_sha256_destroy(memory->sha256);
+	free(memory->stretch);
+	*memory = (qs_pin_memory){0};
+}
+
+/* Reads a stretch into the thread's memory. Fails with INTEGRITY, without a text, if it is not what its seal
+ * promises. */
+static qstore_status prove_stretch(const qstore_archive *archive, const qs_stretch *stretch, uint32_t number,
+                                   qs_pin_memory *memory, qstore_error *error)
+{
+	uint8_t digest[32];
+	if (!memory->sha256)
+		memory->sha256 = qs_sha256_create();
+	if (!memory->stretch)
+		memory->stretch = malloc(QS_STRETCH_SIZE_MAX);
+	memory->number = 0;
+	if (!memory->sha256 || !memory->stretch)
+		return qs_no_memory(error);
+	qstore_status status =
+	    qs_source_read(&archive->source, stretch->offset, stretch->size, memory->stretch, error);
+	if (status)
+		return status;
+	if (!qs_sha256_reset(memory->sha256) ||
+	    !qs_sha256_update(memory->sha256, memory->stretch, stretch->size) ||
+	    !qs_sha256_final(memory->sha256, digest))
+		return qs_no_memory(error);
+	if (memcmp(digest, qs_index_seal(&archive->index, number), QS_SEAL_BYTES) != 0)
+		return QSTORE_INTEGRITY;
+	memory->number = number + 1;
+	return QSTORE_OK;
+}
+
+qstore_status qs_pin_read(const qstore_archive *archive, uint32_t chunk, qs_pin_memory *memory, void *dst,
+                          qstore_error *error)
+{
+	uint32_t number = find_stretch(archive->pin, chunk);
+	const qs_stretch *stretch = &archive->pin->stretches[number];
+	if (memory->number != number + 1) {
+		qstore_status status = prove_stretch(archive, stretch, number, memory, error);
+		if (status == QSTORE_INTEGRITY)
+			qs_fail(error, status, "%s: %u bytes from byte %llu on are not what the digest promises",
+			        archive->path, (unsigned)stretch->size, (unsigned long long)stretch->offset);
+		if (status)
+			return status;
+	}
+	size_t skip = (size_t)(archive->chunk_offsets[chunk] - stretch->offset);
+	memcpy(dst, memory->stretch + skip, qs_index_chunk_size(&archive->index, chunk));
+	return QSTORE_OK;
+}
+
+/* ---- Checking all stretches ---- */
+
+typedef struct seal_check {
+	const qstore_archive *archive;
+	qs_pin *pin;
+} seal_check;
+
+static void *create_memory(void *user)
+{
+	(void)user;
+	return calloc(1, sizeof(qs_pin_memory));
+}
+
+static void destroy_memory(void *user, void *memory)
+{
+	(void)user;
+	qs_pin_memory_free(memory);
+	free(memory);
+}
+
+static qstore_status check_stretch(void *user, void *memory, uint64_t job, qstore_error *error)
+{
+	const seal_check *check = user;
+	const qs_stretch *stretch = &check->pin->stretches[job];
+	qstore_status status = prove_stretch(check->archive, stretch, (uint32_t)job, memory, error);
+	if (status != QSTORE_INTEGRITY)
+		return status;
+	return qs_fail(error, QSTORE_CORRUPT, "%s: %u bytes from byte %llu on are damaged: their SHA-256 differs",
+	               check->archive->path, (unsigned)stretch->size, (unsigned long long)stretch->offset);
+}
+
+qstore_status qs_pin_check(const qstore_archive *archive, const qstore_work *work, qstore_error *error)
+{
+	seal_check check = {archive, qs_pin_create(archive)};
+	if (!check.pin)
+		return qs_no_memory(error);
+	qs_jobs jobs = {.n_jobs = check.pin->n_stretches,
+	                .user = &check,
+	                .create = create_memory,
+	                .destroy = destroy_memory,
+	                .work = check_stretch,
+	                .cancel = work ? work->cancel : NULL};
+	qstore_status status = qs_pool_run(&jobs, work ? work->threads : 0, error);
+	qs_pin_destroy(check.pin);
+	return status;
+}
+
+/* ---- Digests ---- */
+
+static void write_digest(const uint8_t digest[32], char text[QSTORE_DIGEST_SIZE])
+{
+	memcpy(text, PREFIX, PREFIX_SIZE);
+	EVP_EncodeBlock((unsigned char *)text + PREFIX_SIZE, digest, 32);
+}
+
+/* Reads "sha256-" and base 64, or 64 hexadecimal digits. Returns 0 if the text is neither. */
+static int read_digest(const char *text, uint8_t digest[32])
+{
+	size_t size = strlen(text);
+	if (size == 64 && strspn(text, "0123456789abcdefABCDEF") == 64) {
+		for (size_t i = 0; i < 32; i++) {
+			char digits[3] = {text[2 * i], text[2 * i + 1], 0};
+			digest[i] = (uint8_t)strtoul(digits, NULL, 16);
+		}
+		return 1;
+	}
+	unsigned char bytes[BASE64_SIZE / 4 * 3];
+	if (size != PREFIX_SIZE + BASE64_SIZE || memcmp(text, PREFIX, PREFIX_SIZE) != 0 ||
+	    text[size - 1] != '=' ||
+	    EVP_DecodeBlock(bytes, (const unsigned char *)text + PREFIX_SIZE, BASE64_SIZE) != sizeof(bytes))
+		return 0;
+	memcpy(digest, bytes, 32);
+	return 1;
+}
+
+qstore_status qs_pin_archive(qstore_archive *archive, qstore_error *error)
+{
+	if (!archive->pin)
+		archive->pin = qs_pin_create(archive);
+	return archive->pin ? QSTORE_OK : qs_no_memory(error);
+}
+
+void qstore_get_digest(const qstore_archive *archive, char text[QSTORE_DIGEST_SIZE])
+{
+	write_digest(archive->digest, text);
+}
+
+qstore_status qstore_pin(qstore_archive *archive, const char *digest, qstore_error *error)
+{
+	uint8_t wanted[32];
+	char own[QSTORE_DIGEST_SIZE];
+	qs_error_clear(error);
+	if (archive->base)
+		return qs_fail(error, QSTORE_USAGE, "%s: give the digest before the base", archive->path);
+	if (!read_digest(digest, wanted))
+		return qs_fail(error, QSTORE_USAGE,
+		               "%.100s: is no digest: it begins with sha256-, as qstore-info prints it", digest);
+	if (memcmp(wanted, archive->digest, 32) != 0) {
+		write_digest(archive->digest, own);
+		return qs_fail(error, QSTORE_INTEGRITY, "%s: is not the archive of this digest: its own is %s",
+		               archive->path, own);
+	}
+	return qs_pin_archive(archive, error);
+}
