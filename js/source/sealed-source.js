@@ -52,7 +52,7 @@ export function sealedSource(source, index) {
 	};
 
 	/**
-	 * Reads a range and proves the stretches in it, which are whole. Those that are not what their seals promise are fetched once more:
+	 * Reads a range and proves the stretches in it, which are whole. Stretches that differ from their seals are fetched once more:
 	 * they may have been damaged on their way.
 	 * @param {number} start
 	 * @param {number} end
