@@ -11,8 +11,9 @@ import { decodeChunk, gridOf } from "../reference/decode.mjs";
 const corpus = fileURLToPath(new URL("../fuzz/corpus/fuzz_chunk/", import.meta.url));
 const simd = await createDecoder({ simd: true }), scalar = await createDecoder({ simd: false });
 
-const F16 = 8, BF16 = 9, F32 = 12, U8 = 2, I8 = 3, CODES = 1, NONE = 0xffffffff, REFINE = 2, DELTA = 3;
-const SCALES = [F32, F16, BF16, F32], FINE = [F32, F32, F32, BF16, F16], COARSE = [BF16, F16, F32, BF16, F16];
+const F16 = 8, BF16 = 9, F32 = 12, F64 = 15, U8 = 2, I8 = 3, CODES = 1, NONE = 0xffffffff, REFINE = 2, DELTA = 3;
+const SCALES = [F32, F16, BF16, F32], FINE = [F32, F32, F32, BF16, F16, BF16, F16, BF16, F16, F64, F64, F64, F64, F32, F16, BF16];
+const COARSE = [BF16, F16, F32, BF16, F16, F16, BF16, F32, F32, F32, F64, F16, BF16, F64, F64, F64];
 
 /** A seed of tests/fuzz/fuzz_chunk.c: what describes the chunk, and the chunk. */
 function parse(seed) {

@@ -230,7 +230,7 @@ const rows = [
 	{ name: "ONNX, a folder of FP32, FP16, Q4, Q4F16", variants: [onnx("fp32,fp16,q4,q4f16")], rules: ["q4_0"], exceptions: 0.002,
 		pairs: LINEAR + 1 },
 	{ name: "ONNX, a folder of FP16, INT8, Q4F16", variants: [onnx("fp16,int8,q4f16")], rules: ["divide"], exceptions: 0.006,
-		pairs: LINEAR + 2 },
+		pairs: LINEAR + 1 },
 	{ name: "ONNX, a folder of FP32, FP16, INT8", variants: [onnx("fp32,fp16,q8")], rules: ["divide"], exceptions: 0.006,
 		pairs: LINEAR + 2 },
 	{ name: "ONNX, a folder of five, external data", variants: [onnx("fp32,fp16,int8,uint8,q8", "--external --per-channel")],
