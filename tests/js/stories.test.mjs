@@ -1,9 +1,12 @@
 // The demo model's stories: the same everywhere, and each keeps to its cast from the first line to the last.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { test } from "node:test";
 import { PLOTS } from "../../web/model/grammar/plots.js";
+import { openQstore } from "../../js/node/open.js";
 import { story, tell } from "../../web/model/stories.js";
 import { BOS, EOS, learn, Tokenizer, TYPE } from "../../web/model/tokenizer.js";
 
@@ -101,4 +104,12 @@ test("tokens are what joining the best pair of the whole text gives, as llama.cp
 		}
 		assert.deepEqual(tokenizer.encode(text).map((id) => vocabulary.pieces[id]), symbols);
 	}
+});
+
+test("the archive of the demo page has the format of today, and all its files", async () => {
+	const archive = await openQstore(readFileSync(new URL("../../web/model/stories.qstore", import.meta.url)), { workers: false });
+	assert.deepEqual(archive.variants.map(({ name }) => name), ["q4_0", "q8_0", "bf16"]);
+	for (const { name } of archive.variants)
+		for (const file of archive.filesOf({ precision: name }))
+			assert.equal(createHash("sha256").update(await file.read()).digest("hex"), file.sha256, file.name);
 });
