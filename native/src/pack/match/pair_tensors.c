@@ -104,6 +104,8 @@ static qstore_status pair_with_codes(pack_pairing *q, pack_tensor *fine, pack_te
 	*match = PACK_OTHER_PACKING;
 	if (!found)
 		return QSTORE_OK;
+	/* The grid that was found may have other columns than the tensors: see pack_find_rule. */
+	half->cols = fine->cols = codes->cols;
 	*match = fit == PACK_WRONG     ? PACK_OTHER_VALUES
 	         : fit == PACK_RELATED ? PACK_FAR_VALUES
 	         : has_no_choices(codes->coding.grid.rule) && q->search.differing > DIFFERING_MAX
@@ -142,7 +144,6 @@ static qstore_status pair_with_codes(pack_pairing *q, pack_tensor *fine, pack_te
 		half->coding.factors = NULL;
 		return QSTORE_OK;
 	}
-	half->cols = fine->cols = codes->cols;
 	if (half != fine && !half->coding.factors) {
 		status = try_cast_to_f16(q, fine, codes, &half, error);
 		if (status)

@@ -513,12 +513,13 @@ qstore_status pack_use_absmax(pack_search *s, const pack_tensor *fine, pack_tens
 qstore_status pack_correlate(pack_search *s, const pack_tensor *fine, const pack_tensor *codes,
                              double *correlation, qstore_error *error)
 {
-	uint64_t cols = pack_cols(fine), elems = pack_n_elems(fine);
+	uint64_t cols = pack_cols(codes), elems = pack_n_elems(fine);
 	uint64_t first = elems / 2 / cols * cols, left = elems - first;
 	qs_chunk_desc desc;
 	pack_sums sums = {0};
 	qstore_status status = read_sample(
 	    s, fine, codes, first, left < PACK_CONTENT_ELEMS ? (uint32_t)left : PACK_CONTENT_ELEMS, &desc, error);
+	desc.cols = cols;
 	if (!status)
 		status = load_sample_grid(s, &codes->coding.grid, &desc, error);
 	if (!status)
