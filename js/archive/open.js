@@ -103,10 +103,12 @@ export async function openOn(platform, input, options) {
 	try {
 		const cache = await openCache(platform, source, decoder, options);
 		source = cache ?? source;
-		const { index, head, coded } = await readIndexAgain(source, decoder, signal);
-		const digest = formatDigest(await digestOf(coded));
-		if (integrity !== undefined)
-			checkDigest(source, digest, integrity);
+		let digest = "";
+		const { index, head } = await readIndexAgain(source, decoder, signal, async (coded) => {
+			digest = formatDigest(await digestOf(coded));
+			if (integrity !== undefined)
+				checkDigest(source, digest, integrity);
+		});
 		const codec = options.codec ?? await makeCodec(platform, decoder, options);
 		const release = options.codec ? async () => {} : async () => codec.close?.();
 		try {
@@ -215,14 +217,15 @@ async function openCache(platform, source, decoder, { cache = platform.cache, si
  * @param {Source} source
  * @param {Decoder} decoder
  * @param {AbortSignal | undefined} signal
+ * @param {(coded: Uint8Array) => Promise<void>} check
  */
-async function readIndexAgain(source, decoder, signal) {
+async function readIndexAgain(source, decoder, signal, check) {
 	try {
-		return await readIndex(source, decoder, { signal });
+		return await readIndex(source, decoder, { signal }, check);
 	} catch (error) {
-		if (!source.remote || !(error instanceof QstoreError) || error.code !== "CORRUPT")
+		if (!source.remote || !(error instanceof QstoreError) || !["CORRUPT", "INTEGRITY"].includes(error.code))
 			throw error;
-		return readIndex(source, decoder, { signal, reload: true });
+		return readIndex(source, decoder, { signal, reload: true }, check);
 	}
 }
 

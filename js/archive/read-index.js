@@ -15,10 +15,11 @@ const FIRST_READ = 65536;
  * @param {Source} source
  * @param {Decoder} decoder
  * @param {import("../source/source.js").ReadOptions} [options]
- * @returns {Promise<{ index: Index, head: Uint8Array, coded: Uint8Array }>} head: the archive's first bytes, all that have been read;
- *   coded: the index as it is in the archive, whose SHA-256 is the archive's digest
+ * @param {(coded: Uint8Array) => void | Promise<void>} [check] gets the index as it is in the archive, and throws if it is not trusted,
+ *   before any of it but the header is decoded
+ * @returns {Promise<{ index: Index, head: Uint8Array }>} head: the archive's first bytes, all that have been read
  */
-export async function readIndex(source, decoder, options) {
+export async function readIndex(source, decoder, options, check) {
 	const name = source.name ? `${source.name}: ` : "";
 	let head = await source.read(0, FIRST_READ, options);
 	if (head.length <= INDEX_OFFSET)
@@ -47,9 +48,10 @@ export async function readIndex(source, decoder, options) {
 		all.set(rest, head.length);
 		head = all;
 	}
+	await check?.(head.subarray(INDEX_OFFSET, size));
 	const body = named(() => decoder.indexBody(head.subarray(INDEX_OFFSET)),
 		{ CORRUPT: `${name}the index is damaged` }, name);
-	return { index: new Index(body, header), head, coded: head.subarray(INDEX_OFFSET, size) };
+	return { index: new Index(body, header), head };
 }
 
 /**

@@ -308,9 +308,9 @@ int main(int argc, char **argv)
 	qstore_status status = qstore_open(path, &archive, &error);
 	if (status)
 		return cli_fail(&error);
-	if (!common.json && !common.quiet)
-		print_text(archive, path);
 	status = cli_trust(archive, digest, base, &error);
+	if (!status && !common.json && !common.quiet)
+		print_text(archive, path);
 	json_t *chunks = list_chunks && common.json ? json_array() : NULL;
 	if (list_chunks && !status && (common.json || !common.quiet))
 		status = qstore_each_chunk(archive, chunks ? add_chunk_json : print_chunk, chunks, &error);

@@ -296,9 +296,9 @@ static int mount_and_serve(mount *m, const mount_options *options, unsigned n_th
 	struct fuse_session *session =
 	    make_fuse_args(&args, options) ? fuse_session_new(&args, &operations, sizeof(operations), m) : NULL;
 	if (session && fuse_set_signal_handlers(session) == 0) {
-		if (fuse_session_mount(session, options->folder) == 0) {
-			if (place)
-				mount_widen_window(place);
+		/* The whole path, because the process leaves the current folder. */
+		if (place && fuse_session_mount(session, place) == 0) {
+			mount_widen_window(place);
 			code = serve(m, session, options, n_threads);
 			fuse_session_unmount(session);
 		}
@@ -311,6 +311,36 @@ static int mount_and_serve(mount *m, const mount_options *options, unsigned n_th
 	return code;
 }
 
+/* Fails if files would be there that cannot be read: of a base that was not given, or behind the end of an
+ * archive of which only the first part is there. variant: UINT32_MAX for all. */
+static qstore_status check_complete(const qstore_archive *archive, const mount_options *options,
+                                    uint32_t variant, qstore_error *error)
+{
+	qstore_archive_info info;
+	qstore_variant_info chosen;
+	qstore_get_info(archive, &info);
+	for (uint32_t i = 0; i < info.n_files && !options->base; i++) {
+		qstore_file_info file;
+		qstore_get_file(archive, i, &file);
+		if (strcmp(file.kind, "base") != 0)
+			continue;
+		error->status = QSTORE_NOT_FOUND;
+		snprintf(error->text, sizeof(error->text),
+		         "%.300s: is a difference to another model, its base: give it with --base", options->path);
+		return QSTORE_NOT_FOUND;
+	}
+	if (variant == UINT32_MAX)
+		return QSTORE_OK;
+	qstore_get_variant(archive, variant, &chosen);
+	if (info.file_size >= chosen.prefix_size)
+		return QSTORE_OK;
+	error->status = QSTORE_TRUNCATED;
+	snprintf(error->text, sizeof(error->text),
+	         "%.300s: ends too early: it has %llu of the %llu bytes that %s needs", options->path,
+	         (unsigned long long)info.file_size, (unsigned long long)chosen.prefix_size, chosen.name);
+	return QSTORE_TRUNCATED;
+}
+
 static qstore_status open_archive(mount *m, const mount_options *options, qstore_error *error)
 {
 	uint32_t variant = UINT32_MAX;
@@ -319,6 +349,8 @@ static qstore_status open_archive(mount *m, const mount_options *options, qstore
 		status = cli_trust(m->archive, options->digest, options->base, error);
 	if (!status && options->precision)
 		status = qstore_find_variant(m->archive, options->precision, &variant, error);
+	if (!status)
+		status = check_complete(m->archive, options, variant, error);
 	if (status)
 		return status;
 	qstore_set_cache(m->archive, (size_t)(options->cache_mb << 20));
@@ -345,6 +377,17 @@ static int take_arguments(mount_options *options, int argc, char *const *argv)
 	return 0;
 }
 
+/* Is the word among the options, which have commas between them? */
+static int has_option(const char *options, const char *word)
+{
+	size_t size = strlen(word);
+	for (const char *p = options; p; p = strchr(p, ',') ? strchr(p, ',') + 1 : NULL) {
+		if (strncmp(p, word, size) == 0 && (p[size] == 0 || p[size] == ','))
+			return 1;
+	}
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	mount_options options = {.cache_mb = CACHE_DEFAULT_MB};
@@ -361,6 +404,10 @@ int main(int argc, char **argv)
 			options.foreground = 1;
 			break;
 		case 'o':
+			/* The kernel asks for as much as it wants, and nothing is written. */
+			if (strncmp(optarg, "max_read=", 9) == 0 || strstr(optarg, ",max_read=") ||
+			    has_option(optarg, "rw"))
+				return cli_usage("-o %s: the mount is read-only, and takes no max_read", optarg);
 			cli_list_add(&options.fuse, optarg);
 			break;
 		case OPTION_BASE:

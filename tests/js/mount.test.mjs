@@ -1,9 +1,10 @@
 // qstore-mount: programs read the files of a mounted archive, whole, in parts, mapped and at once.
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { closeSync, copyFileSync, cpSync, mkdirSync, openSync, readFileSync, readSync, readdirSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { mounted, mountTool, run, whyNoMount } from "./helpers/mount.mjs";
 import { hashes, native, temporary } from "./helpers/tools.mjs";
 
@@ -43,6 +44,43 @@ test("all files of all variants are there, byte for byte, with sizes and times",
 
 test("with --precision the folder has one variant's files", { skip }, async () => {
 	await mounted(archive, ["--precision", "low"], (place) => assert.deepEqual(hashes(place), hashes(join(restored, "int8"))));
+});
+
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"])
+	test(`a relative folder is unmounted at ${signal}`, { skip }, async (t) => {
+		const above = temporary(t);
+		mkdirSync(join(above, "place"));
+		const child = spawn(mountTool, ["-f", archive, "place"], { cwd: above, stdio: ["ignore", "ignore", "pipe"] });
+		const ended = new Promise((resolve) => child.on("close", resolve));
+		try {
+			while (child.exitCode === null && readdirSync(join(above, "place")).length === 0)
+				await sleep(10);
+			child.kill(signal);
+			assert.equal(await ended, 0);
+			assert.deepEqual(readdirSync(join(above, "place")), []);
+		} finally {
+			child.kill("SIGKILL");
+			spawnSync("umount", ["-l", join(above, "place")]);
+		}
+	});
+
+test("what could not be read later is refused at once", { skip }, (t) => {
+	const place = temporary(t), prefix = join(place, "prefix.qstore"), tuned = join(place, "tuned"), delta = join(place, "delta.qstore");
+	cpSync(join(folder, "model"), tuned, { recursive: true });
+	writeFileSync(join(tuned, "README.md"), "tuned");
+	native("qstore-pack", "-q", tuned, "--base", join(folder, "model"), "-o", delta);
+	copyFileSync(archive, prefix);
+	truncateSync(prefix, statSync(archive).size - 100_000);
+	for (const [status, text, ...args] of [
+		[1, /delta\.qstore: is a difference to another model, its base: give it with --base/, delta],
+		[1, /prefix\.qstore: ends too early: it has \d+ of the \d+ bytes that bf16 needs/, prefix, "-p", "bf16"],
+		[2, /-o rw: the mount is read-only/, archive, "-o", "rw"],
+		[2, /-o sync,max_read=65536: the mount is read-only, and takes no max_read/, archive, "-o", "sync,max_read=65536"],
+	]) {
+		const [path, ...more] = args, { status: got, stderr } = spawnSync(mountTool, [path, place, ...more], { encoding: "utf8" });
+		assert.equal(got, status, stderr);
+		assert.match(stderr, text);
+	}
 });
 
 test("eight programs read at once, with a small cache", { skip }, async () => {

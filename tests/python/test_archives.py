@@ -1,5 +1,6 @@
 """Reading, packing and unpacking from Python, compared with the files themselves."""
 
+import copy
 import importlib.util
 import json
 import mmap
@@ -185,6 +186,42 @@ class Archives(unittest.TestCase):
         with self.assertRaises(qstore.QstoreError) as caught:
             qstore.safe_open(self.archive, digest="0" * 64)
         self.assertEqual(caught.exception.status, "INTEGRITY")
+
+    def test_a_closed_archive_says_so(self):
+        f = qstore.safe_open(self.archive)
+        name = f.keys()[0]
+        with self.assertRaises(TypeError):
+            copy.copy(f)
+        f.close()
+        f.close()
+        for use in (f.digest, f.metadata, lambda: f.read_file("config.json"), lambda: f.get_tensor(name), lambda: f.get_slice(name)[0:1]):
+            with self.assertRaises(ValueError):
+                use()
+        for wrong in (lambda: qstore.safe_open(None), lambda: qstore.unpack(None, "x"), lambda: qstore.safe_open()):
+            with self.assertRaises(TypeError):
+                wrong()
+        with self.assertRaises(ValueError):
+            qstore.safe_open(self.archive + "\0x")
+
+    def test_closing_waits_for_readers(self):
+        for _ in range(10):
+            f = qstore.safe_open(self.archive)
+            names, seen = f.keys(), []
+
+            def read():
+                try:
+                    for name in names:
+                        f.get_tensor(name)
+                except ValueError as error:
+                    seen.append(str(error))
+
+            threads = [threading.Thread(target=read) for _ in range(3)]
+            for thread in threads:
+                thread.start()
+            f.close()
+            for thread in threads:
+                thread.join()
+            self.assertTrue(all(text == "the archive is closed" for text in seen))
 
     def test_an_exception_of_the_callback_cancels(self):
         output = os.path.join(self.folder.name, "cancelled.qstore")

@@ -144,7 +144,9 @@ def call(function, *arguments):
 
 
 def path_bytes(path):
-    """A path as the library takes it; None stays None."""
+    """A path as the library takes it; None stays None. A zero byte would cut it."""
+    if path is not None and b"\0" in os.fsencode(path):
+        raise ValueError("embedded null byte in a path")
     return None if path is None else os.fsencode(path)
 
 

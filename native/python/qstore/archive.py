@@ -1,6 +1,8 @@
 """Reading tensors: safe_open and load_file, in the habits of the package safetensors."""
 
 import json
+import threading
+from contextlib import contextmanager
 from ctypes import byref, c_char, c_uint32, c_void_p, cast, create_string_buffer
 
 from ._library import (Work, call, library, path_bytes, qstore_archive_info, qstore_file_info,
@@ -58,7 +60,7 @@ class TensorSlice:
                 raise IndexError(f"row {row} of tensor {tensor.name}, which has {n}")
             first, rest = row % n, 0
             last = first + 1
-        row_size = tensor.size // n
+        row_size = tensor.size // n if n else 0
         data = self._owner.read(tensor, first * row_size, (last - first) * row_size)
         array = array_of(data, tensor.dtype, [last - first, *tensor.shape[1:]], self._owner.framework)
         return array[(rest, *index[1:])]
@@ -75,9 +77,13 @@ class safe_open:
     """
 
     def __init__(self, path, precision="high", framework="np", base=None, threads=0, digest=None):
+        self._changed = threading.Condition()  # of the next two fields
+        self._archive = c_void_p()
+        self._readers = 0
         self.framework = framework
         self._threads = threads
-        self._archive = c_void_p()
+        if path is None:
+            raise TypeError("a path is needed, not None")
         call("qstore_open", path_bytes(path), byref(self._archive))
         try:
             if digest is not None:
@@ -112,13 +118,35 @@ class safe_open:
         self.close()
 
     def close(self):
-        """Closes the archive. It is called at the end of a with statement."""
-        if self._archive:
-            library.qstore_close(self._archive)
-            self._archive = c_void_p()
+        """Closes the archive when no other thread reads it. It is called at the end of a with statement."""
+        with self._changed:
+            archive, self._archive = self._archive, c_void_p()
+            while self._readers:
+                self._changed.wait()
+            if archive:
+                library.qstore_close(archive)
 
     def __del__(self):
-        self.close()
+        if hasattr(self, "_changed"):
+            self.close()
+
+    def __reduce__(self):
+        raise TypeError("an open archive cannot be copied: open it again")
+
+    @contextmanager
+    def _opened(self):
+        """The archive, which is not closed meanwhile."""
+        with self._changed:
+            if not self._archive:
+                raise ValueError("the archive is closed")
+            archive = self._archive
+            self._readers += 1
+        try:
+            yield archive
+        finally:
+            with self._changed:
+                self._readers -= 1
+                self._changed.notify_all()
 
     def keys(self):
         """The names of the variant's tensors, in the archive's order."""
@@ -127,7 +155,8 @@ class safe_open:
     def digest(self):
         """The archive's digest, "sha256-…"."""
         text = create_string_buffer(52)
-        library.qstore_get_digest(self._archive, text)
+        with self._opened() as archive:
+            library.qstore_get_digest(archive, text)
         return text.value.decode()
 
     def offset_keys(self):
@@ -156,12 +185,12 @@ class safe_open:
 
     def read(self, tensor, offset, size, progress=None):
         """Bytes of a tensor, as an array of bytes of the framework."""
-        if not self._archive:
-            raise ValueError("the archive is closed")
-        data, address = memory(size, self.framework)
-        if size:
+        with self._opened() as archive:
+            data, address = memory(size, self.framework)
+            if not size:
+                return data
             work = Work(progress, threads=self._threads)
-            work.call("qstore_read_tensor", self._archive, tensor.number, offset, size, c_void_p(address), byref(work.struct))
+            work.call("qstore_read_tensor", archive, tensor.number, offset, size, c_void_p(address), byref(work.struct))
         return data
 
     def get_tensor(self, name, file=None, progress=None):
@@ -185,8 +214,8 @@ class safe_open:
 
     def _read_file(self, number, offset, size):
         data = bytearray(size)
-        if size:
-            call("qstore_read_file", self._archive, number, offset, size, c_char_array(data), None)
+        with self._opened() as archive:
+            call("qstore_read_file", archive, number, offset, size, c_char_array(data), None)
         return data
 
     def metadata(self):

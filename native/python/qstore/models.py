@@ -43,6 +43,8 @@ def unpack(archive, output, *, precision="high", base=None, files=None, tensors=
 
     Raises QstoreError, and what the callbacks raise.
     """
+    if archive is None or output is None:
+        raise TypeError("the archive and the output are paths, not None")
     opened = c_void_p()
     result = qstore_unpack_result()
     work = Work(progress, warn, threads)

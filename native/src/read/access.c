@@ -33,7 +33,6 @@ struct qs_access {
 	qs_decoder *idle[IDLE_MAX];
 	size_t n_idle;
 	uint64_t download_sizes[QS_VARIANTS_MAX]; /* 0: not counted yet */
-	uint8_t *is_checked; /* for each file: is it a stored member whose SHA-256 was compared? */
 };
 
 qs_access *qs_access_create(const qstore_archive *archive)
@@ -45,8 +44,7 @@ qs_access *qs_access_create(const qstore_archive *archive)
 	pthread_mutex_init(&access->lock, NULL);
 	access->cache = qs_cache_create(CACHE_DEFAULT);
 	access->wholes = qs_wholes_create(archive);
-	access->is_checked = calloc((size_t)archive->index.n_files + 1, 1);
-	if (!access->cache || !access->wholes || !access->is_checked) {
+	if (!access->cache || !access->wholes) {
 		qs_access_destroy(access);
 		return NULL;
 	}
@@ -73,7 +71,6 @@ void qs_access_destroy(qs_access *access)
 	qs_wholes_destroy(access->wholes);
 	qs_cache_destroy(access->cache);
 	pthread_mutex_destroy(&access->lock);
-	free(access->is_checked);
 	free(access);
 }
 
@@ -258,37 +255,11 @@ static qstore_status fill_member(void *user, uint8_t *dst, qstore_error *error)
 	return qs_member_read(taker.archive, taker.file, take_bytes, &taker, error);
 }
 
-/* Reads a range of a stored member. Before the first range, the whole member is compared with its SHA-256. */
-static qstore_status read_stored(qs_access *access, uint32_t number, const qs_file *file, uint64_t offset,
-                                 size_t size, uint8_t *dst, qstore_error *error)
-{
-	const qstore_archive *archive = access->archive;
-	pthread_mutex_lock(&access->lock);
-	int is_checked = access->is_checked[number];
-	pthread_mutex_unlock(&access->lock);
-	if (!is_checked) {
-		member_taker taker = {archive, file, size == file->size ? dst : NULL};
-		qstore_status status = qs_member_read(archive, file, take_bytes, &taker, error);
-		if (status)
-			return status;
-		pthread_mutex_lock(&access->lock);
-		access->is_checked[number] = 1;
-		pthread_mutex_unlock(&access->lock);
-		if (size == file->size)
-			return QSTORE_OK;
-	}
-	return qs_source_read(&archive->source, archive->payload_offset + file->offset + offset, size, dst,
-	                      error);
-}
-
 static qstore_status read_member(qs_access *access, uint32_t number, const qs_file *file, uint64_t offset,
                                  size_t size, uint8_t *dst, qstore_error *error)
 {
-	if (size == 0 || (!dst && file->kind == QS_FILE_STORED && !access->archive->pin))
+	if (size == 0)
 		return QSTORE_OK;
-	/* With a digest, bytes are not read a second time, when they may have changed. */
-	if (file->kind == QS_FILE_STORED && !access->archive->pin)
-		return read_stored(access, number, file, offset, size, dst, error);
 	member_taker taker = {access->archive, file, NULL};
 	return qs_cache_read(access->cache, (qs_cache_key){QS_NONE, number}, (size_t)file->size, fill_member,
 	                     &taker, (size_t)offset, size, dst, error);

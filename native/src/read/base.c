@@ -144,8 +144,10 @@ static qstore_status open_base(const qstore_archive *archive, const char *path, 
 		base->files[i] = (qs_base_file){-1, QS_NONE};
 	qs_model model = {0};
 	qstore_status status = qstore_open(path, &base->archive, error);
-	if (status == QSTORE_NOT_QSTORE || status == QSTORE_IO)
+	if (status == QSTORE_NOT_QSTORE || status == QSTORE_IO) {
+		qs_error_clear(error);
 		status = qs_model_open_with(&model, path, &(qs_model_options){.takes_pickles = 1}, error);
+	}
 	for (uint32_t i = 0; i < base->n_files && !status; i++) {
 		qs_file file;
 		qs_index_file(&archive->index, i, &file);

@@ -22,6 +22,9 @@ typedef struct member {
 
 static qstore_status fail_damaged(const member *m, const char *what, qstore_error *error)
 {
+	if (m->archive->pin)
+		return qs_fail(error, QSTORE_INTEGRITY, "%s: file %.400s is not what the digest promises",
+		               m->archive->path, m->file->name);
 	return qs_fail(error, QSTORE_CORRUPT, "%s: file %.400s is damaged: %s", m->archive->path, m->file->name,
 	               what);
 }
