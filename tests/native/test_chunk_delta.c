@@ -88,9 +88,11 @@ static void test_delta(void **state)
 			f->values[size * v] ^= (uint8_t)rng_below(&r, 4);
 		}
 		qs_chunk_desc desc = delta_desc(f, fine, coarse, 65536);
-		round_trip(f, &desc, f->values);
+		size_t coded_size = round_trip(f, &desc, f->values);
+		/* zstd finds patterns that rise too, newer versions more of them. */
 		if (covers(fine, coarse))
-			assert_int_equal(f->coded[0], QS_MODE_DELTA);
+			assert_true(f->coded[0] == QS_MODE_DELTA ||
+			            (f->coded[0] == QS_MODE_ZSTD && coded_size < decoded_size(&desc) / 2));
 	}
 }
 
