@@ -84,7 +84,7 @@ test("reading with a digest fetches little more than without", async (t) => {
 test("another archive is refused when it is opened, and a digest that is none is a wrong use", async () => {
 	const other = `sha256-${Buffer.alloc(32).toString("base64")}`;
 	await assert.rejects(openQstore(data, { integrity: other, workers: false }), { code: "INTEGRITY", message: /its own is sha256-/ });
-	for (const integrity of ["", "abc", "md5-aaaa", `${other}x`, digest.replace("sha256", "SHA256"), "0".repeat(63)])
+	for (const integrity of ["", "abc", "md5-aaaa", `${other}x`, digest.replace("sha256", "SHA256"), "0".repeat(63), other.replace("A=", "B=")])
 		await assert.rejects(openQstore(data, { integrity, workers: false }), { code: "USAGE" }, integrity);
 	for (const [command, ...args] of [[join(bin, "qstore-unpack")], [process.execPath, decodeCli]]) {
 		const { status, stderr } = spawnSync(command, [...args, path, "--digest", other, "-o", join(folder, "no")], { encoding: "utf8" });

@@ -202,6 +202,13 @@ class Archives(unittest.TestCase):
                 wrong()
         with self.assertRaises(ValueError):
             qstore.safe_open(self.archive + "\0x")
+        with self.assertRaises(ValueError):
+            qstore.safe_open(self.archive, framework="tf")
+
+    def test_one_file_by_name(self):
+        output = os.path.join(self.folder.name, "one")
+        self.assertEqual(qstore.unpack(self.archive, output, files="config.json")[0], 1)
+        self.assertEqual(os.listdir(output), ["config.json"])
 
     def test_closing_waits_for_readers(self):
         for _ in range(10):

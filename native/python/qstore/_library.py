@@ -151,9 +151,11 @@ def path_bytes(path):
 
 
 def text_list(texts):
-    """A NULL-terminated array of texts; None stays None. Keep it as long as it is in use."""
+    """A NULL-terminated array of texts, or of a single one; None stays None. Keep it as long as it is in use."""
     if texts is None:
         return None
+    if isinstance(texts, (str, bytes, os.PathLike)):
+        texts = [texts]
     texts = [os.fsencode(text) for text in texts]
     return (c_char_p * (len(texts) + 1))(*texts, None)
 

@@ -84,6 +84,8 @@ class safe_open:
         self._threads = threads
         if path is None:
             raise TypeError("a path is needed, not None")
+        if framework not in ("np", "pt"):
+            raise ValueError(f"framework {framework}: give \"np\" or \"pt\"")
         call("qstore_open", path_bytes(path), byref(self._archive))
         try:
             if digest is not None:

@@ -197,7 +197,10 @@ static int read_digest(const char *text, uint8_t digest[32])
 	    EVP_DecodeBlock(bytes, (const unsigned char *)text + PREFIX_SIZE, BASE64_SIZE) != sizeof(bytes))
 		return 0;
 	memcpy(digest, bytes, 32);
-	return 1;
+	/* The last digit has two bits that are not used, and may not be set. */
+	char canonical[QSTORE_DIGEST_SIZE];
+	write_digest(digest, canonical);
+	return strcmp(text, canonical) == 0;
 }
 
 qstore_status qs_pin_archive(qstore_archive *archive, qstore_error *error)
@@ -221,7 +224,7 @@ qstore_status qstore_pin(qstore_archive *archive, const char *digest, qstore_err
 		return qs_fail(error, QSTORE_USAGE, "%s: give the digest before the base", archive->path);
 	if (!read_digest(digest, wanted))
 		return qs_fail(error, QSTORE_USAGE,
-		               "%.100s: is no digest: it begins with sha256-, as qstore-info prints it", digest);
+		               "%.100s: is no digest: it is sha256- and 44 digits, as qstore-info prints it", digest);
 	if (memcmp(wanted, archive->digest, 32) != 0) {
 		write_digest(archive->digest, own);
 		return qs_fail(error, QSTORE_INTEGRITY, "%s: is not the archive of this digest: its own is %s",
