@@ -13,16 +13,17 @@
  * all zero mean the defaults. Their first field, struct_size, tells the library which fields the program
  * knows: set it to the struct's sizeof, so that a program built with this header goes on to work with later
  * libraries, whose structs have more fields. 0 stands for the fields of version 0.1. Structs that the library
- * fills do not grow. Sizes are in bytes unless a comment says otherwise.
+ * fills do not grow. Sizes are in bytes unless a comment says otherwise. Pointers that are passed are not
+ * NULL unless a comment allows it.
  *
  * Ownership. Options and paths belong to the caller and are needed only during the call. Pointers in info
  * structs belong to the archive and are valid until qstore_close(); "static" names are valid for ever.
  *
  * Threads. There is no global state: distinct archives are independent, and several threads may read one open
- * archive at once, but not while another calls qstore_set_base() or qstore_close() on it. Work is done on
- * threads of its own (qstore_work), which have ended when the function returns. Callbacks are called by one
- * thread at a time, but not always by the same one. No signal handlers are installed; a handler of yours may
- * set the `cancel` flag.
+ * archive at once, but not while another calls qstore_pin(), qstore_set_base() or qstore_close() on it. Work
+ * is done on threads of its own (qstore_work), which have ended when the function returns. Callbacks are
+ * called by one thread at a time, but not always by the same one. No signal handlers are installed; a handler
+ * of yours may set the `cancel` flag.
  *
  * Memory is about 8 MiB for each thread of work, and the index (below 0.1 % of a large model).
  *
