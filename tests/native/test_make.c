@@ -68,11 +68,17 @@ static void quantizes_no_adapters(void **state)
 {
 	gen_matrix m = gen_weights(1, QS_BF16, 16, 192);
 	qstore_pack_options options = {.high = scratch_path(state, "model.safetensors"),
-	                               .output = scratch_path(state, "a.qstore")};
+	                               .output = scratch_path(state, "a.qstore"),
+	                               .force = 1};
 	qstore_pack_result result;
-	write_model(options.high, "base_model.model.layers.0.q_proj.lora_A.weight", &m);
-	archive_pack_with(options, &result);
-	assert_true(result.nothing_quantized);
+	static const char *const names[] = {"base_model.model.layers.0.q_proj.lora_A.weight",
+	                                    "unet.mid.attn1.processor.to_q_lora.down.weight",
+	                                    "unet.mid.attn1.to_q.lora.up.weight"};
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		write_model(options.high, names[i], &m);
+		archive_pack_with(options, &result);
+		assert_true(result.nothing_quantized);
+	}
 	gen_matrix_free(&m);
 }
 

@@ -1,5 +1,6 @@
 /* Pairs whose tensors differ in shape, order or name although they are of the same weights: padded,
  * transposed, sliced, renamed; scales along any axis. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +12,9 @@
 #include <cmocka.h>
 #include <qstore.h>
 
+#include "core/bytes.h"
 #include "core/index.h"
+#include "core/rules.h"
 #include "../generate/tensors.h"
 #include "pair_help.h"
 #include "scratch.h"
@@ -189,6 +192,65 @@ static void finds_scales_along_any_axis(void **state)
 	}
 }
 
+/* Zero points of PyTorch are I64: by row, and one for all, of signed codes and others. */
+static void takes_zero_points_of_wide_integers(void **state)
+{
+	enum { N = 48, M = 64 };
+	for (unsigned i = 0; i < 2 * 2 * 2; i++) {
+		int by_row = i & 1, is_wide = i >> 1 & 1, is_signed = i >> 2 & 1;
+		const uint64_t dims[] = {N, M}, n = by_row ? N : 1;
+		gen_matrix m = gen_weights(i, QS_BF16, N, M);
+		uint8_t codes[N * M], zeros[8 * N] = {0};
+		float scales[N], most = 0;
+		for (uint64_t row = 0; row < N; row++) {
+			float row_most = 0;
+			for (uint64_t at = row * M; at < (row + 1) * M; at++)
+				row_most = fmaxf(row_most, fabsf(qs_half_value(qs_load16(m.data + 2 * at), QS_BF16)));
+			most = fmaxf(most, row_most);
+			scales[row] = row_most / 90;
+		}
+		scales[0] = by_row ? scales[0] : most / 90;
+		for (uint64_t row = 0; row < N; row++) {
+			uint64_t used = by_row ? row : 0;
+			int zero = (is_signed ? 0 : 128) + (int)(used * 7 % 31) - 9;
+			for (uint64_t at = row * M; at < (row + 1) * M; at++)
+				codes[at] =
+				    (uint8_t)((int)rintf(qs_half_value(qs_load16(m.data + 2 * at), QS_BF16) / scales[used]) +
+				              zero);
+			if (is_wide)
+				qs_store64(zeros + 8 * used, (uint64_t)(int64_t)zero);
+			else
+				qs_store32(zeros + 4 * used, (uint32_t)zero);
+		}
+		gen_tensors high = {0}, low = {0};
+		gen_add_matrix(&high, "fc.weight", &m);
+		gen_add(&low, "fc.weight", is_signed ? QS_I8 : QS_U8, 2, dims, codes);
+		gen_add(&low, "fc.scale", QS_F32, by_row, &n, scales);
+		gen_add(&low, "fc.zero_point", is_wide ? QS_I64 : QS_I32, by_row, &n, zeros);
+		expect_paired(state, &high, &low, N * M);
+		gen_matrix_free(&m);
+	}
+}
+
+/* Integers that no byte holds are no zero points. */
+static void leaves_larger_integers_alone(void **state)
+{
+	static const int64_t values[][2] = {{-1, 128}, {0, 256}, {-129, 0}, {INT64_MIN, INT64_MAX}};
+	for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+		const uint64_t n = 48;
+		uint8_t zeros[8 * 48] = {0};
+		gen_tensors high = {0}, low = {0};
+		gen_matrix m = gen_weights(i, QS_BF16, n, 64);
+		qs_store64(zeros, (uint64_t)values[i][0]);
+		qs_store64(zeros + 8 * 47, (uint64_t)values[i][1]);
+		gen_add_matrix(&high, "fc.weight", &m);
+		gen_add_int8(&low, "fc", &m, GEN_SCHEME_DIVIDE);
+		gen_add(&low, "fc.zero_point", QS_I64, 1, &n, zeros);
+		expect_paired(state, &high, &low, n * 64);
+		gen_matrix_free(&m);
+	}
+}
+
 enum { EXPERTS = 3, ROWS = 32, COLS = 64 };
 
 /* Experts [EXPERTS, 2 ROWS, COLS] in one model, gates and ups apart in the other. */
@@ -280,6 +342,8 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(pairs_transposed_matrices, scratch_setup, scratch_teardown),
 	    cmocka_unit_test_setup_teardown(finds_scales_of_other_kinds, scratch_setup, scratch_teardown),
 	    cmocka_unit_test_setup_teardown(finds_scales_along_any_axis, scratch_setup, scratch_teardown),
+	    cmocka_unit_test_setup_teardown(takes_zero_points_of_wide_integers, scratch_setup, scratch_teardown),
+	    cmocka_unit_test_setup_teardown(leaves_larger_integers_alone, scratch_setup, scratch_teardown),
 	    cmocka_unit_test_setup_teardown(pairs_fused_experts, scratch_setup, scratch_teardown),
 	    cmocka_unit_test_setup_teardown(pairs_transposed_slices, scratch_setup, scratch_teardown),
 	    cmocka_unit_test_setup_teardown(pairs_renamed_tensors, scratch_setup, scratch_teardown),

@@ -163,8 +163,11 @@ static int part_is_left_out(const char *part, size_t size, int is_first, int is_
 			return 1;
 	if (is_first && (part_is(part, size, "shared") || (is_last && part_is(part, size, "output"))))
 		return 1; /* T5's embedding; Llama's head as Meta names it */
-	if (size > 5 && !memcmp(part, "lora_", 5))
-		return 1; /* adapters, which are added to quantized weights */
+	/* Adapters, which are added to quantized weights: lora_A, or lora.down and to_q_lora.down of
+	 * diffusers. */
+	if (part_is(part, size, "lora") ||
+	    (size > 5 && (!memcmp(part, "lora_", 5) || !memcmp(part + size - 5, "_lora", 5))))
+		return 1;
 	return part_has(part, size, "embed") || part_has(part, size, "norm") ||
 	       (size > 3 && !memcmp(part, "ln_", 3)) || (size > 5 && !memcmp(part + size - 5, "_head", 5));
 }

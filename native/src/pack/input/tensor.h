@@ -84,7 +84,8 @@ typedef struct pack_tensor {
 	struct pack_tensor *cast;        /* of F32: the derived tensor that is its cast to 16 bits, or NULL */
 	struct pack_tensor *equal;       /* the first of the tensors with the same bytes; NULL: none is known */
 	struct pack_tensor *next_equal;  /* the next one of these, or NULL */
-	struct pack_tensor *transposed;  /* of floats: the derived tensor with columns as rows, or NULL */
+	struct pack_tensor *bytes; /* of zero points in integers of 32 or 64 bits: a copy, a byte each, or NULL */
+	struct pack_tensor *transposed; /* of floats: the derived tensor with columns as rows, or NULL */
 	struct pack_tensor
 	    *matrix;         /* the codes that it is the file's form of: itself or a derived tensor; or NULL */
 	uint32_t chunk_rows; /* rows of a chunk; 0: as many as fit */

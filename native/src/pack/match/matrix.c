@@ -61,6 +61,8 @@ qstore_status pack_find_matrices(const pack_input *input, pack_derived *derived,
 		status = pack_map_variant(input, v, 0, &map, error);
 		for (size_t i = 0; i < map.n_tensors && !status; i++)
 			status = take_matrix(derived, &map, map.tensors[i], error);
+		for (size_t i = 0; i < map.n_tensors && !status; i++)
+			status = pack_narrow_zero_points(derived, map.tensors[i], error);
 		if (!status)
 			status = pack_take_onnx(input, derived, &map, v, error);
 		free(map.tensors);

@@ -25,6 +25,10 @@ void pack_set_matrix(pack_tensor *t, pack_tensor *codes, const pack_grid *grid, 
 pack_tensor *pack_derive_zero_points(pack_derived *derived, pack_tensor *packed, pack_view view,
                                      uint32_t bits, uint64_t rows, uint64_t cols);
 
+/* Makes t->bytes of a tensor whose name is one of zero points and whose elements are integers of 32 or 64
+ * bits, as PyTorch's q_per_channel_zero_points() are, if a byte holds each of them. Grids have only bytes. */
+qstore_status pack_narrow_zero_points(pack_derived *derived, pack_tensor *t, qstore_error *error);
+
 /* "PREFIX/NAME" where the file has a prefix, else the name; NULL when out of memory. */
 const char *pack_with_prefix(pack_derived *derived, const char *prefix, const char *name);
 

@@ -268,11 +268,13 @@ static void find_candidates(pack_search *s, const pack_map *map, const pack_tens
 			continue;
 		size_t n_grids = find_grids(scales, codes, grids);
 		n_scales += n_grids > 0;
-		for (size_t j = 0; j < n_named; j++)
+		for (size_t j = 0; j < n_named; j++) {
+			pack_tensor *bytes = named[j]->bytes ? named[j]->bytes : named[j];
 			if (is_zero_points_name(named[j]->full + stem_of(codes->full)) &&
-			    pack_n_elems(named[j]) == pack_n_elems(named[i]) &&
-			    (named[j]->dtype == QS_U8 || named[j]->dtype == QS_I8))
-				zero_points = pack_scales_of_part(s->derived, named[j], codes);
+			    pack_n_elems(bytes) == pack_n_elems(named[i]) &&
+			    (bytes->dtype == QS_U8 || bytes->dtype == QS_I8))
+				zero_points = pack_scales_of_part(s->derived, bytes, codes);
+		}
 		size_t n_rules = find_rules(codes, zero_points, rules);
 		for (size_t j = 0; j < n_grids; j++)
 			for (size_t r = 0; r < n_rules; r++) {
