@@ -152,8 +152,8 @@ static void print_table(const qstore_pack_options *options, const qstore_pack_re
 	for (uint32_t i = 0; i < result->n_variants; i++)
 		print_file(&result->variants[i]);
 	if (result->n_paired > 0)
-		printf("%llu paired tensors: %.2f bits per weight for %s versions\n",
-		       (unsigned long long)result->n_paired, paired_bits(result),
+		printf("%llu paired tensor%s: %.2f bits per weight for %s versions\n",
+		       (unsigned long long)result->n_paired, result->n_paired == 1 ? "" : "s", paired_bits(result),
 		       result->n_variants == 2 ? "both" : "all");
 	for (uint32_t i = 0; i < result->n_rules; i++) {
 		const qstore_pack_rule *rule = &result->rules[i];
@@ -164,15 +164,18 @@ static void print_table(const qstore_pack_options *options, const qstore_pack_re
 			printf("all but %.3f %% of the codes\n", 100.0 * ratio(rule->n_exceptions, rule->n_weights));
 	}
 	if (result->n_delta > 0)
-		printf("%llu tensors as differences to other floats: %.2f bits per weight\n",
-		       (unsigned long long)result->n_delta, ratio(8 * result->delta_size, result->delta_weights));
+		printf("%llu tensor%s to other floats: %.2f bits per weight\n", (unsigned long long)result->n_delta,
+		       result->n_delta == 1 ? " as a difference" : "s as differences",
+		       ratio(8 * result->delta_size, result->delta_weights));
 	if (result->n_equal > 0)
-		printf("%llu tensors are equal to others and share their bytes\n",
-		       (unsigned long long)result->n_equal);
+		printf("%llu tensor%s\n", (unsigned long long)result->n_equal,
+		       result->n_equal == 1 ? " is equal to another and shares its bytes"
+		                            : "s are equal to others and share their bytes");
 	if (result->n_base_equal + result->n_base_delta > 0)
-		printf("%llu tensors are the same in %s, %llu are differences to it: unpacking needs it\n",
-		       (unsigned long long)result->n_base_equal, options->base,
-		       (unsigned long long)result->n_base_delta);
+		printf("%llu tensor%s the same in %s, %llu %s to it: unpacking needs it\n",
+		       (unsigned long long)result->n_base_equal, result->n_base_equal == 1 ? " is" : "s are",
+		       options->base, (unsigned long long)result->n_base_delta,
+		       result->n_base_delta == 1 ? "is a difference" : "are differences");
 	printf("digest %s\n", result->digest);
 	if (result->nothing_quantized)
 		printf("No tensor of %s is fit to be quantized: it is stored alone\n", options->high);

@@ -139,6 +139,10 @@ test("include and exclude choose what is quantized", () => {
 	assert.ok(refined("--include", "*embed_tokens*").includes("model.embed_tokens.weight"));
 	bad(1, /no tensor's name is like \*no_such\*/, "qstore-pack", "high", "-o", "x.qstore", "--include", "*no_such*");
 	const none = good("qstore-pack", "high", "-o", "none.qstore", "--exclude", "*");
+	const others = ["mlp", "layers.1.", "k_proj", "v_proj", "o_proj"].flatMap((name) => ["--exclude", `*${name}*`]);
+	const one = good("qstore-pack", "high", "-o", "one.qstore", ...others);
+	assert.match(one, /^1 paired tensor: /m);
+	assert.doesNotMatch(one, /^1 tensors/m);
 	assert.match(none, /No tensor of high is fit to be quantized: it is stored alone/);
 });
 

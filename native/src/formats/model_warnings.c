@@ -66,13 +66,16 @@ static qstore_status warn_of_cache(qs_model *model, qstore_error *error)
 			continue;
 		for (size_t i = 0; i < model->n_files; i++) {
 			const char *other = model->files[i].name;
-			if (!strncmp(other, name, (size_t)(blobs - name)) &&
-			    !strncmp(other + (blobs - name), "snapshots/", 10))
-				return qs_model_warn(model, error,
-				                     "%s: the cache of a hub, which has every file twice: give the folder of "
-				                     "the revision, as in \"" QS_NAME_SHOWN
-				                     "\", or leave '%.*sblobs/*' out by --skip",
-				                     qs_shown_path(model->path), other, (int)(blobs - name), name);
+			if (strncmp(other, name, (size_t)(blobs - name)) != 0 ||
+			    strncmp(other + (blobs - name), "snapshots/", 10) != 0)
+				continue;
+			const char *revision = other + (blobs - name) + 10;
+			int shown = (int)(revision + strcspn(revision, "/") - other);
+			return qs_model_warn(model, error,
+			                     "%s: the cache of a hub, which has every file twice: give the folder of "
+			                     "a revision, such as \"%.*s\", or leave '%.*sblobs/*' out by --skip",
+			                     qs_shown_path(model->path), shown < 200 ? shown : 200, other,
+			                     (int)(blobs - name), name);
 		}
 		return QSTORE_OK;
 	}
