@@ -82,6 +82,32 @@ static void add_packed_elsewhere(gen_tensors *high, gen_tensors *low)
 	gen_matrix_free(&b);
 }
 
+/* Codes of a byte each under a name that is not known. */
+static void add_renamed_codes(gen_tensors *high, gen_tensors *low)
+{
+	gen_matrix a = gen_weights(1, QS_BF16, 64, 128);
+	int8_t codes[64 * 128];
+	float scales[64];
+	gen_int8_codes(&a, GEN_SCHEME_DIVIDE, codes, scales);
+	gen_add_matrix(high, "score.weight", &a);
+	gen_add(low, "score.weight_q", QS_I8, 2, (uint64_t[]){64, 128}, codes);
+	gen_add(low, "score.weight_q_scale", QS_F32, 1, (uint64_t[]){64}, scales);
+	gen_matrix_free(&a);
+}
+
+/* Codes whose scales are elsewhere. */
+static void add_codes_without_scales(gen_tensors *high, gen_tensors *low)
+{
+	gen_matrix a = gen_weights(1, QS_BF16, 64, 128);
+	int8_t codes[64 * 128];
+	float scales[64];
+	gen_int8_codes(&a, GEN_SCHEME_DIVIDE, codes, scales);
+	gen_add_matrix(high, "score.weight", &a);
+	gen_add(low, "score.weight", QS_I8, 2, (uint64_t[]){64, 128}, codes);
+	gen_add(low, "scales.17", QS_F32, 1, (uint64_t[]){64}, scales);
+	gen_matrix_free(&a);
+}
+
 /* Adds a matrix whose rows have another order in the coarse model, so that each row meets the scale of
  * another. */
 static void add_permuted(gen_tensors *high, gen_tensors *low)
@@ -106,6 +132,8 @@ static void stores_apart_what_does_not_fit(void **state)
 	    {add_other_shape, "another shape"},
 	    {add_packed, "packed in another way"},
 	    {add_packed_elsewhere, "packed in another way"},
+	    {add_renamed_codes, "(codes under an unknown name)"},
+	    {add_codes_without_scales, "(no scales fit its codes)"},
 	    {add_permuted, "other values"},
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

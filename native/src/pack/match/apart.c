@@ -39,6 +39,8 @@ static apart_range range_from(const pack_apart *apart, size_t first)
 	    [PACK_FAR_VALUES] = " (values too far off)",
 	    [PACK_OTHER_VALUES] = " (other values)",
 	    [PACK_OTHER_SHAPE] = " (another shape)",
+	    [PACK_NO_SCALES] = " (no scales fit its codes)",
+	    [PACK_OTHER_NAME] = " (codes under an unknown name)",
 	    [PACK_OTHER_PACKING] = " (packed in another way)",
 	};
 	apart_range range = {.first = first, .end = first};

@@ -13,6 +13,8 @@ typedef enum pack_match {
 	PACK_FAR_VALUES,    /* both are related, but the coarser one says too little about the values */
 	PACK_OTHER_VALUES,  /* both have nothing to do with each other */
 	PACK_OTHER_SHAPE,   /* the shapes differ, and no common part fits */
+	PACK_NO_SCALES,     /* the coarser one has codes, but no scales that fit them */
+	PACK_OTHER_NAME,    /* the coarser model has codes of a byte each, under a name that is not known */
 	PACK_OTHER_PACKING  /* the coarser one has codes that are packed in a way that is not known */
 } pack_match;
 

@@ -88,8 +88,11 @@ static qstore_status pair_by_key(pack_pairing *q, pack_tensor *t, variant_range 
 	}
 	int is_matrix = qs_dtype_is_float(t->dtype) && t->n_dims > 1 && t->coding.role == PACK_PLAIN;
 	for (uint32_t v = coarser.first; v-- > coarser.last && is_matrix && !*has_namesake;) {
-		if (pack_has_packed_codes(&q->names[v], t)) {
-			apart.why = PACK_OTHER_PACKING;
+		const pack_tensor *codes = pack_find_unknown_codes(&q->names[v], t);
+		if (codes) {
+			apart.why = codes->size == pack_n_elems(t) && qs_dtype_size(codes->dtype) == 1
+			                ? PACK_OTHER_NAME
+			                : PACK_OTHER_PACKING;
 			apart.coarse_variant = v;
 		}
 	}

@@ -101,7 +101,7 @@ static qstore_status pair_with_codes(pack_pairing *q, pack_tensor *fine, pack_te
 		status = pack_find_rule(&q->search, half, codes, &q->names[coarse_variant], &found, &fit, error);
 	if (status)
 		return status;
-	*match = PACK_OTHER_PACKING;
+	*match = PACK_NO_SCALES;
 	if (!found)
 		return QSTORE_OK;
 	/* The grid that was found may have other columns than the tensors: see pack_find_rule. */

@@ -110,14 +110,14 @@ int pack_has_scales(const pack_map *map, const pack_tensor *codes)
 	return 0;
 }
 
-int pack_has_packed_codes(const pack_map *map, const pack_tensor *fine)
+const pack_tensor *pack_find_unknown_codes(const pack_map *map, const pack_tensor *fine)
 {
 	pack_tensor *named[NAMED_MAX];
 	size_t n = find_named(map, fine, named);
 	for (size_t i = 0; i < n; i++)
 		if (named[i]->size >= pack_n_elems(fine) / 8 && !qs_dtype_is_float(named[i]->dtype))
-			return 1;
-	return 0;
+			return named[i];
+	return NULL;
 }
 
 /* Are codes stored as they are, a byte each? */

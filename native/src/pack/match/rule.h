@@ -46,9 +46,10 @@ void pack_search_free(pack_search *search);
 int pack_is_scales_name(const char *name);
 /* Is there a tensor that is named like scales of these codes? map: their variant's, by name. */
 int pack_has_scales(const pack_map *map, const pack_tensor *codes);
-/* Is there a tensor that may be these floats' codes, packed in a way that is not known? It is named like a
- * part of the floats' module, and has a bit for each value at least. map: of a coarser variant, by name. */
-int pack_has_packed_codes(const pack_map *map, const pack_tensor *fine);
+/* A tensor that may be these floats' codes under a name, or packed in a way, that is not known; or NULL. It
+ * is named like a part of the floats' module, and has a bit for each value at least. map: of a coarser
+ * variant, by name. */
+const pack_tensor *pack_find_unknown_codes(const pack_map *map, const pack_tensor *fine);
 
 /* How well codes fit the values that they may have been made of. */
 typedef enum pack_fit {
