@@ -71,7 +71,7 @@ test("warnings are lines on standard error, once each, and --quiet hides them", 
 		cpSync(join(folder, name), join(folder, `stale-${name}`), { recursive: true });
 		writeFileSync(join(folder, `stale-${name}`, "model.safetensors.index.json"), JSON.stringify(index));
 	}
-	const warning = (name) => `qstore-pack: warning: stale-${name}/model.safetensors.index.json: 1 of 1 tensors that it names are elsewhere: ` +
+	const warning = (name) => `qstore-pack: warning: stale-${name}/model.safetensors.index.json: 1 of 1 tensors that it names is elsewhere: ` +
 		'"model.norm.weight" should be in "model-00003-of-00003.safetensors", which is missing; ' +
 		"it is packed as it is (is it another model's index, or is a shard missing?)\n";
 	const args = ["stale-high", "--low", "stale-low", "-o", "stale.qstore", "--force"];

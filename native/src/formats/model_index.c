@@ -78,10 +78,11 @@ static qstore_status check_map(qs_model *model, const qs_model_file *index, json
 		return QSTORE_OK;
 	return qs_model_warn(
 	    model, error,
-	    "%s: %zu of %zu tensors that it names are elsewhere: \"" QS_NAME_SHOWN
+	    "%s: %zu of %zu tensors that it names %s elsewhere: \"" QS_NAME_SHOWN
 	    "\" should be in \"" QS_NAME_SHOWN
 	    "\", %s; it is packed as it is (is it another model's index, or is a shard missing?)",
-	    path, wrong.n, json_object_size(map), wrong.tensor, wrong.shard, wrong.what);
+	    path, wrong.n, json_object_size(map), wrong.n == 1 ? "is" : "are", wrong.tensor, wrong.shard,
+	    wrong.what);
 }
 
 qstore_status qs_model_check_index(qs_model *model, const qs_model_file *index, qstore_error *error)

@@ -446,9 +446,10 @@ static qstore_status warn_of_doubles(splitting *s)
 				continue;
 			qstore_status status = qs_model_warn(
 			    s->model, s->error,
-			    "%s: %zu tensors of \"" QS_NAME_SHOWN "\" are in \"" QS_NAME_SHOWN
+			    "%s: %zu tensor%s of \"" QS_NAME_SHOWN "\" %s in \"" QS_NAME_SHOWN
 			    "\" too: both are packed; if it is the same model twice, leave one of them out by --skip",
-			    qs_shown_path(s->model->path), n_common, x->name, y->name);
+			    qs_shown_path(s->model->path), n_common, n_common == 1 ? "" : "s", x->name,
+			    n_common == 1 ? "is" : "are", y->name);
 			if (status)
 				return status;
 			break;

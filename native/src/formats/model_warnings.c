@@ -11,10 +11,10 @@ enum { START_SIZE = 512, POINTER_SIZE_MAX = 1024, WEIGHTS_SIZE_MIN = 16384, NAME
 typedef enum kind { POINTER, UNFINISHED, ARCHIVE, FOREIGN, N_KINDS } kind;
 
 static const char *const texts[N_KINDS] = {
-    [POINTER] = "a pointer of Git LFS, not the file itself; fetch it with `git lfs pull`",
-    [UNFINISHED] = "a download that did not end; fetch it again",
-    [ARCHIVE] = "an archive, of whose contents nothing is read",
-    [FOREIGN] = "no pickle and no weights that can be read: all of it goes into every variant as it is",
+    [POINTER] = "a pointer of Git LFS, not the file itself; fetch it with `git lfs pull`, or",
+    [UNFINISHED] = "a download that did not end; fetch it again, or",
+    [ARCHIVE] = "an archive, of whose contents nothing is read;",
+    [FOREIGN] = "no pickle and no weights that can be read: all of it goes into every variant as it is;",
 };
 
 static int ends_in_one_of(const char *name, const char *const *endings)
@@ -96,12 +96,12 @@ qstore_status qs_model_warn_of_files(qs_model *model, qstore_error *error)
 	qstore_status status = model->is_single ? QSTORE_OK : warn_of_cache(model, error);
 	for (int k = 0; k < N_KINDS && !status; k++) {
 		if (lists[k].n == 1)
-			status = qs_model_warn(model, error, "%s: %s is %s; or leave it out by --skip",
+			status = qs_model_warn(model, error, "%s: %s is %s leave it out by --skip",
 			                       qs_shown_path(model->path), lists[k].names, texts[k]);
 		else if (lists[k].n > 1)
-			status = qs_model_warn(model, error,
-			                       "%s: each of these %zu files is %s; or leave them out by --skip: %s",
-			                       qs_shown_path(model->path), lists[k].n, texts[k], lists[k].names);
+			status =
+			    qs_model_warn(model, error, "%s: each of these %zu files is %s leave it out by --skip: %s",
+			                  qs_shown_path(model->path), lists[k].n, texts[k], lists[k].names);
 	}
 	return status;
 }

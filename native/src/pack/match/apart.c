@@ -133,8 +133,9 @@ qstore_status pack_check_tally(const pack_tally *tally, const pack_input *input,
 	if (tally->wrong_weights <= tally->matched_weights)
 		return QSTORE_OK;
 	return qs_fail(error, QSTORE_MISMATCH,
-	               "%s does not belong to %s: %zu of %zu tensors that both have differ in shape or value: "
+	               "%s does not belong to %s: %zu of %zu tensors that both have differ%s in shape or value: "
 	               "%s%s; give a version of the same model, or pack both all the same with --allow-mismatch",
 	               label_of(input, tally->coarse).text, label_of(input, fine).text, tally->n_wrong,
-	               tally->n_compared, tally->wrong, tally->n_wrong > NAMED_MAX ? ", …" : "");
+	               tally->n_compared, tally->n_wrong == 1 ? "s" : "", tally->wrong,
+	               tally->n_wrong > NAMED_MAX ? ", …" : "");
 }
