@@ -16,6 +16,9 @@ MAKEFLAGS += --no-builtin-rules
 export PATH := $(CURDIR)/build/npm/node_modules/.bin:$(CURDIR)/build/node/node_modules/.bin:$(PATH)
 
 B := build
+ifeq ($(strip $(B)),)
+$(error B, the folder of what is built, is empty: leave it out for "build")
+endif
 WERROR ?= 0
 CFLAGS ?= -O3
 FUZZ_SECONDS ?= 60
