@@ -89,7 +89,7 @@ static void test_delta(void **state)
 		}
 		qs_chunk_desc desc = delta_desc(f, fine, coarse, 65536);
 		round_trip(f, &desc, f->values);
-		/* Of doubles over the patterns of 16 bits that are no numbers, zstd 1.5.7 makes fewer bytes. */
+		/* zstd 1.5.7 makes fewer bytes of doubles over the patterns of 16 bits that are no numbers. */
 		if (covers(fine, coarse))
 			assert_true(f->coded[0] == QS_MODE_DELTA || (f->coded[0] == QS_MODE_ZSTD && fine == QS_F64));
 	}
