@@ -5,7 +5,7 @@
 
 import { QstoreError } from "../error.js";
 import { digestOf } from "../util/sha256.js";
-import { bytesToFetch, readExactly } from "./source.js";
+import { bytesToFetch, readExactly, sourceOver } from "./source.js";
 
 /** @typedef {import("../format/archive-index.js").Index} Index */
 /** @typedef {import("./source.js").ReadOptions} ReadOptions */
@@ -75,15 +75,7 @@ export function sealedSource(source, index) {
 			`${name}${bad.end - bad.start} bytes from byte ${bad.start} on are not what the digest promises`);
 	};
 
-	return {
-		get byteLength() {
-			return source.byteLength;
-		},
-		name: source.name,
-		remote: source.remote,
-		get keeps() {
-			return source.keeps;
-		},
+	return sourceOver(source, {
 		sealed: true,
 		missing: (offset, length) => bytesToFetch(source, offset, length),
 		async read(offset, length, options) {
@@ -101,13 +93,13 @@ export function sealedSource(source, index) {
 			if (!begun && rest)
 				return (await rest).subarray(offset - start, end - start);
 			const out = new Uint8Array(length);
-			place(out, offset, stretches[first].start, await begun);
+			// Another reader's signal may have ended the reading that was waited for.
+			place(out, offset, stretches[first].start,
+				await begun?.catch(() => readProved(stretches[first].start, stretches[first].end, options)));
 			place(out, offset, start, await rest);
 			return out;
 		},
-		isFile: (info) => source.isFile?.(info) ?? false,
-		close: () => source.close?.(),
-	};
+	});
 }
 
 /**

@@ -107,12 +107,12 @@ export async function readExactly(source, offset, length, options) {
 }
 
 /**
- * A source whose first bytes have been read already and are not read again.
+ * A source that reads another one in its own way.
  * @param {Source} source
- * @param {Uint8Array} head the source's first bytes
+ * @param {Pick<Source, "read" | "missing" | "sealed">} own
  * @returns {Source}
  */
-export function withHead(source, head) {
+export function sourceOver(source, own) {
 	return {
 		get byteLength() {
 			return source.byteLength;
@@ -122,6 +122,20 @@ export function withHead(source, head) {
 		get keeps() {
 			return source.keeps;
 		},
+		isFile: (info) => source.isFile?.(info) ?? false,
+		close: () => source.close?.(),
+		...own,
+	};
+}
+
+/**
+ * A source whose first bytes have been read already and are not read again.
+ * @param {Source} source
+ * @param {Uint8Array} head the source's first bytes
+ * @returns {Source}
+ */
+export function withHead(source, head) {
+	return sourceOver(source, {
 		missing: (offset, length) => offset + length > head.length ? bytesToFetch(source, offset, length) : 0,
 		async read(offset, length, options) {
 			if (offset + length > head.length || options?.reload)
@@ -129,9 +143,7 @@ export function withHead(source, head) {
 			options?.signal?.throwIfAborted();
 			return head.subarray(offset, offset + length);
 		},
-		isFile: (info) => source.isFile?.(info) ?? false,
-		close: () => source.close?.(),
-	};
+	});
 }
 
 /**
