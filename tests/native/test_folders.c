@@ -125,6 +125,43 @@ static void nothing_is_made_of_a_pipeline(void **state)
 	expect_pack_fails(options, QSTORE_USAGE, "has several models in it");
 }
 
+/* A pipeline of which one part has weights: its INT8 version has these in the part's folder, under the name
+ * that they had, and the config.json beside them says so. */
+static void quantize_part(void **state, const char *folder, const char *name)
+{
+	char path[100], made[100];
+	qstore_pack_result result;
+	llama_options o = small_llama(QS_BF16, 1);
+	snprintf(path, sizeof path, "m/%s", folder);
+	o.high = scratch_path(state, path);
+	generate_llama(&o);
+	snprintf(made, sizeof made, "m/%s/%s", folder, name);
+	snprintf(path, sizeof path, "m/%s/model.safetensors", folder);
+	move(state, path, made);
+	scratch_write(state, "m/config.json", "{}", 2);
+	pack_and_restore(state, (qstore_pack_options){.high = scratch_path(state, "m")}, &result);
+	expect_names(&result, "int8 bf16");
+	expect_same_folder(scratch_path(state, "m"), scratch_path(state, "out/bf16"));
+	expect_restored(state, "m", "int8", "config.json");
+	snprintf(made, sizeof made, "out/int8/%s/%s", folder, name);
+	assert_true(scratch_exists(scratch_path(state, made)));
+	snprintf(made, sizeof made, "out/int8/%s/config.json", folder);
+	size_t size;
+	uint8_t *text = scratch_read(scratch_path(state, made), &size);
+	assert_non_null(memmem(text, size, "\"load_in_8bit\": true", 20));
+	free(text);
+}
+
+static void quantizes_a_text_encoder_in_its_folder(void **state)
+{
+	quantize_part(state, "text_encoder", "model.safetensors");
+}
+
+static void quantizes_a_unet_in_its_folder(void **state)
+{
+	quantize_part(state, "unet", "diffusion_pytorch_model.safetensors");
+}
+
 static void precisions_side_by_side_are_variants(void **state)
 {
 	qstore_pack_result result;
@@ -284,6 +321,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(pipelines_are_paired_part_by_part),
 	    TEST(nothing_is_made_of_a_pipeline),
+	    TEST(quantizes_a_text_encoder_in_its_folder),
+	    TEST(quantizes_a_unet_in_its_folder),
 	    TEST(precisions_side_by_side_are_variants),
 	    TEST(a_gguf_repository_is_one_archive),
 	    TEST(onnx_of_any_naming_is_paired),

@@ -10,9 +10,34 @@
 #include "row_maxima.h"
 #include "text.h"
 
-#define WEIGHTS_NAME "model.safetensors"
-
 /* ---- The file of weights ---- */
+
+/* The file that HIGH's weights begin with; find_quantizable has found tensors. */
+static const pack_file *first_weights(const pack_input *input)
+{
+	size_t i = 0;
+	while (input->files[i].n_tensors == 0)
+		i++;
+	return &input->files[i];
+}
+
+/* `name` in the folder that HIGH's weights are in: in a pipeline that is one of its parts'. NULL when out of
+ * memory. */
+static const char *name_in_folder(const pack_input *input, qs_arena *arena, const char *name)
+{
+	const char *component = first_weights(input)->input->component, *slash = strrchr(component, '/');
+	return qs_arena_text(arena, "%.*s%s", slash ? (int)(slash + 1 - component) : 0, component, name);
+}
+
+/* The name under which libraries look for the weights: that of diffusers for its models, else that of
+ * transformers. */
+static const char *weights_name(const pack_input *input, qs_arena *arena)
+{
+	static const char diffusers[] = "diffusion_pytorch_model.safetensors";
+	return name_in_folder(
+	    input, arena,
+	    qs_ends_in(first_weights(input)->input->component, diffusers) ? diffusers : "model.safetensors");
+}
 
 /* A tensor of the made file. */
 typedef struct made_tensor {
@@ -190,7 +215,10 @@ static qstore_status make_weights(const pack_candidates *q, pack_input *input, s
 	pack_file *file = pack_add_file(input);
 	if (status || !file)
 		return status ? status : qs_no_memory(error);
-	*file = (pack_file){.name = WEIGHTS_NAME, .path = WEIGHTS_NAME, .variants = 1};
+	const char *name = weights_name(input, derived->arena);
+	if (!name)
+		return qs_no_memory(error);
+	*file = (pack_file){.name = name, .path = name, .variants = 1};
 	for (size_t i = 0; i < n_high_files; i++)
 		n_high += input->files[i].n_tensors;
 	made_tensor *made = calloc(n_high + 2 * q->n + 1, sizeof(*made));
@@ -226,13 +254,16 @@ static qstore_status make_weights(const pack_candidates *q, pack_input *input, s
 /* ---- All files ---- */
 
 /* Gives the made variant HIGH's small files, but for those that would contradict the new weights. */
-static qstore_status share_small_files(pack_input *input, pack_spool *spool, qstore_error *error)
+static qstore_status share_small_files(pack_input *input, pack_derived *derived, qstore_error *error)
 {
 	const qs_model *high = input->variants[input->n_variants - 1].model;
+	const char *config = name_in_folder(input, derived->arena, "config.json");
 	int made = 0;
+	if (!config)
+		return qs_no_memory(error);
 	for (size_t i = 0; i < high->n_files; i++) {
-		if (strcmp(high->files[i].name, "config.json") == 0) {
-			qstore_status status = pack_make_config(input, spool, &high->files[i], &made, error);
+		if (strcmp(high->files[i].name, config) == 0) {
+			qstore_status status = pack_make_config(input, derived->spool, &high->files[i], &made, error);
 			if (status)
 				return status;
 		}
@@ -240,7 +271,7 @@ static qstore_status share_small_files(pack_input *input, pack_spool *spool, qst
 	for (size_t i = 0; i < input->n_smalls; i++) {
 		pack_small *small = &input->smalls[i];
 		if (small->variants == 1 || qs_ends_in(small->name, ".safetensors.index.json") ||
-		    (made && strcmp(small->name, "config.json") == 0))
+		    (made && strcmp(small->name, config) == 0))
 			continue;
 		small->variants |= 1;
 	}
@@ -339,7 +370,7 @@ qstore_status pack_make_llm_int8(pack_input *input, pack_derived *derived, const
 		pack_insert_coarsest(input, "int8", QS_I8);
 		status = make_weights(&q, input, n_high_files, derived, error);
 		if (!status)
-			status = share_small_files(input, derived->spool, error);
+			status = share_small_files(input, derived, error);
 	}
 	free(q.items);
 	return status;
