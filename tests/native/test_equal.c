@@ -154,6 +154,64 @@ static void shares_rows_with_a_base(void **state)
 		}
 }
 
+/* A base that another library saved has other prefixes, and the same weights. */
+static void finds_a_base_of_other_prefixes(void **state)
+{
+	static const char *const prefixes[][2] = {{"model.", "model.language_model."},
+	                                          {"base_model.model.model.", "model."}};
+	for (size_t i = 0; i < sizeof(prefixes) / sizeof(*prefixes); i++) {
+		gen_tensors base = {0}, own = {0};
+		qstore_pack_result result;
+		const char *path = scratch_path(state, "base/model.safetensors");
+		for (unsigned j = 0; j < 3; j++) {
+			char name[64];
+			gen_matrix m = gen_weights(j, QS_BF16, ROWS, COLS);
+			snprintf(name, sizeof(name), "%slayers.%u.up.weight", prefixes[i][0], j);
+			gen_add_matrix(&base, name, &m);
+			snprintf(name, sizeof(name), "%slayers.%u.up.weight", prefixes[i][1], j);
+			gen_add_matrix(&own, name, &m);
+			gen_matrix_free(&m);
+		}
+		gen_write_tensors(&base, path);
+		assert_true(pack_alone(state, &own, path, &result) < OVERHEAD);
+		assert_int_equal(result.n_base_equal, 3);
+		expect_restored(state, path);
+	}
+}
+
+static void note_warning(void *user, const char *text)
+{
+	snprintf(user, 300, "%s", text);
+}
+
+/* Another model has nothing in common but its norms: the archive does not need it. */
+static void needs_no_base_of_another_model(void **state)
+{
+	gen_tensors base = {0}, own = {0};
+	gen_matrix a = gen_weights(1, QS_BF16, ROWS, COLS), b = gen_weights(2, QS_BF16, ROWS, COLS),
+	           norm = gen_weights(3, QS_BF16, 1, 64);
+	char warning[300] = "";
+	qstore_pack_result result;
+	const char *path = scratch_path(state, "base/model.safetensors");
+	gen_add_matrix(&base, "up.weight", &a);
+	gen_add_matrix(&base, "norm.weight", &norm);
+	gen_add_matrix(&own, "up.weight", &b);
+	gen_add_matrix(&own, "norm.weight", &norm);
+	gen_write_tensors(&base, path);
+	gen_write_tensors(&own, scratch_path(state, "alone/model.safetensors"));
+	archive_pack_with((qstore_pack_options){.high = scratch_path(state, "alone/model.safetensors"),
+	                                        .output = scratch_path(state, "alone.qstore"),
+	                                        .base = path,
+	                                        .work = {.on_warning = note_warning, .user = warning}},
+	                  &result);
+	assert_non_null(strstr(warning, "is no base of"));
+	assert_int_equal(result.n_base_equal + result.n_base_delta, 0);
+	expect_restored(state, NULL);
+	gen_matrix_free(&a);
+	gen_matrix_free(&b);
+	gen_matrix_free(&norm);
+}
+
 /* Names that have nothing to do with one another, and tensors of other bytes and the same size. */
 static void shares_equal_tensors_of_a_file(void **state)
 {
@@ -284,10 +342,18 @@ static void keeps_scales_plain(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(differs_in_any_direction),  TEST(differs_from_a_base_of_another_type),
-	    TEST(shares_rows_with_a_base),   TEST(shares_equal_tensors_of_a_file),
-	    TEST(shares_transposed_tensors), TEST(shares_paired_tensors),
-	    TEST(shares_made_codes),         TEST(keeps_scales_plain),
+	    TEST(differs_in_any_direction),
+	    TEST(differs_from_a_base_of_another_type),
+	    TEST(shares_rows_with_a_base),
+	    TEST(shares_equal_tensors_of_a_file),
+	    TEST(finds_a_base_of_other_prefixes),
+	    TEST(shares_equal_tensors_of_a_file),
+	    TEST(needs_no_base_of_another_model),
+	    TEST(shares_equal_tensors_of_a_file),
+	    TEST(shares_transposed_tensors),
+	    TEST(shares_paired_tensors),
+	    TEST(shares_made_codes),
+	    TEST(keeps_scales_plain),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -118,7 +118,7 @@ static qstore_status match_tensors(packer *p, qstore_quantize quantizer, qstore_
 /* Writes everything into the open file at temp_path, and makes sure that it can be read. */
 static qstore_status write_archive(packer *p, int fd, const char *temp_path, qstore_error *error)
 {
-	const char *base = p->base.n_files > 0 ? p->options->base : NULL;
+	const char *base = pack_is_base_used(&p->base) ? p->options->base : NULL;
 	qstore_status status =
 	    pack_make_members(&p->members, &p->input, p->options->compare, &p->progress, error);
 	if (!status)

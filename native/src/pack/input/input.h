@@ -108,7 +108,8 @@ typedef struct pack_map {
 qstore_status pack_map_variant(const pack_input *input, uint32_t variant, int by_key, pack_map *map,
                                qstore_error *error);
 qstore_status pack_map_file(const pack_file *file, pack_map *map, qstore_error *error); /* by full name */
-pack_tensor *pack_map_find(const pack_map *map, const char *name);                      /* or NULL */
+void pack_map_sort(pack_map *map);                                 /* after keys have changed */
+pack_tensor *pack_map_find(const pack_map *map, const char *name); /* or NULL */
 /* The number of the first tensor whose name is not before this one. */
 size_t pack_map_first(const pack_map *map, const char *name);
 

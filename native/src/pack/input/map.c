@@ -14,6 +14,13 @@ static int compare_by_key(const void *a, const void *b)
 	return strcmp((*(pack_tensor *const *)a)->key, (*(pack_tensor *const *)b)->key);
 }
 
+void pack_map_sort(pack_map *map)
+{
+	if (map->n_tensors > 0)
+		qsort(map->tensors, map->n_tensors, sizeof(*map->tensors),
+		      map->by_key ? compare_by_key : compare_by_full_name);
+}
+
 static qstore_status map_files(const pack_file *files, size_t n_files, uint32_t variants, int by_key,
                                pack_map *map, qstore_error *error)
 {
@@ -29,8 +36,7 @@ static qstore_status map_files(const pack_file *files, size_t n_files, uint32_t 
 		for (size_t j = 0; j < files[i].n_tensors; j++)
 			map->tensors[map->n_tensors++] = &files[i].tensors[j];
 	}
-	if (n > 0)
-		qsort(map->tensors, n, sizeof(*map->tensors), by_key ? compare_by_key : compare_by_full_name);
+	pack_map_sort(map);
 	return QSTORE_OK;
 }
 

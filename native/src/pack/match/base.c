@@ -8,6 +8,7 @@
 #include "compare.h"
 #include "core/delta.h"
 #include "equal.h"
+#include "names.h"
 #include "os/array.h"
 #include "os/file.h"
 #include "os/sha256.h"
@@ -290,45 +291,134 @@ static qstore_status map_base(const pack_base *base, pack_map *map, qstore_error
 	return QSTORE_OK;
 }
 
+/* One part of so many of all bytes must be found in a base. */
+#define BASE_PART_MIN 100
+
+/* A tensor of the input under the name that it has in the base. */
+typedef struct base_alias {
+	pack_tensor named; /* its key is that name */
+	pack_tensor *tensor;
+	pack_tensor *coded, before; /* the tensor that it was coded as, and how that was */
+} base_alias;
+
+/* The aliases of all tensors, and *names: these by key, with the base's prefixes. */
+static qstore_status list_aliases(const pack_input *input, const pack_map *base, qs_arena *arena,
+                                  base_alias **aliases, pack_map *names, qstore_error *error)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < input->n_files; i++)
+		n += input->files[i].n_tensors;
+	*aliases = calloc(n + 1, sizeof(**aliases));
+	*names = (pack_map){.tensors = malloc((n + 1) * sizeof(*names->tensors)), .by_key = 1};
+	if (!*aliases || !names->tensors)
+		return qs_no_memory(error);
+	for (size_t i = 0; i < input->n_files; i++)
+		for (size_t j = 0; j < input->files[i].n_tensors; j++) {
+			base_alias *alias = &(*aliases)[names->n_tensors];
+			alias->tensor = &input->files[i].tensors[j];
+			alias->named = *alias->tensor;
+			alias->named.key = alias->tensor->name;
+			names->tensors[names->n_tensors++] = &alias->named;
+		}
+	pack_map_sort(names);
+	return pack_rename_prefixes(names, base, arena, error);
+}
+
 /* *n_common: the pairs of tensors that have the same name. */
-static qstore_status pair_all(const base_pairing *q, pack_input *input, const pack_map *map, size_t *n_common,
-                              qstore_error *error)
+static qstore_status pair_all(const base_pairing *q, base_alias *aliases, size_t n, const pack_map *map,
+                              size_t *n_common, qstore_error *error)
 {
 	qstore_status status = QSTORE_OK;
-	for (size_t i = 0; i < input->n_files && !status; i++)
-		for (size_t j = 0; j < input->files[i].n_tensors && !status; j++) {
-			pack_tensor *t = &input->files[i].tensors[j];
-			for (size_t k = pack_map_first(map, t->name);
-			     k < map->n_tensors && strcmp(map->tensors[k]->name, t->name) == 0 && !status; k++) {
-				++*n_common;
-				status = pair_with_base(q, t, map->tensors[k], error);
-			}
-			if (!status)
-				status = pack_check_cancelled(q->progress, error);
+	for (size_t i = 0; i < n && !status; i++) {
+		const char *name = aliases[i].named.key;
+		aliases[i].coded = pack_coded(aliases[i].tensor);
+		aliases[i].before = *aliases[i].coded;
+		for (size_t k = pack_map_first(map, name);
+		     k < map->n_tensors && strcmp(map->tensors[k]->name, name) == 0 && !status; k++) {
+			++*n_common;
+			status = pair_with_base(q, aliases[i].tensor, map->tensors[k], error);
 		}
+		if (!status)
+			status = pack_check_cancelled(q->progress, error);
+	}
 	return status;
+}
+
+/* The bytes of a tensor that the base's are used for. */
+static uint64_t size_from_base(const pack_tensor *t)
+{
+	const pack_tensor *from = t->coding.role == PACK_DUPLICATE ? t->coding.original : t->coding.reference;
+	uint64_t size = 0;
+	for (size_t i = 0; i < t->n_parts && t->coding.role == PACK_PARTS; i++)
+		size += size_from_base(t->parts[i]);
+	if (t->coding.role == PACK_PARTS)
+		return size;
+	return (t->coding.role == PACK_DUPLICATE || t->coding.role == PACK_DELTA) &&
+	               from->coding.role == PACK_BASE
+	           ? t->size
+	           : 0;
+}
+
+/* Models of one kind have some norms in common, even if all else differs. An archive that needs a base for
+ * so little of it is not worth having: then all tensors become as they were before. *gives_up: it is so. */
+static void give_up_useless(pack_base *base, base_alias *aliases, size_t n, int *gives_up)
+{
+	uint64_t used = 0, all = 0;
+	for (size_t i = 0; i < n; i++) {
+		used += size_from_base(aliases[i].tensor);
+		all += aliases[i].tensor->size;
+	}
+	*gives_up = used < all / BASE_PART_MIN || used == 0;
+	if (!*gives_up)
+		return;
+	/* Backwards, since a tensor may have been reached by two aliases. */
+	for (size_t i = n; i-- > 0;)
+		*aliases[i].coded = aliases[i].before;
+	for (size_t i = 0; i < base->n_files; i++)
+		base->files[i]->is_used = 0;
 }
 
 qstore_status pack_pair_base(pack_base *base, pack_input *input, pack_derived *derived,
                              const pack_progress *progress, qstore_error *error)
 {
 	size_t n_common = 0;
-	pack_map map;
+	int gives_up = 0;
+	pack_map map, names = {0};
+	base_alias *aliases = NULL;
 	base_pairing pairing = {progress, malloc(2 * QS_IO_BLOCK), qs_encoder_create(), derived};
 	qstore_status status = map_base(base, &map, error);
 	if (!status && (!pairing.buffer || !pairing.encoder))
 		status = qs_no_memory(error);
 	pack_mark_needed(input, derived);
 	if (!status)
-		status = pair_all(&pairing, input, &map, &n_common, error);
+		status = list_aliases(input, &map, derived->arena, &aliases, &names, error);
+	if (!status)
+		status = pair_all(&pairing, aliases, names.n_tensors, &map, &n_common, error);
 	if (!status && n_common == 0)
 		status = qs_fail(error, QSTORE_MISMATCH,
 		                 "%s is no base of %s: they have no tensor name in common; pack without a base",
 		                 base->path, pack_high_path(input));
+	if (!status)
+		give_up_useless(base, aliases, names.n_tensors, &gives_up);
+	if (gives_up)
+		qs_warn(progress->work,
+		        "%s is no base of %s: less than a hundredth of the tensors' bytes are like those of the same "
+		        "name there; it is not used, and not needed to restore",
+		        base->path, pack_high_path(input));
+	free(aliases);
+	free(names.tensors);
 	free(map.tensors);
 	free(pairing.buffer);
 	qs_encoder_destroy(pairing.encoder);
 	return status;
+}
+
+int pack_is_base_used(const pack_base *base)
+{
+	for (size_t i = 0; i < base->n_files; i++)
+		if (base->files[i]->is_used)
+			return 1;
+	return 0;
 }
 
 /* ---- SHA-256 ---- */

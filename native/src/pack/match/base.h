@@ -43,9 +43,12 @@ void pack_close_base(pack_base *base);
 int pack_is_in_base(const pack_base *base, const struct stat *info);
 
 /* Codes tensors of the input as duplicates of the base's, or as differences to them: all of a tensor, or the
- * rows that it has in common with the base's. */
+ * rows that it has in common with the base's. The base is not used, with a warning, if hardly any are. */
 qstore_status pack_pair_base(pack_base *base, pack_input *input, pack_derived *derived,
                              const pack_progress *progress, qstore_error *error);
+
+/* Does the archive need the base? */
+int pack_is_base_used(const pack_base *base);
 
 /* Computes the SHA-256 of the used files that have none yet. */
 qstore_status pack_hash_base(pack_base *base, const pack_progress *progress, qstore_error *error);

@@ -129,45 +129,51 @@ static prefix_change find_change(const suffixes *fine, const suffixes *coarse)
 	return best.votes >= VOTES_MIN ? best : (prefix_change){.votes = 0};
 }
 
-/* Renames the tensors with this prefix. *n: their number. */
-static qstore_status apply_change(pack_pairing *q, const prefix_change *change, const pack_map *coarse,
-                                  size_t *n, qstore_error *error)
+/* Renames the tensors of *own with this prefix. *n: their number. */
+static qstore_status apply_change(pack_map *own, const prefix_change *change, const pack_map *other,
+                                  qs_arena *arena, size_t *n, qstore_error *error)
 {
-	pack_map *own = &q->keys[q->fine_variant];
+	/* The map is in the order of keys, so that none changes before all have been looked up. */
+	const char **keys = calloc(own->n_tensors + 1, sizeof(*keys));
+	if (!keys)
+		return qs_no_memory(error);
 	*n = 0;
 	for (size_t i = 0; i < own->n_tensors; i++) {
-		pack_tensor *t = own->tensors[i];
-		if (strncmp(t->key, change->fine, change->fine_size) != 0 || pack_map_find(coarse, t->key))
+		const pack_tensor *t = own->tensors[i];
+		if (strncmp(t->key, change->fine, change->fine_size) != 0 || pack_map_find(other, t->key))
 			continue;
-		const char *key = qs_arena_text(q->derived->arena, "%.*s%s", (int)change->coarse_size, change->coarse,
+		const char *key = qs_arena_text(arena, "%.*s%s", (int)change->coarse_size, change->coarse,
 		                                t->key + change->fine_size);
-		if (!key)
+		if (!key) {
+			free(keys);
 			return qs_no_memory(error);
-		if (!pack_map_find(coarse, key) || pack_map_find(own, key))
-			continue;
-		t->key = key;
-		++*n;
+		}
+		if (pack_map_find(other, key) && !pack_map_find(own, key)) {
+			keys[i] = key;
+			++*n;
+		}
 	}
-	/* The map is in the order of keys. */
-	free(own->tensors);
-	return pack_map_variant(q->input, q->fine_variant, 1, own, error);
+	for (size_t i = 0; i < own->n_tensors; i++)
+		own->tensors[i]->key = keys[i] ? keys[i] : own->tensors[i]->key;
+	free(keys);
+	pack_map_sort(own);
+	return QSTORE_OK;
 }
 
-qstore_status pack_rename_prefixes(pack_pairing *q, uint32_t coarse, qstore_error *error)
+qstore_status pack_rename_prefixes(pack_map *own, const pack_map *other, qs_arena *arena, qstore_error *error)
 {
-	const pack_map *own = &q->keys[q->fine_variant], *other = &q->keys[coarse];
 	qstore_status status = QSTORE_OK;
 	for (size_t n = 1; n > 0 && !status;) {
-		suffixes fine_list = {0}, coarse_list = {0};
+		suffixes own_list = {0}, other_list = {0};
 		n = 0;
-		status = list_suffixes(own, other, &fine_list, error);
+		status = list_suffixes(own, other, &own_list, error);
 		if (!status)
-			status = list_suffixes(other, own, &coarse_list, error);
-		prefix_change change = find_change(&fine_list, &coarse_list);
+			status = list_suffixes(other, own, &other_list, error);
+		prefix_change change = find_change(&own_list, &other_list);
 		if (!status && change.votes > 0)
-			status = apply_change(q, &change, other, &n, error);
-		free(fine_list.items);
-		free(coarse_list.items);
+			status = apply_change(own, &change, other, arena, &n, error);
+		free(own_list.items);
+		free(other_list.items);
 	}
 	return status;
 }

@@ -5,9 +5,10 @@
 
 #include "pair.h"
 
-/* Gives the tensors of q->fine_variant whose names have another prefix in variant `coarse` ("model." and
+/* Gives the tensors of *own, a map by key, whose names have another prefix in the other map ("model." and
  * "model.language_model.") the keys that they have there. (names.c) */
-qstore_status pack_rename_prefixes(pack_pairing *q, uint32_t coarse, qstore_error *error);
+qstore_status pack_rename_prefixes(pack_map *own, const pack_map *other, qs_arena *arena,
+                                   qstore_error *error);
 
 /* Pairs experts that are one tensor of three dimensions in one variant, "P.experts.gate_up_proj", with those
  * that are matrices in the other, "P.experts.0.gate_proj.weight" and so on. (experts.c) */

@@ -166,7 +166,7 @@ static qstore_status pair_variant(pack_pairing *q, uint32_t fine, variant_range 
 	q->tally = (pack_tally){.n_wrong = 0};
 	qstore_status status = QSTORE_OK;
 	for (uint32_t v = coarser.first; v-- > coarser.last && !status;)
-		status = pack_rename_prefixes(q, v, error);
+		status = pack_rename_prefixes(&q->keys[fine], &q->keys[v], q->derived->arena, error);
 	for (uint32_t v = coarser.first; v-- > coarser.last && !status;)
 		status = pack_pair_experts(q, v, &n_common, error);
 	if (!status)
