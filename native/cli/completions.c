@@ -33,14 +33,30 @@ static int is_file(const char *offers)
 	return offers && offers[0] == '@';
 }
 
-/* ---- bash ---- */
-
-static void bash_function(const char *name)
+/* The name of a shell function. */
+static void function_name(const char *tool_name)
 {
 	putchar('_');
-	for (; *name != 0; name++)
-		putchar(isalnum((unsigned char)*name) ? *name : '_');
+	for (; *tool_name != 0; tool_name++)
+		putchar(isalnum((unsigned char)*tool_name) ? *tool_name : '_');
 }
+
+/* The options that take a value, as they are written, with a text between them. */
+static void options_with_value(const cli_tool *tool, const char *between)
+{
+	const char *before = "";
+	for (const cli_option *option = tool->options; option->name; option++) {
+		if (!option->value)
+			continue;
+		if (option->id < 128)
+			printf("%s-%c%s--%s", before, option->id, between, option->name);
+		else
+			printf("%s--%s", before, option->name);
+		before = between;
+	}
+}
+
+/* ---- bash ---- */
 
 /* The assignment of all that fits. compgen prints names of files one a line, and they may have spaces; it
  * splits its list of words where IFS says. */
@@ -59,10 +75,26 @@ static void bash_offer(const char *offers)
 		printf("COMPREPLY=($(compgen -W '%s' -- \"$word\"))", offers);
 }
 
+/* Counts the arguments before the word in $before: neither options nor their values. */
+static void bash_count(const cli_tool *tool)
+{
+	puts("\tlocal i before=0");
+	puts("\tfor ((i = 1; i < COMP_CWORD; i++)); do");
+	puts("\t\tcase ${COMP_WORDS[i]} in");
+	fputs("\t\t", stdout);
+	options_with_value(tool, " | ");
+	puts(")\n\t\t\t[[ ${COMP_WORDS[i + 1]} != = ]] || ((++i))");
+	puts("\t\t\t((++i)) ;;");
+	puts("\t\t-*) ;;");
+	puts("\t\t*) ((++before)) ;;");
+	puts("\t\tesac");
+	puts("\tdone");
+}
+
 void cli_print_bash(const cli_tool *tool)
 {
 	printf("# Completion of %s in bash; made by %s --docs bash.\n", tool->name, tool->name);
-	bash_function(tool->name);
+	function_name(tool->name);
 	puts("()\n{");
 	puts("\tlocal IFS=$' \\t\\n' word=${COMP_WORDS[COMP_CWORD]} option=${COMP_WORDS[COMP_CWORD - 1]}");
 	puts("\t# Bash takes --option=value for three words.");
@@ -71,6 +103,8 @@ void cli_print_bash(const cli_tool *tool)
 	puts("\telif [[ $option == = ]]; then");
 	puts("\t\toption=${COMP_WORDS[COMP_CWORD - 2]}");
 	puts("\tfi");
+	if (tool->second)
+		bash_count(tool);
 	puts("\tcase $option in");
 	for (const cli_option *option = tool->options; option->name; option++) {
 		if (!option->value)
@@ -91,19 +125,29 @@ void cli_print_bash(const cli_tool *tool)
 		printf("--%s%s", option->name, option[1].name ? " " : "");
 	}
 	puts("' -- \"$word\"))");
-	puts("\t\telse");
+	puts(tool->second ? "\t\telif ((before == 0)); then" : "\t\telse");
 	fputs("\t\t\t", stdout);
 	bash_offer(tool->offers);
-	putchar('\n');
-	puts("\t\tfi ;;");
+	if (tool->second) {
+		fputs("\n\t\telif ((before == 1)); then\n\t\t\t", stdout);
+		bash_offer(tool->second);
+	}
+	puts("\n\t\tfi ;;");
 	puts("\tesac");
 	puts("}");
 	fputs("complete -o filenames -F ", stdout);
-	bash_function(tool->name);
+	function_name(tool->name);
 	printf(" %s\n", tool->name);
 }
 
 /* ---- zsh ---- */
+
+static const char *zsh_message(const char *offers)
+{
+	if (offers && strcmp(offers, CLI_ARCHIVE) == 0)
+		return "archive";
+	return offers && strcmp(offers, CLI_FOLDER) == 0 ? "folder" : "model";
+}
 
 /* ":message:action" of _arguments. */
 static void zsh_offer(const char *message, const char *offers)
@@ -142,7 +186,11 @@ void cli_print_zsh(const cli_tool *tool)
 		putchar('\'');
 	}
 	fputs(" \\\n\t'1", stdout);
-	zsh_offer(tool->offers && strcmp(tool->offers, CLI_ARCHIVE) == 0 ? "archive" : "model", tool->offers);
+	zsh_offer(zsh_message(tool->offers), tool->offers);
+	if (tool->second) {
+		fputs("' \\\n\t'2", stdout);
+		zsh_offer(zsh_message(tool->second), tool->second);
+	}
 	puts("'");
 }
 
@@ -163,6 +211,32 @@ static void fish_offer(const char *offers)
 		printf(" -x -a '%s'", offers);
 }
 
+/* A function that prints how many arguments come before the word: neither options nor their values. */
+static void fish_count(const cli_tool *tool)
+{
+	fputs("function ", stdout);
+	function_name(tool->name);
+	puts("_before\n\tset -l before 0\n\tset -l value 0\n\tfor word in (commandline -opc)[2..-1]");
+	puts("\t\tif test $value = 1\n\t\t\tset value 0\n\t\t\tcontinue\n\t\tend");
+	fputs("\t\tswitch $word\n\t\t\tcase ", stdout);
+	options_with_value(tool, " ");
+	puts("\n\t\t\t\tset value 1\n\t\t\tcase '-*'\n\t\t\tcase '*'");
+	puts("\t\t\t\tset before (math $before + 1)\n\t\tend\n\tend\n\techo $before\nend");
+}
+
+/* What fits as argument number `before`. */
+static void fish_argument(const cli_tool *tool, const char *offers, int before)
+{
+	printf("complete -c %s", tool->name);
+	if (tool->second) {
+		fputs(" -n 'test (", stdout);
+		function_name(tool->name);
+		printf("_before) = %d'", before);
+	}
+	fish_offer(offers);
+	putchar('\n');
+}
+
 void cli_print_fish(const cli_tool *tool)
 {
 	printf("# Completion of %s in fish; made by %s --docs fish.\n", tool->name, tool->name);
@@ -179,10 +253,13 @@ void cli_print_fish(const cli_tool *tool)
 			printf(strchr("'\\", option->text[i]) ? "\\%c" : "%c", option->text[i]);
 		puts("'");
 	}
-	if (is_file(tool->offers) && strcmp(tool->offers, CLI_ANY_FILE) != 0) {
-		printf("complete -c %s", tool->name);
-		fish_offer(tool->offers);
-		putchar('\n');
+	if (tool->second)
+		fish_count(tool);
+	if (is_file(tool->offers) && strcmp(tool->offers, CLI_ANY_FILE) != 0)
+		fish_argument(tool, tool->offers, 0);
+	if (tool->second) {
+		fish_argument(tool, tool->second, 1);
+		fish_argument(tool, NULL, 2);
 	}
 }
 

@@ -48,6 +48,7 @@ static const cli_tool tool = {
     .summary = "mount a qstore archive as a folder of its models' files",
     .synopsis = "FILE.qstore DIR [--precision int8|bf16|fp16|fp32|low|high] [-f] [-o OPTIONS]",
     .offers = CLI_ARCHIVE,
+    .second = CLI_FOLDER,
     .description =
         "Makes DIR a read-only folder that has the files of the archive, as they were. Programs that take a "
         "path read them there; they are decoded as they are read, and every byte is compared with a "

@@ -31,6 +31,7 @@ typedef struct cli_tool {
 	const char *summary;  /* for the man page's NAME */
 	const char *synopsis; /* the arguments */
 	const char *offers;   /* for the argument that is no option, as in cli_option */
+	const char *second;   /* the same for a second argument; NULL when there is none */
 	/* Paragraphs, with an empty line between them. Each is a line of its own here; they are broken when
 	 * printed. */
 	const char *description;

@@ -91,6 +91,11 @@ test("bash completes options, values, archives and folders", { skip: missing("ba
 	assert.deepEqual(bash(folder, "qstore-unpack", "llama.qstore", "-o", ""), ["my models"]);
 	assert.deepEqual(bash(folder, "qstore-unpack", "--file", ""), []);
 	assert.deepEqual(bash(folder, "qstore-pack", "n"), ["notes.txt"]);
+	assert.deepEqual(bash(folder, "qstore-mount", "").sort(), ["llama.qstore", "my models"]);
+	for (const words of [["llama.qstore", ""], ["-p", "int8", "-f", "llama.qstore", ""], ["--precision", "=", "int8", "llama.qstore", "-f", ""]])
+		assert.deepEqual(bash(folder, "qstore-mount", ...words), ["my models"], words.join(" "));
+	assert.deepEqual(bash(folder, "qstore-mount", "--precision", "int8", "ll"), ["llama.qstore"]);
+	assert.deepEqual(bash(folder, "qstore-mount", "llama.qstore", "my models", ""), []);
 	for (const tool of TOOLS)
 		assert.deepEqual(bash(folder, tool, "--"), optionsOf(tool));
 });
@@ -108,6 +113,10 @@ test("fish completes options, values, archives and folders", { skip: missing("fi
 	assert.deepEqual(fish(folder, "qstore-pack", "--quantize "), ["llm.int8", "none", "q8_0"]);
 	assert.ok(fish(folder, "qstore-unpack", "").includes("llama.qstore"));
 	assert.deepEqual(fish(folder, "qstore-unpack", "llama.qstore -o my"), ["my models/"]);
+	assert.ok(fish(folder, "qstore-mount", "-p int8 ").includes("llama.qstore"));
+	for (const line of ["llama.qstore ", "-p int8 llama.qstore ", "--precision=int8 llama.qstore -f "])
+		assert.deepEqual(fish(folder, "qstore-mount", line), ["my models/"], line);
+	assert.deepEqual(fish(folder, "qstore-mount", "llama.qstore here "), []);
 	for (const tool of TOOLS)
 		assert.deepEqual(fish(folder, tool, "--").sort(), optionsOf(tool).sort());
 });
@@ -138,8 +147,10 @@ function zsh(folder, lines) {
 }
 
 test("zsh completes options, values, archives and folders", { skip: missing("zsh") }, (t) => {
-	const [values, archives, ...options] = zsh(desk(t), ["qstore-pack --quantize ", "qstore-unpack ",
-		...TOOLS.map((tool) => `${tool} --`)]);
+	const [folders, after, values, archives, ...options] = zsh(desk(t), ["qstore-mount llama.qstore ", "qstore-mount -p int8 llama.qstore ",
+		"qstore-pack --quantize ", "qstore-unpack ", ...TOOLS.map((tool) => `${tool} --`)]);
+	for (const listed of [folders, after])
+		assert.ok(/^my\\ models\/\s*$/m.test(listed) && !listed.includes("notes.txt"), listed);
 	for (const word of ["llm.int8", "q8_0", "none"])
 		assert.ok(values.includes(word), values);
 	assert.ok(archives.includes("llama.qstore") && !archives.includes("notes.txt"), archives);
