@@ -3,8 +3,9 @@
 # Sources are found by wildcard: a new file needs no line here. A file whose name ends in an instruction set
 # (ranks_sse41.c, ranks_avx512.c) is compiled for it on x86-64 and must be an empty or portable unit elsewhere.
 #
-# Variables: CC, CFLAGS, WERROR=1 (warnings are errors), V=1 (print commands), SHARED=1 (the tools use the shared library), TEST_CC,
-# EMCC, ZSTD_SRC (a zstd source tree), FUZZ_SECONDS; PREFIX, DESTDIR and others for installing: native/packaging/build.mk.
+# Variables: CC, CFLAGS, CPPFLAGS (-I and -D, which the tests get too), LDFLAGS, B (the folder of what is built), WERROR=1 (warnings
+# are errors), V=1 (print commands), SHARED=1 (the tools use the shared library), TEST_CC, FUZZ_CC, EMCC, ZSTD_SRC (a zstd source
+# tree), FUZZ_SECONDS; PREFIX, DESTDIR and others for installing: native/packaging/build.mk. docs/building.md has a table of them.
 
 MAKEFLAGS += --no-builtin-rules
 .SUFFIXES:
@@ -12,8 +13,18 @@ MAKEFLAGS += --no-builtin-rules
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := all
 
+# Paths are of this folder.
+ifeq ($(wildcard native/include/qstore.h),)
+$(error make runs in the Makefile's own folder: call it as make -C $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST)))))
+endif
+
 # The Node and the npm that scripts/setup fetched, where the distribution's are too old.
 export PATH := $(CURDIR)/build/npm/node_modules/.bin:$(CURDIR)/build/node/node_modules/.bin:$(PATH)
+
+empty :=
+space := $(empty) $(empty)
+tab := $(empty)	$(empty)
+comma := ,
 
 B := build
 ifeq ($(strip $(B)),)
@@ -22,6 +33,8 @@ endif
 WERROR ?= 0
 CFLAGS ?= -O3
 FUZZ_SECONDS ?= 60
+# $(call quote,TEXT): one word for the shell.
+quote = '$(subst ','\'',$(1))'
 # $(call say,WHAT) prints one short line in place of the command; nothing under make -s.
 say = $(if $(V),,$(if $(findstring s,$(firstword -$(MAKEFLAGS))),@,@printf '  %-5s %s\n' $(1) $@ && ))
 
@@ -63,7 +76,8 @@ LINT_SRC := $(LIB_SRC) $(CLI_SRC) $(if $(HAVE_FUSE),$(TOOL_SRC) $(MOUNT_SRC),$(f
 PKGS := libarchive libzstd jansson libcrypto
 # Asked when needed, once: `make help` and `make setup` work before anything is installed.
 PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(PKGS)))$(PKG_CFLAGS)
-FUSE_LIBS = $(shell pkg-config --libs fuse3 2>/dev/null)
+FUSE_LIBS = $(eval FUSE_LIBS := $$(shell pkg-config --libs fuse3 2>/dev/null))$(FUSE_LIBS)
+ALL_FUSE_CFLAGS = $(eval ALL_FUSE_CFLAGS := $$(shell pkg-config --cflags fuse3 2>/dev/null))$(ALL_FUSE_CFLAGS)
 PKG_LIBS = $(eval PKG_LIBS := $$(shell pkg-config --libs $(PKGS)) -lm)$(PKG_LIBS)
 CLI_LIBS = $(eval CLI_LIBS := $$(shell pkg-config --libs jansson))$(CLI_LIBS)
 CMOCKA_LIBS = $(eval CMOCKA_LIBS := $$(shell pkg-config --libs cmocka))$(CMOCKA_LIBS)
@@ -91,11 +105,38 @@ SHARED_FLAGS = $(if $(DARWIN),-dynamiclib -install_name $(LIBDIR)/$(firstword $(
 	-Wl$(comma)-soname$(comma)$(firstword $(SHARED_LINKS)))
 isa_flags := sse41:-msse4.1,-mpopcnt avx2:-mavx2,-mbmi,-mbmi2,-mlzcnt,-mpopcnt \
 	avx512:-mavx512f,-mavx512bw,-mavx512vl,-mavx512dq,-mavx512vbmi,-mavx512vbmi2,-mbmi,-mbmi2,-mlzcnt,-mpopcnt
-comma := ,
 # isa(source): the flags that its name asks for. Off x86-64, SIMDe's and arm_neon.h's lanes that wrap are sums and products of
 # signed numbers in C, which must then be allowed to.
 isa = $(if $(X86_64),$(foreach f,$(isa_flags),$(if $(filter %_$(firstword $(subst :, ,$(f))).c,$(1)), \
 	$(subst $(comma), ,$(lastword $(subst :, ,$(f)))))),$(if $(filter %_sse41.c,$(1)),-fwrapv))
+
+# 1 if the headers that the compiler finds give 128-bit kernels (native/src/core/simd.h), else 0.
+HAVE_SIMD128 = $(eval HAVE_SIMD128 := $$(shell echo QS_HAVE_SIMD128 | \
+	$$(CC) $$(BASE) $$(CPPFLAGS) $$(CFLAGS) -E -P -include core/simd.h -x c - 2>/dev/null | tail -n 1))$(HAVE_SIMD128)
+
+# What is built depends on build/flags/NAME, a file that has the flags by which it was built: it changes when they do, so that other
+# flags than the last time, and headers that were installed since, count in a tree that is built already. -Werror does not count.
+flags_obj = $(CC) $(BASE) $(CPPFLAGS) $(CFLAGS) $(LIB_FLAGS) $(PKG_CFLAGS) $(flags_of_machine)
+flags_link = $(CC) $(CFLAGS) $(SHARED_FLAGS) $(LDFLAGS) $(PKG_LIBS) $(CLI_LIBS) $(AR) $(OBJCOPY)
+flags_tools = SHARED=$(SHARED)
+flags_mount = $(ALL_FUSE_CFLAGS) $(FUSE_LIBS)
+flags_asan = $(TEST_CC) $(BASE) $(CPPFLAGS) $(SANITIZE) $(PKG_CFLAGS) $(flags_of_machine) $(LDFLAGS) $(CMOCKA_LIBS) $(PKG_LIBS)
+flags_tsan = $(TEST_CC) $(BASE) $(CPPFLAGS) $(THREAD_SANITIZE) $(PKG_CFLAGS) $(flags_of_machine) $(LDFLAGS) $(CMOCKA_LIBS) $(PKG_LIBS)
+flags_fuzz = $(FUZZ_CC) $(BASE) $(CPPFLAGS) $(SANITIZE) $(PKG_CFLAGS) $(flags_of_machine) $(LDFLAGS) $(PKG_LIBS)
+flags_of_machine = $(MACHINE) $(isa_flags) SIMD128=$(HAVE_SIMD128)
+
+# `make install` alone, which sudo often starts without the user's environment, copies what was built by whichever flags. Only
+# variables of its own command line count.
+FLAG_VARIABLES := CC CFLAGS CPPFLAGS LDFLAGS SHARED $(if $(DARWIN),PREFIX LIBDIR)
+FLAGS_GIVEN := $(filter command,$(foreach v,$(FLAG_VARIABLES),$(origin $v)))
+KEEP_FLAGS := $(if $(filter-out install,$(or $(MAKECMDGOALS),all))$(FLAGS_GIVEN),,1)
+
+# With +, so that `make -n` too finds out what has changed.
+.PHONY: always
+$(addprefix $(B)/flags/,obj link tools mount asan tsan fuzz wasm): $(B)/flags/%: always
+	+@mkdir -p $(@D)
+	+@$(if $(KEEP_FLAGS),[ -e $@ ] || )( printf '%s\n' $(call quote,$(filter-out -Werror,$(flags_$*))) >$@.$$$$ && \
+		if cmp -s $@.$$$$ $@; then rm $@.$$$$; else mv $@.$$$$ $@; fi )
 
 # ---- Groups of targets ---------------------------------------------------------------------------------------------
 
@@ -103,11 +144,23 @@ isa = $(if $(X86_64),$(foreach f,$(isa_flags),$(if $(filter %_$(firstword $(subs
 
 all: native npm ## build the tools, the library, the WebAssembly modules and the npm package's files
 
-native: lib tools $(GENERATE) ## only what needs no Emscripten and no Node
+native: lib tools docs $(GENERATE) ## only what needs no Emscripten and no Node; all that `make install` copies
 
-lib: $(LIB) $(SHARED_LINKS:%=$(B)/lib/%)
+lib: $(LIB) $(SHARED_LINKS:%=$(B)/lib/%) | note-simd
 
-tools: $(TOOLS)
+tools: $(TOOLS) | note-simd note-mount
+
+# Each build says once what it lacks.
+.PHONY: note-simd note-mount
+note-simd:
+	@[ "$(filter x86_64% amd64% aarch64% arm64%,$(MACHINE)),$(HAVE_SIMD128)" != "$(MACHINE),0" ] || \
+		echo "note: SIMDe's headers (Debian: libsimde-dev, Fedora: simde-devel, Arch: simde) are not here," \
+			"so this build has no 128-bit kernels and is slower" >&2
+
+note-mount:
+	@[ -n "$(HAVE_FUSE)$(DARWIN)" ] || \
+		echo "note: libfuse3 3.12 or newer (Debian: libfuse3-dev, Fedora: fuse3-devel, Arch: fuse3) is not here," \
+			"so qstore-mount is left out" >&2
 
 setup: ## install what is needed (apt packages, npm modules); quick when all is there
 	@scripts/setup
@@ -149,43 +202,40 @@ clean: ## remove all that was built; what was downloaded stays
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(filter-out %.d,$(MAKEFILE_LIST))
+	@echo "Variables (CC, CFLAGS, CPPFLAGS, SHARED, B, PREFIX, DESTDIR ...): docs/building.md"
 
 # ---- Native --------------------------------------------------------------------------------------------------------
 
 obj = $(patsubst %.c,$(B)/$(1)/%.o,$(2))
 
-$(B)/obj/%.o: %.c Makefile
+$(B)/obj/%.o: %.c $(B)/flags/obj
 	@mkdir -p $(@D)
 	$(call say,cc)$(CC) $(BASE) $(CPPFLAGS) $(CFLAGS) $(LIB_FLAGS) $(PKG_CFLAGS) $(FUSE_CFLAGS) $(call isa,$<) $(DEPS) -c -o $@ $<
 
-$(INTERNAL_LIB): $(call obj,obj,$(LIB_SRC)) | $(B)/obj/.simd
+# $(objects): the prerequisites that are linked or collected.
+objects = $(filter %.o %.a,$^)
+
+$(INTERNAL_LIB): $(call obj,obj,$(LIB_SRC)) $(B)/flags/link
 	@rm -f $@
-	$(call say,ar)$(AR) qcs $@ $^
+	$(call say,ar)$(AR) qcs $@ $(objects)
 
 # Objects become one, in which hidden names are local. macOS's linker makes them so; elsewhere objcopy does. Objects for link-time
 # optimisation cannot be treated so: then they stay apart, and hidden names global.
-OBJCOPY ?= $(shell $(CC) -print-prog-name=objcopy)
-# Says once if the build has no 128-bit kernels.
-$(B)/obj/.simd: native/src/core/simd.h
-	@mkdir -p $(@D)
-	@printf '#include "core/simd.h"\n#if (defined(__x86_64__) || defined(__aarch64__)) && !QS_HAVE_SIMD128\n#error\n#endif\n' | \
-		$(CC) $(BASE) $(CFLAGS) -E -x c - >/dev/null 2>&1 || \
-		echo "note: SIMDe's headers (Debian: libsimde-dev) are not here, so this build has no 128-bit kernels and is slower" >&2
-	@touch $@
+OBJCOPY ?= $(eval OBJCOPY := $$(shell $$(CC) -print-prog-name=objcopy))$(OBJCOPY)
 
-$(LIB): $(call obj,obj,$(LIB_SRC)) | $(B)/obj/.simd
+$(LIB): $(call obj,obj,$(LIB_SRC)) $(B)/flags/link
 	@mkdir -p $(@D)
 	@rm -f $@
 ifneq ($(findstring -flto,$(CFLAGS)),)
-	$(call say,ar)$(AR) qcs $@ $^
+	$(call say,ar)$(AR) qcs $@ $(objects)
 else
-	$(call say,ar)$(CC) -nostdlib -r -o $(B)/obj/libqstore.o $^ \
+	$(call say,ar)$(CC) -nostdlib -r -o $(B)/obj/libqstore.o $(objects) \
 		$(if $(DARWIN),,&& $(OBJCOPY) --localize-hidden $(B)/obj/libqstore.o) && $(AR) qcs $@ $(B)/obj/libqstore.o
 endif
 
-$(SHARED_LIB): $(call obj,obj,$(LIB_SRC)) | $(B)/obj/.simd
+$(SHARED_LIB): $(call obj,obj,$(LIB_SRC)) $(B)/flags/link
 	@mkdir -p $(@D)
-	$(call say,link)$(CC) $(CFLAGS) -pthread $(SHARED_FLAGS) -o $@ $^ $(LDFLAGS) $(PKG_LIBS)
+	$(call say,link)$(CC) $(CFLAGS) -pthread $(SHARED_FLAGS) -o $@ $(objects) $(LDFLAGS) $(PKG_LIBS)
 
 $(SHARED_LINKS:%=$(B)/lib/%): $(SHARED_LIB)
 	@ln -sf $(<F) $@
@@ -194,15 +244,17 @@ $(SHARED_LINKS:%=$(B)/lib/%): $(SHARED_LIB)
 # object of $(LIB) would make each tool load all libraries (qstore-unpack: 19 instead of 5), which takes time and memory at every start.
 TOOL_LIBS = $(if $(SHARED),-L$(B)/lib -lqstore $(LDFLAGS) $(CLI_LIBS),$(INTERNAL_LIB) $(LDFLAGS) $(PKG_LIBS))
 
-$(B)/bin/qstore-%: $(B)/obj/native/cli/qstore-%.o $(call obj,obj,$(CLI_SRC)) $(if $(SHARED),$(SHARED_LINKS:%=$(B)/lib/%),$(INTERNAL_LIB))
+$(B)/bin/qstore-%: $(B)/obj/native/cli/qstore-%.o $(call obj,obj,$(CLI_SRC)) \
+		$(if $(SHARED),$(SHARED_LINKS:%=$(B)/lib/%),$(INTERNAL_LIB)) $(B)/flags/link $(B)/flags/tools
 	@mkdir -p $(@D)
 	$(call say,link)$(CC) $(CFLAGS) -pthread -o $@ $(filter %.o,$^) $(TOOL_LIBS) $(if $(filter %-mount,$@),$(FUSE_LIBS))
 
-$(B)/bin/qstore-mount: $(call obj,obj,$(MOUNT_SRC))
+$(B)/bin/qstore-mount: $(call obj,obj,$(MOUNT_SRC)) $(B)/flags/mount
+$(B)/obj/native/cli/qstore-mount.o: $(B)/flags/mount
 # Prerequisites inherit it. It is no addition to PKG_CFLAGS, which replaces itself when it is first used.
-$(B)/obj/native/cli/qstore-mount.o $(B)/tidy/native/cli/qstore-mount.ok: FUSE_CFLAGS = $(shell pkg-config --cflags fuse3 2>/dev/null)
+$(B)/obj/native/cli/qstore-mount.o $(B)/tidy/native/cli/qstore-mount.ok: FUSE_CFLAGS = $(ALL_FUSE_CFLAGS)
 
-$(GENERATE): $(B)/bin/%: $(B)/obj/tests/generate/%.o $(call obj,obj,$(GEN_SRC)) $(INTERNAL_LIB)
+$(GENERATE): $(B)/bin/%: $(B)/obj/tests/generate/%.o $(call obj,obj,$(GEN_SRC)) $(INTERNAL_LIB) $(B)/flags/link
 	@mkdir -p $(@D)
 	$(call say,link)$(CC) $(CFLAGS) -pthread -o $@ $(filter %.o,$^) $(INTERNAL_LIB) $(LDFLAGS) $(PKG_LIBS)
 
@@ -211,15 +263,15 @@ $(B)/obj/libbench.a: $(call obj,obj,$(BENCH_SRC) $(GEN_SRC))
 	@rm -f $@
 	$(call say,ar)$(AR) qcs $@ $^
 
-$(BENCH): $(B)/bin/%: $(B)/obj/tests/bench/%.o $(B)/obj/libbench.a $(INTERNAL_LIB)
+$(BENCH): $(B)/bin/%: $(B)/obj/tests/bench/%.o $(B)/obj/libbench.a $(INTERNAL_LIB) $(B)/flags/link
 	@mkdir -p $(@D)
 	$(call say,link)$(CC) $(CFLAGS) -pthread -o $@ $(filter %.o,$^) $(B)/obj/libbench.a $(INTERNAL_LIB) $(LDFLAGS) $(PKG_LIBS) -llz4
 
 # ---- Tests, under sanitizers ---------------------------------------------------------------------------------------
 
-$(B)/asan/%.o: %.c Makefile
+$(B)/asan/%.o: %.c $(B)/flags/asan
 	@mkdir -p $(@D)
-	$(call say,asan)$(TEST_CC) $(BASE) $(SANITIZE) $(PKG_CFLAGS) $(FUSE_CFLAGS) $(call isa,$<) $(DEPS) -c -o $@ $<
+	$(call say,asan)$(TEST_CC) $(BASE) $(CPPFLAGS) $(SANITIZE) $(PKG_CFLAGS) $(FUSE_CFLAGS) $(call isa,$<) $(DEPS) -c -o $@ $<
 
 # One archive, so that each test takes only what it uses: the library, the model generator, the tests' helpers.
 $(B)/asan/libqstore.a: $(call obj,asan,$(LIB_SRC) $(GEN_SRC) $(TEST_HELP_SRC))
@@ -231,13 +283,13 @@ $(B)/tests/%: $(B)/asan/tests/native/%.o $(B)/asan/libqstore.a
 	$(call say,link)$(TEST_CC) $(SANITIZE) -pthread -o $@ $^ $(LDFLAGS) $(CMOCKA_LIBS) $(PKG_LIBS)
 
 # Preloaded, it makes calls to the system fail (tests/js/faults.test.mjs).
-$(B)/tests/faults.so: tests/faults/faults.c Makefile
+$(B)/tests/faults.so: tests/faults/faults.c $(B)/flags/obj
 	@mkdir -p $(@D)
 	$(call say,link)$(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) -O1 -fPIC -shared -o $@ $< -ldl
 
-$(B)/tsan/%.o: %.c Makefile
+$(B)/tsan/%.o: %.c $(B)/flags/tsan
 	@mkdir -p $(@D)
-	$(call say,tsan)$(TEST_CC) $(BASE) $(THREAD_SANITIZE) $(PKG_CFLAGS) $(call isa,$<) $(DEPS) -c -o $@ $<
+	$(call say,tsan)$(TEST_CC) $(BASE) $(CPPFLAGS) $(THREAD_SANITIZE) $(PKG_CFLAGS) $(call isa,$<) $(DEPS) -c -o $@ $<
 
 $(B)/tsan/libqstore.a: $(call obj,tsan,$(LIB_SRC) $(GEN_SRC) $(TEST_HELP_SRC))
 	@rm -f $@
@@ -250,7 +302,7 @@ $(TSAN_TESTS): $(B)/tsan/bin/%: $(B)/tsan/tests/native/%.o $(B)/tsan/libqstore.a
 # A file is looked at again when it, its headers (which the tests' object knows) or the configuration changes.
 $(B)/tidy/%.ok: %.c .clang-tidy $(B)/asan/%.o
 	@mkdir -p $(@D)
-	$(call say,tidy)clang-tidy --quiet $< -- $(BASE) $(PKG_CFLAGS) $(FUSE_CFLAGS) $(call isa,$<) \
+	$(call say,tidy)clang-tidy --quiet $< -- $(BASE) $(CPPFLAGS) $(PKG_CFLAGS) $(FUSE_CFLAGS) $(call isa,$<) \
 		$(if $(filter tests/native/%,$<),-include tests/native/cmocka_lint.h) >$(@:.ok=.log) 2>&1 || { cat $(@:.ok=.log); exit 1; }
 	@touch $@
 
@@ -261,9 +313,9 @@ $(B)/tidy/cppcheck.ok: $(LINT_SRC) scripts/cppcheck.txt
 		native/src native/cli tests/generate
 	@touch $@
 
-$(B)/fuzz/%.o: %.c Makefile
+$(B)/fuzz/%.o: %.c $(B)/flags/fuzz
 	@mkdir -p $(@D)
-	$(call say,fuzz)$(FUZZ_CC) $(BASE) $(SANITIZE) -fsanitize=fuzzer-no-link $(PKG_CFLAGS) $(call isa,$<) $(DEPS) -c -o $@ $<
+	$(call say,fuzz)$(FUZZ_CC) $(BASE) $(CPPFLAGS) $(SANITIZE) -fsanitize=fuzzer-no-link $(PKG_CFLAGS) $(call isa,$<) $(DEPS) -c -o $@ $<
 
 $(B)/fuzz/bin/%: $(B)/fuzz/tests/fuzz/%.o $(call obj,fuzz,$(LIB_SRC))
 	@mkdir -p $(@D)

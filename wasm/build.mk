@@ -22,9 +22,9 @@ ZSTD_SRC ?=
 export ZSTD_SRC
 ZSTD_DIR := $(B)/zstd
 
-empty :=
-space := $(empty) $(empty)
 wasm_exported = -sEXPORTED_FUNCTIONS=$(subst $(space),$(comma),$(addprefix _,$(strip $(WASM_EXPORTS))))
+
+flags_wasm = $(EMCC) $(WASM_CFLAGS) $(wasm_simd) $(wasm_scalar) $(ZSTD_CFLAGS) $(WASM_LDFLAGS) $(WASM_EXPORTS)
 
 wasm: $(foreach m,dist/qstore.wasm dist/qstore-scalar.wasm,$m $m.js) ## build only the WebAssembly modules
 
@@ -39,8 +39,6 @@ $(ZSTD_DIR)/.origin: always | $(if $(ZSTD_SRC),,npm-modules)
 	@command -v $(EMCC) >/dev/null || { echo "$(EMCC) (Emscripten) is not here: make setup installs it" >&2; exit 1; }
 	@scripts/fetch-zstd $(ZSTD_DIR)
 
-.PHONY: always
-
 # xxhash.h and the zstd.h of that source, and nothing else of the machine's headers. xxHash 0.8.3 includes arm_neon.h for WebAssembly's
 # SIMD, which lacks files of its own in Debian 13's Emscripten; its scalar code needs none of it.
 $(B)/include/.made: $(ZSTD_DIR)/.origin wasm/build.mk
@@ -50,7 +48,7 @@ $(B)/include/.made: $(ZSTD_DIR)/.origin wasm/build.mk
 	@: >$(@D)/arm_neon.h
 	@touch $@
 
-$(B)/wasm/%/zstd.a: $(ZSTD_DIR)/.origin wasm/build.mk
+$(B)/wasm/%/zstd.a: $(ZSTD_DIR)/.origin $(B)/flags/wasm
 	@mkdir -p $(@D)/zstd
 	@rm -f $@ $(@D)/zstd/*.o
 	$(call say,emcc)cd $(@D)/zstd && for f in $(abspath $(ZSTD_DIR))/lib/common/*.c $(abspath $(ZSTD_DIR))/lib/decompress/*.c; do \
@@ -64,13 +62,13 @@ wasm_scalar := -mno-sign-ext -mno-bulk-memory -mno-nontrapping-fptoint
 
 # The target's own object files are prerequisites by name, so that make compiles only what changed.
 define wasm_module
-$(B)/wasm/$(1)/obj/%.o: %.c $(B)/include/.made wasm/build.mk
+$(B)/wasm/$(1)/obj/%.o: %.c $(B)/include/.made $(B)/flags/wasm
 	@mkdir -p $$(@D)
 	$$(call say,emcc)$$(EMCC) $$(WASM_CFLAGS) $$(wasm_$(1)) -MMD -MP -c -o $$@ $$<
 
-$(2): $(WASM_SRC:%.c=$(B)/wasm/$(1)/obj/%.o) $(B)/wasm/$(1)/zstd.a
+$(2): $(WASM_SRC:%.c=$(B)/wasm/$(1)/obj/%.o) $(B)/wasm/$(1)/zstd.a $(B)/flags/wasm
 	@mkdir -p $$(@D)
-	$$(call say,emcc)$$(EMCC) $$(WASM_LDFLAGS) $$(wasm_$(1)) $$(wasm_exported) -o $$@ $$^
+	$$(call say,emcc)$$(EMCC) $$(WASM_LDFLAGS) $$(wasm_$(1)) $$(wasm_exported) -o $$@ $$(objects)
 endef
 
 $(eval $(call wasm_module,simd,dist/qstore.wasm))

@@ -1,7 +1,8 @@
 # What is published: the installed files, Debian packages, the source tarball. Included by the Makefile.
 #
-# Variables: PREFIX and the folders below, DESTDIR (a folder that is used as / while a package is assembled), RUN (an emulator
-# for the tools, where CC is a cross compiler).
+# Variables: PREFIX and the folders below, which begin with / and have no spaces or characters that shells and pkg-config read as
+# more than letters; DESTDIR (a folder that is used as / while a package is assembled; any name); RUN (an emulator for the tools,
+# where CC is a cross compiler).
 
 PREFIX ?= /usr/local
 BINDIR ?= $(PREFIX)/bin
@@ -14,6 +15,22 @@ FISH_COMPLETIONS ?= $(PREFIX)/share/fish/vendor_completions.d
 DESTDIR ?=
 RUN ?=
 INSTALL ?= install
+
+INSTALL_FOLDERS := PREFIX BINDIR LIBDIR INCLUDEDIR MANDIR BASH_COMPLETIONS ZSH_COMPLETIONS FISH_COMPLETIONS
+# Looked at before anything is built or written.
+ifneq ($(filter install uninstall,$(MAKECMDGOALS)),)
+hash := \#
+not_in_folders := $(space) $(tab)
+define check_folder
+ifneq ($$(filter-out /%,$$(firstword $$($(1)))),)
+$$(error $(1)=$$($(1)): give the whole path, from / on)
+endif
+ifneq ($$(findstring $$(space),$$($(1)))$$(findstring $$(tab),$$($(1)))$$(strip $$(foreach c,' " ` & | \ * ? < > ; ( ) [ ] { } $$$$ ! % ~ $$(hash),$$(findstring $$(c),$$($(1))))),)
+$$(error $(1)=$$($(1)): spaces and these characters cannot be in it: ' " ` & | \ * ? < > ; ( ) [ ] { } $$$$ ! % ~ $$(hash))
+endif
+endef
+$(foreach v,$(INSTALL_FOLDERS),$(eval $(call check_folder,$v)))
+endif
 
 # ---- Man pages and completions -------------------------------------------------------------------------------------
 
@@ -43,29 +60,37 @@ $(B)/docs/%.fish: $(B)/bin/%
 
 # A folder as qstore.pc names it: below ${prefix} where it is, so that the file can be moved with its folder.
 pc_folder = $(patsubst $(PREFIX)/%,$${prefix}/%,$(1))
+# The name of an installed file or folder, for the shell.
+to = $(call quote,$(DESTDIR)$(1))
 
+# All is there after `make native`: then it only copies, and leaves nothing of root's in build/.
 install: lib tools docs ## install the tools, the library, man pages and completions (PREFIX, DESTDIR, LIBDIR …)
-	$(INSTALL) -d $(foreach d,$(BINDIR) $(LIBDIR)/pkgconfig $(INCLUDEDIR) $(MANDIR)/man1 $(BASH_COMPLETIONS) \
-		$(ZSH_COMPLETIONS) $(FISH_COMPLETIONS),'$(DESTDIR)$d')
-	$(INSTALL) -m 755 $(TOOLS) '$(DESTDIR)$(BINDIR)'
-	$(INSTALL) -m 644 native/include/qstore.h '$(DESTDIR)$(INCLUDEDIR)'
-	$(INSTALL) -m 644 $(LIB) '$(DESTDIR)$(LIBDIR)'
-	$(INSTALL) -m 644 $(SHARED_LIB) '$(DESTDIR)$(LIBDIR)'
-	for link in $(SHARED_LINKS); do ln -sf $(notdir $(SHARED_LIB)) '$(DESTDIR)$(LIBDIR)'/$$link || exit 1; done
+	$(INSTALL) -d -m 755 $(foreach d,$(BINDIR) $(LIBDIR)/pkgconfig $(INCLUDEDIR) $(MANDIR)/man1 $(BASH_COMPLETIONS) \
+		$(ZSH_COMPLETIONS) $(FISH_COMPLETIONS),$(call to,$d))
+	$(INSTALL) -m 755 $(TOOLS) $(call to,$(BINDIR))
+	$(INSTALL) -m 644 native/include/qstore.h $(call to,$(INCLUDEDIR))
+	$(INSTALL) -m 644 $(LIB) $(SHARED_LIB) $(call to,$(LIBDIR))
+	for link in $(SHARED_LINKS); do ln -sf $(notdir $(SHARED_LIB)) $(call to,$(LIBDIR))/$$link || exit 1; done
+	rm -f $(call to,$(PC_FILE))
 	sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(call pc_folder,$(LIBDIR))|; s|@INCLUDEDIR@|$(call pc_folder,$(INCLUDEDIR))|' \
-		-e 's|@VERSION@|$(VERSION)|; s|@REQUIRES@|$(PKGS)|' native/packaging/qstore.pc.in >'$(DESTDIR)$(LIBDIR)/pkgconfig/qstore.pc'
-	$(INSTALL) -m 644 $(TOOL_NAMES:%=$(B)/docs/%.1) '$(DESTDIR)$(MANDIR)/man1'
+		-e 's|@VERSION@|$(VERSION)|; s|@REQUIRES@|$(PKGS)|' native/packaging/qstore.pc.in >$(call to,$(PC_FILE))
+	chmod 644 $(call to,$(PC_FILE))
+	$(INSTALL) -m 644 $(TOOL_NAMES:%=$(B)/docs/%.1) $(call to,$(MANDIR)/man1)
 	for tool in $(TOOL_NAMES); do \
-		$(INSTALL) -m 644 $(B)/docs/$$tool.bash '$(DESTDIR)$(BASH_COMPLETIONS)'/$$tool || exit 1; done
-	$(INSTALL) -m 644 $(TOOL_NAMES:%=$(B)/docs/_%) '$(DESTDIR)$(ZSH_COMPLETIONS)'
-	$(INSTALL) -m 644 $(TOOL_NAMES:%=$(B)/docs/%.fish) '$(DESTDIR)$(FISH_COMPLETIONS)'
-	@[ -n '$(DESTDIR)' ] || ldconfig 2>/dev/null || true
+		$(INSTALL) -m 644 $(B)/docs/$$tool.bash $(call to,$(BASH_COMPLETIONS))/$$tool || exit 1; done
+	$(INSTALL) -m 644 $(TOOL_NAMES:%=$(B)/docs/_%) $(call to,$(ZSH_COMPLETIONS))
+	$(INSTALL) -m 644 $(TOOL_NAMES:%=$(B)/docs/%.fish) $(call to,$(FISH_COMPLETIONS))
+	@[ -n $(call quote,$(DESTDIR)) ] || ldconfig 2>/dev/null || true
 
+PC_FILE = $(LIBDIR)/pkgconfig/qstore.pc
+
+# Also qstore-mount, which this machine may not be able to build any more.
+uninstall: TOOL_NAMES := $(TOOL_SRC:native/cli/%.c=%)
 uninstall: ## remove the files that `make install` with the same variables installed
 	rm -f $(foreach f,$(TOOL_NAMES:%=$(BINDIR)/%) $(INCLUDEDIR)/qstore.h $(LIBDIR)/$(notdir $(LIB)) $(LIBDIR)/$(notdir $(SHARED_LIB)) \
-		$(SHARED_LINKS:%=$(LIBDIR)/%) $(LIBDIR)/pkgconfig/qstore.pc $(TOOL_NAMES:%=$(MANDIR)/man1/%.1) \
+		$(SHARED_LINKS:%=$(LIBDIR)/%) $(PC_FILE) $(TOOL_NAMES:%=$(MANDIR)/man1/%.1) \
 		$(TOOL_NAMES:%=$(BASH_COMPLETIONS)/%) $(TOOL_NAMES:%=$(ZSH_COMPLETIONS)/_%) $(TOOL_NAMES:%=$(FISH_COMPLETIONS)/%.fish), \
-		'$(DESTDIR)$f')
+		$(call to,$f))
 
 # ---- Tarballs and packages -----------------------------------------------------------------------------------------
 

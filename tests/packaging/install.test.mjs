@@ -1,7 +1,7 @@
 // The source tarball builds without git; `make install` puts a library in place with which programs that know nothing else are built.
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -18,8 +18,8 @@ function run(program, args, options) {
 	assert.equal(status, 0, `${program} ${args.join(" ")}: ${error ?? stderr}`);
 	return stdout;
 }
-const make = (...args) => run("make", ["-s", `-j${availableParallelism()}`, ...args],
-	{ env: { ...process.env, PATH: `${folder}/no-git:${process.env.PATH}` } });
+const noGit = { ...process.env, PATH: `${folder}/no-git:${process.env.PATH}` };
+const make = (...args) => run("make", ["-s", `-j${availableParallelism()}`, ...args], { env: noGit });
 
 before(() => {
 	if (skip)
@@ -72,6 +72,97 @@ test("make install puts everything in its place, and make uninstall removes it",
 	// In no file is the name of the folder that it was installed through.
 	for (const name of filesIn(usr))
 		assert.ok(!readFileSync(join(usr, name)).includes(staged), name);
+});
+
+/** All that is in the build's folder, with the times of the last changes. */
+const built = () => execFileSync("find", [join(source, "build"), "-type", "f", "-printf", "%P %C@\n"], { encoding: "utf8" })
+	.split("\n").sort();
+
+test("make install only copies what make native built, also by other environment variables; modes do not depend on umask", { skip }, () => {
+	const before = built(), place = join(folder, "it's a & b");
+	const { CC, ...env } = noGit;
+	run("sh", ["-c", 'umask 077; exec make -s install "$@"', "sh", `DESTDIR=${place}`, "PREFIX=/usr"], { env: { ...env, CFLAGS: "-O2" } });
+	assert.deepEqual(built(), before);
+	for (const name of filesIn(place).filter((each) => !/\.so(\.0)?$/.test(each)))
+		assert.equal((statSync(join(place, name)).mode & 0o7777).toString(8), name.startsWith("usr/bin/") ? "755" : "644", name);
+	assert.ok(filesIn(place).includes("usr/lib/pkgconfig/qstore.pc"));
+	// A machine without libfuse3 removes qstore-mount all the same.
+	run("make", ["-s", "uninstall", `DESTDIR=${place}`, "PREFIX=/usr"], { env: withoutFuse() });
+	assert.deepEqual(filesIn(place), []);
+});
+
+test("folders that cannot be right are refused before anything is written, in one line", { skip }, () => {
+	for (const [setting, why] of [["PREFIX=usr", "give the whole path"], ["PREFIX=/a b", "spaces"], ["LIBDIR=/a&b", "spaces and these"],
+		["BINDIR=/it's", "spaces and these"], ["MANDIR=lib", "give the whole path"], ["PREFIX=/a%b", "spaces and these"]]) {
+		for (const target of ["install", "uninstall"]) {
+			const place = join(folder, "refused");
+			const { status, stdout, stderr } = spawnSync("make", [target, setting, `DESTDIR=${place}`], { cwd: source, encoding: "utf8", env: noGit });
+			assert.equal(status, 2);
+			assert.match(stderr, new RegExp(`^native/packaging/build\\.mk:\\d+: \\*\\*\\* ${RegExp.escape?.(setting) ?? setting}: ${why}.*\n$`));
+			assert.equal(stdout, "");
+			assert.equal(existsSync(place), false);
+		}
+	}
+});
+
+/** An environment in which pkg-config knows no libfuse3. */
+function withoutFuse() {
+	const bin = join(folder, "no-fuse"), real = run("sh", ["-c", "command -v pkg-config"]).trim();
+	mkdirSync(bin, { recursive: true });
+	writeFileSync(join(bin, "pkg-config"), `#!/bin/sh\ncase "$*" in *fuse3*) exit 1 ;; esac\nexec ${real} "$@"\n`, { mode: 0o755 });
+	return { ...noGit, PATH: `${bin}:${noGit.PATH}` };
+}
+
+/** What make would do in a copy of the tree as it was built: the objects that it compiles, the programs that it links, what it says. */
+function wouldDo(goal, settings, env = noGit) {
+	const copy = join(folder, "copy");
+	rmSync(copy, { recursive: true, force: true });
+	execFileSync("cp", ["-a", source, copy]);
+	const { status, stdout, stderr } = spawnSync("make", ["-n", goal, ...settings], { cwd: copy, encoding: "utf8", env });
+	assert.equal(status, 0, stderr);
+	const made = (what, at) => stdout.split("\n").map((line) => line.match(new RegExp(`^printf '.*' ${what} build/${at}(\\S+) `))?.[1]).filter(Boolean);
+	return { compiled: made("cc", "obj/"), linked: made("link", "(?:bin|lib)/"), stdout };
+}
+
+test("other flags count in a tree that is built already, and the same ones rebuild nothing", { skip }, () => {
+	const same = ["CFLAGS=-O1"], none = { compiled: [], linked: [] };
+	const pick = ({ compiled, linked }) => ({ compiled, linked });
+	assert.deepEqual(pick(wouldDo("native", same)), none);
+	assert.deepEqual(pick(wouldDo("native", [...same, "WERROR=1"])), none);
+	const tools = readdirSync(join(source, "native/cli")).filter((name) => /^qstore-.*\.c$/.test(name)).map((name) => name.replace(/\.c$/, ""));
+	const shared = wouldDo("native", [...same, "SHARED=1"]);
+	assert.deepEqual(pick(shared), { compiled: [], linked: tools });
+	const objects = filesIn(join(source, "build/obj")).filter((name) => name.endsWith(".o") && name.includes("/"));
+	assert.ok(objects.length > 50);
+	for (const other of [["CFLAGS=-O2"], [...same, "CC=ccache cc"], [...same, "CPPFLAGS=-DOTHER"]])
+		assert.deepEqual(wouldDo("native", other).compiled.sort(), objects, other.join(" "));
+	assert.deepEqual(wouldDo("install", [...same, "SHARED=1", `DESTDIR=${folder}/never`]).linked, tools, "install with a flag of its own");
+	// Objects of the tests: CPPFLAGS says where headers are, and counts there too.
+	for (const kind of ["asan", "tsan", "fuzz"]) {
+		const object = `build/${kind}/native/src/text.o`, isMade = ({ stdout }) => stdout.includes(`-c -o ${object} `);
+		make("FUZZ_CC=true", "TEST_CC=true", "CPPFLAGS=-DOTHER", object);
+		writeFileSync(join(source, object), "");
+		assert.ok(!isMade(wouldDo(object, ["FUZZ_CC=true", "TEST_CC=true", "CPPFLAGS=-DOTHER"])), kind);
+		const again = wouldDo(object, ["FUZZ_CC=true", "TEST_CC=true", "CPPFLAGS=-DANOTHER"]);
+		assert.ok(isMade(again) && again.stdout.includes("-DANOTHER"), kind);
+	}
+	// Without libfuse3 everything else stays as it was.
+	assert.deepEqual(pick(wouldDo("native", same, withoutFuse())), none);
+});
+
+test("a build without libfuse3 says each time which tool it leaves out, and which package has it", { skip }, () => {
+	for (let i = 0; i < 2; i++) {
+		const { status, stderr } = spawnSync("make", ["-s", "native", "CFLAGS=-O1"], { cwd: source, encoding: "utf8", env: withoutFuse() });
+		assert.equal(status, 0, stderr);
+		assert.equal(stderr.match(/^note: libfuse3 .*libfuse3-dev.*fuse3-devel.* so qstore-mount is left out$/gm)?.length, 1, stderr);
+	}
+	assert.equal(spawnSync("make", ["-s", "native", "CFLAGS=-O1"], { cwd: source, encoding: "utf8", env: noGit }).stderr, "");
+});
+
+test("make that is called from elsewhere says in one line how to call it", { skip }, () => {
+	const { status, stderr } = spawnSync("make", ["-f", join(source, "Makefile"), "native"], { cwd: folder, encoding: "utf8" });
+	assert.equal(status, 2);
+	assert.ok(stderr.endsWith(`call it as make -C ${source}.  Stop.\n`) && stderr.split("\n").length === 2, stderr);
 });
 
 test("both libraries show the names of qstore.h and no others", { skip }, () => {
