@@ -114,7 +114,7 @@ isa = $(if $(X86_64),$(foreach f,$(isa_flags),$(if $(filter %_$(firstword $(subs
 HAVE_SIMD128 = $(eval HAVE_SIMD128 := $$(shell echo QS_HAVE_SIMD128 | \
 	$$(CC) $$(BASE) $$(CPPFLAGS) $$(CFLAGS) -E -P -include core/simd.h -x c - 2>/dev/null | tail -n 1))$(HAVE_SIMD128)
 
-# What is built depends on build/flags/NAME, a file that has the flags by which it was built: it changes when they do, so that other
+# Files depend on build/flags/NAME, which has the flags by which they were built: it changes when the flags do, so that other
 # flags than the last time, and headers that were installed since, count in a tree that is built already. -Werror does not count.
 flags_obj = $(CC) $(BASE) $(CPPFLAGS) $(CFLAGS) $(LIB_FLAGS) $(PKG_CFLAGS) $(flags_of_machine)
 flags_link = $(CC) $(CFLAGS) $(SHARED_FLAGS) $(LDFLAGS) $(PKG_LIBS) $(CLI_LIBS) $(AR) $(OBJCOPY)

@@ -224,7 +224,7 @@ static void fish_count(const cli_tool *tool)
 	puts("\t\t\t\tset before (math $before + 1)\n\t\tend\n\tend\n\techo $before\nend");
 }
 
-/* What fits as argument number `before`. */
+/* Words for the argument that has `before` others before it. */
 static void fish_argument(const cli_tool *tool, const char *offers, int before)
 {
 	printf("complete -c %s", tool->name);

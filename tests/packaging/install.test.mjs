@@ -113,7 +113,7 @@ function withoutFuse() {
 	return { ...noGit, PATH: `${bin}:${noGit.PATH}` };
 }
 
-/** What make would do in a copy of the tree as it was built: the objects that it compiles, the programs that it links, what it says. */
+/** The work that make would do in a copy of the tree as it was built: the objects that it compiles, the programs that it links, what it says. */
 function wouldDo(goal, settings, env = noGit) {
 	const copy = join(folder, "copy");
 	rmSync(copy, { recursive: true, force: true });
