@@ -167,10 +167,10 @@ typedef struct qstore_pack_options {
 	const char *base;
 	/* Name of the variant that `high` is coded from, where that is not the next coarser one; else NULL. */
 	const char *from;
-	/* Tensors of one name in two models that do not fit each other (another shape, other values, codes packed
-	 * in a way that is not known) are stored apart, with a warning; with `strict` they are MISMATCH. Models
-	 * that have nothing in common, or differ in most of their weights, are MISMATCH unless `allow_mismatch`.
-	 */
+	/* Matrices that do not fit those of their name in the coarser model (another shape, other values, codes
+	 * packed in a way that is not known), or have none there, are stored apart, with a warning; with `strict`
+	 * they are MISMATCH. Models that have nothing in common, differ in most of their weights, or are given
+	 * from coarse to fine, are MISMATCH unless `allow_mismatch`. */
 	int strict, allow_mismatch;
 	int compare; /* also measures each variant under plain zstd: fills zstd_size below, and takes longer */
 	qstore_work work;

@@ -1,5 +1,6 @@
 /* Pairs of which some tensors do not fit: these are stored apart, with a warning, and all files come back;
  * models that do not belong together are refused. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -121,6 +122,61 @@ static void add_permuted(gen_tensors *high, gen_tensors *low)
 	gen_matrix_free(&b);
 }
 
+/* Another name altogether. */
+static void add_without_partner(gen_tensors *high, gen_tensors *low)
+{
+	gen_matrix a = gen_weights(1, QS_BF16, 64, 128);
+	gen_add_matrix(high, "score.weight", &a);
+	gen_add_int8(low, "classifier", &a, GEN_SCHEME_LLM_INT8);
+	gen_matrix_free(&a);
+}
+
+/* As many codes in other rows and columns. */
+static void add_another_order(gen_tensors *high, gen_tensors *low)
+{
+	gen_matrix a = gen_weights(1, QS_BF16, 64, 128);
+	int8_t codes[64 * 128];
+	float scales[64];
+	gen_int8_codes(&a, GEN_SCHEME_DIVIDE, codes, scales);
+	gen_add_matrix(high, "score.weight", &a);
+	gen_add(low, "score.weight", QS_I8, 2, (uint64_t[]){32, 256}, codes);
+	gen_add(low, "score.weight_scale", QS_F32, 1, (uint64_t[]){64}, scales);
+	gen_matrix_free(&a);
+}
+
+/* Appends a matrix in E4M3, rounded down, with a scale for the tensor. */
+static void add_fp8(gen_tensors *low, const char *name, const gen_matrix *m)
+{
+	gen_matrix f32 = gen_cast(m, QS_F32);
+	size_t n = (size_t)(m->rows * m->cols);
+	uint8_t *codes = malloc(n);
+	char scale_name[64];
+	const float scale = 1 / 512.0f;
+	assert_non_null(codes);
+	for (size_t i = 0; i < n; i++) {
+		float value;
+		uint8_t code = 0;
+		memcpy(&value, f32.data + 4 * i, 4);
+		/* Codes of positive values are in the order of the values: (8 + mantissa) × 2^(exponent − 10). */
+		while (code < 0x7e && ldexpf(8 + ((code + 1) & 7), (code + 1) / 8 - 10) <= fabsf(value) / scale)
+			code++;
+		codes[i] = code | (value < 0 ? 0x80 : 0);
+	}
+	gen_add(low, name, QS_F8_E4M3, 2, (uint64_t[]){m->rows, m->cols}, codes);
+	snprintf(scale_name, sizeof(scale_name), "%s_scale", name);
+	gen_add(low, scale_name, QS_F32, 1, (uint64_t[]){1}, &scale);
+	free(codes);
+	gen_matrix_free(&f32);
+}
+
+static void add_same_in_fp8(gen_tensors *high, gen_tensors *low)
+{
+	gen_matrix a = gen_weights(1, QS_BF16, 64, 128);
+	gen_add_matrix(high, "score.weight", &a);
+	add_fp8(low, "score.weight", &a);
+	gen_matrix_free(&a);
+}
+
 static void stores_apart_what_does_not_fit(void **state)
 {
 	static const struct {
@@ -135,6 +191,9 @@ static void stores_apart_what_does_not_fit(void **state)
 	    {add_renamed_codes, "(codes under an unknown name)"},
 	    {add_codes_without_scales, "(no scales fit its codes)"},
 	    {add_permuted, "other values"},
+	    {add_without_partner, "(nothing of its name there)"},
+	    {add_another_order, "(as many codes in another shape)"},
+	    {add_same_in_fp8, "(codes of a type that is not modelled)"},
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		gen_tensors high = {0}, low = {0};
@@ -173,6 +232,56 @@ static void refuses_another_checkpoint(void **state)
 	pair_outcome outcome = pack_pair(state, &high, &low, (qstore_pack_options){.allow_mismatch = 1});
 	print_message("another checkpoint: %.1f %% of the codes differ\n",
 	              100.0 * (double)outcome.result.n_exceptions / (double)outcome.result.paired_weights);
+}
+
+/* FP8 and floats of other weights: of nothing alike, and of those after more training. */
+static void refuses_other_checkpoints_of_any_kind(void **state)
+{
+	for (int is_fp8 = 0; is_fp8 < 2; is_fp8++)
+		for (int is_finetune = 0; is_finetune < 2; is_finetune++) {
+			gen_tensors high = {0}, low = {0};
+			gen_matrix m = gen_weights(1, QS_BF16, 64, 128),
+			           other = is_finetune ? gen_noisy(&m, 5, 0.02) : gen_weights(2, QS_F16, 64, 128),
+			           half = gen_cast(&other, QS_F16);
+			gen_add_matrix(&high, "up.weight", &m);
+			if (is_fp8)
+				add_fp8(&low, "up.weight", &other);
+			else
+				gen_add_matrix(&low, "up.weight", &half);
+			expect_pair_fails(state, &high, &low, (qstore_pack_options){.from = NULL}, "--allow-mismatch");
+			gen_matrix_free(&m);
+			gen_matrix_free(&other);
+			gen_matrix_free(&half);
+		}
+}
+
+/* F64 is not coded from codes: an error with `strict`, else said. */
+static void stores_doubles_beside_codes_apart(void **state)
+{
+	for (int strict = 0; strict < 2; strict++) {
+		gen_tensors high = {0}, low = {0};
+		gen_matrix m = gen_weights(1, QS_BF16, 64, 128), f32 = gen_cast(&m, QS_F32);
+		double *wide = malloc(64 * 128 * sizeof(double));
+		assert_non_null(wide);
+		for (size_t i = 0; i < 64 * 128; i++) {
+			float value;
+			memcpy(&value, f32.data + 4 * i, 4);
+			wide[i] = (double)value;
+		}
+		gen_add(&high, "up.weight", QS_F64, 2, (uint64_t[]){64, 128}, wide);
+		gen_add_int8(&low, "up", &m, GEN_SCHEME_LLM_INT8);
+		qstore_pack_options options = {.strict = strict};
+		if (strict) {
+			expect_pair_fails(state, &high, &low, options, "(of a type that is not coded from codes)");
+		} else {
+			pair_outcome outcome = pack_pair(state, &high, &low, options);
+			assert_int_equal(outcome.result.n_apart, 1);
+			assert_non_null(strstr(outcome.warning, "(of a type that is not coded from codes)"));
+		}
+		free(wide);
+		gen_matrix_free(&m);
+		gen_matrix_free(&f32);
+	}
 }
 
 /* Codes in a tiled order, in all matrices. */
@@ -233,6 +342,9 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(stores_apart_what_does_not_fit, scratch_setup, scratch_teardown),
 	    cmocka_unit_test_setup_teardown(strict_refuses_what_does_not_fit, scratch_setup, scratch_teardown),
 	    cmocka_unit_test_setup_teardown(refuses_another_checkpoint, scratch_setup, scratch_teardown),
+	    cmocka_unit_test_setup_teardown(refuses_other_checkpoints_of_any_kind, scratch_setup,
+	                                    scratch_teardown),
+	    cmocka_unit_test_setup_teardown(stores_doubles_beside_codes_apart, scratch_setup, scratch_teardown),
 	    cmocka_unit_test_setup_teardown(stores_tiled_codes_apart, scratch_setup, scratch_teardown),
 	    cmocka_unit_test_setup_teardown(refuses_another_model, scratch_setup, scratch_teardown),
 	    cmocka_unit_test_setup_teardown(zero_codes_fit, scratch_setup, scratch_teardown),

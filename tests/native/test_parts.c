@@ -287,6 +287,24 @@ static void pairs_fused_experts(void **state)
 	}
 }
 
+/* Experts [EXPERTS, in, out] in one model, the matrices [out, in] in the other. */
+static void pairs_transposed_experts(void **state)
+{
+	gen_tensors high = {0}, low = {0};
+	uint8_t fused[EXPERTS * ROWS * COLS * 2];
+	for (unsigned e = 0; e < EXPERTS; e++) {
+		char name[64];
+		gen_matrix m = gen_weights(e, QS_BF16, ROWS, COLS), transposed = gen_transposed(&m);
+		snprintf(name, sizeof(name), "mlp.experts.%u.down_proj", e);
+		gen_add_int8(&low, name, &m, GEN_SCHEME_LLM_INT8);
+		memcpy(fused + (size_t)e * ROWS * COLS * 2, transposed.data, ROWS * COLS * 2);
+		gen_matrix_free(&m);
+		gen_matrix_free(&transposed);
+	}
+	gen_add(&high, "mlp.experts.down_proj", QS_BF16, 3, (uint64_t[]){EXPERTS, COLS, ROWS}, fused);
+	expect_paired(state, &high, &low, EXPERTS * ROWS * COLS);
+}
+
 /* [directions, out, in] in HIGH, [directions, in, out] in LOW, as ONNX Runtime stores the weights of LSTMs.
  */
 static void pairs_transposed_slices(void **state)
@@ -345,6 +363,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(takes_zero_points_of_wide_integers, scratch_setup, scratch_teardown),
 	    cmocka_unit_test_setup_teardown(leaves_larger_integers_alone, scratch_setup, scratch_teardown),
 	    cmocka_unit_test_setup_teardown(pairs_fused_experts, scratch_setup, scratch_teardown),
+	    cmocka_unit_test_setup_teardown(pairs_transposed_experts, scratch_setup, scratch_teardown),
 	    cmocka_unit_test_setup_teardown(pairs_transposed_slices, scratch_setup, scratch_teardown),
 	    cmocka_unit_test_setup_teardown(pairs_renamed_tensors, scratch_setup, scratch_teardown),
 	};

@@ -112,6 +112,9 @@ static qstore_status match_tensors(packer *p, qstore_quantize quantizer, qstore_
 		status = pack_find_equal(&p->input, &p->progress, error);
 	if (!status)
 		status = pack_share_all(&p->input, &p->derived, &p->progress, error);
+	pack_drop_shared(&p->apart);
+	if (!status && options->strict)
+		status = pack_refuse_apart(&p->apart, &p->input, error);
 	return status;
 }
 

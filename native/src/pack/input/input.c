@@ -224,20 +224,22 @@ static void sort_variants(pack_variant *fine_to_coarse, uint32_t n)
 }
 
 static qstore_status check_order(const pack_variant *finer, const pack_variant *coarser,
-                                 const qstore_work *work, qstore_error *error)
+                                 const qstore_pack_options *options, qstore_error *error)
 {
+	const qstore_work *work = &options->work;
 	const char *name = precision_of(coarser)->name;
-	if (coarser->bits > finer->bits && finer->bits > 0)
+	if (coarser->bits > finer->bits && finer->bits > 0 && !options->allow_mismatch)
 		return qs_fail(
 		    error, QSTORE_MISMATCH,
-		    "%s is %s, finer than %s, which is %s: are they swapped? Give them from fine to coarse",
+		    "%s is %s, finer than %s, which is %s: are they swapped? Give them from fine to coarse, or pack "
+		    "them in this order all the same with --allow-mismatch",
 		    coarser->path, name, finer->path, precision_of(finer)->name);
 	if (strcmp(name, precision_of(finer)->name) == 0 && coarser->model != finer->model)
 		qs_warn(work, "%s and %s are both %s", finer->path, coarser->path, name);
 	return QSTORE_OK;
 }
 
-static qstore_status set_variants(pack_input *input, const qstore_work *work, qstore_error *error)
+static qstore_status set_variants(pack_input *input, const qstore_pack_options *options, qstore_error *error)
 {
 	pack_variant all[QS_VARIANTS_MAX]; /* fine to coarse */
 	uint32_t n = 0;
@@ -262,7 +264,7 @@ static qstore_status set_variants(pack_input *input, const qstore_work *work, qs
 	input->n_variants = n;
 	for (uint32_t i = 0; i < n && !status; i++) {
 		if (i > 0)
-			status = check_order(&all[i - 1], &all[i], work, error);
+			status = check_order(&all[i - 1], &all[i], options, error);
 		uint32_t v = n - 1 - i;
 		input->variants[v] = all[i];
 		input->variants[v].coarser = v == 0 ? QS_NONE : v - 1;
@@ -329,7 +331,7 @@ static qstore_status open_models(pack_input *input, const qstore_pack_options *o
 	for (uint32_t m = 0; m < input->n_models && !status; m++)
 		for (size_t i = 0; i < input->models[m].n_warnings; i++)
 			qs_warn(&options->work, "%s", input->models[m].warnings[i]);
-	return status ? status : set_variants(input, &options->work, error);
+	return status ? status : set_variants(input, options, error);
 }
 
 qstore_status pack_open_input(pack_input *input, const qstore_pack_options *options, qstore_error *error)

@@ -25,6 +25,17 @@ qstore_status pack_note_apart(pack_apart *apart, const pack_apart_tensor *tensor
 	return QSTORE_OK;
 }
 
+void pack_drop_shared(pack_apart *apart)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < apart->n; i++) {
+		pack_role role = apart->tensors[i].fine->coding.role;
+		if (role != PACK_DUPLICATE && role != PACK_DELTA && role != PACK_LAYOUT)
+			apart->tensors[n++] = apart->tensors[i];
+	}
+	apart->n = n;
+}
+
 /* Tensors [first, end) of one variant. */
 typedef struct apart_range {
 	size_t first, end;
@@ -42,6 +53,10 @@ static apart_range range_from(const pack_apart *apart, size_t first)
 	    [PACK_NO_SCALES] = " (no scales fit its codes)",
 	    [PACK_OTHER_NAME] = " (codes under an unknown name)",
 	    [PACK_OTHER_PACKING] = " (packed in another way)",
+	    [PACK_OTHER_ORDER] = " (as many codes in another shape)",
+	    [PACK_OTHER_TYPE] = " (of a type that is not coded from codes)",
+	    [PACK_UNMODELLED] = " (codes of a type that is not modelled)",
+	    [PACK_NO_PARTNER] = " (nothing of its name there)",
 	};
 	apart_range range = {.first = first, .end = first};
 	uint32_t variant = apart->tensors[first].fine_variant;
@@ -109,6 +124,7 @@ void pack_count_match(pack_tally *tally, const pack_tensor *fine, pack_match mat
 	switch (match) {
 	case PACK_MATCHED:
 	case PACK_FAR_VALUES:
+	case PACK_UNMODELLED:
 		tally->matched_weights += weights;
 		tally->n_compared++;
 		break;

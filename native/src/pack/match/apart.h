@@ -15,7 +15,11 @@ typedef enum pack_match {
 	PACK_OTHER_SHAPE,   /* the shapes differ, and no common part fits */
 	PACK_NO_SCALES,     /* the coarser one has codes, but no scales that fit them */
 	PACK_OTHER_NAME,    /* the coarser model has codes of a byte each, under a name that is not known */
-	PACK_OTHER_PACKING  /* the coarser one has codes that are packed in a way that is not known */
+	PACK_OTHER_PACKING, /* the coarser one has codes that are packed in a way that is not known */
+	PACK_OTHER_ORDER,   /* the coarser one has as many codes, but other rows and columns */
+	PACK_OTHER_TYPE,    /* the finer one's type is not coded from codes */
+	PACK_UNMODELLED,    /* both are of the same weights, but the coarser one's type predicts nothing */
+	PACK_NO_PARTNER     /* no coarser tensor has its key, its values or a name like its own */
 } pack_match;
 
 /* A tensor that is stored apart. */
@@ -34,6 +38,9 @@ typedef struct pack_apart {
 
 void pack_apart_free(pack_apart *apart);
 qstore_status pack_note_apart(pack_apart *apart, const pack_apart_tensor *tensor, qstore_error *error);
+
+/* Forgets the tensors that are equal to others by now, or coded from others. */
+void pack_drop_shared(pack_apart *apart);
 
 /* MISMATCH when there are tensors apart. */
 qstore_status pack_refuse_apart(const pack_apart *apart, const pack_input *input, qstore_error *error);

@@ -164,10 +164,21 @@ qstore_status pack_cast_size(qs_encoder *encoder, const pack_tensor *fine, const
 	return status;
 }
 
+/* E4M3 has 4 bits of exponent, and no infinities; E5M2 is the upper half of FP16. */
+static double fp8_value(uint8_t byte, uint32_t dtype)
+{
+	int exponent = byte >> 3 & 15, mantissa = byte & 7;
+	if (dtype == QS_F8_E5M2)
+		return (double)qs_half_value((uint16_t)(byte << 8), QS_F16);
+	double magnitude = exponent > 0 ? ldexp(8 + mantissa, exponent - 10) : ldexp(mantissa, -9);
+	return (byte & 127) == 127 ? 0 : byte >> 7 ? -magnitude : magnitude;
+}
+
 static double float_value(const uint8_t *elems, size_t i, uint32_t dtype)
 {
-	double value = dtype == QS_F64   ? qs_load_f64(elems + 8 * i)
-	               : dtype == QS_F32 ? (double)qs_load_f32(elems + 4 * i)
+	double value = dtype == QS_F64                              ? qs_load_f64(elems + 8 * i)
+	               : dtype == QS_F8_E4M3 || dtype == QS_F8_E5M2 ? fp8_value(elems[i], dtype)
+	               : dtype == QS_F32                            ? (double)qs_load_f32(elems + 4 * i)
 	                                 : (double)qs_half_value(qs_load16(elems + 2 * i), dtype);
 	return value * value < 1e76 ? value : 0; /* infinities and NaN count as 0 */
 }
@@ -239,5 +250,37 @@ qstore_status pack_correlate_floats(const pack_tensor *a, const pack_tensor *b, 
 	free(sample.memory);
 	double squares = squares_a * squares_b;
 	*correlation = squares > 0 && products > 0 ? products * products / squares : squares == 0;
+	return status;
+}
+
+/* Weights of a group that is compared. */
+#define FP8_GROUP 32u
+
+qstore_status pack_correlate_fp8(const pack_tensor *fine, const pack_tensor *fp8, double *correlation,
+                                 qstore_error *error)
+{
+	pair_sample sample = {0};
+	double sum = 0;
+	size_t n_groups = 0;
+	qstore_status status = read_pair(&sample, fine, fp8, QS_KIND_DELTA, error);
+	for (size_t i = 0; i + FP8_GROUP <= sample.desc.n_elems && !status; i += FP8_GROUP) {
+		double products = 0, squares_a = 0, squares_b = 0;
+		/* Groups across the end of a row may have two scales. */
+		if (sample.desc.cols >= FP8_GROUP && i % sample.desc.cols > sample.desc.cols - FP8_GROUP)
+			continue;
+		for (size_t j = i; j < i + FP8_GROUP; j++) {
+			double x = float_value(sample.values, j, fine->dtype),
+			       y = float_value(sample.coarse, j, fp8->dtype);
+			products += x * y;
+			squares_a += x * x;
+			squares_b += y * y;
+		}
+		if (squares_a * squares_b <= 0)
+			continue;
+		sum += products > 0 ? products * products / (squares_a * squares_b) : 0;
+		n_groups++;
+	}
+	free(sample.memory);
+	*correlation = n_groups > 0 ? sum / (double)n_groups : 1;
 	return status;
 }

@@ -33,4 +33,9 @@ qstore_status pack_cast_size(qs_encoder *encoder, const pack_tensor *fine, const
 qstore_status pack_correlate_floats(const pack_tensor *a, const pack_tensor *b, double *correlation,
                                     qstore_error *error);
 
+/* The squared correlation with a coarser tensor in FP8, whose scales are not known: the mean over groups of
+ * 32 weights, which have one scale. */
+qstore_status pack_correlate_fp8(const pack_tensor *fine, const pack_tensor *fp8, double *correlation,
+                                 qstore_error *error);
+
 #endif

@@ -77,12 +77,17 @@ static int find_members(fused_experts *f, const pack_map *map)
 			break;
 		const char *name = t->key + strlen(first),
 		           *place = find_place(dot + 1, (size_t)(key + size - dot - 1), name);
-		if (!place || t->n_dims != 2 || t->dims[1] != f->tensor->dims[2])
+		if (!place || t->n_dims != 2)
+			continue;
+		/* [experts, in, out]: each slice is the transposed matrix of an expert. */
+		int is_transposed =
+		    t->dims[0] == f->tensor->dims[2] && t->dims[1] == f->tensor->dims[1] && t->dims[0] != t->dims[1];
+		if (t->dims[1] != f->tensor->dims[2] && !is_transposed)
 			continue;
 		if (f->n_members == PACK_SLICES_MAX)
 			return 0;
-		f->members[f->n_members++] = (expert_member){name, t->dims[0], place};
-		rows += t->dims[0];
+		f->members[f->n_members++] = (expert_member){name, t->dims[is_transposed], place};
+		rows += t->dims[is_transposed];
 	}
 	if (f->n_members > 0)
 		qsort(f->members, f->n_members, sizeof(*f->members), compare_members);

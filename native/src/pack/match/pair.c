@@ -8,6 +8,7 @@
 #include "match.h"
 #include "names.h"
 #include "pair.h"
+#include "parts.h"
 #include "text.h"
 
 /* ---- Pairs by content ---- */
@@ -86,16 +87,6 @@ static qstore_status pair_by_key(pack_pairing *q, pack_tensor *t, variant_range 
 			apart.coarse_variant = v;
 		}
 	}
-	int is_matrix = qs_dtype_is_float(t->dtype) && t->n_dims > 1 && t->coding.role == PACK_PLAIN;
-	for (uint32_t v = coarser.first; v-- > coarser.last && is_matrix && !*has_namesake;) {
-		const pack_tensor *codes = pack_find_unknown_codes(&q->names[v], t);
-		if (codes) {
-			apart.why = codes->size == pack_n_elems(t) && qs_dtype_size(codes->dtype) == 1
-			                ? PACK_OTHER_NAME
-			                : PACK_OTHER_PACKING;
-			apart.coarse_variant = v;
-		}
-	}
 	return pack_is_paired(t) || apart.why <= PACK_MATCHED ? QSTORE_OK
 	                                                      : pack_note_apart(q->apart, &apart, error);
 }
@@ -142,6 +133,42 @@ static qstore_status pair_all_tensors(pack_pairing *q, variant_range coarser, si
 	return QSTORE_OK;
 }
 
+/* Notes a matrix that has no partner, if it is worth a word. */
+static qstore_status note_alone(pack_pairing *q, pack_tensor *t, variant_range coarser, qstore_error *error)
+{
+	pack_apart_tensor apart = {.fine = t,
+	                           .why = pack_n_elems(t) >= PACK_COMMON_MIN ? PACK_NO_PARTNER : PACK_UNCOMPARED,
+	                           .fine_variant = q->fine_variant,
+	                           .coarse_variant = coarser.first - 1};
+	for (uint32_t v = coarser.first; v-- > coarser.last;) {
+		if (pack_map_find(&q->keys[v], t->key))
+			return QSTORE_OK; /* both have been compared */
+		const pack_tensor *codes = pack_find_unknown_codes(&q->names[v], t);
+		if (codes) {
+			apart.why = codes->size == pack_n_elems(t) && qs_dtype_size(codes->dtype) == 1
+			                ? PACK_OTHER_NAME
+			                : PACK_OTHER_PACKING;
+			apart.coarse_variant = v;
+		}
+	}
+	return apart.why == PACK_UNCOMPARED ? QSTORE_OK : pack_note_apart(q->apart, &apart, error);
+}
+
+static qstore_status note_all_alone(pack_pairing *q, variant_range coarser, qstore_error *error)
+{
+	const pack_input *input = q->input;
+	for (size_t i = 0; i < input->n_files; i++) {
+		const pack_file *file = &input->files[i];
+		for (size_t j = 0; j < file->n_tensors && pack_coarsest(file->variants) == q->fine_variant; j++) {
+			pack_tensor *t = &file->tensors[j];
+			qstore_status status = pack_is_plain_weights(t) ? note_alone(q, t, coarser, error) : QSTORE_OK;
+			if (status)
+				return status;
+		}
+	}
+	return QSTORE_OK;
+}
+
 /* Has the model more bytes in tensors that are not read (qs_weights) than in those that are? Then their names
  * say little. */
 static int is_mostly_unread(const qs_model *model)
@@ -171,8 +198,10 @@ static qstore_status pair_variant(pack_pairing *q, uint32_t fine, variant_range 
 		status = pack_pair_experts(q, v, &n_common, error);
 	if (!status)
 		status = pair_all_tensors(q, coarser, &n_common, error);
-	if (!status)
+	if (!status) {
 		pack_share_variant(input, fine);
+		status = note_all_alone(q, coarser, error);
+	}
 	if (status || allow_mismatch)
 		return status;
 	/* Precisions of one folder need not have any component in common; files of a vocabulary have no tensors.
@@ -274,8 +303,6 @@ qstore_status pack_pair_variants(pack_input *input, pack_derived *derived, pack_
 		free(q->names[v].tensors);
 		free(q->keys[v].tensors);
 	}
-	if (!status && options->strict)
-		status = pack_refuse_apart(apart, input, error);
 	qs_encoder_destroy(q->encoder);
 	pack_search_free(&q->search);
 	free(q);

@@ -25,6 +25,9 @@ typedef struct pack_pairing {
 /* The matrix of codes that a tensor is the file's form of; NULL when it can be none. */
 pack_tensor *pack_matrix_of(pack_tensor *tensor);
 
+/* Is the tensor a matrix of weights that is stored on its own? Scales are none. */
+int pack_is_plain_weights(const pack_tensor *tensor);
+
 /* Is it decided what the tensor is coded from? */
 int pack_is_paired(pack_tensor *tensor);
 

@@ -1,7 +1,10 @@
 /* A tensor and a coarser one: equal, a refinement of codes, or a difference to floats. */
+#include <string.h>
+
 #include "compare.h"
 #include "core/delta.h"
 #include "pair.h"
+#include "parts.h"
 
 static int have_same_shape(const pack_tensor *a, const pack_tensor *b)
 {
@@ -157,6 +160,11 @@ static qstore_status pair_with_codes(pack_pairing *q, pack_tensor *fine, pack_te
 
 /* ---- Floats from floats ---- */
 
+/* Floats that are no help to one another have at least this squared correlation if they are of the same
+ * checkpoint; FP8 has an error of a few percent. */
+#define SAME_FLOATS_MIN 0.999
+#define SAME_FP8_MIN 0.99
+
 int pack_share_chunks(pack_tensor *fine, pack_tensor *coarse)
 {
 	uint64_t cols;
@@ -188,7 +196,9 @@ static qstore_status pair_with_floats(pack_pairing *q, pack_tensor *given, pack_
 		status = pack_correlate_floats(fine, coarse, &correlation, error);
 	/* Norms and biases of any two models are alike. */
 	if (fine->n_dims > 1)
-		*match = correlation < PACK_CONTENT_MIN ? PACK_OTHER_VALUES : PACK_MATCHED;
+		*match = correlation < PACK_CONTENT_MIN  ? PACK_OTHER_VALUES
+		         : correlation < SAME_FLOATS_MIN ? PACK_OTHER_WEIGHTS
+		                                         : PACK_MATCHED;
 	if (status || !pays || (is_layout && fine != given) || !pack_share_chunks(fine, coarse))
 		return status;
 	if (is_layout) {
@@ -214,10 +224,40 @@ static pack_match match_of_other_shapes(const pack_pairing *q, const pack_tensor
 	if (qs_dtype_is_float(coarse->dtype))
 		return PACK_OTHER_SHAPE;
 	uint64_t elems = pack_n_elems(coarse);
-	return coarse->dtype == QS_I8 && coarse->n_dims == fine->n_dims && elems > 0 &&
-	               pack_n_elems(fine) % elems != 0 && pack_has_scales(&q->names[coarse_variant], coarse)
-	           ? PACK_OTHER_SHAPE
-	           : PACK_OTHER_PACKING;
+	if (coarse->dtype != QS_I8 || coarse->n_dims != fine->n_dims || elems == 0 ||
+	    !pack_has_scales(&q->names[coarse_variant], coarse))
+		return PACK_OTHER_PACKING;
+	return pack_n_elems(fine) % elems != 0 ? PACK_OTHER_SHAPE
+	       : pack_n_elems(fine) == elems   ? PACK_OTHER_ORDER
+	                                       : PACK_OTHER_PACKING;
+}
+
+/* Compares floats with a coarser tensor of the same rows and columns that they cannot be coded from. */
+static qstore_status match_of_other_types(const pack_tensor *fine, pack_tensor *coarse, pack_match *match,
+                                          qstore_error *error)
+{
+	double correlation;
+	if (pack_matrix_of(coarse)) {
+		*match = fine->dtype == QS_F64 ? PACK_OTHER_TYPE : PACK_UNCOMPARED;
+		return QSTORE_OK;
+	}
+	if (qs_dtype_is_scale(coarse->dtype))
+		return QSTORE_OK;
+	*match = PACK_OTHER_PACKING;
+	if (coarse->dtype != QS_F8_E4M3 && coarse->dtype != QS_F8_E5M2)
+		return QSTORE_OK;
+	qstore_status status = pack_correlate_fp8(fine, coarse, &correlation, error);
+	*match = correlation < PACK_CONTENT_MIN ? PACK_OTHER_VALUES
+	         : correlation < SAME_FP8_MIN   ? PACK_OTHER_WEIGHTS
+	                                        : PACK_UNMODELLED;
+	return status;
+}
+
+int pack_is_plain_weights(const pack_tensor *t)
+{
+	const char *dot = strrchr(t->name, '.');
+	return qs_dtype_is_scale(t->dtype) && t->n_dims > 1 && t->coding.role == PACK_PLAIN &&
+	       !t->coding.is_needed && !pack_is_scales_name(dot ? dot : t->name);
 }
 
 static int have_same_rows(const pack_tensor *a, const pack_tensor *b)
@@ -324,6 +364,12 @@ qstore_status pack_pair_tensors(pack_pairing *q, pack_tensor *given, pack_tensor
 		*match = match_of_other_shapes(q, given, coded, coarse_variant);
 	if (!status && *match > PACK_OTHER_WEIGHTS)
 		status = pack_pair_parts(q, given, coded, coarse_variant, match, error);
+	if (!status && *match == PACK_UNCOMPARED && as_it_is && pack_n_elems(given) >= PACK_COMMON_MIN &&
+	    pack_is_plain_weights(given))
+		status = match_of_other_types(given, coded, match, error);
+	/* Scales are stored beside codes, whatever the coarser model's are. */
+	if (*match > PACK_MATCHED && given->coding.role == PACK_PLAIN && !pack_is_plain_weights(given))
+		*match = PACK_UNCOMPARED;
 	return status;
 }
 
