@@ -303,6 +303,13 @@ test("closing ends what is under way", async (t) => {
 	await assert.rejects(source.read(0, 10), { code: "CANCELLED" });
 });
 
+test("closing ends a wait before another attempt", { timeout: 10_000 }, async (t) => {
+	const { source } = await open(t, {
+		behave: (_, response) => response.writeHead(503, { "retry-after": "100" }).end(() => setTimeout(() => source.close(), 50)),
+	});
+	await assert.rejects(source.read(0, 10), { code: "CANCELLED" });
+});
+
 test("users and passwords do not belong into a URL", () => {
 	assert.throws(() => httpSource("https://me:secret@example.org/a.qstore"), (error) => error.code === "USAGE" &&
 		!error.message.includes("secret"));

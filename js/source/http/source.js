@@ -204,7 +204,7 @@ export class HttpSource {
 				if (!await attempt())
 					return;
 				failures = 1;
-				await wait(this.#retryDelay, signal);
+				await this.#pause(this.#retryDelay, signal);
 			} catch (error) {
 				signal?.throwIfAborted();
 				this.#closed.signal.throwIfAborted();
@@ -216,9 +216,23 @@ export class HttpSource {
 				}
 				// Half of the delay is random, so that many clients do not come back at the same moment.
 				const delay = Math.min(this.#retryDelay * 2 ** failures, DELAY_MAX) * (0.5 + Math.random() / 2);
-				await wait(Math.max(delay, error.after), signal);
+				await this.#pause(Math.max(delay, error.after), signal);
 				failures++;
 			}
+		}
+	}
+
+	/**
+	 * Waits, unless the read is aborted or the source closed.
+	 * @param {number} milliseconds
+	 * @param {AbortSignal | undefined} signal
+	 */
+	async #pause(milliseconds, signal) {
+		const controller = new AbortController(), unlink = link(controller, signal, this.#closed.signal);
+		try {
+			await wait(milliseconds, controller.signal);
+		} finally {
+			unlink();
 		}
 	}
 
