@@ -1,6 +1,5 @@
 /** Names of chunks for messages. */
 
-import { NONE } from "../format/archive-index.js";
 import { BYTES } from "./pieces.js";
 
 /** @typedef {import("../format/archive-index.js").Index} Index */
@@ -10,33 +9,59 @@ import { BYTES } from "./pieces.js";
  * @param {Index} index
  * @param {import("./needs.js").ChunkId} id
  */
-export function describeChunk(index, { object: number, chunk }) {
-	const place = `chunk ${chunk + 1} of ${index.object(number).chunkCount}`;
-	/** @type {string | undefined} */
-	let builtOn;
+export function describeChunk(index, { object, chunk }) {
+	const place = `chunk ${chunk + 1} of ${index.object(object).chunkCount}`, marked = new Set([object]);
+	let found = findPlace(index, marked);
+	if (found)
+		return found.tensor === undefined ? `file ${found.file}: ${place} of the bytes outside its tensors` :
+			`tensor ${found.tensor}: ${place}${found.isPart ? " of a part" : ""}`;
+	// No tensor consists of these codes, scales or 16-bit casts alone: the message names the first one that builds on them.
+	while (!found && markUsers(index, marked))
+		found = findPlace(index, marked);
+	return found ? `${found.tensor === undefined ? `file ${found.file}` : `tensor ${found.tensor}`}: ${place} of what it builds on` :
+		`object ${object}: ${place}`;
+}
+
+/**
+ * Finds a tensor, else a file, that is made of one of the marked objects.
+ * @param {Index} index
+ * @param {Set<number>} marked
+ * @returns {{ tensor?: string, file?: string, isPart?: boolean } | undefined}
+ */
+function findPlace(index, marked) {
 	for (let i = 0; i < index.tensorCount; i++) {
 		const { name, object } = index.tensor(i);
-		if (object === number)
-			return `tensor ${name}: ${place}`;
-		// No tensor consists of these codes or this 16-bit cast alone: the message names the first tensor that is made of them.
-		for (let next = object; next !== NONE && builtOn === undefined; next = index.object(next).coarse) {
-			if (next === number)
-				builtOn = `tensor ${name}: ${place} of what it builds on`;
-		}
+		if (marked.has(object))
+			return { tensor: name };
 	}
-	if (builtOn !== undefined)
-		return builtOn;
 	for (let i = 0; i < index.fileCount; i++) {
 		const file = index.file(i), starts = file.extentCount > 0 ? index.extentStarts(i) : [];
 		for (let j = 0; j < file.extentCount; j++) {
-			if (index.extent(file.firstExtent + j).object !== number)
-				continue;
-			const name = index.object(number).dtype === BYTES ? undefined : tensorAt(index, i, starts[j]);
-			return name === undefined ? `file ${file.name}: ${place} of the bytes outside its tensors` :
-				`tensor ${name}: ${place} of a part`;
+			const { object } = index.extent(file.firstExtent + j);
+			if (marked.has(object))
+				return {
+					file: file.name, isPart: true,
+					tensor: index.object(object).dtype === BYTES ? undefined : tensorAt(index, i, starts[j]),
+				};
 		}
 	}
-	return `object ${number}: ${place}`;
+	return undefined;
+}
+
+/**
+ * Marks the objects that build on marked ones.
+ * @param {Index} index
+ * @param {Set<number>} marked
+ * @returns {boolean} are there any?
+ */
+function markUsers(index, marked) {
+	const before = marked.size;
+	for (let i = 0; i < index.objectCount; i++) {
+		const { coarse, beside, scales, zeroPoints, order } = index.object(i);
+		if ([coarse, beside, scales, zeroPoints, order].some((each) => marked.has(each)))
+			marked.add(i);
+	}
+	return marked.size > before;
 }
 
 /**

@@ -136,6 +136,11 @@ const char *cli_argument(int argc, char *const *argv, const char *what)
 	return NULL;
 }
 
+void cli_fail_start(void)
+{
+	fprintf(stderr, "%s: ", cli_name);
+}
+
 int cli_fail(const qstore_error *error)
 {
 	if (error->status == QSTORE_CANCELLED && cli_signal != 0) {

@@ -10,7 +10,7 @@
 
 #include "tool.h"
 
-enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
+enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_DAMAGED = 3 };
 
 /* Options without a letter. */
 enum {
@@ -69,6 +69,9 @@ const char *cli_argument(int argc, char *const *argv, const char *what);
 /* "NAME: text" of the error; returns CLI_FAILED. Ends the process by the signal that cancelled the work, if
  * one did. */
 int cli_fail(const qstore_error *error);
+
+/* "NAME: ": begins a line on standard error. */
+void cli_fail_start(void);
 
 void cli_list_add(cli_list *list, const char *item);
 void cli_list_free(cli_list *list);

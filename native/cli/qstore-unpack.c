@@ -31,10 +31,18 @@ static const cli_option option_table[] = {
      "compute each file's SHA-256 too, and compare it with the archive's (slower)", CLI_ONCE},
     CLI_THREADS("threads (default: all cores)"),
     {'f', "force", NULL, NULL, "replace existing files", CLI_ONCE},
+    {'k', "keep-going", NULL, NULL,
+     "restore what is whole of a damaged or cut archive: a file that lacks bytes becomes NAME.damaged, with "
+     "zeros for them, and a line about each range of them",
+     CLI_ONCE},
     CLI_COMMON,
 };
 
-static const cli_term exit_codes[] = {{"0", "done"}, {"1", "failed"}, {"2", "wrong usage"}, {NULL, NULL}};
+static const cli_term exit_codes[] = {{"0", "done"},
+                                      {"1", "failed"},
+                                      {"2", "wrong usage"},
+                                      {"3", "with --keep-going: not all could be restored"},
+                                      {NULL, NULL}};
 
 static const cli_term examples[] = {
     {"qstore-unpack llama.qstore", "the finest variant, into a folder such as llama-high"},
@@ -45,6 +53,7 @@ static const cli_term examples[] = {
      "one tensor of any precision, for NumPy"},
     {"curl -s https://example.org/m.qstore | qstore-unpack -p int8 - -o out/",
      "the INT8 files, of which no more is downloaded than they need"},
+    {"qstore-unpack llama.qstore --keep-going", "what a damaged archive still has"},
     {"qstore-unpack chat.qstore --base llama.qstore",
      "an archive that was packed as the difference to another model"},
     {NULL, NULL}};
@@ -60,9 +69,10 @@ static const cli_tool tool = {
         "standard input (\"-\") no more is read.",
     .options = option_table,
     .exit_codes = exit_codes,
-    .exit_text =
-        "No file appears before all are complete and verified. On standard output, each part of a file "
-        "is verified before it is written.",
+    .exit_text = "No file appears before all are complete and verified; with --keep-going, files that are "
+                 "not whole have "
+                 "names that end in .damaged. On standard output, each part of a file "
+                 "is verified before it is written.",
     .examples = examples,
     .see_also = "qstore-info qstore-mount qstore-pack",
 };
@@ -94,7 +104,9 @@ typedef struct options {
 typedef struct run {
 	qstore_archive *archive;
 	const cli_common *common;
-	json_t *raw; /* the files that are bytes of a tensor, for JSON */
+	json_t *raw;     /* the files that are bytes of a tensor, for JSON */
+	json_t *damaged; /* the ranges that could not be restored, for JSON */
+	cli_bar *bar;
 	FILE *lines; /* where a line about each of them goes; NULL: nowhere */
 } run;
 
@@ -116,6 +128,26 @@ static void on_raw(void *user, const char *path, uint32_t tensor)
 	                                        "dtype", info.dtype, "shape", shape));
 }
 
+static void on_damage(void *user, const qstore_damage *damage)
+{
+	run *r = user;
+	if (!r->common->json) {
+		cli_bar_end(r->bar);
+		cli_fail_start();
+		cli_print_name(stderr, damage->path ? damage->path : damage->name);
+		if (damage->path)
+			fprintf(stderr, ": %llu bytes from byte %llu on are zero", (unsigned long long)damage->size,
+			        (unsigned long long)damage->offset);
+		else
+			fputs(": nothing of it could be restored", stderr);
+		fprintf(stderr, ": %s\n", damage->reason);
+	}
+	json_array_append_new(r->damaged, json_pack("{s:s?, s:s, s:s?, s:I, s:I, s:s}", "file", damage->path,
+	                                            "name", damage->name, "tensor", damage->tensor, "offset",
+	                                            (json_int_t)damage->offset, "size", (json_int_t)damage->size,
+	                                            "reason", damage->reason));
+}
+
 static qstore_status write_stdout(void *user, const void *data, size_t size, qstore_error *error)
 {
 	(void)user;
@@ -134,18 +166,27 @@ static int report(const run *r, const options *o, const qstore_unpack_result *re
 		                         "files", (json_int_t)result->n_files, "size", (json_int_t)result->size);
 		if (json_array_size(r->raw) > 0)
 			json_object_set(root, "tensors", r->raw);
-		return cli_print_json(root);
+		if (o->unpack.keep_going) {
+			json_object_set_new(root, "damagedFiles", json_integer((json_int_t)result->n_damaged));
+			json_object_set(root, "damage", r->damaged);
+		}
+		int code = cli_print_json(root);
+		return code == CLI_OK && result->n_damaged > 0 ? CLI_DAMAGED : code;
 	}
 	if (!r->common->quiet && !o->to_stdout)
-		printf("%s: %llu file%s, %s\n", output, (unsigned long long)result->n_files,
+		printf("%s: %llu file%s, %s", output, (unsigned long long)result->n_files,
 		       result->n_files == 1 ? "" : "s", cli_format_size(result->size).text);
-	return CLI_OK;
+	if (!r->common->quiet && result->n_damaged > 0)
+		printf(", of which %llu could not be restored as a whole", (unsigned long long)result->n_damaged);
+	if (!r->common->quiet && !o->to_stdout)
+		putchar('\n');
+	return result->n_damaged > 0 ? CLI_DAMAGED : CLI_OK;
 }
 
 static int restore(const char *path, options *o, const cli_common *common)
 {
 	cli_bar bar;
-	run r = {.common = common, .raw = json_array()};
+	run r = {.common = common, .raw = json_array(), .damaged = json_array(), .bar = &bar};
 	qstore_unpack_result result;
 	qstore_error error;
 	char *made = NULL;
@@ -163,6 +204,7 @@ static int restore(const char *path, options *o, const cli_common *common)
 		o->unpack.write = write_stdout;
 	r.lines = common->quiet || common->json ? NULL : o->to_stdout ? stderr : stdout;
 	o->unpack.on_raw = on_raw;
+	o->unpack.on_damage = on_damage;
 	o->unpack.user = &r;
 	if (!status)
 		status = qstore_unpack(r.archive, &o->unpack, &result, &error);
@@ -171,6 +213,7 @@ static int restore(const char *path, options *o, const cli_common *common)
 	int code = status ? cli_fail(&error) : report(&r, o, &result);
 	o->unpack.user = NULL; /* r ends here */
 	json_decref(r.raw);
+	json_decref(r.damaged);
 	free(made);
 	return code;
 }
@@ -210,6 +253,9 @@ int main(int argc, char **argv)
 		case 'f':
 			o.unpack.force = 1;
 			break;
+		case 'k':
+			o.unpack.keep_going = 1;
+			break;
 		}
 	}
 	if (option == CLI_EXIT)
@@ -220,6 +266,8 @@ int main(int argc, char **argv)
 	o.to_stdout = o.unpack.output && strcmp(o.unpack.output, "-") == 0;
 	if (o.to_stdout && common.json)
 		return cli_usage("--json and -o - are both for standard output");
+	if (o.to_stdout && o.unpack.keep_going)
+		return cli_usage("--keep-going is for a folder: what is on standard output has no other name");
 	if (o.unpack.as && !o.tensors.items)
 		return cli_usage("--as is for tensors: select some with --tensor");
 	o.unpack.files = o.files.items;
@@ -227,5 +275,6 @@ int main(int argc, char **argv)
 	int code = restore(path, &o, &common);
 	cli_list_free(&o.files);
 	cli_list_free(&o.tensors);
-	return code == CLI_OK ? cli_finish() : code;
+	int finished = code == CLI_OK || code == CLI_DAMAGED ? cli_finish() : CLI_OK;
+	return finished == CLI_OK ? code : finished;
 }

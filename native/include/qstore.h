@@ -446,6 +446,17 @@ void qstore_set_cache(qstore_archive *archive, size_t bytes);
 
 /* ---- Restoring ---- */
 
+/* Bytes of a file that could not be restored. */
+typedef struct qstore_damage {
+	/* Path of the file that has the rest, with zeros for these bytes: NAME.damaged. NULL: nothing of it could
+	 * be restored, and no file was made. */
+	const char *path;
+	const char *name;   /* the path that the file would have had */
+	const char *tensor; /* name of the tensor that the bytes belong to; NULL: they are outside the tensors */
+	uint64_t offset, size; /* in the file */
+	const char *reason;    /* one line that names the damaged chunk or file */
+} qstore_damage;
+
 typedef struct qstore_unpack_options {
 	size_t struct_size; /* sizeof(qstore_unpack_options) */
 	/* A variant's name, "low", "high" or NULL (the finest), or "all": every variant, each in a folder of its
@@ -475,11 +486,19 @@ typedef struct qstore_unpack_options {
 	/* Called at the end for each file that has only the bytes of a tensor, with its path (with `write`,
 	 * its name) and the tensor's number. Or NULL. */
 	void (*on_raw)(void *user, const char *path, uint32_t tensor);
-	void *user; /* passed to these two */
+	void *user; /* passed to these callbacks */
+	/* What is whole is restored from an archive that is damaged, or that ends too early: files that are whole
+	 * get their names, one that lacks bytes becomes NAME.damaged. The call succeeds then: the result has the
+	 * number of damaged files. It does not go together with `write`. */
+	int keep_going;
+	/* Called at the end, with `keep_going`, for each range of bytes that could not be restored, in the order
+	 * of the files and their bytes; *damage is valid during the call. Or NULL. */
+	void (*on_damage)(void *user, const qstore_damage *damage);
 } qstore_unpack_options;
 
 typedef struct qstore_unpack_result {
-	uint64_t n_files, size; /* files that were restored, and their bytes */
+	uint64_t n_files, size; /* files that were restored, and their bytes; damaged ones too */
+	uint64_t n_damaged;     /* files of which bytes could not be restored; those that were not made too */
 } qstore_unpack_result;
 
 /* Restores files. All bytes are compared before any file gets its name: decoded parts of files with their

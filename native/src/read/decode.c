@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/layout.h"
+#include "describe.h"
 #include "grids.h"
 #include "os/file.h"
 #include "part.h"

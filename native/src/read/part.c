@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "core/checksum.h"
+#include "describe.h"
 
 qs_part qs_part_of(const qstore_archive *archive, uint32_t object_number, uint32_t number)
 {
@@ -70,52 +71,6 @@ int qs_part_walk_next(qs_part_walk *walk, qs_part_range *range)
 	walk->offset += n;
 	walk->left -= n;
 	return 1;
-}
-
-/* The name of the tensor that has a byte of a file, or NULL. */
-static const char *tensor_at(const qs_index *index, uint32_t file, uint64_t at)
-{
-	for (uint32_t i = 0; i < index->n_tensors; i++) {
-		qs_tensor tensor;
-		qs_index_tensor(index, i, &tensor);
-		if (tensor.file == file && tensor.offset <= at && at - tensor.offset < tensor.size)
-			return tensor.name;
-	}
-	return NULL;
-}
-
-qstore_status qs_part_fail(const qs_part *part, qstore_status status, const char *what, qstore_error *error)
-{
-	const qstore_archive *archive = part->archive;
-	const qs_index *index = &archive->index;
-	unsigned long long n_parts = qs_object_n_parts(&part->object);
-	for (uint32_t i = 0; i < index->n_tensors; i++) {
-		qs_tensor tensor;
-		qs_index_tensor(index, i, &tensor);
-		if (tensor.object == part->object_number)
-			return qs_fail(error, status, "%s: tensor %.400s: chunk %u of %llu %s", archive->path,
-			               tensor.name, part->number + 1, n_parts, what);
-	}
-	for (uint32_t i = 0; i < index->n_files; i++) {
-		qs_file file;
-		uint64_t at = 0;
-		qs_index_file(index, i, &file);
-		for (uint32_t j = 0; j < file.n_extents; j++) {
-			qs_extent extent;
-			qs_index_extent(index, file.first_extent + j, &extent);
-			if (extent.object == part->object_number) {
-				const char *name = part->object.dtype == QS_BYTES ? NULL : tensor_at(index, i, at);
-				return name ? qs_fail(error, status, "%s: tensor %.400s: chunk %u of %llu of a part %s",
-				                      archive->path, name, part->number + 1, n_parts, what)
-				            : qs_fail(error, status,
-				                      "%s: file %.400s: chunk %u of %llu of the bytes outside its tensors %s",
-				                      archive->path, file.name, part->number + 1, n_parts, what);
-			}
-			at += extent.size;
-		}
-	}
-	return qs_fail(error, status, "%s: object %u: chunk %u of %llu %s", archive->path, part->object_number,
-	               part->number + 1, n_parts, what);
 }
 
 int qs_chunk_memory_create(qs_chunk_memory *memory)

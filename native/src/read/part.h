@@ -1,5 +1,5 @@
-/* Parts of an archive's objects: reading their coded chunks, comparing them with checksums, decoding them,
- * and naming parts in messages. */
+/* Parts of an archive's objects: reading their coded chunks, comparing them with checksums, and decoding
+ * them. */
 #ifndef QS_PART_H
 #define QS_PART_H
 
@@ -43,10 +43,6 @@ qs_part_walk qs_part_walk_start(const qstore_archive *archive, const qs_file *fi
 
 /* Sets *range to the next bytes, which are in one part; 0: there are no more. */
 int qs_part_walk_next(qs_part_walk *walk, qs_part_range *range);
-
-/* Fills *error with a line that names the archive, the tensor or file that the part belongs to, and the part;
- * `what` is the end of the line ("is damaged: …"). Returns status. */
-qstore_status qs_part_fail(const qs_part *part, qstore_status status, const char *what, qstore_error *error);
 
 /* One thread's memory for decoding chunks. */
 typedef struct qs_chunk_memory {

@@ -11,6 +11,7 @@
 #include "decode.h"
 #include "error.h"
 #include "member.h"
+#include "os/array.h"
 #include "os/file.h"
 #include "os/pool.h"
 #include "os/sha256.h"
@@ -54,6 +55,7 @@ typedef struct restorer {
 	pthread_mutex_t lock; /* of the fields below */
 	target *targets;      /* one for each output; NULL when everything is restored to nowhere */
 	qstore_progress progress;
+	uint8_t *is_damaged; /* for each output; NULL unless options->damages */
 } restorer;
 
 typedef struct restore_thread {
@@ -137,12 +139,45 @@ static qstore_status end_span(restorer *r, uint32_t output, qstore_error *error)
 	return is_complete ? close_target(t, 1, error) : QSTORE_OK;
 }
 
+/* ---- Damage ---- */
+
+/* Takes note of bytes that cannot be restored, if the work is to go on then; error says why they cannot.
+ * Returns the status with which the work goes on. */
+static qstore_status note_damage(restorer *r, uint32_t output, uint64_t offset, uint64_t size,
+                                 qstore_status status, qstore_error *error)
+{
+	int is_damage = status == QSTORE_CORRUPT || status == QSTORE_TRUNCATED || status == QSTORE_INTEGRITY ||
+	                status == QSTORE_IO;
+	if (!is_damage || !r->options->damages)
+		return status;
+	pthread_mutex_lock(&r->lock);
+	qs_damage *damage = qs_array_add(&r->options->damages->items, &r->options->damages->n, sizeof(*damage));
+	if (damage)
+		*damage =
+		    (qs_damage){.output = output, .offset = offset, .size = size, .reason = strdup(error->text)};
+	r->is_damaged[output] = 1;
+	pthread_mutex_unlock(&r->lock);
+	if (!damage || !damage->reason)
+		return qs_no_memory(error);
+	qs_error_clear(error);
+	return QSTORE_OK;
+}
+
+static int is_damaged(restorer *r, uint32_t output)
+{
+	pthread_mutex_lock(&r->lock);
+	int damaged = r->is_damaged && r->is_damaged[output];
+	pthread_mutex_unlock(&r->lock);
+	return damaged;
+}
+
 /* ---- Bytes of no object ---- */
 
 typedef struct member_target {
 	restorer *r;
 	const target *target; /* NULL: nowhere */
 	uint64_t written;
+	int failed; /* could bytes not be written? */
 } member_target;
 
 static qstore_status write_member(void *user, const uint8_t *data, size_t size, qstore_error *error)
@@ -154,6 +189,7 @@ static qstore_status write_member(void *user, const uint8_t *data, size_t size, 
 		return qs_cancelled(error);
 	if (m->target)
 		status = qs_pwrite_all(m->target->fd, data, size, m->written, m->target->path, error);
+	m->failed = !!status;
 	m->written += size;
 	add_progress(m->r, size);
 	return status;
@@ -167,7 +203,8 @@ static qstore_status restore_member(restorer *r, uint32_t output, const target *
 	if (r->outputs[output].file == QS_NONE)
 		return QSTORE_OK;
 	qs_index_file(&r->archive->index, r->outputs[output].file, &file);
-	return qs_member_read(r->archive, &file, write_member, &m, error);
+	qstore_status status = qs_member_read(r->archive, &file, write_member, &m, error);
+	return status && !m.failed ? note_damage(r, output, 0, file.size, status, error) : status;
 }
 
 static qstore_status write_converted(void *user, const void *data, size_t size, qstore_error *error)
@@ -181,7 +218,10 @@ static qstore_status restore_converted(restorer *r, const qs_piece *piece, const
 {
 	member_target m = {.r = r, .target = t, .written = piece->offset};
 	qstore_work work = {.threads = 1};
-	return qs_stream_range(r->archive, piece->converted, &work, write_converted, &m, error);
+	qstore_status status = qs_stream_range(r->archive, piece->converted, &work, write_converted, &m, error);
+	return status && !m.failed
+	           ? note_damage(r, piece->output, piece->offset, qs_range_size(piece->converted), status, error)
+	           : status;
 }
 
 /* ---- Spans ---- */
@@ -222,6 +262,10 @@ static qstore_status decode_span(restorer *r, restore_thread *thread, const span
 		qstore_status status = qs_decoder_read(thread->decoder, &piece->from, dst, error);
 		if (!status && r->options->check)
 			status = r->options->check(r->options->check_user, &r->outputs[piece->output], piece, dst, error);
+		if (status) {
+			status = note_damage(r, piece->output, piece->offset, piece->from.size, status, error);
+			memset(dst, 0, piece->from.size);
+		}
 		if (status)
 			return status;
 	}
@@ -265,7 +309,7 @@ static qstore_status hash_span(void *user, void *memory, uint64_t job, qstore_er
 	const qs_output *output = &r->outputs[first->output];
 	uint8_t digest[32];
 	qs_file file;
-	if (!thread->data || output->file == QS_NONE)
+	if (!thread->data || output->file == QS_NONE || is_damaged(r, first->output))
 		return QSTORE_OK;
 	qs_index_file(&r->archive->index, output->file, &file);
 	if ((first->offset == 0 && !qs_sha256_reset(r->sha256)) ||
@@ -273,8 +317,10 @@ static qstore_status hash_span(void *user, void *memory, uint64_t job, qstore_er
 		return qs_no_memory(error);
 	if (first->offset + s->size < file.size)
 		return QSTORE_OK;
-	return qs_sha256_final(r->sha256, digest) ? qs_file_check_sha256(r->archive, &file, digest, error)
-	                                          : qs_no_memory(error);
+	if (!qs_sha256_final(r->sha256, digest))
+		return qs_no_memory(error);
+	qstore_status status = qs_file_check_sha256(r->archive, &file, digest, error);
+	return status ? note_damage(r, first->output, 0, file.size, status, error) : QSTORE_OK;
 }
 
 /* Joins pieces to spans, as long as there remain enough spans for each thread. Returns 0 if memory is out. */
@@ -335,6 +381,7 @@ qstore_status qs_restore(const qstore_archive *archive, const qs_output *outputs
 	if (!status)
 		status = qs_restore_plan(archive, outputs, n_outputs, &r.pieces, &r.n_pieces, error);
 	if (!status && (!make_spans(&r, threads) || (options->folder && !make_targets(&r, n_outputs)) ||
+	                (options->damages && !(r.is_damaged = calloc(n_outputs + 1, 1))) ||
 	                (options->sha256 && !(r.sha256 = qs_sha256_create()))))
 		status = qs_no_memory(error);
 	if (!status) {
@@ -349,11 +396,14 @@ qstore_status qs_restore(const qstore_archive *archive, const qs_output *outputs
 		};
 		status = qs_pool_run(&jobs, threads, error);
 	}
+	if (!status && options->damages)
+		qs_damages_join(archive, outputs, options->damages);
 	for (size_t i = 0; i < n_outputs && r.targets; i++) {
 		close_target(&r.targets[i], 0, NULL);
 		free(r.targets[i].path);
 	}
 	free(r.targets);
+	free(r.is_damaged);
 	free(r.pieces);
 	free(r.spans);
 	qs_sha256_destroy(r.sha256);

@@ -23,8 +23,10 @@ typedef struct qs_output {
 	size_t header_size;
 	qs_range *ranges; /* owned; of assembled files, in order of (file, offset) */
 	size_t n_ranges;
-	uint64_t size;   /* bytes */
-	uint32_t tensor; /* the output is the bytes of this tensor, without a header; QS_NONE: it is not */
+	uint64_t size;      /* bytes */
+	uint32_t tensor;    /* the output is the bytes of this tensor, without a header; QS_NONE: it is not */
+	char *damaged_name; /* its name when it lacks bytes (unpack_damage.h); owned; NULL: it is whole */
+	int is_lost;        /* it lacks all its bytes, and gets no name */
 } qs_output;
 
 void qs_outputs_free(qs_output *outputs, size_t n_outputs);
@@ -49,6 +51,25 @@ qstore_status qs_restore_plan(const qstore_archive *archive, const qs_output *ou
 typedef qstore_status qs_piece_check(void *user, const qs_output *output, const qs_piece *piece,
                                      const uint8_t *data, qstore_error *error);
 
+/* Bytes of an output that could not be restored. */
+typedef struct qs_damage {
+	uint32_t output;
+	uint32_t tensor;       /* that has them; QS_NONE: they are outside the tensors, or of several */
+	uint64_t offset, size; /* in the output */
+	char *reason;          /* the line of the error; owned */
+} qs_damage;
+
+/* What an archive lacks, in the order of the outputs and their bytes. */
+typedef struct qs_damages {
+	qs_damage *items;
+	size_t n;
+} qs_damages;
+
+void qs_damages_free(qs_damages *damages); /* damage.c */
+
+/* Sorts the list, finds the tensor of each entry, and joins those of one tensor that follow one another. */
+void qs_damages_join(const qstore_archive *archive, const qs_output *outputs, qs_damages *damages);
+
 typedef struct qs_restore_options {
 	const char *folder; /* made as needed; NULL: everything is restored to nowhere */
 	int sha256;         /* compare whole files with their SHA-256 as well */
@@ -56,11 +77,15 @@ typedef struct qs_restore_options {
 	 * of chunks are compared with their checksums too. */
 	qs_piece_check *check;
 	void *check_user;
+	/* Bytes that are damaged are listed here, and are zero in their outputs, instead of ending the work.
+	 * Neighbours in one tensor are listed as one. NULL: they end the work. */
+	qs_damages *damages;
 	const char *phase;       /* for progress */
 	const qstore_work *work; /* or NULL */
 } qs_restore_options;
 
 /* Restores all outputs. All parts of objects are compared with their checksums, members with their SHA-256.
+ * With options->damages, outputs may have bytes that are zero, and members that are not what they should be.
  */
 qstore_status qs_restore(const qstore_archive *archive, const qs_output *outputs, size_t n_outputs,
                          const qs_restore_options *options, qstore_error *error);

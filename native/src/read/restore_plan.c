@@ -20,6 +20,7 @@ void qs_outputs_free(qs_output *outputs, size_t n_outputs)
 {
 	for (size_t i = 0; i < n_outputs; i++) {
 		free(outputs[i].name);
+		free(outputs[i].damaged_name);
 		free(outputs[i].header);
 		free(outputs[i].ranges);
 	}

@@ -1,6 +1,7 @@
 #include "unpack_place.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -10,25 +11,36 @@
 #include "os/file.h"
 #include "os/temp.h"
 
+static qstore_status check_target(const qs_targets *targets, const char *name, const char *suffix,
+                                  qstore_error *error)
+{
+	struct stat info;
+	char *path = qs_path_join(targets->folder, name), *whole = NULL;
+	if (!path || asprintf(&whole, "%s%s", path, suffix) < 0) {
+		free(path);
+		return qs_no_memory(error);
+	}
+	qstore_status status = qs_check_parents(whole, strlen(targets->folder) + 1, error);
+	if (!status && lstat(whole, &info) == 0 && (S_ISDIR(info.st_mode) || !targets->force))
+		status = qs_fail(error, QSTORE_EXISTS, "%s: exists already%s", whole,
+		                 S_ISDIR(info.st_mode) ? ", and is a folder" : "; replace it with --force");
+	else if (!status && S_ISREG(info.st_mode) && qs_archive_reads(targets->archive, &info))
+		status = qs_fail(error, QSTORE_USAGE,
+		                 "%s: is read from, so it cannot be replaced: choose another folder", whole);
+	free(whole);
+	free(path);
+	return status;
+}
+
 qstore_status qs_targets_check(const qs_targets *targets, qstore_error *error)
 {
-	for (size_t i = 0; i < targets->n_outputs; i++) {
-		struct stat info;
-		char *path = qs_path_join(targets->folder, targets->outputs[i].name);
-		if (!path)
-			return qs_no_memory(error);
-		qstore_status status = qs_check_parents(path, strlen(targets->folder) + 1, error);
-		if (!status && lstat(path, &info) == 0 && (S_ISDIR(info.st_mode) || !targets->force))
-			status = qs_fail(error, QSTORE_EXISTS, "%s: exists already%s", path,
-			                 S_ISDIR(info.st_mode) ? ", and is a folder" : "; replace it with --force");
-		else if (!status && S_ISREG(info.st_mode) && qs_archive_reads(targets->archive, &info))
-			status = qs_fail(error, QSTORE_USAGE,
-			                 "%s: is read from, so it cannot be replaced: choose another folder", path);
-		free(path);
-		if (status)
-			return status;
+	qstore_status status = QSTORE_OK;
+	for (size_t i = 0; i < targets->n_outputs && !status; i++) {
+		status = check_target(targets, targets->outputs[i].name, "", error);
+		if (!status && targets->keep_going)
+			status = check_target(targets, targets->outputs[i].name, QS_DAMAGED_SUFFIX, error);
 	}
-	return QSTORE_OK;
+	return status;
 }
 
 static int are_in_one_folder(const char *name, const char *other)
@@ -38,34 +50,47 @@ static int are_in_one_folder(const char *name, const char *other)
 	return size == (other_slash ? (size_t)(other_slash - other) : 0) && strncmp(name, other, size) == 0;
 }
 
+/* Returns the name that an output gets; NULL: it gets none. */
+static const char *placed_name(const qs_output *output)
+{
+	return output->is_lost ? NULL : output->damaged_name ? output->damaged_name : output->name;
+}
+
+static qstore_status place(const qs_targets *targets, size_t number, const char *staging, qstore_error *error)
+{
+	const qs_output *output = &targets->outputs[number];
+	const char *name = placed_name(output);
+	if (!name)
+		return QSTORE_OK;
+	char *from = qs_path_join(staging, output->name), *to = qs_path_join(targets->folder, name);
+	qstore_status status = QSTORE_OK;
+	if (!from || !to)
+		status = qs_no_memory(error);
+	else
+		status = qs_make_parents(to, strlen(targets->folder) + 1, error);
+	if (!status)
+		status = qs_temp_rename(from, to, targets->force, error);
+	/* Outputs of one folder follow one another. */
+	if (!status && (number + 1 == targets->n_outputs || targets->outputs[number + 1].is_lost ||
+	                !are_in_one_folder(output->name, targets->outputs[number + 1].name)))
+		qs_sync_folders(to, strlen(targets->folder));
+	free(from);
+	free(to);
+	return status;
+}
+
 qstore_status qs_targets_place(const qs_targets *targets, const char *staging, qstore_error *error)
 {
-	const char *folder = targets->folder;
 	size_t placed = 0;
 	qstore_status status = QSTORE_OK;
-	for (; placed < targets->n_outputs && !status; placed++) {
-		char *from = qs_path_join(staging, targets->outputs[placed].name);
-		char *to = qs_path_join(folder, targets->outputs[placed].name);
-		if (!from || !to)
-			status = qs_no_memory(error);
-		else
-			status = qs_make_parents(to, strlen(folder) + 1, error);
-		if (!status)
-			status = qs_temp_rename(from, to, targets->force, error);
-		/* Outputs of one folder follow one another. */
-		if (!status && (placed + 1 == targets->n_outputs ||
-		                !are_in_one_folder(targets->outputs[placed].name, targets->outputs[placed + 1].name)))
-			qs_sync_folders(to, strlen(folder));
-		free(from);
+	for (; placed < targets->n_outputs && !status; placed++)
+		status = place(targets, placed, staging, error);
+	for (size_t i = 0; status && !targets->force && i + 1 < placed; i++) {
+		const char *name = placed_name(&targets->outputs[i]);
+		char *to = name ? qs_path_join(targets->folder, name) : NULL;
+		if (to)
+			unlink(to);
 		free(to);
-	}
-	if (status && !targets->force) {
-		for (size_t i = 0; i + 1 < placed; i++) {
-			char *to = qs_path_join(folder, targets->outputs[i].name);
-			if (to)
-				unlink(to);
-			free(to);
-		}
 	}
 	return status;
 }

@@ -5,11 +5,15 @@
 
 #include "restore.h"
 
+/* Ends the names of files that lack bytes. */
+#define QS_DAMAGED_SUFFIX ".damaged"
+
 /* The names that outputs get. */
 typedef struct qs_targets {
 	const qstore_archive *archive; /* what the outputs are restored from, and must not replace */
 	const char *folder;
-	int force; /* replace existing files */
+	int force;      /* replace existing files */
+	int keep_going; /* outputs may get their name with QS_DAMAGED_SUFFIX instead */
 	qs_output *outputs;
 	size_t n_outputs;
 } qs_targets;
@@ -18,9 +22,9 @@ typedef struct qs_targets {
  * is read from. */
 qstore_status qs_targets_check(const qs_targets *targets, qstore_error *error);
 
-/* Moves all outputs from the folder `staging` to their places, and flushes the folders that they are in, so
- * that their names survive a power cut. After an error without force, outputs that were moved already are
- * removed. */
+/* Moves all outputs that are not lost from the folder `staging` to their places, and flushes the folders that
+ * they are in, so that their names survive a power cut. After an error without force, outputs that were moved
+ * already are removed. */
 qstore_status qs_targets_place(const qs_targets *targets, const char *staging, qstore_error *error);
 
 /* Makes a folder and the folders above it. Fails with EXISTS if path is something else, or with IO. */

@@ -159,14 +159,15 @@ static qstore_status add_asked(unpack_planner *u, qstore_error *error)
 	uint32_t number;
 	if (strcmp(precision, "all") != 0) {
 		status = qstore_find_variant(archive, precision, &number, error);
-		if (!status)
+		if (!status && !u->options->keep_going)
 			status = check_size(archive, number, error);
 		return status ? status : add_variant(u, number, NULL, error);
 	}
 	for (number = 0; number < archive->index.n_variants && !status; number++) {
 		qs_variant variant;
 		qs_index_variant(&archive->index, number, &variant);
-		status = check_size(archive, number, error);
+		if (!u->options->keep_going)
+			status = check_size(archive, number, error);
 		if (!status)
 			status = add_variant(u, number, variant.name, error);
 	}

@@ -6,6 +6,7 @@
 
 #include "archive.h"
 #include "decode.h"
+#include "describe.h"
 #include "error.h"
 #include "grids.h"
 #include "os/array.h"
