@@ -8,11 +8,13 @@ import { QstoreError } from "./error.js";
 import { openQstore } from "./node/open.js";
 import { PipeSource } from "./node/pipe.js";
 import { ProgressBar, formatSize } from "./node/progress.js";
+import { repair } from "./node/repair.js";
 import { unpack } from "./node/unpack.js";
 
 const NAME = "qstore-decode";
 
 const HELP = `Usage: ${NAME} FILE.qstore|URL|- [--precision int8|bf16|fp16|low|high|all] [-o DIR|-]
+       ${NAME} FILE.qstore|URL --repair COPY
 
 Restores a model's files from an archive, byte for byte; checksums of all bytes are checked.
 The first part of an archive is enough for the coarse precision; of a URL, and of standard input ("-"), no more is read.
@@ -32,15 +34,25 @@ The first part of an archive is enough for the coarse precision; of a URL, and o
       --no-cache        keep nothing, not even until all is there (then nothing goes on where it was interrupted)
       --sha256          compute each file's SHA-256 too, and compare it with the archive's (slower)
   -f, --force           replace existing files
+  -k, --keep-going      restore what is whole of a damaged or cut archive: a file that lacks bytes becomes NAME.damaged, with zeros for
+                        them, and a line about each range of them
+      --repair COPY     mend a damaged or cut copy of the archive, in place: only the bytes that are bad in it are fetched
   -q, --quiet           print nothing but errors
       --json            print the result as JSON
   -h, --help            this text
   -V, --version         the version
 
 What is fetched of a URL is kept until all of it is restored, so that the same command goes on after an interruption.
-Exit status: 0 done, 1 failed, 2 wrong usage. No file appears before all are complete and verified. On standard
-output, each part of a file is verified before it is written.
+Exit status: 0 done, 1 failed, 2 wrong usage, 3 with --keep-going: not all could be restored. No file appears before all are complete and
+verified; with --keep-going, files that are not whole have names that end in .damaged. On standard output, each part of a file is verified
+before it is written.
 `;
+
+/** Options that mean nothing with --repair. */
+const FOR_FILES = /** @type {const} */ (["output", "precision", "file", "tensor", "as", "force", "keep-going", "sha256", "cache", "base"]);
+
+/** Exit codes beside 0. */
+const FAILED = 1, USAGE = 2, DAMAGED = 3;
 
 const SIGNALS = /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"]);
 
@@ -65,8 +77,15 @@ function parse(args) {
 		throw new UsageError("no archive given");
 	if (positionals.length > 1)
 		throw new UsageError(`one archive at a time, not also ${positionals[1]}`);
+	if (values.repair !== undefined) {
+		const other = FOR_FILES.find((name) => values[name] !== undefined);
+		if (positionals[0] === "-" || other)
+			throw new UsageError(`--repair mends a copy, and restores no files: leave ${other ? `--${other}` : "-"} out`);
+	}
 	if (values.output === "-" && values.json)
 		throw new UsageError("--json and -o - are both for standard output");
+	if (values.output === "-" && values["keep-going"])
+		throw new UsageError("--keep-going is for a folder: what is on standard output has no other name");
 	if (values.as !== undefined && !values.tensor)
 		throw new UsageError("--as is for tensors: select some with --tensor");
 	const threads = values.threads === undefined ? availableParallelism() : Number(values.threads);
@@ -105,7 +124,9 @@ function parseAll(args) {
 			cache: { type: "string" },
 			"no-cache": { type: "boolean" },
 			sha256: { type: "boolean" },
+			repair: { type: "string" },
 			force: { type: "boolean", short: "f" },
+			"keep-going": { type: "boolean", short: "k" },
 			quiet: { type: "boolean", short: "q" },
 			json: { type: "boolean" },
 			help: { type: "boolean", short: "h" },
@@ -141,11 +162,14 @@ function defaultOutput(archive, precision) {
 /**
  * @param {ReturnType<typeof parse>} options
  * @param {AbortSignal} signal
+ * @returns {Promise<number>} the exit code
  */
 async function run(options, signal) {
+	if (options.repair !== undefined)
+		return runRepair(options, options.repair, signal);
 	const pipe = options.archive === "-" ? await PipeSource.open(process.stdin) : undefined;
 	try {
-		await runOn(options, pipe, signal);
+		return await runOn(options, pipe, signal);
 	} finally {
 		await pipe?.close();
 	}
@@ -155,6 +179,7 @@ async function run(options, signal) {
  * @param {ReturnType<typeof parse>} options
  * @param {PipeSource | undefined} pipe the archive, if it is on standard input
  * @param {AbortSignal} signal
+ * @returns {Promise<number>} the exit code
  */
 async function runOn(options, pipe, signal) {
 	const { archive: place, precision = "high", threads, headers, force, quiet, json } = options;
@@ -171,7 +196,7 @@ async function runOn(options, pipe, signal) {
 		const output = options.output ?? defaultOutput(place, precision), toStdout = output === "-";
 		const result = await unpack(archive, {
 			output, precision, force, files: options.file, tensors: options.tensor, sha256: options.sha256, signal,
-			as: /** @type {"f32" | undefined} */ (options.as), write: toStdout ? printBytes : undefined,
+			as: /** @type {"f32" | undefined} */ (options.as), write: toStdout ? printBytes : undefined, keepGoing: options["keep-going"],
 			onProgress: (progress) => bar.update(progress),
 			onWarning: (text) => {
 				bar.end();
@@ -182,6 +207,10 @@ async function runOn(options, pipe, signal) {
 		bar.end();
 		if (options.cache === undefined)
 			await archive.cache?.clear();
+		const { damage = [], damagedFiles = 0 } = result;
+		for (const { file, name, offset, size, reason } of json ? [] : damage)
+			process.stderr.write(`${NAME}: ${line(file ?? name)}: ` +
+				`${line(file ? `${size} bytes from byte ${offset} on are zero` : "nothing of it could be restored")}: ${line(reason)}\n`);
 		if (json)
 			print(`${JSON.stringify({ output, precision, ...result }, null, 2)}\n`);
 		else if (!quiet)
@@ -190,7 +219,33 @@ async function runOn(options, pipe, signal) {
 					`${line(file)}: ${dtype} [${shape.join(", ")}]\n`);
 		if (!json && !quiet && !toStdout)
 			print(`${output}: ${result.files} file${result.files === 1 ? "" : "s"}, ${formatSize(result.size)}` +
-				`${result.fetched > 0 ? `, ${formatSize(result.fetched)} fetched` : ""}\n`);
+				`${result.fetched > 0 ? `, ${formatSize(result.fetched)} fetched` : ""}` +
+				`${damagedFiles > 0 ? `, of which ${damagedFiles} could not be restored as a whole` : ""}\n`);
+		return damagedFiles > 0 ? DAMAGED : 0;
+	} finally {
+		bar.end();
+		await archive.close();
+	}
+}
+
+/**
+ * @param {ReturnType<typeof parse>} options
+ * @param {string} copy
+ * @param {AbortSignal} signal
+ * @returns {Promise<number>} the exit code
+ */
+async function runRepair({ archive: place, headers, digest, quiet, json }, copy, signal) {
+	const bar = new ProgressBar(process.stderr, !quiet && !json);
+	const archive = await openQstore(place, { headers, cache: false, integrity: digest, workers: false, signal });
+	try {
+		const { ranges, size } = await repair(archive, copy, { signal, onProgress: (progress) => bar.update(progress) });
+		bar.end();
+		if (json)
+			print(`${JSON.stringify({ repaired: copy, size, ranges }, null, 2)}\n`);
+		else if (!quiet)
+			print(ranges.length === 0 ? `${copy}: is good\n` :
+				`${copy}: is good again: ${formatSize(size)} in ${ranges.length} range${ranges.length === 1 ? "" : "s"} replaced\n`);
+		return 0;
 	} finally {
 		bar.end();
 		await archive.close();
@@ -253,12 +308,12 @@ async function main(args) {
 		else if (options.version)
 			print(`${NAME} ${version()}\n`);
 		else
-			await run(options, controller.signal);
+			return await run(options, controller.signal);
 		return 0;
 	} catch (error) {
 		if (error instanceof UsageError) {
 			process.stderr.write(`${NAME}: ${line(error.message)} (see ${NAME} --help)\n`);
-			return 2;
+			return USAGE;
 		}
 		if (caught && controller.signal.aborted) {
 			process.stderr.write(`${NAME}: interrupted; nothing was written\n`);
@@ -266,14 +321,14 @@ async function main(args) {
 			process.removeAllListeners(caught);
 			process.kill(process.pid, caught);
 			await new Promise((resolve) => setTimeout(resolve, 1000));
-			return 1;
+			return FAILED;
 		}
 		if (!(error instanceof QstoreError)) {
 			process.stderr.write(`${NAME}: internal error: ${/** @type {Error} */ (error)?.stack ?? error}\n`);
-			return 1;
+			return FAILED;
 		}
 		process.stderr.write(`${NAME}: ${line(error.message)}\n`);
-		return error.code === "USAGE" ? 2 : 1;
+		return error.code === "USAGE" ? USAGE : FAILED;
 	}
 }
 

@@ -1,6 +1,7 @@
 /** An open archive: its variants, files and tensors, and their bytes. */
 
-import { ArchiveFile, ArchiveTensor } from "./contents.js";
+import { readExactly } from "../source/source.js";
+import { ArchiveFile, ArchiveTensor, isMember } from "./contents.js";
 import { NONE } from "../format/archive-index.js";
 import { DTYPES, FILE_KINDS, KIND, KINDS, LAYOUT, RULES } from "../format/facts.js";
 import { QstoreError } from "../error.js";
@@ -340,6 +341,27 @@ export class Archive {
 	 */
 	isFile(info) {
 		return (this.#source.isFile?.(info) ?? false) || this.#base.isFile(info);
+	}
+
+	/**
+	 * Reads bytes of the archive as they are stored.
+	 * @internal
+	 * @param {number} offset
+	 * @param {number} size
+	 * @param {ReadOptions} [options]
+	 */
+	readCoded(offset, size, options) {
+		return readExactly(this.#source, offset, size, options);
+	}
+
+	/**
+	 * Are these the coded bytes of a small file?
+	 * @internal
+	 * @param {number} file its number
+	 * @param {Uint8Array} coded
+	 */
+	isMember(file, coded) {
+		return isMember(this.#decoder, this.index.file(file), coded);
 	}
 
 	/** Closes the source and the workers, and the files of the base that openQstore opened. */

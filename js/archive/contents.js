@@ -3,15 +3,18 @@
 import { fileBlob, fileResponse } from "./blob.js";
 import { FILE } from "../format/facts.js";
 import { QstoreError } from "../error.js";
+import { tensorAt } from "../plan/describe.js";
 import { planFile } from "../plan/pieces.js";
 import { streamOf } from "../util/readable.js";
 import { sha256 } from "../util/sha256.js";
 import { readExactly } from "../source/source.js";
 import { decodePieces } from "../decode/pieces.js";
+import { salvage } from "./salvage.js";
 import { TensorData } from "./tensor-data.js";
 
 /** @typedef {import("./archive.js").TensorInfo} TensorInfo */
 /** @typedef {import("../format/archive-index.js").FileRecord} FileRecord */
+/** @typedef {import("../format/archive-index.js").Index} Index */
 /** @typedef {import("../wasm/decoder.js").Decoder} Decoder */
 /** @typedef {import("../source/source.js").ReadOptions} ReadOptions */
 
@@ -29,14 +32,20 @@ const OTHER_SHA256 = "its SHA-256 differs";
 /** Bytes that are restored while they are read. The memory that this takes does not depend on how many they are. */
 export class ArchiveBytes {
 	#produce;
+	#pieceAt;
+	#source;
 
 	/**
+	 * @param {Context} context
 	 * @param {number} size
 	 * @param {Produce} produce yields the bytes from start to end, which belong to the consumer
+	 * @param {(at: number) => import("./salvage.js").PieceAt} pieceAt
 	 */
-	constructor(size, produce) {
+	constructor({ source }, size, produce, pieceAt) {
 		this.size = size;
+		this.#source = source;
 		this.#produce = produce;
+		this.#pieceAt = pieceAt;
 	}
 
 	/**
@@ -87,6 +96,16 @@ export class ArchiveBytes {
 		const chunks = this.chunks(start, end, options);
 		return streamOf(() => chunks);
 	}
+
+	/**
+	 * Reads everything that can be restored of a damaged or cut archive, in order, and says of the rest what is missing.
+	 * @param {ReadOptions} [options]
+	 * @returns {AsyncGenerator<import("./salvage.js").Salvaged, void, void>}
+	 */
+	salvage(options = {}) {
+		const remote = this.#source.remote ?? false;
+		return salvage((start, given, end) => this.chunks(start, end, given), this.size, this.#pieceAt, remote, options);
+	}
 }
 
 /** A file of a variant. */
@@ -99,9 +118,10 @@ export class ArchiveFile extends ArchiveBytes {
 	constructor(context, number, precision) {
 		const record = context.index.file(number);
 		const { index } = context;
-		super(record.size, (start, end, options) =>
+		super(context, record.size, (start, end, options) =>
 			record.kind === FILE.ASSEMBLED ? decodePieces(context, planFile(index, number, start, end), options) :
-			readMember(context, record, start, end, options));
+			readMember(context, record, start, end, options),
+		(at) => record.kind === FILE.ASSEMBLED ? pieceOfFile(index, number, at, record.size) : { end: record.size });
 		/** The file's number in the archive's list of files. */
 		this.number = number;
 		this.name = record.name;
@@ -140,8 +160,9 @@ export class ArchiveTensor extends ArchiveBytes {
 	 */
 	constructor(context, number, precision, info) {
 		const { index } = context, { file } = index.tensor(number);
-		super(info.size, (start, end, options) =>
-			decodePieces(context, planFile(index, file, info.offset + start, info.offset + end), options));
+		super(context, info.size, (start, end, options) =>
+			decodePieces(context, planFile(index, file, info.offset + start, info.offset + end), options),
+		(at) => pieceOfTensor(index, number, at));
 		/** The tensor's number in the archive's list of tensors. */
 		this.number = number;
 		this.name = info.name;
@@ -160,6 +181,31 @@ export class ArchiveTensor extends ArchiveBytes {
 	async load(options) {
 		return new TensorData(this, await this.read(0, this.size, options));
 	}
+}
+
+/**
+ * The piece of a file that has the byte at `at`.
+ * @param {Index} index
+ * @param {number} file
+ * @param {number} at
+ * @param {number} end of the bytes that are looked at
+ * @returns {import("./salvage.js").PieceAt}
+ */
+function pieceOfFile(index, file, at, end) {
+	const [{ size }] = planFile(index, file, at, end);
+	return { end: at + size, tensor: tensorAt(index, file, at) };
+}
+
+/**
+ * The piece of a tensor that has the byte at `at`.
+ * @param {Index} index
+ * @param {number} tensor
+ * @param {number} at
+ * @returns {import("./salvage.js").PieceAt}
+ */
+export function pieceOfTensor(index, tensor, at) {
+	const { file, offset, size, name } = index.tensor(tensor);
+	return { end: pieceOfFile(index, file, offset + at, offset + size).end - offset, tensor: name };
 }
 
 /**
@@ -197,10 +243,7 @@ async function restoreMember({ source, decoder }, file, offset, options) {
 	/** @param {boolean | undefined} reload */
 	const read = async (reload) => {
 		const coded = await readExactly(source, offset, file.codedSize, { ...options, reload });
-		const bytes = file.kind === FILE.ZSTD ? decoder.zstd(coded, file.size) : coded.slice();
-		if (await sha256(bytes) !== file.sha256)
-			throw new QstoreError("CORRUPT", OTHER_SHA256);
-		return bytes;
+		return decodeMember(decoder, file, coded);
 	};
 	try {
 		// The bytes may have been damaged on their way: they are fetched once more.
@@ -213,6 +256,35 @@ async function restoreMember({ source, decoder }, file, offset, options) {
 		throw source.sealed
 			? new QstoreError("INTEGRITY", `${name}file ${file.name} is not what the digest promises`, { cause: error })
 			: new QstoreError("CORRUPT", `${name}file ${file.name} is damaged: ${what}`, { cause: error });
+	}
+}
+
+/**
+ * @param {Decoder} decoder
+ * @param {FileRecord} file
+ * @param {Uint8Array} coded
+ */
+async function decodeMember(decoder, file, coded) {
+	const bytes = file.kind === FILE.ZSTD ? decoder.zstd(coded, file.size) : coded.slice();
+	if (await sha256(bytes) !== file.sha256)
+		throw new QstoreError("CORRUPT", OTHER_SHA256);
+	return bytes;
+}
+
+/**
+ * Are these the coded bytes of a member?
+ * @param {Decoder} decoder
+ * @param {FileRecord} file
+ * @param {Uint8Array} coded
+ */
+export async function isMember(decoder, file, coded) {
+	try {
+		await decodeMember(decoder, file, coded);
+		return true;
+	} catch (error) {
+		if (isCorrupt(error))
+			return false;
+		throw error;
 	}
 }
 

@@ -4,7 +4,7 @@ import { decodePieces } from "../decode/pieces.js";
 import { QstoreError } from "../error.js";
 import { DTYPES } from "../format/facts.js";
 import { BYTES, planFile, planTensors } from "../plan/pieces.js";
-import { ArchiveBytes } from "./contents.js";
+import { ArchiveBytes, pieceOfTensor } from "./contents.js";
 
 /** @typedef {import("./contents.js").ArchiveTensor} ArchiveTensor */
 /** @typedef {import("./contents.js").Context} Context */
@@ -56,7 +56,28 @@ export function checkElements(tensors) {
  */
 export function tensorFile(context, header, tensors) {
 	const size = tensors.reduce((sum, tensor) => sum + tensor.size, header.length);
-	return new ArchiveBytes(size, (start, end, options) => readAll(context, header, tensors, start, end, options));
+	const bytes = new ArchiveBytes(context, size, (start, end, options) => readAll(context, header, tensors, start, end, options),
+		(at) => pieceOf(context, header, tensors, at));
+	return Object.assign(bytes, { headerSize: header.length });
+}
+
+/**
+ * The piece that has the byte at `at`.
+ * @param {Context} context
+ * @param {Uint8Array} header
+ * @param {Selected[]} tensors
+ * @param {number} at
+ * @returns {import("./salvage.js").PieceAt}
+ */
+function pieceOf({ index }, header, tensors, at) {
+	let start = header.length;
+	for (const { number, name, size, isConverted } of tensors) {
+		if (at >= start && at < start + size)
+			return isConverted ? { end: start + size, tensor: name } :
+				{ end: start + pieceOfTensor(index, number, at - start).end, tensor: name };
+		start += size;
+	}
+	return { end: header.length };
 }
 
 /**

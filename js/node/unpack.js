@@ -1,11 +1,11 @@
 /** Restoring to a folder. Nothing appears under its name before everything is complete and verified. */
 
 import { createHash } from "node:crypto";
-import { link, lstat, mkdir, open, rename as renameFile, rm, rmdir, stat, unlink } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { mkdir, open, rm, unlink } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { QstoreError } from "../error.js";
 import { checkName, escapeName, isWindowsName } from "./file-names.js";
-import { ioError } from "./io-error.js";
+import { checkTargets, inFolder, makeFolder, place, removeFolders } from "./place.js";
 import { makeTempFolder, sweepTemp } from "./temp.js";
 import { checkForm, fileForm, planTensorOutputs } from "./unpack-tensors.js";
 
@@ -25,6 +25,8 @@ import { checkForm, fileForm, planTensorOutputs } from "./unpack-tensors.js";
  * @property {(bytes: Uint8Array) => void | Promise<void>} [write] takes the bytes of the one file that is selected, in order; nothing is
  *   written to `output` then
  * @property {boolean} [sha256] compare whole files with their SHA-256 too
+ * @property {boolean} [keepGoing] restore what is whole of an archive that is damaged, or ends too early. A file that lacks bytes gets a
+ *   name that ends in .damaged; the result says which bytes they are. It does not go together with `write`
  * @property {AbortSignal} [signal]
  * @property {(progress: UnpackProgress) => void} [onProgress]
  * @property {(text: string) => void} [onWarning] called with a line about each file whose name this system does not allow: it is
@@ -45,6 +47,20 @@ import { checkForm, fileForm, planTensorOutputs } from "./unpack-tensors.js";
  * @property {number} size of all files, in bytes
  * @property {number} fetched bytes that came over the network for them
  * @property {RawTensor[]} [tensors] the files that have only the bytes of a tensor; undefined: there are none
+ * @property {number} [damagedFiles] with `keepGoing`: files of which bytes could not be restored
+ * @property {Damage[]} [damage] with `keepGoing`: these bytes, in the order of the files
+ */
+
+/**
+ * Bytes of a file that could not be restored.
+ * @typedef {object} Damage
+ * @property {string | null} file path of the file that has the rest, with zeros for these bytes; null: nothing of it could be restored,
+ *   and no file was made
+ * @property {string} name the path that the file would have had
+ * @property {string | null} tensor the tensor that the bytes belong to; null: they are outside the tensors
+ * @property {number} offset
+ * @property {number} size
+ * @property {string} reason a line that says which chunk or file of the archive is damaged
  */
 
 /**
@@ -59,11 +75,19 @@ import { checkForm, fileForm, planTensorOutputs } from "./unpack-tensors.js";
 /**
  * @typedef {object} Output
  * @property {string} name below the folder
- * @property {ArchiveBytes} bytes
+ * @property {ArchiveBytes & { headerSize?: number }} bytes
  * @property {string} [sha256] to compare them with
  * @property {string} [file] the archive's name for it
  * @property {import("../archive/contents.js").ArchiveTensor} [tensor] the tensor whose bytes it is, without a header
+ * @property {Lacking[]} [lacking] what could not be restored
+ * @property {string} [damagedName] its name if it lacks bytes
+ * @property {boolean} [lost] does it lack all its bytes? Then it gets no name
  */
+
+/** @typedef {{ offset: number, size: number, tensor?: string, reason: string }} Lacking */
+
+/** Ends the names of files that lack bytes. */
+const DAMAGED_SUFFIX = ".damaged";
 
 /**
  * @param {Archive} archive
@@ -71,9 +95,11 @@ import { checkForm, fileForm, planTensorOutputs } from "./unpack-tensors.js";
  * @returns {Promise<Unpacked>}
  */
 export async function unpack(archive, options) {
-	const { output, force = false, write, signal, onProgress, onWarning } = options;
+	const { output, force = false, write, signal, keepGoing = false, onProgress, onWarning } = options;
 	if (!write && output === "")
 		throw new QstoreError("USAGE", "no output folder");
+	if (write && keepGoing)
+		throw new QstoreError("USAGE", "a stream ends where the archive is damaged: keep going into a folder");
 	const outputs = planOutputs(archive, options), folder = fileForm(options) ? dirname(output) : output;
 	const total = outputs.reduce((sum, { bytes }) => sum + bytes.size, 0);
 	let done = 0, fetched = 0;
@@ -96,13 +122,37 @@ export async function unpack(archive, options) {
 				rename(archive, each, onWarning);
 		for (const { name } of outputs)
 			checkName(archive, name);
-		await checkTargets(archive, folder, outputs, force);
+		await checkTargets(archive, folder, namesOf(outputs, keepGoing), force);
 		signal?.throwIfAborted();
-		await restoreAll(archive, folder, outputs, { force, reading, count, onWarning });
+		await restoreAll(archive, folder, outputs, { force, keepGoing, reading, count, onWarning });
 	}
-	const raw = outputs.flatMap(({ name, tensor }) => tensor ?
+	const raw = outputs.flatMap(({ name, tensor, lacking }) => tensor && !lacking ?
 		[{ file: write ? name : join(folder, name), tensor: tensor.name, dtype: tensor.dtype, shape: tensor.shape }] : []);
-	return { files: outputs.length, size: total, fetched, ...(raw.length > 0 ? { tensors: raw } : {}) };
+	return {
+		files: outputs.length, size: total, fetched, ...(raw.length > 0 ? { tensors: raw } : {}),
+		...(keepGoing ? { damagedFiles: outputs.filter(({ lacking }) => lacking).length, damage: listDamage(folder, outputs) } : {}),
+	};
+}
+
+/**
+ * The names that outputs may get.
+ * @param {Output[]} outputs
+ * @param {boolean} keepGoing
+ */
+function namesOf(outputs, keepGoing) {
+	return outputs.flatMap(({ name }) => keepGoing ? [name, name + DAMAGED_SUFFIX] : [name]);
+}
+
+/**
+ * @param {string} folder
+ * @param {Output[]} outputs
+ * @returns {Damage[]}
+ */
+function listDamage(folder, outputs) {
+	return outputs.flatMap(({ name, damagedName, lacking = [] }) => lacking.map(({ tensor, offset, size, reason }) => ({
+		file: damagedName === undefined ? null : join(folder, damagedName), name: join(folder, name), tensor: tensor ?? null,
+		offset, size, reason,
+	})));
 }
 
 /**
@@ -110,20 +160,24 @@ export async function unpack(archive, options) {
  * @param {Archive} archive
  * @param {string} folder
  * @param {Output[]} outputs
- * @param {{ force: boolean, reading: import("../source/source.js").ReadOptions, count: (size: number) => void,
+ * @param {{ force: boolean, keepGoing: boolean, reading: import("../source/source.js").ReadOptions, count: (size: number) => void,
  *   onWarning: ((text: string) => void) | undefined }} options
  */
-async function restoreAll(archive, folder, outputs, { force, reading, count, onWarning }) {
+async function restoreAll(archive, folder, outputs, { force, keepGoing, reading, count, onWarning }) {
 	const made = await makeFolder(folder);
 	try {
 		await sweepTemp(folder);
 		const staging = await inFolder(folder, "cannot create files in it", () => makeTempFolder(folder));
 		try {
 			if (await escapeOutputs(archive, outputs, staging, onWarning))
-				await checkTargets(archive, folder, outputs, force);
+				await checkTargets(archive, folder, namesOf(outputs, keepGoing), force);
 			for (const each of outputs)
-				await restore(archive, staging, each, reading, count);
-			await place(staging, folder, outputs, force);
+				await restore(archive, staging, each, { keepGoing, reading, count });
+			settleDamage(outputs);
+			const files = outputs.flatMap(({ name, damagedName, lost }) => lost ? [] : [{ from: name, to: damagedName ?? name }]);
+			await place(staging, folder, files, force);
+			if (files.length < outputs.length)
+				await removeFolders(folder, made);
 		} finally {
 			await rm(staging, { recursive: true, force: true });
 		}
@@ -145,7 +199,8 @@ function planOutputs(archive, options) {
 	checkForm(options);
 	for (const variant of all ? archive.variants : [archive.variant(precision)]) {
 		const folder = all ? `${variant.name}/` : "", named = { precision: variant.name };
-		archive.checkComplete(variant.name);
+		if (!options.keepGoing)
+			archive.checkComplete(variant.name);
 		/** @type {Set<string>} */
 		const taken = new Set();
 		if (tensorMatcher) {
@@ -198,74 +253,6 @@ class Matcher {
 		const unused = this.#patterns.find(({ used }) => !used);
 		if (unused)
 			throw failure(archive, "NOT_FOUND", `has no ${what} ${unused.pattern} in this precision`);
-	}
-}
-
-/**
- * @param {Archive} archive
- * @param {string} folder
- * @param {Output[]} outputs
- * @param {boolean} force
- */
-async function checkTargets(archive, folder, outputs, force) {
-	for (const { name } of outputs) {
-		const path = join(folder, name);
-		let above = folder;
-		for (const part of name.split("/").slice(0, -1)) {
-			above = join(above, part);
-			const found = await lstat(above).catch(() => undefined);
-			if (found && !found.isDirectory())
-				throw new QstoreError("EXISTS", `${above}: exists and is not a folder`);
-		}
-		const info = await lstat(path).catch(() => undefined);
-		if (info && (!force || info.isDirectory()))
-			throw new QstoreError("EXISTS",
-				`${path}: exists already${info.isDirectory() ? ", and is a folder" : "; replace it with --force"}`);
-		if (info?.isFile() && archive.isFile(info))
-			throw new QstoreError("USAGE", `${path}: is read from, so it cannot be replaced: choose another folder`);
-	}
-}
-
-/**
- * Makes a folder and those above it. (mkdir's `recursive` never ends where a folder can neither be made nor seen, as in
- * /proc.)
- * @param {string} path
- * @returns {Promise<string | undefined>} the uppermost folder that was made
- */
-async function makeFolder(path) {
-	const info = await stat(path).catch(() => undefined);
-	if (info?.isDirectory())
-		return undefined;
-	if (info)
-		throw new QstoreError("EXISTS", `${path}: exists and is not a folder`);
-	const above = dirname(path), made = above === path ? undefined : await makeFolder(above);
-	try {
-		await mkdir(path);
-	} catch (error) {
-		if ((await stat(path).catch(() => undefined))?.isDirectory())
-			return made; // Somebody else was faster.
-		await removeFolders(above, made);
-		throw ioError(path, "cannot create the folder", error);
-	}
-	return made ?? path;
-}
-
-/**
- * Removes folders that were made for the output, from the innermost up; they stay when somebody has put something into
- * them.
- * @param {string} path
- * @param {string | undefined} made
- */
-async function removeFolders(path, made) {
-	if (made === undefined)
-		return;
-	const top = resolve(made);
-	for (let folder = resolve(path); folder.length >= top.length; folder = dirname(folder)) {
-		try {
-			await rmdir(folder);
-		} catch {
-			return;
-		}
 	}
 }
 
@@ -326,30 +313,90 @@ async function canCreate(path) {
 }
 
 /**
+ * Says what becomes of outputs that lack bytes.
+ * @param {Output[]} outputs
+ */
+function settleDamage(outputs) {
+	const names = new Set(outputs.map(({ name }) => name));
+	for (const output of outputs.filter(({ lacking }) => lacking)) {
+		const lacking = /** @type {Lacking[]} */ (output.lacking).reduce((sum, { size }) => sum + size, 0);
+		output.lost = lacking >= output.bytes.size - (output.bytes.headerSize ?? 0);
+		if (output.lost)
+			continue;
+		output.damagedName = output.name;
+		do
+			output.damagedName += DAMAGED_SUFFIX;
+		while (names.has(output.damagedName));
+	}
+}
+
+/**
  * Writes one output below the staging folder and checks it.
  * @param {Archive} archive
  * @param {string} staging
  * @param {Output} output
- * @param {import("../source/source.js").ReadOptions} options
- * @param {(size: number) => void} count
+ * @param {{ keepGoing: boolean, reading: import("../source/source.js").ReadOptions, count: (size: number) => void }} options
  */
-async function restore(archive, staging, output, options, count) {
+async function restore(archive, staging, output, { keepGoing, reading, count }) {
 	const { name } = output, path = join(staging, name);
 	// The staging folder was made a moment ago, for us alone: nobody else's links are in it.
 	await inFolder(dirname(path), "cannot create the folder", () => mkdir(dirname(path), { recursive: true }));
 	const handle = await inFolder(name, "cannot create", () => open(path, "wx"));
+	/** @param {Uint8Array} chunk @param {number | null} [offset] null: behind what was written last */
+	const write = async (chunk, offset = null) => {
+		for (let at = 0; at < chunk.length;)
+			at += (await inFolder(name, "cannot write", () =>
+				handle.write(chunk, at, null, offset === null ? null : offset + at))).bytesWritten;
+		count(chunk.length);
+	};
 	try {
-		await readOutput(archive, output, options, async (chunk) => {
-			for (let at = 0; at < chunk.length;)
-				at += (await inFolder(name, "cannot write", () => handle.write(chunk, at))).bytesWritten;
-			count(chunk.length);
-		});
+		if (keepGoing) {
+			output.lacking = await salvageOutput(archive, output, reading, write, count);
+			await inFolder(name, "cannot write", () => handle.truncate(output.bytes.size));
+		} else {
+			await readOutput(archive, output, reading, write);
+		}
 		// No name is given to bytes that a power cut would lose.
 		await inFolder(name, "cannot write", () => handle.sync());
 	} finally {
 		// Some filesystems report a full disk only here.
 		await inFolder(name, "cannot write", () => handle.close());
 	}
+}
+
+/**
+ * Reads what can be restored of an output.
+ * @param {Archive} archive
+ * @param {Output} output
+ * @param {import("../source/source.js").ReadOptions} options
+ * @param {(bytes: Uint8Array, offset: number) => Promise<void>} write
+ * @param {(size: number) => void} count
+ * @returns {Promise<Lacking[] | undefined>} what is missing; undefined: nothing is
+ */
+async function salvageOutput(archive, { bytes: from, sha256, file }, options, write, count) {
+	const hash = sha256 === undefined ? undefined : createHash("sha256");
+	/** @type {Lacking[]} */
+	const lacking = [];
+	for await (const { offset, bytes, size, tensor, reason } of from.salvage(options)) {
+		if (bytes) {
+			hash?.update(bytes);
+			await write(bytes, offset);
+		} else {
+			lacking.push({ offset, size, tensor, reason: /** @type {string} */ (reason) });
+			count(size);
+		}
+	}
+	if (lacking.length === 0 && hash && hash.digest("hex") !== sha256)
+		lacking.push({ offset: 0, size: from.size, reason: otherSha256(archive, file).message });
+	return lacking.length > 0 ? lacking : undefined;
+}
+
+/**
+ * @param {Archive} archive
+ * @param {string | undefined} file
+ */
+function otherSha256(archive, file) {
+	return failure(archive, "CORRUPT", `file ${file} is damaged: its SHA-256 differs`);
 }
 
 /**
@@ -366,107 +413,7 @@ async function readOutput(archive, { bytes, sha256, file }, options, take) {
 		await take(chunk);
 	}
 	if (hash && hash.digest("hex") !== sha256)
-		throw failure(archive, "CORRUPT", `file ${file} is damaged: its SHA-256 differs`);
-}
-
-/**
- * Moves what is complete to its place.
- * @param {string} staging
- * @param {string} folder
- * @param {Output[]} outputs
- * @param {boolean} force
- */
-async function place(staging, folder, outputs, force) {
-	/** @type {string[]} */
-	const placed = [];
-	try {
-		for (const { name } of outputs) {
-			const path = join(folder, name);
-			await makeParents(folder, name);
-			await move(join(staging, name), path, force);
-			placed.push(path);
-		}
-		await syncFolders(folder, outputs);
-	} catch (error) {
-		// Replaced files cannot be brought back, but new ones can be removed again.
-		if (!force)
-			await Promise.all(placed.map((path) => unlink(path).catch(() => {})));
-		throw error;
-	}
-}
-
-/**
- * Flushes the folders of all outputs, so that their names survive a power cut. Systems on which folders cannot be flushed need not do it.
- * @param {string} folder
- * @param {Output[]} outputs
- */
-async function syncFolders(folder, outputs) {
-	const folders = new Set([folder]);
-	for (const { name } of outputs)
-		for (let above = dirname(name); above !== "."; above = dirname(above))
-			folders.add(join(folder, above));
-	for (const path of folders) {
-		const handle = await open(path).catch(() => undefined);
-		await handle?.sync().catch(() => {});
-		await handle?.close();
-	}
-}
-
-/**
- * Makes the folders of a file, and refuses to go through links below the output folder: they may lead anywhere.
- * @param {string} folder
- * @param {string} name
- */
-async function makeParents(folder, name) {
-	let path = folder;
-	for (const part of name.split("/").slice(0, -1)) {
-		path = join(path, part);
-		try {
-			await mkdir(path);
-		} catch (error) {
-			const info = await lstat(path).catch(() => undefined);
-			if (info?.isDirectory())
-				continue;
-			throw info ? new QstoreError("EXISTS", `${path}: exists and is not a folder`) :
-				ioError(path, "cannot create the folder", error);
-		}
-	}
-}
-
-/**
- * @param {string} from
- * @param {string} to
- * @param {boolean} force
- */
-async function move(from, to, force) {
-	if (!force) {
-		try {
-			// link() fails when the name is taken, rename() would replace it.
-			await link(from, to);
-			return;
-		} catch {
-			if (await lstat(to).catch(() => undefined))
-				throw new QstoreError("EXISTS", `${to}: exists already; replace it with --force`);
-			// Some filesystems have no hard links.
-		}
-	}
-	await inFolder(to, "cannot create", () => renameFile(from, to));
-}
-
-/**
- * Runs a call to the filesystem, and says what its error is about.
- * @template T
- * @param {string} path
- * @param {string} tried
- * @param {() => Promise<T>} call
- * @returns {Promise<T>}
- */
-async function inFolder(path, tried, call) {
-	try {
-		return await call();
-	} catch (error) {
-		throw ioError(path, tried, error);
-	}
+		throw otherSha256(archive, file);
 }
 
 /**

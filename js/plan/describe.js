@@ -65,15 +65,27 @@ function markUsers(index, marked) {
 }
 
 /**
- * The name of the tensor, large enough for an object, that has a byte of a file.
+ * The name of the tensor that has a byte of a file; undefined if it is outside the tensors.
  * @param {Index} index
  * @param {number} file
  * @param {number} at
  */
-function tensorAt(index, file, at) {
-	for (let i = 0; i < index.tensorCount; i++) {
+export function tensorAt(index, file, at) {
+	// Tensors are sorted by file and offset. The last one that does not begin behind the byte is looked for.
+	let low = 0, high = index.tensorCount;
+	while (low < high) {
+		const middle = (low + high) >>> 1, tensor = index.tensor(middle);
+		if (tensor.file < file || (tensor.file === file && tensor.offset <= at))
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	// Tensors without elements begin where others do.
+	for (let i = low - 1; i >= 0; i--) {
 		const tensor = index.tensor(i);
-		if (tensor.file === file && tensor.offset <= at && at < tensor.offset + tensor.size)
+		if (tensor.file !== file || (tensor.size > 0 && at >= tensor.offset + tensor.size))
+			break;
+		if (tensor.size > 0)
 			return tensor.name;
 	}
 	return undefined;

@@ -118,11 +118,12 @@ function place(out, offset, start, bytes) {
 }
 
 /**
+ * Are these the bytes of a stretch, as its seal says?
  * @param {Index} index
  * @param {number} stretch
  * @param {Uint8Array} bytes
  */
-async function isSealed(index, stretch, bytes) {
+export async function isSealed(index, stretch, bytes) {
 	const seal = index.seal(stretch), digest = await digestOf(bytes);
 	return seal.every((byte, i) => byte === digest[i]);
 }

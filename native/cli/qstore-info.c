@@ -9,7 +9,10 @@ enum { OPTION_VERIFY = CLI_OPTION_FIRST, OPTION_BASE, OPTION_DIGEST, OPTION_CHUN
 
 static const cli_option option_table[] = {
     {OPTION_VERIFY, "verify", NULL, NULL,
-     "check every checksum, restore everything to nowhere, compare every SHA-256", CLI_ONCE},
+     "check every checksum, restore everything to nowhere, compare every SHA-256; list the ranges of bytes "
+     "that "
+     "are bad",
+     CLI_ONCE},
     {OPTION_BASE, "base", "OLD", CLI_ANY_FILE,
      "for --verify and --chunks: the model that the archive is a difference to", CLI_ONCE},
     CLI_DIGEST(OPTION_DIGEST),
@@ -213,8 +216,31 @@ static json_t *variants_json(const qstore_archive *archive, uint32_t mask)
 	return list;
 }
 
-/* chunks: a list, which is taken over; or NULL. */
-static int print_json(const qstore_archive *archive, const char *path, int verified, json_t *chunks)
+static void print_damage(void *user, uint64_t offset, uint64_t size, const char *reason)
+{
+	(void)user;
+	cli_fail_start();
+	fprintf(stderr, "bad: %" PRIu64 " bytes from byte %" PRIu64 " on: %s\n", size, offset, reason);
+}
+
+static void add_damage_json(void *user, uint64_t offset, uint64_t size, const char *reason)
+{
+	json_array_append_new(user, json_pack("{s:I, s:I, s:s}", "offset", (json_int_t)offset, "size",
+	                                      (json_int_t)size, "reason", reason));
+}
+
+/* Lists what is bad in an archive that could not be verified. */
+static void list_damage(const qstore_archive *archive, const qstore_work *work, json_t *damage)
+{
+	qstore_error error;
+	qstore_work quiet = {.threads = work->threads, .cancel = work->cancel};
+	if (qstore_find_damage(archive, &quiet, damage ? add_damage_json : print_damage, damage, NULL, &error))
+		cli_fail(&error);
+}
+
+/* chunks, damage: lists, which are taken over; or NULL. */
+static int print_json(const qstore_archive *archive, const char *path, int verified, json_t *chunks,
+                      json_t *damage)
 {
 	qstore_archive_info info;
 	qstore_get_info(archive, &info);
@@ -269,6 +295,8 @@ static int print_json(const qstore_archive *archive, const char *path, int verif
 	                         "verified", verified, "variants", variants, "files", files, "tensors", tensors);
 	if (chunks)
 		json_object_set_new(root, "chunks", chunks);
+	if (damage)
+		json_object_set_new(root, "damage", damage);
 	return cli_print_json(root);
 }
 
@@ -314,17 +342,26 @@ int main(int argc, char **argv)
 	json_t *chunks = list_chunks && common.json ? json_array() : NULL;
 	if (list_chunks && !status && (common.json || !common.quiet))
 		status = qstore_each_chunk(archive, chunks ? add_chunk_json : print_chunk, chunks, &error);
+	json_t *damage = NULL;
 	if (verify && !status) {
 		status = qstore_verify(archive, &work, &error);
 		cli_bar_end(&bar);
 	}
 	if (status)
 		code = cli_fail(&error);
-	else if (common.json)
-		code = print_json(archive, path, verify, json_incref(chunks));
-	else if (verify && !common.quiet)
+	/* Nothing is bad in an archive that cannot be verified without its base. */
+	if (verify && status && status != QSTORE_CANCELLED && status != QSTORE_NOT_FOUND) {
+		damage = common.json ? json_array() : NULL;
+		list_damage(archive, &work, damage);
+	}
+	if (common.json && (!status || damage)) {
+		int printed = print_json(archive, path, verify && !status, json_incref(chunks), json_incref(damage));
+		code = code == CLI_OK ? printed : code;
+	} else if (!status && verify && !common.quiet) {
 		printf("\nVerified: all checksums and SHA-256 are right\n");
+	}
 	json_decref(chunks);
+	json_decref(damage);
 	qstore_close(archive);
 	return code == CLI_OK ? cli_finish() : code;
 }

@@ -27,15 +27,17 @@
  *
  * Memory is about 8 MiB for each thread of work, and the index (below 0.1 % of a large model).
  *
- *     qstore_error error;
- *     qstore_pack_options pack = {.struct_size = sizeof(pack), .high = "model", .low = "model-int8", .output
- * = "model.qstore"}; if (qstore_pack(&pack, NULL, &error)) fprintf(stderr, "%s\n", error.text);
+ * Example. native/examples has programs that are tested.
  *
  *     qstore_archive *archive;
- *     qstore_unpack_options unpack = {.struct_size = sizeof(unpack), .precision = "int8", .output =
- * "restored"}; if (!qstore_open("model.qstore", &archive, &error)) { qstore_unpack(archive, &unpack, NULL,
- * &error); qstore_close(archive);
+ *     qstore_error error;
+ *     if (qstore_open("model.qstore", &archive, &error)) {
+ *         fprintf(stderr, "%s\n", error.text);
+ *         return 1;
  *     }
+ *     qstore_unpack_options options = {.struct_size = sizeof(options), .precision = "int8", .output =
+ * "restored"}; if (qstore_unpack(archive, &options, NULL, &error)) fprintf(stderr, "%s\n", error.text);
+ *     qstore_close(archive);
  */
 #ifndef QSTORE_H
 #define QSTORE_H
@@ -487,7 +489,7 @@ typedef struct qstore_unpack_options {
 	 * its name) and the tensor's number. Or NULL. */
 	void (*on_raw)(void *user, const char *path, uint32_t tensor);
 	void *user; /* passed to these callbacks */
-	/* What is whole is restored from an archive that is damaged, or that ends too early: files that are whole
+	/* Restores the whole parts of an archive that is damaged, or that ends too early: files that are whole
 	 * get their names, one that lacks bytes becomes NAME.damaged. The call succeeds then: the result has the
 	 * number of damaged files. It does not go together with `write`. */
 	int keep_going;
@@ -514,6 +516,17 @@ qstore_status qstore_unpack(qstore_archive *archive, const qstore_unpack_options
  * and compares all checksums and each file's SHA-256. work may be NULL. Errors: CORRUPT and TRUNCATED (the
  * tensor or file is named), NOT_FOUND (it needs a base and has none), LIMIT, IO, MEMORY, CANCELLED. */
 qstore_status qstore_verify(qstore_archive *archive, const qstore_work *work, qstore_error *error);
+
+/* Lists the bytes of an archive that are not as its index says: tar headers and padding, small files, chunks
+ * (by their checksums and seals), and what is missing at its end. Its index is right: qstore_open() has
+ * checked it. Nothing is decoded, and no base is needed. Calls on_range for each range, in order, once all
+ * are found: `size` bytes from byte `offset` of the archive on; reason: one line that names the tensor or
+ * file. *n_ranges, which may be NULL, is their number. A good copy of these ranges mends the archive
+ * (qstore-decode --repair). work may be NULL. Errors: IO that no range explains, MEMORY, CANCELLED. */
+qstore_status qstore_find_damage(const qstore_archive *archive, const qstore_work *work,
+                                 void (*on_range)(void *user, uint64_t offset, uint64_t size,
+                                                  const char *reason),
+                                 void *user, uint64_t *n_ranges, qstore_error *error);
 
 #ifdef __GNUC__
 #pragma GCC visibility pop

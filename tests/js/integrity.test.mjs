@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -226,3 +226,33 @@ test("a base is proved too, be it files or an archive", async (t) => {
 		assert.match(stderr, /base\.qstore: .*not what the digest promises/);
 	}
 });
+
+/** The blocks of shell commands of a section of docs/native.md. */
+function commandsOf(section) {
+	const text = readFileSync(new URL("../../docs/native.md", import.meta.url), "utf8");
+	return [...text.slice(text.indexOf(section)).split("\n## ")[0].matchAll(/^```sh\n(.*?)^```$/gms)].map(([, block]) => block);
+}
+
+/** Runs a script in a folder of its own that has the archive as llama.qstore, and the tools on its PATH. */
+function runScript(t, script) {
+	const home = temporary(t);
+	copyFileSync(path, join(home, "llama.qstore"));
+	const { status, stderr } = spawnSync("bash", ["-euo", "pipefail", "-c", script], { cwd: home, encoding: "utf8",
+		env: { ...process.env, HOME: home, PATH: `${bin}:${process.env.PATH}` } });
+	return { status, stderr };
+}
+
+for (const [tool, keys, number] of [
+	["ssh-keygen", "mkdir .ssh; ssh-keygen -q -t ed25519 -N '' -f .ssh/id_ed25519", 0],
+	["minisign", "minisign -G -W -p publisher.pub -s publisher.key >/dev/null; qstore-info llama.qstore | sed -n 's/^digest //p' > llama.qstore.digest", 1],
+]) {
+	const isThere = spawnSync("sh", ["-c", `command -v ${tool}`]).status === 0;
+	test(`a signature by ${tool}, as the documentation has it`, { skip: !isThere && `${tool} is not installed` }, (t) => {
+		const commands = commandsOf("**Signatures.**")[number].replace("minisign -S", "minisign -S -W");
+		const { status, stderr } = runScript(t, `${keys}\n${commands}`);
+		assert.equal(status, 0, stderr);
+		const lines = commands.trim().split("\n"), verify = lines.findIndex((line) => / -Y verify | -V /.test(line));
+		const forged = [...lines.slice(0, verify), "echo forged > llama.qstore.digest", lines[verify]].join("\n");
+		assert.notEqual(runScript(t, `${keys}\n${forged}`).status, 0, "a forged digest has a good signature");
+	});
+}

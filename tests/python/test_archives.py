@@ -61,6 +61,26 @@ class Archives(unittest.TestCase):
             with open(os.path.join(self.model, name), "rb") as a, open(os.path.join(self.restored, "bf16", name), "rb") as b:
                 self.assertEqual(a.read(), b.read(), name)
 
+    def test_what_is_whole_of_a_damaged_archive(self):
+        with open(self.archive, "rb") as f:
+            data = bytearray(f.read())
+        data[-5000] ^= 1
+        path, output, found = os.path.join(self.folder.name, "damaged.qstore"), os.path.join(self.folder.name, "salvaged"), []
+        with open(path, "wb") as f:
+            f.write(data)
+        with self.assertRaisesRegex(qstore.QstoreError, "is damaged"):
+            qstore.unpack(path, output)
+        qstore.unpack(path, output, on_damage=found.append)
+        self.assertEqual(len(found), 1)
+        self.assertEqual(found[0].path, found[0].name + ".damaged")
+        self.assertIn(f"tensor {found[0].tensor}: chunk", found[0].reason)
+        name = os.path.basename(found[0].name)
+        with open(os.path.join(self.restored, "bf16", name), "rb") as a, open(found[0].path, "rb") as b:
+            expected, end = bytearray(a.read()), found[0].offset + found[0].size
+            expected[found[0].offset:end] = bytes(found[0].size)
+            self.assertEqual(b.read(), expected)
+        self.assertFalse(os.path.exists(found[0].name))
+
     @unittest.skipUnless(HAVE_NUMPY, "NumPy is not installed")
     def test_all_tensors_with_numpy(self):
         for precision in ("int8", "bf16", "low", "high"):

@@ -6,7 +6,7 @@ header, qstore.h, says more about each call.
 
 from ._library import QstoreError, version
 from .archive import TensorSlice, load_file, safe_open
-from .models import pack, unpack
+from .models import Damage, pack, unpack
 
 __version__ = "0.1.0"
-__all__ = ["QstoreError", "TensorSlice", "load_file", "pack", "safe_open", "unpack", "version"]
+__all__ = ["Damage", "QstoreError", "TensorSlice", "load_file", "pack", "safe_open", "unpack", "version"]

@@ -53,16 +53,25 @@ class qstore_pack_options(Structure):
     ]
 
 
+class qstore_damage(Structure):
+    _fields_ = [
+        ("path", c_char_p), ("name", c_char_p), ("tensor", c_char_p), ("offset", c_uint64), ("size", c_uint64), ("reason", c_char_p),
+    ]
+
+
+ON_DAMAGE = CFUNCTYPE(None, c_void_p, POINTER(qstore_damage))
+
+
 class qstore_unpack_options(Structure):
     _fields_ = [
         ("struct_size", c_size_t), ("precision", c_char_p), ("output", c_char_p), ("force", c_int), ("files", POINTER(c_char_p)),
         ("tensors", POINTER(c_char_p)), ("sha256", c_int), ("work", qstore_work), ("as", c_char_p), ("write", c_void_p),
-        ("on_raw", c_void_p), ("user", c_void_p),
+        ("on_raw", c_void_p), ("user", c_void_p), ("keep_going", c_int), ("on_damage", ON_DAMAGE),
     ]
 
 
 class qstore_unpack_result(Structure):
-    _fields_ = [("n_files", c_uint64), ("size", c_uint64)]
+    _fields_ = [("n_files", c_uint64), ("size", c_uint64), ("n_damaged", c_uint64)]
 
 
 class qstore_archive_info(Structure):
@@ -88,7 +97,7 @@ class qstore_tensor_info(Structure):
 
 
 STRUCTS = [
-    qstore_error, qstore_progress, qstore_work, qstore_pack_options, qstore_unpack_options, qstore_unpack_result,
+    qstore_error, qstore_progress, qstore_work, qstore_pack_options, qstore_damage, qstore_unpack_options, qstore_unpack_result,
     qstore_archive_info, qstore_file_info, qstore_tensor_info,
 ]
 

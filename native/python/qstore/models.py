@@ -1,8 +1,11 @@
 """Packing models and unpacking archives."""
 
+import os
 from ctypes import byref, c_void_p, sizeof
+from typing import NamedTuple, Optional
 
-from ._library import Work, call, library, path_bytes, qstore_pack_options, qstore_unpack_options, qstore_unpack_result, text_list
+from ._library import (
+    ON_DAMAGE, Work, call, library, path_bytes, qstore_pack_options, qstore_unpack_options, qstore_unpack_result, text_list)
 
 QUANTIZERS = {None: 0, "llm.int8": 1, "q8_0": 2, "none": 3}
 
@@ -32,14 +35,32 @@ def pack(high, low=(), *, output, skip=None, beside=False, quantize=None, includ
     work.call("qstore_pack", byref(options), None)
 
 
+class Damage(NamedTuple):
+    """Bytes of a file that could not be restored."""
+
+    path: Optional[str]
+    """The file that has the rest, with zeros for these bytes; None: nothing of it could be restored, and no file was made."""
+    name: str
+    """The path that the file would have had."""
+    tensor: Optional[str]
+    """The tensor that the bytes belong to; None: they are outside the tensors."""
+    offset: int
+    size: int
+    reason: str
+    """A line that names the damaged chunk or file."""
+
+
 def unpack(archive, output, *, precision="high", base=None, files=None, tensors=None, as_f32=False, sha256=False, force=False,
-           progress=None, warn=None, threads=0, digest=None):
+           progress=None, warn=None, threads=0, digest=None, on_damage=None):
     """Restores the files of a variant into the folder output; gives their number and bytes.
 
     precision: the variant's name, "low", "high" or "all". files: names, in which '*' matches anything: only these. tensors:
     only the file tensors.safetensors of these tensors, and a file NAME.bin of the bytes of each one that is in blocks; output
     may then be a file in .safetensors, .npy or .bin. as_f32: makes blocks and floats of 8 and 16 bits F32. sha256: compares
     whole files too. digest: the archive's, by which all bytes are proved.
+
+    on_damage: restores what is whole of a damaged or cut archive, and is called afterwards with a Damage for each range of bytes
+    that could not be restored. A file that lacks bytes becomes NAME.damaged, with zeros for them.
 
     Raises QstoreError, and what the callbacks raise.
     """
@@ -54,10 +75,20 @@ def unpack(archive, output, *, precision="high", base=None, files=None, tensors=
             call("qstore_pin", opened, digest.encode())
         if base is not None:
             call("qstore_set_base", opened, path_bytes(base))
+        damages = []
+        take = ON_DAMAGE(lambda _, each: damages.append(_damage(each.contents)))
         options = qstore_unpack_options(
             struct_size=sizeof(qstore_unpack_options), precision=precision.encode(), output=path_bytes(output), force=force,
-            files=text_list(files), tensors=text_list(tensors), sha256=sha256, work=work.struct, **({"as": b"f32"} if as_f32 else {}))
+            files=text_list(files), tensors=text_list(tensors), sha256=sha256, work=work.struct,
+            keep_going=on_damage is not None, on_damage=take, **({"as": b"f32"} if as_f32 else {}))
         work.call("qstore_unpack", opened, byref(options), byref(result))
     finally:
         library.qstore_close(opened)
+    for damage in damages:
+        on_damage(damage)
     return result.n_files, result.size
+
+
+def _damage(each):
+    texts = [None if text is None else os.fsdecode(text) for text in (each.path, each.name, each.tensor)]
+    return Damage(*texts, each.offset, each.size, each.reason.decode(errors="replace"))

@@ -183,15 +183,15 @@ qstore_status qs_tar_trailer_size(uint64_t *trailer_size, qstore_error *error)
 typedef struct tar_list {
 	qs_tar_read *read;
 	void *user;
-	uint64_t size, at;
-	uint8_t *block;     /* LIST_BLOCK bytes */
-	qstore_error error; /* of the first read that failed */
+	uint64_t begin, end, at; /* bytes, as `read` counts them */
+	uint8_t *block;          /* LIST_BLOCK bytes */
+	qstore_error error;      /* of the first read that failed */
 } tar_list;
 
 static la_ssize_t read_block(struct archive *archive, void *user, const void **block)
 {
 	tar_list *list = user;
-	uint64_t left = list->size - list->at;
+	uint64_t left = list->end - list->at;
 	size_t size = left < LIST_BLOCK ? (size_t)left : LIST_BLOCK;
 	*block = list->block;
 	if (size > 0 && list->read(list->user, list->at, size, list->block, &list->error)) {
@@ -205,7 +205,7 @@ static la_ssize_t read_block(struct archive *archive, void *user, const void **b
 static la_int64_t skip_bytes(struct archive *archive, void *user, la_int64_t size)
 {
 	tar_list *list = user;
-	uint64_t left = list->size - list->at;
+	uint64_t left = list->end - list->at;
 	(void)archive;
 	if ((uint64_t)size > left)
 		size = (la_int64_t)left;
@@ -293,7 +293,7 @@ static qstore_status next_header(struct archive *archive, const tar_list *list, 
 	int result = archive_read_next_header(archive, &entry);
 	if (result != ARCHIVE_OK && result != ARCHIVE_EOF && result != ARCHIVE_WARN)
 		return fail_list(list, path, archive, error);
-	header->position = (uint64_t)archive_read_header_position(archive);
+	header->position = list->begin + (uint64_t)archive_read_header_position(archive);
 	if (result == ARCHIVE_EOF)
 		return QSTORE_OK;
 	const char *name = archive_entry_pathname(entry);
@@ -323,7 +323,7 @@ static qstore_status list_members(struct archive *archive, tar_list *list, const
 {
 	tar_header header = {0}, next = {0};
 	qstore_status status = next_header(archive, list, path, &header, error);
-	if (!status && header.position != 0)
+	if (!status && header.position != list->begin)
 		status = qs_fail(error, QSTORE_CORRUPT, "%s: bytes before its first member", path);
 	while (!status && header.name) {
 		qs_tar_member member;
@@ -337,16 +337,21 @@ static qstore_status list_members(struct archive *archive, tar_list *list, const
 		next.name = NULL;
 	}
 	free(header.name);
-	return status ? status : check_zeros(list, path, header.position, list->size, error);
+	return status ? status : check_zeros(list, path, header.position, list->end, error);
 }
 
-qstore_status qs_tar_list(const char *path, uint64_t archive_size, qs_tar_read *read, void *read_user,
+qstore_status qs_tar_list(const char *path, uint64_t begin, uint64_t end, qs_tar_read *read, void *read_user,
                           qs_tar_take *take, void *user, qstore_error *error)
 {
 	struct archive *archive = archive_read_new();
 	if (!archive)
 		return qs_no_memory(error);
-	tar_list list = {.read = read, .user = read_user, .size = archive_size, .block = malloc(LIST_BLOCK)};
+	tar_list list = {.read = read,
+	                 .user = read_user,
+	                 .begin = begin,
+	                 .end = end,
+	                 .at = begin,
+	                 .block = malloc(LIST_BLOCK)};
 	qstore_status status = list.block ? QSTORE_OK : qs_no_memory(error);
 	archive_read_support_format_tar(archive);
 	archive_read_set_callback_data(archive, &list);

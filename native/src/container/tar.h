@@ -48,11 +48,11 @@ typedef struct qs_tar_member {
 
 typedef qstore_status qs_tar_take(void *user, const qs_tar_member *member, qstore_error *error);
 
-/* Calls `take` for each member of an archive of archive_size bytes, in order. read: gets the archive's
- * bytes; members' data are skipped. name: for messages. Fails with CORRUPT if the archive is no good tar
+/* Calls `take` for each member of an archive, in order. The archive is bytes [begin, end) of what `read`
+ * gives; members' data are skipped. name: for messages. Fails with CORRUPT if the archive is no good tar
  * file, if bytes between the members or behind the last one are not zero, or if there are headers of other
  * kinds than qs_tar_writer writes. */
-qstore_status qs_tar_list(const char *name, uint64_t archive_size, qs_tar_read *read, void *read_user,
+qstore_status qs_tar_list(const char *name, uint64_t begin, uint64_t end, qs_tar_read *read, void *read_user,
                           qs_tar_take *take, void *user, qstore_error *error);
 
 #endif

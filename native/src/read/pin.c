@@ -130,42 +130,83 @@ qstore_status qs_pin_read(const qstore_archive *archive, uint32_t chunk, qs_pin_
 typedef struct seal_check {
 	const qstore_archive *archive;
 	qs_pin *pin;
+	qs_pin_take *take; /* or NULL */
+	void *user;
+	const qstore_work *work;
+	qstore_progress progress;
 } seal_check;
 
-static void *create_memory(void *user)
+typedef struct seal_thread {
+	qs_pin_memory memory;
+	qstore_status status; /* of the stretch that is checked */
+	qstore_error error;
+} seal_thread;
+
+static void *create_thread(void *user)
 {
 	(void)user;
-	return calloc(1, sizeof(qs_pin_memory));
+	return calloc(1, sizeof(seal_thread));
 }
 
-static void destroy_memory(void *user, void *memory)
+static void destroy_thread(void *user, void *memory)
 {
 	(void)user;
-	qs_pin_memory_free(memory);
-	free(memory);
+	seal_thread *thread = memory;
+	qs_pin_memory_free(&thread->memory);
+	free(thread);
 }
 
 static qstore_status check_stretch(void *user, void *memory, uint64_t job, qstore_error *error)
 {
 	const seal_check *check = user;
+	seal_thread *thread = memory;
 	const qs_stretch *stretch = &check->pin->stretches[job];
-	qstore_status status = prove_stretch(check->archive, stretch, (uint32_t)job, memory, error);
-	if (status != QSTORE_INTEGRITY)
-		return status;
-	return qs_fail(error, QSTORE_CORRUPT, "%s: %u bytes from byte %llu on are damaged: their SHA-256 differs",
-	               check->archive->path, (unsigned)stretch->size, (unsigned long long)stretch->offset);
+	qs_error_clear(&thread->error);
+	thread->status = prove_stretch(check->archive, stretch, (uint32_t)job, &thread->memory, &thread->error);
+	if (thread->status == QSTORE_INTEGRITY)
+		thread->status =
+		    qs_fail(&thread->error, QSTORE_CORRUPT,
+		            "%s: %u bytes from byte %llu on are damaged: their SHA-256 differs", check->archive->path,
+		            (unsigned)stretch->size, (unsigned long long)stretch->offset);
+	int is_bad =
+	    thread->status == QSTORE_CORRUPT || thread->status == QSTORE_TRUNCATED || thread->status == QSTORE_IO;
+	return thread->status && (!is_bad || !check->take)
+	           ? qs_fail(error, thread->status, "%s", thread->error.text)
+	           : QSTORE_OK;
 }
 
-qstore_status qs_pin_check(const qstore_archive *archive, const qstore_work *work, qstore_error *error)
+/* Tells of a stretch, in their order. */
+static qstore_status tell_stretch(void *user, void *memory, uint64_t job, qstore_error *error)
 {
-	seal_check check = {archive, qs_pin_create(archive)};
+	seal_check *check = user;
+	const seal_thread *thread = memory;
+	const qs_stretch *stretch = &check->pin->stretches[job];
+	check->progress.done += stretch->size;
+	if (check->work && check->work->on_progress)
+		check->work->on_progress(check->work->user, &check->progress);
+	if (!thread->status)
+		return QSTORE_OK;
+	uint32_t end =
+	    job + 1 < check->pin->n_stretches ? stretch[1].first_chunk : check->archive->index.n_chunks;
+	qs_bad_stretch bad = {stretch->offset, stretch->size, stretch->first_chunk, end - stretch->first_chunk};
+	qs_error_set(error, thread->status, "%s", thread->error.text);
+	return check->take(check->user, &bad, thread->status, error);
+}
+
+qstore_status qs_pin_check(const qstore_archive *archive, const qstore_work *work, qs_pin_take *take,
+                           void *user, qstore_error *error)
+{
+	seal_check check = {archive, qs_pin_create(archive), take, user, work, {.phase = "verifying"}};
 	if (!check.pin)
 		return qs_no_memory(error);
+	for (uint32_t i = 0; i < check.pin->n_stretches; i++)
+		check.progress.total += check.pin->stretches[i].size;
 	qs_jobs jobs = {.n_jobs = check.pin->n_stretches,
 	                .user = &check,
-	                .create = create_memory,
-	                .destroy = destroy_memory,
+	                .create = create_thread,
+	                .destroy = destroy_thread,
 	                .work = check_stretch,
+	                .commit = take ? tell_stretch : NULL,
 	                .cancel = work ? work->cancel : NULL};
 	qstore_status status = qs_pool_run(&jobs, work ? work->threads : 0, error);
 	qs_pin_destroy(check.pin);

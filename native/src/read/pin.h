@@ -28,9 +28,22 @@ void qs_pin_memory_free(qs_pin_memory *memory);
 qstore_status qs_pin_read(const qstore_archive *archive, uint32_t chunk, qs_pin_memory *memory, void *dst,
                           qstore_error *error);
 
-/* Compares all stretches with their seals. CORRUPT: the message says which bytes of the archive are bad.
- * TRUNCATED, IO, MEMORY, CANCELLED. */
-qstore_status qs_pin_check(const qstore_archive *archive, const qstore_work *work, qstore_error *error);
+/* A stretch whose bytes are not those of its seal: chunks [first_chunk, first_chunk + n_chunks), counted
+ * through all objects, which are `size` bytes from `offset` on in the archive. */
+typedef struct qs_bad_stretch {
+	uint64_t offset;
+	uint32_t size, first_chunk, n_chunks;
+} qs_bad_stretch;
+
+/* Is told of a stretch that is not what its seal promises, in their order, by one thread at a time. *error
+ * says which bytes are bad. Returns a status that is not QSTORE_OK to end the check with it. */
+typedef qstore_status qs_pin_take(void *user, const qs_bad_stretch *bad, qstore_status status,
+                                  qstore_error *error);
+
+/* Compares all stretches with their seals. take: NULL: the first bad one ends the check, with CORRUPT,
+ * TRUNCATED or IO. MEMORY, CANCELLED, and as `take` fails. */
+qstore_status qs_pin_check(const qstore_archive *archive, const qstore_work *work, qs_pin_take *take,
+                           void *user, qstore_error *error);
 
 /* From now on, all reads of an archive are proved by the seals of its index, which is trusted. MEMORY. */
 qstore_status qs_pin_archive(qstore_archive *archive, qstore_error *error);

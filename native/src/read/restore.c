@@ -219,9 +219,10 @@ static qstore_status restore_converted(restorer *r, const qs_piece *piece, const
 	member_target m = {.r = r, .target = t, .written = piece->offset};
 	qstore_work work = {.threads = 1};
 	qstore_status status = qs_stream_range(r->archive, piece->converted, &work, write_converted, &m, error);
-	return status && !m.failed
-	           ? note_damage(r, piece->output, piece->offset, qs_range_size(piece->converted), status, error)
-	           : status;
+	if (!status || m.failed)
+		return status;
+	uint64_t end = piece->offset + qs_range_size(piece->converted);
+	return note_damage(r, piece->output, m.written, end - m.written, status, error);
 }
 
 /* ---- Spans ---- */

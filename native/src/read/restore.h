@@ -59,7 +59,7 @@ typedef struct qs_damage {
 	char *reason;          /* the line of the error; owned */
 } qs_damage;
 
-/* What an archive lacks, in the order of the outputs and their bytes. */
+/* A list of such bytes, in the order of the outputs. */
 typedef struct qs_damages {
 	qs_damage *items;
 	size_t n;

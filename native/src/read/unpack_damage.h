@@ -1,4 +1,4 @@
-/* What qstore_unpack does with files that could not be restored as a whole. */
+/* The files of qstore_unpack that could not be restored as a whole. */
 #ifndef QS_UNPACK_DAMAGE_H
 #define QS_UNPACK_DAMAGE_H
 

@@ -5,8 +5,8 @@
 #include "restore.h"
 
 /* Checks that the archive's members are those of its index, restores everything to nowhere, then compares
- * all chunks with their seals. `check`
- * compares the pieces; if it is NULL, files are compared with their SHA-256. */
+ * all chunks with their seals. `check` compares the pieces; if it is NULL, files are compared with their
+ * SHA-256. */
 qstore_status qs_archive_verify(const qstore_archive *archive, const qstore_work *work, qs_piece_check *check,
                                 void *user, qstore_error *error);
 
