@@ -3,9 +3,13 @@
 import { QstoreError } from "../error.js";
 import { INDEX_HEADER_SIZE, INDEX_OFFSET, Index } from "../format/archive-index.js";
 import { readExactly } from "../source/source.js";
+import { MESSAGES } from "../status.js";
 
 /** @typedef {import("../source/source.js").Source} Source */
 /** @typedef {import("../wasm/decoder.js").Decoder} Decoder */
+
+/** The message for an index that the core refuses because of what it describes (FORMAT.md, 4.1). */
+const OVER_LIMIT = "restoring it would take more memory or time than the format allows";
 
 /** Bytes of the first read: most models' whole index is among them. */
 const FIRST_READ = 65536;
@@ -30,6 +34,7 @@ export async function readIndex(source, decoder, options, check) {
 		TRUNCATED: `${name}ends inside the index`,
 		OLDER: `${name}made by an older qstore, whose layout is no longer read: pack the model again`,
 		CORRUPT: `${name}the index header is damaged`,
+		LIMIT: `${name}${OVER_LIMIT}`,
 	}, name);
 	const size = INDEX_OFFSET + INDEX_HEADER_SIZE + header.bodyCodedSize;
 	const checkSize = () => {
@@ -50,7 +55,7 @@ export async function readIndex(source, decoder, options, check) {
 	}
 	await check?.(head.subarray(INDEX_OFFSET, size));
 	const body = named(() => decoder.indexBody(head.subarray(INDEX_OFFSET)),
-		{ CORRUPT: `${name}the index is damaged` }, name);
+		{ CORRUPT: `${name}the index is damaged`, LIMIT: `${name}${OVER_LIMIT}` }, name);
 	return { index: new Index(body, header), head };
 }
 
@@ -68,6 +73,8 @@ function named(call, messages, prefix) {
 	} catch (error) {
 		if (!(error instanceof QstoreError))
 			throw error;
-		throw new QstoreError(error.code, messages[error.code] ?? prefix + error.message, { cause: error });
+		// An error with a message of its own says more than its code.
+		const own = error.message.endsWith(MESSAGES[error.code]) ? messages[error.code] : undefined;
+		throw new QstoreError(error.code, own ?? prefix + error.message, { cause: error });
 	}
 }

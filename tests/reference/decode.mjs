@@ -127,7 +127,7 @@ export async function readIndex(archive) {
 	need((await xxhash3(archive.subarray(512, 512 + 56))) === header.hash(), "the header is damaged");
 	need(draft === 3, `draft ${draft} of the format`);
 	need(flags <= 1 && reserved === 0, "reserved fields are set");
-	need(bodySize <= 2 ** 30, "the body is too large");
+	need(bodySize <= 2 ** 30 && (!(flags & 1) || bodySize <= 2 ** 24 + 4 * codedSize), "the body is too large");
 	const coded = archive.subarray(512 + 64, 512 + 64 + codedSize);
 	need(coded.length === codedSize && (await xxhash3(coded)) === bodyHash, "the index is damaged");
 	const body = flags & 1 ? bodyOfColumns(zstd(coded, bodySize)) : coded;
@@ -135,8 +135,65 @@ export async function readIndex(archive) {
 	const payloadOffset = Math.ceil((512 + 64 + codedSize) / 512) * 512;
 	need(payloadOffset + payloadSize === archive.length, "the archive has another size than its index says");
 	const index = { ...readBody(new Reader(body)), payload: archive.subarray(payloadOffset) };
+	checkLimits(index);
 	checkSeals(index);
 	return index;
+}
+
+/** 4.1: what an archive makes its readers hold and do. @param {any} index */
+function checkLimits({ objects, parts, extents, files }) {
+	for (const { kind, size, codedSize } of files)
+		need(kind !== ZSTD || (Math.max(size, codedSize) <= 2 ** 26 && size <= 2 ** 24 + 4 * codedSize), "a compressed file is too large");
+	const byColumns = (/** @type {any} */ object) => object.kind === LAYOUT && (object.rule === 3 || object.rule === 5);
+	for (const object of objects.filter((/** @type {any} */ each) => each.elements > 0)) {
+		const { kind, rule, columns, elements, chunkElements } = object;
+		if (byColumns(object)) {
+			let coded = 0;
+			for (let at = object.coarse; at !== NONE; at = objects[at].coarse)
+				coded += objects[at].kind === BASE ? sizeOf(objects[at].dtype, objects[at].elements) : objects[at].codedSize;
+			const { dtype, elements: all } = objects[object.coarse];
+			need(sizeOf(dtype, all) <= 2 ** 24 + 4 * coded, "a matrix that has to be held as a whole is too large");
+		}
+		// What one part needs beside its chunks: which object, and how many of its elements.
+		/** @type {[number, number][]} */
+		const sides = [];
+		if (kind === CODES && rule !== 0) {
+			const { order, group, rowStride, groupStride, scales, zeroPoints } = object;
+			let groups = order === NONE ? Math.ceil(columns / group) : group;
+			let rows = chunkElements >= columns ? chunkElements / columns : columns % chunkElements === 0 ? 1 : 2;
+			if (chunkElements < columns && rows === 1 && order === NONE) groups = Math.min(groups, Math.floor(chunkElements / group) + 2);
+			rows = Math.min(rows, Math.ceil(elements / columns));
+			const window = (rows - 1) * rowStride + (groups - 1) * groupStride + 1;
+			if (zeroPoints !== NONE) sides.push([zeroPoints, window]);
+			if (order !== NONE) sides.push([order, columns]);
+			const [record, ofRecord] = { 9: [4, 1], 10: [4, 1], 11: [16, 8], 12: [16, 8], 13: [18, 16] }[/** @type {9} */ (rule)] ?? [0, 0];
+			sides.push([scales, record ? (Math.floor(window / ofRecord) + 2) * record : window]);
+		} else if (kind === REFINE && object.scales !== NONE) {
+			sides.push([object.scales, columns]);
+		}
+		let size = 0;
+		for (const [number, wanted] of sides) {
+			const side = objects[number], n = Math.min(wanted, side.elements), bytes = sizeOf(side.dtype, n);
+			need(bytes <= 2 ** 22 + 4 * side.codedSize, "a part needs too much of a grid");
+			const chunks = Math.min(Math.floor(n / side.chunkElements) + 2, side.nChunks);
+			need(chunks <= 16 + Math.floor(bytes / 2 ** 16), "a part needs too many chunks of a grid");
+			size += bytes;
+		}
+		need(size * Math.ceil(elements / chunkElements) <= 2 ** 28 + 256 * sizeOf(object.dtype, elements), "all parts need too much of a grid");
+	}
+	let uses = 0, size = 0, wholes = 0, whole = NONE;
+	for (const { object: number, offset, size: of } of extents) {
+		const object = objects[number], part = sizeOf(object.dtype, object.chunkElements);
+		uses += Math.floor((offset + of - 1) / part) - Math.floor(offset / part) + 1;
+		size += of;
+		if (byColumns(object) && object.coarse !== whole) {
+			whole = object.coarse;
+			wholes += sizeOf(objects[whole].dtype, objects[whole].elements);
+		}
+	}
+	need(uses <= 2 ** 20 + 16 * parts.length + 2 * extents.length && uses <= 2 ** 16 + 2 * extents.length + size / 2 ** 14,
+		"files use too many parts");
+	need(wholes <= 2 ** 28 + 256 * size, "files use too many matrices that have to be held as a whole");
 }
 
 /** Compares each stretch of chunks with its seal. @param {any} index */
@@ -284,9 +341,13 @@ function readBody(r) {
 	const strings = r.take(nStrings);
 	r.end();
 	const utf8 = new TextDecoder("utf-8", { fatal: true });
+	let namesSize = 0;
 	for (const named of [...variants, ...files, ...tensors]) {
 		const end = strings.indexOf(0, named.nameAt);
 		need(end >= 0, "a name without an end");
+		need(named.nameAt === 0 || strings[named.nameAt - 1] === 0, "a name that begins within a text");
+		if (!variants.includes(/** @type {any} */ (named))) namesSize += end + 1 - named.nameAt;
+		need(namesSize <= strings.length + 2 ** 24, "names are used too often");
 		named.name = utf8.decode(strings.subarray(named.nameAt, end));
 	}
 	for (const { name } of variants)

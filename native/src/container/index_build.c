@@ -23,6 +23,7 @@ struct qs_builder_strings {
 	size_t n_buckets, n_nodes;
 	string_node **order; /* all nodes, as they were added */
 	uint32_t size;       /* bytes of all texts with their zero bytes */
+	uint32_t repeated;   /* and of those that records share, for each record but the first */
 	qs_arena arena;      /* of the nodes */
 };
 
@@ -82,8 +83,11 @@ const char *qs_builder_name(qs_index_builder *builder, const char *text)
 	size_t size = strlen(text);
 	string_node **bucket = &strings->buckets[qs_checksum(text, size) & (strings->n_buckets - 1)];
 	for (string_node *node = *bucket; node; node = node->next) {
-		if (strcmp(node->text, text) == 0)
+		/* Readers refuse more repetitions than these (FORMAT.md, 4.1): then the text is there twice. */
+		if (strcmp(node->text, text) == 0 && size < QS_NAMES_FREE - strings->repeated) {
+			strings->repeated += (uint32_t)size + 1;
 			return node->text;
+		}
 	}
 	if (size >= QS_INDEX_BODY_MAX - strings->size)
 		return NULL;

@@ -54,6 +54,8 @@ qstore_status qs_index_read_header(const uint8_t *src, size_t src_size, qs_index
 		return QSTORE_LIMIT;
 	if (out->payload_size >= QS_SIZE_LIMIT)
 		return QSTORE_LIMIT;
+	if (out->zstd_body && !qs_frame_is_allowed(out->body_size, out->body_coded_size))
+		return QSTORE_LIMIT;
 	if (out->body_size < QS_COUNTS_SIZE || (!out->zstd_body && out->body_coded_size != out->body_size))
 		return QSTORE_CORRUPT;
 	return QSTORE_OK;

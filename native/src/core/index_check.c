@@ -107,9 +107,12 @@ static int check_counts(qs_index *index)
 	return index->strings_size != 0 && index->body[index->body_size - 1] == 0;
 }
 
+/* A name is a whole text, not the end of a longer one. */
 static int check_name_offset(const qs_index *index, const uint8_t *p)
 {
-	return qs_load32(p) < index->strings_size;
+	uint32_t offset = qs_load32(p);
+	return offset < index->strings_size &&
+	       (offset == 0 || index->body[index->strings + offset - 1] == 0);
 }
 
 static int check_variants(const qs_index *index)
@@ -205,7 +208,8 @@ static int check_member(const qs_index *index, const qs_file *file)
 		return 0;
 	if (file->kind == QS_FILE_STORED)
 		return file->coded_size == file->size;
-	return file->coded_size != 0 && file->size <= QS_FILE_ZSTD_MAX && file->coded_size <= QS_FILE_ZSTD_MAX;
+	return file->coded_size != 0 && file->size <= QS_FILE_ZSTD_MAX && file->coded_size <= QS_FILE_ZSTD_MAX &&
+	       qs_frame_is_allowed(file->size, file->coded_size);
 }
 
 static int check_base_file(const qs_file *file)
@@ -349,8 +353,11 @@ qstore_status qs_index_open(qs_index *index, const uint8_t *body, size_t body_si
 	if (body_size < QS_COUNTS_SIZE || body_size > QS_INDEX_BODY_MAX || payload_size >= QS_SIZE_LIMIT)
 		return QSTORE_CORRUPT;
 	/* The order matters: each check relies on the ones before it. */
-	if (!check_counts(index) || !check_variants(index) || !qs_check_objects(index) || !check_files(index) ||
-	    !check_tensors(index))
+	if (!check_counts(index))
 		return QSTORE_CORRUPT;
-	return QSTORE_OK;
+	if (!qs_names_are_allowed(index))
+		return QSTORE_LIMIT;
+	if (!check_variants(index) || !qs_check_objects(index) || !check_files(index) || !check_tensors(index))
+		return QSTORE_CORRUPT;
+	return qs_objects_are_allowed(index) ? QSTORE_OK : QSTORE_LIMIT;
 }

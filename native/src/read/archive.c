@@ -15,6 +15,9 @@ const char *qstore_version(void)
 	return QSTORE_VERSION_TEXT;
 }
 
+/* Of an index that is refused because of what it describes (FORMAT.md, 4.1). */
+static const char over_limit[] = "restoring it would take more memory or time than the format allows";
+
 /* start: gets the header as it is in the archive. */
 static qstore_status read_index_header(qstore_archive *archive, uint8_t start[QS_INDEX_HEADER_SIZE],
                                        qstore_error *error)
@@ -40,6 +43,8 @@ static qstore_status read_index_header(qstore_archive *archive, uint8_t start[QS
 		return qs_fail(error, status, "%s: the index header is damaged", path);
 	case QSTORE_TRUNCATED:
 		return qs_fail(error, status, "%s: ends inside the index", path);
+	case QSTORE_LIMIT:
+		return qs_fail(error, status, "%s: %s", path, over_limit);
 	default:
 		return qs_fail(error, status, "%s: %s", path, qstore_status_message(status));
 	}
@@ -84,7 +89,8 @@ static qstore_status read_index_body(qstore_archive *archive, const uint8_t star
 		if (!status)
 			status = qs_index_open(&archive->index, archive->body, body_size, header->payload_size);
 		if (status)
-			qs_fail(error, status, "%s: the index is damaged", path);
+			qs_fail(error, status,
+			        "%s: %s", path, status == QSTORE_LIMIT ? over_limit : "the index is damaged");
 	}
 	if (!status)
 		status = hash_index(archive, start, coded, error);

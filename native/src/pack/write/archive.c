@@ -106,9 +106,14 @@ static qstore_status make_index(const pack_plan *plan, uint64_t payload_size, ui
 		return pack_fail_index(plan, status, error);
 	/* The checks of readers, before anything is written. */
 	qs_index check;
-	if (qs_index_open(&check, body, body_size, payload_size)) {
+	status = qs_index_open(&check, body, body_size, payload_size);
+	if (status) {
 		free(body);
-		return qs_fail(error, QSTORE_CORRUPT, "%s: the index contradicts itself: please report this",
+		return qs_fail(error, status,
+		               status == QSTORE_LIMIT
+		                   ? "%s: restoring it would take more memory or time than the format allows: please "
+		                     "report this"
+		                   : "%s: the index contradicts itself: please report this",
 		               plan->output);
 	}
 	size_t cap = ZSTD_compressBound(body_size);
@@ -123,7 +128,7 @@ static qstore_status make_index(const pack_plan *plan, uint64_t payload_size, ui
 	size_t coded_size = compress_columns(stored + QS_INDEX_HEADER_SIZE, cap, columns, body_size);
 	free(columns);
 	qs_index_header header = {.zstd_body = 1, .body_size = body_size, .payload_size = payload_size};
-	if (coded_size == 0 || coded_size >= body_size) {
+	if (coded_size == 0 || coded_size >= body_size || !qs_frame_is_allowed(body_size, coded_size)) {
 		header.zstd_body = 0;
 		coded_size = body_size;
 		memcpy(stored + QS_INDEX_HEADER_SIZE, body, body_size);

@@ -209,15 +209,43 @@ static qstore_status seal_chunk(encode_pass *pass, uint32_t layer, const encode_
 	return pass->stretch_size >= QS_STRETCH_SIZE ? end_stretch(pass, error) : QSTORE_OK;
 }
 
+/* Bytes of the archive that an object is made from, so far. The base's bytes count, since its owner has them. */
+static uint64_t coded_chain(const qs_index_builder *builder, uint32_t number)
+{
+	uint64_t size = 0;
+	for (; number != QS_NONE; number = builder->objects[number].coarse) {
+		const qs_object *object = &builder->objects[number];
+		size += object->kind == QS_KIND_BASE ? qs_object_bytes(object) : object->coded_size;
+	}
+	return size;
+}
+
+/* Stores the chunk as it is, if with fewer coded bytes readers would have to hold too much for the bytes that
+ * the archive has (FORMAT.md, 4.1). */
+static void keep_proportion(const qs_index_builder *builder, uint32_t number, pack_object *own,
+                            encode_thread *t)
+{
+	own->size += t->src_size;
+	if (own->size <= own->free_size ||
+	    (own->size - own->free_size) / QS_FRAME_RATIO <= coded_chain(builder, number) + t->dst_size)
+		return;
+	t->dst[0] = QS_MODE_RAW;
+	memcpy(t->dst + 1, t->src, t->src_size);
+	t->dst_size = 1 + t->src_size;
+	t->chunk_checksum = (uint32_t)qs_checksum(t->dst, t->dst_size);
+}
+
 static qstore_status encode_commit(void *user, void *memory, uint64_t job, qstore_error *error)
 {
 	encode_pass *pass = user;
 	qs_index_builder *builder = &pass->plan->builder;
-	const encode_thread *t = memory;
+	encode_thread *t = memory;
 	uint32_t number = find_object(builder, job);
 	qs_object *object = &builder->objects[number];
 	pack_object *own = &pass->plan->objects[number];
 	uint64_t offset;
+	if (object->n_chunks > 0)
+		keep_proportion(builder, number, own, t);
 	qstore_status status = pack_spool_append(pass->layers, t->dst, t->dst_size, &offset, error);
 	if (status)
 		return status;
@@ -323,6 +351,30 @@ uint64_t pack_coded_size(const pack_plan *plan, pack_tensor *tensor)
 	return below && below->owner == t ? size + pack_coded_size(plan, below) : size;
 }
 
+static void hold(pack_plan *plan, uint32_t number, uint64_t free_size)
+{
+	pack_object *object = number == QS_NONE ? NULL : &plan->objects[number];
+	if (object && object->free_size > free_size)
+		object->free_size = free_size;
+}
+
+/* Notes which objects readers hold more than a part of. */
+static void find_held(pack_plan *plan)
+{
+	for (size_t i = 0; i < plan->n_objects; i++)
+		plan->objects[i].free_size = UINT64_MAX;
+	for (size_t i = 0; i < plan->n_objects; i++) {
+		const qs_object *object = &plan->builder.objects[i];
+		if (object->kind == QS_KIND_LAYOUT && qs_layout_is_by_columns(object->rule))
+			hold(plan, object->coarse, QS_FRAME_FREE);
+		if (object->kind != QS_KIND_CODES && object->kind != QS_KIND_REFINE)
+			continue;
+		hold(plan, object->scales, QS_SIDE_FREE);
+		hold(plan, object->zero_points, QS_SIDE_FREE);
+		hold(plan, object->order, QS_SIDE_FREE);
+	}
+}
+
 qstore_status pack_encode(pack_plan *plan, pack_spool *layers, pack_progress *progress,
                           qstore_pack_result *result, qstore_error *error)
 {
@@ -343,6 +395,7 @@ qstore_status pack_encode(pack_plan *plan, pack_spool *layers, pack_progress *pr
 	    .side = hash_file_aside,
 	    .cancel = progress->work->cancel,
 	};
+	find_held(plan);
 	pack_phase(progress, "encoding", total);
 	qstore_status status =
 	    pass.sha256 ? qs_pool_run(&jobs, progress->work->threads, error) : qs_no_memory(error);

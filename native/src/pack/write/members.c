@@ -103,7 +103,8 @@ static qstore_status spool_member(const member_writer *w, pack_member *member, q
 		ZSTD_freeCCtx(context);
 	}
 	member->kind = QS_FILE_ZSTD;
-	if (size <= STORED_SIZE_MAX || member->coded_size >= size) {
+	if (size <= STORED_SIZE_MAX || member->coded_size >= size ||
+	    !qs_frame_is_allowed(size, member->coded_size)) {
 		member->kind = QS_FILE_STORED;
 		if (!status)
 			status = read_small(w, member, NULL, 1, error);

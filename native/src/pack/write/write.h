@@ -40,7 +40,12 @@ qstore_status pack_make_members(pack_members *members, const pack_input *input, 
 typedef struct pack_object {
 	pack_tensor *tensor; /* or NULL: literal bytes, which are these ranges of the plan: */
 	size_t first_range, n_ranges;
+	/* Readers hold its elements: all of them for any part of a transposed layout, or a window for a part of
+	 * codes. So they may have this many bytes, and others only in proportion to the coded bytes (FORMAT.md,
+	 * 4.1). UINT64_MAX: readers hold one part at a time. */
+	uint64_t free_size;
 	/* Found as its chunks are coded: */
+	uint64_t size; /* decoded bytes of its chunks so far */
 	pack_sums sums; /* REFINE */
 	uint64_t n_exceptions;
 } pack_object;
