@@ -154,7 +154,7 @@ function checkLimits({ objects, parts, extents, files }) {
 			const { dtype, elements: all } = objects[object.coarse];
 			need(sizeOf(dtype, all) <= 2 ** 24 + 4 * coded, "a matrix that has to be held as a whole is too large");
 		}
-		// What one part needs beside its chunks: which object, and how many of its elements.
+		// Other objects of which one part needs elements, and how many.
 		/** @type {[number, number][]} */
 		const sides = [];
 		if (kind === CODES && rule !== 0) {
@@ -176,7 +176,7 @@ function checkLimits({ objects, parts, extents, files }) {
 			const side = objects[number], n = Math.min(wanted, side.elements), bytes = sizeOf(side.dtype, n);
 			need(bytes <= 2 ** 22 + 4 * side.codedSize, "a part needs too much of a grid");
 			const chunks = Math.min(Math.floor(n / side.chunkElements) + 2, side.nChunks);
-			need(chunks <= 16 + Math.floor(bytes / 2 ** 16), "a part needs too many chunks of a grid");
+			need(chunks <= 64 + Math.floor(bytes / 2 ** 16), "a part needs too many chunks of a grid");
 			size += bytes;
 		}
 		need(size * Math.ceil(elements / chunkElements) <= 2 ** 28 + 256 * sizeOf(object.dtype, elements), "all parts need too much of a grid");

@@ -35,20 +35,20 @@
 #define QS_TRANSPOSED_MAX (1u << 30)
 
 /* Limits on what few bytes may make of a reader's memory and time. FORMAT.md, 4.1, has their reasons. */
-#define QS_FRAME_RATIO 4             /* of what a reader has to hold to the coded bytes that it is made from, */
-#define QS_FRAME_FREE (1u << 24)     /* beside this many bytes */
-#define QS_NAMES_FREE (1u << 24)     /* bytes of names that are there more often than once */
-#define QS_FILE_WINDOW_LOG 23        /* of the zstd frame of a file: its window is at most 2^23 bytes */
-#define QS_SIDE_FREE (1u << 22)      /* as QS_FRAME_FREE, of the elements of a grid that one part needs */
-#define QS_SIDE_CHUNKS 16            /* chunks that hold these elements, */
+#define QS_FRAME_RATIO 4         /* of what a reader has to hold to the coded bytes that it is made from, */
+#define QS_FRAME_FREE (1u << 24) /* beside this many bytes */
+#define QS_NAMES_FREE (1u << 24) /* bytes of names that are there more often than once */
+#define QS_FILE_WINDOW_LOG 23    /* of the zstd frame of a file: its window is at most 2^23 bytes */
+#define QS_SIDE_FREE (1u << 22)  /* as QS_FRAME_FREE, of the elements of a grid that one part needs */
+#define QS_SIDE_CHUNKS 64        /* chunks that hold these elements, */
 #define QS_SIDE_CHUNK_SIZE (1u << 16) /* and one more for each of so many bytes */
-#define QS_WORK_FREE (1u << 28)      /* bytes of grids, or of whole matrices, that are loaded for all of an */
-#define QS_WORK_RATIO 256            /* object, or of all files, beside so many times their size */
-#define QS_USES_FREE (1u << 20)      /* ranges of parts that all files consist of, */
-#define QS_USES_RATIO 16             /* beside so many of each part, */
+#define QS_WORK_FREE (1u << 28) /* bytes of grids, or of whole matrices, that are loaded for all of an */
+#define QS_WORK_RATIO 256       /* object, or of all files, beside so many times their size */
+#define QS_USES_FREE (1u << 20) /* ranges of parts that all files consist of, */
+#define QS_USES_RATIO 16        /* beside so many of each part, */
 #define QS_SMALL_USES_FREE (1u << 16) /* and the same, */
-#define QS_USE_SIZE (1u << 14)       /* beside one for so many bytes, and two for each extent */
-#define QS_NAME_MAX 1023 /* bytes of a file's name */
+#define QS_USE_SIZE (1u << 14)        /* beside one for so many bytes, and two for each extent */
+#define QS_NAME_MAX 1023              /* bytes of a file's name */
 #define QS_TENSOR_NAME_MAX 4095
 
 typedef struct qs_index_header {

@@ -111,8 +111,7 @@ static int check_counts(qs_index *index)
 static int check_name_offset(const qs_index *index, const uint8_t *p)
 {
 	uint32_t offset = qs_load32(p);
-	return offset < index->strings_size &&
-	       (offset == 0 || index->body[index->strings + offset - 1] == 0);
+	return offset < index->strings_size && (offset == 0 || index->body[index->strings + offset - 1] == 0);
 }
 
 static int check_variants(const qs_index *index)

@@ -1,5 +1,5 @@
-/* Limits on what an archive makes a reader hold and do (FORMAT.md, 4.1). Archives that the packer makes are far
- * from them; those that are made to harm are refused before any work is done. */
+/* Limits on what an archive makes a reader hold and do (FORMAT.md, 4.1). Archives that the packer makes are
+ * far from them; those that are made to harm are refused before any work is done. */
 #include <string.h>
 
 #include "bytes.h"
@@ -29,7 +29,7 @@ int qs_names_are_allowed(const qs_index *index)
 	return files + names_size(index, index->tensors, index->n_tensors, QS_TENSOR_SIZE, most) <= most;
 }
 
-/* ---- What a part needs beside its chunks ---- */
+/* ---- Grids and factors ---- */
 
 /* Elements of a plain object that one part of another object needs. */
 typedef struct side {
@@ -131,7 +131,8 @@ static int object_is_allowed(const qs_index *index, const qs_object *object)
 /* Counts how often files use parts, and bytes of matrices that are decoded as a whole for their extents. */
 static int extents_are_allowed(const qs_index *index)
 {
-	uint64_t uses_max = QS_USES_FREE + (uint64_t)QS_USES_RATIO * index->n_parts + 2 * (uint64_t)index->n_extents;
+	uint64_t uses_max =
+	    QS_USES_FREE + (uint64_t)QS_USES_RATIO * index->n_parts + 2 * (uint64_t)index->n_extents;
 	uint64_t n_uses = 0, size = 0, whole_size = 0;
 	uint32_t whole = QS_NONE; /* the matrix that a reader has */
 	for (uint32_t i = 0; i < index->n_extents; i++) {

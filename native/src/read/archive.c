@@ -15,7 +15,7 @@ const char *qstore_version(void)
 	return QSTORE_VERSION_TEXT;
 }
 
-/* Of an index that is refused because of what it describes (FORMAT.md, 4.1). */
+/* The message about an index that is refused because of what it describes (FORMAT.md, 4.1). */
 static const char over_limit[] = "restoring it would take more memory or time than the format allows";
 
 /* start: gets the header as it is in the archive. */
@@ -89,8 +89,8 @@ static qstore_status read_index_body(qstore_archive *archive, const uint8_t star
 		if (!status)
 			status = qs_index_open(&archive->index, archive->body, body_size, header->payload_size);
 		if (status)
-			qs_fail(error, status,
-			        "%s: %s", path, status == QSTORE_LIMIT ? over_limit : "the index is damaged");
+			qs_fail(error, status, "%s: %s", path,
+			        status == QSTORE_LIMIT ? over_limit : "the index is damaged");
 	}
 	if (!status)
 		status = hash_index(archive, start, coded, error);

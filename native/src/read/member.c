@@ -102,8 +102,7 @@ qstore_status qs_member_read(const qstore_archive *archive, const qs_file *file,
 	            .plain = is_zstd ? malloc(QS_IO_BLOCK) : NULL};
 	qstore_status status = QSTORE_OK;
 	if (!m.sha256 || !m.block || (is_zstd && (!m.plain || !m.context)) ||
-	    (is_zstd &&
-	     ZSTD_isError(ZSTD_DCtx_setParameter(m.context, ZSTD_d_windowLogMax, QS_FILE_WINDOW_LOG))))
+	    (is_zstd && ZSTD_isError(ZSTD_DCtx_setParameter(m.context, ZSTD_d_windowLogMax, QS_FILE_WINDOW_LOG))))
 		status = qs_no_memory(error);
 	if (!status)
 		status = read_blocks(&m, error);

@@ -51,9 +51,11 @@ const pad = (size) => (512 - size % 512) % 512;
  * rule, scales, zeroPoints, order, group, rowStride, groupStride };
  * files: { name, variants (mask), data (a member), raw (size when it is one zstd frame) or extents: [object, offset, size][], tensors:
  * { name, dtype, shape, offset, object }[], content }.
+ * Instead of `data`, an object may have elems, chunkElems, cols, chunks (coded) and parts (decoded).
  * change(view, at): may spoil the index's body before it is sealed; at has the arrays' places.
+ * compress: store the body's columns as a zstd frame.
  */
-export function buildArchive(decoder, { variants, objects, files, change }) {
+export function buildArchive(decoder, { variants, objects, files, change, compress }) {
 	const strings = [];
 	let stringsSize = 0;
 	const string = (text) => {
@@ -83,17 +85,27 @@ export function buildArchive(decoder, { variants, objects, files, change }) {
 	};
 	for (const file of sorted) {
 		if (!file.extents)
-			file.offset = member(file.name, file.data);
+			file.offset = member(file.raw === undefined ? file.name : `${file.name}.zst`, file.data);
 	}
 	const chunks = [], parts = [];
 	for (const object of objects) {
 		const elemSize = DTYPES[dtype(object.dtype)].size;
+		object.firstChunk = chunks.length;
+		object.firstPart = parts.length;
+		if (object.elems !== undefined) {
+			// Its parts, and its coded chunks, are given, however many bytes they decode to.
+			object.chunks ??= [];
+			for (const chunk of object.chunks)
+				chunks.push(chunk);
+			for (const part of object.parts)
+				parts.push(part);
+			object.codedSize = object.chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+			continue;
+		}
 		object.elems = object.data.length / elemSize;
 		object.cols ??= Math.max(object.elems, 1);
 		object.chunkElems ??= Math.min(2 ** 18, 2 ** 20 / elemSize);
 		object.chunks = [];
-		object.firstChunk = chunks.length;
-		object.firstPart = parts.length;
 		for (let i = 0; i < object.data.length; i += object.chunkElems * elemSize) {
 			const part = object.data.subarray(i, i + object.chunkElems * elemSize), coded = Buffer.concat([Buffer.of(0), part]);
 			parts.push(part);
@@ -124,6 +136,13 @@ export function buildArchive(decoder, { variants, objects, files, change }) {
 	if (stringsSize === 0)
 		string("");
 	const seals = sealsOf(objects);
+	// Equal chunks and parts may be the same bytes many times.
+	const known = new Map();
+	const checksum = (bytes) => {
+		if (!known.has(bytes))
+			known.set(bytes, decoder.xxh3(bytes));
+		return known.get(bytes);
+	};
 	const counts = [variants.length, sorted.length, extents.length, tensors.length, objects.length, chunks.length, dims.length,
 		stringsSize];
 	const places = {}, sizes = [["variants", RECORD.variant * counts[0]], ["files", RECORD.file * counts[1]],
@@ -209,46 +228,116 @@ export function buildArchive(decoder, { variants, objects, files, change }) {
 		u32(p + 92, object.firstPart);
 	});
 	chunks.forEach((chunk, i) => {
-		u32(places.checksums + 4 * i, Number(BigInt.asUintN(32, decoder.xxh3(chunk))));
+		u32(places.checksums + 4 * i, Number(BigInt.asUintN(32, checksum(chunk))));
 		u32(places.sizes + 4 * i, chunk.length);
 	});
-	parts.forEach((part, i) => u64(places.parts + 8 * i, decoder.xxh3(part)));
+	parts.forEach((part, i) => u64(places.parts + 8 * i, checksum(part)));
 	seals.forEach((seal, i) => body.set(seal, places.seals + 16 * i));
 	dims.forEach((size, i) => u64(places.dims + 8 * i, size));
 	body.set(Buffer.concat(strings), places.strings);
 	change?.(view, places);
 
+	const coded = compress ? runsFrame([columnsOf(body)]) : body;
+	return withIndex(decoder, { coded, bodySize: body.length, isFrame: compress, payload: Buffer.concat(payload) });
+}
+
+/** An archive with this index, right or not. */
+export function withIndex(decoder, { coded, bodySize, isFrame, payload }) {
 	const header = new Uint8Array(64), headerView = new DataView(header.buffer);
 	header.set([0x89, ...Buffer.from("QSTORE\n")]);
 	headerView.setUint16(8, 1, true);
+	headerView.setUint32(12, isFrame ? 1 : 0, true);
 	headerView.setUint32(48, 3, true);
-	headerView.setBigUint64(16, BigInt(body.length), true);
-	headerView.setBigUint64(24, BigInt(body.length), true);
-	headerView.setBigUint64(32, decoder.xxh3(body), true);
-	headerView.setBigUint64(40, BigInt(at), true);
+	headerView.setBigUint64(16, BigInt(coded.length), true);
+	headerView.setBigUint64(24, BigInt(bodySize), true);
+	headerView.setBigUint64(32, decoder.xxh3(coded), true);
+	headerView.setBigUint64(40, BigInt(payload.length), true);
 	headerView.setBigUint64(56, decoder.xxh3(header.subarray(0, 56)), true);
-	const size = header.length + body.length;
-	return new Uint8Array(Buffer.concat([tarHeader("qstore/index", size), header, body, Buffer.alloc(pad(size)), ...payload]));
+	const size = header.length + coded.length;
+	return new Uint8Array(Buffer.concat([tarHeader("qstore/index", size), header, coded, Buffer.alloc(pad(size)), payload]));
+}
+
+/** The columns of a body (FORMAT.md, 2.2). */
+function columnsOf(body) {
+	const view = new DataView(body.buffer), columns = new Uint8Array(body.length), count = (i) => view.getUint32(4 * i, true);
+	const arrays = [[0, 64, []], [1, 80, [0, 52]], [2, 24, [0]], [3, 40, [0, 8, 28, 36]], [4, 96, [4, 8, 36, 48, 92]], [8, 8], [9, 16],
+		[5, 4], [5, 4, []], [6, 8, []], [7, 1]];
+	columns.set(body.subarray(0, 64));
+	let start = 64;
+	for (const [number, size, rising] of arrays) {
+		const n = count(number), records = body.slice(start, start + n * size), fields = new DataView(records.buffer);
+		for (const at of rising ?? [])
+			for (let i = n - 1; i > 0; i--)
+				fields.setUint32(i * size + at, fields.getUint32(i * size + at, true) - fields.getUint32((i - 1) * size + at, true), true);
+		for (let i = 0; i < n * size; i++)
+			columns[start + (rising ? i % size * n + Math.floor(i / size) : i)] = records[i];
+		start += n * size;
+	}
+	return columns;
+}
+
+/** A zstd frame of bytes whose long runs of equal bytes take four bytes for each 128 KiB. Blocks: Uint8Array, or [byte, count]. */
+export function runsFrame(blocks, { windowByte = 0x48 } = {}) {
+	const out = [Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 0x00, windowByte)], most = 1 << 17;
+	const block = (type, size, bytes) => out.push(Uint8Array.of(size << 3 & 255 | type << 1, size >> 5 & 255, size >> 13 & 255), bytes);
+	const run = (byte, count) => {
+		for (let left = count; left > 0; left -= most)
+			block(1, Math.min(left, most), Uint8Array.of(byte));
+	};
+	for (const each of blocks) {
+		if (Array.isArray(each)) {
+			run(...each);
+			continue;
+		}
+		for (let at = 0, from = 0; from < each.length; at = from) {
+			const raw = () => {
+				for (; from < at; from += most)
+					block(0, Math.min(at - from, most), each.subarray(from, Math.min(at, from + most)));
+				from = at;
+			};
+			for (let end = at; at < each.length; at = end) {
+				while (end < each.length && each[end] === each[at])
+					end++;
+				if (end - at < 64)
+					continue;
+				raw();
+				run(each[at], end - at);
+				from = end;
+			}
+			raw();
+		}
+	}
+	block(0, 0, new Uint8Array(0));
+	out[out.length - 2][0] |= 1; // the last block
+	return Buffer.concat(out);
 }
 
 /** The first 16 bytes of the SHA-256 of each stretch of chunks: a stretch ends with its layer, or with the chunk that brings it to 163,840 bytes. */
 function sealsOf(objects) {
-	const stretches = [];
-	let layer;
+	const seals = [];
+	let stretch = [], size = 0, layer;
+	const end = () => {
+		if (size > 0)
+			seals.push(createHash("sha256").update(Buffer.concat(stretch)).digest().subarray(0, 16));
+		stretch = [];
+		size = 0;
+	};
 	for (const { variant, chunks } of objects) {
+		if (variant !== layer)
+			end();
+		layer = variant;
 		for (const chunk of chunks) {
-			const stretch = stretches.at(-1);
-			if (variant !== layer || stretch.length >= 163840)
-				stretches.push(chunk);
-			else
-				stretches[stretches.length - 1] = Buffer.concat([stretch, chunk]);
-			layer = variant;
+			stretch.push(chunk);
+			size += chunk.length;
+			if (size >= 163840)
+				end();
 		}
 	}
-	return stretches.map((stretch) => createHash("sha256").update(stretch).digest().subarray(0, 16));
+	end();
+	return seals;
 }
 
-const sizeOf = (file) => file.extents ? file.content.length : file.raw ?? file.data.length;
+const sizeOf = (file) => file.size ?? (file.extents ? file.content.length : file.raw ?? file.data.length);
 
 /** bytes of 32-bit floats */
 const f32 = (...values) => new Uint8Array(Float32Array.from(values).buffer);

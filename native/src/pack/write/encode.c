@@ -209,7 +209,8 @@ static qstore_status seal_chunk(encode_pass *pass, uint32_t layer, const encode_
 	return pass->stretch_size >= QS_STRETCH_SIZE ? end_stretch(pass, error) : QSTORE_OK;
 }
 
-/* Bytes of the archive that an object is made from, so far. The base's bytes count, since its owner has them. */
+/* Bytes of the archive that an object is made from, so far. The base's bytes count, since its owner has them.
+ */
 static uint64_t coded_chain(const qs_index_builder *builder, uint32_t number)
 {
 	uint64_t size = 0;

@@ -45,7 +45,7 @@ typedef struct pack_object {
 	 * 4.1). UINT64_MAX: readers hold one part at a time. */
 	uint64_t free_size;
 	/* Found as its chunks are coded: */
-	uint64_t size; /* decoded bytes of its chunks so far */
+	uint64_t size;  /* decoded bytes of its chunks so far */
 	pack_sums sums; /* REFINE */
 	uint64_t n_exceptions;
 } pack_object;
