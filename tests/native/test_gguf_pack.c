@@ -12,6 +12,8 @@
 
 #include "../generate/gguf_writer.h"
 #include "../generate/random.h"
+#include "../generate/values.h"
+#include "quantize/q8_0.h"
 #include "scratch.h"
 
 /* Numbers of ggml_type, those that are gone and some that are not given yet included. */
@@ -80,7 +82,7 @@ static const char *write_odd(void **state, const char *name, const odd_file *o)
 }
 
 /* Packs one or two models and compares what comes back; names: of their files, NULL-terminated. */
-static void round_trip(void **state, const char *const *high, const char *const *low)
+static qstore_pack_result round_trip(void **state, const char *const *high, const char *const *low)
 {
 	char archive_path[1000], first[2][1000];
 	qstore_error error;
@@ -116,6 +118,7 @@ static void round_trip(void **state, const char *const *high, const char *const 
 		}
 	}
 	qstore_close(archive);
+	return result;
 }
 
 static void every_type(void **state)
@@ -147,11 +150,64 @@ static void split_files(void **state)
 	round_trip(state, names, (const char *const[]){"whole.gguf", NULL});
 }
 
+/* A file of two matrices of 256 columns: weights in BF16, or these as Q8_0. The first rows of the vocabulary
+ * are the same in all files. */
+static void write_vocabulary(void **state, const char *name, int is_q8_0, uint64_t rows)
+{
+	enum { COLS = 256 };
+	static const char *const tensors[] = {"token_embd.weight", "blk.0.ffn_up.weight"};
+	gguf_bytes b = {0}, data = {0}, infos = {0};
+	for (size_t i = 0; i < 2; i++) {
+		uint64_t n = i == 0 ? rows : 64;
+		normal_table table;
+		rng r;
+		normal_table_init(&table);
+		rng_seed(&r, 1, tensors[i], 0);
+		gguf_put_info(&infos, tensors[i], 2, (uint64_t[]){COLS, n}, is_q8_0 ? 8 : 30, data.size);
+		for (uint64_t row = 0; row < n; row++) {
+			uint8_t bf16[2 * COLS], blocks[COLS / 32 * 34];
+			float x[COLS];
+			for (size_t j = 0; j < COLS; j++) {
+				value_store(bf16, QS_BF16, j, (float)normal_next(&table, &r) * 0.02f);
+				x[j] = value_round(QS_BF16, value_load(bf16, QS_BF16, j));
+			}
+			assert_true(qs_q8_0_quantize(x, COLS / 32, blocks));
+			gguf_put(&data, is_q8_0 ? blocks : bf16, is_q8_0 ? sizeof(blocks) : sizeof(bf16));
+		}
+		gguf_pad(&data, 32);
+	}
+	gguf_put_start(&b, 3, 2, 1);
+	gguf_put_key_text(&b, "general.architecture", "odd");
+	gguf_put(&b, infos.data, infos.size);
+	gguf_pad(&b, 32);
+	gguf_put(&b, data.data, data.size);
+	scratch_write(state, name, b.data, b.size);
+	gguf_free(&b);
+	gguf_free(&infos);
+	gguf_free(&data);
+}
+
+/* Either model's vocabulary has more rows: those that both have are paired. */
+static void pairs_padded_vocabularies(void **state)
+{
+	for (int more_in_low = 0; more_in_low < 2; more_in_low++) {
+		write_vocabulary(state, "high.gguf", 0, more_in_low ? 96 : 104);
+		write_vocabulary(state, "low/low.gguf", 1, more_in_low ? 104 : 96);
+		qstore_pack_result result = round_trip(state, (const char *const[]){"high.gguf", NULL},
+		                                       (const char *const[]){"low/low.gguf", NULL});
+		assert_int_equal(result.n_paired, 2);
+		assert_int_equal(result.paired_weights, (96 + 64) * 256);
+		assert_int_equal(result.n_exceptions, 0);
+		assert_int_equal(result.n_apart, 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(every_type, scratch_setup, scratch_teardown),
 	    cmocka_unit_test_setup_teardown(split_files, scratch_setup, scratch_teardown),
+	    cmocka_unit_test_setup_teardown(pairs_padded_vocabularies, scratch_setup, scratch_teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

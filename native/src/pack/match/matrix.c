@@ -5,8 +5,7 @@
 #include "core/grid.h"
 #include "core/layout.h"
 
-/* A tensor of ggml's blocks. */
-static qstore_status take_blocks(pack_derived *derived, pack_tensor *t, qstore_error *error)
+qstore_status pack_take_blocks(pack_derived *derived, pack_tensor *t, qstore_error *error)
 {
 	uint64_t cols = pack_cols(t), elems = pack_n_elems(t), blocks = elems / qs_block_elems(t->dtype);
 	uint32_t rule = qs_rule_of_block(t->dtype);
@@ -49,7 +48,7 @@ static qstore_status take_matrix(pack_derived *derived, const pack_map *map, pac
 	if (t->coding.role != PACK_PLAIN || t->matrix)
 		return QSTORE_OK;
 	if (qs_blocks_are_modelled(t->dtype))
-		return take_blocks(derived, t, error);
+		return pack_take_blocks(derived, t, error);
 	return pack_take_words(derived, map, t, error);
 }
 

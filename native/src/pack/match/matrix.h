@@ -6,6 +6,9 @@
 
 #include "match.h"
 
+/* A tensor of ggml's blocks, or some rows of one. (matrix.c) */
+qstore_status pack_take_blocks(pack_derived *derived, pack_tensor *t, qstore_error *error);
+
 /* A tensor of codes that are packed in words, found by its name; others are left as they are. map: the
  * variant's tensors, by full name. (matrix_words.c) */
 qstore_status pack_take_words(pack_derived *derived, const pack_map *map, pack_tensor *t,

@@ -36,7 +36,8 @@ static qstore_status pair_common(pack_pairing *q, pack_tensor *given, pack_tenso
 	    is_whole_coarse = rows == pack_rows(coarse) && cols == pack_cols(coarse),
 	    other_cols = pack_cols(given) != pack_cols(coarse);
 	if (given->n_dims < 2 || coarse->n_dims < 2 || rows * cols < PACK_COMMON_MIN ||
-	    (other_cols && (pack_cols(given) > COLS_MAX || pack_cols(coarse) > COLS_MAX)) ||
+	    (other_cols && (qs_block_elems(coarse->dtype) > 1 || pack_cols(given) > COLS_MAX ||
+	                    pack_cols(coarse) > COLS_MAX)) ||
 	    (!is_whole && !pack_can_be_split(given)) || (!is_whole_coarse && !pack_can_be_split(coarse)))
 		return QSTORE_OK;
 	qstore_status status = pack_make_part(q->derived, given, rows, cols, &own_part, error);

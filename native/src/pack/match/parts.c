@@ -3,6 +3,7 @@
 #include <assert.h>
 
 #include "core/index.h"
+#include "matrix.h"
 
 /* Are these codes with one scale for each index of the first dimension, or one for all of them? */
 static int have_scale_by_row(const pack_tensor *t)
@@ -12,11 +13,20 @@ static int have_scale_by_row(const pack_tensor *t)
 	       grid->row_stride <= 1 && !grid->order && t->cols == 0;
 }
 
+/* Is this a layout of blocks whose rows are whole blocks, so that some rows are one too? */
+static int has_rows_of_blocks(const pack_tensor *t)
+{
+	return qs_block_elems(t->dtype) > 1 && t->coding.role == PACK_LAYOUT && t->matrix &&
+	       t->coding.content == t->matrix && t->matrix->view == PACK_BLOCK_CODES &&
+	       !t->matrix->coding.is_referenced;
+}
+
 int pack_can_be_split(const pack_tensor *t)
 {
-	return t->view == PACK_AS_IS && (t->coding.role == PACK_PLAIN || have_scale_by_row(t)) && !t->whole &&
-	       !t->coding.is_needed && !t->coding.is_referenced && qs_block_elems(t->dtype) == 1 &&
-	       pack_n_elems(t) > 0 && pack_n_elems(t) % pack_cols(t) == 0;
+	int is_plain = qs_block_elems(t->dtype) == 1 && (t->coding.role == PACK_PLAIN || have_scale_by_row(t));
+	return t->view == PACK_AS_IS && (is_plain || has_rows_of_blocks(t)) && !t->whole &&
+	       !t->coding.is_needed && !t->coding.is_referenced && pack_n_elems(t) > 0 &&
+	       pack_n_elems(t) % pack_cols(t) == 0;
 }
 
 /* Rows [first, first + rows) of a tensor that is seen as a matrix of so many columns. NULL: no memory. */
@@ -28,7 +38,9 @@ static pack_tensor *make_rows(pack_derived *derived, pack_tensor *t, uint64_t fi
 		return NULL;
 	part->viewed = NULL;
 	part->source = t->source;
-	part->source_offset = t->source_offset + first * cols * qs_dtype_size(t->dtype);
+	part->size = rows * cols / qs_block_elems(t->dtype) * qs_block_size(t->dtype);
+	part->source_offset =
+	    t->source_offset + first * cols / qs_block_elems(t->dtype) * qs_block_size(t->dtype);
 	part->whole = t;
 	part->first_row = first;
 	part->whole_rows = pack_n_elems(t) / cols;
@@ -73,6 +85,7 @@ qstore_status pack_make_part(pack_derived *derived, pack_tensor *t, uint64_t row
 {
 	uint64_t all_rows = pack_rows(t), all_cols = pack_cols(t);
 	pack_tensor *first = t;
+	qstore_status status = QSTORE_OK;
 	*part = t;
 	if (rows < all_rows) {
 		t->parts = new_parts(derived, 2);
@@ -82,9 +95,11 @@ qstore_status pack_make_part(pack_derived *derived, pack_tensor *t, uint64_t row
 		t->n_parts = 2;
 		*part = first = t->parts[0];
 		inherit_grid(derived, t, first);
+		for (size_t i = 0; i < 2 && qs_block_elems(t->dtype) > 1 && !status; i++)
+			status = pack_take_blocks(derived, t->parts[i], error);
 	}
-	if (cols == all_cols)
-		return QSTORE_OK;
+	if (status || cols == all_cols)
+		return status;
 	/* The chunks of both matrices must have the same rows. */
 	first->chunk_rows = (uint32_t)((QS_CHUNK_SIZE_MAX / 4) / all_cols);
 	pack_tensor *left = make_columns(derived, first, 0, cols),
