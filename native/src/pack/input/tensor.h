@@ -46,6 +46,10 @@ typedef struct pack_grid {
 	int32_t zero_offset;
 } pack_grid;
 
+/* Matrices of fewer codes are not paired: the records of a pair in the index take more than it saves, and the
+ * small tensors of a file share an object. */
+#define PACK_CODES_MIN 128
+
 /* How a tensor is coded: what match/ and make/ decide. */
 typedef struct pack_coding {
 	pack_role role;

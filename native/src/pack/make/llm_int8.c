@@ -332,8 +332,7 @@ static qstore_status find_quantizable(const pack_input *input, const qstore_pack
 	for (size_t i = 0; i < input->n_files; i++) {
 		for (size_t j = 0; j < input->files[i].n_tensors; j++) {
 			pack_tensor *t = &input->files[i].tensors[j];
-			/* Smaller tensors would have codes that are too small for an object. */
-			if (can_be_quantized(t) && pack_n_elems(t) >= 64 && t->n_dims == 2 &&
+			if (can_be_quantized(t) && pack_n_elems(t) >= PACK_CODES_MIN && t->n_dims == 2 &&
 			    qs_llm_int8_selects(t->name, t->dtype, t->n_dims, t->dims, options->include,
 			                        options->exclude))
 				q->items[q->n++].fine = t;

@@ -279,7 +279,7 @@ static qstore_status pair_as(pack_pairing *q, pack_tensor *given, pack_tensor *f
 	fine->chunk_rows = shape->chunk_rows;
 	fine->cols = shape->cols;
 	fine->cast = NULL;
-	if (codes && fine->n_dims > 1 && qs_dtype_is_float(fine->dtype))
+	if (codes && fine->n_dims > 1 && qs_dtype_is_float(fine->dtype) && pack_n_elems(fine) >= PACK_CODES_MIN)
 		status = pair_with_codes(q, fine, codes, coarse_variant, match, error);
 	/* Scales are small, and have to be plain when they are in a grid. */
 	else if (!codes && !pack_is_scales_name(fine->name) && qs_delta_applies(coarse->dtype, fine->dtype))
