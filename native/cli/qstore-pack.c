@@ -28,7 +28,7 @@ static const cli_option option_table[] = {
      "(default for GGUF) or none: store HIGH alone",
      CLI_ONCE},
     {OPTION_FROM, "from", "NAME", "int8 int4 q8_0 q4_0 bf16 fp16",
-     "code HIGH from this variant, not from the next coarser one (int4, q4_0 …)", CLI_ONCE},
+     "code HIGH from this LOW, not from the next coarser one (int4, q4_0 …)", CLI_ONCE},
     {OPTION_BASE, "base", "OLD", CLI_ANY_FILE,
      "store only the difference to this model: an earlier version, or the model that HIGH was made from (a "
      "folder, "

@@ -322,6 +322,36 @@ static void refuses_another_model(void **state)
 	}
 }
 
+static void keep_warning(void *user, const char *text)
+{
+	snprintf(user, 300, "%s", text);
+}
+
+/* A pattern that leaves out nothing is probably misspelt. */
+static void warns_of_a_skip_of_nothing(void **state)
+{
+	static const char *const bins[] = {"*.bin", NULL}, *const texts[] = {"*.txt", NULL};
+	gen_tensors model = {0};
+	gen_matrix m = gen_weights(1, QS_BF16, 8, 8);
+	qstore_error error;
+	char warning[300] = "";
+	gen_add_matrix(&model, "up.weight", &m);
+	gen_write_tensors(&model, scratch_path(state, "folder/model.safetensors"));
+	gen_matrix_free(&m);
+	scratch_write(state, "folder/more.safetensors.txt", "x", 1);
+	qstore_pack_options options = {.high = scratch_path(state, "folder"),
+	                               .output = scratch_path(state, "a.qstore"),
+	                               .skip = bins,
+	                               .force = 1,
+	                               .work = {.on_warning = keep_warning, .user = warning}};
+	assert_int_equal(qstore_pack(&options, NULL, &error), QSTORE_OK);
+	assert_non_null(strstr(warning, "--skip '*.bin' leaves out nothing"));
+	warning[0] = 0;
+	options.skip = texts;
+	assert_int_equal(qstore_pack(&options, NULL, &error), QSTORE_OK);
+	assert_string_equal(warning, "");
+}
+
 /* Values that are zero in FP16 have codes of zeros and scales of zero, which fit them. */
 static void zero_codes_fit(void **state)
 {
@@ -347,6 +377,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(stores_doubles_beside_codes_apart, scratch_setup, scratch_teardown),
 	    cmocka_unit_test_setup_teardown(stores_tiled_codes_apart, scratch_setup, scratch_teardown),
 	    cmocka_unit_test_setup_teardown(refuses_another_model, scratch_setup, scratch_teardown),
+	    cmocka_unit_test_setup_teardown(warns_of_a_skip_of_nothing, scratch_setup, scratch_teardown),
 	    cmocka_unit_test_setup_teardown(zero_codes_fit, scratch_setup, scratch_teardown),
 	};
 	return cmocka_run_group_tests_name("apart", tests, NULL, NULL);

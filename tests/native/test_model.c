@@ -449,6 +449,9 @@ static void warns_of_files_that_are_no_part_of_a_model(void **state)
 	    {"old.qstore", "qstore/index", "an archive", 600},
 	    {"backup.tar", "x", "an archive", 600},
 	    {"ggml-model.bin", "ggml", "goes into every variant", 20000},
+	    {"training_args.bin", "PK\3\4", "a pickle, which is a program", 20000},
+	    {"scaler.pkl", "\200\4", "a pickle, which is a program", 100},
+	    {"pipeline.joblib", "\200\4", "a pickle, which is a program", 100},
 	    {"tf_model.h5", "\211HDF", "goes into every variant", 20000},
 	};
 	qs_model model;

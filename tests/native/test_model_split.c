@@ -50,6 +50,8 @@ static void names_say_precisions(void **state)
 	    {"mmproj-llama-f16.gguf", "fp16", "fp16", "mmproj-llama.gguf"},
 	    {"text_encoder_2/model.safetensors", "", "", "text_encoder_2/model.safetensors"},
 	    {"checkpoint-500/model.safetensors", "", "", "checkpoint-500/model.safetensors"},
+	    {"mlx/4bit/model.safetensors", "int4", "int4", "model.safetensors"},
+	    {"mlx-4bit/model.safetensors", "int4_mlx", "int4", "model.safetensors"},
 	    {"fp16.onnx", "fp16", "fp16", ".onnx"},
 	    {"plain", "", "", "plain"},
 	};
@@ -173,6 +175,17 @@ static void gguf_beside_safetensors_is_another_precision(void **state)
 	write_tensors(state, "m/model.safetensors", "w BF16 16,16");
 	write_gguf(state, "m/x.gguf", "w", Q4_K, 0, 0, 0);
 	expect_split(state, "m", "bf16 q4_k", "model.safetensors 1, x.gguf 2");
+	/* … as are safetensors beside several of GGUF. */
+	write_gguf(state, "m/x-Q8_0.gguf", "w", Q8_0, 0, 0, 0);
+	expect_split(state, "m", "bf16 q8_0 q4_k", "model.safetensors 1, x-Q8_0.gguf 2, x.gguf 4");
+}
+
+static void folders_of_mlx_are_precisions(void **state)
+{
+	write_tensors(state, "m/model.safetensors", "w.weight I8 16,64|w.SCB F32 16");
+	write_tensors(state, "m/mlx/4bit/model.safetensors",
+	              "w.weight U32 16,8|w.scales BF16 16,1|w.biases BF16 16,1");
+	expect_split(state, "m", "int8 mlx-4bit", "mlx/4bit/model.safetensors 2, model.safetensors 1");
 }
 
 /* The words of names are no precisions where no part is there twice. */
@@ -188,6 +201,9 @@ static void equal_names_get_numbers(void **state)
 	write_tensors(state, "m/model.safetensors", "w F16 16,16");
 	write_tensors(state, "m/model.fp16.safetensors", "w F16 16,16");
 	expect_split(state, "m", "fp16 fp16-2", "model.fp16.safetensors 2, model.safetensors 1");
+	/* Floats are called as they are, whatever the name promises. */
+	write_tensors(state, "m/model.fp16.safetensors", "w F32 16,16");
+	expect_split(state, "m", "fp32 fp16", "model.fp16.safetensors 1, model.safetensors 2");
 }
 
 static void warns_of_a_model_that_is_there_twice(void **state)
@@ -217,6 +233,7 @@ int main(void)
 	    TEST(onnx_files_belong_to_their_own_precision),
 	    TEST(folders_may_be_precisions),
 	    TEST(gguf_beside_safetensors_is_another_precision),
+	    TEST(folders_of_mlx_are_precisions),
 	    TEST(one_of_each_is_one_precision),
 	    TEST(equal_names_get_numbers),
 	    TEST(warns_of_a_model_that_is_there_twice),

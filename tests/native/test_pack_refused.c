@@ -65,7 +65,11 @@ static void refuses_foreign_low(void **state)
 	options.low = scratch_path(state, "high");
 	expect_pack_fails(options, QSTORE_MISMATCH, "is given twice");
 	options.high = scratch_path(state, "low");
-	expect_pack_fails(options, QSTORE_MISMATCH, "swapped");
+	expect_pack_fails(options, QSTORE_MISMATCH, "swapped? Give them from fine to coarse, or pack");
+	/* A coarser variant to code from is named, and there is none. */
+	options.low = NULL;
+	options.from = "int8";
+	expect_pack_fails(options, QSTORE_USAGE, "give that with --low");
 	assert_false(scratch_exists(output));
 	free(output);
 }

@@ -45,6 +45,7 @@ typedef struct qs_model {
 	qs_precision precisions[QS_PRECISIONS_MAX]; /* fine to coarse; their names differ */
 	size_t n_warnings;
 	char **warnings; /* what is odd about the model and was read all the same, a line each */
+	uint64_t skips;  /* bit k: pattern k of options->skip has left something out; of the first 64 */
 	size_t n_refused;
 	qs_refused *refused; /* while it is opened */
 	qs_arena arena;      /* of names, paths and lines */

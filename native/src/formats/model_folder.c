@@ -29,19 +29,27 @@ typedef struct entry {
 	const char *path, *name;
 } entry;
 
-static int is_skipped(const scan *s, const char *name)
+static int skips(const char *pattern, const char *name)
 {
 	const char *slash = strrchr(name, '/'), *last = slash ? slash + 1 : name;
-	for (const char *const *pattern = s->options->skip; pattern && *pattern; pattern++) {
-		/* A name with brackets is no pattern for itself. */
-		if (fnmatch(*pattern, name, 0) == 0 || fnmatch(*pattern, last, 0) == 0 || !strcmp(*pattern, name))
-			return 1;
-		/* "FOLDER/" */
-		size_t size = strlen(*pattern);
-		if (size > 1 && (*pattern)[size - 1] == '/' && !strncmp(*pattern, name, size - 1) && !name[size - 1])
-			return 1;
-	}
-	return 0;
+	size_t size = strlen(pattern);
+	/* A name with brackets is no pattern for itself. */
+	if (fnmatch(pattern, name, 0) == 0 || fnmatch(pattern, last, 0) == 0 || !strcmp(pattern, name))
+		return 1;
+	/* "FOLDER/" */
+	return size > 1 && pattern[size - 1] == '/' && !strncmp(pattern, name, size - 1) && !name[size - 1];
+}
+
+static int is_skipped(const scan *s, const char *name)
+{
+	const char *const *patterns = s->options->skip;
+	int found = 0;
+	for (size_t k = 0; patterns && patterns[k]; k++)
+		if (skips(patterns[k], name)) {
+			found = 1;
+			s->model->skips |= k < 64 ? (uint64_t)1 << k : 0;
+		}
+	return found;
 }
 
 static int has_weights_name(const char *name)

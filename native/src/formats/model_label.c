@@ -79,16 +79,17 @@ enum { N_PRECISIONS = sizeof precisions / sizeof *precisions };
 
 /* Words that say more of a precision, beside it. */
 static const char *const qualifiers[] = {
-    "dynamic", "static", "qdq",   "qoperator", "avx2",    "avx512", "vnni",   "arm64", "amd64",
-    "x64",     "x86",    "cpu",   "gpu",       "cuda",    "dml",    "mobile", "npu",   "directml",
-    "qnn",     "webgpu", "and",   "rtn",       "block",   "acc",    "level",  "e4m3",  "e5m2",
-    "e4m3fn",  "scaled", "mixed", "fast",      "sym",     "asym",   "ud",     "i1",    "imat",
-    "imatrix", "hqq",    "opt",   "optimized", "channel", "tensor", "group",  "per",   "gs",
+    "dynamic",   "static",   "qdq",    "qoperator", "avx2",    "avx512", "vnni",  "arm64",
+    "amd64",     "x64",      "x86",    "cpu",       "gpu",     "cuda",   "dml",   "mobile",
+    "npu",       "directml", "qnn",    "webgpu",    "and",     "rtn",    "block", "acc",
+    "level",     "e4m3",     "e5m2",   "e4m3fn",    "scaled",  "mixed",  "fast",  "sym",
+    "asym",      "ud",       "i1",     "imat",      "imatrix", "mlx",    "hqq",   "opt",
+    "optimized", "channel",  "tensor", "group",     "per",     "gs",
 };
 
 /* Words that only say where a model shall run; a folder of nothing but these is no component. */
-static const char *const devices[] = {"cpu", "gpu",      "cuda", "dml",    "mobile",
-                                      "npu", "directml", "qnn",  "webgpu", "and"};
+static const char *const devices[] = {"cpu",      "gpu", "cuda",   "dml", "mobile", "npu",
+                                      "directml", "qnn", "webgpu", "and", "mlx"};
 
 /* The kinds of words in a name: of the component, of the label, a shard's number, "of" and their number. */
 typedef enum word_kind { NAME, LABEL, SHARD, N_SHARDS } word_kind;

@@ -172,6 +172,7 @@ static void choose(splitting *s, int with_projectors)
 /* Which labels are precisions of the model. */
 static uint64_t choose_precisions(splitting *s)
 {
+	uint64_t beside_gguf = 0;
 	choose(s, 0);
 	if (!s->chosen[QS_FORMAT_GGUF])
 		choose(s, 1);
@@ -179,6 +180,12 @@ static uint64_t choose_precisions(splitting *s)
 		for (size_t i = 0; i < s->n_components; i++)
 			if (format_of(s, &s->components[i]) == QS_FORMAT_ONNX)
 				s->chosen[QS_FORMAT_ONNX] |= s->components[i].labels;
+	/* Safetensors beside several precisions in GGUF are another one. */
+	for (size_t i = 0; i < s->n_components && s->chosen[QS_FORMAT_GGUF] && !s->chosen[QS_FORMAT_SAFETENSORS];
+	     i++)
+		if (format_of(s, &s->components[i]) == QS_FORMAT_SAFETENSORS)
+			beside_gguf |= s->components[i].labels;
+	s->chosen[QS_FORMAT_SAFETENSORS] |= beside_gguf;
 	uint64_t all = s->chosen[QS_FORMAT_SAFETENSORS] | s->chosen[QS_FORMAT_GGUF] | s->chosen[QS_FORMAT_ONNX];
 	for (size_t i = 0; i < s->n_components && !all && has_other_formats(s); i++)
 		s->chosen[format_of(s, &s->components[i])] |= s->components[i].labels;
@@ -186,12 +193,20 @@ static uint64_t choose_precisions(splitting *s)
 	           : s->chosen[QS_FORMAT_SAFETENSORS] | s->chosen[QS_FORMAT_GGUF] | s->chosen[QS_FORMAT_ONNX];
 }
 
+static int is_floats(const char *precision)
+{
+	return !strcmp(precision, "fp64") || !strcmp(precision, "fp32") || !strcmp(precision, "bf16") ||
+	       !strcmp(precision, "fp16");
+}
+
 /* The precision of the first n files of s->some, as their label and what is in them say. */
 static qstore_status find_precision(splitting *s, const qs_label *label, size_t n, qs_precision *precision)
 {
 	qs_weights_list list = {s->some, n, qs_model_find_file(s->model, "config.json")};
 	qstore_status status = qs_find_precision(&list, &s->model->arena, precision, s->error);
-	if (status || !label->precision[0])
+	/* A name may promise other floats than the tensors are, and "4bit" says less than that they are MLX's. */
+	if (status || !label->precision[0] || (is_floats(label->precision) && is_floats(precision->name)) ||
+	    strncmp(precision->name, "mlx-", 4) == 0)
 		return status;
 	precision->name = label->precision;
 	/* The graph of an ONNX file may hide that its words are codes. */

@@ -4,16 +4,18 @@
 #include <string.h>
 
 #include "model_files.h"
+#include "pickle.h"
 #include "text.h"
 
 enum { START_SIZE = 512, POINTER_SIZE_MAX = 1024, WEIGHTS_SIZE_MIN = 16384, NAMES_SIZE = 500 };
 
-typedef enum kind { POINTER, UNFINISHED, ARCHIVE, FOREIGN, N_KINDS } kind;
+typedef enum kind { POINTER, UNFINISHED, ARCHIVE, FOREIGN, PICKLE, N_KINDS } kind;
 
 static const char *const texts[N_KINDS] = {
     [POINTER] = "a pointer of Git LFS, not the file itself; fetch it with `git lfs pull`, or",
     [UNFINISHED] = "a download that did not end; fetch it again, or",
     [ARCHIVE] = "an archive, of whose contents nothing is read;",
+    [PICKLE] = "a pickle, which is a program: it goes into every variant as it is;",
     [FOREIGN] = "no pickle and no weights that can be read: all of it goes into every variant as it is;",
 };
 
@@ -47,6 +49,8 @@ static kind kind_of(const qs_model_file *file)
 		return UNFINISHED;
 	if (ends_in_one_of(file->name, archives) || (size == sizeof start && !memcmp(start + 257, "ustar", 5)))
 		return ARCHIVE;
+	if (qs_is_pickle(file->path) || qs_ends_in(file->name, ".joblib"))
+		return PICKLE;
 	if (ends_in_one_of(file->name, foreign) && file->size >= WEIGHTS_SIZE_MIN)
 		return FOREIGN;
 	return size >= 4 && !memcmp(start, "PK\3\4", 4) && file->size >= WEIGHTS_SIZE_MIN ? ARCHIVE : N_KINDS;

@@ -199,6 +199,10 @@ static qstore_status run_steps(packer *p, qstore_error *error)
 		status = qs_fail(error, QSTORE_USAGE,
 		                 "%s has %u precisions already; only of a model in one precision another is made",
 		                 p->options->high, p->input.n_variants);
+	if (!status && p->input.n_variants == 1 && p->options->from)
+		status = qs_fail(error, QSTORE_USAGE,
+		                 "%s is in one precision, and --from %s names a coarser one: give that with --low",
+		                 p->options->high, p->options->from);
 	if (!status && p->input.n_variants == 1)
 		status = pack_choose_quantizer(p->options, &p->input.variants[0], &quantizer,
 		                               &p->result.nothing_quantized, error);

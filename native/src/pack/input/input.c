@@ -321,6 +321,18 @@ static qstore_status open_model(pack_input *input, const char *path, const qstor
 	return qs_model_open_with(&input->models[input->n_models++], path, &how, error);
 }
 
+/* A pattern that leaves out nothing is probably misspelt. */
+static void warn_of_useless_skips(const pack_input *input, const qstore_pack_options *options)
+{
+	uint64_t used = 0;
+	for (uint32_t m = 0; m < input->n_models; m++)
+		used |= input->models[m].skips;
+	for (size_t k = 0; options->skip && options->skip[k] && k < 64; k++)
+		if (!(used >> k & 1))
+			qs_warn(&options->work, "--skip '%s' leaves out nothing: no file or folder is called so",
+			        options->skip[k]);
+}
+
 static qstore_status open_models(pack_input *input, const qstore_pack_options *options, qstore_error *error)
 {
 	qstore_status status = open_model(input, options->high, options, error);
@@ -331,6 +343,8 @@ static qstore_status open_models(pack_input *input, const qstore_pack_options *o
 	for (uint32_t m = 0; m < input->n_models && !status; m++)
 		for (size_t i = 0; i < input->models[m].n_warnings; i++)
 			qs_warn(&options->work, "%s", input->models[m].warnings[i]);
+	if (!status)
+		warn_of_useless_skips(input, options);
 	return status ? status : set_variants(input, options, error);
 }
 
