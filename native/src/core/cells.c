@@ -430,7 +430,7 @@ int qs_step_is_usable(uint32_t rule, const qs_step *step)
 	}
 	if (scale < 0 && qs_rule_has_either_sign(rule))
 		scale = -scale;
-	return scale > 0x1p-119f && scale <= 0x1p100f && offset >= -0x1p100f && offset <= 0x1p100f;
+	return scale > 0x1p-119f && scale <= 0x1p100f && __builtin_fabsf(offset) <= 0x1p100f;
 }
 
 /* Builds cells with shared borders, for codes that were made of finer values. A value that is rounded from

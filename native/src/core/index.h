@@ -29,6 +29,22 @@
 #define QS_SEAL_BYTES 16
 #define QS_STRETCH_SIZE 163840
 #define QS_STRETCH_SIZE_MAX (QS_STRETCH_SIZE - 1 + QS_CHUNK_CODED_MAX)
+
+/* The stretch of the last chunk, for those who go through all chunks in their order. Zeroed before the first.
+ */
+typedef struct qs_stretch {
+	uint32_t layer, size; /* its coded bytes so far */
+} qs_stretch;
+
+/* Goes on to the next chunk. Returns 1 if a stretch begins with it, 0 if it belongs to the last chunk's. */
+static inline int qs_stretch_add(qs_stretch *stretch, uint32_t layer, uint32_t chunk_size)
+{
+	int begins = stretch->size == 0 || stretch->size >= QS_STRETCH_SIZE || stretch->layer != layer;
+	stretch->layer = layer;
+	stretch->size = chunk_size + (begins ? 0 : stretch->size);
+	return begins;
+}
+
 #define QS_FILE_ZSTD_MAX (1u << 26) /* bytes of a file that is kept as one zstd frame, and of the frame */
 #define QS_VARIANTS_MAX 32
 /* Elements of a matrix that a reader has to hold as a whole to restore a transposed layout. */

@@ -228,7 +228,7 @@ static int check_object_links(const qs_index *index, uint32_t number, const qs_o
 int qs_check_objects(const qs_index *index)
 {
 	uint32_t chunk = 0, part = 0, layer = 0, n_stretches = 0;
-	uint64_t stretch_size = 0; /* coded bytes of the stretch that has not ended */
+	qs_stretch stretch = {0, 0};
 	qs_variant variant;
 	qs_index_variant(index, 0, &variant);
 	uint64_t at = variant.layer_offset;
@@ -246,8 +246,6 @@ int qs_check_objects(const qs_index *index)
 				return 0;
 			qs_index_variant(index, ++layer, &variant);
 			at = variant.layer_offset;
-			n_stretches += stretch_size > 0;
-			stretch_size = 0;
 		}
 		if (object.n_elems >= QS_SIZE_LIMIT / 8 || object.cols == 0 || object.cols >= QS_SIZE_LIMIT ||
 		    object.chunk_elems == 0 || object.chunk_elems % block != 0 ||
@@ -268,11 +266,7 @@ int qs_check_objects(const qs_index *index)
 			if (chunk_size == 0 || chunk_size > QS_CHUNK_CODED_MAX)
 				return 0;
 			size += chunk_size;
-			stretch_size += chunk_size;
-			if (stretch_size >= QS_STRETCH_SIZE) {
-				n_stretches++;
-				stretch_size = 0;
-			}
+			n_stretches += (uint32_t)qs_stretch_add(&stretch, object.variant, chunk_size);
 		}
 		chunk += object.n_chunks;
 		if (object.offset != at || object.coded_size != size ||
@@ -283,7 +277,6 @@ int qs_check_objects(const qs_index *index)
 		if (!check_object_links(index, i, &object, qs_load32(p + 12)))
 			return 0;
 	}
-	n_stretches += stretch_size > 0;
 	while (at == variant.layer_offset + variant.layer_size) {
 		if (++layer == index->n_variants)
 			return chunk == index->n_chunks && part == index->n_parts && n_stretches == index->n_seals;

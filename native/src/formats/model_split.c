@@ -519,15 +519,13 @@ static qstore_status split(splitting *s)
 qstore_status qs_model_split(qs_model *model, qstore_error *error)
 {
 	splitting s = {.model = model, .error = error};
+	qs_arena arena = {0};
 	size_t n = model->n_files + 1;
-	s.files = calloc(n, sizeof *s.files);
-	s.some = calloc(n, sizeof *s.some);
-	s.labels = calloc(n, sizeof *s.labels);
-	s.components = calloc(n, sizeof *s.components);
+	s.files = qs_arena_array(&arena, n, sizeof *s.files);
+	s.some = qs_arena_array(&arena, n, sizeof *s.some);
+	s.labels = qs_arena_array(&arena, n, sizeof *s.labels);
+	s.components = qs_arena_array(&arena, n, sizeof *s.components);
 	qstore_status status = s.files && s.some && s.labels && s.components ? split(&s) : qs_no_memory(error);
-	free(s.files);
-	free(s.some);
-	free(s.labels);
-	free(s.components);
+	qs_arena_free(&arena);
 	return status;
 }

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "os/array.h"
-#include "search.h"
+#include "os/search.h"
 
 #define QUANTIZED_END "_quantized"
 #define SCALE_END "_scale"

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "search.h"
+#include "os/search.h"
 #include "text.h"
 
 qstore_status onnx_malformed(onnx_scan *scan, qs_pb at, const char *what)

@@ -1,5 +1,6 @@
 #include "safetensors.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -246,6 +247,7 @@ static uint32_t foreign_bits(const char *dtype)
 /* Checks the size of a tensor whose type has no dtype here, which is then bytes to us. */
 static qstore_status check_foreign(header_reader *reader, const entry *e, const char *shape, uint64_t size)
 {
+	assert(e->dtype); /* read_entry refuses entries that have none */
 	uint64_t elems, bits = foreign_bits(e->dtype);
 	if (!qs_weights_size(QS_U8, e->dims, (uint32_t)e->n_dims, &elems) || elems > UINT64_MAX / 8)
 		return FAIL_TENSOR(reader, e->name, "shape %s of %.40s has 2^64 bytes or more", shape, e->dtype);

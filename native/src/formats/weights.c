@@ -8,7 +8,7 @@
 #include <strings.h>
 
 #include "os/array.h"
-#include "search.h"
+#include "os/search.h"
 #include "text.h"
 
 qstore_status qs_weights_fail(qstore_error *error, const char *path, const char *name, const char *format,

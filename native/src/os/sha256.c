@@ -43,3 +43,13 @@ int qs_sha256_final(qs_sha256 *sha256, uint8_t digest[32])
 	unsigned size = 0;
 	return EVP_DigestFinal_ex(sha256->context, digest, &size) == 1 && size == 32;
 }
+
+void qs_hex(const uint8_t *bytes, size_t n, char *text)
+{
+	static const char digits[] = "0123456789abcdef";
+	for (size_t i = 0; i < n; i++) {
+		text[2 * i] = digits[bytes[i] >> 4];
+		text[2 * i + 1] = digits[bytes[i] & 15];
+	}
+	text[2 * n] = 0;
+}

@@ -16,4 +16,7 @@ int qs_sha256_reset(qs_sha256 *sha256);
 int qs_sha256_update(qs_sha256 *sha256, const void *src, size_t size);
 int qs_sha256_final(qs_sha256 *sha256, uint8_t digest[32]);
 
+/* Writes n bytes as 2 * n hexadecimal digits in lower case, with a zero byte behind them. */
+void qs_hex(const uint8_t *bytes, size_t n, char *text);
+
 #endif

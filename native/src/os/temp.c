@@ -64,8 +64,8 @@ static int host_text(char text[HOST_DIGITS + 1])
 	           qs_sha256_update(sha256, name, strlen(name) + 1) &&
 	           qs_sha256_update(sha256, space, strlen(space) + 1) && qs_sha256_final(sha256, digest);
 	qs_sha256_destroy(sha256);
-	for (size_t i = 0; i < HOST_DIGITS / 2 && good; i++)
-		snprintf(text + 2 * i, 3, "%02x", digest[i]);
+	if (good)
+		qs_hex(digest, HOST_DIGITS / 2, text);
 	return good;
 }
 

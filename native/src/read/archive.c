@@ -8,6 +8,7 @@
 #include "error.h"
 #include "options.h"
 #include "text.h"
+#include "os/search.h"
 #include "os/sha256.h"
 
 const char *qstore_version(void)
@@ -141,22 +142,25 @@ static qstore_status find_extents(qstore_archive *archive, qstore_error *error)
 	return QSTORE_OK;
 }
 
+static int compare_offsets(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+	return (x > y) - (x < y);
+}
+
 uint32_t qs_archive_tensor_extents(const qstore_archive *archive, const qs_tensor *tensor, uint32_t *first)
 {
 	const uint64_t *offsets = archive->extent_offsets;
 	uint64_t end = tensor->offset + tensor->size;
 	qs_file file;
 	qs_index_file(&archive->index, tensor->file, &file);
-	uint32_t low = file.first_extent, files_end = file.first_extent + file.n_extents, high = files_end;
 	if (tensor->object != QS_NONE || tensor->size == 0)
 		return 0;
-	while (low < high) {
-		uint32_t middle = low + (high - low) / 2;
-		if (offsets[middle] < tensor->offset)
-			low = middle + 1;
-		else
-			high = middle;
-	}
+	uint32_t files_end = file.first_extent + file.n_extents,
+	         low = file.first_extent + (uint32_t)qs_lower_bound(offsets + file.first_extent, file.n_extents,
+	                                                            sizeof(*offsets), &tensor->offset,
+	                                                            compare_offsets),
+	         high = low;
 	*first = low;
 	while (high < files_end && offsets[high] < end)
 		high++;
@@ -321,12 +325,14 @@ qstore_status qs_archive_check_base(const qstore_archive *archive, qstore_error 
 	for (uint32_t i = 0; i < index->n_files && !archive->base; i++) {
 		qs_file file;
 		qs_index_file(index, i, &file);
-		if (file.kind == QS_FILE_BASE)
-			return qs_fail(
-			    error, QSTORE_NOT_FOUND,
-			    "%s: is a difference to another model, its base, which has %s (SHA-256 %02x%02x%02x%02x…): "
-			    "give the base too",
-			    archive->path, file.name, file.sha256[0], file.sha256[1], file.sha256[2], file.sha256[3]);
+		if (file.kind == QS_FILE_BASE) {
+			char digits[9];
+			qs_hex(file.sha256, 4, digits);
+			return qs_fail(error, QSTORE_NOT_FOUND,
+			               "%s: is a difference to another model, its base, which has %s (SHA-256 %s…): give "
+			               "the base too",
+			               archive->path, file.name, digits);
+		}
 	}
 	return QSTORE_OK;
 }

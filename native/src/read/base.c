@@ -35,21 +35,11 @@ static qstore_status hash_file(int fd, uint64_t size, const char *path, uint8_t 
 	return status;
 }
 
-static void write_digest(const uint8_t digest[32], char text[65])
-{
-	static const char digits[] = "0123456789abcdef";
-	for (int i = 0; i < 32; i++) {
-		text[2 * i] = digits[digest[i] >> 4];
-		text[2 * i + 1] = digits[digest[i] & 15];
-	}
-	text[64] = 0;
-}
-
 static qstore_status fail_missing(const qstore_archive *archive, const qs_file *file, const char *path,
                                   qstore_error *error)
 {
 	char digest[65];
-	write_digest(file->sha256, digest);
+	qs_hex(file->sha256, 32, digest);
 	return qs_fail(error, QSTORE_NOT_FOUND,
 	               "%s: %s is not its base: no file there has %s's %llu bytes and SHA-256 %s; give the model "
 	               "that it was packed with",

@@ -6,6 +6,7 @@
 
 #include "archive.h"
 #include "error.h"
+#include "os/search.h"
 
 typedef struct name_entry {
 	const char *name;
@@ -83,18 +84,16 @@ static int make_table(qs_names *names, name_table *table, uint32_t n_entries,
 	return is_there;
 }
 
+static int compare_with_name(const void *entry, const void *name)
+{
+	return strcmp(((const name_entry *)entry)->name, name);
+}
+
 /* Returns the number of the first entry of this name, or of the next name in order. */
 static uint32_t first_entry(const name_table *table, const char *name)
 {
-	uint32_t low = 0, high = table->n_entries;
-	while (low < high) {
-		uint32_t middle = low + (high - low) / 2;
-		if (strcmp(table->entries[middle].name, name) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return (uint32_t)qs_lower_bound(table->entries, table->n_entries, sizeof(*table->entries), name,
+	                                compare_with_name);
 }
 
 static int is_named(const name_table *table, uint32_t i, const char *name)

@@ -5,6 +5,7 @@
 
 #include "core/checksum.h"
 #include "describe.h"
+#include "os/search.h"
 
 qs_part qs_part_of(const qstore_archive *archive, uint32_t object_number, uint32_t number)
 {
@@ -30,20 +31,20 @@ uint32_t qs_part_size(const qs_part *part)
 	return qs_part_elems(part) / qs_block_elems(part->object.dtype) * qs_block_size(part->object.dtype);
 }
 
+static uint64_t number_at(const void *number)
+{
+	return *(const uint64_t *)number;
+}
+
 qs_part_walk qs_part_walk_start(const qstore_archive *archive, const qs_file *file, uint64_t offset,
                                 uint64_t size)
 {
-	/* The last extent that begins at or before the offset; empty files have none. */
-	uint32_t low = file->first_extent, high = file->first_extent + file->n_extents;
 	assert(file->kind == QS_FILE_ASSEMBLED && offset <= file->size && size <= file->size - offset);
-	while (high - low > 1) {
-		uint32_t middle = low + (high - low) / 2;
-		if (archive->extent_offsets[middle] <= offset)
-			low = middle;
-		else
-			high = middle;
-	}
-	return (qs_part_walk){.archive = archive, .file = *file, .extent = low, .offset = offset, .left = size};
+	const uint64_t *offsets = archive->extent_offsets + file->first_extent;
+	uint32_t extent = file->first_extent +
+	                  (uint32_t)qs_last_begun(offsets, file->n_extents, sizeof(*offsets), offset, number_at);
+	return (qs_part_walk){
+	    .archive = archive, .file = *file, .extent = extent, .offset = offset, .left = size};
 }
 
 int qs_part_walk_next(qs_part_walk *walk, qs_part_range *range)

@@ -7,6 +7,7 @@
 #include "archive.h"
 #include "error.h"
 #include "os/pool.h"
+#include "os/search.h"
 #include "os/sha256.h"
 
 /* "sha256-", 44 digits of base 64, a zero byte. */
@@ -17,15 +18,15 @@ _Static_assert(QSTORE_DIGEST_SIZE == PREFIX_SIZE + BASE64_SIZE + 1, "qstore.h ha
 
 /* ---- Stretches ---- */
 
-typedef struct qs_stretch {
+typedef struct sealed_bytes {
 	uint64_t offset; /* in the source */
-	uint32_t size;   /* coded bytes */
+	uint32_t size;
 	uint32_t first_chunk;
-} qs_stretch;
+} sealed_bytes;
 
 struct qs_pin {
 	uint32_t n_stretches;
-	qs_stretch stretches[];
+	sealed_bytes stretches[];
 };
 
 qs_pin *qs_pin_create(const qstore_archive *archive)
@@ -35,20 +36,18 @@ qs_pin *qs_pin_create(const qstore_archive *archive)
 	if (!pin)
 		return NULL;
 	pin->n_stretches = 0;
-	uint32_t layer = 0;
-	qs_stretch *stretch = NULL;
+	qs_stretch last = {0, 0};
 	for (uint32_t i = 0; i < index->n_objects; i++) {
 		qs_object object;
 		qs_index_object(index, i, &object);
-		if (object.variant != layer)
-			stretch = NULL;
-		layer = object.variant;
 		for (uint32_t chunk = object.first_chunk; chunk < object.first_chunk + object.n_chunks; chunk++) {
-			if (!stretch || stretch->size >= QS_STRETCH_SIZE) {
-				stretch = &pin->stretches[pin->n_stretches++];
-				*stretch = (qs_stretch){.offset = archive->chunk_offsets[chunk], .first_chunk = chunk};
-			}
-			stretch->size += qs_index_chunk_size(index, chunk);
+			uint32_t begins =
+			    (uint32_t)qs_stretch_add(&last, object.variant, qs_index_chunk_size(index, chunk));
+			pin->n_stretches += begins;
+			sealed_bytes *stretch = &pin->stretches[pin->n_stretches - 1];
+			if (begins)
+				*stretch = (sealed_bytes){.offset = archive->chunk_offsets[chunk], .first_chunk = chunk};
+			stretch->size = last.size;
 		}
 	}
 	return pin;
@@ -59,18 +58,16 @@ void qs_pin_destroy(qs_pin *pin)
 	free(pin);
 }
 
-/* Returns the number of the stretch that a chunk is in: the last one that does not begin behind it. */
+static uint64_t first_chunk_of(const void *stretch)
+{
+	return ((const sealed_bytes *)stretch)->first_chunk;
+}
+
+/* Returns the number of the stretch that a chunk is in. */
 static uint32_t find_stretch(const qs_pin *pin, uint32_t chunk)
 {
-	uint32_t low = 0, high = pin->n_stretches;
-	while (high - low > 1) {
-		uint32_t middle = low + (high - low) / 2;
-		if (pin->stretches[middle].first_chunk <= chunk)
-			low = middle;
-		else
-			high = middle;
-	}
-	return low;
+	return (uint32_t)qs_last_begun(pin->stretches, pin->n_stretches, sizeof(*pin->stretches), chunk,
+	                               first_chunk_of);
 }
 
 void qs_pin_memory_free(qs_pin_memory *memory)
@@ -82,8 +79,8 @@ void qs_pin_memory_free(qs_pin_memory *memory)
 
 /* Reads a stretch into the thread's memory. Fails with INTEGRITY, without a text, if it is not what its seal
  * promises. */
-static qstore_status prove_stretch(const qstore_archive *archive, const qs_stretch *stretch, uint32_t number,
-                                   qs_pin_memory *memory, qstore_error *error)
+static qstore_status prove_stretch(const qstore_archive *archive, const sealed_bytes *stretch,
+                                   uint32_t number, qs_pin_memory *memory, qstore_error *error)
 {
 	uint8_t digest[32];
 	if (!memory->sha256)
@@ -111,7 +108,7 @@ qstore_status qs_pin_read(const qstore_archive *archive, uint32_t chunk, qs_pin_
                           qstore_error *error)
 {
 	uint32_t number = find_stretch(archive->pin, chunk);
-	const qs_stretch *stretch = &archive->pin->stretches[number];
+	const sealed_bytes *stretch = &archive->pin->stretches[number];
 	if (memory->number != number + 1) {
 		qstore_status status = prove_stretch(archive, stretch, number, memory, error);
 		if (status == QSTORE_INTEGRITY)
@@ -160,7 +157,7 @@ static qstore_status check_stretch(void *user, void *memory, uint64_t job, qstor
 {
 	const seal_check *check = user;
 	seal_thread *thread = memory;
-	const qs_stretch *stretch = &check->pin->stretches[job];
+	const sealed_bytes *stretch = &check->pin->stretches[job];
 	qs_error_clear(&thread->error);
 	thread->status = prove_stretch(check->archive, stretch, (uint32_t)job, &thread->memory, &thread->error);
 	if (thread->status == QSTORE_INTEGRITY)
@@ -180,7 +177,7 @@ static qstore_status tell_stretch(void *user, void *memory, uint64_t job, qstore
 {
 	seal_check *check = user;
 	const seal_thread *thread = memory;
-	const qs_stretch *stretch = &check->pin->stretches[job];
+	const sealed_bytes *stretch = &check->pin->stretches[job];
 	check->progress.done += stretch->size;
 	if (check->work && check->work->on_progress)
 		check->work->on_progress(check->work->user, &check->progress);

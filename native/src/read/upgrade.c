@@ -207,7 +207,7 @@ qstore_status qstore_list_upgrades(const qstore_archive *archive, uint32_t varia
 			status = find_gain(&sampler, tensor.object, &(*list)[i].gain, error);
 		}
 		destroy_sampler(&sampler);
-		if (!status)
+		if (!status && *n_list > 0) /* qsort takes no NULL */
 			qsort(*list, *n_list, sizeof(**list), compare_worth);
 	}
 	if (status) {

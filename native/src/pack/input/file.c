@@ -1,27 +1,30 @@
 /* Whole files, as they will be restored. */
 #include "input.h"
 
+#include "os/search.h"
+
+/* A tensor that ends at or before the offset is below it. */
+static int compare_end(const void *tensor, const void *offset)
+{
+	const pack_tensor *t = tensor;
+	return t->offset + t->size <= *(const uint64_t *)offset ? -1 : 1;
+}
+
 qstore_status pack_file_read(const pack_file *file, uint8_t *dst, size_t size, uint64_t offset,
                              uint8_t *scratch, qstore_error *error)
 {
-	/* `low` becomes the first tensor that ends behind offset. */
-	size_t low = 0, high = file->n_tensors;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		if (file->tensors[middle].offset + file->tensors[middle].size <= offset)
-			low = middle + 1;
-		else
-			high = middle;
-	}
+	/* The first tensor that ends behind the offset. */
+	size_t next =
+	    qs_lower_bound(file->tensors, file->n_tensors, sizeof(*file->tensors), &offset, compare_end);
 	while (size > 0) {
-		const pack_tensor *t = low < file->n_tensors ? &file->tensors[low] : NULL;
+		const pack_tensor *t = next < file->n_tensors ? &file->tensors[next] : NULL;
 		qstore_status status;
 		uint64_t n;
 		if (t && t->offset <= offset) {
 			n = t->offset + t->size - offset;
 			n = n < size ? n : size;
 			status = pack_tensor_read(t, dst, (size_t)n, offset - t->offset, scratch, error);
-			low += offset + n == t->offset + t->size;
+			next += offset + n == t->offset + t->size;
 		} else {
 			n = t ? t->offset - offset : size;
 			n = n < size ? n : size;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "input.h"
+#include "os/search.h"
 
 static int compare_by_full_name(const void *a, const void *b)
 {
@@ -51,18 +52,20 @@ qstore_status pack_map_file(const pack_file *file, pack_map *map, qstore_error *
 	return map_files(file, 1, file->variants, 0, map, error);
 }
 
+static int compare_with_key(const void *tensor, const void *key)
+{
+	return strcmp((*(pack_tensor *const *)tensor)->key, key);
+}
+
+static int compare_with_full(const void *tensor, const void *full)
+{
+	return strcmp((*(pack_tensor *const *)tensor)->full, full);
+}
+
 size_t pack_map_first(const pack_map *map, const char *name)
 {
-	size_t low = 0, high = map->n_tensors;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		const pack_tensor *t = map->tensors[middle];
-		if (strcmp(map->by_key ? t->key : t->full, name) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return qs_lower_bound(map->tensors, map->n_tensors, sizeof(*map->tensors), name,
+	                      map->by_key ? compare_with_key : compare_with_full);
 }
 
 pack_tensor *pack_map_find(const pack_map *map, const char *name)

@@ -260,12 +260,15 @@ static qstore_status read_q8_0(const pack_tensor *t, uint8_t *dst, size_t size, 
 	return QSTORE_OK;
 }
 
-static qstore_status read_cast_bf16(const pack_tensor *t, uint8_t *dst, size_t size, uint64_t offset,
-                                    uint8_t *scratch, qstore_error *error)
+static qstore_status read_cast(const pack_tensor *t, uint8_t *dst, size_t size, uint64_t offset,
+                               uint8_t *scratch, qstore_error *error)
 {
 	qstore_status status = read_viewed(t, scratch, 2 * size, 2 * offset, error);
-	for (size_t i = 0; i < size / 2 && !status; i++)
-		qs_store16(dst + 2 * i, (uint16_t)qs_bf16_of_single(qs_load32(scratch + 4 * i)));
+	int is_bf16 = t->view == PACK_CAST_BF16;
+	for (size_t i = 0; i < size / 2 && !status; i++) {
+		uint32_t bits = qs_load32(scratch + 4 * i);
+		qs_store16(dst + 2 * i, (uint16_t)(is_bf16 ? qs_bf16_of_single(bits) : qs_f16_of_single(bits)));
+	}
 	return status;
 }
 
@@ -300,15 +303,6 @@ static qstore_status read_columns(const pack_tensor *t, uint8_t *dst, size_t siz
 	return QSTORE_OK;
 }
 
-static qstore_status read_cast_f16(const pack_tensor *t, uint8_t *dst, size_t size, uint64_t offset,
-                                   uint8_t *scratch, qstore_error *error)
-{
-	qstore_status status = read_viewed(t, scratch, 2 * size, 2 * offset, error);
-	for (size_t i = 0; i < size / 2 && !status; i++)
-		qs_store16(dst + 2 * i, (uint16_t)qs_f16_of_single(qs_load32(scratch + 4 * i)));
-	return status;
-}
-
 typedef qstore_status view_reader(const pack_tensor *t, uint8_t *dst, size_t size, uint64_t offset,
                                   uint8_t *scratch, qstore_error *error);
 
@@ -325,8 +319,8 @@ qstore_status pack_tensor_read(const pack_tensor *tensor, uint8_t *dst, size_t s
 	    [PACK_TRANSPOSED] = read_transposed,
 	    [PACK_NIBBLE_CODES] = read_words,
 	    [PACK_NIBBLE_CODES_TRANSPOSED] = read_nibbles_transposed,
-	    [PACK_CAST_BF16] = read_cast_bf16,
-	    [PACK_CAST_F16] = read_cast_f16,
+	    [PACK_CAST_BF16] = read_cast,
+	    [PACK_CAST_F16] = read_cast,
 	    [PACK_Q8_0] = read_q8_0,
 	    [PACK_Q8_0_CODES] = read_q8_0,
 	    [PACK_Q8_0_SCALES] = read_q8_0,

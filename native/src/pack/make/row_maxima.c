@@ -5,6 +5,7 @@
 #include "core/bytes.h"
 #include "core/index.h"
 #include "os/pool.h"
+#include "os/search.h"
 #include "quantize/llm_int8.h"
 
 typedef struct maxima_thread {
@@ -40,18 +41,15 @@ static void maxima_destroy(void *user, void *memory)
 	free(thread);
 }
 
+static uint64_t first_job_of(const void *candidate)
+{
+	return ((const pack_quantized *)candidate)->first_job;
+}
+
 /* The candidate that a job belongs to, and the elements that it has to look at. */
 static pack_quantized *find_job(const pack_candidates *q, uint64_t job, uint64_t *first_elem, size_t *n)
 {
-	size_t low = 0, high = q->n;
-	while (high - low > 1) {
-		size_t middle = low + (high - low) / 2;
-		if (q->items[middle].first_job <= job)
-			low = middle;
-		else
-			high = middle;
-	}
-	pack_quantized *c = &q->items[low];
+	pack_quantized *c = &q->items[qs_last_begun(q->items, q->n, sizeof(*q->items), job, first_job_of)];
 	uint64_t left;
 	*first_elem = (job - c->first_job) * c->chunk_elems;
 	left = pack_n_elems(c->fine) - *first_elem;

@@ -7,6 +7,7 @@
 #include "core/checksum.h"
 #include "core/index.h"
 #include "os/file.h"
+#include "os/search.h"
 #include "rule.h"
 
 /* Smaller tensors are not worth a search. */
@@ -409,19 +410,12 @@ static qstore_status find_transposed(pack_derived *derived, const keyed_list *li
 {
 	pack_tensor *t = k->tensor;
 	keyed wanted = {.tensor = t};
-	size_t low = 0, high = lines->n;
 	if (t->coding.role != PACK_PLAIN || t->coding.is_needed || t->coding.is_referenced)
 		return QSTORE_OK;
 	qstore_status status = line_key(t, 1, &wanted.key, error);
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		if (compare_keyed(&lines->items[middle], &wanted) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	for (; low < lines->n && have_same_key(&lines->items[low], &wanted) && !status; low++) {
-		const keyed *other = &lines->items[low];
+	size_t first = qs_lower_bound(lines->items, lines->n, sizeof(*lines->items), &wanted, compare_keyed);
+	for (size_t i = first; i < lines->n && have_same_key(&lines->items[i], &wanted) && !status; i++) {
+		const keyed *other = &lines->items[i];
 		/* When two are stored on their own, the first one stays so. */
 		int is_plain = other->tensor->coding.role == PACK_PLAIN;
 		if (other->tensor != t && t->coding.role == PACK_PLAIN && (!is_plain || other->number < k->number))

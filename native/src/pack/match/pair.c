@@ -109,28 +109,37 @@ static qstore_status pair_by_content(pack_pairing *q, pack_tensor *t, variant_ra
 	return QSTORE_OK;
 }
 
-/* Pairs the tensors of the fine variant. *n_common: those that have a coarser partner. */
+/* Pairs the tensors of a file of the fine variant, either by their keys or by their values. */
+static qstore_status pair_file(pack_pairing *q, pack_file *file, int by_content, variant_range coarser,
+                               size_t *n_common, qstore_error *error)
+{
+	for (size_t i = 0; i < file->n_tensors; i++) {
+		pack_tensor *t = &file->tensors[i];
+		int has_namesake = 0;
+		qstore_status status = QSTORE_OK;
+		if (!by_content)
+			status = pair_by_key(q, t, coarser, &has_namesake, error);
+		else if (is_onnx_matrix(file, t))
+			status = pair_by_content(q, t, coarser, n_common, error);
+		if (status)
+			return status;
+		*n_common += has_namesake != 0;
+	}
+	return QSTORE_OK;
+}
+
+/* Pairs the tensors of the fine variant, those with keys first. *n_common: those that have a coarser partner.
+ */
 static qstore_status pair_all_tensors(pack_pairing *q, variant_range coarser, size_t *n_common,
                                       qstore_error *error)
 {
 	const pack_input *input = q->input;
-	for (size_t i = 0; i < 2 * input->n_files; i++) {
-		pack_file *file = &input->files[i % input->n_files];
-		int by_content = i >= input->n_files;
-		for (size_t j = 0; j < file->n_tensors && pack_coarsest(file->variants) == q->fine_variant; j++) {
-			pack_tensor *t = &file->tensors[j];
-			int has_namesake = 0;
-			qstore_status status = QSTORE_OK;
-			if (!by_content)
-				status = pair_by_key(q, t, coarser, &has_namesake, error);
-			else if (is_onnx_matrix(file, t))
-				status = pair_by_content(q, t, coarser, n_common, error);
-			if (status)
-				return status;
-			*n_common += has_namesake != 0;
-		}
-	}
-	return QSTORE_OK;
+	qstore_status status = QSTORE_OK;
+	for (int by_content = 0; by_content < 2; by_content++)
+		for (size_t i = 0; i < input->n_files && !status; i++)
+			if (pack_coarsest(input->files[i].variants) == q->fine_variant)
+				status = pair_file(q, &input->files[i], by_content, coarser, n_common, error);
+	return status;
 }
 
 /* Notes a matrix that has no partner, if it is worth a word. */

@@ -31,7 +31,7 @@ static qstore_status pair_common(pack_pairing *q, pack_tensor *given, pack_tenso
 {
 	uint64_t rows = min(pack_rows(given), pack_rows(coarse)), cols = min(pack_cols(given), pack_cols(coarse));
 	pack_tensor *own_part, *part;
-	pack_match found;
+	pack_match found = PACK_UNCOMPARED;
 	int is_whole = rows == pack_rows(given) && cols == pack_cols(given),
 	    is_whole_coarse = rows == pack_rows(coarse) && cols == pack_cols(coarse),
 	    other_cols = pack_cols(given) != pack_cols(coarse);

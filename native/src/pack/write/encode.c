@@ -9,6 +9,7 @@
 #include "os/file.h"
 #include "os/array.h"
 #include "os/pool.h"
+#include "os/search.h"
 #include "os/sha256.h"
 #include "pack/input/grid.h"
 #include "read/archive.h"
@@ -18,9 +19,8 @@ typedef struct encode_pass {
 	pack_plan *plan;
 	pack_spool *layers;
 	pack_progress *progress;
-	qs_sha256 *sha256;     /* of the chunks of the stretch that has not ended */
-	uint64_t stretch_size; /* its coded bytes */
-	uint32_t layer;        /* in which it is */
+	qs_sha256 *sha256; /* of the last stretch's chunks */
+	qs_stretch stretch;
 } encode_pass;
 
 typedef struct encode_thread {
@@ -71,18 +71,16 @@ static void *encode_create(void *user)
 	return t;
 }
 
-/* The object that a part belongs to. */
+static uint64_t first_part_of(const void *object)
+{
+	return ((const qs_object *)object)->first_part;
+}
+
+/* Returns the number of the object that a part belongs to. */
 static uint32_t find_object(const qs_index_builder *builder, uint64_t part)
 {
-	uint32_t low = 0, high = (uint32_t)builder->n_objects;
-	while (high - low > 1) {
-		uint32_t middle = low + (high - low) / 2;
-		if (builder->objects[middle].first_part <= part)
-			low = middle;
-		else
-			high = middle;
-	}
-	return low;
+	return (uint32_t)qs_last_begun(builder->objects, builder->n_objects, sizeof(*builder->objects), part,
+	                               first_part_of);
 }
 
 /* Bytes [offset, offset + size) of an object. */
@@ -180,33 +178,31 @@ static qstore_status encode_work(void *user, void *memory, uint64_t job, qstore_
 	return QSTORE_OK;
 }
 
-/* Ends a stretch of chunks, if there is one, and stores its seal. */
+/* Stores the seal of the last stretch of chunks, if there is one. */
 static qstore_status end_stretch(encode_pass *pass, qstore_error *error)
 {
 	qs_index_builder *builder = &pass->plan->builder;
 	uint8_t digest[32];
-	if (pass->stretch_size == 0)
+	if (pass->stretch.size == 0)
 		return QSTORE_OK;
 	uint8_t(*seal)[QS_SEAL_BYTES] = qs_array_add(&builder->seals, &builder->n_seals, sizeof(*seal));
 	if (!seal || !qs_sha256_final(pass->sha256, digest) || !qs_sha256_reset(pass->sha256))
 		return qs_no_memory(error);
 	memcpy(seal, digest, QS_SEAL_BYTES);
-	pass->stretch_size = 0;
 	return QSTORE_OK;
 }
 
-/* Adds the next chunk to the stretch of chunks that has not ended. */
+/* Adds the next chunk to the last stretch, or begins a stretch with it. */
 static qstore_status seal_chunk(encode_pass *pass, uint32_t layer, const encode_thread *t,
                                 qstore_error *error)
 {
-	qstore_status status = layer == pass->layer ? QSTORE_OK : end_stretch(pass, error);
+	qs_stretch next = pass->stretch;
+	qstore_status status =
+	    qs_stretch_add(&next, layer, (uint32_t)t->dst_size) ? end_stretch(pass, error) : QSTORE_OK;
 	if (status)
 		return status;
-	pass->layer = layer;
-	if (!qs_sha256_update(pass->sha256, t->dst, t->dst_size))
-		return qs_no_memory(error);
-	pass->stretch_size += t->dst_size;
-	return pass->stretch_size >= QS_STRETCH_SIZE ? end_stretch(pass, error) : QSTORE_OK;
+	pass->stretch = next;
+	return qs_sha256_update(pass->sha256, t->dst, t->dst_size) ? QSTORE_OK : qs_no_memory(error);
 }
 
 /* Bytes of the archive that an object is made from, so far. The base's bytes count, since its owner has them.

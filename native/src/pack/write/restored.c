@@ -16,7 +16,7 @@ static qstore_status plan_pieces(const qs_index_builder *builder, pack_planned_f
 		const qs_extent *extent = &builder->extents[record->first_extent + i];
 		n += extent->size / qs_part_bytes(&builder->objects[extent->object]) + 2;
 	}
-	file->pieces = malloc((size_t)(n + 1) * sizeof(*file->pieces));
+	file->pieces = calloc((size_t)(n + 1), sizeof(*file->pieces));
 	if (!file->pieces)
 		return qs_no_memory(error);
 	for (uint32_t i = 0; i < record->n_extents; i++) {
