@@ -39,7 +39,7 @@ export async function* upgradeTensors(context, tensors, coarser, { order = "file
 	const cost = new Map(finer.map((tensor) => [tensor, costOf(context, tensor)]));
 	let fetched = 0;
 	if (order === "importance") {
-		const gains = await gainsOf(context, finer, { signal: options.signal, onFetch: (bytes) => fetched += bytes });
+		const gains = await gainsOf(context, finer, coarser, { signal: options.signal, onFetch: (bytes) => fetched += bytes });
 		const worth = new Map(finer.map((tensor, i) => {
 			const gain = gains[i];
 			const value = weigh ? weigh({ name: tensor.name, shape: tensor.shape, gain }) : gain;
@@ -73,24 +73,20 @@ function costOf({ index, source }, { number }) {
  * The gain of each tensor: how much of the squared error of the model's weights its upgrade removes. That is Σ(coarse − fine)², the index's
  * relative error times Σ fine². The relative error alone would not do: the error of a layer's output is the absolute error of its weights
  * times its inputs, which normalization keeps at one size, and it adds to the errors of other layers. Σ fine² is estimated from the coarse
- * version, whose bytes are there already: from the codes of one chunk and all scales. For tensors that are no refinements of codes the gain
- * is not known, and 0.
+ * version, whose bytes are there already: from the codes of one chunk and all scales. For tensors of which the caller has floats, or
+ * nothing, the gain is not known, and 0.
  * @param {Context} context
  * @param {ArchiveTensor[]} tensors
+ * @param {number} coarser the number of the variant that the caller has
  * @param {import("../source/source.js").ReadOptions} options
  * @returns {Promise<number[]>}
  */
-async function gainsOf(context, tensors, options) {
+async function gainsOf(context, tensors, coarser, options) {
 	const { index } = context;
-	const refined = tensors.map(({ number }) => {
-		const { object } = index.tensor(number), record = object === NONE ? undefined : index.object(object);
-		// A refinement to FP32 builds on the 16-bit cast of the values, of which the error is known.
-		const cast = record?.kind === KIND.DELTA ? index.object(record.coarse) : record;
-		return cast?.kind === KIND.REFINE && cast.elems > 0 ? { ...cast, grid: index.object(cast.coarse) } : undefined;
-	});
-	/** The pieces of each refinement: first those of its codes, then those of its scales. */
-	const lists = refined.flatMap((record) =>
-		record ? [[...sampleOf(index, record.coarse)], [...planObject(index, record.grid.scales)]] : []);
+	const terms = tensors.map(({ number }) => gainTerms(index, number, coarser));
+	/** The pieces of each term: first those of its codes, then those of its scales. */
+	const lists = terms.flat().flatMap(({ codes, error }) =>
+		[error === undefined ? [] : [...sampleOf(index, codes)], [...planObject(index, index.object(codes).scales)]]);
 	const stream = decodePieces(context, lists.flat(), options);
 	/** @param {number} count of pieces */
 	const read = async (count) => {
@@ -101,28 +97,62 @@ async function gainsOf(context, tensors, options) {
 	};
 	try {
 		const gains = [];
-		for (let i = 0, at = 0; i < refined.length; i++) {
-			const record = refined[i];
-			if (!record) {
-				gains.push(0);
-				continue;
-			}
-			const codes = await read(lists[at++].length), scales = await read(lists[at++].length);
-			const { rule, dtype, scales: object } = record.grid;
-			let energy = 0, count = 0;
-			for (const piece of scales) {
-				for (const step of steps(rule, DTYPES[index.object(object).dtype].name, piece)) {
-					energy += step ** 2;
-					count++;
+		let at = 0;
+		for (const ofTensor of terms) {
+			let gain = 0;
+			for (const { codes: number, error, share } of ofTensor) {
+				const codes = await read(lists[at++].length), scales = await read(lists[at++].length);
+				const { rule, dtype, scales: object, elems } = index.object(number);
+				let squares = 0, count = 0;
+				for (const piece of scales) {
+					for (const step of steps(rule, DTYPES[index.object(object).dtype].name, piece)) {
+						squares += step ** 2;
+						count++;
+					}
 				}
+				squares *= elems / count;
+				// The error of rounding is a twelfth of the step's square for each element.
+				const term = share * squares * (error === undefined ? 1 / 12 : error * spread(dtype === I8, codes));
+				gain += Number.isFinite(term) ? term : 0;
 			}
-			energy *= spread(dtype === I8, codes) * record.elems / count;
-			gains.push(Number.isFinite(energy) ? record.error * energy : 0);
+			gains.push(gain);
 		}
 		return gains;
 	} finally {
 		await stream.return();
 	}
+}
+
+/**
+ * By which codes the gain of a tensor is estimated, as a sum of terms.
+ * @typedef {object} GainTerm
+ * @property {number} codes an object that the caller has
+ * @property {number} [error] the codes' squared error relative to Σ fine², where the index has it: of codes that were refined. The error of
+ *   other codes is about that of rounding
+ * @property {number} share how much of these codes the tensor has
+ */
+
+/**
+ * The terms of a tensor: those of its object, or of the objects of its parts.
+ * @param {Index} index
+ * @param {number} number of the tensor
+ * @param {number} coarser the number of the variant that the caller has
+ * @returns {GainTerm[]}
+ */
+function gainTerms(index, number, coarser) {
+	/** @param {number} each @param {number} share @returns {GainTerm[]} */
+	const termsOf = (each, share) => {
+		const { kind, variant, coarse, beside, error, elems } = index.object(each);
+		if (variant <= coarser || elems === 0 || coarse === NONE)
+			return [];
+		const right = beside === NONE ? [] : termsOf(beside, share), below = index.object(coarse);
+		if (below.kind !== KIND.CODES || below.variant > coarser || kind === KIND.LAYOUT)
+			return [...right, ...termsOf(coarse, share)];
+		return [{ codes: coarse, error: kind === KIND.CODES ? undefined : error, share }];
+	};
+	const { object } = index.tensor(number);
+	return object !== NONE ? termsOf(object, 1) :
+		[...tensorObjects(index, number)].flatMap(([each, size]) => termsOf(each, size / index.object(each).size));
 }
 
 const I8 = DTYPES.findIndex(({ name }) => name === "I8");

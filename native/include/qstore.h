@@ -427,7 +427,8 @@ typedef struct qstore_upgrade {
 	uint32_t tensor;     /* its number */
 	uint64_t coded_size; /* bytes of the archive that reading it takes beside those of the coarser variant */
 	/* The part of the squared error of the model's weights that the upgrade removes, estimated from the
-	 * coarser codes; 0 where it is not known, or the list is not by importance. */
+	 * codes that the caller has; 0 where it is not known (where the caller has floats, or nothing), or the
+	 * list is not by importance. */
 	double gain;
 } qstore_upgrade;
 

@@ -254,3 +254,26 @@ test("a chunk that comes damaged is fetched once more, and named when it stays s
 	assert.equal(reopened.variants.length, 2);
 	await reopened.close();
 });
+
+test("the gain is that of the codes which the caller has, however many precisions are skipped", async () => {
+	/** The sum of all gains, and how many are known. */
+	const gains = async (name, precision, from) => {
+		const archive = await openQstore(readFileSync(`tests/golden/good/${name}.qstore`)), found = [];
+		const [fine, coarse] = [precision, from].map((number) => archive.variants[number].name);
+		const weigh = ({ gain }) => (found.push(gain), gain);
+		for await (const tensor of archive.upgrade({ precision: fine, from: coarse, order: "importance", weigh }))
+			assert.ok(tensor.name);
+		await archive.close();
+		return { sum: found.reduce((a, b) => a + b, 0), known: found.filter((gain) => gain > 0).length };
+	};
+	const [all, middle, least, step] = [await gains("k-quants", 3, 0), await gains("k-quants", 3, 1), await gains("k-quants", 3, 2),
+		await gains("k-quants", 1, 0)];
+	assert.deepEqual([all, middle, least, step].map(({ known }) => known), [1, 1, 1, 1]);
+	assert.ok(least.sum > 0 && middle.sum > 2 * least.sum && all.sum > 2 * middle.sum, `${all.sum}, ${middle.sum}, ${least.sum}`);
+	assert.ok(step.sum > all.sum / 2 && step.sum <= all.sum, `${step.sum} of ${all.sum}`);
+	// Floats of 16 bits are cast, floats of 32 bits build on them. Who has those of 16 bits gains what is not known.
+	const half = await gains("chain", 1, 0), single = await gains("chain", 2, 0);
+	assert.deepEqual([half.known, single.known], [7, 7]);
+	assert.ok(Math.abs(single.sum / half.sum - 1) < 0.01, `${single.sum} and ${half.sum}`);
+	assert.deepEqual(await gains("chain", 2, 1), { sum: 0, known: 0 });
+});

@@ -15,6 +15,7 @@
 #include <qstore.h>
 
 #include "archive_help.h"
+#include "model_help.h"
 #include "read/archive.h"
 #include "os/sha256.h"
 #include "../generate/llama.h"
@@ -495,6 +496,50 @@ static void test_upgrades(void **state)
 	free_memory(&m);
 }
 
+/* Returns how much upgrading removes of the error of all weights. *n: tensors whose gain is known. */
+static double sum_gains(const char *path, uint32_t variant, uint32_t from, size_t *n)
+{
+	qstore_archive *archive;
+	qstore_upgrade *list;
+	size_t n_list;
+	double sum = 0;
+	assert_int_equal(qstore_open(path, &archive, NULL), QSTORE_OK);
+	assert_int_equal(qstore_list_upgrades(archive, variant, from, 1, &list, &n_list, NULL), QSTORE_OK);
+	*n = 0;
+	for (size_t i = 0; i < n_list; i++) {
+		sum += list[i].gain;
+		*n += list[i].gain > 0;
+	}
+	qstore_free(list);
+	qstore_close(archive);
+	return sum;
+}
+
+/* The gain is that of the codes which the caller has, however many precisions are skipped. */
+static void test_upgrades_over_precisions(void **state)
+{
+	const char *codes = "tests/golden/good/k-quants.qstore", *floats = "tests/golden/good/chain.qstore";
+	size_t n, n_all;
+	double gain = sum_gains(codes, 3, 2, &n), middle = sum_gains(codes, 3, 1, &n),
+	       all = sum_gains(codes, 3, 0, &n_all);
+	assert_true(n == 1 && n_all == 1 && gain > 0 && middle > 2 * gain && all > 2 * middle);
+	double step = sum_gains(codes, 1, 0, &n);
+	assert_true(n == 1 && step > all / 2 && step <= all);
+	/* Floats of 16 bits are cast, floats of 32 bits build on them. Who has those of 16 bits gains what is not
+	 * known. */
+	gain = sum_gains(floats, 1, 0, &n);
+	assert_int_equal(n, 7);
+	all = sum_gains(floats, 2, 0, &n);
+	assert_int_equal(n, 7);
+	assert_true(all > 0.99 * gain && all < 1.01 * gain && sum_gains(floats, 2, 1, &n) == 0);
+	/* Nothing to list. */
+	const char *high = write_tensors(state, "high.safetensors", "w F32 4,4"),
+	           *low = write_tensors(state, "low/high.safetensors", "w F32 4,4"),
+	           *packed = scratch_path(state, "same.qstore");
+	archive_pack(high, low, packed);
+	assert_true(sum_gains(packed, 1, 0, &n) == 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -507,6 +552,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_wrong_arguments, scratch_setup, scratch_teardown),
 	    cmocka_unit_test_setup_teardown(test_names, scratch_setup, scratch_teardown),
 	    cmocka_unit_test_setup_teardown(test_upgrades, scratch_setup, scratch_teardown),
+	    cmocka_unit_test_setup_teardown(test_upgrades_over_precisions, scratch_setup, scratch_teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -59,15 +59,17 @@ static int add_tensor(upgrade_cost *cost, uint32_t number, const qs_tensor *tens
 
 typedef struct upgrade_sampler {
 	const qstore_archive *archive;
+	uint32_t from;
 	qs_decoder *decoder;
 	qs_chunk_memory chunk;
 	qs_grid_memory grid;
 	uint8_t *codes; /* QS_CHUNK_SIZE_MAX bytes */
 } upgrade_sampler;
 
-static qstore_status create_sampler(upgrade_sampler *s, const qstore_archive *archive, qstore_error *error)
+static qstore_status create_sampler(upgrade_sampler *s, const qstore_archive *archive, uint32_t from,
+                                    qstore_error *error)
 {
-	*s = (upgrade_sampler){.archive = archive, .decoder = qs_decoder_create(archive, NULL, 0)};
+	*s = (upgrade_sampler){.archive = archive, .from = from, .decoder = qs_decoder_create(archive, NULL, 0)};
 	qs_grid_memory_init(&s->grid);
 	s->codes = malloc(QS_CHUNK_SIZE_MAX);
 	return qs_chunk_memory_create(&s->chunk) && s->decoder && s->codes ? QSTORE_OK : qs_no_memory(error);
@@ -81,7 +83,8 @@ static void destroy_sampler(upgrade_sampler *s)
 	free(s->codes);
 }
 
-/* Returns the sum of the squares of the values of n codes. */
+/* Returns the sum of the squares of the values of n codes; codes NULL: of the distances between neighbouring
+ * codes. */
 static double sum_squares(const qs_grid *grid, const uint8_t *codes, uint64_t cols, uint64_t first,
                           uint32_t n)
 {
@@ -91,23 +94,26 @@ static double sum_squares(const qs_grid *grid, const uint8_t *codes, uint64_t co
 	while (qs_runs_next(&runs)) {
 		qs_line line = qs_grid_line(grid, runs.run.number);
 		for (uint32_t i = runs.run.begin; i < runs.run.begin + runs.run.count; i++) {
-			int code = grid->codes_dtype == QS_I8 ? (int8_t)codes[i] : codes[i];
-			double value = (double)line.slope * code + (double)line.start;
+			double value = (double)line.slope;
+			if (codes)
+				value =
+				    value * (grid->codes_dtype == QS_I8 ? (int8_t)codes[i] : codes[i]) + (double)line.start;
 			sum += value * value;
 		}
 	}
 	return sum;
 }
 
-/* Estimates Σ fine² of a refinement, from the part in the middle of its codes. */
-static qstore_status sample_energy(upgrade_sampler *s, const qs_object *refined, double *energy,
-                                   qstore_error *error)
+/* Estimates a sum over the elements of codes, from the part in their middle: of the squares of their values,
+ * or of their steps (the distances between neighbouring codes). */
+static qstore_status sample_codes(upgrade_sampler *s, uint32_t number, int of_steps, double *sum,
+                                  qstore_error *error)
 {
-	qs_part part = qs_part_of(s->archive, refined->coarse, 0);
+	qs_part part = qs_part_of(s->archive, number, 0);
 	part.number = (uint32_t)(qs_object_n_parts(&part.object) / 2);
-	qs_part_range all = {refined->coarse, part.number, 0, qs_part_size(&part)};
+	qs_part_range all = {number, part.number, 0, qs_part_size(&part)};
 	qs_grid grid;
-	qstore_status status = qs_decoder_read(s->decoder, &all, s->codes, error);
+	qstore_status status = of_steps ? QSTORE_OK : qs_decoder_read(s->decoder, &all, s->codes, error);
 	if (!status)
 		status = qs_grid_load(&part, &s->grid, &s->chunk, &grid, error);
 	if (status)
@@ -116,34 +122,54 @@ static qstore_status sample_energy(upgrade_sampler *s, const qs_object *refined,
 	uint64_t first = qs_part_first(&part);
 	if (!qs_grid_covers(&grid, part.object.cols, first, n))
 		return qs_part_fail(&part, QSTORE_CORRUPT, "is damaged: its scales do not fit", error);
-	*energy =
-	    sum_squares(&grid, s->codes, part.object.cols, first, n) * (double)part.object.n_elems / (double)n;
+	*sum = sum_squares(&grid, of_steps ? NULL : s->codes, part.object.cols, first, n) *
+	       (double)part.object.n_elems / (double)n;
 	return QSTORE_OK;
 }
 
-/* Finds the refinement that a tensor's object is, or is built on. Returns 0 if there is none. */
-static int find_refinement(const qs_index *index, uint32_t number, qs_object *refined)
+/* Adds the gain of an object that the caller does not have: follows what it builds on, down to the codes that
+ * the caller has. The index has the error of codes that were refined. The error of other codes is about that
+ * of rounding, a twelfth of their step's square for each element. */
+static qstore_status add_gain(upgrade_sampler *s, uint32_t number, double share, double *gain,
+                              qstore_error *error)
 {
+	const qs_index *index = &s->archive->index;
+	qs_object object, codes;
+	double sum = 0;
 	if (number == QS_NONE)
-		return 0;
-	qs_index_object(index, number, refined);
-	/* FP32 values build on the refinement of their 16-bit cast, whose error the index has. Floats that a file
-	 * has transposed build on the matrix. */
-	if ((refined->kind == QS_KIND_DELTA || refined->kind == QS_KIND_LAYOUT) && refined->coarse != QS_NONE)
-		qs_index_object(index, refined->coarse, refined);
-	return refined->kind == QS_KIND_REFINE && refined->n_elems > 0;
+		return QSTORE_OK;
+	qs_index_object(index, number, &object);
+	if (object.variant <= s->from || object.n_elems == 0 || object.coarse == QS_NONE)
+		return QSTORE_OK;
+	if (object.kind == QS_KIND_LAYOUT && object.rule == QS_LAYOUT_JOINED) {
+		qstore_status status = add_gain(s, object.beside, share, gain, error);
+		if (status)
+			return status;
+	}
+	qs_index_object(index, object.coarse, &codes);
+	if (codes.kind != QS_KIND_CODES || codes.variant > s->from || object.kind == QS_KIND_LAYOUT)
+		return add_gain(s, object.coarse, share, gain, error);
+	qstore_status status = sample_codes(s, object.coarse, object.kind == QS_KIND_CODES, &sum, error);
+	if (!status && sum < (double)INFINITY) /* not NaN either */
+		*gain += share * sum * (object.kind == QS_KIND_CODES ? 1.0 / 12 : (double)object.error);
+	return status;
 }
 
-static qstore_status find_gain(upgrade_sampler *s, uint32_t object, double *gain, qstore_error *error)
+/* Finds the gain of a tensor: of its object, or of what it has of the objects of its parts. */
+static qstore_status find_gain(upgrade_sampler *s, const qs_tensor *tensor, double *gain, qstore_error *error)
 {
-	qs_object refined;
-	double energy = 0;
+	uint32_t first, n = qs_archive_tensor_extents(s->archive, tensor, &first);
 	*gain = 0;
-	if (!find_refinement(&s->archive->index, object, &refined))
-		return QSTORE_OK;
-	qstore_status status = sample_energy(s, &refined, &energy, error);
-	if (!status && energy < (double)INFINITY) /* not NaN either */
-		*gain = (double)refined.error * energy;
+	qstore_status status = add_gain(s, tensor->object, 1, gain, error);
+	for (uint32_t i = 0; i < n && !status; i++) {
+		qs_extent extent;
+		qs_object object;
+		qs_index_extent(&s->archive->index, first + i, &extent);
+		qs_index_object(&s->archive->index, extent.object, &object);
+		if (extent.size > 0)
+			status = add_gain(s, extent.object, (double)extent.size / (double)qs_object_bytes(&object), gain,
+			                  error);
+	}
 	return status;
 }
 
@@ -200,11 +226,11 @@ qstore_status qstore_list_upgrades(const qstore_archive *archive, uint32_t varia
 		               archive->path, from, variant, index->n_variants);
 	qstore_status status = list_tensors(archive, variant, from, list, n_list, error);
 	if (!status && by_importance) {
-		status = create_sampler(&sampler, archive, error);
+		status = create_sampler(&sampler, archive, from, error);
 		for (size_t i = 0; i < *n_list && !status; i++) {
 			qs_tensor tensor;
 			qs_index_tensor(index, (*list)[i].tensor, &tensor);
-			status = find_gain(&sampler, tensor.object, &(*list)[i].gain, error);
+			status = find_gain(&sampler, &tensor, &(*list)[i].gain, error);
 		}
 		destroy_sampler(&sampler);
 		if (!status && *n_list > 0) /* qsort takes no NULL */
