@@ -507,8 +507,7 @@ void qs_cell_cache_init(qs_cell_cache *cache, uint32_t dtype, uint32_t rule, uin
 #else
 	cache->wide = 0;
 #endif
-	for (int slot = 0; slot < QS_CELL_CACHE_SLOTS; slot++)
-		cache->keys[slot].reach = 0;
+	memset(cache->keys, 0, sizeof cache->keys);
 }
 
 void qs_cell_cache_use(qs_cell_cache *cache, uint32_t dtype, uint32_t rule, uint32_t codes_dtype, int shared)

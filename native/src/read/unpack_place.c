@@ -21,10 +21,11 @@ static qstore_status check_target(const qs_targets *targets, const char *name, c
 		return qs_no_memory(error);
 	}
 	qstore_status status = qs_check_parents(whole, strlen(targets->folder) + 1, error);
-	if (!status && lstat(whole, &info) == 0 && (S_ISDIR(info.st_mode) || !targets->force))
+	int exists = !status && lstat(whole, &info) == 0;
+	if (exists && (S_ISDIR(info.st_mode) || !targets->force))
 		status = qs_fail(error, QSTORE_EXISTS, "%s: exists already%s", whole,
 		                 S_ISDIR(info.st_mode) ? ", and is a folder" : "; replace it with --force");
-	else if (!status && S_ISREG(info.st_mode) && qs_archive_reads(targets->archive, &info))
+	else if (exists && S_ISREG(info.st_mode) && qs_archive_reads(targets->archive, &info))
 		status = qs_fail(error, QSTORE_USAGE,
 		                 "%s: is read from, so it cannot be replaced: choose another folder", whole);
 	free(whole);
