@@ -17,11 +17,12 @@ static void quantize_around_zero(int levels, const float *x, gguf_block *block)
 			max = x[i];
 		}
 	}
-	float d = max / (float)(-levels / 2), inverse = d != 0 ? 1.0f / d : 0.0f;
+	int half = levels / 2;
+	float d = max / (float)-half, inverse = d != 0 ? 1.0f / d : 0.0f;
 	block->d = f32_to_f16(d);
 	for (int i = 0; i < 32; i++) {
 		float scaled = x[i] * inverse;
-		int code = (int8_t)(scaled + ((float)(levels / 2) + 0.5f));
+		int code = (int8_t)(scaled + ((float)half + 0.5f));
 		block->codes[i] = (uint8_t)(code < levels - 1 ? code : levels - 1);
 	}
 }

@@ -53,8 +53,8 @@ static void make_row(llama *m, const gen_tensor *tensor, uint64_t row)
 	if (tensor->nature == NORM) {
 		for (uint64_t c = 0; c < cols; c++) {
 			int32_t z = normal_from_bits(&m->normal, (uint32_t)(rng_next(&r) >> 32), &r);
-			m->row[c] =
-			    (float)(NORMAL_ONE + z / 8) * (1.0f / NORMAL_ONE) * (rng_below(&r, 256) ? 1.0f : 2.5f);
+			int32_t near_one = NORMAL_ONE + z / 8;
+			m->row[c] = (float)near_one * (1.0f / NORMAL_ONE) * (rng_below(&r, 256) ? 1.0f : 2.5f);
 		}
 		return;
 	}

@@ -601,8 +601,8 @@ static config read_config(const onnx_options *o)
 	            .eps = config_number(root, "rms_norm_eps", "rms_norm_eps", 1e-5),
 	            .theta = config_number(root, "rope_theta", "rope_theta", 10000)};
 	c.kv_heads = (uint64_t)config_number(root, "num_key_value_heads", "num_kv_heads", (double)c.heads);
-	c.head_size =
-	    c.heads ? (uint64_t)config_number(root, "head_dim", "head_dim", (double)(c.hidden / c.heads)) : 0;
+	uint64_t usual = c.heads ? c.hidden / c.heads : 0;
+	c.head_size = c.heads ? (uint64_t)config_number(root, "head_dim", "head_dim", (double)usual) : 0;
 	json_decref(root);
 	if (!c.layers || !c.heads || !c.kv_heads || c.heads % c.kv_heads || !c.head_size || c.head_size % 2 ||
 	    c.heads / c.kv_heads > 16)

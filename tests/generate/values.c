@@ -115,7 +115,7 @@ void value_store(uint8_t *dst, uint32_t dtype, uint64_t i, float value)
 
 float value_round(uint32_t dtype, float value)
 {
-	uint8_t bytes[4];
+	uint8_t bytes[4] = {0};
 	value_store(bytes, dtype, 0, value);
 	return value_load(bytes, dtype, 0);
 }

@@ -353,7 +353,7 @@ export function makeChains(work) {
 	const [fp64, fp32, fp16, bf16] = ["F64", "F32", "F16", "BF16"].map((dtype) => at(`casts-${dtype}.safetensors`));
 	made.casts = [fp64, ...low(fp32, fp16, bf16)];
 	made["casts-back"] = [bf16, ...low(fp16)];
-	// ONNX: floats whose rows stand as columns, codes of 4 bits in bytes, with and without zero points.
+	// ONNX: floats that are transposed, codes of 4 bits in bytes, with and without zero points.
 	for (const [name, hidden, precisions, ...options] of [["onnx", "16", "fp32,fp16,q4f16"],
 		["onnx-zeros", "32", "fp16,q4f16", "--asymmetric"]]) {
 		run("qstore-generate", ...small, "--hidden", hidden, "--intermediate", hidden, "--dtype", "f32", "-o", at(`${name}-32`));

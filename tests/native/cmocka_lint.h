@@ -35,8 +35,10 @@
 #define assert_int_not_equal(a, b) LINT_ASSERT((uintmax_t)(a) != (uintmax_t)(b))
 #define assert_ptr_equal(a, b) LINT_ASSERT((a) == (b))
 #define assert_string_equal(a, b) LINT_ASSERT(strcmp(a, b) == 0)
-#define assert_memory_equal(a, b, size) LINT_ASSERT(memcmp(a, b, size) == 0)
-#define assert_memory_not_equal(a, b, size) LINT_ASSERT(memcmp(a, b, size) != 0)
+/* Tests compare the bits of floats on purpose. */
+#define LINT_COMPARE(a, b, size) memcmp((const char *)(a), (const char *)(b), size)
+#define assert_memory_equal(a, b, size) LINT_ASSERT(LINT_COMPARE(a, b, size) == 0)
+#define assert_memory_not_equal(a, b, size) LINT_ASSERT(LINT_COMPARE(a, b, size) != 0)
 #define assert_in_range(value, least, most) LINT_ASSERT((value) >= (least) && (value) <= (most))
 #define fail_msg(...) (print_error(__VA_ARGS__), abort())
 #define skip() abort()

@@ -149,6 +149,7 @@ static void round_trip(fixture *f, rng *r, size_t n, unsigned n_symbols, unsigne
 	uint16_t frequencies[256];
 	uint8_t numbers[256];
 	qs_ans_entry entries[1 << QS_ANS_LOG_MAX];
+	assert_true(n_symbols > 0);
 	for (unsigned s = 0; s < n_symbols; s++) {
 		numbers[s] = (uint8_t)s;
 		counts[s] = 2; /* all of them may occur, and some do not */

@@ -1,4 +1,4 @@
-/* The kernels of cell_fetch.h against the scalar one, which reads tables as they stand. */
+/* The kernels of cell_fetch.h against the scalar one, which reads each cell of a table by itself. */
 #include "codec_help.h"
 #include "kernel_help.h"
 
@@ -41,7 +41,7 @@ static void check_runs(qs_cell_cache *cache, rng *r, const guarded *codes_memory
 {
 	uint32_t rule = cache->rule, levels = qs_rule_levels(rule), n_runs = 1 + rng_below(r, MAX_RUNS), n = 0;
 	int counted = (int)rng_below(r, 2);
-	uint32_t counts[MAX_RUNS];
+	uint32_t counts[MAX_RUNS] = {0};
 	qs_cells cells[MAX_RUNS];
 	for (uint32_t i = 0; i < n_runs; i++) {
 		qs_step step = {.scale = random_scale(r), .zero = levels < 256 ? (int32_t)levels / 2 : 0};

@@ -59,9 +59,9 @@ static void test_large_plain(void **state)
 		qs_chunk_desc desc = plain_desc(dtype, max, 1);
 		round_trip(f, &desc, f->values);
 	}
-	for (int off = -1; off <= 1; off++) {
+	for (size_t n = FULL - 1; n <= FULL + 1; n++) {
 		fill_values(&r, f->values, QS_BF16, FULL + 1, GAUSSIAN);
-		qs_chunk_desc desc = plain_desc(QS_BF16, (size_t)(FULL + off), 4096);
+		qs_chunk_desc desc = plain_desc(QS_BF16, n, 4096);
 		size_t size = round_trip(f, &desc, f->values);
 		assert_true(size < 2 * FULL * 3 / 4);
 	}

@@ -351,8 +351,8 @@ static void make_shared(fixture *f, sample *s)
 	assert_int_equal(decode_chunk(f, &s->desc, s->coded, s->size, 0), QSTORE_OK);
 	assert_memory_equal(decoded_chunk(f, &s->desc), s->values, 2 * s->desc.n_elems);
 	assert_int_equal(s->coded[1] & QS_RANKS_SHARED, QS_RANKS_SHARED);
-	for (uint8_t other = QS_RANKS_RESIDUAL; other <= QS_RANKS_SHIFTS; other *= 2) {
-		s->coded[1] |= other;
+	for (unsigned other = QS_RANKS_RESIDUAL; other <= QS_RANKS_SHIFTS; other *= 2) {
+		s->coded[1] |= (uint8_t)other;
 		assert_int_equal(decode_chunk(f, &s->desc, s->coded, s->size, 0), QSTORE_CORRUPT);
 		s->coded[1] &= (uint8_t)~other;
 	}

@@ -1,4 +1,4 @@
-/* Codes in words: where each stands, and back. */
+/* Codes in words: the place of each code, and back. */
 #include "codec_help.h"
 
 #include "core/layout.h"

@@ -205,7 +205,7 @@ static void one_scale_a_column(void **state)
 	check_codes(state, &(onnx_options){.per_channel = 1, .reduced = 1, .external = 1, .gemm = 1});
 }
 
-/* Codes of blocks stand along the inputs, which are the rows of the floats. */
+/* Codes of blocks are stored along the inputs, which are the rows of the floats. */
 static void blocks_of_4_bits(void **state)
 {
 	for (int asymmetric = 0; asymmetric < 2; asymmetric++) {

@@ -143,7 +143,7 @@ static void compressed_tensors(void **state)
 			uint64_t rows = weights.dims[0], cols = weights.dims[1];
 			size_t group = cases[i].group ? cases[i].group : (size_t)cols;
 			uint64_t groups = (cols + group - 1) / group;
-			stored s = {.rounding = {GEN_COMPRESSED_TENSORS, bits, asymmetric, cases[i].dtype, 0},
+			stored s = {.rounding = {GEN_COMPRESSED_TENSORS, bits, asymmetric, cases[i].dtype, 0, 0},
 			            .packed = packed};
 			s.scales = expect_tensor(low, linear[k], "weight_scale", cases[i].dtype, 2, rows, groups);
 			if (packed) {
@@ -178,7 +178,7 @@ static void torchao(void **state)
 			loaded_tensor weights;
 			assert_true(load_tensor(high, linear[k], "weight", &weights));
 			uint64_t rows = weights.dims[0], cols = weights.dims[1];
-			stored s = {.rounding = {GEN_TORCHAO, 8, 0, dtypes[i], 0}};
+			stored s = {.rounding = {GEN_TORCHAO, 8, 0, dtypes[i], 0, 0}};
 			s.codes = expect_tensor(low, linear[k], "_weight_qdata", QS_I8, 2, rows, cols);
 			s.scales = expect_tensor(low, linear[k], "_weight_scale", QS_F32, 2, rows, 1);
 			expect_formula(&weights, &s, 1, (size_t)cols);
@@ -210,7 +210,7 @@ static void plain_rounding(void **state)
 			assert_true(load_tensor(high, linear[k], "weight", &weights));
 			uint64_t rows = weights.dims[0], cols = weights.dims[1];
 			stored s = {
-			    .rounding = {cases[i].multiply ? GEN_MULTIPLY : GEN_DIVIDE, 8, asymmetric, QS_BF16, 0}};
+			    .rounding = {cases[i].multiply ? GEN_MULTIPLY : GEN_DIVIDE, 8, asymmetric, QS_BF16, 0, 0}};
 			uint64_t scale_rows = per == GEN_PER_ROW || grouped ? rows : 1;
 			uint64_t scale_cols = per == GEN_PER_COLUMN ? cols : grouped ? (cols + 39) / 40 : 1;
 			uint32_t n_dims = per == GEN_PER_COLUMN || grouped ? 2 : 1;

@@ -131,7 +131,7 @@ const QUANTIZERS = [
 	// The largest values are clamped to the 15th code.
 	["compressed-tensors, packed, 4 bits", "compressed-tensors --packed --bits 4 --group 128", ["add-half-4"]],
 	["compressed-tensors, packed, 4 bits, in 32 bits", "compressed-tensors --packed --bits 4 --group 128 --single", ["add-4"]],
-	// Zero points stand packed along the rows; they were once taken for none.
+	// Zero points are packed along the rows; they were once taken for none.
 	["compressed-tensors, packed, 4 bits, asymmetric", "compressed-tensors --packed --bits 4 --group 128 --asymmetric", ["add-half-4"]],
 	["compressed-tensors after GPTQ", "compressed-tensors --feedback", GPTQ, 0.3, 0.3],
 	["compressed-tensors after SmoothQuant", "compressed-tensors --smooth", GPTQ, 0, 0.0005],
