@@ -131,12 +131,14 @@ FLAG_VARIABLES := CC CFLAGS CPPFLAGS LDFLAGS SHARED $(if $(DARWIN),PREFIX LIBDIR
 FLAGS_GIVEN := $(filter command,$(foreach v,$(FLAG_VARIABLES),$(origin $v)))
 KEEP_FLAGS := $(if $(filter-out install,$(or $(MAKECMDGOALS),all))$(FLAGS_GIVEN),,1)
 
-# With +, so that `make -n` too finds out what has changed.
+# Asked when a target needs the file: `make help` asks no pkg-config, and `make -n` finds out what has changed and writes nothing.
+flags_now = $(strip $(filter-out -Werror,$(flags_$(1))))
+flags_changed = $(if $(KEEP_FLAGS),,$(subst =$(call flags_now,$(1))=,,=$(file <$(B)/flags/$(1))=))
 .PHONY: always
-$(addprefix $(B)/flags/,obj link tools mount asan tsan fuzz wasm): $(B)/flags/%: always
-	+@mkdir -p $(@D)
-	+@$(if $(KEEP_FLAGS),[ -e $@ ] || )( printf '%s\n' $(call quote,$(filter-out -Werror,$(flags_$*))) >$@.$$$$ && \
-		if cmp -s $@.$$$$ $@; then rm $@.$$$$; else mv $@.$$$$ $@; fi )
+.SECONDEXPANSION:
+$(addprefix $(B)/flags/,obj link tools mount asan tsan fuzz wasm): $(B)/flags/%: $$(if $$(call flags_changed,$$*),always)
+	@mkdir -p $(@D)
+	@printf '%s\n' $(call quote,$(call flags_now,$*)) >$@
 
 # ---- Groups of targets ---------------------------------------------------------------------------------------------
 

@@ -129,6 +129,9 @@ test("other flags count in a tree that is built already, and the same ones rebui
 	const pick = ({ compiled, linked }) => ({ compiled, linked });
 	assert.deepEqual(pick(wouldDo("native", same)), none);
 	assert.deepEqual(pick(wouldDo("native", [...same, "WERROR=1"])), none);
+	const before = built();
+	assert.match(run("make", ["-n", "native", "CFLAGS=-O2"], { env: noGit }), /^printf .* cc build\/obj\//m);
+	assert.deepEqual(built(), before, "make -n writes nothing");
 	const tools = readdirSync(join(source, "native/cli")).filter((name) => /^qstore-.*\.c$/.test(name)).map((name) => name.replace(/\.c$/, ""));
 	const shared = wouldDo("native", [...same, "SHARED=1"]);
 	assert.deepEqual(pick(shared), { compiled: [], linked: tools });
