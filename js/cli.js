@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** qstore-decode: the files of one precision out of an archive, from a file or a URL. */
 
+import { createHash } from "node:crypto";
 import { readFileSync, writeSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
@@ -31,6 +32,7 @@ The first part of an archive is enough for the coarse precision; of a URL, and o
       --base OLD        of an archive that was packed with one: the model that it is a difference to (an archive, file, folder or URL)
       --digest SHA256   the archive's digest, from whom you trust (qstore-info prints it): all bytes are proved by it
       --cache DIR       keep what is fetched of a URL there: a finer precision later costs only the refinement
+      --cache-key NAME  the archive's name in the cache (default: the URL and the headers), for URLs that change, such as signed ones
       --no-cache        keep nothing, not even until all is there (then nothing goes on where it was interrupted)
       --sha256          compute each file's SHA-256 too, and compare it with the archive's (slower)
   -f, --force           replace existing files
@@ -49,7 +51,9 @@ before it is written.
 `;
 
 /** Options that mean nothing with --repair. */
-const FOR_FILES = /** @type {const} */ (["output", "precision", "file", "tensor", "as", "force", "keep-going", "sha256", "cache", "base"]);
+const FOR_FILES = /** @type {const} */ ([
+	"output", "precision", "file", "tensor", "as", "force", "keep-going", "sha256", "cache", "cache-key", "base",
+]);
 
 /** Exit codes beside 0. */
 const FAILED = 1, USAGE = 2, DAMAGED = 3;
@@ -93,6 +97,8 @@ function parse(args) {
 		throw new UsageError(`-j needs a number of threads, not ${values.threads}`);
 	if (values.cache !== undefined && values["no-cache"])
 		throw new UsageError("--cache and --no-cache contradict each other");
+	if (values["cache-key"] !== undefined && values["no-cache"])
+		throw new UsageError("--cache-key and --no-cache contradict each other");
 	if (values.cache === "")
 		throw new UsageError("--cache needs a folder");
 	/** @type {Record<string, string>} */
@@ -122,6 +128,7 @@ function parseAll(args) {
 			base: { type: "string" },
 			digest: { type: "string" },
 			cache: { type: "string" },
+			"cache-key": { type: "string" },
 			"no-cache": { type: "boolean" },
 			sha256: { type: "boolean" },
 			repair: { type: "string" },
@@ -160,6 +167,17 @@ function defaultOutput(archive, precision) {
 }
 
 /**
+ * The name of an archive in the cache: another user's headers make another one. They are not written down.
+ * @param {string} place
+ * @param {Record<string, string>} headers
+ * @returns {string | undefined} undefined: the URL
+ */
+function cacheKey(place, headers) {
+	const text = JSON.stringify(Object.entries(headers).sort());
+	return text === "[]" ? undefined : `${place} ${createHash("sha256").update(text).digest("hex")}`;
+}
+
+/**
  * @param {ReturnType<typeof parse>} options
  * @param {AbortSignal} signal
  * @returns {Promise<number>} the exit code
@@ -184,7 +202,7 @@ async function run(options, signal) {
 async function runOn(options, pipe, signal) {
 	const { archive: place, precision = "high", threads, headers, force, quiet, json } = options;
 	const bar = new ProgressBar(process.stderr, !quiet && !json);
-	const cache = !options["no-cache"] && { folder: options.cache, revalidate: 0 };
+	const cache = !options["no-cache"] && { folder: options.cache, revalidate: 0, key: options["cache-key"] ?? cacheKey(place, headers) };
 	const archive = await openQstore(pipe ?? place, {
 		headers, cache, base: options.base, integrity: options.digest, workers: threads > 1 ? threads : false, signal,
 	});

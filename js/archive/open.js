@@ -11,7 +11,7 @@ import { QstoreError } from "../error.js";
 import { httpSource } from "../source/http/source.js";
 import { sealedSource } from "../source/sealed-source.js";
 import { toSource, withHead } from "../source/source.js";
-import { digestOf } from "../util/sha256.js";
+import { digestOf, sha256 } from "../util/sha256.js";
 import { compileWasm } from "../wasm/module.js";
 import { WorkerPool } from "../decode/pool.js";
 
@@ -43,11 +43,13 @@ import { WorkerPool } from "../decode/pool.js";
  * @typedef {object} OpenOptions
  * @property {AbortSignal} [signal] ends opening; later reads take signals of their own
  * @property {(url: string, init: RequestInit) => Promise<Response>} [fetch] is used for URLs; by default the global fetch
- * @property {Record<string, string>} [headers] are sent with each request, for example authorization
+ * @property {Record<string, string>} [headers] are sent with each request, for example authorization. By a redirect to another origin
+ *   go only those that are no secrets, such as accept
  * @property {boolean | number | WorkerOptions} [workers] where chunks are decoded: in as many workers as the machine has cores (true, the
  *   default), in the given number of workers, or on the calling thread (false)
  * @property {boolean | string | CacheOptions} [cache] keeps the coded bytes of URLs, for the next visit and for finer precisions. In
- *   browsers it is on by default and keeps them in the page's own file system; in Node it is off by default and keeps them in a folder
+ *   browsers it is on by default and keeps them in the page's own file system; in Node it is off by default and keeps them in a folder.
+ *   With credentials (headers, or a Request that includes cookies) there is a cache only if it is given a key
  * @property {string} [integrity] the archive's digest, "sha256-…", as `archive.digest` and qstore-info have it. Then all bytes are proved
  *   by it before they are handed out, whoever serves or stores the archive; else the error's code is INTEGRITY
  * @property {Limits} [limits]
@@ -66,7 +68,8 @@ import { WorkerPool } from "../decode/pool.js";
 /**
  * @typedef {object} CacheOptions
  * @property {string} [folder] the folder in Node; by default "qstore" in the user's cache folder
- * @property {string} [key] the archive's name in the cache, for URLs that change, such as signed ones; by default the URL
+ * @property {string} [key] the archive's name in the cache, for URLs that change, such as signed ones, and for credentials: whoever
+ *   gives the same key gets what is kept, so let it name the user too; by default the URL
  * @property {number} [revalidate] seconds for which the server is not asked whether the archive is still the same; default a day
  * @property {import("../source/cached-source.js").CacheStore} [store] a store of the caller's own
  */
@@ -101,7 +104,7 @@ export async function openOn(platform, input, options) {
 	/** @type {Source} */
 	let source = await platform.source(input, options);
 	try {
-		const cache = await openCache(platform, source, decoder, options);
+		const cache = await openCache(platform, source, options);
 		source = cache ?? source;
 		let digest = "";
 		const { index, head } = await readIndexAgain(source, decoder, signal, async (coded) => {
@@ -197,17 +200,24 @@ async function openBase(platform, index, name, { base, integrity, ...options }, 
  * Opens the cache of a source; undefined where there is none.
  * @param {Platform} platform
  * @param {Source} source
- * @param {Decoder} decoder
  * @param {OpenOptions} options
  * @returns {Promise<CachedSource | undefined>}
  */
-async function openCache(platform, source, decoder, { cache = platform.cache, signal }) {
+async function openCache(platform, source, { cache: cacheOption, signal }) {
+	const cache = cacheOption ?? platform.cache;
 	if (!source.remote || cache === false)
 		return undefined;
 	/** @type {CacheOptions} */
 	const given = typeof cache === "object" ? cache : typeof cache === "string" ? { folder: cache } : {};
-	const { folder, key = source.name ?? "", revalidate = 86400, store = platform.cacheStore(folder) } = given;
-	const id = decoder.xxh3(new TextEncoder().encode(key)).toString(16).padStart(16, "0");
+	const { folder, revalidate = 86400, store = platform.cacheStore(folder) } = given;
+	if (given.key === undefined && source.hasCredentials) {
+		// Others that use the cache may not have the right to these bytes.
+		if (cacheOption === undefined)
+			return undefined;
+		throw new QstoreError("USAGE", `${source.name}: is read with credentials, and others must not find it in the cache: give the ` +
+			"cache a key that names the user too, cache: { key }");
+	}
+	const key = given.key ?? source.name ?? "", id = await sha256(new TextEncoder().encode(key));
 	const opened = store && await CachedSource.open(source, store.folder(id), { key, revalidate, signal });
 	return opened instanceof CachedSource ? opened : undefined;
 }

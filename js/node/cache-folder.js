@@ -26,7 +26,8 @@ export function folderStore(root = defaultCacheFolder()) {
 				list: () => orNone(async () => (await readdir(folder)).filter((name) => !name.startsWith(".")), []),
 				read: (name, offset, length) => orNone(() => readPart(join(folder, name), offset, length), undefined),
 				async write(name, bytes) {
-					await mkdir(folder, { recursive: true });
+					// An archive may be for this user only.
+					await mkdir(folder, { recursive: true, mode: 0o700 });
 					const temporary = join(folder, `.${randomUUID()}`);
 					try {
 						await writeFile(temporary, bytes);

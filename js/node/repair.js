@@ -14,6 +14,13 @@ import { inFolder } from "./place.js";
 /** @typedef {import("../format/archive-index.js").Index} Index */
 
 /**
+ * An open file: what is used here of a FileHandle of node:fs/promises, so that these types do not need Node's.
+ * @typedef {object} WritableFile
+ * @property {(buffer: Uint8Array, offset: number, length: number, position: number) => Promise<{ bytesRead: number }>} read
+ * @property {(buffer: Uint8Array, offset: number, length: number, position: number) => Promise<{ bytesWritten: number }>} write
+ */
+
+/**
  * @typedef {object} RepairOptions
  * @property {AbortSignal} [signal]
  * @property {(progress: import("./unpack.js").UnpackProgress) => void} [onProgress] phase is "checking" or "fetching"
@@ -94,7 +101,7 @@ class Copy {
 	#path;
 
 	/**
-	 * @param {import("node:fs/promises").FileHandle} handle
+	 * @param {WritableFile} handle
 	 * @param {string} path
 	 */
 	constructor(handle, path) {

@@ -99,6 +99,9 @@ export class CachedSource {
 			return source;
 		}
 		const state = names.includes(STATE_NAME) ? await readState(folder) : undefined;
+		// The folder's name is a hash of the key.
+		if (state && state.key !== key)
+			return source;
 		if (state) {
 			const cached = new CachedSource(source, folder, state);
 			cached.#ranges = parseNames(names, state.version);

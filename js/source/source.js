@@ -28,6 +28,7 @@ import { QstoreError } from "../error.js";
  *   fewer when the source ends earlier. It may be called again before it has resolved. The reader must not change the bytes
  * @property {() => void | Promise<void>} [close]
  * @property {boolean} [remote] is it read over a network, so that reading again may give other bytes?
+ * @property {boolean} [hasCredentials] is it read with credentials, so that its bytes may be meant for this caller alone?
  * @property {boolean} [keeps] does it keep the bytes that it has read, so that nothing is fetched twice?
  * @property {(offset: number, length: number) => number} [missing] how many bytes reading a range would fetch, since the cache does not
  *   have them

@@ -1,7 +1,7 @@
 // The cache of coded bytes: what is fetched, what is not, and what happens when the two sides differ.
 import assert from "node:assert/strict";
 import { readFileSync, readdirSync, statSync, truncateSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
 import { folderStore, openQstore } from "../../js/node/index.js";
 import { sha256 } from "./helpers/archive.mjs";
@@ -47,6 +47,38 @@ async function readAll(archive, precision) {
 }
 
 const sent = (server) => server.log.reduce((sum, entry) => sum + entry.sent, 0);
+
+test("an archive that is read with credentials is kept only under a key of the caller's", async (t) => {
+	const { server, cache, files, open } = await setUp(t), headers = { "x-api-key": "mine" };
+	await assert.rejects(open({ headers }), { code: "USAGE", message: /give the cache a key that names the user too, cache: \{ key \}$/ });
+	await assert.rejects(open({ headers, cache }), { code: "USAGE" });
+	assert.equal((await open({ headers, cache: undefined })).cache, undefined);
+	assert.deepEqual(files(), []);
+	const mine = await open({ headers, cache: { folder: cache, key: "model of me" } });
+	await readAll(mine, "int8");
+	assert.ok(files().length > 0);
+	const before = server.log.length;
+	await readAll(await open({ headers, cache: { folder: cache, key: "model of me" } }), "int8");
+	assert.equal(server.log.length, before);
+	const other = await open({ headers: { "x-api-key": "other" }, cache: { folder: cache, key: "model of somebody else" } });
+	assert.ok(other.cache.size < mine.cache.size);
+	assert.equal((await open({ cache: { folder: cache } })).cache.size, other.cache.size);
+	assert.equal((await open({ headers: { accept: "*/*" } })).cache.size, other.cache.size, "accept is no secret");
+	assert.ok(files().every((path) => (statSync(dirname(path)).mode & 0o77) === 0), "other users of this machine can look into the cache");
+});
+
+test("a folder that has the bytes of another key is not used", async (t) => {
+	const { cache, files, open } = await setUp(t);
+	await readAll(await open(), "int8");
+	const [folderName] = readdirSync(cache), { server } = await setUp(t);
+	const key = server.url, wrong = folderStore(cache);
+	// As if the names of two keys were the same.
+	const archive = await openQstore(server.url, { cache: { key, store: { ...wrong, folder: () => wrong.folder(folderName) } }, workers: false });
+	t.after(() => archive.close());
+	assert.equal(archive.cache, undefined);
+	await readAll(archive, "int8");
+	assert.ok(files().length > 0);
+});
 
 test("a reload costs no request, a finer precision only the refinement, and all of it the archive's size", async (t) => {
 	const { server, open } = await setUp(t);

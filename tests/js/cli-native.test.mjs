@@ -261,7 +261,9 @@ test("damage is found and named", () => {
 	const data = readFileSync(join(folder, "pair.qstore"));
 	data[data.length - 5000] ^= 1;
 	writeFileSync(join(folder, "damaged.qstore"), data);
-	bad(1, /damaged\.qstore: tensor model\.\S+: chunk \d+ of \d+ is damaged/, "qstore-info", "damaged.qstore", "--verify", "-q");
+	const { status, stdout, stderr } = run("qstore-info", "damaged.qstore", "--verify", "-q");
+	assert.deepEqual([status, stdout], [1, ""]);
+	assert.match(stderr, /^qstore-info: damaged\.qstore: tensor model\.\S+: chunk \d+ of \d+ is damaged.*\nqstore-info: bad: \d+ bytes from .*\n$/);
 	bad(1, /damaged\.qstore: tensor /, "qstore-unpack", "damaged.qstore", "-o", "x");
 	assert.ok(!existsSync(join(folder, "x")));
 	data[600] ^= 1;

@@ -59,6 +59,55 @@ test("headers and fetch are the caller's", async (t) => {
 	assert.deepEqual(urls, [server.url]);
 });
 
+test("by a redirect to another origin go no secret headers, whatever their names", async (t) => {
+	const target = await serve(data), other = await serve(data);
+	t.after(() => Promise.all([target.close(), other.close()]));
+	const secrets = { authorization: "Bearer x", cookie: "a=b", "x-api-key": "secret", "my-own": "secret" };
+	const redirect = (to) => (request, response) => {
+		if (request.url.startsWith("/dir/"))
+			response.writeHead(302, { location: typeof to === "function" ? to() : to });
+		else
+			response.writeHead(200);
+		response.end();
+		return true;
+	};
+	const away = await open(t, { behave: redirect(() => target.url) }, { headers: { ...secrets, accept: "application/x-tar" } });
+	await check(away.source, 5, 1000);
+	await check(away.source, 70_000, 1000);
+	assert.equal(away.server.log.length, 2);
+	for (const [name, value] of Object.entries(secrets))
+		for (const { headers } of away.server.log)
+			assert.equal(headers[name], value);
+	assert.deepEqual(target.ranged(), [[5, 1005], [70_000, 71_000]]);
+	for (const { headers } of target.log) {
+		assert.equal(headers.accept, "application/x-tar");
+		assert.deepEqual(Object.keys(secrets).filter((name) => headers[name] !== undefined), []);
+	}
+	// Once away, always away: the way back home brings no secrets back.
+	const home = await open(t, { behave: (request, response) => {
+		if (!request.url.includes("back"))
+			return redirect(other.url)(request, response);
+		assert.equal(request.headers["x-api-key"], undefined);
+		return false;
+	} }, { headers: secrets });
+	other.behave = redirect(`${home.server.origin}/dir/back.qstore`);
+	await check(home.source, 0, 100);
+	// On the same origin they stay.
+	const same = await open(t, { behave: (request, response) => !request.url.includes("moved") &&
+		redirect("/dir/moved.qstore?y=2")(request, response) }, { headers: secrets });
+	await check(same.source, 0, 100);
+	assert.ok(same.server.log.every(({ headers }) => headers["x-api-key"] === "secret"));
+	assert.equal(same.server.log.length, 2);
+});
+
+test("redirects without end are an error", async (t) => {
+	const { source } = await open(t, { behave: (request, response) => {
+		response.writeHead(307, { location: request.url }).end();
+		return true;
+	} }, { headers: { "x-api-key": "secret" } });
+	await assert.rejects(source.read(0, 10), { code: "IO", message: /more than 20 redirects$/ });
+});
+
 test("a server without Range is read once, forwards, and passed bytes are kept", async (t) => {
 	const { server, source } = await open(t, { ranges: false });
 	await check(source, 0, 65536);

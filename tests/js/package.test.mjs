@@ -121,7 +121,7 @@ const TYPES = ["BaseInput", "BlobOptions", "CacheFolder", "CacheOptions", "Cache
 	"HttpSource", "Limits", "LoadOptions", "OpenOptions", "PrecisionOptions", "Progress", "RandomAccessFile", "ReadOptions",
 		"ResponseOptions",
 	"Source", "SourceInput", "StatusName", "TensorInfo", "TypedArray", "UpgradeOptions", "Variant", "WorkerOptions"];
-const NODE_VALUES = [...VALUES, "FileSource", "defaultCacheFolder", "folderStore", "handleSource", "openFile", "unpack"];
+const NODE_VALUES = [...VALUES, "FileSource", "defaultCacheFolder", "folderStore", "handleSource", "openFile", "repair", "unpack"];
 const NODE_TYPES = [...TYPES, "NodeInput", "OpenFile", "UnpackOptions", "UnpackProgress", "Unpacked"];
 
 test("the entries export exactly what is listed here", async () => {

@@ -6,6 +6,7 @@
 import { link, wait } from "../../util/abort.js";
 import { QstoreError } from "../../error.js";
 import { Gate } from "./gate.js";
+import { hasSecrets, makeSafeFetch } from "./redirect.js";
 import { Retry, bodyOf, causeOf, discard, fullLength, retryAfter } from "./response.js";
 import { SequentialReader } from "./sequential.js";
 
@@ -37,7 +38,8 @@ export class SourceChangedError extends QstoreError {
 /**
  * @typedef {object} HttpOptions
  * @property {(url: string, init: RequestInit) => Promise<Response>} [fetch]
- * @property {Record<string, string>} [headers] are sent with every request, for example authorization
+ * @property {Record<string, string>} [headers] are sent with every request, for example authorization. By a redirect to another origin
+ *   go only those that are no secrets, such as accept
  * @property {number} [retries] how often a read is tried again without any progress; default 5
  * @property {number} [retryDelay] milliseconds before the first retry; they double each time; default 300
  * @property {number} [bufferLimit] bytes that are kept in memory when the server does not support Range requests; default 256 MiB
@@ -64,6 +66,8 @@ export class HttpSource {
 	#gate;
 	/** Does a CachedSource keep the bytes? Then the browser's HTTP cache is told not to keep them: nobody would read its copies. */
 	kept = false;
+	/** May the answers be meant for this caller alone? */
+	hasCredentials;
 
 	/**
 	 * @param {string | URL | Request} input a Request's headers, credentials, mode and signal are used too
@@ -85,7 +89,9 @@ export class HttpSource {
 		// These properties of a Request are good for many requests; its others (a body, integrity) belong to one response.
 		const common = request && { credentials: request.credentials, mode: request.mode, referrerPolicy: request.referrerPolicy };
 		// Not this.#fetch = fetch: browsers' fetch must not be called as a method.
-		this.#fetch = ({ headers: own, ...init }) => fetch(href, { ...common, ...init, headers: { ...headers, ...own } });
+		const safeFetch = makeSafeFetch((url, init) => fetch(url, init));
+		this.#fetch = ({ headers: own, ...init }) => safeFetch(href, { ...common, ...init, headers: { ...headers, ...own } });
+		this.hasCredentials = hasSecrets(headers) || request?.credentials === "include";
 		if (request)
 			link(this.#closed, request.signal);
 		this.#gate = new Gate(options.requests ?? 6);
@@ -249,6 +255,8 @@ export class HttpSource {
 			response = await this.#fetch({ headers, signal, ...cache && { cache } });
 		} catch (error) {
 			signal.throwIfAborted();
+			if (error instanceof QstoreError)
+				throw error;
 			throw new Retry(this.#error(`cannot be read: ${causeOf(error)}`, error));
 		}
 		const { status } = response;
