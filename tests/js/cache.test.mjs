@@ -72,7 +72,7 @@ test("a folder that has the bytes of another key is not used", async (t) => {
 	await readAll(await open(), "int8");
 	const [folderName] = readdirSync(cache), { server } = await setUp(t);
 	const key = server.url, wrong = folderStore(cache);
-	// As if the names of two keys were the same.
+	// The store gives both keys the same folder.
 	const archive = await openQstore(server.url, { cache: { key, store: { ...wrong, folder: () => wrong.folder(folderName) } }, workers: false });
 	t.after(() => archive.close());
 	assert.equal(archive.cache, undefined);
