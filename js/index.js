@@ -15,6 +15,7 @@ export { STATUS } from "./status.js";
 /** @typedef {import("./archive/blob.js").FileBlob} FileBlob */
 /** @typedef {import("./archive/blob.js").RandomAccessFile} RandomAccessFile */
 /** @typedef {import("./archive/blob.js").ResponseOptions} ResponseOptions */
+/** @typedef {import("./archive/salvage.js").Salvaged} Salvaged */
 /** @typedef {import("./archive/archive.js").FileInfo} FileInfo */
 /** @typedef {import("./archive/archive.js").PrecisionOptions} PrecisionOptions */
 /** @typedef {import("./archive/archive.js").TensorInfo} TensorInfo */

@@ -119,10 +119,10 @@ const VALUES = ["Archive", "ArchiveBytes", "ArchiveFile", "ArchiveTensor", "Http
 const TYPES = ["BaseInput", "BlobOptions", "CacheFolder", "CacheOptions", "CacheStore", "CachedSource", "FileBlob", "FileInfo",
 	"HttpOptions",
 	"HttpSource", "Limits", "LoadOptions", "OpenOptions", "PrecisionOptions", "Progress", "RandomAccessFile", "ReadOptions",
-		"ResponseOptions",
+		"ResponseOptions", "Salvaged",
 	"Source", "SourceInput", "StatusName", "TensorInfo", "TypedArray", "UpgradeOptions", "Variant", "WorkerOptions"];
 const NODE_VALUES = [...VALUES, "FileSource", "defaultCacheFolder", "folderStore", "handleSource", "openFile", "repair", "unpack"];
-const NODE_TYPES = [...TYPES, "NodeInput", "OpenFile", "UnpackOptions", "UnpackProgress", "Unpacked"];
+const NODE_TYPES = [...TYPES, "Damage", "NodeInput", "OpenFile", "RepairOptions", "Repaired", "UnpackOptions", "UnpackProgress", "Unpacked"];
 
 test("the entries export exactly what is listed here", async () => {
 	for (const [path, names] of [["js/index.js", VALUES], ["js/node/index.js", NODE_VALUES]])
