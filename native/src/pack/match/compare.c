@@ -57,7 +57,7 @@ static qstore_status read_pair(pair_sample *sample, const pack_tensor *fine, con
 	size_t elem_size = qs_dtype_size(fine->dtype), coarse_elem_size = qs_dtype_size(coarse->dtype),
 	       coarse_size = desc->n_elems * coarse_elem_size;
 	sample->size = desc->n_elems * elem_size;
-	sample->cap = qs_chunk_bound(sample->size);
+	sample->cap = qs_chunk_bound(sample->size > coarse_size ? sample->size : coarse_size);
 	sample->memory = malloc(sample->size + coarse_size + sample->cap + PACK_SCRATCH_SIZE);
 	if (!sample->memory)
 		return qs_no_memory(error);
@@ -111,6 +111,40 @@ qstore_status pack_delta_pays(qs_encoder *encoder, const pack_tensor *fine, cons
 	qstore_status status = read_pair(&sample, fine, coarse, QS_KIND_DELTA, error);
 	if (!status)
 		status = saves(encoder, &sample, fine->name, pays, error);
+	free(sample.memory);
+	return status;
+}
+
+/* The most that a narrower tensor may take to download with the wider one that it is coded from, as a part of
+ * what it takes alone. */
+#define NARROW_MAX 1.1
+
+qstore_status pack_narrow_pays(qs_encoder *encoder, const pack_tensor *fine, const pack_tensor *coarse,
+                               int *pays, qstore_error *error)
+{
+	pair_sample sample = {0};
+	size_t plain_size = 0, coarse_size = 0, delta_size = 0;
+	*pays = 1;
+	if (coarse->coding.role != PACK_PLAIN || qs_dtype_size(fine->dtype) >= qs_dtype_size(coarse->dtype))
+		return QSTORE_OK;
+	qstore_status status = read_pair(&sample, fine, coarse, QS_KIND_DELTA, error);
+	const qs_chunk_desc *desc = &sample.desc;
+	qs_chunk_desc plain = {.kind = QS_KIND_PLAIN,
+	                       .dtype = fine->dtype,
+	                       .n_elems = desc->n_elems,
+	                       .cols = desc->cols,
+	                       .first_elem = desc->first_elem};
+	pair_sample wide = sample;
+	wide.values = sample.coarse;
+	wide.size = desc->n_elems * qs_dtype_size(coarse->dtype);
+	if (!status)
+		status = code_sample(encoder, &sample, desc, fine->name, &delta_size, error);
+	if (!status)
+		status = code_sample(encoder, &sample, &plain, fine->name, &plain_size, error);
+	plain.dtype = coarse->dtype;
+	if (!status)
+		status = code_sample(encoder, &wide, &plain, fine->name, &coarse_size, error);
+	*pays = (double)(delta_size + coarse_size) <= NARROW_MAX * (double)plain_size;
 	free(sample.memory);
 	return status;
 }

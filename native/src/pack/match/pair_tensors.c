@@ -199,6 +199,8 @@ static qstore_status pair_with_floats(pack_pairing *q, pack_tensor *given, pack_
 		*match = correlation < PACK_CONTENT_MIN  ? PACK_OTHER_VALUES
 		         : correlation < SAME_FLOATS_MIN ? PACK_OTHER_WEIGHTS
 		                                         : PACK_MATCHED;
+	if (!status && pays)
+		status = pack_narrow_pays(q->encoder, fine, coarse, &pays, error);
 	if (status || !pays || (is_layout && fine != given) || !pack_share_chunks(fine, coarse))
 		return status;
 	if (is_layout) {
