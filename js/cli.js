@@ -58,6 +58,9 @@ const FOR_FILES = /** @type {const} */ ([
 /** Exit codes beside 0. */
 const FAILED = 1, USAGE = 2, DAMAGED = 3;
 
+/** Characters that a terminal obeys and does not show: C0, DEL, C1, and those that end lines or change the direction of text. */
+const CONTROL = /[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
+
 const SIGNALS = /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"]);
 
 /** An error of the command line. */
@@ -230,13 +233,13 @@ async function runOn(options, pipe, signal) {
 			process.stderr.write(`${NAME}: ${line(file ?? name)}: ` +
 				`${line(file ? `${size} bytes from byte ${offset} on are zero` : "nothing of it could be restored")}: ${line(reason)}\n`);
 		if (json)
-			print(`${JSON.stringify({ output, precision, ...result }, null, 2)}\n`);
+			print(toJson({ output, precision, ...result }));
 		else if (!quiet)
 			for (const { file, dtype, shape } of result.tensors ?? [])
 				(toStdout ? (/** @type {string} */ text) => process.stderr.write(text) : print)(
 					`${line(file)}: ${dtype} [${shape.join(", ")}]\n`);
 		if (!json && !quiet && !toStdout)
-			print(`${output}: ${result.files} file${result.files === 1 ? "" : "s"}, ${formatSize(result.size)}` +
+			print(`${line(output)}: ${result.files} file${result.files === 1 ? "" : "s"}, ${formatSize(result.size)}` +
 				`${result.fetched > 0 ? `, ${formatSize(result.fetched)} fetched` : ""}` +
 				`${damagedFiles > 0 ? `, of which ${damagedFiles} could not be restored as a whole` : ""}\n`);
 		return damagedFiles > 0 ? DAMAGED : 0;
@@ -259,10 +262,10 @@ async function runRepair({ archive: place, headers, digest, quiet, json }, copy,
 		const { ranges, size } = await repair(archive, copy, { signal, onProgress: (progress) => bar.update(progress) });
 		bar.end();
 		if (json)
-			print(`${JSON.stringify({ repaired: copy, size, ranges }, null, 2)}\n`);
+			print(toJson({ repaired: copy, size, ranges }));
 		else if (!quiet)
-			print(ranges.length === 0 ? `${copy}: is good\n` :
-				`${copy}: is good again: ${formatSize(size)} in ${ranges.length} range${ranges.length === 1 ? "" : "s"} replaced\n`);
+			print(ranges.length === 0 ? `${line(copy)}: is good\n` :
+				`${line(copy)}: is good again: ${formatSize(size)} in ${ranges.length} range${ranges.length === 1 ? "" : "s"} replaced\n`);
 		return 0;
 	} finally {
 		bar.end();
@@ -297,11 +300,20 @@ function version() {
 }
 
 /**
+ * A value as JSON. Control characters are within its strings, which have escapes for them.
+ * @param {unknown} value
+ */
+function toJson(value) {
+	return `${JSON.stringify(value, null, 2).replace(CONTROL, (c) => c === "\n" ? c :
+		`\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`)}\n`;
+}
+
+/**
  * A text for one line of a terminal.
  * @param {string} text
  */
 function line(text) {
-	return text.replace(/[\0-\x1f\x7f-\x9f]/g, "?");
+	return text.replace(CONTROL, "?");
 }
 
 /**

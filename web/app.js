@@ -62,6 +62,7 @@ async function open(input) {
 	opening?.abort();
 	const controller = opening = new AbortController(), remote = typeof input === "string";
 	const url = remote ? new URL(input, document.baseURI) : undefined;
+	byId("open-link").hidden = true;
 	byId("archive-name").textContent = `Opening ${remote ? input : input.name} …`;
 	showError(byId("open-error"));
 	try {
@@ -450,4 +451,25 @@ addEventListener("drop", (event) => {
 		void open(file);
 });
 
-void open(new URLSearchParams(location.search).get("archive") ?? OWN);
+// ---- The archive of a link ----------------------------------------------------------------------------------------
+
+/**
+ * Asks before an archive on another site is opened: a link alone must not make this browser contact that site, nor fetch a model. Nothing
+ * is requested for the question, so the size is told once the archive is open.
+ * @param {URL} url
+ */
+function askToOpen(url) {
+	byId("archive-name").textContent = "No archive is open.";
+	byId("open-link-text").textContent = `This link opens an archive on another site, ${url.host}: ${url.href}. ` +
+		"Nothing has been fetched from there. Its size will be shown once it is open.";
+	byId("open-link").hidden = false;
+	byId("open-link-yes").addEventListener("click", () => void open(url.href));
+	byId("open-link-no").addEventListener("click", () => void open(OWN));
+}
+
+const linked = new URLSearchParams(location.search).get("archive") ?? OWN;
+const place = URL.canParse(linked, document.baseURI) ? new URL(linked, document.baseURI) : undefined;
+if (place && place.origin !== location.origin)
+	askToOpen(place);
+else
+	void open(linked);

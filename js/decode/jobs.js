@@ -48,12 +48,22 @@ export function columnsJob(index, id, matrix) {
 	const { layout, size } = describeLayout(index, id), { rule, rows, bits, first, elems } = layout;
 	// A line is the words that hold the same columns, of all rows; a row has lineSize bytes of each line. The part is in some lines.
 	const stride = matrix.length / rows, { words, size: lineSize } = lineOf(rule, rows, bits), line = Math.floor(first / words);
+	const rowsOfWord = rows / words, start = first - line * words;
+	// A part within one line needs only the rows of its words, however many rows there are.
+	if (start + elems <= words) {
+		const count = elems * rowsOfWord, codes = new Uint8Array(count * lineSize);
+		for (let row = 0; row < count; row++) {
+			const at = (start * rowsOfWord + row) * stride + line * lineSize;
+			codes.set(matrix.subarray(at, at + lineSize), row * lineSize);
+		}
+		return { layout: { ...layout, rows: count, first: 0 }, size, codes };
+	}
 	const width = (Math.ceil((first + elems) / words) - line) * lineSize, codes = new Uint8Array(rows * width);
 	for (let row = 0; row < rows; row++) {
 		const at = row * stride + line * lineSize;
 		codes.set(matrix.subarray(at, at + width), row * width);
 	}
-	return { layout: { ...layout, first: first - line * words }, size, codes };
+	return { layout: { ...layout, first: start }, size, codes };
 }
 
 /**

@@ -108,6 +108,8 @@ export class Index {
 	#chunkOffsets;
 	/** @type {Map<number, Float64Array>} */
 	#extentStarts = new Map();
+	/** @type {Map<number, string>} names by their place: many records may have one name */
+	#names = new Map();
 
 	/**
 	 * @param {Uint8Array} body
@@ -328,8 +330,13 @@ export class Index {
 
 	/** @param {number} at of a record's first field, the name's place in the strings */
 	#string(at) {
-		const start = this.#at.strings + this.#u32(at), end = this.#bytes.indexOf(0, start);
-		return TEXT.decode(this.#bytes.subarray(start, end));
+		const start = this.#at.strings + this.#u32(at);
+		let name = this.#names.get(start);
+		if (name === undefined) {
+			name = TEXT.decode(this.#bytes.subarray(start, this.#bytes.indexOf(0, start)));
+			this.#names.set(start, name);
+		}
+		return name;
 	}
 }
 

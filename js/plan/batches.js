@@ -21,6 +21,8 @@ const BATCH_SIZE = 8 * 2 ** 20, FIRST_BATCH = 4 * 2 ** 20;
  * these ranges often are neighbours.
  */
 const GROUP_BATCHES = 4, SMALL_RANGE = 2 ** 16;
+/** Pieces of a batch: chunks of few coded bytes take memory too, and time to plan. */
+const BATCH_TASKS = 256;
 /** Decoded chunks of grids, and of the bytes between tensors, that are kept for the pieces that follow. */
 const REUSED_MAX = 16;
 /** The dtype of objects that hold the bytes between tensors. */
@@ -139,7 +141,7 @@ class Cutter {
 		let enough = Math.min(FIRST_BATCH, this.#batchSize);
 		for (const piece of pieces) {
 			this.#batch.tasks.push(this.#task(piece));
-			if (this.#size >= enough) {
+			if (this.#size >= enough || this.#batch.tasks.length >= BATCH_TASKS) {
 				yield this.#batch;
 				this.#batch = emptyBatch();
 				this.#size = 0;

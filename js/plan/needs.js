@@ -206,3 +206,67 @@ export function planChunks(index, pieces) {
 		add(piece);
 	return [...numbers].sort((a, b) => a - b);
 }
+
+/** The chunks that extents need. They are marked for many parts at a time, since a model has millions of them. */
+export class NeededChunks {
+	#index;
+	#marks;
+	/** @type {Set<number>} objects of which all parts are needed */
+	#wholes = new Set();
+
+	/** @param {Index} index */
+	constructor(index) {
+		this.#index = index;
+		this.#marks = new Uint8Array(index.chunkCount);
+	}
+
+	/** @param {number} number a chunk's, through all objects */
+	has(number) {
+		return this.#marks[number] === 1;
+	}
+
+	/** @param {import("../format/archive-index.js").ExtentRecord} extent */
+	addExtent({ object, offset, size }) {
+		const { chunkBytes } = this.#index.object(object);
+		this.#add(object, Math.floor(offset / chunkBytes), Math.floor((offset + size - 1) / chunkBytes));
+	}
+
+	/**
+	 * Adds parts [first, last] of an object.
+	 * @param {number} number
+	 * @param {number} first
+	 * @param {number} last
+	 */
+	#add(number, first, last) {
+		const index = this.#index, object = index.object(number), { kind, rule, coarse, elems, chunkElems } = object;
+		if (kind === KIND.BASE || last < first)
+			return;
+		if (object.chunkCount > 0) {
+			const marks = this.#marks.subarray(object.firstChunk + first, object.firstChunk + last + 1);
+			if (!marks.includes(0))
+				return;
+			marks.fill(1);
+		}
+		if (coarse === NONE)
+			return;
+		if (kind === KIND.LAYOUT && isByColumns(rule)) {
+			if (this.#wholes.has(coarse))
+				return;
+			this.#wholes.add(coarse);
+			this.#add(coarse, 0, Math.ceil(index.object(coarse).elems / index.object(coarse).chunkElems) - 1);
+			return;
+		}
+		this.#add(coarse, first, last);
+		if (kind === KIND.LAYOUT && rule === LAYOUT.JOINED)
+			this.#add(object.beside, first, last);
+		if (kind === KIND.DELTA || (kind === KIND.LAYOUT && rule !== LAYOUT.BLOCKS))
+			return;
+		const from = first * chunkElems, count = Math.min((last + 1) * chunkElems, elems) - from;
+		const grids = [planGrid(index, coarse, from, count, kind === KIND.REFINE ? object.scales : NONE),
+			...(kind === KIND.CODES ? [planGrid(index, number, from, count)] : [])];
+		for (const { scales, zeroPoints, order, factors } of grids)
+			for (const window of [scales, zeroPoints, order, factors])
+				for (const id of window?.chunks ?? [])
+					this.#marks[chunkNumber(index, id)] = 1;
+	}
+}

@@ -2,8 +2,7 @@
 
 import { FILE } from "../format/facts.js";
 import { hasVariant } from "../format/variants.js";
-import { planChunks } from "./needs.js";
-import { planFile } from "./pieces.js";
+import { NeededChunks, planChunks } from "./needs.js";
 
 /** @typedef {import("../format/archive-index.js").Index} Index */
 
@@ -66,8 +65,7 @@ export function planRanges(index, pieces, options) {
  * @param {CoalesceOptions} [options]
  */
 export function planVariant(index, variant, options) {
-	/** @type {Set<number>} */
-	const chunks = new Set();
+	const chunks = new NeededChunks(index);
 	/** @type {Range[]} */
 	const ranges = [];
 	for (let i = 0; i < index.fileCount; i++) {
@@ -75,12 +73,14 @@ export function planVariant(index, variant, options) {
 		if (!hasVariant(file.variants, variant))
 			continue;
 		if (file.kind === FILE.ASSEMBLED)
-			planChunks(index, planFile(index, i, 0, file.size)).forEach((number) => chunks.add(number));
+			for (let j = file.firstExtent; j < file.firstExtent + file.extentCount; j++)
+				chunks.addExtent(index.extent(j));
 		else if (file.codedSize > 0)
 			ranges.push({ offset: index.payloadOffset + file.offset, size: file.codedSize });
 	}
-	for (const number of chunks)
-		ranges.push(chunkRange(index, number));
+	for (let number = 0; number < index.chunkCount; number++)
+		if (chunks.has(number))
+			ranges.push(chunkRange(index, number));
 	return coalesce(ranges, options);
 }
 

@@ -25,8 +25,10 @@ int cli_usage(const char *format, ...)
 	va_list arguments;
 	fprintf(stderr, "%s: ", cli_name);
 	va_start(arguments, format);
-	vfprintf(stderr, format, arguments);
+	char text[2048];
+	vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
+	cli_print_name(stderr, text);
 	fprintf(stderr, " (see %s --help)\n", cli_name);
 	return CLI_USAGE;
 }
@@ -261,16 +263,33 @@ cli_size cli_format_size(uint64_t size)
 	return out;
 }
 
+/* Returns the bytes of the character that the text begins with, if a terminal would obey it and not show it,
+ * and sets its number; else 0: C0, DEL and C1, and those that end lines or change the direction of text. */
+static size_t control_size(const char *text, unsigned *number)
+{
+	const unsigned char *c = (const unsigned char *)text;
+	*number = c[0];
+	if ((c[0] > 0 && c[0] < 0x20) || c[0] == 0x7f)
+		return 1;
+	*number = (c[0] & 31u) << 6 | (c[1] & 63u);
+	if ((c[0] == 0xc2 && c[1] >= 0x80 && c[1] <= 0x9f) || (c[0] == 0xd8 && c[1] == 0x9c))
+		return 2;
+	if (c[0] != 0xe2 || (c[1] != 0x80 && c[1] != 0x81))
+		return 0;
+	*number = 0x2000u | (c[1] & 63u) << 6 | (c[2] & 63u);
+	return *number == 0x200e || *number == 0x200f || (*number >= 0x2028 && *number <= 0x202e) ||
+	               (*number >= 0x2066 && *number <= 0x2069)
+	           ? 3
+	           : 0;
+}
+
 void cli_print_name(FILE *to, const char *name)
 {
-	for (const unsigned char *p = (const unsigned char *)name; *p != 0; p++) {
-		/* U+0080 to U+009F are control characters too. */
-		if (*p == 0xc2 && p[1] >= 0x80 && p[1] <= 0x9f) {
-			fputc('?', to);
-			p++;
-		} else {
-			fputc(*p < 0x20 || *p == 0x7f ? '?' : *p, to);
-		}
+	while (*name) {
+		unsigned number;
+		size_t size = control_size(name, &number);
+		fputc(size > 0 ? '?' : *name, to);
+		name += size > 0 ? size : 1;
 	}
 }
 
@@ -284,8 +303,20 @@ qstore_status cli_trust(qstore_archive *archive, const char *digest, const char 
 
 int cli_print_json(json_t *root)
 {
-	int failed = !root || json_dumpf(root, stdout, JSON_INDENT(2)) != 0;
+	char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
+	int failed = !text;
+	/* Control characters are within strings, which have escapes for them; line feeds are JSON's own. */
+	for (const char *c = text; c && *c;) {
+		unsigned number;
+		size_t size = *c == '\n' ? 0 : control_size(c, &number);
+		if (size > 0)
+			printf("\\u%04x", number);
+		else
+			putchar(*c);
+		c += size > 0 ? size : 1;
+	}
 	putchar('\n');
+	free(text);
 	json_decref(root);
 	return failed ? CLI_FAILED : CLI_OK;
 }

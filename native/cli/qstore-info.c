@@ -101,7 +101,8 @@ static void print_text(const qstore_archive *archive, const char *path)
 	char names[256], digest[QSTORE_DIGEST_SIZE];
 	qstore_get_info(archive, &info);
 	uint64_t raw = raw_size(archive, &info);
-	printf("%s: %s", path, cli_format_size(info.archive_size).text);
+	cli_print_name(stdout, path);
+	printf(": %s", cli_format_size(info.archive_size).text);
 	if (info.file_size < info.archive_size)
 		printf(" (of which this file has %s)", cli_format_size(info.file_size).text);
 	printf(", restored %s, %.2f to 1; index %s\n", cli_format_size(raw).text,

@@ -173,9 +173,11 @@ static int report(const run *r, const options *o, const qstore_unpack_result *re
 		int code = cli_print_json(root);
 		return code == CLI_OK && result->n_damaged > 0 ? CLI_DAMAGED : code;
 	}
-	if (!r->common->quiet && !o->to_stdout)
-		printf("%s: %llu file%s, %s", output, (unsigned long long)result->n_files,
-		       result->n_files == 1 ? "" : "s", cli_format_size(result->size).text);
+	if (!r->common->quiet && !o->to_stdout) {
+		cli_print_name(stdout, output);
+		printf(": %llu file%s, %s", (unsigned long long)result->n_files, result->n_files == 1 ? "" : "s",
+		       cli_format_size(result->size).text);
+	}
 	if (!r->common->quiet && result->n_damaged > 0)
 		printf(", of which %llu could not be restored as a whole", (unsigned long long)result->n_damaged);
 	if (!r->common->quiet && !o->to_stdout)

@@ -3,12 +3,18 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "text.h"
+
 static void format_line(char *text, size_t text_size, const char *format, va_list args)
 {
 	vsnprintf(text, text_size, format, args);
-	for (char *c = text; *c; c++)
-		if ((unsigned char)*c < 0x20 || *c == 0x7f)
-			*c = '?';
+	char *to = text;
+	for (const char *c = text; *c;) {
+		size_t size = qs_text_control(c);
+		*to++ = size > 0 ? '?' : *c;
+		c += size > 0 ? size : 1;
+	}
+	*to = 0;
 }
 
 void qs_error_set(qstore_error *error, qstore_status status, const char *format, ...)

@@ -18,6 +18,22 @@ static inline const char *qs_shown_path(const char *path)
 	return size > QS_PATH_SHOWN_MAX ? path + size - QS_PATH_SHOWN_MAX : path;
 }
 
+/* Returns the bytes of the character that the text begins with, if a terminal would obey it and not show it:
+ * control characters (C0, DEL, C1), and those that end lines or change the direction of text. Else 0. */
+static inline size_t qs_text_control(const char *text)
+{
+	const unsigned char *c = (const unsigned char *)text;
+	if ((c[0] > 0 && c[0] < 0x20) || c[0] == 0x7f)
+		return 1;
+	if ((c[0] == 0xc2 && c[1] >= 0x80 && c[1] <= 0x9f) || (c[0] == 0xd8 && c[1] == 0x9c))
+		return 2;
+	return c[0] == 0xe2 &&
+	               ((c[1] == 0x80 && (c[2] == 0x8e || c[2] == 0x8f || (c[2] >= 0xa8 && c[2] <= 0xae))) ||
+	                (c[1] == 0x81 && c[2] >= 0xa6 && c[2] <= 0xa9))
+	           ? 3
+	           : 0;
+}
+
 /* Appends to a text, in text_size bytes, a line as printf makes it, with the separator before it unless the
  * text is empty. Where that does not fit, the text ends in " …", and later calls add nothing. */
 void qs_text_add(char *text, size_t text_size, const char *separator, const char *format, ...)

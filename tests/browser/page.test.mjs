@@ -235,18 +235,29 @@ browserTest(BROWSERS, "errors say what is wrong, where it is", BOTH, async (brow
 	const closed = await serve(bytes);
 	t.after(() => closed.close());
 
-	const { site, page, stage, press, error, text } = await visit(t, browser, { path: "/?archive=model/damaged.qstore" });
+	const { site, page, hosts, stage, press, error, text } = await visit(t, browser, { path: "/?archive=model/damaged.qstore" });
 	await stage(0, "running");
 	await press(1);
 	assert.match(await error(".step:nth-child(2) > .error"), /damaged.*tensor \S+.*chunk \d+ of \d+/s);
 	assert.equal(await page.$eval(".step", (element) => element.dataset.stage), "running", "the coarser one goes on");
 	for (const [url, message] of [
 		["/?archive=model/picture.qstore", /not a qstore archive/], ["/?archive=model/none.qstore", /no such file/],
-		[`/?archive=${encodeURIComponent(closed.url)}`, /CORS/],
 	]) {
 		await page.goto(site.origin + url);
 		assert.match(await error("#open-error"), message);
 	}
+
+	// A link to another site is opened only after a click, and nothing is asked for before.
+	hosts.clear();
+	await page.goto(`${site.origin}/?archive=${encodeURIComponent(closed.url)}`);
+	await page.waitForSelector("#open-link:not([hidden])");
+	assert.ok((await text("#open-link-text")).includes(new URL(closed.url).host));
+	await new Promise((resolve) => setTimeout(resolve, 500));
+	assert.deepEqual([...hosts], [new URL(site.origin).host]);
+	await page.click("#open-link-yes");
+	assert.match(await error("#open-error"), /CORS/);
+	assert.ok(hosts.has(new URL(closed.url).host));
+	assert.equal(await page.$eval("#open-link", (element) => element.hidden), true);
 
 	// The form refuses it too; then the page opens its own archive.
 	await page.type("#open-url", "model/picture.qstore");

@@ -8,8 +8,9 @@ import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { createDecoder } from "../../js/wasm/module.js";
 import { decodeArchive } from "../reference/decode.mjs";
+import { buildArchive, pairParts } from "./helpers/archive.mjs";
 import { beyond, within } from "./helpers/hostile.mjs";
-import { temporary } from "./helpers/tools.mjs";
+import { decodeCli, temporary } from "./helpers/tools.mjs";
 
 const bin = fileURLToPath(new URL("../../build/bin/", import.meta.url));
 const folder = temporary({ after }), decoder = await createDecoder();
@@ -69,3 +70,33 @@ for (const [name, { bytes, code }] of Object.entries(within(decoder)))
 				assert.match(stderr, MESSAGES.CORRUPT);
 		}
 	});
+
+test("control characters of names reach no terminal", async (t) => {
+	// A bell, an escape sequence, DEL, C1's CSI, a line's end, and marks that change the direction of text.
+	const bad = "a\x07\x1b[2J\x7f\u009b31m\u2028\u202e\u2066\u061cz", place = temporary(t), path = join(place, `m${bad}.qstore`);
+	const parts = pairParts();
+	for (const file of parts.files)
+		file.name = `${file.name}${bad}`;
+	for (const tensor of parts.files.flatMap(({ tensors }) => tensors ?? []))
+		tensor.name += bad;
+	const bytes = buildArchive(decoder, parts);
+	writeFileSync(path, bytes);
+	const damaged = bytes.slice(), at = Buffer.from(bytes).indexOf(Buffer.from(parts.objects[2].data));
+	damaged[at] ^= 1;
+	const broken = join(place, `d${bad}.qstore`);
+	writeFileSync(broken, damaged);
+	const tools = [["qstore-info", path], ["qstore-info", path, "--json"], ["qstore-info", path, "--chunks"],
+		["qstore-info", broken, "--verify"], ["qstore-info", `${path}${bad}`], ["qstore-info", path, `--${bad}`], ["qstore-pack", path],
+		["qstore-mount", broken, join(place, bad)]];
+	for (const args of [[path], [path, "--json", "-f"], [path, "--file", bad], [path, "--tensor", bad], [path, "-p", bad], [broken, "-f"],
+		[broken, "-f", "--keep-going"], [path, "-o", bad], [path, `--${bad}`]])
+		tools.push(["qstore-unpack", ...args], ["qstore-decode", ...args]);
+	for (const [tool, ...args] of tools) {
+		const { stdout, stderr } = spawnSync(tool === "qstore-decode" ? process.execPath : join(bin, tool),
+			tool === "qstore-decode" ? [decodeCli, ...args] : args, { cwd: place, encoding: "utf8" });
+		assert.ok(stdout || stderr, `${tool} says something`);
+		assert.doesNotMatch(stdout + stderr, /[\0-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/, `${tool} ${args.join(" ")}`);
+		if (tool === "qstore-info" && args[1] === "--json")
+			assert.ok(JSON.parse(stdout).files.every(({ name }) => name.endsWith(bad)));
+	}
+});

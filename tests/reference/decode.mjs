@@ -351,7 +351,7 @@ function readBody(r) {
 		named.name = utf8.decode(strings.subarray(named.nameAt, end));
 	}
 	for (const { name } of variants)
-		need(!/[/\\:\x00-\x1f\x7f]/.test(name) && !/^\.{0,2}$/.test(name), "a variant's name that readers reject");
+		need(!/[/\\:\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/.test(name) && !/^\.{0,2}$/.test(name), "a variant's name that readers reject");
 	for (const file of files) {
 		const parts = file.name.split("/");
 		const bad = parts.some((part) => part === "" || part === "." || part === "..");

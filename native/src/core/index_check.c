@@ -4,6 +4,7 @@
 #include "bytes.h"
 #include "index_check.h"
 #include "index_columns.h"
+#include "text.h"
 
 /* Returns the bytes of the UTF-8 sequence at p, 0 if it is malformed (Unicode 15, table 3-7). A zero byte
  * ends the text. */
@@ -61,7 +62,7 @@ static int is_variant_name(const char *name)
 	if (!qs_path_is_safe(name) || strlen(name) > 63)
 		return 0;
 	for (const char *p = name; *p; p++)
-		if ((unsigned char)*p < 0x20 || *p == 0x7f || *p == '/' || *p == '\\' || *p == ':')
+		if (qs_text_control(p) > 0 || *p == '/' || *p == '\\' || *p == ':')
 			return 0;
 	return 1;
 }

@@ -92,7 +92,7 @@ export function buildArchive(decoder, { variants, objects, files, change, compre
 		const elemSize = DTYPES[dtype(object.dtype)].size;
 		object.firstChunk = chunks.length;
 		object.firstPart = parts.length;
-		if (object.elems !== undefined) {
+		if (object.data === undefined) {
 			// Its parts, and its coded chunks, are given, however many bytes they decode to.
 			object.chunks ??= [];
 			for (const chunk of object.chunks)
