@@ -188,7 +188,8 @@ static void restores_chains(void **state)
 	qstore_pack_result two = round_trip(state, 2, paths), three = round_trip(state, 3, paths),
 	                   high = round_trip(state, 1, paths), cast = round_trip(state, 1, paths + 1);
 	assert_true(two.n_delta > 7 && two.n_paired == 0);
-	assert_true(three.n_delta == two.n_delta && three.n_paired == 7);
+	/* INT8 has the other tensors in FP32: those of FP32 are equal, and BF16 is not coded from them. */
+	assert_true(three.n_delta == 7 && three.n_paired == 7);
 	assert_string_equal(three.variants[0].name, "int8");
 	assert_string_equal(three.variants[1].name, "bf16");
 	assert_string_equal(three.variants[2].name, "fp32");
