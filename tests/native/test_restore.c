@@ -195,19 +195,17 @@ static void restores_fixtures(void **state)
 	}
 }
 
+/* A name of more than 100 bytes. */
+#define LONG_NAME                                                                                            \
+	"high/n123456789/n123456789/n123456789/n123456789/n123456789/n123456789/n123456789/n123456789/"          \
+	"n123456789/n12345/long"
+
 static void restores_odd_names(void **state)
 {
 	static const char *const names[] = {
-	    "high/config.json",
-	    "high/config.json.zst",
-	    "high/qstore/index",
-	    "high/_qstore/index",
-	    "high/empty",
-	    "high/mod\xc3\xa8le/\xe5\x90\x8d.txt",
-	    "high/a b",
-	    "high/sub/sub/x",
-	    "high/n123456789/n123456789/n123456789/n123456789/n123456789/n123456789/n123456789/n123456789/"
-	    "n123456789/n12345/long",
+	    "high/config.json",   "high/config.json.zst", "high/qstore/index",
+	    "high/_qstore/index", "high/empty",           "high/mod\xc3\xa8le/\xe5\x90\x8d.txt",
+	    "high/a b",           "high/sub/sub/x",       LONG_NAME,
 	};
 	make_pair(state, QS_BF16);
 	char *text = calloc(1, 40000);

@@ -44,7 +44,8 @@ static void put_code(uint8_t *dst, size_t i, double value)
 
 static double sine(size_t i, size_t cols)
 {
-	return sin((double)(i / cols) / pow(10000, (double)(i % cols) / (double)cols));
+	size_t row = i / cols;
+	return sin((double)row / pow(10000, (double)(i % cols) / (double)cols));
 }
 
 static void sines_f32(rng *r, uint8_t *dst, size_t rows, size_t cols)
@@ -104,8 +105,9 @@ static void few_values(rng *r, uint8_t *dst, size_t rows, size_t cols)
 static void fourier(rng *r, uint8_t *dst, size_t rows, size_t cols)
 {
 	(void)r;
-	for (size_t i = 0; i < rows * cols; i++)
-		put_f32(dst, i, cos(6.283185307179586 * (double)(i / cols * (i % cols)) / (double)rows));
+	for (size_t row = 0; row < rows; row++)
+		for (size_t col = 0; col < cols; col++)
+			put_f32(dst, row * cols + col, cos(6.283185307179586 * (double)(row * col) / (double)rows));
 }
 
 static void causal_mask(rng *r, uint8_t *dst, size_t rows, size_t cols)

@@ -36,9 +36,9 @@ static uint8_t *make_blocks(size_t i)
 {
 	size_t size = block_bytes(i), block = qs_block_size(blocks[i].dtype);
 	size_t scale = blocks[i].dtype == QS_Q6_K ? 208 : 0;
-	uint8_t *bytes = malloc(size);
+	uint8_t *bytes = calloc(1, size);
 	rng r;
-	assert_non_null(bytes);
+	assert_true(bytes && size > 0 && size % block == 0);
 	rng_seed(&r, 3, blocks[i].name, 0);
 	for (size_t k = 0; k < size; k++)
 		bytes[k] = (uint8_t)(rng_next(&r) >> 9);
