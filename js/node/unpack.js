@@ -78,6 +78,7 @@ import { checkForm, fileForm, planTensorOutputs } from "./unpack-tensors.js";
  * @property {ArchiveBytes & { headerSize?: number }} bytes
  * @property {string} [sha256] to compare them with
  * @property {string} [file] the archive's name for it
+ * @property {number} [number] of this file in the archive
  * @property {import("../archive/contents.js").ArchiveTensor} [tensor] the tensor whose bytes it is, without a header
  * @property {Lacking[]} [lacking] what could not be restored
  * @property {string} [damagedName] its name if it lacks bytes
@@ -110,7 +111,10 @@ export async function unpack(archive, options) {
 	};
 	const reading = { signal, onFetch: (/** @type {number} */ bytes) => fetched += bytes };
 	if (write) {
-		if (outputs.length !== 1)
+		// A file that several variants share is one.
+		const [first] = outputs, isFirst = (/** @type {Output} */ each) => each === first ||
+			(each.number !== undefined && each.number === first.number);
+		if (!outputs.length || !outputs.every(isFirst))
 			throw failure(archive, "USAGE", `a stream takes one file, and ${outputs.length} are selected`);
 		await readOutput(archive, outputs[0], reading, async (bytes) => {
 			await write(bytes);
@@ -199,7 +203,8 @@ function planOutputs(archive, options) {
 	checkForm(options);
 	for (const variant of all ? archive.variants : [archive.variant(precision)]) {
 		const folder = all ? `${variant.name}/` : "", named = { precision: variant.name };
-		if (!options.keepGoing)
+		// Selected files or tensors may be complete in a part of the archive.
+		if (!options.keepGoing && !files && !tensors)
 			archive.checkComplete(variant.name);
 		/** @type {Set<string>} */
 		const taken = new Set();
@@ -217,7 +222,7 @@ function planOutputs(archive, options) {
 				throw failure(archive, "USAGE", `file ${file.name} and the selected tensors would have the same name`);
 			// Chunks are checked by their own checksums, files without any by their SHA-256.
 			const sha256 = hashed || archive.files[file.number].kind !== "assembled" ? file.sha256 : undefined;
-			outputs.push({ name: folder + file.name, bytes: file, sha256, file: file.name });
+			outputs.push({ name: folder + file.name, bytes: file, sha256, file: file.name, number: file.number });
 		}
 	}
 	fileMatcher?.checkUsed(archive, "file");

@@ -25,9 +25,9 @@ enum { CLI_NO_MORE = -1, CLI_EXIT = -2 };
 /* Rows of the options that all tools have. */
 /* clang-format off */
 #define CLI_THREADS(text) {'j', "threads", "N", NULL, text, CLI_ONCE}
+#define CLI_JSON {CLI_OPTION_JSON, "json", NULL, NULL, "print the result as JSON", CLI_ONCE}
 #define CLI_COMMON \
 	{'q', "quiet", NULL, NULL, "print nothing but errors", CLI_ONCE}, \
-	{CLI_OPTION_JSON, "json", NULL, NULL, "print the result as JSON", CLI_ONCE}, \
 	{'h', "help", NULL, NULL, "print this text", CLI_ONCE}, \
 	{'V', "version", NULL, NULL, "print the version and the kernels that it has", CLI_ONCE}, \
 	{0, NULL, NULL, NULL, NULL, CLI_ONCE}

@@ -21,6 +21,7 @@ static const cli_option option_table[] = {
      "all chunks are decoded)",
      CLI_ONCE},
     CLI_THREADS("threads for --verify (default: all cores)"),
+    CLI_JSON,
     CLI_COMMON,
 };
 

@@ -52,6 +52,7 @@ static const cli_option option_table[] = {
      CLI_ONCE},
     CLI_THREADS("threads (default: all cores); the archive is the same for all N"),
     {'f', "force", NULL, NULL, "replace an existing archive", CLI_ONCE},
+    CLI_JSON,
     CLI_COMMON,
 };
 

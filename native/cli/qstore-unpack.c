@@ -35,6 +35,7 @@ static const cli_option option_table[] = {
      "restore what is whole of a damaged or cut archive: a file that lacks bytes becomes NAME.damaged, with "
      "zeros for them, and a line about each range of them",
      CLI_ONCE},
+    CLI_JSON,
     CLI_COMMON,
 };
 

@@ -122,6 +122,29 @@ test("of an archive that ends too early comes what it has", async () => {
 	}
 });
 
+test("selected files and tensors are restored from a cut archive that has them", async () => {
+	const archive = await openQstore(path, { workers: false }), cut = join(folder, "cut.qstore");
+	await archive.close();
+	const { index } = archive, fine = index.payloadOffset + index.variant(1).layerOffset;
+	writeFileSync(cut, data.subarray(0, fine + index.variant(1).layerSize / 2));
+	const order = archive.tensorsOf({ precision: "bf16" }).filter((_, i) => archive.tensorList[i].kind !== "literal")
+		.sort((a, b) => index.object(index.tensor(a.number).object).firstChunk - index.object(index.tensor(b.number).object).firstChunk);
+	const first = order.find(({ number }) => archive.tensorList[number].kind === "refine").name, last = order.at(-1).name;
+	for (const run of [async (...args) => spawnSync(join(bin, "qstore-unpack"), args, { cwd: folder, encoding: "utf8" }),
+		async (...args) => decode(folder, ...args)]) {
+		const code = ({ status, code }) => status ?? code;
+		rmSync(join(folder, "out"), { recursive: true, force: true });
+		assert.equal(code(await run(cut, "--tensor", first, "--file", "vocab.txt", "-o", "out")), 0);
+		assert.deepEqual(readdirSync(join(folder, "out")), ["tensors.safetensors", "vocab.txt"]);
+		const beyond = await run(cut, "--tensor", last, "-o", "out/x.bin");
+		assert.equal(code(beyond), 1);
+		assert.match(beyond.stderr, /beyond the end|ends too early/);
+		assert.equal(code(await run(cut, "-o", "out/all")), 1);
+		assert.equal((await run(path, "-p", "all", "--file", "vocab.txt", "-o", "-")).stdout, readFileSync(join(folder, "high/vocab.txt"), "utf8"));
+		assert.equal(code(await run(path, "-p", "all", "--file", "*.json", "-o", "-")), 2);
+	}
+});
+
 test("selected tensors that are whole have their own name", async () => {
 	const copy = damage(data, [data.length - 5000]);
 	rmSync(join(folder, "out"), { recursive: true, force: true });

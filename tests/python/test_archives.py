@@ -61,6 +61,33 @@ class Archives(unittest.TestCase):
             with open(os.path.join(self.model, name), "rb") as a, open(os.path.join(self.restored, "bf16", name), "rb") as b:
                 self.assertEqual(a.read(), b.read(), name)
 
+    def test_files_that_have_tensors_of_one_name(self):
+        folder = os.path.join(self.folder.name, "pipeline")
+        for part, seed in (("unet", "1"), ("vae", "2")):
+            tool("qstore-generate", "--layers", "1", "--hidden", "64", "--intermediate", "96", "--vocab", "100", "--seed", seed, "-o",
+                 os.path.join(folder, part))
+        path = os.path.join(self.folder.name, "pipeline.qstore")
+        qstore.pack(folder, output=path, quantize="none")
+        with self.assertRaisesRegex(KeyError, "is in several files .*: give one of them as file"):
+            qstore.load_file(path)
+        with self.assertRaisesRegex(KeyError, "has no file nowhere"):
+            qstore.load_file(path, file="nowhere")
+        for part in ("unet", "vae"):
+            with qstore.safe_open(path) as f:
+                names = [name for name in f.files() if name.startswith(part) and name.endswith(".safetensors")]
+            expected, found = tensors_of(os.path.join(folder, part)), {}
+            for name in names:
+                found.update(qstore.load_file(path, file=name))
+            self.assertEqual(sorted(expected), sorted(found))
+            for name, (_, _, data) in expected.items():
+                self.assertEqual(bytes(memoryview(found[name]).cast("B")), data, name)
+
+    def test_the_order_of_arguments_is_that_of_safetensors(self):
+        with qstore.safe_open(self.archive, "np", "cpu") as f:
+            self.assertTrue(f.keys())
+        with self.assertRaisesRegex(ValueError, 'device cuda: tensors are loaded for "cpu"'):
+            qstore.safe_open(self.archive, "np", device="cuda")
+
     def test_what_is_whole_of_a_damaged_archive(self):
         with open(self.archive, "rb") as f:
             data = bytearray(f.read())

@@ -69,14 +69,14 @@ class TensorSlice:
 class safe_open:
     """An archive of which one variant's tensors are read.
 
-    path: the archive, or its first part. precision: the variant's name, "low" or "high". framework: "np", or "pt" for
-    PyTorch. base: the model that the archive is a difference to. threads: that decode a tensor; 0: one for each core.
+    path: the archive, or its first part. framework: "np", or "pt" for PyTorch. device: "cpu"; it is there because safetensors
+    has it. precision: the variant's name, "low" or "high". base: the model that the archive is a difference to. threads: that decode a tensor; 0: one for each core.
     digest: the archive's digest, "sha256-…": all bytes are proved by it, else QstoreError INTEGRITY is raised.
 
     Raises QstoreError.
     """
 
-    def __init__(self, path, precision="high", framework="np", base=None, threads=0, digest=None):
+    def __init__(self, path, framework="np", device="cpu", *, precision="high", base=None, threads=0, digest=None):
         self._changed = threading.Condition()  # of the next two fields
         self._archive = c_void_p()
         self._readers = 0
@@ -86,6 +86,8 @@ class safe_open:
             raise TypeError("a path is needed, not None")
         if framework not in ("np", "pt"):
             raise ValueError(f"framework {framework}: give \"np\" or \"pt\"")
+        if str(device) != "cpu":
+            raise ValueError(f"device {device}: tensors are loaded for \"cpu\"; move them from there")
         call("qstore_open", path_bytes(path), byref(self._archive))
         try:
             if digest is not None:
@@ -150,9 +152,13 @@ class safe_open:
                 self._readers -= 1
                 self._changed.notify_all()
 
-    def keys(self):
-        """The names of the variant's tensors, in the archive's order."""
-        return list(self._tensors)
+    def keys(self, file=None):
+        """The names of the variant's tensors, in the archive's order. file: only those of this file."""
+        if file is None:
+            return list(self._tensors)
+        if file not in self.files():
+            raise KeyError(f"the archive has no file {file} at this precision")
+        return [name for name, tensors in self._tensors.items() if any(self.file_name(tensor) == file for tensor in tensors)]
 
     def digest(self):
         """The archive's digest, "sha256-…"."""
@@ -165,9 +171,10 @@ class safe_open:
         """The names in the order of their bytes, which is that of keys()."""
         return self.keys()
 
-    def size(self):
-        """The bytes of all tensors of the variant."""
-        return sum(tensor.size for tensors in self._tensors.values() for tensor in tensors)
+    def size(self, file=None):
+        """The bytes of all tensors of the variant. file: only those of this file."""
+        return sum(tensor.size for tensors in self._tensors.values() for tensor in tensors
+                   if file is None or self.file_name(tensor) == file)
 
     def files(self):
         """The names of the variant's files."""
@@ -237,17 +244,18 @@ def c_char_array(data):
     return cast((c_char * len(data)).from_buffer(data), c_void_p)
 
 
-def load_file(path, precision="high", framework="np", base=None, threads=0, progress=None, digest=None):
-    """All tensors of a variant: a dict from names to arrays. The other arguments are those of safe_open.
+def load_file(path, device="cpu", *, file=None, progress=None, **options):
+    """All tensors of a variant: a dict from names to arrays. The options are those of safe_open.
 
+    file: only the tensors of this file. It is needed where several files have tensors of one name (a pipeline's models, say).
     progress: called with "reading", the bytes that are done and all bytes. An exception that it raises ends the loading.
     """
-    with safe_open(path, precision, framework, base, threads, digest) as archive:
-        loaded, done, total = {}, 0, archive.size()
-        for name in archive.keys():
-            loaded[name] = archive.get_tensor(name, progress=progress and (
+    with safe_open(path, device=device, **options) as archive:
+        loaded, done, total = {}, 0, archive.size(file)
+        for name in archive.keys(file):
+            loaded[name] = archive.get_tensor(name, file, progress and (
                 lambda phase, part, _, before=done: progress(phase, before + part, total)))
-            done += archive.get_slice(name).get_size()
+            done += archive.get_slice(name, file).get_size()
             if progress:
                 progress("reading", done, total)
         return loaded

@@ -100,7 +100,12 @@ static qstore_status restore_all(const qstore_archive *archive, const qstore_unp
 static qstore_status write_stream(const qstore_archive *archive, const qstore_unpack_options *options,
                                   const qs_targets *targets, qstore_error *error)
 {
-	if (targets->n_outputs != 1)
+	const qs_output *outputs = targets->outputs;
+	int is_one = targets->n_outputs > 0;
+	/* A file that several variants share is one. */
+	for (size_t i = 1; i < targets->n_outputs; i++)
+		is_one &= outputs[i].file != QS_NONE && outputs[i].file == outputs[0].file;
+	if (!is_one)
 		return qs_fail(error, QSTORE_USAGE, "%s: a stream takes one file, and %zu are selected",
 		               archive->path, targets->n_outputs);
 	return qs_stream(archive, targets->outputs, options->sha256, options->write, options->user,

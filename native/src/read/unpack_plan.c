@@ -133,10 +133,14 @@ static qstore_status add_variant(unpack_planner *u, uint32_t variant, const char
 	return QSTORE_OK;
 }
 
-/* Fails with TRUNCATED if the archive is a prefix that lacks the variant's layer. */
-static qstore_status check_size(const qstore_archive *archive, uint32_t variant, qstore_error *error)
+/* Fails with TRUNCATED if the archive is a prefix that lacks some of the variant's layer. Selected files or
+ * tensors may be complete all the same. */
+static qstore_status check_size(const unpack_planner *u, uint32_t variant, qstore_error *error)
 {
+	const qstore_archive *archive = u->archive;
 	qs_variant asked, held;
+	if (u->options->keep_going || u->options->files || u->options->tensors)
+		return QSTORE_OK;
 	qs_index_variant(&archive->index, variant, &asked);
 	if (archive->source.size >= qs_archive_prefix_size(archive, variant))
 		return QSTORE_OK;
@@ -159,15 +163,14 @@ static qstore_status add_asked(unpack_planner *u, qstore_error *error)
 	uint32_t number;
 	if (strcmp(precision, "all") != 0) {
 		status = qstore_find_variant(archive, precision, &number, error);
-		if (!status && !u->options->keep_going)
-			status = check_size(archive, number, error);
+		if (!status)
+			status = check_size(u, number, error);
 		return status ? status : add_variant(u, number, NULL, error);
 	}
 	for (number = 0; number < archive->index.n_variants && !status; number++) {
 		qs_variant variant;
 		qs_index_variant(&archive->index, number, &variant);
-		if (!u->options->keep_going)
-			status = check_size(archive, number, error);
+		status = check_size(u, number, error);
 		if (!status)
 			status = add_variant(u, number, variant.name, error);
 	}
