@@ -6,10 +6,11 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { openQstore } from "../../js/node/open.js";
 import { createDecoder } from "../../js/wasm/module.js";
 import { decodeArchive } from "../reference/decode.mjs";
 import { buildArchive, pairParts } from "./helpers/archive.mjs";
-import { beyond, within } from "./helpers/hostile.mjs";
+import { beyond, within, zeros } from "./helpers/hostile.mjs";
 import { decodeCli, temporary } from "./helpers/tools.mjs";
 
 const bin = fileURLToPath(new URL("../../build/bin/", import.meta.url));
@@ -70,6 +71,25 @@ for (const [name, { bytes, code }] of Object.entries(within(decoder)))
 				assert.match(stderr, MESSAGES.CORRUPT);
 		}
 	});
+
+test("an honest index of 100,000 tensors and 2 million chunks opens", async () => {
+	const n = 100_000, one = zeros("BF16", 2, 20 * 2 ** 19), size = 2 * one.elems;
+	const numbers = Array.from({ length: n }, (_, i) => i);
+	const bytes = buildArchive(decoder, {
+		variants: [{ name: "bf16", dtype: "BF16" }], objects: numbers.map(() => ({ ...one })),
+		files: [{
+			name: "m", variants: 1, sha256: "00".repeat(32), size: n * size, extents: numbers.map((i) => [i, 0, size]),
+			tensors: numbers.map((i) => ({ name: `layers.${i}.weight`, dtype: "BF16", shape: [20, 2 ** 19], offset: i * size, object: i })),
+		}],
+	});
+	const path = stored(bytes), { status, stderr, stdout } = limited(bound(bytes.length), "qstore-info", path);
+	assert.equal(status, 0, stderr);
+	assert.ok(stdout.includes(`layers.${n - 1}.weight`));
+	const archive = await openQstore(path, { workers: false });
+	assert.equal(archive.tensorList.length, n);
+	assert.ok(archive.variant().downloadSize <= bytes.length);
+	await archive.close();
+});
 
 test("control characters of names reach no terminal", async (t) => {
 	// A bell, an escape sequence, DEL, C1's CSI, a line's end, and marks that change the direction of text.
