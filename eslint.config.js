@@ -34,7 +34,7 @@ export default [
 	// It hands functions to a page.
 	folder(["web/picture.mjs"], node, browser),
 	// The library runs in browsers, workers and Node: it looks whether a global is there before it uses one that some of them lack.
-	folder(["js/*.js", "js/{archive,decode,format,plan,source,util,wasm}/**"], { location: "readonly", Response: "readonly" }),
+	folder(["js/*.js", "js/{archive,decode,format,plan,serve,source,util,wasm}/**"], { location: "readonly", Response: "readonly" }),
 	folder(["js/browser/**", "js/adapters/**", "web/*.js", "web/views/**"], browser, worker),
 	folder(["web/sw.js"], serviceworker, { importScripts: "readonly" }),
 	// Tests run in Node, and hand functions to pages in browsers.

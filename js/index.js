@@ -4,6 +4,7 @@ export { ArchiveBytes, ArchiveFile, ArchiveTensor } from "./archive/contents.js"
 export { Archive } from "./archive/archive.js";
 export { TensorData } from "./archive/tensor-data.js";
 export { fileBlob, fileResponse } from "./archive/blob.js";
+export { createHandler } from "./browser/handler.js";
 export { openQstore } from "./browser/open.js";
 export { opfsStore } from "./browser/opfs.js";
 export { QstoreError } from "./error.js";
@@ -30,6 +31,15 @@ export { STATUS } from "./status.js";
 /** @typedef {import("./archive/tensors.js").LoadOptions} LoadOptions */
 /** @typedef {import("./archive/tensors.js").Progress} Progress */
 /** @typedef {import("./archive/upgrade.js").UpgradeOptions} UpgradeOptions */
+/** @typedef {import("./serve/handler.js").Handler} Handler */
+/**
+ * @template [Input=import("./archive/open.js").SourceInput]
+ * @typedef {import("./serve/handler.js").HandlerOptions<Input>} HandlerOptions
+ */
+/**
+ * @template [Input=import("./archive/open.js").SourceInput]
+ * @typedef {import("./serve/handler.js").Route<Input>} Route
+ */
 /** @typedef {import("./source/cached-source.js").CachedSource} CachedSource */
 /** @typedef {import("./source/cached-source.js").CacheFolder} CacheFolder */
 /** @typedef {import("./source/cached-source.js").CacheStore} CacheStore */

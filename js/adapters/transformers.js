@@ -1,7 +1,7 @@
 /** An archive as a model repository for @huggingface/transformers 4, with all its precisions. */
 
 import { fileResponse } from "../archive/blob.js";
-import { findFile } from "./find.js";
+import { findFile } from "../archive/find-file.js";
 
 /** @typedef {import("../archive/archive.js").Archive} Archive */
 

@@ -3,7 +3,7 @@
 import { QstoreError } from "../error.js";
 import { hex } from "../util/hex.js";
 import { fileBlob } from "../archive/blob.js";
-import { findFile } from "./find.js";
+import { findFile } from "../archive/find-file.js";
 
 /** @typedef {import("../archive/archive.js").Archive} Archive */
 

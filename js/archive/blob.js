@@ -30,6 +30,12 @@ const KEPT_WHOLE = 4;
 /** Slices of at most this many bytes are streamed from kept blocks, longer ones straight from the archive. */
 const SHORT_STREAM = 4 * BLOCK_SIZE;
 
+/** Media types by the ends of names. There are none that a browser would run on the page's behalf, such as HTML. */
+const TYPES = new Map([
+	[".json", "application/json"], [".wasm", "application/wasm"],
+	[".txt", "text/plain; charset=utf-8"], [".md", "text/plain; charset=utf-8"], [".jinja", "text/plain; charset=utf-8"],
+]);
+
 /**
  * A file as a Blob, whose bytes are restored when they are read. Its own methods and properties work: `size`, `slice`, `arrayBuffer`,
  * `bytes`, `text`, `stream` and `name`. The browser itself sees an empty Blob (in postMessage, URL.createObjectURL, FileReader and
@@ -67,8 +73,8 @@ export function fileResponse(file, { headers, range, signal } = {}) {
 	if (part)
 		all.set("content-range", `bytes ${start}-${end - 1}/${file.size}`);
 	if (!all.has("content-type"))
-		all.set("content-type", file.name.endsWith(".json") ? "application/json" : "application/octet-stream");
-	return new Response(streamOf(() => file.chunks(start, end, { signal })), { status: part ? 206 : 200, headers: all });
+		all.set("content-type", TYPES.get(/\.\w+$/.exec(file.name)?.[0] ?? "") ?? "application/octet-stream");
+	return new Response(streamOf((left) => file.chunks(start, end, { signal: left }), signal), { status: part ? 206 : 200, headers: all });
 }
 
 /**

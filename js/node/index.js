@@ -3,6 +3,7 @@
 export * from "../index.js";
 export { defaultCacheFolder, folderStore } from "./cache-folder.js";
 export { FileSource, handleSource, openFile } from "./file-source.js";
+export { createHandler } from "./handler.js";
 export { openQstore } from "./open.js";
 export { repair } from "./repair.js";
 export { unpack } from "./unpack.js";

@@ -115,11 +115,11 @@ test("its parts are found by name, with types", async () => {
 
 // The exports of the package's entries. A name that is added or goes is a change of the public interface: CHANGELOG.md.
 const VALUES = ["Archive", "ArchiveBytes", "ArchiveFile", "ArchiveTensor", "HttpError", "QstoreError", "STATUS", "SourceChangedError",
-	"TensorData", "blobSource", "bytesSource", "fileBlob", "fileResponse", "httpSource", "openQstore", "opfsStore"];
+	"TensorData", "blobSource", "bytesSource", "createHandler", "fileBlob", "fileResponse", "httpSource", "openQstore", "opfsStore"];
 const TYPES = ["BaseInput", "BlobOptions", "CacheFolder", "CacheOptions", "CacheStore", "CachedSource", "FileBlob", "FileInfo",
-	"HttpOptions",
+	"Handler", "HandlerOptions", "HttpOptions",
 	"HttpSource", "Limits", "LoadOptions", "OpenOptions", "PrecisionOptions", "Progress", "RandomAccessFile", "ReadOptions",
-		"ResponseOptions", "Salvaged",
+		"ResponseOptions", "Route", "Salvaged",
 	"Source", "SourceInput", "StatusName", "TensorInfo", "TypedArray", "UpgradeOptions", "Variant", "WorkerOptions"];
 const NODE_VALUES = [...VALUES, "FileSource", "defaultCacheFolder", "folderStore", "handleSource", "openFile", "repair", "unpack"];
 const NODE_TYPES = [...TYPES, "Damage", "NodeInput", "OpenFile", "RepairOptions", "Repaired", "UnpackOptions", "UnpackProgress", "Unpacked"];

@@ -45,7 +45,7 @@ test("the README's example runs", async (t) => {
 
 const reference = examplesOf("docs/javascript.md"), EXPECTED = [/^int8 I8 \d+ \d+\nbf16 BF16 \d+ \d+\n\d+ \d+\n$/,
 	/^BF16 \[ 64 \] little Uint16Array\(64\)[\s\S]*llama 8 \d+ 200 false 64\n$/,
-	/^\d+\n$/, /^BF16 1\n$/, /^\d+ undefined\n$/, /^\d+ \d+ 0\n$/];
+	/^\d+\n$/, /^BF16 1\n$/, /^\d+ undefined\n$/, /^llama\n206\n\d+\n$/, /^\d+ \d+ 0\n$/];
 test("the reference's examples are all checked", () => assert.equal(reference.length, EXPECTED.length));
 reference.forEach((code, i) => test(`example ${i + 1} of docs/javascript.md runs`,
 	async (t) => assert.match(await run(t, code), EXPECTED[i])));

@@ -1,6 +1,6 @@
-/** Finds the files that runtimes ask for. */
+/** Finds the file that somebody asks for by its name alone. */
 
-/** @typedef {import("../archive/archive.js").Archive} Archive */
+/** @typedef {import("./archive.js").Archive} Archive */
 
 /**
  * The file with a name: that of the preferred precision, else that of the finest precision that has such a file; undefined if none has.
