@@ -10,12 +10,15 @@ import { openQstore } from "./node/open.js";
 import { PipeSource } from "./node/pipe.js";
 import { ProgressBar, formatSize } from "./node/progress.js";
 import { repair } from "./node/repair.js";
+import { startServer } from "./node/server.js";
 import { unpack } from "./node/unpack.js";
+import { onAbort } from "./util/abort.js";
 
 const NAME = "qstore-decode";
 
 const HELP = `Usage: ${NAME} FILE.qstore|URL|- [--precision int8|bf16|fp16|low|high|all] [-o DIR|-]
        ${NAME} FILE.qstore|URL --repair COPY
+       ${NAME} serve FOLDER|FILE.qstore|URL...      (see ${NAME} serve --help)
 
 Restores a model's files from an archive, byte for byte; checksums of all bytes are checked.
 The first part of an archive is enough for the coarse precision; of a URL, and of standard input ("-"), no more is read.
@@ -50,6 +53,26 @@ verified; with --keep-going, files that are not whole have names that end in .da
 before it is written.
 `;
 
+const SERVE_HELP = `Usage: ${NAME} serve FOLDER|FILE.qstore|URL... [--port N] [--host ADDRESS]
+
+Serves the original files of archives over HTTP, to programs that know nothing of archives. Those of llama.qstore are at
+  /llama/PRECISION/FILE           a precision's name, low, or high
+  /llama/FILE                     the finest precision
+  /llama/resolve/REVISION/FILE    as a hub has them; a revision that is a precision's name chooses it
+In a FOLDER, all files named *.qstore are served: FOLDER/me/llama.qstore as /me/llama/. A folder's path, and /, is answered by a list.
+
+      --port N              default 8080; 0: any free one
+      --host ADDRESS        default 127.0.0.1, which only this machine reaches; 0.0.0.0 lets all others in
+      --allow-origin ORIGIN pages of this origin may read the files ("*": all)
+  -j, --threads N           threads (default: all cores)
+      --header "N: V"       send this header with each request (repeatable; for URLs)
+      --base OLD            of archives that were packed with one: the model that they are a difference to
+  -q, --quiet               print nothing but errors
+  -h, --help                this text
+
+It prints its address, and serves until it is interrupted (Ctrl-C).
+`;
+
 /** Options that mean nothing with --repair. */
 const FOR_FILES = /** @type {const} */ ([
 	"output", "precision", "file", "tensor", "as", "force", "keep-going", "sha256", "cache", "cache-key", "base",
@@ -66,18 +89,24 @@ const SIGNALS = /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"]);
 /** An error of the command line. */
 class UsageError extends Error {}
 
-/** @param {string[]} args */
-function parse(args) {
-	/** @type {ReturnType<typeof parseAll>} */
-	let parsed;
+/**
+ * Parses options. A fault that Node finds in them is an error of the command line.
+ * @template T
+ * @param {() => T} parseOptions
+ */
+function checked(parseOptions) {
 	try {
-		parsed = parseAll(args);
+		return parseOptions();
 	} catch (error) {
 		// Node's message goes on with advice about "--".
 		const [message] = /** @type {Error} */ (error).message.split(/[.\n]/);
 		throw new UsageError(message.replace(/^./, (c) => c.toLowerCase()));
 	}
-	const { values, positionals } = parsed;
+}
+
+/** @param {string[]} args */
+function parse(args) {
+	const { values, positionals } = checked(() => parseAll(args));
 	if (values.help || values.version)
 		return { ...values, archive: "", threads: 1, headers: {} };
 	if (positionals.length === 0)
@@ -95,24 +124,35 @@ function parse(args) {
 		throw new UsageError("--keep-going is for a folder: what is on standard output has no other name");
 	if (values.as !== undefined && !values.tensor)
 		throw new UsageError("--as is for tensors: select some with --tensor");
-	const threads = values.threads === undefined ? availableParallelism() : Number(values.threads);
-	if (!/^\d+$/.test(values.threads ?? "1") || threads < 1 || threads > 1024)
-		throw new UsageError(`-j needs a number of threads, not ${values.threads}`);
+	const threads = threadsOf(values.threads);
 	if (values.cache !== undefined && values["no-cache"])
 		throw new UsageError("--cache and --no-cache contradict each other");
 	if (values["cache-key"] !== undefined && values["no-cache"])
 		throw new UsageError("--cache-key and --no-cache contradict each other");
 	if (values.cache === "")
 		throw new UsageError("--cache needs a folder");
+	return { ...values, archive: positionals[0], threads, headers: headersOf(values.header) };
+}
+
+/** @param {string | undefined} text */
+function threadsOf(text) {
+	const threads = text === undefined ? availableParallelism() : Number(text);
+	if (!/^\d+$/.test(text ?? "1") || threads < 1 || threads > 1024)
+		throw new UsageError(`-j needs a number of threads, not ${text}`);
+	return threads;
+}
+
+/** @param {string[]} [lines] */
+function headersOf(lines = []) {
 	/** @type {Record<string, string>} */
 	const headers = {};
-	for (const header of values.header ?? []) {
+	for (const header of lines) {
 		const match = /^([^\s:]+):\s*(.*)$/.exec(header);
 		if (!match)
 			throw new UsageError(`--header needs "Name: value", not ${header}`);
 		headers[match[1].toLowerCase()] = match[2];
 	}
-	return { ...values, archive: positionals[0], threads, headers };
+	return headers;
 }
 
 /** @param {string[]} args */
@@ -274,6 +314,48 @@ async function runRepair({ archive: place, headers, digest, quiet, json }, copy,
 }
 
 /**
+ * Serves archives until the signal aborts.
+ * @param {string[]} args
+ * @param {AbortSignal} signal
+ * @returns {Promise<number>} the exit code
+ */
+async function runServe(args, signal) {
+	const { values, positionals: places } = checked(() => parseArgs({
+		args,
+		allowPositionals: true,
+		options: {
+			port: { type: "string" },
+			host: { type: "string" },
+			"allow-origin": { type: "string" },
+			threads: { type: "string", short: "j" },
+			header: { type: "string", multiple: true },
+			base: { type: "string" },
+			quiet: { type: "boolean", short: "q" },
+			help: { type: "boolean", short: "h" },
+		},
+	}));
+	if (values.help) {
+		print(SERVE_HELP);
+		return 0;
+	}
+	if (places.length === 0)
+		throw new UsageError("no archive given");
+	const { port = "8080", host = "127.0.0.1", base, quiet } = values;
+	if (!/^\d{1,5}$/.test(port) || Number(port) > 65535)
+		throw new UsageError(`--port needs a number up to 65535, not ${port}`);
+	const server = await startServer({
+		places, port: Number(port), host, base, threads: threadsOf(values.threads), requestHeaders: headersOf(values.header),
+		allowOrigin: values["allow-origin"],
+		onError: (error) => process.stderr.write(`${NAME}: ${line(/** @type {Error} */ (error).message)}\n`),
+	});
+	if (!quiet)
+		print(`${server.url}: ${server.count} archive${server.count === 1 ? "" : "s"}\n`);
+	await new Promise((resolve) => onAbort(signal, () => resolve(undefined)));
+	await server.close();
+	return 0;
+}
+
+/**
  * All of a text to standard output, now.
  * @param {string} text
  */
@@ -332,6 +414,8 @@ async function main(args) {
 		});
 	}
 	try {
+		if (args[0] === "serve")
+			return await runServe(args.slice(1), controller.signal);
 		const options = parse(args);
 		if (options.help)
 			print(HELP);

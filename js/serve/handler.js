@@ -47,10 +47,18 @@ import { comparePatterns, matchPattern, parsePattern } from "./routes.js";
  */
 export function handlerOn(openQstore, { routes, maxOpen = 8, closeAfter = 60, headers, onError }) {
 	const archives = new OpenArchives(maxOpen, closeAfter * 1000);
+	/** @type {{ archive: any, options: Record<string, unknown>, open: () => Promise<Archive> }[]} */
+	const openers = [];
 	const served = Object.entries(routes).map(([path, given]) => {
 		/** @type {Route<any>} */
 		const { archive, precision, ...options } = isRoute(given) ? given : { archive: given };
-		return { path, pattern: parsePattern(path), archive, precision, open: () => openQstore(archive, options) };
+		// Routes of one archive share it.
+		let opener = openers.find((each) => each.archive === archive && areEqual(each.options, options));
+		if (!opener) {
+			opener = { archive, options, open: () => openQstore(archive, options) };
+			openers.push(opener);
+		}
+		return { path, pattern: parsePattern(path), precision, opener };
 	}).sort((a, b) => comparePatterns(a.pattern, b.pattern));
 
 	/**
@@ -62,12 +70,13 @@ export function handlerOn(openQstore, { routes, maxOpen = 8, closeAfter = 60, he
 		const found = served.flatMap((route) => {
 			const match = matchPattern(route.pattern, url);
 			return match ? [{ route, match }] : [];
-		});
+			// Another route may have files in the folder of all precisions.
+		}).sort((a, b) => Number(a.match.above) - Number(b.match.above));
 		if (found.length > 0 && request.method !== "GET" && request.method !== "HEAD")
 			return failure(405, "only GET and HEAD are answered here", { allow: "GET, HEAD" });
 		for (const { route, match } of found) {
 			try {
-				const { archive, release } = await archives.borrow(route, request.signal);
+				const { archive, release } = await archives.borrow(route.opener, request.signal);
 				try {
 					const response = await answerFrom(archive, route, match, request, (file) => lazily(route, file, request));
 					if (response)
@@ -97,7 +106,7 @@ export function handlerOn(openQstore, { routes, maxOpen = 8, closeAfter = 60, he
 		async* chunks(start, end, { signal }) {
 			let release;
 			try {
-				const loan = await archives.borrow(route, signal);
+				const loan = await archives.borrow(route.opener, signal);
 				({ release } = loan);
 				const file = loan.archive.file(name, { precision });
 				if (file.sha256 !== sha256)
@@ -107,7 +116,7 @@ export function handlerOn(openQstore, { routes, maxOpen = 8, closeAfter = 60, he
 				if (!signal?.aborted)
 					onError?.(error, request);
 				if (error instanceof Error && error.name === "SourceChangedError")
-					archives.drop(route);
+					archives.drop(route.opener);
 				throw error;
 			} finally {
 				release?.();
@@ -251,6 +260,14 @@ function failure(status, text, headers) {
 function reason(error) {
 	const status = error instanceof Error && "status" in error ? `, its server answered ${error.status}` : "";
 	return error instanceof QstoreError ? MESSAGES[error.code] + status : "an internal error";
+}
+
+/**
+ * @param {Record<string, unknown>} a
+ * @param {Record<string, unknown>} b
+ */
+function areEqual(a, b) {
+	return [a, b].every((one) => Object.keys(one).every((name) => a[name] === b[name]));
 }
 
 /**

@@ -1,8 +1,9 @@
 // How fast other programs read an archive: through qstore-mount, beside qstore-unpack, and in Python, beside NumPy that reads the raw
-// safetensors files. node tests/bench/readers.mjs ARCHIVE MODEL [--passes N] [--json FILE]
+// safetensors files; and what clients of `qstore-decode serve` get. node tests/bench/readers.mjs ARCHIVE MODEL [--passes N] [--json FILE]
 // MODEL: the folder that the archive's finest variant was made of.
 import { spawn, spawnSync } from "node:child_process";
 import { accessSync, appendFileSync, closeSync, constants, existsSync, mkdtempSync, openSync, readSync, readdirSync, rmSync, rmdirSync, statSync } from "node:fs";
+import { get } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -62,6 +63,26 @@ async function mounted(use) {
 	}
 }
 
+/** The seconds in which clients, at once, get all files of the finest variant from `qstore-decode serve`. */
+async function served(clients) {
+	const child = spawn(process.execPath, [join(root, "js/cli.js"), "serve", archive, "--port", "0"], { stdio: ["ignore", "pipe", "inherit"] });
+	const ended = new Promise((resolve) => child.on("close", resolve));
+	try {
+		const [url] = /^http:\S+\//.exec(String(await new Promise((resolve) => child.stdout.once("data", resolve))));
+		const path = (await (await fetch(url)).json()).archives[0].path.slice(1), start = performance.now();
+		await Promise.all(Array.from({ length: clients }, async () => {
+			for (const name of weights)
+				await new Promise((resolve, reject) => get(`${url}${path}${name}`, (response) => {
+					response.resume().on("end", resolve).on("error", reject);
+				}).on("error", reject));
+		}));
+		return (performance.now() - start) / 1000;
+	} finally {
+		child.kill("SIGINT");
+		await ended;
+	}
+}
+
 function unpack() {
 	const folder = mkdtempSync(join(memory, "qstore-bench-")), start = performance.now();
 	const { status, stderr } = spawnSync(tool("qstore-unpack"), [archive, "-q", "-o", join(folder, "out")], { encoding: "utf8" });
@@ -114,6 +135,8 @@ const canMount = (() => {
 for (let pass = 0; pass < Number(passes); pass++) {
 	keep("qstore-unpack, into memory", unpack());
 	keep("raw files, from the page cache", readAll(model));
+	for (const clients of [1, 8])
+		keep(`qstore-decode serve, ${clients} client${clients > 1 ? "s" : ""}`, await served(clients), clients * size);
 	for (const [name, way] of python ? Object.entries(LOADS) : [])
 		keep(`Python: ${name}`, load(way));
 	if (!canMount)

@@ -211,6 +211,16 @@ test("a few archives stay open, the least recently used is closed, and idle ones
 	assert.ok(sources.every(({ opened }, i) => opened - started[i] <= 2), "shared by those that wait");
 });
 
+test("routes of one archive share it, and its own folder comes before that of its precisions", async (t) => {
+	const source = counted();
+	const { ask } = handlerFor(t, { routes: { "/m/{precision}": source, "/m": source, "/m/resolve/{revision}": source } });
+	for (const place of ["/m/int8/config.json", "/m/config.json", "/m/resolve/main/config.json"])
+		assert.deepEqual(await bodyOf(await ask(place)), contentOf("config.json"), place);
+	assert.equal(source.opened, 1);
+	for (const place of ["/m", "/m/"])
+		assert.equal((await (await ask(place)).json()).files.length, files.length);
+});
+
 test("an open archive of the caller stays open", async (t) => {
 	const archive = await openQstore(path, { workers: false });
 	t.after(() => archive.close());
