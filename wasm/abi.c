@@ -94,7 +94,7 @@ int qs_body(const uint8_t *src, size_t src_size, uint8_t *dst, size_t dst_size, 
 	if (status)
 		return status;
 	qs_index index;
-	return qs_index_open(&index, dst, dst_size, header.payload_size);
+	return qs_index_open_body(&index, &header, dst);
 }
 
 static uint64_t load_pair(const uint32_t *words)

@@ -28,9 +28,10 @@ export async function readIndex(source, decoder, options, check) {
 	let head = await source.read(0, FIRST_READ, options);
 	if (head.length <= INDEX_OFFSET)
 		throw new QstoreError("NOT_QSTORE", `${name}not a qstore archive`);
+	const newer = `${name}made by a newer qstore: this one reads format version 1.0`;
 	const header = named(() => decoder.indexHeader(head.subarray(INDEX_OFFSET)), {
 		NOT_QSTORE: `${name}not a qstore archive`,
-		NEWER: `${name}made by a newer qstore: this one reads format version 1`,
+		NEWER: newer,
 		TRUNCATED: `${name}ends inside the index`,
 		OLDER: `${name}made by an older qstore, whose layout is no longer read: pack the model again`,
 		CORRUPT: `${name}the index header is damaged`,
@@ -55,7 +56,7 @@ export async function readIndex(source, decoder, options, check) {
 	}
 	await check?.(head.subarray(INDEX_OFFSET, size));
 	const body = named(() => decoder.indexBody(head.subarray(INDEX_OFFSET)),
-		{ CORRUPT: `${name}the index is damaged`, LIMIT: `${name}${OVER_LIMIT}` }, name);
+		{ NEWER: newer, CORRUPT: `${name}the index is damaged`, LIMIT: `${name}${OVER_LIMIT}` }, name);
 	return { index: new Index(body, header), head };
 }
 

@@ -75,5 +75,6 @@ export async function* salvage(read, size, pieceAt, remote, options) {
  * @returns {error is QstoreError}
  */
 function isDamage(error, remote) {
-	return error instanceof QstoreError && (["CORRUPT", "TRUNCATED", "INTEGRITY"].includes(error.code) || (error.code === "IO" && !remote));
+	return error instanceof QstoreError &&
+		(["CORRUPT", "TRUNCATED", "INTEGRITY", "NEWER"].includes(error.code) || (error.code === "IO" && !remote));
 }

@@ -1,6 +1,6 @@
 /** Jobs: a chunk with everything that it builds on, which a thread or a worker decodes at once. */
 
-import { OTHER_BYTES } from "../wasm/decoder.js";
+import { NEWER_CODING, OTHER_BYTES } from "../wasm/decoder.js";
 import { QstoreError } from "../error.js";
 
 /** @typedef {import("../wasm/decoder.js").Decoder} Decoder */
@@ -41,7 +41,7 @@ import { QstoreError } from "../error.js";
 export class ChunkError extends QstoreError {
 	/**
 	 * @param {import("../error.js").StatusName} code
-	 * @param {string} message a predicate, "is damaged …", whose subject the caller adds
+	 * @param {string} message a predicate, "is damaged …" or "needs a newer qstore …", whose subject the caller adds
 	 * @param {number} level 0: the job's own chunk; 1: the one that it builds on; 2: the one that that builds on …
 	 */
 	constructor(code, message, level) {
@@ -61,7 +61,8 @@ export function decodeJob(decoder, job) {
 	try {
 		return decodeLevel(decoder, job, 0);
 	} catch (error) {
-		// Whichever check failed first, the cause is the coarsest chunk whose coded bytes are damaged.
+		// Whichever check failed first, the cause is the coarsest chunk whose coded bytes are damaged. Such bytes may also look like
+		// those of a newer version.
 		throw error instanceof ChunkError && findDamage(decoder, job) || error;
 	}
 }
@@ -75,7 +76,8 @@ export function decodeJob(decoder, job) {
 function decodeLevel(decoder, job, level) {
 	const { chunk, layout, size = 0, values, coarse, codes, coarseGrid, check } = job;
 	/** @param {string} what @param {number} [at] */
-	const damaged = (what, at = level) => new ChunkError("CORRUPT", `is damaged: ${what}`, at);
+	const damaged = (what, at = level) => what === NEWER_CODING ? new ChunkError("NEWER", `needs a newer qstore: ${what}`, at) :
+		new ChunkError("CORRUPT", `is damaged: ${what}`, at);
 	if (values) {
 		if (check !== undefined && decoder.xxh3(values) !== check)
 			throw damaged("it is not what the base had");

@@ -43,7 +43,8 @@ export class JobRunner {
 				if (!(error instanceof ChunkError))
 					throw error;
 				const { level } = error, damaged = atLevel(job, level).chunk;
-				if (!this.#source.remote || !damaged || again.has(level))
+				// A chunk that needs a newer version has a right checksum: fetching it again would not help.
+				if (!this.#source.remote || !damaged || error.code === "NEWER" || again.has(level))
 					throw this.#named(error, ids[level], again.has(level));
 				// The bytes may have been damaged on their way.
 				again.add(level);

@@ -67,6 +67,8 @@ import { STATUS } from "../status.js";
 
 /** The message for a decoded part whose checksum differs. */
 export const OTHER_BYTES = "it decodes to other bytes than were packed";
+/** The message for a chunk whose mode, or one of whose symbol blocks, this version does not know. */
+export const NEWER_CODING = "it is coded in a way that this one does not know";
 
 /** 32-bit words of a chunk's description, and of each grid in it (wasm/abi.c). */
 const CHUNK_WORDS = 43, GRID_WORDS = 16;
@@ -172,10 +174,10 @@ export class Decoder {
 	 * @param {ChunkLevel[]} levels at least one. Each builds on the one before it, unless its `coarse` has the values to build on
 	 * @param {Uint8Array} dst gets the values of the last level
 	 * @param {(level: number, what: string) => Error} [damaged] makes the error for a level that does not decode, or for wrong values of
-	 *   the last level
+	 *   the last level; `what` is NEWER_CODING for a level that only a newer version decodes
 	 * @param {bigint} [check] XXH3-64 of the last level's values; without it they are not checked
 	 */
-	chunks(levels, dst, damaged = (_, what) => new QstoreError("CORRUPT", `chunk: ${what}`), check) {
+	chunks(levels, dst, damaged = (_, what) => new QstoreError(what === NEWER_CODING ? "NEWER" : "CORRUPT", `chunk: ${what}`), check) {
 		this.#heap.scope(() => {
 			let values = 0, size = 0;
 			for (const [level, { desc, bytes }] of levels.entries()) {
@@ -186,8 +188,8 @@ export class Decoder {
 				values = this.#heap.alloc(size);
 				const words = this.#describe(desc, coarse), src = this.#heap.copy(bytes);
 				const status = this.#abi.qs_chunk(words, src, bytes.length, values, size, this.#work);
-				if (status === STATUS.CORRUPT)
-					throw damaged(level, "it does not decode");
+				if (status === STATUS.CORRUPT || status === STATUS.NEWER)
+					throw damaged(level, status === STATUS.NEWER ? NEWER_CODING : "it does not decode");
 				this.#check(status, "chunk");
 			}
 			if (dst.length !== size)

@@ -220,7 +220,8 @@ static void refuses_escaping_names(void **state)
 				memcpy(body + at, names[i], strlen(names[i]) + 1);
 		}
 		/* The body is stored as it is this time. The payload is out of place, but nobody comes so far. */
-		qs_index_header plain = {0, body_size, body_size, qs_checksum(body, body_size), header.payload_size};
+		qs_index_header plain = {0, body_size, body_size, qs_checksum(body, body_size), header.payload_size,
+		                         0};
 		uint8_t *hostile = calloc(1, 576 + body_size);
 		assert_non_null(hostile);
 		qs_index_write_header(&plain, hostile + 512);
@@ -266,7 +267,7 @@ static void survives_hostile_archives(void **state)
 	size_t body_size = (size_t)header.body_size, payload_at = (size_t)qs_index_payload_offset(&header);
 	size_t payload_size = (size_t)header.payload_size;
 	uint8_t *body = decode_body(&header, data, size);
-	header = (qs_index_header){0, body_size, body_size, 0, payload_size};
+	header = (qs_index_header){0, body_size, body_size, 0, payload_size, 0};
 	size_t hostile_at = (size_t)qs_index_payload_offset(&header);
 	uint8_t *hostile = calloc(1, hostile_at + payload_size);
 	char *path = copy_text(scratch_path(state, "hostile.qstore"));

@@ -180,8 +180,9 @@ static void test_damage_peaks(void **state)
 	}
 	for (unsigned head = 0; head < 256; head++) {
 		good[1] = (uint8_t)head;
-		assert_int_equal(decode_chunk(*state, &desc, good, size, 0),
-		                 head == 0x15 ? QSTORE_OK : QSTORE_CORRUPT);
+		/* Other bytes are then taken for types of symbol blocks, perhaps of a newer version. */
+		qstore_status status = decode_chunk(*state, &desc, good, size, 0);
+		assert_true(head == 0x15 ? !status : status == QSTORE_CORRUPT || status == QSTORE_NEWER);
 	}
 }
 

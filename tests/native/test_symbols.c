@@ -140,7 +140,7 @@ static void test_damage(void **state)
 		for (size_t bit = 0; bit < 8 * size; bit++) {
 			copy[bit / 8] ^= (uint8_t)(1 << bit % 8);
 			qstore_status status = symbols_decode_copy(f, copy, size, n, &used);
-			assert_true(!status || status == QSTORE_CORRUPT);
+			assert_true(!status || status == QSTORE_CORRUPT || status == QSTORE_NEWER);
 			copy[bit / 8] ^= (uint8_t)(1 << bit % 8);
 		}
 		for (int k = 0; k < 200; k++) { /* several bytes at once, in the head above all */
@@ -148,9 +148,26 @@ static void test_damage(void **state)
 			for (int times = 1 + (int)rng_below(&r, 4); times; times--)
 				copy[rng_below(&r, (uint32_t)(k % 2 ? size : size < 40 ? size : 40))] = (uint8_t)rng_next(&r);
 			qstore_status status = symbols_decode_copy(f, copy, size, n, &used);
-			assert_true(!status || status == QSTORE_CORRUPT);
+			assert_true(!status || status == QSTORE_CORRUPT || status == QSTORE_NEWER);
 		}
 		free(copy);
+	}
+}
+
+/* Types that this version does not know are those of a newer one; a sparse block in a sparse block is none.
+ */
+static void test_newer_types(void **state)
+{
+	symbols_fixture *f = *state;
+	size_t used;
+	for (unsigned type = 0; type < 256; type++) {
+		uint8_t block[2] = {(uint8_t)type, 0}, sparse[6] = {QS_SYMBOLS_SPARSE, 0, 1, (uint8_t)type, 0, 0};
+		qstore_status status = symbols_decode_copy(f, block, sizeof block, 1, &used);
+		assert_int_equal(status == QSTORE_NEWER, type >= QS_SYMBOLS_COUNT);
+		status = symbols_decode_copy(f, sparse, sizeof sparse, 1, &used);
+		assert_int_equal(status == QSTORE_NEWER, type >= QS_SYMBOLS_COUNT);
+		if (type == QS_SYMBOLS_SPARSE)
+			assert_int_equal(status, QSTORE_CORRUPT);
 	}
 }
 
@@ -160,6 +177,7 @@ int main(void)
 	    cmocka_unit_test(test_every_plan),     cmocka_unit_test(test_256_symbols),
 	    cmocka_unit_test(test_every_ans_plan), cmocka_unit_test(test_planned_blocks),
 	    cmocka_unit_test(test_sparse),         cmocka_unit_test(test_damage),
+	    cmocka_unit_test(test_newer_types),
 	};
 	return cmocka_run_group_tests(tests, symbols_set_up, symbols_tear_down);
 }

@@ -283,6 +283,8 @@ qstore_status qs_chunk_decode(const qs_chunk_desc *desc, const uint8_t *src, siz
 	qs_reader r = {src, src + src_size, 0};
 	qs_symbols_ahead(w.tables, dst, dst_size, qs_dtype_size(desc->dtype));
 	uint32_t mode = qs_read8(&r);
+	if (mode >= QS_MODE_COUNT)
+		return QSTORE_NEWER;
 	if (!qs_mode_applies(mode, desc->kind, desc->dtype))
 		return QSTORE_CORRUPT;
 	switch (mode) {

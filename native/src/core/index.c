@@ -50,6 +50,7 @@ qstore_status qs_index_read_header(const uint8_t *src, size_t src_size, qs_index
 	out->body_size = qs_load64(src + HEADER_BODY_SIZE);
 	out->body_checksum = qs_load64(src + HEADER_BODY_CHECKSUM);
 	out->payload_size = qs_load64(src + HEADER_PAYLOAD_SIZE);
+	out->is_newer = qs_load16(src + HEADER_MINOR) > QS_FORMAT_MINOR;
 	if (out->body_size > QS_INDEX_BODY_MAX || out->body_coded_size > QS_INDEX_BODY_MAX)
 		return QSTORE_LIMIT;
 	if (out->payload_size >= QS_SIZE_LIMIT)
@@ -81,6 +82,12 @@ uint64_t qs_index_payload_offset(const qs_index_header *header)
 	return (QS_INDEX_OFFSET + QS_INDEX_HEADER_SIZE + header->body_coded_size + 511) / 512 * 512;
 }
 
+/* The body's checksum is right, so a newer version wrote what this one takes for damage. */
+static qstore_status refusal(const qs_index_header *header, qstore_status status)
+{
+	return status == QSTORE_CORRUPT && header->is_newer ? QSTORE_NEWER : status;
+}
+
 qstore_status qs_index_decode_body(const qs_index_header *header, const uint8_t *src, size_t src_size,
                                    uint8_t *dst, size_t dst_size, uint8_t *columns, void *work,
                                    size_t work_size)
@@ -97,7 +104,12 @@ qstore_status qs_index_decode_body(const qs_index_header *header, const uint8_t 
 		return QSTORE_OK;
 	}
 	qstore_status status = qs_zstd_decode(src, src_size, columns, dst_size, work, work_size);
-	return status ? status : qs_index_from_columns(columns, dst_size, dst);
+	return status ? status : refusal(header, qs_index_from_columns(columns, dst_size, dst));
+}
+
+qstore_status qs_index_open_body(qs_index *index, const qs_index_header *header, const uint8_t *body)
+{
+	return refusal(header, qs_index_open(index, body, (size_t)header->body_size, header->payload_size));
 }
 
 static const char *string_at(const qs_index *index, uint32_t offset)

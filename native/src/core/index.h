@@ -70,6 +70,7 @@ static inline int qs_stretch_add(qs_stretch *stretch, uint32_t layer, uint32_t c
 typedef struct qs_index_header {
 	uint32_t zstd_body; /* the coded body is one zstd frame of the body's columns (index_columns.h) */
 	uint64_t body_coded_size, body_size, body_checksum, payload_size;
+	uint32_t is_newer; /* above this version's minor number: the body may have what this one does not know */
 } qs_index_header;
 
 /* Reads the 64 bytes that an archive has at QS_INDEX_OFFSET. Returns NOT_QSTORE, NEWER, OLDER, TRUNCATED,
@@ -108,6 +109,9 @@ static inline int qs_frame_is_allowed(uint64_t size, uint64_t coded_size)
 /* Checks the whole body; returns CORRUPT if any field is out of bounds or contradicts another one, and LIMIT
  * if a reader would need more memory or time for the archive than is allowed. */
 qstore_status qs_index_open(qs_index *index, const uint8_t *body, size_t body_size, uint64_t payload_size);
+
+/* Checks the body of an archive with this header. Returns NEWER instead of CORRUPT if the header is newer. */
+qstore_status qs_index_open_body(qs_index *index, const qs_index_header *header, const uint8_t *body);
 
 /* Sizes of records in bytes. FORMAT.md, 2.2, says what their fields mean; index.c reads them. */
 enum {

@@ -221,7 +221,7 @@ static qstore_status decode_block(qs_reader *r, unsigned type, uint8_t *dst, siz
 		return qs_zstd_decode(p, size, dst, n, zstd_work, zstd_work_size);
 	}
 	default:
-		return QSTORE_CORRUPT;
+		return type < QS_SYMBOLS_COUNT ? QSTORE_CORRUPT : QSTORE_NEWER;
 	}
 }
 

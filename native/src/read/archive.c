@@ -19,6 +19,12 @@ const char *qstore_version(void)
 /* The message about an index that is refused because of what it describes (FORMAT.md, 4.1). */
 static const char over_limit[] = "restoring it would take more memory or time than the format allows";
 
+static qstore_status refuse_newer(const char *path, qstore_error *error)
+{
+	return qs_fail(error, QSTORE_NEWER, "%s: made by a newer qstore: this one reads format version %d.%d",
+	               path, QS_FORMAT_MAJOR, QS_FORMAT_MINOR);
+}
+
 /* start: gets the header as it is in the archive. */
 static qstore_status read_index_header(qstore_archive *archive, uint8_t start[QS_INDEX_HEADER_SIZE],
                                        qstore_error *error)
@@ -38,8 +44,7 @@ static qstore_status read_index_header(qstore_archive *archive, uint8_t start[QS
 		archive->payload_offset = qs_index_payload_offset(&archive->header);
 		return QSTORE_OK;
 	case QSTORE_NEWER:
-		return qs_fail(error, status, "%s: made by a newer qstore: this one reads format version %d", path,
-		               QS_FORMAT_MAJOR);
+		return refuse_newer(path, error);
 	case QSTORE_CORRUPT:
 		return qs_fail(error, status, "%s: the index header is damaged", path);
 	case QSTORE_TRUNCATED:
@@ -88,8 +93,10 @@ static qstore_status read_index_body(qstore_archive *archive, const uint8_t star
 		status = qs_index_decode_body(header, coded, coded_size, archive->body, body_size, columns, work,
 		                              work_size);
 		if (!status)
-			status = qs_index_open(&archive->index, archive->body, body_size, header->payload_size);
-		if (status)
+			status = qs_index_open_body(&archive->index, header, archive->body);
+		if (status == QSTORE_NEWER)
+			refuse_newer(path, error);
+		else if (status)
 			qs_fail(error, status, "%s: %s", path,
 			        status == QSTORE_LIMIT ? over_limit : "the index is damaged");
 	}

@@ -292,10 +292,10 @@ static qstore_status decode_part(qs_decoder *decoder, const qs_part *part, uint8
 		                          ? "is damaged: it is not what the base had"
 		                          : "is damaged: it decodes to other bytes than were packed",
 		                      error);
-	if (status != QSTORE_CORRUPT)
+	if (status != QSTORE_CORRUPT && status != QSTORE_NEWER)
 		return status;
 	/* A chunk whose coded bytes have changed is the best explanation, so the error names such a chunk if
-	 * there is one. */
+	 * there is one. Changed bytes may also look like those of a newer version. */
 	qstore_status damage = find_damage(decoder, part->object_number, part->number, 1, error);
 	return damage ? damage : status;
 }

@@ -133,5 +133,8 @@ qstore_status qs_part_decode(const qs_part *part, const qs_chunk_desc *desc, qs_
 		return status;
 	status = qs_chunk_decode(desc, memory->coded, coded_size, dst, qs_part_size(part), memory->work,
 	                         memory->work_size);
+	if (status == QSTORE_NEWER)
+		return qs_part_fail(part, status,
+		                    "needs a newer qstore: it is coded in a way that this one does not know", error);
 	return status ? qs_part_fail(part, status, "is damaged: it does not decode", error) : QSTORE_OK;
 }

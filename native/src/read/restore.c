@@ -147,7 +147,7 @@ static qstore_status note_damage(restorer *r, uint32_t output, uint64_t offset, 
                                  qstore_status status, qstore_error *error)
 {
 	int is_damage = status == QSTORE_CORRUPT || status == QSTORE_TRUNCATED || status == QSTORE_INTEGRITY ||
-	                status == QSTORE_IO;
+	                status == QSTORE_NEWER || status == QSTORE_IO;
 	if (!is_damage || !r->options->damages)
 		return status;
 	pthread_mutex_lock(&r->lock);
