@@ -19,7 +19,7 @@ let weights, packed;
 
 before(() => {
 	weights = writeExample(join(folder, "model"));
-	native("qstore-pack", join(folder, "model"), "-o", join(folder, "example.qstore"), "--quiet");
+	native("qstore-pack", join(folder, "model"), "--include", "*", "-o", join(folder, "example.qstore"), "--quiet");
 	packed = readFileSync(join(folder, "example.qstore"));
 });
 

@@ -320,6 +320,16 @@ static const pack_tensor *find_conv1d(const pack_candidates *q)
 	return NULL;
 }
 
+/* Fewer codes are too few for an object. */
+#define CODES_LEAST 64
+
+/* Is the tensor large enough? A user may ask for smaller ones than are worth it. */
+static int is_large_enough(const pack_tensor *t, const qstore_pack_options *options)
+{
+	return pack_n_elems(t) >= (qs_llm_int8_matches(t->name, options->include) ? (uint64_t)CODES_LEAST
+	                                                                          : (uint64_t)PACK_CODES_MIN);
+}
+
 static qstore_status find_quantizable(const pack_input *input, const qstore_pack_options *options,
                                       pack_candidates *q, qstore_error *error)
 {
@@ -332,7 +342,7 @@ static qstore_status find_quantizable(const pack_input *input, const qstore_pack
 	for (size_t i = 0; i < input->n_files; i++) {
 		for (size_t j = 0; j < input->files[i].n_tensors; j++) {
 			pack_tensor *t = &input->files[i].tensors[j];
-			if (can_be_quantized(t) && pack_n_elems(t) >= PACK_CODES_MIN && t->n_dims == 2 &&
+			if (can_be_quantized(t) && is_large_enough(t, options) && t->n_dims == 2 &&
 			    qs_llm_int8_selects(t->name, t->dtype, t->n_dims, t->dims, options->include,
 			                        options->exclude))
 				q->items[q->n++].fine = t;
