@@ -78,6 +78,24 @@ browserTest("chromium", "a worker that the browser ended starts again with its r
 	assert.deepEqual(await second.call(PAGE, "hashesOf", places), { [places[0]]: model.hashes[largest] });
 });
 
+// The network is slow: the second request and later ones take longer than Firefox lets a worker be without events. (Chromium keeps one
+// that streams.)
+const SLOW = `import { serve } from "/js/browser/service-worker.js";
+	let count = 0;
+	serve({ "/models/llama/{precision}/": { archive: "/data/model.qstore", cache: false, fetch: async (url, init) => {
+		if (count++ > 0)
+			await new Promise((resolve) => setTimeout(resolve, 75_000));
+		return fetch(url, init);
+	} } });`;
+
+browserTest("firefox", "a body that takes longer than a browser keeps a worker is whole, as the page sends messages",
+	async (browser, t) => {
+	const { page } = await openServed(browser, t, SLOW);
+	await page.call(PAGE, "start", "/worker.js", { keepAlive: 2 });
+	const place = `/models/llama/${largest}`;
+	assert.deepEqual(await page.call(PAGE, "hashesOf", [place]), { [place]: model.hashes[largest] });
+});
+
 browserTest("chromium", "a worker that cannot serve the page is an error that says why", async (browser, t) => {
 	const { page } = await openServed(browser, t);
 	const below = await page.call(PAGE, "startError", "/below/worker.js");
