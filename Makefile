@@ -183,7 +183,7 @@ tsan: $(TSAN_TESTS) ## run the tests of everything that has threads under the th
 	@for t in $(TSAN_TESTS); do echo "  tsan  $$t" && CMOCKA_MESSAGE_OUTPUT=TAP $$t >$$t.log 2>&1 || { cat $$t.log; exit 1; }; done
 
 # scripts/test calls it.
-tests-build: native $(B)/bin/qstore-bound $(TESTS) $(if $(findstring linux,$(MACHINE)),$(B)/tests/faults.so)
+tests-build: native $(B)/bin/qstore-bound $(TESTS) $(if $(findstring linux,$(MACHINE)),$(B)/tests/faults.so $(if $(HAVE_FUSE),$(B)/tests/casefold_fs))
 
 bench: native $(BENCH) npm ## print sizes against the bound, and speeds, native and WebAssembly
 	@tests/bench/run
@@ -288,6 +288,11 @@ $(B)/tests/%: $(B)/asan/tests/native/%.o $(B)/asan/libqstore.a
 $(B)/tests/faults.so: tests/faults/faults.c $(B)/flags/obj
 	@mkdir -p $(@D)
 	$(call say,link)$(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) -O1 -fPIC -shared -o $@ $< -ldl
+
+# Takes names for one that differ only in case (tests/js/both-tools.test.mjs).
+$(B)/tests/casefold_fs: tests/faults/casefold_fs.c $(B)/flags/obj
+	@mkdir -p $(@D)
+	$(call say,link)$(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) -O1 $(ALL_FUSE_CFLAGS) -o $@ $< $(FUSE_LIBS)
 
 $(B)/tsan/%.o: %.c $(B)/flags/tsan
 	@mkdir -p $(@D)

@@ -38,6 +38,7 @@ The first part of an archive is enough for the coarse precision; of a URL, and o
       --cache-key NAME  the archive's name in the cache (default: the URL and the headers), for URLs that change, such as signed ones
       --no-cache        keep nothing, not even until all is there (then nothing goes on where it was interrupted)
       --sha256          compute each file's SHA-256 too, and compare it with the archive's (slower)
+      --hidden          restore files with hidden names too (.NAME, .DIR/NAME), which are left out unless --file has the name
   -f, --force           replace existing files
   -k, --keep-going      restore what is whole of a damaged or cut archive: a file that lacks bytes becomes NAME.damaged, with zeros for
                         them, and a line about each range of them
@@ -75,7 +76,7 @@ It prints its address, and serves until it is interrupted (Ctrl-C).
 
 /** Options that mean nothing with --repair. */
 const FOR_FILES = /** @type {const} */ ([
-	"output", "precision", "file", "tensor", "as", "force", "keep-going", "sha256", "cache", "cache-key", "base",
+	"output", "precision", "file", "tensor", "as", "force", "keep-going", "sha256", "hidden", "cache", "cache-key", "base",
 ]);
 
 /** Exit codes beside 0. */
@@ -174,6 +175,7 @@ function parseAll(args) {
 			"cache-key": { type: "string" },
 			"no-cache": { type: "boolean" },
 			sha256: { type: "boolean" },
+			hidden: { type: "boolean" },
 			repair: { type: "string" },
 			force: { type: "boolean", short: "f" },
 			"keep-going": { type: "boolean", short: "k" },
@@ -256,7 +258,7 @@ async function runOn(options, pipe, signal) {
 		await pipe?.fill(precision === "all" ? Infinity : archive.variant(precision).prefixSize);
 		const output = options.output ?? defaultOutput(place, precision), toStdout = output === "-";
 		const result = await unpack(archive, {
-			output, precision, force, files: options.file, tensors: options.tensor, sha256: options.sha256, signal,
+			output, precision, force, files: options.file, tensors: options.tensor, sha256: options.sha256, signal, hidden: options.hidden,
 			as: /** @type {"f32" | undefined} */ (options.as), write: toStdout ? printBytes : undefined, keepGoing: options["keep-going"],
 			onProgress: (progress) => bar.update(progress),
 			onWarning: (text) => {

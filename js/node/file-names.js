@@ -4,7 +4,8 @@ import { QstoreError } from "../error.js";
 
 const PART_MAX = 255; // bytes of a name within its folder: Linux's limit
 const ESCAPED = /[\0-\x1f\x7f\\:*?"<>|]/;
-const DEVICE = /^(con|prn|aux|nul|com[0-9]|lpt[0-9]) *(\.|$)/i;
+/** Windows takes the superscripts 1, 2 and 3 for digits. */
+const DEVICE = /^(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³]) *(\.|$)/i;
 const utf8 = new TextEncoder();
 
 /**

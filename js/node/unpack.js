@@ -1,10 +1,11 @@
 /** Restoring to a folder. Nothing appears under its name before everything is complete and verified. */
 
 import { createHash } from "node:crypto";
-import { mkdir, open, rm, unlink } from "node:fs/promises";
+import { lstat, mkdir, open, rm, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { QstoreError } from "../error.js";
 import { checkName, escapeName, isWindowsName } from "./file-names.js";
+import { ioError } from "./io-error.js";
 import { checkTargets, inFolder, makeFolder, place, removeFolders } from "./place.js";
 import { makeTempFolder, sweepTemp } from "./temp.js";
 import { checkForm, fileForm, planTensorOutputs } from "./unpack-tensors.js";
@@ -25,12 +26,14 @@ import { checkForm, fileForm, planTensorOutputs } from "./unpack-tensors.js";
  * @property {(bytes: Uint8Array) => void | Promise<void>} [write] takes the bytes of the one file that is selected, in order; nothing is
  *   written to `output` then
  * @property {boolean} [sha256] compare whole files with their SHA-256 too
+ * @property {boolean} [hidden] restore hidden files too: those with a name, or of a folder, that begins with a dot. Without it they are
+ *   left out, and there is a warning, unless `files` has their whole names
  * @property {boolean} [keepGoing] restore what is whole of an archive that is damaged, or ends too early. A file that lacks bytes gets a
  *   name that ends in .damaged; the result says which bytes they are. It does not go together with `write`
  * @property {AbortSignal} [signal]
  * @property {(progress: UnpackProgress) => void} [onProgress]
  * @property {(text: string) => void} [onWarning] called with a line about each file whose name this system does not allow: it is
- *   restored under another one
+ *   restored under another one; and with one about hidden files that are left out
  */
 
 /**
@@ -175,8 +178,10 @@ async function restoreAll(archive, folder, outputs, { force, keepGoing, reading,
 		try {
 			if (await escapeOutputs(archive, outputs, staging, onWarning))
 				await checkTargets(archive, folder, namesOf(outputs, keepGoing), force);
-			for (const each of outputs)
-				await restore(archive, staging, each, { keepGoing, reading, count });
+			for (const each of outputs) {
+				const handle = await createOutput(archive, staging, outputs, each);
+				await restore(archive, handle, each, { keepGoing, reading, count });
+			}
 			settleDamage(outputs);
 			const files = outputs.flatMap(({ name, damagedName, lost }) => lost ? [] : [{ from: name, to: damagedName ?? name }]);
 			await place(staging, folder, files, force);
@@ -196,10 +201,12 @@ async function restoreAll(archive, folder, outputs, { force, keepGoing, reading,
  * @param {UnpackOptions} options
  */
 function planOutputs(archive, options) {
-	const { precision = "high", files, tensors, sha256: hashed = false } = options, all = precision === "all";
+	const { precision = "high", files, tensors, sha256: hashed = false, hidden = false } = options, all = precision === "all";
 	const fileMatcher = files && new Matcher(files), tensorMatcher = tensors && new Matcher(tensors);
 	/** @type {Output[]} */
 	const outputs = [];
+	/** @type {string[]} */
+	const left = [];
 	checkForm(options);
 	for (const variant of all ? archive.variants : [archive.variant(precision)]) {
 		const folder = all ? `${variant.name}/` : "", named = { precision: variant.name };
@@ -218,6 +225,10 @@ function planOutputs(archive, options) {
 		for (const file of archive.filesOf(named)) {
 			if (fileMatcher ? !fileMatcher.matches(file.name) : tensorMatcher)
 				continue;
+			if (!hidden && isHidden(file.name) && !files?.includes(file.name)) {
+				left.push(file.name);
+				continue;
+			}
 			if (taken.has(file.name))
 				throw failure(archive, "USAGE", `file ${file.name} and the selected tensors would have the same name`);
 			// Chunks are checked by their own checksums, files without any by their SHA-256.
@@ -227,7 +238,31 @@ function planOutputs(archive, options) {
 	}
 	fileMatcher?.checkUsed(archive, "file");
 	tensorMatcher?.checkUsed(archive, "tensor");
+	warnHidden(archive, left, options.onWarning);
 	return outputs;
+}
+
+/**
+ * Does a part of the name begin with a dot?
+ * @param {string} name
+ */
+function isHidden(name) {
+	return /(^|\/)\./.test(name);
+}
+
+/**
+ * Says that files with hidden names are left out.
+ * @param {Archive} archive
+ * @param {string[]} names
+ * @param {((text: string) => void) | undefined} onWarning
+ */
+function warnHidden(archive, names, onWarning) {
+	if (!names.length)
+		return;
+	const [first, { length: others }] = [cut(names[0]), names.slice(1)];
+	onWarning?.(`${archive.name ? `${archive.name}: ` : ""}file ${first} ` + (others === 0 ?
+		"has a hidden name: it is left out; restore it with --hidden" :
+		`and ${others} other${others === 1 ? "" : "s"} have hidden names: they are left out; restore them with --hidden`));
 }
 
 class Matcher {
@@ -336,17 +371,47 @@ function settleDamage(outputs) {
 }
 
 /**
- * Writes one output below the staging folder and checks it.
+ * Creates the file of one output below the staging folder. Where the file system takes names that differ only in case, or in the form
+ * of their accents, for one, an output before it may be that file.
  * @param {Archive} archive
  * @param {string} staging
+ * @param {Output[]} outputs all of them, in the order in which they are created
  * @param {Output} output
- * @param {{ keepGoing: boolean, reading: import("../source/source.js").ReadOptions, count: (size: number) => void }} options
  */
-async function restore(archive, staging, output, { keepGoing, reading, count }) {
+async function createOutput(archive, staging, outputs, output) {
 	const { name } = output, path = join(staging, name);
 	// The staging folder was made a moment ago, for us alone: nobody else's links are in it.
 	await inFolder(dirname(path), "cannot create the folder", () => mkdir(dirname(path), { recursive: true }));
-	const handle = await inFolder(name, "cannot create", () => open(path, "wx"));
+	try {
+		return await open(path, "wx");
+	} catch (error) {
+		const found = /** @type {NodeJS.ErrnoException} */ (error).code === "EEXIST" && await identify(path);
+		for (const other of found ? outputs.slice(0, outputs.indexOf(output)) : [])
+			if (await identify(join(staging, other.name)) === found)
+				throw failure(archive, "EXISTS", `${cut(other.name)} and ${cut(name)} would be one file, as this file system takes the ` +
+					"names for one: restore each into a folder of its own, with --file");
+		throw ioError(name, "cannot create", error);
+	}
+}
+
+/**
+ * Tells files apart, whatever their names are.
+ * @param {string} path
+ */
+async function identify(path) {
+	const info = await lstat(path, { bigint: true }).catch(() => undefined);
+	return info && `${info.dev} ${info.ino}`;
+}
+
+/**
+ * Writes one output to its file and checks it.
+ * @param {Archive} archive
+ * @param {import("node:fs/promises").FileHandle} handle closed at the end
+ * @param {Output} output
+ * @param {{ keepGoing: boolean, reading: import("../source/source.js").ReadOptions, count: (size: number) => void }} options
+ */
+async function restore(archive, handle, output, { keepGoing, reading, count }) {
+	const { name } = output;
 	/** @param {Uint8Array} chunk @param {number | null} [offset] null: behind what was written last */
 	const write = async (chunk, offset = null) => {
 		for (let at = 0; at < chunk.length;)

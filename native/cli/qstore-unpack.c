@@ -6,7 +6,15 @@
 #include "cli.h"
 #include "pipe.h"
 
-enum { OPTION_FILE = CLI_OPTION_FIRST, OPTION_TENSOR, OPTION_AS, OPTION_BASE, OPTION_DIGEST, OPTION_SHA256 };
+enum {
+	OPTION_FILE = CLI_OPTION_FIRST,
+	OPTION_TENSOR,
+	OPTION_AS,
+	OPTION_BASE,
+	OPTION_DIGEST,
+	OPTION_SHA256,
+	OPTION_HIDDEN
+};
 
 static const cli_option option_table[] = {
     {'p', "precision", "NAME", "low high all int8 bf16 fp16 fp32",
@@ -29,6 +37,9 @@ static const cli_option option_table[] = {
     CLI_DIGEST(OPTION_DIGEST),
     {OPTION_SHA256, "sha256", NULL, NULL,
      "compute each file's SHA-256 too, and compare it with the archive's (slower)", CLI_ONCE},
+    {OPTION_HIDDEN, "hidden", NULL, NULL,
+     "restore files with hidden names too (.NAME, .DIR/NAME), which are left out unless --file has the name",
+     CLI_ONCE},
     CLI_THREADS("threads (default: all cores)"),
     {'f', "force", NULL, NULL, "replace existing files", CLI_ONCE},
     {'k', "keep-going", NULL, NULL,
@@ -246,6 +257,9 @@ int main(int argc, char **argv)
 			break;
 		case OPTION_SHA256:
 			o.unpack.sha256 = 1;
+			break;
+		case OPTION_HIDDEN:
+			o.unpack.hidden = 1;
 			break;
 		case OPTION_TENSOR:
 			cli_list_add(&o.tensors, optarg);

@@ -497,6 +497,9 @@ typedef struct qstore_unpack_options {
 	/* Called at the end, with `keep_going`, for each range of bytes that could not be restored, in the order
 	 * of the files and their bytes; *damage is valid during the call. Or NULL. */
 	void (*on_damage)(void *user, const qstore_damage *damage);
+	/* Restores hidden files too: those with a name, or of a folder, that begins with a dot. Without it they
+	 * are left out, and there is a warning, unless `files` has their whole names. */
+	int hidden;
 } qstore_unpack_options;
 
 typedef struct qstore_unpack_result {
@@ -506,10 +509,11 @@ typedef struct qstore_unpack_result {
 
 /* Restores files. All bytes are compared before any file gets its name: decoded parts of files with their
  * XXH3-64 in the index, small files with their SHA-256, and with `sha256` all files with that. A file whose
- * name this system does not allow gets an escaped one ("a%3Ab" for "a:b"), and there is a warning. After a
- * failure nothing is left behind. *result is filled after success; result may be NULL. Errors: USAGE,
- * NOT_FOUND, EXISTS, TRUNCATED, CORRUPT (the tensor is named), INPUT (two tensors of one name for
- * tensors.safetensors), LIMIT, IO, MEMORY, CANCELLED, and those of `write`. */
+ * name this system does not allow gets an escaped one ("a%3Ab" for "a:b"), and there is a warning. Names that
+ * the file system takes for one, such as "A" and "a" on macOS, are EXISTS. After a failure nothing is left
+ * behind. *result is filled after success; result may be NULL. Errors: USAGE, NOT_FOUND, EXISTS, TRUNCATED,
+ * CORRUPT (the tensor is named), INPUT (two tensors of one name for tensors.safetensors), LIMIT, IO, MEMORY,
+ * CANCELLED, and those of `write`. */
 qstore_status qstore_unpack(qstore_archive *archive, const qstore_unpack_options *options,
                             qstore_unpack_result *result, qstore_error *error);
 

@@ -1,10 +1,11 @@
 // qstore-unpack and qstore-decode are one command twice: the same messages, exit codes and files for whatever they are given.
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { escapeName, isWindowsName } from "../../js/node/file-names.js";
 import { openQstore } from "../../js/node/open.js";
@@ -12,6 +13,7 @@ import { unpack } from "../../js/node/unpack.js";
 import { bytesSource } from "../../js/source/source.js";
 import { createDecoder } from "../../js/wasm/module.js";
 import { buildArchive, pairParts } from "./helpers/archive.mjs";
+import { whyNoMount } from "./helpers/mount.mjs";
 import { decode, decodeCli, decodeWith, hashes, native, temporary } from "./helpers/tools.mjs";
 
 const qstoreUnpack = fileURLToPath(new URL("../../build/bin/qstore-unpack", import.meta.url));
@@ -293,10 +295,71 @@ test("names that only some systems allow", async (t) => {
 	}, "m.qstore", "-o", "out", "--quiet");
 	// On Windows the same names are escaped without a try.
 	for (const [name, other] of [["a\\b:c/50%:/x", "a%5Cb%3Ac/50%25%3A/x"], ["a./b /c..", "a%2E/b%20/c.%2E"], ["é:\n", "é%3A%0A"],
-		["NUL/con.txt/Com1 .a/lpt9/com10/aux-/conx", "%4EUL/%63on.txt/%43om1 .a/%6Cpt9/com10/aux-/conx"], ["50%", "50%"]]) {
+		["NUL/con.txt/Com1 .a/lpt9/com10/aux-/conx", "%4EUL/%63on.txt/%43om1 .a/%6Cpt9/com10/aux-/conx"], ["50%", "50%"],
+		["conin$/CONOUT$.x/conin/COM¹/lpt³.txt/com²x/com⁴", "%63onin$/%43ONOUT$.x/conin/%43OM¹/%6Cpt³.txt/com²x/com⁴"]]) {
 		assert.equal(escapeName(name), other);
 		assert.equal(isWindowsName(name), name === other);
 		assert.ok(isWindowsName(other));
+	}
+});
+
+test("files with hidden names are restored only when they are asked for", async (t) => {
+	const hidden = pairParts(), names = (folder) => tree(join(folder, "out"));
+	const usual = names((await both(t, nothing, "m.qstore", "-o", "out", "-p", "low")).folder);
+	const prepare = (path) => writeFileSync(join(path, "m.qstore"), buildArchive(decoder, hidden));
+	const given = hidden.files[1].name, shown = usual.filter((name) => name !== given);
+	assert.notEqual(shown.length, usual.length);
+	hidden.files[1].name = ".bashrc";
+	const one = "TOOL: warning: m.qstore: file .bashrc has a hidden name: it is left out; restore it with --hidden\n";
+	for (const args of [[], ["--file", "*"]]) {
+		const { code, stderr, folder } = await both(t, prepare, "m.qstore", "-o", "out", "-p", "low", ...args);
+		assert.deepEqual({ code, stderr }, { code: 0, stderr: one });
+		assert.deepEqual(names(folder), shown);
+	}
+	for (const args of [["--hidden"], ["--file", "*", "--file", ".bashrc"]]) {
+		const { code, stderr, folder } = await both(t, prepare, "m.qstore", "-o", "out", "-p", "low", ...args);
+		assert.deepEqual({ code, stderr }, { code: 0, stderr: "" });
+		assert.deepEqual(names(folder), [".bashrc", ...shown].sort());
+	}
+	assert.deepEqual(names((await both(t, prepare, "m.qstore", "-o", "out", "-p", "low", "--file", ".bashrc")).folder), [".bashrc"]);
+	// A folder's name counts too. A dot within a name does not.
+	hidden.files[2].name = "a.b/.ssh/config";
+	const { stderr, folder } = await both(t, prepare, "m.qstore", "-o", "out", "-p", "low");
+	assert.equal(stderr, "TOOL: warning: m.qstore: file .bashrc and 1 other have hidden names: they are left out; restore them with --hidden\n");
+	assert.deepEqual(names(folder).filter((name) => /(^|\/)\./.test(name)), []);
+	hidden.files[2].name = "a..b/c.";
+	assert.equal((await both(t, prepare, "m.qstore", "-o", "out", "-p", "low")).stderr, one);
+});
+
+const casefoldFs = fileURLToPath(new URL("../../build/tests/casefold_fs", import.meta.url));
+const skipFolding = whyNoMount() ?? (existsSync(casefoldFs) ? undefined : "the file system that folds names is not built");
+
+test("names that the file system takes for one", { skip: skipFolding }, async (t) => {
+	const parts = pairParts(), backing = temporary(t), place = temporary(t), outside = statSync(place).dev;
+	const child = spawn(casefoldFs, [backing, place, "-f"], { stdio: "ignore" }), ended = new Promise((resolve) => child.on("close", resolve));
+	try {
+		while (child.exitCode === null && statSync(place).dev === outside)
+			await sleep(10);
+		assert.equal(child.exitCode, null);
+		for (const [first, second] of [["Config.json", "config.JSON"], ["cafe\u0301", "caf\u00e9"], ["SUB/a", "sub/A"]]) {
+			[parts.files[1].name, parts.files[2].name] = [first, second];
+			const prepare = (path) => writeFileSync(join(path, "m.qstore"), buildArchive(decoder, parts)), output = join(place, "out");
+			// In other file systems they are two files.
+			assert.equal((await both(t, prepare, "m.qstore", "-p", "low", "-o", "out")).code, 0);
+			for (const threads of ["1", "4"])
+				await refused(t, 1, `m.qstore: ${first} and ${second} would be one file, as this file system takes the names for one: ` +
+					"restore each into a folder of its own, with --file", prepare, "m.qstore", "-p", "low", "-o", output, "-j", threads);
+			assert.deepEqual(readdirSync(place), []);
+			for (const name of [first, second])
+				assert.equal((await decode((await each(t, prepare, "m.qstore", "-V"))[0].folder, "m.qstore", "-p", "low", "-o",
+					join(place, "one"), "--file", name, "--force")).code, 0);
+			rmSync(join(place, "one"), { recursive: true });
+		}
+	} finally {
+		child.kill("SIGINT");
+		await ended;
+		// In case it died: nothing stays mounted.
+		spawnSync("umount", ["-l", place]);
 	}
 });
 

@@ -5,6 +5,7 @@ import importlib.util
 import json
 import mmap
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -256,6 +257,17 @@ class Archives(unittest.TestCase):
         output = os.path.join(self.folder.name, "one")
         self.assertEqual(qstore.unpack(self.archive, output, files="config.json")[0], 1)
         self.assertEqual(os.listdir(output), ["config.json"])
+
+    def test_hidden_names(self):
+        shard = os.path.join(self.folder.name, ".hidden.safetensors")
+        name = next(each for each in os.listdir(self.model) if each.endswith(".safetensors"))
+        shutil.copy(os.path.join(self.model, name), shard)
+        archive, output, warnings = shard + ".qstore", os.path.join(self.folder.name, "hidden"), []
+        qstore.pack(shard, output=archive)
+        self.assertEqual(qstore.unpack(archive, output, warn=warnings.append)[0], 0)
+        self.assertIn("file .hidden.safetensors has a hidden name", warnings[0])
+        self.assertEqual(qstore.unpack(archive, output, hidden=True)[0], 1)
+        self.assertEqual(os.listdir(output), [".hidden.safetensors"])
 
     def test_closing_waits_for_readers(self):
         for _ in range(10):

@@ -66,7 +66,7 @@ class qstore_unpack_options(Structure):
     _fields_ = [
         ("struct_size", c_size_t), ("precision", c_char_p), ("output", c_char_p), ("force", c_int), ("files", POINTER(c_char_p)),
         ("tensors", POINTER(c_char_p)), ("sha256", c_int), ("work", qstore_work), ("as", c_char_p), ("write", c_void_p),
-        ("on_raw", c_void_p), ("user", c_void_p), ("keep_going", c_int), ("on_damage", ON_DAMAGE),
+        ("on_raw", c_void_p), ("user", c_void_p), ("keep_going", c_int), ("on_damage", ON_DAMAGE), ("hidden", c_int),
     ]
 
 

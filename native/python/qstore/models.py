@@ -51,13 +51,15 @@ class Damage(NamedTuple):
 
 
 def unpack(archive, output, *, precision="high", base=None, files=None, tensors=None, as_f32=False, sha256=False, force=False,
-           progress=None, warn=None, threads=0, digest=None, on_damage=None):
+           progress=None, warn=None, threads=0, digest=None, on_damage=None, hidden=False):
     """Restores the files of a variant into the folder output; gives their number and bytes.
 
     precision: the variant's name, "low", "high" or "all". files: names, in which '*' matches anything: only these. tensors:
     only the file tensors.safetensors of these tensors, and a file NAME.bin of the bytes of each one that is in blocks; output
     may then be a file in .safetensors, .npy or .bin. as_f32: makes blocks and floats of 8 and 16 bits F32. sha256: compares
     whole files too. digest: the archive's, by which all bytes are proved.
+
+    hidden: restores files with hidden names (.NAME, .DIR/NAME) too, which are left out with a warning unless files has the name.
 
     on_damage: restores what is whole of a damaged or cut archive, and is called afterwards with a Damage for each range of bytes
     that could not be restored. A file that lacks bytes becomes NAME.damaged, with zeros for them.
@@ -80,7 +82,7 @@ def unpack(archive, output, *, precision="high", base=None, files=None, tensors=
         options = qstore_unpack_options(
             struct_size=sizeof(qstore_unpack_options), precision=precision.encode(), output=path_bytes(output), force=force,
             files=text_list(files), tensors=text_list(tensors), sha256=sha256, work=work.struct,
-            keep_going=on_damage is not None, on_damage=take, **({"as": b"f32"} if as_f32 else {}))
+            keep_going=on_damage is not None, on_damage=take, hidden=hidden, **({"as": b"f32"} if as_f32 else {}))
         work.call("qstore_unpack", opened, byref(options), byref(result))
     finally:
         library.qstore_close(opened)

@@ -15,17 +15,22 @@
 /* True for the names that Windows has for devices, with any ending. */
 static int is_device(const char *part, size_t size)
 {
-	static const char *const names[] = {"con", "prn", "aux", "nul"};
+	static const char *const names[] = {"con", "prn", "aux", "nul", "conin$", "conout$"};
 	size_t stem = 0;
 	while (stem < size && part[stem] != '.')
 		stem++;
 	while (stem > 0 && part[stem - 1] == ' ')
 		stem--;
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-		if (stem == 3 && strncasecmp(part, names[i], 3) == 0)
+		if (stem == strlen(names[i]) && strncasecmp(part, names[i], stem) == 0)
 			return 1;
-	return stem == 4 && (strncasecmp(part, "com", 3) == 0 || strncasecmp(part, "lpt", 3) == 0) &&
-	       part[3] >= '0' && part[3] <= '9';
+	if (stem < 4 || (strncasecmp(part, "com", 3) != 0 && strncasecmp(part, "lpt", 3) != 0))
+		return 0;
+	if (stem == 4)
+		return part[3] >= '0' && part[3] <= '9';
+	/* Windows takes the superscripts 1, 2 and 3 for digits, which have two bytes in UTF-8. */
+	return stem == 5 && (memcmp(part + 3, "\xc2\xb9", 2) == 0 || memcmp(part + 3, "\xc2\xb2", 2) == 0 ||
+	                     memcmp(part + 3, "\xc2\xb3", 2) == 0);
 }
 
 static int is_escaped(const char *part, size_t size, size_t at)

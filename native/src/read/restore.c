@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "decode.h"
@@ -19,7 +20,8 @@
 
 /* A file that is being written. It is open from its first span on until its last one is written. */
 typedef struct target {
-	int fd; /* −1: not open */
+	int fd;    /* −1: not open */
+	int cause; /* errno of a file that could not be created */
 	char *path;
 	size_t n_left; /* spans */
 } target;
@@ -45,6 +47,7 @@ typedef struct span {
 typedef struct restorer {
 	const qstore_archive *archive;
 	const qs_output *outputs;
+	size_t n_outputs;
 	const qs_restore_options *options;
 	qs_piece *pieces;
 	size_t n_pieces;
@@ -66,6 +69,29 @@ typedef struct restore_thread {
 
 /* ---- Targets ---- */
 
+/* The error for a file that could not be created. Where file systems take names
+ * that differ only in case, or in the form of their accents, for one, another output may be that file. */
+static qstore_status fail_create(const restorer *r, const qs_output *output, const target *t,
+                                 qstore_error *error)
+{
+	struct stat info, other;
+	size_t number = (size_t)(output - r->outputs);
+	if (t->cause != EEXIST || lstat(t->path, &info) != 0)
+		return qs_fail(error, QSTORE_IO, "%s: cannot create: %s", t->path, strerror(t->cause));
+	for (size_t i = 0; i < r->n_outputs; i++) {
+		if (i == number || !r->targets[i].path || lstat(r->targets[i].path, &other) != 0 ||
+		    other.st_ino != info.st_ino || other.st_dev != info.st_dev)
+			continue;
+		size_t first = i < number ? i : number, second = i < number ? number : i;
+		return qs_fail(
+		    error, QSTORE_EXISTS,
+		    "%s: %.300s and %.300s would be one file, as this file system takes the names for one: "
+		    "restore each into a folder of its own, with --file",
+		    r->archive->path, r->outputs[first].name, r->outputs[second].name);
+	}
+	return qs_fail(error, QSTORE_IO, "%s: cannot create: %s", t->path, strerror(t->cause));
+}
+
 static qstore_status create_target(restorer *r, const qs_output *output, target *t, qstore_error *error)
 {
 	const char *folder = r->options->folder;
@@ -76,8 +102,10 @@ static qstore_status create_target(restorer *r, const qs_output *output, target 
 	if (status)
 		return status;
 	t->fd = open(t->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-	if (t->fd < 0)
-		return qs_fail(error, QSTORE_IO, "%s: cannot create: %s", t->path, strerror(errno));
+	if (t->fd < 0) {
+		t->cause = errno;
+		return fail_create(r, output, t, error);
+	}
 	r->progress.done += output->header_size;
 	qs_allocate(t->fd, output->size);
 	return qs_pwrite_all(t->fd, output->header, output->header_size, 0, t->path, error);
@@ -110,7 +138,10 @@ static qstore_status open_target(restorer *r, uint32_t output, const target **fo
 	pthread_mutex_lock(&r->lock);
 	if (!t->path)
 		status = create_target(r, &r->outputs[output], t, error);
-	else if (t->fd < 0) /* another thread could not create it, and says why */
+	else if (t->fd < 0 &&
+	         t->cause != 0) /* The error of the first of its jobs is told, whichever comes first. */
+		status = fail_create(r, &r->outputs[output], t, error);
+	else if (t->fd < 0) /* another thread could not make its folder, and says why */
 		status = qs_fail(error, QSTORE_IO, "%s: cannot create", t->path);
 	pthread_mutex_unlock(&r->lock);
 	*found = t;
@@ -365,6 +396,7 @@ qstore_status qs_restore(const qstore_archive *archive, const qs_output *outputs
 	restorer r = {
 	    .archive = archive,
 	    .outputs = outputs,
+	    .n_outputs = n_outputs,
 	    .options = options,
 	    .progress = {.phase = options->phase},
 	    .wholes = qs_wholes_create(archive),

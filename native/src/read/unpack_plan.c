@@ -13,6 +13,8 @@ typedef struct unpack_planner {
 	qs_output *outputs;
 	size_t n_outputs;
 	unsigned char *files_used, *tensors_used; /* for each pattern: has it matched in some variant? */
+	const char *first_hidden;                 /* name of the first file that is left out; NULL: none is */
+	size_t n_hidden;                          /* files that are left out because their names are hidden */
 } unpack_planner;
 
 /* Does name match pattern, in which '*' matches any bytes? */
@@ -70,6 +72,45 @@ static qstore_status check_used(const qstore_archive *archive, const char *const
 	return QSTORE_OK;
 }
 
+/* Does a part of the name begin with a dot? */
+static int is_hidden(const char *name)
+{
+	return name[0] == '.' || strstr(name, "/.");
+}
+
+static int has_name(const char *const *list, const char *name)
+{
+	for (; list && *list; list++)
+		if (strcmp(*list, name) == 0)
+			return 1;
+	return 0;
+}
+
+/* Is this file left out because its name is hidden, and nobody asked for it? Counts it then. */
+static int leave_hidden(unpack_planner *u, const char *name)
+{
+	if (u->options->hidden || !is_hidden(name) || has_name(u->options->files, name))
+		return 0;
+	if (u->n_hidden++ == 0)
+		u->first_hidden = name;
+	return 1;
+}
+
+static void warn_hidden(const unpack_planner *u)
+{
+	const char *path = u->archive->path;
+	size_t n_others = u->n_hidden - 1;
+	if (u->n_hidden == 1)
+		qs_warn(&u->options->work,
+		        "%s: file %.300s has a hidden name: it is left out; restore it with --hidden", path,
+		        u->first_hidden);
+	else if (u->n_hidden > 1)
+		qs_warn(&u->options->work,
+		        "%s: file %.300s and %zu other%s have hidden names: they are left out; restore them with "
+		        "--hidden",
+		        path, u->first_hidden, n_others, n_others == 1 ? "" : "s");
+}
+
 static qstore_status add_tensors(unpack_planner *u, uint32_t variant, const char *folder, qstore_error *error)
 {
 	const qs_index *index = &u->archive->index;
@@ -119,6 +160,8 @@ static qstore_status add_variant(unpack_planner *u, uint32_t variant, const char
 		if ((file.variants >> variant & 1) == 0)
 			continue;
 		if (options->files ? !match_list(options->files, file.name, u->files_used) : !!options->tensors)
+			continue;
+		if (leave_hidden(u, file.name))
 			continue;
 		qs_output *output = qs_array_add(&u->outputs, &u->n_outputs, sizeof(*output));
 		if (!output || !(output->name = qs_output_name(folder, file.name)))
@@ -193,6 +236,8 @@ qstore_status qs_unpack_plan(const qstore_archive *archive, const qstore_unpack_
 		status = check_used(archive, options->files, u.files_used, "file", error);
 	if (!status)
 		status = check_used(archive, options->tensors, u.tensors_used, "tensor", error);
+	if (!status)
+		warn_hidden(&u);
 	free(u.files_used);
 	free(u.tensors_used);
 	*outputs = u.outputs;
