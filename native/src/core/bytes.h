@@ -10,6 +10,12 @@
 #error "qstore's codec writes native words: big-endian hosts need byte swaps in bytes.h"
 #endif
 
+/* Cells and predictions are right only if each operation on singles is rounded to a single. */
+#if defined(__FLT_EVAL_METHOD__) &&                                                                          \
+    (__FLT_EVAL_METHOD__ < 0 || __FLT_EVAL_METHOD__ == 1 || __FLT_EVAL_METHOD__ == 2)
+#error "qstore's rules are in single precision: on 32-bit x86 compile with -msse2 -mfpmath=sse"
+#endif
+
 /* Marks functions that compilers turn into SIMD where arguments are constants, and functions that must be
  * compiled for their caller's instruction set. */
 #define QS_ALWAYS_INLINE static inline __attribute__((always_inline))

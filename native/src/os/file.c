@@ -25,7 +25,7 @@ qstore_status qs_pread_all(int fd, void *dst, size_t size, uint64_t offset, cons
                            qstore_error *error)
 {
 	uint8_t *p = dst;
-	if (offset > INT64_MAX - size)
+	if (offset > (uint64_t)INT64_MAX - size)
 		return qs_fail(error, QSTORE_TRUNCATED, "%s: ends too early", name);
 	while (size > 0) {
 		ssize_t n = pread(fd, p, size < TRANSFER_MAX ? size : TRANSFER_MAX, (off_t)offset);
@@ -71,7 +71,7 @@ qstore_status qs_write_all(int fd, const void *src, size_t size, const char *nam
 qstore_status qs_pwrite_all(int fd, const void *src, size_t size, uint64_t offset, const char *name,
                             qstore_error *error)
 {
-	if (offset > INT64_MAX - size)
+	if (offset > (uint64_t)INT64_MAX - size)
 		return qs_fail(error, QSTORE_LIMIT, "%s: larger than a file can be", name);
 	return write_all(fd, src, size, (off_t)offset, name, error);
 }
