@@ -206,8 +206,10 @@ void qs_xxh3(const uint8_t *src, size_t src_size, uint8_t *out)
 	qs_store64(out, qs_checksum(src, src_size));
 }
 
-/* Decodes zstd frames, which must fill dst exactly. */
+/* Decodes the zstd frames of a file, which must fill dst exactly. */
 int qs_zstd(const uint8_t *src, size_t src_size, uint8_t *dst, size_t dst_size, void *work)
 {
+	if (!qs_zstd_fits_window(src, src_size, UINT64_C(1) << QS_FILE_WINDOW_LOG))
+		return QSTORE_CORRUPT;
 	return qs_zstd_decode(src, src_size, dst, dst_size, work, qs_chunk_workspace_size());
 }

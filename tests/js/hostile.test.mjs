@@ -7,9 +7,10 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { openQstore } from "../../js/node/open.js";
+import { unpack } from "../../js/node/unpack.js";
 import { createDecoder } from "../../js/wasm/module.js";
 import { decodeArchive } from "../reference/decode.mjs";
-import { buildArchive, pairParts } from "./helpers/archive.mjs";
+import { buildArchive, pairParts, runsFrame, sha256 } from "./helpers/archive.mjs";
 import { beyond, within, zeros } from "./helpers/hostile.mjs";
 import { decodeCli, temporary } from "./helpers/tools.mjs";
 
@@ -71,6 +72,30 @@ for (const [name, { bytes, code }] of Object.entries(within(decoder)))
 				assert.match(stderr, MESSAGES.CORRUPT);
 		}
 	});
+
+test("every reader refuses a file whose frame has a window of more than 2^23 bytes", async () => {
+	const plain = new Uint8Array(1000);
+	for (const [windowByte, isGood] of [[13 << 3, true], [13 << 3 | 1, false], [21 << 3, false]])
+		for (const hasSize of [false, true]) {
+			let data = runsFrame([[0, 1000]], { windowByte });
+			// A frame that says how large its content is can be decoded at once, without its window.
+			if (hasSize)
+				data = Buffer.concat([data.subarray(0, 4), Uint8Array.of(0x40, windowByte, 1000 - 256 & 255, 1000 - 256 >> 8), data.subarray(6)]);
+			const bytes = buildArchive(decoder, { variants: [{ name: "bf16", dtype: "BF16" }], objects: [],
+				files: [{ name: "m", variants: 1, sha256: sha256(plain), raw: 1000, data }] });
+			const output = join(folder, `window-${windowByte}-${hasSize}`), path = stored(bytes), said = `${path}: file m is damaged: it does not decompress`;
+			const { status, stderr } = limited(2 ** 28, "qstore-unpack", path, "-q", "-o", output);
+			assert.deepEqual({ status, stderr }, isGood ? { status: 0, stderr: "" } : { status: 1, stderr: `qstore-unpack: ${said}\n` });
+			const js = openQstore(path).then((archive) => unpack(archive, { output, force: true }).finally(() => archive.close()));
+			if (isGood) {
+				assert.equal((await js).files, 1);
+				assert.deepEqual((await decodeArchive(bytes)).get("bf16").get("m"), plain);
+			} else {
+				await assert.rejects(js, { code: "CORRUPT", message: said });
+				await assert.rejects(decodeArchive(bytes), { message: /the window of m is too large/ });
+			}
+		}
+});
 
 test("an honest index of 100,000 tensors and 2 million chunks opens", async () => {
 	const n = 100_000, one = zeros("BF16", 2, 20 * 2 ** 19), size = 2 * one.elems;

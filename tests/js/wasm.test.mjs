@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { describe, test } from "node:test";
 
-import { zstdFrame } from "./helpers/archive.mjs";
+import { runsFrame, zstdFrame } from "./helpers/archive.mjs";
 import { serve } from "./helpers/server.mjs";
 import { compileWasm, createDecoder, hasSimd } from "../../js/wasm/module.js";
 
@@ -55,6 +55,14 @@ for (const simd of [true, false]) {
 			assert.throws(() => decoder.zstd(frame, 1001), { code: "CORRUPT" });
 			for (let size = 0; size < frame.length; size += 97)
 				assert.throws(() => decoder.zstd(frame.subarray(0, size), 1000), { code: "CORRUPT" });
+		});
+
+		test("the window of a zstd frame has a limit", async () => {
+			const decoder = await createDecoder({ simd }), frame = (windowByte) => runsFrame([[7, 1000]], { windowByte });
+			// A window of 2^23 bytes, and one of an eighth more.
+			assert.deepEqual(decoder.zstd(frame(13 << 3), 1000), new Uint8Array(1000).fill(7));
+			assert.throws(() => decoder.zstd(frame(13 << 3 | 1), 1000), { code: "CORRUPT" });
+			assert.throws(() => decoder.zstd(Buffer.concat([frame(13 << 3), frame(14 << 3)]), 2000), { code: "CORRUPT" });
 		});
 
 		test("errors name what was being done", async () => {

@@ -47,6 +47,12 @@ class Golden(unittest.TestCase):
                          for variant, files in restored(name).items() for file, data in files.items()]
                 self.assertEqual(sorted(found), listed(name))
 
+    def test_window_of_a_frame(self):
+        header = b"\x28\xb5\x2f\xfd"
+        for rest, window in ((b"\x00\x68", 1 << 23), (b"\x00\x69", (1 << 23) + (1 << 20)), (b"\x20\x07", 7),
+                             (b"\x60\xe8\x02", 1000), (b"\xa1\x05\x01\x00\x80\x00", (1 << 23) + 1)):
+            self.assertEqual(decode.zstd_window(header + rest), window)
+
     def test_program_writes_the_files(self):
         with tempfile.TemporaryDirectory() as folder:
             base, out = os.path.join(folder, "base"), os.path.join(folder, "out")

@@ -87,6 +87,17 @@ function zstd(frame, size) {
 	return bytes;
 }
 
+/** The window of a zstd frame (RFC 8878, 3.1.1.1), in bytes. @param {Uint8Array} frame */
+function windowOf(frame) {
+	need(frame.length >= 6, "a zstd frame without its header");
+	const [flags, window] = frame.subarray(4), isSingle = flags >> 5 & 1;
+	if (!isSingle) return 2 ** (10 + (window >> 3)) * (1 + (window & 7) / 8);
+	// It is as large as the content.
+	const at = 5 + [0, 1, 2, 4][flags & 3], size = [1, 2, 4, 8][flags >> 6];
+	need(frame.length >= at + size, "a zstd frame without its header");
+	return frame.subarray(at, at + size).reduceRight((sum, byte) => sum * 256 + byte, 0) + (size === 2 ? 256 : 0);
+}
+
 // ---- 2. Index ------------------------------------------------------------------------------------------------------
 
 const DTYPE_SIZES = [1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 4, 4, 4, 8, 8, 8, 8, 1];
@@ -1471,7 +1482,10 @@ function baseFile({ name, size, sha256 }, base) {
 function restoreFile(index, file, decoded) {
 	const member = index.payload.subarray(file.offset, file.offset + file.codedSize);
 	if (file.kind === STORED) return member;
-	if (file.kind === ZSTD) return zstd(member, file.size);
+	if (file.kind === ZSTD) {
+		need(windowOf(member) <= 2 ** 23, `the window of ${file.name} is too large`);
+		return zstd(member, file.size);
+	}
 	need(file.kind === ASSEMBLED, `a file of kind ${file.kind}`);
 	const out = new Uint8Array(file.size);
 	let at = 0;

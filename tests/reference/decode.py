@@ -87,6 +87,17 @@ def zstd(frame):
     return done.stdout
 
 
+def zstd_window(frame):
+    """Bytes of the window of a zstd frame (RFC 8878, 3.1.1.1)."""
+    need(len(frame) >= 6, "a zstd frame lacks its header")
+    flags, window = frame[4], frame[5]
+    if not flags >> 5 & 1:
+        return ((8 + (window & 7)) << 10 + (window >> 3)) // 8
+    # It is as large as the content.
+    at, size = 5 + (0, 1, 2, 4)[flags & 3], 1 << (flags >> 6)
+    return int.from_bytes(frame[at:at + size], "little") + (256 if size == 2 else 0)
+
+
 def zstd_of_size(frame, size):
     out = zstd(bytes(frame))
     need(len(out) == size, "a zstd frame decodes to another size")
@@ -1068,6 +1079,7 @@ def decode_archive(archive, base=()):
             data = b"".join(decode(e.object)[e.offset:e.offset + e.size] for e in extents)
         else:
             need(file.kind < 2, f"a file of kind {file.kind}")
+            need(file.kind == 0 or zstd_window(member) <= 1 << 23, f"{name} has a frame with a window of more than 8 MiB")
             data = zstd_of_size(member, file.size) if file.kind == 1 else member
         need(hashlib.sha256(data).digest() == file.sha256 and len(data) == file.size, f"{name} is not the file that was packed")
         for v, variant in enumerate(restored):

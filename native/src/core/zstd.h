@@ -15,4 +15,11 @@ size_t qs_zstd_workspace_size(void);
 qstore_status qs_zstd_decode(const uint8_t *src, size_t src_size, uint8_t *dst, size_t dst_size, void *work,
                              size_t work_size);
 
+/* Is the window of each frame in src at most window_max bytes? The blocks must be there as well, not only the
+ * frame's header. */
+int qs_zstd_fits_window(const uint8_t *src, size_t src_size, uint64_t window_max);
+
+/* Is the window of the first frame in src at most window_max bytes? src has at least its header. */
+int qs_zstd_first_fits_window(const uint8_t *src, size_t src_size, uint64_t window_max);
+
 #endif

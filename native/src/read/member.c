@@ -4,6 +4,7 @@
 #include <string.h>
 #include <zstd.h>
 
+#include "core/zstd.h"
 #include "error.h"
 #include "os/file.h"
 #include "os/sha256.h"
@@ -65,6 +66,10 @@ static qstore_status read_blocks(member *m, qstore_error *error)
 	while (left > 0) {
 		size_t size = left < QS_IO_BLOCK ? (size_t)left : QS_IO_BLOCK;
 		qstore_status status = qs_source_read(&archive->source, offset, size, m->block, error);
+		/* The stream would take a whole frame that is small without a look at its window. */
+		if (!status && m->context && left == m->file->coded_size &&
+		    !qs_zstd_first_fits_window(m->block, size, UINT64_C(1) << QS_FILE_WINDOW_LOG))
+			status = fail_damaged(m, "it does not decompress", error);
 		if (!status)
 			status = m->context ? decompress(m, size, &wanted, error) : hand_over(m, m->block, size, error);
 		if (status)
