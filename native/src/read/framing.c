@@ -36,7 +36,7 @@ static qstore_status check_zeros(const framed *f, uint64_t from, uint64_t to, qs
 			return status;
 		for (size_t i = 0; i < size; i++)
 			if (block[i] != 0)
-				return qs_fail(error, QSTORE_CORRUPT, "%s: byte %llu pads a member, and is not zero",
+				return qs_fail(error, QSTORE_CORRUPT, "%s: byte %llu, between two members, is not zero",
 				               f->archive->path, (unsigned long long)(from + i));
 		from += size;
 	}
