@@ -412,10 +412,11 @@ export class Archive {
 	#tensorInfo(i) {
 		const index = this.index, tensor = index.tensor(i);
 		const { name: file, variants } = this.files[tensor.file];
-		const info = tensor.object === NONE ? describeParts(index, i) : describeObject(index, index.object(tensor.object));
+		const { kind, rule, codedSize, error } = tensor.object === NONE ? describeParts(index, i) :
+			describeObject(index, index.object(tensor.object));
 		return {
 			name: tensor.name, file, variants, dtype: DTYPES[tensor.dtype].name, shape: tensor.shape,
-			offset: tensor.offset, size: tensor.size, ...info, shared: isInCoarserLayer(index, tensor),
+			offset: tensor.offset, size: tensor.size, kind, rule, codedSize, error, shared: isInCoarserLayer(index, tensor),
 		};
 	}
 

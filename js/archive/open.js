@@ -5,7 +5,7 @@ import { Archive } from "./archive.js";
 import { readIndex } from "./read-index.js";
 import { Base, baseFiles, findBaseFiles } from "./base.js";
 import { CachedSource } from "../source/cached-source.js";
-import { localCodec } from "../decode/codec.js";
+import { localCodec, sparingCodec } from "../decode/codec.js";
 import { Decoder } from "../wasm/decoder.js";
 import { QstoreError } from "../error.js";
 import { httpSource } from "../source/http/source.js";
@@ -84,6 +84,8 @@ import { WorkerPool } from "../decode/pool.js";
  * @property {(folder?: string) => import("../source/cached-source.js").CacheStore | undefined} cacheStore
  * @property {(source: Source, options: import("../source/source.js").ReadOptions) => Promise<string>} sha256 the SHA-256 of a whole source,
  *   in hexadecimal
+ * @property {(bytes: Uint8Array, signal?: AbortSignal) => Promise<Uint8Array>} [digestOf] SHA-256 of bytes, with pauses where the
+ *   platform's own copies all of them at once
  * @property {(input: SourceInput, sizes: Set<number>) => Promise<SourceInput[]>} [listFiles] a folder's files that have one of these sizes;
  *   any other input as it is
  */
@@ -106,15 +108,15 @@ export async function openOn(platform, input, options) {
 	try {
 		const cache = await openCache(platform, source, options);
 		source = cache ?? source;
-		let digest = "";
-		const { index, head } = await readIndexAgain(source, decoder, signal, async (coded) => {
-			digest = formatDigest(await digestOf(coded));
-			if (integrity !== undefined)
-				checkDigest(source, digest, integrity);
-		});
 		const codec = options.codec ?? await makeCodec(platform, decoder, options);
 		const release = options.codec ? async () => {} : async () => codec.close?.();
 		try {
+			let digest = "";
+			const { index, head } = await readIndexAgain(source, decoder, signal, codec, async (coded) => {
+				digest = formatDigest(await (platform.digestOf ?? digestOf)(coded, signal));
+				if (integrity !== undefined)
+					checkDigest(source, digest, integrity);
+			});
 			const base = await openBase(platform, index, source.name,
 				// The headers may have a secret that is for this server only, and the cache's key belongs to one archive.
 				{ ...options, headers: undefined, cache: false, decoder, codec }, integrity !== undefined);
@@ -227,15 +229,16 @@ async function openCache(platform, source, { cache: cacheOption, signal }) {
  * @param {Source} source
  * @param {Decoder} decoder
  * @param {AbortSignal | undefined} signal
+ * @param {Codec} codec
  * @param {(coded: Uint8Array) => Promise<void>} check
  */
-async function readIndexAgain(source, decoder, signal, check) {
+async function readIndexAgain(source, decoder, signal, codec, check) {
 	try {
-		return await readIndex(source, decoder, { signal }, check);
+		return await readIndex(source, decoder, { signal }, codec, check);
 	} catch (error) {
 		if (!source.remote || !(error instanceof QstoreError) || !["CORRUPT", "INTEGRITY"].includes(error.code))
 			throw error;
-		return readIndex(source, decoder, { signal, reload: true }, check);
+		return readIndex(source, decoder, { signal, reload: true }, codec, check);
 	}
 }
 
@@ -270,5 +273,5 @@ async function makeCodec(platform, decoder, options) {
 	const { workers = options.decoder === undefined, wasm } = options;
 	const given = typeof workers === "object" ? workers : { count: workers === true ? undefined : Number(workers) };
 	const count = given.count ?? platform.cores, spawn = count > 0 ? platform.spawn(given) : undefined;
-	return spawn ? new WorkerPool({ spawn, module: await loadModule(wasm), count }) : localCodec(decoder);
+	return spawn ? sparingCodec(new WorkerPool({ spawn, module: await loadModule(wasm), count }), decoder) : localCodec(decoder);
 }

@@ -4,12 +4,16 @@ import { QstoreError } from "../error.js";
 import { INDEX_HEADER_SIZE, INDEX_OFFSET, Index } from "../format/archive-index.js";
 import { readExactly } from "../source/source.js";
 import { MESSAGES } from "../status.js";
+import { copyTo } from "../util/pacer.js";
 
 /** @typedef {import("../source/source.js").Source} Source */
 /** @typedef {import("../wasm/decoder.js").Decoder} Decoder */
 
 /** The message for an index that the core refuses because of what it describes (FORMAT.md, 4.1). */
 const OVER_LIMIT = "restoring it would take more memory or time than the format allows";
+
+/** Bytes of an index's body that the calling thread decodes and checks in a few milliseconds. */
+const SHORT_BODY = 2 ** 20;
 
 /** Bytes of the first read: most models' whole index is among them. */
 const FIRST_READ = 65536;
@@ -19,17 +23,18 @@ const FIRST_READ = 65536;
  * @param {Source} source
  * @param {Decoder} decoder
  * @param {import("../source/source.js").ReadOptions} [options]
+ * @param {import("../decode/codec.js").Codec} [codec] decodes and checks a large index, which takes long for the calling thread
  * @param {(coded: Uint8Array) => void | Promise<void>} [check] gets the index as it is in the archive, and throws if it is not trusted,
  *   before any of it but the header is decoded
  * @returns {Promise<{ index: Index, head: Uint8Array }>} head: the archive's first bytes, all that have been read
  */
-export async function readIndex(source, decoder, options, check) {
+export async function readIndex(source, decoder, options, codec, check) {
 	const name = source.name ? `${source.name}: ` : "";
 	let head = await source.read(0, FIRST_READ, options);
 	if (head.length <= INDEX_OFFSET)
 		throw new QstoreError("NOT_QSTORE", `${name}not a qstore archive`);
 	const newer = `${name}made by a newer qstore: this one reads format version 1.0`;
-	const header = named(() => decoder.indexHeader(head.subarray(INDEX_OFFSET)), {
+	const header = await named(() => decoder.indexHeader(head.subarray(INDEX_OFFSET)), {
 		NOT_QSTORE: `${name}not a qstore archive`,
 		NEWER: newer,
 		TRUNCATED: `${name}ends inside the index`,
@@ -51,26 +56,34 @@ export async function readIndex(source, decoder, options, check) {
 		});
 		const all = new Uint8Array(size);
 		all.set(head);
-		all.set(rest, head.length);
+		await copyTo(all, rest, head.length, options?.signal);
 		head = all;
 	}
-	await check?.(head.subarray(INDEX_OFFSET, size));
-	const body = named(() => decoder.indexBody(head.subarray(INDEX_OFFSET)),
+	const coded = head.subarray(INDEX_OFFSET, size);
+	await check?.(coded);
+	const decode = async () => {
+		if (!codec || header.bodySize <= SHORT_BODY)
+			return decoder.indexBody(coded);
+		const copy = new Uint8Array(coded.length);
+		await copyTo(copy, coded, 0, options?.signal);
+		return codec.decode({ index: copy }, options);
+	};
+	const body = await named(decode,
 		{ NEWER: newer, CORRUPT: `${name}the index is damaged`, LIMIT: `${name}${OVER_LIMIT}` }, name);
-	return { index: new Index(body, header), head };
+	return { index: new Index(/** @type {Uint8Array} */ (body), header), head };
 }
 
 /**
  * Calls a function, and gives its errors messages that name the archive.
  * @template T
- * @param {() => T} call
+ * @param {() => T | Promise<T>} call
  * @param {Partial<Record<import("../error.js").StatusName, string>>} messages by the error's code
  * @param {string} prefix goes before the messages of other errors
- * @returns {T}
+ * @returns {Promise<T>}
  */
-function named(call, messages, prefix) {
+async function named(call, messages, prefix) {
 	try {
-		return call();
+		return await call();
 	} catch (error) {
 		if (!(error instanceof QstoreError))
 			throw error;

@@ -5,6 +5,7 @@ import { planReads } from "../plan/batches.js";
 import { planTensors } from "../plan/pieces.js";
 import { coalesce } from "../plan/ranges.js";
 import { bytesToFetch, readExactly } from "../source/source.js";
+import { collect } from "../util/pacer.js";
 import { decodePieces } from "../decode/pieces.js";
 import { TensorData } from "./tensor-data.js";
 
@@ -99,9 +100,10 @@ export async function fetchRanges(source, ranges, { signal, onProgress }) {
  */
 export async function* loadTensors(context, tensors, { signal, onProgress, gap, fetched = 0 } = {}) {
 	const { index, source } = context, records = tensors.map(({ number }) => index.tensor(number));
+	const reads = onProgress ? (await collect(planReads(index, planTensors(index, records), { gap }), signal)).flat() : [];
 	const meter = new Meter(onProgress, {
 		fetched,
-		toFetch: onProgress ? fetched + sumToFetch(source, planReads(index, planTensors(index, records), { gap })) : 0,
+		toFetch: fetched + sumToFetch(source, reads),
 		toDecode: tensors.reduce((sum, { size }) => sum + size, 0),
 	});
 	const pieces = decodePieces(context, planTensors(index, records), { signal, onFetch: meter.fetched, gap });

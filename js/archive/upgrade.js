@@ -5,6 +5,7 @@ import { DTYPES, KIND, RULES } from "../format/facts.js";
 import { planObject, planTensor, tensorObjects } from "../plan/pieces.js";
 import { planRanges } from "../plan/ranges.js";
 import { decodePieces } from "../decode/pieces.js";
+import { Pacer } from "../util/pacer.js";
 import { loadTensors, sumToFetch } from "./tensors.js";
 
 /** @typedef {import("../format/archive-index.js").Index} Index */
@@ -31,12 +32,17 @@ import { loadTensors, sumToFetch } from "./tensors.js";
  * @param {UpgradeOptions} options
  */
 export async function* upgradeTensors(context, tensors, coarser, { order = "file", budgetBytes = Infinity, weigh, ...options }) {
-	const { index } = context;
-	const finer = tensors.filter(({ number }) => {
-		const { object } = index.tensor(number), objects = object === NONE ? [...tensorObjects(index, number).keys()] : [object];
-		return objects.length === 0 || objects.some((each) => index.object(each).variant > coarser);
-	});
-	const cost = new Map(finer.map((tensor) => [tensor, costOf(context, tensor)]));
+	const { index } = context, pacer = new Pacer(options.signal), cost = new Map(), finer = [];
+	for (const tensor of tensors) {
+		const { number } = tensor, { object } = index.tensor(number);
+		const objects = object === NONE ? [...tensorObjects(index, number).keys()] : [object];
+		if (objects.length === 0 || objects.some((each) => index.object(each).variant > coarser)) {
+			finer.push(tensor);
+			cost.set(tensor, costOf(context, tensor));
+		}
+		if (pacer.isDue)
+			await pacer.pause();
+	}
 	let fetched = 0;
 	if (order === "importance") {
 		const gains = await gainsOf(context, finer, coarser, { signal: options.signal, onFetch: (bytes) => fetched += bytes });

@@ -2,6 +2,7 @@
 
 import { NEWER_CODING, OTHER_BYTES } from "../wasm/decoder.js";
 import { QstoreError } from "../error.js";
+import { Pacer } from "../util/pacer.js";
 
 /** @typedef {import("../wasm/decoder.js").Decoder} Decoder */
 
@@ -15,14 +16,15 @@ import { QstoreError } from "../error.js";
 
 /**
  * A chunk (`chunk`), a part of a layout, which has no chunk (`layout`), or a part of the base, which is decoded already (`values`); with
- * the job that it builds on.
+ * the job that it builds on. Or an archive's index (`index`).
  * @typedef {object} Job
+ * @property {Uint8Array<ArrayBuffer>} [index] header and coded body, all of a buffer that goes to the codec
  * @property {CodedChunk} [chunk]
  * @property {import("../wasm/decoder.js").LayoutDesc} [layout] without `codes` and `grid`
  * @property {number} [size] bytes of the layout's part
  * @property {Uint8Array} [values]
  * @property {Job} [coarse] makes the values that this one builds on: codes, or floats below a delta
- * @property {Uint8Array} [codes] the codes of a layout, instead of `coarse`
+ * @property {Uint8Array<ArrayBuffer>} [codes] the codes of a layout, instead of `coarse`; all of a buffer that goes to the codec
  * @property {import("../wasm/decoder.js").Grid} [coarseGrid] the grid of the codes that it builds on
  * @property {import("../wasm/decoder.js").Grid} [grid] the grid of recoded codes themselves
  * @property {bigint} [check] XXH3-64 of the decoded bytes; without it they are not checked
@@ -58,6 +60,8 @@ export class ChunkError extends QstoreError {
  * @returns {Uint8Array<ArrayBuffer>}
  */
 export function decodeJob(decoder, job) {
+	if (job.index)
+		return decoder.indexBody(job.index);
 	try {
 		return decodeLevel(decoder, job, 0);
 	} catch (error) {
@@ -127,10 +131,46 @@ function findDamage(decoder, job) {
 }
 
 /**
- * A codec that decodes on the calling thread.
+ * A codec that decodes on the calling thread, with pauses between jobs.
  * @param {Decoder} decoder
  * @returns {Codec}
  */
 export function localCodec(decoder) {
-	return { concurrency: 1, decode: async (job) => decodeJob(decoder, job) };
+	const pacer = new Pacer();
+	return {
+		concurrency: 1,
+		async decode(job, { signal } = {}) {
+			if (pacer.isDue)
+				await pacer.pause();
+			signal?.throwIfAborted();
+			return decodeJob(decoder, job);
+		},
+	};
+}
+
+/** Bytes that a job takes and makes, for which sending it to a worker takes longer than decoding it. */
+const SMALL_JOB = 2048;
+
+/**
+ * A codec that decodes small jobs on the calling thread, and gives others to workers.
+ * @param {Codec} workers
+ * @param {Decoder} decoder
+ * @returns {Codec}
+ */
+export function sparingCodec(workers, decoder) {
+	const local = localCodec(decoder);
+	return {
+		concurrency: workers.concurrency,
+		decode: (job, options) => (isSmall(job) ? local : workers).decode(job, options),
+		prepare: (jobs) => workers.prepare?.(jobs),
+		close: () => workers.close?.(),
+	};
+}
+
+/**
+ * Is it a chunk that builds on nothing, of a few bytes?
+ * @param {Job} job
+ */
+function isSmall({ chunk, coarse, coarseGrid, grid }) {
+	return chunk !== undefined && !coarse && !coarseGrid && !grid && chunk.bytes.length + chunk.size <= SMALL_JOB;
 }

@@ -42,7 +42,7 @@ export function describeLayout(index, { object, chunk }) {
  * @param {Index} index
  * @param {ChunkId} id
  * @param {Uint8Array} matrix all codes, or floats, row by row
- * @returns {import("./codec.js").Job}
+ * @returns {import("./codec.js").Job & { codes: Uint8Array<ArrayBuffer> }}
  */
 export function columnsJob(index, id, matrix) {
 	const { layout, size } = describeLayout(index, id), { rule, rows, bits, first, elems } = layout;

@@ -1,7 +1,8 @@
 /** Decodes the pieces of batches: makes jobs for the codec, and keeps decoded chunks and matrices that several pieces use. */
 
 import { DTYPES, KIND } from "../format/facts.js";
-import { baseRange } from "../plan/needs.js";
+import { baseRange, hasChunks } from "../plan/needs.js";
+import { free } from "../util/free.js";
 import { eachOf, quiet } from "../util/promises.js";
 import { columnsJob, describeCodedChunk, describeLayout, joinedJob } from "./jobs.js";
 import { JobRunner } from "./job-runner.js";
@@ -177,7 +178,10 @@ export class PieceDecoder {
 			matrix = quiet(this.#decodeWhole(whole, coded));
 			this.#wholes.set(whole, matrix);
 		}
-		return this.#runner.run(columnsJob(this.#index, piece, await matrix), [piece]);
+		const job = columnsJob(this.#index, piece, await matrix), { buffer } = job.codes;
+		const bytes = await this.#runner.run(job, [piece]);
+		free(buffer);
+		return bytes;
 	}
 
 	/**
@@ -187,8 +191,14 @@ export class PieceDecoder {
 	 */
 	async #decodeWhole({ object, chains }, coded) {
 		const { size, chunkBytes } = this.#index.object(object), out = new Uint8Array(size);
-		await eachOf(chains, this.#codec.concurrency * 2, async (levels) =>
-			out.set(await this.#decodeLevels(levels, coded), levels[0].id.chunk * chunkBytes));
+		// The base may have bytes that are not only ours.
+		const isOurs = hasChunks(this.#index, object);
+		await eachOf(chains, this.#codec.concurrency * 2, async (levels) => {
+			const bytes = await this.#decodeLevels(levels, coded);
+			out.set(bytes, levels[0].id.chunk * chunkBytes);
+			if (isOurs)
+				free(/** @type {ArrayBuffer} */ (bytes.buffer));
+		});
 		return out;
 	}
 }

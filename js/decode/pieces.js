@@ -2,6 +2,7 @@
 
 import { planBatches } from "../plan/batches.js";
 import { link } from "../util/abort.js";
+import { Pacer } from "../util/pacer.js";
 import { quiet } from "../util/promises.js";
 import { BatchReader } from "./batch-reader.js";
 import { PieceDecoder } from "./piece-decoder.js";
@@ -35,6 +36,8 @@ export async function* decodePieces(context, pieces, { signal, onFetch, gap, bat
 	const controller = new AbortController(), unlink = link(controller, signal);
 	const options = { signal: controller.signal, onFetch };
 	const { index, source, codec } = context;
+	// Decoding on the calling thread, planning, and results that are there already let nothing else run.
+	const pacer = new Pacer(controller.signal);
 	const reader = new BatchReader(index, source, options), decoder = new PieceDecoder(context, options);
 	const batches = planBatches(index, pieces, { gap, batchSize });
 	/** @type {{ batch: Batch, coded: Promise<import("./batch-reader.js").CodedChunks> }[]} */
@@ -43,6 +46,8 @@ export async function* decodePieces(context, pieces, { signal, onFetch, gap, bat
 	const queue = [];
 	const next = async () => {
 		const bytes = await queue.shift();
+		if (pacer.isDue)
+			await pacer.pause();
 		controller.signal.throwIfAborted();
 		return /** @type {Uint8Array} */ (bytes);
 	};

@@ -184,7 +184,7 @@ export class WorkerPool {
 		const buffers = [];
 		const job = detach(waiting.job, buffers);
 		member.jobs.set(id, waiting);
-		member.handle.post({ id, job }, buffers);
+		member.handle.post({ id, job, buffers }, buffers);
 	}
 
 	/** @param {number} jobs how many jobs have no worker yet */
@@ -286,7 +286,7 @@ function revive({ code, message, level }) {
  * @param {ArrayBuffer[]} buffers to transfer; the copy's buffers are added
  * @returns {Job}
  */
-function detach({ chunk, values, coarse, codes, coarseGrid, grid, ...rest }, buffers) {
+function detach({ index, chunk, values, coarse, codes, coarseGrid, grid, ...rest }, buffers) {
 	/** @param {Uint8Array} bytes */
 	const copy = (bytes) => {
 		const own = new Uint8Array(bytes);
@@ -298,12 +298,16 @@ function detach({ chunk, values, coarse, codes, coarseGrid, grid, ...rest }, buf
 		...numbers, scales: copy(scales), zeroPoints: zeroPoints && copy(zeroPoints), order: order && copy(order),
 		factors: factors && copy(factors),
 	});
+	for (const own of [index, codes])
+		if (own)
+			buffers.push(own.buffer);
 	return {
 		...rest,
+		index,
 		chunk: chunk && { ...chunk, bytes: copy(chunk.bytes) },
 		values: values && copy(values),
 		coarse: coarse && detach(coarse, buffers),
-		codes: codes && copy(codes),
+		codes,
 		coarseGrid: coarseGrid && copyGrid(coarseGrid),
 		grid: grid && copyGrid(grid),
 	};

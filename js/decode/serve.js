@@ -3,10 +3,14 @@
 import { ChunkError, decodeJob } from "./codec.js";
 import { Decoder } from "../wasm/decoder.js";
 import { QstoreError } from "../error.js";
+import { free } from "../util/free.js";
 
 /** @typedef {import("./codec.js").Job} Job */
 
-/** @typedef {{ module: WebAssembly.Module } | { id: number, job: Job }} Task a message to a worker; the first one has the module */
+/**
+ * A message to a worker. The first one has the module, each other one a job, with the buffers that it has been given.
+ * @typedef {{ module: WebAssembly.Module } | { id: number, job: Job, buffers: ArrayBuffer[] }} Task
+ */
 
 /**
  * An error as a message can carry it.
@@ -33,9 +37,13 @@ export function serve(listen, post) {
 			}).catch((error) => post({ failed: error.message }, []));
 			return;
 		}
-		const { id, job } = task;
+		const { id, job, buffers } = task;
 		try {
 			const bytes = decodeJob(decoder, job);
+			// A part of the base is in the buffer that it came in.
+			for (const buffer of buffers)
+				if (buffer !== bytes.buffer)
+					free(buffer);
 			post({ id, bytes }, [bytes.buffer]);
 		} catch (error) {
 			const { message } = /** @type {Error} */ (error);

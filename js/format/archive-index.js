@@ -104,10 +104,12 @@ export class Index {
 	#bytes;
 	#view;
 	#at;
-	/** @type {Float64Array | undefined} */
+	/** @type {Float64Array | undefined} where chunks start in the archive; 0 for those of objects that nobody has asked for */
 	#chunkOffsets;
 	/** @type {Map<number, Float64Array>} */
 	#extentStarts = new Map();
+	/** @type {string | undefined} all strings */
+	#text;
 	/** @type {Map<number, string>} names by their place: many records may have one name */
 	#names = new Map();
 
@@ -173,6 +175,22 @@ export class Index {
 	}
 
 	/**
+	 * The variants of a file, as its record has them.
+	 * @param {number} i
+	 */
+	fileVariants(i) {
+		return this.#u32(this.#at.files + RECORD.file * i + 4);
+	}
+
+	/**
+	 * The variant whose layer holds an object.
+	 * @param {number} i
+	 */
+	objectVariant(i) {
+		return this.#bytes[this.#at.objects + RECORD.object * i + 2];
+	}
+
+	/**
 	 * @param {number} i
 	 * @returns {ExtentRecord}
 	 */
@@ -187,11 +205,12 @@ export class Index {
 	 */
 	tensor(i) {
 		const at = this.#at.tensors + RECORD.tensor * i;
-		const dim = this.#at.dims + 8 * this.#u32(at + 28);
+		const dims = this.#at.dims + 8 * this.#u32(at + 28), shape = [];
+		for (let dim = dims, end = dims + 8 * this.#u32(at + 32); dim < end; dim += 8)
+			shape.push(this.#u64(dim));
 		return {
 			name: this.#string(at), file: this.#u32(at + 4), offset: this.#u64(at + 8), size: this.#u64(at + 16),
-			dtype: this.#u32(at + 24), object: this.#u32(at + 36),
-			shape: Array.from({ length: this.#u32(at + 32) }, (_, d) => this.#u64(dim + 8 * d)),
+			dtype: this.#u32(at + 24), object: this.#u32(at + 36), shape,
 		};
 	}
 
@@ -232,7 +251,9 @@ export class Index {
 	 * @returns {number} where it starts in the archive
 	 */
 	chunkOffset(i) {
-		this.#chunkOffsets ??= this.#sumChunks();
+		this.#chunkOffsets ??= new Float64Array(this.chunkCount);
+		if (this.#chunkOffsets[i] === 0)
+			this.#sumChunks(this.#chunkOffsets, i);
 		return this.#chunkOffsets[i];
 	}
 
@@ -304,17 +325,28 @@ export class Index {
 		return starts;
 	}
 
-	#sumChunks() {
-		const offsets = new Float64Array(this.chunkCount);
-		for (let i = 0; i < this.objectCount; i++) {
-			const { offset, firstChunk, chunkCount } = this.object(i);
-			let at = this.payloadOffset + offset;
-			for (let j = firstChunk; j < firstChunk + chunkCount; j++) {
-				offsets[j] = at;
-				at += this.chunkSize(j);
-			}
+	/**
+	 * Computes where the chunks of one object start.
+	 * @param {Float64Array} offsets
+	 * @param {number} chunk one of them, counted through all objects
+	 */
+	#sumChunks(offsets, chunk) {
+		const { objects } = this.#at;
+		// Objects have their chunks in order. The last one that does not begin behind the chunk has it: others before have none.
+		let low = 0, high = this.objectCount;
+		while (high - low > 1) {
+			const middle = (low + high) >>> 1;
+			if (this.#u32(objects + RECORD.object * middle + 36) <= chunk)
+				low = middle;
+			else
+				high = middle;
 		}
-		return offsets;
+		const at = objects + RECORD.object * low, first = this.#u32(at + 36), end = first + this.#u32(at + 40);
+		let offset = this.payloadOffset + this.#u64(at + 48);
+		for (let i = first; i < end; i++) {
+			offsets[i] = offset;
+			offset += this.chunkSize(i);
+		}
 	}
 
 	/** @param {number} at */
@@ -330,7 +362,11 @@ export class Index {
 
 	/** @param {number} at of a record's first field, the name's place in the strings */
 	#string(at) {
-		const start = this.#at.strings + this.#u32(at);
+		const offset = this.#u32(at), start = this.#at.strings + offset, strings = this.#bytes.subarray(this.#at.strings);
+		this.#text ??= TEXT.decode(strings);
+		// Names are parts of one text, where each of its characters is a byte.
+		if (this.#text.length === strings.length)
+			return this.#text.slice(offset, this.#text.indexOf("\0", offset));
 		let name = this.#names.get(start);
 		if (name === undefined) {
 			name = TEXT.decode(this.#bytes.subarray(start, this.#bytes.indexOf(0, start)));

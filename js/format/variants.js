@@ -32,5 +32,5 @@ export function hasVariant(mask, variant) {
  * @param {import("./archive-index.js").TensorRecord} tensor
  */
 export function isInCoarserLayer(index, tensor) {
-	return tensor.object !== NONE && !hasVariant(index.file(tensor.file).variants, index.object(tensor.object).variant);
+	return tensor.object !== NONE && !hasVariant(index.fileVariants(tensor.file), index.objectVariant(tensor.object));
 }

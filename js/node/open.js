@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { anySource, openOn } from "../archive/open.js";
 import { readExactly } from "../source/source.js";
+import { Pacer } from "../util/pacer.js";
 import { folderStore } from "./cache-folder.js";
 import { handleSource, openFile } from "./file-source.js";
 import { spawnThread } from "./threads.js";
@@ -25,6 +26,7 @@ const node = {
 	cacheStore: folderStore,
 	cores: availableParallelism(),
 	sha256: hash,
+	digestOf,
 	listFiles,
 };
 
@@ -64,6 +66,22 @@ async function hash(source, options) {
 	for (let at = 0; at < size; at += HASH_SIZE)
 		sha256.update(await readExactly(source, at, Math.min(HASH_SIZE, size - at), options));
 	return sha256.digest("hex");
+}
+
+/**
+ * The SHA-256 of bytes in memory.
+ * @param {Uint8Array} bytes
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<Uint8Array>}
+ */
+async function digestOf(bytes, signal) {
+	const sha256 = createHash("sha256"), pacer = new Pacer(signal);
+	for (let at = 0; at < bytes.length; at += HASH_SIZE) {
+		sha256.update(bytes.subarray(at, at + HASH_SIZE));
+		if (pacer.isDue)
+			await pacer.pause();
+	}
+	return sha256.digest();
 }
 
 /**

@@ -99,17 +99,14 @@ export function planBatches(index, pieces, { gap, batchSize = BATCH_SIZE } = {})
  * @param {Index} index
  * @param {Iterable<Piece>} pieces
  * @param {BatchOptions} [options]
- * @returns {Range[]}
+ * @returns {Generator<Range[], void, void>} of each batch
  */
-export function planReads(index, pieces, options) {
-	/** @type {Range[]} */
-	const ranges = [];
+export function* planReads(index, pieces, options) {
 	let last;
-	for (const { ranges: own, group } of planBatches(index, pieces, options)) {
-		ranges.push(...own, ...group === last ? [] : group.ranges);
+	for (const { ranges, group } of planBatches(index, pieces, options)) {
+		yield group === last ? ranges : [...ranges, ...group.ranges];
 		last = group;
 	}
-	return ranges;
 }
 
 /** Cuts pieces into batches, and finds the chunks that each has to read: those that are kept since an earlier batch are not read again. */

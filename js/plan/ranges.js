@@ -25,17 +25,27 @@ import { NeededChunks, planChunks } from "./needs.js";
  * @param {CoalesceOptions} [options]
  * @returns {Range[]} by ascending offsets
  */
-export function coalesce(ranges, { gap = 32768, max = 2 ** 23 } = {}) {
+export function coalesce(ranges, options = {}) {
 	/** @type {Range[]} */
 	const joined = [];
-	for (const { offset, size } of [...ranges].sort((a, b) => a.offset - b.offset || b.size - a.size)) {
-		const last = joined.at(-1), end = offset + size, lastEnd = last ? last.offset + last.size : 0;
-		if (last && (end <= lastEnd || (offset <= lastEnd + gap && end - last.offset <= max)))
-			last.size = Math.max(last.size, end - last.offset);
-		else
-			joined.push({ offset, size });
-	}
+	for (const { offset, size } of [...ranges].sort((a, b) => a.offset - b.offset || b.size - a.size))
+		join(joined, offset, size, options);
 	return joined;
+}
+
+/**
+ * Adds a range to joined ones.
+ * @param {Range[]} joined
+ * @param {number} offset at least that of the last range
+ * @param {number} size
+ * @param {CoalesceOptions} options
+ */
+function join(joined, offset, size, { gap = 32768, max = 2 ** 23 }) {
+	const last = joined.at(-1), end = offset + size, lastEnd = last ? last.offset + last.size : 0;
+	if (last && (end <= lastEnd || (offset <= lastEnd + gap && end - last.offset <= max)))
+		last.size = Math.max(last.size, end - last.offset);
+	else
+		joined.push({ offset, size });
 }
 
 /**
@@ -64,10 +74,12 @@ export function planRanges(index, pieces, options) {
  * @param {number} variant
  * @param {CoalesceOptions} [options]
  */
-export function planVariant(index, variant, options) {
+export function planVariant(index, variant, options = {}) {
 	const chunks = new NeededChunks(index);
 	/** @type {Range[]} */
-	const ranges = [];
+	const members = [];
+	/** @type {Range[]} */
+	const joined = [];
 	for (let i = 0; i < index.fileCount; i++) {
 		const file = index.file(i);
 		if (!hasVariant(file.variants, variant))
@@ -76,12 +88,24 @@ export function planVariant(index, variant, options) {
 			for (let j = file.firstExtent; j < file.firstExtent + file.extentCount; j++)
 				chunks.addExtent(index.extent(j));
 		else if (file.codedSize > 0)
-			ranges.push({ offset: index.payloadOffset + file.offset, size: file.codedSize });
+			members.push({ offset: index.payloadOffset + file.offset, size: file.codedSize });
 	}
-	for (let number = 0; number < index.chunkCount; number++)
-		if (chunks.has(number))
-			ranges.push(chunkRange(index, number));
-	return coalesce(ranges, options);
+	// Chunks are many, and in order.
+	members.sort((a, b) => b.offset - a.offset);
+	/** @param {number} end */
+	const joinMembers = (end) => {
+		for (let next; (next = members.at(-1)) && next.offset < end; members.pop())
+			join(joined, next.offset, next.size, options);
+	};
+	for (let number = 0; number < index.chunkCount; number++) {
+		if (!chunks.has(number))
+			continue;
+		const offset = index.chunkOffset(number);
+		joinMembers(offset);
+		join(joined, offset, index.chunkSize(number), options);
+	}
+	joinMembers(Infinity);
+	return joined;
 }
 
 /**

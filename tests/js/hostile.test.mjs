@@ -16,6 +16,9 @@ import { decodeCli, temporary } from "./helpers/tools.mjs";
 
 const bin = fileURLToPath(new URL("../../build/bin/", import.meta.url));
 const folder = temporary({ after }), decoder = await createDecoder();
+const script = fileURLToPath(new URL("helpers/bounded.mjs", import.meta.url));
+/** Bytes that a thread of Node takes for itself: its stack, its heap's beginning, its modules and compiled code. */
+const THREAD_SIZE = 8 * 2 ** 20;
 const OVER = "restoring it would take more memory or time than the format allows";
 const MESSAGES = { LIMIT: OVER, CORRUPT: /(the index is damaged|it does not decompress|its SHA-256 differs)\n$/ };
 
@@ -97,6 +100,47 @@ test("every reader refuses a file whose frame has a window of more than 2^23 byt
 		}
 });
 
+for (const [name, { bytes, code }] of Object.entries(within(decoder)))
+	test(`Node restores ${name} with little memory`, (t) => {
+		const path = stored(bytes);
+		for (const workers of [0, 2]) {
+			// The young generation of V8's heap has garbage of up to 48 MB in each thread otherwise.
+			const { stdout, stderr } = spawnSync(process.execPath,
+				["--max-old-space-size=64", "--max-semi-space-size=1", script, path, workers], { encoding: "utf8" });
+			assert.equal(stderr, "");
+			const { grown, code: found, steps } = JSON.parse(stdout);
+			t.diagnostic(`${workers} workers: ${(grown / 2 ** 20).toFixed()} MB; restored in ${steps.restore.ms} ms, ` +
+				`${steps.restore.longest} of them without a pause`);
+			assert.equal(found, code);
+			assert.ok(grown <= bound(bytes.length) + workers * THREAD_SIZE, `${workers} workers: ${grown} bytes`);
+		}
+	});
+
+/** Calls a function, and counts how often the event loop comes around until its promise settles. */
+async function countRounds(act) {
+	let rounds = 0, timer = setImmediate(function tick() {
+		rounds++;
+		timer = setImmediate(tick);
+	});
+	await act().finally(() => clearImmediate(timer));
+	return rounds;
+}
+
+test("decoding on the calling thread has pauses, and heeds signals in them", async () => {
+	const { "a transposed matrix of 16 MiB": { bytes } } = within(decoder);
+	const archive = await openQstore(bytes, { workers: false }), file = archive.file("m");
+	assert.ok(await countRounds(() => file.read()) > 1);
+	const controller = new AbortController();
+	setImmediate(() => controller.abort());
+	let pieces = 0;
+	await assert.rejects(async () => {
+		for await (const piece of file.chunks(0, file.size, { signal: controller.signal }))
+			pieces += piece.length > 0;
+	}, { name: "AbortError" });
+	assert.equal(pieces, 0);
+	await archive.close();
+});
+
 test("an honest index of 100,000 tensors and 2 million chunks opens", async () => {
 	const n = 100_000, one = zeros("BF16", 2, 20 * 2 ** 19), size = 2 * one.elems;
 	const numbers = Array.from({ length: n }, (_, i) => i);
@@ -114,6 +158,32 @@ test("an honest index of 100,000 tensors and 2 million chunks opens", async () =
 	assert.equal(archive.tensorList.length, n);
 	assert.ok(archive.variant().downloadSize <= bytes.length);
 	await archive.close();
+
+	// The codec is given the index, and planning has pauses, in which signals are heeded.
+	let reads = 0;
+	const jobs = [], controller = new AbortController(), { signal } = controller;
+	const source = {
+		byteLength: bytes.length,
+		async read(offset, length) {
+			reads++;
+			return bytes.subarray(offset, offset + length);
+		},
+	};
+	const codec = {
+		concurrency: 1,
+		async decode(job) {
+			jobs.push(Object.keys(job));
+			return decoder.indexBody(job.index);
+		},
+	};
+	const other = await openQstore(source, { codec, signal });
+	assert.deepEqual(jobs, [["index"]]);
+	reads = 0;
+	setImmediate(() => controller.abort());
+	await assert.rejects(other.tensors({ signal, onProgress() {} }).next(), { name: "AbortError" });
+	assert.equal(reads, 0);
+	await other.close();
+	await assert.rejects(openQstore(source, { codec, signal }), { name: "AbortError" });
 });
 
 test("control characters of names reach no terminal", async (t) => {
