@@ -318,7 +318,7 @@ static void columns_round_trip(void **state)
 static void header_round_trip(void **state)
 {
 	(void)state;
-	const qs_index_header header = {1, 1000, 3000, 77, 4096};
+	const qs_index_header header = {1, 1000, 3000, 77, 4096, 0};
 	qs_index_header back;
 	uint8_t bytes[QS_INDEX_HEADER_SIZE];
 	qs_index_write_header(&header, bytes);
@@ -351,7 +351,7 @@ static void header_round_trip(void **state)
 static void header_versions(void **state)
 {
 	(void)state;
-	const qs_index_header header = {0, 3000, 3000, 77, 4096};
+	const qs_index_header header = {0, 3000, 3000, 77, 4096, 0};
 	qs_index_header back;
 	uint8_t bytes[QS_INDEX_HEADER_SIZE];
 	struct {
