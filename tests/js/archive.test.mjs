@@ -303,12 +303,12 @@ test("a chunk that is sealed but cannot be decoded is named too", async (t) => {
 	const wrong = pairParts();
 	wrong.objects[3].data = noise(14, 4);
 	const built = buildArchive(decoder, { ...wrong, change(view, at) {
-		// Each chunk's first byte is mode 0; this is the checksum of a chunk that is changed below.
-		const chunk = Buffer.concat([Buffer.of(77), wrong.objects[3].data.subarray(0, 8)]);
+		// Each chunk's first byte is mode 0, and below 1, a zstd frame; this is the checksum of a chunk that is changed below.
+		const chunk = Buffer.concat([Buffer.of(1), wrong.objects[3].data.subarray(0, 8)]);
 		view.setUint32(at.checksums + 4 * wrong.objects[3].firstChunk, Number(BigInt.asUintN(32, decoder.xxh3(chunk))), true);
 	} });
 	const { index } = await readIndex(bytesSource(built), decoder);
-	built[index.chunkOffset(index.object(3).firstChunk)] = 77;
+	built[index.chunkOffset(index.object(3).firstChunk)] = 1;
 	for (const codec of [localCodec(decoder), pool])
 		await assert.rejects((await open(built, { codec })).tensor("norm").read(),
 			{ code: "CORRUPT", message: "x.qstore: tensor norm: chunk 1 of 2 is damaged: it does not decode" });

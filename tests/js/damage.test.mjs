@@ -49,7 +49,7 @@ function outcome(decode) {
 	try {
 		return Buffer.from(decode()).toString("hex");
 	} catch (error) {
-		if (error.code !== "CORRUPT" && error.constructor.name !== "FormatError")
+		if (!["CORRUPT", "NEWER"].includes(error.code) && error.constructor.name !== "FormatError")
 			throw error;
 		return "refused";
 	}

@@ -353,7 +353,9 @@ static void make_shared(fixture *f, sample *s)
 	assert_int_equal(s->coded[1] & QS_RANKS_SHARED, QS_RANKS_SHARED);
 	for (unsigned other = QS_RANKS_RESIDUAL; other <= QS_RANKS_SHIFTS; other *= 2) {
 		s->coded[1] |= (uint8_t)other;
-		assert_int_equal(decode_chunk(f, &s->desc, s->coded, s->size, 0), QSTORE_CORRUPT);
+		/* The flags do not go together. Readers may also take what follows for a block of an unknown type. */
+		qstore_status status = decode_chunk(f, &s->desc, s->coded, s->size, 0);
+		assert_true(status == QSTORE_CORRUPT || status == QSTORE_NEWER);
 		s->coded[1] &= (uint8_t)~other;
 	}
 }
