@@ -141,7 +141,7 @@ test("other flags count in a tree that is built already, and the same ones rebui
 		assert.deepEqual(wouldDo("native", other).compiled.sort(), objects, other.join(" "));
 	assert.deepEqual(wouldDo("install", [...same, "SHARED=1", `DESTDIR=${folder}/never`]).linked, tools, "install with a flag of its own");
 	// Objects of the tests: CPPFLAGS says where headers are, and counts there too.
-	for (const kind of ["asan"]) {
+	for (const kind of ["asan", "tsan", "fuzz"]) {
 		const object = `build/${kind}/native/src/text.o`, isMade = ({ stdout }) => stdout.includes(`-c -o ${object} `);
 		make("FUZZ_CC=true", "TEST_CC=true", "CPPFLAGS=-DOTHER", object);
 		writeFileSync(join(source, object), "");
