@@ -132,8 +132,9 @@ FLAGS_GIVEN := $(filter command,$(foreach v,$(FLAG_VARIABLES),$(origin $v)))
 KEEP_FLAGS := $(if $(filter-out install,$(or $(MAKECMDGOALS),all))$(FLAGS_GIVEN),,1)
 
 # Asked when a target needs the file: `make help` asks no pkg-config, and `make -n` finds out what has changed and writes nothing.
+# (make 4.3 leaves the newline at a file's end in place, depending on the file's length; hence the second strip.)
 flags_now = $(strip $(filter-out -Werror,$(flags_$(1))))
-flags_changed = $(if $(KEEP_FLAGS),,$(subst =$(call flags_now,$(1))=,,=$(file <$(B)/flags/$(1))=))
+flags_changed = $(if $(KEEP_FLAGS),,$(subst =$(call flags_now,$(1))=,,=$(strip $(file <$(B)/flags/$(1)))=))
 .PHONY: always
 .SECONDEXPANSION:
 $(addprefix $(B)/flags/,obj link tools mount asan tsan fuzz wasm): $(B)/flags/%: $$(if $$(call flags_changed,$$*),always)

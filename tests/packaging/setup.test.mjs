@@ -90,7 +90,7 @@ function machine(t, { installed = [...NEEDED, ...WANTED], gone = [], stale = [],
 	};
 	for (const [name, body] of Object.entries(FAKES))
 		put(name, body);
-	for (const name of ["emcc", "clang", "chromium", "firefox-esr", "make"])
+	for (const name of ["emcc", "clang", "zstd", "chromium", "firefox-esr", "make"])
 		put(name, "");
 	for (const name of without)
 		rmSync(join(bin, name));
