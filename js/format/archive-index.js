@@ -3,6 +3,7 @@
 import { DTYPES, KIND } from "./facts.js";
 import { QstoreError } from "../error.js";
 import { hex } from "../util/hex.js";
+import { countWhile } from "./search.js";
 
 /** Bytes of the index's header, and its offset in an archive. */
 export const INDEX_HEADER_SIZE = 64, INDEX_OFFSET = 512;
@@ -333,15 +334,8 @@ export class Index {
 	#sumChunks(offsets, chunk) {
 		const { objects } = this.#at;
 		// Objects have their chunks in order. The last one that does not begin behind the chunk has it: others before have none.
-		let low = 0, high = this.objectCount;
-		while (high - low > 1) {
-			const middle = (low + high) >>> 1;
-			if (this.#u32(objects + RECORD.object * middle + 36) <= chunk)
-				low = middle;
-			else
-				high = middle;
-		}
-		const at = objects + RECORD.object * low, first = this.#u32(at + 36), end = first + this.#u32(at + 40);
+		const object = countWhile(this.objectCount, (i) => this.#u32(objects + RECORD.object * i + 36) <= chunk) - 1;
+		const at = objects + RECORD.object * object, first = this.#u32(at + 36), end = first + this.#u32(at + 40);
 		let offset = this.payloadOffset + this.#u64(at + 48);
 		for (let i = first; i < end; i++) {
 			offsets[i] = offset;

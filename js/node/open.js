@@ -1,15 +1,13 @@
 /** Opening archives in Node: paths, file handles, threads. */
 
-import { createHash } from "node:crypto";
 import { readdir, stat } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { anySource, openOn } from "../archive/open.js";
-import { readExactly } from "../source/source.js";
-import { Pacer } from "../util/pacer.js";
 import { folderStore } from "./cache-folder.js";
 import { handleSource, openFile } from "./file-source.js";
+import { digestOf, hashSource } from "./hash.js";
 import { spawnThread } from "./threads.js";
 
 /**
@@ -25,7 +23,7 @@ const node = {
 	cache: false,
 	cacheStore: folderStore,
 	cores: availableParallelism(),
-	sha256: hash,
+	sha256: hashSource,
 	digestOf,
 	listFiles,
 };
@@ -51,37 +49,6 @@ function nodeSource(input, options) {
 	if (typeof input === "object" && input !== null && "fd" in input && "stat" in input)
 		return handleSource(/** @type {import("./file-source.js").OpenFile} */ (input));
 	return anySource(/** @type {import("../archive/open.js").SourceInput} */ (input), options);
-}
-
-/** Bytes that are read and hashed at a time. */
-const HASH_SIZE = 2 ** 22;
-
-/**
- * The SHA-256 of a whole source, in hexadecimal.
- * @param {import("../source/source.js").Source} source
- * @param {import("../source/source.js").ReadOptions} options
- */
-async function hash(source, options) {
-	const size = source.byteLength ?? 0, sha256 = createHash("sha256");
-	for (let at = 0; at < size; at += HASH_SIZE)
-		sha256.update(await readExactly(source, at, Math.min(HASH_SIZE, size - at), options));
-	return sha256.digest("hex");
-}
-
-/**
- * The SHA-256 of bytes in memory.
- * @param {Uint8Array} bytes
- * @param {AbortSignal} [signal]
- * @returns {Promise<Uint8Array>}
- */
-async function digestOf(bytes, signal) {
-	const sha256 = createHash("sha256"), pacer = new Pacer(signal);
-	for (let at = 0; at < bytes.length; at += HASH_SIZE) {
-		sha256.update(bytes.subarray(at, at + HASH_SIZE));
-		if (pacer.isDue)
-			await pacer.pause();
-	}
-	return sha256.digest();
 }
 
 /**

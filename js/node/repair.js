@@ -1,11 +1,12 @@
 /** Mending a damaged or cut copy of an archive in place: only what is bad in it is fetched. */
 
-import { createHash } from "node:crypto";
 import { open } from "node:fs/promises";
 import { QstoreError } from "../error.js";
 import { INDEX_HEADER_SIZE, INDEX_OFFSET } from "../format/archive-index.js";
 import { FILE } from "../format/facts.js";
+import { coalesce } from "../plan/ranges.js";
 import { isSealed } from "../source/sealed-source.js";
+import { hashSource } from "./hash.js";
 import { ioError } from "./io-error.js";
 import { openQstore } from "./open.js";
 import { inFolder } from "./place.js";
@@ -77,7 +78,7 @@ export async function repair(archive, path, { signal, onProgress } = {}) {
 		if (info.size !== archive.size)
 			await inFolder(path, "cannot write", () => handle.truncate(archive.size));
 		await inFolder(path, "cannot write", () => handle.sync());
-		return { ranges: join(bad), size: bad.reduce((sum, { size }) => sum + size, 0) };
+		return { ranges: coalesce(bad, { gap: 0, max: Infinity }), size: bad.reduce((sum, { size }) => sum + size, 0) };
 	} finally {
 		await handle.close();
 	}
@@ -163,9 +164,10 @@ function listRegions(archive) {
 	for (let i = 0; i < index.fileCount; i++) {
 		const { kind, offset, codedSize, sha256 } = index.file(i);
 		if (codedSize > 0 && (kind === FILE.STORED || kind === FILE.ZSTD)) {
-			const region = { offset: index.payloadOffset + offset, size: codedSize };
-			known.push({ ...region, isGood: kind === FILE.STORED ? (copy) => hasSha256(copy, region, sha256) :
-				async (copy) => archive.isMember(i, await copy.read(region.offset, region.size)) });
+			const start = index.payloadOffset + offset;
+			known.push({ offset: start, size: codedSize, isGood: async (copy) => kind === FILE.STORED ?
+				await hashSource({ byteLength: codedSize, read: (at, size) => copy.read(start + at, size) }) === sha256 :
+				archive.isMember(i, await copy.read(start, codedSize)) });
 		}
 	}
 	index.stretches().forEach(({ start, end }, i) => {
@@ -184,18 +186,6 @@ function listRegions(archive) {
 		at = region.offset + region.size;
 	}
 	return regions;
-}
-
-/**
- * @param {Copy} copy
- * @param {{ offset: number, size: number }} region
- * @param {string} wanted
- */
-async function hasSha256(copy, { offset, size }, wanted) {
-	const hash = createHash("sha256");
-	for (let at = 0; at < size; at += BLOCK_SIZE)
-		hash.update(await copy.read(offset + at, Math.min(BLOCK_SIZE, size - at)));
-	return hash.digest("hex") === wanted;
 }
 
 /**
@@ -226,15 +216,13 @@ async function findBad(archive, copy, regions, { signal, onProgress }) {
  */
 async function mend(archive, copy, bad, { signal, onProgress }) {
 	const total = bad.reduce((sum, { size }) => sum + size, 0);
-	let done = 0;
-	for (let i = 0, next; i < bad.length; i = next) {
-		// Neighbours are fetched together. A large region without a seal is written in blocks.
-		let end = bad[i].offset + bad[i].size;
-		for (next = i + 1; next < bad.length && bad[next].offset === end && end + bad[next].size - bad[i].offset <= BLOCK_SIZE; next++)
-			end += bad[next].size;
-		for (let at = bad[i].offset; at < end; at += BLOCK_SIZE) {
-			const bytes = await archive.readCoded(at, Math.min(BLOCK_SIZE, end - at), { signal });
-			for (const { offset, size, isRight } of bad.slice(i, next)) {
+	let done = 0, next = 0;
+	// Neighbours are fetched together. A large region without a seal is written in blocks.
+	for (const { offset: start, size: length } of coalesce(bad, { gap: 0, max: BLOCK_SIZE })) {
+		for (let at = start; at < start + length; at += BLOCK_SIZE) {
+			const bytes = await archive.readCoded(at, Math.min(BLOCK_SIZE, start + length - at), { signal });
+			for (; next < bad.length && bad[next].offset < at + bytes.length; next++) {
+				const { offset, size, isRight } = bad[next];
 				if (isRight && !await isRight(bytes.subarray(offset - at, offset - at + size)))
 					throw damaged(archive, offset, size);
 			}
@@ -256,21 +244,4 @@ async function mend(archive, copy, bad, { signal, onProgress }) {
  */
 function damaged(archive, offset, size) {
 	return new QstoreError("CORRUPT", `${archive.name}: is damaged itself: ${size} bytes from byte ${offset} on`);
-}
-
-/**
- * Joins ranges that follow one another.
- * @param {Region[]} regions
- */
-function join(regions) {
-	/** @type {{ offset: number, size: number }[]} */
-	const joined = [];
-	for (const { offset, size } of regions) {
-		const last = joined.at(-1);
-		if (last && last.offset + last.size === offset)
-			last.size += size;
-		else
-			joined.push({ offset, size });
-	}
-	return joined;
 }

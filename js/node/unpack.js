@@ -90,7 +90,7 @@ import { checkForm, fileForm, planTensorOutputs } from "./unpack-tensors.js";
 
 /** @typedef {{ offset: number, size: number, tensor?: string, reason: string }} Lacking */
 
-/** Ends the names of files that lack bytes. */
+/** The end of the name of a file that lacks bytes. */
 const DAMAGED_SUFFIX = ".damaged";
 
 /**

@@ -1,5 +1,6 @@
 /** Names of chunks for messages. */
 
+import { countWhile } from "../format/search.js";
 import { BYTES } from "./pieces.js";
 
 /** @typedef {import("../format/archive-index.js").Index} Index */
@@ -72,16 +73,12 @@ function markUsers(index, marked) {
  */
 export function tensorAt(index, file, at) {
 	// Tensors are sorted by file and offset. The last one that does not begin behind the byte is looked for.
-	let low = 0, high = index.tensorCount;
-	while (low < high) {
-		const middle = (low + high) >>> 1, tensor = index.tensor(middle);
-		if (tensor.file < file || (tensor.file === file && tensor.offset <= at))
-			low = middle + 1;
-		else
-			high = middle;
-	}
+	const begun = countWhile(index.tensorCount, (i) => {
+		const tensor = index.tensor(i);
+		return tensor.file < file || (tensor.file === file && tensor.offset <= at);
+	});
 	// Tensors without elements begin where others do.
-	for (let i = low - 1; i >= 0; i--) {
+	for (let i = begun - 1; i >= 0; i--) {
 		const tensor = index.tensor(i);
 		if (tensor.file !== file || (tensor.size > 0 && at >= tensor.offset + tensor.size))
 			break;

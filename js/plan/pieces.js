@@ -1,5 +1,7 @@
 /** Which pieces of decoded chunks the wanted bytes consist of. Pure functions of the index: no I/O. */
 
+import { countWhile } from "../format/search.js";
+
 /** @typedef {import("../format/archive-index.js").Index} Index */
 
 /** The dtype of objects that hold the bytes between tensors. */
@@ -26,7 +28,7 @@ export function* planFile(index, file, start, end) {
 	if (start >= end)
 		return;
 	const starts = index.extentStarts(file), { firstExtent } = index.file(file);
-	for (let i = lastAtMost(starts, start), at = start; at < end; i++) {
+	for (let i = countWhile(starts.length, (j) => starts[j] <= start) - 1, at = start; at < end; i++) {
 		const extent = index.extent(firstExtent + i), skip = at - starts[i];
 		const size = Math.min(extent.size - skip, end - at);
 		yield* planObject(index, extent.object, extent.offset + skip, size);
@@ -89,21 +91,4 @@ export function* planObject(index, number, from = 0, size = index.object(number)
 		yield { object: number, chunk: Math.floor(at / chunkBytes), skip, size: length };
 		at += length;
 	}
-}
-
-/**
- * The last place in an ascending array whose value is at most `value`.
- * @param {Float64Array} array
- * @param {number} value at least the first one
- */
-function lastAtMost(array, value) {
-	let low = 0, high = array.length;
-	while (high - low > 1) {
-		const middle = (low + high) >>> 1;
-		if (array[middle] <= value)
-			low = middle;
-		else
-			high = middle;
-	}
-	return low;
 }

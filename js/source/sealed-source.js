@@ -4,6 +4,7 @@
  */
 
 import { QstoreError } from "../error.js";
+import { countWhile } from "../format/search.js";
 import { digestOf } from "../util/sha256.js";
 import { bytesToFetch, readExactly, sourceOver } from "./source.js";
 
@@ -28,17 +29,7 @@ export function sealedSource(source, index) {
 	 * @param {number} offset
 	 * @returns {number} the number of the first stretch that ends behind this byte
 	 */
-	const firstStretch = (offset) => {
-		let low = 0, high = stretches.length;
-		while (low < high) {
-			const middle = low + high >> 1;
-			if (stretches[middle].end > offset)
-				high = middle;
-			else
-				low = middle + 1;
-		}
-		return low;
-	};
+	const firstStretch = (offset) => countWhile(stretches.length, (i) => stretches[i].end <= offset);
 
 	/**
 	 * @param {number} number

@@ -10,8 +10,7 @@ enum { OPTION_VERIFY = CLI_OPTION_FIRST, OPTION_BASE, OPTION_DIGEST, OPTION_CHUN
 static const cli_option option_table[] = {
     {OPTION_VERIFY, "verify", NULL, NULL,
      "check every checksum, restore everything to nowhere, compare every SHA-256; list the ranges of bytes "
-     "that "
-     "are bad",
+     "that are bad",
      CLI_ONCE},
     {OPTION_BASE, "base", "OLD", CLI_ANY_FILE,
      "for --verify and --chunks: the model that the archive is a difference to", CLI_ONCE},

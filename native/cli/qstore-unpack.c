@@ -82,9 +82,8 @@ static const cli_tool tool = {
     .options = option_table,
     .exit_codes = exit_codes,
     .exit_text = "No file appears before all are complete and verified; with --keep-going, files that are "
-                 "not whole have "
-                 "names that end in .damaged. On standard output, each part of a file "
-                 "is verified before it is written.",
+                 "not whole have names that end in .damaged. On standard output, each part of a file is "
+                 "verified before it is written.",
     .examples = examples,
     .see_also = "qstore-info qstore-mount qstore-pack",
 };

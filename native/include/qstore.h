@@ -35,8 +35,11 @@
  *         fprintf(stderr, "%s\n", error.text);
  *         return 1;
  *     }
- *     qstore_unpack_options options = {.struct_size = sizeof(options), .precision = "int8", .output =
- * "restored"}; if (qstore_unpack(archive, &options, NULL, &error)) fprintf(stderr, "%s\n", error.text);
+ *     qstore_unpack_options options = {.struct_size = sizeof(options)};
+ *     options.precision = "int8";
+ *     options.output = "restored";
+ *     if (qstore_unpack(archive, &options, NULL, &error))
+ *         fprintf(stderr, "%s\n", error.text);
  *     qstore_close(archive);
  */
 #ifndef QSTORE_H

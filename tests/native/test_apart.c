@@ -131,7 +131,7 @@ static void add_without_partner(gen_tensors *high, gen_tensors *low)
 	gen_matrix_free(&a);
 }
 
-/* As many codes in other rows and columns. */
+/* The coarser matrix has the same number of codes, and another shape. */
 static void add_another_order(gen_tensors *high, gen_tensors *low)
 {
 	gen_matrix a = gen_weights(1, QS_BF16, 64, 128);

@@ -23,7 +23,7 @@ struct qs_builder_strings {
 	size_t n_buckets, n_nodes;
 	string_node **order; /* all nodes, as they were added */
 	uint32_t size;       /* bytes of all texts with their zero bytes */
-	uint32_t repeated;   /* and of those that records share, for each record but the first */
+	uint32_t repeated;   /* bytes of texts that later records share with earlier ones */
 	qs_arena arena;      /* of the nodes */
 };
 

@@ -226,14 +226,13 @@ static qstore_status fail_list(const tar_list *list, const char *path, struct ar
  */
 enum { TYPE_AT = 156, SIZE_AT = 124, SIZE_DIGITS = 11 };
 
-/* Fails with CORRUPT if bytes [from, to) are not all zero. */
-static qstore_status check_zeros(tar_list *list, const char *path, uint64_t from, uint64_t to,
+qstore_status qs_tar_check_zeros(const char *path, uint64_t from, uint64_t to, qs_tar_read *read, void *user,
                                  qstore_error *error)
 {
-	uint8_t block[512]; /* not list->block: libarchive reads that one */
+	uint8_t block[4096];
 	while (from < to) {
 		size_t size = to - from < sizeof(block) ? (size_t)(to - from) : sizeof(block);
-		qstore_status status = list->read(list->user, from, size, block, error);
+		qstore_status status = read(user, from, size, block, error);
 		if (status)
 			return status;
 		for (size_t i = 0; i < size; i++) {
@@ -314,7 +313,9 @@ static qstore_status check_member(tar_list *list, const char *path, const tar_he
 		return qs_fail(error, QSTORE_CORRUPT, "%s: member %s is cut short", path, header->name);
 	*member = (qs_tar_member){header->name, header->size, next - padded, header->is_ours};
 	qstore_status status = check_header_kinds(list, path, header->position, member->data_offset, error);
-	return status ? status : check_zeros(list, path, member->data_offset + member->size, next, error);
+	return status ? status
+	              : qs_tar_check_zeros(path, member->data_offset + member->size, next, list->read, list->user,
+	                                   error);
 }
 
 /* libarchive tells only where headers begin, so each member is taken when the next header has been read. */
@@ -337,7 +338,8 @@ static qstore_status list_members(struct archive *archive, tar_list *list, const
 		next.name = NULL;
 	}
 	free(header.name);
-	return status ? status : check_zeros(list, path, header.position, list->end, error);
+	return status ? status
+	              : qs_tar_check_zeros(path, header.position, list->end, list->read, list->user, error);
 }
 
 qstore_status qs_tar_list(const char *path, uint64_t begin, uint64_t end, qs_tar_read *read, void *read_user,

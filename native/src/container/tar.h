@@ -39,6 +39,11 @@ void qs_tar_writer_destroy(qs_tar_writer *writer);
 /* Reads bytes of a tar archive. */
 typedef qstore_status qs_tar_read(void *user, uint64_t offset, size_t size, void *dst, qstore_error *error);
 
+/* Fails with CORRUPT if bytes [from, to), which are between two members or behind the last one, are not all
+ * zero. */
+qstore_status qs_tar_check_zeros(const char *name, uint64_t from, uint64_t to, qs_tar_read *read, void *user,
+                                 qstore_error *error);
+
 /* A member as its header says. */
 typedef struct qs_tar_member {
 	const char *name;

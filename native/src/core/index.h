@@ -51,26 +51,37 @@ static inline int qs_stretch_add(qs_stretch *stretch, uint32_t layer, uint32_t c
 #define QS_TRANSPOSED_MAX (1u << 30)
 
 /* Limits on what few bytes may make of a reader's memory and time. FORMAT.md, 4.1, has their reasons. */
-#define QS_FRAME_RATIO 4         /* of what a reader has to hold to the coded bytes that it is made from, */
-#define QS_FRAME_FREE (1u << 24) /* beside this many bytes */
-#define QS_NAMES_FREE (1u << 24) /* bytes of names that are there more often than once */
-#define QS_FILE_WINDOW_LOG 23    /* of the zstd frame of a file: its window is at most 2^23 bytes */
-#define QS_SIDE_FREE (1u << 22)  /* as QS_FRAME_FREE, of the elements of a grid that one part needs */
-#define QS_SIDE_CHUNKS 64        /* chunks that hold these elements, */
-#define QS_SIDE_CHUNK_SIZE (1u << 16) /* and one more for each of so many bytes */
-#define QS_WORK_FREE (1u << 28) /* bytes of grids, or of whole matrices, that are loaded for all of an */
-#define QS_WORK_RATIO 256       /* object, or of all files, beside so many times their size */
-#define QS_USES_FREE (1u << 20) /* ranges of parts that all files consist of, */
-#define QS_USES_RATIO 16        /* beside so many of each part, */
-#define QS_SMALL_USES_FREE (1u << 16) /* and the same, */
-#define QS_USE_SIZE (1u << 14)        /* beside one for so many bytes, and two for each extent */
-#define QS_NAME_MAX 1023              /* bytes of a file's name */
+/* A reader may have to hold FRAME_FREE decoded bytes of one frame or matrix, and beside them FRAME_RATIO
+ * times the coded bytes. */
+#define QS_FRAME_FREE (1u << 24)
+#define QS_FRAME_RATIO 4
+/* Records may share names. Each use of a name but the first counts its bytes, up to this sum. */
+#define QS_NAMES_FREE (1u << 24)
+/* A file's zstd frame has a window of at most 2 to this power bytes. */
+#define QS_FILE_WINDOW_LOG 23
+/* One part may need SIDE_FREE bytes of a grid, and beside them FRAME_RATIO times the coded bytes. SIDE_CHUNKS
+ * chunks may hold them, and one more for each SIDE_CHUNK_SIZE bytes. */
+#define QS_SIDE_FREE (1u << 22)
+#define QS_SIDE_CHUNKS 64
+#define QS_SIDE_CHUNK_SIZE (1u << 16)
+/* A reader may load WORK_FREE bytes of grids for all parts of an object, and beside them WORK_RATIO times the
+ * object's bytes; the same holds for whole matrices and the bytes of all files. */
+#define QS_WORK_FREE (1u << 28)
+#define QS_WORK_RATIO 256
+/* Files use ranges of parts. There may be USES_FREE uses, beside USES_RATIO for each part and two for each
+ * extent; and SMALL_USES_FREE, beside one for each USE_SIZE bytes of the files and two for each extent. */
+#define QS_USES_FREE (1u << 20)
+#define QS_USES_RATIO 16
+#define QS_SMALL_USES_FREE (1u << 16)
+#define QS_USE_SIZE (1u << 14)
+#define QS_NAME_MAX 1023 /* bytes of a file's name */
 #define QS_TENSOR_NAME_MAX 4095
 
 typedef struct qs_index_header {
 	uint32_t zstd_body; /* the coded body is one zstd frame of the body's columns (index_columns.h) */
 	uint64_t body_coded_size, body_size, body_checksum, payload_size;
-	uint32_t is_newer; /* above this version's minor number: the body may have what this one does not know */
+	uint32_t
+	    is_newer; /* its minor number is above this version's, so the body may have unknown kinds of things */
 } qs_index_header;
 
 /* Reads the 64 bytes that an archive has at QS_INDEX_OFFSET. Returns NOT_QSTORE, NEWER, OLDER, TRUNCATED,
@@ -198,6 +209,12 @@ uint64_t qs_part_bytes(const qs_object *object);
 static inline uint64_t qs_object_n_parts(const qs_object *object)
 {
 	return object->n_elems / object->chunk_elems + (object->n_elems % object->chunk_elems != 0);
+}
+
+/* Is the object a layout by columns? Each of its parts is made of the whole matrix. */
+static inline int qs_object_is_by_columns(const qs_object *object)
+{
+	return object->kind == QS_KIND_LAYOUT && qs_layout_is_by_columns(object->rule);
 }
 
 /* Returns the address of record i of an array in the body. */

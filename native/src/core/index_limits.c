@@ -97,11 +97,6 @@ static int factors_are_allowed(const qs_index *index, const qs_object *object)
 
 /* ---- Matrices that are held as a whole ---- */
 
-static int is_by_columns(const qs_object *object)
-{
-	return object->kind == QS_KIND_LAYOUT && qs_layout_is_by_columns(object->rule);
-}
-
 /* May a reader hold all of the matrix that the layout is made of? */
 static int whole_is_allowed(const qs_index *index, const qs_object *layout)
 {
@@ -119,7 +114,7 @@ static int whole_is_allowed(const qs_index *index, const qs_object *layout)
 
 static int object_is_allowed(const qs_index *index, const qs_object *object)
 {
-	if (is_by_columns(object))
+	if (qs_object_is_by_columns(object))
 		return whole_is_allowed(index, object);
 	if (object->kind == QS_KIND_REFINE && object->scales != QS_NONE)
 		return factors_are_allowed(index, object);
@@ -143,7 +138,7 @@ static int extents_are_allowed(const qs_index *index)
 		uint64_t part_size = qs_part_bytes(&object);
 		n_uses += (extent.offset + extent.size - 1) / part_size - extent.offset / part_size + 1;
 		size += min64(extent.size, QS_SIZE_LIMIT / 1024 - min64(size, QS_SIZE_LIMIT / 1024));
-		if (is_by_columns(&object) && object.coarse != whole) {
+		if (qs_object_is_by_columns(&object) && object.coarse != whole) {
 			whole = object.coarse;
 			qs_index_object(index, whole, &matrix);
 			whole_size += qs_object_bytes(&matrix);

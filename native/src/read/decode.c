@@ -222,11 +222,6 @@ static qstore_status lay_out_in_place(qs_decoder *decoder, const qs_part *part, 
 	return status;
 }
 
-static int is_transposed(const qs_object *object)
-{
-	return object->kind == QS_KIND_LAYOUT && qs_layout_is_by_columns(object->rule);
-}
-
 /* ---- Checks ---- */
 
 static qstore_status find_damage(qs_decoder *decoder, uint32_t number, uint32_t first, uint32_t n,
@@ -250,7 +245,7 @@ static qstore_status find_damage(qs_decoder *decoder, uint32_t number, uint32_t 
 	qs_object object;
 	qs_index_object(&decoder->archive->index, number, &object);
 	qstore_status status = QSTORE_OK;
-	if (is_transposed(&object))
+	if (qs_object_is_by_columns(&object))
 		status = find_damage_in(decoder, object.coarse, error);
 	else if (object.coarse != QS_NONE)
 		status = find_damage(decoder, object.coarse, first, n, error);
@@ -275,7 +270,7 @@ static qstore_status decode_part(qs_decoder *decoder, const qs_part *part, uint8
 {
 	const qs_object *object = &part->object;
 	qstore_status status;
-	if (is_transposed(object))
+	if (qs_object_is_by_columns(object))
 		status = lay_out_transposed(decoder, part, dst, error);
 	else if (object->kind == QS_KIND_LAYOUT && object->rule == QS_LAYOUT_JOINED)
 		status = lay_out_joined(decoder, part, dst, error);

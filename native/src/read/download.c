@@ -61,7 +61,7 @@ static void need_part(needs *n, uint32_t number, uint64_t part)
 	if (object.coarse == QS_NONE)
 		return;
 	qs_index_object(n->index, object.coarse, &coarse);
-	if (object.kind == QS_KIND_LAYOUT && qs_layout_is_by_columns(object.rule)) {
+	if (qs_object_is_by_columns(&object)) {
 		uint64_t n_parts = n->wholes[object.coarse] ? 0 : qs_object_n_parts(&coarse);
 		n->wholes[object.coarse] = 1;
 		for (uint64_t i = 0; i < n_parts; i++)

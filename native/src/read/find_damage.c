@@ -9,6 +9,7 @@
 #include "framing.h"
 #include "member.h"
 #include "os/array.h"
+#include "verify.h"
 
 /* Ranges up to which bad stretches are narrowed to their bad chunks. */
 #define NARROWED_MAX 256
@@ -25,6 +26,7 @@ typedef struct finder {
 	qs_chunk_memory memory;
 } finder;
 
+/* Adds a range. reason: it may be the text of *error. */
 static qstore_status add_range(finder *f, uint64_t offset, uint64_t size, const char *reason,
                                qstore_error *error)
 {
@@ -45,18 +47,10 @@ static qstore_status check_end(finder *f, qstore_error *error)
 {
 	const qstore_archive *archive = f->archive;
 	uint64_t end = archive->payload_offset + archive->header.payload_size, size = archive->source.size;
-	qstore_error own = {0};
-	if (size < end) {
-		qs_error_set(&own, QSTORE_TRUNCATED, "%s: has %llu of %llu bytes", archive->path,
-		             (unsigned long long)size, (unsigned long long)end);
-		return add_range(f, size, end - size, own.text, error);
-	}
-	if (size > end) {
-		qs_error_set(&own, QSTORE_CORRUPT, "%s: %llu bytes follow its end", archive->path,
-		             (unsigned long long)(size - end));
-		return add_range(f, end, size - end, own.text, error);
-	}
-	return QSTORE_OK;
+	if (!qs_archive_check_size(archive, error))
+		return QSTORE_OK;
+	return size < end ? add_range(f, size, end - size, error->text, error)
+	                  : add_range(f, end, size - end, error->text, error);
 }
 
 static qstore_status take_gap(void *user, const qs_gap *gap, qstore_status status, qstore_error *error)
@@ -64,8 +58,7 @@ static qstore_status take_gap(void *user, const qs_gap *gap, qstore_status statu
 	finder *f = user;
 	if (!status || is_beyond(f, gap->offset + gap->size))
 		return QSTORE_OK;
-	qstore_error own = *error;
-	return add_range(f, gap->offset, gap->size, own.text, error);
+	return add_range(f, gap->offset, gap->size, error->text, error);
 }
 
 static qstore_status take_nothing(void *user, const uint8_t *data, size_t size, qstore_error *error)
@@ -100,20 +93,16 @@ static qstore_status check_files(finder *f, const qstore_work *work, qstore_erro
 	return QSTORE_OK;
 }
 
-/* Returns the part that a chunk is: of the last object that has chunks and does not begin behind it. */
+/* Returns the part that a chunk is. */
 static qs_part part_of_chunk(const qstore_archive *archive, uint32_t chunk)
 {
-	uint32_t found = 0;
-	for (uint32_t i = 0; i < archive->index.n_objects; i++) {
-		qs_object object;
-		qs_index_object(&archive->index, i, &object);
-		if (object.n_chunks > 0 && object.first_chunk <= chunk &&
-		    chunk - object.first_chunk < object.n_chunks)
-			found = i;
+	for (uint32_t i = 0;; i++) {
+		qs_part part = qs_part_of(archive, i, 0);
+		if (chunk >= part.object.first_chunk && chunk - part.object.first_chunk < part.object.n_chunks) {
+			part.number = chunk - part.object.first_chunk;
+			return part;
+		}
 	}
-	qs_part part = qs_part_of(archive, found, 0);
-	part.number = chunk - part.object.first_chunk;
-	return part;
 }
 
 /* Adds the chunks of a bad stretch whose checksums differ; if there are none, all of it. */
@@ -123,7 +112,6 @@ static qstore_status take_stretch(void *user, const qs_bad_stretch *bad, qstore_
 	finder *f = user;
 	const qstore_archive *archive = f->archive;
 	size_t before = f->n_ranges;
-	qstore_error whole = *error;
 	/* Finding a chunk's tensor takes a while. */
 	uint32_t n_chunks = before < NARROWED_MAX ? bad->n_chunks : 0;
 	if (is_beyond(f, bad->offset + bad->size) && status == QSTORE_TRUNCATED)
@@ -140,7 +128,7 @@ static qstore_status take_stretch(void *user, const qs_bad_stretch *bad, qstore_
 		    add_range(f, offset, size, own.text, error))
 			return QSTORE_MEMORY;
 	}
-	return status && f->n_ranges == before ? add_range(f, bad->offset, bad->size, whole.text, error)
+	return status && f->n_ranges == before ? add_range(f, bad->offset, bad->size, error->text, error)
 	                                       : QSTORE_OK;
 }
 
@@ -157,6 +145,8 @@ qstore_status qstore_find_damage(const qstore_archive *archive, const qstore_wor
 {
 	finder f = {.archive = archive};
 	qs_error_clear(error);
+	qstore_error own = {0};
+	error = error ? error : &own; /* the checks' texts are needed */
 	qstore_status status = qs_chunk_memory_create(&f.memory) ? QSTORE_OK : qs_no_memory(error);
 	if (!status)
 		status = check_end(&f, error);

@@ -26,23 +26,6 @@ static uint64_t gap_end(const framed *f)
 	return f->gap.offset + f->gap.size;
 }
 
-static qstore_status check_zeros(const framed *f, uint64_t from, uint64_t to, qstore_error *error)
-{
-	uint8_t block[4096];
-	while (from < to) {
-		size_t size = to - from < sizeof(block) ? (size_t)(to - from) : sizeof(block);
-		qstore_status status = qs_source_read(&f->archive->source, from, size, block, error);
-		if (status)
-			return status;
-		for (size_t i = 0; i < size; i++)
-			if (block[i] != 0)
-				return qs_fail(error, QSTORE_CORRUPT, "%s: byte %llu, between two members, is not zero",
-				               f->archive->path, (unsigned long long)(from + i));
-		from += size;
-	}
-	return QSTORE_OK;
-}
-
 /* Reads from a tar archive that has the member alone: its headers as they are, then zeros. */
 static qstore_status read_member(void *user, uint64_t offset, size_t size, void *dst, qstore_error *error)
 {
@@ -79,11 +62,12 @@ static qstore_status check_gap(framed *f, qstore_error *error)
 	f->header_offset = qs_tar_padded(f->gap.offset);
 	f->n_found = 0;
 	if (!f->name)
-		return check_zeros(f, f->gap.offset, end, error);
+		return qs_tar_check_zeros(f->archive->path, f->gap.offset, end, read_member, f, error);
 	if (end < f->header_offset)
 		return qs_fail(error, QSTORE_CORRUPT, "%s: has no header of member %.400s", f->archive->path,
 		               f->name);
-	qstore_status status = check_zeros(f, f->gap.offset, f->header_offset, error);
+	qstore_status status =
+	    qs_tar_check_zeros(f->archive->path, f->gap.offset, f->header_offset, read_member, f, error);
 	if (!status)
 		status = qs_tar_list(f->archive->path, f->header_offset, end + qs_tar_padded(f->size) + TAR_END,
 		                     read_member, f, compare_member, f, error);

@@ -35,8 +35,9 @@ typedef struct qs_bad_stretch {
 	uint32_t size, first_chunk, n_chunks;
 } qs_bad_stretch;
 
-/* Is told of a stretch that is not what its seal promises, in their order, by one thread at a time. *error
- * says which bytes are bad. Returns a status that is not QSTORE_OK to end the check with it. */
+/* A function that is called for each stretch that is not what its seal promises, in their order, by one
+ * thread at a time. *error says which bytes are bad. It returns a status that is not QSTORE_OK to end the
+ * check. */
 typedef qstore_status qs_pin_take(void *user, const qs_bad_stretch *bad, qstore_status status,
                                   qstore_error *error);
 

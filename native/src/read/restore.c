@@ -138,8 +138,8 @@ static qstore_status open_target(restorer *r, uint32_t output, const target **fo
 	pthread_mutex_lock(&r->lock);
 	if (!t->path)
 		status = create_target(r, &r->outputs[output], t, error);
-	else if (t->fd < 0 &&
-	         t->cause != 0) /* The error of the first of its jobs is told, whichever comes first. */
+	/* The pool tells the error of the output's first job, so each of its jobs has the same one. */
+	else if (t->fd < 0 && t->cause != 0)
 		status = fail_create(r, &r->outputs[output], t, error);
 	else if (t->fd < 0) /* another thread could not make its folder, and says why */
 		status = qs_fail(error, QSTORE_IO, "%s: cannot create", t->path);

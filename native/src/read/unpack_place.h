@@ -5,7 +5,7 @@
 
 #include "restore.h"
 
-/* Ends the names of files that lack bytes. */
+/* The end of the name of a file that lacks bytes. */
 #define QS_DAMAGED_SUFFIX ".damaged"
 
 /* The names that outputs get. */

@@ -15,8 +15,7 @@ static qstore_status take_gap(void *user, const qs_gap *gap, qstore_status statu
 	return status;
 }
 
-/* Checks that the file has exactly the archive's bytes. */
-static qstore_status check_file_size(const qstore_archive *archive, qstore_error *error)
+qstore_status qs_archive_check_size(const qstore_archive *archive, qstore_error *error)
 {
 	uint64_t size = archive->payload_offset + archive->header.payload_size;
 	if (archive->source.size < size)
@@ -53,7 +52,7 @@ qstore_status qs_archive_verify(const qstore_archive *archive, const qstore_work
 	    .sha256 = !check, .check = check, .check_user = user, .phase = "verifying", .work = work};
 	qs_output *outputs = NULL;
 	size_t n_outputs = 0;
-	qstore_status status = check_file_size(archive, error);
+	qstore_status status = qs_archive_check_size(archive, error);
 	if (!status)
 		status = qs_framing_check(archive, take_gap, NULL, error);
 	if (!status)

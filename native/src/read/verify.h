@@ -4,6 +4,9 @@
 
 #include "restore.h"
 
+/* Fails with TRUNCATED or CORRUPT unless the source has exactly the archive's bytes. */
+qstore_status qs_archive_check_size(const qstore_archive *archive, qstore_error *error);
+
 /* Checks that the archive's members are those of its index, restores everything to nowhere, then compares
  * all chunks with their seals. `check` compares the pieces; if it is NULL, files are compared with their
  * SHA-256. */

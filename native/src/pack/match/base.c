@@ -291,7 +291,7 @@ static qstore_status map_base(const pack_base *base, pack_map *map, qstore_error
 	return QSTORE_OK;
 }
 
-/* One part of so many of all bytes must be found in a base. */
+/* At least one in this many bytes must come from the base. */
 #define BASE_PART_MIN 100
 
 /* A tensor of the input under the name that it has in the base. */
@@ -347,16 +347,20 @@ static qstore_status pair_all(const base_pairing *q, base_alias *aliases, size_t
 /* The bytes of a tensor that the base's are used for. */
 static uint64_t size_from_base(const pack_tensor *t)
 {
-	const pack_tensor *from = t->coding.role == PACK_DUPLICATE ? t->coding.original : t->coding.reference;
+	const pack_coding *coding = &t->coding;
 	uint64_t size = 0;
-	for (size_t i = 0; i < t->n_parts && t->coding.role == PACK_PARTS; i++)
-		size += size_from_base(t->parts[i]);
-	if (t->coding.role == PACK_PARTS)
+	switch (coding->role) {
+	case PACK_DUPLICATE:
+		return coding->original->coding.role == PACK_BASE ? t->size : 0;
+	case PACK_DELTA:
+		return coding->reference->coding.role == PACK_BASE ? t->size : 0;
+	case PACK_PARTS:
+		for (size_t i = 0; i < t->n_parts; i++)
+			size += size_from_base(t->parts[i]);
 		return size;
-	return (t->coding.role == PACK_DUPLICATE || t->coding.role == PACK_DELTA) &&
-	               from->coding.role == PACK_BASE
-	           ? t->size
-	           : 0;
+	default:
+		return 0;
+	}
 }
 
 /* Models of one kind have some norms in common, even if all else differs. An archive that needs a base for

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/bytes.h"
+#include "core/dequantize.h"
 #include "core/index.h"
 #include "core/rules.h"
 #include "os/file.h"
@@ -198,20 +199,17 @@ qstore_status pack_cast_size(qs_encoder *encoder, const pack_tensor *fine, const
 	return status;
 }
 
-/* E4M3 has 4 bits of exponent, and no infinities; E5M2 is the upper half of FP16. */
-static double fp8_value(uint8_t byte, uint32_t dtype)
+static double fp8_value(const uint8_t *elem, uint32_t dtype)
 {
-	int exponent = byte >> 3 & 15, mantissa = byte & 7;
-	if (dtype == QS_F8_E5M2)
-		return (double)qs_half_value((uint16_t)(byte << 8), QS_F16);
-	double magnitude = exponent > 0 ? ldexp(8 + mantissa, exponent - 10) : ldexp(mantissa, -9);
-	return (byte & 127) == 127 ? 0 : byte >> 7 ? -magnitude : magnitude;
+	uint8_t single[4];
+	qs_dequantize(dtype, elem, 1, single);
+	return (double)qs_load_f32(single);
 }
 
 static double float_value(const uint8_t *elems, size_t i, uint32_t dtype)
 {
 	double value = dtype == QS_F64                              ? qs_load_f64(elems + 8 * i)
-	               : dtype == QS_F8_E4M3 || dtype == QS_F8_E5M2 ? fp8_value(elems[i], dtype)
+	               : dtype == QS_F8_E4M3 || dtype == QS_F8_E5M2 ? fp8_value(elems + i, dtype)
 	               : dtype == QS_F32                            ? (double)qs_load_f32(elems + 4 * i)
 	                                 : (double)qs_half_value(qs_load16(elems + 2 * i), dtype);
 	return value * value < 1e76 ? value : 0; /* infinities and NaN count as 0 */

@@ -362,7 +362,7 @@ static void find_held(pack_plan *plan)
 		plan->objects[i].free_size = UINT64_MAX;
 	for (size_t i = 0; i < plan->n_objects; i++) {
 		const qs_object *object = &plan->builder.objects[i];
-		if (object->kind == QS_KIND_LAYOUT && qs_layout_is_by_columns(object->rule))
+		if (qs_object_is_by_columns(object))
 			hold(plan, object->coarse, QS_FRAME_FREE);
 		if (object->kind != QS_KIND_CODES && object->kind != QS_KIND_REFINE)
 			continue;
