@@ -15,8 +15,8 @@ qstore_status pack_are_equal(const pack_tensor *a, const pack_tensor *b, const p
 qstore_status pack_delta_pays(qs_encoder *encoder, const pack_tensor *fine, const pack_tensor *coarse,
                               int *pays, qstore_error *error);
 
-/* Is a sample of `fine` with that of the coarser floats not larger than `fine` alone, so that it may be coded
- * from them? Wider floats can have bits that readers of `fine` would download in vain. */
+/* May `fine` be coded from coarser floats? With them a sample of it must take at most 1.1 times as much as
+ * alone, because wider floats can have bits that readers of `fine` would download in vain. */
 qstore_status pack_narrow_pays(qs_encoder *encoder, const pack_tensor *fine, const pack_tensor *coarse,
                                int *pays, qstore_error *error);
 
